@@ -1,0 +1,56 @@
+# make serve and make test need nothing but Python 3.11 to 3.13 and make: each sets up .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help serve test test-slow lint check lock bench clean
+help: ## Show this list.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+serve: $(VENV)/serve data/models ## Set everything up and serve on 127.0.0.1:8000.
+	@$(BIN)/python -m app serve
+
+test: $(VENV)/dev ## Set everything up and run the test suite.
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/dev ## Run what is slower: a browser, a fuzz of the API, the image, the manifests.
+	$(BIN)/python -m pytest -m slow --timeout 900
+
+lint: $(VENV)/dev ## Check format, style, types and layers.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/dev ## Measure, and print the tables of docs/benchmarks.md.
+	$(BIN)/python benchmarks/list_models.py
+	$(BIN)/python benchmarks/while_the_engine_works.py
+	$(BIN)/python benchmarks/at_rest.py
+
+lock: $(VENV)/dev ## Pin what pyproject.toml allows, newest versions, with hashes.
+	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
+	    --custom-compile-command 'make lock' pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
+	    --custom-compile-command 'make lock' --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean: ## Remove what make made; your models in data/ stay.
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build
+
+# The first start finds two example files to list and to delete.
+data/models:
+	mkdir -p $@
+	printf 'an example, not a model\n' > $@/en_ocr_v2.bin
+	printf 'an example, not a model\n' > $@/old_en_ocr_v1.bin
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	    || { echo 'Python 3.11, 3.12 or 3.13 is needed; name one with: make PYTHON=python3.12 ...'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/serve: requirements.lock pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	touch $@
+
+$(VENV)/dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	touch $@ $(VENV)/serve

@@ -1,0 +1,1 @@
+"""The wire: HTTP in, HTTP out. Routes, schemas, problems, and who may call."""

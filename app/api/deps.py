@@ -1,0 +1,55 @@
+"""What routes are given: the parts of the service, opened once by the lifespan and found in the request's state."""
+
+from typing import Annotated, TypedDict
+
+from fastapi import Depends, Path, Request
+
+from app.api.auth import Access
+from app.api.listing import Listing
+from app.engine.supervisor import Supervisor
+from app.store.keeper import InventoryKeeper
+from app.store.store import Store
+
+
+class State(TypedDict):
+    """What the lifespan yields."""
+
+    access: Access
+    store: Store
+    keeper: InventoryKeeper
+    supervisor: Supervisor
+    listing: Listing
+
+
+async def _store(request: Request) -> Store:
+    return request.state.store  # type: ignore[no-any-return]
+
+
+async def _keeper(request: Request) -> InventoryKeeper:
+    return request.state.keeper  # type: ignore[no-any-return]
+
+
+async def _supervisor(request: Request) -> Supervisor:
+    return request.state.supervisor  # type: ignore[no-any-return]
+
+
+async def _listing(request: Request) -> Listing:
+    return request.state.listing  # type: ignore[no-any-return]
+
+
+StoreDep = Annotated[Store, Depends(_store)]
+KeeperDep = Annotated[InventoryKeeper, Depends(_keeper)]
+SupervisorDep = Annotated[Supervisor, Depends(_supervisor)]
+ListingDep = Annotated[Listing, Depends(_listing)]
+
+ModelName = Annotated[
+    str,
+    Path(
+        description="The model's path below the model folder. It may hold `/`, as it is or as `%2F`.",
+        examples=[
+            "en_ocr_v2.bin",
+            "lmstudio-community_Llama-3.2-3B-Instruct-GGUF/Llama-3.2-3B-Instruct-Q4_K_M.gguf",
+        ],
+        openapi_examples={"a file": {"value": "en_ocr_v2.bin"}},
+    ),
+]

@@ -1,0 +1,33 @@
+"""`/livez` and `/readyz`: a service that is dead is to be restarted, one that is not ready is to get no traffic."""
+
+from fastapi import APIRouter
+
+from app import errors
+from app.api.deps import KeeperDep, SupervisorDep
+from app.api.problems import problems
+from app.api.schemas import Alive, Ready
+from app.engine.supervisor import State
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/livez", summary="Is the process alive?")
+async def get_livez() -> Alive:
+    """Answer at once, whatever the engine and the disk are doing. Restart the service when this does not."""
+    return Alive(status="alive")
+
+
+@router.get(
+    "/readyz",
+    summary="Is everything ready?",
+    responses=problems(errors.EngineNotReady, errors.StoreUnavailable),
+)
+async def get_readyz(supervisor: SupervisorDep, keeper: KeeperDep) -> Ready:
+    """Say 200 when the engine is ready, busy or not, and the model folder is there; else 503 with the reason.
+
+    Listing and deleting work before the engine is ready.
+    """
+    keeper.current()
+    if supervisor.state is not State.READY:
+        raise errors.EngineNotReady(supervisor.state, supervisor.reason)
+    return Ready(status="ready")

@@ -1,0 +1,94 @@
+"""`/models`: list them, find them, delete them."""
+
+from typing import Annotated
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Query, Response
+
+from app import errors
+from app.api.auth import requires
+from app.api.deps import KeeperDep, ListingDep, ModelName, StoreDep
+from app.api.keys import Scope
+from app.api.problems import problems
+from app.api.schemas import ModelList, ModelOut, PathOut, ReceiptOut
+
+router = APIRouter(tags=["models"])
+
+changes = CapacityLimiter(16)
+"""Deletions may wait two seconds for a lock; they have threads of their own, so that reading never waits for one."""
+
+NAMED = (errors.InvalidModelName, errors.NotAModel, errors.ModelNotFound, errors.StoreUnavailable)
+
+
+@router.get(
+    "/models",
+    summary="List the models",
+    response_model=ModelList,
+    responses=problems(errors.StoreUnavailable),
+    dependencies=[requires(Scope.READ)],
+)
+async def list_models(listing: ListingDep) -> Response:
+    """List every model file below the model folder, any suffix, in folders too. Hidden files are not models.
+
+    The answer is never older than a second, whatever process changes the folder, and never waits for the engine. What
+    could not be listed is in `warnings`. An unmounted folder is a 503, never an empty list.
+    """
+    return Response(await listing.body(), media_type="application/json")
+
+
+@router.get(
+    "/models/path",
+    summary="Say where the models lie",
+    responses=problems(*NAMED),
+    dependencies=[requires(Scope.READ)],
+)
+async def get_path(
+    store: StoreDep,
+    name: Annotated[
+        str | None,
+        Query(description="A model; without it the answer is the folder.", examples=["en_ocr_v2.bin"]),
+    ] = None,
+) -> PathOut:
+    """Give the absolute path of the model folder, or of one model.
+
+    It is AsposeAI's own: no engine becomes ready whose `get_local_path()` is another folder.
+    """
+    if name is None:
+        await to_thread.run_sync(store.volume.check)
+        return PathOut(path=str(store.root))
+    model = await to_thread.run_sync(store.find, name)
+    return PathOut(path=f"{store.root}/{model.name}")
+
+
+@router.get(
+    "/models/{name:path}",
+    summary="Describe one model",
+    responses=problems(*NAMED),
+    dependencies=[requires(Scope.READ)],
+)
+async def get_model(name: ModelName, store: StoreDep, listing: ListingDep) -> ModelOut:
+    """Describe one model as it is on disk now."""
+    return listing.describe(await to_thread.run_sync(store.find, name))
+
+
+@router.delete(
+    "/models/{name:path}",
+    summary="Delete a model",
+    responses=problems(*NAMED, errors.ModelProtected, errors.ModelInUse, errors.ModelLocked, errors.StoreReadOnly),
+    dependencies=[requires(Scope.WRITE)],
+)
+async def delete_model(name: ModelName, store: StoreDep, keeper: KeeperDep) -> ReceiptOut:
+    """Move a model into the trash, under its lock; or, where the service keeps no trash, delete it at once.
+
+    Of any number of callers that delete one model at the same moment, through any number of services on the folder,
+    exactly one gets the receipt; the others get 404 or 409. A protected model or one in use stays.
+    """
+    receipt = await to_thread.run_sync(store.delete, name, limiter=changes)
+    keeper.forget(name)
+    return ReceiptOut(
+        name=receipt.name,
+        size_bytes=receipt.size_bytes,
+        trash_id=receipt.trash_id,
+        expires_at=receipt.expires_at,
+        dry_run=False,
+    )

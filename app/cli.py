@@ -1,0 +1,109 @@
+"""The command line: serve, make API keys, print the OpenAPI document."""
+
+import json
+import os
+import signal
+import sys
+
+import click
+
+from app.api.keys import Keyring, KeysError, Scope, entry_for, new_key
+from app.engine.runtime import platform_problem
+from app.settings import Settings, SettingsError, load_settings, unknown_variables
+
+CONFIGURATION_ERROR = 2
+
+
+@click.group(
+    help="The OCR model service. Its settings are environment variables, OCR_...; docs/settings.md lists them."
+)
+def main() -> None:
+    """Find the command."""
+
+
+@main.command()
+def serve() -> None:
+    """Serve until SIGTERM or Ctrl-C."""
+    # Ending on request is success, before uvicorn takes these signals over and after it gives them back.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    settings = _settings_or_exit()
+    _serve(settings)
+
+
+@main.group()
+def keys() -> None:
+    """Make API keys."""
+
+
+@keys.command("new")
+@click.argument("name")
+@click.option(
+    "--scope",
+    "scopes",
+    type=click.Choice(list(Scope)),
+    multiple=True,
+    required=True,
+    help="May be given several times.",
+)
+def new(name: str, scopes: tuple[Scope, ...]) -> None:
+    """Print a new key on stderr, once, and its entry for OCR_API_KEYS_FILE on stdout."""
+    key = new_key()
+    click.echo(f"The key, which is kept nowhere: {key}", err=True)
+    click.echo(entry_for(name, list(scopes), key))
+
+
+@main.command()
+def openapi() -> None:
+    """Print the OpenAPI document."""
+    from app.main import create_app  # noqa: PLC0415 - a tenth of a second that the other commands need not wait
+
+    click.echo(json.dumps(create_app(Settings()).openapi(), indent=2))
+
+
+def _settings_or_exit() -> Settings:
+    try:
+        if reason := platform_problem():
+            raise SettingsError(reason)
+        settings = load_settings()
+        if settings.api_keys_file:
+            Keyring.load(settings.api_keys_file)
+    except (SettingsError, KeysError) as exc:
+        click.echo(f"The service cannot start.\n{exc}", err=True)
+        sys.exit(CONFIGURATION_ERROR)
+    return settings
+
+
+def _serve(settings: Settings) -> None:
+    import uvicorn  # noqa: PLC0415 - see openapi()
+
+    from app import logs  # noqa: PLC0415
+    from app.main import create_app, log  # noqa: PLC0415
+
+    logs.configure(settings.log_format, settings.log_level)
+    for sentence in unknown_variables(os.environ):
+        log.warning("settings.unknown", detail=sentence)
+    if settings.is_anonymous and not settings.is_loopback:
+        log.warning(
+            "settings.anonymous",
+            detail=f"anybody who reaches {settings.host}:{settings.port} may delete models",
+        )
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(settings),
+            host=settings.host,
+            port=settings.port,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=max(1, int(settings.shutdown_grace.total_seconds() / 2)),
+        )
+    )
+    server.run()
+    if not server.started:
+        sys.exit(1)

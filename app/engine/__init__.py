@@ -1,0 +1,1 @@
+"""The engine: AsposeAI in a process of its own, supervised. Knows neither HTTP nor the store."""

@@ -1,0 +1,231 @@
+"""The service's handle on one engine process: start it, call it, end it, and say how it ended."""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from app.engine.messages import MAX_LINE_BYTES, Answer, Call, ProtocolError
+from app.engine.output import Output
+from app.errors import EngineCallFailed, EngineDied, EngineTimedOut
+
+DRAIN_SECONDS = 0.2
+"""How long a dead process's last output is waited for; a grandchild may hold the pipe open for ever."""
+END_SECONDS = 1.0
+"""How long a process may live on after it closed its socket, and after SIGTERM."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended."""
+
+    pid: int
+    code: int
+    """The exit status, or minus the signal's number."""
+    ordered: str | None
+    """Why the service ended it, or None when it ended by itself."""
+    is_fault: bool
+    """Whether the engine is to blame. Releases, deadlines and callers that went away are not its fault."""
+    tail: tuple[str, ...]
+    """The last lines it printed."""
+
+    @property
+    def reason(self) -> str:
+        """One line for people: what ended it, and why when the service did."""
+        how = f"exit status {self.code}" if self.code >= 0 else f"killed by {signal.Signals(-self.code).name}"
+        return f"{self.ordered} ({how})" if self.ordered else how
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a process holds, in bytes."""
+
+    resident_bytes: int
+    private_bytes: int
+    """The part no other process shares: what the kernel has back when this process ends."""
+
+
+class EngineProcess:
+    """One engine process. It is disposable: it may be killed at any moment and nothing is lost."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        channel: socket.socket,
+        *,
+        on_line: Callable[[str], None],
+        on_gone: Callable[[], None],
+    ) -> None:
+        assert process.stdout is not None  # noqa: S101 - spawn() asked for a pipe; this is for the type checker
+        self.pid = process.pid
+        self.exit: Exit | None = None
+        self._process = process
+        self._channel = channel
+        self._output = Output(process.stdout, on_line)
+        self._on_gone = on_gone
+        self._pending: dict[int, asyncio.Future[Answer]] = {}
+        self._ids = itertools.count(1)
+        self._ordered: str | None = None
+        self._is_fault = True
+        self._over = asyncio.create_task(self._watch())
+
+    @classmethod
+    async def spawn(
+        cls,
+        engine: str,
+        *,
+        directory: Path,
+        environment: dict[str, str],
+        on_line: Callable[[str], None],
+        on_gone: Callable[[], None],
+    ) -> "EngineProcess":
+        """Start a process that serves the engine of that import string. It is alive then, not ready.
+
+        `on_line` is given each line it prints; `on_gone` is called in a thread when it is gone, before anybody is told.
+        """
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",
+                "-m",
+                "app.engine.worker",
+                str(theirs.fileno()),
+                str(os.getpid()),
+                engine,
+                cwd=directory,
+                env=environment,
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )
+        return cls(process, ours, on_line=on_line, on_gone=on_gone)
+
+    async def call(self, name: str, params: dict[str, Any] | None = None, *, seconds: float) -> Any:  # noqa: ANN401
+        """Call the engine and return its result, a JSON value.
+
+        Raises EngineCallFailed when the engine says no, EngineDied when the process ends meanwhile, and EngineTimedOut
+        after that many seconds. A native call cannot be stopped: timed out, or abandoned by its caller, it ends with
+        its process.
+        """
+        if self.exit:
+            raise EngineDied(self.exit.reason)
+        call = Call(next(self._ids), name, params or {})
+        answer = self._pending[call.id] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._send(call.encode())
+                result = await answer
+        except TimeoutError:
+            self.kill(f"{name!r} did not finish within {seconds:g} s", is_fault=False)
+            raise EngineTimedOut(name, seconds) from None
+        except asyncio.CancelledError:
+            self.kill(f"the caller of {name!r} went away", is_fault=False)
+            raise
+        finally:
+            del self._pending[call.id]
+        if result.error is not None:
+            raise EngineCallFailed(result.error)
+        return result.result
+
+    async def memory(self) -> Memory | None:
+        """What the process holds now, or None when it is gone."""
+        try:
+            held = await asyncio.to_thread(psutil.Process(self.pid).memory_full_info)
+        except psutil.NoSuchProcess:
+            return None
+        return Memory(held.rss, held.uss)
+
+    async def wait(self) -> Exit:
+        """Wait until the process is gone and reaped; say how it ended."""
+        return await asyncio.shield(self._over)
+
+    async def stop(self, ordered: str, *, seconds: float) -> Exit:
+        """End the process within that many seconds: ask, close its socket, SIGTERM, SIGKILL; wait until it is gone."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        with contextlib.suppress(EngineCallFailed, EngineDied, EngineTimedOut):
+            await self.call("free_resources", seconds=seconds / 2)
+        self._blame(ordered, is_fault=False)
+        with contextlib.suppress(OSError):
+            self._channel.shutdown(socket.SHUT_RDWR)
+        if not await self._gone_by(deadline - END_SECONDS) and not self.exit:
+            self._process.terminate()
+            if not await self._gone_by(deadline):
+                self.kill(ordered, is_fault=False)
+        return await self.wait()
+
+    def kill(self, ordered: str, *, is_fault: bool = True) -> None:
+        """SIGKILL, at once, without waiting. The first reason given is the one that counts."""
+        if not self.exit:
+            self._blame(ordered, is_fault=is_fault)
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    def _blame(self, ordered: str, *, is_fault: bool) -> None:
+        if self._ordered is None:
+            self._ordered, self._is_fault = ordered, is_fault
+
+    async def _send(self, line: bytes) -> None:
+        try:
+            await asyncio.get_running_loop().sock_sendall(self._channel, line)
+        except OSError:
+            # It is dying: _watch() is about to fail this call with the reason.
+            return
+
+    async def _watch(self) -> Exit:
+        """The one place that learns of the end: reads until then, and fails what was still waiting."""
+        answers = asyncio.create_task(self._read_answers())
+        output = asyncio.create_task(self._output.read())
+        code = await self._process.wait()
+        await asyncio.wait({output}, timeout=DRAIN_SECONDS)
+        for task in (answers, output):
+            task.cancel()
+        await asyncio.gather(answers, output, return_exceptions=True)
+        self._channel.close()
+        await asyncio.to_thread(self._on_gone)
+        self.exit = Exit(self.pid, code, self._ordered, self._is_fault, self._output.tail)
+        for answer in self._pending.values():
+            if not answer.done():
+                answer.set_exception(EngineDied(self.exit.reason))
+        return self.exit
+
+    async def _read_answers(self) -> None:
+        try:
+            await self._dispatch_answers()
+        except ProtocolError as exc:
+            self.kill(f"it broke the protocol: {exc}")
+        else:
+            await asyncio.sleep(END_SECONDS)
+            self.kill("it closed its socket and went on running")
+
+    async def _dispatch_answers(self) -> None:
+        loop, rest = asyncio.get_running_loop(), b""
+        with contextlib.suppress(ConnectionError):
+            while chunk := await loop.sock_recv(self._channel, 1 << 16):
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    self._resolve(Answer.decode(line))
+                if len(rest) > MAX_LINE_BYTES:
+                    msg = f"a line of more than {MAX_LINE_BYTES} bytes"
+                    raise ProtocolError(msg)
+
+    def _resolve(self, answer: Answer) -> None:
+        waiting = self._pending.get(answer.id)
+        if waiting and not waiting.done():
+            waiting.set_result(answer)
+
+    async def _gone_by(self, deadline: float) -> bool:
+        remaining = max(0.0, deadline - asyncio.get_running_loop().time())
+        done, _ = await asyncio.wait({self._over}, timeout=remaining)
+        return bool(done)

@@ -1,0 +1,138 @@
+"""What the engine process needs around it: its working directory, its environment and its libraries.
+
+Facts measured with aspose-ocr-python-net 26.10.0 on Debian 12; docs/engine.md has them all.
+"""
+
+import ctypes
+import fcntl
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import app
+
+MODELS_LINK = Path("Aspose.AI.LLM", "models")
+"""Where AsposeAI looks for models, below its working directory."""
+RUNTIMES = Path("Aspose.AI.LLM", "runtimes")
+"""Where AsposeAI looks for the native llama.cpp libraries, below its working directory."""
+LIBDL_PLACES = ("/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/usr/lib", "/lib")
+PREFIX = "engine-"
+
+
+class Workplace:
+    """The folder of this service below the state folder, and in it one fresh working directory for each engine process.
+
+    A lock on the folder says that its service lives, so that the next service may clear away what a killed one left.
+    """
+
+    def __init__(self, state_dir: Path, models_dir: Path) -> None:
+        self._models_dir = models_dir
+        state_dir.mkdir(parents=True, exist_ok=True)
+        with _locked(state_dir / "engines.lock"):
+            _sweep(state_dir)
+            self._folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=state_dir))
+            self._owner = os.open(self._folder / "owner", os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(self._owner, fcntl.LOCK_EX)
+
+    def prepare(self) -> Path:
+        """Make a working directory in which AsposeAI's model folder is a link to the real one."""
+        directory = Path(tempfile.mkdtemp(prefix="run-", dir=self._folder))
+        (directory / "tmp").mkdir()
+        (directory / "lib").mkdir()
+        (directory / MODELS_LINK).parent.mkdir(parents=True)
+        (directory / MODELS_LINK).symlink_to(self._models_dir, target_is_directory=True)
+        if libdl := _find_libdl():
+            # glibc 2.34 and later ship no libdl.so, by which name .NET Core 3.1 asks for it.
+            (directory / "lib" / "libdl.so").symlink_to(libdl)
+        return directory
+
+    def environment(self, directory: Path) -> dict[str, str]:
+        """The whole environment of an engine process in that directory. `LD_LIBRARY_PATH` counts only at exec."""
+        return {
+            # A plain PATH: where AsposeAI finds nvcc on it, it wants CUDA libraries.
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(directory),
+            "TMPDIR": str(directory / "tmp"),
+            "LANG": "C.UTF-8",
+            "LD_LIBRARY_PATH": str(directory / "lib"),
+            "PYTHONPATH": str(Path(app.__file__).parent.parent),
+            "PYTHONUNBUFFERED": "1",
+            # .NET Core 3.1 knows no ICU as new as Debian 12's and would abort.
+            "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT": "1",
+            # It would open a debugger's pipe and socket in /tmp and leave them there.
+            "COMPlus_EnableDiagnostics": "0",
+        }
+
+    def discard(self, directory: Path) -> None:
+        """Remove a working directory whose process is gone."""
+        shutil.rmtree(directory, ignore_errors=True)
+
+    def close(self) -> None:
+        """Remove everything."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        os.close(self._owner)
+
+
+def missing_for_recognition() -> str | None:
+    """Why this process cannot recognise text, or None. Ask in the engine process, which has its own library path."""
+    if not (_loads("libssl.so.1.1") and _loads("libcrypto.so.1.1")):
+        return "OpenSSL 1.1 (libssl.so.1.1, libcrypto.so.1.1), which AsposeAI's runtime needs, is not installed"
+    return None
+
+
+def missing_for_ai() -> str | None:
+    """Why this process cannot load a model, or None. Ask in the engine process, in its working directory."""
+    if not _loads("libdl.so"):
+        return "no libdl.so could be found for AsposeAI's .NET Core 3.1 runtime"
+    if not any(RUNTIMES.glob("*/linux-x64-*/native/libllama.so*")):
+        return "the native llama.cpp libraries, which the AsposeAI package does not carry, are not installed"
+    return None
+
+
+def platform_problem() -> str | None:
+    """Why the service cannot run on this machine at all, or None."""
+    if sys.platform != "linux" or os.uname().machine != "x86_64":
+        return (
+            "AsposeAI and the store's locks need Linux on x86-64, and this is "
+            f"{sys.platform} on {os.uname().machine}; use the Docker image"
+        )
+    return None
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def _find_libdl() -> Path | None:
+    return next((path for place in LIBDL_PLACES if (path := Path(place, "libdl.so.2")).exists()), None)
+
+
+def _sweep(state_dir: Path) -> None:
+    for owner in state_dir.glob(f"{PREFIX}*/owner"):
+        lock = os.open(owner, os.O_RDWR)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue  # its service lives
+        else:
+            shutil.rmtree(owner.parent, ignore_errors=True)
+        finally:
+            os.close(lock)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

@@ -1,0 +1,156 @@
+"""Everything that can go wrong in the domain. Knows no HTTP: `app.api.problems` maps each class to a status.
+
+ServiceError
+├─ StoreError
+│  ├─ InvalidModelName    the name can never be a model's
+│  ├─ NotAModel           something lies there that is not a regular file: a link, a folder, a device
+│  ├─ ModelNotFound       no such model
+│  ├─ ModelProtected      a configured pattern forbids its deletion
+│  ├─ ModelInUse          somebody holds a lease on it
+│  ├─ ModelLocked         somebody is changing it right now
+│  ├─ StoreUnavailable    the model folder is missing, or is not the one it was
+│  └─ StoreReadOnly       the model folder cannot be written
+└─ EngineError
+   ├─ EngineNotReady      no call can be taken in the engine's present state
+   ├─ EngineBusy          the queue before the engine is full
+   ├─ EngineCallFailed    the call failed, the engine lives
+   ├─ EngineTimedOut      the call passed its deadline; its process was killed
+   └─ EngineDied          the engine's process ended during the call
+"""
+
+from typing import Any
+
+
+class ServiceError(Exception):
+    """The root. Attributes are facts; `str()` is a sentence that says what to do."""
+
+
+class StoreError(ServiceError):
+    """Something about the model folder or a model in it."""
+
+
+class ModelError(StoreError):
+    """Something about one model."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
+class InvalidModelName(ModelError):
+    """The name can never be a model's, whatever lies in the folder."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(
+            name,
+            f"The model name {name!r} cannot be used: {reason}. A model's name is its path below the model folder, "
+            "such as 'en_ocr_v2.bin' or 'org_repo/model.gguf'.",
+        )
+
+
+class NotAModel(ModelError):
+    """Something that is not a regular file of the model folder lies at that name."""
+
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__(
+            name,
+            f"{name!r} is {what}. Models are regular files below the model folder; links are not followed.",
+        )
+
+
+class ModelNotFound(ModelError):
+    """No such model."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, f"There is no model {name!r} in the model folder. GET /models lists those there are.")
+
+
+class ModelProtected(ModelError):
+    """The configuration forbids deleting this model."""
+
+    def __init__(self, name: str, pattern: str) -> None:
+        super().__init__(
+            name,
+            f"{name!r} is protected by the pattern {pattern!r} in OCR_PROTECTED; only the configuration can lift that.",
+        )
+        self.pattern = pattern
+
+
+class ModelInUse(ModelError):
+    """At least one process holds a lease on the model."""
+
+    def __init__(self, name: str, blockers: list[dict[str, Any]]) -> None:
+        super().__init__(
+            name,
+            f"{name!r} is in use; nothing was deleted. Ask its users, listed in blockers, to let go of it first.",
+        )
+        self.blockers = blockers
+
+
+class ModelLocked(ModelError):
+    """Somebody else is changing the model right now."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            name, f"Somebody else is changing {name!r} right now; nothing was done. Try again in a moment."
+        )
+
+
+class StoreUnavailable(StoreError):
+    """The model folder is missing, or is not the one the service started with."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The model folder cannot be used: {reason}. Nothing was read or changed.")
+
+
+class StoreReadOnly(StoreError):
+    """The model folder can be read but not changed."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The model folder is read-only: {reason}. Nothing was changed; listing works.")
+
+
+class EngineError(ServiceError):
+    """Something about the engine."""
+
+
+class EngineNotReady(EngineError):
+    """The engine takes no calls in its present state."""
+
+    def __init__(self, state: str, reason: str | None) -> None:
+        because = f": {reason}" if reason else ""
+        super().__init__(f"The engine is {state}, not ready{because}. GET /engine tells when it is.")
+        self.state = state
+
+
+class EngineBusy(EngineError):
+    """The queue before the engine is full."""
+
+    def __init__(self, waiting: int) -> None:
+        super().__init__(f"The engine works on one call at a time and {waiting} already wait. Try again later.")
+        self.waiting = waiting
+
+
+class EngineCallFailed(EngineError):
+    """The engine refused or failed the call; it goes on living."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The engine could not do it: {reason}")
+        self.reason = reason
+
+
+class EngineTimedOut(EngineError):
+    """The call passed its deadline. A native call cannot be stopped, so its process was killed."""
+
+    def __init__(self, call: str, seconds: float) -> None:
+        super().__init__(f"The engine did not finish {call!r} within {seconds:g} s; its process was replaced.")
+
+
+class EngineDied(EngineError):
+    """The engine's process ended while it worked on the call."""
+
+    def __init__(self, exit_reason: str) -> None:
+        super().__init__(
+            f"The engine's process ended during the call ({exit_reason}); a new one is being started. Try again."
+        )
+        self.exit_reason = exit_reason

@@ -1,0 +1,38 @@
+"""Logging: events with keys, one line each, on stderr; for people on a terminal, as JSON otherwise."""
+
+import logging
+import sys
+from typing import Literal
+
+import structlog
+from structlog.typing import Processor
+
+_SHARED: tuple[Processor, ...] = (
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+)
+
+
+def configure(log_format: Literal["auto", "console", "json"], level: str) -> None:
+    """Send structlog's events and the standard library's records (uvicorn's, watchfiles') the same way."""
+    is_console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
+    rendering: list[Processor]
+    if is_console:
+        rendering = [structlog.dev.ConsoleRenderer()]
+    else:
+        rendering = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    structlog.configure(
+        processors=[*_SHARED, *rendering],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=_SHARED,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells every batch of changes at info

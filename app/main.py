@@ -1,0 +1,172 @@
+"""Builds the service: the parts, in order, and the application around them. No logic."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+
+from app import __version__
+from app.api import docs, engine, health, models, problems
+from app.api.auth import Access
+from app.api.deps import State
+from app.api.keys import Keyring
+from app.api.listing import Listing
+from app.api.requests import RequestLimits, RequestLog
+from app.engine.process import EngineProcess
+from app.engine.runtime import Workplace
+from app.engine.supervisor import Limits, Supervisor
+from app.settings import Settings
+from app.store.keeper import InventoryKeeper
+from app.store.rules import Rules
+from app.store.store import Store
+from app.store.sweeper import keep_swept
+
+log = structlog.get_logger()
+
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+LOUD = {
+    "engine.exited",
+    "engine.failed",
+    "engine.backing_off",
+    "engine.license_refused",
+    "store.unavailable",
+    "store.watch_failed",
+    "trash.sweep_failed",
+}
+DESCRIPTION = """
+Owns one long-lived AsposeAI and the folder of OCR and AI model files beside it, so that other services need neither.
+
+Ask which models there are, where they lie and which are old; delete one safely, with a way back; and have back every
+byte that the engine holds. Errors are problem details (RFC 9457): compare their `type`, show people their `detail`.
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application for these settings. Nothing is opened before its lifespan begins."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+        async with _opened(settings) as state:
+            yield state
+
+    app = FastAPI(
+        title="OCR model service",
+        version=__version__,
+        summary="One long-lived AsposeAI and its model files, over HTTP.",
+        description=DESCRIPTION,
+        license_info={"name": "MIT (Aspose's engine is commercial)", "identifier": "MIT"},
+        lifespan=lifespan,
+        root_path=settings.root_path,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        openapi_tags=[
+            {"name": "models", "description": "The model files."},
+            {"name": "engine", "description": "AsposeAI, in a process of its own."},
+            {"name": "health", "description": "For probes; no key, no log line."},
+        ],
+    )
+    app.add_middleware(
+        RequestLimits,
+        max_body_bytes=settings.max_body_bytes,
+        allowed_hosts=settings.allowed_hosts or _default_hosts(settings),
+    )
+    app.add_middleware(RequestLog)
+    for router in (models.router, engine.router, health.router, docs.router):
+        app.include_router(router)
+    problems.install(app)
+    docs.install(app)
+    return app
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[State]:
+    """The parts of a running service; on the way out everything they hold is given back."""
+    keyring = await asyncio.to_thread(Keyring.load, settings.api_keys_file) if settings.api_keys_file else None
+    rules = Rules(settings.old_patterns, settings.protected)
+    store = Store(settings.models_dir, rules, trash_retention=settings.trash_retention)
+    await asyncio.to_thread(store.open)
+    workplace = await asyncio.to_thread(Workplace, settings.state_dir.resolve(), store.root)
+    supervisor = _supervisor(settings, store, workplace)
+    keeper = InventoryKeeper(store, on_change=supervisor.refresh_facts, on_event=_log_event)
+    state = State(
+        access=Access(keyring, read_only=settings.read_only),
+        store=store,
+        keeper=keeper,
+        supervisor=supervisor,
+        listing=Listing(store, keeper, supervisor),
+    )
+    engine_task = _start("engine", supervisor.run())
+    store_tasks = [_start("inventory", keeper.run())]
+    if not settings.read_only:
+        store_tasks.append(_start("sweeper", keep_swept(store, _log_event)))
+    try:
+        yield state
+    finally:
+        await supervisor.stop()
+        await _finished(engine_task)
+        for task in store_tasks:
+            task.cancel()
+            await _finished(task)
+        await asyncio.to_thread(workplace.close)
+
+
+def _supervisor(settings: Settings, store: Store, workplace: Workplace) -> Supervisor:
+    async def spawn() -> EngineProcess:
+        directory = await asyncio.to_thread(workplace.prepare)
+        return await EngineProcess.spawn(
+            settings.engine_class,
+            directory=directory,
+            environment=workplace.environment(directory),
+            on_line=lambda line: log.info("engine.output", line=line),
+            on_gone=lambda: workplace.discard(directory),
+        )
+
+    return Supervisor(
+        spawn,
+        models_dir=store.root,
+        license_file=settings.license_file.resolve() if settings.license_file else None,
+        limits=Limits(
+            start_seconds=settings.engine_start_timeout / timedelta(seconds=1),
+            stop_seconds=settings.shutdown_grace / timedelta(seconds=1) / 2,
+            queue_size=settings.engine_queue_size,
+            restart_budget=settings.engine_restart_budget,
+            stable_seconds=settings.engine_stable_after / timedelta(seconds=1),
+        ),
+        on_event=_log_event,
+    )
+
+
+def _default_hosts(settings: Settings) -> tuple[str, ...]:
+    is_private = settings.is_anonymous and settings.is_loopback
+    return (*LOOPBACK_NAMES, settings.host) if is_private else ("*",)
+
+
+def _start(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Run a part for as long as the service lives. If it fails, that is a defect, and the service ends."""
+    task = asyncio.create_task(work, name=name)
+
+    def on_done(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (exc := task.exception()):
+            log.critical("service.part_failed", part=name, exc_info=exc)
+            signal.raise_signal(signal.SIGTERM)
+
+    task.add_done_callback(on_done)
+    return task
+
+
+async def _finished(task: asyncio.Task[None]) -> None:
+    # A part that failed was logged when it did.
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.wait({task})
+
+
+def _log_event(event: str, fields: dict[str, Any]) -> None:
+    (log.warning if event in LOUD else log.info)(event, **fields)

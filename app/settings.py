@@ -1,0 +1,143 @@
+"""Every setting: its unit, its default, and its environment variable, which is `OCR_` and the name in capitals."""
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "OCR_"
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def _duration(value: object) -> object:
+    """'90s', '30m', '24h', '7d', a number of seconds; ISO 8601 is left to pydantic."""
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", value.strip())):
+        return timedelta(**{UNITS[match[2] or "s"]: float(match[1])})
+    return value
+
+
+def _listed(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0))]
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+
+
+class SettingsError(Exception):
+    """The environment is not usable; the text names each variable and what it should be."""
+
+
+class Settings(BaseSettings):
+    """Read once, at start. Durations are written '90s', '30m', '24h' or '7d'; lists are separated by commas."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, use_attribute_docstrings=True, extra="forbid")
+
+    host: str = "127.0.0.1"
+    """The address to listen on. Beyond loopback it takes OCR_API_KEYS_FILE, or OCR_ALLOW_ANONYMOUS=true."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """The TCP port to listen on; 0 for any free one, which the log then names."""
+    root_path: Annotated[str, Field(pattern=r"^(/[^/]+)*$")] = ""
+    """The path prefix under which a reverse proxy serves this service, such as '/ocr'."""
+    allowed_hosts: CommaSeparated = ()
+    """Host names that requests may address; '*' for any. Default: any with keys, only loopback's names without."""
+
+    models_dir: Path = Path("data/models")
+    """The model folder; created when absent."""
+    state_dir: Path = Path("data/state")
+    """Where engine processes have their working directories; created when absent, left empty."""
+    old_patterns: CommaSeparated = ("old_*",)
+    """Shell patterns of stale models, matched against the whole name and its last part."""
+    protected: CommaSeparated = ()
+    """Shell patterns of models that must not be deleted; the API cannot lift them."""
+    trash_retention: Duration = timedelta(hours=24)
+    """How long a deleted model can be restored; 0 deletes at once."""
+
+    api_keys_file: Path | None = None
+    """A TOML file of API keys; `python -m app keys new` writes its entries. Without it nobody needs a key."""
+    allow_anonymous: bool = False
+    """Serve beyond loopback without keys: anybody who reaches the port may delete models."""
+    read_only: bool = False
+    """Refuse every change: deletions and releases answer 403, and the trash is not swept."""
+    max_body_bytes: Annotated[int, Field(ge=0)] = 1 << 20
+    """The largest request body that is read, in bytes; beyond it the answer is 413."""
+
+    license_file: Path | None = None
+    """An Aspose licence file for the engine; without it AsposeAI runs in evaluation mode."""
+    engine_class: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] = "app.engine.aspose_ai:AsposeAIEngine"
+    """The import string of the engine; another one than the default is for tests."""
+    engine_start_timeout: Duration = timedelta(seconds=30)
+    """How long an engine process may take to become ready before it is replaced."""
+    engine_restart_budget: Annotated[int, Field(ge=0)] = 5
+    """How often in a row the engine is restarted after dying by itself before it is given up."""
+    engine_stable_after: Duration = timedelta(seconds=30)
+    """How long an engine must have been ready for its earlier deaths to be forgiven."""
+    engine_queue_size: Annotated[int, Field(ge=0)] = 7
+    """Calls that may wait while one runs; one more is answered 503."""
+
+    shutdown_grace: Annotated[Duration, Field(ge=timedelta(seconds=1))] = timedelta(seconds=20)
+    """The longest a shutdown may take: half for running requests, half for the engine."""
+    log_format: Literal["auto", "console", "json"] = "auto"
+    """How to log: 'console' for people, 'json' for machines, 'auto' by whether stderr is a terminal."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe events to log."""
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the service."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether nobody needs a key."""
+        return self.api_keys_file is None
+
+    @model_validator(mode="after")
+    def _secure_by_default(self) -> "Settings":
+        if self.is_anonymous and not self.is_loopback and not self.allow_anonymous:
+            msg = (
+                f"OCR_HOST={self.host} is reachable from other machines, and without OCR_API_KEYS_FILE anybody there "
+                "could delete models. Name a file of keys (`python -m app keys new` makes entries), or say "
+                "OCR_ALLOW_ANONYMOUS=true"
+            )
+            raise ValueError(msg)
+        return self
+
+
+def load_settings() -> Settings:
+    """Read the environment; raises SettingsError with one line for each wrong variable."""
+    try:
+        return Settings()
+    except ValidationError as exc:
+        raise SettingsError("\n".join(_explain(error) for error in exc.errors())) from None
+
+
+def unknown_variables(environment: Iterable[str]) -> list[str]:
+    """A sentence for each `OCR_...` variable that is no setting. No error: Kubernetes sets some of its own."""
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    sentences = []
+    for variable in sorted(environment):
+        if variable.startswith(PREFIX) and variable not in known:
+            close = difflib.get_close_matches(variable, known, n=1)
+            sentences.append(f"{variable} is no setting" + (f"; did you mean {close[0]}?" if close else ""))
+    return sentences
+
+
+def _explain(error: ErrorDetails) -> str:
+    if not error["loc"]:
+        return str(error["msg"]).removeprefix("Value error, ")
+    name = str(error["loc"][0])
+    about = (Settings.model_fields[name].description or "").strip()
+    return f"{PREFIX}{name.upper()}={error['input']!s}: {error['msg']}. It is: {about}"

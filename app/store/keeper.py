@@ -1,0 +1,180 @@
+"""Keeps the inventory of the model folder fresh, so that reading it never waits for the disk.
+
+A watcher (inotify) says when to scan again; where the file system cannot notify, as over a network, the folder is
+scanned again and again. Whatever any process adds, replaces, grows or removes shows within a second.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+from watchfiles import DefaultFilter, awatch
+
+from app.errors import StoreUnavailable
+from app.store.inventory import STORE_DIR, Inventory
+from app.store.store import Store
+
+TICK_SECONDS = 0.25
+"""How often leases and the folder's identity are looked at; microseconds each."""
+QUIET_MS, GATHER_MS = 20, 200
+"""A change is scanned for once nothing else changes for QUIET_MS, and after GATHER_MS in any case."""
+UNNOTIFIED_RESCAN_SECONDS = 0.5
+SAFETY_RESCAN_SECONDS = 10.0
+"""Where the file system notifies, against what it does not tell: writes through a mapping, an overflowing queue."""
+SCAN_SHARE, SAFETY_SHARE = 1, 50
+"""Rest at least as long as a scan took, and before one that is only for safety fifty times as long."""
+NOTIFYING = {"ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "f2fs", "bcachefs", "ramfs"}
+"""File systems whose every change comes through this machine's kernel."""
+
+OnEvent = Callable[[str, dict[str, Any]], None]
+
+
+class InventoryKeeper:
+    """The present inventory of one store. `run()` keeps it so; the attributes may be read at any time."""
+
+    def __init__(self, store: Store, *, on_change: Callable[[], None], on_event: OnEvent) -> None:
+        self.inventory: Inventory | None = None
+        """The newest; the same object as long as nothing changes. None while the folder is unavailable or unscanned."""
+        self.unavailable: StoreUnavailable | None = None
+        self.leased_bytes: frozenset[int] = frozenset()
+        self._store = store
+        self._on_change = on_change
+        self._on_event = on_event
+        self._notifying = True
+        self._scan_began = 0.0
+        self._scan_seconds = 0.0
+        self._forgotten: dict[str, float] = {}
+        self._scanned = asyncio.Event()
+
+    def current(self) -> Inventory:
+        """The inventory, or StoreUnavailable with the reason why there is none."""
+        if self.inventory is None:
+            raise self.unavailable or StoreUnavailable("it has not been scanned yet")
+        return self.inventory
+
+    def forget(self, name: str) -> None:
+        """Take out a model that this process just deleted, without waiting for the watcher to notice."""
+        self._forgotten[name] = time.monotonic()
+        if self.inventory and name in self.inventory.models:
+            models = {key: model for key, model in self.inventory.models.items() if key != name}
+            self._replace(replace(self.inventory, models=models))
+
+    async def current_when_scanned(self) -> Inventory:
+        """The same, after the first scan: only a request that comes before it waits."""
+        await self._scanned.wait()
+        return self.current()
+
+    async def scan(self) -> None:
+        """Scan now."""
+        self._scan_began = time.monotonic()
+        try:
+            found = await asyncio.to_thread(self._scan)
+        except StoreUnavailable as exc:
+            if self.unavailable is None:
+                self._on_event("store.unavailable", {"reason": str(exc)})
+            self.unavailable = exc
+            self._replace(None)
+        else:
+            if self.unavailable:
+                self._on_event("store.available", {})
+            self.unavailable = None
+            self._replace(self._without_forgotten(found))
+        self._scan_seconds = time.monotonic() - self._scan_began
+        self._scanned.set()
+
+    async def run(self) -> None:
+        """Keep looking until cancelled."""
+        while True:
+            await self.scan()
+            await self._follow()
+
+    async def _follow(self) -> None:
+        """Follow one folder until it is no longer there, or another lies in its place."""
+        self._notifying = await asyncio.to_thread(_notifies, self._store.root)
+        is_first = True
+        async with aclosing(self._signals()) as signals:
+            async for changed in signals:
+                root_id = await asyncio.to_thread(self._look)
+                # What changed before the watcher stood was not told.
+                if is_first or changed or root_id != self._seen_root_id() or self._rescan_is_due():
+                    is_first = False
+                    if root_id != self._seen_root_id():
+                        return
+                    await self.scan()
+                    await asyncio.sleep(min(self._scan_seconds * SCAN_SHARE, TICK_SECONDS))
+
+    async def _signals(self) -> AsyncGenerator[bool, None]:
+        """Every tick, and at once when something changed, which is what True says."""
+        if self._notifying and self.inventory:
+            try:
+                async for changes in awatch(
+                    self._store.root,
+                    watch_filter=_ModelsFilter(),
+                    debounce=GATHER_MS,
+                    step=QUIET_MS,
+                    rust_timeout=int(TICK_SECONDS * 1000),
+                    yield_on_timeout=True,
+                    force_polling=False,
+                ):
+                    yield bool(changes)
+            except (OSError, RuntimeError) as exc:  # no inotify watches left, or the folder went away
+                self._on_event("store.watch_failed", {"error": str(exc)})
+                self._notifying = False
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            yield False
+
+    def _look(self) -> tuple[int, int] | None:
+        """What is looked at every tick; in a thread."""
+        try:
+            self._store.volume.check()
+            self.leased_bytes = self._store.locks.leased_bytes()
+            status = self._store.root.stat()
+        except (StoreUnavailable, OSError):
+            return None
+        return status.st_dev, status.st_ino
+
+    def _seen_root_id(self) -> tuple[int, int] | None:
+        return self.inventory.root_id if self.inventory else None
+
+    def _rescan_is_due(self) -> bool:
+        if self._notifying:
+            pause = max(SAFETY_RESCAN_SECONDS, self._scan_seconds * SAFETY_SHARE)
+        else:
+            pause = max(UNNOTIFIED_RESCAN_SECONDS, self._scan_seconds * (1 + SCAN_SHARE))
+        return time.monotonic() - self._scan_began >= pause
+
+    def _without_forgotten(self, found: Inventory) -> Inventory:
+        """A scan that began before a deletion may still have seen the model."""
+        self._forgotten = {name: at for name, at in self._forgotten.items() if at >= self._scan_began}
+        if not self._forgotten:
+            return found
+        return replace(found, models={name: m for name, m in found.models.items() if name not in self._forgotten})
+
+    def _scan(self) -> Inventory:
+        """The same object when nothing changed, so that what was made from it stays good; in a thread."""
+        found = self._store.scan()
+        return self.inventory if self.inventory and found == self.inventory else found
+
+    def _replace(self, inventory: Inventory | None) -> None:
+        if inventory is not self.inventory:
+            self.inventory = inventory
+            self._on_change()
+
+
+class _ModelsFilter(DefaultFilter):
+    """Everything but the store's own files."""
+
+    ignore_dirs = (STORE_DIR,)
+    ignore_entity_patterns = ()
+
+
+def _notifies(root: Path) -> bool:
+    """Whether every change below the folder is told by this machine's kernel."""
+    mounts = [p for p in psutil.disk_partitions(all=True) if root.is_relative_to(p.mountpoint)]
+    return bool(mounts) and max(mounts, key=lambda mount: len(mount.mountpoint)).fstype in NOTIFYING

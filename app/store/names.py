@@ -1,0 +1,56 @@
+"""What may be a model's name: its path below the model folder, with '/' between the parts."""
+
+import unicodedata
+
+from app.errors import InvalidModelName
+
+MAX_NAME_BYTES = 1024
+MAX_PART_BYTES = 255
+"""NAME_MAX of every common Linux file system."""
+
+
+def parts_of(name: str) -> tuple[str, ...]:
+    """Split a name that is safe to resolve below the model folder; raises InvalidModelName.
+
+    What is refused can never be a model: the parts '..' and '.', empty parts (so absolute paths too), hidden parts
+    ('.store' among them), backslashes, NUL and control characters, text that is not UTF-8, and lengths that no file
+    system takes.
+    """
+    if reason := problem_with(name):
+        raise InvalidModelName(name, reason)
+    return tuple(name.split("/"))
+
+
+def problem_with(name: str) -> str | None:
+    """Why this cannot be a model's name, or None."""
+    if reason := _problem_with_characters(name):
+        return reason
+    if not name:
+        return "it is empty"
+    if len(name.encode()) > MAX_NAME_BYTES:
+        return f"it is longer than {MAX_NAME_BYTES} bytes"
+    if name.startswith("/"):
+        return "it is an absolute path"
+    return next((reason for part in name.split("/") if (reason := _problem_with_part(part))), None)
+
+
+def _problem_with_characters(name: str) -> str | None:
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        return "it is not valid UTF-8"
+    if "\\" in name:
+        return "it contains a backslash"
+    if any(unicodedata.category(character) == "Cc" for character in name):
+        return "it contains a control character"
+    return None
+
+
+def _problem_with_part(part: str) -> str | None:
+    if not part:
+        return "it has an empty part (a '/' at its end, or two in a row)"
+    if part == "..":
+        return "'..' would lead out of the model folder"
+    if part.startswith("."):
+        return "parts that start with '.' are hidden or the store's own, never models"
+    if len(part.encode()) > MAX_PART_BYTES:
+        return f"a part is longer than {MAX_PART_BYTES} bytes"
+    return None

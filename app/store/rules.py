@@ -1,0 +1,26 @@
+"""Which models are old, and which must not be deleted: patterns from the configuration."""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Shell patterns, matched with case against the whole name and against its last part."""
+
+    old_patterns: tuple[str, ...] = ("old_*",)
+    protected_patterns: tuple[str, ...] = ()
+
+    def is_old(self, name: str) -> bool:
+        """Whether the model is stale; else it is current."""
+        return _first_match(name, self.old_patterns) is not None
+
+    def protecting(self, name: str) -> str | None:
+        """The first pattern that protects the model, or None."""
+        return _first_match(name, self.protected_patterns)
+
+
+def _first_match(name: str, patterns: tuple[str, ...]) -> str | None:
+    last_part = PurePosixPath(name).name
+    return next((p for p in patterns if fnmatchcase(name, p) or fnmatchcase(last_part, p)), None)

@@ -1,0 +1,21 @@
+"""Sweeps the trash now and then, for as long as the service lives."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from app.errors import StoreError
+from app.store.store import Store
+
+PAUSE_SECONDS = 10.0
+
+
+async def keep_swept(store: Store, on_event: Callable[[str, dict[str, Any]], None]) -> None:
+    """Purge what has expired, within seconds of its time, until cancelled."""
+    while True:
+        try:
+            for entry in await asyncio.to_thread(store.sweep):
+                on_event("trash.purged", {"trash_id": entry.id, "name": entry.name, "size_bytes": entry.size_bytes})
+        except (StoreError, OSError) as exc:
+            on_event("trash.sweep_failed", {"error": str(exc)})
+        await asyncio.sleep(PAUSE_SECONDS)

@@ -1,0 +1,115 @@
+"""Engines for real children that misbehave the way the vendor's native code does, on demand.
+
+The real AsposeAI is used wherever it can be made to do what a test needs; it cannot be made to abort, hang, flood or
+break the protocol to order, and that is what these are for.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+# Everything that a test must be able to change between one process and the next is told through the environment's
+# one door that is left open: the model folder, where `<option>.option` files lie.
+MODELS = "Aspose.AI.LLM/models"
+
+
+class Echo:
+    """Behaves. The other engines change one thing each."""
+
+    def start(self) -> None: ...
+
+    def apply_license(self, path: str) -> None:
+        message = f"{path} is no license"
+        raise RuntimeError(message)
+
+    def status(self) -> dict[str, Any]:
+        local_path = os.path.realpath(MODELS)
+        listed = sorted(name for name in os.listdir(local_path) if name.endswith(".gguf"))
+        return {
+            "vendor_package": "echo",
+            "vendor_version": "1.0",
+            "is_licensed": False,
+            "local_path": local_path,
+            "list_local": [f"{MODELS}/{name}" for name in listed],
+            "recognised": listed,
+            "is_initialized": False,
+            "capabilities": [{"name": "models", "available": True, "reason": None}],
+        }
+
+    def free_resources(self) -> None: ...
+
+    def echo(self, text: str) -> str:
+        return text
+
+    def fail(self, message: str) -> None:
+        raise RuntimeError(message)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def hold_gil(self, seconds: float) -> None:
+        """Hold the GIL like the vendor's calls: PyDLL does not release it."""
+        ctypes.PyDLL(None).usleep(int(seconds * 1e6))
+
+    def abort(self) -> None:
+        """Die like .NET's FailFast."""
+        print("No usable version of libssl was found", file=sys.stderr, flush=True)
+        os.abort()
+
+    def flood(self, lines: int) -> None:
+        for number in range(lines):
+            print(f"flood {number} " + "x" * 80, file=sys.stderr)
+
+    def say_nonsense(self) -> None:
+        """Write on the protocol's own socket what is no message."""
+        os.write(int(sys.argv[1]), b"nonsense\n")
+
+    def close_socket(self) -> None:
+        """Close the socket and live on."""
+        os.close(int(sys.argv[1]))
+        time.sleep(60)
+
+    def environment(self) -> dict[str, str]:
+        return dict(os.environ)
+
+
+class IgnoresTerm(Echo):
+    """Neither SIGTERM nor the end of its socket ends it."""
+
+    def start(self) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    def free_resources(self) -> None:
+        time.sleep(60)
+
+
+class ExitsAtStart(Echo):
+    """Ends before it answers anything, with a reason on stderr."""
+
+    def __init__(self) -> None:
+        print("no engine for you", file=sys.stderr)
+        sys.exit(3)
+
+
+class NeverAnswers(Echo):
+    """Hangs in its first call."""
+
+    def start(self) -> None:
+        time.sleep(60)
+
+
+class DiesOfLicense(Echo):
+    """Aborts while it reads a license file, as AsposeAI does where OpenSSL 1.1 is missing."""
+
+    def apply_license(self, path: str) -> None:
+        self.abort()
+
+
+class LooksElsewhere(Echo):
+    """Has its models in another folder."""
+
+    def status(self) -> dict[str, Any]:
+        return super().status() | {"local_path": "/somewhere/else"}

@@ -1,0 +1,79 @@
+"""The real command on a real port, as a newcomer starts it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import IO, Any
+
+import httpx
+
+from tests.support.waiting import eventually
+
+ROOT = Path(__file__).parents[2]
+ECHO = "tests.support.engines:Echo"
+
+
+class RunningService:
+    """`python -m app serve` on a free port of loopback, its log in a file; a context manager that stops it again."""
+
+    def __init__(self, folder: Path, **settings: object) -> None:
+        self.models_dir = folder / "models"
+        self.state_dir = folder / "state"
+        self._settings = {"OCR_MODELS_DIR": self.models_dir, "OCR_STATE_DIR": self.state_dir, "OCR_PORT": 0} | {
+            f"OCR_{name.upper()}": value for name, value in settings.items()
+        }
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+        self.process: subprocess.Popen[bytes]
+        self.client: httpx.Client
+
+    def __enter__(self) -> "RunningService":
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("OCR_")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "app", "serve"],
+            cwd=ROOT,
+            env=inherited | {name: str(value) for name, value in self._settings.items()},
+            stderr=self._log,
+        )
+        self.client = httpx.Client(base_url=eventually(self._find_url, within=20), timeout=30)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+        self.stop()
+        self._log.close()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return str(self.client.base_url)
+
+    @property
+    def log(self) -> str:
+        """Everything it logged so far."""
+        return os.pread(self._log.fileno(), 1 << 26, 0).decode()
+
+    def wait_until_ready(self) -> "RunningService":
+        """Until the engine is ready."""
+        eventually(lambda: self.client.get("/readyz").status_code == 200, within=20)
+        return self
+
+    def engine(self) -> dict[str, Any]:
+        """GET /engine."""
+        return dict(self.client.get("/engine").raise_for_status().json())
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Ask it to end, and wait; return its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(timeout=40)
+
+    def _find_url(self) -> str | None:
+        if self.process.poll() is not None:
+            message = f"the service ended with status {self.process.returncode}:\n{self.log}"
+            raise AssertionError(message)
+        found = re.search(r"Uvicorn running on (http://[^\s\"]+)", self.log)
+        return found[1] if found else None
