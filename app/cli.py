@@ -9,7 +9,9 @@ import click
 
 from app.api.keys import Keyring, KeysError, Scope, entry_for, new_key
 from app.engine.runtime import platform_problem
+from app.errors import StoreUnavailable
 from app.settings import Settings, SettingsError, load_settings, unknown_variables
+from app.store.volume import Volume
 
 CONFIGURATION_ERROR = 2
 
@@ -41,16 +43,16 @@ def keys() -> None:
 @click.option(
     "--scope",
     "scopes",
-    type=click.Choice(list(Scope)),
+    type=click.Choice([s.value for s in Scope]),
     multiple=True,
     required=True,
     help="May be given several times.",
 )
-def new(name: str, scopes: tuple[Scope, ...]) -> None:
+def new(name: str, scopes: tuple[str, ...]) -> None:
     """Print a new key on stderr, once, and its entry for OCR_API_KEYS_FILE on stdout."""
     key = new_key()
     click.echo(f"The key, which is kept nowhere: {key}", err=True)
-    click.echo(entry_for(name, list(scopes), key))
+    click.echo(entry_for(name, [Scope(scope) for scope in scopes], key))
 
 
 @main.command()
@@ -68,10 +70,23 @@ def _settings_or_exit() -> Settings:
         settings = load_settings()
         if settings.api_keys_file:
             Keyring.load(settings.api_keys_file)
+        _make_folders(settings)
     except (SettingsError, KeysError) as exc:
         click.echo(f"The service cannot start.\n{exc}", err=True)
         sys.exit(CONFIGURATION_ERROR)
     return settings
+
+
+def _make_folders(settings: Settings) -> None:
+    """Make them before anything else runs, where what is wrong with them can still be said plainly."""
+    try:
+        Volume(settings.models_dir).prepare()
+    except StoreUnavailable as exc:
+        raise SettingsError(f"OCR_MODELS_DIR={settings.models_dir}: {exc}") from exc
+    try:
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise SettingsError(f"OCR_STATE_DIR={settings.state_dir} cannot be created: {exc.strerror}") from exc
 
 
 def _serve(settings: Settings) -> None:

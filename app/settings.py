@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -27,7 +27,16 @@ def _listed(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0))]
+def _at_least(least: timedelta) -> AfterValidator:
+    def check(value: timedelta) -> timedelta:
+        if value < least:
+            raise ValueError(f"should be at least {least.total_seconds():g}s")
+        return value
+
+    return AfterValidator(check)
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration), _at_least(timedelta(0))]
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
@@ -82,7 +91,7 @@ class Settings(BaseSettings):
     engine_queue_size: Annotated[int, Field(ge=0)] = 7
     """Calls that may wait while one runs; one more is answered 503."""
 
-    shutdown_grace: Annotated[Duration, Field(ge=timedelta(seconds=1))] = timedelta(seconds=20)
+    shutdown_grace: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=20)
     """The longest a shutdown may take: half for running requests, half for the engine."""
     log_format: Literal["auto", "console", "json"] = "auto"
     """How to log: 'console' for people, 'json' for machines, 'auto' by whether stderr is a terminal."""

@@ -16,3 +16,9 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     """Start real services, each `python -m app serve` with the settings given as keyword arguments, on one folder."""
     with ExitStack() as running:
         yield lambda **settings: running.enter_context(RunningService(tmp_path, **settings))
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """Async tests run on the loop that the service runs on."""
+    return "asyncio", {"use_uvloop": True}

@@ -5,7 +5,7 @@ import importlib.resources
 import json
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from starlette.responses import FileResponse, RedirectResponse, Response
@@ -68,7 +68,7 @@ async def get_docs(request: Request) -> Response:
 async def get_asset(asset: str) -> Response:
     """A file of the docs page, out of the package that carries Swagger UI."""
     if asset not in ASSETS:
-        return RedirectResponse("../docs", 307)
+        raise HTTPException(404)
     folder = importlib.resources.files("fastapi_swagger") / "resources"
     return FileResponse(str(folder / asset), media_type=ASSETS[asset], headers={"cache-control": "max-age=86400"})
 

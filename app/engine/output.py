@@ -27,19 +27,21 @@ class Output:
         return tuple(self._tail)
 
     async def read(self) -> None:
-        """Read until the end of the stream."""
+        """Read until the end of the stream, or until cancelled."""
         rest = b""
-        while chunk := await self._stream.read(CHUNK_BYTES):
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                self._take(line)
-            if len(rest) > MAX_LINE_CHARS:
-                self._take(rest)
-                rest = b""
-            if len(chunk) == CHUNK_BYTES:
-                await asyncio.sleep(PAUSE_SECONDS)
-        self._take(rest)
-        self._report_suppressed()
+        try:
+            while chunk := await self._stream.read(CHUNK_BYTES):
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    self._take(line)
+                if len(rest) > MAX_LINE_CHARS:
+                    self._take(rest)
+                    rest = b""
+                if len(chunk) == CHUNK_BYTES:
+                    await asyncio.sleep(PAUSE_SECONDS)
+        finally:
+            self._take(rest)
+            self._report_suppressed()
 
     def _take(self, raw: bytes) -> None:
         line = raw[:MAX_LINE_CHARS].decode(errors="replace").rstrip()

@@ -159,8 +159,8 @@ class EngineProcess:
         self._blame(ordered, is_fault=False)
         with contextlib.suppress(OSError):
             self._channel.shutdown(socket.SHUT_RDWR)
-        if not await self._gone_by(deadline - END_SECONDS) and not self.exit:
-            self._process.terminate()
+        if not await self._gone_by(deadline - END_SECONDS):
+            self._signal(signal.SIGTERM)
             if not await self._gone_by(deadline):
                 self.kill(ordered, is_fault=False)
         return await self.wait()
@@ -169,12 +169,15 @@ class EngineProcess:
         """SIGKILL, at once, without waiting. The first reason given is the one that counts."""
         if not self.exit:
             self._blame(ordered, is_fault=is_fault)
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+            self._signal(signal.SIGKILL)
 
     def _blame(self, ordered: str, *, is_fault: bool) -> None:
         if self._ordered is None:
             self._ordered, self._is_fault = ordered, is_fault
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it ended, and _watch() is about to say so
+            self._process.send_signal(number)
 
     async def _send(self, line: bytes) -> None:
         try:

@@ -194,8 +194,7 @@ class Supervisor:
         try:
             self._process = await self._spawn()
         except OSError as exc:  # no memory, no process slot, a full or missing state folder
-            self._deaths += 1
-            self._last_death = f"its process could not be started: {exc}"
+            self._note_death(f"its process could not be started: {exc}")
             return
         greeting = asyncio.create_task(self._greet(self._process))
         wish = asyncio.create_task(self._wish.wait())
@@ -204,8 +203,12 @@ class Supervisor:
         if not greeting.done():
             self._process.kill("asked to end while it was starting", is_fault=False)
         # Whatever ended the start ended the process as well, and _bury() says how.
-        with contextlib.suppress(EngineDied, EngineTimedOut):
+        try:
             await greeting
+        except EngineDied:
+            pass
+        except EngineTimedOut as exc:  # a caller's deadline is no fault of the engine's, but this one is ours
+            self._note_death(str(exc))
 
     async def _greet(self, process: EngineProcess) -> None:
         """Bring a process from alive to ready: its license, its instance, its first facts, the check of its folder."""
@@ -295,8 +298,11 @@ class Supervisor:
         self.last_ending = Ending(datetime.now(UTC), ending)
         self._on_event("engine.exited", {"pid": ending.pid, "reason": ending.reason})
         if ending.is_fault:
-            self._deaths += 1
-            self._last_death = f"its process ended: {ending.reason}"
+            self._note_death(f"its process ended: {ending.reason}")
+
+    def _note_death(self, reason: str) -> None:
+        self._deaths += 1
+        self._last_death = reason
 
     async def _rest(self) -> None:
         """Between two processes: back off after a death, give up after too many, start at once after a release."""

@@ -1,17 +1,181 @@
-"""The command a newcomer runs, with the real AsposeAI."""
+"""The command a newcomer runs, with the real AsposeAI, from its start to what it leaves behind."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
 
 from tests.conftest import Serve
+from tests.support.service import ECHO, ROOT
+from tests.support.waiting import eventually
 
 
 def test_it_starts_the_real_engine_lists_deletes_and_stops(serve: Serve) -> None:
-    """The three calls of the README work on a real folder, with the real AsposeAI ready beside them."""
+    """The three calls work on a real folder, with the real AsposeAI ready beside them."""
     service = serve()
     service.models_dir.joinpath("old_v1.bin").write_bytes(b"x" * 10)
     service.wait_until_ready()
 
     engine = service.engine()
     assert (engine["state"], engine["vendor"]["package"]) == ("ready", "aspose-ocr-python-net")
-    assert service.client.get("/models/path").json() == {"path": str(service.models_dir.resolve())}
+    assert engine["local_path"] == str(service.models_dir)
+    assert service.client.get("/models/path").json() == {"path": engine["local_path"]}
     assert service.client.delete("/models/old_v1.bin").status_code == 200
     assert service.client.get("/models").json()["count"] == 0
     assert service.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_shutdown_leaves_nothing(serve: Serve, number: signal.Signals) -> None:
+    """No process, no socket, no working directory and no lock; free_resources() was called, and the status is 0."""
+    service = serve().wait_until_ready()
+    children = psutil.Process(service.process.pid).children(recursive=True)
+    assert children
+    address = (service.client.base_url.host, service.client.base_url.port)
+
+    assert service.stop(number) == 0
+
+    assert not [child for child in children if child.is_running()]
+    assert [path.name for path in service.state_dir.iterdir()] == ["engines.lock"]
+    with socket.socket() as probe:
+        assert probe.connect_ex(address) != 0
+    assert "the service is shutting down (exit status 0)" in service.log
+
+
+def test_shutdown_finishes_what_runs(serve: Serve) -> None:
+    """A request that came before the signal gets its answer."""
+    service = serve(engine_class="tests.support.engines:SlowToFree").wait_until_ready()
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(service.client.post, "/engine/release")
+        with httpx.Client(base_url=service.url) as other:
+            eventually(lambda: other.get("/engine").json()["state"] == "stopping")
+
+        assert service.stop() == 0
+
+        assert running.result().status_code == 200
+
+
+def test_shutdown_is_bounded_when_the_engine_ignores_everything(serve: Serve) -> None:
+    """Within its grace the service ends, and the engine with it."""
+    service = serve(engine_class="tests.support.engines:IgnoresTerm", shutdown_grace="4s").wait_until_ready()
+    pid = service.engine()["pid"]
+    began = time.monotonic()
+
+    assert service.stop() == 0
+
+    assert time.monotonic() - began < 4
+    assert not psutil.pid_exists(pid)
+
+
+def test_the_engine_dies_with_its_parent(serve: Serve) -> None:
+    """SIGKILL of the service ends the engine within a second; the next service clears away what was left."""
+    service = serve().wait_until_ready()
+    child = psutil.Process(service.engine()["pid"])
+
+    service.stop(signal.SIGKILL)
+
+    eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, within=1)
+    assert len([path for path in service.state_dir.iterdir() if path.is_dir()]) == 1
+    serve().wait_until_ready()
+    assert len([path for path in service.state_dir.iterdir() if path.is_dir()]) == 1
+
+
+def test_the_engine_dies_with_its_parent_even_in_a_native_call(serve: Serve) -> None:
+    """While it holds the GIL nothing in it could notice; the kernel does."""
+    service = serve(engine_class="tests.support.engines:HangsInFree").wait_until_ready()
+    child = psutil.Process(service.engine()["pid"])
+    with pytest.raises(httpx.ReadTimeout):
+        service.client.post("/engine/release", timeout=0.3)
+
+    service.stop(signal.SIGKILL)
+
+    eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, within=1)
+
+
+def test_livez_answers_within_a_second_of_the_start(serve: Serve) -> None:
+    """Before the engine is ready, whatever it does."""
+    began = time.monotonic()
+    service = serve(engine_class="tests.support.engines:NeverAnswers")
+
+    assert service.client.get("/livez").json() == {"status": "alive"}
+    took = time.monotonic() - began
+    not_ready = service.client.get("/readyz")
+    assert (not_ready.status_code, not_ready.json()["state"]) == (503, "starting")
+    # No timed assertion that a busy machine would fail: benchmarks/at_rest.py measures it against one second.
+    assert took < 15
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"OCR_PORT": "eight"}, "OCR_PORT=eight"),
+        ({"OCR_HOST": "0.0.0.0"}, "OCR_ALLOW_ANONYMOUS=true"),
+        ({"OCR_API_KEYS_FILE": "missing.toml"}, "missing.toml cannot be read"),
+        ({"OCR_MODELS_DIR": "/proc/nothing"}, "/proc/nothing cannot be created"),
+    ],
+)
+def test_a_wrong_setting_is_told_at_the_start(settings: dict[str, str], says: str, tmp_path: Path) -> None:
+    """The service does not start, and says which variable should be what."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "app", "serve"],
+        cwd=ROOT,
+        env=os.environ | {"OCR_STATE_DIR": str(tmp_path), "OCR_MODELS_DIR": str(tmp_path), "OCR_PORT": "0"} | settings,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert ended.returncode == 2
+    assert says in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_read_only_folder_lists_and_refuses_changes(serve: Serve, tmp_path: Path) -> None:
+    """What the file system does not let the service change is refused clearly; reading goes on."""
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "a.bin").touch()
+    models.chmod(0o555)
+    # Root may write anywhere unless it gives that up.
+    wrapper = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner") if os.geteuid() == 0 else ()
+    service = serve(wrapper=wrapper, engine_class=ECHO).wait_until_ready()
+
+    assert service.client.get("/models").json()["count"] == 1
+    refused = service.client.delete("/models/a.bin")
+    assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (503, "store-read-only")
+    assert (models / "a.bin").exists()
+
+
+def test_a_folder_that_was_unmounted_is_503_and_comes_back(serve: Serve) -> None:
+    """Never an empty list; nothing is made in the empty mount point."""
+    service = serve(engine_class=ECHO).wait_until_ready()
+    (service.models_dir / "a.bin").touch()
+    eventually(lambda: service.client.get("/models").json()["count"] == 1)
+    away = service.models_dir.with_name("away")
+
+    service.models_dir.rename(away)
+    service.models_dir.mkdir()
+    eventually(lambda: service.client.get("/models").status_code == 503)
+    for method, path in (
+        ("GET", "/models/a.bin"),
+        ("DELETE", "/models/a.bin"),
+        ("GET", "/models/path"),
+        ("GET", "/readyz"),
+    ):
+        answer = service.client.request(method, path)
+        assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (503, "store-unavailable")
+    assert list(service.models_dir.iterdir()) == []
+
+    service.models_dir.rmdir()
+    away.rename(service.models_dir)
+    eventually(lambda: service.client.get("/models").status_code == 200)
+    assert service.client.delete("/models/a.bin").status_code == 200

@@ -113,3 +113,17 @@ class LooksElsewhere(Echo):
 
     def status(self) -> dict[str, Any]:
         return super().status() | {"local_path": "/somewhere/else"}
+
+
+class SlowToFree(Echo):
+    """Takes a second to free its resources."""
+
+    def free_resources(self) -> None:
+        self.hold_gil(1)
+
+
+class HangsInFree(Echo):
+    """Holds the GIL when it is asked to free its resources, and does not come back."""
+
+    def free_resources(self) -> None:
+        self.hold_gil(60)

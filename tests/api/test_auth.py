@@ -1,0 +1,142 @@
+"""Who may call what."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.api.keys import Key, Keyring, KeysError, Scope, entry_for, new_key
+from app.main import create_app
+from app.settings import Settings
+from tests.conftest import Serve
+from tests.support.service import ECHO, ROOT, RunningService
+
+KEYS = {scope: new_key() for scope in Scope}
+NEEDS = {
+    ("get", "/models"): Scope.READ,
+    ("get", "/models/path"): Scope.READ,
+    ("get", "/models/{name}"): Scope.READ,
+    ("delete", "/models/{name}"): Scope.WRITE,
+    ("get", "/engine"): Scope.READ,
+    ("post", "/engine/release"): Scope.ENGINE,
+    ("get", "/livez"): None,
+    ("get", "/readyz"): None,
+}
+"""Every operation, by hand, so that a new one is thought about."""
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"}
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    folder = tmp_path_factory.mktemp("keyed")
+    keys_file = folder / "keys.toml"
+    keys_file.write_text("".join(entry_for(scope, [scope], key) for scope, key in KEYS.items()))
+    with RunningService(folder, engine_class=ECHO, api_keys_file=keys_file) as running:
+        yield running.wait_until_ready()
+
+
+def operations() -> list[tuple[str, str]]:
+    document: dict[str, Any] = create_app(Settings()).openapi()
+    return [(method, path) for path, methods in document["paths"].items() for method in methods]
+
+
+def test_every_operation_is_accounted_for() -> None:
+    """A new route without a decision about its scope fails here."""
+    assert set(operations()) == set(NEEDS)
+
+
+@pytest.mark.parametrize(("method", "path"), operations(), ids=" ".join)
+def test_each_operation_takes_its_scope_and_no_other(keyed: RunningService, method: str, path: str) -> None:
+    """Nobody, a wrong key, and a key of every scope, at every operation of the OpenAPI document."""
+    needed = NEEDS[method, path]
+    url = path.replace("{name}", "missing.bin")
+    callers = {None: {}, "wrong": bearer("ocr_wrong"), "basic": {"authorization": "Basic eDp5"}} | {
+        scope: bearer(key) for scope, key in KEYS.items()
+    }
+
+    for caller, headers in callers.items():
+        answer = keyed.client.request(method, url, headers=headers)
+        if needed is None or caller is needed:
+            assert answer.status_code not in {401, 403}, caller
+        elif isinstance(caller, Scope):
+            assert (answer.status_code, answer.json()["scope"]) == (403, needed), caller
+            assert f'scope="{needed}"' in answer.headers["www-authenticate"]
+        else:
+            assert answer.status_code == 401, caller
+            assert answer.headers["www-authenticate"].startswith("Bearer realm=")
+            assert ("invalid_token" in answer.headers["www-authenticate"]) == (caller == "wrong")
+    keyed.wait_until_ready()
+
+
+def test_the_docs_page_needs_no_key(keyed: RunningService) -> None:
+    """Its Authorize button is where a person enters one."""
+    for path in ("/docs", "/docs/swagger-ui.css", "/openapi.json"):
+        assert keyed.client.get(path).status_code == 200
+
+
+def test_the_log_names_the_key_and_never_holds_it(keyed: RunningService) -> None:
+    """Who called is known by the key's name."""
+    keyed.client.get("/models", headers=bearer(KEYS[Scope.READ]))
+
+    assert '"key": "read"' in keyed.log
+    assert KEYS[Scope.READ] not in keyed.log
+
+
+def test_without_keys_everybody_has_every_scope(service: RunningService) -> None:
+    """On loopback nobody needs one."""
+    assert service.client.post("/engine/release").status_code == 200
+
+
+def test_read_only_refuses_every_change(serve: Serve) -> None:
+    """Reading goes on, and nothing is touched."""
+    service = serve(engine_class=ECHO, read_only="true").wait_until_ready()
+    (service.models_dir / "a.bin").touch()
+
+    for method, path in operations():
+        answer = service.client.request(method, path.replace("{name}", "a.bin"))
+        if NEEDS[method, path] in {Scope.WRITE, Scope.ENGINE}:
+            assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (403, "read-only")
+        else:
+            assert answer.status_code in {200, 404}
+    assert (service.models_dir / "a.bin").exists()
+
+
+def test_a_made_key_is_the_one_that_is_found(tmp_path: Path) -> None:
+    """What `keys new` prints on stdout goes into the file; what it prints on stderr is the key."""
+    made = subprocess.run(
+        [sys.executable, "-m", "app", "keys", "new", "ci", "--scope", "read", "--scope", "write"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    (tmp_path / "keys.toml").write_text(made.stdout)
+    key = made.stderr.split()[-1]
+
+    found = Keyring.load(tmp_path / "keys.toml").find(key)
+
+    assert isinstance(found, Key)
+    assert (found.name, found.scopes) == ("ci", {Scope.READ, Scope.WRITE})
+    assert Keyring.load(tmp_path / "keys.toml").find(key + "x") is None
+    assert key not in made.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "no file of keys"),
+        ("keys = []", "holds no key"),
+        ('[[keys]]\nname = "x"\nscopes = ["root"]\nsha256 = "00"', "'root' is not a valid Scope"),
+        ('[[keys]]\nname = "x"', "scopes"),
+        ("nonsense", "no file of keys"),
+    ],
+)
+def test_a_file_that_holds_no_keys_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    """The service does not start with a file that would let nobody in, or somebody by mistake."""
+    (tmp_path / "keys.toml").write_text(text)
+
+    with pytest.raises(KeysError, match=says):
+        Keyring.load(tmp_path / "keys.toml")

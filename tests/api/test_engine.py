@@ -1,0 +1,71 @@
+"""`/engine` over HTTP."""
+
+import os
+import signal
+
+import psutil
+
+from tests.conftest import Serve
+from tests.support.service import ECHO, RunningService
+from tests.support.waiting import eventually
+
+
+def test_it_says_what_the_engine_is_and_holds(service: RunningService) -> None:
+    """State, process, memory, vendor, licence, paths and capabilities."""
+    service.wait_until_ready()
+    engine = service.engine()
+
+    assert (engine["state"], engine["reason"], engine["busy"], engine["waiting"]) == ("ready", None, False, 0)
+    assert psutil.Process(engine["pid"]).ppid() == service.process.pid
+    assert engine["uptime_seconds"] > 0
+    assert 0 < engine["memory"]["private_bytes"] <= engine["memory"]["resident_bytes"]
+    assert engine["vendor"] == {"package": "echo", "version": "1.0"}
+    assert engine["license"] == {"mode": "evaluation", "error": None}
+    assert engine["local_path"] == str(service.models_dir)
+    assert engine["capabilities"] == [{"name": "models", "available": True, "reason": None}]
+
+
+def test_release_gives_everything_back(service: RunningService) -> None:
+    """The old process is gone when it answers, and another one gets ready."""
+    before = service.wait_until_ready().engine()
+
+    release = service.client.post("/engine/release").raise_for_status().json()
+
+    assert release["pid"] == before["pid"]
+    assert not psutil.pid_exists(release["pid"])
+    assert 0 < release["returned_bytes"] <= release["resident_bytes_before"]
+    service.wait_until_ready()
+    after = service.engine()
+    assert after["restarts"] == before["restarts"] + 1
+    assert (after["last_exit"]["pid"], after["last_exit"]["reason"]) == (release["pid"], "released (exit status 0)")
+
+
+def test_listing_never_fails_while_the_engine_dies_again_and_again(service: RunningService) -> None:
+    """The model folder does not depend on the engine."""
+    for _ in range(3):
+        os.kill(service.wait_until_ready().engine()["pid"], signal.SIGKILL)
+        for _ in range(20):
+            assert service.client.get("/models").status_code == 200
+
+
+def test_an_engine_that_cannot_start_leaves_a_service_that_says_why(serve: Serve) -> None:
+    """/livez and /models answer, /readyz is 503 with the reason, /engine has the last words."""
+    service = serve(engine_class="tests.support.engines:ExitsAtStart", engine_restart_budget=1)
+    eventually(lambda: service.engine()["state"] == "failed")
+
+    not_ready = service.client.get("/readyz")
+    assert (not_ready.status_code, not_ready.headers["retry-after"]) == (503, "1")
+    assert "exit status 3" in not_ready.json()["detail"]
+    assert service.client.get("/livez").status_code == 200
+    assert service.client.get("/models").status_code == 200
+    assert service.engine()["last_exit"]["output"] == ["no engine for you"]
+    assert service.client.post("/engine/release").status_code == 200
+
+
+def test_a_wrong_license_shows(serve: Serve) -> None:
+    """As the vendor's own text, on an engine that works unlicensed."""
+    service = serve(engine_class=ECHO, license_file="wrong.lic").wait_until_ready()
+
+    license_out = service.engine()["license"]
+    assert license_out["mode"] == "evaluation"
+    assert "wrong.lic is no license" in license_out["error"]

@@ -1,0 +1,155 @@
+"""`/models` over HTTP, on real files."""
+
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+from app.api.schemas import ModelList
+from app.store.locks import ModelLocks
+from tests.store.test_names import HOSTILE
+from tests.support.service import RunningService
+from tests.support.waiting import eventually
+
+
+def listed(service: RunningService) -> dict[str, dict[str, object]]:
+    answer = service.client.get("/models").raise_for_status().json()
+    assert answer["count"] == len(answer["models"])
+    return {model["name"]: model for model in answer["models"]}
+
+
+def raw_request(service: RunningService, method: str, target: str) -> tuple[int, str]:
+    """Send a request target as it is: HTTP clients tidy up paths before they send them."""
+    address = urlsplit(service.url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        connection.sendall(
+            f"{method} {target} HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\n\r\n".encode()
+        )
+        answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+    return int(answer.split(" ", 2)[1]), answer
+
+
+def test_the_list_says_everything_about_each_model(service: RunningService, models: Path) -> None:
+    """Name, absolute path, size, time, status, protection, use, recognition and ETag; totals and warnings."""
+    (models / "org_repo").mkdir()
+    (models / "org_repo/keep_me.gguf").write_bytes(b"12345")
+    (models / "old_a.bin").write_bytes(b"123")
+    (models / "link").symlink_to("/etc/passwd")
+    eventually(lambda: len(listed(service)) == 2)
+
+    answer = service.client.get("/models").json()
+
+    ModelList.model_validate(answer)
+    assert (answer["count"], answer["total_size_bytes"]) == (2, 8)
+    assert answer["warnings"] == [{"path": "link", "reason": "a symbolic link"}]
+    old, kept = answer["models"]
+    assert (old["name"], old["status"], old["protected"]) == ("old_a.bin", "old", False)
+    assert (kept["name"], kept["status"], kept["protected"]) == ("org_repo/keep_me.gguf", "current", True)
+    assert old["path"] == str(models / "old_a.bin")
+    assert datetime.now(UTC) - datetime.fromisoformat(old["modified_at"]) < timedelta(minutes=1)
+    assert old["modified_at"].endswith("Z")
+    assert service.client.get("/models/old_a.bin").json()["etag"] == old["etag"]
+
+
+def test_recognition_comes_from_the_engines_own_listing(service: RunningService, models: Path) -> None:
+    """A file that the engine names is recognised, another is not; the engine is asked again when the folder changes."""
+    (models / "known.gguf").touch()
+    (models / "unknown.bin").touch()
+
+    eventually(lambda: {name: model["recognised"] for name, model in listed(service).items()} == {
+        "known.gguf": True, "unknown.bin": False,
+    })  # fmt: skip
+
+
+def test_a_lease_shows_and_blocks(service: RunningService, models: Path) -> None:
+    """A model in use says so, and its deletion is refused with the blockers."""
+    (models / "a.bin").touch()
+    with ModelLocks(models / ".store/locks/models").lease("a.bin"):
+        eventually(lambda: listed(service).get("a.bin", {}).get("in_use"))
+
+        refused = service.client.delete("/models/a.bin")
+
+        assert (refused.status_code, refused.json()["blockers"]) == (409, [{"kind": "lease"}])
+    assert (models / "a.bin").exists()
+
+
+def test_a_path_is_the_folder_or_one_model(service: RunningService, models: Path) -> None:
+    """Absolute, for the folder that the engine reports, and for a model in it."""
+    (models / "org_repo").mkdir()
+    (models / "org_repo/b.gguf").touch()
+
+    assert (
+        service.client.get("/models/path").json() == {"path": str(models)} == {"path": service.engine()["local_path"]}
+    )
+    assert service.client.get("/models/path", params={"name": "org_repo/b.gguf"}).json() == {
+        "path": str(models / "org_repo/b.gguf")
+    }
+    assert service.client.get("/models/path", params={"name": "missing"}).status_code == 404
+
+
+def test_delete_gives_a_receipt_and_the_model_is_gone_at_once(service: RunningService, models: Path) -> None:
+    """Name, size, trash entry and expiry; the next list is without it, and the next delete finds nothing."""
+    (models / "org_repo").mkdir()
+    (models / "org_repo/b.gguf").write_bytes(b"12345")
+    eventually(lambda: "org_repo/b.gguf" in listed(service))
+
+    receipt = service.client.delete("/models/org_repo%2Fb.gguf").raise_for_status().json()
+
+    assert "org_repo/b.gguf" not in listed(service)
+    assert (receipt["name"], receipt["size_bytes"], receipt["dry_run"]) == ("org_repo/b.gguf", 5, False)
+    assert (models / ".store/trash" / receipt["trash_id"]).read_bytes() == b"12345"
+    expires_in = datetime.fromisoformat(receipt["expires_at"]) - datetime.now(UTC)
+    assert timedelta(hours=23) < expires_in <= timedelta(hours=24)
+    assert service.client.delete("/models/org_repo/b.gguf").json()["type"].endswith(":model-not-found")
+
+
+def test_a_protected_model_is_refused(service: RunningService, models: Path) -> None:
+    """403, with the pattern that protects it."""
+    (models / "keep_me.bin").touch()
+
+    refused = service.client.delete("/models/keep_me.bin")
+
+    assert (refused.status_code, refused.json()["pattern"]) == (403, "keep_*")
+    assert (models / "keep_me.bin").exists()
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+@pytest.mark.parametrize("name", [name for name in HOSTILE if name.isprintable() or name.isascii()], ids=repr)
+def test_hostile_names_are_a_clear_4xx_in_every_encoding(
+    service: RunningService, models: Path, method: str, name: str
+) -> None:
+    """As they are where HTTP allows, percent-encoded, and doubly so: refused or not found, and nothing is touched."""
+    canary = models.parent / "passwd"
+    canary.write_text("secret")
+    (models / "x").touch()
+    forms = {quote(name), quote(name, safe=""), quote(quote(name, safe=""), safe=""), name.replace("..", "%2e%2E")}
+
+    for form in forms:
+        target = f"/models/{form}"
+        if not (target.isascii() and target.isprintable() and " " not in target):
+            continue
+        status, answer = raw_request(service, method, target)
+        assert status in {404, 422}, (target, answer)
+        assert "application/problem+json" in answer
+
+    assert canary.read_text() == "secret"
+    assert (models / "x").exists()
+
+
+def test_two_hundred_models_deleted_at_once_give_two_hundred_receipts(service: RunningService, models: Path) -> None:
+    """Nothing gets in the way of anything else."""
+    names = [f"model-{number}.bin" for number in range(200)]
+    for name in names:
+        (models / name).write_bytes(name.encode())
+
+    with ThreadPoolExecutor(32) as threads:
+        answers = list(threads.map(lambda name: service.client.delete(f"/models/{name}"), names))
+    receipts = [answer.raise_for_status().json() for answer in answers]
+
+    assert sorted(receipt["name"] for receipt in receipts) == sorted(names)
+    for receipt in receipts:
+        assert (models / ".store/trash" / receipt["trash_id"]).read_text() == receipt["name"]
+    assert listed(service) == {}

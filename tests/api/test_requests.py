@@ -1,0 +1,102 @@
+"""What surrounds every request: limits, foreign pages, the log line, and the catch for a crash."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request
+
+from app.api.requests import RequestLimits, RequestLog
+from tests.conftest import Serve
+from tests.support.service import ECHO, RunningService
+from tests.support.waiting import eventually
+
+
+def log_lines(service: RunningService, event: str) -> list[dict[str, object]]:
+    return [line for line in map(json.loads, service.log.splitlines()) if line["event"] == event]
+
+
+def test_a_body_that_says_it_is_too_large_is_refused(service: RunningService) -> None:
+    """413 with the limit, before it is read."""
+    refused = service.client.post("/engine/release", content=b"x" * ((1 << 20) + 1))
+
+    assert (refused.status_code, refused.json()["limit_bytes"]) == (413, 1 << 20)
+
+
+@pytest.mark.anyio
+async def test_a_body_that_turns_out_too_large_is_refused_while_it_streams() -> None:
+    """Without a length it is counted, and no more than the limit is ever taken in."""
+    app = FastAPI()
+    app.add_middleware(RequestLimits, max_body_bytes=1000, allowed_hosts=("*",))
+
+    @app.post("/")
+    async def size(request: Request) -> int:
+        return len(await request.body())
+
+    async def body(chunks: int) -> AsyncIterator[bytes]:
+        for _ in range(chunks):
+            yield b"x" * 100
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        assert (await client.post("/", content=body(10))).json() == 1000
+        assert (await client.post("/", content=body(11))).status_code == 413
+
+
+@pytest.mark.anyio
+async def test_a_crash_is_a_problem_without_its_secrets(capfd: pytest.CaptureFixture[str]) -> None:
+    """500 says only that it is a defect, and which request it was; the log has the rest."""
+    app = FastAPI()
+    app.add_middleware(RequestLog)
+
+    @app.get("/")
+    async def crash() -> None:
+        message = "the password is 12345"
+        raise RuntimeError(message)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        answer = await client.get("/", headers={"x-request-id": "abc"})
+
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert answer.json()["request_id"] == "abc"
+    assert "12345" not in answer.text
+    assert "12345" in capfd.readouterr().out
+
+
+def test_a_name_that_points_to_loopback_is_not_served(service: RunningService) -> None:
+    """Without keys only loopback's own names are answered, against pages whose name leads to 127.0.0.1."""
+    refused = service.client.get("/models", headers={"host": "evil.example"})
+
+    assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (421, "wrong-host")
+    assert service.client.get("/models", headers={"host": "localhost:1"}).status_code == 200
+    assert service.client.get("/livez", headers={"host": "10.0.0.7:8000"}).status_code == 200
+
+
+def test_a_foreign_page_changes_nothing(service: RunningService, models: Path) -> None:
+    """A browser sends along where a page is from; only the service's own docs page may ask for changes."""
+    (models / "a.bin").touch()
+    own = service.url
+
+    refused = service.client.delete("/models/a.bin", headers={"origin": "https://evil.example"})
+    assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (403, "cross-origin")
+    assert (models / "a.bin").exists()
+    assert service.client.delete("/models/a.bin", headers={"origin": own}).status_code == 200
+
+
+def test_one_line_a_request_and_none_for_probes(serve: Serve) -> None:
+    """With id, route, status and duration, as JSON where no terminal is."""
+    service = serve(engine_class=ECHO)
+    service.client.get("/models/a%20b.bin", headers={"x-request-id": "abc"})
+    for _ in range(3):
+        service.client.get("/livez")
+        service.client.get("/readyz")
+    service.client.get("/nope")
+    lines = eventually(lambda: len(found := log_lines(service, "request")) >= 2 and found)
+
+    assert [(line["id"], line["method"], line["route"], line["status"]) for line in lines if line["status"] == 404] == [
+        ("abc", "GET", "/models/{name:path}", 404),
+        (lines[-1]["id"], "GET", None, 404),
+    ]
+    assert all(isinstance(line["duration_ms"], float) for line in lines)
+    assert not any(line["path"] in {"/livez", "/readyz"} for line in lines)

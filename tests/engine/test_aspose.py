@@ -1,0 +1,128 @@
+"""The real AsposeAI in its real process. What docs/engine.md says of it is measured here."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from app.engine.supervisor import State
+from app.errors import EngineCallFailed
+from tests.support.supervised import QUICK, supervised
+from tests.support.waiting import eventually_async
+
+pytestmark = pytest.mark.anyio
+
+ASPOSE = "app.engine.aspose_ai:AsposeAIEngine"
+RECOGNISED = "lmstudio-community_Llama-3.2-3B-Instruct-GGUF/Llama-3.2-3B-Instruct-Q4_K_M.gguf"
+"""The one model that AsposeAI uses without a licence."""
+
+
+async def test_it_reports_itself(tmp_path: Path) -> None:
+    """Its version, its folder, which is the store's, its licence, and what works here."""
+    async with supervised(tmp_path, ASPOSE) as engine:
+        facts = (await engine.until(State.READY, within=20)).facts
+
+    assert facts is not None
+    assert facts.vendor_package == "aspose-ocr-python-net"
+    assert facts.local_path == str((tmp_path / "models").resolve())
+    assert not facts.is_licensed
+    assert not facts.is_initialized
+    capabilities = {capability.name: capability for capability in facts.capabilities}
+    assert set(capabilities) == {"models", "ai", "recognition"}
+    assert capabilities["models"].available
+    assert all(c.available or c.reason for c in facts.capabilities)
+
+
+async def test_it_lists_only_the_model_that_it_would_use(tmp_path: Path) -> None:
+    """Its listing is no inventory: any other file, whatever its suffix, is passed over."""
+    models = tmp_path / "models"
+    (models / RECOGNISED).parent.mkdir(parents=True)
+    (models / RECOGNISED).touch()
+    (models / "en_ocr_v1.bin").touch()
+    (models / "other.gguf").touch()
+    async with supervised(tmp_path, ASPOSE) as engine:
+        facts = (await engine.until(State.READY, within=20)).facts
+
+    assert facts is not None
+    assert facts.list_local == (f"Aspose.AI.LLM/models/{RECOGNISED}",)
+    assert facts.recognised == {RECOGNISED}
+
+
+async def test_kill_9_brings_it_back_within_a_second(tmp_path: Path) -> None:
+    """The next AsposeAI is ready before a caller would try again."""
+    async with supervised(tmp_path, ASPOSE) as engine:
+        supervisor = await engine.until(State.READY, within=20)
+        pid = supervisor.pid
+        assert pid is not None
+
+        os.kill(pid, signal.SIGKILL)
+
+        await engine.until_replaced(pid, within=1)
+
+
+async def test_release_gives_its_memory_back(tmp_path: Path) -> None:
+    """free_resources() is called, and the process that held everything is gone."""
+    async with supervised(tmp_path, ASPOSE) as engine:
+        supervisor = await engine.until(State.READY, within=20)
+        pid = supervisor.pid
+
+        release = await supervisor.release()
+
+        assert release.exit_reason == "released (exit status 0)"
+        assert release.before is not None
+        assert release.before.private_bytes > 10_000_000
+        assert pid is not None
+        assert not psutil.pid_exists(pid)
+        await engine.until_replaced(pid)
+
+
+async def test_after_free_resources_it_still_answers(tmp_path: Path) -> None:
+    """The tutorials' 'any use raises' is not so; asked again before it ends, it says that nothing is loaded."""
+    async with supervised(tmp_path, ASPOSE) as engine:
+        supervisor = await engine.until(State.READY, within=20)
+        await supervisor.call("free_resources", seconds=5)
+        await supervisor.call("free_resources", seconds=5)
+
+        supervisor.refresh_facts()
+
+        asked_at = supervisor.facts.asked_at if supervisor.facts else None
+        await eventually_async(lambda: supervisor.facts is not None and supervisor.facts.asked_at != asked_at)
+        assert supervisor.state is State.READY
+
+
+async def test_a_wrong_license_is_an_error_and_not_a_death(tmp_path: Path) -> None:
+    """Where OpenSSL 1.1 is missing the vendor would abort on reading it; there the error says so, and it is not read."""
+    license_file = tmp_path / "wrong.lic"
+    license_file.write_text("no license")
+    async with supervised(tmp_path, ASPOSE, license_file=license_file) as engine:
+        supervisor = await engine.until(State.READY, within=20)
+
+        assert supervisor.license_error is not None
+        assert "OpenSSL 1.1" in supervisor.license_error or "license" in supervisor.license_error
+        assert supervisor.facts is not None
+        assert not supervisor.facts.is_licensed
+        assert supervisor.restarts == 0
+
+
+async def test_an_unknown_call_is_refused_and_harms_nothing(tmp_path: Path) -> None:
+    """The engine's public methods are the calls, and there are no others."""
+    async with supervised(tmp_path, ASPOSE) as engine:
+        supervisor = await engine.until(State.READY, within=20)
+
+        with pytest.raises(EngineCallFailed, match="no attribute"):
+            await supervisor.call("format_disk", seconds=5)
+        assert supervisor.state is State.READY
+
+
+async def test_it_leaves_nothing_in_the_temporary_folder(tmp_path: Path) -> None:
+    """.NET's debugger pipes and lock files stay out of /tmp."""
+    before = {path.name for path in Path("/tmp").iterdir()}
+    async with supervised(tmp_path, ASPOSE, limits=QUICK) as engine:
+        await engine.until(State.READY, within=20)
+    await asyncio.sleep(0)
+
+    left = {path.name for path in Path("/tmp").iterdir()} - before
+    assert not [name for name in left if "clr" in name.lower() or "dotnet" in name.lower()]

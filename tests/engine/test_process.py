@@ -1,0 +1,211 @@
+"""One engine process: calls, deadlines, and every way it can end."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from app.engine.process import EngineProcess
+from app.engine.runtime import Workplace
+from app.errors import EngineCallFailed, EngineDied, EngineTimedOut
+from tests.support.service import ROOT
+from tests.support.supervised import ENGINES
+from tests.support.waiting import eventually_async
+
+pytestmark = pytest.mark.anyio
+
+
+class Launcher:
+    """Starts engine processes and remembers them."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "models").mkdir()
+        self.workplace = Workplace(folder / "state", folder / "models")
+        self.lines: list[str] = []
+        self.started: list[EngineProcess] = []
+
+    async def __call__(self, engine: str = "Echo") -> EngineProcess:
+        directory = self.workplace.prepare()
+        process = await EngineProcess.spawn(
+            ENGINES + engine,
+            directory=directory,
+            environment=self.workplace.environment(directory) | {"PYTHONPATH": str(ROOT)},
+            on_line=self.lines.append,
+            on_gone=lambda: self.workplace.discard(directory),
+        )
+        self.started.append(process)
+        return process
+
+
+@pytest.fixture
+async def launch(tmp_path: Path) -> AsyncIterator[Launcher]:
+    launcher = Launcher(tmp_path)
+    yield launcher
+    for process in launcher.started:
+        process.kill("the test is over")
+        await process.wait()
+    launcher.workplace.close()
+
+
+def is_in_a_call(process: EngineProcess) -> bool:
+    """Whether its one thread sleeps in the call, and no longer in reading the socket."""
+    return "nanosleep" in Path(f"/proc/{process.pid}/wchan").read_text()
+
+
+async def test_a_call_returns_what_the_engine_answers(launch: Launcher) -> None:
+    """Text crosses the socket both ways unchanged, whatever it holds."""
+    process = await launch()
+
+    assert await process.call("echo", {"text": "žluťoučký\n\0 🦄"}, seconds=5) == "žluťoučký\n\0 🦄"
+
+
+async def test_a_failed_call_leaves_the_engine_alive(launch: Launcher) -> None:
+    """What the engine raises becomes EngineCallFailed with its text, and the next call works."""
+    process = await launch()
+
+    with pytest.raises(EngineCallFailed, match="RuntimeError: no such model"):
+        await process.call("fail", {"message": "no such model"}, seconds=5)
+    assert await process.call("echo", {"text": "still here"}, seconds=5) == "still here"
+
+
+async def test_private_methods_are_no_calls(launch: Launcher) -> None:
+    """The socket reaches the engine's public methods only."""
+    process = await launch()
+
+    with pytest.raises(EngineCallFailed, match="no call"):
+        await process.call("__init__", seconds=5)
+
+
+async def test_a_call_past_its_deadline_kills_the_process(launch: Launcher) -> None:
+    """A native call that holds the GIL cannot be stopped; its process can."""
+    process = await launch()
+
+    with pytest.raises(EngineTimedOut, match="'hold_gil'"):
+        await process.call("hold_gil", {"seconds": 30}, seconds=0.3)
+
+    ending = await process.wait()
+    assert (ending.code, ending.is_fault) == (-signal.SIGKILL, False)
+    assert "did not finish within 0.3 s" in ending.reason
+
+
+async def test_a_caller_that_goes_away_ends_the_process(launch: Launcher) -> None:
+    """Nobody waits for an abandoned native call."""
+    process = await launch()
+    await process.call("echo", {"text": "alive"}, seconds=5)
+    call = asyncio.create_task(process.call("hold_gil", {"seconds": 30}, seconds=60))
+    await eventually_async(lambda: is_in_a_call(process))
+
+    call.cancel()
+
+    ending = await process.wait()
+    assert "went away" in ending.reason
+    assert call.cancelled()
+
+
+async def test_an_abort_fails_the_call_with_its_reason_and_last_words(launch: Launcher) -> None:
+    """A native fault is reported within moments, as the signal it was, with what was printed before."""
+    process = await launch()
+
+    with pytest.raises(EngineDied, match="SIGABRT"):
+        await process.call("abort", seconds=5)
+
+    assert process.exit is not None
+    assert process.exit.tail[-1] == "No usable version of libssl was found"
+    assert process.exit.is_fault
+
+
+async def test_kill_9_during_a_call_is_noticed_at_once(launch: Launcher) -> None:
+    """The call that was running fails; it does not wait for its deadline."""
+    process = await launch()
+    await process.call("echo", {"text": "alive"}, seconds=5)
+    call = asyncio.create_task(process.call("hold_gil", {"seconds": 30}, seconds=30))
+    await eventually_async(lambda: is_in_a_call(process))
+
+    os.kill(process.pid, signal.SIGKILL)
+
+    async with asyncio.timeout(1):
+        with pytest.raises(EngineDied, match="SIGKILL"):
+            await call
+
+
+async def test_nonsense_on_the_protocol_ends_the_process(launch: Launcher) -> None:
+    """An engine that breaks the protocol is not trusted with another call."""
+    process = await launch()
+
+    with pytest.raises(EngineDied, match="broke the protocol"):
+        await process.call("say_nonsense", seconds=5)
+
+
+async def test_an_engine_that_closes_its_socket_is_ended(launch: Launcher) -> None:
+    """Alive without a socket it is of no use."""
+    process = await launch()
+
+    with pytest.raises(EngineDied, match="closed its socket"):
+        await process.call("close_socket", seconds=10)
+
+
+async def test_stop_ends_a_process_that_ignores_everything_within_its_time(launch: Launcher) -> None:
+    """Asked, hung up on and terminated in vain, it is killed; the wait is bounded."""
+    process = await launch("IgnoresTerm")
+    await process.call("start", seconds=5)
+    began = asyncio.get_running_loop().time()
+
+    ending = await process.stop("released", seconds=2)
+
+    assert asyncio.get_running_loop().time() - began < 3
+    assert ending.code == -signal.SIGKILL
+    assert not psutil.pid_exists(process.pid)
+
+
+async def test_stop_lets_a_good_engine_leave_by_itself(launch: Launcher) -> None:
+    """free_resources() and the end of its socket are enough; its working directory goes with it."""
+    process = await launch()
+    await process.call("start", seconds=5)
+    directory = Path(psutil.Process(process.pid).cwd())
+
+    ending = await process.stop("released", seconds=5)
+
+    assert (ending.code, ending.is_fault) == (0, False)
+    assert not directory.exists()
+
+
+async def test_a_flood_of_output_neither_blocks_nor_fills_the_log(launch: Launcher) -> None:
+    """An engine that prints without end is slowed down, and what is logged of it is bounded."""
+    process = await launch()
+
+    async with asyncio.timeout(30):
+        await process.call("flood", {"lines": 50_000}, seconds=30)
+        await process.stop("released", seconds=5)
+
+    assert len(launch.lines) < 1_000
+    assert any("more lines were not logged" in line for line in launch.lines)
+
+
+async def test_the_environment_is_made_for_the_engine(launch: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the service's own environment reaches the engine but what AsposeAI needs."""
+    monkeypatch.setenv("OCR_SECRET", "x")
+    process = await launch()
+
+    environment = await process.call("environment", seconds=5)
+
+    assert "OCR_SECRET" not in environment
+    assert environment["DOTNET_SYSTEM_GLOBALIZATION_INVARIANT"] == "1"
+    assert environment["COMPlus_EnableDiagnostics"] == "0"
+    assert Path(environment["LD_LIBRARY_PATH"], "libdl.so").exists()
+
+
+async def test_memory_is_measured_and_gone_with_the_process(launch: Launcher) -> None:
+    """A living process holds something; a dead one nothing."""
+    process = await launch()
+    await process.call("echo", {"text": ""}, seconds=5)
+
+    memory = await process.memory()
+    assert memory is not None
+    assert 0 < memory.private_bytes <= memory.resident_bytes
+
+    await process.stop("released", seconds=5)
+    assert await process.memory() is None

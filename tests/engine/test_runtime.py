@@ -1,0 +1,49 @@
+"""Working directories: made for each process, gone with it, and swept after a kill."""
+
+from pathlib import Path
+
+from app.engine.runtime import Workplace
+from tests.support.processes import python
+
+OPEN_ONE = """
+import sys
+from pathlib import Path
+from app.engine.runtime import Workplace
+workplace = Workplace(Path(sys.argv[1]), Path(sys.argv[2]))
+workplace.prepare()
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+def folders(state_dir: Path) -> list[Path]:
+    return [path for path in state_dir.iterdir() if path.is_dir()]
+
+
+def test_the_vendors_model_folder_is_a_link_to_the_real_one(tmp_path: Path) -> None:
+    """So AsposeAI's own path and the store's are one folder."""
+    (tmp_path / "models").mkdir()
+    workplace = Workplace(tmp_path / "state", tmp_path / "models")
+
+    directory = workplace.prepare()
+
+    assert (directory / "Aspose.AI.LLM/models").resolve() == tmp_path / "models"
+    workplace.discard(directory)
+    assert (tmp_path / "models").exists()
+    workplace.close()
+    assert folders(tmp_path / "state") == []
+
+
+def test_what_a_killed_service_left_is_swept_and_what_a_living_one_uses_is_not(tmp_path: Path) -> None:
+    """A lock on the folder tells the two apart."""
+    (tmp_path / "models").mkdir()
+    state_dir = tmp_path / "state"
+    with python(OPEN_ONE, state_dir, tmp_path / "models") as living:
+        Workplace(state_dir, tmp_path / "models").close()
+        assert len(folders(state_dir)) == 1
+
+        living.kill()
+        living.wait()
+        Workplace(state_dir, tmp_path / "models").close()
+        assert folders(state_dir) == []
+    assert (tmp_path / "models").exists()

@@ -1,0 +1,251 @@
+"""The supervisor keeps its contract whatever its real child does."""
+
+import asyncio
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from app.engine.supervisor import State
+from app.errors import EngineBusy, EngineDied, EngineNotReady, EngineTimedOut
+from tests.support.supervised import QUICK, supervised
+from tests.support.waiting import eventually_async
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_it_becomes_ready_and_tells_what_the_engine_said(tmp_path: Path) -> None:
+    """Starting, then ready, with the engine's facts at hand; stopped in the end, with nothing left."""
+    async with supervised(tmp_path) as engine:
+        supervisor = await engine.until(State.READY)
+        pid = supervisor.pid
+
+        assert supervisor.facts is not None
+        assert supervisor.facts.local_path == str(tmp_path / "models")
+        assert await supervisor.call("echo", {"text": "x"}, seconds=5) == "x"
+
+    assert [event for event, _ in engine.events] == [
+        "engine.starting",
+        "engine.ready",
+        "engine.stopping",
+        "engine.exited",
+        "engine.stopped",
+    ]
+    assert pid is not None
+    assert not psutil.pid_exists(pid)
+    assert list((tmp_path / "state").iterdir()) == [tmp_path / "state" / "engines.lock"]
+
+
+async def test_before_it_is_ready_calls_are_refused(tmp_path: Path) -> None:
+    """Nobody waits for an engine that may never come."""
+    async with supervised(tmp_path, "NeverAnswers") as engine:
+        supervisor = await engine.until(State.STARTING)
+
+        with pytest.raises(EngineNotReady, match="starting"):
+            await supervisor.call("echo", {"text": "x"}, seconds=5)
+
+
+async def test_kill_9_brings_it_back_within_a_second(tmp_path: Path) -> None:
+    """A death is noticed at once, the running call fails with it, and another process takes over."""
+    async with supervised(tmp_path) as engine:
+        supervisor = await engine.until(State.READY)
+        pid = supervisor.pid
+        assert pid is not None
+        call = asyncio.create_task(supervisor.call("hold_gil", {"seconds": 30}, seconds=30))
+        await eventually_async(lambda: supervisor.is_busy)
+
+        os.kill(pid, signal.SIGKILL)
+
+        with pytest.raises(EngineDied):
+            await call
+        await engine.until_replaced(pid, within=1)
+        assert await supervisor.call("echo", {"text": "x"}, seconds=5) == "x"
+        assert supervisor.restarts == 1
+        assert supervisor.last_ending is not None
+        assert supervisor.last_ending.exit.reason == "killed by SIGKILL"
+
+
+async def test_calls_run_one_at_a_time_and_only_a_few_wait(tmp_path: Path) -> None:
+    """Beyond the queue a call is refused at once, and says how many wait."""
+    async with supervised(tmp_path, limits=replace(QUICK, queue_size=2)) as engine:
+        supervisor = await engine.until(State.READY)
+        running = asyncio.create_task(supervisor.call("sleep", {"seconds": 0.5}, seconds=5))
+        await eventually_async(lambda: supervisor.is_busy)
+        queued = [asyncio.create_task(supervisor.call("echo", {"text": text}, seconds=5)) for text in "ab"]
+        await eventually_async(lambda: supervisor.waiting == 2)
+
+        with pytest.raises(EngineBusy, match="2 already wait"):
+            await supervisor.call("echo", {"text": "c"}, seconds=5)
+
+        assert await asyncio.gather(running, *queued) == [None, "a", "b"]
+
+
+async def test_after_a_deadline_the_next_call_works(tmp_path: Path) -> None:
+    """The process that did not listen is replaced at once, and that spends nothing of the restart budget."""
+    async with supervised(tmp_path, limits=replace(QUICK, restart_budget=0)) as engine:
+        supervisor = await engine.until(State.READY)
+        for _ in range(3):
+            pid = supervisor.pid
+            with pytest.raises(EngineTimedOut):
+                await supervisor.call("hold_gil", {"seconds": 30}, seconds=0.2)
+            await engine.until_replaced(pid)
+
+        assert await supervisor.call("echo", {"text": "x"}, seconds=5) == "x"
+
+
+async def test_an_engine_that_exits_at_start_is_given_up_after_its_budget(tmp_path: Path) -> None:
+    """It backs off, tries again as often as allowed, then says why it failed; a release tries again."""
+    async with supervised(tmp_path, "ExitsAtStart") as engine:
+        supervisor = await engine.until(State.FAILED)
+
+        assert sum(event == "engine.starting" for event, _ in engine.events) == QUICK.restart_budget + 1
+        assert supervisor.reason is not None
+        assert "exit status 3" in supervisor.reason
+        assert supervisor.last_ending is not None
+        assert supervisor.last_ending.exit.tail == ("no engine for you",)
+
+        assert (await supervisor.release()).pid is None
+        await engine.until(State.STARTING)
+        await engine.until(State.FAILED)
+
+
+async def test_an_engine_that_never_answers_is_replaced_after_its_start_timeout(tmp_path: Path) -> None:
+    """Alive is not ready."""
+    async with supervised(tmp_path, "NeverAnswers", limits=replace(QUICK, start_seconds=0.3)) as engine:
+        supervisor = await engine.until(State.BACKING_OFF)
+
+        assert supervisor.reason is not None
+        assert "did not finish 'start' within 0.3 s" in supervisor.reason
+
+
+async def test_release_ends_the_process_and_starts_another(tmp_path: Path) -> None:
+    """The old process is gone when it answers, with its memory counted; those who ask together get one release."""
+    async with supervised(tmp_path) as engine:
+        supervisor = await engine.until(State.READY)
+        pid = supervisor.pid
+        assert pid is not None
+
+        first, second = await asyncio.gather(supervisor.release(), supervisor.release())
+
+        assert first is second
+        assert first.pid == pid
+        assert not psutil.pid_exists(pid)
+        assert first.before is not None
+        assert first.before.private_bytes > 0
+        await engine.until_replaced(pid)
+        assert supervisor.restarts == 1
+
+
+async def test_release_lets_the_running_call_finish(tmp_path: Path) -> None:
+    """What runs is not lost; what waits is refused, since nobody knows when the next process is ready."""
+    async with supervised(tmp_path) as engine:
+        supervisor = await engine.until(State.READY)
+        running = asyncio.create_task(supervisor.call("sleep", {"seconds": 0.3}, seconds=5))
+        await eventually_async(lambda: supervisor.is_busy)
+        waiting = asyncio.create_task(supervisor.call("echo", {"text": "x"}, seconds=5))
+        await eventually_async(lambda: supervisor.waiting == 1)
+
+        await supervisor.release()
+
+        assert await running is None
+        with pytest.raises(EngineNotReady):
+            await waiting
+
+
+async def test_release_does_not_wait_for_ever(tmp_path: Path) -> None:
+    """A call that does not end in time ends with its process."""
+    async with supervised(tmp_path, limits=replace(QUICK, stop_seconds=1)) as engine:
+        supervisor = await engine.until(State.READY)
+        running = asyncio.create_task(supervisor.call("hold_gil", {"seconds": 30}, seconds=30))
+        await eventually_async(lambda: supervisor.is_busy)
+
+        async with asyncio.timeout(3):
+            await supervisor.release()
+
+        with pytest.raises((EngineDied, EngineTimedOut)):
+            await running
+
+
+async def test_release_while_it_starts_starts_afresh(tmp_path: Path) -> None:
+    """An engine that hangs in its start can be released too."""
+    async with supervised(tmp_path, "NeverAnswers") as engine:
+        supervisor = await engine.until(State.STARTING)
+        await eventually_async(lambda: supervisor.pid is not None)
+        pid = supervisor.pid
+        assert pid is not None
+
+        await supervisor.release()
+
+        assert not psutil.pid_exists(pid)
+        await eventually_async(lambda: supervisor.pid not in {None, pid})
+
+
+async def test_stop_ends_an_engine_that_ignores_everything_within_the_grace(tmp_path: Path) -> None:
+    """Shutdown is bounded in every case, and leaves no process."""
+    async with supervised(tmp_path, "IgnoresTerm", limits=replace(QUICK, stop_seconds=2)) as engine:
+        supervisor = await engine.until(State.READY)
+        pid = supervisor.pid
+        began = asyncio.get_running_loop().time()
+
+    assert asyncio.get_running_loop().time() - began < 3
+    assert pid is not None
+    assert not psutil.pid_exists(pid)
+
+
+async def test_a_wrong_license_is_an_error_and_not_a_death(tmp_path: Path) -> None:
+    """The engine runs on unlicensed, and says why."""
+    async with supervised(tmp_path, license_file=tmp_path / "wrong.lic") as engine:
+        supervisor = await engine.until(State.READY)
+
+        assert supervisor.license_error == f"RuntimeError: {tmp_path}/wrong.lic is no license"
+
+
+async def test_a_license_that_kills_the_engine_is_tried_once(tmp_path: Path) -> None:
+    """The next process starts without it."""
+    async with supervised(tmp_path, "DiesOfLicense", license_file=tmp_path / "wrong.lic") as engine:
+        supervisor = await engine.until(State.READY)
+
+        assert supervisor.license_error is not None
+        assert "SIGABRT" in supervisor.license_error
+        assert supervisor.restarts == 1
+
+
+async def test_an_engine_with_another_folder_is_not_trusted(tmp_path: Path) -> None:
+    """AsposeAI's folder and the store's are one, or the engine is not ready."""
+    async with supervised(tmp_path, "LooksElsewhere") as engine:
+        supervisor = await engine.until(State.FAILED)
+
+        assert supervisor.reason is not None
+        assert "/somewhere/else" in supervisor.reason
+
+
+async def test_facts_are_asked_for_again_when_the_folder_changes(tmp_path: Path) -> None:
+    """What the engine recognises follows the folder, without a caller waiting for it."""
+    async with supervised(tmp_path) as engine:
+        supervisor = await engine.until(State.READY)
+        (tmp_path / "models" / "new.gguf").touch()
+
+        supervisor.refresh_facts()
+
+        await eventually_async(lambda: supervisor.facts is not None and supervisor.facts.recognised == {"new.gguf"})
+
+
+async def test_a_state_folder_that_goes_away_is_no_crash(tmp_path: Path) -> None:
+    """A process that cannot be started is a death like any other."""
+    async with supervised(tmp_path) as engine:
+        supervisor = await engine.until(State.READY)
+        for child in (tmp_path / "state").glob("engine-*/**/*"):
+            if child.is_symlink() or child.is_file():
+                child.unlink()
+        (tmp_path / "state").rename(tmp_path / "elsewhere")
+
+        await supervisor.release()
+        await engine.until(State.BACKING_OFF)
+        assert supervisor.reason is not None
+        assert "could not be started" in supervisor.reason
+
+        (tmp_path / "elsewhere").rename(tmp_path / "state")
+        await engine.until(State.READY)

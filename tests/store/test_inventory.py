@@ -1,0 +1,69 @@
+"""One scan of a real folder."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from app.errors import StoreUnavailable
+from app.store.inventory import scan
+
+
+def test_every_regular_file_below_the_folder_is_a_model(tmp_path: Path) -> None:
+    """Any suffix and any depth, sorted by name; hidden files and the store's own are not models."""
+    for name in ("b.bin", "a", "org_repo/model.gguf", "org_repo/deep/er/x.onnx", ".hidden", ".store/trash/y", "d/.z"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"12345")
+
+    inventory = scan(tmp_path)
+
+    assert list(inventory.models) == ["a", "b.bin", "org_repo/deep/er/x.onnx", "org_repo/model.gguf"]
+    assert inventory.total_size_bytes == 20
+    assert inventory.warnings == ()
+
+
+def test_what_cannot_be_listed_is_a_warning(tmp_path: Path) -> None:
+    """Links, pipes, sockets and names that no URL can carry are told, not followed and not swallowed."""
+    (tmp_path / "model.bin").write_bytes(b"x")
+    (tmp_path / "link").symlink_to("model.bin")
+    (tmp_path / "out").symlink_to("/etc")
+    (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "back\\slash").touch()
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.bin")).touch()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        inventory = scan(tmp_path)
+
+    assert list(inventory.models) == ["model.bin"]
+    assert {warning.path: warning.reason for warning in inventory.warnings} == {
+        "link": "a symbolic link",
+        "out": "a symbolic link",
+        "loop": "a symbolic link",
+        "pipe": "a named pipe",
+        "socket": "a socket",
+        "back\\slash": "it contains a backslash",
+        "\\xff.bin": "it is not valid UTF-8",
+    }
+
+
+def test_an_etag_changes_with_the_content(tmp_path: Path) -> None:
+    """Growing and replacing a file change its ETag; looking at it does not."""
+    path = tmp_path / "model.bin"
+    path.write_bytes(b"x")
+    tags = [scan(tmp_path).models["model.bin"].etag, scan(tmp_path).models["model.bin"].etag]
+    path.write_bytes(b"xy")
+    tags.append(scan(tmp_path).models["model.bin"].etag)
+    (tmp_path / "new").write_bytes(b"xy")
+    (tmp_path / "new").rename(path)
+    tags.append(scan(tmp_path).models["model.bin"].etag)
+
+    assert tags[0] == tags[1]
+    assert len(set(tags)) == 3
+
+
+def test_a_missing_folder_is_unavailable_and_not_empty(tmp_path: Path) -> None:
+    """No models and no folder are two answers."""
+    with pytest.raises(StoreUnavailable):
+        scan(tmp_path / "missing")

@@ -1,0 +1,76 @@
+"""A real supervisor with real engine processes, without HTTP around it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from app.engine.process import EngineProcess
+from app.engine.runtime import Workplace
+from app.engine.supervisor import Limits, State, Supervisor
+from tests.support.service import ROOT
+from tests.support.waiting import eventually_async
+
+ENGINES = "tests.support.engines:"
+QUICK = Limits(start_seconds=10, stop_seconds=3, restart_budget=3, stable_seconds=0.5, first_delay_seconds=0.02)
+
+
+class Supervised:
+    """A supervisor under test, and what it reported."""
+
+    def __init__(self, supervisor: Supervisor, events: list[tuple[str, dict[str, Any]]], lines: list[str]) -> None:
+        self.supervisor = supervisor
+        self.events = events
+        self.lines = lines
+
+    async def until(self, state: State, *, within: float = 10) -> Supervisor:
+        """Wait for a state."""
+        await eventually_async(lambda: self.supervisor.state is state, within=within)
+        return self.supervisor
+
+    async def until_replaced(self, pid: int | None, *, within: float = 10) -> None:
+        """Wait until another process than that one is ready."""
+        await eventually_async(
+            lambda: self.supervisor.state is State.READY and self.supervisor.pid != pid,
+            within=within,
+        )
+
+
+@asynccontextmanager
+async def supervised(
+    folder: Path, engine: str = "Echo", *, limits: Limits = QUICK, license_file: Path | None = None
+) -> AsyncIterator[Supervised]:
+    """Run a supervisor over an engine of tests.support.engines, or over any import string."""
+    models_dir = folder / "models"
+    models_dir.mkdir(exist_ok=True)
+    workplace = Workplace(folder / "state", models_dir)
+    events: list[tuple[str, dict[str, Any]]] = []
+    lines: list[str] = []
+
+    async def spawn() -> EngineProcess:
+        directory = workplace.prepare()
+        return await EngineProcess.spawn(
+            engine if ":" in engine else ENGINES + engine,
+            directory=directory,
+            environment=workplace.environment(directory) | {"PYTHONPATH": str(ROOT)},
+            on_line=lines.append,
+            on_gone=lambda: workplace.discard(directory),
+        )
+
+    supervisor = Supervisor(
+        spawn,
+        models_dir=models_dir,
+        license_file=license_file,
+        limits=limits,
+        on_event=lambda event, fields: events.append((event, fields)),
+    )
+    running = asyncio.create_task(supervisor.run())
+    try:
+        yield Supervised(supervisor, events, lines)
+    finally:
+        await supervisor.stop()
+        await running
+        with contextlib.suppress(FileNotFoundError):
+            workplace.close()

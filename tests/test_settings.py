@@ -1,0 +1,103 @@
+"""Settings from the environment."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from app.settings import PREFIX, Settings, SettingsError, load_settings, unknown_variables
+
+DOCS = Path(__file__).parents[1] / "docs" / "settings.md"
+
+
+def test_defaults_are_ready_to_try() -> None:
+    """Without any variable the service listens on loopback and keeps its data below the working directory."""
+    settings = load_settings()
+
+    assert (settings.host, settings.port, settings.models_dir) == ("127.0.0.1", 8000, Path("data/models"))
+    assert settings.is_loopback
+    assert settings.is_anonymous
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0", timedelta(0)),
+        ("90s", timedelta(seconds=90)),
+        ("1.5h", timedelta(minutes=90)),
+        ("7d", timedelta(days=7)),
+        ("P1D", timedelta(days=1)),
+    ],
+)
+def test_durations_are_written_as_people_say_them(
+    text: str, expected: timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A number and a unit, or ISO 8601."""
+    monkeypatch.setenv("OCR_TRASH_RETENTION", text)
+
+    assert load_settings().trash_retention == expected
+
+
+def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No JSON is needed for a list of patterns."""
+    monkeypatch.setenv("OCR_PROTECTED", "en_*, org_repo/*,")
+
+    assert load_settings().protected == ("en_*", "org_repo/*")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("OCR_PORT", "tcp://10.0.0.1:8000", "valid integer"),
+        ("OCR_PORT", "70000", "less than or equal to 65535"),
+        ("OCR_TRASH_RETENTION", "-1h", "TRASH_RETENTION=-1h"),
+        ("OCR_LOG_FORMAT", "xml", "'auto', 'console' or 'json'"),
+        ("OCR_ENGINE_CLASS", "nonsense", "pattern"),
+        ("OCR_ROOT_PATH", "ocr/", "pattern"),
+        ("OCR_SHUTDOWN_GRACE", "0", "should be at least 1s"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_it_should_be(
+    variable: str, value: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error names the variable, its value, what is wrong, and what the setting is."""
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+
+    assert f"{variable}={value}" in str(refused.value)
+    assert says in str(refused.value)
+    assert "It is: " in str(refused.value)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "ocr.example"])
+def test_beyond_loopback_it_takes_keys_or_a_loud_yes(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody serves deletions to the network by accident."""
+    monkeypatch.setenv("OCR_HOST", host)
+    with pytest.raises(SettingsError, match="OCR_ALLOW_ANONYMOUS=true"):
+        load_settings()
+
+    monkeypatch.setenv("OCR_API_KEYS_FILE", "keys.toml")
+    assert load_settings().host == host
+    monkeypatch.delenv("OCR_API_KEYS_FILE")
+    monkeypatch.setenv("OCR_ALLOW_ANONYMOUS", "true")
+    assert load_settings().host == host
+
+
+def test_a_mistyped_variable_is_pointed_out() -> None:
+    """It is no error, since Kubernetes sets variables of its own for a service named 'ocr'."""
+    assert unknown_variables(["OCR_PROT", "OCR_SERVICE_HOST", "OCR_PORT", "PATH"]) == [
+        "OCR_PROT is no setting; did you mean OCR_PORT?",
+        "OCR_SERVICE_HOST is no setting; did you mean OCR_HOST?",
+    ]
+
+
+def test_every_setting_is_documented_as_it_is() -> None:
+    """docs/settings.md has a row for each, with the text of the code."""
+    documented = DOCS.read_text()
+
+    for name, field in Settings.model_fields.items():
+        assert f"`{PREFIX}{name.upper()}`" in documented
+        assert field.description is not None
+        assert field.description.strip() in documented
