@@ -1,11 +1,14 @@
 """Every error is a problem detail that says what to do."""
 
+from pathlib import Path
+
 import pytest
 
 from app import errors
-from app.api.problems import KINDS, MEDIA_TYPE, TYPE_PREFIX
+from app.api.problems import INTERNAL_ERROR, KINDS, MEDIA_TYPE, TYPE_PREFIX
 from tests.support.service import RunningService
 
+DOCS = Path(__file__).parents[2] / "docs" / "api.md"
 MEMBERS = {"type", "title", "status", "detail", "instance", "request_id"}
 
 
@@ -44,6 +47,14 @@ def test_a_callers_request_id_is_kept(service: RunningService) -> None:
     """So that a request can be followed through several services; a harmful one is replaced."""
     assert service.client.get("/livez", headers={"x-request-id": "abc-1"}).headers["x-request-id"] == "abc-1"
     assert len(service.client.get("/livez", headers={"x-request-id": "x" * 999}).headers["x-request-id"]) == 32
+
+
+def test_every_problem_is_documented() -> None:
+    """docs/api.md has a row for each type, with its status."""
+    documented = DOCS.read_text()
+
+    for kind in [*KINDS.values(), INTERNAL_ERROR]:
+        assert f"| `{kind.slug}` | {kind.status} |" in documented
 
 
 def test_every_error_of_the_domain_has_a_status() -> None:

@@ -1,0 +1,58 @@
+"""What the README shows is what happens."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.service import ROOT, RunningService
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+
+
+def shown() -> list[tuple[str, str]]:
+    """Each command with its answer, in order; line breaks within an answer are the README's own."""
+    steps = []
+    for block in BLOCKS:
+        for command, answer in re.findall(r"^\$ (.*?)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
+            steps.append((command, re.sub(r"\n\s*", "", answer)))
+    return steps
+
+
+def test_each_curl_answers_what_the_readme_shows(tmp_path: Path) -> None:
+    """Run in order against a fresh service with the Makefile's example files; an ellipsis stands for anything."""
+    subprocess.run(["make", "-s", "-f", ROOT / "Makefile", "data/models"], cwd=tmp_path, check=True)
+    curls = [(command, answer) for command, answer in shown() if command.startswith("curl")]
+    assert len(curls) >= 4
+
+    with RunningService(tmp_path / "data") as service:
+        service.wait_until_ready()
+        for command, answer in curls:
+            real = subprocess.run(
+                command.replace("127.0.0.1:8000", service.url.removeprefix("http://")),
+                shell=True,  # noqa: S602 - as a newcomer types it
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+            pattern = ".*?".join(re.escape(part) for part in answer.split("…"))
+            assert re.fullmatch(pattern, real), f"{command}\nshows   {answer}\nanswers {real}"
+
+
+def test_every_make_target_it_names_exists() -> None:
+    """`make serve`, `make test` and the others."""
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"(?:^\$ |`)make ([a-z-]+)", README, re.MULTILINE))
+
+    assert {"serve", "test"} <= targets
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("docs/*.md")) + [ROOT / "README.md"], ids=lambda path: path.name)
+def test_no_link_leads_nowhere(path: Path) -> None:
+    """Every relative link of the README and the docs names a file that is there."""
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
+        assert (path.parent / link).exists(), link
