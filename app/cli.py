@@ -93,6 +93,7 @@ def _serve(settings: Settings) -> None:
     import uvicorn  # noqa: PLC0415 - see openapi()
 
     from app import logs  # noqa: PLC0415
+    from app.api.protocol import BoundedHttpProtocol  # noqa: PLC0415
     from app.main import create_app, log  # noqa: PLC0415
 
     logs.configure(settings.log_format, settings.log_level)
@@ -109,7 +110,7 @@ def _serve(settings: Settings) -> None:
             host=settings.host,
             port=settings.port,
             loop="uvloop",
-            http="httptools",
+            http=BoundedHttpProtocol,
             ws="none",
             lifespan="on",
             access_log=False,

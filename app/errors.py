@@ -119,7 +119,9 @@ class EngineNotReady(EngineError):
 
     def __init__(self, state: str, reason: str | None) -> None:
         because = f": {reason}" if reason else ""
-        super().__init__(f"The engine is {state}, not ready{because}. GET /engine tells when it is.")
+        super().__init__(
+            f"The engine takes no calls, its state is {state!s}{because}. GET /engine tells when it is ready."
+        )
         self.state = state
 
 

@@ -6,7 +6,6 @@ from app import errors
 from app.api.deps import KeeperDep, SupervisorDep
 from app.api.problems import problems
 from app.api.schemas import Alive, Ready
-from app.engine.supervisor import State
 
 router = APIRouter(tags=["health"])
 
@@ -28,6 +27,5 @@ async def get_readyz(supervisor: SupervisorDep, keeper: KeeperDep) -> Ready:
     Listing and deleting work before the engine is ready.
     """
     keeper.current()
-    if supervisor.state is not State.READY:
-        raise errors.EngineNotReady(supervisor.state, supervisor.reason)
+    supervisor.insist_on_ready()
     return Ready(status="ready")

@@ -48,14 +48,16 @@ class Output:
         if not line:
             return
         self._tail.append(line)
-        second = int(asyncio.get_running_loop().time())
+        loop = asyncio.get_running_loop()
+        second = int(loop.time())
         if second != self._second:
-            self._report_suppressed()
             self._second, self._logged = second, 0
         if self._logged < LINES_A_SECOND:
             self._logged += 1
             self._on_line(line)
         else:
+            if not self._suppressed:
+                loop.call_later(1.0, self._report_suppressed)
             self._suppressed += 1
 
     def _report_suppressed(self) -> None:

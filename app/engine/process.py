@@ -139,6 +139,11 @@ class EngineProcess:
             raise EngineCallFailed(result.error)
         return result.result
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether it is gone, or was told to go."""
+        return self._ordered is not None or self.exit is not None
+
     async def memory(self) -> Memory | None:
         """What the process holds now, or None when it is gone."""
         try:

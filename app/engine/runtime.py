@@ -32,10 +32,10 @@ class Workplace:
     def __init__(self, state_dir: Path, models_dir: Path) -> None:
         self._models_dir = models_dir
         state_dir.mkdir(parents=True, exist_ok=True)
-        with _locked(state_dir / "engines.lock"):
+        with _locked(state_dir):
             _sweep(state_dir)
             self._folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=state_dir))
-            self._owner = os.open(self._folder / "owner", os.O_CREAT | os.O_RDWR, 0o600)
+            self._owner = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
             fcntl.flock(self._owner, fcntl.LOCK_EX)
 
     def prepare(self) -> Path:
@@ -116,21 +116,22 @@ def _find_libdl() -> Path | None:
 
 
 def _sweep(state_dir: Path) -> None:
-    for owner in state_dir.glob(f"{PREFIX}*/owner"):
-        lock = os.open(owner, os.O_RDWR)
+    for folder in state_dir.glob(f"{PREFIX}*"):
+        owner = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             continue  # its service lives
         else:
-            shutil.rmtree(owner.parent, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
         finally:
-            os.close(lock)
+            os.close(owner)
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+def _locked(folder: Path) -> Iterator[None]:
+    """So that no service takes a folder that another has just made, and not yet locked, for an abandoned one."""
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -126,6 +126,11 @@ class Supervisor:
         return self._process.pid if self._process else None
 
     @property
+    def is_ready(self) -> bool:
+        """Whether a call would be taken, now or when its turn comes."""
+        return self.state is State.READY and self._process is not None and not self._process.is_ending
+
+    @property
     def is_busy(self) -> bool:
         """Whether a call runs."""
         return self._turn.locked()
@@ -135,13 +140,19 @@ class Supervisor:
         """How many calls wait for their turn."""
         return self._waiting
 
+    def insist_on_ready(self) -> EngineProcess:
+        """The process that takes calls; raises EngineNotReady."""
+        if self._process is None or not self.is_ready:
+            raise EngineNotReady(self.state, self.reason or "its process is being replaced")
+        return self._process
+
     async def memory(self) -> Memory | None:
         """What the engine process holds now, or None when there is none."""
         return await self._process.memory() if self._process else None
 
     async def call(self, name: str, params: dict[str, Any] | None = None, *, seconds: float) -> Any:  # noqa: ANN401
         """Call the engine when its turn has come; `seconds` counts from then. Raises any EngineError."""
-        self._insist_on_ready()
+        self.insist_on_ready()
         if self._turn.locked() and self._waiting >= self._limits.queue_size:
             raise EngineBusy(self._waiting)
         self._waiting += 1
@@ -150,7 +161,7 @@ class Supervisor:
         finally:
             self._waiting -= 1
         try:
-            return await self._insist_on_ready().call(name, params, seconds=seconds)
+            return await self.insist_on_ready().call(name, params, seconds=seconds)
         finally:
             self._turn.release()
 
@@ -327,11 +338,6 @@ class Supervisor:
         if self._release:
             self._release.set_result(release)
             self._release = None
-
-    def _insist_on_ready(self) -> EngineProcess:
-        if self.state is not State.READY or self._process is None:
-            raise EngineNotReady(self.state, self.reason)
-        return self._process
 
     def _become(self, state: State, reason: str | None) -> None:
         self.state, self.reason = state, reason

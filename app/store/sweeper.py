@@ -1,21 +1,25 @@
 """Sweeps the trash now and then, for as long as the service lives."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
 from app.errors import StoreError
 from app.store.store import Store
 
-PAUSE_SECONDS = 10.0
+PAUSE_SECONDS = 5.0
+PAUSE_SHARE = 20
+"""A pause is at least that many times as long as the sweep before it: a large trash does not keep a disk busy."""
 
 
 async def keep_swept(store: Store, on_event: Callable[[str, dict[str, Any]], None]) -> None:
     """Purge what has expired, within seconds of its time, until cancelled."""
     while True:
+        began = time.monotonic()
         try:
             for entry in await asyncio.to_thread(store.sweep):
                 on_event("trash.purged", {"trash_id": entry.id, "name": entry.name, "size_bytes": entry.size_bytes})
         except (StoreError, OSError) as exc:
             on_event("trash.sweep_failed", {"error": str(exc)})
-        await asyncio.sleep(PAUSE_SECONDS)
+        await asyncio.sleep(max(PAUSE_SECONDS, PAUSE_SHARE * (time.monotonic() - began)))

@@ -1,8 +1,12 @@
 """What surrounds every request: limits, foreign pages, the log line, and the catch for a crash."""
 
+import contextlib
+import itertools
 import json
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -42,6 +46,35 @@ async def test_a_body_that_turns_out_too_large_is_refused_while_it_streams() -> 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         assert (await client.post("/", content=body(10))).json() == 1000
         assert (await client.post("/", content=body(11))).status_code == 413
+
+
+def send_raw(service: RunningService, chunks: Iterable[bytes]) -> bytes:
+    """Send bytes until the service has had enough, and return what it says."""
+    address = urlsplit(service.url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        with contextlib.suppress(ConnectionError):
+            for chunk in chunks:
+                connection.sendall(chunk)
+        return connection.recv(65536)
+
+
+def test_a_head_without_end_is_refused(service: RunningService) -> None:
+    """One connection cannot fill the memory with headers."""
+    endless = itertools.chain([b"GET / HTTP/1.1\r\n"], (b"x-%d: y\r\n" % n for n in range(1_000_000)))
+
+    answer = send_raw(service, endless)
+
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    assert b"application/problem+json" in answer
+
+
+@pytest.mark.parametrize("nonsense", [b"nonsense\r\n\r\n", b"GET /mod\xffels HTTP/1.1\r\n\r\n"])
+def test_what_is_no_http_is_a_problem_too(service: RunningService, nonsense: bytes) -> None:
+    """It never reaches the application, and is answered in the same format."""
+    answer = send_raw(service, [nonsense])
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"application/problem+json" in answer
 
 
 @pytest.mark.anyio

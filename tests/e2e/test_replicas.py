@@ -17,9 +17,8 @@ def test_of_64_deletes_through_four_services_one_wins(serve: Serve) -> None:
         (models / name).write_bytes(b"content")
 
         with ThreadPoolExecutor(64) as threads:
-            answers = list(
-                threads.map(lambda n, name=name: services[n % 4].client.delete(f"/models/{name}"), range(64))
-            )
+            deletes = [threads.submit(services[n % 4].client.delete, f"/models/{name}") for n in range(64)]
+        answers = [delete.result() for delete in deletes]
 
         counts = Counter(answer.status_code for answer in answers)
         assert counts[200] == 1

@@ -36,7 +36,7 @@ async def test_it_becomes_ready_and_tells_what_the_engine_said(tmp_path: Path) -
     ]
     assert pid is not None
     assert not psutil.pid_exists(pid)
-    assert list((tmp_path / "state").iterdir()) == [tmp_path / "state" / "engines.lock"]
+    assert list((tmp_path / "state").iterdir()) == []
 
 
 async def test_before_it_is_ready_calls_are_refused(tmp_path: Path) -> None:

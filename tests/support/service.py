@@ -20,14 +20,14 @@ ECHO = "tests.support.engines:Echo"
 class RunningService:
     """`python -m app serve` on a free port of loopback, its log in a file; a context manager that stops it again."""
 
-    def __init__(self, folder: Path, *, wrapper: tuple[str, ...] = (), **settings: object) -> None:
-        """`wrapper` goes before the command, such as `setpriv` with its options."""
+    def __init__(self, folder: Path, *, wrapper: tuple[str, ...] = (), module: str = "app", **settings: object) -> None:
+        """`wrapper` goes before the command, such as `setpriv` with its options; `module` is what python -m runs."""
         self.models_dir = folder / "models"
         self.state_dir = folder / "state"
         self._settings = {"OCR_MODELS_DIR": self.models_dir, "OCR_STATE_DIR": self.state_dir, "OCR_PORT": 0} | {
             f"OCR_{name.upper()}": value for name, value in settings.items()
         }
-        self._wrapper = wrapper
+        self._command = [*wrapper, sys.executable, "-m", module, "serve"]
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self.process: subprocess.Popen[bytes]
         self.client: httpx.Client
@@ -35,7 +35,7 @@ class RunningService:
     def __enter__(self) -> "RunningService":
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("OCR_")}
         self.process = subprocess.Popen(
-            [*self._wrapper, sys.executable, "-m", "app", "serve"],
+            self._command,
             cwd=ROOT,
             env=inherited | {name: str(value) for name, value in self._settings.items()},
             stderr=self._log,

@@ -1,0 +1,108 @@
+"""What a caller sees when a call to the engine goes wrong, through the whole stack."""
+
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from tests.support.service import ECHO, RunningService
+from tests.support.waiting import eventually
+
+
+class Caller:
+    """Makes calls in threads of their own."""
+
+    def __init__(self, service: RunningService, threads: ThreadPoolExecutor) -> None:
+        self.service = service
+        self._threads = threads
+
+    def call(self, name: str, deadline: float = 20, **params: object) -> Future[httpx.Response]:
+        url = f"/test/call/{name}"
+        return self._threads.submit(self.service.client.post, url, json=params, params={"seconds": deadline})
+
+    def answer(self, name: str, deadline: float = 20, **params: object) -> tuple[int, str]:
+        """The status and the end of the problem's type."""
+        answer = self.call(name, deadline, **params).result()
+        return answer.status_code, str(answer.json()["type"]).rpartition(":")[2]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    folder = tmp_path_factory.mktemp("calling")
+    with RunningService(folder, module="tests.support.calling_app", engine_class=ECHO, engine_queue_size=2) as service:
+        yield service
+
+
+@pytest.fixture
+def caller(running: RunningService) -> Iterator[Caller]:
+    running.wait_until_ready()
+    with ThreadPoolExecutor(8) as threads:
+        yield Caller(running, threads)
+
+
+def test_kill_9_during_a_request(caller: Caller) -> None:
+    """That request gets a problem, the list never fails, and the engine is back within a second."""
+    pid = caller.service.engine()["pid"]
+    held = caller.call("hold_gil", seconds=30)
+    eventually(lambda: caller.service.engine()["busy"])
+
+    os.kill(pid, signal.SIGKILL)
+
+    answer = held.result(timeout=1)
+    assert (answer.status_code, answer.json()["exit_reason"]) == (502, "killed by SIGKILL")
+    assert caller.service.client.get("/models").status_code == 200
+    eventually(lambda: caller.service.client.get("/readyz").status_code == 200, within=1)
+    assert caller.service.engine()["pid"] != pid
+
+
+def test_a_call_past_its_deadline(caller: Caller) -> None:
+    """504; the process that did not listen is replaced, and the next call works."""
+    assert caller.answer("hold_gil", 0.3, seconds=30) == (504, "engine-timed-out")
+
+    caller.service.wait_until_ready()
+    assert caller.call("echo", text="x").result().json() == "x"
+
+
+def test_an_abort(caller: Caller) -> None:
+    """502, with the signal and not with a hang."""
+    assert caller.answer("abort") == (502, "engine-died")
+
+
+def test_nonsense(caller: Caller) -> None:
+    """An engine that breaks the protocol is replaced."""
+    assert caller.answer("say_nonsense") == (502, "engine-died")
+
+
+def test_a_refusal(caller: Caller) -> None:
+    """What the engine says no to is the caller's to know."""
+    assert caller.answer("fail", message="a text too long") == (422, "engine-call-failed")
+
+
+def test_a_full_queue(caller: Caller) -> None:
+    """503 at once with Retry-After, while those before it wait and are served."""
+    running = caller.call("sleep", seconds=1)
+    eventually(lambda: caller.service.engine()["busy"])
+    queued = [caller.call("echo", text=text) for text in "ab"]
+    eventually(lambda: caller.service.engine()["waiting"] == 2)
+
+    refused = caller.call("echo", text="c").result()
+
+    assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (503, "engine-busy")
+    assert int(refused.headers["retry-after"]) > 0
+    assert running.result().status_code == 200
+    assert [call.result().json() for call in queued] == ["a", "b"]
+
+
+def test_a_flood_of_output(caller: Caller) -> None:
+    """The service answers while the engine prints without end, and its log stays readable."""
+    flood = caller.call("flood", lines=100_000)
+
+    while not flood.done():
+        assert caller.service.client.get("/livez", timeout=1).status_code == 200
+
+    assert flood.result().status_code == 200
+    eventually(lambda: "more lines were not logged" in caller.service.log)
+    assert caller.service.log.count("flood ") < 2_000

@@ -1,0 +1,182 @@
+"""A headless Chromium that reaches 127.0.0.1 and nothing else, driven by WebDriver, which is JSON over HTTP."""
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from tests.support.waiting import eventually
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",  # CI's containers run as root, where Chromium's sandbox does not start
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--no-proxy-server",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--window-size=1280,1400",
+)
+ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+"""The name under which WebDriver's standard hands out elements."""
+
+
+class Browser:
+    """One Chromium with a fresh profile; a context manager that ends it again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._chromium, self._chromedriver = _installed("chromium"), _installed("chromedriver")
+        self._profile = folder / "chromium"
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+        self._driver: subprocess.Popen[bytes]
+        self._client = httpx.Client(timeout=60, trust_env=False)
+        self._session = ""
+
+    def __enter__(self) -> "Browser":
+        self._driver = subprocess.Popen([self._chromedriver, "--port=0"], stdout=self._log, stderr=self._log)
+        try:
+            self._client.base_url = httpx.URL(f"http://127.0.0.1:{eventually(self._find_port, within=20)}")
+            self._open_session()
+            self._leave_start_page()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._call("DELETE", "")
+        finally:
+            self._end()
+
+    def open(self, url: str) -> None:
+        """Go there, and wait for the page's load event."""
+        self._call("POST", "/url", url=url)
+
+    def run(self, script: str, *arguments: object) -> Any:
+        """What a script returns in the page."""
+        return self._call("POST", "/execute/sync", script=script, args=arguments)
+
+    def texts(self, selector: str) -> list[str]:
+        """The text of everything that the CSS selector finds now."""
+        return list(
+            self.run("return [...document.querySelectorAll(arguments[0])].map(found => found.innerText)", selector)
+        )
+
+    def text(self, selector: str) -> str:
+        """The text of one element, once it has one."""
+        return eventually(lambda: "".join(self.texts(selector)[:1]).strip(), within=20)
+
+    def click(self, selector: str) -> None:
+        """Click where a person would, once it is there."""
+        element = self._find(selector)
+        self.run("arguments[0].scrollIntoView({block: 'center'})", {ELEMENT: element})
+        self._call("POST", f"/element/{element}/click")
+
+    def type(self, selector: str, text: str) -> None:
+        """Type into a field, in place of what it holds."""
+        element = self._find(selector)
+        self._call("POST", f"/element/{element}/clear")
+        self._call("POST", f"/element/{element}/value", text=text)
+
+    def screenshot(self, path: Path) -> None:
+        """Save the whole page as a PNG."""
+        path.write_bytes(base64.b64decode(self._call("GET", "/screenshot/full")))
+
+    def complaints(self) -> list[str]:
+        """What the console got as an error since the last call: exceptions, refusals by the page's policy, failures."""
+        entries = self._call("POST", "/se/log", type="browser")
+        return [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
+
+    def traffic(self) -> "Traffic":
+        """What the pages asked for since the last call."""
+        return Traffic(
+            json.loads(entry["message"])["message"] for entry in self._call("POST", "/se/log", type="performance")
+        )
+
+    def _open_session(self) -> None:
+        options = {"binary": self._chromium, "args": [*FLAGS, f"--user-data-dir={self._profile}"]}
+        capabilities = {
+            "browserName": "chrome",
+            "goog:chromeOptions": options,
+            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
+        }
+        answer = self._client.post("/session", json={"capabilities": {"alwaysMatch": capabilities}})
+        assert answer.is_success, f"Chromium did not start: {answer.text}"
+        self._session = f"/session/{answer.json()['value']['sessionId']}"
+
+    def _leave_start_page(self) -> None:
+        # Debian's Chromium begins with a search engine's page, which is not what is to be tested.
+        self.open("about:blank")
+        self.complaints()
+        self.traffic()
+
+    def _find(self, selector: str) -> str:
+        def find() -> list[dict[str, str]]:
+            return list(self._call("POST", "/elements", using="css selector", value=selector))
+
+        return eventually(find, within=20)[0][ELEMENT]
+
+    def _call(self, method: str, path: str, **body: object) -> Any:
+        answer = self._client.request(method, self._session + path, json=body if method == "POST" else None)
+        assert answer.is_success, f"{method} {path} {body}: {answer.text}"
+        return answer.json()["value"]
+
+    def _find_port(self) -> str | None:
+        log = self._log_text()
+        assert self._driver.poll() is None, f"chromedriver ended with status {self._driver.returncode}:\n{log}"
+        found = re.search(r"started successfully on port (\d+)", log)
+        return found[1] if found else None
+
+    def _log_text(self) -> str:
+        self._log.seek(0)
+        return self._log.read().decode()
+
+    def _end(self) -> None:
+        self._client.close()
+        self._driver.terminate()
+        self._driver.wait(timeout=20)
+        self._log.close()
+
+
+class Traffic:
+    """Requests of a page and what became of them, out of the events of the DevTools protocol."""
+
+    def __init__(self, events: Iterator[dict[str, Any]]) -> None:
+        self._urls: dict[str, str] = {}
+        self.failures: list[str] = []
+        """Requests without an answer, and answers that are errors."""
+        for event in events:
+            self._note(event["method"], event["params"])
+
+    @property
+    def origins(self) -> set[str]:
+        """Everybody whom the page asked for something. Pictures that the style sheet holds itself are nobody's."""
+        parts = (urlsplit(url) for url in self._urls.values() if not url.startswith("data:"))
+        return {f"{part.scheme}://{part.netloc}" for part in parts}
+
+    def _note(self, method: str, params: dict[str, Any]) -> None:
+        if method == "Network.requestWillBeSent":
+            self._urls[params["requestId"]] = params["request"]["url"]
+        elif method == "Network.loadingFailed":
+            self.failures.append(f"{self._urls.get(params['requestId'])}: {params['errorText']}")
+        elif method == "Network.responseReceived" and params["response"]["status"] >= 400:
+            self.failures.append(f"{params['response']['url']}: {params['response']['status']}")
+
+
+def _installed(command: str) -> str:
+    path = shutil.which(command)
+    assert path, f"{command} is not installed. On Debian: apt-get install chromium chromium-driver"
+    return path

@@ -1,0 +1,34 @@
+"""The service with one more route, which calls any method of the engine: no route of its own takes long enough to test.
+
+Run like the service: `python -m tests.support.calling_app serve`.
+"""
+
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+
+import app.main
+from app import cli
+from app.api.deps import SupervisorDep
+from app.settings import Settings
+
+create_app = app.main.create_app
+router = APIRouter()
+
+
+@router.post("/test/call/{name}")
+async def call(name: str, params: dict[str, Any], seconds: float, supervisor: SupervisorDep) -> Any:
+    """Call the engine."""
+    return await supervisor.call(name, params, seconds=seconds)
+
+
+def create_calling_app(settings: Settings) -> FastAPI:
+    """The service's own application, and the route."""
+    application = create_app(settings)
+    application.include_router(router)
+    return application
+
+
+if __name__ == "__main__":
+    app.main.create_app = create_calling_app
+    cli.main()
