@@ -9,7 +9,8 @@ ServiceError
 │  ├─ ModelInUse          somebody holds a lease on it
 │  ├─ ModelLocked         somebody is changing it right now
 │  ├─ StoreUnavailable    the model folder is missing, or is not the one it was
-│  └─ StoreReadOnly       the model folder cannot be written
+│  ├─ StoreReadOnly       the model folder cannot be written
+│  └─ StoreFull           the disk below the model folder is full
 └─ EngineError
    ├─ EngineNotReady      no call can be taken in the engine's present state
    ├─ EngineBusy          the queue before the engine is full
@@ -108,6 +109,13 @@ class StoreReadOnly(StoreError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The model folder is read-only: {reason}. Nothing was changed; listing works.")
+
+
+class StoreFull(StoreError):
+    """The disk is full, or a quota is."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"There is no room for it on the model folder's disk: {reason}. Nothing was changed.")
 
 
 class EngineError(ServiceError):

@@ -74,7 +74,9 @@ async def get_model(name: ModelName, store: StoreDep, listing: ListingDep) -> Mo
 @router.delete(
     "/models/{name:path}",
     summary="Delete a model",
-    responses=problems(*NAMED, errors.ModelProtected, errors.ModelInUse, errors.ModelLocked, errors.StoreReadOnly),
+    responses=problems(
+        *NAMED, errors.ModelProtected, errors.ModelInUse, errors.ModelLocked, errors.StoreReadOnly, errors.StoreFull
+    ),
     dependencies=[requires(Scope.WRITE)],
 )
 async def delete_model(name: ModelName, store: StoreDep, keeper: KeeperDep) -> ReceiptOut:

@@ -118,6 +118,7 @@ KINDS: dict[type[Exception], Kind] = {
     errors.ModelLocked: Kind(409, "model-locked", "The model is being changed", 1, ("name",)),
     errors.StoreUnavailable: Kind(503, "store-unavailable", "The model folder is unavailable", 5),
     errors.StoreReadOnly: Kind(503, "store-read-only", "The model folder is read-only", 60),
+    errors.StoreFull: Kind(507, "store-full", "The disk is full"),
     errors.EngineNotReady: Kind(503, "engine-not-ready", "The engine is not ready", 1, ("state",)),
     errors.EngineBusy: Kind(503, "engine-busy", "The engine's queue is full", 5, ("waiting",)),
     errors.EngineCallFailed: Kind(422, "engine-call-failed", "The engine could not do it", shows=("reason",)),

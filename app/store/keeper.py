@@ -96,16 +96,16 @@ class InventoryKeeper:
     async def _follow(self) -> None:
         """Follow one folder until it is no longer there, or another lies in its place."""
         self._notifying = await asyncio.to_thread(_notifies, self._store.root)
-        is_first = True
+        has_looked = False
         async with aclosing(self._signals()) as signals:
             async for changed in signals:
                 root_id = await asyncio.to_thread(self._look)
+                if root_id != self._seen_root_id():
+                    return
                 # What changed before the watcher stood was not told.
-                if is_first or changed or root_id != self._seen_root_id() or self._rescan_is_due():
-                    is_first = False
-                    if root_id != self._seen_root_id():
-                        return
+                if changed or not has_looked or self._rescan_is_due():
                     await self.scan()
+                    has_looked = True
                     await asyncio.sleep(min(self._scan_seconds * SCAN_SHARE, TICK_SECONDS))
 
     async def _signals(self) -> AsyncGenerator[bool, None]:

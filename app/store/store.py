@@ -10,7 +10,7 @@ from app.store.inventory import Inventory, Model, scan
 from app.store.locks import ModelLocks
 from app.store.rules import Rules
 from app.store.trash import Trash, TrashEntry
-from app.store.volume import Volume, refusing_changes_when_read_only
+from app.store.volume import Volume, explaining_refusals
 
 LOCK_SECONDS = 2.0
 """How long a change waits for another change of the same model; both take milliseconds."""
@@ -60,19 +60,19 @@ class Store:
 
         Of any number of concurrent deletions, in any number of processes, exactly one returns; the others raise
         ModelNotFound or ModelLocked. Raises also InvalidModelName, NotAModel, ModelProtected, ModelInUse,
-        StoreUnavailable and StoreReadOnly; nothing has changed then.
+        StoreUnavailable, StoreReadOnly and StoreFull; nothing has changed then.
         """
         self.volume.find(name)
         if pattern := self.rules.protecting(name):
             raise ModelProtected(name, pattern)
         self.volume.check_writable()
-        with refusing_changes_when_read_only(), self.locks.exclusive(name, seconds=LOCK_SECONDS):
+        with explaining_refusals(), self.locks.exclusive(name, seconds=LOCK_SECONDS):
             return self._delete_locked(name)
 
     def sweep(self) -> list[TrashEntry]:
-        """Purge from the trash what has expired; return that. Raises StoreUnavailable, StoreReadOnly."""
+        """Purge from the trash what has expired; return that. Raises StoreUnavailable, StoreReadOnly, StoreFull."""
         self.volume.check_writable()
-        with refusing_changes_when_read_only():
+        with explaining_refusals():
             return self._trash.sweep()
 
     def trash_entries(self) -> list[TrashEntry]:

@@ -59,11 +59,11 @@ class Trash:
         entry_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(6)}"
         entry = TrashEntry(entry_id, model.name, model.size_bytes, now, now + self._retention)
         with self._locks.lease(LOCK_NAME, seconds=PUT_SECONDS), _opened(self._folder) as trash:
-            self._write_record(entry, trash)
             try:
+                self._write_record(entry, trash)
                 os.rename(leaf, entry.id, src_dir_fd=parent, dst_dir_fd=trash)
             except OSError:
-                self._record_of(entry.id).unlink()
+                self._record_of(entry.id).unlink(missing_ok=True)
                 raise
             os.fsync(parent)
             os.fsync(trash)

@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app.errors import ModelNotFound, NotAModel, StoreReadOnly, StoreUnavailable
+from app.errors import ModelNotFound, NotAModel, StoreFull, StoreReadOnly, StoreUnavailable
 from app.store.inventory import STORE_DIR, Model, model_at, what_instead
 from app.store.names import parts_of
 
 FOLDERS = ("locks", "trash")
 READ_ONLY_ERRORS = {errno.EROFS, errno.EACCES, errno.EPERM}
+FULL_ERRORS = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Volume:
@@ -121,13 +122,15 @@ class Volume:
 
 
 @contextmanager
-def refusing_changes_when_read_only() -> Iterator[None]:
-    """Turn the file system's refusal to change anything into StoreReadOnly."""
+def explaining_refusals() -> Iterator[None]:
+    """Turn the file system's refusal to change anything into StoreReadOnly or StoreFull."""
     try:
         yield
     except OSError as exc:
         if exc.errno in READ_ONLY_ERRORS:
             raise StoreReadOnly(exc.strerror or str(exc)) from exc
+        if exc.errno in FULL_ERRORS:
+            raise StoreFull(exc.strerror or str(exc)) from exc
         raise
 
 
