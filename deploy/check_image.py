@@ -1,0 +1,319 @@
+"""Build the image without Docker and run it as strictly as anybody would: read-only, unprivileged, with one volume.
+
+    python deploy/check_image.py
+
+Buildah builds the real Dockerfile. In the place of the official base image stands a minimal Debian 12 with its Python,
+made by debootstrap and kept in build/image; everything else is removed again, whatever happens. It takes a minute,
+root on Debian, and apt and pip as this machine has them configured; it installs buildah and debootstrap when missing.
+"""
+
+import configparser
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import psutil
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).resolve().parents[1]
+WORK = ROOT / "build" / "image"
+DEBIAN = "bookworm"
+BASE = "localhost/python:3.11-slim-bookworm"
+IMAGE = "localhost/ocr-model-service:check"
+GRACE_SECONDS = 20
+READY_SECONDS = 30
+
+# What a container runtime does, in a mount and a process namespace of its own, which take all of it away again.
+# Docker's /dev/shm is there; /tmp is as read-only as the rest.
+ENTER = """
+root=$1 volume=$2 user=$3; shift 3
+mount --bind "$root" "$root"
+mount --bind "$volume" "$root/data"
+mount -t proc -o nosuid,nodev,noexec proc "$root/proc"
+mount -t sysfs -o ro,nosuid,nodev,noexec sysfs "$root/sys"
+mount -t tmpfs -o mode=755,size=64k dev "$root/dev"
+mkdir "$root/dev/shm"
+mount -t tmpfs -o mode=1777,size=64m shm "$root/dev/shm"
+ln -s /proc/self/fd "$root/dev/fd"
+for name in null zero full random urandom; do
+    touch "$root/dev/$name"
+    mount --bind "/dev/$name" "$root/dev/$name"
+done
+mount -o remount,bind,ro "$root/dev"
+mount -o remount,bind,ro "$root"
+# Becoming another user forgets what unshare --kill-child asked for, so it is asked for again.
+exec chroot --userspec="$user" --groups= "$root" setpriv --no-new-privs --pdeathsig=KILL "$@"
+"""
+
+
+class CheckFailed(Exception):
+    """What the image should do and does not."""
+
+
+def main() -> None:
+    """Build, run, check, print, clean up."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        sys.exit("deploy/check_image.py needs root on Linux: it makes a Debian root and mounts in namespaces.")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # an exception, so that all is cleaned up
+    install_tools()
+    WORK.mkdir(parents=True, exist_ok=True)
+    rows: dict[str, str] = {}
+    try:
+        prepare_base()
+        rows["build"] = f"{build():.0f} s"
+        check(rows)
+    except CheckFailed as exc:
+        sys.exit(f"FAILED: {exc}")
+    finally:
+        buildah("rm", "--all")
+        buildah("rmi", "--force", "--prune")
+        if IMAGE in image_names():
+            buildah("rmi", "--force", IMAGE)
+    for name, value in rows.items():
+        print(f"{name:<38}{value}")
+
+
+def install_tools() -> None:
+    """Install what this machine lacks."""
+    if missing := [name for name in ("buildah", "debootstrap") if not shutil.which(name)]:
+        run("apt-get", "update")
+        run("apt-get", "install", "--yes", "--no-install-recommends", *missing)
+
+
+def prepare_base() -> None:
+    """Make the stand-in for the official Python image, unless it is there."""
+    if BASE in image_names():
+        return
+    with tempfile.TemporaryDirectory(dir=WORK) as folder:
+        root = Path(folder)
+        packages = "ca-certificates,netbase,tzdata,python3.11,python3.11-venv,python3-pip"
+        # In a mount namespace, because debootstrap mounts /proc.
+        run(
+            "unshare", "--mount", "debootstrap", "--variant=minbase", f"--include={packages}", DEBIAN, folder, *mirror()
+        )
+        for name in ("python", "python3"):
+            (root / "usr/local/bin" / name).symlink_to("/usr/bin/python3.11")
+        # The official image has no bytecode either.
+        for cache in list((root / "usr/lib").rglob("__pycache__")):
+            shutil.rmtree(cache)
+        shutil.rmtree(root / "var/cache/apt")
+        container = buildah("from", "scratch")
+        buildah("copy", "--quiet", container, folder, "/")
+        path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        buildah("config", "--env", path, container)
+        buildah("commit", "--quiet", "--rm", container, BASE)
+
+
+def mirror() -> list[str]:
+    """Where this machine's apt has Debian 12 from, if it has."""
+    found = run("apt-get", "indextargets", "--format", "$(CODENAME) $(REPO_URI)", "Created-By: Packages").splitlines()
+    return [uri for codename, _, uri in (line.partition(" ") for line in found) if codename == DEBIAN][:1]
+
+
+def build() -> float:
+    """Build the Dockerfile, with this machine's way to its packages; return the seconds it took."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        volumes = [f"--volume={source}:{target}:ro" for source, target in pip_files(Path(folder, "pip.conf"))]
+        arguments = ("--isolation=chroot", "--format=docker", "--pull-never", f"--build-arg=PYTHON_IMAGE={BASE}")
+        buildah("build", *arguments, *volumes, "--tag", IMAGE, str(ROOT))
+    return time.monotonic() - started
+
+
+def pip_files(file: Path) -> Iterator[tuple[str, str]]:
+    """Gather how pip is configured here into one file; say which files belong where in the build."""
+    config = configparser.RawConfigParser()
+    config.read_dict({"global": {}})
+    config.read(["/etc/pip.conf", *(Path.home() / name for name in (".pip/pip.conf", ".config/pip/pip.conf"))])
+    for variable, value in os.environ.items():
+        if variable.startswith("PIP_"):
+            config.set("global", variable.removeprefix("PIP_").lower().replace("_", "-"), value)
+    with file.open("w") as written:
+        config.write(written)
+    yield str(file), "/etc/pip.conf"
+    for option in ("cert", "find-links"):
+        for path in config.get("global", option, fallback="").split():
+            if Path(path).exists():
+                yield path, path
+
+
+def check(rows: dict[str, str]) -> None:
+    """Check everything that can be seen from outside; fill in the table."""
+    root, config = mounted(IMAGE), image_config()
+    rows["added to the base image"] = megabytes(size_of(root) - size_of(mounted(BASE)))
+    rows["of that, the venv"] = megabytes(size_of(root / "opt/venv"))
+    expect(
+        sorted(path.name for path in (root / "srv/ocr").iterdir()) == ["LICENSE", "app"],
+        "only the application is in the image",
+    )
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as log:
+        volume = Path(folder)
+        shutil.copystat(root / "data", volume)
+        os.chown(volume, (root / "data").stat().st_uid, (root / "data").stat().st_gid)
+        try:
+            with started(root, config, volume, log) as refused:
+                expect(refused.wait(timeout=20) == 2, "without keys it refuses to start")
+            rows["start without keys"] = "refused"
+            check_service(root, config, volume, log, rows)
+        except (CheckFailed, subprocess.TimeoutExpired) as exc:
+            raise CheckFailed(f"{exc}\n{os.pread(log.fileno(), 1 << 20, 0).decode()}") from exc
+
+
+def check_service(root: Path, config: dict[str, Any], volume: Path, log: IO[bytes], rows: dict[str, str]) -> None:
+    """Start it for everybody on loopback, use it, and stop it."""
+    port = free_port()
+    begun = time.monotonic()
+    ours = {"OCR_HOST": "127.0.0.1", "OCR_PORT": str(port), "OCR_ALLOW_ANONYMOUS": "true"}
+    with started(root, config, volume, log, **ours) as container:
+        wait_for(lambda: ask(port, "GET", "/livez")[0] == 200)
+        rows["until /livez answers"] = f"{time.monotonic() - begun:.2f} s"
+        wait_for(lambda: ask(port, "GET", "/readyz")[0] == 200)
+        rows["until /readyz is 200"] = f"{time.monotonic() - begun:.2f} s"
+
+        service = psutil.Process(container.pid).children()[0]
+        family = [service, *service.children(recursive=True)]
+        uid = int(config["User"].partition(":")[0])
+        expect(any("app.engine.worker" in process.cmdline() for process in family), "the engine is a child")
+        expect({tuple(process.uids()) for process in family} == {(uid, uid, uid)}, f"all of it runs as {uid}")
+        rows["processes, all of them user " + str(uid)] = str(len(family))
+        rows["memory of service and engine"] = megabytes(sum(process.memory_full_info().pss for process in family))
+        expect(mount_options(service.pid, "/").startswith("ro,"), "the root file system is read-only")
+
+        (volume / "models" / "old_v1.bin").write_bytes(b"no model")
+        wait_for(lambda: ask(port, "GET", "/models")[1]["count"] == 1)
+        expect(ask(port, "DELETE", "/models/old_v1.bin")[0] == 200, "a model can be deleted")
+        expect(ask(port, "GET", "/models")[1]["count"] == 0, "a deleted model is not listed")
+
+        begun = time.monotonic()
+        enter = ("nsenter", f"--target={service.pid}", "--mount", "--pid", "--root", f"--setuid={uid}")
+        variables = [*config["Env"], *(f"{name}={value}" for name, value in ours.items())]
+        run(*enter, "env", "-i", *variables, *config["Healthcheck"]["Test"][1:])
+        rows["the health check"] = f"healthy, {time.monotonic() - begun:.2f} s"
+
+        begun = time.monotonic()
+        service.send_signal(signal.Signals[config["StopSignal"]])
+        expect(container.wait(timeout=GRACE_SECONDS) == 0, f"{config['StopSignal']} ends it with status 0")
+        rows["until it ended"] = f"{time.monotonic() - begun:.2f} s"
+        expect(not psutil.wait_procs(family, timeout=2)[1], "no process is left")
+        expect(not list((volume / "state").glob("engine-*")), "no working directory is left")
+
+
+@contextmanager
+def started(
+    root: Path, config: dict[str, Any], volume: Path, log: IO[bytes], **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the image's command as its user, as process 1; on the way out nothing of it lives."""
+    variables = [*config["Env"], "HOME=/", *(f"{name}={value}" for name, value in environment.items())]
+    command = ["env", "-i", "-C", config["WorkingDir"], *variables, *config["Cmd"]]
+    # Should this script be killed, the container goes with it.
+    isolate = ["setpriv", "--pdeathsig=KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"]
+    container = subprocess.Popen(
+        [*isolate, "sh", "-euc", ENTER, "sh", str(root), str(volume), config["User"], *command],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        yield container
+    finally:
+        # Its process 1 rather than unshare, which then reaps it; with it goes everything in its namespace.
+        inside = psutil.Process(container.pid).children() if container.poll() is None else []
+        (inside[0] if inside else container).kill()
+        container.wait()
+
+
+def mounted(image: str) -> Path:
+    """The files of an image."""
+    return Path(buildah("mount", buildah("from", "--pull-never", image)))
+
+
+def image_config() -> dict[str, Any]:
+    """The configuration that Docker would run the image by."""
+    return dict(json.loads(buildah("inspect", "--type=image", IMAGE))["Docker"]["config"])
+
+
+def image_names() -> list[str]:
+    """The images there are."""
+    images = json.loads(buildah("images", "--json") or "[]")
+    return [name for image in images for name in image.get("names") or []]
+
+
+def buildah(*arguments: str) -> str:
+    """Run buildah on a storage of our own."""
+    storage = ("--root", str(WORK / "storage"), "--runroot", str(WORK / "run"), "--storage-driver", "vfs")
+    return run("buildah", *storage, *arguments)
+
+
+def run(*command: str) -> str:
+    """Run a program and return what it prints; all it said is shown when it fails."""
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CheckFailed(f"{' '.join(command)}: status {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout.strip()
+
+
+def ask(port: int, method: str, path: str) -> tuple[int, Any]:
+    """Make one request; return the status and the body, or (0, None) while nobody listens."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request(method, path)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    except ConnectionRefusedError:
+        return 0, None
+    finally:
+        connection.close()
+
+
+def wait_for(probe: Callable[[], T]) -> T:
+    """Ask until the answer is true."""
+    deadline = time.monotonic() + READY_SECONDS
+    while not (answer := probe()):
+        expect(time.monotonic() < deadline, f"it is ready within {READY_SECONDS} s")
+        time.sleep(0.01)
+    return answer
+
+
+def expect(fact: object, sentence: str) -> None:
+    """Fail unless the sentence is true."""
+    if not fact:
+        raise CheckFailed(f"not so: {sentence}")
+
+
+def mount_options(pid: int, mount_point: str) -> str:
+    """The options of what is mounted there, as that process sees it."""
+    lines = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
+    return next(fields[5] for fields in map(str.split, lines) if fields[4] == mount_point)
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def size_of(folder: Path) -> int:
+    """The bytes of all files below."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def megabytes(size: int) -> str:
+    """A size for people."""
+    return f"{size / 1e6:.0f} MB"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""The files that say how to run the image: well formed, in step with one another and with the settings."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from app import __version__
+from app.api.keys import Keyring
+from app.settings import PREFIX, Settings, SettingsError, load_settings
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = ROOT / "Dockerfile"
+COMPOSE = ROOT / "deploy" / "compose.yaml"
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+KUSTOMIZATION = KUBERNETES / "kustomization.yaml"
+MANIFESTS = sorted(set(KUBERNETES.glob("*.yaml")) - {KUSTOMIZATION})
+GRACE_SECONDS = Settings.model_fields["shutdown_grace"].default.total_seconds()
+
+
+def read(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+def manifest(kind: str) -> Any:
+    return next(found for found in map(read, MANIFESTS) if found["kind"] == kind)
+
+
+def pod() -> Any:
+    return manifest("Deployment")["spec"]["template"]["spec"]
+
+
+def compose_service() -> Any:
+    return read(COMPOSE)["services"]["ocr"]
+
+
+def instructions(name: str) -> list[str]:
+    """The arguments of every such instruction of the Dockerfile."""
+    text = re.sub(r"^#.*\n", "", DOCKERFILE.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
+    return re.findall(rf"^{name} +(.*)$", text, flags=re.MULTILINE)
+
+
+def image_environment() -> dict[str, str]:
+    return dict(pair.split("=", 1) for line in instructions("ENV") for pair in line.split())
+
+
+def settings_from(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """What `serve` would read in a container with exactly these variables."""
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return load_settings()
+
+
+def test_hadolint_has_nothing_to_say_about_the_dockerfile() -> None:
+    hadolint = Path(sys.executable).parent / "hadolint"
+    done = subprocess.run([hadolint, DOCKERFILE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_image_is_made_of_what_exists_and_is_let_through() -> None:
+    let_through = (ROOT / ".dockerignore").read_text().splitlines()
+    sources = [source for line in instructions("COPY") if not line.startswith("--from") for source in line.split()[:-1]]
+    assert sources
+    for source in sources:
+        assert (ROOT / source).exists()
+        assert f"!{source}" in let_through
+
+
+def test_the_image_takes_keys_or_consent(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match="OCR_API_KEYS_FILE"):
+        settings_from(image_environment(), monkeypatch)
+
+
+def test_the_image_keeps_everything_on_its_volume() -> None:
+    environment = image_environment()
+    assert instructions("VOLUME") == ["/data"]
+    assert all(environment[f"OCR_{name}_DIR"].startswith("/data/") for name in ("MODELS", "STATE"))
+
+
+@pytest.mark.parametrize("path", [DOCKERFILE, COMPOSE, KUSTOMIZATION, *MANIFESTS], ids=lambda path: path.name)
+def test_every_variable_is_a_setting(path: Path) -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    assert set(re.findall(rf"\b{PREFIX}[A-Z][A-Z_]*", path.read_text())) <= known
+
+
+def test_compose_sets_what_the_service_accepts(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings_from(image_environment() | compose_service()["environment"], monkeypatch).api_keys_file
+
+
+def test_compose_knows_every_field() -> None:
+    checker = Path(sys.executable).parent / "check-jsonschema"
+    command = [checker, "--builtin-schema", "vendor.compose-spec", COMPOSE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_compose_refers_to_what_it_defines() -> None:
+    compose, service = read(COMPOSE), compose_service()
+    assert set(compose) <= {"name", "services", "volumes", "secrets"}
+    assert {volume.partition(":")[0] for volume in service["volumes"]} == set(compose["volumes"])
+    assert {volume.partition(":")[2] for volume in service["volumes"]} == set(instructions("VOLUME"))
+    assert set(service["secrets"]) == set(compose["secrets"])
+    assert service["environment"]["OCR_API_KEYS_FILE"] == f"/run/secrets/{service['secrets'][0]}"
+    assert (COMPOSE.parent / service["build"]["context"] / "Dockerfile").samefile(DOCKERFILE)
+
+
+def test_compose_gives_the_container_no_more_than_it_needs() -> None:
+    service = compose_service()
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    assert int(service["stop_grace_period"].removesuffix("s")) > GRACE_SECONDS
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
+def test_kubernetes_knows_every_field(path: Path) -> None:
+    kubernetes_validate.validate(read(path), kubernetes_validate.latest_version(), strict=True)
+
+
+def test_kustomization_names_every_manifest_and_this_version() -> None:
+    kustomization = read(KUSTOMIZATION)
+    assert {*kustomization["resources"], "secret.example.yaml"} == {path.name for path in MANIFESTS}
+    assert kustomization["images"] == [{"name": pod()["containers"][0]["image"], "newTag": __version__}]
+
+
+def test_kubernetes_refers_to_what_there_is() -> None:
+    container, volumes = pod()["containers"][0], {volume["name"]: volume for volume in pod()["volumes"]}
+    assert container["envFrom"] == [{"configMapRef": {"name": manifest("ConfigMap")["metadata"]["name"]}}]
+    claim, secret = manifest("PersistentVolumeClaim"), manifest("Secret")
+    assert volumes["data"]["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+    assert volumes["api-keys"]["secret"]["secretName"] == secret["metadata"]["name"]
+    assert {mount["name"] for mount in container["volumeMounts"]} == set(volumes)
+    labels = manifest("Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert manifest("Service")["spec"]["selector"].items() <= labels.items()
+    assert [port["containerPort"] for port in container["ports"]] == [int(image_environment()["OCR_PORT"])]
+
+
+def test_kubernetes_sets_what_the_service_accepts(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_from(image_environment() | manifest("ConfigMap")["data"], monkeypatch)
+    mounts = {Path(mount["mountPath"]) for mount in pod()["containers"][0]["volumeMounts"]}
+    assert settings.api_keys_file
+    for path in (settings.models_dir, settings.state_dir, settings.api_keys_file):
+        assert {path, *path.parents} & mounts
+
+
+def test_kubernetes_shields_the_port_setting_from_its_service_links() -> None:
+    assert pod()["enableServiceLinks"] is False
+
+
+def test_kubernetes_waits_longer_than_a_shutdown_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_from(image_environment() | manifest("ConfigMap")["data"], monkeypatch)
+    command = pod()["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+    longest = int(command[1]) + settings.shutdown_grace.total_seconds()
+    assert pod()["terminationGracePeriodSeconds"] > longest
+
+
+def test_the_pod_is_restricted() -> None:
+    """What the Pod Security Standard of that name asks for, and a read-only root besides."""
+    security, container = pod()["securityContext"], pod()["containers"][0]["securityContext"]
+    assert security["runAsNonRoot"] is True
+    assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert [f"{security['runAsUser']}:{security['runAsGroup']}"] == instructions("USER")
+    assert container == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_the_example_secret_is_a_file_of_keys(tmp_path: Path) -> None:
+    (name, text), *others = manifest("Secret")["stringData"].items()
+    assert not others
+    assert manifest("ConfigMap")["data"]["OCR_API_KEYS_FILE"].endswith(f"/{name}")
+    (tmp_path / name).write_text(text)
+    Keyring.load(tmp_path / name)
