@@ -12,7 +12,7 @@ import structlog
 from fastapi import FastAPI
 
 from app import __version__
-from app.api import docs, engine, health, models, problems
+from app.api import docs, engine, health, models, openapi, problems
 from app.api.auth import Access
 from app.api.deps import State
 from app.api.keys import Keyring
@@ -43,7 +43,10 @@ DESCRIPTION = """
 Owns one long-lived AsposeAI and the folder of OCR and AI model files beside it, so that other services need neither.
 
 Ask which models there are, where they lie and which are old; delete one safely, with a way back; and have back every
-byte that the engine holds. Errors are problem details (RFC 9457): compare their `type`, show people their `detail`.
+byte that the engine holds.
+
+Every error is a problem detail (RFC 9457): compare its `type`, show people its `detail`. Where the service has keys,
+**Authorize** takes one; each operation says which scope it needs.
 """
 
 
@@ -64,6 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         root_path=settings.root_path,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
@@ -79,10 +83,11 @@ def create_app(settings: Settings) -> FastAPI:
         allowed_hosts=settings.allowed_hosts or _default_hosts(settings),
     )
     app.add_middleware(RequestLog)
-    for router in (models.router, engine.router, health.router, docs.router):
+    routers = (models.router, engine.router, health.router, docs.router)
+    for router in routers:
         app.include_router(router)
-    problems.install(app)
-    docs.install(app)
+    problems.install(app, routers)
+    openapi.install(app, needs_key=not settings.is_anonymous)
     return app
 
 

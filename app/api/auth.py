@@ -2,18 +2,16 @@
 
 from typing import Annotated, Any
 
-from fastapi import Depends, Request, Security
+from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from app.api.keys import Keyring, Scope
-from app.api.problems import MissingScope, ServiceReadOnly, Unauthenticated
-
-REALM = 'Bearer realm="ocr-model-service"'
+from app.api.refusals import MissingScope, ServiceReadOnly, Unauthenticated
 
 bearer = HTTPBearer(
     auto_error=False,
-    scheme_name="API key",
-    description="A key of `OCR_API_KEYS_FILE`. A service without that file listens on loopback only, and needs none.",
+    scheme_name="api_key",
+    description="One of the keys of `OCR_API_KEYS_FILE`. A service that has no such file asks nobody for a key.",
 )
 
 
@@ -26,28 +24,27 @@ class Access:
 
     def check(self, token: str | None, scope: Scope) -> str | None:
         """Let a call pass, naming the key that made it; raises Unauthenticated, MissingScope, ServiceReadOnly."""
-        name = self._authorise(token, scope) if self._keyring else None
+        name = self._authorise(self._keyring, token, scope) if self._keyring else None
         if self._read_only and scope is not Scope.READ:
             raise ServiceReadOnly
         return name
 
-    def _authorise(self, token: str | None, scope: Scope) -> str:
-        assert self._keyring is not None  # noqa: S101 - check() asked
+    def _authorise(self, keyring: Keyring, token: str | None, scope: Scope) -> str:
         if token is None:
-            raise Unauthenticated("This operation needs an API key: send 'Authorization: Bearer <key>'.", REALM)
-        key = self._keyring.find(token)
+            raise Unauthenticated.missing()
+        key = keyring.find(token)
         if key is None:
-            raise Unauthenticated("This API key is not known here.", f'{REALM}, error="invalid_token"')
+            raise Unauthenticated.unknown()
         if scope not in key.scopes:
-            raise MissingScope(key.name, scope, f'{REALM}, error="insufficient_scope", scope="{scope}"')
+            raise MissingScope(key.name, scope)
         return key.name
 
 
 def requires(scope: Scope) -> Any:  # noqa: ANN401 - FastAPI's own return type
-    """The dependency of an operation that needs a scope."""
+    """The dependency of an operation that needs a scope; the OpenAPI document names the scope too."""
 
     async def check(request: Request, sent: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]) -> None:
         access: Access = request.state.access
         request.scope["key_name"] = access.check(sent.credentials if sent else None, scope)
 
-    return Depends(check)
+    return Security(check, scopes=[scope.value])

@@ -46,10 +46,11 @@ ModelName = Annotated[
     str,
     Path(
         description="The model's path below the model folder. It may hold `/`, as it is or as `%2F`.",
-        examples=[
-            "en_ocr_v2.bin",
-            "lmstudio-community_Llama-3.2-3B-Instruct-GGUF/Llama-3.2-3B-Instruct-Q4_K_M.gguf",
-        ],
-        openapi_examples={"a file": {"value": "en_ocr_v2.bin"}},
+        openapi_examples={
+            "an old model": {"value": "old_en_ocr_v1.bin"},
+            "a model in a folder": {
+                "value": "lmstudio-community_Llama-3.2-3B-Instruct-GGUF/Llama-3.2-3B-Instruct-Q4_K_M.gguf"
+            },
+        },
     ),
 ]

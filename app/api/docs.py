@@ -1,27 +1,12 @@
-"""The docs page and the OpenAPI document, served whole by the service itself: no internet, any path prefix."""
+"""The docs page, served whole by the service itself: no internet, any path prefix."""
 
 import asyncio
 import importlib.resources
 import json
-from typing import Any
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.openapi.utils import get_openapi
 from starlette.responses import FileResponse, RedirectResponse, Response
-
-from app.api.problems import (
-    INTERNAL_ERROR,
-    KINDS,
-    BodyTooLarge,
-    CrossOrigin,
-    MissingScope,
-    Problem,
-    ServiceReadOnly,
-    Unauthenticated,
-    WrongHost,
-    responses_of,
-)
 
 ASSETS = {
     "swagger-ui-bundle.js": "text/javascript",
@@ -43,15 +28,16 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/")
+@router.get("/docs/")
 async def redirect_to_docs(request: Request) -> Response:
     """A browser that is shown the service's address alone finds the docs page."""
-    return RedirectResponse(request.scope.get("root_path", "") + "/docs", 307)
+    return RedirectResponse(_prefix(request) + "/docs", 307)
 
 
 @router.get("/docs")
 async def get_docs(request: Request) -> Response:
     """The docs page."""
-    prefix = request.scope.get("root_path", "").rstrip("/")
+    prefix = _prefix(request)
     page = get_swagger_ui_html(
         openapi_url=f"{prefix}/openapi.json",
         title=request.app.title,
@@ -81,62 +67,5 @@ async def get_document(request: Request) -> Response:
     return Response(json.dumps(document), media_type="application/json")
 
 
-def install(app: FastAPI) -> None:
-    """Let the application describe itself with every status that an operation can give."""
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            app.openapi_schema = _document(app)
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend the document
-
-
-def _document(app: FastAPI) -> dict[str, Any]:
-    document = get_openapi(
-        title=app.title,
-        version=app.version,
-        summary=app.summary,
-        description=app.description,
-        routes=app.routes,
-        tags=app.openapi_tags,
-        servers=[{"url": app.root_path or "/"}],
-        license_info=app.license_info,
-    )
-    schemas = document["components"]["schemas"]
-    schemas["Problem"] = Problem.model_json_schema()
-    for name in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(name, None)
-    for path in document["paths"].values():
-        for method, operation in path.items():
-            _complete(method, operation)
-    return document
-
-
-def _complete(method: str, operation: dict[str, Any]) -> None:
-    """Add the problems that every operation shares, and show the request's id on every answer."""
-    responses = operation["responses"]
-    common = [INTERNAL_ERROR, KINDS[WrongHost], KINDS[BodyTooLarge]]
-    if "security" in operation:
-        common += [KINDS[Unauthenticated], KINDS[MissingScope]]
-    if method not in {"get", "head"}:
-        common += [KINDS[ServiceReadOnly], KINDS[CrossOrigin]]
-    if "HTTPValidationError" in json.dumps(responses.get("422", "")):
-        del responses["422"]
-    for status, shared in responses_of(common).items():
-        _merge(responses, str(status), shared)
-    for response in responses.values():
-        response.setdefault("headers", {})["x-request-id"] = {
-            "description": "The request's id: the caller's own `x-request-id`, or a new one.",
-            "schema": {"type": "string"},
-        }
-    operation["responses"] = dict(sorted(responses.items()))
-
-
-def _merge(responses: dict[str, Any], status: str, shared: dict[str, Any]) -> None:
-    own = responses.setdefault(status, shared)
-    if own is not shared:
-        (own_content,), (shared_content,) = own["content"].values(), shared["content"].values()
-        own_content["examples"] |= shared_content["examples"]
-        own["description"] = own["description"] + " " + shared["description"]
-        own.setdefault("headers", {}).update(shared.get("headers", {}))
+def _prefix(request: Request) -> str:
+    return str(request.scope.get("root_path", "")).rstrip("/")

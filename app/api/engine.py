@@ -25,7 +25,9 @@ from app.engine.supervisor import Supervisor
 router = APIRouter(tags=["engine"])
 
 
-@router.get("/engine", summary="Describe the engine", dependencies=[requires(Scope.READ)])
+@router.get(
+    "/engine", summary="Describe the engine", response_description="The engine.", dependencies=[requires(Scope.READ)]
+)
 async def get_engine(supervisor: SupervisorDep) -> EngineOut:
     """Say what the engine is and holds: its state, its process, its memory, its licence, what it can do, and why not.
 
@@ -50,7 +52,8 @@ async def get_engine(supervisor: SupervisorDep) -> EngineOut:
 
 @router.post(
     "/engine/release",
-    summary="Give everything back",
+    summary="Release everything the engine holds",
+    response_description="What came back: the old process is gone.",
     responses=problems(errors.EngineNotReady),
     dependencies=[requires(Scope.ENGINE)],
 )

@@ -10,7 +10,7 @@ from app.api.schemas import Alive, Ready
 router = APIRouter(tags=["health"])
 
 
-@router.get("/livez", summary="Is the process alive?")
+@router.get("/livez", summary="Is the process alive?", response_description="It is.")
 async def get_livez() -> Alive:
     """Answer at once, whatever the engine and the disk are doing. Restart the service when this does not."""
     return Alive(status="alive")
@@ -19,6 +19,7 @@ async def get_livez() -> Alive:
 @router.get(
     "/readyz",
     summary="Is everything ready?",
+    response_description="It is.",
     responses=problems(errors.EngineNotReady, errors.StoreUnavailable),
 )
 async def get_readyz(supervisor: SupervisorDep, keeper: KeeperDep) -> Ready:

@@ -4,6 +4,9 @@ from typing import Annotated
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Query, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from app import errors
 from app.api.auth import requires
@@ -20,10 +23,20 @@ changes = CapacityLimiter(16)
 NAMED = (errors.InvalidModelName, errors.NotAModel, errors.ModelNotFound, errors.StoreUnavailable)
 
 
+class PathQuery(BaseModel):
+    """What may be asked of `GET /models/path`."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    name: str | SkipJsonSchema[None] = Field(default=None, examples=["en_ocr_v2.bin"])
+    """A model; without it the answer is the folder."""
+
+
 @router.get(
     "/models",
     summary="List the models",
     response_model=ModelList,
+    response_description="The models.",
     responses=problems(errors.StoreUnavailable),
     dependencies=[requires(Scope.READ)],
 )
@@ -39,30 +52,26 @@ async def list_models(listing: ListingDep) -> Response:
 @router.get(
     "/models/path",
     summary="Say where the models lie",
-    responses=problems(*NAMED),
+    response_description="The absolute path.",
+    responses=problems(*NAMED, RequestValidationError),
     dependencies=[requires(Scope.READ)],
 )
-async def get_path(
-    store: StoreDep,
-    name: Annotated[
-        str | None,
-        Query(description="A model; without it the answer is the folder.", examples=["en_ocr_v2.bin"]),
-    ] = None,
-) -> PathOut:
+async def get_path(store: StoreDep, query: Annotated[PathQuery, Query()]) -> PathOut:
     """Give the absolute path of the model folder, or of one model.
 
     It is AsposeAI's own: no engine becomes ready whose `get_local_path()` is another folder.
     """
-    if name is None:
+    if query.name is None:
         await to_thread.run_sync(store.volume.check)
         return PathOut(path=str(store.root))
-    model = await to_thread.run_sync(store.find, name)
+    model = await to_thread.run_sync(store.find, query.name)
     return PathOut(path=f"{store.root}/{model.name}")
 
 
 @router.get(
     "/models/{name:path}",
     summary="Describe one model",
+    response_description="The model.",
     responses=problems(*NAMED),
     dependencies=[requires(Scope.READ)],
 )
@@ -74,6 +83,7 @@ async def get_model(name: ModelName, store: StoreDep, listing: ListingDep) -> Mo
 @router.delete(
     "/models/{name:path}",
     summary="Delete a model",
+    response_description="The receipt: the model is gone.",
     responses=problems(
         *NAMED, errors.ModelProtected, errors.ModelInUse, errors.ModelLocked, errors.StoreReadOnly, errors.StoreFull
     ),

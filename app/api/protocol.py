@@ -5,7 +5,8 @@ from http import HTTPStatus
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.api.problems import MEDIA_TYPE, TYPE_PREFIX
+from app.api.kinds import TYPE_PREFIX
+from app.api.problems import MEDIA_TYPE
 
 MAX_HEAD_BYTES = 1 << 16
 """The request line and the headers together. The parser takes any amount, so one connection could take all memory."""

@@ -8,7 +8,8 @@ import structlog
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.problems import BodyTooLarge, CrossOrigin, WrongHost, problem
+from app.api.problems import crash, problem
+from app.api.refusals import BodyTooLarge, CrossOrigin, WrongHost
 
 log = structlog.get_logger()
 
@@ -45,9 +46,9 @@ class RequestLog:
         except Exception:
             log.exception("request.crashed", id=request_id, method=scope["method"], path=scope["path"])
             if not status:
-                await problem(Request(scope), Exception())(scope, receive, send_with_id)
+                await crash(Request(scope))(scope, receive, send_with_id)
         finally:
-            if scope["path"] not in SILENT:
+            if not _is_probe(scope):
                 _log_line(scope, request_id, status, began)
 
 
@@ -66,7 +67,7 @@ class RequestLimits:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, as ASGI defines it."""
         # Probes address a container by its number, and neither take nor tell anything.
-        if scope["type"] != "http" or scope["path"] in SILENT:
+        if scope["type"] != "http" or _is_probe(scope):
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
@@ -103,6 +104,10 @@ class RequestLimits:
             return message
 
         return bounded_receive
+
+
+def _is_probe(scope: Scope) -> bool:
+    return scope["path"].removeprefix(scope.get("root_path", "")) in SILENT
 
 
 def _has_body(headers: dict[bytes, bytes]) -> bool:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PlainSerializer, WithJsonSchema
 
 
 def _rfc3339(moment: datetime) -> str:
@@ -33,7 +33,7 @@ class ModelOut(Schema):
     """Its path relative to the model folder, with `/`."""
     path: str
     """Its absolute path on the machine of this service."""
-    size_bytes: int
+    size_bytes: NonNegativeInt
     """Its size."""
     modified_at: Timestamp
     """When it was last written."""
@@ -61,9 +61,9 @@ class ScanWarningOut(Schema):
 class ModelList(Schema):
     """Every model below the model folder, by name."""
 
-    count: int
+    count: NonNegativeInt
     """How many models there are."""
-    total_size_bytes: int
+    total_size_bytes: NonNegativeInt
     """What they take together."""
     models: list[ModelOut]
     """The models, sorted by name."""
@@ -83,7 +83,7 @@ class ReceiptOut(Schema):
 
     name: str
     """The model that is gone."""
-    size_bytes: int
+    size_bytes: NonNegativeInt
     """Its size."""
     trash_id: str | None
     """Its entry in the trash; null when it was deleted at once, without a way back."""
@@ -125,9 +125,9 @@ class CapabilityOut(Schema):
 class MemoryOut(Schema):
     """What the engine's process holds now."""
 
-    resident_bytes: int
+    resident_bytes: NonNegativeInt
     """Memory in use, what it shares with other processes included."""
-    private_bytes: int
+    private_bytes: NonNegativeInt
     """Memory that no other process shares: what the kernel has back when the process ends."""
 
 
@@ -155,15 +155,15 @@ class EngineOut(Schema):
     """Its process, or null while there is none."""
     started_at: Timestamp | None
     """When that process was started."""
-    uptime_seconds: float | None
+    uptime_seconds: NonNegativeFloat | None
     """How long that process has been running."""
-    restarts: int
+    restarts: NonNegativeInt
     """How often the process was replaced, releases included."""
     last_exit: EngineExitOut | None
     """How the process before this one ended."""
     busy: bool
     """Whether a call runs."""
-    waiting: int
+    waiting: NonNegativeInt
     """How many calls wait for their turn."""
     memory: MemoryOut | None
     """What its process holds, or null while there is none."""
@@ -190,11 +190,11 @@ class ReleaseOut(Schema):
     """The process that ended; null when none was ready."""
     exit_reason: str | None
     """How it ended."""
-    resident_bytes_before: int
+    resident_bytes_before: NonNegativeInt
     """Its memory in use before."""
-    returned_bytes: int
+    returned_bytes: NonNegativeInt
     """What the kernel has back: the memory that it shared with nobody."""
-    seconds: float
+    seconds: NonNegativeFloat
     """From the request to the moment the kernel had reaped the process."""
 
 
@@ -202,9 +202,11 @@ class Alive(Schema):
     """The service's process answers."""
 
     status: Literal["alive"]
+    """Always this."""
 
 
 class Ready(Schema):
     """The service does all of its work."""
 
     status: Literal["ready"]
+    """Always this; anything else is a 503."""

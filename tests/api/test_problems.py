@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from app import errors
-from app.api.problems import INTERNAL_ERROR, KINDS, MEDIA_TYPE, TYPE_PREFIX
+from app.api.kinds import INTERNAL_ERROR, KINDS, TYPE_PREFIX
+from app.api.problems import MEDIA_TYPE
 from tests.support.service import RunningService
 
 DOCS = Path(__file__).parents[2] / "docs" / "api.md"
@@ -41,6 +42,8 @@ def test_errors_of_the_framework_and_of_the_domain_look_alike(
 def test_a_method_that_is_not_allowed_says_which_are(service: RunningService) -> None:
     """405 carries Allow."""
     assert service.client.put("/engine").headers["allow"] == "GET"
+    assert service.client.put("/models/a.bin").headers["allow"] == "DELETE, GET"
+    assert service.client.delete("/models").headers["allow"] == "GET"
 
 
 def test_a_callers_request_id_is_kept(service: RunningService) -> None:

@@ -1,0 +1,97 @@
+"""The answers that the docs page shows: true ones, of the service that `make serve` starts."""
+
+from typing import Any
+
+FOLDER = "/srv/ocr/data/models"
+
+CURRENT_MODEL: dict[str, Any] = {
+    "name": "en_ocr_v2.bin",
+    "path": f"{FOLDER}/en_ocr_v2.bin",
+    "size_bytes": 24,
+    "modified_at": "2026-11-21T06:37:11.339795Z",
+    "status": "current",
+    "protected": False,
+    "in_use": False,
+    "recognised": False,
+    "etag": '"210026-18-18e9fc0680810521"',
+}
+
+OLD_MODEL: dict[str, Any] = CURRENT_MODEL | {
+    "name": "old_en_ocr_v1.bin",
+    "path": f"{FOLDER}/old_en_ocr_v1.bin",
+    "status": "old",
+    "etag": '"210027-18-18e9fc0680810521"',
+}
+
+MODEL_LIST: dict[str, Any] = {
+    "count": 2,
+    "total_size_bytes": 48,
+    "models": [CURRENT_MODEL, OLD_MODEL],
+    "warnings": [{"path": "latest.bin", "reason": "a symbolic link"}],
+}
+
+PATH: dict[str, Any] = {"path": FOLDER}
+
+RECEIPT: dict[str, Any] = {
+    "name": "old_en_ocr_v1.bin",
+    "size_bytes": 24,
+    "trash_id": "20261121T063713Z-3a56954a93f8",
+    "expires_at": "2026-11-22T06:37:13.889978Z",
+    "dry_run": False,
+}
+
+ENGINE: dict[str, Any] = {
+    "state": "ready",
+    "reason": None,
+    "pid": 4975,
+    "started_at": "2026-11-21T06:37:12.079513Z",
+    "uptime_seconds": 61.803,
+    "restarts": 1,
+    "last_exit": {
+        "at": "2026-11-21T06:37:12.071204Z",
+        "pid": 4967,
+        "reason": "released (exit status 0)",
+        "output": [],
+    },
+    "busy": False,
+    "waiting": 0,
+    "memory": {"resident_bytes": 56987648, "private_bytes": 34963456},
+    "vendor": {"package": "aspose-ocr-python-net", "version": "26.10.0"},
+    "license": {"mode": "evaluation", "error": None},
+    "local_path": FOLDER,
+    "list_local": [],
+    "is_initialized": False,
+    "asked_at": "2026-11-21T06:37:12.301877Z",
+    "capabilities": [
+        {"name": "models", "available": True, "reason": None},
+        {
+            "name": "ai",
+            "available": False,
+            "reason": "the native llama.cpp libraries, which the AsposeAI package does not carry, are not installed",
+        },
+        {
+            "name": "recognition",
+            "available": False,
+            "reason": "OpenSSL 1.1 (libssl.so.1.1, libcrypto.so.1.1), which AsposeAI's runtime needs, is not installed",
+        },
+    ],
+}
+
+RELEASE: dict[str, Any] = {
+    "pid": 4967,
+    "exit_reason": "released (exit status 0)",
+    "resident_bytes_before": 56987648,
+    "returned_bytes": 34963456,
+    "seconds": 0.041,
+}
+
+BY_SCHEMA: dict[str, dict[str, Any]] = {
+    "ModelOut": CURRENT_MODEL,
+    "ModelList": MODEL_LIST,
+    "PathOut": PATH,
+    "ReceiptOut": RECEIPT,
+    "EngineOut": ENGINE,
+    "ReleaseOut": RELEASE,
+    "Alive": {"status": "alive"},
+    "Ready": {"status": "ready"},
+}

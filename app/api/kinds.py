@@ -1,0 +1,163 @@
+"""Which problem each exception is on the wire: its status, its stable type, and what of it is shown."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict
+
+from app import errors
+from app.api import refusals
+
+TYPE_PREFIX = "urn:ocr-model-service:problem:"
+EXAMPLE_ID = "0f8fad5bd9cb469fa16570867728950e"
+
+
+class Problem(BaseModel):
+    """What went wrong and what to do, as RFC 9457 lays it out."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True, extra="allow")
+
+    type: str
+    """Which problem it is: stable, to be compared."""
+    title: str
+    """The same for people; the same for every occurrence."""
+    status: int
+    """The HTTP status."""
+    detail: str
+    """What happened this time, and what to do about it."""
+    instance: str
+    """The path of the request."""
+    request_id: str
+    """The request's id, as in the `x-request-id` header and in the service's log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One row of the table: how an exception looks on the wire."""
+
+    sample: Exception
+    """One such exception, for the OpenAPI document's examples."""
+    status: int
+    slug: str
+    title: str
+    shows: tuple[str, ...] = ()
+    """Attributes of the exception that become members of the problem."""
+    retry_after_seconds: int | None = None
+
+    def headers_for(self, exc: Exception) -> dict[str, str]:
+        """The headers that go with it."""
+        headers: dict[str, str] = dict(getattr(exc, "headers", {}))
+        if self.retry_after_seconds is not None:
+            headers["retry-after"] = str(self.retry_after_seconds)
+        return headers
+
+    def describe(self, exc: Exception, instance: str, request_id: str) -> Problem:
+        """The problem that the exception is."""
+        shown: dict[str, Any] = {name: getattr(exc, name) for name in self.shows}
+        detail = str(exc)
+        if isinstance(exc, RequestValidationError):
+            shown["errors"] = [{"where": list(error["loc"]), "message": error["msg"]} for error in exc.errors()]
+            detail = "; ".join(f"{'.'.join(map(str, e['where']))}: {e['message']}" for e in shown["errors"])
+        return Problem(
+            type=TYPE_PREFIX + self.slug,
+            title=self.title,
+            status=self.status,
+            detail=detail,
+            instance=instance,
+            request_id=request_id,
+            **shown,
+        )
+
+
+NAME = "old_en_ocr_v1.bin"
+CRASH = Exception("The service failed; that is a defect. Report it with the request_id, which the log has too.")
+INTERNAL_ERROR = Kind(CRASH, 500, "internal-error", "Internal error")
+KINDS: dict[type[Exception], Kind] = {
+    type(kind.sample): kind
+    for kind in (
+        Kind(
+            errors.InvalidModelName("../secret", "'..' would lead out of the model folder"),
+            422,
+            "invalid-model-name",
+            "The name cannot be a model's",
+            ("name",),
+        ),
+        Kind(
+            errors.NotAModel("latest.bin", "a symbolic link"),
+            422,
+            "not-a-model",
+            "What lies at that name is no model",
+            ("name",),
+        ),
+        Kind(errors.ModelNotFound(NAME), 404, "model-not-found", "No such model", ("name",)),
+        Kind(
+            errors.ModelProtected(NAME, "*_v1.*"), 403, "model-protected", "The model is protected", ("name", "pattern")
+        ),
+        Kind(
+            errors.ModelInUse(NAME, [{"kind": "lease"}]),
+            409,
+            "model-in-use",
+            "The model is in use",
+            ("name", "blockers"),
+        ),
+        Kind(errors.ModelLocked(NAME), 409, "model-locked", "The model is being changed", ("name",), 1),
+        Kind(
+            errors.StoreUnavailable("/data/models is missing; is its volume mounted?"),
+            503,
+            "store-unavailable",
+            "The model folder is unavailable",
+            (),
+            5,
+        ),
+        Kind(
+            errors.StoreReadOnly("Read-only file system"),
+            503,
+            "store-read-only",
+            "The model folder is read-only",
+            (),
+            60,
+        ),
+        Kind(errors.StoreFull("No space left on device"), 507, "store-full", "The disk is full"),
+        Kind(
+            errors.EngineNotReady("starting", "its process is starting"),
+            503,
+            "engine-not-ready",
+            "The engine is not ready",
+            ("state",),
+            1,
+        ),
+        Kind(errors.EngineBusy(7), 503, "engine-busy", "The engine's queue is full", ("waiting",), 5),
+        Kind(
+            errors.EngineCallFailed("RuntimeError: Proxy error(ArgumentException): the text is too long"),
+            422,
+            "engine-call-failed",
+            "The engine could not do it",
+            ("reason",),
+        ),
+        Kind(errors.EngineTimedOut("run_postprocessor", 60), 504, "engine-timed-out", "The engine took too long"),
+        Kind(
+            errors.EngineDied("killed by SIGABRT"), 502, "engine-died", "The engine's process ended", ("exit_reason",)
+        ),
+        Kind(refusals.Unauthenticated.unknown(), 401, "unauthenticated", "A valid API key is needed"),
+        Kind(refusals.MissingScope("dashboard", "write"), 403, "missing-scope", "The key lacks a scope", ("scope",)),
+        Kind(refusals.ServiceReadOnly(), 403, "read-only", "The service is read-only"),
+        Kind(
+            refusals.BodyTooLarge(1 << 20), 413, "body-too-large", "The request's body is too large", ("limit_bytes",)
+        ),
+        Kind(refusals.WrongHost("evil.example"), 421, "wrong-host", "The request is for another host"),
+        Kind(
+            refusals.CrossOrigin("https://evil.example"),
+            403,
+            "cross-origin",
+            "The request comes from another web page",
+        ),
+        Kind(
+            RequestValidationError([{"loc": ("query", "nam"), "msg": "Extra inputs are not permitted"}]),
+            422,
+            "invalid-request",
+            "The request is not valid",
+        ),
+    )
+}
+"""The whole mapping. A domain error that is missing here is a 500, and a test fails."""

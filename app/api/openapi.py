@@ -1,0 +1,90 @@
+"""The OpenAPI document: what FastAPI knows, and every problem that an operation can give."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from app.api import examples
+from app.api.kinds import INTERNAL_ERROR, KINDS, NAME, Kind, Problem
+from app.api.problems import MEDIA_TYPE, responses_of
+from app.api.refusals import BodyTooLarge, CrossOrigin, MissingScope, ServiceReadOnly, Unauthenticated, WrongHost
+from app.api.requests import SILENT
+
+REQUEST_ID_HEADER = {
+    "description": "The request's id: the caller's own `x-request-id`, or a new one.",
+    "schema": {"type": "string"},
+}
+
+
+def install(app: FastAPI, *, needs_key: bool) -> None:
+    """Let the application describe itself. Without keys the document asks for none."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app, needs_key=needs_key)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend the document
+
+
+def _document(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=app.description,
+        routes=app.routes,
+        tags=app.openapi_tags,
+        servers=[{"url": app.root_path}] if app.root_path else None,
+        license_info=app.license_info,
+    )
+    schemas = document["components"]["schemas"]
+    schemas["Problem"] = Problem.model_json_schema()
+    # FastAPI's own form of a 422, which nothing here answers.
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    # Not in the schemas' own configuration, because FastAPI takes every null out of that.
+    for name, example in examples.BY_SCHEMA.items():
+        schemas[name]["examples"] = [example]
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            _complete(path, method, operation, needs_key=needs_key)
+    return document
+
+
+def _complete(path: str, method: str, operation: dict[str, Any], *, needs_key: bool) -> None:
+    """Add the problems that operations share, name the scope, and show the request's id on every answer."""
+    kinds = [*_own_kinds(operation), *_shared_kinds(path, method, needs_key=needs_key and "security" in operation)]
+    answers = {status: answer for status, answer in operation["responses"].items() if status.startswith("2")}
+    for status, response in responses_of(kinds, path.replace("{name}", NAME)).items():
+        answers[str(status)] = response
+    for response in answers.values():
+        response.setdefault("headers", {})["x-request-id"] = REQUEST_ID_HEADER
+    operation["responses"] = dict(sorted(answers.items()))
+    if "security" in operation:
+        ((scopes,),) = (requirement.values() for requirement in operation["security"])
+        operation["description"] += f"\n\nWhere keys are needed, one with the scope `{scopes[0]}`."
+        if not needs_key:
+            operation["security"].insert(0, {})
+
+
+def _own_kinds(operation: dict[str, Any]) -> list[Kind]:
+    """The kinds that the route itself declared, read back from its examples."""
+    slugs = [
+        slug
+        for response in operation["responses"].values()
+        for slug in response.get("content", {}).get(MEDIA_TYPE, {}).get("examples", {})
+    ]
+    return [kind for kind in KINDS.values() if kind.slug in slugs]
+
+
+def _shared_kinds(path: str, method: str, *, needs_key: bool) -> list[Kind]:
+    shared: list[type[Exception]] = []
+    if needs_key:
+        shared += [Unauthenticated, MissingScope]
+    if method != "get":
+        shared += [ServiceReadOnly, CrossOrigin]
+    if path not in SILENT:
+        shared += [BodyTooLarge, WrongHost]
+    return [*(KINDS[exception] for exception in shared), INTERNAL_ERROR]

@@ -1,0 +1,67 @@
+"""What the wire itself refuses, before the store or the engine is asked."""
+
+CHALLENGE = 'Bearer realm="ocr-model-service"'
+
+
+class Unauthenticated(Exception):
+    """No key, or one that is not known."""
+
+    def __init__(self, detail: str, challenge: str) -> None:
+        super().__init__(detail)
+        self.headers = {"www-authenticate": challenge}
+
+    @classmethod
+    def missing(cls) -> "Unauthenticated":
+        """The request has no key."""
+        return cls("This operation needs an API key: send 'Authorization: Bearer <key>'.", CHALLENGE)
+
+    @classmethod
+    def unknown(cls) -> "Unauthenticated":
+        """Nobody has the key of this request."""
+        return cls("This API key is not known here.", f'{CHALLENGE}, error="invalid_token"')
+
+
+class MissingScope(Exception):
+    """The key is known and does not have the scope."""
+
+    def __init__(self, key_name: str, scope: str) -> None:
+        super().__init__(
+            f"The key {key_name!r} lacks the scope {scope!r}, which this operation needs. Ask for a key that has it."
+        )
+        self.scope = str(scope)
+        self.headers = {"www-authenticate": f'{CHALLENGE}, error="insufficient_scope", scope="{scope}"'}
+
+
+class ServiceReadOnly(Exception):
+    """OCR_READ_ONLY is set."""
+
+    def __init__(self) -> None:
+        super().__init__("This service runs with OCR_READ_ONLY=true and changes nothing. Ask one that may.")
+
+
+class BodyTooLarge(Exception):
+    """The request's body is larger than is read."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(
+            f"The request's body is larger than the {limit_bytes} bytes that are read (OCR_MAX_BODY_BYTES)."
+        )
+        self.limit_bytes = limit_bytes
+
+
+class WrongHost(Exception):
+    """The request addresses a host that this service is not."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"This service does not answer for the host {host!r}. Add it to OCR_ALLOWED_HOSTS if it should."
+        )
+
+
+class CrossOrigin(Exception):
+    """A web page of another origin tries to change something."""
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(
+            f"A page of {origin} may not change anything here. Call from a program, or from this service's docs page."
+        )

@@ -1,0 +1,179 @@
+"""The docs page as a person meets it: in a browser, without the internet, behind a proxy or not, with keys or not."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.api.keys import Scope, entry_for, new_key
+from tests.conftest import Serve
+from tests.support.browser import Browser
+from tests.support.service import ECHO, RunningService
+from tests.support.waiting import eventually
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+PREFIX = "/ocr"
+MODEL = "org_repo/model Q4.gguf"
+
+
+class Proxy(ThreadingHTTPServer):
+    """A reverse proxy that gives a service a path prefix. It takes the prefix off what it passes on, or leaves it."""
+
+    daemon_threads = True
+
+    def __init__(self, target: str, *, strips: bool) -> None:
+        super().__init__(("127.0.0.1", 0), Passing)
+        self.strips = strips
+        self.client = httpx.Client(base_url=target)
+
+    @property
+    def url(self) -> str:
+        """Where the service appears to be."""
+        return f"http://127.0.0.1:{self.server_port}{PREFIX}"
+
+
+class Passing(BaseHTTPRequestHandler):
+    """One request on its way. What is outside the prefix is not the service's, and is not passed on."""
+
+    server: Proxy
+
+    def do_GET(self) -> None:
+        if not self.path.startswith(f"{PREFIX}/"):
+            self.send_error(404)
+            return
+        path = self.path.removeprefix(PREFIX) if self.server.strips else self.path
+        answer = self.server.client.get(path, headers=list(self.headers.items()))
+        self.send_response_only(answer.status_code)
+        for name, value in answer.headers.multi_items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(answer.content)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        pass
+
+
+@contextmanager
+def proxying(target: str, *, strips: bool) -> Iterator[str]:
+    """The address of a proxy before the service at that address."""
+    with Proxy(target, strips=strips) as proxy, proxy.client:
+        thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield proxy.url
+        finally:
+            proxy.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    with Browser(tmp_path) as browser:
+        yield browser
+
+
+@pytest.fixture(params=["direct", "behind a proxy that strips its prefix", "behind a proxy that keeps its prefix"])
+def address(request: pytest.FixtureRequest, serve: Serve) -> Iterator[str]:
+    """Where a service with a model is found, each way that one is put up."""
+    direct = request.param == "direct"
+    service = serve(engine_class=ECHO, root_path="" if direct else PREFIX)
+    put_model(service)
+    if direct:
+        yield service.url
+    else:
+        with proxying(service.url, strips="strips" in request.param) as url:
+            yield url
+
+
+def put_model(service: RunningService) -> None:
+    path = service.models_dir / MODEL
+    path.parent.mkdir()
+    path.write_bytes(b"x" * 10)
+
+
+def operations_of(document: dict[str, dict[str, dict[str, dict[str, str]]]]) -> dict[str, str]:
+    """The page's id for each operation."""
+    return {
+        f"{method.upper()} {path}": f"#operations-{operation['tags'][0]}-{operation['operationId']}"
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def execute(browser: Browser, operation: str, **parameters: str) -> None:
+    """Press "Try it out", fill in, and press "Execute"."""
+    if not browser.texts(f"{operation} .execute"):
+        browser.click(f"{operation} .opblock-summary-control")
+        browser.click(f"{operation} .try-out__btn")
+    for name, value in parameters.items():
+        browser.type(f"{operation} tr[data-param-name='{name}'] input", value)
+    browser.click(f"{operation} .execute")
+
+
+def shown_status(browser: Browser, operation: str) -> str:
+    """The status of the answer that is shown, or nothing while there is none."""
+    return "".join(browser.texts(f"{operation} .live-responses-table .response .response-col_status"))
+
+
+def wait_for_status(browser: Browser, operation: str, status: str) -> None:
+    eventually(lambda: shown_status(browser, operation) == status, within=20)
+
+
+def test_it_shows_every_operation_without_the_internet(address: str, browser: Browser, tmp_path: Path) -> None:
+    """From the service's bare address a browser gets to a page with every operation, and asks nobody else."""
+    operations = operations_of(httpx.get(f"{address}/openapi.json").json())
+
+    browser.open(f"{address}/")
+    for operation in operations.values():
+        browser.click(f"{operation} .opblock-summary-control")
+        browser.text(f"{operation} .responses-table")
+    browser.screenshot(tmp_path / "docs.png")
+
+    shown = zip(browser.texts(".opblock-summary-method"), browser.texts(".opblock-summary-path"), strict=True)
+    assert sorted(" ".join(parts).replace("\u200b", "") for parts in shown) == sorted(operations)
+    assert browser.texts(".errors-wrapper") == []
+    assert browser.complaints() == []
+    traffic = browser.traffic()
+    assert traffic.failures == []
+    assert traffic.origins == {address.removesuffix(PREFIX)}
+
+
+def test_trying_out_finds_a_model_in_a_folder(address: str, browser: Browser) -> None:
+    """A name with '/' and a space works as it is typed into the page."""
+    operation = operations_of(httpx.get(f"{address}/openapi.json").json())["GET /models/{name}"]
+
+    browser.open(f"{address}/docs")
+    execute(browser, operation, name=MODEL)
+
+    wait_for_status(browser, operation, "200")
+    assert f'"name": "{MODEL}"' in browser.text(f"{operation} .live-responses-table .response .highlight-code")
+    assert browser.complaints() == []
+
+
+def test_a_key_that_is_entered_in_the_page_is_used(serve: Serve, browser: Browser, tmp_path: Path) -> None:
+    """Without a key the page's calls get 401; "Authorize" takes one, and then they get 200, after a reload too."""
+    key = new_key()
+    keys = tmp_path / "keys.toml"
+    keys.write_text(entry_for("reader", [Scope.READ], key))
+    service = serve(engine_class=ECHO, api_keys_file=keys)
+    operation = operations_of(service.client.get("/openapi.json").json())["GET /models"]
+
+    browser.open(f"{service.url}/docs")
+    execute(browser, operation)
+    wait_for_status(browser, operation, "401")
+
+    browser.click(".auth-wrapper .authorize")
+    browser.type(".auth-container input", key)
+    browser.click(".auth-container .authorize")
+    browser.click(".auth-container .btn-done")
+    execute(browser, operation)
+    wait_for_status(browser, operation, "200")
+
+    browser.open(f"{service.url}/docs")
+    execute(browser, operation)
+    wait_for_status(browser, operation, "200")

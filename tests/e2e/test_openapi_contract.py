@@ -1,0 +1,179 @@
+"""The OpenAPI document is a promise, and schemathesis calls it in: thousands of requests that are made up from it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+import schemathesis
+
+from app.api.keys import Scope, entry_for, new_key
+from tests.support.service import ECHO, RunningService
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+CONFIG = """
+[checks.not_a_server_error]
+# 503 is a true answer: the engine restarts, for one, each time that it is released.
+expected-statuses = ["2xx", "3xx", "4xx", "503"]
+
+[checks.positive_data_acceptance]
+# 422 is a true answer to text that cannot be a model's name, which a schema cannot say in full.
+expected-statuses = ["2xx", "401", "403", "404", "409", "422", "503"]
+"""
+CALLERS: dict[str, tuple[Scope, ...] | None] = {
+    "nobody needs a key": None,
+    "a key with every scope": tuple(Scope),
+    "a key that may only read": (Scope.READ,),
+    "a key that may not read": (Scope.ENGINE,),
+    "no key where one is needed": (),
+}
+EXPECTED = {"200", "401", "403", "404"}
+"""The others take a broken folder, a rival, a foreign host, or luck with a name."""
+
+Answers = set[tuple[str, str]]
+"""Pairs of an operation, such as 'GET /models', and a status."""
+
+
+@dataclass(frozen=True)
+class Fuzz:
+    """A run of schemathesis against a service."""
+
+    exit_status: int
+    output: str
+    document: dict[str, Any]
+    observed: Answers
+
+    @property
+    def declared(self) -> Answers:
+        return {(operation, status) for operation, status, _ in declared_by(self.document)}
+
+
+@pytest.fixture(scope="module")
+def fuzzes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Fuzz]:
+    """A run for each kind of caller."""
+    return {name: fuzz(tmp_path_factory.mktemp("fuzz"), scopes) for name, scopes in CALLERS.items()}
+
+
+def fuzz(folder: Path, scopes: tuple[Scope, ...] | None) -> Fuzz:
+    """Start a service with some models, and let schemathesis loose on it."""
+    key = new_key()
+    settings: dict[str, object] = {"engine_class": ECHO}
+    if scopes is not None:
+        settings["api_keys_file"] = folder / "keys.toml"
+        folder.joinpath("keys.toml").write_text(entry_for("fuzz", list(scopes), key))
+    with RunningService(folder, **settings) as service:
+        for number in range(300):
+            path = service.models_dir / f"org_repo{number % 7}" / f"model-{number}.gguf"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"x" * number)
+        service.models_dir.joinpath("en_ocr_v2.bin").write_bytes(b"x")
+        service.wait_until_ready()
+        # Who is refused gets little variety in return.
+        examples = 100 if scopes is None or len(scopes) == len(Scope) else 20
+        run = run_schemathesis(service.url, folder, key if scopes else None, examples)
+        document = service.client.get("/openapi.json").json()
+    return Fuzz(run.returncode, run.stdout + run.stderr, document, observed_by(folder / "events"))
+
+
+def run_schemathesis(url: str, folder: Path, key: str | None, examples: int) -> subprocess.CompletedProcess[str]:
+    config = folder / "schemathesis.toml"
+    config.write_text(CONFIG)
+    return subprocess.run(
+        [
+            Path(sys.executable).with_name("schemathesis"),
+            f"--config-file={config}",
+            "run",
+            f"{url}/openapi.json",
+            "--checks=all",
+            "--continue-on-failure",
+            f"--max-examples={examples}",
+            "--seed=1",
+            "--generation-database=none",
+            "--no-color",
+            "--report=ndjson",
+            f"--report-ndjson-path={folder / 'events'}",
+            *(["--header", f"Authorization: Bearer {key}"] if key else []),
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def declared_by(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Each operation with each of its statuses, and what the document says of that answer."""
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            for status, answer in operation["responses"].items():
+                yield f"{method.upper()} {path}", status, answer
+
+
+def observed_by(events: Path) -> Answers:
+    """What was answered to each operation, out of schemathesis's own record."""
+    return {
+        (f"{case['method']} {case['path']}", str(answer["status_code"]))
+        for recorder in recorders(events)
+        for id_, interaction in recorder.get("interactions", {}).items()
+        for case, answer in [(recorder["cases"][id_]["value"], interaction["response"])]
+    }
+
+
+def recorders(events: Path) -> Iterator[dict[str, Any]]:
+    with events.open() as lines:
+        for line in lines:
+            if finished := json.loads(line).get("ScenarioFinished"):
+                yield finished["recorder"]
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_schemathesis_finds_nothing(fuzzes: dict[str, Fuzz], caller: str) -> None:
+    """Statuses, types, headers and bodies are those of the document, keys are asked for, and nothing crashes."""
+    assert fuzzes[caller].exit_status == 0, fuzzes[caller].output
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_every_answer_is_declared(fuzzes: dict[str, Fuzz], caller: str) -> None:
+    """An operation answers with no other status than those that the document gives it."""
+    operations = {operation for operation, _ in fuzzes[caller].declared}
+    answers = {answer for answer in fuzzes[caller].observed if answer[0] in operations}
+    assert answers - fuzzes[caller].declared == set()
+    assert {operation for operation, _ in answers} == operations
+
+
+def test_what_is_declared_can_happen(fuzzes: dict[str, Fuzz]) -> None:
+    """One caller or another gets each status that needs no accident; the output lists the rest."""
+    declared = set().union(*(run.declared for run in fuzzes.values()))
+    unobserved = declared.difference(*(run.observed for run in fuzzes.values()))
+    print("Declared and not observed:", *sorted(map(" -> ".join, unobserved)), sep="\n  ")
+    assert {answer for answer in unobserved if answer[1] in EXPECTED} == set()
+
+
+@pytest.mark.parametrize("caller", ["nobody needs a key", "a key with every scope"])
+def test_the_document_is_valid(fuzzes: dict[str, Fuzz], caller: str) -> None:
+    """It is what OpenAPI 3.1 lets a document be."""
+    schemathesis.openapi.from_dict(fuzzes[caller].document).validate()
+
+
+def test_every_answer_has_an_example_that_fits(fuzzes: dict[str, Fuzz]) -> None:
+    """What the docs page shows for a status is an answer that its schema allows."""
+    document = fuzzes["nobody needs a key"].document
+    without = set()
+    for operation, status, answer in declared_by(document):
+        for content in answer["content"].values():
+            schema = content["schema"] | {"components": document["components"]}
+            examples = [example["value"] for example in content.get("examples", {}).values()]
+            name = content["schema"]["$ref"].rpartition("/")[2]
+            examples += document["components"]["schemas"][name].get("examples", [])
+            for example in examples:
+                jsonschema_rs.validate(schema, example)
+            if not examples:
+                without.add((operation, status))
+    assert without == set()
