@@ -20,7 +20,8 @@ from app.api.listing import Listing
 from app.api.requests import RequestLimits, RequestLog
 from app.engine.process import EngineProcess
 from app.engine.runtime import Workplace
-from app.engine.supervisor import Limits, Supervisor
+from app.engine.states import Limits
+from app.engine.supervisor import Supervisor
 from app.settings import Settings
 from app.store.keeper import InventoryKeeper
 from app.store.rules import Rules

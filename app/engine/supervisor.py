@@ -3,68 +3,14 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from app.engine.messages import Facts, ProtocolError
-from app.engine.process import EngineProcess, Exit, Memory
+from app.engine.process import EngineProcess, Memory
+from app.engine.states import Ending, Limits, Release, State
 from app.errors import EngineBusy, EngineCallFailed, EngineDied, EngineError, EngineNotReady, EngineTimedOut
-
-
-class State(StrEnum):
-    """stopped -> starting -> ready -> stopping; backing_off after a death, failed when the budget is spent."""
-
-    STOPPED = "stopped"
-    STARTING = "starting"
-    READY = "ready"
-    STOPPING = "stopping"
-    BACKING_OFF = "backing_off"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How long the engine may take, and how often it may die. Seconds."""
-
-    start_seconds: float = 30.0
-    stop_seconds: float = 8.0
-    """From the request to end a process to its end in every case, SIGKILL included."""
-    status_seconds: float = 30.0
-    queue_size: int = 7
-    """Calls that may wait while one runs."""
-    restart_budget: int = 5
-    """Deaths in a row, each before `stable_seconds` of readiness, after which the engine is failed."""
-    stable_seconds: float = 30.0
-    first_delay_seconds: float = 0.05
-    max_delay_seconds: float = 10.0
-
-    def delay_seconds(self, deaths: int) -> float:
-        """How long to wait after that many deaths in a row: doubled for each."""
-        return min(self.max_delay_seconds, self.first_delay_seconds * 2.0 ** (deaths - 1))
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """The end of one process, and when."""
-
-    at: datetime
-    exit: Exit
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """What a release gave back."""
-
-    pid: int | None
-    """The process that ended; None when there was none."""
-    before: Memory | None
-    exit_reason: str | None
-    seconds: float
-    """From the request to the moment the kernel had reaped the process."""
-
 
 OnEvent = Callable[[str, dict[str, Any]], None]
 

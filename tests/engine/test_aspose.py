@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app.engine.supervisor import State
+from app.engine.states import State
 from app.errors import EngineCallFailed
 from tests.support.supervised import QUICK, supervised
 from tests.support.waiting import eventually_async
@@ -94,7 +94,7 @@ async def test_after_free_resources_it_still_answers(tmp_path: Path) -> None:
 
 
 async def test_a_wrong_license_is_an_error_and_not_a_death(tmp_path: Path) -> None:
-    """Where OpenSSL 1.1 is missing the vendor would abort on reading it: there it is not read, and the error says so."""
+    """Where OpenSSL 1.1 is missing the vendor would abort on reading it: there it is not read, and that is the error."""
     license_file = tmp_path / "wrong.lic"
     license_file.write_text("no license")
     async with supervised(tmp_path, ASPOSE, license_file=license_file) as engine:

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app.engine.supervisor import State
+from app.engine.states import State
 from app.errors import EngineBusy, EngineDied, EngineNotReady, EngineTimedOut
 from tests.support.supervised import QUICK, supervised
 from tests.support.waiting import eventually_async

@@ -9,7 +9,8 @@ from typing import Any
 
 from app.engine.process import EngineProcess
 from app.engine.runtime import Workplace
-from app.engine.supervisor import Limits, State, Supervisor
+from app.engine.states import Limits, State
+from app.engine.supervisor import Supervisor
 from tests.support.service import ROOT
 from tests.support.waiting import eventually_async
 

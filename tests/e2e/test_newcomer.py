@@ -1,0 +1,47 @@
+"""A clone on a machine that has Python and make, and nothing else of ours."""
+
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.service import ROOT
+from tests.support.waiting import eventually
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(url: str, path: str) -> httpx.Response | None:
+    try:
+        return httpx.get(url + path)
+    except httpx.TransportError:
+        return None
+
+
+def test_make_serve_in_a_fresh_clone_sets_everything_up(tmp_path: Path) -> None:
+    """It installs what the lock file names, makes the example files, and serves; the second start is quick."""
+    subprocess.run(["git", "clone", "--quiet", ROOT, tmp_path / "clone"], check=True)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    for _ in range(2):
+        make = subprocess.Popen(
+            ["make", "serve"], cwd=tmp_path / "clone", env=os.environ | {"OCR_PORT": str(port)}, start_new_session=True
+        )
+        try:
+            eventually(lambda: (ready := answers(url, "/readyz")) and ready.status_code == 200, within=300)
+            listed = httpx.get(f"{url}/models").json()
+            assert [model["name"] for model in listed["models"]] == ["en_ocr_v2.bin", "old_en_ocr_v1.bin"]
+        finally:
+            os.killpg(make.pid, signal.SIGTERM)
+            make.wait(timeout=30)
+        eventually(lambda: answers(url, "/livez") is None)
