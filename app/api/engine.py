@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from app import errors
-from app.api.auth import requires
+from app.api.auth import GuardedRoute, needs
 from app.api.deps import SupervisorDep
 from app.api.keys import Scope
 from app.api.problems import problems
@@ -22,11 +22,11 @@ from app.api.schemas import (
 from app.engine.messages import Facts
 from app.engine.supervisor import Supervisor
 
-router = APIRouter(tags=["engine"])
+router = APIRouter(tags=["engine"], route_class=GuardedRoute)
 
 
 @router.get(
-    "/engine", summary="Describe the engine", response_description="The engine.", dependencies=[requires(Scope.READ)]
+    "/engine", summary="Describe the engine", response_description="The engine.", openapi_extra=needs(Scope.READ)
 )
 async def get_engine(supervisor: SupervisorDep) -> EngineOut:
     """Say what the engine is and holds: its state, its process, its memory, its licence, what it can do, and why not.
@@ -55,7 +55,7 @@ async def get_engine(supervisor: SupervisorDep) -> EngineOut:
     summary="Release everything the engine holds",
     response_description="What came back: the old process is gone.",
     responses=problems(errors.EngineNotReady),
-    dependencies=[requires(Scope.ENGINE)],
+    openapi_extra=needs(Scope.ENGINE),
 )
 async def release_engine(supervisor: SupervisorDep) -> ReleaseOut:
     """End the engine's process, have the kernel confirm it, and start a fresh one.

@@ -3,14 +3,15 @@
 from fastapi import APIRouter
 
 from app import errors
+from app.api.auth import PUBLIC, GuardedRoute
 from app.api.deps import KeeperDep, SupervisorDep
 from app.api.problems import problems
 from app.api.schemas import Alive, Ready
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], route_class=GuardedRoute)
 
 
-@router.get("/livez", summary="Is the process alive?", response_description="It is.")
+@router.get("/livez", summary="Is the process alive?", response_description="It is.", openapi_extra=PUBLIC)
 async def get_livez() -> Alive:
     """Answer at once, whatever the engine and the disk are doing. Restart the service when this does not."""
     return Alive(status="alive")
@@ -21,6 +22,7 @@ async def get_livez() -> Alive:
     summary="Is everything ready?",
     response_description="It is.",
     responses=problems(errors.EngineNotReady, errors.StoreUnavailable),
+    openapi_extra=PUBLIC,
 )
 async def get_readyz(supervisor: SupervisorDep, keeper: KeeperDep) -> Ready:
     """Say 200 when the engine is ready, busy or not, and the model folder is there; else 503 with the reason.

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from app.api.schemas import ModelList, ModelOut, ScanWarningOut
+from app.api.schemas import ModelOut, ScanWarningOut
 from app.engine.messages import Facts
 from app.engine.supervisor import Supervisor
 from app.store.inventory import Inventory, Model
@@ -11,6 +11,8 @@ from app.store.locks import is_leased
 from app.store.store import Store
 
 Sources = tuple[Inventory, frozenset[int], Facts | None]
+Made = tuple[Model, bool, bool | None, str]
+"""One model's JSON, and what it was made from."""
 
 
 class Listing:
@@ -23,6 +25,7 @@ class Listing:
         self._rendering = asyncio.Lock()
         self._made_from: Sources | None = None
         self._body = b""
+        self._made: dict[str, Made] = {}
 
     async def body(self) -> bytes:
         """The JSON of the whole list, as of now. Raises StoreUnavailable."""
@@ -37,7 +40,8 @@ class Listing:
 
     def describe(self, model: Model) -> ModelOut:
         """One model as callers see it."""
-        return self._describe(model, self._keeper.leased_bytes, self._supervisor.facts)
+        in_use = is_leased(model.name, self._keeper.leased_bytes)
+        return self._describe(model, in_use, _recognised(model, self._supervisor.facts))
 
     def _sources(self) -> Sources:
         return self._keeper.current(), self._keeper.leased_bytes, self._supervisor.facts
@@ -52,19 +56,23 @@ class Listing:
         )
 
     def _render(self, sources: Sources) -> bytes:
+        """The JSON of `ModelList`; a model that is as it was before is not made anew."""
         inventory, leased_bytes, facts = sources
-        return (
-            ModelList(
-                count=len(inventory.models),
-                total_size_bytes=inventory.total_size_bytes,
-                models=[self._describe(model, leased_bytes, facts) for model in inventory.models.values()],
-                warnings=[ScanWarningOut.model_validate(warning) for warning in inventory.warnings],
-            )
-            .model_dump_json()
-            .encode()
-        )
+        made: dict[str, Made] = {}
+        for name, model in inventory.models.items():
+            in_use, recognised = is_leased(name, leased_bytes), _recognised(model, facts)
+            before = self._made.get(name)
+            if before and before[0] is model and before[1:3] == (in_use, recognised):
+                made[name] = before
+            else:
+                made[name] = model, in_use, recognised, self._describe(model, in_use, recognised).model_dump_json()
+        self._made = made
+        totals = f'"count":{len(made)},"total_size_bytes":{inventory.total_size_bytes}'
+        warnings = ",".join(ScanWarningOut.model_validate(warning).model_dump_json() for warning in inventory.warnings)
+        models = ",".join(json for *_, json in made.values())
+        return f'{{{totals},"models":[{models}],"warnings":[{warnings}]}}'.encode()
 
-    def _describe(self, model: Model, leased_bytes: frozenset[int], facts: Facts | None) -> ModelOut:
+    def _describe(self, model: Model, in_use: bool, recognised: bool | None) -> ModelOut:  # noqa: FBT001 - fields
         rules = self._store.rules
         return ModelOut(
             name=model.name,
@@ -73,8 +81,8 @@ class Listing:
             modified_at=model.modified_at,
             status="old" if rules.is_old(model.name) else "current",
             protected=rules.protecting(model.name) is not None,
-            in_use=is_leased(model.name, leased_bytes),
-            recognised=_recognised(model, facts),
+            in_use=in_use,
+            recognised=recognised,
             etag=model.etag,
         )
 

@@ -3,19 +3,20 @@
 from typing import Annotated
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from app import errors
-from app.api.auth import requires
+from app.api.auth import GuardedRoute, needs
 from app.api.deps import KeeperDep, ListingDep, ModelName, StoreDep
 from app.api.keys import Scope
+from app.api.listing import Listing
 from app.api.problems import problems
 from app.api.schemas import ModelList, ModelOut, PathOut, ReceiptOut
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], route_class=GuardedRoute)
 
 changes = CapacityLimiter(16)
 """Deletions may wait two seconds for a lock; they have threads of their own, so that reading never waits for one."""
@@ -38,14 +39,16 @@ class PathQuery(BaseModel):
     response_model=ModelList,
     response_description="The models.",
     responses=problems(errors.StoreUnavailable),
-    dependencies=[requires(Scope.READ)],
+    openapi_extra=needs(Scope.READ),
 )
-async def list_models(listing: ListingDep) -> Response:
+async def list_models(request: Request) -> Response:
     """List every model file below the model folder, any suffix, in folders too. Hidden files are not models.
 
     The answer is never older than a second, whatever process changes the folder, and never waits for the engine. What
     could not be listed is in `warnings`. An unmounted folder is a 503, never an empty list.
     """
+    # Not a dependency: this is what pollers ask for, and resolving one costs as much as sending the answer.
+    listing: Listing = request.state.listing
     return Response(await listing.body(), media_type="application/json")
 
 
@@ -54,7 +57,7 @@ async def list_models(listing: ListingDep) -> Response:
     summary="Say where the models lie",
     response_description="The absolute path.",
     responses=problems(*NAMED, RequestValidationError),
-    dependencies=[requires(Scope.READ)],
+    openapi_extra=needs(Scope.READ),
 )
 async def get_path(store: StoreDep, query: Annotated[PathQuery, Query()]) -> PathOut:
     """Give the absolute path of the model folder, or of one model.
@@ -73,7 +76,7 @@ async def get_path(store: StoreDep, query: Annotated[PathQuery, Query()]) -> Pat
     summary="Describe one model",
     response_description="The model.",
     responses=problems(*NAMED),
-    dependencies=[requires(Scope.READ)],
+    openapi_extra=needs(Scope.READ),
 )
 async def get_model(name: ModelName, store: StoreDep, listing: ListingDep) -> ModelOut:
     """Describe one model as it is on disk now."""
@@ -87,7 +90,7 @@ async def get_model(name: ModelName, store: StoreDep, listing: ListingDep) -> Mo
     responses=problems(
         *NAMED, errors.ModelProtected, errors.ModelInUse, errors.ModelLocked, errors.StoreReadOnly, errors.StoreFull
     ),
-    dependencies=[requires(Scope.WRITE)],
+    openapi_extra=needs(Scope.WRITE),
 )
 async def delete_model(name: ModelName, store: StoreDep, keeper: KeeperDep) -> ReceiptOut:
     """Move a model into the trash, under its lock; or, where the service keeps no trash, delete it at once.

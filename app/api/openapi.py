@@ -4,8 +4,10 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 
 from app.api import examples
+from app.api.auth import SECURITY_SCHEME
 from app.api.kinds import INTERNAL_ERROR, KINDS, NAME, Kind, Problem
 from app.api.problems import MEDIA_TYPE, responses_of
 from app.api.refusals import BodyTooLarge, CrossOrigin, MissingScope, ServiceReadOnly, Unauthenticated, WrongHost
@@ -19,6 +21,9 @@ REQUEST_ID_HEADER = {
 
 def install(app: FastAPI, *, needs_key: bool) -> None:
     """Let the application describe itself. Without keys the document asks for none."""
+    for route in app.routes:
+        if isinstance(route, APIRoute):
+            route.operation_id = route.name
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -39,6 +44,7 @@ def _document(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
         servers=[{"url": app.root_path}] if app.root_path else None,
         license_info=app.license_info,
     )
+    document["components"]["securitySchemes"] = SECURITY_SCHEME
     schemas = document["components"]["schemas"]
     schemas["Problem"] = Problem.model_json_schema()
     # FastAPI's own form of a 422, which nothing here answers.
@@ -55,18 +61,18 @@ def _document(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
 
 def _complete(path: str, method: str, operation: dict[str, Any], *, needs_key: bool) -> None:
     """Add the problems that operations share, name the scope, and show the request's id on every answer."""
-    kinds = [*_own_kinds(operation), *_shared_kinds(path, method, needs_key=needs_key and "security" in operation)]
+    kinds = [*_own_kinds(operation), *_shared_kinds(path, method, needs_key=needs_key and bool(operation["security"]))]
     answers = {status: answer for status, answer in operation["responses"].items() if status.startswith("2")}
     for status, response in responses_of(kinds, path.replace("{name}", NAME)).items():
         answers[str(status)] = response
     for response in answers.values():
         response.setdefault("headers", {})["x-request-id"] = REQUEST_ID_HEADER
     operation["responses"] = dict(sorted(answers.items()))
-    if "security" in operation:
-        ((scopes,),) = (requirement.values() for requirement in operation["security"])
-        operation["description"] += f"\n\nWhere keys are needed, one with the scope `{scopes[0]}`."
+    if operation["security"]:
+        (scope,) = operation["security"][0]["api_key"]
+        operation["description"] += f"\n\nWhere keys are needed, one with the scope `{scope}`."
         if not needs_key:
-            operation["security"].insert(0, {})
+            operation["security"] = [{}, *operation["security"]]
 
 
 def _own_kinds(operation: dict[str, Any]) -> list[Kind]:

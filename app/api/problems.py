@@ -1,10 +1,9 @@
 """Errors on the wire: every non-2xx answer is a problem detail (RFC 9457)."""
 
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
@@ -20,9 +19,8 @@ HEADERS: dict[str, dict[str, Any]] = {
 }
 
 
-def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
-    """Let the application render every exception as a problem. `routers` are those it includes."""
-    app.state.routers = routers
+def install(app: FastAPI) -> None:
+    """Let the application render every exception as a problem."""
     for exception in KINDS:
         app.add_exception_handler(exception, _render)
     app.add_exception_handler(HTTPException, _render_framework)
@@ -79,15 +77,8 @@ async def _render_framework(request: Request, exc: Exception) -> Response:
 def _methods_at(request: Request) -> list[str]:
     """Every method of the path that was asked for: the router names only those of its first route."""
     path = request.scope["route"].path
-    return sorted(
-        {
-            method
-            for router in request.app.state.routers
-            for route in router.routes
-            if getattr(route, "path", None) == path
-            for method in route.methods or ()
-        }
-    )
+    routes = [route for route in request.app.routes if getattr(route, "path", None) == path]
+    return sorted({method for route in routes for method in route.methods or ()})
 
 
 def _id_of(request: Request) -> str:

@@ -1,7 +1,7 @@
 """Around every request: its id, its limits, the one line it leaves in the log, and the catch for what nobody caught."""
 
+import secrets
 import time
-import uuid
 from typing import Any
 
 import structlog
@@ -126,7 +126,7 @@ def _request_id(scope: Scope) -> str:
             given: str = value.decode("latin-1")
             if given.isascii() and given.isprintable() and 0 < len(given) <= MAX_ID_CHARS:
                 return given
-    return uuid.uuid4().hex
+    return secrets.token_hex(16)
 
 
 def _log_line(scope: Scope, request_id: str, status: int, began: float) -> None:

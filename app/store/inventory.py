@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,60 +68,120 @@ def model_at(name: str, status: os.stat_result) -> Model:
 
 
 def scan(root: Path) -> Inventory:
-    """Scan the folder once. Links are not followed, hidden entries skipped; what cannot be read becomes a warning.
+    """Look at everything in the folder. Links are not followed, hidden entries skipped; the unreadable is a warning.
 
     Raises StoreUnavailable when the folder itself cannot be read.
     """
     scanned_at = datetime.now(UTC)
-    warnings: list[ScanWarning] = []
     try:
-        root_status = root.stat()
-        models = {model.name: model for model in _walk(root, root_status.st_dev, warnings)}
+        status = root.stat()
+        found = _Found({}, {})
+        _walk(root, "", status.st_dev, found)
     except OSError as exc:
         raise StoreUnavailable(str(exc)) from exc
-    return Inventory(
-        dict(sorted(models.items())),
-        tuple(sorted(warnings, key=lambda w: w.path)),
-        (root_status.st_dev, root_status.st_ino),
-        scanned_at,
-    )
+    return found.inventory((status.st_dev, status.st_ino), scanned_at)
 
 
-def _walk(root: Path, device: int, warnings: list[ScanWarning]) -> Iterator[Model]:
-    folders = [""]
+def look_again(root: Path, before: Inventory, names: Iterable[str]) -> Inventory:
+    """The inventory after something changed at those paths, relative to the folder: they alone are looked at.
+
+    A scan of 10,000 files takes a tenth of a second of an idle processor, and seconds of a busy one, since each file
+    waits anew for its turn among Python's threads.
+    """
+    scanned_at = datetime.now(UTC)
+    found = _Found(dict(before.models), {warning.path: warning for warning in before.warnings})
+    for name in names:
+        if any(part.startswith(".") for part in name.split("/")):
+            continue
+        found.forget(name)
+        try:
+            status = _status_below(root, name, before.root_id[0])
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as exc:
+            found.warn(name, exc.strerror or str(exc))
+            continue
+        if folder := _note(name, status, before.root_id[0], found):
+            _walk(root, folder, before.root_id[0], found)
+    return found.inventory(before.root_id, scanned_at)
+
+
+def _status_below(root: Path, name: str, device: int) -> os.stat_result:
+    """What lies at that path, reached through real folders of this file system; raises NotADirectoryError otherwise."""
+    path = root
+    *folders, leaf = name.split("/")
+    for part in folders:
+        path /= part
+        status = os.lstat(path)
+        if not stat.S_ISDIR(status.st_mode) or status.st_dev != device:
+            raise NotADirectoryError(path)
+    return os.lstat(path / leaf)
+
+
+@dataclass(slots=True)
+class _Found:
+    """What a look at the folder has found so far."""
+
+    models: dict[str, Model]
+    warnings: dict[str, ScanWarning]
+
+    def warn(self, name: str, reason: str) -> None:
+        shown = os.fsencode(name).decode(errors="backslashreplace")
+        self.warnings[shown] = ScanWarning(shown, reason)
+
+    def forget(self, name: str) -> None:
+        """Take out what was at that path, and below it if it was a folder."""
+        below = name + "/"
+        if self.models.pop(name, None) is None:
+            for gone in [known for known in self.models if known.startswith(below)]:
+                del self.models[gone]
+        for gone in [known for known in self.warnings if known == name or known.startswith(below)]:
+            del self.warnings[gone]
+
+    def inventory(self, root_id: tuple[int, int], scanned_at: datetime) -> Inventory:
+        warnings = tuple(self.warnings[path] for path in sorted(self.warnings))
+        return Inventory(dict(sorted(self.models.items())), warnings, root_id, scanned_at)
+
+
+def _walk(root: Path, folder: str, device: int, found: _Found) -> None:
+    """Look at everything below a folder, which is '' or ends with '/'."""
+    folders = [folder]
     while folders:
         prefix = folders.pop()
         try:
             with os.scandir(root / prefix) as entries:
-                for entry in entries:
-                    yield from _look_at(entry, prefix + entry.name, device, folders, warnings)
+                folders += [below for entry in entries if (below := _look_at(entry, prefix, device, found))]
         except OSError as exc:
             if not prefix:
                 raise
             if not isinstance(exc, FileNotFoundError):  # deleted since; no news
-                warnings.append(_warning(prefix, f"the folder cannot be read: {exc.strerror}"))
+                found.warn(prefix, f"the folder cannot be read: {exc.strerror}")
 
 
-def _look_at(
-    entry: os.DirEntry[str], name: str, device: int, folders: list[str], warnings: list[ScanWarning]
-) -> Iterator[Model]:
+def _look_at(entry: os.DirEntry[str], prefix: str, device: int, found: _Found) -> str | None:
     if entry.name.startswith("."):
-        return
+        return None
+    name = prefix + entry.name
     try:
-        status = entry.stat(follow_symlinks=False)
+        return _note(name, entry.stat(follow_symlinks=False), device, found)
     except FileNotFoundError:
-        return
+        return None
     except OSError as exc:
-        warnings.append(_warning(name, exc.strerror or str(exc)))
-        return
+        found.warn(name, exc.strerror or str(exc))
+        return None
+
+
+def _note(name: str, status: os.stat_result, device: int, found: _Found) -> str | None:
+    """Note a model or a warning; or return the folder that is to be looked into."""
     if reason := problem_with(name) or what_instead(status.st_mode, directory_ok=True):
-        warnings.append(_warning(name, reason))
+        found.warn(name, reason)
     elif stat.S_ISREG(status.st_mode):
-        yield model_at(name, status)
+        found.models[name] = model_at(name, status)
     elif status.st_dev != device:
-        warnings.append(_warning(name, "another file system is mounted here; its files are not managed"))
+        found.warn(name, "another file system is mounted here; its files are not managed")
     else:
-        folders.append(name + "/")
+        return name + "/"
+    return None
 
 
 def what_instead(mode: int, *, directory_ok: bool = False) -> str | None:
@@ -137,7 +197,3 @@ def what_instead(mode: int, *, directory_ok: bool = False) -> str | None:
         stat.S_IFBLK: "a device",
     }
     return kinds.get(stat.S_IFMT(mode), "no regular file")
-
-
-def _warning(name: str, reason: str) -> ScanWarning:
-    return ScanWarning(os.fsencode(name).decode(errors="backslashreplace"), reason)

@@ -1,6 +1,6 @@
 """Keeps the inventory of the model folder fresh, so that reading it never waits for the disk.
 
-A watcher (inotify) says when to scan again; where the file system cannot notify, as over a network, the folder is
+A watcher (inotify) says where to look again; where the file system cannot notify, as over a network, the folder is
 scanned again and again. Whatever any process adds, replaces, grows or removes shows within a second.
 """
 
@@ -22,10 +22,12 @@ from app.store.store import Store
 TICK_SECONDS = 0.25
 """How often leases and the folder's identity are looked at; microseconds each."""
 QUIET_MS, GATHER_MS = 20, 200
-"""A change is scanned for once nothing else changes for QUIET_MS, and after GATHER_MS in any case."""
+"""A change is looked at once nothing else changes for QUIET_MS, and after GATHER_MS in any case."""
 UNNOTIFIED_RESCAN_SECONDS = 0.5
 SAFETY_RESCAN_SECONDS = 10.0
 """Where the file system notifies, against what it does not tell: writes through a mapping, an overflowing queue."""
+MANY_CHANGES = 1000
+"""More at once, and a scan is quicker; it also finds what a flood of changes pushed out of the kernel's queue."""
 SCAN_SHARE, SAFETY_SHARE = 1, 50
 """Rest at least as long as a scan took, and before one that is only for safety fifty times as long."""
 NOTIFYING = {"ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "f2fs", "bcachefs", "ramfs"}
@@ -48,6 +50,7 @@ class InventoryKeeper:
         self._notifying = True
         self._scan_began = 0.0
         self._scan_seconds = 0.0
+        self._scan_soon = False
         self._forgotten: dict[str, float] = {}
         self._scanned = asyncio.Event()
 
@@ -70,21 +73,11 @@ class InventoryKeeper:
         return self.current()
 
     async def scan(self) -> None:
-        """Scan now."""
+        """Look at every file now."""
         self._scan_began = time.monotonic()
-        try:
-            found = await asyncio.to_thread(self._scan)
-        except StoreUnavailable as exc:
-            if self.unavailable is None:
-                self._on_event("store.unavailable", {"reason": str(exc)})
-            self.unavailable = exc
-            self._replace(None)
-        else:
-            if self.unavailable:
-                self._on_event("store.available", {})
-            self.unavailable = None
-            self._replace(self._without_forgotten(found))
+        await self._renew(self._store.scan)
         self._scan_seconds = time.monotonic() - self._scan_began
+        self._scan_soon = False
         self._scanned.set()
 
     async def run(self) -> None:
@@ -96,21 +89,47 @@ class InventoryKeeper:
     async def _follow(self) -> None:
         """Follow one folder until it is no longer there, or another lies in its place."""
         self._notifying = await asyncio.to_thread(_notifies, self._store.root)
-        has_looked = False
+        # What changed before the watcher stood was not told.
+        self._scan_soon = True
         async with aclosing(self._signals()) as signals:
             async for changed in signals:
                 root_id = await asyncio.to_thread(self._look)
                 if root_id != self._seen_root_id():
                     return
-                # What changed before the watcher stood was not told.
-                if changed or not has_looked or self._rescan_is_due():
+                if self._scan_soon or len(changed) > MANY_CHANGES or self._scan_is_due():
                     await self.scan()
-                    has_looked = True
                     await asyncio.sleep(min(self._scan_seconds * SCAN_SHARE, TICK_SECONDS))
+                elif changed and self.inventory:
+                    await self._look_again(self.inventory, changed)
 
-    async def _signals(self) -> AsyncGenerator[bool, None]:
-        """Every tick, and at once when something changed, which is what True says."""
+    async def _look_again(self, before: Inventory, changed: set[str]) -> None:
+        """Look at what is said to have changed."""
+        await self._renew(lambda: self._store.look_again(before, changed))
+        # A folder that just came may have been filled before the watcher watched it.
+        self._scan_soon = any(name not in before.models for name in changed) and await asyncio.to_thread(
+            lambda: any((self._store.root / name).is_dir() for name in changed)
+        )
+
+    async def _renew(self, look: Callable[[], Inventory]) -> None:
+        """Replace the inventory by what a look at the disk finds."""
+        began = time.monotonic()
+        try:
+            found = await asyncio.to_thread(self._keeping_what_is_the_same, look)
+        except StoreUnavailable as exc:
+            if self.unavailable is None:
+                self._on_event("store.unavailable", {"reason": str(exc)})
+            self.unavailable = exc
+            self._replace(None)
+        else:
+            if self.unavailable:
+                self._on_event("store.available", {})
+            self.unavailable = None
+            self._replace(self._without_forgotten(found, began))
+
+    async def _signals(self) -> AsyncGenerator[set[str], None]:
+        """Every tick, and at once when something changed: the paths at which it did, relative to the folder."""
         if self._notifying and self.inventory:
+            root = str(self._store.root) + "/"
             try:
                 async for changes in awatch(
                     self._store.root,
@@ -121,13 +140,13 @@ class InventoryKeeper:
                     yield_on_timeout=True,
                     force_polling=False,
                 ):
-                    yield bool(changes)
+                    yield {path.removeprefix(root) for _, path in changes}
             except (OSError, RuntimeError) as exc:  # no inotify watches left, or the folder went away
                 self._on_event("store.watch_failed", {"error": str(exc)})
                 self._notifying = False
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            yield False
+            yield set()
 
     def _look(self) -> tuple[int, int] | None:
         """What is looked at every tick; in a thread."""
@@ -142,24 +161,30 @@ class InventoryKeeper:
     def _seen_root_id(self) -> tuple[int, int] | None:
         return self.inventory.root_id if self.inventory else None
 
-    def _rescan_is_due(self) -> bool:
+    def _scan_is_due(self) -> bool:
         if self._notifying:
             pause = max(SAFETY_RESCAN_SECONDS, self._scan_seconds * SAFETY_SHARE)
         else:
             pause = max(UNNOTIFIED_RESCAN_SECONDS, self._scan_seconds * (1 + SCAN_SHARE))
         return time.monotonic() - self._scan_began >= pause
 
-    def _without_forgotten(self, found: Inventory) -> Inventory:
-        """A scan that began before a deletion may still have seen the model."""
-        self._forgotten = {name: at for name, at in self._forgotten.items() if at >= self._scan_began}
+    def _without_forgotten(self, found: Inventory, began: float) -> Inventory:
+        """A look that began before a deletion may still have seen the model."""
+        self._forgotten = {name: at for name, at in self._forgotten.items() if at >= began}
         if not self._forgotten:
             return found
         return replace(found, models={name: m for name, m in found.models.items() if name not in self._forgotten})
 
-    def _scan(self) -> Inventory:
-        """The same object when nothing changed, so that what was made from it stays good; in a thread."""
-        found = self._store.scan()
-        return self.inventory if self.inventory and found == self.inventory else found
+    def _keeping_what_is_the_same(self, look: Callable[[], Inventory]) -> Inventory:
+        """The same objects for what did not change, so that what was made from them stays good; in a thread."""
+        found, before = look(), self.inventory
+        if before is None:
+            return found
+        if found == before:
+            return before
+        known = before.models
+        models = {name: old if (old := known.get(name)) == new else new for name, new in found.models.items()}
+        return replace(found, models=models)
 
     def _replace(self, inventory: Inventory | None) -> None:
         if inventory is not self.inventory:

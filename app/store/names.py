@@ -35,6 +35,8 @@ def problem_with(name: str) -> str | None:
 
 
 def _problem_with_characters(name: str) -> str | None:
+    if name.isascii() and name.isprintable() and "\\" not in name:
+        return None  # nearly every name there is, and a scan asks for each
     if any("\ud800" <= character <= "\udfff" for character in name):
         return "it is not valid UTF-8"
     if "\\" in name:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import PurePosixPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,5 +21,5 @@ class Rules:
 
 
 def _first_match(name: str, patterns: tuple[str, ...]) -> str | None:
-    last_part = PurePosixPath(name).name
+    last_part = name.rpartition("/")[2]
     return next((p for p in patterns if fnmatchcase(name, p) or fnmatchcase(last_part, p)), None)

@@ -1,12 +1,13 @@
 """The verbs of the store. They block: call them from a thread."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from app.errors import ModelNotFound, ModelProtected
-from app.store.inventory import Inventory, Model, scan
+from app.store.inventory import Inventory, Model, look_again, scan
 from app.store.locks import ModelLocks
 from app.store.rules import Rules
 from app.store.trash import Trash, TrashEntry
@@ -50,6 +51,11 @@ class Store:
         """Look at every file; raises StoreUnavailable. 2 to 4 µs a file."""
         self.volume.check()
         return scan(self.root)
+
+    def look_again(self, before: Inventory, names: Iterable[str]) -> Inventory:
+        """Look at those paths only; raises StoreUnavailable."""
+        self.volume.check()
+        return look_again(self.root, before, names)
 
     def find(self, name: str) -> Model:
         """One model as it is on disk now. Raises InvalidModelName, NotAModel, ModelNotFound, StoreUnavailable."""

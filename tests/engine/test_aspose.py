@@ -94,7 +94,7 @@ async def test_after_free_resources_it_still_answers(tmp_path: Path) -> None:
 
 
 async def test_a_wrong_license_is_an_error_and_not_a_death(tmp_path: Path) -> None:
-    """Where OpenSSL 1.1 is missing the vendor would abort on reading it: there it is not read, and that is the error."""
+    """Where OpenSSL 1.1 is missing, reading it would abort the vendor: there it stays unread, and the error says so."""
     license_file = tmp_path / "wrong.lic"
     license_file.write_text("no license")
     async with supervised(tmp_path, ASPOSE, license_file=license_file) as engine:

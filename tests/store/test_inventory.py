@@ -1,13 +1,17 @@
 """One scan of a real folder."""
 
 import os
+import shutil
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.errors import StoreUnavailable
-from app.store.inventory import scan
+from app.store.inventory import look_again, scan
 
 
 def test_every_regular_file_below_the_folder_is_a_model(tmp_path: Path) -> None:
@@ -67,3 +71,54 @@ def test_a_missing_folder_is_unavailable_and_not_empty(tmp_path: Path) -> None:
     """No models and no folder are two answers."""
     with pytest.raises(StoreUnavailable):
         scan(tmp_path / "missing")
+
+
+NAMES = st.sampled_from(["a", "b", "d", "d/a", "d/b", "d/e", "d/e/a", ".h", "d/.h", "x\\y"])
+CHANGES = st.tuples(st.sampled_from(["write", "grow", "mkdir", "link", "remove", "rename"]), NAMES, NAMES)
+
+
+def change(root: Path, verb: str, name: str, other: str) -> None:
+    """Do it if it can be done."""
+    path = root / name
+    if verb == "remove" and path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    elif verb == "remove":
+        path.unlink()
+    elif verb == "rename":
+        path.rename(root / other)
+    elif verb == "mkdir":
+        path.mkdir()
+    elif verb == "link":
+        path.symlink_to(root / other)
+    else:
+        with path.open("ab" if verb == "grow" else "wb") as file:
+            file.write(b"x")
+
+
+def told_of(root: Path, name: str) -> set[str]:
+    """The paths at which the kernel tells of a change there: not those of the links that lead to it."""
+    path = root / name
+    try:
+        places = [path.parent.resolve() / path.name, path.resolve()]
+    except (OSError, RuntimeError):  # a loop of links
+        places = [path]
+    return {str(place.relative_to(root)) for place in places if place.is_relative_to(root)} - {"."}
+
+
+@given(st.lists(CHANGES, max_size=12), st.integers(1, 4))
+def test_looking_again_at_what_changed_finds_what_a_scan_finds(changes: list[tuple[str, str, str]], batch: int) -> None:
+    """Whatever happens to files, folders and links, in batches, and whatever was there before."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder).resolve()
+        inventory = scan(root)
+        for start in range(0, len(changes), batch):
+            touched = set()
+            for verb, name, other in changes[start : start + batch]:
+                told = told_of(root, name) | told_of(root, other)
+                try:
+                    change(root, verb, name, other)
+                except OSError:
+                    continue
+                touched |= told
+            inventory = look_again(root, inventory, touched)
+            assert inventory == scan(root)

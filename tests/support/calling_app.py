@@ -25,7 +25,7 @@ async def call(name: str, params: dict[str, Any], seconds: float, supervisor: Su
 def create_calling_app(settings: Settings) -> FastAPI:
     """The service's own application, and the route."""
     application = create_app(settings)
-    application.include_router(router)
+    application.router.routes.extend(router.routes)
     return application
 
 
