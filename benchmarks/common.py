@@ -1,0 +1,155 @@
+"""What the benchmarks share: servers in processes of their own, the load, and the tables."""
+
+import http.client
+import os
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+ROOT = Path(__file__).parent.parent
+sys.path.append(str(ROOT))  # a script's own folder is on the path, and this one's is not where `app` lies
+UNITS_US = {"us": 1.0, "ms": 1e3, "s": 1e6}
+
+
+class Server:
+    """One server on a free port of loopback. What it logs goes to a file: writing the log is a part of the work."""
+
+    def __init__(self, *command: str, probe: str = "/livez", cwd: Path = ROOT, **environment: object) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("OCR_")}
+        self.started_at = time.perf_counter()
+        self.process = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=cwd,
+            env=inherited
+            | {"PYTHONPATH": str(ROOT), "OCR_PORT": str(self.port), "BENCH_PORT": str(self.port)}
+            | {name: str(value) for name, value in environment.items()},
+            stdout=self._log,
+            stderr=self._log,
+        )
+        self.first_answer_seconds = self.wait_for(probe)
+
+    @classmethod
+    def service(cls, models_dir: Path, state_dir: Path, **environment: object) -> "Server":
+        """The service as everybody starts it, with the real AsposeAI."""
+        return cls("-m", "app", "serve", OCR_MODELS_DIR=models_dir, OCR_STATE_DIR=state_dir, **environment)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def wait_for(self, path: str, *, since: float | None = None, within: float = 60.0) -> float:
+        """Ask every 2 ms until the answer is 200; return the seconds since then, or since the process was started."""
+        since = self.started_at if since is None else since
+        while True:
+            try:
+                if self.get(path)[0] == 200:
+                    return time.perf_counter() - since
+            except OSError:
+                pass
+            if self.process.poll() is not None or time.perf_counter() - since > within:
+                sys.exit(f"{self.process.args} did not answer:\n{os.pread(self._log.fileno(), 1 << 20, 0).decode()}")
+            time.sleep(0.002)
+
+    def get(self, path: str, method: str = "GET") -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait(timeout=40)
+        self._log.close()
+
+
+@dataclass(frozen=True)
+class Load:
+    """What wrk saw."""
+
+    requests_per_second: float
+    p50_us: float
+    p99_us: float
+
+
+def wrk(server: Server, path: str, *, seconds: float, connections: int = 32) -> Load:
+    """Ask for one path as fast as it is answered, from one thread."""
+    url = server.url + path
+    command = ["wrk", "--latency", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "30s", url]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    server.get(path)  # a slow server is still busy with what wrk no longer waits for, and the next one needs the core
+    if "Non-2xx" in output or "Socket errors" in output:
+        sys.exit(f"{url} failed under load:\n{output}")
+    percentiles = {
+        int(percent): float(number) * UNITS_US[unit]
+        for percent, number, unit in re.findall(r"^\s+(50|99)%\s+([\d.]+)(us|ms|s)\s*$", output, re.MULTILINE)
+    }
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
+    if rate is None:
+        sys.exit(f"wrk said something else than expected:\n{output}")
+    return Load(float(rate[1]), percentiles[50], percentiles[99])
+
+
+def fill(folder: Path, count: int) -> Path:
+    """A model folder of that many small files: the size of a model is nothing that a list depends on."""
+    folder.mkdir(parents=True)
+    for number in range(count):
+        prefix = "old_" if number % 10 == 9 else ""
+        (folder / f"{prefix}en_ocr_v{number}.bin").write_bytes(b"x" * (number % 1000))
+    return folder
+
+
+def settled(probe: Callable[[], Any], *, seconds: float = 1.0) -> Any:  # noqa: ANN401 - whatever it is that settles
+    """What the probe answers once it has been answering the same for that long."""
+    last, since = probe(), time.monotonic()
+    while time.monotonic() - since < seconds:
+        time.sleep(0.1)
+        if (now := probe()) != last:
+            last, since = now, time.monotonic()
+    return last
+
+
+def median_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """The median of the ratios round by round: a neighbour who slows the machine down slows both of a round."""
+    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+
+
+def percentile(values: Iterable[float], percent: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+
+
+def print_table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A Markdown table that is readable as it is; the first column to the left, numbers to the right."""
+    rows = [list(heads), *(list(row) for row in rows)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [
+            cell.ljust(w) if n == 0 else cell.rjust(w) for n, (cell, w) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return "| " + " | ".join(padded) + " |"
+
+    print(f"\n{title}\n")
+    print(line(rows[0]))
+    print("|" + "|".join("-" * (w + 2) if n == 0 else "-" * (w + 1) + ":" for n, w in enumerate(widths)) + "|")
+    for row in rows[1:]:
+        print(line(row))
+    print(flush=True)

@@ -1,0 +1,139 @@
+"""How the service answers while the engine holds its GIL for two seconds; and how a server does whose engine is inside.
+
+    python benchmarks/while_the_engine_works.py
+
+Takes 90 seconds. The call is the one that AsposeAI's native code makes, `ctypes.PyDLL`, with a known length: the
+engine's process is a real one, with the engine of the tests. Requests are sent at their time whatever became of those
+before (an open loop), and counted from that time: a server that stops for two seconds is charged for every request
+that waited.
+"""
+
+import asyncio
+import contextlib
+import http.client
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from common import Server, fill, percentile, print_table
+
+PATHS = ("/models", "/livez", "/docs")
+MODELS = 100
+REQUESTS_PER_SECOND = 200
+HOLD_SECONDS = 2.0
+MARGIN_SECONDS = 0.05
+ROUNDS = 10
+SERVERS = ("beside", "in_process")
+TITLES = {"beside": "service, engine beside it", "in_process": "FastAPI, engine in its process"}
+
+Latencies = dict[str, list[float]]
+
+
+class Client:
+    """Keeps connections alive and opens another one whenever all are waiting: it never holds a request back."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def get(self, path: str) -> None:
+        reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection("127.0.0.1", self._port)
+        writer.write(f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200"), head  # noqa: S101 - a benchmark of errors would be none
+        length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        await reader.readexactly(int(length.partition(b":")[2]))
+        self._idle.append((reader, writer))
+
+    def close(self) -> None:
+        for _, writer in self._idle:
+            writer.close()
+
+
+async def ask_steadily(port: int, seconds: float) -> Latencies:
+    """One request after the other at even times, the paths in turn; how long each took from its time on."""
+    client = Client(port)
+    latencies: Latencies = {path: [] for path in PATHS}
+
+    async def ask(path: str, due: float) -> None:
+        await client.get(path)
+        latencies[path].append(time.perf_counter() - due)
+
+    began = time.perf_counter()
+    asked = []
+    for number in range(int(seconds * REQUESTS_PER_SECOND)):
+        due = began + number / REQUESTS_PER_SECOND
+        # The event loop's own timer is a millisecond late, longer than an answer takes: the last two are spun away.
+        await asyncio.sleep(max(0.0, due - time.perf_counter() - 0.002))
+        while time.perf_counter() < due:  # noqa: ASYNC110 - nothing but the clock is waited for
+            await asyncio.sleep(0)
+        asked.append(asyncio.create_task(ask(PATHS[number % len(PATHS)], due)))
+    await asyncio.gather(*asked)
+    client.close()
+    return latencies
+
+
+def hold(port: int) -> threading.Thread:
+    """Start the call of two seconds, and return once it must have reached the engine."""
+
+    def call() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request("GET", f"/hold?seconds={HOLD_SECONDS}")
+        assert connection.getresponse().status == 200  # noqa: S101
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    time.sleep(MARGIN_SECONDS)
+    return thread
+
+
+def measure(port: int) -> tuple[Latencies, Latencies]:
+    """What the paths take while the engine is idle, and while it works."""
+    seconds = HOLD_SECONDS - 2 * MARGIN_SECONDS
+    idle = asyncio.run(ask_steadily(port, seconds))
+    call = hold(port)
+    during = asyncio.run(ask_steadily(port, seconds))
+    call.join()
+    return idle, during
+
+
+def main() -> None:
+    collected = {name: ({path: [] for path in PATHS}, {path: [] for path in PATHS}) for name in SERVERS}
+    with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as running:
+        models = fill(Path(scratch, "models"), MODELS)
+        ports = {}
+        for name in SERVERS:
+            server = running.enter_context(
+                Server("benchmarks/servers.py", name, OCR_MODELS_DIR=models, OCR_STATE_DIR=Path(scratch, "state"))
+            )
+            ports[name] = server.port
+            if name == "beside":
+                server.wait_for("/readyz")
+            asyncio.run(ask_steadily(server.port, 1))  # a warm-up: the first answer of each path is made then
+        for _ in range(ROUNDS):
+            for name in SERVERS:
+                for phase, latencies in zip(collected[name], measure(ports[name]), strict=True):
+                    for path in PATHS:
+                        phase[path] += latencies[path]
+    print_table(
+        f"Milliseconds to an answer, {REQUESTS_PER_SECOND} requests a second, engine idle and within a call of "
+        f"{HOLD_SECONDS:g} s; {ROUNDS} rounds of each, {MODELS} models",
+        ("", "path", "requests", "idle p50", "idle p99", "call p50", "call p99", "p50 ratio", "p99 ratio"),
+        [row(name, path, *collected[name]) for name in SERVERS for path in PATHS],
+    )
+
+
+def row(name: str, path: str, idle: Latencies, during: Latencies) -> list[str]:
+    figures = [percentile(phase[path], percent) * 1000 for phase in (idle, during) for percent in (50, 99)]
+    return [
+        TITLES[name],
+        path,
+        f"{len(during[path]):,}",
+        *(f"{figure:,.2f}" for figure in figures),
+        *(f"{figures[2 + n] / figures[n]:,.2f}x" for n in (0, 1)),
+    ]
+
+
+if __name__ == "__main__":
+    main()
