@@ -8,6 +8,9 @@ ServiceError
 │  ├─ ModelProtected      a configured pattern forbids its deletion
 │  ├─ ModelInUse          somebody holds a lease on it
 │  ├─ ModelLocked         somebody is changing it right now
+│  ├─ ModelExists         the name is taken, and nothing is ever overwritten
+│  ├─ ModelChanged        it is not the version that the caller named
+│  ├─ TrashEntryNotFound  no such entry in the trash
 │  ├─ StoreUnavailable    the model folder is missing, or is not the one it was
 │  ├─ StoreReadOnly       the model folder cannot be written
 │  └─ StoreFull           the disk below the model folder is full
@@ -95,6 +98,29 @@ class ModelLocked(ModelError):
         super().__init__(
             name, f"Somebody else is changing {name!r} right now; nothing was done. Try again in a moment."
         )
+
+
+class ModelExists(ModelError):
+    """The name is taken."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, f"There is a model {name!r} already, and nothing is overwritten. Choose another name.")
+
+
+class ModelChanged(ModelError):
+    """The model is not the version that the caller named in If-Match."""
+
+    def __init__(self, name: str, etag: str) -> None:
+        super().__init__(name, f"{name!r} is now the version {etag}, not the one named in If-Match. Nothing was done.")
+        self.etag = etag
+
+
+class TrashEntryNotFound(StoreError):
+    """No such entry in the trash: it was never there, was restored, was purged, or has expired."""
+
+    def __init__(self, trash_id: str) -> None:
+        super().__init__(f"There is no entry {trash_id!r} in the trash. GET /trash lists those there are.")
+        self.trash_id = trash_id
 
 
 class StoreUnavailable(StoreError):

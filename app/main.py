@@ -12,7 +12,7 @@ import structlog
 from fastapi import FastAPI
 
 from app import __version__
-from app.api import docs, engine, health, models, openapi, problems
+from app.api import deletion, docs, engine, health, models, openapi, problems, trash
 from app.api.auth import Access
 from app.api.deps import State
 from app.api.keys import Keyring
@@ -39,6 +39,7 @@ LOUD = {
     "store.unavailable",
     "store.watch_failed",
     "trash.sweep_failed",
+    "journal.failed",
 }
 DESCRIPTION = """
 Owns one long-lived AsposeAI and the folder of OCR and AI model files beside it, so that other services need neither.
@@ -75,6 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url=None,
         openapi_tags=[
             {"name": "models", "description": "The model files."},
+            {"name": "trash", "description": "Deleted models, and who deleted them."},
             {"name": "engine", "description": "AsposeAI, in a process of its own."},
             {"name": "health", "description": "For probes; no key, no log line."},
         ],
@@ -85,7 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
         allowed_hosts=settings.allowed_hosts or _default_hosts(settings),
     )
     app.add_middleware(RequestLog)
-    for router in (models.router, engine.router, health.router, docs.router):
+    for router in (models.router, deletion.router, trash.router, engine.router, health.router, docs.router):
         # Not include_router(), which matches each request twice.
         app.router.routes.extend(router.routes)
     problems.install(app)
@@ -98,7 +100,7 @@ async def _opened(settings: Settings) -> AsyncIterator[State]:
     """The parts of a running service; on the way out everything they hold is given back."""
     keyring = await asyncio.to_thread(Keyring.load, settings.api_keys_file) if settings.api_keys_file else None
     rules = Rules(settings.old_patterns, settings.protected)
-    store = Store(settings.models_dir, rules, trash_retention=settings.trash_retention)
+    store = Store(settings.models_dir, rules, trash_retention=settings.trash_retention, on_event=_log_event)
     await asyncio.to_thread(store.open)
     workplace = await asyncio.to_thread(Workplace, settings.state_dir.resolve(), store.root)
     supervisor = _supervisor(settings, store, workplace)

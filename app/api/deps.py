@@ -7,6 +7,7 @@ from fastapi import Depends, Path, Request
 from app.api.auth import Access
 from app.api.listing import Listing
 from app.engine.supervisor import Supervisor
+from app.store.journal import Origin
 from app.store.keeper import InventoryKeeper
 from app.store.store import Store
 
@@ -37,10 +38,16 @@ async def _listing(request: Request) -> Listing:
     return request.state.listing  # type: ignore[no-any-return]
 
 
+async def _origin(request: Request) -> Origin:
+    return Origin(request.scope.get("key_name", "anonymous"), request.scope["request_id"])
+
+
 StoreDep = Annotated[Store, Depends(_store)]
 KeeperDep = Annotated[InventoryKeeper, Depends(_keeper)]
 SupervisorDep = Annotated[Supervisor, Depends(_supervisor)]
 ListingDep = Annotated[Listing, Depends(_listing)]
+OriginDep = Annotated[Origin, Depends(_origin)]
+"""Who asks for a change: the name of the API key, or 'anonymous', and the request's id."""
 
 ModelName = Annotated[
     str,

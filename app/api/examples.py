@@ -35,9 +35,28 @@ PATH: dict[str, Any] = {"path": FOLDER}
 RECEIPT: dict[str, Any] = {
     "name": "old_en_ocr_v1.bin",
     "size_bytes": 24,
+    "freed_bytes": 0,
     "trash_id": "20261121T063713Z-3a56954a93f8",
     "expires_at": "2026-11-22T06:37:13.889978Z",
     "dry_run": False,
+}
+
+TRASH_ENTRY: dict[str, Any] = {
+    "id": "20261121T063713Z-3a56954a93f8",
+    "name": "old_en_ocr_v1.bin",
+    "size_bytes": 24,
+    "deleted_at": "2026-11-21T06:37:13.889978Z",
+    "expires_at": "2026-11-22T06:37:13.889978Z",
+}
+
+EVENT: dict[str, Any] = {
+    "at": "2026-11-21T06:37:13.892001Z",
+    "actor": "nightly-cleanup",
+    "action": "trashed",
+    "name": "old_en_ocr_v1.bin",
+    "trash_id": "20261121T063713Z-3a56954a93f8",
+    "size_bytes": 24,
+    "request_id": "0f8fad5bd9cb469fa16570867728950e",
 }
 
 ENGINE: dict[str, Any] = {
@@ -90,6 +109,11 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
     "ModelList": MODEL_LIST,
     "PathOut": PATH,
     "ReceiptOut": RECEIPT,
+    "TrashEntryOut": TRASH_ENTRY,
+    "TrashList": {"count": 1, "total_size_bytes": 24, "entries": [TRASH_ENTRY]},
+    "PurgeOut": {"count": 1, "freed_bytes": 24, "entries": [TRASH_ENTRY]},
+    "EventOut": EVENT,
+    "JournalOut": {"events": [EVENT]},
     "EngineOut": ENGINE,
     "ReleaseOut": RELEASE,
     "Alive": {"status": "alive"},

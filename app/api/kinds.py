@@ -102,6 +102,21 @@ KINDS: dict[type[Exception], Kind] = {
             ("name", "blockers"),
         ),
         Kind(errors.ModelLocked(NAME), 409, "model-locked", "The model is being changed", ("name",), 1),
+        Kind(errors.ModelExists(NAME), 409, "model-exists", "The name is taken", ("name",)),
+        Kind(
+            errors.ModelChanged(NAME, '"210027-18-18e9fc0680810521"'),
+            412,
+            "model-changed",
+            "The model is another version",
+            ("name", "etag"),
+        ),
+        Kind(
+            errors.TrashEntryNotFound("20261121T063713Z-3a56954a93f8"),
+            404,
+            "trash-entry-not-found",
+            "No such entry in the trash",
+            ("trash_id",),
+        ),
         Kind(
             errors.StoreUnavailable("/data/models is missing; is its volume mounted?"),
             503,

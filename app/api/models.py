@@ -1,8 +1,8 @@
-"""`/models`: list them, find them, delete them."""
+"""`/models`: list them and find them."""
 
 from typing import Annotated
 
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,16 +10,13 @@ from pydantic.json_schema import SkipJsonSchema
 
 from app import errors
 from app.api.auth import GuardedRoute, needs
-from app.api.deps import KeeperDep, ListingDep, ModelName, StoreDep
+from app.api.deps import ListingDep, ModelName, StoreDep
 from app.api.keys import Scope
 from app.api.listing import Listing
 from app.api.problems import problems
-from app.api.schemas import ModelList, ModelOut, PathOut, ReceiptOut
+from app.api.schemas import ModelList, ModelOut, PathOut
 
 router = APIRouter(tags=["models"], route_class=GuardedRoute)
-
-changes = CapacityLimiter(16)
-"""Deletions may wait two seconds for a lock; they have threads of their own, so that reading never waits for one."""
 
 NAMED = (errors.InvalidModelName, errors.NotAModel, errors.ModelNotFound, errors.StoreUnavailable)
 
@@ -81,29 +78,3 @@ async def get_path(store: StoreDep, query: Annotated[PathQuery, Query()]) -> Pat
 async def get_model(name: ModelName, store: StoreDep, listing: ListingDep) -> ModelOut:
     """Describe one model as it is on disk now."""
     return listing.describe(await to_thread.run_sync(store.find, name))
-
-
-@router.delete(
-    "/models/{name:path}",
-    summary="Delete a model",
-    response_description="The receipt: the model is gone.",
-    responses=problems(
-        *NAMED, errors.ModelProtected, errors.ModelInUse, errors.ModelLocked, errors.StoreReadOnly, errors.StoreFull
-    ),
-    openapi_extra=needs(Scope.WRITE),
-)
-async def delete_model(name: ModelName, store: StoreDep, keeper: KeeperDep) -> ReceiptOut:
-    """Move a model into the trash, under its lock; or, where the service keeps no trash, delete it at once.
-
-    Of any number of callers that delete one model at the same moment, through any number of services on the folder,
-    exactly one gets the receipt; the others get 404 or 409. A protected model or one in use stays.
-    """
-    receipt = await to_thread.run_sync(store.delete, name, limiter=changes)
-    keeper.forget(name)
-    return ReceiptOut(
-        name=receipt.name,
-        size_bytes=receipt.size_bytes,
-        trash_id=receipt.trash_id,
-        expires_at=receipt.expires_at,
-        dry_run=False,
-    )

@@ -85,12 +85,77 @@ class ReceiptOut(Schema):
     """The model that is gone."""
     size_bytes: NonNegativeInt
     """Its size."""
+    freed_bytes: NonNegativeInt
+    """What the disk has back: nothing while the model is in the trash."""
     trash_id: str | None
     """Its entry in the trash; null when it was deleted at once, without a way back."""
     expires_at: Timestamp | None
     """When the trash lets go of it, and its bytes come back; null when they already have."""
     dry_run: bool
     """Whether this only says what would be done."""
+
+
+class TrashEntryOut(Schema):
+    """One deleted model."""
+
+    id: str
+    """What restores or purges it."""
+    name: str
+    """The name it had."""
+    size_bytes: NonNegativeInt
+    """Its size, still taken on the disk."""
+    deleted_at: Timestamp
+    """When it was deleted."""
+    expires_at: Timestamp
+    """When it goes for good."""
+
+
+class TrashList(Schema):
+    """Everything that can be restored."""
+
+    count: NonNegativeInt
+    """How many entries there are."""
+    total_size_bytes: NonNegativeInt
+    """What they take on the disk together."""
+    entries: list[TrashEntryOut]
+    """The entries, oldest first."""
+
+
+class PurgeOut(Schema):
+    """What a purge deleted for good."""
+
+    count: NonNegativeInt
+    """How many entries went. Those that another caller purged meanwhile are not among them."""
+    freed_bytes: NonNegativeInt
+    """What they took on the disk together."""
+    entries: list[TrashEntryOut]
+    """The entries that went, oldest first."""
+
+
+class EventOut(Schema):
+    """One line of the journal."""
+
+    at: Timestamp
+    """When."""
+    actor: str
+    """Who: the name of an API key, `anonymous` where none is needed, or `service` for what a service did by itself."""
+    action: Literal["trashed", "deleted", "restored", "purged"]
+    """What was done."""
+    name: str
+    """To which model."""
+    trash_id: str | None
+    """Its entry in the trash, if it was there before or after."""
+    size_bytes: NonNegativeInt
+    """Its size."""
+    request_id: str | None
+    """The request that asked for it."""
+
+
+class JournalOut(Schema):
+    """What happened to the models of this folder."""
+
+    events: list[EventOut]
+    """The last events, newest first."""
 
 
 class VendorOut(Schema):

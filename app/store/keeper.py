@@ -34,6 +34,8 @@ NOTIFYING = {"ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", 
 """File systems whose every change comes through this machine's kernel."""
 
 OnEvent = Callable[[str, dict[str, Any]], None]
+Look = Callable[[Inventory | None], Inventory]
+"""A look at the disk, given what is known so far."""
 
 
 class InventoryKeeper:
@@ -53,6 +55,7 @@ class InventoryKeeper:
         self._scan_soon = False
         self._forgotten: dict[str, float] = {}
         self._scanned = asyncio.Event()
+        self._looking = asyncio.Lock()
 
     def current(self) -> Inventory:
         """The inventory, or StoreUnavailable with the reason why there is none."""
@@ -72,10 +75,15 @@ class InventoryKeeper:
         await self._scanned.wait()
         return self.current()
 
+    async def look_at(self, name: str) -> None:
+        """Look at one name now, at which this process just put a model, without waiting for the watcher to notice."""
+        self._forgotten.pop(name, None)
+        await self._renew(lambda before: self._store.look_again(before, [name]) if before else self._store.scan())
+
     async def scan(self) -> None:
         """Look at every file now."""
         self._scan_began = time.monotonic()
-        await self._renew(self._store.scan)
+        await self._renew(lambda _: self._store.scan())
         self._scan_seconds = time.monotonic() - self._scan_began
         self._scan_soon = False
         self._scanned.set()
@@ -99,32 +107,31 @@ class InventoryKeeper:
                 if self._scan_soon or len(changed) > MANY_CHANGES or self._scan_is_due():
                     await self.scan()
                     await asyncio.sleep(min(self._scan_seconds * SCAN_SHARE, TICK_SECONDS))
-                elif changed and self.inventory:
-                    await self._look_again(self.inventory, changed)
+                elif changed:
+                    await self._look_again(changed)
 
-    async def _look_again(self, before: Inventory, changed: set[str]) -> None:
+    async def _look_again(self, changed: set[str]) -> None:
         """Look at what is said to have changed."""
-        await self._renew(lambda: self._store.look_again(before, changed))
+        await self._renew(lambda before: self._store.look_again(before, changed) if before else self._store.scan())
         # A folder that just came may have been filled before the watcher watched it.
-        self._scan_soon = any(name not in before.models for name in changed) and await asyncio.to_thread(
-            lambda: any((self._store.root / name).is_dir() for name in changed)
-        )
+        self._scan_soon = await asyncio.to_thread(lambda: any((self._store.root / name).is_dir() for name in changed))
 
-    async def _renew(self, look: Callable[[], Inventory]) -> None:
-        """Replace the inventory by what a look at the disk finds."""
-        began = time.monotonic()
-        try:
-            found = await asyncio.to_thread(self._keeping_what_is_the_same, look)
-        except StoreUnavailable as exc:
-            if self.unavailable is None:
-                self._on_event("store.unavailable", {"reason": str(exc)})
-            self.unavailable = exc
-            self._replace(None)
-        else:
-            if self.unavailable:
-                self._on_event("store.available", {})
-            self.unavailable = None
-            self._replace(self._without_forgotten(found, began))
+    async def _renew(self, look: Look) -> None:
+        """Replace the inventory by what a look at the disk finds; one look at a time, each on top of the last."""
+        async with self._looking:
+            began = time.monotonic()
+            try:
+                found = await asyncio.to_thread(self._keeping_what_is_the_same, look)
+            except StoreUnavailable as exc:
+                if self.unavailable is None:
+                    self._on_event("store.unavailable", {"reason": str(exc)})
+                self.unavailable = exc
+                self._replace(None)
+            else:
+                if self.unavailable:
+                    self._on_event("store.available", {})
+                self.unavailable = None
+                self._replace(self._without_forgotten(found, began))
 
     async def _signals(self) -> AsyncGenerator[set[str], None]:
         """Every tick, and at once when something changed: the paths at which it did, relative to the folder."""
@@ -175,9 +182,10 @@ class InventoryKeeper:
             return found
         return replace(found, models={name: m for name, m in found.models.items() if name not in self._forgotten})
 
-    def _keeping_what_is_the_same(self, look: Callable[[], Inventory]) -> Inventory:
+    def _keeping_what_is_the_same(self, look: Look) -> Inventory:
         """The same objects for what did not change, so that what was made from them stays good; in a thread."""
-        found, before = look(), self.inventory
+        before = self.inventory
+        found = look(before)
         if before is None:
             return found
         if found == before:

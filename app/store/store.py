@@ -1,13 +1,15 @@
 """The verbs of the store. They block: call them from a thread."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from app.errors import ModelNotFound, ModelProtected
+from app.errors import ModelChanged, ModelExists, ModelNotFound, ModelProtected
 from app.store.inventory import Inventory, Model, look_again, scan
+from app.store.journal import Event, Journal, Origin
 from app.store.locks import ModelLocks
 from app.store.rules import Rules
 from app.store.trash import Trash, TrashEntry
@@ -15,6 +17,19 @@ from app.store.volume import Volume, explaining_refusals
 
 LOCK_SECONDS = 2.0
 """How long a change waits for another change of the same model; both take milliseconds."""
+ITSELF = Origin("service")
+
+OnEvent = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """A plan: which version of a model is to go, and how. `Store.delete()` executes it."""
+
+    model: Model
+    permanent: bool
+    is_exact: bool
+    """Whether only that version may go, or whatever has the name by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +38,8 @@ class Receipt:
 
     name: str
     size_bytes: int
+    freed_bytes: int
+    """What the disk has back: nothing from the trash, nor from a file that has another name elsewhere."""
     trash_id: str | None
     """None when the model was deleted at once, without a way back."""
     expires_at: datetime | None
@@ -31,12 +48,14 @@ class Receipt:
 class Store:
     """One model folder and its rules. Any number of processes may have one on the same folder."""
 
-    def __init__(self, root: Path, rules: Rules, *, trash_retention: timedelta) -> None:
+    def __init__(self, root: Path, rules: Rules, *, trash_retention: timedelta, on_event: OnEvent) -> None:
         self.rules = rules
         self.volume = Volume(root)
         self.locks = ModelLocks(self.volume.lock_file)
+        self.journal = Journal(self.volume.journal_file, self.locks)
         self._trash = Trash(self.volume.trash_dir, self.locks, trash_retention)
         self._keeps_deleted = trash_retention > timedelta(0)
+        self._on_event = on_event
 
     @property
     def root(self) -> Path:
@@ -46,6 +65,8 @@ class Store:
     def open(self) -> None:
         """Create what is missing; raises StoreUnavailable."""
         self.volume.prepare()
+
+    # Looking.
 
     def scan(self) -> Inventory:
         """Look at every file; raises StoreUnavailable. 2 to 4 µs a file."""
@@ -61,40 +82,122 @@ class Store:
         """One model as it is on disk now. Raises InvalidModelName, NotAModel, ModelNotFound, StoreUnavailable."""
         return self.volume.find(name)
 
-    def delete(self, name: str) -> Receipt:
-        """Move a model into the trash, or with a retention of zero delete it at once, under its lock.
-
-        Of any number of concurrent deletions, in any number of processes, exactly one returns; the others raise
-        ModelNotFound or ModelLocked. Raises also InvalidModelName, NotAModel, ModelProtected, ModelInUse,
-        StoreUnavailable, StoreReadOnly and StoreFull; nothing has changed then.
-        """
-        self.volume.find(name)
-        if pattern := self.rules.protecting(name):
-            raise ModelProtected(name, pattern)
-        self.volume.check_writable()
-        with explaining_refusals(), self.locks.exclusive(name, seconds=LOCK_SECONDS):
-            return self._delete_locked(name)
-
-    def sweep(self) -> list[TrashEntry]:
-        """Purge from the trash what has expired; return that. Raises StoreUnavailable, StoreReadOnly, StoreFull."""
-        self.volume.check_writable()
-        with explaining_refusals():
-            return self._trash.sweep()
-
     def trash_entries(self) -> list[TrashEntry]:
-        """What lies in the trash, oldest first."""
+        """What lies in the trash, oldest first; raises StoreUnavailable."""
+        self.volume.check()
         return self._trash.entries()
 
-    def _delete_locked(self, name: str) -> Receipt:
+    # Deleting: a plan, which can be shown, and its execution.
+
+    def plan_deletion(self, name: str, *, if_match: Iterable[str] | None = None, permanent: bool = False) -> Deletion:
+        """What deleting a model would do. Changes nothing.
+
+        `if_match` are the ETags of the versions that may go, '*' for any. Raises what the execution would raise now:
+        InvalidModelName, NotAModel, ModelNotFound, ModelProtected, ModelChanged, ModelInUse, ModelLocked,
+        StoreUnavailable, StoreReadOnly.
+        """
+        model = self.volume.find(name)
+        if pattern := self.rules.protecting(name):
+            raise ModelProtected(name, pattern)
+        allowed = set(if_match) if if_match is not None else {"*"}
+        if not allowed & {"*", model.etag}:
+            raise ModelChanged(name, model.etag)
+        self.volume.check_writable()
+        with explaining_refusals(), self.locks.exclusive(name, seconds=LOCK_SECONDS):
+            return Deletion(model, permanent or not self._keeps_deleted, is_exact="*" not in allowed)
+
+    def delete(self, deletion: Deletion, origin: Origin = ITSELF) -> Receipt:
+        """Execute a plan under the model's lock: into the trash, or for good.
+
+        Of any number of concurrent deletions, in any number of processes, exactly one returns; the others raise
+        ModelNotFound or ModelLocked. Everything is checked again: raises what the plan raises, and StoreFull. Nothing
+        has changed then.
+        """
+        name = deletion.model.name
+        self.volume.check_writable()
+        with explaining_refusals(), self.locks.exclusive(name, seconds=LOCK_SECONDS):
+            receipt = self._delete_locked(deletion)
+        action = "trashed" if receipt.trash_id else "deleted"
+        self._note(origin, action, name, receipt.trash_id, receipt.size_bytes)
+        return receipt
+
+    # The way back, and the way out.
+
+    def restore(self, trash_id: str, name: str | None = None, origin: Origin = ITSELF) -> Model:
+        """Put an entry of the trash back, at its old name or at another; nothing is ever overwritten.
+
+        Raises TrashEntryNotFound, ModelExists, InvalidModelName, NotAModel, ModelInUse, ModelLocked, StoreUnavailable,
+        StoreReadOnly and StoreFull; the entry is still in the trash then.
+        """
+        self.volume.check_writable()
+        entry = self._trash.get(trash_id)
+        name = entry.name if name is None else name
+        with (
+            explaining_refusals(),
+            self.volume.parent_of(name, create=True) as (folder, leaf),
+            self.locks.exclusive(name, seconds=LOCK_SECONDS),
+        ):
+            try:
+                self._trash.take(entry, folder, leaf)
+            except FileExistsError:
+                raise ModelExists(name) from None
+            model = self.volume.find_in(folder, leaf, name)
+        self._note(origin, "restored", name, trash_id, model.size_bytes)
+        return model
+
+    def purge(self, trash_id: str, origin: Origin = ITSELF) -> TrashEntry:
+        """Delete one entry of the trash for good; raises TrashEntryNotFound, StoreUnavailable, StoreReadOnly."""
+        self.volume.check_writable()
+        entry = self._trash.get(trash_id)
+        return next(iter(self._purge([entry], origin)))
+
+    def empty_trash(self, origin: Origin = ITSELF) -> list[TrashEntry]:
+        """Delete all of the trash for good, and say what went; raises StoreUnavailable, StoreReadOnly."""
+        self.volume.check_writable()
+        return self._purge(self._trash.entries(), origin)
+
+    def sweep(self) -> list[TrashEntry]:
+        """Purge from the trash what has expired, and say what went; raises StoreUnavailable, StoreReadOnly."""
+        self.volume.check_writable()
+        now = datetime.now(UTC)
+        purged = self._purge([entry for entry in self._trash.entries() if entry.expires_at <= now], ITSELF)
+        with explaining_refusals():
+            self._trash.clear_orphans()
+        return purged
+
+    def _delete_locked(self, deletion: Deletion) -> Receipt:
+        name = deletion.model.name
         with self.volume.parent_of(name) as (folder, leaf):
             model = self.volume.find_in(folder, leaf, name)
+            if deletion.is_exact and model.etag != deletion.model.etag:
+                raise ModelChanged(name, model.etag)
             try:
-                if self._keeps_deleted:
+                if not deletion.permanent:
                     entry = self._trash.put(model, folder, leaf)
-                    return Receipt(name, model.size_bytes, entry.id, entry.expires_at)
+                    return Receipt(name, model.size_bytes, 0, entry.id, entry.expires_at)
+                freed_bytes = _freed_by_unlinking(os.stat(leaf, dir_fd=folder, follow_symlinks=False))
                 os.unlink(leaf, dir_fd=folder)
                 os.fsync(folder)
             except FileNotFoundError:
                 # Somebody who takes no locks was faster; the rename decides, the lock only makes the answers polite.
                 raise ModelNotFound(name) from None
-        return Receipt(name, model.size_bytes, None, None)
+        return Receipt(name, model.size_bytes, freed_bytes, None, None)
+
+    def _purge(self, entries: Iterable[TrashEntry], origin: Origin) -> list[TrashEntry]:
+        with explaining_refusals():
+            purged = [entry for entry in entries if self._trash.purge(entry)]
+        for entry in purged:
+            self._note(origin, "purged", entry.name, entry.id, entry.size_bytes)
+        return purged
+
+    def _note(self, origin: Origin, action: str, name: str, trash_id: str | None, size_bytes: int) -> None:
+        """Write the journal. What was done is done: a journal that cannot be written is told, and undoes nothing."""
+        event = Event(datetime.now(UTC), origin.actor, action, name, trash_id, size_bytes, origin.request_id)
+        try:
+            self.journal.write(event)
+        except OSError as exc:
+            self._on_event("journal.failed", {"error": str(exc), "action": action, "name": name})
+
+
+def _freed_by_unlinking(status: os.stat_result) -> int:
+    return status.st_blocks * 512 if status.st_nlink == 1 else 0

@@ -3,19 +3,22 @@
 import contextlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from app.errors import ModelInUse, ModelLocked
+from app.errors import ModelInUse, ModelLocked, TrashEntryNotFound
 from app.store.inventory import Model
 from app.store.locks import ModelLocks
+from app.store.renames import rename_without_replacing
 
 LOCK_NAME = "/trash"
 """A lock name that no model can have: held shared while a record may stand without its file."""
 PUT_SECONDS = 10.0
+ENTRY_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,37 +74,57 @@ class Trash:
 
     def entries(self) -> list[TrashEntry]:
         """Everything in the trash that can be restored, oldest first."""
-        return sorted(self._read(), key=lambda entry: entry.deleted_at)
+        records = self._folder.glob("*.json")
+        return sorted(filter(None, map(self._read, records)), key=lambda entry: entry.deleted_at)
 
-    def sweep(self) -> list[TrashEntry]:
-        """Purge what has expired, and clear records without a file, which a killed process left; say what went."""
-        now = datetime.now(UTC)
-        purged = [entry for entry in self.entries() if entry.expires_at <= now and self._purge(entry)]
-        self._clear_orphans()
-        return purged
+    def get(self, entry_id: str) -> TrashEntry:
+        """One entry; raises TrashEntryNotFound."""
+        entry = self._read(self._record_of(entry_id)) if ENTRY_ID.fullmatch(entry_id) else None
+        if entry is None:
+            raise TrashEntryNotFound(entry_id)
+        return entry
 
-    def _purge(self, entry: TrashEntry) -> bool:
-        """File first: killed in between, this leaves a record to clear, never bytes that nobody knows of."""
+    def take(self, entry: TrashEntry, parent: int, leaf: str) -> None:
+        """Move an entry's file to a name, given by its open folder and last part. Hold that model's lock meanwhile.
+
+        Raises FileExistsError when the name is taken, TrashEntryNotFound when somebody else took or purged the entry.
+        Killed at any point, this leaves the file in the trash or at its name, whole.
+        """
+        with _opened(self._folder) as trash:
+            try:
+                rename_without_replacing(entry.id, leaf, source_folder=trash, target_folder=parent)
+            except FileNotFoundError:
+                raise TrashEntryNotFound(entry.id) from None
+            os.fsync(parent)
+            os.fsync(trash)
+        self._record_of(entry.id).unlink(missing_ok=True)
+
+    def purge(self, entry: TrashEntry) -> bool:
+        """Delete an entry for good; False when somebody else was faster.
+
+        File first: killed in between, this leaves a record to clear, never bytes that nobody knows of.
+        """
         try:
             (self._folder / entry.id).unlink()
         except FileNotFoundError:
-            return False  # another process purged it
+            return False
         self._record_of(entry.id).unlink(missing_ok=True)
         return True
 
-    def _clear_orphans(self) -> None:
+    def clear_orphans(self) -> None:
+        """Clear records without a file, which a killed process left."""
         # Not while anybody is between writing a record and moving its file; the next sweep will do.
         with contextlib.suppress(ModelInUse, ModelLocked), self._locks.exclusive(LOCK_NAME, seconds=0):
             for record in self._folder.glob("*.json"):
                 if not record.with_suffix("").exists():
                     record.unlink(missing_ok=True)
 
-    def _read(self) -> Iterator[TrashEntry]:
-        for record in self._folder.glob("*.json"):
-            with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-                entry = TrashEntry.from_json(record.read_text())
-                if (self._folder / entry.id).exists():
-                    yield entry
+    def _read(self, record: Path) -> TrashEntry | None:
+        with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+            entry = TrashEntry.from_json(record.read_text())
+            if (self._folder / entry.id).exists():
+                return entry
+        return None
 
     def _write_record(self, entry: TrashEntry, trash: int) -> None:
         with self._record_of(entry.id).open("x") as record:

@@ -27,6 +27,7 @@ class Volume:
         self.store_dir = self.root / STORE_DIR
         self.lock_file = self.store_dir / "locks" / "models"
         self.trash_dir = self.store_dir / "trash"
+        self.journal_file = self.store_dir / "journal.jsonl"
         self._identity_file = self.store_dir / "store.json"
         self._identity: str | None = None
         self._read_only: str | None = None
@@ -91,17 +92,20 @@ class Volume:
         return model_at(name, status)
 
     @contextmanager
-    def parent_of(self, name: str) -> Iterator[tuple[int, str]]:
+    def parent_of(self, name: str, *, create: bool = False) -> Iterator[tuple[int, str]]:
         """Open the folder a name lies in, one part at a time and following no link; yield it and the name's last part.
 
         Whatever is done relative to that descriptor stays inside the model folder, even if somebody swaps a folder for
-        a link meanwhile. Raises InvalidModelName, NotAModel and ModelNotFound.
+        a link meanwhile. `create` makes missing folders. Raises InvalidModelName, NotAModel, ModelNotFound.
         """
         *folders, leaf = parts_of(name)
         with contextlib.ExitStack() as opened:
             folder = _open_folder(self.root, None, opened)
             device = os.fstat(folder).st_dev
             for part in folders:
+                if create:
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(part, dir_fd=folder)
                 folder = _enter(folder, part, name, opened)
                 if os.fstat(folder).st_dev != device:
                     raise NotAModel(name, "on another file system, mounted below the model folder")

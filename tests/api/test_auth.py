@@ -20,6 +20,11 @@ NEEDS = {
     ("get", "/models/path"): Scope.READ,
     ("get", "/models/{name}"): Scope.READ,
     ("delete", "/models/{name}"): Scope.WRITE,
+    ("get", "/trash"): Scope.READ,
+    ("post", "/trash/{trash_id}/restore"): Scope.WRITE,
+    ("delete", "/trash/{trash_id}"): Scope.WRITE,
+    ("delete", "/trash"): Scope.WRITE,
+    ("get", "/journal"): Scope.READ,
     ("get", "/engine"): Scope.READ,
     ("post", "/engine/release"): Scope.ENGINE,
     ("get", "/livez"): None,
@@ -55,7 +60,7 @@ def test_every_operation_is_accounted_for() -> None:
 def test_each_operation_takes_its_scope_and_no_other(keyed: RunningService, method: str, path: str) -> None:
     """Nobody, a wrong key, and a key of every scope, at every operation of the OpenAPI document."""
     needed = NEEDS[method, path]
-    url = path.replace("{name}", "missing.bin")
+    url = path.replace("{name}", "missing.bin").replace("{trash_id}", "missing")
     callers = {None: {}, "wrong": bearer("ocr_wrong"), "basic": {"authorization": "Basic eDp5"}} | {
         scope: bearer(key) for scope, key in KEYS.items()
     }
@@ -99,7 +104,7 @@ def test_read_only_refuses_every_change(serve: Serve) -> None:
     (service.models_dir / "a.bin").touch()
 
     for method, path in operations():
-        answer = service.client.request(method, path.replace("{name}", "a.bin"))
+        answer = service.client.request(method, path.replace("{name}", "a.bin").replace("{trash_id}", "missing"))
         if NEEDS[method, path] in {Scope.WRITE, Scope.ENGINE}:
             assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (403, "read-only")
         else:

@@ -30,7 +30,7 @@ class Keeping:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.store = Store(root, Rules(), trash_retention=timedelta(days=1))
+        self.store = Store(root, Rules(), trash_retention=timedelta(days=1), on_event=lambda *_: None)
         self.store.open()
         self.changes = 0
         self.events: list[tuple[str, dict[str, Any]]] = []

@@ -4,20 +4,25 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.errors import ModelInUse, ModelNotFound, ModelProtected, NotAModel, StoreUnavailable
 from app.store.rules import Rules
-from app.store.store import Store
+from app.store.store import Receipt, Store
 
 DAY = timedelta(days=1)
 
 
 def opened(root: Path, rules: Rules | None = None, retention: timedelta = DAY) -> Store:
-    store = Store(root, rules or Rules(), trash_retention=retention)
+    store = Store(root, rules or Rules(), trash_retention=retention, on_event=lambda *_: None)
     store.open()
     return store
+
+
+def delete(store: Store, name: str, **options: Any) -> Receipt:
+    return store.delete(store.plan_deletion(name, **options))
 
 
 @pytest.fixture
@@ -36,7 +41,7 @@ def test_a_deleted_model_lies_whole_in_the_trash_with_its_record(root: Path) -> 
     """It is gone from the folder, and everything that brings it back is kept."""
     store = opened(root)
 
-    receipt = store.delete("org_repo/b.gguf")
+    receipt = delete(store, "org_repo/b.gguf")
 
     (entry,) = store.trash_entries()
     assert (entry.id, entry.name, entry.size_bytes) == (receipt.trash_id, "org_repo/b.gguf", 2)
@@ -44,14 +49,14 @@ def test_a_deleted_model_lies_whole_in_the_trash_with_its_record(root: Path) -> 
     assert trashed(root)[entry.id] == b"bb"
     assert list(store.scan().models) == ["a.bin"]
     with pytest.raises(ModelNotFound):
-        store.delete("org_repo/b.gguf")
+        delete(store, "org_repo/b.gguf")
 
 
 def test_without_retention_a_model_is_gone_at_once(root: Path) -> None:
     """A retention of zero keeps nothing."""
     store = opened(root, retention=timedelta(0))
 
-    receipt = store.delete("a.bin")
+    receipt = delete(store, "a.bin")
 
     assert (receipt.size_bytes, receipt.trash_id, receipt.expires_at) == (4, None, None)
     assert trashed(root) == {}
@@ -64,7 +69,7 @@ def test_a_protected_model_stays(root: Path) -> None:
 
     for name in ("org_repo/b.gguf", "a.bin"):
         with pytest.raises(ModelProtected):
-            store.delete(name)
+            delete(store, name)
     assert len(store.scan().models) == 2
 
 
@@ -73,7 +78,7 @@ def test_a_leased_model_stays(root: Path) -> None:
     store = opened(root)
 
     with store.locks.lease("a.bin"), pytest.raises(ModelInUse):
-        store.delete("a.bin")
+        delete(store, "a.bin")
 
     assert (root / "a.bin").exists()
     assert trashed(root) == {}
@@ -94,7 +99,7 @@ def test_links_folders_and_devices_are_never_deleted_nor_followed(root: Path, tm
     with pytest.raises(NotAModel):
         store.find(name)
     with pytest.raises(NotAModel):
-        store.delete(name)
+        delete(store, name)
 
     assert (outside / "passwd").read_bytes() == b"secret"
     assert (root / "org_repo/b.gguf").exists()
@@ -111,14 +116,14 @@ def test_of_many_threads_one_deletes(root: Path) -> None:
     """Within one process, too, exactly one wins and the others are told there is nothing."""
     store = opened(root)
 
-    def delete(_: int) -> str:
+    def try_to_delete(_: int) -> str:
         try:
-            return store.delete("a.bin").name
+            return delete(store, "a.bin").name
         except ModelNotFound:
             return "not found"
 
     with ThreadPoolExecutor(32) as threads:
-        outcomes = list(threads.map(delete, range(32)))
+        outcomes = list(threads.map(try_to_delete, range(32)))
 
     assert sorted(outcomes) == ["a.bin"] + ["not found"] * 31
     assert len(store.trash_entries()) == 1
@@ -126,9 +131,9 @@ def test_of_many_threads_one_deletes(root: Path) -> None:
 
 def test_the_sweep_purges_what_has_expired_and_nothing_else(root: Path) -> None:
     """Each entry lives as long as its record says, whatever the retention is now."""
-    opened(root, retention=timedelta(microseconds=1)).delete("a.bin")
+    delete(opened(root, retention=timedelta(microseconds=1)), "a.bin")
     store = opened(root)
-    store.delete("org_repo/b.gguf")
+    delete(store, "org_repo/b.gguf")
 
     purged = store.sweep()
 
@@ -154,7 +159,7 @@ def test_a_missing_folder_refuses_everything(root: Path) -> None:
     store = opened(root)
     root.rename(root.parent / "unmounted")
 
-    for verb in (store.scan, store.sweep, lambda: store.find("a.bin"), lambda: store.delete("a.bin")):
+    for verb in (store.scan, store.sweep, lambda: store.find("a.bin"), lambda: delete(store, "a.bin")):
         with pytest.raises(StoreUnavailable):
             verb()
     assert not root.exists()
@@ -167,12 +172,12 @@ def test_another_folder_in_its_place_refuses_everything(root: Path) -> None:
     root.mkdir()
 
     with pytest.raises(StoreUnavailable, match="not the folder the service started with"):
-        store.delete("a.bin")
+        delete(store, "a.bin")
     assert list(root.iterdir()) == []
 
     root.rmdir()
     (root.parent / "unmounted").rename(root)
-    assert store.delete("a.bin").size_bytes == 4
+    assert delete(store, "a.bin").size_bytes == 4
 
 
 def test_services_that_start_together_agree_on_one_identity(tmp_path: Path) -> None:

@@ -1,0 +1,99 @@
+"""The journal: who did what to which model, when, and what came of it. Append-only JSON lines, rotated."""
+
+import contextlib
+import json
+import os
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from app.errors import ModelInUse, ModelLocked
+from app.store.locks import ModelLocks
+
+ROTATE_BYTES = 8 << 20
+"""About 40,000 lines; one older file is kept beside the present one."""
+LOCK_NAME = "/journal"
+"""A lock name that no model can have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who asked for a change, and by which request."""
+
+    actor: str
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line: something that changed the store, or that it refused."""
+
+    at: datetime
+    actor: str
+    """The name of the API key, 'anonymous', or 'service' for what it does by itself."""
+    action: str
+    """`trashed`, `deleted`, `restored` or `purged`."""
+    name: str
+    """The model's name."""
+    trash_id: str | None
+    size_bytes: int
+    request_id: str | None
+
+    def to_line(self) -> bytes:
+        """The event as a line."""
+        return json.dumps(asdict(self), default=datetime.isoformat).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> "Event":
+        """Read a line; raises ValueError, KeyError or TypeError when it is none."""
+        fields = json.loads(line)
+        return cls(**fields | {"at": datetime.fromisoformat(fields["at"])})
+
+
+class Journal:
+    """The journal of one model folder; any number of processes write it."""
+
+    def __init__(self, path: Path, locks: ModelLocks) -> None:
+        self._path = path
+        self._locks = locks
+
+    def write(self, event: Event) -> None:
+        """Append one event, and have it on disk before this returns."""
+        line = event.to_line()
+        # One write of one short line with O_APPEND is whole, whoever else writes.
+        journal = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            os.write(journal, line)
+            os.fsync(journal)
+            is_full = os.fstat(journal).st_size > ROTATE_BYTES
+        finally:
+            os.close(journal)
+        if is_full:
+            self._rotate()
+
+    def latest(self, count: int) -> list[Event]:
+        """The last events, newest first."""
+        events: deque[Event] = deque(maxlen=count)
+        for path in (self._older, self._path):
+            events.extend(_read(path))
+        return list(reversed(events))
+
+    @property
+    def _older(self) -> Path:
+        return self._path.with_suffix(".1.jsonl")
+
+    def _rotate(self) -> None:
+        # Whoever comes second finds the new file small.
+        with contextlib.suppress(ModelInUse, ModelLocked), self._locks.exclusive(LOCK_NAME, seconds=0):
+            if self._path.stat().st_size > ROTATE_BYTES:
+                self._path.rename(self._older)
+
+
+def _read(path: Path) -> Iterator[Event]:
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as lines:
+        for line in lines:
+            # A line that a full disk cut short is no event.
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                yield Event.from_line(line)

@@ -1,0 +1,129 @@
+"""`/trash`, `/journal`, and how `DELETE /models/{name}` can be asked, over HTTP."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Serve
+from tests.support.service import ECHO, RunningService
+from tests.support.waiting import eventually
+
+
+def slug(answer: object) -> str:
+    return str(answer.json()["type"]).rpartition(":")[2]  # type: ignore[attr-defined]
+
+
+@pytest.fixture(autouse=True)
+def empty(service: RunningService) -> None:
+    service.client.delete("/trash").raise_for_status()
+
+
+def test_there_and_back_again(service: RunningService, models: Path) -> None:
+    """Deleted, listed in the trash, restored, and in the list at once; each step is in the journal."""
+    (models / "a.bin").write_bytes(b"12345")
+    receipt = service.client.delete("/models/a.bin", headers={"x-request-id": "r-1"}).json()
+
+    trash = service.client.get("/trash").json()
+    assert (trash["count"], trash["total_size_bytes"]) == (1, 5)
+    assert trash["entries"][0]["id"] == receipt["trash_id"]
+    assert trash["entries"][0]["expires_at"] == receipt["expires_at"]
+
+    restored = service.client.post(f"/trash/{receipt['trash_id']}/restore").raise_for_status().json()
+
+    assert (restored["name"], restored["size_bytes"]) == ("a.bin", 5)
+    assert [model["name"] for model in service.client.get("/models").json()["models"]] == ["a.bin"]
+    events = service.client.get("/journal", params={"limit": 2}).json()["events"]
+    assert [(event["action"], event["actor"]) for event in events] == [
+        ("restored", "anonymous"),
+        ("trashed", "anonymous"),
+    ]
+    assert events[1]["request_id"] == "r-1"
+
+
+def test_a_restore_can_choose_another_name_and_overwrites_none(service: RunningService, models: Path) -> None:
+    """409 for a name that is taken; `as` names another."""
+    (models / "a.bin").write_bytes(b"old")
+    trash_id = service.client.delete("/models/a.bin").json()["trash_id"]
+    (models / "a.bin").write_bytes(b"new")
+
+    taken = service.client.post(f"/trash/{trash_id}/restore")
+    outside = service.client.post(f"/trash/{trash_id}/restore", params={"as": "../b.bin"})
+    restored = service.client.post(f"/trash/{trash_id}/restore", params={"as": "org/b.bin"})
+
+    assert (taken.status_code, slug(taken)) == (409, "model-exists")
+    assert (outside.status_code, slug(outside)) == (422, "invalid-model-name")
+    assert restored.json()["name"] == "org/b.bin"
+    assert (models / "a.bin").read_bytes() == b"new"
+
+
+def test_purging_takes_one_entry_and_emptying_takes_all(service: RunningService, models: Path) -> None:
+    """What went is in the answer, and a second time there is nothing."""
+    ids = []
+    for name in ("a.bin", "b.bin", "c.bin"):
+        (models / name).write_bytes(b"12345")
+        ids.append(service.client.delete(f"/models/{name}").json()["trash_id"])
+
+    purged = service.client.delete(f"/trash/{ids[0]}").json()
+    again = service.client.delete(f"/trash/{ids[0]}")
+    emptied = service.client.delete("/trash").json()
+
+    assert (purged["count"], purged["freed_bytes"], purged["entries"][0]["name"]) == (1, 5, "a.bin")
+    assert (again.status_code, slug(again)) == (404, "trash-entry-not-found")
+    assert (emptied["count"], emptied["freed_bytes"]) == (2, 10)
+    assert service.client.get("/trash").json()["entries"] == []
+
+
+def test_if_match_deletes_only_that_version(service: RunningService, models: Path) -> None:
+    """412 with the present version otherwise; several and any can be named."""
+    (models / "a.bin").write_bytes(b"1")
+    etag = service.client.get("/models/a.bin").json()["etag"]
+    (models / "a.bin").write_bytes(b"12")
+
+    stale = service.client.delete("/models/a.bin", headers={"if-match": etag})
+    nonsense = service.client.delete("/models/a.bin", headers={"if-match": "nonsense"})
+    assert (stale.status_code, slug(stale)) == (412, "model-changed")
+    assert nonsense.status_code == 412
+    assert (models / "a.bin").exists()
+
+    present = stale.json()["etag"]
+    assert service.client.delete("/models/a.bin", headers={"if-match": f"{etag}, {present}"}).status_code == 200
+    (models / "a.bin").write_bytes(b"123")
+    assert service.client.delete("/models/a.bin", headers={"if-match": "*"}).status_code == 200
+
+
+def test_a_dry_run_changes_nothing(service: RunningService, models: Path) -> None:
+    """It says what would go, and refuses what would be refused."""
+    (models / "a.bin").write_bytes(b"12345")
+    (models / "keep_me.bin").touch()
+
+    plan = service.client.delete("/models/a.bin", params={"dry_run": "true", "permanent": "true"}).json()
+
+    assert (plan["dry_run"], plan["size_bytes"], plan["freed_bytes"], plan["trash_id"]) == (True, 5, 5, None)
+    assert service.client.delete("/models/keep_me.bin", params={"dry_run": "true"}).status_code == 403
+    assert service.client.delete("/models/b.bin", params={"dry_run": "true"}).status_code == 404
+    assert (models / "a.bin").exists()
+    assert service.client.delete("/models/a.bin", params={"dryrun": "true"}).status_code == 422
+    assert (models / "a.bin").exists()
+
+
+def test_permanent_goes_past_the_trash(service: RunningService, models: Path) -> None:
+    """The bytes are back at once, and there is no way back."""
+    (models / "a.bin").write_bytes(b"x" * 10_000)
+
+    receipt = service.client.delete("/models/a.bin", params={"permanent": "true"}).json()
+
+    assert receipt["freed_bytes"] >= 10_000
+    assert receipt["trash_id"] is None
+    assert service.client.get("/trash").json()["count"] == 0
+
+
+def test_what_has_expired_goes_by_itself(serve: Serve) -> None:
+    """Swept within seconds of its time, with a line in the journal."""
+    service = serve(engine_class=ECHO, trash_retention="1s")
+    (service.models_dir / "a.bin").touch()
+    service.client.delete("/models/a.bin").raise_for_status()
+    assert service.client.get("/trash").json()["count"] == 1
+
+    eventually(lambda: service.client.get("/trash").json()["count"] == 0, within=15)
+    eventually(lambda: service.client.get("/journal").json()["events"][0]["action"] == "purged")
+    assert service.client.get("/journal").json()["events"][0]["actor"] == "service"

@@ -1,0 +1,205 @@
+"""The way back from the trash, and the way out."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from app.errors import InvalidModelName, ModelChanged, ModelExists, ModelInUse, NotAModel, TrashEntryNotFound
+from app.store import renames
+from app.store.journal import ROTATE_BYTES, Origin
+from app.store.rules import Rules
+from app.store.store import Store
+
+ME = Origin("me", "request-1")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "models", Rules(), trash_retention=timedelta(days=1), on_event=lambda *_: None)
+    store.open()
+    (store.root / "org_repo").mkdir()
+    (store.root / "org_repo/a.gguf").write_bytes(b"content")
+    return store
+
+
+def trash(store: Store, name: str = "org_repo/a.gguf") -> str:
+    trash_id = store.delete(store.plan_deletion(name), ME).trash_id
+    assert trash_id is not None
+    return trash_id
+
+
+def test_a_restored_model_is_what_it_was(store: Store) -> None:
+    """Same name, same bytes, same time, also where its folder is gone; nothing of it stays in the trash."""
+    before = store.find("org_repo/a.gguf")
+    trash_id = trash(store)
+    (store.root / "org_repo").rmdir()
+
+    after = store.restore(trash_id)
+
+    assert (after.name, after.etag) == (before.name, before.etag)
+    assert (store.root / "org_repo/a.gguf").read_bytes() == b"content"
+    assert list((store.root / ".store/trash").iterdir()) == []
+    with pytest.raises(TrashEntryNotFound):
+        store.restore(trash_id)
+
+
+@pytest.mark.parametrize("in_one_step", [True, False], ids=["renameat2", "link and unlink"])
+def test_a_restore_never_overwrites(store: Store, *, in_one_step: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that is taken stays as it is; another name can be chosen. File systems without renameat2 do as well."""
+    if not in_one_step:
+        # No file system here lacks it, so the flag that asks for it is one that none has.
+        monkeypatch.setattr(renames, "RENAME_NOREPLACE", 1 << 30)
+    trash_id = trash(store)
+    (store.root / "org_repo/a.gguf").write_bytes(b"newer")
+
+    with pytest.raises(ModelExists):
+        store.restore(trash_id)
+    assert (store.root / "org_repo/a.gguf").read_bytes() == b"newer"
+    assert [entry.id for entry in store.trash_entries()] == [trash_id]
+
+    assert store.restore(trash_id, "restored/b.gguf").name == "restored/b.gguf"
+    assert (store.root / "restored/b.gguf").read_bytes() == b"content"
+    assert store.trash_entries() == []
+
+
+@pytest.mark.parametrize("name", ["../a", ".store/trash/x", "/etc/a", "", "out/a"])
+def test_a_restore_leads_nowhere_but_into_the_folder(store: Store, tmp_path: Path, name: str) -> None:
+    """Whatever name is asked for; the entry stays in the trash."""
+    (tmp_path / "outside").mkdir()
+    (store.root / "out").symlink_to(tmp_path / "outside")
+    trash_id = trash(store)
+
+    with pytest.raises((InvalidModelName, NotAModel)):
+        store.restore(trash_id, name)
+
+    assert [entry.id for entry in store.trash_entries()] == [trash_id]
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+@pytest.mark.parametrize("trash_id", ["", "..", "../../store.json", "x", "20260101T000000Z-000000000000"])
+def test_an_id_that_is_none_is_not_found(store: Store, trash_id: str) -> None:
+    """Ids are not paths."""
+    for verb in (store.restore, store.purge):
+        with pytest.raises(TrashEntryNotFound):
+            verb(trash_id)
+    store.volume.check()
+
+
+def test_of_many_restores_one_wins(store: Store) -> None:
+    """The others are told that the entry is gone, or that the name is taken; the bytes are there once."""
+    trash_id = trash(store)
+
+    def restore(_: int) -> str:
+        try:
+            return store.restore(trash_id).name
+        except (TrashEntryNotFound, ModelExists):
+            return "too late"
+
+    with ThreadPoolExecutor(16) as threads:
+        outcomes = list(threads.map(restore, range(16)))
+
+    assert sorted(outcomes) == ["org_repo/a.gguf"] + ["too late"] * 15
+    assert (store.root / "org_repo/a.gguf").read_bytes() == b"content"
+
+
+def test_purging_and_emptying_free_the_disk(store: Store) -> None:
+    """One entry, or all; what goes is told, and goes once."""
+    first = trash(store)
+    for name in ("b.bin", "c.bin"):
+        (store.root / name).write_bytes(b"12345")
+        trash(store, name)
+
+    assert store.purge(first).name == "org_repo/a.gguf"
+    assert [entry.name for entry in store.empty_trash()] == ["b.bin", "c.bin"]
+    assert store.empty_trash() == []
+    assert list((store.root / ".store/trash").iterdir()) == []
+
+
+def test_a_permanent_deletion_says_what_the_disk_has_back(store: Store) -> None:
+    """All of it, or nothing where the file has another name elsewhere."""
+    (store.root / "b.bin").write_bytes(os.urandom(10_000))
+    (store.root / "c.bin").hardlink_to(store.root / "b.bin")
+
+    still_linked = store.delete(store.plan_deletion("b.bin", permanent=True))
+    gone = store.delete(store.plan_deletion("c.bin", permanent=True))
+
+    assert (still_linked.freed_bytes, still_linked.trash_id) == (0, None)
+    assert gone.freed_bytes >= 10_000
+    assert store.trash_entries() == []
+
+
+def test_a_plan_changes_nothing_and_refuses_what_its_execution_would(store: Store) -> None:
+    """It finds the lease, and the version that it was not asked for."""
+    etag = store.find("org_repo/a.gguf").etag
+
+    plan = store.plan_deletion("org_repo/a.gguf", if_match=[etag])
+    with pytest.raises(ModelChanged):
+        store.plan_deletion("org_repo/a.gguf", if_match=['"other"'])
+    with store.locks.lease("org_repo/a.gguf"), pytest.raises(ModelInUse):
+        store.plan_deletion("org_repo/a.gguf")
+
+    assert (store.root / "org_repo/a.gguf").exists()
+    assert store.delete(plan).name == "org_repo/a.gguf"
+
+
+def test_a_plan_for_one_version_does_not_delete_another(store: Store) -> None:
+    """Replaced between plan and execution, the model stays; a plan for any version takes what is there."""
+    path = store.root / "org_repo/a.gguf"
+    exact = store.plan_deletion("org_repo/a.gguf", if_match=[store.find("org_repo/a.gguf").etag])
+    loose = store.plan_deletion("org_repo/a.gguf")
+    path.write_bytes(b"another version")
+
+    with pytest.raises(ModelChanged):
+        store.delete(exact)
+    assert path.exists()
+    assert store.delete(loose).size_bytes == len(b"another version")
+
+
+def test_the_journal_says_who_did_what(store: Store) -> None:
+    """Every change, newest first, whoever writes; what is refused leaves no line."""
+    trash_id = trash(store)
+    store.restore(trash_id, "b.bin", ME)
+    store.delete(store.plan_deletion("b.bin", permanent=True), Origin("you"))
+    with pytest.raises(TrashEntryNotFound):
+        store.purge(trash_id)
+
+    events = store.journal.latest(10)
+
+    assert [(e.action, e.name, e.actor) for e in events] == [
+        ("deleted", "b.bin", "you"),
+        ("restored", "b.bin", "me"),
+        ("trashed", "org_repo/a.gguf", "me"),
+    ]
+    assert (events[1].trash_id, events[1].request_id) == (trash_id, "request-1")
+    assert [event.action for event in store.journal.latest(1)] == ["deleted"]
+
+
+def test_the_journal_is_rotated_and_survives_a_line_cut_short(store: Store) -> None:
+    """One older file is kept; a line that is no event is passed over."""
+    journal = store.volume.journal_file
+    trash_id = trash(store)
+    with journal.open("ab") as file:
+        file.write(b'{"at": "2026-\n' + b" " * ROTATE_BYTES + b"\n")
+
+    store.restore(trash_id)  # fills it beyond its size
+    trash(store)  # goes into a new one
+
+    assert journal.stat().st_size < 1000
+    assert [event.action for event in store.journal.latest(10)] == ["trashed", "restored", "trashed"]
+
+
+def test_a_journal_that_cannot_be_written_undoes_nothing(tmp_path: Path) -> None:
+    """What was done is done, and the failure is told."""
+    told: list[str] = []
+    store = Store(
+        tmp_path / "models", Rules(), trash_retention=timedelta(days=1), on_event=lambda event, _: told.append(event)
+    )
+    store.open()
+    (store.root / "a.bin").touch()
+    store.volume.journal_file.mkdir()
+
+    assert store.delete(store.plan_deletion("a.bin")).trash_id is not None
+    assert told == ["journal.failed"]
