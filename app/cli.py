@@ -1,4 +1,4 @@
-"""The command line: serve, make API keys, print the OpenAPI document."""
+"""The command line: serve, keep up the store without a server, make API keys, print the OpenAPI document."""
 
 import json
 import os
@@ -12,6 +12,7 @@ from app.engine.runtime import platform_problem
 from app.errors import StoreUnavailable
 from app.settings import Settings, SettingsError, load_settings, unknown_variables
 from app.store.volume import Volume
+from app.upkeep import models, trash
 
 CONFIGURATION_ERROR = 2
 
@@ -31,6 +32,10 @@ def serve() -> None:
         signal.signal(number, lambda *_: sys.exit(0))
     settings = _settings_or_exit()
     _serve(settings)
+
+
+main.add_command(models)
+main.add_command(trash)
 
 
 @main.group()

@@ -10,6 +10,8 @@ ServiceError
 │  ├─ ModelLocked         somebody is changing it right now
 │  ├─ ModelExists         the name is taken, and nothing is ever overwritten
 │  ├─ ModelChanged        it is not the version that the caller named
+│  ├─ ConditionFailed     it is there and was not to be, or the other way round
+│  ├─ DigestMismatch      what came is not what was announced
 │  ├─ TrashEntryNotFound  no such entry in the trash
 │  ├─ StoreUnavailable    the model folder is missing, or is not the one it was
 │  ├─ StoreReadOnly       the model folder cannot be written
@@ -86,7 +88,7 @@ class ModelInUse(ModelError):
     def __init__(self, name: str, blockers: list[dict[str, Any]]) -> None:
         super().__init__(
             name,
-            f"{name!r} is in use; nothing was deleted. Ask its users, listed in blockers, to let go of it first.",
+            f"{name!r} is in use; nothing was done. Ask its users, listed in blockers, to let go of it first.",
         )
         self.blockers = blockers
 
@@ -104,7 +106,11 @@ class ModelExists(ModelError):
     """The name is taken."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(name, f"There is a model {name!r} already, and nothing is overwritten. Choose another name.")
+        super().__init__(
+            name,
+            f"There is a model {name!r} already, and nothing is overwritten. Choose another name; an upload replaces "
+            "the version that it names in If-Match.",
+        )
 
 
 class ModelChanged(ModelError):
@@ -113,6 +119,33 @@ class ModelChanged(ModelError):
     def __init__(self, name: str, etag: str) -> None:
         super().__init__(name, f"{name!r} is now the version {etag}, not the one named in If-Match. Nothing was done.")
         self.etag = etag
+
+
+class ConditionFailed(ModelError):
+    """The model is there and was not to be, or was to be and is not."""
+
+    def __init__(self, name: str, etag: str | None) -> None:
+        super().__init__(
+            name,
+            f"There is no model {name!r}, so no version of it is the one named in If-Match. Nothing was done."
+            if etag is None
+            else f"There is a model {name!r}, the version {etag}, which If-None-Match rules out. Nothing was done.",
+        )
+        self.etag = etag
+
+
+class DigestMismatch(ModelError):
+    """The bytes that came are not those that were announced."""
+
+    def __init__(self, name: str, algorithm: str, expected: str, actual: str) -> None:
+        super().__init__(
+            name,
+            f"The bytes that came for {name!r} have the {algorithm} {actual}, not the announced {expected}. Nothing "
+            "was kept; send them again.",
+        )
+        self.algorithm = algorithm
+        self.expected = expected
+        self.actual = actual
 
 
 class TrashEntryNotFound(StoreError):
@@ -140,8 +173,10 @@ class StoreReadOnly(StoreError):
 class StoreFull(StoreError):
     """The disk is full, or a quota is."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, need_bytes: int | None = None, free_bytes: int | None = None) -> None:
         super().__init__(f"There is no room for it on the model folder's disk: {reason}. Nothing was changed.")
+        self.need_bytes = need_bytes
+        self.free_bytes = free_bytes
 
 
 class EngineError(ServiceError):

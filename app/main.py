@@ -12,9 +12,10 @@ import structlog
 from fastapi import FastAPI
 
 from app import __version__
-from app.api import deletion, docs, engine, health, models, openapi, problems, trash
+from app.api import audit, deletion, docs, engine, head, health, lists, models, openapi, problems, trash, uploads
 from app.api.auth import Access
 from app.api.deps import State
+from app.api.intake import Intake
 from app.api.keys import Keyring
 from app.api.listing import Listing
 from app.api.requests import RequestLimits, RequestLog
@@ -77,6 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_tags=[
             {"name": "models", "description": "The model files."},
             {"name": "trash", "description": "Deleted models, and who deleted them."},
+            {"name": "upkeep", "description": "What is old, its deletion as planned, and where the bytes are."},
             {"name": "engine", "description": "AsposeAI, in a process of its own."},
             {"name": "health", "description": "For probes; no key, no log line."},
         ],
@@ -87,9 +89,10 @@ def create_app(settings: Settings) -> FastAPI:
         allowed_hosts=settings.allowed_hosts or _default_hosts(settings),
     )
     app.add_middleware(RequestLog)
-    for router in (models.router, deletion.router, trash.router, engine.router, health.router, docs.router):
+    for part in (lists, models, uploads, deletion, trash, audit, engine, health, docs):
         # Not include_router(), which matches each request twice.
-        app.router.routes.extend(router.routes)
+        app.router.routes.extend(part.router.routes)
+    head.install(app)
     problems.install(app)
     openapi.install(app, needs_key=not settings.is_anonymous)
     return app
@@ -111,6 +114,11 @@ async def _opened(settings: Settings) -> AsyncIterator[State]:
         keeper=keeper,
         supervisor=supervisor,
         listing=Listing(store, keeper, supervisor),
+        intake=Intake(
+            max_uploads=settings.max_uploads,
+            max_bytes=settings.max_upload_bytes,
+            stall_seconds=settings.upload_stall_timeout / timedelta(seconds=1),
+        ),
     )
     engine_task = _start("engine", supervisor.run())
     store_tasks = [_start("inventory", keeper.run())]

@@ -76,7 +76,13 @@ class Settings(BaseSettings):
     read_only: bool = False
     """Refuse every change: deletions and releases answer 403, and the trash is not swept."""
     max_body_bytes: Annotated[int, Field(ge=0)] = 1 << 20
-    """The largest request body that is read, in bytes; beyond it the answer is 413."""
+    """The largest request body that is read, in bytes, uploads excepted; beyond it the answer is 413."""
+    max_upload_bytes: Annotated[int, Field(ge=0)] = 0
+    """The largest model that may be uploaded, in bytes; beyond it the answer is 413. 0 for no limit but the disk."""
+    max_uploads: Annotated[int, Field(ge=1)] = 4
+    """Uploads that may come at once; one more is answered 503."""
+    upload_stall_timeout: Duration = timedelta(seconds=60)
+    """How long an upload may send nothing before it is given up with 408; 0 for ever."""
 
     license_file: Path | None = None
     """An Aspose licence file for the engine; without it AsposeAI runs in evaluation mode."""

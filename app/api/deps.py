@@ -5,6 +5,7 @@ from typing import Annotated, TypedDict
 from fastapi import Depends, Path, Request
 
 from app.api.auth import Access
+from app.api.intake import Intake
 from app.api.listing import Listing
 from app.engine.supervisor import Supervisor
 from app.store.journal import Origin
@@ -20,6 +21,7 @@ class State(TypedDict):
     keeper: InventoryKeeper
     supervisor: Supervisor
     listing: Listing
+    intake: Intake
 
 
 async def _store(request: Request) -> Store:
@@ -38,6 +40,10 @@ async def _listing(request: Request) -> Listing:
     return request.state.listing  # type: ignore[no-any-return]
 
 
+async def _intake(request: Request) -> Intake:
+    return request.state.intake  # type: ignore[no-any-return]
+
+
 async def _origin(request: Request) -> Origin:
     return Origin(request.scope.get("key_name", "anonymous"), request.scope["request_id"])
 
@@ -46,6 +52,7 @@ StoreDep = Annotated[Store, Depends(_store)]
 KeeperDep = Annotated[InventoryKeeper, Depends(_keeper)]
 SupervisorDep = Annotated[Supervisor, Depends(_supervisor)]
 ListingDep = Annotated[Listing, Depends(_listing)]
+IntakeDep = Annotated[Intake, Depends(_intake)]
 OriginDep = Annotated[Origin, Depends(_origin)]
 """Who asks for a change: the name of the API key, or 'anonymous', and the request's id."""
 

@@ -7,6 +7,7 @@ FOLDER = "/srv/ocr/data/models"
 CURRENT_MODEL: dict[str, Any] = {
     "name": "en_ocr_v2.bin",
     "path": f"{FOLDER}/en_ocr_v2.bin",
+    "format": "unknown",
     "size_bytes": 24,
     "modified_at": "2026-11-21T06:37:11.339795Z",
     "status": "current",
@@ -23,10 +24,18 @@ OLD_MODEL: dict[str, Any] = CURRENT_MODEL | {
     "etag": '"210027-18-18e9fc0680810521"',
 }
 
+HEADER: dict[str, Any] = {"format": "unknown", "problem": None, "facts": {}}
+
+MODEL_DETAIL: dict[str, Any] = CURRENT_MODEL | {
+    "header": HEADER,
+    "sha256": "3db8754815d1394ccb5f0012336aaa36b0711bff80ac5470836a0cf1b581cbf9",
+}
+
 MODEL_LIST: dict[str, Any] = {
     "count": 2,
     "total_size_bytes": 48,
     "models": [CURRENT_MODEL, OLD_MODEL],
+    "next_cursor": None,
     "warnings": [{"path": "latest.bin", "reason": "a symbolic link"}],
 }
 
@@ -57,6 +66,47 @@ EVENT: dict[str, Any] = {
     "trash_id": "20261121T063713Z-3a56954a93f8",
     "size_bytes": 24,
     "request_id": "0f8fad5bd9cb469fa16570867728950e",
+}
+
+FINDING: dict[str, Any] = {
+    "name": "old_en_ocr_v1.bin",
+    "path": f"{FOLDER}/old_en_ocr_v1.bin",
+    "size_bytes": 24,
+    "status": "old",
+    "reasons": ["stale_pattern"],
+    "stale_pattern": "old_*",
+    "superseded_by": None,
+    "protected_by": None,
+}
+
+PRUNED: dict[str, Any] = {
+    "name": "old_en_ocr_v1.bin",
+    "size_bytes": 24,
+    "reasons": ["stale_pattern"],
+    "outcome": "planned",
+    "problem": None,
+    "detail": None,
+    "trash_id": None,
+    "freed_bytes": 0,
+}
+
+PRUNE: dict[str, Any] = {
+    "plan_id": "0c6f9f3d2b9f4f1e8a7d5c3b1a098765",
+    "dry_run": True,
+    "complete": True,
+    "count": 1,
+    "total_size_bytes": 24,
+    "freed_bytes": 0,
+    "models": [PRUNED],
+}
+
+STORAGE: dict[str, Any] = {
+    "volume_id": "8f14e45fceea167a5a36dedd4bea2543",
+    "is_writable": True,
+    "models_bytes": 24,
+    "trash_bytes": 202,
+    "free_bytes": 85899345920,
+    "total_bytes": 270582939648,
 }
 
 ENGINE: dict[str, Any] = {
@@ -106,6 +156,8 @@ RELEASE: dict[str, Any] = {
 
 BY_SCHEMA: dict[str, dict[str, Any]] = {
     "ModelOut": CURRENT_MODEL,
+    "HeaderOut": HEADER,
+    "ModelDetail": MODEL_DETAIL,
     "ModelList": MODEL_LIST,
     "PathOut": PATH,
     "ReceiptOut": RECEIPT,
@@ -114,6 +166,11 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
     "PurgeOut": {"count": 1, "freed_bytes": 24, "entries": [TRASH_ENTRY]},
     "EventOut": EVENT,
     "JournalOut": {"events": [EVENT]},
+    "FindingOut": FINDING,
+    "AuditOut": {"old_count": 1, "current_count": 0, "reclaimable_bytes": 24, "models": [FINDING]},
+    "PrunedOut": PRUNED,
+    "PruneOut": PRUNE,
+    "StorageOut": STORAGE,
     "EngineOut": ENGINE,
     "ReleaseOut": RELEASE,
     "Alive": {"status": "alive"},

@@ -1,5 +1,6 @@
 """Which problem each exception is on the wire: its status, its stable type, and what of it is shown."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +72,7 @@ class Kind:
 
 
 NAME = "old_en_ocr_v1.bin"
+EMPTY_SHA256 = hashlib.sha256().hexdigest()
 CRASH = Exception("The service failed; that is a defect. Report it with the request_id, which the log has too.")
 INTERNAL_ERROR = Kind(CRASH, 500, "internal-error", "Internal error")
 KINDS: dict[type[Exception], Kind] = {
@@ -111,6 +113,20 @@ KINDS: dict[type[Exception], Kind] = {
             ("name", "etag"),
         ),
         Kind(
+            errors.ConditionFailed(NAME, '"210027-18-18e9fc0680810521"'),
+            412,
+            "condition-failed",
+            "The model is there, or is not",
+            ("name", "etag"),
+        ),
+        Kind(
+            errors.DigestMismatch(NAME, "sha256", hashlib.sha256(b"sent").hexdigest(), EMPTY_SHA256),
+            422,
+            "digest-mismatch",
+            "Other bytes came than were announced",
+            ("name", "algorithm", "expected", "actual"),
+        ),
+        Kind(
             errors.TrashEntryNotFound("20261121T063713Z-3a56954a93f8"),
             404,
             "trash-entry-not-found",
@@ -133,7 +149,13 @@ KINDS: dict[type[Exception], Kind] = {
             (),
             60,
         ),
-        Kind(errors.StoreFull("No space left on device"), 507, "store-full", "The disk is full"),
+        Kind(
+            errors.StoreFull("No space left on device", 42949672960, 1073741824),
+            507,
+            "store-full",
+            "The disk is full",
+            ("need_bytes", "free_bytes"),
+        ),
         Kind(
             errors.EngineNotReady("starting", "its process is starting"),
             503,
@@ -160,6 +182,17 @@ KINDS: dict[type[Exception], Kind] = {
         Kind(
             refusals.BodyTooLarge(1 << 20), 413, "body-too-large", "The request's body is too large", ("limit_bytes",)
         ),
+        Kind(
+            refusals.PlanChanged("0c6f9f3d2b9f4f1e8a7d5c3b1a098765"),
+            409,
+            "plan-changed",
+            "It is another plan",
+            ("plan_id",),
+        ),
+        Kind(refusals.UploadsBusy(4), 503, "uploads-busy", "Too many uploads at once", ("limit",), 5),
+        Kind(refusals.UploadStalled(60), 408, "upload-stalled", "The upload stalled"),
+        Kind(refusals.BodyCutShort(), 400, "body-cut-short", "The body ended early"),
+        Kind(refusals.UnsupportedBody("a form (multipart/form-data)"), 415, "unsupported-body", "The body is no file"),
         Kind(refusals.WrongHost("evil.example"), 421, "wrong-host", "The request is for another host"),
         Kind(
             refusals.CrossOrigin("https://evil.example"),

@@ -1,4 +1,4 @@
-"""`/models`: list them and find them."""
+"""`/models/…`: where they lie, and what is known of one."""
 
 from typing import Annotated
 
@@ -10,11 +10,13 @@ from pydantic.json_schema import SkipJsonSchema
 
 from app import errors
 from app.api.auth import GuardedRoute, needs
+from app.api.conditional import IF_NONE_MATCH, NOT_MODIFIED, WITH_ETAG, Representation
 from app.api.deps import ListingDep, ModelName, StoreDep
 from app.api.keys import Scope
 from app.api.listing import Listing
 from app.api.problems import problems
-from app.api.schemas import ModelList, ModelOut, PathOut
+from app.api.schemas import HeaderOut, ModelDetail, PathOut
+from app.store.store import Store
 
 router = APIRouter(tags=["models"], route_class=GuardedRoute)
 
@@ -28,25 +30,6 @@ class PathQuery(BaseModel):
 
     name: str | SkipJsonSchema[None] = Field(default=None, examples=["en_ocr_v2.bin"])
     """A model; without it the answer is the folder."""
-
-
-@router.get(
-    "/models",
-    summary="List the models",
-    response_model=ModelList,
-    response_description="The models.",
-    responses=problems(errors.StoreUnavailable),
-    openapi_extra=needs(Scope.READ),
-)
-async def list_models(request: Request) -> Response:
-    """List every model file below the model folder, any suffix, in folders too. Hidden files are not models.
-
-    The answer is never older than a second, whatever process changes the folder, and never waits for the engine. What
-    could not be listed is in `warnings`. An unmounted folder is a 503, never an empty list.
-    """
-    # Not a dependency: this is what pollers ask for, and resolving one costs as much as sending the answer.
-    listing: Listing = request.state.listing
-    return Response(await listing.body(), media_type="application/json")
 
 
 @router.get(
@@ -71,10 +54,24 @@ async def get_path(store: StoreDep, query: Annotated[PathQuery, Query()]) -> Pat
 @router.get(
     "/models/{name:path}",
     summary="Describe one model",
+    response_model=ModelDetail,
     response_description="The model.",
-    responses=problems(*NAMED),
-    openapi_extra=needs(Scope.READ),
+    responses=WITH_ETAG | NOT_MODIFIED | problems(*NAMED),
+    openapi_extra=needs(Scope.READ) | {"parameters": [IF_NONE_MATCH]},
 )
-async def get_model(name: ModelName, store: StoreDep, listing: ListingDep) -> ModelOut:
-    """Describe one model as it is on disk now."""
-    return listing.describe(await to_thread.run_sync(store.find, name))
+async def get_model(request: Request, name: ModelName, store: StoreDep, listing: ListingDep) -> Response:
+    """Describe one model as it is on disk now, with what its file says of itself.
+
+    Its ETag is the model's own, the one that a deletion takes as `If-Match`. It tells of the file alone: a 304 says
+    that the file is the same, and not whether the model is in use.
+    """
+    detail = await to_thread.run_sync(examine, store, listing, name)
+    return Representation(detail.model_dump_json().encode(), detail.etag).answer(request)
+
+
+def examine(store: Store, listing: Listing, name: str) -> ModelDetail:
+    """Everything that is known of one model. Reads its header: call it from a thread."""
+    model, header = store.examine(name)
+    return ModelDetail(
+        **dict(listing.describe(model)), header=HeaderOut.model_validate(header), sha256=store.digests.of(model)
+    )

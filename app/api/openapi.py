@@ -62,11 +62,13 @@ def _document(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
 def _complete(path: str, method: str, operation: dict[str, Any], *, needs_key: bool) -> None:
     """Add the problems that operations share, name the scope, and show the request's id on every answer."""
     kinds = [*_own_kinds(operation), *_shared_kinds(path, method, needs_key=needs_key and bool(operation["security"]))]
-    answers = {status: answer for status, answer in operation["responses"].items() if status.startswith("2")}
+    answers = {status: answer for status, answer in operation["responses"].items() if status[0] in "23"}
     for status, response in responses_of(kinds, path.replace("{name}", NAME)).items():
         answers[str(status)] = response
     for response in answers.values():
-        response.setdefault("headers", {})["x-request-id"] = REQUEST_ID_HEADER
+        response["headers"] = response.get("headers", {}) | {"x-request-id": REQUEST_ID_HEADER}
+        if method == "head":
+            response.pop("content", None)
     operation["responses"] = dict(sorted(answers.items()))
     if operation["security"]:
         (scope,) = operation["security"][0]["api_key"]
@@ -89,7 +91,7 @@ def _shared_kinds(path: str, method: str, *, needs_key: bool) -> list[Kind]:
     shared: list[type[Exception]] = []
     if needs_key:
         shared += [Unauthenticated, MissingScope]
-    if method != "get":
+    if method not in {"get", "head"}:
         shared += [ServiceReadOnly, CrossOrigin]
     if path not in SILENT:
         shared += [BodyTooLarge, WrongHost]

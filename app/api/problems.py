@@ -15,6 +15,7 @@ HEADERS: dict[str, dict[str, Any]] = {
         "description": "Seconds after which another try may succeed.",
         "schema": {"type": "integer", "minimum": 0},
     },
+    "connection": {"description": "`close`: the rest of the body is not read.", "schema": {"type": "string"}},
     "www-authenticate": {"description": "How to authenticate (RFC 6750).", "schema": {"type": "string"}},
 }
 

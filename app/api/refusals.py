@@ -42,11 +42,59 @@ class ServiceReadOnly(Exception):
 class BodyTooLarge(Exception):
     """The request's body is larger than is read."""
 
-    def __init__(self, limit_bytes: int) -> None:
-        super().__init__(
-            f"The request's body is larger than the {limit_bytes} bytes that are read (OCR_MAX_BODY_BYTES)."
-        )
+    def __init__(self, limit_bytes: int, setting: str = "OCR_MAX_BODY_BYTES") -> None:
+        super().__init__(f"The request's body is larger than the {limit_bytes} bytes that are read ({setting}).")
         self.limit_bytes = limit_bytes
+
+
+class PlanChanged(Exception):
+    """The plan that is to be executed is not the plan that there would be now."""
+
+    def __init__(self, plan_id: str) -> None:
+        super().__init__(
+            f"A model came, changed or went since the plan {plan_id!r} was made, or the request is another one. "
+            "Nothing was deleted: look at a new dry run."
+        )
+        self.plan_id = plan_id
+
+
+class UploadsBusy(Exception):
+    """As many uploads as may come at once are coming."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"{limit} uploads are coming in, which is as many as may at once (OCR_MAX_UPLOADS). Try again when one of "
+            "them is through."
+        )
+        self.limit = limit
+
+
+class UploadStalled(Exception):
+    """Nothing more came of a body."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"Nothing more of the body came for {seconds:g} s (OCR_UPLOAD_STALL_TIMEOUT). Nothing was kept; send it "
+            "again."
+        )
+        self.headers = {"connection": "close"}
+
+
+class BodyCutShort(Exception):
+    """The connection ended before the body did."""
+
+    def __init__(self) -> None:
+        super().__init__("The connection ended before the body did. Nothing was kept; send it again.")
+
+
+class UnsupportedBody(Exception):
+    """The body is something else than a model's bytes as they are."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"The body is {what}. Send the file's bytes as they are, as application/octet-stream, such as "
+            "`curl -T model.gguf URL` does."
+        )
 
 
 class WrongHost(Exception):

@@ -73,6 +73,9 @@ class RequestLimits:
         headers = dict(scope["headers"])
         try:
             self._check_source(scope["method"], headers)
+            if _is_upload(scope):
+                await self._app(scope, *_closing_if_unread(receive, send) if b"expect" in headers else (receive, send))
+                return
             self._check_length(headers)
             await self._app(scope, self._bounded(receive) if _has_body(headers) else receive, send)
         except (BodyTooLarge, CrossOrigin, WrongHost) as exc:
@@ -108,6 +111,29 @@ class RequestLimits:
 
 def _is_probe(scope: Scope) -> bool:
     return scope["path"].removeprefix(scope.get("root_path", "")) in SILENT
+
+
+def _is_upload(scope: Scope) -> bool:
+    """Whether the body is a model's, for which the route has limits of its own."""
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return scope["method"] == "PUT" and path.startswith("/models/")
+
+
+def _closing_if_unread(receive: Receive, send: Send) -> tuple[Receive, Send]:
+    """End the connection after an answer to a body that was never asked for: whether it still comes, nobody knows."""
+    is_asked_for = False
+
+    async def asking_receive() -> Message:
+        nonlocal is_asked_for
+        is_asked_for = True
+        return await receive()
+
+    async def closing_send(message: Message) -> None:
+        if message["type"] == "http.response.start" and not is_asked_for:
+            message["headers"] = [*message["headers"], (b"connection", b"close")]
+        await send(message)
+
+    return asking_receive, closing_send
 
 
 def _has_body(headers: dict[bytes, bytes]) -> bool:

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PlainSerializer, WithJsonSchema
 
+from app.store.formats import Format
+
 
 def _rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
@@ -33,6 +35,8 @@ class ModelOut(Schema):
     """Its path relative to the model folder, with `/`."""
     path: str
     """Its absolute path on the machine of this service."""
+    format: Format
+    """By the suffix of its name."""
     size_bytes: NonNegativeInt
     """Its size."""
     modified_at: Timestamp
@@ -49,6 +53,29 @@ class ModelOut(Schema):
     """Changes whenever the file is replaced, grows or is written."""
 
 
+class HeaderOut(Schema):
+    """What a model file says of itself, read from its header; its tensors are not looked at."""
+
+    format: Literal["gguf", "onnx", "safetensors", "unknown"]
+    """What it is by its content, whatever its suffix says."""
+    problem: str | None
+    """What is wrong with it: truncated, corrupt, or beyond what is read of a header."""
+    facts: dict[str, str | int | bool | None]
+    """What it tells, null where it does not say. GGUF: `architecture`, `parameter_count`, `quantisation`,
+    `context_length`, `has_chat_template` and more; safetensors: `tensor_count`, `dtypes`, `metadata.…`; ONNX:
+    `producer_name`, `opset_imports`, `node_count`."""
+
+
+class ModelDetail(ModelOut):
+    """One model, with what its file says of itself, and what is known beside it."""
+
+    header: HeaderOut
+    """What its file says of itself."""
+
+    sha256: str | None
+    """The SHA-256 of the bytes that an upload brought; null when they came another way, or the file has changed."""
+
+
 class ScanWarningOut(Schema):
     """Something in the model folder that could not be listed."""
 
@@ -59,16 +86,19 @@ class ScanWarningOut(Schema):
 
 
 class ModelList(Schema):
-    """Every model below the model folder, by name."""
+    """The models below the model folder: all, those that match, or a page of them."""
 
     count: NonNegativeInt
-    """How many models there are."""
+    """How many models match, on this page or another."""
     total_size_bytes: NonNegativeInt
     """What they take together."""
     models: list[ModelOut]
-    """The models, sorted by name."""
+    """The models of this page, sorted as was asked, by name if nothing was."""
+    next_cursor: str | None
+    """What to send as `cursor` for the next page; null when this is the last, as it always is without `limit`."""
     warnings: list[ScanWarningOut]
-    """What the scan met and could not list: links, devices, unreadable folders, names that no URL can carry."""
+    """What the scan met and could not list: links, devices, unreadable folders, names that no URL can carry. They are
+    the folder's, whatever is asked for; a page that a `cursor` led to does not repeat them."""
 
 
 class PathOut(Schema):
@@ -139,7 +169,7 @@ class EventOut(Schema):
     """When."""
     actor: str
     """Who: the name of an API key, `anonymous` where none is needed, or `service` for what a service did by itself."""
-    action: Literal["trashed", "deleted", "restored", "purged"]
+    action: Literal["uploaded", "trashed", "deleted", "restored", "purged"]
     """What was done."""
     name: str
     """To which model."""
@@ -156,6 +186,97 @@ class JournalOut(Schema):
 
     events: list[EventOut]
     """The last events, newest first."""
+
+
+class FindingOut(Schema):
+    """What the audit says of one model."""
+
+    name: str
+    """The model."""
+    path: str
+    """Its absolute path on the machine of this service."""
+    size_bytes: NonNegativeInt
+    """Its size."""
+    status: Literal["current", "old"]
+    """`old` when there is any reason."""
+    reasons: list[Literal["stale_pattern", "superseded"]]
+    """Why it is old."""
+    stale_pattern: str | None
+    """The pattern of `OCR_OLD_PATTERNS` that it matches."""
+    superseded_by: str | None
+    """The newest version of the same name."""
+    protected_by: str | None
+    """The pattern of `OCR_PROTECTED` that forbids deleting it, old or not."""
+
+
+class AuditOut(Schema):
+    """Every model judged."""
+
+    old_count: NonNegativeInt
+    """How many are old."""
+    current_count: NonNegativeInt
+    """How many are not."""
+    reclaimable_bytes: NonNegativeInt
+    """What deleting the old ones that are not protected would free."""
+    models: list[FindingOut]
+    """The models, sorted by name."""
+
+
+class PrunedOut(Schema):
+    """What is to become, or became, of one model of a plan."""
+
+    name: str
+    """The model."""
+    size_bytes: NonNegativeInt
+    """Its size."""
+    reasons: list[Literal["stale_pattern", "superseded"]]
+    """Why it is old."""
+    outcome: Literal["planned", "trashed", "deleted", "stayed"]
+    """What became of it."""
+    problem: str | None
+    """What kept it: the end of a problem's `type`, such as `model-in-use`."""
+    detail: str | None
+    """The same for people."""
+    trash_id: str | None
+    """Its entry in the trash."""
+    freed_bytes: NonNegativeInt
+    """What the disk has back of it."""
+
+
+class PruneOut(Schema):
+    """A plan, or what became of it."""
+
+    plan_id: str
+    """What executes this very plan."""
+    dry_run: bool
+    """Whether nothing was done."""
+    complete: bool
+    """Whether every model went as planned."""
+    count: NonNegativeInt
+    """How many models it is about."""
+    total_size_bytes: NonNegativeInt
+    """What they take together."""
+    freed_bytes: NonNegativeInt
+    """What the disk has back."""
+    models: list[PrunedOut]
+    """Each of them, sorted by name."""
+
+
+class StorageOut(Schema):
+    """Where the bytes are."""
+
+    volume_id: str | None
+    """The identity of the volume, which was checked; null where none could be written."""
+    is_writable: bool
+    """Whether the folder could be written when the service started."""
+    models_bytes: NonNegativeInt
+    """What the models take."""
+    trash_bytes: NonNegativeInt
+    """What the trash takes; `DELETE /trash` gives it back."""
+    free_bytes: NonNegativeInt
+    """What is free on the disk for this service."""
+    total_bytes: NonNegativeInt
+    """The whole disk, with what others have on it."""
 
 
 class VendorOut(Schema):

@@ -34,7 +34,7 @@ class Event:
     actor: str
     """The name of the API key, 'anonymous', or 'service' for what it does by itself."""
     action: str
-    """`trashed`, `deleted`, `restored` or `purged`."""
+    """`uploaded`, `trashed`, `deleted`, `restored` or `purged`."""
     name: str
     """The model's name."""
     trash_id: str | None

@@ -79,6 +79,11 @@ class ModelLocks:
             os.close(descriptor)
 
 
+def try_to_lock(descriptor: int) -> bool:
+    """Lock a whole file for as long as this opening of it lives; False when somebody else holds its lock."""
+    return _try(descriptor, fcntl.F_WRLCK, 0)
+
+
 def is_leased(name: str, leased_bytes: frozenset[int]) -> bool:
     """Whether the model's lease is among those held."""
     return bool(leased_bytes) and _byte_of(name) in leased_bytes

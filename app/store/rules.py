@@ -13,7 +13,11 @@ class Rules:
 
     def is_old(self, name: str) -> bool:
         """Whether the model is stale; else it is current."""
-        return _first_match(name, self.old_patterns) is not None
+        return self.stale_pattern(name) is not None
+
+    def stale_pattern(self, name: str) -> str | None:
+        """The first pattern that makes the model stale, or None."""
+        return _first_match(name, self.old_patterns)
 
     def protecting(self, name: str) -> str | None:
         """The first pattern that protects the model, or None."""

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import ModelChanged, ModelExists, ModelNotFound, ModelProtected
+from app.store.digests import Digests
+from app.store.headers import Description, describe
 from app.store.inventory import Inventory, Model, look_again, scan
 from app.store.journal import Event, Journal, Origin
 from app.store.locks import ModelLocks
+from app.store.publishing import Publisher
 from app.store.rules import Rules
 from app.store.trash import Trash, TrashEntry
 from app.store.volume import Volume, explaining_refusals
@@ -56,6 +59,10 @@ class Store:
         self._trash = Trash(self.volume.trash_dir, self.locks, trash_retention)
         self._keeps_deleted = trash_retention > timedelta(0)
         self._on_event = on_event
+        self.digests = Digests(self.volume.digests_dir)
+        trash = self._trash if self._keeps_deleted else None
+        self.publisher = Publisher(self.volume, self.locks, rules, self.digests, trash, self._note)
+        """The way in."""
 
     @property
     def root(self) -> Path:
@@ -81,6 +88,20 @@ class Store:
     def find(self, name: str) -> Model:
         """One model as it is on disk now. Raises InvalidModelName, NotAModel, ModelNotFound, StoreUnavailable."""
         return self.volume.find(name)
+
+    def examine(self, name: str) -> tuple[Model, Description]:
+        """One model, and what its file says of itself in its header. Raises what `find` raises."""
+        self.volume.check()
+        with self.volume.parent_of(name) as (folder, leaf):
+            model = self.volume.find_in(folder, leaf, name)
+            try:
+                file = os.open(leaf, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+            except OSError as exc:
+                return model, Description("unknown", f"it cannot be read: {exc.strerror}", {})
+            try:
+                return model, describe(file, model.size_bytes, name)
+            finally:
+                os.close(file)
 
     def trash_entries(self) -> list[TrashEntry]:
         """What lies in the trash, oldest first; raises StoreUnavailable."""
@@ -117,6 +138,8 @@ class Store:
         self.volume.check_writable()
         with explaining_refusals(), self.locks.exclusive(name, seconds=LOCK_SECONDS):
             receipt = self._delete_locked(deletion)
+            if receipt.trash_id is None:
+                self.digests.forget(name)
         action = "trashed" if receipt.trash_id else "deleted"
         self._note(origin, action, name, receipt.trash_id, receipt.size_bytes)
         return receipt
@@ -157,12 +180,17 @@ class Store:
         return self._purge(self._trash.entries(), origin)
 
     def sweep(self) -> list[TrashEntry]:
-        """Purge from the trash what has expired, and say what went; raises StoreUnavailable, StoreReadOnly."""
+        """Purge from the trash what has expired, and say what went; clear what killed processes left.
+
+        Raises StoreUnavailable and StoreReadOnly.
+        """
         self.volume.check_writable()
         now = datetime.now(UTC)
         purged = self._purge([entry for entry in self._trash.entries() if entry.expires_at <= now], ITSELF)
         with explaining_refusals():
             self._trash.clear_orphans()
+            if swept := self.publisher.staging.sweep():
+                self._on_event("staging.swept", {"files": swept})
         return purged
 
     def _delete_locked(self, deletion: Deletion) -> Receipt:
@@ -187,6 +215,8 @@ class Store:
         with explaining_refusals():
             purged = [entry for entry in entries if self._trash.purge(entry)]
         for entry in purged:
+            if not (self.root / entry.name).exists():
+                self.digests.forget(entry.name)
             self._note(origin, "purged", entry.name, entry.id, entry.size_bytes)
         return purged
 

@@ -1,6 +1,7 @@
 """The trash: deleted models, each with its record, until their time is up. Record first, file second."""
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -52,10 +53,11 @@ class Trash:
         self._locks = locks
         self._retention = retention
 
-    def put(self, model: Model, parent: int, leaf: str) -> TrashEntry:
+    def put(self, model: Model, parent: int, leaf: str, *, keeping: bool = False) -> TrashEntry:
         """Move a model's file, given by its open folder and last part, into the trash. Hold the model's lock meanwhile.
 
-        Killed at any point, this leaves the file either in place or in the trash, whole. Raises FileNotFoundError when
+        `keeping` leaves it at its name as well, to be replaced there in one step, wherever the file system has hard
+        links. Killed at any point, this leaves the file in place or in the trash, whole. Raises FileNotFoundError when
         the file is gone: whoever took it won.
         """
         now = datetime.now(UTC)
@@ -64,7 +66,8 @@ class Trash:
         with self._locks.lease(LOCK_NAME, seconds=PUT_SECONDS), _opened(self._folder) as trash:
             try:
                 self._write_record(entry, trash)
-                os.rename(leaf, entry.id, src_dir_fd=parent, dst_dir_fd=trash)
+                if not (keeping and _linked(leaf, entry.id, parent, trash)):
+                    os.rename(leaf, entry.id, src_dir_fd=parent, dst_dir_fd=trash)
             except OSError:
                 self._record_of(entry.id).unlink(missing_ok=True)
                 raise
@@ -135,6 +138,17 @@ class Trash:
 
     def _record_of(self, entry_id: str) -> Path:
         return self._folder / f"{entry_id}.json"
+
+
+def _linked(source: str, target: str, source_folder: int, target_folder: int) -> bool:
+    """Give a file a second name; False where the file system, or its owner's rights, do not let it have one."""
+    try:
+        os.link(source, target, src_dir_fd=source_folder, dst_dir_fd=target_folder, follow_symlinks=False)
+    except OSError as exc:
+        if exc.errno in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
+            return False
+        raise
+    return True
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from app.errors import ModelNotFound, NotAModel, StoreFull, StoreReadOnly, Store
 from app.store.inventory import STORE_DIR, Model, model_at, what_instead
 from app.store.names import parts_of
 
-FOLDERS = ("locks", "trash")
+FOLDERS = ("locks", "trash", "staging", "digests")
 READ_ONLY_ERRORS = {errno.EROFS, errno.EACCES, errno.EPERM}
 FULL_ERRORS = {errno.ENOSPC, errno.EDQUOT}
 
@@ -27,9 +27,12 @@ class Volume:
         self.store_dir = self.root / STORE_DIR
         self.lock_file = self.store_dir / "locks" / "models"
         self.trash_dir = self.store_dir / "trash"
+        self.staging_dir = self.store_dir / "staging"
+        self.digests_dir = self.store_dir / "digests"
         self.journal_file = self.store_dir / "journal.jsonl"
         self._identity_file = self.store_dir / "store.json"
-        self._identity: str | None = None
+        self.identity: str | None = None
+        """What `.store/store.json` says; None where none could be written."""
         self._read_only: str | None = None
 
     def prepare(self) -> None:
@@ -51,19 +54,24 @@ class Volume:
                 raise StoreUnavailable(f"{exc.filename}: {exc.strerror}") from exc
             self._read_only = f"{exc.filename}: {exc.strerror}"
         with contextlib.suppress(FileNotFoundError):
-            self._identity = self._read_identity()
+            self.identity = self._read_identity()
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether it could be written at the start."""
+        return self._read_only is None
 
     def check(self) -> None:
         """Insist that the folder is there and is the one the service started with; raises StoreUnavailable."""
         if not self.root.is_dir():
             raise StoreUnavailable(f"{self.root} is missing; is its volume mounted?")
-        if self._identity is None:
+        if self.identity is None:
             return
         try:
             found = self._read_identity()
         except FileNotFoundError:
             found = None
-        if found != self._identity:
+        if found != self.identity:
             raise StoreUnavailable(f"{self.root} is not the folder the service started with; is its volume mounted?")
 
     def check_writable(self) -> None:

@@ -43,9 +43,11 @@ def test_release_gives_everything_back(service: RunningService) -> None:
 def test_listing_never_fails_while_the_engine_dies_again_and_again(service: RunningService) -> None:
     """The model folder does not depend on the engine."""
     for _ in range(3):
-        os.kill(service.wait_until_ready().engine()["pid"], signal.SIGKILL)
+        pid = service.wait_until_ready().engine()["pid"]
+        os.kill(pid, signal.SIGKILL)
         for _ in range(20):
             assert service.client.get("/models").status_code == 200
+        eventually(lambda before=pid: service.engine()["pid"] not in {before, None})
 
 
 def test_an_engine_that_cannot_start_leaves_a_service_that_says_why(serve: Serve) -> None:

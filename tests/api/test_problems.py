@@ -41,9 +41,9 @@ def test_errors_of_the_framework_and_of_the_domain_look_alike(
 
 def test_a_method_that_is_not_allowed_says_which_are(service: RunningService) -> None:
     """405 carries Allow."""
-    assert service.client.put("/engine").headers["allow"] == "GET"
-    assert service.client.put("/models/a.bin").headers["allow"] == "DELETE, GET"
-    assert service.client.delete("/models").headers["allow"] == "GET"
+    assert service.client.put("/engine").headers["allow"] == "GET, HEAD"
+    assert service.client.patch("/models/a.bin").headers["allow"] == "DELETE, GET, HEAD, PUT"
+    assert service.client.delete("/models").headers["allow"] == "GET, HEAD"
 
 
 def test_a_callers_request_id_is_kept(service: RunningService) -> None:

@@ -187,7 +187,9 @@ def test_services_that_start_together_agree_on_one_identity(tmp_path: Path) -> N
 
     for store in stores:
         store.volume.check()
-    assert sorted(path.name for path in (tmp_path / "models/.store").iterdir()) == ["locks", "store.json", "trash"]
+    assert sorted(path.name for path in (tmp_path / "models/.store").iterdir()) == [
+        "digests", "locks", "staging", "store.json", "trash",
+    ]  # fmt: skip
 
 
 def test_the_scan_shows_when_a_model_came(root: Path) -> None:

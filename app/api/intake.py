@@ -1,0 +1,95 @@
+"""Takes in bodies of any size: none is ever held in memory, and how many come at once is bounded."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+from anyio import CancelScope, CapacityLimiter, to_thread
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
+from app.api.refusals import BodyCutShort, BodyTooLarge, UploadsBusy, UploadStalled
+from app.store.staging import StagedFile
+
+BUFFER_BYTES = 4 << 20
+"""One is written and hashed by a thread while the next one fills: twice that is what an upload takes of memory."""
+LIMIT = "OCR_MAX_UPLOAD_BYTES"
+
+
+class Intake:
+    """The uploads of one service."""
+
+    def __init__(self, *, max_uploads: int, max_bytes: int, stall_seconds: float) -> None:
+        """`max_bytes` and `stall_seconds` may be 0 for no limit."""
+        self.threads = CapacityLimiter(max_uploads)
+        """Threads of their own: a slow disk keeps nobody else waiting."""
+        self._free = max_uploads
+        self._max_uploads = max_uploads
+        self._max_bytes = max_bytes
+        self._stall_seconds = stall_seconds or None
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Count as one of the uploads that may come at once; raises UploadsBusy."""
+        if not self._free:
+            raise UploadsBusy(self._max_uploads)
+        self._free -= 1
+        try:
+            yield
+        finally:
+            self._free += 1
+
+    def announced_size(self, request: Request) -> int | None:
+        """How large the body is going to be, if the caller says; raises BodyTooLarge."""
+        length = request.headers.get("content-length")
+        if length is None:
+            return None
+        self._check_size(int(length))
+        return int(length)
+
+    async def receive(self, request: Request, staged: StagedFile) -> None:
+        """Write the body into a staged file. Raises BodyTooLarge, UploadStalled and BodyCutShort."""
+        chunks = request.stream()
+        received, filling = 0, bytearray()
+        writing: asyncio.Task[None] | None = None
+        try:
+            while chunk := await self._next(chunks):
+                received += len(chunk)
+                self._check_size(received)
+                filling += chunk
+                if len(filling) >= BUFFER_BYTES:
+                    if writing:
+                        await writing
+                    writing = asyncio.create_task(self._write(staged, filling))
+                    filling = bytearray()
+            if writing:
+                await writing
+            await self._write(staged, filling)
+        finally:
+            if writing:
+                await _ended(writing)
+
+    async def _next(self, chunks: AsyncIterator[bytes]) -> bytes:
+        """What came next; nothing at the end."""
+        try:
+            async with asyncio.timeout(self._stall_seconds):
+                return await anext(chunks)
+        except TimeoutError:
+            raise UploadStalled(self._stall_seconds or 0) from None
+        except ClientDisconnect:
+            raise BodyCutShort from None
+
+    async def _write(self, staged: StagedFile, data: bytearray) -> None:
+        await to_thread.run_sync(staged.write, data, limiter=self.threads)
+
+    def _check_size(self, size_bytes: int) -> None:
+        if self._max_bytes and size_bytes > self._max_bytes:
+            raise BodyTooLarge(self._max_bytes, LIMIT)
+
+
+async def _ended(writing: asyncio.Task[None]) -> None:
+    """Wait for it, whatever its outcome: who waits here has another error to tell, or none."""
+    with CancelScope(shield=True):
+        await asyncio.wait({writing})
+    if not writing.cancelled():
+        writing.exception()

@@ -1,0 +1,151 @@
+"""`PUT /models/{name}`: a model comes in, as a stream of any size."""
+
+from typing import Any
+from urllib.parse import quote
+
+from anyio import CancelScope, to_thread
+from fastapi import APIRouter, Request, Response
+from fastapi.exceptions import RequestValidationError
+
+from app import errors
+from app.api import refusals
+from app.api.auth import GuardedRoute, needs
+from app.api.conditional import JSON
+from app.api.deletion import ETAG, changes
+from app.api.deps import IntakeDep, KeeperDep, ListingDep, ModelName, OriginDep, StoreDep
+from app.api.digest_fields import PARAMETERS, announced_digests
+from app.api.intake import Intake
+from app.api.keys import Scope
+from app.api.problems import problems
+from app.api.schemas import HeaderOut, ModelDetail
+from app.store.journal import Origin
+from app.store.publishing import Conditions, Published, Publisher
+from app.store.staging import StagedFile
+
+router = APIRouter(tags=["models"], route_class=GuardedRoute)
+
+FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+REFUSING = (
+    errors.InvalidModelName,
+    errors.NotAModel,
+    errors.ModelProtected,
+    errors.ModelExists,
+    errors.ModelInUse,
+    errors.ModelLocked,
+    errors.ModelChanged,
+    errors.ConditionFailed,
+    errors.DigestMismatch,
+    errors.StoreUnavailable,
+    errors.StoreReadOnly,
+    errors.StoreFull,
+    refusals.BodyCutShort,
+    refusals.UploadStalled,
+    refusals.UnsupportedBody,
+    refusals.UploadsBusy,
+    RequestValidationError,
+)
+HEADERS: dict[str, dict[str, Any]] = {
+    "location": {"description": "Where the model is.", "schema": {"type": "string"}},
+    "etag": {"description": "The model's `etag`.", "schema": {"type": "string"}},
+}
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"model": ModelDetail, "description": "The model, which replaced another version.", "headers": HEADERS},
+    201: {"headers": HEADERS},
+}
+
+
+def _condition(name: str, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": False, "description": description, "schema": {"type": "string"}}
+
+
+DOCUMENTED: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "The model's file as it is, of any size.",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    },
+    "parameters": [
+        _condition("If-Match", "Replace this version: an `etag` of the model; several, or `*` for any.")
+        | {"examples": {"any version": {"value": "*"}}},
+        _condition("If-None-Match", "`*` to create only; that is so without it too, with another status."),
+        *PARAMETERS,
+    ],
+}
+"""For the OpenAPI document alone; the route reads the request itself, and its body as it comes."""
+
+
+@router.put(
+    "/models/{name:path}",
+    summary="Upload a model",
+    status_code=201,
+    response_model=ModelDetail,
+    response_description="The model, which is new.",
+    responses=RESPONSES | problems(*REFUSING),
+    openapi_extra=needs(Scope.WRITE) | DOCUMENTED,
+)
+async def upload_model(
+    request: Request,
+    name: ModelName,
+    origin: OriginDep,
+    store: StoreDep,
+    keeper: KeeperDep,
+    listing: ListingDep,
+    intake: IntakeDep,
+) -> Response:
+    """Take in a model of any size. It appears whole, its digests checked and its bytes on the disk, or not at all.
+
+    An existing model is replaced only with `If-Match`, in one step; the version before goes to the trash. Whatever can
+    be refused is refused before the body is read: with `Expect: 100-continue` it need not even be sent.
+    """
+    _check_body(request)
+    published = await _take_in(request, name, origin, store.publisher, intake)
+    await keeper.look_at(name)
+    # Of what came, not of what lies there by now: it may have been replaced or deleted already.
+    header = HeaderOut.model_validate(published.description)
+    detail = ModelDetail(**dict(listing.describe(published.model)), header=header, sha256=published.sha256)
+    location = f"{request.scope.get('root_path', '')}/models/{quote(name)}"
+    headers = {"location": location, "etag": detail.etag}
+    return Response(detail.model_dump_json(), 200 if published.has_replaced else 201, headers, JSON)
+
+
+async def _take_in(request: Request, name: str, origin: Origin, publisher: Publisher, intake: Intake) -> Published:
+    """Check, receive, check again, publish."""
+    announced = announced_digests(request)
+    size_bytes = intake.announced_size(request)
+    conditions = Conditions(_etags(request, "if-match"), _etags(request, "if-none-match"))
+    with intake.slot():
+        await to_thread.run_sync(publisher.plan, name, conditions, size_bytes, limiter=changes)
+        staged = await to_thread.run_sync(publisher.begin, announced, limiter=intake.threads)
+        try:
+            await intake.receive(request, staged)
+            if not staged.size_bytes:
+                # Nobody means to; `curl -X PUT` without a file does it.
+                raise RequestValidationError([{"loc": ("body",), "msg": "It is empty, and a model is not"}])
+            _check_digests(name, announced, staged)
+            return await to_thread.run_sync(publisher.publish, name, staged, conditions, origin, limiter=intake.threads)
+        finally:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(staged.discard, limiter=intake.threads)
+
+
+def _check_body(request: Request) -> None:
+    """Refuse a body that would not be the model's bytes as they are."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type in FORMS:
+        raise refusals.UnsupportedBody(f"a form ({media_type})")
+    if (coding := request.headers.get("content-encoding", "identity")).lower() != "identity":
+        raise refusals.UnsupportedBody(f"encoded ({coding})")
+    if "content-range" in request.headers:
+        raise RequestValidationError([{"loc": ("header", "content-range"), "msg": "A model is sent whole"}])
+
+
+def _check_digests(name: str, announced: dict[str, set[bytes]], staged: StagedFile) -> None:
+    for algorithm, digests in announced.items():
+        actual = staged.digest(algorithm)
+        for expected in digests - {actual}:
+            raise errors.DigestMismatch(name, algorithm, expected.hex(), actual.hex())
+
+
+def _etags(request: Request, field: str) -> frozenset[str] | None:
+    values = request.headers.getlist(field)
+    return frozenset(ETAG.findall(", ".join(values))) if values else None

@@ -1,0 +1,164 @@
+"""How a model comes in: staged, then published in one step under the model's lock. These verbs block."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from app.errors import ConditionFailed, ModelChanged, ModelExists, ModelNotFound, ModelProtected, NotAModel, StoreFull
+from app.store.digests import Digests
+from app.store.headers import Description
+from app.store.inventory import Model, model_at
+from app.store.journal import Origin
+from app.store.locks import ModelLocks
+from app.store.names import parts_of
+from app.store.rules import Rules
+from app.store.staging import StagedFile, Staging
+from app.store.trash import Trash, TrashEntry
+from app.store.volume import Volume, explaining_refusals
+
+LOCK_SECONDS = 2.0
+"""How long publishing waits for another change of the same model."""
+RESERVE_BYTES = 1 << 20
+"""What is left free, so that a disk filled with models still takes the records of deletions."""
+SHA256 = "sha256"
+
+Note = Callable[[Origin, str, str, str | None, int], None]
+"""Writes a line of the journal: who, what, to which model, its entry in the trash, its size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Which versions a publication may meet at its name: sets of etags, '*' for any, None where nothing was said."""
+
+    if_match: frozenset[str] | None = None
+    """Only these may be replaced. Without it nothing is."""
+    if_none_match: frozenset[str] | None = None
+    """None of these may be there."""
+
+    def check(self, name: str, present: Model | None) -> None:
+        """Raises ModelExists, ModelChanged or ConditionFailed."""
+        if present is None:
+            if self.if_match is not None:
+                raise ConditionFailed(name, None)
+            return
+        if self.if_none_match and self.if_none_match & {"*", present.etag}:
+            raise ConditionFailed(name, present.etag)
+        if self.if_match is None:
+            raise ModelExists(name)
+        if not self.if_match & {"*", present.etag}:
+            raise ModelChanged(name, present.etag)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a publication did."""
+
+    model: Model
+    description: Description
+    sha256: str
+    has_replaced: bool
+
+
+class Publisher:
+    """The one way into a model folder for models that this service brings."""
+
+    def __init__(
+        self, volume: Volume, locks: ModelLocks, rules: Rules, digests: Digests, trash: Trash | None, note: Note
+    ) -> None:
+        """Without a `trash` a replaced version is deleted at once."""
+        self.staging = Staging(volume.staging_dir)
+        self._volume = volume
+        self._locks = locks
+        self._rules = rules
+        self._digests = digests
+        self._trash = trash
+        self._note = note
+
+    def plan(self, name: str, conditions: Conditions, size_bytes: int | None) -> None:
+        """Insist that a model of that name and size could be published now. Changes nothing.
+
+        Raises InvalidModelName, NotAModel, ModelProtected, ModelExists, ModelChanged, ConditionFailed, ModelInUse,
+        ModelLocked, StoreUnavailable, StoreReadOnly, StoreFull.
+        """
+        self._check_place(name)
+        self._volume.check_writable()
+        with explaining_refusals(), self._locks.exclusive(name, seconds=LOCK_SECONDS):
+            present = None
+            with contextlib.suppress(ModelNotFound):
+                present = self._volume.find(name)
+            self._check(name, present, conditions)
+        self._check_room(size_bytes or 0)
+
+    def begin(self, algorithms: Iterable[str] = ()) -> StagedFile:
+        """A place for the bytes; `discard()` it in the end, published or not. Raises StoreReadOnly, StoreFull."""
+        with explaining_refusals():
+            return self.staging.begin({SHA256, *algorithms})
+
+    def publish(self, name: str, staged: StagedFile, conditions: Conditions, origin: Origin) -> Published:
+        """Let a staged file be the model of that name. What it replaces goes to the trash.
+
+        Killed at any point, this leaves the model of before or the new one, whole. Everything is checked again: raises
+        what the plan raises, and nothing has changed then.
+        """
+        staged.sync()
+        description, sha256 = staged.describe(name), staged.digest(SHA256).hex()
+        self._check_place(name)
+        self._volume.check_writable()
+        with explaining_refusals(), self._entered(name) as (folder, leaf):
+            present = _present(self._volume, folder, leaf, name)
+            self._check(name, present, conditions)
+            entry = self._trash.put(present, folder, leaf, keeping=True) if self._trash and present else None
+            try:
+                status = staged.move(folder, leaf, replacing=present is not None)
+            except OSError as exc:
+                if self._trash and entry:
+                    self._trash.purge(entry)
+                if isinstance(exc, FileExistsError):  # somebody who takes no locks was faster
+                    raise ModelExists(name) from None
+                raise
+            published = Published(model_at(name, status), description, sha256, present is not None)
+            # What was done is done: a disk that has no room for the record leaves the digest unknown.
+            with contextlib.suppress(OSError):
+                self._digests.record(published.model, sha256)
+        self._write_journal(origin, published.model, present, entry)
+        return published
+
+    def _write_journal(self, origin: Origin, model: Model, replaced: Model | None, entry: TrashEntry | None) -> None:
+        if replaced:
+            action, entry_id = ("trashed", entry.id) if entry else ("deleted", None)
+            self._note(origin, action, replaced.name, entry_id, replaced.size_bytes)
+        self._note(origin, "uploaded", model.name, None, model.size_bytes)
+
+    @contextmanager
+    def _entered(self, name: str) -> Iterator[tuple[int, str]]:
+        """Open the folder a name lies in, made if it is missing, under the model's lock."""
+        with self._volume.parent_of(name, create=True) as place, self._locks.exclusive(name, seconds=LOCK_SECONDS):
+            yield place
+
+    def _check(self, name: str, present: Model | None, conditions: Conditions) -> None:
+        if present and (pattern := self._rules.protecting(name)):
+            raise ModelProtected(name, pattern)
+        conditions.check(name, present)
+
+    def _check_place(self, name: str) -> None:
+        """Insist that no file lies where a folder would have to."""
+        parts = parts_of(name)
+        for count in range(1, len(parts)):
+            above = "/".join(parts[:count])
+            if (self._volume.root / above).is_file():
+                raise NotAModel(name, f"below {above!r}, which is a file")
+
+    def _check_room(self, size_bytes: int) -> None:
+        status = os.statvfs(self._volume.root)
+        free_bytes = max(0, status.f_bavail * status.f_frsize - RESERVE_BYTES)
+        if size_bytes > free_bytes:
+            raise StoreFull(f"it takes {size_bytes:,} bytes and {free_bytes:,} are free", size_bytes, free_bytes)
+
+
+def _present(volume: Volume, folder: int, leaf: str, name: str) -> Model | None:
+    try:
+        return volume.find_in(folder, leaf, name)
+    except ModelNotFound:
+        return None

@@ -1,0 +1,221 @@
+"""Pages of `GET /models`, while models come and go between them."""
+
+import base64
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from app.api.catalogue import Catalogue
+from app.api.knowledge import Knowledge
+from app.api.paging import Cursor, ListQuery
+from app.store.inventory import Inventory, Model, ScanWarning
+from app.store.rules import Rules
+from tests.support.service import RunningService
+from tests.support.waiting import eventually
+
+KNOWLEDGE = Knowledge(Path("/models"), Rules(), frozenset(), None)
+SORTS = ["name", "-name", "size_bytes", "-size_bytes", "modified_at", "-modified_at"]
+
+# Few sizes and times, so that there are many equals; names that need escaping.
+some_models = st.dictionaries(
+    st.text('abé"\U0001f600', min_size=1, max_size=3), st.tuples(st.integers(0, 3), st.integers(-1, 2)), max_size=30
+).map(lambda made: {name: Model(name, size, modified, 0, 0) for name, (size, modified) in made.items()})
+
+
+def inventory_of(models: dict[str, Model], *warnings: ScanWarning) -> Inventory:
+    return Inventory(dict(sorted(models.items())), warnings, (0, 0), datetime.now(UTC))
+
+
+def page_of(catalogue: Catalogue, **params: Any) -> dict[str, Any]:
+    return dict(json.loads(catalogue.render(ListQuery(**params))))
+
+
+@given(
+    changing=st.lists(some_models, min_size=1, max_size=8),
+    staying=some_models,
+    limits=st.lists(st.integers(1, 7), min_size=1),
+    sort=st.sampled_from(SORTS),
+)
+def test_pages_never_repeat_a_model_and_miss_none_that_was_there_throughout(
+    changing: list[dict[str, Model]], staying: dict[str, Model], limits: list[int], sort: str
+) -> None:
+    """Whatever comes and goes between two pages, in every order, with pages of any length."""
+    catalogue, cursor, seen, number = None, None, [], 0
+    while number == 0 or cursor:
+        present = {name: model for name, model in changing[number % len(changing)].items() if name not in staying}
+        catalogue = Catalogue(inventory_of(present | staying), KNOWLEDGE, catalogue)
+        page = page_of(catalogue, sort=sort, limit=limits[number % len(limits)], cursor=cursor)
+        assert page["count"] == len(present | staying)
+        assert page["next_cursor"] != cursor or not cursor, "it goes in circles"
+        seen += [(model["name"], model["etag"]) for model in page["models"]]
+        cursor, number = page["next_cursor"], number + 1
+
+    # A model that goes and comes back with another size or time is another one, and may well stand elsewhere.
+    assert len(set(seen)) == len(seen)
+    assert {(model.name, model.etag) for model in staying.values()} <= set(seen)
+    if sort.endswith("name"):
+        assert [name for name, _ in seen] == sorted({name for name, _ in seen}, reverse=sort.startswith("-"))
+
+
+@given(models=some_models, limit=st.integers(1, 7), sort=st.sampled_from(SORTS), status=st.sampled_from(["old", None]))
+def test_pages_together_are_the_whole(models: dict[str, Model], limit: int, sort: str, status: str | None) -> None:
+    """When nothing changes, they are the unpaged list in its order, and all but the last are full."""
+    models |= {f"old_{name}": replace(model, name=f"old_{name}") for name, model in models.items()}
+    catalogue = Catalogue(inventory_of(models), KNOWLEDGE)
+    whole = page_of(catalogue, sort=sort, status=status)
+
+    pages = [page_of(catalogue, sort=sort, status=status, limit=limit)]
+    while cursor := pages[-1]["next_cursor"]:
+        assert len(pages) <= len(models), "it goes in circles"
+        pages.append(page_of(catalogue, sort=sort, status=status, limit=limit, cursor=cursor))
+
+    assert [model for page in pages for model in page["models"]] == whole["models"]
+    assert all(len(page["models"]) == limit for page in pages[:-1])
+    assert {(page["count"], page["total_size_bytes"]) for page in pages} == {
+        (whole["count"], whole["total_size_bytes"])
+    }
+
+
+@given(text=st.text(max_size=100) | st.binary(max_size=100).map(lambda raw: base64.urlsafe_b64encode(raw).decode()))
+def test_a_garbled_cursor_is_refused_whatever_it_is(text: str) -> None:
+    """Never anything else than a validation error."""
+    with pytest.raises(ValidationError, match="no cursor of this list"):
+        ListQuery(cursor=text)
+
+
+def test_a_model_that_is_as_it_was_is_not_made_anew() -> None:
+    """Neither after a change to others; one that changed is."""
+    models = {name: Model(name, 1, 0, 0, 0) for name in ("a", "b")}
+    before = Catalogue(inventory_of(models), KNOWLEDGE)
+    before.render(ListQuery())
+    a, b = before.made["a"], before.made["b"]
+
+    after = Catalogue(inventory_of(models | {"b": Model("b", 2, 0, 0, 0)}), KNOWLEDGE, before)
+
+    assert [model["size_bytes"] for model in page_of(after)["models"]] == [1, 2]
+    assert after.made["a"] is a
+    assert after.made["b"] is not b
+
+
+def test_models_that_are_gone_do_not_fill_the_memory() -> None:
+    """However many come and go, little more is kept than there are."""
+    catalogue = None
+    for number in range(100):
+        models = {f"{number}-{n}": Model(f"{number}-{n}", 1, 0, 0, 0) for n in range(100)}
+        catalogue = Catalogue(inventory_of(models), KNOWLEDGE, catalogue)
+        catalogue.render(ListQuery())
+        assert len(catalogue.made) <= 600
+
+
+def test_warnings_are_told_once() -> None:
+    """With the first page, whatever it is filtered by, and not again with those that follow."""
+    models = {name: Model(name, 1, 0, 0, 0) for name in ("a", "b")}
+    catalogue = Catalogue(inventory_of(models, ScanWarning("link", "a symbolic link")), KNOWLEDGE)
+
+    first = page_of(catalogue, limit=1)
+
+    assert first["warnings"] == [{"path": "link", "reason": "a symbolic link"}]
+    assert page_of(catalogue, limit=1, cursor=first["next_cursor"])["warnings"] == []
+    assert page_of(catalogue, status="old")["warnings"] == first["warnings"]
+
+
+@pytest.fixture
+def filled(service: RunningService, models: Path) -> RunningService:
+    for number in range(10):
+        (models / f"m{number}.bin").write_bytes(b"x" * number)
+    eventually(lambda: service.client.get("/models").json()["count"] == 10)
+    return service
+
+
+def walked(service: RunningService, **params: Any) -> list[str]:
+    names, cursor = [], None
+    while True:
+        asked = params | ({"cursor": cursor} if cursor else {})
+        page = service.client.get("/models", params=asked).raise_for_status().json()
+        names += [model["name"] for model in page["models"]]
+        if not (cursor := page["next_cursor"]):
+            return names
+
+
+@pytest.mark.parametrize("limit", [1, 3, 5, 10, 11, 1000])
+def test_a_caller_walks_through_all_pages(filled: RunningService, limit: int) -> None:
+    """Over HTTP, as the docs say it is done."""
+    assert walked(filled, limit=limit, sort="-size_bytes") == [f"m{number}.bin" for number in range(9, -1, -1)]
+    assert walked(filled, limit=limit, min_size=5) == [f"m{number}.bin" for number in range(5, 10)]
+
+
+def test_a_page_goes_on_where_the_last_ended_though_its_last_model_is_gone(
+    filled: RunningService, models: Path
+) -> None:
+    """A cursor is a position among names, not a model and not a number."""
+    first = filled.client.get("/models?limit=4").json()
+    assert (len(first["models"]), first["count"], first["total_size_bytes"]) == (4, 10, 45)
+
+    (models / "m0.bin").unlink()
+    (models / "m3.bin").unlink()
+    (models / "m33.bin").touch()
+    eventually(lambda: filled.client.get("/models").json()["count"] == 9)
+    second = filled.client.get("/models", params={"limit": 3, "cursor": first["next_cursor"]}).json()
+
+    assert [model["name"] for model in second["models"]] == ["m33.bin", "m4.bin", "m5.bin"]
+    assert second["count"] == 9
+
+
+def test_a_cursor_goes_with_its_own_filters_and_order(filled: RunningService) -> None:
+    """With others it is refused in words, and with another limit it is not."""
+    cursor = filled.client.get("/models?limit=4&min_size=1").json()["next_cursor"]
+
+    for others in ({}, {"min_size": 2}, {"min_size": 1, "sort": "-name"}, {"min_size": 1, "status": "current"}):
+        refused = filled.client.get("/models", params={"limit": 4, "cursor": cursor} | others)
+        assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (422, "invalid-request")
+        assert "other filters or another sort" in refused.json()["detail"]
+        assert refused.json()["errors"][0]["where"] == ["query", "cursor"]
+    rest = filled.client.get("/models", params={"min_size": 1, "sort": "name", "cursor": cursor}).json()
+    assert len(rest["models"]) == 5
+
+
+def forgeries() -> dict[str, str]:
+    honest = ListQuery().cursor_at((0, "m3.bin"))
+    fields = {"key": 0, "name": "m3.bin", "digest": Cursor.parse(honest).digest}
+
+    def forged(**changed: object) -> str:
+        return base64.urlsafe_b64encode(json.dumps(fields | changed).encode()).decode().rstrip("=")
+
+    return {
+        "empty": "",
+        "cut off": honest[:-3],
+        "no base64": "***",
+        "no ASCII": "é",
+        "text for a number": forged(key="0"),
+        "a number too large": honest[:8] + "9" * 4000,
+        "a bool for a number": forged(key=True),
+        "a lone surrogate": forged(name="\ud800"),
+        "more than there is": forged(more=1),
+        "nested without end": base64.urlsafe_b64encode(b"[" * 3000).decode(),
+        "longer than any": "A" * 5000,
+    }
+
+
+@pytest.mark.parametrize("text", forgeries().values(), ids=forgeries())
+def test_a_forged_cursor_is_refused_in_words(service: RunningService, text: str) -> None:
+    """422, never a crash."""
+    refused = service.client.get("/models", params={"cursor": text})
+
+    assert (refused.status_code, refused.json()["errors"][0]["where"]) == (422, ["query", "cursor"])
+
+
+@pytest.mark.parametrize("key", [0, -(10**400), 10**400])
+def test_a_cursor_may_name_what_never_was(filled: RunningService, key: int) -> None:
+    """It is a position, and any position has models before and after it."""
+    cursor = ListQuery(sort="size_bytes").cursor_at((key, "never"))
+
+    answer = filled.client.get("/models", params={"cursor": cursor, "sort": "size_bytes"}).raise_for_status().json()
+
+    assert len(answer["models"]) == {0: 9 + 0, -(10**400): 10, 10**400: 0}[key]

@@ -1,0 +1,41 @@
+"""Requests that no well-behaved client would send: halves of them, and bodies that never come."""
+
+import re
+import socket
+from urllib.parse import urlsplit
+
+from tests.support.service import RunningService
+
+
+class RawPut:
+    """A `PUT` whose bytes the test sends itself; a context manager that ends the connection."""
+
+    def __init__(self, service: RunningService, path: str, **headers: object) -> None:
+        """Header names have `_` for `-`."""
+        address = urlsplit(service.url)
+        self.connection = socket.create_connection((address.hostname, address.port), timeout=20)
+        lines = [f"PUT {path} HTTP/1.1", f"host: {address.netloc}"]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        self.send("\r\n".join([*lines, "", ""]).encode())
+
+    def __enter__(self) -> "RawPut":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+
+    def send(self, data: bytes) -> None:
+        self.connection.sendall(data)
+
+    def answer(self) -> bytes:
+        """The next answer, its body included; nothing when the service has ended the connection."""
+        received = b""
+        while b"\r\n\r\n" not in received:
+            if not (data := self.connection.recv(1 << 16)):
+                return received
+            received += data
+        head, _, body = received.partition(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", head)
+        while length and len(body) < int(length[1]):
+            body += self.connection.recv(1 << 16)
+        return head + b"\r\n\r\n" + body

@@ -1,0 +1,108 @@
+"""The store's verbs on the command line, as another process beside a running service would use them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.store.locks import ModelLocks
+from tests.conftest import Serve
+from tests.support.service import ECHO, ROOT
+from tests.support.waiting import eventually
+
+
+def run(models_dir: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "app", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"OCR_MODELS_DIR": str(models_dir)} | settings,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    models_dir = tmp_path / "models"
+    models_dir.mkdir()
+    for name in ("en_v1.bin", "en_v2.bin", "old_de.bin", "keep_old.bin"):
+        (models_dir / name).write_bytes(b"12345")
+    (models_dir / "link").symlink_to("en_v1.bin")
+    return models_dir
+
+
+def test_models_are_listed_as_a_table_and_as_json(folder: Path) -> None:
+    """For people in columns, for programs as JSON; what is not listed is said on stderr."""
+    table = run(folder, "models", "list", OCR_PROTECTED="keep_*")
+    rows = json.loads(run(folder, "models", "list", "--json", OCR_PROTECTED="keep_*").stdout)
+
+    assert table.stdout.splitlines()[0].split() == ["name", "size_bytes", "modified_at", "status", "protected"]
+    assert table.stdout.splitlines()[3].split()[::4] == ["keep_old.bin", "yes"]
+    assert table.stderr == "not listed: link: a symbolic link\n"
+    assert {row["name"]: row["status"] for row in rows}["old_de.bin"] == "old"
+
+
+def test_paths_are_absolute(folder: Path) -> None:
+    """The folder, or one model."""
+    assert run(folder, "models", "path").stdout == f"{folder}\n"
+    assert run(folder, "models", "path", "en_v1.bin").stdout == f"{folder}/en_v1.bin\n"
+
+
+def test_deleting_and_restoring(folder: Path) -> None:
+    """Into the trash and back, and out for good."""
+    assert run(folder, "models", "delete", "en_v1.bin", "--dry-run").returncode == 0
+    assert (folder / "en_v1.bin").exists()
+
+    (receipt,) = json.loads(run(folder, "models", "delete", "en_v1.bin", "--json").stdout)
+    (entry,) = json.loads(run(folder, "trash", "list", "--json").stdout)
+    assert entry["id"] == receipt["trash_id"]
+    assert run(folder, "trash", "restore", entry["id"], "--as", "back.bin").stdout == "back.bin\n"
+    assert (folder / "back.bin").read_bytes() == b"12345"
+
+    run(folder, "models", "delete", "back.bin")
+    assert "back.bin" in run(folder, "trash", "empty").stdout
+    assert run(folder, "trash", "list").stdout == ""
+
+
+def test_refusals_are_a_line_and_a_status(folder: Path, tmp_path: Path) -> None:
+    """1 with the reason for what the store refuses, 2 for settings; a missing folder is not made."""
+    for arguments in (("models", "delete", "missing.bin"), ("models", "path", "../x"), ("trash", "restore", "nope")):
+        refused = run(folder, *arguments)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert len(refused.stderr.splitlines()) == 1
+
+    assert run(folder, "models", "list", OCR_TRASH_RETENTION="soon").returncode == 2
+    assert run(tmp_path / "missing", "models", "list").returncode == 1
+    assert not (tmp_path / "missing").exists()
+
+
+def test_pruning_shows_first_and_says_what_stayed(folder: Path) -> None:
+    """Nothing without --yes; with it what can go goes, and status 3 says that something stayed."""
+    shown = run(folder, "models", "prune", "--json", OCR_PROTECTED="keep_*")
+    assert [row["name"] for row in json.loads(shown.stdout)] == ["en_v1.bin", "old_de.bin"]
+    assert "2 models, 10 bytes; nothing was deleted" in shown.stderr
+
+    with ModelLocks(folder / ".store/locks/models").lease("old_de.bin"):
+        pruned = run(folder, "models", "prune", "--yes", "--json", OCR_PROTECTED="keep_*")
+
+    assert pruned.returncode == 3
+    assert [row["outcome"] for row in json.loads(pruned.stdout)] == ["trashed", "stayed"]
+    assert run(folder, "models", "audit", OCR_PROTECTED="keep_*").stdout.count("old ") >= 1
+
+
+def test_it_works_beside_a_service(serve: Serve) -> None:
+    """On the same locks; the service shows it within a second, and its journal says who it was."""
+    service = serve(engine_class=ECHO)
+    (service.models_dir / "a.bin").touch()
+    eventually(lambda: service.client.get("/models").json()["count"] == 1)
+
+    run(service.models_dir, "models", "delete", "a.bin")
+
+    eventually(lambda: service.client.get("/models").json()["count"] == 0, within=1)
+    (event,) = service.client.get("/journal").json()["events"]
+    assert (event["action"], event["actor"][:4]) == ("trashed", "cli:")
