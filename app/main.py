@@ -53,6 +53,15 @@ Every error is a problem detail (RFC 9457): compare its `type`, show people its 
 """
 
 
+TAGS = {
+    "models": "The model files.",
+    "trash": "Deleted models, and who deleted them.",
+    "upkeep": "What is old, its deletion as planned, and where the bytes are.",
+    "engine": "AsposeAI, in a process of its own.",
+    "health": "For probes; no key, no log line.",
+}
+
+
 def create_app(settings: Settings) -> FastAPI:
     """The application for these settings. Nothing is opened before its lifespan begins."""
 
@@ -75,13 +84,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        openapi_tags=[
-            {"name": "models", "description": "The model files."},
-            {"name": "trash", "description": "Deleted models, and who deleted them."},
-            {"name": "upkeep", "description": "What is old, its deletion as planned, and where the bytes are."},
-            {"name": "engine", "description": "AsposeAI, in a process of its own."},
-            {"name": "health", "description": "For probes; no key, no log line."},
-        ],
+        openapi_tags=[{"name": name, "description": text} for name, text in TAGS.items()],
     )
     app.add_middleware(
         RequestLimits,

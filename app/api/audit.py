@@ -16,7 +16,7 @@ from app.api.keys import Scope
 from app.api.kinds import KINDS
 from app.api.problems import problems
 from app.api.refusals import PlanChanged
-from app.api.schemas import AuditOut, FindingOut, PrunedOut, PruneOut, StorageOut
+from app.api.upkeep_schemas import AuditOut, FindingOut, PrunedOut, PruneOut, StorageOut
 from app.store.audit import Finding, Outcome, PrunePlan, Reason, audit, execute, plan_prune
 from app.store.storage import measure
 from app.store.store import Store

@@ -8,17 +8,9 @@ from fastapi import APIRouter
 from app import errors
 from app.api.auth import GuardedRoute, needs
 from app.api.deps import SupervisorDep
+from app.api.engine_schemas import CapabilityOut, EngineExitOut, EngineOut, LicenseOut, MemoryOut, ReleaseOut, VendorOut
 from app.api.keys import Scope
 from app.api.problems import problems
-from app.api.schemas import (
-    CapabilityOut,
-    EngineExitOut,
-    EngineOut,
-    LicenseOut,
-    MemoryOut,
-    ReleaseOut,
-    VendorOut,
-)
 from app.engine.messages import Facts
 from app.engine.supervisor import Supervisor
 

@@ -5,8 +5,8 @@ from fastapi import APIRouter
 from app import errors
 from app.api.auth import PUBLIC, GuardedRoute
 from app.api.deps import KeeperDep, SupervisorDep
+from app.api.engine_schemas import Alive, Ready
 from app.api.problems import problems
-from app.api.schemas import Alive, Ready
 
 router = APIRouter(tags=["health"], route_class=GuardedRoute)
 

@@ -1,0 +1,126 @@
+"""What answers about the engine and the service's health look like on the wire."""
+
+from typing import Literal
+
+from pydantic import NonNegativeFloat, NonNegativeInt
+
+from app.api.schemas import Schema, Timestamp
+
+
+class VendorOut(Schema):
+    """The engine's own package."""
+
+    package: str
+    """Its name on PyPI."""
+    version: str
+    """Its version."""
+
+
+class LicenseOut(Schema):
+    """How the engine is licensed."""
+
+    mode: Literal["licensed", "evaluation"]
+    """What AsposeAI says. In evaluation it loads one model only, and cuts recognised text."""
+    error: str | None
+    """Why the file of `OCR_LICENSE_FILE` could not be applied."""
+
+
+class CapabilityOut(Schema):
+    """One thing the engine can do, or cannot do here."""
+
+    name: str
+    """`models` (list, path), `ai` (load a model and correct text) or `recognition` (read images)."""
+    available: bool
+    """Whether it works here."""
+    reason: str | None
+    """What is missing when it does not."""
+
+
+class MemoryOut(Schema):
+    """What the engine's process holds now."""
+
+    resident_bytes: NonNegativeInt
+    """Memory in use, what it shares with other processes included."""
+    private_bytes: NonNegativeInt
+    """Memory that no other process shares: what the kernel has back when the process ends."""
+
+
+class EngineExitOut(Schema):
+    """How the last engine process ended."""
+
+    at: Timestamp
+    """When."""
+    pid: int
+    """Which process it was."""
+    reason: str
+    """Its exit status or signal, and why the service ended it when it did."""
+    output: list[str]
+    """The last lines it printed."""
+
+
+class EngineOut(Schema):
+    """The engine: AsposeAI, supervised in a process of its own."""
+
+    state: Literal["stopped", "starting", "ready", "stopping", "backing_off", "failed"]
+    """`backing_off` after a death, `failed` when it died too often in a row."""
+    reason: str | None
+    """Why it is not ready."""
+    pid: int | None
+    """Its process, or null while there is none."""
+    started_at: Timestamp | None
+    """When that process was started."""
+    uptime_seconds: NonNegativeFloat | None
+    """How long that process has been running."""
+    restarts: NonNegativeInt
+    """How often the process was replaced, releases included."""
+    last_exit: EngineExitOut | None
+    """How the process before this one ended."""
+    busy: bool
+    """Whether a call runs."""
+    waiting: NonNegativeInt
+    """How many calls wait for their turn."""
+    memory: MemoryOut | None
+    """What its process holds, or null while there is none."""
+    vendor: VendorOut | None
+    """The engine's own package; null until the engine was ready once, as is all that follows."""
+    license: LicenseOut | None
+    """How it is licensed."""
+    local_path: str | None
+    """AsposeAI's `get_local_path()`, made absolute, links resolved: the model folder."""
+    list_local: list[str] | None
+    """AsposeAI's `list_local()` as it is: the files it would use itself, relative to its working directory."""
+    is_initialized: bool | None
+    """AsposeAI's `is_initialized()`: whether a model is loaded."""
+    asked_at: Timestamp | None
+    """When AsposeAI said the above. It is asked when it is ready, and again when the model folder changes."""
+    capabilities: list[CapabilityOut] | None
+    """What works here, and why the rest does not."""
+
+
+class ReleaseOut(Schema):
+    """What a release gave back. The old process is gone when this is answered, and a fresh one is starting."""
+
+    pid: int | None
+    """The process that ended; null when none was ready."""
+    exit_reason: str | None
+    """How it ended."""
+    resident_bytes_before: NonNegativeInt
+    """Its memory in use before."""
+    returned_bytes: NonNegativeInt
+    """What the kernel has back: the memory that it shared with nobody."""
+    seconds: NonNegativeFloat
+    """From the request to the moment the kernel had reaped the process."""
+
+
+class Alive(Schema):
+    """The service's process answers."""
+
+    status: Literal["alive"]
+    """Always this."""
+
+
+class Ready(Schema):
+    """The service does all of its work."""
+
+    status: Literal["ready"]
+    """Always this; anything else is a 503."""
