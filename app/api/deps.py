@@ -1,6 +1,6 @@
 """What routes are given: the parts of the service, opened once by the lifespan and found in the request's state."""
 
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from fastapi import Depends, Path, Request
 
@@ -24,35 +24,22 @@ class State(TypedDict):
     intake: Intake
 
 
-async def _store(request: Request) -> Store:
-    return request.state.store  # type: ignore[no-any-return]
+def _part(name: str) -> Any:  # noqa: ANN401 - FastAPI's own type for a dependency
+    async def part(request: Request) -> object:
+        return getattr(request.state, name)
 
-
-async def _keeper(request: Request) -> InventoryKeeper:
-    return request.state.keeper  # type: ignore[no-any-return]
-
-
-async def _supervisor(request: Request) -> Supervisor:
-    return request.state.supervisor  # type: ignore[no-any-return]
-
-
-async def _listing(request: Request) -> Listing:
-    return request.state.listing  # type: ignore[no-any-return]
-
-
-async def _intake(request: Request) -> Intake:
-    return request.state.intake  # type: ignore[no-any-return]
+    return Depends(part)
 
 
 async def _origin(request: Request) -> Origin:
     return Origin(request.scope.get("key_name", "anonymous"), request.scope["request_id"])
 
 
-StoreDep = Annotated[Store, Depends(_store)]
-KeeperDep = Annotated[InventoryKeeper, Depends(_keeper)]
-SupervisorDep = Annotated[Supervisor, Depends(_supervisor)]
-ListingDep = Annotated[Listing, Depends(_listing)]
-IntakeDep = Annotated[Intake, Depends(_intake)]
+StoreDep = Annotated[Store, _part("store")]
+KeeperDep = Annotated[InventoryKeeper, _part("keeper")]
+SupervisorDep = Annotated[Supervisor, _part("supervisor")]
+ListingDep = Annotated[Listing, _part("listing")]
+IntakeDep = Annotated[Intake, _part("intake")]
 OriginDep = Annotated[Origin, Depends(_origin)]
 """Who asks for a change: the name of the API key, or 'anonymous', and the request's id."""
 
