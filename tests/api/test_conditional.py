@@ -7,18 +7,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.api.conditional import matches
+from app.store.inventory import model_at
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
 
 
 @pytest.fixture
 def filled(service: RunningService, models: Path) -> RunningService:
+    """Three models, and a list that will not change by itself any more: it shows these very files, all asked about."""
     for name in ("a.gguf", "b.bin", "c.bin"):
         (models / name).write_bytes(b"x")
-    eventually(
-        lambda: [model["recognised"] for model in service.client.get("/models").json()["models"]].count(None) == 0
-    )
-    eventually(lambda: service.client.get("/models").json()["count"] == 3)
+    etags = {path.name: model_at(path.name, path.stat()).etag for path in models.glob("?.*")}
+
+    def is_settled() -> bool:
+        listed = service.client.get("/models").json()["models"]
+        shown = {model["name"]: model["etag"] for model in listed}
+        return shown == etags and all(model["recognised"] is not None for model in listed)
+
+    eventually(is_settled)
     return service
 
 
@@ -67,11 +73,12 @@ def test_a_poller_gets_the_change(filled: RunningService, models: Path) -> None:
     with (models / "b.bin").open("ab") as growing:
         growing.write(b"yz")
 
-    changed = eventually(
-        lambda: (answer := filled.client.get("/models", headers={"if-none-match": etag})).status_code == 200 and answer
-    )
-    assert changed.headers["etag"] != etag
-    assert [model["size_bytes"] for model in changed.json()["models"]] == [1, 3, 1]
+    def changed() -> bool:
+        answer = filled.client.get("/models", headers={"if-none-match": etag})
+        return answer.status_code == 200 and [model["size_bytes"] for model in answer.json()["models"]] == [1, 3, 1]
+
+    eventually(changed)
+    assert filled.client.get("/models").headers["etag"] != etag
 
 
 def test_the_etag_of_a_model_is_its_own(filled: RunningService) -> None:
