@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from app.errors import ModelChanged, ModelExists, ModelNotFound, ModelProtected
+from app.errors import ModelChanged, ModelExists, ModelNotFound, ModelProtected, TrashEntryNotFound
 from app.store.digests import Digests
 from app.store.headers import Description, describe
 from app.store.inventory import Inventory, Model, look_again, scan
@@ -171,8 +171,9 @@ class Store:
     def purge(self, trash_id: str, origin: Origin = ITSELF) -> TrashEntry:
         """Delete one entry of the trash for good; raises TrashEntryNotFound, StoreUnavailable, StoreReadOnly."""
         self.volume.check_writable()
-        entry = self._trash.get(trash_id)
-        return next(iter(self._purge([entry], origin)))
+        for purged in self._purge([self._trash.get(trash_id)], origin):
+            return purged
+        raise TrashEntryNotFound(trash_id)  # somebody else was faster
 
     def empty_trash(self, origin: Origin = ITSELF) -> list[TrashEntry]:
         """Delete all of the trash for good, and say what went; raises StoreUnavailable, StoreReadOnly."""

@@ -118,6 +118,24 @@ def test_purging_and_emptying_free_the_disk(store: Store) -> None:
     assert list((store.root / ".store/trash").iterdir()) == []
 
 
+def test_of_many_purges_one_wins(store: Store) -> None:
+    """Between looking an entry up and purging it another may come first; the others are told that it is gone."""
+    for _ in range(20):
+        (store.root / "a.bin").touch()
+        trash_id = trash(store, "a.bin")
+
+        def purge(_: int, trash_id: str = trash_id) -> str:
+            try:
+                return store.purge(trash_id).name
+            except TrashEntryNotFound:
+                return "too late"
+
+        with ThreadPoolExecutor(8) as threads:
+            outcomes = list(threads.map(purge, range(8)))
+
+        assert sorted(outcomes) == ["a.bin"] + ["too late"] * 7
+
+
 def test_a_permanent_deletion_says_what_the_disk_has_back(store: Store) -> None:
     """All of it, or nothing where the file has another name elsewhere."""
     (store.root / "b.bin").write_bytes(os.urandom(10_000))
