@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     allow_anonymous: bool = False
     """Serve beyond loopback without keys: anybody who reaches the port may delete models."""
     read_only: bool = False
-    """Refuse every change: deletions and releases answer 403, and the trash is not swept."""
+    """Refuse every change with 403, and leave the trash unswept: for a service beside one that keeps the folder."""
     max_body_bytes: Annotated[int, Field(ge=0)] = 1 << 20
     """The largest request body that is read, in bytes, uploads excepted; beyond it the answer is 413."""
     max_upload_bytes: Annotated[int, Field(ge=0)] = 0

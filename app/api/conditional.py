@@ -10,6 +10,8 @@ from starlette.responses import Response
 JSON = "application/json"
 CACHING = {"cache-control": "no-cache"}
 """Keep it, and ask each time whether it is still so."""
+ETAG = re.compile(r'\*|(?:W/)?"[^"]*"')
+"""One of those that a condition names, compared as it is; '*' is any."""
 OPAQUE_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 ETAG_HEADER = {

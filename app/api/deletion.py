@@ -1,6 +1,5 @@
 """`DELETE /models/{name}`: a plan, which a dry run shows, and its execution."""
 
-import re
 from typing import Annotated
 
 from anyio import CapacityLimiter, to_thread
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from app import errors
 from app.api.auth import GuardedRoute, needs
+from app.api.conditional import ETAG
 from app.api.deps import KeeperDep, ModelName, OriginDep, StoreDep
 from app.api.keys import Scope
 from app.api.problems import problems
@@ -20,8 +20,6 @@ router = APIRouter(tags=["models"], route_class=GuardedRoute)
 
 changes = CapacityLimiter(16)
 """Changes may wait two seconds for a lock; they have threads of their own, so that reading never waits for one."""
-
-ETAG = re.compile(r'\*|(?:W/)?"[^"]*"')
 
 
 class DeletionQuery(BaseModel):

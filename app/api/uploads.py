@@ -10,8 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from app import errors
 from app.api import refusals
 from app.api.auth import GuardedRoute, needs
-from app.api.conditional import JSON
-from app.api.deletion import ETAG, changes
+from app.api.conditional import ETAG, JSON
+from app.api.deletion import changes
 from app.api.deps import IntakeDep, KeeperDep, ListingDep, ModelName, OriginDep, StoreDep
 from app.api.digest_fields import PARAMETERS, announced_digests
 from app.api.intake import Intake

@@ -10,14 +10,13 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 from watchfiles import DefaultFilter, awatch
 
 from app.errors import StoreUnavailable
 from app.store.inventory import STORE_DIR, Inventory
-from app.store.store import Store
+from app.store.store import OnEvent, Store
 
 TICK_SECONDS = 0.25
 """How often leases and the folder's identity are looked at; microseconds each."""
@@ -33,7 +32,6 @@ SCAN_SHARE, SAFETY_SHARE = 1, 50
 NOTIFYING = {"ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "f2fs", "bcachefs", "ramfs"}
 """File systems whose every change comes through this machine's kernel."""
 
-OnEvent = Callable[[str, dict[str, Any]], None]
 Look = Callable[[Inventory | None], Inventory]
 """A look at the disk, given what is known so far."""
 

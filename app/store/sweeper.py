@@ -2,18 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Any
 
 from app.errors import StoreError
-from app.store.store import Store
+from app.store.store import OnEvent, Store
 
 PAUSE_SECONDS = 5.0
 PAUSE_SHARE = 20
 """A pause is at least that many times as long as the sweep before it: a large trash does not keep a disk busy."""
 
 
-async def keep_swept(store: Store, on_event: Callable[[str, dict[str, Any]], None]) -> None:
+async def keep_swept(store: Store, on_event: OnEvent) -> None:
     """Purge what has expired, within seconds of its time, until cancelled."""
     while True:
         began = time.monotonic()
