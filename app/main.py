@@ -12,7 +12,21 @@ import structlog
 from fastapi import FastAPI
 
 from app import __version__
-from app.api import audit, deletion, docs, engine, head, health, lists, models, openapi, problems, trash, uploads
+from app.api import (
+    audit,
+    deletion,
+    docs,
+    engine,
+    head,
+    health,
+    lists,
+    metrics,
+    models,
+    openapi,
+    problems,
+    trash,
+    uploads,
+)
 from app.api.auth import Access
 from app.api.deps import State
 from app.api.intake import Intake
@@ -23,10 +37,11 @@ from app.engine.process import EngineProcess
 from app.engine.runtime import Workplace
 from app.engine.states import Limits
 from app.engine.supervisor import Supervisor
+from app.metrics import Metrics
 from app.settings import Settings
 from app.store.keeper import InventoryKeeper
 from app.store.rules import Rules
-from app.store.store import Store
+from app.store.store import OnEvent, Store
 from app.store.sweeper import keep_swept
 
 log = structlog.get_logger()
@@ -65,9 +80,11 @@ TAGS = {
 def create_app(settings: Settings) -> FastAPI:
     """The application for these settings. Nothing is opened before its lifespan begins."""
 
+    counters = Metrics()
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-        async with _opened(settings) as state:
+        async with _opened(settings, counters) as state:
             yield state
 
     app = FastAPI(
@@ -91,8 +108,8 @@ def create_app(settings: Settings) -> FastAPI:
         max_body_bytes=settings.max_body_bytes,
         allowed_hosts=settings.allowed_hosts or _default_hosts(settings),
     )
-    app.add_middleware(RequestLog)
-    for part in (lists, models, uploads, deletion, trash, audit, engine, health, docs):
+    app.add_middleware(RequestLog, on_request=counters.on_request)
+    for part in (lists, models, uploads, deletion, trash, audit, engine, health, metrics, docs):
         # Not include_router(), which matches each request twice.
         app.router.routes.extend(part.router.routes)
     head.install(app)
@@ -102,15 +119,20 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 @asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[State]:
+async def _opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
     """The parts of a running service; on the way out everything they hold is given back."""
+
+    def on_event(event: str, fields: dict[str, Any]) -> None:
+        _log_event(event, fields)
+        metrics.on_event(event, fields)
+
     keyring = await asyncio.to_thread(Keyring.load, settings.api_keys_file) if settings.api_keys_file else None
     rules = Rules(settings.old_patterns, settings.protected)
-    store = Store(settings.models_dir, rules, trash_retention=settings.trash_retention, on_event=_log_event)
+    store = Store(settings.models_dir, rules, trash_retention=settings.trash_retention, on_event=on_event)
     await asyncio.to_thread(store.open)
     workplace = await asyncio.to_thread(Workplace, settings.state_dir.resolve(), store.root)
-    supervisor = _supervisor(settings, store, workplace)
-    keeper = InventoryKeeper(store, on_change=supervisor.refresh_facts, on_event=_log_event)
+    supervisor = _supervisor(settings, store, workplace, on_event)
+    keeper = InventoryKeeper(store, on_change=supervisor.refresh_facts, on_event=on_event)
     state = State(
         access=Access(keyring, read_only=settings.read_only),
         store=store,
@@ -122,11 +144,12 @@ async def _opened(settings: Settings) -> AsyncIterator[State]:
             max_bytes=settings.max_upload_bytes,
             stall_seconds=settings.upload_stall_timeout / timedelta(seconds=1),
         ),
+        metrics=metrics,
     )
     engine_task = _start("engine", supervisor.run())
     store_tasks = [_start("inventory", keeper.run())]
     if not settings.read_only:
-        store_tasks.append(_start("sweeper", keep_swept(store, _log_event)))
+        store_tasks.append(_start("sweeper", keep_swept(store, on_event)))
     try:
         yield state
     finally:
@@ -138,7 +161,7 @@ async def _opened(settings: Settings) -> AsyncIterator[State]:
         await asyncio.to_thread(workplace.close)
 
 
-def _supervisor(settings: Settings, store: Store, workplace: Workplace) -> Supervisor:
+def _supervisor(settings: Settings, store: Store, workplace: Workplace, on_event: OnEvent) -> Supervisor:
     async def spawn() -> EngineProcess:
         directory = await asyncio.to_thread(workplace.prepare)
         return await EngineProcess.spawn(
@@ -160,7 +183,7 @@ def _supervisor(settings: Settings, store: Store, workplace: Workplace) -> Super
             restart_budget=settings.engine_restart_budget,
             stable_seconds=settings.engine_stable_after / timedelta(seconds=1),
         ),
-        on_event=_log_event,
+        on_event=on_event,
     )
 
 

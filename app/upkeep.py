@@ -168,6 +168,8 @@ def _origin() -> Origin:
 
 
 def _warn(event: str, fields: dict[str, Any]) -> None:
+    if event.startswith("model."):  # what was asked for, which the command says itself
+        return
     click.echo(f"{event}: {fields}", err=True)
 
 

@@ -8,6 +8,7 @@ from app.api.auth import Access
 from app.api.intake import Intake
 from app.api.listing import Listing
 from app.engine.supervisor import Supervisor
+from app.metrics import Metrics
 from app.store.journal import Origin
 from app.store.keeper import InventoryKeeper
 from app.store.store import Store
@@ -22,6 +23,7 @@ class State(TypedDict):
     supervisor: Supervisor
     listing: Listing
     intake: Intake
+    metrics: Metrics
 
 
 def _part(name: str) -> Any:  # noqa: ANN401 - FastAPI's own type for a dependency
@@ -40,6 +42,7 @@ KeeperDep = Annotated[InventoryKeeper, _part("keeper")]
 SupervisorDep = Annotated[Supervisor, _part("supervisor")]
 ListingDep = Annotated[Listing, _part("listing")]
 IntakeDep = Annotated[Intake, _part("intake")]
+MetricsDep = Annotated[Metrics, _part("metrics")]
 OriginDep = Annotated[Origin, Depends(_origin)]
 """Who asks for a change: the name of the API key, or 'anonymous', and the request's id."""
 

@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -13,6 +14,9 @@ from app.api.refusals import BodyTooLarge, CrossOrigin, WrongHost
 
 log = structlog.get_logger()
 
+OnRequest = Callable[[str, str | None, int, float], None]
+"""Given the method, the route's template or None, the status, and the seconds it took."""
+
 SILENT = {"/livez", "/readyz"}
 """Probes ask every few seconds and would bury everything else."""
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
@@ -20,10 +24,11 @@ MAX_ID_CHARS = 128
 
 
 class RequestLog:
-    """Gives each request an id, answers a crash with a problem, and logs one line when the answer is out."""
+    """Gives each request an id, answers a crash with a problem, and reports and logs it when the answer is out."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, on_request: OnRequest) -> None:
         self._app = app
+        self._on_request = on_request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, as ASGI defines it."""
@@ -48,8 +53,11 @@ class RequestLog:
             if not status:
                 await crash(Request(scope))(scope, receive, send_with_id)
         finally:
+            seconds = time.perf_counter() - began
+            route = getattr(scope.get("route"), "path", None)
+            self._on_request(scope["method"], route, status, seconds)
             if not _is_probe(scope):
-                _log_line(scope, request_id, status, began)
+                _log_line(scope, request_id, route, status, seconds)
 
 
 class RequestLimits:
@@ -155,9 +163,8 @@ def _request_id(scope: Scope) -> str:
     return secrets.token_hex(16)
 
 
-def _log_line(scope: Scope, request_id: str, status: int, began: float) -> None:
+def _log_line(scope: Scope, request_id: str, route: str | None, status: int, seconds: float) -> None:
     fields: dict[str, Any] = {"key": key} if (key := scope.get("key_name")) else {}
-    route = getattr(scope.get("route"), "path", None)
     log.info(
         "request",
         id=request_id,
@@ -165,6 +172,6 @@ def _log_line(scope: Scope, request_id: str, status: int, began: float) -> None:
         route=route,
         path=scope["path"],
         status=status,
-        duration_ms=round((time.perf_counter() - began) * 1000, 2),
+        duration_ms=round(seconds * 1000, 2),
         **fields,
     )

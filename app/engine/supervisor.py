@@ -253,7 +253,10 @@ class Supervisor:
         process.kill("its supervisor ended", is_fault=False)
         ending = await process.wait()
         self.last_ending = Ending(datetime.now(UTC), ending)
-        self._on_event("engine.exited", {"pid": ending.pid, "reason": ending.reason})
+        self._on_event(
+            "engine.exited",
+            {"pid": ending.pid, "reason": ending.reason, "cause": "fault" if ending.is_fault else "ordered"},
+        )
         if ending.is_fault:
             self._note_death(f"its process ended: {ending.reason}")
 

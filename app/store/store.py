@@ -222,7 +222,9 @@ class Store:
         return purged
 
     def _note(self, origin: Origin, action: str, name: str, trash_id: str | None, size_bytes: int) -> None:
-        """Write the journal. What was done is done: a journal that cannot be written is told, and undoes nothing."""
+        """Tell it, and write the journal. What was done is done: a journal that cannot be written undoes nothing."""
+        fields = {"name": name, "size_bytes": size_bytes, "actor": origin.actor, "trash_id": trash_id}
+        self._on_event(f"model.{action}", fields)
         event = Event(datetime.now(UTC), origin.actor, action, name, trash_id, size_bytes, origin.request_id)
         try:
             self.journal.write(event)

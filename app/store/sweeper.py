@@ -16,8 +16,7 @@ async def keep_swept(store: Store, on_event: OnEvent) -> None:
     while True:
         began = time.monotonic()
         try:
-            for entry in await asyncio.to_thread(store.sweep):
-                on_event("trash.purged", {"trash_id": entry.id, "name": entry.name, "size_bytes": entry.size_bytes})
+            await asyncio.to_thread(store.sweep)
         except (StoreError, OSError) as exc:
             on_event("trash.sweep_failed", {"error": str(exc)})
         await asyncio.sleep(max(PAUSE_SECONDS, PAUSE_SHARE * (time.monotonic() - began)))

@@ -35,6 +35,7 @@ NEEDS = {
     ("post", "/engine/release"): Scope.ENGINE,
     ("get", "/livez"): None,
     ("get", "/readyz"): None,
+    ("get", "/metrics"): Scope.READ,
 }
 """Every operation, by hand, so that a new one is thought about."""
 

@@ -1,0 +1,76 @@
+"""`/metrics`: for Prometheus, in its text format or in OpenMetrics."""
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from app import __version__
+from app.api.auth import GuardedRoute, needs
+from app.api.deps import KeeperDep, MetricsDep, StoreDep, SupervisorDep
+from app.api.keys import Scope
+from app.engine.states import State
+from app.engine.supervisor import Supervisor
+from app.errors import StoreUnavailable
+from app.metrics import Observation
+from app.store.keeper import InventoryKeeper
+from app.store.storage import Storage, measure
+from app.store.store import Store
+
+router = APIRouter(tags=["health"], route_class=GuardedRoute)
+
+TEXT = {"schema": {"type": "string"}, "example": "ocr_store_models 2.0\n"}
+FORMATS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/plain": TEXT, "application/openmetrics-text": TEXT}}
+}
+
+
+@router.get(
+    "/metrics",
+    summary="Report metrics",
+    response_class=Response,
+    response_description="The metrics, in the format that `Accept` asks for.",
+    responses=FORMATS,
+    openapi_extra=needs(Scope.READ),
+)
+async def get_metrics(
+    request: Request, metrics: MetricsDep, store: StoreDep, keeper: KeeperDep, supervisor: SupervisorDep
+) -> Response:
+    """Say how many requests, changes and engine processes there were, and what the store and the engine hold now.
+
+    Never waits for the engine. Of a model folder that is unavailable it says just that.
+    """
+    accept = request.headers.get("accept", "")
+    observation = await _observe(store, keeper, supervisor)
+    content, content_type = await asyncio.to_thread(metrics.render, accept, observation)
+    return Response(content, headers={"content-type": content_type})
+
+
+async def _observe(store: Store, keeper: InventoryKeeper, supervisor: Supervisor) -> Observation:
+    inventory, memory, facts = keeper.inventory, await supervisor.memory(), supervisor.facts
+    storage: Storage | None = None
+    if inventory:
+        try:
+            storage = await asyncio.to_thread(measure, store.volume, inventory)
+        except StoreUnavailable:  # since a moment ago
+            inventory = None
+    return Observation(
+        version=__version__,
+        vendor_version=facts.vendor_version if facts else None,
+        engine_state=supervisor.state.value,
+        engine_states=tuple(State),
+        engine_is_busy=supervisor.is_busy,
+        engine_waiting=supervisor.waiting,
+        engine_resident_bytes=memory.resident_bytes if memory else None,
+        engine_private_bytes=memory.private_bytes if memory else None,
+        engine_has_model=facts.is_initialized if facts else None,
+        capabilities={each.name: each.available for each in facts.capabilities} if facts else {},
+        models=len(inventory.models) if inventory else None,
+        store_bytes=_by_kind(storage) if storage else {},
+        free_bytes=storage.free_bytes if storage else None,
+        total_bytes=storage.total_bytes if storage else None,
+    )
+
+
+def _by_kind(storage: Storage) -> dict[str, int]:
+    return {"models": storage.models_bytes, "trash": storage.trash_bytes}

@@ -1,0 +1,162 @@
+"""What Prometheus is told."""
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.service import ECHO, ROOT, RunningService
+from tests.support.waiting import eventually
+
+ACTIONS = ("uploaded", "trashed", "restored", "deleted", "purged", "pulled")
+ALERTS = ROOT / "deploy" / "prometheus"
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[RunningService]:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "a.bin").write_bytes(b"12345")
+    with RunningService(tmp_path, engine_class=ECHO) as running:
+        yield running.wait_until_ready()
+
+
+def scrape(service: RunningService) -> dict[str, Metric]:
+    return {family.name: family for family in text_string_to_metric_families(service.client.get("/metrics").text)}
+
+
+def value(service: RunningService, name: str, **labels: str) -> float | None:
+    """The value of one sample, or None when there is none."""
+    samples = [sample for family in scrape(service).values() for sample in family.samples]
+    return next((each.value for each in samples if each.name == name and each.labels == labels), None)
+
+
+def test_requests_are_counted_by_route_and_never_by_path(service: RunningService) -> None:
+    """A crawler that tries a thousand names makes no thousand series."""
+    for name in ("a.bin", "b.bin", "c.bin"):
+        service.client.get(f"/models/{name}")
+    service.client.get("/no/such/route")
+    service.client.request("PROPFIND", "/models")
+
+    route = "/models/{name:path}"
+    assert value(service, "ocr_http_requests_total", method="GET", route=route, status="200") == 1
+    assert value(service, "ocr_http_requests_total", method="GET", route=route, status="404") == 2
+    assert value(service, "ocr_http_request_seconds_count", method="GET", route=route) == 3
+    assert value(service, "ocr_http_requests_total", method="GET", route="none", status="404") == 1
+    labels = {each.labels.get("method") for each in scrape(service)["ocr_http_requests"].samples}
+    assert labels == {"GET", "other"}
+
+
+def test_changes_are_counted_with_their_bytes(service: RunningService) -> None:
+    """What came, went to the trash, came back and went for good."""
+    client = service.client
+    client.put("/models/b.bin", content=b"1234567").raise_for_status()
+    trash_id = client.delete("/models/a.bin").raise_for_status().json()["trash_id"]
+    client.post(f"/trash/{trash_id}/restore").raise_for_status()
+    client.delete("/models/b.bin", params={"permanent": True}).raise_for_status()
+
+    counted = {action: value(service, "ocr_store_changed_bytes_total", action=action) for action in ACTIONS}
+    assert counted == {"uploaded": 7, "trashed": 5, "restored": 5, "deleted": 7, "purged": 0, "pulled": 0}
+    assert value(service, "ocr_store_changes_total", action="deleted") == 1
+    assert "model.deleted" in service.log
+
+
+def test_the_store_and_the_engine_are_as_they_are_now(service: RunningService) -> None:
+    """Gauges are read when they are asked for, not when something last happened."""
+    pid = service.engine()["pid"]
+    assert value(service, "ocr_store_models") == 1
+    assert value(service, "ocr_store_bytes", kind="models") == 5
+    assert value(service, "ocr_engine_state", state="ready") == 1
+    assert (value(service, "ocr_engine_memory_bytes", kind="private") or 0) > 1e6
+
+    (service.models_dir / "b.bin").write_bytes(b"123")
+    service.client.post("/engine/release").raise_for_status()
+
+    eventually(lambda: value(service, "ocr_store_bytes", kind="models") == 8)
+    eventually(lambda: service.engine()["pid"] not in {None, pid})
+    assert value(service, "ocr_engine_exits_total", cause="ordered") == 1
+
+
+def test_a_missing_model_folder_has_no_sizes(service: RunningService) -> None:
+    """Not an empty folder, which somebody would take for deleted models."""
+    service.models_dir.rename(service.models_dir.with_name("away"))
+
+    eventually(lambda: value(service, "ocr_store_available") == 0)
+    assert value(service, "ocr_store_models") is None
+    assert value(service, "ocr_store_bytes", kind="models") is None
+
+
+def test_openmetrics_is_given_to_who_asks_for_it(service: RunningService) -> None:
+    """Prometheus itself does."""
+    answer = service.client.get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
+
+    assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert "ocr_store_models" in {family.name for family in openmetrics_families(answer.text)}
+
+
+@pytest.mark.slow
+def test_promtool_finds_nothing_to_criticise(service: RunningService) -> None:
+    """Names, units and help texts as Prometheus' own checker wants them."""
+    checked = subprocess.run(
+        ["promtool", "check", "metrics"],
+        input=service.client.get("/metrics").content,
+        capture_output=True,
+        check=False,
+    )
+
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
+
+
+@pytest.mark.slow
+def test_a_real_prometheus_scrapes_it_and_knows_the_alerts(service: RunningService, tmp_path: Path) -> None:
+    """With the configuration and the rules in deploy/, but for the port."""
+    folder = tmp_path / "prometheus"
+    shutil.copytree(ALERTS, folder)
+    config = folder / "prometheus.yaml"
+    text = config.read_text().replace("127.0.0.1:8000", service.url.removeprefix("http://")).replace("15s", "1s")
+    config.write_text(text)
+    port = free_port()
+    command = [
+        "prometheus",
+        f"--config.file={config}",
+        f"--storage.tsdb.path={tmp_path / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as prometheus:
+        try:
+            eventually(lambda: query(port, "ocr_store_models") == "1", within=30)
+            eventually(lambda: healthy_rules(port) >= {"OcrStoreUnavailable", "OcrEngineNotReady"}, within=30)
+        finally:
+            prometheus.terminate()
+
+
+@pytest.mark.slow
+def test_each_alert_fires_when_it_should_and_not_otherwise() -> None:
+    """As deploy/prometheus/alerts_test.yaml has it."""
+    subprocess.run(["promtool", "test", "rules", ALERTS / "alerts_test.yaml"], check=True)
+
+
+def healthy_rules(port: int) -> set[str]:
+    groups = httpx.get(f"http://127.0.0.1:{port}/api/v1/rules").json()["data"]["groups"]
+    return {rule["name"] for group in groups for rule in group["rules"] if rule["health"] == "ok"}
+
+
+def query(port: int, expression: str) -> Any:
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/query", params={"query": expression}).json()
+    except httpx.ConnectError:
+        return None
+    return next((found["value"][1] for found in answer["data"]["result"]), None)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
