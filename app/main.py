@@ -130,7 +130,9 @@ async def _opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
     rules = Rules(settings.old_patterns, settings.protected)
     store = Store(settings.models_dir, rules, trash_retention=settings.trash_retention, on_event=on_event)
     await asyncio.to_thread(store.open)
-    workplace = await asyncio.to_thread(Workplace, settings.state_dir.resolve(), store.root)
+    workplace = await asyncio.to_thread(
+        Workplace, settings.state_dir.resolve(), store.root, settings.native_dir.resolve()
+    )
     supervisor = _supervisor(settings, store, workplace, on_event)
     keeper = InventoryKeeper(store, on_change=supervisor.refresh_facts, on_event=on_event)
     state = State(

@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     """The model folder; created when absent."""
     state_dir: Path = Path("data/state")
     """Where engine processes have their working directories; created when absent, left empty."""
+    native_dir: Path = Path("native")
+    """What `python -m app provision` fills: OpenSSL 1.1 and llama.cpp, for recognition and AI; may be missing."""
     old_patterns: CommaSeparated = ("old_*",)
     """Shell patterns of stale models, matched against the whole name and its last part."""
     protected: CommaSeparated = ()

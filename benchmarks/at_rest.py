@@ -86,7 +86,7 @@ def measure_minimal(models: Path, state: Path) -> dict[str, float]:
 
 
 def measure_in_process(models: Path, state: Path) -> dict[str, float]:
-    with contextlib.closing(Workplace(state, models)) as workplace:
+    with contextlib.closing(Workplace(state, models, ROOT / "native")) as workplace:
         directory = workplace.prepare()
         script = str(ROOT / "benchmarks/servers.py")
         environment = workplace.environment(directory)

@@ -136,13 +136,11 @@ ENGINE: dict[str, Any] = {
         {
             "name": "ai",
             "available": False,
-            "reason": "the native llama.cpp libraries, which the AsposeAI package does not carry, are not installed",
+            "reason": "the native llama.cpp libraries, which AsposeAI's package lacks, are not installed (libllama.so: "
+            "cannot open shared object file: No such file or directory): run `python -m app provision`, then restart "
+            "the engine with POST /engine/release",
         },
-        {
-            "name": "recognition",
-            "available": False,
-            "reason": "OpenSSL 1.1 (libssl.so.1.1, libcrypto.so.1.1), which AsposeAI's runtime needs, is not installed",
-        },
+        {"name": "recognition", "available": True, "reason": None},
     ],
 }
 

@@ -17,20 +17,26 @@ import app
 
 MODELS_LINK = Path("Aspose.AI.LLM", "models")
 """Where AsposeAI looks for models, below its working directory."""
-RUNTIMES = Path("Aspose.AI.LLM", "runtimes")
+RUNTIMES = Path("Aspose.AI.LLM", "runtimes", "b6451")
 """Where AsposeAI looks for the native llama.cpp libraries, below its working directory."""
+ACCELERATIONS = ("noavx", "vulkan", "openblas")
+"""The folders it looks into there: where libvulkan or OpenBLAS is installed it wants that one and no other."""
 LIBDL_PLACES = ("/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/usr/lib", "/lib")
 PREFIX = "engine-"
+CURE = "run `python -m app provision`, then restart the engine with POST /engine/release"
 
 
 class Workplace:
     """The folder of this service below the state folder, and in it one fresh working directory for each engine process.
 
     A lock on the folder says that its service lives, so that the next service may clear away what a killed one left.
+    `native_dir` is what `app.engine.provisioning` fills; it may be missing.
     """
 
-    def __init__(self, state_dir: Path, models_dir: Path) -> None:
+    def __init__(self, state_dir: Path, models_dir: Path, native_dir: Path) -> None:
         self._models_dir = models_dir
+        self._openssl = native_dir / "openssl"
+        self._llama = native_dir / "llama"
         state_dir.mkdir(parents=True, exist_ok=True)
         with _locked(state_dir):
             _sweep(state_dir)
@@ -48,17 +54,23 @@ class Workplace:
         if libdl := _find_libdl():
             # glibc 2.34 and later ship no libdl.so, by which name .NET Core 3.1 asks for it.
             (directory / "lib" / "libdl.so").symlink_to(libdl)
+        if self._llama.is_dir():
+            for acceleration in ACCELERATIONS:
+                folder = directory / RUNTIMES / f"linux-x64-{acceleration}"
+                folder.mkdir(parents=True)
+                (folder / "native").symlink_to(self._llama, target_is_directory=True)
         return directory
 
     def environment(self, directory: Path) -> dict[str, str]:
         """The whole environment of an engine process in that directory. `LD_LIBRARY_PATH` counts only at exec."""
         return {
-            # A plain PATH: where AsposeAI finds nvcc on it, it wants CUDA libraries.
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            # No program on it: where AsposeAI finds nvcc, it wants CUDA libraries.
+            "PATH": str(directory / "lib"),
             "HOME": str(directory),
             "TMPDIR": str(directory / "tmp"),
             "LANG": "C.UTF-8",
-            "LD_LIBRARY_PATH": str(directory / "lib"),
+            # OpenSSL 1.1 is on this process's path alone; the service keeps the system's own.
+            "LD_LIBRARY_PATH": f"{directory / 'lib'}:{self._openssl}:{self._llama}",
             "PYTHONPATH": str(Path(app.__file__).parent.parent),
             "PYTHONUNBUFFERED": "1",
             # .NET Core 3.1 knows no ICU as new as Debian 12's and would abort.
@@ -79,17 +91,20 @@ class Workplace:
 
 def missing_for_recognition() -> str | None:
     """Why this process cannot recognise text, or None. Ask in the engine process, which has its own library path."""
-    if not (_loads("libssl.so.1.1") and _loads("libcrypto.so.1.1")):
-        return "OpenSSL 1.1 (libssl.so.1.1, libcrypto.so.1.1), which AsposeAI's runtime needs, is not installed"
+    if trouble := _trouble_loading("libcrypto.so.1.1", "libssl.so.1.1"):
+        return f"OpenSSL 1.1, which AsposeAI's runtime needs, is not installed ({trouble}): {CURE}"
     return None
 
 
 def missing_for_ai() -> str | None:
-    """Why this process cannot load a model, or None. Ask in the engine process, in its working directory."""
-    if not _loads("libdl.so"):
-        return "no libdl.so could be found for AsposeAI's .NET Core 3.1 runtime"
-    if not any(RUNTIMES.glob("*/linux-x64-*/native/libllama.so*")):
-        return "the native llama.cpp libraries, which the AsposeAI package does not carry, are not installed"
+    """Why this process cannot load a model, or None. Ask in the engine process, which has its own library path.
+
+    The libraries are really loaded, and stay so; AsposeAI then uses the same.
+    """
+    if trouble := _trouble_loading("libdl.so"):
+        return f"AsposeAI's .NET Core 3.1 runtime needs a libdl.so, and none was found ({trouble})"
+    if trouble := _trouble_loading("libllama.so", "libggml-cpu-x64.so"):
+        return f"the native llama.cpp libraries, which AsposeAI's package lacks, are not installed ({trouble}): {CURE}"
     return None
 
 
@@ -103,12 +118,14 @@ def platform_problem() -> str | None:
     return None
 
 
-def _loads(library: str) -> bool:
+def _trouble_loading(*libraries: str) -> str | None:
+    """The loader's own words, which name the library."""
     try:
-        ctypes.CDLL(library)
-    except OSError:
-        return False
-    return True
+        for library in libraries:
+            ctypes.CDLL(library)
+    except OSError as exc:
+        return str(exc)
+    return None
 
 
 def _find_libdl() -> Path | None:

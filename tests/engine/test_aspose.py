@@ -10,7 +10,7 @@ import pytest
 
 from app.engine.states import State
 from app.errors import EngineCallFailed
-from tests.support.supervised import QUICK, supervised
+from tests.support.supervised import NATIVE, QUICK, supervised
 from tests.support.waiting import eventually_async
 
 pytestmark = pytest.mark.anyio
@@ -34,6 +34,33 @@ async def test_it_reports_itself(tmp_path: Path) -> None:
     assert set(capabilities) == {"models", "ai", "recognition"}
     assert capabilities["models"].available
     assert all(c.available or c.reason for c in facts.capabilities)
+
+
+@pytest.mark.skipif(not NATIVE.is_dir(), reason="`python -m app provision` could not bring the native libraries")
+async def test_with_the_native_libraries_everything_works(tmp_path: Path) -> None:
+    """The engine process really loads them, and has nothing to excuse."""
+    async with supervised(tmp_path, ASPOSE) as engine:
+        supervisor = await engine.until(State.READY, within=20)
+        pid = supervisor.pid
+        assert pid is not None
+        assert supervisor.facts is not None
+        assert all(c.available for c in supervisor.facts.capabilities)
+        mapped = {Path(region.path).name for region in psutil.Process(pid).memory_maps()}
+
+    assert {"libssl.so.1.1", "libcrypto.so.1.1", "libllama.b6431.so", "libggml-base.so"} <= mapped
+
+
+async def test_without_them_it_says_what_is_missing_and_what_brings_it(tmp_path: Path) -> None:
+    """It runs all the same, with two capabilities less."""
+    async with supervised(tmp_path, ASPOSE, native_dir=tmp_path / "absent") as engine:
+        facts = (await engine.until(State.READY, within=20)).facts
+
+    assert facts is not None
+    reasons = {c.name: c.reason for c in facts.capabilities if not c.available}
+    assert set(reasons) == {"ai", "recognition"}
+    assert "libllama.so" in (reasons["ai"] or "")
+    assert "libcrypto.so.1.1" in (reasons["recognition"] or "")
+    assert all("`python -m app provision`" in (reason or "") for reason in reasons.values())
 
 
 async def test_it_lists_only_the_model_that_it_would_use(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ class Launcher:
 
     def __init__(self, folder: Path) -> None:
         (folder / "models").mkdir()
-        self.workplace = Workplace(folder / "state", folder / "models")
+        self.workplace = Workplace(folder / "state", folder / "models", folder / "native")
         self.lines: list[str] = []
         self.started: list[EngineProcess] = []
 
@@ -195,7 +195,10 @@ async def test_the_environment_is_made_for_the_engine(launch: Launcher, monkeypa
     assert "OCR_SECRET" not in environment
     assert environment["DOTNET_SYSTEM_GLOBALIZATION_INVARIANT"] == "1"
     assert environment["COMPlus_EnableDiagnostics"] == "0"
-    assert Path(environment["LD_LIBRARY_PATH"], "libdl.so").exists()
+    libraries, openssl, llama = map(Path, environment["LD_LIBRARY_PATH"].split(":"))
+    assert (libraries / "libdl.so").exists()
+    assert (openssl.name, llama.name) == ("openssl", "llama")
+    assert os.listdir(environment["PATH"]) == ["libdl.so"]
 
 
 async def test_memory_is_measured_and_gone_with_the_process(launch: Launcher) -> None:

@@ -9,7 +9,7 @@ OPEN_ONE = """
 import sys
 from pathlib import Path
 from app.engine.runtime import Workplace
-workplace = Workplace(Path(sys.argv[1]), Path(sys.argv[2]))
+workplace = Workplace(Path(sys.argv[1]), Path(sys.argv[2]), Path("native"))
 workplace.prepare()
 print("open", flush=True)
 sys.stdin.read()
@@ -23,7 +23,7 @@ def folders(state_dir: Path) -> list[Path]:
 def test_the_vendors_model_folder_is_a_link_to_the_real_one(tmp_path: Path) -> None:
     """So AsposeAI's own path and the store's are one folder."""
     (tmp_path / "models").mkdir()
-    workplace = Workplace(tmp_path / "state", tmp_path / "models")
+    workplace = Workplace(tmp_path / "state", tmp_path / "models", tmp_path / "native")
 
     directory = workplace.prepare()
 
@@ -39,11 +39,27 @@ def test_what_a_killed_service_left_is_swept_and_what_a_living_one_uses_is_not(t
     (tmp_path / "models").mkdir()
     state_dir = tmp_path / "state"
     with python(OPEN_ONE, state_dir, tmp_path / "models") as living:
-        Workplace(state_dir, tmp_path / "models").close()
+        Workplace(state_dir, tmp_path / "models", tmp_path / "native").close()
         assert len(folders(state_dir)) == 1
 
         living.kill()
         living.wait()
-        Workplace(state_dir, tmp_path / "models").close()
+        Workplace(state_dir, tmp_path / "models", tmp_path / "native").close()
         assert folders(state_dir) == []
     assert (tmp_path / "models").exists()
+
+
+def test_the_native_libraries_lie_wherever_the_vendor_may_look(tmp_path: Path) -> None:
+    """It looks into one folder only, and which that is depends on what else is installed."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "native/llama").mkdir(parents=True)
+    (tmp_path / "native/llama/libllama.so").touch()
+    workplace = Workplace(tmp_path / "state", tmp_path / "models", tmp_path / "native")
+
+    directory = workplace.prepare()
+
+    runtimes = directory / "Aspose.AI.LLM/runtimes/b6451"
+    found = {path.parent.parent.name for path in runtimes.glob("*/native/libllama.so")}
+    assert found == {"linux-x64-noavx", "linux-x64-vulkan", "linux-x64-openblas"}
+    workplace.close()
+    assert (tmp_path / "native/llama/libllama.so").exists()

@@ -14,6 +14,8 @@ from app.engine.supervisor import Supervisor
 from tests.support.service import ROOT
 from tests.support.waiting import eventually_async
 
+NATIVE = ROOT / "native"
+"""What `make test` provisions."""
 ENGINES = "tests.support.engines:"
 QUICK = Limits(start_seconds=10, stop_seconds=3, restart_budget=3, stable_seconds=0.5, first_delay_seconds=0.02)
 
@@ -41,12 +43,17 @@ class Supervised:
 
 @asynccontextmanager
 async def supervised(
-    folder: Path, engine: str = "Echo", *, limits: Limits = QUICK, license_file: Path | None = None
+    folder: Path,
+    engine: str = "Echo",
+    *,
+    limits: Limits = QUICK,
+    license_file: Path | None = None,
+    native_dir: Path = NATIVE,
 ) -> AsyncIterator[Supervised]:
     """Run a supervisor over an engine of tests.support.engines, or over any import string."""
     models_dir = folder / "models"
     models_dir.mkdir(exist_ok=True)
-    workplace = Workplace(folder / "state", models_dir)
+    workplace = Workplace(folder / "state", models_dir, native_dir)
     events: list[tuple[str, dict[str, Any]]] = []
     lines: list[str] = []
 
