@@ -13,6 +13,8 @@ ServiceError
 │  ├─ ConditionFailed     it is there and was not to be, or the other way round
 │  ├─ DigestMismatch      what came is not what was announced
 │  ├─ TrashEntryNotFound  no such entry in the trash
+│  ├─ JobNotFound         no such job
+│  ├─ JobAbandoned        the process that ran the job ended before it
 │  ├─ StoreUnavailable    the model folder is missing, or is not the one it was
 │  ├─ StoreReadOnly       the model folder cannot be written
 │  └─ StoreFull           the disk below the model folder is full
@@ -154,6 +156,21 @@ class TrashEntryNotFound(StoreError):
     def __init__(self, trash_id: str) -> None:
         super().__init__(f"There is no entry {trash_id!r} in the trash. GET /trash lists those there are.")
         self.trash_id = trash_id
+
+
+class JobNotFound(StoreError):
+    """No such job: it was never there, or finished so long ago that it was forgotten."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"There is no job {job_id!r}. Finished ones are forgotten after OCR_JOB_RETENTION.")
+        self.job_id = job_id
+
+
+class JobAbandoned(StoreError):
+    """The process that ran the job ended before the job did, and nobody can go on with it."""
+
+    def __init__(self, kind: str, owner: str | None) -> None:
+        super().__init__(f"The service that ran this {kind} job ended before it was done ({owner}). Ask for it again.")
 
 
 class StoreUnavailable(StoreError):

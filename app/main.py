@@ -128,7 +128,13 @@ async def _opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
 
     keyring = await asyncio.to_thread(Keyring.load, settings.api_keys_file) if settings.api_keys_file else None
     rules = Rules(settings.old_patterns, settings.protected)
-    store = Store(settings.models_dir, rules, trash_retention=settings.trash_retention, on_event=on_event)
+    store = Store(
+        settings.models_dir,
+        rules,
+        trash_retention=settings.trash_retention,
+        job_retention=settings.job_retention,
+        on_event=on_event,
+    )
     await asyncio.to_thread(store.open)
     workplace = await asyncio.to_thread(
         Workplace, settings.state_dir.resolve(), store.root, settings.native_dir.resolve()

@@ -70,6 +70,8 @@ class Settings(BaseSettings):
     """Shell patterns of models that must not be deleted; the API cannot lift them."""
     trash_retention: Duration = timedelta(hours=24)
     """How long a deleted model can be restored; 0 deletes at once."""
+    job_retention: Duration = timedelta(hours=24)
+    """How long a finished job can be asked about."""
 
     api_keys_file: Path | None = None
     """A TOML file of API keys; `python -m app keys new` writes its entries. Without it nobody needs a key."""

@@ -133,6 +133,8 @@ KINDS: dict[type[Exception], Kind] = {
             "No such entry in the trash",
             ("trash_id",),
         ),
+        Kind(errors.JobNotFound("20261121T092012Z-0a1b23a56954"), 404, "job-not-found", "No such job", ("job_id",)),
+        Kind(errors.JobAbandoned("ocr", "ocr-1:7"), 500, "job-abandoned", "The job's runner ended before it"),
         Kind(
             errors.StoreUnavailable("/data/models is missing; is its volume mounted?"),
             503,

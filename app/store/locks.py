@@ -69,6 +69,12 @@ class ModelLocks:
         except FileNotFoundError:
             return frozenset()
 
+    def is_locked(self, name: str) -> bool:
+        """Whether anybody holds the exclusive lock, asked without taking it."""
+        with self._opened(os.O_RDONLY) as lock_file:
+            blocking = _blocking(lock_file, _byte_of(name), 1)
+        return blocking is not None and blocking[0] == fcntl.F_WRLCK
+
     @contextmanager
     def _opened(self, flags: int = os.O_RDWR) -> Iterator[int]:
         # Closing this descriptor is what gives the lock back.

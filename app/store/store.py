@@ -11,6 +11,7 @@ from app.errors import ModelChanged, ModelExists, ModelNotFound, ModelProtected,
 from app.store.digests import Digests
 from app.store.headers import Description, describe
 from app.store.inventory import Inventory, Model, look_again, scan
+from app.store.jobs import Jobs
 from app.store.journal import Event, Journal, Origin
 from app.store.locks import ModelLocks
 from app.store.publishing import Publisher
@@ -51,7 +52,15 @@ class Receipt:
 class Store:
     """One model folder and its rules. Any number of processes may have one on the same folder."""
 
-    def __init__(self, root: Path, rules: Rules, *, trash_retention: timedelta, on_event: OnEvent) -> None:
+    def __init__(
+        self,
+        root: Path,
+        rules: Rules,
+        *,
+        trash_retention: timedelta,
+        job_retention: timedelta = timedelta(hours=24),
+        on_event: OnEvent,
+    ) -> None:
         self.rules = rules
         self.volume = Volume(root)
         self.locks = ModelLocks(self.volume.lock_file)
@@ -59,6 +68,8 @@ class Store:
         self._trash = Trash(self.volume.trash_dir, self.locks, trash_retention)
         self._keeps_deleted = trash_retention > timedelta(0)
         self._on_event = on_event
+        self.jobs = Jobs(self.volume, self.locks)
+        self._job_retention = job_retention
         self.digests = Digests(self.volume.digests_dir)
         trash = self._trash if self._keeps_deleted else None
         self.publisher = Publisher(self.volume, self.locks, rules, self.digests, trash, self._note)
@@ -192,6 +203,7 @@ class Store:
             self._trash.clear_orphans()
             if swept := self.publisher.staging.sweep():
                 self._on_event("staging.swept", {"files": swept})
+            self.jobs.sweep(self._job_retention)
         return purged
 
     def _delete_locked(self, deletion: Deletion) -> Receipt:

@@ -1,0 +1,244 @@
+"""Jobs outlive requests and processes, and any replica can read and cancel them."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from app.errors import JobNotFound, StoreReadOnly, StoreUnavailable
+from app.store.job_records import JobState, read_record, record_of
+from app.store.jobs import PULL, Jobs
+from app.store.journal import Origin
+from app.store.progress import Meter, Progress
+from app.store.rules import Rules
+from app.store.store import Store
+from tests.support.processes import python
+
+ME = Origin("me", "request-1")
+DAY = timedelta(days=1)
+NOW = timedelta(0)
+
+HOLDS = """
+import sys
+from datetime import timedelta
+from pathlib import Path
+from app.store.journal import Origin
+from app.store.progress import Progress
+from app.store.rules import Rules
+from app.store.store import Store
+store = Store(Path(sys.argv[1]), Rules(), trash_retention=timedelta(0), on_event=print)
+store.open()
+held = store.jobs.begin(sys.argv[2], {"text": "x"}, Origin("other"))
+held.update(phase="working", progress=Progress(1, 3, "items"))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def store_on(root: Path) -> Store:
+    store = Store(root, Rules(), trash_retention=DAY, on_event=lambda *_: None)
+    store.open()
+    return store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return store_on(tmp_path / "models")
+
+
+@pytest.fixture
+def jobs(store: Store) -> Jobs:
+    return store.jobs
+
+
+def files(store: Store) -> list[str]:
+    return sorted(path.name for path in store.volume.jobs_dir.iterdir())
+
+
+def test_a_record_says_what_was_asked_for_and_how_far_it_is(jobs: Jobs) -> None:
+    """Whoever reads it sees what its runner wrote last."""
+    with jobs.begin("ocr", {"page": 1}, ME) as held:
+        queued = jobs.get(held.job.id)
+        held.update(phase="reading", progress=Progress(1, 4, "items", 0.5, 6.0))
+        running = jobs.get(held.job.id)
+        held.succeed({"text": "é"})
+
+    assert (queued.state, queued.kind, queued.request, queued.created_by) == (JobState.QUEUED, "ocr", {"page": 1}, ME)
+    assert (running.state, running.phase) == (JobState.RUNNING, "reading")
+    assert running.progress == Progress(1, 4, "items", 0.5, 6.0)
+    done = jobs.get(held.job.id)
+    assert (done.state, done.result, done.is_finished) == (JobState.SUCCEEDED, {"text": "é"}, True)
+    assert done.created_at <= running.updated_at <= (done.finished_at or done.created_at)
+
+
+def test_a_failure_keeps_its_error_and_sentence(jobs: Jobs) -> None:
+    """The record holds the error of the domain; what that is on the wire is not the store's to know."""
+    with jobs.begin("ocr", {}, ME) as held:
+        held.fail(StoreReadOnly("a reason"))
+
+    failure = jobs.get(held.job.id).failure
+    assert failure
+    assert failure.error == "StoreReadOnly"
+    assert "a reason" in failure.detail
+
+
+def test_jobs_are_listed_newest_first(jobs: Jobs) -> None:
+    """Also those of one second; by kind and by state."""
+    created = [jobs.create(PULL, {"number": number}, ME).id for number in range(5)]
+    with jobs.begin("ocr", {}, ME) as held:
+        held.succeed(None)
+
+    assert [job.id for job in jobs.newest([PULL])] == created[::-1]
+    assert [job.id for job in jobs.newest(state=JobState.SUCCEEDED)] == [held.job.id]
+    assert len(list(jobs.newest())) == 6
+
+
+@pytest.mark.parametrize("job_id", ["nope", "../store", "20261121T092012Z-0a1b23a56954", ""])
+def test_what_is_no_job_is_not_found(jobs: Jobs, job_id: str) -> None:
+    """Neither what never was nor what can be no id, which may be a path."""
+    for verb in (jobs.get, jobs.cancel):
+        with pytest.raises(JobNotFound):
+            verb(job_id)
+
+
+def test_a_job_has_one_runner(store: Store, jobs: Jobs) -> None:
+    """What somebody holds nobody else can take, also in another process; what was let go of anybody can."""
+    waiting = jobs.create(PULL, {}, ME)
+    assert [job.id for job in jobs.unheld(PULL)] == [waiting.id]
+    with jobs.take(waiting.id) or pytest.fail("not taken"):
+        assert jobs.is_held(waiting.id)
+        assert jobs.unheld(PULL) == []
+        assert jobs.take(waiting.id) is None
+        assert store_on(store.root).jobs.take(waiting.id) is None
+    assert not jobs.is_held(waiting.id)
+
+    with python(HOLDS, store.root, PULL):
+        (running,) = jobs.newest(state=JobState.RUNNING)
+        assert (running.phase, running.progress) == ("working", Progress(1, 3, "items"))
+        assert jobs.take(running.id) is None
+    taken = jobs.take(running.id)
+    assert taken
+    assert taken.job.phase == "working"
+    taken.let_go()
+
+
+def test_a_finished_job_is_not_taken(jobs: Jobs) -> None:
+    """Its outcome stays what it is."""
+    with jobs.begin("ocr", {}, ME) as held:
+        held.succeed(None)
+
+    assert jobs.take(held.job.id) is None
+    assert not jobs.is_held(held.job.id)
+    assert jobs.cancel(held.job.id).state == JobState.SUCCEEDED
+
+
+def test_a_runner_hears_that_it_is_to_end(store: Store, jobs: Jobs) -> None:
+    """From whichever process; until the runner says so, the job runs."""
+    with jobs.begin("ocr", {}, ME) as held:
+        held.update(phase="reading")
+        assert not held.is_cancelled()
+        assert store_on(store.root).jobs.cancel(held.job.id).state == JobState.RUNNING
+        assert held.is_cancelled()
+        held.cancel()
+
+    assert jobs.get(held.job.id).state == JobState.CANCELLED
+    assert files(store) == [f"{held.job.id}.json"]
+
+
+def test_a_job_that_nobody_runs_is_cancelled_at_once(store: Store, jobs: Jobs) -> None:
+    """There is nobody to wait for."""
+    waiting = jobs.create(PULL, {}, ME)
+
+    assert jobs.cancel(waiting.id).state == JobState.CANCELLED
+    assert files(store) == [f"{waiting.id}.json"]
+
+
+def test_a_job_whose_runner_was_killed_fails_or_waits_for_another(store: Store, jobs: Jobs) -> None:
+    """A pull can be gone on with; another kind fails, and says why."""
+    for kind in ("ocr", PULL):
+        with python(HOLDS, store.root, kind):
+            store.sweep()
+            assert {job.state for job in jobs.newest([kind])} == {JobState.RUNNING}
+    store.sweep()
+
+    (ocr,), (pull,) = jobs.newest(["ocr"]), jobs.newest([PULL])
+    assert ocr.state == JobState.FAILED
+    assert ocr.failure
+    assert ocr.failure.error == "JobAbandoned"
+    assert "ended before it was done" in ocr.failure.detail
+    assert pull.state == JobState.RUNNING
+    assert [job.id for job in jobs.unheld(PULL)] == [pull.id]
+
+
+def test_finished_jobs_are_forgotten_in_time(store: Store, jobs: Jobs) -> None:
+    """With all that lies beside them; those that are not finished stay."""
+    waiting = jobs.create(PULL, {}, ME)
+    with jobs.begin("ocr", {}, ME) as held:
+        held.result_file.write_text("large")
+        held.succeed(None)
+
+    assert jobs.sweep(DAY) == []
+    assert jobs.result_file(held.job.id).read_text() == "large"
+    assert jobs.sweep(NOW) == [held.job.id]
+    assert files(store) == [f"{waiting.id}.json"]
+
+
+def test_what_a_killed_process_left_is_cleared(store: Store, jobs: Jobs) -> None:
+    """A draft without a record, a marker or a result without a job; not what a living one is writing."""
+    with jobs.begin("ocr", {}, ME) as held:
+        record_of(store.volume.jobs_dir, held.job.id).unlink()
+        held.result_file.touch()
+        for name in ("new", "cancel", "result"):
+            (store.volume.jobs_dir / f"20261121T092012Z-0a1b23a56954.{name}").touch()
+
+        jobs.sweep(DAY)
+
+        assert files(store) == [held.result_file.name]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"id": 1}', "nonsense"])
+def test_a_record_that_cannot_be_read_is_none(store: Store, jobs: Jobs, text: str) -> None:
+    """What a power cut left in pieces is no job, and is swept."""
+    record = store.volume.jobs_dir / "20261121T092012Z-0a1b23a56954.json"
+    record.write_text(text)
+
+    assert read_record(record) is None
+    assert list(jobs.newest()) == []
+    jobs.sweep(DAY)
+    assert files(store) == []
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda jobs: jobs.create(PULL, {}, ME),
+        lambda jobs: list(jobs.newest()),
+        lambda jobs: jobs.get("20261121T092012Z-0a1b23a56954"),
+        lambda jobs: jobs.cancel("20261121T092012Z-0a1b23a56954"),
+    ],
+)
+def test_without_its_volume_there_are_no_answers(
+    store: Store, jobs: Jobs, tmp_path: Path, verb: Callable[[Jobs], object]
+) -> None:
+    """An unmounted folder has no jobs rather than none."""
+    store.root.rename(tmp_path / "elsewhere")
+    store.root.mkdir()
+
+    with pytest.raises(StoreUnavailable):
+        verb(jobs)
+    assert list(store.root.iterdir()) == []
+
+
+def test_a_meter_makes_a_rate_and_an_estimate_of_counts() -> None:
+    """Nothing is said before two counts; fewer than before is a new beginning."""
+    meter = Meter("bytes")
+
+    first, second = meter.at(0, 100), meter.at(50, 100)
+
+    assert (first.done, first.total, first.rate, first.eta_seconds) == (0, 100, None, None)
+    assert second.rate is not None
+    assert second.rate > 0
+    assert second.eta_seconds is not None
+    assert meter.at(10, 100).rate is None
+    assert meter.at(20, None).eta_seconds is None
