@@ -15,6 +15,8 @@ ServiceError
 │  ├─ TrashEntryNotFound  no such entry in the trash
 │  ├─ JobNotFound         no such job
 │  ├─ JobAbandoned        the process that ran the job ended before it
+│  ├─ PartialNotFound     no such unfinished upload or pull
+│  ├─ PartialBusy         somebody is writing that one right now
 │  ├─ StoreUnavailable    the model folder is missing, or is not the one it was
 │  ├─ StoreReadOnly       the model folder cannot be written
 │  └─ StoreFull           the disk below the model folder is full
@@ -171,6 +173,24 @@ class JobAbandoned(StoreError):
 
     def __init__(self, kind: str, owner: str | None) -> None:
         super().__init__(f"The service that ran this {kind} job ended before it was done ({owner}). Ask for it again.")
+
+
+class PartialNotFound(StoreError):
+    """No unfinished upload or pull has that id: it was discarded, has expired, or never was."""
+
+    def __init__(self, partial_id: str) -> None:
+        super().__init__(f"Nothing unfinished has the id {partial_id!r}: it was given up, has expired, or never was.")
+        self.id = partial_id
+
+
+class PartialBusy(StoreError):
+    """Somebody else is writing the unfinished upload or pull."""
+
+    def __init__(self, partial_id: str) -> None:
+        super().__init__(
+            f"Another request or process is writing {partial_id!r} right now. Go on with it when that one has ended."
+        )
+        self.id = partial_id
 
 
 class StoreUnavailable(StoreError):

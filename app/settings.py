@@ -72,6 +72,8 @@ class Settings(BaseSettings):
     """How long a deleted model can be restored; 0 deletes at once."""
     job_retention: Duration = timedelta(hours=24)
     """How long a finished job can be asked about."""
+    partial_retention: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(hours=24)
+    """How long an unfinished resumable upload or pull is kept after its last byte came."""
 
     api_keys_file: Path | None = None
     """A TOML file of API keys; `python -m app keys new` writes its entries. Without it nobody needs a key."""

@@ -130,9 +130,9 @@ async def prune(body: PruneBody, store: StoreDep, keeper: KeeperDep, origin: Ori
     openapi_extra=needs(Scope.READ),
 )
 async def get_storage(store: StoreDep, keeper: KeeperDep) -> StorageOut:
-    """Account for the bytes of the models, of the trash, and for what is free; and say which volume it is.
+    """Account for the bytes of the models, of the trash, of what is unfinished, and of what is free.
 
-    A volume that is missing, or another than the service started with, is 503 `store-unavailable`.
+    It says which volume it is: one that is missing, or another than at the start, is 503 `store-unavailable`.
     """
     inventory = await keeper.current_when_scanned()
     return StorageOut.model_validate(await to_thread.run_sync(measure, store.volume, inventory))

@@ -105,6 +105,7 @@ STORAGE: dict[str, Any] = {
     "is_writable": True,
     "models_bytes": 24,
     "trash_bytes": 202,
+    "partial_bytes": 0,
     "free_bytes": 85899345920,
     "total_bytes": 270582939648,
 }

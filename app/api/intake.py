@@ -9,7 +9,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from app.api.refusals import BodyCutShort, BodyTooLarge, UploadsBusy, UploadStalled
-from app.store.staging import StagedFile
+from app.store.staged import StagedFile
 
 BUFFER_BYTES = 4 << 20
 """One is written and hashed by a thread while the next one fills: twice that is what an upload takes of memory."""

@@ -73,4 +73,4 @@ async def _observe(store: Store, keeper: InventoryKeeper, supervisor: Supervisor
 
 
 def _by_kind(storage: Storage) -> dict[str, int]:
-    return {"models": storage.models_bytes, "trash": storage.trash_bytes}
+    return {"models": storage.models_bytes, "trash": storage.trash_bytes, "partial": storage.partial_bytes}

@@ -155,6 +155,8 @@ class StorageOut(Schema):
     """What the models take."""
     trash_bytes: NonNegativeInt
     """What the trash takes; `DELETE /trash` gives it back."""
+    partial_bytes: NonNegativeInt
+    """What uploads and pulls take that are not finished."""
     free_bytes: NonNegativeInt
     """What is free on the disk for this service."""
     total_bytes: NonNegativeInt

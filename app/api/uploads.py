@@ -1,5 +1,6 @@
 """`PUT /models/{name}`: a model comes in, as a stream of any size."""
 
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -20,7 +21,6 @@ from app.api.problems import problems
 from app.api.schemas import HeaderOut, ModelDetail
 from app.store.journal import Origin
 from app.store.publishing import Conditions, Published, Publisher
-from app.store.staging import StagedFile
 
 router = APIRouter(tags=["models"], route_class=GuardedRoute)
 
@@ -115,14 +115,14 @@ async def _take_in(request: Request, name: str, origin: Origin, publisher: Publi
     conditions = Conditions(_etags(request, "if-match"), _etags(request, "if-none-match"))
     with intake.slot():
         await to_thread.run_sync(publisher.plan, name, conditions, size_bytes, limiter=changes)
-        staged = await to_thread.run_sync(publisher.begin, announced, limiter=intake.threads)
+        staged = await to_thread.run_sync(publisher.begin, announced, size_bytes, limiter=intake.threads)
         try:
             await intake.receive(request, staged)
             if not staged.size_bytes:
                 # Nobody means to; `curl -X PUT` without a file does it.
                 raise RequestValidationError([{"loc": ("body",), "msg": "It is empty, and a model is not"}])
-            _check_digests(name, announced, staged)
-            return await to_thread.run_sync(publisher.publish, name, staged, conditions, origin, limiter=intake.threads)
+            publish = partial(publisher.publish, name, staged, conditions, origin, announced)
+            return await to_thread.run_sync(publish, limiter=intake.threads)
         finally:
             with CancelScope(shield=True):
                 await to_thread.run_sync(staged.discard, limiter=intake.threads)
@@ -137,13 +137,6 @@ def _check_body(request: Request) -> None:
         raise refusals.UnsupportedBody(f"encoded ({coding})")
     if "content-range" in request.headers:
         raise RequestValidationError([{"loc": ("header", "content-range"), "msg": "A model is sent whole"}])
-
-
-def _check_digests(name: str, announced: dict[str, set[bytes]], staged: StagedFile) -> None:
-    for algorithm, digests in announced.items():
-        actual = staged.digest(algorithm)
-        for expected in digests - {actual}:
-            raise errors.DigestMismatch(name, algorithm, expected.hex(), actual.hex())
 
 
 def _etags(request: Request, field: str) -> frozenset[str] | None:

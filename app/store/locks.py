@@ -90,6 +90,11 @@ def try_to_lock(descriptor: int) -> bool:
     return _try(descriptor, fcntl.F_WRLCK, 0)
 
 
+def is_locked(descriptor: int) -> bool:
+    """Whether somebody else holds the lock of a whole file."""
+    return _blocking(descriptor, 0, 1) is not None
+
+
 def is_leased(name: str, leased_bytes: frozenset[int]) -> bool:
     """Whether the model's lease is among those held."""
     return bool(leased_bytes) and _byte_of(name) in leased_bytes

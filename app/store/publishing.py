@@ -1,28 +1,40 @@
 """How a model comes in: staged, then published in one step under the model's lock. These verbs block."""
 
 import contextlib
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from app.errors import ConditionFailed, ModelChanged, ModelExists, ModelNotFound, ModelProtected, NotAModel, StoreFull
+from app.errors import (
+    ConditionFailed,
+    DigestMismatch,
+    ModelChanged,
+    ModelExists,
+    ModelNotFound,
+    ModelProtected,
+    NotAModel,
+)
 from app.store.digests import Digests
 from app.store.headers import Description
 from app.store.inventory import Model, model_at
 from app.store.journal import Origin
 from app.store.locks import ModelLocks
 from app.store.names import parts_of
+from app.store.partials import PartialRecord
+from app.store.room import Room
 from app.store.rules import Rules
-from app.store.staging import StagedFile, Staging
+from app.store.staged import StagedFile
+from app.store.staging import Staging
 from app.store.trash import Trash, TrashEntry
 from app.store.volume import Volume, explaining_refusals
 
 LOCK_SECONDS = 2.0
 """How long publishing waits for another change of the same model."""
-RESERVE_BYTES = 1 << 20
-"""What is left free, so that a disk filled with models still takes the records of deletions."""
 SHA256 = "sha256"
+
+Announced = Mapping[str, Collection[bytes]]
+"""Digests that the bytes are said to have, by `hashlib`'s name of the algorithm."""
+NOTHING: Announced = {}
 
 Note = Callable[[Origin, str, str, str | None, int], None]
 """Writes a line of the journal: who, what, to which model, its entry in the trash, its size."""
@@ -65,7 +77,14 @@ class Publisher:
     """The one way into a model folder for models that this service brings."""
 
     def __init__(
-        self, volume: Volume, locks: ModelLocks, rules: Rules, digests: Digests, trash: Trash | None, note: Note
+        self,
+        volume: Volume,
+        locks: ModelLocks,
+        rules: Rules,
+        digests: Digests,
+        trash: Trash | None,
+        room: Room,
+        note: Note,
     ) -> None:
         """Without a `trash` a replaced version is deleted at once."""
         self.staging = Staging(volume.staging_dir)
@@ -74,10 +93,13 @@ class Publisher:
         self._rules = rules
         self._digests = digests
         self._trash = trash
+        self._room = room
         self._note = note
 
-    def plan(self, name: str, conditions: Conditions, size_bytes: int | None) -> None:
+    def plan(self, name: str, conditions: Conditions, size_bytes: int | None) -> tuple[TrashEntry, ...]:
         """Insist that a model of that name and size could be published now. Changes nothing.
+
+        Returns what would have to go from the trash for it to fit, which is nothing as a rule.
 
         Raises InvalidModelName, NotAModel, ModelProtected, ModelExists, ModelChanged, ConditionFailed, ModelInUse,
         ModelLocked, StoreUnavailable, StoreReadOnly, StoreFull.
@@ -89,19 +111,44 @@ class Publisher:
             with contextlib.suppress(ModelNotFound):
                 present = self._volume.find(name)
             self._check(name, present, conditions)
-        self._check_room(size_bytes or 0)
+        return self._room.plan(size_bytes or 0)
 
-    def begin(self, algorithms: Iterable[str] = ()) -> StagedFile:
-        """A place for the bytes; `discard()` it in the end, published or not. Raises StoreReadOnly, StoreFull."""
+    def begin(
+        self, algorithms: Iterable[str] = (), size_bytes: int | None = None, *, keep: PartialRecord | None = None
+    ) -> StagedFile:
+        """A place for the bytes, room made for them; raises StoreReadOnly, StoreFull.
+
+        `discard()` it in the end, published or not; with `keep` one may also `let_go()` of it and `resume()` later.
+        """
+        self._volume.check_writable()
         with explaining_refusals():
-            return self.staging.begin({SHA256, *algorithms})
+            self._room.make(size_bytes or 0)
+            return self.staging.begin({SHA256, *algorithms}, keep=keep)
 
-    def publish(self, name: str, staged: StagedFile, conditions: Conditions, origin: Origin) -> Published:
+    def resume(self, partial_id: str, algorithms: Iterable[str] = ()) -> tuple[StagedFile, PartialRecord]:
+        """Go on with what was kept, at its end, room made for what is missing of its expected size.
+
+        Raises PartialNotFound, PartialBusy, StoreUnavailable, StoreReadOnly, StoreFull.
+        """
+        self._volume.check_writable()
+        with explaining_refusals():
+            staged, record = self.staging.reopen(partial_id, {SHA256, *algorithms})
+            try:
+                self._room.make(max(0, (record.expected_bytes or 0) - staged.size_bytes))
+            except BaseException:
+                staged.let_go()
+                raise
+            return staged, record
+
+    def publish(
+        self, name: str, staged: StagedFile, conditions: Conditions, origin: Origin, announced: Announced = NOTHING
+    ) -> Published:
         """Let a staged file be the model of that name. What it replaces goes to the trash.
 
         Killed at any point, this leaves the model of before or the new one, whole. Everything is checked again: raises
-        what the plan raises, and nothing has changed then.
+        what the plan raises, and DigestMismatch when it is not what was announced; nothing has changed then.
         """
+        _check_digests(name, staged, announced)
         staged.sync()
         description, sha256 = staged.describe(name), staged.digest(SHA256).hex()
         self._check_place(name)
@@ -150,11 +197,13 @@ class Publisher:
             if (self._volume.root / above).is_file():
                 raise NotAModel(name, f"below {above!r}, which is a file")
 
-    def _check_room(self, size_bytes: int) -> None:
-        status = os.statvfs(self._volume.root)
-        free_bytes = max(0, status.f_bavail * status.f_frsize - RESERVE_BYTES)
-        if size_bytes > free_bytes:
-            raise StoreFull(f"it takes {size_bytes:,} bytes and {free_bytes:,} are free", size_bytes, free_bytes)
+
+def _check_digests(name: str, staged: StagedFile, announced: Announced) -> None:
+    for algorithm, digests in announced.items():
+        actual = staged.digest(algorithm)
+        for expected in digests:
+            if expected != actual:
+                raise DigestMismatch(name, algorithm, expected.hex(), actual.hex())
 
 
 def _present(volume: Volume, folder: int, leaf: str, name: str) -> Model | None:

@@ -18,6 +18,8 @@ class Storage:
     is_writable: bool
     models_bytes: int
     trash_bytes: int
+    partial_bytes: int
+    """What lies in staging: uploads and pulls that are coming in, or are kept to be gone on with."""
     free_bytes: int
     """What this service may still write."""
     total_bytes: int
@@ -33,6 +35,7 @@ def measure(volume: Volume, inventory: Inventory) -> Storage:
         is_writable=volume.is_writable,
         models_bytes=inventory.total_size_bytes,
         trash_bytes=_size_of(volume.trash_dir),
+        partial_bytes=_size_of(volume.staging_dir),
         free_bytes=usage.free,
         total_bytes=usage.total,
     )

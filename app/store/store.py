@@ -15,8 +15,9 @@ from app.store.jobs import Jobs
 from app.store.journal import Event, Journal, Origin
 from app.store.locks import ModelLocks
 from app.store.publishing import Publisher
+from app.store.room import Room
 from app.store.rules import Rules
-from app.store.trash import Trash, TrashEntry
+from app.store.trash import Trash, TrashEntry, freed_by_unlinking
 from app.store.volume import Volume, explaining_refusals
 
 LOCK_SECONDS = 2.0
@@ -72,7 +73,8 @@ class Store:
         self._job_retention = job_retention
         self.digests = Digests(self.volume.digests_dir)
         trash = self._trash if self._keeps_deleted else None
-        self.publisher = Publisher(self.volume, self.locks, rules, self.digests, trash, self._note)
+        room = Room(self.root, self._trash, lambda entries: self._purge(entries, ITSELF))
+        self.publisher = Publisher(self.volume, self.locks, rules, self.digests, trash, room, self._note)
         """The way in."""
 
     @property
@@ -216,7 +218,7 @@ class Store:
                 if not deletion.permanent:
                     entry = self._trash.put(model, folder, leaf)
                     return Receipt(name, model.size_bytes, 0, entry.id, entry.expires_at)
-                freed_bytes = _freed_by_unlinking(os.stat(leaf, dir_fd=folder, follow_symlinks=False))
+                freed_bytes = freed_by_unlinking(os.stat(leaf, dir_fd=folder, follow_symlinks=False))
                 os.unlink(leaf, dir_fd=folder)
                 os.fsync(folder)
             except FileNotFoundError:
@@ -242,7 +244,3 @@ class Store:
             self.journal.write(event)
         except OSError as exc:
             self._on_event("journal.failed", {"error": str(exc), "action": action, "name": name})
-
-
-def _freed_by_unlinking(status: os.stat_result) -> int:
-    return status.st_blocks * 512 if status.st_nlink == 1 else 0

@@ -114,6 +114,13 @@ class Trash:
         self._record_of(entry.id).unlink(missing_ok=True)
         return True
 
+    def freed_by_purging(self, entry: TrashEntry) -> int:
+        """What the disk would have back, in bytes."""
+        try:
+            return freed_by_unlinking((self._folder / entry.id).stat())
+        except FileNotFoundError:
+            return 0
+
     def clear_orphans(self) -> None:
         """Clear records without a file, which a killed process left."""
         # Not while anybody is between writing a record and moving its file; the next sweep will do.
@@ -138,6 +145,11 @@ class Trash:
 
     def _record_of(self, entry_id: str) -> Path:
         return self._folder / f"{entry_id}.json"
+
+
+def freed_by_unlinking(status: os.stat_result) -> int:
+    """What the disk has back when a file loses this name: nothing while it has another."""
+    return status.st_blocks * 512 if status.st_nlink == 1 else 0
 
 
 def _linked(source: str, target: str, source_folder: int, target_folder: int) -> bool:

@@ -1,0 +1,251 @@
+"""Unfinished uploads and pulls are kept with a record, and anybody may go on with them."""
+
+import hashlib
+import os
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from app.errors import DigestMismatch, PartialBusy, PartialNotFound
+from app.store.journal import Origin
+from app.store.partials import PartialRecord
+from app.store.publishing import Conditions
+from app.store.rules import Rules
+from app.store.staged import StagedFile
+from app.store.staging import Staging
+from app.store.storage import measure
+from app.store.store import Store
+from tests.support.processes import python
+
+ME = Origin("me")
+DAY = timedelta(days=1)
+
+KEEPS = """
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from app.store.partials import PartialRecord
+from app.store.staging import Staging
+record = PartialRecord(sys.argv[2], "a.bin", "upload", "me", 12, datetime.now(UTC), timedelta(days=1))
+staged = Staging(Path(sys.argv[1])).begin(["sha256"], keep=record)
+staged.write(b"half")
+print("written", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "models", Rules(), trash_retention=DAY, on_event=lambda *_: None)
+    store.open()
+    return store
+
+
+@pytest.fixture
+def staging(store: Store) -> Staging:
+    return store.publisher.staging
+
+
+def record(retention: timedelta = DAY, expected_bytes: int | None = 12) -> PartialRecord:
+    extra = {"url": "https://hub.example/a.bin"}
+    return PartialRecord(
+        secrets.token_hex(16), "a.bin", "pull", "me", expected_bytes, datetime.now(UTC), retention, extra
+    )
+
+
+def files_in(store: Store) -> list[str]:
+    return sorted(path.name for path in store.volume.staging_dir.iterdir())
+
+
+def kept(staging: Staging, content: bytes, retention: timedelta = DAY) -> PartialRecord:
+    keep = record(retention)
+    staged = staging.begin(["sha256"], keep=keep)
+    staged.write(content)
+    staged.let_go()
+    return keep
+
+
+def age(store: Store, name: str, by: timedelta) -> None:
+    """Let the last byte have come so long ago."""
+    path = store.volume.staging_dir / name
+    seconds = path.stat().st_mtime - by.total_seconds()
+    os.utime(path, (seconds, seconds))
+
+
+def test_what_is_kept_is_gone_on_with_and_published(store: Store) -> None:
+    """Its digest is of all of it, whoever wrote which part; the record tells what was published until it expires."""
+    keep = record()
+    staged = store.publisher.begin(["sha512"], 12, keep=keep)
+    staged.write(b"one ")
+    staged.let_go()
+    store.sweep()
+
+    staged, found = store.publisher.resume(keep.id, ["sha512"])
+    assert (found, staged.size_bytes) == (keep, 4)
+    staged.write(b"two three")
+    staged.cut(7)
+    staged.write(b"-four")
+    assert staged.digest_since(4, "sha256") == hashlib.sha256(b"two-four").digest()
+    content = b"one two-four"
+    published = store.publisher.publish(
+        "a.bin", staged, Conditions(), ME, {"sha512": [hashlib.sha512(content).digest()]}
+    )
+    staged.let_go()
+
+    assert published.sha256 == hashlib.sha256(content).hexdigest()
+    assert (store.root / "a.bin").read_bytes() == content
+    store.sweep()
+    assert store.publisher.staging.find(keep.id).is_published
+    with pytest.raises(PartialNotFound):
+        store.publisher.resume(keep.id)
+    age(store, f"{keep.id}.json", DAY)
+    store.sweep()
+    assert files_in(store) == []
+    assert (store.root / "a.bin").read_bytes() == content
+
+
+def test_what_is_not_what_was_announced_is_not_published(store: Store) -> None:
+    """Whichever of the digests is wrong, and it can be gone on with afterwards."""
+    keep = kept(store.publisher.staging, b"content")
+    staged, _ = store.publisher.resume(keep.id)
+    right, wrong = hashlib.sha256(b"content").digest(), hashlib.sha256().digest()
+
+    with pytest.raises(DigestMismatch):
+        store.publisher.publish("a.bin", staged, Conditions(), ME, {"sha256": [right, wrong]})
+    staged.let_go()
+
+    assert store.scan().models == {}
+    assert store.publisher.staging.find(keep.id).size_bytes == 7
+
+
+def test_what_a_killed_process_kept_is_there_to_the_last_byte(store: Store, staging: Staging) -> None:
+    """While it lives nobody else can write it; afterwards anybody can, and its record is whole."""
+    keep = record()
+    with python(KEEPS, store.volume.staging_dir, keep.id) as theirs:
+        (partial,) = staging.partials()
+        assert (partial.id, partial.size_bytes, partial.is_active) == (keep.id, 4, True)
+        with pytest.raises(PartialBusy):
+            staging.reopen(keep.id, ())
+        with pytest.raises(PartialBusy):
+            staging.discard(keep.id)
+        theirs.kill()
+        theirs.wait()
+
+    store.sweep()
+    (partial,) = staging.partials()
+    assert (partial.name, partial.kind, partial.expected_bytes, partial.is_active) == ("a.bin", "upload", 12, False)
+    staged, _ = staging.reopen(keep.id, ["sha256"])
+    assert staged.digest("sha256") == hashlib.sha256(b"half").digest()
+    staged.discard()
+    assert files_in(store) == []
+
+
+def test_the_sweep_takes_what_expired_or_has_no_record(store: Store, staging: Staging) -> None:
+    """Never what somebody writes, however old; the time counts from the last byte."""
+    fresh, old, broken = kept(staging, b"fresh"), kept(staging, b"old"), kept(staging, b"broken")
+    written = staging.begin([], keep=(busy := record()))
+    (store.volume.staging_dir / f"{broken.id}.json").write_text('{"id":')
+    for each in (old, busy):
+        age(store, f"{each.id}.part", DAY)
+    (store.volume.staging_dir / f"{'0' * 32}.part").write_bytes(b"no record")
+    (store.volume.staging_dir / f"{'1' * 32}.json").write_text("no record")
+
+    with pytest.raises(PartialNotFound):
+        staging.reopen(old.id, ())
+    with pytest.raises(PartialNotFound):
+        staging.find(old.id)
+    swept = staging.sweep()
+
+    assert sorted(swept) == sorted(f"{name}.part" for name in (old.id, broken.id, "0" * 32))
+    assert files_in(store) == sorted(f"{each.id}.{suffix}" for each in (fresh, busy) for suffix in ("part", "json"))
+    written.discard()
+    assert [partial.id for partial in staging.partials()] == [fresh.id]
+
+
+@pytest.mark.parametrize("partial_id", ["", "../store", "0" * 31, "0" * 32, "G" * 32, "0" * 32 + "\n"])
+def test_an_id_that_nobody_has_is_not_found(staging: Staging, partial_id: str) -> None:
+    """Whatever it looks like, nothing outside the staging folder is opened."""
+    calls: list[Callable[[], object]] = [
+        lambda: staging.find(partial_id),
+        lambda: staging.reopen(partial_id, ()),
+        lambda: staging.discard(partial_id),
+    ]
+    for call in calls:
+        with pytest.raises(PartialNotFound):
+            call()
+
+
+def test_an_id_is_used_once(staging: Staging) -> None:
+    """The second to begin with it is refused, and the first is untouched."""
+    keep = kept(staging, b"first")
+
+    with pytest.raises(FileExistsError):
+        staging.begin([], keep=keep)
+
+    assert [(partial.id, partial.size_bytes) for partial in staging.partials()] == [(keep.id, 5)]
+
+
+def test_of_many_who_go_on_with_one_each_byte_is_one_writers(store: Store, staging: Staging) -> None:
+    """One at a time has it, others sweep meanwhile, and what each wrote is there once."""
+    keep = kept(staging, b"")
+
+    def append(number: int) -> bool:
+        staging.sweep()
+        try:
+            staged, _ = staging.reopen(keep.id, ["sha256"])
+        except PartialBusy:
+            return False
+        staged.write(bytes([number]) * 1000)
+        staged.let_go()
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        wrote = list(threads.map(append, range(200)))
+
+    content = (store.volume.staging_dir / f"{keep.id}.part").read_bytes()
+    assert any(wrote)
+    assert len(content) == 1000 * sum(wrote)
+    assert {content[at : at + 1000] for at in range(0, len(content), 1000)} == {
+        bytes([number]) * 1000 for number in range(200) if wrote[number]
+    }
+
+
+def test_who_comes_when_it_was_just_published_does_not_write_the_model(store: Store) -> None:
+    """However the two meet: the model is what was published."""
+
+    def publish(keep: PartialRecord, staged: StagedFile) -> None:
+        store.publisher.publish(keep.id, staged, Conditions(), ME)
+        staged.let_go()
+
+    def go_on(keep: PartialRecord) -> None:
+        while True:
+            try:
+                staged, _ = store.publisher.resume(keep.id)
+            except PartialBusy:
+                continue
+            except PartialNotFound:
+                return
+            staged.write(b"more")
+            staged.let_go()
+
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(50):
+            keep = record()
+            staged = store.publisher.begin(keep=keep)
+            staged.write(b"whole")
+            done = [threads.submit(publish, keep, staged), threads.submit(go_on, keep)]
+            assert [each.result() for each in done] == [None, None]
+            assert (store.root / keep.id).read_bytes() == b"whole"
+
+
+def test_what_is_unfinished_is_accounted_for(store: Store, staging: Staging) -> None:
+    """Its bytes and its record's, apart from those of the models and the trash."""
+    assert measure(store.volume, store.scan()).partial_bytes == 0
+    keep = kept(staging, b"x" * 1000)
+
+    record_bytes = (store.volume.staging_dir / f"{keep.id}.json").stat().st_size
+    assert measure(store.volume, store.scan()).partial_bytes == 1000 + record_bytes
