@@ -23,6 +23,8 @@ from app.store.store import Store
 from app.store.trash import TrashEntry
 
 REFUSED, MISCONFIGURED, IN_PART = 1, 2, 3
+NOT_EXECUTABLE, NOT_FOUND = 126, 127
+"""As a shell says it of a command that it cannot run."""
 
 as_json = click.option("--json", "is_json", is_flag=True, help="Print JSON.")
 
@@ -96,6 +98,25 @@ def delete(names: Sequence[str], *, permanent: bool, dry_run: bool, is_json: boo
         else:
             rows.append(asdict(store.delete(plan, _origin())))
     _print(rows, is_json=is_json)
+
+
+@models.command("lease")
+@click.argument("name")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def lease(name: str, command: tuple[str, ...]) -> None:
+    """Run COMMAND; nobody deletes or replaces the model until it ends. The status is the command's.
+
+    What COMMAND starts keeps the model too, unless it closes the descriptors that it was given.
+    """
+    lease = _store().lease(name, kind="command", holder=" ".join(command))
+    lease.give_to_children()
+    try:
+        # In this process's place: signals reach it, its status is everybody's, and it dies with no lease left.
+        os.execvp(command[0], command)  # noqa: S606 - what the caller typed
+    except OSError as exc:
+        lease.release()
+        click.echo(f"{command[0]}: {exc.strerror}", err=True)
+        sys.exit(NOT_FOUND if isinstance(exc, FileNotFoundError) else NOT_EXECUTABLE)
 
 
 @models.command("audit")

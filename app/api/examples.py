@@ -24,11 +24,20 @@ OLD_MODEL: dict[str, Any] = CURRENT_MODEL | {
     "etag": '"210027-18-18e9fc0680810521"',
 }
 
+BLOCKER: dict[str, Any] = {
+    "kind": "command",
+    "holder": "nightly-batch --all",
+    "pid": 5120,
+    "host": "worker-3",
+    "since": "2026-11-21T06:37:12.079513Z",
+}
+
 HEADER: dict[str, Any] = {"format": "unknown", "problem": None, "facts": {}}
 
 MODEL_DETAIL: dict[str, Any] = CURRENT_MODEL | {
     "header": HEADER,
     "sha256": "3db8754815d1394ccb5f0012336aaa36b0711bff80ac5470836a0cf1b581cbf9",
+    "blockers": [],
 }
 
 MODEL_LIST: dict[str, Any] = {
@@ -155,6 +164,7 @@ RELEASE: dict[str, Any] = {
 
 BY_SCHEMA: dict[str, dict[str, Any]] = {
     "ModelOut": CURRENT_MODEL,
+    "BlockerOut": BLOCKER,
     "HeaderOut": HEADER,
     "ModelDetail": MODEL_DETAIL,
     "ModelList": MODEL_LIST,

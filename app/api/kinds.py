@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from app import errors
 from app.api import refusals
+from app.api.examples import BLOCKER
 
 TYPE_PREFIX = "urn:ocr-model-service:problem:"
 EXAMPLE_ID = "0f8fad5bd9cb469fa16570867728950e"
@@ -97,7 +98,7 @@ KINDS: dict[type[Exception], Kind] = {
             errors.ModelProtected(NAME, "*_v1.*"), 403, "model-protected", "The model is protected", ("name", "pattern")
         ),
         Kind(
-            errors.ModelInUse(NAME, [{"kind": "lease"}]),
+            errors.ModelInUse(NAME, [BLOCKER]),
             409,
             "model-in-use",
             "The model is in use",

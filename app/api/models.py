@@ -15,7 +15,7 @@ from app.api.deps import ListingDep, ModelName, StoreDep
 from app.api.keys import Scope
 from app.api.listing import Listing
 from app.api.problems import problems
-from app.api.schemas import HeaderOut, ModelDetail, PathOut
+from app.api.schemas import BlockerOut, HeaderOut, ModelDetail, PathOut
 from app.store.store import Store
 
 router = APIRouter(tags=["models"], route_class=GuardedRoute)
@@ -73,5 +73,8 @@ def examine(store: Store, listing: Listing, name: str) -> ModelDetail:
     """Everything that is known of one model. Reads its header: call it from a thread."""
     model, header = store.examine(name)
     return ModelDetail(
-        **dict(listing.describe(model)), header=HeaderOut.model_validate(header), sha256=store.digests.of(model)
+        **dict(listing.describe(model)),
+        header=HeaderOut.model_validate(header),
+        sha256=store.digests.of(model),
+        blockers=[BlockerOut.model_validate(blocker) for blocker in store.locks.blockers(name)],
     )

@@ -66,6 +66,21 @@ class HeaderOut(Schema):
     `producer_name`, `opset_imports`, `node_count`."""
 
 
+class BlockerOut(Schema):
+    """One user of a model: somebody who holds a lease on it."""
+
+    kind: str
+    """What it uses the model for: `engine`, `command`, `verify`, `protection`; `unknown` of one that does not say."""
+    holder: str | None
+    """Which one of that kind."""
+    pid: int | None
+    """Its process."""
+    host: str | None
+    """The machine or container that the process is on."""
+    since: str | None
+    """When it began to."""
+
+
 class ModelDetail(ModelOut):
     """One model, with what its file says of itself, and what is known beside it."""
 
@@ -74,6 +89,9 @@ class ModelDetail(ModelOut):
 
     sha256: str | None
     """The SHA-256 of the bytes that an upload brought; null when they came another way, or the file has changed."""
+
+    blockers: list[BlockerOut]
+    """Who uses it, as of now; empty when it can be deleted, protection aside."""
 
 
 class ScanWarningOut(Schema):

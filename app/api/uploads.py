@@ -102,7 +102,7 @@ async def upload_model(
     await keeper.look_at(name)
     # Of what came, not of what lies there by now: it may have been replaced or deleted already.
     header = HeaderOut.model_validate(published.description)
-    detail = ModelDetail(**dict(listing.describe(published.model)), header=header, sha256=published.sha256)
+    detail = ModelDetail(**dict(listing.describe(published.model)), header=header, sha256=published.sha256, blockers=[])
     location = f"{request.scope.get('root_path', '')}/models/{quote(name)}"
     headers = {"location": location, "etag": detail.etag}
     return Response(detail.model_dump_json(), 200 if published.has_replaced else 201, headers, JSON)

@@ -13,6 +13,7 @@ from app.store.headers import Description, describe
 from app.store.inventory import Inventory, Model, look_again, scan
 from app.store.jobs import Jobs
 from app.store.journal import Event, Journal, Origin
+from app.store.leases import Lease
 from app.store.locks import ModelLocks
 from app.store.publishing import Publisher
 from app.store.room import Room
@@ -121,6 +122,22 @@ class Store:
         self.volume.check()
         return self._trash.entries()
 
+    # Using.
+
+    def lease(self, name: str, *, kind: str, holder: str | None = None, pid: int | None = None) -> Lease:
+        """Keep a model from being changed while it is used; the lease says by whom, see `ModelLocks.lease`.
+
+        Raises InvalidModelName, NotAModel, ModelNotFound, ModelLocked, StoreUnavailable.
+        """
+        self.volume.find(name)
+        lease = self.locks.lease(name, kind=kind, holder=holder, pid=pid, seconds=LOCK_SECONDS)
+        try:
+            self.volume.find(name)  # it may have gone before the lease began, and cannot any more
+        except BaseException:
+            lease.release()
+            raise
+        return lease
+
     # Deleting: a plan, which can be shown, and its execution.
 
     def plan_deletion(self, name: str, *, if_match: Iterable[str] | None = None, permanent: bool = False) -> Deletion:
@@ -205,6 +222,7 @@ class Store:
             self._trash.clear_orphans()
             if swept := self.publisher.staging.sweep():
                 self._on_event("staging.swept", {"files": swept})
+            self.locks.sweep()
             self.jobs.sweep(self._job_retention)
         return purged
 

@@ -1,10 +1,12 @@
 """Kernel locks on models, between real processes."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from app.errors import ModelInUse, ModelLocked
+from app.store.leases import UNKNOWN
 from app.store.locks import ModelLocks, is_leased
 from tests.support.processes import python
 
@@ -31,7 +33,7 @@ def test_a_lease_stands_in_the_way_of_a_change(locks: ModelLocks, tmp_path: Path
     with python(HOLD, tmp_path / "models", "lease", "a.bin"):
         with pytest.raises(ModelInUse) as refused, locks.exclusive("a.bin", seconds=10):
             pass
-        assert refused.value.blockers == [{"kind": "lease"}]
+        assert refused.value.blockers == [asdict(UNKNOWN)]
         with locks.exclusive("b.bin", seconds=0), locks.lease("a.bin"):
             pass
 
@@ -64,12 +66,10 @@ def test_all_leases_can_be_seen_without_touching_them(locks: ModelLocks, tmp_pat
     """Every leased model is known, whoever holds the lease and in whatever order; changes are not leases."""
     names = [f"model-{number}.bin" for number in range(40)]
     held = [locks.lease(name) for name in names[:20]]
-    for lease in held:
-        lease.__enter__()
     with python(HOLD, tmp_path / "models", "lease", names[20]), locks.exclusive(names[21], seconds=0):
         leased_bytes = locks.leased_bytes()
     for lease in held:
-        lease.__exit__(None, None, None)
+        lease.release()
 
     assert [name for name in names if is_leased(name, leased_bytes)] == names[:21]
     assert locks.leased_bytes() == frozenset()

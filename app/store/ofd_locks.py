@@ -1,0 +1,46 @@
+"""The kernel's open-file-description locks, on single bytes of an open file: they end with whoever holds them."""
+
+import errno
+import fcntl
+import os
+import struct
+
+from app.errors import StoreUnavailable
+
+SHARED, EXCLUSIVE = fcntl.F_RDLCK, fcntl.F_WRLCK
+_FLOCK = "hhqqi4x"  # struct flock of <fcntl.h> on 64-bit Linux: type, whence, start, length, pid
+_UNSUPPORTED = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+
+
+def try_lock(file: int, kind: int, start: int) -> bool:
+    """Lock one byte, SHARED or EXCLUSIVE, for as long as this opening of the file lives; False when others hold it.
+
+    Raises StoreUnavailable where the file system has no locks.
+    """
+    try:
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, kind, os.SEEK_SET, start, 1, 0))
+    except BlockingIOError:
+        return False
+    except OSError as exc:
+        if exc.errno in _UNSUPPORTED:
+            reason = f"its file system has no working locks ({exc.strerror})"
+            raise StoreUnavailable(reason) from exc
+        raise
+    return True
+
+
+def try_to_lock(file: int) -> bool:
+    """Lock a whole file, by its first byte, for as long as this opening of it lives; False when others hold it."""
+    return try_lock(file, EXCLUSIVE, 0)
+
+
+def is_locked(file: int) -> bool:
+    """Whether another opening of the file holds the lock on the whole of it; takes nothing."""
+    return blocking(file, 0, 1) is not None
+
+
+def blocking(file: int, start: int, length: int) -> tuple[int, int] | None:
+    """A lock in the range that would block an exclusive one, as its kind and its position, or None."""
+    request = struct.pack(_FLOCK, EXCLUSIVE, os.SEEK_SET, start, length, 0)
+    kind, _, at, _, _ = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_OFD_GETLK, request))
+    return None if kind == fcntl.F_UNLCK else (kind, at)

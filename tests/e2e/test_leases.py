@@ -1,0 +1,106 @@
+"""What other programs on the volume read, they protect with a lease; every service says who it is."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Serve
+from tests.support.service import ECHO, ROOT, RunningService
+from tests.support.waiting import eventually
+
+Hold = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def hold(tmp_path: Path) -> Iterator[Hold]:
+    """Run a command under a lease of a.bin."""
+    with ExitStack() as running:
+
+        def start(*command: str) -> subprocess.Popen[bytes]:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "app", "models", "lease", "a.bin", "--", *command],
+                cwd=ROOT,
+                env=os.environ | {"OCR_MODELS_DIR": str(tmp_path / "models")},
+                stdin=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            running.callback(process.communicate)
+            running.callback(process.kill)
+            return process
+
+        yield start
+
+
+@pytest.fixture
+def services(serve: Serve) -> list[RunningService]:
+    """Two on one folder with a model."""
+    services = [serve(engine_class=ECHO) for _ in range(2)]
+    (services[0].models_dir / "a.bin").write_bytes(b"a")
+    for service in services:
+        eventually(lambda service=service: service.client.get("/models").json()["count"] == 1)
+    return services
+
+
+def blockers(service: RunningService) -> list[dict[str, object]]:
+    return list(service.client.get("/models/a.bin").json()["blockers"])
+
+
+def test_every_service_names_the_user_of_a_model(services: list[RunningService], hold: Hold) -> None:
+    """While the command runs no service deletes it, and each says which process it is; afterwards it can go."""
+    holder = hold("sh", "-c", "cat; exit 7")
+    eventually(lambda: blockers(services[0]))
+
+    for service in services:
+        refused = service.client.delete("/models/a.bin")
+        assert (refused.status_code, refused.json()["blockers"]) == (409, blockers(service))
+        (blocker,) = refused.json()["blockers"]
+        assert (blocker["kind"], blocker["pid"], blocker["holder"]) == ("command", holder.pid, "sh -c cat; exit 7")
+        eventually(lambda service=service: service.client.get("/models").json()["models"][0]["in_use"])
+
+    holder.communicate()
+    assert holder.returncode == 7
+    assert blockers(services[1]) == []
+    assert services[1].client.delete("/models/a.bin").status_code == 200
+
+
+def test_a_killed_command_blocks_nothing(services: list[RunningService], hold: Hold) -> None:
+    """Deletable at once, and its record is swept by itself."""
+    holder = hold("cat")
+    eventually(lambda: blockers(services[0]))
+    holder.kill()
+    holder.wait()
+
+    assert services[0].client.delete("/models/a.bin").status_code == 200
+    records = services[0].models_dir / ".store/locks/leases"
+    eventually(lambda: not list(records.iterdir()), within=15)
+
+
+def test_what_the_command_started_keeps_the_model(services: list[RunningService], hold: Hold, tmp_path: Path) -> None:
+    """Though the command itself is dead: its child still reads."""
+    holder = hold("sh", "-c", f"exec 9<&0; cat <&9 & echo $! > {tmp_path}/child; wait")
+    child = int(eventually(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text()))
+    holder.kill()
+    holder.wait()
+    try:
+        assert services[0].client.delete("/models/a.bin").status_code == 409
+    finally:
+        os.kill(child, 9)
+    eventually(lambda: services[0].client.delete("/models/a.bin").status_code == 200)
+
+
+def test_a_command_that_cannot_run_says_so(services: list[RunningService], hold: Hold) -> None:
+    """127 as a shell has it, and 1 when there is no such model; neither leaves a lease."""
+    missing = hold("no-such-command")
+    assert missing.communicate()[1] == b"no-such-command: No such file or directory\n"
+    assert missing.returncode == 127
+    services[0].client.delete("/models/a.bin").raise_for_status()
+
+    gone = hold("true")
+    gone.communicate()
+    assert gone.returncode == 1
+    assert list((services[0].models_dir / ".store/locks/leases").iterdir()) == []
