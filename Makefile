@@ -2,18 +2,23 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# OpenSSL 1.1 and llama.cpp for the engine, once; where they cannot be had, the service runs with less.
+NATIVE = @$(BIN)/python -m app provision || echo 'Going on without; GET /engine says what that costs.'
 
 .PHONY: help serve test test-slow lint check lock bench clean
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 serve: $(VENV)/serve data/models ## Set everything up and serve on 127.0.0.1:8000.
+	$(NATIVE)
 	@$(BIN)/python -m app serve
 
 test: $(VENV)/dev ## Set everything up and run the test suite.
+	$(NATIVE)
 	$(BIN)/python -m pytest
 
 test-slow: $(VENV)/dev ## Run what is slower: a browser, a fuzz of the API, the image, the manifests.
+	$(NATIVE)
 	$(BIN)/python -m pytest -m slow --timeout 900
 
 lint: $(VENV)/dev ## Check format, style, types and layers.
@@ -35,7 +40,7 @@ lock: $(VENV)/dev ## Pin what pyproject.toml allows, newest versions, with hashe
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
 	    --custom-compile-command 'make lock' --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
-clean: ## Remove what make made; your models in data/ stay.
+clean: ## Remove what make made; data/ and native/ stay.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build
 
 # The first start finds two example files to list and to delete.

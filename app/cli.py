@@ -8,6 +8,7 @@ import sys
 import click
 
 from app.api.keys import Keyring, KeysError, Scope, entry_for, new_key
+from app.engine.provisioning import provision as bring_native
 from app.engine.runtime import platform_problem
 from app.errors import StoreUnavailable
 from app.settings import Settings, SettingsError, load_settings, unknown_variables
@@ -32,6 +33,25 @@ def serve() -> None:
         signal.signal(number, lambda *_: sys.exit(0))
     settings = _settings_or_exit()
     _serve(settings)
+
+
+@main.command()
+def provision() -> None:
+    """Bring OpenSSL 1.1 and llama.cpp, which AsposeAI's package lacks, into OCR_NATIVE_DIR, unless they are there.
+
+    Exit status: 0 all is there, 1 the folder cannot be written, 2 wrong settings, 3 wrong platform, 4 no npm or no apt,
+    5 not Debian, 6 nothing to be fetched from, 7 another digest or version than pinned.
+    """
+    try:
+        native_dir = load_settings().native_dir
+    except SettingsError as exc:
+        click.echo(str(exc), err=True)
+        sys.exit(CONFIGURATION_ERROR)
+    outcomes = []
+    for outcome in bring_native(native_dir):
+        click.echo(outcome.sentence, err=outcome.failure is not None)
+        outcomes.append(outcome)
+    sys.exit(next((outcome.failure for outcome in outcomes if outcome.failure), 0))
 
 
 main.add_command(models)

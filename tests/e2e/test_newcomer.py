@@ -29,7 +29,7 @@ def answers(url: str, path: str) -> httpx.Response | None:
 
 
 def test_make_serve_in_a_fresh_clone_sets_everything_up(tmp_path: Path) -> None:
-    """It installs what the lock file names, makes the example files, and serves; the second start is quick."""
+    """It installs what the lock file and `provision` name, makes example files, and serves; again it is quick."""
     subprocess.run(["git", "clone", "--quiet", ROOT, tmp_path / "clone"], check=True)
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -41,6 +41,8 @@ def test_make_serve_in_a_fresh_clone_sets_everything_up(tmp_path: Path) -> None:
             eventually(lambda: (ready := answers(url, "/readyz")) and ready.status_code == 200, within=300)
             listed = httpx.get(f"{url}/models").json()
             assert [model["name"] for model in listed["models"]] == ["en_ocr_v2.bin", "old_en_ocr_v1.bin"]
+            capabilities = httpx.get(f"{url}/engine").json()["capabilities"]
+            assert [capability["name"] for capability in capabilities if not capability["available"]] == []
         finally:
             os.killpg(make.pid, signal.SIGTERM)
             make.wait(timeout=30)

