@@ -124,3 +124,23 @@ class Ready(Schema):
 
     status: Literal["ready"]
     """Always this; anything else is a 503."""
+
+
+class CheckOut(Schema):
+    """One thing that was looked at."""
+
+    name: str
+    """`store`, `store-writable`, `engine`, or one of the engine's capabilities: `models`, `ai`, `recognition`."""
+    ok: bool
+    """Whether it is as it should be."""
+    required: bool
+    """Whether the service is unready without it."""
+    reason: str | None
+    """What is wrong when it is not ok, and what would help."""
+
+
+class Checked(Ready):
+    """The service does its work, and this is what it does not do here."""
+
+    checks: list[CheckOut]
+    """Everything that was looked at. The libraries of `ai` and `recognition` were really loaded by the engine."""

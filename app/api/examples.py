@@ -184,4 +184,16 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
     "ReleaseOut": RELEASE,
     "Alive": {"status": "alive"},
     "Ready": {"status": "ready"},
+    "Checked": {
+        "status": "ready",
+        "checks": [
+            {"name": "store", "ok": True, "required": True, "reason": None},
+            {"name": "store-writable", "ok": True, "required": False, "reason": None},
+            {"name": "engine", "ok": True, "required": True, "reason": None},
+            *(
+                {"name": each["name"], "ok": each["available"], "required": False, "reason": each["reason"]}
+                for each in ENGINE["capabilities"]
+            ),
+        ],
+    },
 }

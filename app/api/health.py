@@ -1,12 +1,18 @@
 """`/livez` and `/readyz`: a service that is dead is to be restarted, one that is not ready is to get no traffic."""
 
-from fastapi import APIRouter
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+from fastapi.exceptions import RequestValidationError
 
 from app import errors
 from app.api.auth import PUBLIC, GuardedRoute
-from app.api.deps import KeeperDep, SupervisorDep
-from app.api.engine_schemas import Alive, Ready
+from app.api.deps import KeeperDep, StoreDep, SupervisorDep
+from app.api.engine_schemas import Alive, Checked, CheckOut, Ready
 from app.api.problems import problems
+from app.engine.supervisor import Supervisor
+from app.store.store import Store
 
 router = APIRouter(tags=["health"], route_class=GuardedRoute)
 
@@ -21,14 +27,35 @@ async def get_livez() -> Alive:
     "/readyz",
     summary="Is everything ready?",
     response_description="It is.",
-    responses=problems(errors.EngineNotReady, errors.StoreUnavailable),
+    responses=problems(errors.EngineNotReady, errors.StoreUnavailable, RequestValidationError),
     openapi_extra=PUBLIC,
 )
-async def get_readyz(supervisor: SupervisorDep, keeper: KeeperDep) -> Ready:
+async def get_readyz(
+    supervisor: SupervisorDep,
+    keeper: KeeperDep,
+    store: StoreDep,
+    verbose: Annotated[
+        Literal["", "true", "false"], Query(description="List the checks; `?verbose` is enough.")
+    ] = "false",
+) -> Ready | Checked:
     """Say 200 when the engine is ready, busy or not, and the model folder is there; else 503 with the reason.
 
-    Listing and deleting work before the engine is ready.
+    Listing and deleting work before the engine is ready. `?verbose` also says what was checked and is not required:
+    whether the folder can be written, and which native libraries the engine could load.
     """
     keeper.current()
     supervisor.insist_on_ready()
-    return Ready(status="ready")
+    if verbose == "false":
+        return Ready(status="ready")
+    return Checked(status="ready", checks=list(_checks(store, supervisor)))
+
+
+def _checks(store: Store, supervisor: Supervisor) -> Iterator[CheckOut]:
+    """The required ones hold, or there would be a problem instead."""
+    yield CheckOut(name="store", ok=True, required=True, reason=None)
+    writable = store.volume.is_writable
+    why = None if writable else "the model folder could not be written at the start; changes answer 503"
+    yield CheckOut(name="store-writable", ok=writable, required=False, reason=why)
+    yield CheckOut(name="engine", ok=True, required=True, reason=None)
+    for each in supervisor.facts.capabilities if supervisor.facts else ():
+        yield CheckOut(name=each.name, ok=each.available, required=False, reason=each.reason)
