@@ -1,16 +1,16 @@
 """`/models` over HTTP, on real files."""
 
-import socket
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import pytest
 
 from app.api.schemas import ModelList
 from app.store.locks import ModelLocks
 from tests.store.test_names import HOSTILE
+from tests.support.raw import raw_request
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
 
@@ -19,17 +19,6 @@ def listed(service: RunningService) -> dict[str, dict[str, object]]:
     answer = service.client.get("/models").raise_for_status().json()
     assert answer["count"] == len(answer["models"])
     return {model["name"]: model for model in answer["models"]}
-
-
-def raw_request(service: RunningService, method: str, target: str) -> tuple[int, str]:
-    """Send a request target as it is: HTTP clients tidy up paths before they send them."""
-    address = urlsplit(service.url)
-    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
-        connection.sendall(
-            f"{method} {target} HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\n\r\n".encode()
-        )
-        answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
-    return int(answer.split(" ", 2)[1]), answer
 
 
 def test_the_list_says_everything_about_each_model(service: RunningService, models: Path) -> None:
@@ -133,7 +122,7 @@ def test_hostile_names_are_a_clear_4xx_in_every_encoding(
             continue
         status, answer = raw_request(service, method, target)
         assert status in {404, 422}, (target, answer)
-        assert "application/problem+json" in answer
+        assert b"application/problem+json" in answer
 
     assert canary.read_text() == "secret"
     assert (models / "x").exists()

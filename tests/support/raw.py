@@ -7,6 +7,16 @@ from urllib.parse import urlsplit
 from tests.support.service import RunningService
 
 
+def raw_request(service: RunningService, method: str, target: str, body: bytes = b"") -> tuple[int, bytes]:
+    """Send a request target as it is: HTTP clients tidy up paths before they send them. The status and the answer."""
+    address = urlsplit(service.url)
+    head = f"{method} {target} HTTP/1.1\r\nhost: {address.netloc}\r\ncontent-length: {len(body)}\r\nconnection: close"
+    with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
+        connection.sendall(head.encode() + b"\r\n\r\n" + body)
+        answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    return int(answer.split(b" ", 2)[1]), answer
+
+
 class RawPut:
     """A `PUT` whose bytes the test sends itself; a context manager that ends the connection."""
 

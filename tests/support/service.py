@@ -22,7 +22,7 @@ class RunningService:
 
     def __init__(self, folder: Path, *, wrapper: tuple[str, ...] = (), module: str = "app", **settings: object) -> None:
         """`wrapper` goes before the command, such as `setpriv` with its options; `module` is what python -m runs."""
-        self.models_dir = folder / "models"
+        self.models_dir = Path(str(settings.get("models_dir", folder / "models")))
         self.state_dir = folder / "state"
         self._settings = {"OCR_MODELS_DIR": self.models_dir, "OCR_STATE_DIR": self.state_dir, "OCR_PORT": 0} | {
             f"OCR_{name.upper()}": value for name, value in settings.items()

@@ -1,0 +1,118 @@
+"""Every call that takes a name, against names that lead out of the folder, sent as they are."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Serve
+from tests.support.raw import raw_request
+from tests.support.service import ECHO, RunningService
+from tests.support.traversals import OUTSIDE, traversals
+
+SECRET = b"nobody may read, replace or delete this"
+NAMES = list(traversals())
+
+
+def content_of(answer: bytes) -> bytes:
+    return answer.partition(b"\r\n\r\n")[2]
+
+
+def lies_inside(models: Path, name: str) -> bool:
+    """Whether a regular file of that name lies below the model folder, and not in the store's own folder."""
+    path = models / name
+    return path.is_file() and path.resolve() == path and not any(part.startswith(".") for part in name.split("/"))
+
+
+class Attacker:
+    """Sends one name after another to every call, and keeps what lies around the model folder to compare."""
+
+    def __init__(self, service: RunningService, above: Path) -> None:
+        self.service = service
+        self.models = service.models_dir
+        self._above = above
+        self.canaries = [folder / OUTSIDE for folder in self.models.parents if folder.is_relative_to(above)]
+        for canary in self.canaries:
+            canary.write_bytes(SECRET)
+        (self.models / "keep.bin").write_bytes(b"a model")
+        self._before = self._around()
+        self._trash_id = self._trash()
+
+    def try_all(self, names: Iterable[str]) -> None:
+        for name in names:
+            for method in ("GET", "DELETE"):
+                self._refused(method, f"/models/{name}")
+            self._refused("GET", f"/models/path?name={name}")
+            self._put(name)
+            self._restore(name)
+
+    def nothing_happened(self) -> None:
+        """Around the folder everything is what it was; the store's identity and the model are, too."""
+        assert self._around() == self._before
+        assert all(canary.read_bytes() == SECRET for canary in self.canaries)
+        assert (self.models / "keep.bin").read_bytes() == b"a model"
+        self.service.client.get("/models").raise_for_status()
+
+    def _around(self) -> dict[Path, bytes | None]:
+        skipped = (self.models, self.service.state_dir)
+        paths = [path for path in self._above.rglob("*") if not any(path.is_relative_to(each) for each in skipped)]
+        identity = self.models / ".store/store.json"
+        return {path: path.read_bytes() if path.is_file() else None for path in (*paths, identity)}
+
+    def _refused(self, method: str, target: str) -> None:
+        status, answer = raw_request(self.service, method, target)
+        if target.startswith("/models/path?name=") and status == 200:
+            # Without a name, or with an empty one that a '#' or '&' ended, it is the folder's own path.
+            assert json.loads(content_of(answer)) == {"path": str(self.models)}, (target, answer)
+            return
+        assert 400 <= status < 500, (method, target, answer)
+        assert SECRET not in answer
+        assert b"application/problem+json" in answer, (method, target, answer)
+
+    def _put(self, name: str) -> None:
+        """What is literally a name below the folder comes in there; nothing else comes in."""
+        status, answer = raw_request(self.service, "PUT", f"/models/{name}", b"from outside")
+        if status == 201:
+            stored = json.loads(content_of(answer))["name"]
+            assert lies_inside(self.models, stored), (name, stored)
+            assert self.service.client.get("/models/path", params={"name": stored}).status_code == 200
+            (self.models / stored).unlink()
+        else:
+            assert 400 <= status < 500, (name, answer)
+
+    def _restore(self, name: str) -> None:
+        status, answer = raw_request(self.service, "POST", f"/trash/{self._trash_id}/restore?as={name}")
+        if status == 200:
+            stored = json.loads(content_of(answer))["name"]
+            assert lies_inside(self.models, stored), (name, stored)
+            (self.models / stored).unlink()
+            self._trash_id = self._trash()
+        else:
+            assert 400 <= status < 500, (name, answer)
+
+    def _trash(self) -> str:
+        (self.models / "deleted.bin").write_bytes(b"another model")
+        return str(self.service.client.delete("/models/deleted.bin").raise_for_status().json()["trash_id"])
+
+
+def attack(serve: Serve, tmp_path: Path, names: Iterable[str]) -> None:
+    deep = tmp_path / "a/b/c"
+    deep.mkdir(parents=True)
+    models = deep / "models"
+    attacker = Attacker(serve(models_dir=models, engine_class=ECHO), tmp_path)
+    attacker.try_all(names)
+    attacker.nothing_happened()
+
+
+def test_no_name_leads_out_of_the_folder(serve: Serve, tmp_path: Path) -> None:
+    """Never a 500, never a success for anything outside; some of the names, evenly taken."""
+    attack(serve, tmp_path, NAMES[::41])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_none_of_all_the_names_does(serve: Serve, tmp_path: Path) -> None:
+    """The whole corpus."""
+    assert len(NAMES) > 1500
+    attack(serve, tmp_path, NAMES)

@@ -1,0 +1,155 @@
+"""Names that lead out of a folder, as public corpora collect them, each as it is written into a request's target.
+
+The ways to write two dots and a slash are those of dotdotpwn's traversal engine (github.com/wireghoul/dotdotpwn,
+GPL-3.0), of "Directory Traversal" in PayloadsAllTheThings (github.com/swisskyrepo/PayloadsAllTheThings, MIT) and of
+Fuzzing/LFI in SecLists (github.com/danielmiessler/SecLists, MIT). None of their files is copied: the combinations are
+made here, and aimed at files that the tests put where they lead.
+"""
+
+from collections.abc import Iterator
+from itertools import product
+
+OUTSIDE = "canary.bin"
+"""What lies beside the model folder, and in every folder above it that a test owns."""
+
+DOTS = (
+    "..",
+    "..%01",
+    ".%2e",
+    "%2e.",
+    "%2E%2e",
+    ".../.",
+    "..../",
+    "...",
+    "0x2e0x2e",
+    "%252e%252e",
+    "%25252e%25252e",
+    "%c0%2e%c0%2e",
+    "%c0%6e%c0%6e",
+    "%c0%ae%c0%ae",
+    "%c0%5e%c0%5e",
+    "%c0%ee%c0%ee",
+    "%c0%fe%c0%fe",
+    "%c0.%c0.",
+    "%u002e%u002e",
+    "%uff0e%uff0e",
+    "%ef%bc%8e%ef%bc%8e",
+    "%%32%65%%32%65",
+    "%e0%40%ae%e0%40%ae",
+    "%e0%80%ae%e0%80%ae",
+    "%25c0%25ae%25c0%25ae",
+    "%f0%80%80%ae%f0%80%80%ae",
+    "%f8%80%80%80%ae%f8%80%80%80%ae",
+    "%fc%80%80%80%80%ae%fc%80%80%80%80%ae",
+    ".?",
+    "..%00",
+    "..%0d%0a",
+    "..;",
+    "..%3b",
+)
+SLASHES = (
+    "/",
+    "\\",
+    "//",
+    "/\\",
+    "\\/",
+    "%2f",
+    "%5c",
+    "%2F%2f",
+    "0x2f",
+    "0x5c",
+    "%252f",
+    "%255c",
+    "%c0%2f",
+    "%c0%af",
+    "%c0%5c",
+    "%c1%9c",
+    "%c1%pc",
+    "%c0%9v",
+    "%c0%qf",
+    "%c1%8s",
+    "%c1%1c",
+    "%c1%af",
+    "%bg%qf",
+    "%u2215",
+    "%u2216",
+    "%uEFC8",
+    "%uF025",
+    "%e2%88%95",
+    "%ef%bc%8f",
+    "%%32%66",
+    "%%35%63",
+    "%e0%80%af",
+    "%25c1%259c",
+    "%25c0%25af",
+    "%f0%80%80%af",
+    "%f8%80%80%80%af",
+)
+BEFORE = ("", "/", "///", "./", ".\\", "x/", "%00", "%2f", "\\\\", "path/", "org_repo/", "A" * 300 + "/", "./" * 300)
+AFTER = ("", "%00", "%00.bin", ";index.html", "%23", "/", "/.", "%20", "::$DATA", "%0a", "?", "*", "%ff")
+WHOLE = (
+    "/etc/passwd",
+    "//etc/passwd",
+    "%2fetc%2fpasswd",
+    "%2Fetc/passwd%00.bin",
+    "file:///etc/passwd",
+    "file:%2f%2f%2fetc%2fpasswd",
+    "url:file:///etc/passwd",
+    "C:/boot.ini",
+    "C:%5cboot.ini",
+    "c:\\windows\\win.ini",
+    "\\\\localhost\\c$\\windows\\win.ini",
+    "%5c%5clocalhost%5cc$%5cwindows%5cwin.ini",
+    "//localhost/c$/windows/win.ini",
+    "\\\\.\\globalroot\\device",
+    "\\\\?\\C:\\boot.ini",
+    "(S(x))/../canary.bin",
+    "~root/.bashrc",
+    "~/.ssh/id_rsa",
+    "$HOME/.ssh/id_rsa",
+    "%00/etc/passwd%00",
+    "/proc/self/environ",
+    "/proc/self/cwd/canary.bin",
+    "/dev/stdin",
+    ".",
+    "..",
+    "../",
+    "...",
+    "/",
+    "//",
+    "%2e",
+    "%2e%2e",
+    "%2e%2e%2f",
+    ".store",
+    ".store/store.json",
+    "%2estore/store.json",
+    "./.store/store.json",
+    "x/../.store/store.json",
+    ".store%2flocks%2fmodels",
+    ".store/trash/../../../canary.bin",
+    ".STORE/store.json",
+    "store.json%00.bin",
+    "canary.bin%00",
+    "%0a/bin/cat%20/etc/passwd",
+    "|/bin/id",
+    ";/bin/id",
+    "`id`",
+    "$(id)",
+    "http://127.0.0.1/models/keep.bin",
+    "..%u2215..%u2215canary.bin",
+    "%ff%fe..%2fcanary.bin",
+    "%ed%a0%80%ed%b0%80",
+    "%",
+    "%%",
+    "%2",
+    "%zz",
+)
+
+
+def traversals() -> Iterator[str]:
+    """Every one of them, none twice, always in the same order; all of them ASCII without spaces."""
+    yield from dict.fromkeys(WHOLE)
+    for number, (dots, slash) in enumerate(product(DOTS, SLASHES)):
+        yield (dots + slash) * (1 + number % 4) + OUTSIDE
+    for before, (dots, slash), after in product(BEFORE, (("..", "/"), ("%2e%2e", "%2f"), ("..", "%5c")), AFTER):
+        yield before + (dots + slash) * 2 + OUTSIDE + after
