@@ -5,6 +5,7 @@ scanned again and again. Whatever any process adds, replaces, grows or removes s
 """
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -23,6 +24,8 @@ TICK_SECONDS = 0.25
 QUIET_MS, GATHER_MS = 20, 200
 """A change is looked at once nothing else changes for QUIET_MS, and after GATHER_MS in any case."""
 UNNOTIFIED_RESCAN_SECONDS = 0.5
+WATCH_AGAIN_SECONDS = 30.0
+"""How long it does without a watcher that failed: no watches were left, or it met a name that is not UTF-8."""
 SAFETY_RESCAN_SECONDS = 10.0
 """Where the file system notifies, against what it does not tell: writes through a mapping, an overflowing queue."""
 MANY_CHANGES = 1000
@@ -132,7 +135,11 @@ class InventoryKeeper:
                 self._replace(self._without_forgotten(found, began))
 
     async def _signals(self) -> AsyncGenerator[set[str], None]:
-        """Every tick, and at once when something changed: the paths at which it did, relative to the folder."""
+        """Every tick, and at once when something changed: the paths at which it did, relative to the folder.
+
+        Ends when it is time to try a watcher that failed again.
+        """
+        until = math.inf
         if self._notifying and self.inventory:
             root = str(self._store.root) + "/"
             try:
@@ -146,10 +153,11 @@ class InventoryKeeper:
                     force_polling=False,
                 ):
                     yield {path.removeprefix(root) for _, path in changes}
-            except (OSError, RuntimeError) as exc:  # no inotify watches left, or the folder went away
-                self._on_event("store.watch_failed", {"error": str(exc)})
+            except* (OSError, RuntimeError) as failures:  # what fails in the watcher's thread comes as a group
+                self._on_event("store.watch_failed", {"error": _first(failures)})
                 self._notifying = False
-        while True:
+                until = time.monotonic() + WATCH_AGAIN_SECONDS
+        while time.monotonic() < until:
             await asyncio.sleep(TICK_SECONDS)
             yield set()
 
@@ -196,6 +204,11 @@ class InventoryKeeper:
         if inventory is not self.inventory:
             self.inventory = inventory
             self._on_change()
+
+
+def _first(failures: BaseExceptionGroup[BaseException]) -> str:
+    failure = failures.exceptions[0]
+    return _first(failure) if isinstance(failure, BaseExceptionGroup) else str(failure)
 
 
 class _ModelsFilter(DefaultFilter):
