@@ -4,13 +4,16 @@ import os
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from app.errors import StoreUnavailable
 from app.store.names import problem_with
 
 STORE_DIR = ".store"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST_US = (datetime.min.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
+LATEST_US = (datetime.max.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +30,8 @@ class Model:
 
     @property
     def modified_at(self) -> datetime:
-        """The modification time, to the microsecond."""
-        return datetime.fromtimestamp(self.modified_ns // 1000 / 1e6, UTC)
+        """The modification time, to the microsecond; a time that no calendar has is the first or the last of one."""
+        return EPOCH + timedelta(microseconds=min(max(self.modified_ns // 1000, EARLIEST_US), LATEST_US))
 
     @property
     def etag(self) -> str:

@@ -13,8 +13,8 @@ def parts_of(name: str) -> tuple[str, ...]:
     """Split a name that is safe to resolve below the model folder; raises InvalidModelName.
 
     What is refused can never be a model: the parts '..' and '.', empty parts (so absolute paths too), hidden parts
-    ('.store' among them), backslashes, NUL and control characters, text that is not UTF-8, and lengths that no file
-    system takes.
+    ('.store' among them), backslashes, NUL, control characters and line separators, text that is not UTF-8, and
+    lengths that no file system takes.
     """
     if reason := problem_with(name):
         raise InvalidModelName(name, reason)
@@ -41,8 +41,11 @@ def _problem_with_characters(name: str) -> str | None:
         return "it is not valid UTF-8"
     if "\\" in name:
         return "it contains a backslash"
-    if any(unicodedata.category(character) == "Cc" for character in name):
+    categories = {unicodedata.category(character) for character in name}
+    if "Cc" in categories:
         return "it contains a control character"
+    if categories & {"Zl", "Zp"}:
+        return "it contains a line or paragraph separator"  # and reports of one line a model would be two
     return None
 
 

@@ -23,7 +23,7 @@ class Volume:
     """The model folder, and in it `.store/`: locks, trash, and the identity that proves the right volume is mounted."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root.resolve()
+        self.root = Path(os.path.realpath(root))  # Path.resolve() raises RuntimeError for a link to itself
         self.store_dir = self.root / STORE_DIR
         self.lock_file = self.store_dir / "locks" / "models"
         self.trash_dir = self.store_dir / "trash"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import StoreUnavailable
-from app.store.inventory import look_again, scan
+from app.store.inventory import Model, look_again, scan
 
 
 def test_every_regular_file_below_the_folder_is_a_model(tmp_path: Path) -> None:
@@ -25,6 +25,12 @@ def test_every_regular_file_below_the_folder_is_a_model(tmp_path: Path) -> None:
     assert list(inventory.models) == ["a", "b.bin", "org_repo/deep/er/x.onnx", "org_repo/model.gguf"]
     assert inventory.total_size_bytes == 20
     assert inventory.warnings == ()
+
+
+@pytest.mark.parametrize(("seconds", "year"), [(1 << 40, 9999), (-(1 << 40), 1), (-5, 1969)])
+def test_a_time_that_no_calendar_has_stops_no_list(seconds: int, year: int) -> None:
+    """Some file systems keep times of 64 bits, and whoever writes a file sets them."""
+    assert Model("a.bin", 1, seconds * 10**9, 0, 1).modified_at.year == year
 
 
 def test_what_cannot_be_listed_is_a_warning(tmp_path: Path) -> None:

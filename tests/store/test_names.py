@@ -30,6 +30,8 @@ HOSTILE = {
     "a\x1b[31mb": "control",
     "a\x7f": "control",
     "a\x85": "control",
+    "a\u2028OLD: b": "line or paragraph separator",
+    "a\u2029b": "line or paragraph separator",
     ".store": "start with '.'",
     ".store/trash/x": "start with '.'",
     "a/.hidden": "start with '.'",
