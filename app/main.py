@@ -24,6 +24,7 @@ from app.api import (
     models,
     openapi,
     problems,
+    resumable,
     trash,
     uploads,
 )
@@ -70,6 +71,7 @@ Every error is a problem detail (RFC 9457): compare its `type`, show people its 
 
 TAGS = {
     "models": "The model files.",
+    "uploads": "Models that come in over connections that break: the tus 1.0 protocol.",
     "trash": "Deleted models, and who deleted them.",
     "upkeep": "What is old, its deletion as planned, and where the bytes are.",
     "engine": "AsposeAI, in a process of its own.",
@@ -109,7 +111,7 @@ def create_app(settings: Settings) -> FastAPI:
         allowed_hosts=settings.allowed_hosts or _default_hosts(settings),
     )
     app.add_middleware(RequestLog, on_request=counters.on_request)
-    for part in (lists, models, uploads, deletion, trash, audit, engine, health, metrics, docs):
+    for part in (lists, models, uploads, resumable, deletion, trash, audit, engine, health, metrics, docs):
         # Not include_router(), which matches each request twice.
         app.router.routes.extend(part.router.routes)
     head.install(app)
@@ -151,6 +153,7 @@ async def _opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
             max_uploads=settings.max_uploads,
             max_bytes=settings.max_upload_bytes,
             stall_seconds=settings.upload_stall_timeout / timedelta(seconds=1),
+            retention=settings.partial_retention,
         ),
         metrics=metrics,
     )

@@ -7,6 +7,8 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import Response
 
+from app.store.publishing import Conditions
+
 JSON = "application/json"
 CACHING = {"cache-control": "no-cache"}
 """Keep it, and ask each time whether it is still so."""
@@ -38,6 +40,16 @@ IF_NONE_MATCH: dict[str, Any] = {
     },
 }
 """For the OpenAPI document alone: nothing reads it from there."""
+
+
+def conditions_of(request: Request) -> Conditions:
+    """Which versions of a model a request lets a publication meet."""
+    return Conditions(_etags(request, "if-match"), _etags(request, "if-none-match"))
+
+
+def _etags(request: Request, field: str) -> frozenset[str] | None:
+    values = request.headers.getlist(field)
+    return frozenset(ETAG.findall(", ".join(values))) if values else None
 
 
 class Representation:

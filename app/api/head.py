@@ -8,7 +8,7 @@ from fastapi.routing import APIRoute
 
 
 def install(app: FastAPI) -> None:
-    """Give each GET of the application its HEAD; those with an ETag, where it is of use, are in the document too."""
+    """Give each GET of the application its HEAD; those whose headers are of use are in the document too."""
     gets = [route for route in app.router.routes if isinstance(route, APIRoute) and "GET" in (route.methods or ())]
     # Behind all others, so that no other request looks at them.
     app.router.routes += [_head_of(route) for route in gets]
@@ -21,5 +21,5 @@ def _head_of(route: APIRoute) -> APIRoute:
     head.name = f"head_{route.name}"
     head.summary = f"{route.summary}: headers only"
     head.description = "The same as GET, without the body: what has changed, how large it is, whether it is there."
-    head.include_in_schema = route.include_in_schema and HTTPStatus.NOT_MODIFIED in route.responses
+    head.include_in_schema = route.include_in_schema and "headers" in route.responses.get(HTTPStatus.OK, {})
     return head

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from anyio import CancelScope, CapacityLimiter, to_thread
 from fastapi import Request
@@ -19,13 +20,15 @@ LIMIT = "OCR_MAX_UPLOAD_BYTES"
 class Intake:
     """The uploads of one service."""
 
-    def __init__(self, *, max_uploads: int, max_bytes: int, stall_seconds: float) -> None:
+    def __init__(self, *, max_uploads: int, max_bytes: int, stall_seconds: float, retention: timedelta) -> None:
         """`max_bytes` and `stall_seconds` may be 0 for no limit."""
         self.threads = CapacityLimiter(max_uploads)
         """Threads of their own: a slow disk keeps nobody else waiting."""
         self._free = max_uploads
         self._max_uploads = max_uploads
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
+        self.retention = retention
+        """How long what is unfinished is kept."""
         self._stall_seconds = stall_seconds or None
 
     @contextmanager
@@ -44,18 +47,28 @@ class Intake:
         length = request.headers.get("content-length")
         if length is None:
             return None
-        self._check_size(int(length))
+        self.check_size(int(length))
         return int(length)
 
-    async def receive(self, request: Request, staged: StagedFile) -> None:
-        """Write the body into a staged file. Raises BodyTooLarge, UploadStalled and BodyCutShort."""
+    def check_size(self, size_bytes: int) -> None:
+        """Insist that a model of that size is taken; raises BodyTooLarge."""
+        if self.max_bytes and size_bytes > self.max_bytes:
+            raise BodyTooLarge(self.max_bytes, LIMIT)
+
+    async def receive(self, request: Request, staged: StagedFile, most_bytes: int | None = None) -> None:
+        """Write the body into a staged file. Raises BodyTooLarge, UploadStalled and BodyCutShort.
+
+        A file that is kept has everything that came, to the moment when no more did.
+        """
         chunks = request.stream()
-        received, filling = 0, bytearray()
+        staged_bytes, received, filling = staged.size_bytes, 0, bytearray()
         writing: asyncio.Task[None] | None = None
         try:
             while chunk := await self._next(chunks):
                 received += len(chunk)
-                self._check_size(received)
+                self.check_size(staged_bytes + received)
+                if most_bytes is not None and received > most_bytes:
+                    raise BodyTooLarge(most_bytes, "the rest of Upload-Length")
                 filling += chunk
                 if len(filling) >= BUFFER_BYTES:
                     if writing:
@@ -65,6 +78,12 @@ class Intake:
             if writing:
                 await writing
             await self._write(staged, filling)
+        except (BodyCutShort, UploadStalled):
+            if staged.is_kept:
+                if writing:
+                    await writing
+                await self._write(staged, filling)
+            raise
         finally:
             if writing:
                 await _ended(writing)
@@ -81,10 +100,6 @@ class Intake:
 
     async def _write(self, staged: StagedFile, data: bytearray) -> None:
         await to_thread.run_sync(staged.write, data, limiter=self.threads)
-
-    def _check_size(self, size_bytes: int) -> None:
-        if self._max_bytes and size_bytes > self._max_bytes:
-            raise BodyTooLarge(self._max_bytes, LIMIT)
 
 
 async def _ended(writing: asyncio.Task[None]) -> None:

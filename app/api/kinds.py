@@ -198,6 +198,11 @@ KINDS: dict[type[Exception], Kind] = {
         Kind(refusals.UploadStalled(60), 408, "upload-stalled", "The upload stalled"),
         Kind(refusals.BodyCutShort(), 400, "body-cut-short", "The body ended early"),
         Kind(refusals.UnsupportedBody("a form (multipart/form-data)"), 415, "unsupported-body", "The body is no file"),
+        Kind(refusals.UnsupportedTus("0.2.2"), 412, "unsupported-tus", "It is another version of tus"),
+        Kind(refusals.OffsetMismatch(1048576), 409, "offset-mismatch", "The upload goes on elsewhere", ("offset",)),
+        Kind(
+            refusals.ChecksumMismatch("sha1"), 460, "checksum-mismatch", "The chunk is not what it was", ("algorithm",)
+        ),
         Kind(refusals.WrongHost("evil.example"), 421, "wrong-host", "The request is for another host"),
         Kind(
             refusals.CrossOrigin("https://evil.example"),

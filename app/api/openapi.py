@@ -91,7 +91,7 @@ def _shared_kinds(path: str, method: str, *, needs_key: bool) -> list[Kind]:
     shared: list[type[Exception]] = []
     if needs_key:
         shared += [Unauthenticated, MissingScope]
-    if method not in {"get", "head"}:
+    if method not in {"get", "head", "options"}:
         shared += [ServiceReadOnly, CrossOrigin]
     if path not in SILENT:
         shared += [BodyTooLarge, WrongHost]

@@ -16,6 +16,7 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "integer", "minimum": 0},
     },
     "connection": {"description": "`close`: the rest of the body is not read.", "schema": {"type": "string"}},
+    "tus-version": {"description": "The versions of tus that are spoken.", "schema": {"type": "string"}},
     "www-authenticate": {"description": "How to authenticate (RFC 6750).", "schema": {"type": "string"}},
 }
 

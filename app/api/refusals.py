@@ -1,5 +1,7 @@
 """What the wire itself refuses, before the store or the engine is asked."""
 
+AS_A_FILE = "Send the file's bytes as they are, as application/octet-stream, such as `curl -T model.gguf URL` does."
+KEPT = "Of an upload to /uploads what came is kept; any other is to be sent again."
 CHALLENGE = 'Bearer realm="ocr-model-service"'
 
 
@@ -73,10 +75,7 @@ class UploadStalled(Exception):
     """Nothing more came of a body."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(
-            f"Nothing more of the body came for {seconds:g} s (OCR_UPLOAD_STALL_TIMEOUT). Nothing was kept; send it "
-            "again."
-        )
+        super().__init__(f"Nothing more of the body came for {seconds:g} s (OCR_UPLOAD_STALL_TIMEOUT). {KEPT}")
         self.headers = {"connection": "close"}
 
 
@@ -84,17 +83,42 @@ class BodyCutShort(Exception):
     """The connection ended before the body did."""
 
     def __init__(self) -> None:
-        super().__init__("The connection ended before the body did. Nothing was kept; send it again.")
+        super().__init__(f"The connection ended before the body did. {KEPT}")
 
 
 class UnsupportedBody(Exception):
     """The body is something else than a model's bytes as they are."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, advice: str = AS_A_FILE) -> None:
+        super().__init__(f"The body is {what}. {advice}")
+
+
+class UnsupportedTus(Exception):
+    """The request speaks another version of tus."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(f"tus {version!r} is not spoken here, only 1.0.0.")
+        self.headers = {"tus-version": "1.0.0"}
+
+
+class OffsetMismatch(Exception):
+    """The chunk does not begin where the upload ends."""
+
+    def __init__(self, offset: int) -> None:
         super().__init__(
-            f"The body is {what}. Send the file's bytes as they are, as application/octet-stream, such as "
-            "`curl -T model.gguf URL` does."
+            f"The upload goes on at {offset}, and the chunk does not begin there. Send the rest from there."
         )
+        self.offset = offset
+
+
+class ChecksumMismatch(Exception):
+    """The chunk is not what was announced."""
+
+    def __init__(self, algorithm: str) -> None:
+        super().__init__(
+            f"The chunk's {algorithm} is not that of its Upload-Checksum. It was discarded; send it again."
+        )
+        self.algorithm = algorithm
 
 
 class WrongHost(Exception):

@@ -43,7 +43,11 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", request_id.encode()),
+                    *scope.get("answer_headers", ()),
+                ]
             await send(message)
 
         try:
@@ -124,7 +128,11 @@ def _is_probe(scope: Scope) -> bool:
 def _is_upload(scope: Scope) -> bool:
     """Whether the body is a model's, for which the route has limits of its own."""
     path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-    return scope["method"] == "PUT" and path.startswith("/models/")
+    if scope["method"] == "PUT":
+        return path.startswith("/models/")
+    return (scope["method"] == "POST" and path == "/uploads") or (
+        scope["method"] == "PATCH" and path.startswith("/uploads/")
+    )
 
 
 def _closing_if_unread(receive: Receive, send: Send) -> tuple[Receive, Send]:

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from app import errors
 from app.api import refusals
 from app.api.auth import GuardedRoute, needs
-from app.api.conditional import ETAG, JSON
+from app.api.conditional import JSON, conditions_of
 from app.api.deletion import changes
 from app.api.deps import IntakeDep, KeeperDep, ListingDep, ModelName, OriginDep, StoreDep
 from app.api.digest_fields import PARAMETERS, announced_digests
@@ -20,7 +20,7 @@ from app.api.keys import Scope
 from app.api.problems import problems
 from app.api.schemas import HeaderOut, ModelDetail
 from app.store.journal import Origin
-from app.store.publishing import Conditions, Published, Publisher
+from app.store.publishing import Published, Publisher
 
 router = APIRouter(tags=["models"], route_class=GuardedRoute)
 
@@ -58,18 +58,18 @@ def _condition(name: str, description: str) -> dict[str, Any]:
     return {"name": name, "in": "header", "required": False, "description": description, "schema": {"type": "string"}}
 
 
+CONDITIONS = [
+    _condition("If-Match", "Replace this version: an `etag` of the model; several, or `*` for any.")
+    | {"examples": {"any version": {"value": "*"}}},
+    _condition("If-None-Match", "`*` to create only; that is so without it too, with another status."),
+]
 DOCUMENTED: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "description": "The model's file as it is, of any size.",
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     },
-    "parameters": [
-        _condition("If-Match", "Replace this version: an `etag` of the model; several, or `*` for any.")
-        | {"examples": {"any version": {"value": "*"}}},
-        _condition("If-None-Match", "`*` to create only; that is so without it too, with another status."),
-        *PARAMETERS,
-    ],
+    "parameters": [*CONDITIONS, *PARAMETERS],
 }
 """For the OpenAPI document alone; the route reads the request itself, and its body as it comes."""
 
@@ -103,16 +103,20 @@ async def upload_model(
     # Of what came, not of what lies there by now: it may have been replaced or deleted already.
     header = HeaderOut.model_validate(published.description)
     detail = ModelDetail(**dict(listing.describe(published.model)), header=header, sha256=published.sha256, blockers=[])
-    location = f"{request.scope.get('root_path', '')}/models/{quote(name)}"
-    headers = {"location": location, "etag": detail.etag}
+    headers = {"location": location_of(request, name), "etag": detail.etag}
     return Response(detail.model_dump_json(), 200 if published.has_replaced else 201, headers, JSON)
+
+
+def location_of(request: Request, name: str) -> str:
+    """Where a model is."""
+    return f"{request.scope.get('root_path', '')}/models/{quote(name)}"
 
 
 async def _take_in(request: Request, name: str, origin: Origin, publisher: Publisher, intake: Intake) -> Published:
     """Check, receive, check again, publish."""
     announced = announced_digests(request)
     size_bytes = intake.announced_size(request)
-    conditions = Conditions(_etags(request, "if-match"), _etags(request, "if-none-match"))
+    conditions = conditions_of(request)
     with intake.slot():
         await to_thread.run_sync(publisher.plan, name, conditions, size_bytes, limiter=changes)
         staged = await to_thread.run_sync(publisher.begin, announced, size_bytes, limiter=intake.threads)
@@ -137,8 +141,3 @@ def _check_body(request: Request) -> None:
         raise refusals.UnsupportedBody(f"encoded ({coding})")
     if "content-range" in request.headers:
         raise RequestValidationError([{"loc": ("header", "content-range"), "msg": "A model is sent whole"}])
-
-
-def _etags(request: Request, field: str) -> frozenset[str] | None:
-    values = request.headers.getlist(field)
-    return frozenset(ETAG.findall(", ".join(values))) if values else None

@@ -140,6 +140,12 @@ class Publisher:
                 raise
             return staged, record
 
+    def discard(self, partial_id: str) -> None:
+        """Give up what was kept; raises PartialNotFound, PartialBusy, StoreUnavailable, StoreReadOnly."""
+        self._volume.check_writable()
+        with explaining_refusals():
+            self.staging.discard(partial_id)
+
     def publish(
         self, name: str, staged: StagedFile, conditions: Conditions, origin: Origin, announced: Announced = NOTHING
     ) -> Published:

@@ -20,11 +20,13 @@ def raw_request(service: RunningService, method: str, target: str, body: bytes =
 class RawPut:
     """A `PUT` whose bytes the test sends itself; a context manager that ends the connection."""
 
+    method = "PUT"
+
     def __init__(self, service: RunningService, path: str, **headers: object) -> None:
         """Header names have `_` for `-`."""
         address = urlsplit(service.url)
         self.connection = socket.create_connection((address.hostname, address.port), timeout=20)
-        lines = [f"PUT {path} HTTP/1.1", f"host: {address.netloc}"]
+        lines = [f"{self.method} {path} HTTP/1.1", f"host: {address.netloc}"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         self.send("\r\n".join([*lines, "", ""]).encode())
 
@@ -49,3 +51,9 @@ class RawPut:
         while length and len(body) < int(length[1]):
             body += self.connection.recv(1 << 16)
         return head + b"\r\n\r\n" + body
+
+
+class RawPatch(RawPut):
+    """The same as a `PATCH`."""
+
+    method = "PATCH"

@@ -1,0 +1,369 @@
+"""`/uploads`: the tus 1.0 protocol over HTTP, with a real client of it where that can say what is to be said."""
+
+import base64
+import hashlib
+import random
+import secrets
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.store.partials import PartialRecord
+from app.store.staging import Staging
+from tests.conftest import Serve
+from tests.support.raw import RawPatch
+from tests.support.service import ECHO, RunningService
+from tests.support.tus import CHUNK, append, begin, begun, described, offset_of, uploader
+from tests.support.waiting import eventually
+
+MIB = 1 << 20
+CONTENT = random.Random(1).randbytes(6 * MIB + 1)  # noqa: S311 - to be the same each time
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+RAW_CHUNK = {"content_type": CHUNK["content-type"]}
+
+
+@pytest.fixture(autouse=True)
+def nothing_unfinished(service: RunningService) -> None:
+    """Whatever another test left."""
+    for upload_id in unfinished(service):
+        service.client.delete(f"/uploads/{upload_id}").raise_for_status()
+
+
+def told(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, str(answer.json()["type"]).rpartition(":")[2]
+
+
+def unfinished(service: RunningService) -> list[str]:
+    return [upload["id"] for upload in service.client.get("/uploads").raise_for_status().json()["uploads"]]
+
+
+def digest_of(models: Path, name: str) -> str:
+    return hashlib.sha256((models / name).read_bytes()).hexdigest()
+
+
+def checksum(algorithm: str, content: bytes) -> str:
+    return f"{algorithm} {base64.b64encode(hashlib.new(algorithm, content).digest()).decode()}"
+
+
+def test_the_protocol_is_told(service: RunningService) -> None:
+    """Version, extensions and algorithms, as a client asks for them."""
+    answer = service.client.options("/uploads")
+
+    assert answer.status_code == 204
+    assert answer.headers["tus-version"] == answer.headers["tus-resumable"] == "1.0.0"
+    assert answer.headers["tus-extension"] == "creation,creation-with-upload,expiration,checksum,termination"
+    assert "sha1" in answer.headers["tus-checksum-algorithm"].split(",")
+    assert "tus-max-size" not in answer.headers
+
+
+def test_a_client_uploads_in_chunks(service: RunningService, models: Path) -> None:
+    """The model is there with the last one, its digest known; the upload tells so and is no longer unfinished."""
+    tus = uploader(service, CONTENT, chunk_size=MIB, filename="org/repo/über.gguf", sha256=SHA256)
+    tus.upload(stop_at=3 * MIB)
+    assert not (models / "org").exists()
+    (upload,) = service.client.get("/uploads").json()["uploads"]
+    assert (upload["name"], upload["offset"], upload["size_bytes"]) == ("org/repo/über.gguf", 3 * MIB, len(CONTENT))
+    assert (upload["published"], upload["created_by"]) == (False, "anonymous")
+    assert service.client.get("/storage").json()["partial_bytes"] > 3 * MIB
+
+    tus.upload()
+
+    assert digest_of(models, "org/repo/über.gguf") == SHA256
+    assert service.client.get("/models/org/repo/über.gguf").json()["sha256"] == SHA256
+    assert unfinished(service) == []
+    done = service.client.head(tus.url)
+    assert done.headers["upload-offset"] == done.headers["upload-length"] == str(len(CONTENT))
+    assert done.headers["content-location"] == "/models/org/repo/%C3%BCber.gguf"
+    assert done.headers["cache-control"] == "no-store"
+    event = service.client.get("/journal", params={"limit": 1}).json()["events"][0]
+    assert (event["action"], event["name"]) == ("uploaded", "org/repo/über.gguf")
+
+
+def test_the_first_chunk_may_come_along(service: RunningService, models: Path) -> None:
+    """A part of the model, or all of it: then the answer to the POST says where it is."""
+    headers = CHUNK | {"upload-length": "6", "upload-metadata": described(filename="a.bin")}
+    part = service.client.post("/uploads", content=b"abc", headers=headers)
+    assert (part.status_code, part.headers["upload-offset"], part.json()["offset"]) == (201, "3", 3)
+    assert "upload-expires" in part.headers
+    assert append(service, part.headers["location"], 3, b"def").headers["content-location"] == "/models/a.bin"
+
+    headers |= {"upload-metadata": described(filename="b.bin")}
+    whole = service.client.post("/uploads", content=b"abcdef", headers=headers)
+    assert (whole.status_code, whole.headers["content-location"]) == (201, "/models/b.bin")
+    assert whole.json()["published"]
+    assert (models / "a.bin").read_bytes() == (models / "b.bin").read_bytes() == b"abcdef"
+
+
+def test_what_came_before_a_cut_is_kept(service: RunningService, models: Path) -> None:
+    """A PATCH that breaks off in the middle is gone on with where it broke off, by a client that asks where."""
+    path = begun(service, "a.bin", len(CONTENT), SHA256)
+    with RawPatch(service, path, **RAW_CHUNK, upload_offset=0, content_length=len(CONTENT)) as cut:
+        cut.send(CONTENT[: 5 * MIB])
+        # A buffer is on the disk, and the next one has begun to fill.
+        eventually(lambda: offset_of(service, path) >= 4 * MIB)
+    eventually(lambda: not service.client.get(path).json()["active"])
+
+    # Of what the server had not handed on yet when the connection ended, some may be lost.
+    assert 4.5 * MIB < offset_of(service, path) <= 5 * MIB
+    tus = uploader(service, CONTENT, url=f"{service.url.rstrip('/')}{path}")
+    assert tus.offset == offset_of(service, path)
+    tus.upload()
+    assert digest_of(models, "a.bin") == SHA256
+    assert "request.crashed" not in service.log
+
+
+def test_only_one_writes_at_a_time(service: RunningService, models: Path) -> None:
+    """While a PATCH is coming in, another and a DELETE get 423; whoever asks is told how far it is."""
+    path = begun(service, "a.bin", 6)
+    with RawPatch(service, path, **RAW_CHUNK, upload_offset=0, content_length=3) as first:
+        first.send(b"ab")
+        eventually(lambda: service.client.get(path).json()["active"])
+        refused = append(service, path, 0, b"abc")
+        assert told(refused) == (423, "upload-in-progress")
+        assert refused.headers["retry-after"] == "1"
+        assert told(service.client.delete(path)) == (423, "upload-in-progress")
+        first.send(b"c")
+        assert first.answer().startswith(b"HTTP/1.1 204 ")
+    append(service, path, 3, b"def").raise_for_status()
+    assert (models / "a.bin").read_bytes() == b"abcdef"
+
+
+def test_a_chunk_begins_where_the_last_one_ended(service: RunningService, models: Path) -> None:
+    """Otherwise 409 with the place, and nothing is written; no more may come than was announced."""
+    path = begun(service, "a.bin", 6)
+    append(service, path, 0, b"abc").raise_for_status()
+
+    for offset in (0, 2, 4, 6, 1 << 62):
+        refused = append(service, path, offset, b"def")
+        assert (*told(refused), refused.json()["offset"]) == (409, "offset-mismatch", 3)
+    assert told(append(service, path, 3, b"defg")) == (413, "body-too-large")
+    assert append(service, path, 3, b"").headers["upload-offset"] == "3"
+    assert append(service, path, 3, b"def").headers["etag"] == service.client.get("/models/a.bin").json()["etag"]
+    assert (models / "a.bin").read_bytes() == b"abcdef"
+
+
+@pytest.mark.parametrize("algorithm", ["sha1", "sha256", "sha512"])
+def test_a_chunk_that_is_not_what_it_was_does_not_count(service: RunningService, models: Path, algorithm: str) -> None:
+    """460, also after a right one; nor does one with a checksum of which only a part came."""
+    path = begun(service, "a.bin", 6, hashlib.sha256(b"abcdef").hexdigest())
+    append(service, path, 0, b"abc", upload_checksum=checksum(algorithm, b"abc")).raise_for_status()
+
+    refused = append(service, path, 3, b"deX", upload_checksum=checksum(algorithm, b"def"))
+    assert (*told(refused), refused.json()["algorithm"]) == (460, "checksum-mismatch", algorithm)
+    headers = RAW_CHUNK | {"upload_checksum": checksum(algorithm, b"def")}
+    with RawPatch(service, path, **headers, upload_offset=3, content_length=3) as cut:
+        cut.send(b"de")
+        eventually(lambda: service.client.get(path).json()["active"])
+    eventually(lambda: not service.client.get(path).json()["active"])
+
+    assert offset_of(service, path) == 3
+    append(service, path, 3, b"def", upload_checksum=checksum(algorithm, b"def")).raise_for_status()
+    assert (models / "a.bin").read_bytes() == b"abcdef"
+
+
+def test_a_model_that_is_not_what_was_announced_is_given_up(service: RunningService, models: Path) -> None:
+    """422 with both digests, and nothing of it is kept: to send its last byte again would not help."""
+    path = begun(service, "a.bin", 3, hashlib.sha256(b"abc").hexdigest())
+
+    refused = append(service, path, 0, b"abX")
+
+    assert told(refused) == (422, "digest-mismatch")
+    assert refused.json()["actual"] == hashlib.sha256(b"abX").hexdigest()
+    assert told(service.client.get(path)) == (404, "upload-not-found")
+    assert not (models / "a.bin").exists()
+
+
+def test_what_cannot_be_published_now_can_be_later(service: RunningService, models: Path) -> None:
+    """Nobody takes it for done meanwhile: its last byte counts as missing, and to send that publishes it."""
+    path = begun(service, "a.bin", 3)
+    (models / "a.bin").write_bytes(b"another")
+
+    assert told(append(service, path, 0, b"abc")) == (409, "model-exists")
+    assert offset_of(service, path) == 2
+    assert told(append(service, path, 3, b"")) == (409, "offset-mismatch")
+    (models / "a.bin").unlink()
+    append(service, path, 2, b"c").raise_for_status()
+    assert (models / "a.bin").read_bytes() == b"abc"
+
+
+def test_conditions_are_those_of_the_beginning(service: RunningService, models: Path) -> None:
+    """Checked there, and when the last byte came; the version before is in the trash."""
+    (models / "a.bin").write_bytes(b"old")
+    etag = service.client.get("/models/a.bin").json()["etag"]
+    assert told(begin(service, "a.bin", 3)) == (409, "model-exists")
+    assert told(begin(service, "a.bin", 3, if_none_match="*")) == (412, "condition-failed")
+    assert told(begin(service, "a.bin", 3, if_match='"other"')) == (412, "model-changed")
+    first, second = (begun(service, "a.bin", 3, if_match=etag) for _ in range(2))
+
+    assert append(service, first, 0, b"new").status_code == 204
+    assert told(append(service, second, 0, b"neu")) == (412, "model-changed")
+    assert (models / "a.bin").read_bytes() == b"new"
+    assert service.client.get("/trash").json()["entries"][-1]["name"] == "a.bin"
+    assert service.client.delete(second).status_code == 204
+
+
+def test_whose_last_answer_was_lost_learns_of_it(service: RunningService, models: Path) -> None:
+    """HEAD gives the whole size, and the end of the upload can be sent any number of times."""
+    path = begun(service, "a.bin", 3)
+    append(service, path, 0, b"abc").raise_for_status()
+    (models / "a.bin").unlink()
+
+    assert offset_of(service, path) == 3
+    assert append(service, path, 3, b"").headers["content-location"] == "/models/a.bin"
+    assert told(append(service, path, 0, b"abc")) == (409, "offset-mismatch")
+    assert not (models / "a.bin").exists()
+    assert service.client.delete(path).status_code == 204
+    assert told(service.client.get(path)) == (404, "upload-not-found")
+
+
+def test_an_upload_is_given_up(service: RunningService, models: Path) -> None:
+    """Nothing of it is left, and it cannot be gone on with."""
+    path = begun(service, "a.bin", 3)
+    append(service, path, 0, b"ab").raise_for_status()
+
+    assert service.client.delete(path).status_code == 204
+
+    assert told(append(service, path, 2, b"c")) == (404, "upload-not-found")
+    assert told(service.client.delete(path)) == (404, "upload-not-found")
+    assert service.client.head(path).status_code == 404
+    assert unfinished(service) == []
+    assert list(models.glob("*.bin")) == []
+
+
+@pytest.mark.parametrize("upload_id", ["0" * 32, "x", "..%2F..%2Fstore", "%00", "0" * 5000])
+def test_an_upload_that_nobody_began_is_not_found(service: RunningService, upload_id: str) -> None:
+    """Whatever its id looks like."""
+    path = f"/uploads/{upload_id}"
+    answers = [append(service, path, 0, b"abc"), service.client.get(path), service.client.delete(path)]
+
+    assert {answer.status_code for answer in answers} == {404}
+    assert service.client.head(path).status_code == 404
+
+
+def test_a_pull_is_not_an_upload(service: RunningService) -> None:
+    """What a pull has staged is neither shown here nor written."""
+    staging = Staging(service.models_dir / ".store/staging")
+    pull = PartialRecord(secrets.token_hex(16), "a.bin", "pull", "me", 3, datetime.now(UTC), timedelta(hours=1))
+    staged = staging.begin([], keep=pull)
+    staged.let_go()
+
+    assert unfinished(service) == []
+    assert told(append(service, f"/uploads/{pull.id}", 0, b"abc")) == (404, "upload-not-found")
+    assert told(service.client.delete(f"/uploads/{pull.id}")) == (404, "upload-not-found")
+    staging.discard(pull.id)
+
+
+def test_what_is_no_chunk_is_refused(service: RunningService) -> None:
+    """415 and 422, before it is read; another version of tus is 412, and every refusal says which is spoken."""
+    path = begun(service, "a.bin", 3)
+    refusals = [
+        (append(service, path, 0, b"abc", content_type="application/octet-stream"), 415, "unsupported-body"),
+        (append(service, path, 0, b"abc", content_encoding="gzip"), 415, "unsupported-body"),
+        (append(service, path, 0, b"abc", tus_resumable="0.2.2"), 412, "unsupported-tus"),
+        (append(service, path, 0, b"abc", upload_offset="-1"), 422, "invalid-request"),
+        (append(service, path, 0, b"abc", upload_offset="one"), 422, "invalid-request"),
+        (append(service, path, 0, b"abc", upload_checksum="crc32 AAAAAA=="), 422, "invalid-request"),
+        (append(service, path, 0, b"abc", upload_checksum="sha1 AAAAAA=="), 422, "invalid-request"),
+    ]
+
+    assert [told(answer) for answer, _, _ in refusals] == [(status, slug) for _, status, slug in refusals]
+    assert {answer.headers["tus-resumable"] for answer, _, _ in refusals} == {"1.0.0"}
+    assert refusals[2][0].headers["tus-version"] == "1.0.0"
+    assert offset_of(service, path) == 0
+    service.client.delete(path).raise_for_status()
+
+
+@pytest.mark.parametrize(
+    ("headers", "refusal"),
+    [
+        ({"upload-metadata": ""}, (422, "invalid-request")),
+        ({"upload-metadata": "name YQ=="}, (422, "invalid-request")),
+        ({"upload-metadata": "filename"}, (422, "invalid-model-name")),
+        ({"upload-metadata": "filename %%%"}, (422, "invalid-request")),
+        ({"upload-metadata": "filename /w=="}, (422, "invalid-request")),
+        ({"upload-metadata": described(filename="../a.bin")}, (422, "invalid-model-name")),
+        ({"upload-metadata": described(filename="keep_a.bin")}, (403, "model-protected")),
+        ({"upload-metadata": described(filename="a.bin", sha256="abc")}, (422, "invalid-request")),
+        ({"upload-length": "0"}, (422, "invalid-request")),
+        ({"upload-length": "-1"}, (422, "invalid-request")),
+        ({"upload-length": "three"}, (422, "invalid-request")),
+        ({"upload-length": str(1 << 62)}, (507, "store-full")),
+        ({"upload-length": str(1 << 70)}, (422, "invalid-request")),
+        ({"tus-resumable": "1.0.1"}, (412, "unsupported-tus")),
+    ],
+)
+def test_what_cannot_become_a_model_is_refused_at_once(
+    service: RunningService, models: Path, headers: dict[str, str], refusal: tuple[int, str]
+) -> None:
+    """Before any byte is sent, and nothing is staged for it."""
+    (models / "keep_a.bin").write_bytes(b"protected")
+    good = {"upload-length": "3", "upload-metadata": described(filename="a.bin"), "if-match": "*"}
+    if refusal[0] != 403:
+        del good["if-match"]
+
+    answer = service.client.post("/uploads", headers=good | headers)
+
+    assert told(answer) == refusal
+    assert unfinished(service) == []
+    service.client.post("/uploads", content=b"abc", headers=good)
+    assert told(service.client.post("/uploads", content=b"abc", headers=good)) == (415, "unsupported-body")
+
+
+def test_limits_of_uploads_hold(serve: Serve) -> None:
+    """The largest size is told and kept, and so is how many may come at once."""
+    service = serve(engine_class=ECHO, max_upload_bytes=1000, max_body_bytes=10, max_uploads=1)
+    assert service.client.options("/uploads").headers["tus-max-size"] == "1000"
+    refused = begin(service, "a.bin", 1001)
+    assert (*told(refused), refused.json()["limit_bytes"]) == (413, "body-too-large", 1000)
+    slow, other = begun(service, "a.bin", 1000), begun(service, "b.bin", 1000)
+
+    with RawPatch(service, slow, **RAW_CHUNK, upload_offset=0, content_length=1000) as coming:
+        coming.send(b"x" * 500)
+        eventually(lambda: service.client.get(slow).json()["active"])
+        assert told(append(service, other, 0, b"x" * 1000)) == (503, "uploads-busy")
+        coming.send(b"x" * 500)
+        assert coming.answer().startswith(b"HTTP/1.1 204 ")
+    assert append(service, other, 0, b"x" * 1000).status_code == 204
+
+
+def test_who_stalls_keeps_what_came(serve: Serve) -> None:
+    """408 after the time that is set, and the rest can come over another connection."""
+    service = serve(engine_class=ECHO, upload_stall_timeout="0.3s")
+    path = begun(service, "a.bin", 6)
+
+    with RawPatch(service, path, **RAW_CHUNK, upload_offset=0, content_length=6) as stalling:
+        stalling.send(b"abcd")
+        assert stalling.answer().startswith(b"HTTP/1.1 408 ")
+    assert offset_of(service, path) == 4
+    assert append(service, path, 4, b"ef").status_code == 204
+
+
+def test_what_nobody_goes_on_with_expires(serve: Serve) -> None:
+    """After the time that is set nothing is left of it, and Upload-Expires had said when."""
+    service = serve(engine_class=ECHO, partial_retention="1s")
+    path = begun(service, "a.bin", 6)
+    assert append(service, path, 0, b"abc").headers["upload-expires"].endswith(" GMT")
+
+    eventually(lambda: service.client.head(path).status_code == 404)
+    assert told(append(service, path, 3, b"def")) == (404, "upload-not-found")
+    eventually(lambda: list((service.models_dir / ".store/staging").iterdir()) == [], within=15)
+
+
+def test_any_service_on_the_folder_goes_on(serve: Serve) -> None:
+    """Begun at one and finished at the other, chunk by chunk in turn; while one writes, the other says so."""
+    services = [serve(engine_class=ECHO) for _ in range(2)]
+    path = begun(services[0], "a.bin", len(CONTENT), SHA256)
+    with RawPatch(services[0], path, **RAW_CHUNK, upload_offset=0, content_length=MIB) as first:
+        first.send(CONTENT[:1000])
+        eventually(lambda: services[1].client.get(path).json()["active"])
+        assert told(append(services[1], path, 0, CONTENT)) == (423, "upload-in-progress")
+        first.send(CONTENT[1000:MIB])
+        first.answer()
+    for number, start in enumerate(range(MIB, len(CONTENT), MIB)):
+        answer = append(services[(number + 1) % 2], path, start, CONTENT[start : start + MIB])
+        assert answer.status_code == 204
+
+    assert digest_of(services[0].models_dir, "a.bin") == SHA256
+    assert {offset_of(service, path) for service in services} == {len(CONTENT)}
