@@ -3,7 +3,8 @@
 # How to run it is in deploy/compose.yaml and deploy/kubernetes/; deploy/check_image.py builds and tries it without
 # Docker. AsposeAI exists for x86-64 only: elsewhere add --platform=linux/amd64.
 
-# The engine needs glibc, libstdc++, libgcc and zlib, and no other library; every Debian with apt on it has them.
+# The engine needs glibc, libstdc++, libgcc and zlib of the base; every Debian with apt on it has them. OpenSSL 1.1 and
+# llama.cpp, which no such base has, are brought by the same command as everywhere, checked against the same digests.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS builder
@@ -16,6 +17,15 @@ COPY app app
 # Unchecked, because copying may change the times of files; nobody edits them in an image.
 RUN python -m compileall -q --invalidation-mode unchecked-hash app
 
+FROM ${PYTHON_IMAGE} AS native
+# Of this stage only the libraries remain, and they are pinned.
+# hadolint ignore=DL3008,DL3009
+RUN apt-get update && apt-get install --yes --no-install-recommends npm
+COPY --from=builder /opt/venv /opt/venv
+WORKDIR /srv/ocr
+COPY app app
+RUN OCR_NATIVE_DIR=/opt/ocr/native /opt/venv/bin/python -m app provision
+
 FROM ${PYTHON_IMAGE}
 # The base comes without bytecode, and a read-only root cannot keep any: every start would compile what it imports of
 # the standard library, twice, in the service and in its engine process.
@@ -25,6 +35,7 @@ WORKDIR /srv/ocr
 COPY LICENSE ./
 COPY --from=builder /opt/venv /opt/venv
 COPY --from=builder /srv/ocr/app app
+COPY --from=native /opt/ocr/native /opt/ocr/native
 
 # Nothing outside /data is written to, so the root file system may be read-only and needs no tmpfs.
 # OCR_HOST is what makes the port reachable from outside the container. It also makes the service refuse to start
@@ -34,7 +45,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     OCR_HOST=0.0.0.0 \
     OCR_PORT=8000 \
     OCR_MODELS_DIR=/data/models \
-    OCR_STATE_DIR=/data/state
+    OCR_STATE_DIR=/data/state \
+    OCR_NATIVE_DIR=/opt/ocr/native
 # A number, for Kubernetes' runAsNonRoot; it has no name and no home.
 USER 10001:10001
 VOLUME /data
@@ -48,4 +60,4 @@ ARG VERSION=unknown
 LABEL org.opencontainers.image.title="OCR model service" \
       org.opencontainers.image.description="One long-lived AsposeAI and its model files, over HTTP." \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.licenses="MIT AND LicenseRef-Aspose"
+      org.opencontainers.image.licenses="MIT AND OpenSSL AND LicenseRef-Aspose"

@@ -4,7 +4,8 @@
 
 Buildah builds the real Dockerfile. In the place of the official base image stands a minimal Debian 12 with its Python,
 made by debootstrap and kept in build/image; everything else is removed again, whatever happens. It takes a minute,
-root on Debian, and apt and pip as this machine has them configured; it installs buildah and debootstrap when missing.
+root on Debian, and apt, npm and pip as this machine has them configured; what of buildah and debootstrap is missing it
+installs.
 """
 
 import configparser
@@ -118,15 +119,22 @@ def prepare_base() -> None:
 
 def mirror() -> list[str]:
     """Where this machine's apt has Debian 12 from, if it has."""
+    return list(debian_sources().values())[:1]
+
+
+def debian_sources() -> dict[str, str]:
+    """The suites of Debian 12 that this machine's apt knows, and where from."""
     found = run("apt-get", "indextargets", "--format", "$(CODENAME) $(REPO_URI)", "Created-By: Packages").splitlines()
-    return [uri for codename, _, uri in (line.partition(" ") for line in found) if codename == DEBIAN][:1]
+    pairs = dict(line.split(" ", 1) for line in found)
+    return {suite: pairs[suite] for suite in (DEBIAN, f"{DEBIAN}-security") if suite in pairs}
 
 
 def build() -> float:
     """Build the Dockerfile, with this machine's way to its packages; return the seconds it took."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        volumes = [f"--volume={source}:{target}:ro" for source, target in pip_files(Path(folder, "pip.conf"))]
+        files = (*pip_files(Path(folder, "pip.conf")), *apt_files(Path(folder)), *npm_files(Path(folder, "npmrc")))
+        volumes = [f"--volume={source}:{target}:ro" for source, target in dict.fromkeys(files)]
         arguments = ("--isolation=chroot", "--format=docker", "--pull-never", f"--build-arg=PYTHON_IMAGE={BASE}")
         buildah("build", *arguments, *volumes, "--tag", IMAGE, str(ROOT))
     return time.monotonic() - started
@@ -149,11 +157,37 @@ def pip_files(file: Path) -> Iterator[tuple[str, str]]:
                 yield path, path
 
 
+def apt_files(folder: Path) -> Iterator[tuple[str, str]]:
+    """The same of apt: how it fetches, and from where the base's Debian and its security updates come."""
+    ways = [line for line in run("apt-config", "dump", "Acquire").splitlines() if "Proxy" in line or "CaInfo" in line]
+    (folder / "apt.conf").write_text("\n".join(ways) + "\n")
+    yield str(folder / "apt.conf"), "/etc/apt/apt.conf.d/99machine"
+    lines = [f"deb {uri} {suite} main\n" for suite, uri in debian_sources().items()]
+    (folder / "sources.list").write_text("".join(lines))
+    yield str(folder / "sources.list"), "/etc/apt/sources.list"
+
+
+def npm_files(file: Path) -> Iterator[tuple[str, str]]:
+    """The same of npm, where this machine has it."""
+    if not shutil.which("npm"):
+        return
+    lines = [f"registry={run('npm', 'config', 'get', 'registry')}"]
+    if Path(authority := run("npm", "config", "get", "cafile")).is_file():
+        lines.append(f"cafile={authority}")
+        yield authority, authority
+    users = Path(run("npm", "config", "get", "userconfig"))
+    if users.is_file():
+        lines += [line for line in users.read_text().splitlines() if line.startswith("//")]  # who may fetch there
+    file.write_text("\n".join(lines) + "\n")
+    yield str(file), "/root/.npmrc"
+
+
 def check(rows: dict[str, str]) -> None:
     """Check everything that can be seen from outside; fill in the table."""
     root, config = mounted(IMAGE), image_config()
     rows["added to the base image"] = megabytes(size_of(root) - size_of(mounted(BASE)))
     rows["of that, the venv"] = megabytes(size_of(root / "opt/venv"))
+    rows["of that, the native libraries"] = megabytes(size_of(root / "opt/ocr/native"))
     expect(
         sorted(path.name for path in (root / "srv/ocr").iterdir()) == ["LICENSE", "app"],
         "only the application is in the image",
@@ -180,6 +214,8 @@ def check_service(root: Path, config: dict[str, Any], volume: Path, log: IO[byte
         wait_for(lambda: ask(port, "GET", "/livez")[0] == 200)
         rows["until /livez answers"] = f"{time.monotonic() - begun:.2f} s"
         wait_for(lambda: ask(port, "GET", "/readyz")[0] == 200)
+        wrong = [check for check in ask(port, "GET", "/readyz?verbose")[1]["checks"] if not check["ok"]]
+        expect(not wrong, f"every check of /readyz?verbose is passed: {wrong}")
         rows["until /readyz is 200"] = f"{time.monotonic() - begun:.2f} s"
 
         service = psutil.Process(container.pid).children()[0]
