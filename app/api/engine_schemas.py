@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from app.api.schemas import Schema, Timestamp
 
@@ -119,13 +119,6 @@ class Alive(Schema):
     """Always this."""
 
 
-class Ready(Schema):
-    """The service does all of its work."""
-
-    status: Literal["ready"]
-    """Always this; anything else is a 503."""
-
-
 class CheckOut(Schema):
     """One thing that was looked at."""
 
@@ -139,8 +132,10 @@ class CheckOut(Schema):
     """What is wrong when it is not ok, and what would help."""
 
 
-class Checked(Ready):
-    """The service does its work, and this is what it does not do here."""
+class Ready(Schema):
+    """The service does its work."""
 
-    checks: list[CheckOut]
-    """Everything that was looked at. The libraries of `ai` and `recognition` were really loaded by the engine."""
+    status: Literal["ready"]
+    """Always this; anything else is a 503."""
+    checks: list[CheckOut] = Field(default=[])
+    """With `?verbose`: what was looked at. The libraries of `ai` and `recognition` were really loaded by the engine."""

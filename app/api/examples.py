@@ -197,8 +197,7 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
     "EngineOut": ENGINE,
     "ReleaseOut": RELEASE,
     "Alive": {"status": "alive"},
-    "Ready": {"status": "ready"},
-    "Checked": {
+    "Ready": {
         "status": "ready",
         "checks": [
             {"name": "store", "ok": True, "required": True, "reason": None},

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from app import errors
 from app.api.auth import PUBLIC, GuardedRoute
 from app.api.deps import KeeperDep, StoreDep, SupervisorDep
-from app.api.engine_schemas import Alive, Checked, CheckOut, Ready
+from app.api.engine_schemas import Alive, CheckOut, Ready
 from app.api.problems import problems
 from app.engine.supervisor import Supervisor
 from app.store.store import Store
@@ -28,6 +28,7 @@ async def get_livez() -> Alive:
     summary="Is everything ready?",
     response_description="It is.",
     responses=problems(errors.EngineNotReady, errors.StoreUnavailable, RequestValidationError),
+    response_model_exclude_unset=True,
     openapi_extra=PUBLIC,
 )
 async def get_readyz(
@@ -37,7 +38,7 @@ async def get_readyz(
     verbose: Annotated[
         Literal["", "true", "false"], Query(description="List the checks; `?verbose` is enough.")
     ] = "false",
-) -> Ready | Checked:
+) -> Ready:
     """Say 200 when the engine is ready, busy or not, and the model folder is there; else 503 with the reason.
 
     Listing and deleting work before the engine is ready. `?verbose` also says what was checked and is not required:
@@ -47,7 +48,7 @@ async def get_readyz(
     supervisor.insist_on_ready()
     if verbose == "false":
         return Ready(status="ready")
-    return Checked(status="ready", checks=list(_checks(store, supervisor)))
+    return Ready(status="ready", checks=list(_checks(store, supervisor)))
 
 
 def _checks(store: Store, supervisor: Supervisor) -> Iterator[CheckOut]:
