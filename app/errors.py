@@ -23,6 +23,10 @@ ServiceError
 └─ EngineError
    ├─ EngineNotReady      no call can be taken in the engine's present state
    ├─ EngineBusy          the queue before the engine is full
+   ├─ EngineLacks         the engine cannot do this here: a library is missing
+   ├─ ModelNotLicensed    without a licence AsposeAI uses one model only
+   ├─ EngineModelMissing  the model that AsposeAI would use is not in the folder
+   ├─ ModelTooLarge       the model does not fit the engine's memory limit
    ├─ EngineCallFailed    the call failed, the engine lives
    ├─ EngineTimedOut      the call passed its deadline; its process was killed
    └─ EngineDied          the engine's process ended during the call
@@ -237,6 +241,48 @@ class EngineBusy(EngineError):
     def __init__(self, waiting: int) -> None:
         super().__init__(f"The engine works on one call at a time and {waiting} already wait. Try again later.")
         self.waiting = waiting
+
+
+class EngineLacks(EngineError):
+    """The engine cannot do this on this machine."""
+
+    def __init__(self, capability: str, reason: str) -> None:
+        super().__init__(f"The engine cannot do this here: {reason}.")
+        self.capability = capability
+
+
+class ModelNotLicensed(EngineError):
+    """AsposeAI uses one model only without a licence, whatever it is told."""
+
+    def __init__(self, name: str, allowed: str) -> None:
+        super().__init__(
+            f"Without a licence (OCR_LICENSE_FILE) AsposeAI uses {allowed!r} and no other: {name!r} cannot be loaded."
+        )
+        self.name = name
+        self.allowed = allowed
+
+
+class EngineModelMissing(EngineError):
+    """The model that AsposeAI would use is not in the model folder."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"AsposeAI would use the model {name!r}, and it is not in the model folder. Send it with "
+            f"PUT /models/{name}, or have it fetched with POST /pulls."
+        )
+        self.name = name
+
+
+class ModelTooLarge(EngineError):
+    """The model does not fit the memory that the engine may hold."""
+
+    def __init__(self, name: str, need_bytes: int, limit_bytes: int) -> None:
+        super().__init__(
+            f"{name!r} has {need_bytes} bytes, and the engine may hold {limit_bytes} (OCR_ENGINE_MEMORY_LIMIT)."
+        )
+        self.name = name
+        self.need_bytes = need_bytes
+        self.limit_bytes = limit_bytes
 
 
 class EngineCallFailed(EngineError):

@@ -4,15 +4,32 @@ What the vendor's calls really do, as measured with aspose-ocr-python-net 26.10.
 """
 
 import importlib.metadata
+import re
 from pathlib import Path
 from typing import Any
 
 from aspose.ocr import License
-from aspose.ocr.ai import AsposeAI
+from aspose.ocr.ai import (
+    AsposeAI,
+    AsposeAIModelConfig,
+    KeywordsAIProcessor,
+    NaturalLanguageQueryAIProcessor,
+    SpellCheckAIProcessor,
+)
 
+from app.engine.processors import DEFAULT_MODEL, MAX_TEXT_BYTES, Processor
 from app.engine.runtime import missing_for_ai, missing_for_recognition
 
 DISTRIBUTION = "aspose-ocr-python-net"
+PROCESSORS = {
+    Processor.SPELL_CHECK: SpellCheckAIProcessor,
+    Processor.KEYWORDS: KeywordsAIProcessor,
+    Processor.QUERY: NaturalLanguageQueryAIProcessor,
+}
+
+
+class AsposeAIError(Exception):
+    """What AsposeAI says in a .NET exception, as a sentence."""
 
 
 class AsposeAIEngine:
@@ -20,6 +37,7 @@ class AsposeAIEngine:
 
     def __init__(self) -> None:
         self._ai: AsposeAI | None = None
+        self._processor: Any = None
 
     def apply_license(self, path: str) -> None:
         """Apply a license file. Raises RuntimeError when it is missing or no license.
@@ -56,6 +74,45 @@ class AsposeAIEngine:
             ],
         }
 
+    def load(self, processor: str, model: str) -> None:
+        """Load a model, for one processor. Once: a second load would map the model a second time.
+
+        Raises AsposeAIError. A model other than the default counts only with a licence.
+        """
+        if self._processor is not None:
+            msg = "this process has loaded a model already"
+            raise AsposeAIError(msg)
+        if reason := missing_for_ai():
+            raise AsposeAIError(reason)
+        ai, made, config = self._started(), PROCESSORS[Processor(processor)](), AsposeAIModelConfig()
+        config.allow_auto_download = False
+        if model != DEFAULT_MODEL:
+            config.file_model_path = str(Path(ai.get_local_path(), model).absolute())
+        try:
+            ai.set_post_processor(made, config)
+        except RuntimeError as exc:
+            raise AsposeAIError(_sentence(exc)) from exc
+        self._processor = made
+
+    def process(self, text: str, keywords: list[str], question: str) -> str:
+        """Run the loaded processor on one text and return its answer. Raises AsposeAIError.
+
+        AsposeAI takes several at once too, but gives no answer for an empty one, and none at all when one fails.
+        """
+        if isinstance(self._processor, KeywordsAIProcessor):
+            self._processor.set_keywords(keywords)
+        if isinstance(self._processor, NaturalLanguageQueryAIProcessor):
+            self._processor.set_query(question)
+        try:
+            self._started().run_postprocessor([text])
+        except RuntimeError as exc:
+            raise AsposeAIError(_sentence(exc)) from exc
+        answer = "".join(str(each.result) for each in self._processor.get_result())
+        if len(answer.encode()) > MAX_TEXT_BYTES:
+            msg = f"the model's answer is longer than {MAX_TEXT_BYTES} bytes"
+            raise AsposeAIError(msg)
+        return answer
+
     def free_resources(self) -> None:
         """Call the vendor's `free_resources()`. It frees no memory: only the end of this process does."""
         self._started().free_resources()
@@ -69,3 +126,9 @@ class AsposeAIEngine:
 
 def _capability(name: str, missing: str | None) -> dict[str, Any]:
     return {"name": name, "available": missing is None, "reason": missing}
+
+
+def _sentence(exc: RuntimeError) -> str:
+    """The first line without .NET's wrapping: 'Proxy error(AggregateException): ... (what happened) ---> ...'."""
+    first = str(exc).partition(" --->")[0].partition("\n")[0].partition("): ")[2] or str(exc)
+    return re.sub(r"^One or more errors occurred\. \((.*)\)$", r"\1", first.strip())

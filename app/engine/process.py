@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from app.engine.footprint import Memory, memory_of
 from app.engine.messages import MAX_LINE_BYTES, Answer, Call, ProtocolError
 from app.engine.output import Output
 from app.errors import EngineCallFailed, EngineDied, EngineTimedOut
@@ -45,15 +44,6 @@ class Exit:
         return f"{self.ordered} ({how})" if self.ordered else how
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What a process holds, in bytes."""
-
-    resident_bytes: int
-    private_bytes: int
-    """The part no other process shares: what the kernel has back when this process ends."""
-
-
 class EngineProcess:
     """One engine process. It is disposable: it may be killed at any moment and nothing is lost."""
 
@@ -71,7 +61,7 @@ class EngineProcess:
         self._process = process
         self._channel = channel
         self._output = Output(process.stdout, on_line)
-        self._on_gone = on_gone
+        self._on_gone = [on_gone]
         self._pending: dict[int, asyncio.Future[Answer]] = {}
         self._ids = itertools.count(1)
         self._ordered: str | None = None
@@ -144,13 +134,13 @@ class EngineProcess:
         """Whether it is gone, or was told to go."""
         return self._ordered is not None or self.exit is not None
 
+    def when_gone(self, call: Callable[[], None]) -> None:
+        """Have something called in a thread when it is gone, before anybody is told."""
+        self._on_gone.append(call)
+
     async def memory(self) -> Memory | None:
         """What the process holds now, or None when it is gone."""
-        try:
-            held = await asyncio.to_thread(psutil.Process(self.pid).memory_full_info)
-        except psutil.NoSuchProcess:
-            return None
-        return Memory(held.rss, held.uss)
+        return await asyncio.to_thread(memory_of, self.pid)
 
     async def wait(self) -> Exit:
         """Wait until the process is gone and reaped; say how it ended."""
@@ -201,7 +191,8 @@ class EngineProcess:
             task.cancel()
         await asyncio.gather(answers, output, return_exceptions=True)
         self._channel.close()
-        await asyncio.to_thread(self._on_gone)
+        for on_gone in self._on_gone:
+            await asyncio.to_thread(on_gone)
         self.exit = Exit(self.pid, code, self._ordered, self._is_fault, self._output.tail)
         for answer in self._pending.values():
             if not answer.done():

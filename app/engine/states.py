@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from app.engine.process import Exit, Memory
+from app.engine.footprint import Memory
+from app.engine.process import Exit
 
 
 class State(StrEnum):
@@ -54,6 +55,10 @@ class Release:
     pid: int | None
     """The process that ended; None when there was none."""
     before: Memory | None
+    mapped_bytes: int
+    """What it had mapped of models."""
+    after_bytes: int
+    """What the service holds without it."""
     exit_reason: str | None
     seconds: float
     """From the request to the moment the kernel had reaped the process."""

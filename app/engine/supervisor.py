@@ -2,15 +2,19 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from app.engine import footprint
+from app.engine.greeting import Greeter
 from app.engine.messages import Facts, ProtocolError
-from app.engine.process import EngineProcess, Memory
+from app.engine.process import EngineProcess
 from app.engine.states import Ending, Limits, Release, State
-from app.errors import EngineBusy, EngineCallFailed, EngineDied, EngineError, EngineNotReady, EngineTimedOut
+from app.engine.turns import Turns
+from app.errors import EngineCallFailed, EngineDied, EngineNotReady, EngineTimedOut
 
 OnEvent = Callable[[str, dict[str, Any]], None]
 
@@ -47,24 +51,29 @@ class Supervisor:
         self.last_ending: Ending | None = None
         self.facts: Facts | None = None
         """What AsposeAI last said; kept across a restart until the next process says otherwise."""
-        self.license_error: str | None = None
         self._spawn = spawn
         self._models_dir = models_dir
-        self._license_file = license_file
         self._limits = limits
         self._on_event = on_event
         self._process: EngineProcess | None = None
-        self._turn = asyncio.Lock()
-        self._waiting = 0
+        self._greeter = Greeter(models_dir, license_file, limits, on_event)
+        self._turns = Turns(limits.queue_size)
         self._deaths = 0
         """How often in a row it died by its own fault; 0 after a stable time."""
         self._last_death: str | None = None
         self._facts_stale = asyncio.Event()
         self._wish = asyncio.Event()
         self._release: asyncio.Future[Release] | None = None
+        self._release_reason = ""
         self._stopping = False
+        self._changed = asyncio.Event()
 
     # What others ask.
+
+    @property
+    def license_error(self) -> str | None:
+        """Why the license file could not be applied."""
+        return self._greeter.license_error
 
     @property
     def pid(self) -> int | None:
@@ -79,12 +88,12 @@ class Supervisor:
     @property
     def is_busy(self) -> bool:
         """Whether a call runs."""
-        return self._turn.locked()
+        return self._turns.is_taken
 
     @property
     def waiting(self) -> int:
         """How many calls wait for their turn."""
-        return self._waiting
+        return self._turns.waiting
 
     def insist_on_ready(self) -> EngineProcess:
         """The process that takes calls; raises EngineNotReady."""
@@ -92,31 +101,39 @@ class Supervisor:
             raise EngineNotReady(self.state, self.reason or "its process is being replaced")
         return self._process
 
-    async def memory(self) -> Memory | None:
+    async def until_ready(self) -> EngineProcess:
+        """The process that takes calls, as soon as there is one.
+
+        Raises EngineNotReady when it takes longer than a start may, and at once in the states that nothing follows.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.start_seconds):
+                while not self.is_ready and self.state not in {State.FAILED, State.STOPPED}:
+                    await self._changed.wait()
+        return self.insist_on_ready()
+
+    async def memory(self) -> footprint.Memory | None:
         """What the engine process holds now, or None when there is none."""
         return await self._process.memory() if self._process else None
 
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Have the engine for oneself, once the turn has come, for several calls. Raises EngineNotReady, EngineBusy."""
+        self.insist_on_ready()
+        async with self._turns.take():
+            yield
+
     async def call(self, name: str, params: dict[str, Any] | None = None, *, seconds: float) -> Any:  # noqa: ANN401
         """Call the engine when its turn has come; `seconds` counts from then. Raises any EngineError."""
-        self.insist_on_ready()
-        if self._turn.locked() and self._waiting >= self._limits.queue_size:
-            raise EngineBusy(self._waiting)
-        self._waiting += 1
-        try:
-            await self._turn.acquire()
-        finally:
-            self._waiting -= 1
-        try:
+        async with self.turn():
             return await self.insist_on_ready().call(name, params, seconds=seconds)
-        finally:
-            self._turn.release()
 
-    async def release(self) -> Release:
+    async def release(self, reason: str = "released") -> Release:
         """Give back everything the engine holds: end its process, have the kernel confirm it, start a fresh one."""
         if self._stopping or self.state is State.STOPPED:
             raise EngineNotReady(self.state, "the service is shutting down")
         if self._release is None:
-            self._release = asyncio.get_running_loop().create_future()
+            self._release, self._release_reason = asyncio.get_running_loop().create_future(), reason
             self._wish.set()
         return await asyncio.shield(self._release)
 
@@ -168,37 +185,9 @@ class Supervisor:
             self._note_death(str(exc))
 
     async def _greet(self, process: EngineProcess) -> None:
-        """Bring a process from alive to ready: its license, its instance, its first facts, the check of its folder."""
-        try:
-            await self._apply_license(process)
-            await process.call("start", seconds=self._limits.start_seconds)
-            self.facts = await self._ask_for_facts(process)
-        except EngineCallFailed as exc:
-            process.kill(exc.reason)
-            return
-        except ProtocolError as exc:
-            process.kill(str(exc))
-            return
-        if Path(self.facts.local_path) != self._models_dir.resolve():
-            process.kill(f"AsposeAI looks for its models in {self.facts.local_path}, not in {self._models_dir}")
-            return
-        self._become(State.READY, None)
-
-    async def _apply_license(self, process: EngineProcess) -> None:
-        if self._license_file is None or self.license_error:
-            return
-        try:
-            await process.call("apply_license", {"path": str(self._license_file)}, seconds=self._limits.start_seconds)
-        except EngineError as exc:
-            # Unlicensed is better than dead, and the next process is not to die of it again.
-            self.license_error = exc.reason if isinstance(exc, EngineCallFailed) else str(exc)
-            self._on_event("engine.license_refused", {"error": self.license_error})
-            if not isinstance(exc, EngineCallFailed):
-                raise
-
-    async def _ask_for_facts(self, process: EngineProcess) -> Facts:
-        asked_at = datetime.now(UTC)
-        return Facts.from_status(asked_at, await process.call("status", seconds=self._limits.status_seconds))
+        if facts := await self._greeter.greet(process):
+            self.facts = facts
+            self._become(State.READY, None)
 
     async def _watch(self) -> None:
         """While ready: wait for the process's end, or for a wish to end it."""
@@ -221,9 +210,9 @@ class Supervisor:
         while True:
             await self._facts_stale.wait()
             self._facts_stale.clear()
-            async with self._turn:
+            async with self._turns.slip_in():
                 try:
-                    self.facts = await self._ask_for_facts(process)
+                    self.facts = await self._greeter.ask_for_facts(process)
                 except EngineCallFailed as exc:
                     self._on_event("engine.status_failed", {"error": exc.reason})
                 except (EngineDied, EngineTimedOut):
@@ -234,16 +223,19 @@ class Supervisor:
 
     async def _end(self, process: EngineProcess) -> None:
         """End a ready process: no new calls, the running one may finish, then everything goes."""
-        ordered = "released" if self._release and not self._stopping else "the service is shutting down"
+        ordered = self._release_reason if self._release and not self._stopping else "the service is shutting down"
         self._become(State.STOPPING, ordered)
         started = asyncio.get_running_loop().time()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._limits.stop_seconds / 2), self._turn:
+            async with asyncio.timeout(self._limits.stop_seconds / 2), self._turns.slip_in():
                 pass
         before = await process.memory()
+        mapped = await asyncio.to_thread(footprint.mapped_below, process.pid, self._models_dir)
         elapsed = asyncio.get_running_loop().time() - started
         ending = await process.stop(ordered, seconds=max(0.0, self._limits.stop_seconds - elapsed))
-        self._grant(Release(process.pid, before, ending.reason, asyncio.get_running_loop().time() - started))
+        seconds = asyncio.get_running_loop().time() - started
+        after_bytes = await asyncio.to_thread(footprint.tree_bytes)
+        self._grant(Release(process.pid, before, sum(mapped.values()), after_bytes, ending.reason, seconds))
 
     async def _bury(self) -> None:
         """Whatever came before: wait until the process is gone, and remember how it went."""
@@ -280,7 +272,7 @@ class Supervisor:
                         await self._wish.wait()
         if self._release:
             self._deaths = 0
-            self._grant(Release(None, None, None, 0.0))
+            self._grant(Release(None, None, 0, await asyncio.to_thread(footprint.tree_bytes), None, 0.0))
         self.restarts += 1
 
     def _grant(self, release: Release) -> None:
@@ -290,4 +282,6 @@ class Supervisor:
 
     def _become(self, state: State, reason: str | None) -> None:
         self.state, self.reason = state, reason
+        self._changed.set()
+        self._changed = asyncio.Event()
         self._on_event("engine." + state, {"reason": reason, "pid": self.pid})

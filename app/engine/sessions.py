@@ -1,0 +1,239 @@
+"""What the engine's process has loaded, and the work on it: texts one by one, whatever happens to one of them."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from app.engine.footprint import mapped_below, resident_bytes_of
+from app.engine.process import EngineProcess
+from app.engine.processors import Loaded, Processor, Task, Wanted
+from app.engine.supervisor import OnEvent, Supervisor
+from app.errors import (
+    EngineCallFailed,
+    EngineDied,
+    EngineNotReady,
+    EngineTimedOut,
+    ModelTooLarge,
+    ServiceError,
+)
+
+STOP_SECONDS = 5.0
+"""How long a process that is to make room for another may take to end."""
+MAX_DEATHS = 3
+"""After so many engine processes that died of the texts of one request, the rest of them is not tried."""
+
+Hold = Callable[[str, str, int], Callable[[], None]]
+"""Takes a lease on a model for a use by a process; gives what releases it. Blocks; raises ModelLocked."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """How long loading may take, how much the engine may hold, and for how long unused."""
+
+    load_seconds: float = 300.0
+    memory_bytes: int = 0
+    """0 for any."""
+    idle_seconds: float = 0.0
+    """0 for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one text: the answer, or why there is none."""
+
+    answer: str | None
+    error: ServiceError | None
+
+
+class Session:
+    """What is loaded, and the work on it. It changes nothing of the engine's state but through the supervisor.
+
+    A process loads once: AsposeAI maps the model anew with every load, and gives nothing back before its process ends.
+    So another processor, another model, and a load that failed all take another process.
+    """
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        *,
+        models_dir: Path,
+        hold: Hold,
+        limits: SessionLimits,
+        on_event: OnEvent,
+    ) -> None:
+        self.loading: Processor | None = None
+        """What is being loaded."""
+        self._supervisor = supervisor
+        self._models_dir = models_dir
+        self._hold = hold
+        self._limits = limits
+        self._on_event = on_event
+        self._loaded: tuple[int, Loaded] | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._idle_release: asyncio.Task[None] | None = None
+
+    @property
+    def loaded(self) -> Loaded | None:
+        """What the present process has loaded."""
+        if self._loaded and self._supervisor.is_ready and self._supervisor.pid == self._loaded[0]:
+            return self._loaded[1]
+        return None
+
+    async def load(self, wanted: Wanted) -> Loaded:
+        """Have that loaded, when the turn has come; at once when it is.
+
+        Raises EngineNotReady, EngineBusy, ModelTooLarge, ModelLocked, and EngineCallFailed, EngineDied or
+        EngineTimedOut when the loading fails.
+        """
+        if (loaded := self.loaded) and _is(loaded, wanted):
+            return loaded
+        async with self._turn():
+            return (await self._ensure(wanted))[1]
+
+    async def run(
+        self, task: Task, texts: list[str], *, seconds: float, on_outcome: Callable[[Outcome], None] = lambda _: None
+    ) -> list[Outcome]:
+        """An outcome for each text, in order; `seconds` is the most that one may take.
+
+        A text that the engine's process dies of costs only itself: the others go to the next process. Raises what
+        `load` raises when that is why there is no outcome at all.
+        """
+        outcomes: list[Outcome] = []
+        async with self._turn():
+            work = self._outcomes(task, texts, seconds)
+            async with contextlib.aclosing(work):
+                async for outcome in work:
+                    outcomes.append(outcome)
+                    on_outcome(outcome)
+        return outcomes
+
+    async def _outcomes(self, task: Task, texts: list[str], seconds: float) -> AsyncGenerator[Outcome]:
+        fatal: ServiceError | None = None
+        deaths = 0
+        for number, text in enumerate(texts):
+            if fatal is None:
+                try:
+                    process, _ = await self._ensure(task.wanted)
+                except ServiceError as exc:
+                    if number == 0:
+                        raise
+                    fatal = exc
+            if fatal:
+                yield Outcome(None, fatal)
+                continue
+            outcome = await self._process(process, task, text, seconds)
+            yield outcome
+            if isinstance(outcome.error, EngineDied | EngineTimedOut):
+                deaths += 1
+                was_released = isinstance(outcome.error, EngineDied) and process.exit and not process.exit.is_fault
+                if was_released or deaths == MAX_DEATHS:
+                    fatal = outcome.error
+
+    async def _process(self, process: EngineProcess, task: Task, text: str, seconds: float) -> Outcome:
+        try:
+            answer = await process.call("process", task.call_for(text), seconds=seconds)
+        except (EngineCallFailed, EngineDied, EngineTimedOut) as exc:
+            return Outcome(None, exc)
+        await self._recycle_if_grown(process)
+        return Outcome(str(answer), None)
+
+    async def _ensure(self, wanted: Wanted) -> tuple[EngineProcess, Loaded]:
+        """The process that has it loaded, a new one if need be. Only while having the turn."""
+        if 0 < self._limits.memory_bytes < wanted.model_bytes:
+            raise ModelTooLarge(wanted.model, wanted.model_bytes, self._limits.memory_bytes)
+        process = await self._supervisor.until_ready()
+        if (loaded := self.loaded) and _is(loaded, wanted):
+            return process, loaded
+        self.loading = wanted.processor
+        try:
+            if loaded:
+                await process.stop(f"to load {wanted.processor} instead of {loaded.processor}", seconds=STOP_SECONDS)
+                process = await self._supervisor.until_ready()
+            return process, await self._load(process, wanted)
+        finally:
+            self.loading = None
+
+    async def _load(self, process: EngineProcess, wanted: Wanted) -> Loaded:
+        held = _Held()
+        process.when_gone(held.let_go)
+        try:
+            for name in {wanted.model} | self._recognised():
+                held.add(name, await asyncio.to_thread(self._hold, name, wanted.processor, process.pid))
+            params = {"processor": wanted.processor, "model": wanted.model}
+            await process.call("load", params, seconds=self._limits.load_seconds)
+        except BaseException as exc:
+            # What it may have mapped and taken meanwhile is gone only with it, and the leases go then too.
+            process.kill(f"{wanted.model} could not be loaded ({exc!r:.200})", is_fault=False)
+            await asyncio.shield(process.wait())
+            await asyncio.to_thread(held.let_go)
+            raise
+        mapped = await asyncio.to_thread(mapped_below, process.pid, self._models_dir)
+        await asyncio.to_thread(held.let_go, but={wanted.model} | set(mapped))
+        loaded = Loaded(wanted.processor, wanted.model, datetime.now(UTC), sum(mapped.values()))
+        self._loaded = process.pid, loaded
+        self._on_event("engine.loaded", _fields(loaded))
+        self._supervisor.refresh_facts()
+        return loaded
+
+    def _recognised(self) -> set[str]:
+        facts = self._supervisor.facts
+        return set(facts.recognised) if facts else set()
+
+    async def _recycle_if_grown(self, process: EngineProcess) -> None:
+        if not self._limits.memory_bytes:
+            return
+        resident_bytes = await asyncio.to_thread(resident_bytes_of, process.pid)
+        if resident_bytes > self._limits.memory_bytes:
+            reason = f"it held {resident_bytes} bytes, more than OCR_ENGINE_MEMORY_LIMIT"
+            await process.stop(reason, seconds=STOP_SECONDS)
+            self._on_event("engine.recycled", {"reason": reason, "pid": process.pid, "resident_bytes": resident_bytes})
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        try:
+            async with self._supervisor.turn():
+                yield
+        finally:
+            self._count_idleness()
+
+    def _count_idleness(self) -> None:
+        if self._idle_timer:
+            self._idle_timer.cancel()
+        if self._limits.idle_seconds:
+            loop = asyncio.get_running_loop()
+            self._idle_timer = loop.call_later(self._limits.idle_seconds, self._on_idle)
+
+    def _on_idle(self) -> None:
+        if self.loaded and not self._supervisor.is_busy:
+            self._idle_release = asyncio.create_task(self._release_idle())
+
+    async def _release_idle(self) -> None:
+        with contextlib.suppress(EngineNotReady):
+            await self._supervisor.release(f"released after {self._limits.idle_seconds:g} s without use")
+
+
+class _Held:
+    """The leases that are held for one process: let go of when it is gone, or when the loading failed."""
+
+    def __init__(self) -> None:
+        self._leases: dict[str, Callable[[], None]] = {}
+
+    def add(self, name: str, release: Callable[[], None]) -> None:
+        self._leases[name] = release
+
+    def let_go(self, but: Container[str] = ()) -> None:
+        for name in [name for name in self._leases if name not in but]:
+            if release := self._leases.pop(name, None):
+                release()
+
+
+def _is(loaded: Loaded, wanted: Wanted) -> bool:
+    return (loaded.processor, loaded.model) == (wanted.processor, wanted.model)
+
+
+def _fields(loaded: Loaded) -> dict[str, Any]:
+    return {"processor": loaded.processor, "model": loaded.model, "mapped_bytes": loaded.mapped_bytes}
