@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from app import __version__
 from app.api import (
+    ai,
     audit,
     deletion,
     docs,
@@ -20,6 +21,7 @@ from app.api import (
     head,
     health,
     lists,
+    loading,
     metrics,
     models,
     openapi,
@@ -30,12 +32,15 @@ from app.api import (
 )
 from app.api.auth import Access
 from app.api.deps import State
+from app.api.desk import Desk
 from app.api.intake import Intake
 from app.api.keys import Keyring
 from app.api.listing import Listing
 from app.api.requests import RequestLimits, RequestLog
+from app.api.texts import TextLimits
 from app.engine.process import EngineProcess
 from app.engine.runtime import Workplace
+from app.engine.sessions import Session, SessionLimits
 from app.engine.states import Limits
 from app.engine.supervisor import Supervisor
 from app.metrics import Metrics
@@ -48,8 +53,11 @@ from app.store.sweeper import keep_swept
 log = structlog.get_logger()
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+LEASE_SECONDS = 2.0
+"""How long a load waits for a change of its model; a change takes milliseconds."""
 LOUD = {
     "engine.exited",
+    "engine.recycled",
     "engine.failed",
     "engine.backing_off",
     "engine.license_refused",
@@ -75,6 +83,7 @@ TAGS = {
     "trash": "Deleted models, and who deleted them.",
     "upkeep": "What is old, its deletion as planned, and where the bytes are.",
     "engine": "AsposeAI, in a process of its own.",
+    "ai": "Texts and a local language model.",
     "health": "For probes; no key, no log line.",
 }
 
@@ -111,7 +120,8 @@ def create_app(settings: Settings) -> FastAPI:
         allowed_hosts=settings.allowed_hosts or _default_hosts(settings),
     )
     app.add_middleware(RequestLog, on_request=counters.on_request)
-    for part in (lists, models, uploads, resumable, deletion, trash, audit, engine, health, metrics, docs):
+    parts = (lists, models, uploads, resumable, deletion, trash, audit, engine, loading, ai, health, metrics, docs)
+    for part in parts:
         # Not include_router(), which matches each request twice.
         app.router.routes.extend(part.router.routes)
     head.install(app)
@@ -142,12 +152,16 @@ async def _opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
         Workplace, settings.state_dir.resolve(), store.root, settings.native_dir.resolve()
     )
     supervisor = _supervisor(settings, store, workplace, on_event)
+    session = _session(settings, store, supervisor, on_event)
+    call_seconds = settings.engine_call_timeout / timedelta(seconds=1)
     keeper = InventoryKeeper(store, on_change=supervisor.refresh_facts, on_event=on_event)
     state = State(
         access=Access(keyring, read_only=settings.read_only),
         store=store,
         keeper=keeper,
         supervisor=supervisor,
+        session=session,
+        desk=Desk(store, supervisor, session, TextLimits(settings.ai_max_text_bytes, call_seconds)),
         listing=Listing(store, keeper, supervisor),
         intake=Intake(
             max_uploads=settings.max_uploads,
@@ -193,6 +207,23 @@ def _supervisor(settings: Settings, store: Store, workplace: Workplace, on_event
             queue_size=settings.engine_queue_size,
             restart_budget=settings.engine_restart_budget,
             stable_seconds=settings.engine_stable_after / timedelta(seconds=1),
+        ),
+        on_event=on_event,
+    )
+
+
+def _session(settings: Settings, store: Store, supervisor: Supervisor, on_event: OnEvent) -> Session:
+    def hold(name: str, use: str, pid: int) -> Callable[[], None]:
+        return store.locks.lease(name, kind="engine", holder=use, pid=pid, seconds=LEASE_SECONDS).release
+
+    return Session(
+        supervisor,
+        models_dir=store.root,
+        hold=hold,
+        limits=SessionLimits(
+            load_seconds=settings.engine_load_timeout / timedelta(seconds=1),
+            memory_bytes=settings.engine_memory_limit,
+            idle_seconds=settings.engine_idle_release / timedelta(seconds=1),
         ),
         on_event=on_event,
     )

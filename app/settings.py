@@ -103,6 +103,17 @@ class Settings(BaseSettings):
     engine_queue_size: Annotated[int, Field(ge=0)] = 7
     """Calls that may wait while one runs; one more is answered 503."""
 
+    engine_load_timeout: Duration = timedelta(minutes=5)
+    """How long a model may take to load before the engine process is killed and the answer is 504."""
+    engine_call_timeout: Duration = timedelta(minutes=2)
+    """How long the engine may work on one text; a request may ask for less. Then its process is killed: 504."""
+    engine_idle_release: Duration = timedelta(minutes=15)
+    """How long a loaded model may go unused before the engine is released; 0 for ever."""
+    engine_memory_limit: Annotated[int, Field(ge=0)] = 0
+    """Bytes that the engine may hold, the model included; when it grew past that it is replaced. 0 for any."""
+    ai_max_text_bytes: Annotated[int, Field(ge=1, le=131072)] = 3500
+    """The longest text for a model, in UTF-8, with its keywords or question; for a spell check, the longest line."""
+
     shutdown_grace: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=20)
     """The longest a shutdown may take: half for running requests, half for the engine."""
     log_format: Literal["auto", "console", "json"] = "auto"

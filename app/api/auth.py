@@ -17,6 +17,8 @@ SECURITY_SCHEME = {
     }
 }
 
+CHANGES_NOTHING = {Scope.READ, Scope.AI}
+"""What a read-only service allows."""
 PUBLIC: dict[str, Any] = {"security": []}
 """`openapi_extra` of a route that anybody may call."""
 
@@ -37,7 +39,7 @@ class Access:
         """Let a request pass, noting its key for the log; raises Unauthenticated, MissingScope, ServiceReadOnly."""
         if self._keyring:
             request.scope["key_name"] = self._authorise(self._keyring, request, scope)
-        if self._read_only and scope is not Scope.READ:
+        if self._read_only and scope not in CHANGES_NOTHING:
             raise ServiceReadOnly
 
     def _authorise(self, keyring: Keyring, request: Request, scope: Scope) -> str:

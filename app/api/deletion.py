@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from app import errors
 from app.api.auth import GuardedRoute, needs
 from app.api.conditional import ETAG
-from app.api.deps import KeeperDep, ModelName, OriginDep, StoreDep
+from app.api.deps import KeeperDep, ModelName, OriginDep, SessionDep, StoreDep, SupervisorDep
 from app.api.keys import Scope
 from app.api.problems import problems
 from app.api.schemas import ReceiptOut
@@ -31,6 +31,8 @@ class DeletionQuery(BaseModel):
     """Check everything and change nothing: the answer is what would be done."""
     permanent: bool = False
     """Past the trash: the disk has the bytes back at once, and there is no way back."""
+    release: bool = False
+    """Release the engine first when it is this service's engine that uses the model. A dry run releases nothing."""
 
 
 @router.delete(
@@ -45,6 +47,7 @@ class DeletionQuery(BaseModel):
         errors.ModelChanged,
         errors.ModelInUse,
         errors.ModelLocked,
+        errors.EngineNotReady,
         errors.StoreUnavailable,
         errors.StoreReadOnly,
         errors.StoreFull,
@@ -58,6 +61,8 @@ async def delete_model(
     origin: OriginDep,
     store: StoreDep,
     keeper: KeeperDep,
+    supervisor: SupervisorDep,
+    session: SessionDep,
     if_match: Annotated[
         str | None, Header(description="Delete only this version: an `etag` of the model; several, or `*` for any.")
     ] = None,
@@ -68,9 +73,18 @@ async def delete_model(
     exactly one gets the receipt; the others get 404 or 409. A protected model or one in use stays.
     """
     allowed = None if if_match is None else ETAG.findall(if_match)
-    plan = await to_thread.run_sync(
-        lambda: store.plan_deletion(name, if_match=allowed, permanent=query.permanent), limiter=changes
-    )
+
+    def make_plan() -> Deletion:
+        return store.plan_deletion(name, if_match=allowed, permanent=query.permanent)
+
+    try:
+        plan = await to_thread.run_sync(make_plan, limiter=changes)
+    except errors.ModelInUse:
+        # Whatever else forbids it was found before: nothing is released in vain.
+        if query.dry_run or not query.release or not session.uses(name):
+            raise
+        await supervisor.release(f"released to delete {name}")
+        plan = await to_thread.run_sync(make_plan, limiter=changes)
     if query.dry_run:
         return _planned(plan)
     receipt = await to_thread.run_sync(store.delete, plan, origin, limiter=changes)

@@ -5,8 +5,10 @@ from typing import Annotated, Any, TypedDict
 from fastapi import Depends, Path, Request
 
 from app.api.auth import Access
+from app.api.desk import Desk
 from app.api.intake import Intake
 from app.api.listing import Listing
+from app.engine.sessions import Session
 from app.engine.supervisor import Supervisor
 from app.metrics import Metrics
 from app.store.journal import Origin
@@ -21,6 +23,8 @@ class State(TypedDict):
     store: Store
     keeper: InventoryKeeper
     supervisor: Supervisor
+    session: Session
+    desk: Desk
     listing: Listing
     intake: Intake
     metrics: Metrics
@@ -40,6 +44,8 @@ async def _origin(request: Request) -> Origin:
 StoreDep = Annotated[Store, _part("store")]
 KeeperDep = Annotated[InventoryKeeper, _part("keeper")]
 SupervisorDep = Annotated[Supervisor, _part("supervisor")]
+SessionDep = Annotated[Session, _part("session")]
+DeskDep = Annotated[Desk, _part("desk")]
 ListingDep = Annotated[Listing, _part("listing")]
 IntakeDep = Annotated[Intake, _part("intake")]
 MetricsDep = Annotated[Metrics, _part("metrics")]

@@ -7,8 +7,18 @@ from fastapi import APIRouter
 
 from app import errors
 from app.api.auth import GuardedRoute, needs
-from app.api.deps import SupervisorDep
-from app.api.engine_schemas import CapabilityOut, EngineExitOut, EngineOut, LicenseOut, MemoryOut, ReleaseOut, VendorOut
+from app.api.deps import SessionDep, SupervisorDep
+from app.api.engine_schemas import (
+    CapabilityOut,
+    EngineExitOut,
+    EngineOut,
+    LicenseOut,
+    LoadedOut,
+    LoadingOut,
+    MemoryOut,
+    ReleaseOut,
+    VendorOut,
+)
 from app.api.keys import Scope
 from app.api.problems import problems
 from app.engine.messages import Facts
@@ -20,7 +30,7 @@ router = APIRouter(tags=["engine"], route_class=GuardedRoute)
 @router.get(
     "/engine", summary="Describe the engine", response_description="The engine.", openapi_extra=needs(Scope.READ)
 )
-async def get_engine(supervisor: SupervisorDep) -> EngineOut:
+async def get_engine(supervisor: SupervisorDep, session: SessionDep) -> EngineOut:
     """Say what the engine is and holds: its state, its process, its memory, its licence, what it can do, and why not.
 
     Never waits for the engine: what AsposeAI says of itself is from `asked_at`, and the rest from now.
@@ -38,6 +48,8 @@ async def get_engine(supervisor: SupervisorDep) -> EngineOut:
         busy=supervisor.is_busy,
         waiting=supervisor.waiting,
         memory=MemoryOut.model_validate(memory) if memory else None,
+        loading=LoadingOut.model_validate(session.loading) if session.loading else None,
+        loaded=LoadedOut.model_validate(session.loaded) if session.loaded else None,
         **_facts(supervisor.facts, supervisor.license_error),
     )
 
@@ -61,6 +73,9 @@ async def release_engine(supervisor: SupervisorDep) -> ReleaseOut:
         pid=release.pid,
         exit_reason=release.exit_reason,
         resident_bytes_before=release.before.resident_bytes if release.before else 0,
+        private_bytes_before=release.before.private_bytes if release.before else 0,
+        mapped_bytes_before=release.mapped_bytes,
+        tree_bytes_after=release.after_bytes,
         returned_bytes=release.before.private_bytes if release.before else 0,
         seconds=round(release.seconds, 3),
     )

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from app.api.schemas import Schema, Timestamp
+from app.engine.processors import Processor
 
 
 class VendorOut(Schema):
@@ -58,6 +59,30 @@ class EngineExitOut(Schema):
     """The last lines it printed."""
 
 
+class LoadedOut(Schema):
+    """What the engine's process has loaded."""
+
+    processor: Processor
+    """For which work."""
+    model: str
+    """The model's name."""
+    since: Timestamp
+    """When it was loaded."""
+    mapped_bytes: NonNegativeInt
+    """How much of the model's file is mapped into the process."""
+
+
+class LoadingOut(Schema):
+    """What is being loaded."""
+
+    processor: Processor
+    """For which work."""
+    model: str
+    """The model's name."""
+    model_bytes: NonNegativeInt
+    """The size of its file."""
+
+
 class EngineOut(Schema):
     """The engine: AsposeAI, supervised in a process of its own."""
 
@@ -81,6 +106,10 @@ class EngineOut(Schema):
     """How many calls wait for their turn."""
     memory: MemoryOut | None
     """What its process holds, or null while there is none."""
+    loading: LoadingOut | None
+    """What is being loaded now."""
+    loaded: LoadedOut | None
+    """What its process has loaded; null when nothing is."""
     vendor: VendorOut | None
     """The engine's own package; null until the engine was ready once, as is all that follows."""
     license: LicenseOut | None
@@ -105,7 +134,13 @@ class ReleaseOut(Schema):
     exit_reason: str | None
     """How it ended."""
     resident_bytes_before: NonNegativeInt
-    """Its memory in use before."""
+    """Its memory in use before, what it shared with other processes included."""
+    private_bytes_before: NonNegativeInt
+    """The part of that which it shared with nobody."""
+    mapped_bytes_before: NonNegativeInt
+    """How much of models' files it had mapped."""
+    tree_bytes_after: NonNegativeInt
+    """What the whole service holds now, pages that its processes share counted once."""
     returned_bytes: NonNegativeInt
     """What the kernel has back: the memory that it shared with nobody."""
     seconds: NonNegativeFloat

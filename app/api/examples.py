@@ -147,6 +147,8 @@ ENGINE: dict[str, Any] = {
     "busy": False,
     "waiting": 0,
     "memory": {"resident_bytes": 56987648, "private_bytes": 34963456},
+    "loading": None,
+    "loaded": None,
     "vendor": {"package": "aspose-ocr-python-net", "version": "26.10.0"},
     "license": {"mode": "evaluation", "error": None},
     "local_path": FOLDER,
@@ -170,9 +172,33 @@ RELEASE: dict[str, Any] = {
     "pid": 4967,
     "exit_reason": "released (exit status 0)",
     "resident_bytes_before": 56987648,
+    "private_bytes_before": 34963456,
+    "mapped_bytes_before": 0,
+    "tree_bytes_after": 62973952,
     "returned_bytes": 34963456,
     "seconds": 0.041,
 }
+
+LOADED: dict[str, Any] = {
+    "processor": "spell-check",
+    "model": "lmstudio-community_Llama-3.2-3B-Instruct-GGUF/Llama-3.2-3B-Instruct-Q4_K_M.gguf",
+    "since": "2026-11-21T06:38:02.772825Z",
+    "mapped_bytes": 2019377696,
+}
+
+LOADING: dict[str, Any] = {
+    "processor": "spell-check",
+    "model": "lmstudio-community_Llama-3.2-3B-Instruct-GGUF/Llama-3.2-3B-Instruct-Q4_K_M.gguf",
+    "model_bytes": 2019377696,
+}
+
+CHANGES: list[dict[str, Any]] = [
+    {"op": "equal", "before": "The ", "after": "The "},
+    {"op": "replace", "before": "quik", "after": "quick"},
+    {"op": "equal", "before": " brown fox", "after": " brown fox"},
+]
+
+RESULT: dict[str, Any] = {"text": "The quick brown fox", "diff": CHANGES, "error": None}
 
 BY_SCHEMA: dict[str, dict[str, Any]] = {
     "ModelOut": CURRENT_MODEL,
@@ -196,6 +222,16 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
     "UploadList": {"count": 1, "uploads": [UPLOAD]},
     "EngineOut": ENGINE,
     "ReleaseOut": RELEASE,
+    "LoadedOut": LOADED,
+    "LoadingOut": LOADING,
+    "ChangeOut": CHANGES[1],
+    "ResultOut": RESULT,
+    "AiOut": {
+        "processor": "spell-check",
+        "model": "lmstudio-community_Llama-3.2-3B-Instruct-GGUF/Llama-3.2-3B-Instruct-Q4_K_M.gguf",
+        "failed_count": 0,
+        "results": [RESULT],
+    },
     "Alive": {"status": "alive"},
     "Ready": {
         "status": "ready",

@@ -16,6 +16,7 @@ class Scope(StrEnum):
     READ = "read"
     WRITE = "write"
     ENGINE = "engine"
+    AI = "ai"
 
 
 class KeysError(Exception):

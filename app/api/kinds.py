@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from app import errors
 from app.api import refusals
 from app.api.examples import BLOCKER
+from app.engine.processors import DEFAULT_MODEL
 
 TYPE_PREFIX = "urn:ocr-model-service:problem:"
 EXAMPLE_ID = "0f8fad5bd9cb469fa16570867728950e"
@@ -169,6 +170,34 @@ KINDS: dict[type[Exception], Kind] = {
             ("state",),
             1,
         ),
+        Kind(
+            errors.EngineLacks("ai", "the native llama.cpp libraries are not installed"),
+            501,
+            "engine-lacks",
+            "The engine cannot do this here",
+            ("capability",),
+        ),
+        Kind(
+            errors.ModelNotLicensed("org_repo/model.gguf", DEFAULT_MODEL),
+            409,
+            "model-not-licensed",
+            "The model takes a licence",
+            ("name", "allowed"),
+        ),
+        Kind(
+            errors.EngineModelMissing(DEFAULT_MODEL),
+            409,
+            "engine-model-missing",
+            "The engine's model is missing",
+            ("name",),
+        ),
+        Kind(
+            errors.ModelTooLarge(DEFAULT_MODEL, 2019377696, 1073741824),
+            507,
+            "model-too-large",
+            "The model does not fit the engine's memory limit",
+            ("name", "need_bytes", "limit_bytes"),
+        ),
         Kind(errors.EngineBusy(7), 503, "engine-busy", "The engine's queue is full", ("waiting",), 5),
         Kind(
             errors.EngineCallFailed("RuntimeError: Proxy error(ArgumentException): the text is too long"),
@@ -194,6 +223,14 @@ KINDS: dict[type[Exception], Kind] = {
             "It is another plan",
             ("plan_id",),
         ),
+        Kind(
+            refusals.TextTooLong(0, 5000, 3500, "A line"),
+            422,
+            "text-too-long",
+            "A text is too long",
+            ("index", "size_bytes", "limit_bytes"),
+        ),
+        Kind(refusals.CallerGone(), 400, "caller-gone", "The caller hung up"),
         Kind(refusals.UploadsBusy(4), 503, "uploads-busy", "Too many uploads at once", ("limit",), 5),
         Kind(refusals.UploadStalled(60), 408, "upload-stalled", "The upload stalled"),
         Kind(refusals.BodyCutShort(), 400, "body-cut-short", "The body ended early"),

@@ -60,6 +60,26 @@ class PlanChanged(Exception):
         self.plan_id = plan_id
 
 
+class TextTooLong(Exception):
+    """A text would not fit what a model can read at once."""
+
+    def __init__(self, index: int, size_bytes: int, limit_bytes: int, what: str) -> None:
+        super().__init__(
+            f"{what} of texts[{index}] has {size_bytes} bytes in UTF-8, and a model is given {limit_bytes} at most. "
+            "Send it in parts."
+        )
+        self.index = index
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+
+
+class CallerGone(Exception):
+    """The caller hung up while the engine worked for it."""
+
+    def __init__(self) -> None:
+        super().__init__("The caller hung up; the engine's process was replaced, and nobody reads this.")
+
+
 class UploadsBusy(Exception):
     """As many uploads as may come at once are coming."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from app.engine.footprint import mapped_below, resident_bytes_of
 from app.engine.process import EngineProcess
-from app.engine.processors import Loaded, Processor, Task, Wanted
+from app.engine.processors import Loaded, Task, Wanted
 from app.engine.supervisor import OnEvent, Supervisor
 from app.errors import (
     EngineCallFailed,
@@ -65,7 +65,7 @@ class Session:
         limits: SessionLimits,
         on_event: OnEvent,
     ) -> None:
-        self.loading: Processor | None = None
+        self.loading: Wanted | None = None
         """What is being loaded."""
         self._supervisor = supervisor
         self._models_dir = models_dir
@@ -82,6 +82,10 @@ class Session:
         if self._loaded and self._supervisor.is_ready and self._supervisor.pid == self._loaded[0]:
             return self._loaded[1]
         return None
+
+    def uses(self, model: str) -> bool:
+        """Whether that model is loaded, or about to be."""
+        return model in {used.model for used in (self.loaded, self.loading) if used}
 
     async def load(self, wanted: Wanted) -> Loaded:
         """Have that loaded, when the turn has come; at once when it is.
@@ -148,7 +152,7 @@ class Session:
         process = await self._supervisor.until_ready()
         if (loaded := self.loaded) and _is(loaded, wanted):
             return process, loaded
-        self.loading = wanted.processor
+        self.loading = wanted
         try:
             if loaded:
                 await process.stop(f"to load {wanted.processor} instead of {loaded.processor}", seconds=STOP_SECONDS)

@@ -119,7 +119,9 @@ class Supervisor:
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Have the engine for oneself, once the turn has come, for several calls. Raises EngineNotReady, EngineBusy."""
-        self.insist_on_ready()
+        # Whoever has the turn may be replacing the process: that is worth waiting for.
+        if not self._turns.is_taken:
+            self.insist_on_ready()
         async with self._turns.take():
             yield
 

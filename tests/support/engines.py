@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 # Everything that a test must be able to change between one process and the next is told through the environment's
@@ -71,6 +72,21 @@ class Echo:
         """Close the socket and live on."""
         os.close(int(sys.argv[1]))
         time.sleep(60)
+
+    def load(self, processor: str, model: str) -> None:
+        if not Path(MODELS, model).stat().st_size:
+            message = "Failed to load model"
+            raise RuntimeError(message)
+
+    def process(self, text: str, keywords: list[str], question: str) -> str:
+        """Answer in capitals, or do what the text says: `sleep:1`, `hold_gil:60`, `fail:why`, `abort:`."""
+        name, colon, argument = text.partition(":")
+        if not colon:
+            return text.upper()
+        if name == "abort":
+            self.abort()
+        getattr(self, name)(argument if name == "fail" else float(argument))
+        return text
 
     def environment(self) -> dict[str, str]:
         return dict(os.environ)

@@ -1,0 +1,83 @@
+"""Where texts are taken in for a model: what is to be loaded for them is chosen, and what came of them is described."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from anyio import to_thread
+from fastapi import Request
+
+from app import errors
+from app.api.ai_schemas import AiOut, ResultOut, TextsIn
+from app.api.kinds import KINDS
+from app.api.texts import TextLimits
+from app.engine.processors import DEFAULT_MODEL, Processor, Task, Wanted
+from app.engine.sessions import Outcome, Session
+from app.engine.supervisor import Supervisor
+from app.store.store import Store
+
+Describe = Callable[[str, str], ResultOut]
+"""Makes a result of a text and its answer."""
+
+
+class Desk:
+    """Takes requests for models to the session, and answers them."""
+
+    def __init__(self, store: Store, supervisor: Supervisor, session: Session, limits: TextLimits) -> None:
+        self._store = store
+        self._supervisor = supervisor
+        self._session = session
+        self._limits = limits
+
+    async def choose(self, processor: Processor, name: str | None = None) -> Wanted:
+        """What is to be loaded, as far as it can be known beforehand that it can be.
+
+        Raises EngineNotReady, EngineLacks, EngineModelMissing, NotAModel and StoreUnavailable; for a model that was
+        named, ModelNotFound, InvalidModelName and ModelNotLicensed.
+        """
+        facts = self._supervisor.facts
+        if facts is None:
+            self._supervisor.insist_on_ready()
+        for capability in facts.capabilities if facts else ():
+            if capability.name == "ai" and not capability.available:
+                raise errors.EngineLacks(capability.name, capability.reason or "")
+        try:
+            model = await to_thread.run_sync(self._store.find, name or DEFAULT_MODEL)
+        except errors.ModelNotFound:
+            if name is None:
+                raise errors.EngineModelMissing(DEFAULT_MODEL) from None
+            raise
+        if model.name != DEFAULT_MODEL and not (facts and facts.is_licensed):
+            raise errors.ModelNotLicensed(model.name, DEFAULT_MODEL)
+        return Wanted(processor, model.name, model.size_bytes)
+
+    async def admit(
+        self, processor: Processor, body: TextsIn, *, keywords: Iterable[str] = (), question: str = ""
+    ) -> Task:
+        """The task that a request is. Raises TextTooLong, and what `choose` raises."""
+        task = Task(await self.choose(processor), tuple(keywords), question)
+        self._limits.check(task, body.texts)
+        return task
+
+    async def work(self, request: Request, task: Task, body: TextsIn, describe: Describe) -> AiOut:
+        """Do it. Of texts none of which has an answer, the first one's error is raised."""
+        seconds = min(body.timeout_seconds or self._limits.call_seconds, self._limits.call_seconds)
+        outcomes = await self._session.run(task, body.texts, seconds=seconds)
+        if outcomes[0].error and all(outcome.error for outcome in outcomes):
+            raise outcomes[0].error
+        results = await asyncio.to_thread(_results, body.texts, outcomes, describe, request)
+        return AiOut(
+            processor=task.wanted.processor,
+            model=task.wanted.model,
+            failed_count=sum(outcome.error is not None for outcome in outcomes),
+            results=results,
+        )
+
+
+def _results(texts: list[str], outcomes: list[Outcome], describe: Describe, request: Request) -> list[ResultOut]:
+    path, request_id = request.url.path, str(request.scope["request_id"])
+    return [
+        describe(text, outcome.answer or "")
+        if (error := outcome.error) is None
+        else ResultOut(text=None, diff=None, error=KINDS[type(error)].describe(error, path, request_id))
+        for text, outcome in zip(texts, outcomes, strict=True)
+    ]

@@ -1,0 +1,188 @@
+"""`/ai` over HTTP, with an engine that does what a text tells it to."""
+
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from app.engine.processors import DEFAULT_MODEL
+from tests.conftest import Serve
+from tests.support.service import ECHO, RunningService
+from tests.support.waiting import eventually
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    folder = tmp_path_factory.mktemp("ai")
+    (folder / "models" / DEFAULT_MODEL).parent.mkdir(parents=True)
+    (folder / "models" / DEFAULT_MODEL).write_bytes(b"GGUF")
+    with RunningService(folder, engine_class=ECHO, engine_stable_after=0) as service:
+        yield service
+
+
+@pytest.fixture
+def service(running: RunningService) -> RunningService:
+    return running.wait_until_ready()
+
+
+def spell(service: RunningService, *texts: str, **body: Any) -> httpx.Response:
+    return service.client.post("/ai/spell-check", json={"texts": texts} | body)
+
+
+def slug(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, str(answer.json()["type"]).rpartition(":")[2]
+
+
+def test_texts_are_corrected_in_order(service: RunningService) -> None:
+    """The model is loaded by the first use; a diff comes when it is asked for."""
+    answer = spell(service, "a quik fox", "", diff=True).raise_for_status().json()
+
+    assert (answer["processor"], answer["model"], answer["failed_count"]) == ("spell-check", DEFAULT_MODEL, 0)
+    assert [result["text"] for result in answer["results"]] == ["A QUIK FOX", ""]
+    assert answer["results"][0]["diff"][0] == {"op": "replace", "before": "a", "after": "A"}
+    assert service.engine()["loaded"]["processor"] == "spell-check"
+    assert spell(service, "a").json()["results"][0]["diff"] is None
+
+
+def test_keywords_and_questions(service: RunningService) -> None:
+    """Other processors, on the same model."""
+    found = service.client.post("/ai/keywords", json={"texts": ["a"], "keywords": ["b"]}).raise_for_status().json()
+    assert (found["processor"], found["results"][0]["text"]) == ("keywords", "A")
+
+    said = service.client.post("/ai/query", json={"texts": ["a"], "question": "b?"}).raise_for_status().json()
+    assert (said["processor"], said["results"][0]["text"]) == ("query", "A")
+
+
+def test_one_bad_text_has_its_error(service: RunningService) -> None:
+    """As a problem, in its place, among the results of the others."""
+    answer = spell(service, "a", "abort:", "b", "fail:too odd").raise_for_status().json()
+
+    assert [result["text"] for result in answer["results"]] == ["A", None, "B", None]
+    assert answer["failed_count"] == 2
+    died, failed = answer["results"][1]["error"], answer["results"][3]["error"]
+    assert (died["status"], died["exit_reason"]) == (502, "killed by SIGABRT")
+    assert (failed["status"], failed["reason"]) == (422, "RuntimeError: too odd")
+    assert died["instance"] == "/ai/spell-check"
+
+
+def test_when_no_text_has_a_result_the_answer_is_the_problem(service: RunningService) -> None:
+    """A caller with one text need not look into results."""
+    assert slug(spell(service, "fail:too odd")) == (422, "engine-call-failed")
+
+
+def test_a_deadline(service: RunningService) -> None:
+    """504; the process that did not listen is replaced, and the next call works."""
+    pid = service.engine()["pid"]
+
+    assert slug(spell(service, "hold_gil:60", timeout_seconds=0.3)) == (504, "engine-timed-out")
+
+    service.wait_until_ready()
+    assert service.engine()["pid"] != pid
+    assert spell(service, "a").json()["results"][0]["text"] == "A"
+
+
+def test_kill_9_in_the_middle(service: RunningService) -> None:
+    """502, and then it works."""
+    with ThreadPoolExecutor() as threads:
+        held = threads.submit(spell, service, "hold_gil:60")
+        eventually(lambda: service.engine()["busy"] and service.engine()["loaded"])
+        os.kill(service.engine()["pid"], signal.SIGKILL)
+
+    assert slug(held.result()) == (502, "engine-died")
+    service.wait_until_ready()
+    assert spell(service, "a").status_code == 200
+
+
+def test_a_caller_that_hangs_up_frees_the_engine(service: RunningService) -> None:
+    """Within a second, and for others; its other texts are not worked on."""
+    pid = service.engine()["pid"]
+    with pytest.raises(httpx.ReadTimeout):
+        service.client.post("/ai/spell-check", json={"texts": ["hold_gil:60"] * 3}, timeout=0.5)
+
+    eventually(lambda: not service.engine()["busy"], within=1)
+    service.wait_until_ready()
+    assert service.engine()["pid"] != pid
+    assert "the caller of 'process' went away" in service.engine()["last_exit"]["reason"]
+    eventually(lambda: '"status": 400' in service.log)
+
+
+def test_a_caller_that_hangs_up_while_it_waits_ends_nobody_elses_work(service: RunningService) -> None:
+    """It only leaves the queue."""
+    with ThreadPoolExecutor() as threads:
+        held = threads.submit(spell, service, "sleep:1")
+        eventually(lambda: service.engine()["busy"])
+        with pytest.raises(httpx.ReadTimeout):
+            service.client.post("/ai/spell-check", json={"texts": ["a"]}, timeout=0.2)
+        eventually(lambda: service.engine()["waiting"] == 0)
+
+    assert held.result().status_code == 200
+
+
+def test_the_ninth_is_refused(service: RunningService) -> None:
+    """One works, seven wait, and one more has to come again, soon."""
+    with ThreadPoolExecutor(8) as threads:
+        served: list[Future[httpx.Response]] = [threads.submit(spell, service, "sleep:1")]
+        eventually(lambda: service.engine()["busy"])
+        served += [threads.submit(spell, service, "a") for _ in range(7)]
+        eventually(lambda: service.engine()["waiting"] == 7)
+
+        refused = spell(service, "a")
+
+    assert slug(refused) == (503, "engine-busy")
+    assert int(refused.headers["retry-after"]) > 0
+    assert [answer.result().status_code for answer in served] == [200] * 8
+
+
+def test_a_text_too_long_is_refused_before_the_engine_sees_it(service: RunningService) -> None:
+    """With the limit: for a spell check that of a line, for the others that of the whole."""
+    lines = "\n".join(["x" * 3000] * 3)
+    assert spell(service, lines).status_code == 200
+
+    refused = spell(service, "a", "é" * 2000)
+    assert slug(refused) == (422, "text-too-long")
+    assert {name: refused.json()[name] for name in ("index", "size_bytes", "limit_bytes")} == {
+        "index": 1, "size_bytes": 4000, "limit_bytes": 3500,
+    }  # fmt: skip
+    assert slug(service.client.post("/ai/query", json={"texts": [lines], "question": "?"})) == (422, "text-too-long")
+    assert slug(spell(service, "x\n" * 70_000)) == (422, "text-too-long")
+
+
+def test_without_its_model_it_says_where_to_put_it(serve: Serve) -> None:
+    """The name that AsposeAI looks for, and the calls that bring it."""
+    service = serve(engine_class=ECHO).wait_until_ready()
+
+    missing = spell(service, "a")
+
+    assert slug(missing) == (409, "engine-model-missing")
+    assert missing.json()["name"] == DEFAULT_MODEL
+    assert f"PUT /models/{DEFAULT_MODEL}" in missing.json()["detail"]
+    assert "POST /pulls" in missing.json()["detail"]
+
+
+def test_a_model_beyond_the_memory_limit_is_507(serve: Serve) -> None:
+    """Nothing is tried."""
+    service = serve(engine_class=ECHO, engine_memory_limit=3)
+    (service.models_dir / DEFAULT_MODEL).parent.mkdir(parents=True)
+    (service.models_dir / DEFAULT_MODEL).write_bytes(b"GGUF")
+    service.wait_until_ready()
+
+    refused = service.client.post("/engine/load", json={"processor": "query"})
+
+    assert slug(refused) == (507, "model-too-large")
+    assert (refused.json()["need_bytes"], refused.json()["limit_bytes"]) == (4, 3)
+
+
+def test_another_model_takes_a_licence(service: RunningService) -> None:
+    """In evaluation AsposeAI uses one, whatever it is told; a model that is not there is a 404 first."""
+    (service.models_dir / "my.gguf").write_bytes(b"GGUF")
+
+    def load(model: str) -> tuple[int, str]:
+        return slug(service.client.post("/engine/load", json={"processor": "query", "model": model}))
+
+    assert load("my.gguf") == (409, "model-not-licensed")
+    assert load("none.gguf") == (404, "model-not-found")
+    assert load("../x") == (422, "invalid-model-name")

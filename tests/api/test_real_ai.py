@@ -1,0 +1,148 @@
+"""The whole stack with the real AsposeAI, the real llama.cpp and a real model of 4 MB."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from app.engine.processors import DEFAULT_MODEL
+from tests.support import tiny_gguf
+from tests.support.service import RunningService
+from tests.support.waiting import eventually
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    with RunningService(tmp_path_factory.mktemp("real")) as service:
+        yield service
+
+
+@pytest.fixture
+def service(running: RunningService) -> RunningService:
+    """With its model in the folder, and nothing loaded."""
+    model = running.models_dir / DEFAULT_MODEL
+    running.wait_until_ready()
+    if not model.exists():
+        tiny_gguf.write(model)
+    if running.engine()["loaded"]:
+        running.client.post("/engine/release").raise_for_status()
+        running.wait_until_ready()
+    return running
+
+
+def correct(service: RunningService, *texts: str) -> httpx.Response:
+    return service.client.post("/ai/spell-check", json={"texts": texts})
+
+
+def test_native_libraries_are_provisioned(service: RunningService) -> None:
+    """`make test` brings them; without them nothing below means anything."""
+    assert {each["name"]: each["reason"] for each in service.engine()["capabilities"]}["ai"] is None
+
+
+def test_load_correct_and_release(service: RunningService) -> None:
+    """Loaded, the model is in use and cannot go; released, nothing of it is left."""
+    loaded = service.client.post("/engine/load", json={"processor": "spell-check"}).raise_for_status().json()
+    assert loaded["model"] == DEFAULT_MODEL
+    assert loaded["mapped_bytes"] > 3_000_000
+    pid = service.engine()["pid"]
+    assert correct(service, "the quik fox", "two\nlines").json()["results"] == [
+        {"text": tiny_gguf.ANSWER, "diff": None, "error": None},
+        {"text": f"{tiny_gguf.ANSWER}\n{tiny_gguf.ANSWER}", "diff": None, "error": None},
+    ]
+    eventually(lambda: service.engine()["is_initialized"])
+    eventually(lambda: service.client.get("/models").json()["models"][0]["in_use"])
+
+    refused = service.client.delete(f"/models/{DEFAULT_MODEL}")
+    assert refused.status_code == 409
+    (blocker,) = refused.json()["blockers"]
+    assert (blocker["kind"], blocker["holder"], blocker["pid"]) == ("engine", "spell-check", pid)
+
+    released = service.client.post("/engine/release").raise_for_status().json()
+    assert released["mapped_bytes_before"] >= loaded["mapped_bytes"]
+    assert released["private_bytes_before"] > 60_000_000
+    assert 0 < released["tree_bytes_after"] < 150_000_000
+    assert not psutil.pid_exists(pid)
+    assert holders(service.models_dir / DEFAULT_MODEL) == []
+    eventually(lambda: not service.client.get("/models").json()["models"][0]["in_use"])
+
+
+def test_a_loaded_model_is_deleted_after_a_release(service: RunningService) -> None:
+    """When the answer is out, the model is gone and the disk has its bytes back."""
+    tiny_gguf.write(service.models_dir / DEFAULT_MODEL, size_bytes=64 << 20)
+    service.client.post("/engine/load", json={"processor": "spell-check"}).raise_for_status()
+    path, query = f"/models/{DEFAULT_MODEL}", {"permanent": "true", "release": "true"}
+    pid = service.engine()["pid"]
+
+    held = service.client.delete(path, params=query | {"dry_run": "true"})
+    assert held.status_code == 409
+    assert service.engine()["pid"] == pid
+    free = free_bytes(service.models_dir)
+    receipt = service.client.delete(path, params=query).raise_for_status().json()
+
+    assert receipt["freed_bytes"] >= 60 << 20
+    assert free_bytes(service.models_dir) - free >= 30 << 20  # others write to this disk too
+    assert not (service.models_dir / DEFAULT_MODEL).exists()
+    assert not psutil.pid_exists(pid)
+
+
+@pytest.mark.slow
+def test_a_hostile_model_is_an_answer(service: RunningService) -> None:
+    """A file that is no model: the engine says so, its process goes, and the right file works again."""
+    model = service.models_dir / DEFAULT_MODEL
+    whole = model.read_bytes()
+    for content in (b"", b"GGUF garbage", whole[:100_000], whole[:2_000_000], b"GGUF\x03" + b"\xff" * 5000):
+        model.write_bytes(content)
+        refused = service.client.post("/engine/load", json={"processor": "spell-check"})
+        assert refused.status_code in {422, 502}, refused.text
+        assert " ---> " not in refused.json()["detail"]
+        service.wait_until_ready()
+
+    model.write_bytes(whole)
+    assert correct(service, "x").status_code == 200
+
+
+@pytest.mark.slow
+def test_keywords_and_questions(service: RunningService) -> None:
+    """Each has a process of its own, and only one of them lives."""
+    for path, body in (("keywords", {"keywords": ["total"]}), ("query", {"question": "How much?"})):
+        answer = service.client.post(f"/ai/{path}", json={"texts": ["Total 3", "Total 4"]} | body)
+        assert [result["text"] for result in answer.raise_for_status().json()["results"]] == [tiny_gguf.ANSWER] * 2
+        assert service.engine()["loaded"]["processor"] == path
+        children = psutil.Process(service.process.pid).children()
+        assert [child.pid for child in children] == [service.engine()["pid"]]
+
+
+@pytest.mark.slow
+def test_a_caller_that_hangs_up_during_a_native_call(service: RunningService) -> None:
+    """The model would go on for seconds with the GIL held; its process ends within one."""
+    tiny_gguf.write(service.models_dir / DEFAULT_MODEL, endless=True)
+    try:
+        service.client.post("/engine/load", json={"processor": "spell-check"}).raise_for_status()
+        pid = service.engine()["pid"]
+        with pytest.raises(httpx.ReadTimeout):
+            service.client.post("/ai/spell-check", json={"texts": ["x"] * 20}, timeout=0.5)
+
+        eventually(lambda: not psutil.pid_exists(pid), within=1)
+        service.wait_until_ready()
+    finally:
+        (service.models_dir / DEFAULT_MODEL).unlink()
+
+
+def holders(path: Path) -> list[str]:
+    """Every process that has the file mapped or open."""
+    wanted, found = str(path.resolve()), []
+    for process in psutil.process_iter():
+        try:
+            paths = [each.path for each in process.memory_maps()] + [each.path for each in process.open_files()]
+        except psutil.Error:
+            continue
+        found += [f"{process.pid}" for each in paths if each.startswith(wanted)]
+    return found
+
+
+def free_bytes(folder: Path) -> int:
+    status = os.statvfs(folder)
+    return status.f_bfree * status.f_frsize

@@ -1,0 +1,38 @@
+"""What becomes of texts, without an engine."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.api.texts import changes_between, corrected
+
+TEXTS = st.text(alphabet="ab \n.é", max_size=40)
+
+
+def test_a_diff_names_the_words_that_changed() -> None:
+    """Word by word, blanks kept."""
+    changes = changes_between("The quik brown  fox", "The quick brown  fox jumps")
+
+    assert [(change.op, change.before, change.after) for change in changes] == [
+        ("equal", "The ", "The "),
+        ("replace", "quik", "quick"),
+        ("equal", " brown  fox", " brown  fox"),
+        ("insert", "", " jumps"),
+    ]
+
+
+@given(TEXTS, TEXTS)
+def test_a_diff_holds_both_texts_whole(before: str, after: str) -> None:
+    """Nothing is lost: put together, it is the one and the other."""
+    changes = changes_between(before, after)
+
+    assert "".join(change.before for change in changes) == before
+    assert "".join(change.after for change in changes) == after
+    assert all((change.op == "equal") == (change.before == change.after) for change in changes)
+
+
+def test_the_line_end_that_the_vendor_adds_is_taken_off() -> None:
+    """Only that one, and only where the text has none."""
+    assert corrected("a", "A\n") == "A"
+    assert corrected("a\nb", "A\nB\n") == "A\nB"
+    assert corrected("a\n", "A\n") == "A\n"
+    assert corrected("a", "A") == "A"

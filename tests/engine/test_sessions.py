@@ -1,0 +1,201 @@
+"""Loading, leases and the work on texts, over real engine processes."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.engine.processors import DEFAULT_MODEL, Processor, Task, Wanted
+from app.engine.sessions import MAX_DEATHS, Outcome, Session, SessionLimits
+from app.engine.states import Release, State
+from app.errors import EngineCallFailed, EngineDied, EngineTimedOut, ModelLocked, ModelTooLarge
+from tests.support.supervised import Supervised, supervised
+from tests.support.waiting import eventually_async
+
+pytestmark = pytest.mark.anyio
+
+SPELLING = Wanted(Processor.SPELL_CHECK, DEFAULT_MODEL, 4)
+QUERY = Wanted(Processor.QUERY, DEFAULT_MODEL, 4)
+
+
+class Leases:
+    """Counts what is held."""
+
+    def __init__(self) -> None:
+        self.held: Counter[str] = Counter()
+
+    def hold(self, name: str, use: str, pid: int) -> Callable[[], None]:
+        self.held[name] += 1
+        return lambda: self.held.subtract([name])
+
+
+class Worked:
+    """A session under test, and what it holds."""
+
+    def __init__(self, engine: Supervised, session: Session, leases: Leases) -> None:
+        self.engine = engine
+        self.session = session
+        self.leases = leases
+
+    async def run(self, *texts: str, wanted: Wanted = SPELLING, seconds: float = 10) -> list[Outcome]:
+        return await self.session.run(Task(wanted), list(texts), seconds=seconds)
+
+
+@asynccontextmanager
+async def working(folder: Path, *, content: bytes = b"GGUF", **limits: Any) -> AsyncIterator[Worked]:
+    model = folder / "models" / DEFAULT_MODEL
+    model.parent.mkdir(parents=True)
+    model.write_bytes(content)
+    (folder / "models" / "other.gguf").touch()
+    leases = Leases()
+    async with supervised(folder) as running:
+        supervisor = await running.until(State.READY)
+        session = Session(
+            supervisor,
+            models_dir=(folder / "models").resolve(),
+            hold=leases.hold,
+            limits=SessionLimits(**limits),
+            on_event=lambda event, fields: running.events.append((event, fields)),
+        )
+        yield Worked(running, session, leases)
+
+
+async def test_the_first_use_loads_and_holds_the_model(tmp_path: Path) -> None:
+    """One lease, on the model that is loaded, for as long as its process lives."""
+    async with working(tmp_path) as worked:
+        outcomes = await worked.run("a", "b")
+
+        assert outcomes == [Outcome("A", None), Outcome("B", None)]
+        assert worked.session.loaded is not None
+        assert (worked.session.loaded.processor, worked.session.loaded.model) == ("spell-check", DEFAULT_MODEL)
+        assert worked.session.uses(DEFAULT_MODEL)
+        assert +worked.leases.held == {DEFAULT_MODEL: 1}
+
+        await worked.engine.supervisor.release()
+
+        assert worked.session.loaded is None
+        assert not +worked.leases.held
+
+
+async def test_what_is_loaded_is_not_loaded_again(tmp_path: Path) -> None:
+    """Neither asked for nor used."""
+    async with working(tmp_path) as worked:
+        loaded = await worked.session.load(SPELLING)
+        await worked.run("a")
+
+        assert await worked.session.load(SPELLING) is loaded
+        assert [event for event, _ in worked.engine.events].count("engine.loaded") == 1
+
+
+async def test_another_processor_takes_another_process(tmp_path: Path) -> None:
+    """A second load in the same one would map the model twice."""
+    async with working(tmp_path) as worked:
+        await worked.run("a")
+        pid = worked.engine.supervisor.pid
+
+        assert await worked.run("a", wanted=QUERY) == [Outcome("A", None)]
+
+        assert worked.engine.supervisor.pid != pid
+        assert +worked.leases.held == {DEFAULT_MODEL: 1}
+
+
+async def test_a_load_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    """Neither a lease nor the process that tried, and the next is ready."""
+    async with working(tmp_path, content=b"") as worked:
+        pid = worked.engine.supervisor.pid
+
+        with pytest.raises(EngineCallFailed, match="Failed to load model"):
+            await worked.session.load(SPELLING)
+
+        assert not +worked.leases.held
+        assert not worked.session.uses(DEFAULT_MODEL)
+        await worked.engine.until_replaced(pid)
+
+
+async def test_a_locked_model_is_not_loaded(tmp_path: Path) -> None:
+    """Somebody is deleting it, and says so; what was held by then is let go of."""
+    async with working(tmp_path) as worked:
+
+        def refuse(name: str, use: str, pid: int) -> Callable[[], None]:
+            if name == "other.gguf":
+                raise ModelLocked(name)
+            return worked.leases.hold(name, use, pid)
+
+        worked.session._hold = refuse
+        with pytest.raises(ModelLocked):
+            await worked.session.load(SPELLING)
+
+        assert not +worked.leases.held
+
+
+async def test_one_bad_text_does_not_spoil_the_others(tmp_path: Path) -> None:
+    """One that the engine refuses, one that kills it, one that it does not finish: each has its own error."""
+    async with working(tmp_path) as worked:
+        outcomes = await worked.run("a", "fail:too odd", "b", "abort:", "c", "hold_gil:60", "d", seconds=0.5)
+
+    assert [outcome.answer for outcome in outcomes] == ["A", None, "B", None, "C", None, "D"]
+    errors = [type(outcome.error) for outcome in outcomes if outcome.error]
+    assert errors == [EngineCallFailed, EngineDied, EngineTimedOut]
+
+
+async def test_a_request_cannot_kill_one_engine_after_another(tmp_path: Path) -> None:
+    """After a few deaths the rest is not tried."""
+    async with working(tmp_path) as worked:
+        restarts = worked.engine.supervisor.restarts
+
+        outcomes = await worked.run("a", *["abort:"] * MAX_DEATHS, "b")
+
+        assert [outcome.answer for outcome in outcomes] == ["A", None, None, None, None]
+        supervisor = worked.engine.supervisor
+        await eventually_async(lambda: supervisor.is_ready and supervisor.restarts - restarts == MAX_DEATHS)
+
+
+async def test_a_release_ends_the_work(tmp_path: Path) -> None:
+    """What somebody wants back is not loaded again for the rest of a batch."""
+    async with working(tmp_path) as worked:
+        releases: list[asyncio.Task[Release]] = []
+
+        def on_outcome(outcome: Outcome) -> None:
+            if outcome.answer == "A":
+                releases.append(asyncio.create_task(worked.engine.supervisor.release()))
+
+        texts = ["a", "sleep:60", "b"]
+        outcomes = await worked.session.run(Task(SPELLING), texts, seconds=60, on_outcome=on_outcome)
+
+        assert [outcome.answer for outcome in outcomes] == ["A", None, None]
+        await releases[0]
+        await worked.engine.until(State.READY)
+        assert worked.session.loaded is None
+
+
+async def test_it_is_released_when_it_is_idle(tmp_path: Path) -> None:
+    """After so long without use, and not before anything is loaded."""
+    async with working(tmp_path, idle_seconds=0.1) as worked:
+        await worked.run("sleep:0.3")
+        await eventually_async(lambda: not +worked.leases.held)
+
+        assert worked.engine.supervisor.last_ending is not None
+        assert "without use" in worked.engine.supervisor.last_ending.exit.reason
+
+
+async def test_a_process_that_grew_is_replaced(tmp_path: Path) -> None:
+    """Between two texts, without either noticing."""
+    async with working(tmp_path, memory_bytes=1000) as worked:
+        assert await worked.run("a", "b") == [Outcome("A", None), Outcome("B", None)]
+
+        recycled = [fields for event, fields in worked.engine.events if event == "engine.recycled"]
+        assert len({fields["pid"] for fields in recycled}) == 2
+        assert all("OCR_ENGINE_MEMORY_LIMIT" in fields["reason"] for fields in recycled)
+
+
+async def test_a_model_that_cannot_fit_is_not_tried(tmp_path: Path) -> None:
+    """The limit is known beforehand."""
+    async with working(tmp_path, memory_bytes=3) as worked:
+        with pytest.raises(ModelTooLarge):
+            await worked.session.load(SPELLING)
+
+        assert worked.session.loaded is None
