@@ -27,6 +27,7 @@ Dir::State::status "{scratch}/status";
 Dir::Cache "{scratch}/cache";
 Dir::Etc::sourcelist "{scratch}/sources.list";
 Dir::Etc::sourceparts "/dev/null";
+#clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
 APT::Sandbox::User "root"; // apt's own user may not reach into somebody's home

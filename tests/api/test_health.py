@@ -1,9 +1,14 @@
 """`/readyz?verbose`: what was checked, and what is missing without making the service unready."""
 
+from pathlib import Path
 from typing import Any
+
+import psutil
+import pytest
 
 from tests.conftest import Serve
 from tests.support.service import RunningService
+from tests.support.supervised import NATIVE
 
 
 def checks(service: RunningService) -> dict[str, dict[str, Any]]:
@@ -32,3 +37,17 @@ def test_missing_libraries_are_told_and_leave_the_service_ready(serve: Serve) ->
         assert not found[name]["ok"]
         assert not found[name]["required"]
         assert "`python -m app provision`" in found[name]["reason"]
+
+
+@pytest.mark.skipif(not NATIVE.is_dir(), reason="`python -m app provision` could not bring the native libraries")
+def test_openssl_1_1_is_in_the_engines_process_alone(serve: Serve) -> None:
+    """Every check is passed by the real engine; the service has the OpenSSL of its Python."""
+    service = serve()
+    assert all(check["ok"] for check in checks(service).values())
+
+    old = {"libssl.so.1.1", "libcrypto.so.1.1"}
+    mapped = [
+        {Path(region.path).name for region in psutil.Process(pid).memory_maps()}
+        for pid in (service.process.pid, service.engine()["pid"])
+    ]
+    assert [names & old for names in mapped] == [set(), old]
