@@ -5,7 +5,7 @@ ServiceError
 │  ├─ InvalidModelName    the name can never be a model's
 │  ├─ NotAModel           something lies there that is not a regular file: a link, a folder, a device
 │  ├─ ModelNotFound       no such model
-│  ├─ ModelProtected      a configured pattern forbids its deletion
+│  ├─ ModelProtected      the configuration, or somebody, forbids its deletion
 │  ├─ ModelInUse          somebody holds a lease on it
 │  ├─ ModelLocked         somebody is changing it right now
 │  ├─ ModelExists         the name is taken, and nothing is ever overwritten
@@ -80,14 +80,17 @@ class ModelNotFound(ModelError):
 
 
 class ModelProtected(ModelError):
-    """The configuration forbids deleting this model."""
+    """The configuration, or somebody, forbids deleting and replacing this model."""
 
-    def __init__(self, name: str, pattern: str) -> None:
+    def __init__(self, name: str, pattern: str | None, reason: str | None) -> None:
         super().__init__(
             name,
-            f"{name!r} is protected by the pattern {pattern!r} in OCR_PROTECTED; only the configuration can lift that.",
+            f"{name!r} is protected by the pattern {pattern!r} in OCR_PROTECTED; only the configuration can lift that."
+            if pattern is not None
+            else f"{name!r} is protected: {reason}. DELETE /models/{name}/protection lifts that, if it may go.",
         )
         self.pattern = pattern
+        self.reason = reason
 
 
 class ModelInUse(ModelError):

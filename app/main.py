@@ -26,6 +26,7 @@ from app.api import (
     models,
     openapi,
     problems,
+    protection,
     resumable,
     trash,
     uploads,
@@ -120,8 +121,8 @@ def create_app(settings: Settings) -> FastAPI:
         allowed_hosts=settings.allowed_hosts or _default_hosts(settings),
     )
     app.add_middleware(RequestLog, on_request=counters.on_request)
-    parts = (lists, models, uploads, resumable, deletion, trash, audit, engine, loading, ai, health, metrics, docs)
-    for part in parts:
+    store_parts = (lists, models, protection, uploads, resumable, deletion, trash, audit)
+    for part in (*store_parts, engine, loading, ai, health, metrics, docs):
         # Not include_router(), which matches each request twice.
         app.router.routes.extend(part.router.routes)
     head.install(app)

@@ -95,6 +95,22 @@ def test_pruning_shows_first_and_says_what_stayed(folder: Path) -> None:
     assert run(folder, "models", "audit", OCR_PROTECTED="keep_*").stdout.count("old ") >= 1
 
 
+def test_protecting_and_unprotecting(folder: Path) -> None:
+    """What is protected is listed so and not deleted, until it is unprotected by whoever may."""
+    assert run(folder, "models", "protect", "old_de.bin", "--reason", "still needed").returncode == 0
+
+    refused = run(folder, "models", "delete", "old_de.bin")
+    assert (refused.returncode, "still needed" in refused.stderr) == (1, True)
+    rows = json.loads(run(folder, "models", "list", "--json").stdout)
+    assert [row["name"] for row in rows if row["protected"]] == ["old_de.bin"]
+    (old,) = [row for row in json.loads(run(folder, "models", "audit", "--json").stdout) if row["protected_by"]]
+    assert old["protected_by"] == "still needed"
+
+    assert run(folder, "models", "unprotect", "old_de.bin", OCR_PROTECTED="old_*").returncode == 1
+    assert run(folder, "models", "unprotect", "old_de.bin").returncode == 0
+    assert run(folder, "models", "delete", "old_de.bin").returncode == 0
+
+
 def test_it_works_beside_a_service(serve: Serve) -> None:
     """On the same locks; the service shows it within a second, and its journal says who it was."""
     service = serve(engine_class=ECHO)

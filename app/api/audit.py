@@ -16,8 +16,10 @@ from app.api.keys import Scope
 from app.api.kinds import KINDS
 from app.api.problems import problems
 from app.api.refusals import PlanChanged
+from app.api.schemas import protection_out
 from app.api.upkeep_schemas import AuditOut, FindingOut, PrunedOut, PruneOut, StorageOut
 from app.store.audit import Finding, Outcome, PrunePlan, Reason, audit, execute, plan_prune
+from app.store.protections import Protection
 from app.store.storage import measure
 from app.store.store import Store
 
@@ -75,14 +77,14 @@ async def get_audit(
     each line begins with `OLD:` or `CURRENT:` and the path.
     """
     inventory = await keeper.current_when_scanned()
-    findings = await to_thread.run_sync(audit, inventory, store.rules)
+    findings = await to_thread.run_sync(audit, inventory, store.rules, store.protections)
     if accept.partition(",")[0].partition(";")[0].strip() == TEXT:
         return Response(_text(findings, store), media_type=TEXT)
     old = [finding for finding in findings if finding.is_old]
     return AuditOut(
         old_count=len(old),
         current_count=len(findings) - len(old),
-        reclaimable_bytes=sum(finding.model.size_bytes for finding in old if finding.protected_by is None),
+        reclaimable_bytes=sum(finding.model.size_bytes for finding in old if finding.protection is None),
         models=[_finding(finding, store) for finding in findings],
     )
 
@@ -108,7 +110,9 @@ async def prune(body: PruneBody, store: StoreDep, keeper: KeeperDep, origin: Ori
     await keeper.scan()  # not even a second old: what is planned here is deleted
     inventory = keeper.current()
     reasons = [Reason(reason) for reason in body.reasons]
-    plan = plan_prune(await to_thread.run_sync(audit, inventory, store.rules), reasons, permanent=body.permanent)
+    plan = plan_prune(
+        await to_thread.run_sync(audit, inventory, store.rules, store.protections), reasons, permanent=body.permanent
+    )
     if body.dry_run:
         return _answer(plan, [_planned(finding) for finding in plan.findings], dry_run=True)
     if body.plan_id != plan.id:
@@ -143,10 +147,16 @@ def _text(findings: list[Finding], store: Store) -> str:
     for finding in findings:
         about = [f"matches {finding.stale_pattern}"] if finding.stale_pattern else []
         about += [f"superseded by {finding.superseded_by}"] if finding.superseded_by else []
-        about += [f"protected by {finding.protected_by}"] if finding.protected_by else []
+        about += [_protection(finding.protection)] if finding.protection else []
         label = "OLD:" if finding.is_old else "CURRENT:"
         lines.append(f"{label:<8} {store.root}/{finding.model.name}" + (f"  ({'; '.join(about)})" if about else ""))
     return "".join(line + "\n" for line in lines)
+
+
+def _protection(protection: Protection) -> str:
+    if protection.pattern is None and (given := protection.given):
+        return f"protected by {given.by}: {given.reason}"
+    return f"protected by {protection.pattern}"
 
 
 def _finding(finding: Finding, store: Store) -> FindingOut:
@@ -158,7 +168,7 @@ def _finding(finding: Finding, store: Store) -> FindingOut:
         reasons=[reason.value for reason in finding.reasons],
         stale_pattern=finding.stale_pattern,
         superseded_by=finding.superseded_by,
-        protected_by=finding.protected_by,
+        protected_by=protection_out(finding.protection),
     )
 
 

@@ -15,7 +15,7 @@ QUICK_MODELS = 200
 MAX_SELECTED = 16
 """How many selections are remembered, for their next pages."""
 
-Made = tuple[Model, bool, bool | None, str]
+Made = tuple[Model, tuple[bool, bool | None, bool], str]
 """One model's JSON, and what it was made from."""
 
 POSITIONS: dict[str, Callable[[Model], Position]] = {
@@ -84,12 +84,13 @@ class Catalogue:
 
     def _json(self, model: Model) -> str:
         """One model's JSON; one that is as it was before is not made anew."""
-        in_use, recognised = self.knowledge.is_in_use(model), self.knowledge.is_recognised(model)
+        knowledge = self.knowledge
+        known = knowledge.is_in_use(model), knowledge.is_recognised(model), model.name in knowledge.protected
         before = self.made.get(model.name)
-        if before and before[0] is model and before[1:3] == (in_use, recognised):
-            return before[3]
-        json = self.knowledge.describe(model).model_dump_json()
-        self.made[model.name] = model, in_use, recognised, json
+        if before and before[0] is model and before[1] == known:
+            return before[2]
+        json = knowledge.describe(model).model_dump_json()
+        self.made[model.name] = model, known, json
         return json
 
     @cached_property

@@ -32,12 +32,20 @@ BLOCKER: dict[str, Any] = {
     "since": "2026-11-21T06:37:12.079513Z",
 }
 
+PROTECTION: dict[str, Any] = {
+    "pattern": None,
+    "reason": "the archive is read with it until March",
+    "by": "archivist",
+    "since": "2026-11-21T06:37:12.079513Z",
+}
+
 HEADER: dict[str, Any] = {"format": "unknown", "problem": None, "facts": {}}
 
 MODEL_DETAIL: dict[str, Any] = CURRENT_MODEL | {
     "header": HEADER,
     "sha256": "3db8754815d1394ccb5f0012336aaa36b0711bff80ac5470836a0cf1b581cbf9",
     "blockers": [],
+    "protected_by": None,
 }
 
 MODEL_LIST: dict[str, Any] = {
@@ -203,6 +211,8 @@ RESULT: dict[str, Any] = {"text": "The quick brown fox", "diff": CHANGES, "error
 BY_SCHEMA: dict[str, dict[str, Any]] = {
     "ModelOut": CURRENT_MODEL,
     "BlockerOut": BLOCKER,
+    "ProtectionOut": PROTECTION,
+    "ProtectionState": {"name": "en_ocr_v2.bin", "protected": True, "protected_by": PROTECTION},
     "HeaderOut": HEADER,
     "ModelDetail": MODEL_DETAIL,
     "ModelList": MODEL_LIST,

@@ -96,7 +96,11 @@ KINDS: dict[type[Exception], Kind] = {
         ),
         Kind(errors.ModelNotFound(NAME), 404, "model-not-found", "No such model", ("name",)),
         Kind(
-            errors.ModelProtected(NAME, "*_v1.*"), 403, "model-protected", "The model is protected", ("name", "pattern")
+            errors.ModelProtected(NAME, None, "the archive is read with it until March"),
+            403,
+            "model-protected",
+            "The model is protected",
+            ("name", "pattern", "reason"),
         ),
         Kind(
             errors.ModelInUse(NAME, [BLOCKER]),

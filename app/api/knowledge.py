@@ -1,7 +1,7 @@
 """What the store and the engine know of each model at one moment."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fnmatch import translate
 from functools import cached_property
 from pathlib import Path
@@ -12,15 +12,24 @@ from app.engine.messages import Facts
 from app.store.formats import format_of_name
 from app.store.inventory import Model
 from app.store.locks import is_leased
+from app.store.protections import Given
 from app.store.rules import Rules
 
 Test = Callable[[Model], bool]
 
 
 class Knowledge:
-    """The rules, the leases and the engine's facts, joined. Nothing in it changes."""
+    """The rules, the protections, the leases and the engine's facts, joined. Nothing in it changes."""
 
-    def __init__(self, root: Path, rules: Rules, leased_bytes: frozenset[int], facts: Facts | None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        rules: Rules,
+        protected: Mapping[str, Given],
+        leased_bytes: frozenset[int],
+        facts: Facts | None,
+    ) -> None:
+        self.protected = protected
         self.leased_bytes = leased_bytes
         self.facts = facts
         self._root = root
@@ -42,8 +51,8 @@ class Knowledge:
         )
 
     def is_protected(self, model: Model) -> bool:
-        """Whether the configuration forbids deleting it."""
-        return self._rules.protecting(model.name) is not None
+        """Whether the configuration, or somebody, forbids deleting it."""
+        return model.name in self.protected or self._rules.protecting(model.name) is not None
 
     def is_in_use(self, model: Model) -> bool:
         """Whether anybody holds a lease on it."""

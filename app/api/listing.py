@@ -57,7 +57,8 @@ class Listing:
 
     def _knowledge(self) -> Knowledge:
         store = self._store
-        return Knowledge(store.root, store.rules, self._keeper.leased_bytes, self._supervisor.facts)
+        keeper = self._keeper
+        return Knowledge(store.root, store.rules, keeper.protected, keeper.leased_bytes, self._supervisor.facts)
 
     def _present(self) -> Catalogue:
         """The catalogue as of now; a new one costs nothing until something is asked of it."""
@@ -72,6 +73,7 @@ class Listing:
             catalogue is not None
             and catalogue.inventory is self._keeper.inventory
             and catalogue.knowledge.leased_bytes == self._keeper.leased_bytes
+            and catalogue.knowledge.protected is self._keeper.protected
             and catalogue.knowledge.facts is self._supervisor.facts
         )
 

@@ -15,7 +15,9 @@ from app.api.deps import ListingDep, ModelName, StoreDep
 from app.api.keys import Scope
 from app.api.listing import Listing
 from app.api.problems import problems
-from app.api.schemas import BlockerOut, HeaderOut, ModelDetail, PathOut
+from app.api.schemas import BlockerOut, HeaderOut, ModelDetail, PathOut, protection_out
+from app.store.headers import Description
+from app.store.inventory import Model
 from app.store.store import Store
 
 router = APIRouter(tags=["models"], route_class=GuardedRoute)
@@ -72,9 +74,16 @@ async def get_model(request: Request, name: ModelName, store: StoreDep, listing:
 def examine(store: Store, listing: Listing, name: str) -> ModelDetail:
     """Everything that is known of one model. Reads its header: call it from a thread."""
     model, header = store.examine(name)
+    return detail_of(model, header, store.digests.of(model), store, listing)
+
+
+def detail_of(model: Model, header: Description, sha256: str | None, store: Store, listing: Listing) -> ModelDetail:
+    """A model whose header was read, with what else is known of it. Reads small files: call it from a thread."""
+    protection = store.protections.of(model.name)
     return ModelDetail(
-        **dict(listing.describe(model)),
+        **dict(listing.describe(model)) | {"protected": protection is not None},
         header=HeaderOut.model_validate(header),
-        sha256=store.digests.of(model),
-        blockers=[BlockerOut.model_validate(blocker) for blocker in store.locks.blockers(name)],
+        sha256=sha256,
+        blockers=[BlockerOut.model_validate(blocker) for blocker in store.locks.blockers(model.name)],
+        protected_by=protection_out(protection),
     )

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PlainSerializer, WithJsonSchema
 
 from app.store.formats import Format
+from app.store.protections import Protection
 
 
 def _rfc3339(moment: datetime) -> str:
@@ -44,7 +45,7 @@ class ModelOut(Schema):
     status: Literal["current", "old"]
     """`old` when it matches a pattern of `OCR_OLD_PATTERNS`."""
     protected: bool
-    """Whether a pattern of `OCR_PROTECTED` forbids deleting it."""
+    """Whether a pattern of `OCR_PROTECTED`, or somebody, forbids deleting and replacing it."""
     in_use: bool
     """Whether anybody holds a lease on it, on this machine or another. A model in use cannot be deleted."""
     recognised: bool | None
@@ -81,6 +82,43 @@ class BlockerOut(Schema):
     """When it began to."""
 
 
+class ProtectionOut(Schema):
+    """Why a model must not be deleted or replaced: a pattern, what somebody said, or both."""
+
+    pattern: str | None
+    """The pattern of `OCR_PROTECTED` that its name matches; only the configuration can lift that."""
+    reason: str | None
+    """What somebody gave as a reason; `DELETE /models/{name}/protection` lifts that."""
+    by: str | None
+    """Who: the name of an API key, `anonymous` where none is needed, or `cli:` and a user."""
+    since: Timestamp | None
+    """When."""
+
+
+class ProtectionState(Schema):
+    """Whether a model is protected."""
+
+    name: str
+    """The model."""
+    protected: bool
+    """Whether nobody can delete or replace it."""
+    protected_by: ProtectionOut | None
+    """Why."""
+
+
+def protection_out(protection: Protection | None) -> ProtectionOut | None:
+    """The same on the wire."""
+    if protection is None:
+        return None
+    given = protection.given
+    return ProtectionOut(
+        pattern=protection.pattern,
+        reason=given.reason if given else None,
+        by=given.by if given else None,
+        since=given.since if given else None,
+    )
+
+
 class ModelDetail(ModelOut):
     """One model, with what its file says of itself, and what is known beside it."""
 
@@ -92,6 +130,9 @@ class ModelDetail(ModelOut):
 
     blockers: list[BlockerOut]
     """Who uses it, as of now; empty when it can be deleted, protection aside."""
+
+    protected_by: ProtectionOut | None
+    """Why it is protected, as of now."""
 
 
 class ScanWarningOut(Schema):

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import NonNegativeInt
 
-from app.api.schemas import Schema, Timestamp
+from app.api.schemas import ProtectionOut, Schema, Timestamp
 
 
 class TrashEntryOut(Schema):
@@ -51,7 +51,7 @@ class EventOut(Schema):
     """When."""
     actor: str
     """Who: the name of an API key, `anonymous` where none is needed, or `service` for what a service did by itself."""
-    action: Literal["uploaded", "trashed", "deleted", "restored", "purged"]
+    action: Literal["uploaded", "trashed", "deleted", "restored", "purged", "protected", "unprotected"]
     """What was done."""
     name: str
     """To which model."""
@@ -87,8 +87,8 @@ class FindingOut(Schema):
     """The pattern of `OCR_OLD_PATTERNS` that it matches."""
     superseded_by: str | None
     """The newest version of the same name."""
-    protected_by: str | None
-    """The pattern of `OCR_PROTECTED` that forbids deleting it, old or not."""
+    protected_by: ProtectionOut | None
+    """Why it must not be deleted, old or not."""
 
 
 class AuditOut(Schema):

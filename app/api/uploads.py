@@ -17,8 +17,9 @@ from app.api.deps import IntakeDep, KeeperDep, ListingDep, ModelName, OriginDep,
 from app.api.digest_fields import PARAMETERS, announced_digests
 from app.api.intake import Intake
 from app.api.keys import Scope
+from app.api.models import detail_of
 from app.api.problems import problems
-from app.api.schemas import HeaderOut, ModelDetail
+from app.api.schemas import ModelDetail
 from app.store.journal import Origin
 from app.store.publishing import Published, Publisher
 
@@ -101,8 +102,8 @@ async def upload_model(
     published = await _take_in(request, name, origin, store.publisher, intake)
     await keeper.look_at(name)
     # Of what came, not of what lies there by now: it may have been replaced or deleted already.
-    header = HeaderOut.model_validate(published.description)
-    detail = ModelDetail(**dict(listing.describe(published.model)), header=header, sha256=published.sha256, blockers=[])
+    about = published.model, published.description, published.sha256
+    detail = await to_thread.run_sync(detail_of, *about, store, listing)
     headers = {"location": location_of(request, name), "etag": detail.etag}
     return Response(detail.model_dump_json(), 200 if published.has_replaced else 201, headers, JSON)
 

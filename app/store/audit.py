@@ -10,6 +10,7 @@ from enum import StrEnum
 from app.errors import StoreError
 from app.store.inventory import Inventory, Model
 from app.store.journal import Origin
+from app.store.protections import Protection, Protections
 from app.store.rules import Rules
 from app.store.store import Receipt, Store
 
@@ -35,8 +36,8 @@ class Finding:
     """Empty for a current model."""
     stale_pattern: str | None
     superseded_by: str | None
-    protected_by: str | None
-    """The pattern that forbids deleting it."""
+    protection: Protection | None
+    """Why it must not be deleted, if it must not."""
 
     @property
     def is_old(self) -> bool:
@@ -68,14 +69,15 @@ class Outcome:
     """Why it stayed."""
 
 
-def audit(inventory: Inventory, rules: Rules) -> list[Finding]:
+def audit(inventory: Inventory, rules: Rules, protections: Protections) -> list[Finding]:
     """Judge every model, by name."""
+    given = protections.given()
     superseded = superseded_by(inventory.models)
     findings = []
     for name, model in inventory.models.items():
         pattern, newer = rules.stale_pattern(name), superseded.get(name)
         reasons = [reason for reason, speaks in ((Reason.STALE_PATTERN, pattern), (Reason.SUPERSEDED, newer)) if speaks]
-        findings.append(Finding(model, tuple(reasons), pattern, newer, rules.protecting(name)))
+        findings.append(Finding(model, tuple(reasons), pattern, newer, protections.joined(name, given.get(name))))
     return findings
 
 
@@ -95,7 +97,7 @@ def superseded_by(names: Iterable[str]) -> dict[str, str]:
 def plan_prune(findings: Iterable[Finding], reasons: Iterable[Reason], *, permanent: bool) -> PrunePlan:
     """Every old model for one of those reasons that is not protected."""
     wanted = set(reasons)
-    chosen = [finding for finding in findings if wanted & set(finding.reasons) and finding.protected_by is None]
+    chosen = [finding for finding in findings if wanted & set(finding.reasons) and finding.protection is None]
     return PrunePlan(tuple(chosen), permanent)
 
 

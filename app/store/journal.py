@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -34,7 +34,7 @@ class Event:
     actor: str
     """The name of the API key, 'anonymous', or 'service' for what it does by itself."""
     action: str
-    """`uploaded`, `trashed`, `deleted`, `restored` or `purged`."""
+    """`uploaded`, `trashed`, `deleted`, `restored`, `purged`, `protected` or `unprotected`."""
     name: str
     """The model's name."""
     trash_id: str | None
@@ -50,6 +50,10 @@ class Event:
         """Read a line; raises ValueError, KeyError or TypeError when it is none."""
         fields = json.loads(line)
         return cls(**fields | {"at": datetime.fromisoformat(fields["at"])})
+
+
+Note = Callable[[Origin, str, str, str | None, int], None]
+"""Writes a line of the journal: who, what, to which model, its entry in the trash, its size."""
 
 
 class Journal:

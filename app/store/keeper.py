@@ -5,9 +5,10 @@ scanned again and again. Whatever any process adds, replaces, grows or removes s
 """
 
 import asyncio
+import contextlib
 import math
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +18,11 @@ from watchfiles import DefaultFilter, awatch
 
 from app.errors import StoreUnavailable
 from app.store.inventory import STORE_DIR, Inventory
+from app.store.protections import Given
 from app.store.store import OnEvent, Store
 
 TICK_SECONDS = 0.25
-"""How often leases and the folder's identity are looked at; microseconds each."""
+"""How often leases, protections and the folder's identity are looked at; microseconds each."""
 QUIET_MS, GATHER_MS = 20, 200
 """A change is looked at once nothing else changes for QUIET_MS, and after GATHER_MS in any case."""
 UNNOTIFIED_RESCAN_SECONDS = 0.5
@@ -47,6 +49,8 @@ class InventoryKeeper:
         """The newest; the same object as long as nothing changes. None while the folder is unavailable or unscanned."""
         self.unavailable: StoreUnavailable | None = None
         self.leased_bytes: frozenset[int] = frozenset()
+        self.protected: Mapping[str, Given] = {}
+        """What is protected by what somebody said; the same object as long as nothing changes."""
         self._store = store
         self._on_change = on_change
         self._on_event = on_event
@@ -81,12 +85,19 @@ class InventoryKeeper:
         self._forgotten.pop(name, None)
         await self._renew(lambda before: self._store.look_again(before, [name]) if before else self._store.scan())
 
+    async def look_at_protections(self) -> None:
+        """Look at them now, which this process just changed, without waiting for the next tick."""
+        with contextlib.suppress(OSError):  # the folder went away; the next tick says so
+            self.protected = await asyncio.to_thread(self._store.protections.given)
+
     async def scan(self) -> None:
         """Look at every file now."""
         self._scan_began = time.monotonic()
         await self._renew(lambda _: self._store.scan())
         self._scan_seconds = time.monotonic() - self._scan_began
         self._scan_soon = False
+        if not self._scanned.is_set():
+            await self.look_at_protections()
         self._scanned.set()
 
     async def run(self) -> None:
@@ -166,6 +177,7 @@ class InventoryKeeper:
         try:
             self._store.volume.check()
             self.leased_bytes = self._store.locks.leased_bytes()
+            self.protected = self._store.protections.given()
             status = self._store.root.stat()
         except (StoreUnavailable, OSError):
             return None

@@ -1,7 +1,7 @@
 """How a model comes in: staged, then published in one step under the model's lock. These verbs block."""
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,18 +11,17 @@ from app.errors import (
     ModelChanged,
     ModelExists,
     ModelNotFound,
-    ModelProtected,
     NotAModel,
 )
 from app.store.digests import Digests
 from app.store.headers import Description
 from app.store.inventory import Model, model_at
-from app.store.journal import Origin
+from app.store.journal import Note, Origin
 from app.store.locks import ModelLocks
 from app.store.names import parts_of
 from app.store.partials import PartialRecord
+from app.store.protections import Protections
 from app.store.room import Room
-from app.store.rules import Rules
 from app.store.staged import StagedFile
 from app.store.staging import Staging
 from app.store.trash import Trash, TrashEntry
@@ -35,9 +34,6 @@ SHA256 = "sha256"
 Announced = Mapping[str, Collection[bytes]]
 """Digests that the bytes are said to have, by `hashlib`'s name of the algorithm."""
 NOTHING: Announced = {}
-
-Note = Callable[[Origin, str, str, str | None, int], None]
-"""Writes a line of the journal: who, what, to which model, its entry in the trash, its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +76,7 @@ class Publisher:
         self,
         volume: Volume,
         locks: ModelLocks,
-        rules: Rules,
+        protections: Protections,
         digests: Digests,
         trash: Trash | None,
         room: Room,
@@ -90,7 +86,7 @@ class Publisher:
         self.staging = Staging(volume.staging_dir)
         self._volume = volume
         self._locks = locks
-        self._rules = rules
+        self._protections = protections
         self._digests = digests
         self._trash = trash
         self._room = room
@@ -191,8 +187,8 @@ class Publisher:
             yield place
 
     def _check(self, name: str, present: Model | None, conditions: Conditions) -> None:
-        if present and (pattern := self._rules.protecting(name)):
-            raise ModelProtected(name, pattern)
+        if present:
+            self._protections.check(name)
         conditions.check(name, present)
 
     def _check_place(self, name: str) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from app.errors import ModelChanged, ModelExists, ModelNotFound, ModelProtected, TrashEntryNotFound
+from app.errors import ModelChanged, ModelExists, ModelNotFound, TrashEntryNotFound
 from app.store.digests import Digests
 from app.store.headers import Description, describe
 from app.store.inventory import Inventory, Model, look_again, scan
@@ -15,6 +15,7 @@ from app.store.jobs import Jobs
 from app.store.journal import Event, Journal, Origin
 from app.store.leases import Lease
 from app.store.locks import ModelLocks
+from app.store.protections import Protections
 from app.store.publishing import Publisher
 from app.store.room import Room
 from app.store.rules import Rules
@@ -72,10 +73,11 @@ class Store:
         self._on_event = on_event
         self.jobs = Jobs(self.volume, self.locks)
         self._job_retention = job_retention
+        self.protections = Protections(self.volume, self.locks, rules, self._note)
         self.digests = Digests(self.volume.digests_dir)
         trash = self._trash if self._keeps_deleted else None
         room = Room(self.root, self._trash, lambda entries: self._purge(entries, ITSELF))
-        self.publisher = Publisher(self.volume, self.locks, rules, self.digests, trash, room, self._note)
+        self.publisher = Publisher(self.volume, self.locks, self.protections, self.digests, trash, room, self._note)
         """The way in."""
 
     @property
@@ -148,8 +150,7 @@ class Store:
         StoreUnavailable, StoreReadOnly.
         """
         model = self.volume.find(name)
-        if pattern := self.rules.protecting(name):
-            raise ModelProtected(name, pattern)
+        self.protections.check(name)
         allowed = set(if_match) if if_match is not None else {"*"}
         if not allowed & {"*", model.etag}:
             raise ModelChanged(name, model.etag)
@@ -167,6 +168,7 @@ class Store:
         name = deletion.model.name
         self.volume.check_writable()
         with explaining_refusals(), self.locks.exclusive(name, seconds=LOCK_SECONDS):
+            self.protections.check(name)
             receipt = self._delete_locked(deletion)
             if receipt.trash_id is None:
                 self.digests.forget(name)

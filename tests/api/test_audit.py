@@ -27,7 +27,7 @@ def test_the_audit_says_why(upkeep: RunningService, models: Path) -> None:
     found = {model["name"]: model for model in report["models"]}
     assert found["old_de.bin"]["reasons"] == ["stale_pattern"]
     assert found["en_v1.bin"]["superseded_by"] == "en_v2.bin"
-    assert found["keep_old_v1.bin"]["protected_by"] == "keep_*"
+    assert found["keep_old_v1.bin"]["protected_by"]["pattern"] == "keep_*"
     assert found["en_v2.bin"]["path"] == str(models / "en_v2.bin")
 
 

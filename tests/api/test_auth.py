@@ -31,6 +31,8 @@ NEEDS = {
     ("head", "/uploads/{upload_id}"): Scope.WRITE,
     ("patch", "/uploads/{upload_id}"): Scope.WRITE,
     ("delete", "/uploads/{upload_id}"): Scope.WRITE,
+    ("put", "/models/{name}/protection"): Scope.WRITE,
+    ("delete", "/models/{name}/protection"): Scope.WRITE,
     ("get", "/trash"): Scope.READ,
     ("post", "/trash/{trash_id}/restore"): Scope.WRITE,
     ("delete", "/trash/{trash_id}"): Scope.WRITE,

@@ -60,7 +60,7 @@ def test_the_newest_of_each_name_is_never_superseded(models: list[tuple[str, int
 
 def test_the_audit_gives_every_reason(store: Store) -> None:
     """Stale by a pattern, superseded, or current."""
-    findings = {finding.model.name: finding for finding in audit(store.scan(), RULES)}
+    findings = {finding.model.name: finding for finding in audit(store.scan(), RULES, store.protections)}
 
     assert findings["old_de.bin"].reasons == (Reason.STALE_PATTERN,)
     assert findings["old_de.bin"].stale_pattern == "old_*"
@@ -72,7 +72,7 @@ def test_a_plan_is_the_same_until_something_changes(store: Store) -> None:
     """Its id speaks of exactly these versions of these models."""
 
     def plan_id(reasons: tuple[Reason, ...] = tuple(Reason), *, permanent: bool = False) -> str:
-        return plan_prune(audit(store.scan(), RULES), reasons, permanent=permanent).id
+        return plan_prune(audit(store.scan(), RULES, store.protections), reasons, permanent=permanent).id
 
     before = plan_id()
     (store.root / "unrelated.bin").touch()
@@ -87,7 +87,7 @@ def test_a_plan_deletes_exactly_its_models_and_says_what_stayed(store: Store) ->
     """Changed, leased or gone meanwhile, a model stays and stops no other; protected ones are in no plan."""
     for name in ("old_changed.bin", "old_leased.bin", "old_gone.bin", "keep_old_v1.bin", "keep_old_v2.bin"):
         (store.root / name).write_bytes(b"x")
-    plan = plan_prune(audit(store.scan(), RULES), Reason, permanent=False)
+    plan = plan_prune(audit(store.scan(), RULES, store.protections), Reason, permanent=False)
     (store.root / "old_changed.bin").write_bytes(b"another version")
     (store.root / "old_gone.bin").unlink()
 

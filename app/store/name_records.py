@@ -1,0 +1,58 @@
+"""A small JSON record for each of some models, by name: one file for each, replaced in one step."""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+class NameRecords:
+    """The records of one folder: `<SHA-256 of the name>.json`, each an object with the name in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, name: str, fields: dict[str, Any], *, is_lasting: bool = False) -> None:
+        """Write a name's record in place of any other; a lasting one is on the disk before this returns.
+
+        Hold a lock meanwhile that only one writer of this record can hold.
+        """
+        record = self._record_of(name)
+        with record.with_suffix(".new").open("w") as draft:
+            draft.write(json.dumps({"name": name} | fields))
+            if is_lasting:
+                draft.flush()
+                os.fsync(draft.fileno())
+        record.with_suffix(".new").replace(record)
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """A name's record, or None."""
+        fields = _read(self._record_of(name))
+        return fields if fields and fields["name"] == name else None
+
+    def remove(self, name: str) -> bool:
+        """Remove a name's record; False when there is none."""
+        try:
+            self._record_of(name).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def all(self) -> Iterator[dict[str, Any]]:
+        """Every record, in no order; none where there is no folder."""
+        yield from filter(None, map(_read, self.folder.glob("*.json")))
+
+    def _record_of(self, name: str) -> Path:
+        return self.folder / f"{hashlib.sha256(name.encode()).hexdigest()}.json"
+
+
+def _read(record: Path) -> dict[str, Any] | None:
+    # A record that a lost connection or a power cut left in pieces is none.
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        fields = json.loads(record.read_text())
+        if isinstance(fields, dict) and "name" in fields:
+            return fields
+    return None

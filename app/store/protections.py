@@ -1,0 +1,148 @@
+"""Which models must not be deleted or replaced: by a pattern of the configuration, or because somebody said so.
+
+What somebody said is a record in `.store/protection/`. It is the name that is protected, not the file: the record stays
+until it is lifted, through restarts, for every service on the folder, whatever comes to lie at that name.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from app.errors import ModelNotFound, ModelProtected, NotAModel
+from app.store.journal import Note, Origin
+from app.store.locks import ModelLocks
+from app.store.name_records import NameRecords
+from app.store.names import parts_of
+from app.store.rules import Rules
+from app.store.volume import Volume, explaining_refusals
+
+LOCK_NAME = "/protection"
+"""A lock name that no model can have: held by whoever writes or removes a record."""
+LOCK_SECONDS = 2.0
+
+SETTLED_NS = 2_000_000_000
+"""A folder that changed less than so long ago may change again without another time: it is read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What somebody said."""
+
+    reason: str
+    by: str
+    """Who: the name of the API key, or the user of the command line."""
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """Why one model is protected: for one of these reasons, or both."""
+
+    pattern: str | None
+    """The first pattern of OCR_PROTECTED that its name matches; only the configuration can lift that."""
+    given: Given | None
+
+    @property
+    def because(self) -> str:
+        """The reason in words."""
+        return self.given.reason if self.pattern is None and self.given else str(self.pattern)
+
+
+class Protections:
+    """The protections of one model folder."""
+
+    def __init__(self, volume: Volume, locks: ModelLocks, rules: Rules, note: Note) -> None:
+        self._records = NameRecords(volume.protection_dir)
+        self._volume = volume
+        self._locks = locks
+        self._rules = rules
+        self._note = note
+        self._given: Mapping[str, Given] = {}
+        self._seen_ns: int | None = None
+
+    def of(self, name: str) -> Protection | None:
+        """Why a model is protected, as it is on disk now; None when it is not."""
+        return self.joined(name, _given(self._records.read(name)))
+
+    def check(self, name: str) -> None:
+        """Raises ModelProtected. Hold the model's lock meanwhile: then no protection begins before that is released."""
+        if protection := self.of(name):
+            raise ModelProtected(name, protection.pattern, protection.given.reason if protection.given else None)
+
+    def joined(self, name: str, given: Given | None) -> Protection | None:
+        """What the configuration says of a model, and this."""
+        pattern = self._rules.protecting(name)
+        return None if pattern is None and given is None else Protection(pattern, given)
+
+    def given(self) -> Mapping[str, Given]:
+        """What is said of all models, by name: the same object as long as nothing changes. Costs one `stat` as a rule.
+
+        OSError is let through.
+        """
+        try:
+            changed_ns = self._records.folder.stat().st_mtime_ns
+        except FileNotFoundError:
+            changed_ns = 0
+        if changed_ns != self._seen_ns:
+            given = {fields["name"]: said for fields in self._records.all() if (said := _given(fields))}
+            if given != self._given:
+                self._given = given
+            self._seen_ns = changed_ns if time.time_ns() - changed_ns > SETTLED_NS else None
+        return self._given
+
+    def protect(self, name: str, reason: str, origin: Origin) -> Protection:
+        """Let nobody delete or replace the model of that name, in place of what was said of it before.
+
+        Raises InvalidModelName, NotAModel, ModelNotFound, ModelLocked, StoreUnavailable, StoreReadOnly, StoreFull.
+        """
+        given = Given(reason, origin.actor, datetime.now(UTC))
+        with self._changing(name, origin):
+            model = self._volume.find(name)
+            fields = asdict(given) | {"since": given.since.isoformat()}
+            self._records.write(name, fields, is_lasting=True)
+        self._note(origin, "protected", name, None, model.size_bytes)
+        return Protection(self._rules.protecting(name), given)
+
+    def unprotect(self, name: str, origin: Origin) -> None:
+        """Take that back; there may be no model any more. Where nothing was said nothing happens.
+
+        Raises ModelProtected when a pattern protects it, ModelNotFound when there is nothing, and what `protect` does.
+        """
+        with self._changing(name, origin):
+            if pattern := self._rules.protecting(name):
+                raise ModelProtected(name, pattern, None)
+            if not self._records.remove(name):
+                self._volume.find(name)
+                return
+        self._note(origin, "unprotected", name, None, self._size_of(name))
+
+    @contextmanager
+    def _changing(self, name: str, origin: Origin) -> Iterator[None]:
+        parts_of(name)
+        self._volume.check_writable()
+        with (
+            explaining_refusals(),
+            # A lease, so that a model in use can be protected, and none that is being deleted.
+            self._locks.lease(name, kind="protection", holder=origin.actor, seconds=LOCK_SECONDS),
+            self._locks.exclusive(LOCK_NAME, seconds=LOCK_SECONDS),
+        ):
+            yield
+
+    def _size_of(self, name: str) -> int:
+        try:
+            return self._volume.find(name).size_bytes
+        except (ModelNotFound, NotAModel):
+            return 0
+
+
+def _given(fields: dict[str, Any] | None) -> Given | None:
+    if fields is None:
+        return None
+    try:
+        return Given(str(fields["reason"]), str(fields["by"]), datetime.fromisoformat(fields["since"]))
+    except (ValueError, KeyError, TypeError):
+        # It was meant to protect; who wrote it in another form is no reason to delete the model.
+        return Given("a record that cannot be read", "unknown", datetime.fromtimestamp(0, UTC))

@@ -1,0 +1,146 @@
+"""`/models/{name}/protection` over HTTP, through several services."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from app.store.locks import ModelLocks
+from tests.conftest import Serve
+from tests.support.service import ECHO, RunningService
+from tests.support.waiting import eventually
+
+REASON = {"reason": "the archive is read with it"}
+
+
+@pytest.fixture
+def protected(service: RunningService, models: Path) -> RunningService:
+    """A folder with a model that somebody protects, and one that the configuration does."""
+    for name in ("old_a.bin", "keep_b.bin"):
+        (models / name).write_bytes(b"12345")
+    eventually(lambda: service.client.get("/models").json()["count"] == 2)
+    service.client.put("/models/old_a.bin/protection", json=REASON).raise_for_status()
+    yield service
+    service.client.delete("/models/old_a.bin/protection")
+
+
+def slug(answer: object) -> str:
+    return str(answer.json()["type"].rpartition(":")[2])  # type: ignore[attr-defined]
+
+
+def test_a_protected_model_says_so_and_why(protected: RunningService) -> None:
+    """In the list at once, with the reason in its detail; a configured pattern likewise."""
+    listed = {model["name"]: model["protected"] for model in protected.client.get("/models").json()["models"]}
+    detail = protected.client.get("/models/old_a.bin").json()
+
+    assert listed == {"keep_b.bin": True, "old_a.bin": True}
+    assert protected.client.get("/models?protected=false").json()["count"] == 0
+    assert (detail["protected"], detail["protected_by"]["reason"]) == (True, REASON["reason"])
+    assert (detail["protected_by"]["pattern"], detail["protected_by"]["by"]) == (None, "anonymous")
+    assert datetime.now(UTC) - datetime.fromisoformat(detail["protected_by"]["since"]) < timedelta(minutes=1)
+    assert protected.client.get("/models/keep_b.bin").json()["protected_by"]["pattern"] == "keep_*"
+
+
+def test_nothing_takes_a_protected_model_away(protected: RunningService, models: Path) -> None:
+    """Neither a deletion, nor an upload in its place, nor a prune; each says why."""
+    refused = [
+        protected.client.delete("/models/old_a.bin"),
+        protected.client.delete("/models/old_a.bin?dry_run=true"),
+        protected.client.put("/models/old_a.bin", content=b"other", headers={"if-match": "*"}),
+    ]
+
+    for answer in refused:
+        assert (answer.status_code, slug(answer)) == (403, "model-protected")
+        assert (answer.json()["reason"], answer.json()["pattern"]) == (REASON["reason"], None)
+    assert protected.client.post("/prune", json={}).json()["count"] == 0
+    (old,) = [model for model in protected.client.get("/audit").json()["models"] if model["status"] == "old"]
+    assert old["protected_by"]["reason"] == REASON["reason"]
+    assert (
+        "protected by anonymous: the archive" in protected.client.get("/audit", headers={"accept": "text/plain"}).text
+    )
+    assert (models / "old_a.bin").read_bytes() == b"12345"
+
+
+def test_what_was_given_can_be_lifted(protected: RunningService) -> None:
+    """Once or twice, and then the model can go; the journal has both."""
+    for _ in range(2):
+        lifted = protected.client.delete("/models/old_a.bin/protection")
+        assert (lifted.status_code, lifted.json()["protected"]) == (200, False)
+    assert protected.client.get("/models/old_a.bin").json()["protected_by"] is None
+    assert protected.client.get("/models?name=old_a.bin").json()["models"][0]["protected"] is False
+
+    assert protected.client.delete("/models/old_a.bin").status_code == 200
+    actions = [event["action"] for event in protected.client.get("/journal?limit=3").json()["events"]]
+    assert actions == ["trashed", "unprotected", "protected"]
+
+
+def test_what_is_configured_cannot_be_lifted(protected: RunningService) -> None:
+    """403 with the pattern, whatever else was said of the model."""
+    protected.client.put("/models/keep_b.bin/protection", json=REASON).raise_for_status()
+
+    refused = protected.client.delete("/models/keep_b.bin/protection")
+
+    assert (refused.status_code, refused.json()["pattern"]) == (403, "keep_*")
+    both = protected.client.get("/models/keep_b.bin").json()["protected_by"]
+    assert (both["pattern"], both["reason"]) == ("keep_*", REASON["reason"])
+
+
+def test_only_models_can_be_protected_and_only_with_a_reason(protected: RunningService) -> None:
+    """404 for what is not there, 422 for a body without a reason."""
+    for verb, body in (("PUT", REASON), ("DELETE", None)):
+        missing = protected.client.request(verb, "/models/missing.bin/protection", json=body)
+        assert (missing.status_code, slug(missing)) == (404, "model-not-found")
+    for body in ({}, {"reason": ""}, {"reason": " "}, {"reason": "x" * 501}, {"reason": 1}, {"why": "x"}):
+        assert protected.client.put("/models/old_a.bin/protection", json=body).status_code == 422
+    assert protected.client.put("/models/..%2Fx/protection", json=REASON).status_code == 422
+
+
+def test_a_model_in_use_can_be_protected(protected: RunningService, models: Path) -> None:
+    """A lease is in the way of changes only."""
+    with ModelLocks(models / ".store/locks/models").lease("old_a.bin"):
+        given = protected.client.put("/models/old_a.bin/protection", json={"reason": "another"})
+    assert given.json()["protected_by"]["reason"] == "another"
+
+
+def test_it_is_the_name_that_is_protected(protected: RunningService, models: Path) -> None:
+    """Whoever removes the file past the service removes no protection: the next file there has it."""
+    (models / "old_a.bin").unlink()
+    eventually(lambda: protected.client.get("/models").json()["count"] == 1)
+    uploaded = protected.client.put("/models/old_a.bin", content=b"new")
+    assert (uploaded.status_code, uploaded.json()["protected"]) == (201, True)
+    assert protected.client.delete("/models/old_a.bin").status_code == 403
+
+    (models / "old_a.bin").unlink()
+    assert protected.client.delete("/models/old_a.bin/protection").status_code == 200
+
+
+def test_a_model_called_protection_is_one(protected: RunningService, models: Path) -> None:
+    """Its path is not taken for the protection of something else."""
+    (models / "org").mkdir()
+    (models / "org/protection").write_bytes(b"1")
+    eventually(lambda: protected.client.get("/models").json()["count"] == 3)
+
+    assert protected.client.get("/models/org/protection").json()["size_bytes"] == 1
+    gone = protected.client.delete("/models/org/protection")
+    assert (gone.status_code, gone.json()["name"]) == (200, "org/protection")
+
+
+def test_services_see_each_others_protections(serve: Serve) -> None:
+    """A deletion elsewhere is refused at once, the list elsewhere shows it in a second, a restart forgets nothing."""
+    one, other = serve(engine_class=ECHO), serve(engine_class=ECHO)
+    (one.models_dir / "a.bin").touch()
+    for each in (one, other):
+        eventually(lambda each=each: each.client.get("/models").json()["count"] == 1)
+
+    def is_listed(service: RunningService) -> bool:
+        return bool(service.client.get("/models").json()["models"][0]["protected"])
+
+    for reason in ("first", "second"):
+        one.client.put("/models/a.bin/protection", json={"reason": reason}).raise_for_status()
+        assert other.client.delete("/models/a.bin").json()["reason"] == reason
+        eventually(lambda: is_listed(other), within=1)
+        other.client.delete("/models/a.bin/protection").raise_for_status()
+        eventually(lambda: not is_listed(one), within=1)
+
+    one.client.put("/models/a.bin/protection", json=REASON).raise_for_status()
+    assert is_listed(serve(engine_class=ECHO))

@@ -1,0 +1,116 @@
+"""Protections against deletions, in whatever order and at whatever moment they come."""
+
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.errors import ModelInUse, ModelLocked, ModelNotFound, ModelProtected
+from app.store.journal import Origin
+from app.store.rules import Rules
+from app.store.store import Store
+
+ME = Origin("me")
+VERBS = ("protect", "unprotect", "delete", "restore", "upload")
+
+
+def opened(folder: Path) -> Store:
+    store = Store(folder, Rules(), trash_retention=timedelta(days=1), on_event=lambda *_: None)
+    store.open()
+    return store
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.sampled_from(VERBS), st.booleans()), max_size=12))
+def test_what_is_protected_stays_whatever_is_tried(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, bool]]
+) -> None:
+    """Through two services in any order: a model is protected from the one word to the other, and stays meanwhile."""
+    folder = tmp_path_factory.mktemp("store")
+    stores = opened(folder), opened(folder)
+    path = folder / "a.bin"
+    path.write_bytes(b"1")
+    is_protected = False
+    for verb, which in steps:
+        store = stores[which]
+        there = path.exists()
+        if verb == "protect" and there:
+            store.protections.protect("a.bin", "mine", ME)
+            is_protected = True
+        elif verb == "unprotect" and (there or is_protected):
+            store.protections.unprotect("a.bin", ME)
+            is_protected = False
+        elif verb == "delete" and there:
+            if is_protected:
+                with pytest.raises(ModelProtected):
+                    store.delete(store.plan_deletion("a.bin"))
+            else:
+                store.delete(store.plan_deletion("a.bin"))
+        elif verb == "restore" and not there and (entries := store.trash_entries()):
+            store.restore(entries[-1].id)
+        elif verb == "upload" and not there:
+            path.write_bytes(b"2")
+        assert not is_protected or path.exists()
+        for each in stores:
+            assert (each.protections.of("a.bin") is not None) == is_protected
+            assert ("a.bin" in each.protections.given()) == is_protected
+
+
+def test_a_deletion_that_was_planned_before_is_refused(tmp_path: Path) -> None:
+    """Protection is looked at again under the lock."""
+    store = opened(tmp_path)
+    (tmp_path / "a.bin").touch()
+    plan = store.plan_deletion("a.bin")
+    store.protections.protect("a.bin", "mine", ME)
+
+    with pytest.raises(ModelProtected):
+        store.delete(plan)
+
+
+def test_of_a_protection_and_a_deletion_at_once_one_wins(tmp_path: Path) -> None:
+    """Never both: a model that its protector was told is protected is there."""
+    store = opened(tmp_path)
+    for number in range(50):
+        name = f"{number}.bin"
+        (tmp_path / name).touch()
+        won: list[str] = []
+        threads = [threading.Thread(target=race, args=(store, name, verb, won)) for verb in ("protect", "delete")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (tmp_path / name).exists() == ("delete" not in won)
+        assert (store.protections.of(name) is not None) == ("protect" in won)
+        assert len(won) <= 1
+
+
+def race(store: Store, name: str, verb: str, won: list[str]) -> None:
+    try:
+        if verb == "protect":
+            store.protections.protect(name, "mine", ME)
+        else:
+            store.delete(store.plan_deletion(name))
+    except (ModelNotFound, ModelProtected, ModelInUse, ModelLocked):
+        return
+    won.append(verb)
+
+
+def test_the_protections_are_the_same_object_until_one_changes(tmp_path: Path) -> None:
+    """So that a list which is made of it is made once; an unreadable record protects all the same."""
+    store = opened(tmp_path)
+    (tmp_path / "a.bin").touch()
+    before = store.protections.given()
+    assert store.protections.given() is before
+    store.protections.protect("a.bin", "mine", ME)
+
+    after = store.protections.given()
+
+    assert after["a.bin"].reason == "mine"
+    assert store.protections.given() is after
+    (record,) = store.volume.protection_dir.iterdir()
+    record.write_text('{"name": "a.bin"}')
+    with pytest.raises(ModelProtected, match="cannot be read"):
+        store.plan_deletion("a.bin")
