@@ -19,7 +19,7 @@ from app.store.store import Store
 
 router = APIRouter(tags=["health"], route_class=GuardedRoute)
 
-TEXT = {"schema": {"type": "string"}, "example": "ocr_store_models 2.0\n"}
+TEXT = {"schema": {"type": "string"}, "examples": {"a part of it": {"value": "ocr_store_models 2.0\n"}}}
 FORMATS: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/plain": TEXT, "application/openmetrics-text": TEXT}}
 }
