@@ -20,6 +20,13 @@ ServiceError
 │  ├─ StoreUnavailable    the model folder is missing, or is not the one it was
 │  ├─ StoreReadOnly       the model folder cannot be written
 │  └─ StoreFull           the disk below the model folder is full
+├─ ImageError
+│  ├─ UnsupportedImage    not a format that is read, or not the one that was announced
+│  ├─ UnreadableImage     broken, cut short, or not an image at all
+│  ├─ ImageTooLarge       more pixels or pages than are read
+│  ├─ EncryptedPdf        it needs a password
+│  ├─ UnknownLanguage     the engine has no language of that name
+│  └─ ResourceMissing     the engine lacks the file for that language or kind of area
 └─ EngineError
    ├─ EngineNotReady      no call can be taken in the engine's present state
    ├─ EngineBusy          the queue before the engine is full
@@ -28,6 +35,7 @@ ServiceError
    ├─ EngineModelMissing  the model that AsposeAI would use is not in the folder
    ├─ ModelTooLarge       the model does not fit the engine's memory limit
    ├─ EngineCallFailed    the call failed, the engine lives
+   ├─ EngineLacks         it cannot do this here
    ├─ EngineTimedOut      the call passed its deadline; its process was killed
    └─ EngineDied          the engine's process ended during the call
 """
@@ -311,3 +319,68 @@ class EngineDied(EngineError):
             f"The engine's process ended during the call ({exit_reason}); a new one is being started. Try again."
         )
         self.exit_reason = exit_reason
+
+
+class ImageError(ServiceError):
+    """Something about an image that is to be read. It crosses from the engine process as its class's name and facts."""
+
+    def __init__(self, message: str, **facts: str | int) -> None:
+        super().__init__(message)
+        self.facts = facts
+
+
+class UnsupportedImage(ImageError):
+    """The bytes are of a format that is not read, or not of the one that was announced."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"The image is {what}. PNG, JPEG, TIFF, BMP, GIF and PDF are read, under their own media types.", what=what
+        )
+
+
+class UnreadableImage(ImageError):
+    """The bytes are broken, cut short, or no image at all."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The image cannot be read: {reason}.", reason=reason)
+
+
+class ImageTooLarge(ImageError):
+    """The image has more pixels or pages than are read."""
+
+    def __init__(self, what: str, limit: str) -> None:
+        super().__init__(f"The image has {what}, and the limit is {limit}.", what=what, limit=limit)
+
+
+class EncryptedPdf(ImageError):
+    """The PDF cannot be opened without a password."""
+
+    def __init__(self) -> None:
+        super().__init__("The PDF is encrypted. Send it without a password.")
+
+
+class UnknownLanguage(ImageError):
+    """The engine has no language of that name."""
+
+    def __init__(self, language: str, known: str) -> None:
+        super().__init__(f"AsposeAI has no language {language!r}. It has: {known}.", language=language, known=known)
+
+
+class ResourceMissing(ImageError):
+    """The engine lacks the file that it needs for that language or kind of area, and nothing is downloaded."""
+
+    def __init__(self, resource: str) -> None:
+        super().__init__(
+            f"AsposeAI needs {resource!r} for that, which its package does not carry and this service does not "
+            "download. Choose another language or kind of area.",
+            resource=resource,
+        )
+        self.resource = resource
+
+
+class EngineLacks(EngineError):
+    """The engine cannot do this on this machine."""
+
+    def __init__(self, capability: str, reason: str) -> None:
+        super().__init__(f"The engine cannot do this here: {reason}.")
+        self.capability = capability

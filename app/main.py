@@ -27,6 +27,7 @@ from app.api import (
     openapi,
     problems,
     protection,
+    recognition,
     resumable,
     trash,
     uploads,
@@ -34,12 +35,15 @@ from app.api import (
 from app.api.auth import Access
 from app.api.deps import State
 from app.api.desk import Desk
+from app.api.images import ImageIntake
 from app.api.intake import Intake
 from app.api.keys import Keyring
 from app.api.listing import Listing
+from app.api.reader import Reader
 from app.api.requests import RequestLimits, RequestLog
 from app.api.texts import TextLimits
 from app.engine.process import EngineProcess
+from app.engine.recognition import Limits as ImageLimits
 from app.engine.runtime import Workplace
 from app.engine.sessions import Session, SessionLimits
 from app.engine.states import Limits
@@ -85,6 +89,7 @@ TAGS = {
     "upkeep": "What is old, its deletion as planned, and where the bytes are.",
     "engine": "AsposeAI, in a process of its own.",
     "ai": "Texts and a local language model.",
+    "recognition": "Text from images.",
     "health": "For probes; no key, no log line.",
 }
 
@@ -122,7 +127,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(RequestLog, on_request=counters.on_request)
     store_parts = (lists, models, protection, uploads, resumable, deletion, trash, audit)
-    for part in (*store_parts, engine, loading, ai, health, metrics, docs):
+    for part in (*store_parts, engine, loading, ai, recognition, health, metrics, docs):
         # Not include_router(), which matches each request twice.
         app.router.routes.extend(part.router.routes)
     head.install(app)
@@ -170,6 +175,7 @@ async def _opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
             stall_seconds=settings.upload_stall_timeout / timedelta(seconds=1),
             retention=settings.partial_retention,
         ),
+        reader=_reader(settings, supervisor, workplace),
         metrics=metrics,
     )
     engine_task = _start("engine", supervisor.run())
@@ -227,6 +233,19 @@ def _session(settings: Settings, store: Store, supervisor: Supervisor, on_event:
             idle_seconds=settings.engine_idle_release / timedelta(seconds=1),
         ),
         on_event=on_event,
+    )
+
+
+def _reader(settings: Settings, supervisor: Supervisor, workplace: Workplace) -> Reader:
+    return Reader(
+        supervisor,
+        ImageIntake(
+            workplace.folder_for_call,
+            max_bytes=settings.max_image_bytes,
+            stall_seconds=settings.upload_stall_timeout / timedelta(seconds=1),
+        ),
+        ImageLimits(settings.max_image_pixels, settings.max_image_pages),
+        seconds=settings.recognition_timeout / timedelta(seconds=1),
     )
 
 

@@ -90,6 +90,15 @@ class Settings(BaseSettings):
     upload_stall_timeout: Duration = timedelta(seconds=60)
     """How long an upload may send nothing before it is given up with 408; 0 for ever."""
 
+    max_image_bytes: Annotated[int, Field(ge=1)] = 64 << 20
+    """The largest image or PDF that is recognised, in bytes; beyond it the answer is 413."""
+    max_image_pixels: Annotated[int, Field(ge=1)] = 40_000_000
+    """The largest page that is recognised, in pixels, width times height; an A4 page at 600 dpi has 35 million."""
+    max_image_pages: Annotated[int, Field(ge=1)] = 50
+    """Pages that are recognised in one call; a longer document is read in parts, with `pages`."""
+    recognition_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(minutes=5)
+    """How long one recognition may take before it is answered 504 and the engine is replaced."""
+
     license_file: Path | None = None
     """An Aspose licence file for the engine; without it AsposeAI runs in evaluation mode."""
     engine_class: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] = "app.engine.aspose_ai:AsposeAIEngine"

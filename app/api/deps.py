@@ -8,6 +8,7 @@ from app.api.auth import Access
 from app.api.desk import Desk
 from app.api.intake import Intake
 from app.api.listing import Listing
+from app.api.reader import Reader
 from app.engine.sessions import Session
 from app.engine.supervisor import Supervisor
 from app.metrics import Metrics
@@ -27,6 +28,7 @@ class State(TypedDict):
     desk: Desk
     listing: Listing
     intake: Intake
+    reader: Reader
     metrics: Metrics
 
 
@@ -47,6 +49,7 @@ SupervisorDep = Annotated[Supervisor, _part("supervisor")]
 SessionDep = Annotated[Session, _part("session")]
 DeskDep = Annotated[Desk, _part("desk")]
 ListingDep = Annotated[Listing, _part("listing")]
+ReaderDep = Annotated[Reader, _part("reader")]
 IntakeDep = Annotated[Intake, _part("intake")]
 MetricsDep = Annotated[Metrics, _part("metrics")]
 OriginDep = Annotated[Origin, Depends(_origin)]

@@ -214,6 +214,27 @@ KINDS: dict[type[Exception], Kind] = {
         Kind(
             errors.EngineDied("killed by SIGABRT"), 502, "engine-died", "The engine's process ended", ("exit_reason",)
         ),
+        Kind(errors.UnsupportedImage("image/webp"), 415, "unsupported-image", "The image's format is not read"),
+        Kind(errors.UnreadableImage("it is empty"), 422, "image-unreadable", "The image cannot be read"),
+        Kind(errors.ImageTooLarge("51 pages", "50 in one call"), 413, "image-too-large", "The image is too large"),
+        Kind(errors.EncryptedPdf(), 422, "pdf-encrypted", "The PDF is encrypted"),
+        Kind(errors.UnknownLanguage("elvish", "eng ita latin"), 422, "unknown-language", "No such language"),
+        Kind(
+            errors.ResourceMissing("aspose-ocr-cyrillic-v1.ocr"),
+            422,
+            "resource-missing",
+            "The engine lacks a file for that",
+            ("resource",),
+        ),
+        Kind(
+            errors.EngineLacks("ai", "the native llama.cpp libraries are not installed"),
+            501,
+            "engine-lacks",
+            "The engine cannot do this here",
+            ("capability",),
+        ),
+        Kind(refusals.NotAcceptable("application/json or text/plain"), 406, "not-acceptable", "No such format"),
+        Kind(refusals.UnsupportedForm("it ends early"), 422, "unsupported-form", "The form cannot be used"),
         Kind(refusals.Unauthenticated.unknown(), 401, "unauthenticated", "A valid API key is needed"),
         Kind(refusals.MissingScope("dashboard", "write"), 403, "missing-scope", "The key lacks a scope", ("scope",)),
         Kind(refusals.ServiceReadOnly(), 403, "read-only", "The service is read-only"),

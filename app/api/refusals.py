@@ -141,6 +141,20 @@ class ChecksumMismatch(Exception):
         self.algorithm = algorithm
 
 
+class NotAcceptable(Exception):
+    """None of the formats that the caller accepts is one of ours."""
+
+    def __init__(self, formats: str) -> None:
+        super().__init__(f"The answer can be {formats}. Name one of them in Accept, or none for JSON.")
+
+
+class UnsupportedForm(Exception):
+    """The form is not what it should be."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The form cannot be used: {reason}. Send one file in a field called 'file'.")
+
+
 class WrongHost(Exception):
     """The request addresses a host that this service is not."""
 

@@ -126,8 +126,10 @@ def _is_probe(scope: Scope) -> bool:
 
 
 def _is_upload(scope: Scope) -> bool:
-    """Whether the body is a model's, for which the route has limits of its own."""
+    """Whether the body is a model's or an image's, for which the route has limits of its own."""
     path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    if path == "/ocr":
+        return True
     if scope["method"] == "PUT":
         return path.startswith("/models/")
     return (scope["method"] == "POST" and path == "/uploads") or (

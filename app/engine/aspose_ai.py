@@ -4,11 +4,23 @@ What the vendor's calls really do, as measured with aspose-ocr-python-net 26.10.
 """
 
 import importlib.metadata
+import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
-from aspose.ocr import License
+from aspose.ocr import (
+    AsposeOcr,
+    DetectAreasMode,
+    InputType,
+    Language,
+    License,
+    OcrInput,
+    RecognitionSettings,
+    Resources,
+    SaveFormat,
+)
 from aspose.ocr.ai import (
     AsposeAI,
     AsposeAIModelConfig,
@@ -16,9 +28,13 @@ from aspose.ocr.ai import (
     NaturalLanguageQueryAIProcessor,
     SpellCheckAIProcessor,
 )
+from aspose.ocr.models.preprocessingfilters import PreprocessingFilter
 
+from app.engine import images, results
 from app.engine.processors import DEFAULT_MODEL, MAX_TEXT_BYTES, Processor
+from app.engine.recognition import PAGES_FILE, Limits, Wish
 from app.engine.runtime import missing_for_ai, missing_for_recognition
+from app.errors import ImageError, UnknownLanguage
 
 DISTRIBUTION = "aspose-ocr-python-net"
 PROCESSORS = {
@@ -26,6 +42,8 @@ PROCESSORS = {
     Processor.KEYWORDS: KeywordsAIProcessor,
     Processor.QUERY: NaturalLanguageQueryAIProcessor,
 }
+KINDS_OF_INPUT = {images.PDF: InputType.PDF, images.TIFF: InputType.TIFF}
+"""Those with pages; everything else is a single image."""
 
 
 class AsposeAIError(Exception):
@@ -113,6 +131,17 @@ class AsposeAIEngine:
             raise AsposeAIError(msg)
         return answer
 
+    def recognise(
+        self, image: str, media_type: str | None, wish: dict[str, Any], limits: dict[str, int]
+    ) -> dict[str, Any]:
+        """Read an image as `app.engine.recognition.Wish` says; the pages and the document go into its folder."""
+        if missing := missing_for_recognition():
+            return {"unavailable": missing}
+        try:
+            return _recognise(Path(image), media_type, Wish(**wish), Limits(**limits))
+        except ImageError as exc:
+            return {"refused": type(exc).__name__, "facts": exc.facts}
+
     def free_resources(self) -> None:
         """Call the vendor's `free_resources()`. It frees no memory: only the end of this process does."""
         self._started().free_resources()
@@ -122,6 +151,48 @@ class AsposeAIEngine:
             msg = "the engine was not started"
             raise RuntimeError(msg)
         return self._ai
+
+
+def _recognise(image: Path, media_type: str | None, wish: Wish, limits: Limits) -> dict[str, Any]:
+    began = time.perf_counter()
+    kind, first, count = images.examine(image, media_type, wish.pages, limits)
+    # Otherwise the vendor fetches from the internet what a language lacks.
+    Resources.allow_automatic_downloads(False)  # noqa: FBT003 - the vendor takes no keywords
+    source = OcrInput(KINDS_OF_INPUT.get(kind, InputType.SINGLE_IMAGE), _filters(wish))
+    source.add(str(image), first, count) if kind in KINDS_OF_INPUT else source.add(str(image))
+    document = f"document.{wish.save_as.lower()}" if wish.save_as else None
+    try:
+        output = AsposeOcr().recognize(source, _settings(wish))
+        skews = [page.angle for page in AsposeOcr().calculate_skew(source)] if wish.auto_skew else [None] * len(output)
+        if wish.save_as:
+            saved = str(image.with_name(str(document)))
+            AsposeOcr.save_multipage_document(saved, getattr(SaveFormat, wish.save_as), output)
+    except RuntimeError as exc:
+        raise results.refusal(exc) or exc from exc
+    is_licensed = bool(License().is_licensed)
+    pages = [
+        results.page_fields(page, first + index + 1, is_licensed=is_licensed, skew=skew)
+        for index, (page, skew) in enumerate(zip(output, skews, strict=True))
+    ]
+    image.with_name(PAGES_FILE).write_text(json.dumps(pages))
+    return {"seconds": time.perf_counter() - began, "document": document}
+
+
+def _settings(wish: Wish) -> RecognitionSettings:
+    settings = RecognitionSettings()
+    if wish.language not in (known := [name.lower() for name in dir(Language) if name.isupper()]):
+        raise UnknownLanguage(wish.language, " ".join(known))
+    settings.language = getattr(Language, wish.language.upper())
+    settings.detect_areas_mode = getattr(DetectAreasMode, wish.areas.upper())
+    settings.upscale_small_font = wish.upscale
+    return settings
+
+
+def _filters(wish: Wish) -> PreprocessingFilter:
+    filters = PreprocessingFilter()
+    if wish.auto_skew:
+        filters.add(PreprocessingFilter.auto_skew())
+    return filters
 
 
 def _capability(name: str, missing: str | None) -> dict[str, Any]:

@@ -83,6 +83,10 @@ class Workplace:
         """Remove a working directory whose process is gone."""
         shutil.rmtree(directory, ignore_errors=True)
 
+    def folder_for_call(self) -> Path:
+        """Make a folder for what is too large for the socket; who asks for it removes it."""
+        return Path(tempfile.mkdtemp(prefix="call-", dir=self._folder))
+
     def close(self) -> None:
         """Remove everything."""
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -33,6 +33,7 @@ NEEDS = {
     ("delete", "/uploads/{upload_id}"): Scope.WRITE,
     ("put", "/models/{name}/protection"): Scope.WRITE,
     ("delete", "/models/{name}/protection"): Scope.WRITE,
+    ("post", "/ocr"): Scope.AI,
     ("get", "/trash"): Scope.READ,
     ("post", "/trash/{trash_id}/restore"): Scope.WRITE,
     ("delete", "/trash/{trash_id}"): Scope.WRITE,

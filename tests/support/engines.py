@@ -143,3 +143,11 @@ class HangsInFree(Echo):
 
     def free_resources(self) -> None:
         self.hold_gil(60)
+
+
+class Reads(Echo):
+    """Is asked to read an image, and does what the image says instead."""
+
+    def recognise(self, image: str, **_: object) -> Any:
+        name, _, argument = Path(image).read_text().partition(" ")
+        return getattr(self, name)(*map(float, argument.split()))

@@ -1,0 +1,140 @@
+"""What is handed to the vendor's recognition at all. Runs in the engine process: hostile input may hang or kill it.
+
+Sizes are taken from headers and checked before anything is decoded. Then each image is decoded once, because the
+vendor reads a truncated one as an empty page and says nothing.
+"""
+
+import struct
+import zlib
+from pathlib import Path
+
+from PIL import Image, ImageFile
+from pypdf import PdfReader
+from pypdf.errors import PyPdfError
+
+from app.engine.recognition import Limits
+from app.errors import EncryptedPdf, ImageTooLarge, UnreadableImage, UnsupportedImage
+
+# The limits below are stricter, and this one only warns.
+Image.MAX_IMAGE_PIXELS = None
+
+FORMATS = {
+    "PNG": "image/png",
+    "JPEG": "image/jpeg",
+    "MPO": "image/jpeg",
+    "TIFF": "image/tiff",
+    "BMP": "image/bmp",
+    "GIF": "image/gif",
+}
+PDF = "application/pdf"
+TIFF = "image/tiff"
+MAX_SIDE_PIXELS = 20_000
+"""The vendor needs 17 s to fail on an image of 100,000 x 1."""
+PDF_DOTS_PER_POINT = 150 / 72
+"""The vendor renders the pages of a PDF at 150 dots an inch."""
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, OverflowError)
+BROKEN_IMAGE = (*BROKEN, struct.error, zlib.error, MemoryError)
+BROKEN_PDF = (*BROKEN, PyPdfError, RecursionError, AttributeError, zlib.error)
+
+
+def examine(path: Path, announced: str | None, pages: tuple[int, int] | None, limits: Limits) -> tuple[str, int, int]:
+    """Insist that an image can be read; its media type, the first page and the number of pages to read.
+
+    Raises UnsupportedImage, UnreadableImage, ImageTooLarge and EncryptedPdf.
+    """
+    with path.open("rb") as file:
+        head = file.read(1024)
+    if not head:
+        raise UnreadableImage("it is empty")
+    media_type = PDF if b"%PDF-" in head else _image_type(path)
+    if announced not in {None, media_type}:
+        raise UnsupportedImage(f"announced as {announced} and is {media_type}")
+    if media_type == PDF:
+        first, count = _examine_pdf(path, pages, limits)
+    else:
+        first, count = _examine_image(path, pages, limits)
+    return media_type, first, count
+
+
+def _image_type(path: Path) -> str:
+    try:
+        with Image.open(path, formats=("PNG", "JPEG", "TIFF", "BMP", "GIF")) as image:
+            return FORMATS[image.format or ""]
+    except BROKEN_IMAGE as exc:
+        raise UnreadableImage("it is none of PNG, JPEG, TIFF, BMP, GIF and PDF, or its header is broken") from exc
+
+
+def _examine_image(path: Path, pages: tuple[int, int] | None, limits: Limits) -> tuple[int, int]:
+    try:
+        with Image.open(path, formats=("PNG", "JPEG", "TIFF", "BMP", "GIF")) as image:
+            # An animation is a picture that moves: its first frame is read.
+            total = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+            first, count = _selected(pages, total, limits)
+            for number in range(first, first + count):
+                if total > 1:
+                    image.seek(number)
+                _check_size(*image.size, limits)
+                _decode(image)
+    except BROKEN_IMAGE as exc:
+        raise UnreadableImage(f"it is broken or ends early ({_shown(exc)})") from exc
+    return first, count
+
+
+def _decode(image: Image.Image) -> None:
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES  # noqa: S101 - Pillow's default, on which this check rests
+    image.load()
+
+
+def _examine_pdf(path: Path, pages: tuple[int, int] | None, limits: Limits) -> tuple[int, int]:
+    try:
+        with PdfReader(path) as reader:
+            if reader.is_encrypted:
+                raise EncryptedPdf
+            first, count = _selected(pages, len(reader.pages), limits)
+            for page in reader.pages[first : first + count]:
+                box = page.mediabox
+                width, height = float(box.width), float(box.height)
+                _check_size(round(width * PDF_DOTS_PER_POINT), round(height * PDF_DOTS_PER_POINT), limits)
+                _check_pictures(page.get("/Resources"), limits)
+    except BROKEN_PDF as exc:
+        raise UnreadableImage(f"the PDF is broken ({_shown(exc)})") from exc
+    return first, count
+
+
+def _check_pictures(resources: object, limits: Limits) -> None:
+    """The pictures of a page, as far as it names them itself."""
+    resources = resources.get_object() if hasattr(resources, "get_object") else resources
+    pictures = resources.get("/XObject", {}) if isinstance(resources, dict) else {}
+    for picture in pictures.get_object().values() if hasattr(pictures, "get_object") else ():
+        stream = picture.get_object()
+        if stream.get("/Subtype") == "/Image":
+            _check_size(int(stream["/Width"]), int(stream["/Height"]), limits)
+
+
+def _selected(pages: tuple[int, int] | None, total: int, limits: Limits) -> tuple[int, int]:
+    """Which pages to read, of that many: the first, counted from 0, and how many."""
+    if total < 1:
+        raise UnreadableImage("it has no pages")
+    first, last = pages or (1, total)
+    if first > total:
+        raise UnreadableImage(f"page {first} was asked for, and it has {total}")
+    count = min(last, total) - first + 1
+    if count > limits.max_pages:
+        raise ImageTooLarge(
+            f"{count} pages", f"{limits.max_pages} in one call (OCR_MAX_IMAGE_PAGES); choose with pages="
+        )
+    return first - 1, count
+
+
+def _check_size(width: int, height: int, limits: Limits) -> None:
+    size = f"a page of {width} x {height} pixels"
+    if max(width, height) > MAX_SIDE_PIXELS:
+        raise ImageTooLarge(size, f"{MAX_SIDE_PIXELS} on a side")
+    if width * height > limits.max_pixels:
+        raise ImageTooLarge(size, f"{limits.max_pixels} pixels (OCR_MAX_IMAGE_PIXELS)")
+    if min(width, height) < 1:
+        raise UnreadableImage(f"it has {size}")
+
+
+def _shown(exc: BaseException) -> str:
+    return f"{type(exc).__name__}: {exc}"[:200]

@@ -1,0 +1,65 @@
+"""The vendor's results of a recognition as plain fields. Runs in the engine process; imports nothing of the vendor."""
+
+import re
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+from app.errors import (
+    EncryptedPdf,
+    ImageError,
+    ImageTooLarge,
+    ResourceMissing,
+    UnreadableImage,
+)
+
+NOTICE = re.compile(r"\s*\*{3,} Trial Licenses \*{3,}\s*\Z")
+"""What the evaluation mode puts at the end of each text that it has cut."""
+
+
+def page_fields(result: Any, number: int, *, is_licensed: bool, skew: float | None) -> dict[str, Any]:  # noqa: ANN401
+    """One page. Unlicensed, the vendor's notice is taken off its text and told as a field instead."""
+    text = str(result.recognition_text or "").replace("\r\n", "\n")
+    whole = text if is_licensed else NOTICE.sub("", text)
+    width, height = _size(result.serializable_image)
+    return {
+        "number": number,
+        "width": width,
+        "height": height,
+        "text": whole.rstrip("\n"),
+        "skew_degrees": skew,
+        "truncated_by_evaluation": whole is not text and whole != text,
+        "lines": list(_lines(result)),
+    }
+
+
+def refusal(exc: RuntimeError) -> ImageError | None:
+    """What the vendor's error says of the image, or None when it says something else."""
+    message = str(exc)
+    if match := re.search(r"install the '([^']+)'", message):
+        return ResourceMissing(match[1])
+    if "InvalidPassword" in message:
+        return EncryptedPdf()
+    if "too large to create" in message or "System.OutOfMemoryException" in message:
+        return ImageTooLarge("a page that the engine has no memory for", "what it can hold")
+    if "Error during open file" in message or "InvalidPdfFileFormat" in message:
+        return UnreadableImage("the engine cannot open it")
+    return None
+
+
+def _lines(result: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401
+    for line in result.recognition_lines_result or ():
+        box = line.line
+        yield {
+            "text": str(line.text_in_line).rstrip(),
+            "box": {"x": int(box.x), "y": int(box.y), "width": int(box.width), "height": int(box.height)},
+        }
+
+
+def _size(image: bytearray | None) -> tuple[int | None, int | None]:
+    """Of the image that was read, filters applied: the boxes are in its pixels. The vendor keeps it as a PNG."""
+    at = bytes(image[:64]).find(b"IHDR") if image else -1
+    if image is None or at < 0:
+        return None, None
+    width, height = struct.unpack_from(">II", image, at + 4)
+    return int(width), int(height)

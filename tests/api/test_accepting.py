@@ -1,0 +1,33 @@
+"""Which format a caller gets."""
+
+import pytest
+
+from app.api.accepting import best_of
+from app.api.refusals import NotAcceptable
+
+OFFERED = ("application/json", "text/plain", "application/pdf")
+
+
+@pytest.mark.parametrize(
+    ("accept", "best"),
+    [
+        ([], "application/json"),
+        (["*/*"], "application/json"),
+        (["text/plain"], "text/plain"),
+        (["text/*, application/json;q=0.5"], "text/plain"),
+        (["application/json;q=0.1", "application/pdf; q=0.2"], "application/pdf"),
+        (["*/*, application/json;q=0"], "text/plain"),
+        (["APPLICATION/PDF"], "application/pdf"),
+        (["image/png, */*;q=0.1"], "application/json"),
+    ],
+)
+def test_the_best_of_what_is_offered(accept: list[str], best: str) -> None:
+    """By quality, the most specific range first, and of equals the first offered."""
+    assert best_of(OFFERED, accept) == best
+
+
+@pytest.mark.parametrize("accept", ["image/png", "text/plain;q=0", "*/*;q=nonsense", ";"])
+def test_nothing_that_is_offered(accept: str) -> None:
+    """It is refused, and what there is is named."""
+    with pytest.raises(NotAcceptable, match="application/json, text/plain or application/pdf"):
+        best_of(OFFERED, [accept])

@@ -1,0 +1,260 @@
+"""`POST /ocr` with the real engine, on images whose text is known."""
+
+import difflib
+import io
+import os
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import httpx
+import pytest
+from PIL import Image
+from pypdf import PdfReader
+
+from tests.support import pictures
+from tests.support.service import RunningService
+from tests.support.supervised import NATIVE
+
+pytestmark = [
+    pytest.mark.skipif(not NATIVE.is_dir(), reason="`python -m app provision` could not bring OpenSSL 1.1"),
+    pytest.mark.timeout(180),
+]
+
+SHORT = ("The quick brown fox", "jumps over the lazy dog")
+"""The unlicensed engine gives a beginning of two lines, and nothing of one."""
+LONG = [f"The quick brown fox jumps over the lazy dog number {number}" for number in range(10, 17)]
+DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """A service with the real engine."""
+    limits = {"max_image_bytes": 4_000_000, "max_image_pixels": 4_000_000, "max_image_pages": 3}
+    with RunningService(tmp_path_factory.mktemp("reader"), native_dir=NATIVE, **limits) as running:
+        running.client.timeout = httpx.Timeout(150)
+        yield running.wait_until_ready()
+
+
+@pytest.fixture
+def read(reader: RunningService) -> Iterator["Read"]:
+    """Sends an image; afterwards nothing of any image is left."""
+    yield Read(reader)
+    assert leftovers(reader) == []
+
+
+class Read:
+    """Sends images to one service."""
+
+    def __init__(self, service: RunningService) -> None:
+        self.service = service
+
+    def __call__(
+        self, image: bytes, media_type: str = "image/png", accept: str = "*/*", **query: object
+    ) -> httpx.Response:
+        headers = {"content-type": media_type, "accept": accept}
+        return self.service.client.post(
+            "/ocr", content=image, headers=headers, params={k: str(v) for k, v in query.items()}
+        )
+
+    def problem(self, image: bytes, media_type: str = "image/png", **query: object) -> tuple[int, str]:
+        """The status and the end of the problem's type."""
+        answer = self(image, media_type, **query)
+        return answer.status_code, str(answer.json()["type"]).rpartition(":")[2]
+
+
+def leftovers(service: RunningService) -> list[str]:
+    """Files of images and of results: in the folders, and those that the engine holds open."""
+    kept = [str(path) for path in service.state_dir.rglob("call-*")]
+    kept += [str(path) for path in service.state_dir.glob("engine-*/run-*/tmp/*")]
+    opened = [str(link.readlink()) for link in Path(f"/proc/{service.engine()['pid']}/fd").iterdir()]
+    return kept + [path for path in opened if "/call-" in path]
+
+
+def close_to(expected: str, text: str) -> bool:
+    """Whether nearly every character is right; the unlicensed engine gives a beginning."""
+    matcher = difflib.SequenceMatcher(None, expected[: len(text)], text, autojunk=False)
+    return bool(text) and matcher.ratio() > 0.9
+
+
+def test_the_text_of_a_page_with_its_lines(read: Read) -> None:
+    """The text is what was drawn, every box lies inside the page, and the evaluation's cut is told, not shown."""
+    image = pictures.page(*LONG)
+
+    answer = read(pictures.encoded("image/png", image)).raise_for_status().json()
+
+    (page,) = answer["pages"]
+    assert close_to("\n".join(LONG), answer["text"])
+    assert answer["truncated_by_evaluation"]
+    assert page["truncated_by_evaluation"]
+    assert "Trial" not in str(answer)
+    assert (page["number"], page["width"], page["height"]) == (1, *image.size)
+    assert page["lines"]
+    for line, drawn in zip(page["lines"], LONG, strict=False):
+        box = line["box"]
+        assert close_to(drawn, line["text"])
+        assert 0 <= box["x"] < box["x"] + box["width"] <= image.width
+        assert 0 <= box["y"] < box["y"] + box["height"] <= image.height
+    assert answer["settings"] == {"language": "latin", "areas": "universal", "auto_skew": False, "upscale": False}
+
+
+@pytest.mark.parametrize("media_type", ["image/jpeg", "image/bmp", "image/gif"])
+def test_other_formats_as_text(read: Read, media_type: str) -> None:
+    """As text the answer has the cut in a header."""
+    answer = read(pictures.encoded(media_type, pictures.page(*SHORT)), media_type, accept="text/plain")
+
+    assert close_to("\n".join(SHORT), answer.raise_for_status().text)
+    assert answer.headers["x-truncated-by-evaluation"] == "true"
+
+
+@pytest.mark.parametrize("media_type", ["image/tiff", "application/pdf"])
+def test_a_page_of_several_from_a_form(read: Read, media_type: str) -> None:
+    """Pages keep their numbers when not all of them are read."""
+    pages = [pictures.page(f"{number} of three pages", "that were scanned") for number in ("First", "Second", "Third")]
+    form = {"file": ("scan", pictures.encoded(media_type, *pages), media_type)}
+
+    answer = read.service.client.post("/ocr", params={"pages": "2"}, files=form).raise_for_status().json()
+
+    (page,) = answer["pages"]
+    assert page["number"] == 2
+    assert close_to("Second of three pages", page["text"])
+
+
+def text_of_hocr(content: bytes) -> str:
+    return "".join(ET.fromstring(content).itertext())  # noqa: S314 - the engine's own
+
+
+def text_of_pdf(content: bytes) -> str:
+    return PdfReader(io.BytesIO(content)).pages[0].extract_text()
+
+
+def text_of_docx(content: bytes) -> str:
+    return zipfile.ZipFile(io.BytesIO(content)).read("word/document.xml").decode()
+
+
+@pytest.mark.parametrize(
+    ("accept", "text_of"),
+    [
+        ("text/vnd.hocr+html", text_of_hocr),
+        pytest.param("application/pdf", text_of_pdf, marks=pytest.mark.slow),
+        pytest.param(DOCX, text_of_docx, marks=pytest.mark.slow),
+    ],
+)
+def test_a_document_that_the_engine_writes(read: Read, accept: str, text_of: Callable[[bytes], str]) -> None:
+    """hOCR, a PDF that can be searched, and DOCX open and hold the text."""
+    answer = read(pictures.encoded("image/png", pictures.page(*LONG)), accept=accept).raise_for_status()
+
+    assert answer.headers["content-type"].partition(";")[0] == accept
+    assert "over the lazy dog" in text_of(answer.content)
+    assert answer.headers["x-truncated-by-evaluation"] == "true"
+
+
+def corpus() -> dict[str, tuple[bytes, str, int, str]]:
+    """Images that are no good: their bytes, what they are announced as, and the problem."""
+    good = pictures.encoded("image/png", pictures.page(*SHORT))
+    bmp, jpeg, tiff, pdf = (
+        pictures.encoded(f, pictures.page(*SHORT)) for f in ("image/bmp", "image/jpeg", "image/tiff", "application/pdf")
+    )
+    webp = io.BytesIO()
+    pictures.page(*SHORT).save(webp, "WEBP")
+    unreadable, too_large = (422, "image-unreadable"), (413, "image-too-large")
+    return {
+        "nothing": (b"", "image/png", *unreadable),
+        "noise": (os.urandom(3000), "image/png", *unreadable),
+        "noise behind a signature": (good[:8] + os.urandom(3000), "image/png", *unreadable),
+        "half a PNG": (good[: len(good) // 2], "image/png", *unreadable),
+        "half a BMP": (bmp[: len(bmp) // 2], "image/bmp", *unreadable),
+        "half a JPEG": (jpeg[: len(jpeg) // 2], "image/jpeg", *unreadable),
+        "half a TIFF": (tiff[: len(tiff) // 2], "image/tiff", *unreadable),
+        "half a PDF": (pdf[: len(pdf) // 2], "application/pdf", *unreadable),
+        "noise after %PDF": (b"%PDF-1.7\n" + os.urandom(3000), "application/pdf", *unreadable),
+        "a TIFF whose pages go in circles": (
+            tiff[:4] + b"\x08\0\0\0" + b"\0\0" + b"\x08\0\0\0",
+            "image/tiff",
+            *unreadable,
+        ),
+        "a PNG called a JPEG": (good, "image/jpeg", 415, "unsupported-image"),
+        "WebP": (webp.getvalue(), "image/webp", 415, "unsupported-image"),
+        "WebP called a PNG": (webp.getvalue(), "image/png", *unreadable),
+        "a header of 10 gigapixels": (pictures.png_that_claims(100_000, 100_000), "image/png", *too_large),
+        "a header of 2^32 pixels a side": (pictures.png_that_claims(2**32 - 1, 2**32 - 1), "image/png", *too_large),
+        "a header of no pixels": (pictures.png_that_claims(0, 10), "image/png", *unreadable),
+        "a thread": (pictures.encoded("image/png", Image.new("L", (1, 100_000))), "image/png", *too_large),
+        "a bomb": (pictures.encoded("image/png", Image.new("1", (2100, 2100))), "image/png", *too_large),
+        "a PDF behind a password": (pictures.encrypted(pdf), "application/pdf", 422, "pdf-encrypted"),
+        "a PDF of 10,000 pages": (pictures.pdf_of_blank_pages(10_000), "application/pdf", *too_large),
+        "a PDF of a page of 700 metres": (pictures.pdf_of_blank_pages(1, 2e6), "application/pdf", *too_large),
+        "a page that is not there": (pdf, "application/pdf?pages=7", *unreadable),
+    }
+
+
+CORPUS = corpus()
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_a_bad_image_is_a_documented_problem(read: Read, name: str) -> None:
+    """Each has the problem that it is, from the same engine process."""
+    image, media_type, status, slug = CORPUS[name]
+    media_type, _, pages = media_type.partition("?pages=")
+    pid = read.service.engine()["pid"]
+
+    query = {"pages": pages} if pages else {}
+    assert read.problem(image, media_type, **query) == (status, slug)
+
+    assert read.service.engine()["pid"] == pid
+
+
+@pytest.mark.slow
+def test_odd_but_good_images_are_read(read: Read) -> None:
+    """CMYK, 16 bits, one bit, transparency, and of an animation the first frame."""
+    grey = pictures.page(*SHORT, mode="L")
+    sixteen = Image.new("I;16", grey.size)
+    sixteen.putdata([value * 257 for value in grey.tobytes()])
+    odd = {
+        "image/jpeg": [grey.convert("CMYK")],
+        "image/png": [sixteen, grey.convert("1"), grey.convert("LA")],
+        "image/tiff": [grey.convert("CMYK"), sixteen],
+    }
+
+    for media_type, images in odd.items():
+        for image in images:
+            answer = read(pictures.encoded(media_type, image), media_type).raise_for_status().json()
+            assert close_to("\n".join(SHORT), answer["text"]), (media_type, image.mode)
+    animation = pictures.encoded("image/gif", grey, pictures.page("Something else", "on two lines", mode="L"))
+    (page,) = read(animation, "image/gif").raise_for_status().json()["pages"]
+    assert close_to("\n".join(SHORT), page["text"])
+
+
+def test_what_was_asked_for_is_not_to_be_had(read: Read) -> None:
+    """A format that nobody writes, a language that nobody speaks, one without its file, and misspelt parameters."""
+    image = pictures.encoded("image/png", pictures.page(*SHORT))
+
+    assert read.problem(image, accept="image/png") == (406, "not-acceptable")
+    assert read.problem(image, language="elvish") == (422, "unknown-language")
+    assert read.problem(image, language="rus") == (422, "resource-missing")
+    assert read.problem(image, areas="table") == (422, "resource-missing")
+    for query in ({"langauge": "eng"}, {"areas": "none"}, {"pages": "3-2"}, {"pages": "0"}):
+        assert read.problem(image, **query) == (422, "invalid-request")
+
+
+def test_forms_and_bodies_that_cannot_be_used(read: Read) -> None:
+    """Without a file, with two, broken, cut, and larger than is taken, announced or not."""
+    post = read.service.client.post
+    image = ("file", ("a.png", b"x", "image/png"))
+    whole = httpx.Request("POST", "http://x", files=[image])
+    form = {"content-type": whole.headers["content-type"]}
+    bodies = {
+        "no file": post("/ocr", files=[("scan", image[1])]),
+        "two files": post("/ocr", files=[image, image]),
+        "cut": post("/ocr", content=whole.read()[:-10], headers=form),
+        "broken": post("/ocr", content=b"no boundary anywhere", headers=form),
+        "no boundary": post("/ocr", content=b"x", headers={"content-type": "multipart/form-data"}),
+    }
+
+    for name, answer in bodies.items():
+        assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (422, "unsupported-form"), name
+    assert read.problem(bytes(4_000_001)) == (413, "body-too-large")
+    large = post("/ocr", files={"file": ("a.png", bytes(4_000_001), "image/png")})
+    assert large.status_code == 413
+    assert post("/ocr", content=iter([bytes(1 << 20)] * 5), headers={"content-type": "image/png"}).status_code == 413

@@ -1,0 +1,32 @@
+"""The vendor's results as plain fields, as far as no result can be had of it without a licence."""
+
+from dataclasses import dataclass, field
+
+from app.engine.results import page_fields
+
+NOTICE = "\n ************* Trial Licenses ************* \n"
+
+
+@dataclass
+class Result:
+    """What the vendor gives for a page."""
+
+    recognition_text: str
+    serializable_image: bytearray | None = None
+    recognition_lines_result: list[object] = field(default_factory=list)
+
+
+def test_with_a_licence_the_text_is_left_alone() -> None:
+    """Even where it says what the evaluation's notice says."""
+    page = page_fields(Result("Read:" + NOTICE), 1, is_licensed=True, skew=None)
+
+    assert page["text"] == "Read:\n ************* Trial Licenses ************* "
+    assert not page["truncated_by_evaluation"]
+
+
+def test_without_one_only_the_notice_at_the_end_is_taken_off() -> None:
+    """What the page itself says stays."""
+    page = page_fields(Result("a" + NOTICE + "b" + NOTICE), 1, is_licensed=False, skew=None)
+
+    assert page["text"] == "a" + NOTICE + "b"
+    assert page["truncated_by_evaluation"]

@@ -1,0 +1,65 @@
+"""Images with known text, drawn by the tests."""
+
+import io
+import struct
+import zlib
+
+from PIL import Image, ImageDraw, ImageFont
+from pypdf import PdfReader, PdfWriter
+
+FORMATS = {
+    "image/png": "PNG",
+    "image/jpeg": "JPEG",
+    "image/bmp": "BMP",
+    "image/gif": "GIF",
+    "image/tiff": "TIFF",
+    "application/pdf": "PDF",
+}
+
+
+def page(*lines: str, points: int = 32, mode: str = "RGB") -> Image.Image:
+    """A white page with these lines on it, as large as they need."""
+    font = ImageFont.load_default(points)
+    width = max(int(font.getlength(line)) for line in lines) + 2 * points
+    image = Image.new("RGB", (width, (len(lines) + 2) * points * 3 // 2), "white")
+    draw = ImageDraw.Draw(image)
+    for number, line in enumerate(lines):
+        draw.text((points, (number + 1) * points * 3 // 2), line, fill="black", font=font)
+    return image.convert(mode)
+
+
+def encoded(media_type: str, *pages: Image.Image) -> bytes:
+    """A file of that type; more pages than one need a type that has them."""
+    file = io.BytesIO()
+    more = {"save_all": True, "append_images": pages[1:]} if pages[1:] else {}
+    pages[0].save(file, FORMATS[media_type], **more)
+    return file.getvalue()
+
+
+def pdf_of_blank_pages(count: int, side: float = 200) -> bytes:
+    """A small PDF of that many pages."""
+    writer = PdfWriter()
+    for _ in range(count):
+        writer.add_blank_page(side, side)
+    return _written(writer)
+
+
+def encrypted(pdf: bytes) -> bytes:
+    """The same, behind a password."""
+    writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf)))
+    writer.encrypt("secret")
+    return _written(writer)
+
+
+def _written(writer: PdfWriter) -> bytes:
+    file = io.BytesIO()
+    writer.write(file)
+    return file.getvalue()
+
+
+def png_that_claims(width: int, height: int) -> bytes:
+    """A few bytes with the header of an image of that size."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b""))
+    framed = (struct.pack(">I", len(c)) + kind + c + struct.pack(">I", zlib.crc32(kind + c)) for kind, c in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
