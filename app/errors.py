@@ -35,7 +35,6 @@ ServiceError
    ├─ EngineModelMissing  the model that AsposeAI would use is not in the folder
    ├─ ModelTooLarge       the model does not fit the engine's memory limit
    ├─ EngineCallFailed    the call failed, the engine lives
-   ├─ EngineLacks         it cannot do this here
    ├─ EngineTimedOut      the call passed its deadline; its process was killed
    └─ EngineDied          the engine's process ended during the call
 """
@@ -376,11 +375,3 @@ class ResourceMissing(ImageError):
             resource=resource,
         )
         self.resource = resource
-
-
-class EngineLacks(EngineError):
-    """The engine cannot do this on this machine."""
-
-    def __init__(self, capability: str, reason: str) -> None:
-        super().__init__(f"The engine cannot do this here: {reason}.")
-        self.capability = capability

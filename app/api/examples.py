@@ -208,6 +208,26 @@ CHANGES: list[dict[str, Any]] = [
 
 RESULT: dict[str, Any] = {"text": "The quick brown fox", "diff": CHANGES, "error": None}
 
+BOX: dict[str, Any] = {"x": 33, "y": 54, "width": 795, "height": 29}
+LINE: dict[str, Any] = {"text": "The quick brown fox jumps over the lazy dog number 10", "box": BOX}
+PAGE: dict[str, Any] = {
+    "number": 1,
+    "width": 870,
+    "height": 432,
+    "text": "The quick brown fox jumps over the lazy dog number 10",
+    "skew_degrees": None,
+    "truncated_by_evaluation": True,
+    "lines": [LINE],
+}
+READING_SETTINGS: dict[str, Any] = {"language": "latin", "areas": "universal", "auto_skew": False, "upscale": False}
+RECOGNITION: dict[str, Any] = {
+    "text": "The quick brown fox jumps over the lazy dog number 10",
+    "truncated_by_evaluation": True,
+    "pages": [PAGE],
+    "settings": READING_SETTINGS,
+    "engine_seconds": 1.483,
+}
+
 BY_SCHEMA: dict[str, dict[str, Any]] = {
     "ModelOut": CURRENT_MODEL,
     "BlockerOut": BLOCKER,
@@ -242,6 +262,11 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
         "failed_count": 0,
         "results": [RESULT],
     },
+    "BoxOut": BOX,
+    "LineOut": LINE,
+    "PageOut": PAGE,
+    "ReadingSettingsOut": READING_SETTINGS,
+    "RecognitionOut": RECOGNITION,
     "Alive": {"status": "alive"},
     "Ready": {
         "status": "ready",

@@ -226,13 +226,6 @@ KINDS: dict[type[Exception], Kind] = {
             "The engine lacks a file for that",
             ("resource",),
         ),
-        Kind(
-            errors.EngineLacks("ai", "the native llama.cpp libraries are not installed"),
-            501,
-            "engine-lacks",
-            "The engine cannot do this here",
-            ("capability",),
-        ),
         Kind(refusals.NotAcceptable("application/json or text/plain"), 406, "not-acceptable", "No such format"),
         Kind(refusals.UnsupportedForm("it ends early"), 422, "unsupported-form", "The form cannot be used"),
         Kind(refusals.Unauthenticated.unknown(), 401, "unauthenticated", "A valid API key is needed"),
