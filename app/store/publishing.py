@@ -163,7 +163,7 @@ class Publisher:
                 status = staged.move(folder, leaf, replacing=present is not None)
             except OSError as exc:
                 if self._trash and entry:
-                    self._trash.purge(entry)
+                    self._trash.undo(entry, folder, leaf)
                 if isinstance(exc, FileExistsError):  # somebody who takes no locks was faster
                     raise ModelExists(name) from None
                 raise

@@ -222,6 +222,7 @@ class Store:
         purged = self._purge([entry for entry in self._trash.entries() if entry.expires_at <= now], ITSELF)
         with explaining_refusals():
             self._trash.clear_orphans()
+            self._trash.clear_doubles(self.root)
             if swept := self.publisher.staging.sweep():
                 self._on_event("staging.swept", {"files": swept})
             self.locks.sweep()

@@ -121,6 +121,24 @@ class Trash:
         except FileNotFoundError:
             return 0
 
+    def undo(self, entry: TrashEntry, parent: int, leaf: str) -> None:
+        """Take back a `put`. Hold the model's lock meanwhile; what lies at the name by now stays, and the entry too."""
+        with contextlib.suppress(TrashEntryNotFound):
+            try:
+                self.take(entry, parent, leaf)
+            except FileExistsError:
+                if _is_same(self._folder / entry.id, leaf, parent):
+                    self.purge(entry)
+
+    def clear_doubles(self, root: Path) -> None:
+        """Clear entries whose file has its name in the model folder as well, where a killed replacement left it."""
+        for entry in self.entries():
+            if _is_same(self._folder / entry.id, root / entry.name):
+                # Nobody is replacing it right now if its lock is free.
+                with contextlib.suppress(ModelInUse, ModelLocked), self._locks.exclusive(entry.name, seconds=0):
+                    if _is_same(self._folder / entry.id, root / entry.name):
+                        self.purge(entry)
+
     def clear_orphans(self) -> None:
         """Clear records without a file, which a killed process left."""
         # Not while anybody is between writing a record and moving its file; the next sweep will do.
@@ -150,6 +168,13 @@ class Trash:
 def freed_by_unlinking(status: os.stat_result) -> int:
     """What the disk has back when a file loses this name: nothing while it has another."""
     return status.st_blocks * 512 if status.st_nlink == 1 else 0
+
+
+def _is_same(one: Path, other: Path | str, folder: int | None = None) -> bool:
+    """Whether two paths, the other perhaps relative to an open folder, are names of one file."""
+    with contextlib.suppress(OSError):
+        return os.path.samestat(one.lstat(), os.stat(other, dir_fd=folder, follow_symlinks=False))
+    return False
 
 
 def _linked(source: str, target: str, source_folder: int, target_folder: int) -> bool:

@@ -24,6 +24,7 @@ from app.store.journal import Origin
 from app.store.publishing import Conditions, Published
 from app.store.rules import Rules
 from app.store.store import Store
+from app.store.trash import Trash
 from tests.support.processes import python
 
 ME = Origin("me", "request-1")
@@ -123,6 +124,43 @@ def test_what_is_replaced_can_be_brought_back(
     assert [event.action for event in store.journal.latest(2)] == ["uploaded", "trashed"]
     assert store.restore(entry.id, "b.bin").size_bytes == 3
     assert (store.root / "b.bin").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("has_links", [True, False], ids=["hard links", "no hard links"])
+def test_a_replacement_that_fails_leaves_what_was_there(
+    store: Store, *, has_links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the version before had to leave its name first; nothing stays in the trash."""
+    if not has_links:
+        monkeypatch.setattr(trash, "_linked", lambda *_: False)
+    publish(store, "a.bin", b"old")
+    staged = store.publisher.begin()
+    for path in store.volume.staging_dir.iterdir():
+        path.unlink()  # somebody tidied up too much
+
+    with pytest.raises(OSError, match="No such file"):
+        store.publisher.publish("a.bin", staged, ANY, ME)
+
+    staged.discard()
+    assert (store.root / "a.bin").read_bytes() == b"old"
+    assert list(store.volume.trash_dir.iterdir()) == []
+
+
+def test_the_sweep_clears_what_a_killed_replacement_put_into_the_trash(store: Store) -> None:
+    """Until the new version has the name, the one before is a model; while somebody replaces it, it is in both."""
+    publish(store, "a.bin", b"old")
+    with store.volume.parent_of("a.bin") as (folder, leaf):
+        Trash(store.volume.trash_dir, store.locks, timedelta(days=1)).put(
+            store.find("a.bin"), folder, leaf, keeping=True
+        )
+
+    with store.locks.exclusive("a.bin", seconds=0):
+        store.sweep()
+        assert len(store.trash_entries()) == 1
+    store.sweep()
+
+    assert list(store.volume.trash_dir.iterdir()) == []
+    assert (store.root / "a.bin").read_bytes() == b"old"
 
 
 def test_without_a_trash_what_is_replaced_is_gone(tmp_path: Path) -> None:
