@@ -220,4 +220,4 @@ def test_a_journal_that_cannot_be_written_undoes_nothing(tmp_path: Path) -> None
     store.volume.journal_file.mkdir()
 
     assert store.delete(store.plan_deletion("a.bin")).trash_id is not None
-    assert told == ["journal.failed"]
+    assert told == ["model.trashed", "journal.failed"]
