@@ -1,0 +1,101 @@
+"""Eight processes that change one folder at random: afterwards every byte is where the journal says."""
+
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from app.store.journal import Event
+from app.store.rules import Rules
+from app.store.store import Store
+from tests.conftest import Serve
+from tests.support.labelled import everything
+from tests.support.random_changes import Note, notes_in
+from tests.support.service import ECHO, ROOT
+
+PROCESSES, SERVICES = 8, 2
+SECONDS = float(os.environ.get("TEST_SECONDS", "60"))
+SEED = int(os.environ.get("TEST_SEED", time.time_ns() % 1_000_000))
+
+
+def change_at_random(serve: Serve, logs: Path, seconds: float) -> Store:
+    """Run them all, and return a store on what they left."""
+    print(f"TEST_SEED={SEED}")
+    services = [serve(engine_class=ECHO, trash_retention="2s") for _ in range(SERVICES)]
+    root = services[0].models_dir
+    through = [service.url for service in services] + [str(root)] * (PROCESSES - SERVICES)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.support.random_changes", each, root, f"{SEED + number}", f"{seconds}", log],
+            cwd=ROOT,
+            env=os.environ | {"TEST_RETENTION_SECONDS": str(number)},
+            stdout=subprocess.DEVNULL,
+        )
+        for number, (each, log) in enumerate(zip(through, (logs / f"{n}.log" for n in range(PROCESSES)), strict=True))
+    ]
+    try:
+        assert [process.wait(timeout=seconds + 60) for process in processes] == [0] * PROCESSES
+        assert "internal-error" not in "".join(service.log for service in services)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    for service in services:
+        assert service.stop() == 0
+    store = Store(root, Rules(), trash_retention=timedelta(hours=1), on_event=lambda *_: None)
+    store.open()
+    return store
+
+
+def check(store: Store, logs: Path) -> None:
+    """What a model checker would ask of the end state."""
+    store.sweep()
+    notes = [note for log in sorted(logs.glob("*.log")) for note in notes_in(log)]
+    events = store.journal.latest(10_000_000)
+    found = Counter(labelled.label for _, labelled in everything(store.root))
+    done = Counter(note.change for note in notes if note.is_done)
+    told = Counter(event.action for event in events)
+    print(f"{done} {told}")
+
+    # Every line of the journal is one, and each success of a process has exactly one line of it.
+    written = (store.volume.journal_file.read_bytes()).splitlines()
+    assert len(written) == len(events)
+    uploaded = {note.label for note in notes if note.is_done and note.change == "upload"}
+    assert Counter(event.request_id for event in events if event.action == "uploaded") == Counter(uploaded)
+    for change, action in {"delete": "trashed", "erase": "deleted", "restore": "restored", "purge": "purged"}.items():
+        succeeded = Counter(note.request for note in notes if note.is_done and note.change == change)
+        lines = Counter(
+            event.request_id for event in events if event.action == action and event.request_id in succeeded
+        )
+        assert lines == succeeded
+    # No version was deleted twice, and no entry of the trash left it twice.
+    ends = Counter(event.trash_id for event in events if event.action in {"purged", "restored"})
+    begins = Counter(event.trash_id for event in events if event.action == "trashed")
+    assert set(begins.values()) | set(ends.values()) <= {1}
+    assert set(ends) <= set(begins)
+    assert {entry.id for entry in store.trash_entries()} == set(begins) - set(ends)
+    # What was published and did not go for good is there once, and nothing else is.
+    assert found == Counter(uploaded - lost(events, notes))
+    assert list(store.volume.staging_dir.iterdir()) == []
+    assert {path.name.partition(".")[0] for path in store.volume.trash_dir.iterdir()} == set(begins) - set(ends)
+
+
+def lost(events: list[Event], notes: list[Note]) -> set[str]:
+    """The labels of the versions that were deleted or purged for good, as the journal has it."""
+    labels = {(note.request, name): label for note in notes for name, label in note.touched.items()}
+    in_trash = {event.trash_id: event for event in events if event.action == "trashed"}
+    gone = [event for event in events if event.action == "deleted"]
+    gone += [in_trash[event.trash_id] for event in events if event.action == "purged"]
+    return {labels[str(event.request_id), event.name] for event in gone}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_what_eight_processes_did_is_what_the_journal_says(serve: Serve, tmp_path: Path) -> None:
+    """For a minute. TEST_SEED repeats the choices of a run, though not how the processes meet."""
+    check(change_at_random(serve, tmp_path, SECONDS), tmp_path)

@@ -1,0 +1,269 @@
+"""The store against a dictionary: hypothesis makes up what is done, and after each step both say the same."""
+
+import shutil
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+
+from app.errors import (
+    ConditionFailed,
+    InvalidModelName,
+    ModelChanged,
+    ModelExists,
+    ModelInUse,
+    ModelNotFound,
+    ModelProtected,
+    NotAModel,
+    TrashEntryNotFound,
+)
+from app.store.journal import Origin
+from app.store.publishing import Conditions
+from app.store.rules import Rules
+from app.store.store import Receipt, Store
+from app.store.trash import TrashEntry
+
+FREE = ("a.bin", "b.bin", "folder/c.gguf")
+KEPT = ("keep_d.bin", "folder/keep_e.bin")
+TAKEN = ("folder", "a.bin/below", "folder/c.gguf/x")
+"""Names at or below what may be a folder or a file."""
+BAD = ("../a.bin", ".store/a", "")
+names = st.sampled_from(FREE + KEPT)
+any_names = st.sampled_from(FREE + KEPT + TAKEN + BAD)
+ME = Origin("me")
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """`models` and `trash` are what must be there: contents by name, and name and content by entry."""
+
+    entries = Bundle("entries")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.models: dict[str, bytes] = {}
+        self.trash: dict[str, tuple[str, bytes, bool]] = {}
+        """And whether its time is up."""
+        self.told: list[tuple[str, str]] = []
+        self.count = 0
+
+    @initialize(keeps=st.booleans())
+    def open(self, keeps: bool) -> None:  # noqa: FBT001 - hypothesis names it
+        """With a trash, or without one."""
+        self.keeps = keeps
+        self.store = self.opened(timedelta(hours=1) if keeps else timedelta(0))
+        self.hasty = self.opened(timedelta(microseconds=1) if keeps else timedelta(0))
+
+    def opened(self, retention: timedelta) -> Store:
+        rules = Rules(protected_patterns=("keep_*",))
+        store = Store(self.folder / "models", rules, trash_retention=retention, on_event=lambda *_: None)
+        store.open()
+        return store
+
+    def teardown(self) -> None:
+        shutil.rmtree(self.folder)
+
+    # What is expected.
+
+    def in_the_way(self, name: str) -> bool:
+        """Whether a model lies where a folder would have to, or the other way round."""
+        return any(name.startswith(f"{model}/") or model.startswith(f"{name}/") for model in self.models) or (
+            (self.folder / "models" / name).is_dir()
+        )
+
+    def refusal(self, name: str) -> type[Exception] | tuple[type[Exception], ...] | None:
+        """Of a model's deletion."""
+        if name in BAD:
+            return InvalidModelName
+        if name not in self.models:
+            return (ModelNotFound, NotAModel)
+        return ModelProtected if name in KEPT else None
+
+    def content(self) -> bytes:
+        self.count += 1
+        return f"content {self.count}".encode()
+
+    def publish(self, name: str, content: bytes, conditions: Conditions) -> None:
+        staged = self.store.publisher.begin()
+        try:
+            staged.write(content)
+            self.store.publisher.publish(name, staged, conditions, ME)
+        finally:
+            staged.discard()
+
+    def went(self, name: str, receipt: Receipt, *, expires: bool) -> None:
+        content = self.models.pop(name)
+        assert (receipt.name, receipt.size_bytes) == (name, len(content))
+        if receipt.trash_id:
+            self.trash[receipt.trash_id] = (name, content, expires)
+        self.told.append(("trashed" if receipt.trash_id else "deleted", name))
+
+    # What may be done.
+
+    @rule(name=any_names)
+    def upload(self, name: str) -> None:
+        """Only to a name that is free."""
+        content = self.content()
+        try:
+            self.publish(name, content, Conditions())
+        except InvalidModelName:
+            assert name in BAD
+        except NotAModel:
+            assert self.in_the_way(name)
+        except ModelProtected:
+            assert name in self.models
+            assert name in KEPT
+        except ModelExists:
+            assert name in self.models
+            assert name not in KEPT
+        else:
+            assert name not in self.models
+            self.models[name] = content
+            self.told.append(("uploaded", name))
+
+    @rule(target=entries, name=names, condition=st.sampled_from(["exact", "any", "other", "none"]))
+    def replace(self, name: str, condition: str) -> object:
+        """Only the version that is named; the one before goes to the trash."""
+        content = self.content()
+        etag = self.store.find(name).etag if name in self.models else '"missing"'
+        wanted = {"exact": {etag}, "any": {"*"}, "other": {'"other"'}, "none": {"*"}}[condition]
+        field = "if_none_match" if condition == "none" else "if_match"
+        before = {entry.id for entry in self.store.trash_entries()}
+        try:
+            self.publish(name, content, Conditions(**{field: frozenset(wanted)}))
+        except NotAModel:
+            assert self.in_the_way(name)
+        except ModelProtected:
+            assert name in KEPT
+            assert name in self.models
+        except ModelChanged:
+            assert condition == "other"
+        except ConditionFailed:
+            assert (name in self.models) == (condition == "none")
+        else:
+            assert (name not in self.models) == (condition == "none")
+            return self.replaced(name, content, before)
+        return multiple()
+
+    def replaced(self, name: str, content: bytes, before: set[str]) -> object:
+        came = [entry.id for entry in self.store.trash_entries() if entry.id not in before]
+        if name in self.models:
+            assert len(came) == self.keeps
+            self.told.append(("trashed" if self.keeps else "deleted", name))
+            self.trash |= dict.fromkeys(came, (name, self.models[name], False))
+        self.models[name] = content
+        self.told.append(("uploaded", name))
+        return multiple(*came)
+
+    @rule(target=entries, name=any_names, permanent=st.booleans(), expires=st.booleans())
+    def delete(self, name: str, permanent: bool, expires: bool) -> object:  # noqa: FBT001
+        """A model that is there and not protected."""
+        store = self.hasty if expires else self.store
+        if refusal := self.refusal(name):
+            with pytest.raises(refusal):
+                store.plan_deletion(name)
+            return multiple()
+        receipt = store.delete(store.plan_deletion(name, permanent=permanent), ME)
+        self.went(name, receipt, expires=expires)
+        assert (receipt.trash_id is None) == (permanent or not self.keeps)
+        assert (receipt.freed_bytes > 0) == (receipt.trash_id is None)
+        return multiple(receipt.trash_id) if receipt.trash_id else multiple()
+
+    @rule(name=st.sampled_from(FREE))
+    def plan_an_older_version(self, name: str) -> None:
+        """A plan for exactly one version does nothing once there is another."""
+        if name not in self.models:
+            return
+        plan = self.store.plan_deletion(name, if_match=[self.store.find(name).etag])
+        content = self.content()
+        (self.folder / "models" / name).write_bytes(content + b" by somebody else")
+        self.models[name] = content + b" by somebody else"
+        with pytest.raises(ModelChanged):
+            self.store.delete(plan, ME)
+
+    @rule(name=names)
+    def dry_run(self, name: str) -> None:
+        """Says what a deletion would say, and does nothing."""
+        if refusal := self.refusal(name):
+            with pytest.raises(refusal):
+                self.store.plan_deletion(name)
+        else:
+            assert self.store.plan_deletion(name).model.size_bytes == len(self.models[name])
+
+    @rule(name=st.sampled_from(FREE))
+    def use(self, name: str) -> None:
+        """A model in use stays."""
+        if name in self.models:
+            with self.store.locks.lease(name), pytest.raises(ModelInUse):
+                self.store.plan_deletion(name)
+
+    @rule(entry=consumes(entries), name=st.none() | any_names)
+    def restore(self, entry: str, name: str | None) -> None:
+        """To a name that is free; once."""
+        was = self.trash.get(entry)
+        target = was[0] if was and name is None else name
+        try:
+            model = self.store.restore(entry, name, ME)
+        except TrashEntryNotFound:
+            assert was is None
+        except InvalidModelName:
+            assert target in BAD
+        except (ModelExists, NotAModel):
+            assert target is not None
+            assert target in self.models or self.in_the_way(target)
+        else:
+            assert was is not None
+            assert model.name == target
+            assert target not in self.models
+            self.models[target] = self.trash.pop(entry)[1]
+            self.told.append(("restored", target))
+
+    @rule(entry=consumes(entries))
+    def purge(self, entry: str) -> None:
+        """Once."""
+        if entry in self.trash:
+            name = self.trash.pop(entry)[0]
+            assert self.store.purge(entry, ME).name == name
+            self.told.append(("purged", name))
+        with pytest.raises(TrashEntryNotFound):
+            self.store.purge(entry)
+
+    @rule(empties=st.booleans())
+    def sweep(self, empties: bool) -> None:  # noqa: FBT001
+        """Purge what has expired, or everything."""
+        due = {entry for entry, (_, _, is_due) in self.trash.items() if is_due or empties}
+        purged: list[TrashEntry] = self.store.empty_trash(ME) if empties else self.store.sweep()
+        assert {entry.id for entry in purged} == due
+        for entry in purged:
+            del self.trash[entry.id]
+            self.told.append(("purged", entry.name))
+
+    # What is always so.
+
+    @invariant()
+    def both_say_the_same(self) -> None:
+        """The models and the trash, with every byte, and the journal."""
+        if not hasattr(self, "store"):
+            return
+        root = self.folder / "models"
+        assert {name: (root / name).read_bytes() for name in self.store.scan().models} == self.models
+        entries = self.store.trash_entries()
+        found = {entry.id: (entry.name, (root / ".store/trash" / entry.id).read_bytes()) for entry in entries}
+        assert found == {entry: (name, content) for entry, (name, content, _) in self.trash.items()}
+        assert {entry.id for entry in entries if entry.expires_at <= datetime.now(UTC)} == {
+            entry for entry, (_, _, is_due) in self.trash.items() if is_due
+        }
+        assert list((root / ".store/staging").iterdir()) == []
+        events = self.store.journal.latest(10_000)
+        assert [(event.action, event.name) for event in reversed(events)] == self.told
+
+
+StoreMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+
+
+class TestTheStore(StoreMachine.TestCase):  # type: ignore[misc]
+    """A few hundred steps; each starts with an empty folder."""

@@ -1,0 +1,44 @@
+"""Models that say which they are: from any file it can be told whether it is whole, and whose it is."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.store.inventory import model_at
+
+HEAD_BYTES = 64
+
+
+def content_of(label: str, size_bytes: int) -> bytes:
+    """The label and the size in a head of 64 bytes, and then bytes that only this label has."""
+    head = f"{label} {HEAD_BYTES + size_bytes}".encode().ljust(HEAD_BYTES, b".")
+    return head + hashlib.shake_128(label.encode()).digest(size_bytes)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One whole file, as it was when it was opened."""
+
+    label: str
+    etag: str
+    inode: int
+
+
+def read(path: Path) -> Labelled | None:
+    """What lies there, None if nothing does; fails when it is not whole."""
+    try:
+        with path.open("rb") as file:
+            status, content = os.fstat(file.fileno()), file.read()
+    except FileNotFoundError:
+        return None
+    label, size_bytes = content[:HEAD_BYTES].rstrip(b".").decode().split(" ")
+    assert content == content_of(label, int(size_bytes) - HEAD_BYTES), f"{path} is not whole"
+    return Labelled(label, model_at(path.name, status).etag, status.st_ino)
+
+
+def everything(root: Path) -> list[tuple[Path, Labelled]]:
+    """Every model and every file of the trash, whole each, at a moment when nobody changes them."""
+    models = [path for path in root.rglob("*") if path.is_file() and ".store" not in path.relative_to(root).parts]
+    trash = [path for path in (root / ".store/trash").iterdir() if path.suffix != ".json"]
+    return [(path, found) for path in (*models, *trash) if (found := read(path))]
