@@ -11,7 +11,7 @@ from app.api.keys import Keyring, KeysError, Scope, entry_for, new_key
 from app.engine.provisioning import provision as bring_native
 from app.engine.runtime import platform_problem
 from app.errors import StoreUnavailable
-from app.safeguards import lease, protect, unprotect
+from app.safeguards import lease, protect, unprotect, verify
 from app.settings import Settings, SettingsError, load_settings, unknown_variables
 from app.store.volume import Volume
 from app.upkeep import models, trash
@@ -55,7 +55,7 @@ def provision() -> None:
     sys.exit(next((outcome.failure for outcome in outcomes if outcome.failure), 0))
 
 
-for command in (lease, protect, unprotect):
+for command in (lease, protect, unprotect, verify):
     models.add_command(command)
 main.add_command(models)
 main.add_command(trash)

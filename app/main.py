@@ -27,10 +27,12 @@ from app.api import (
     openapi,
     problems,
     protection,
+    prune,
     recognition,
     resumable,
     trash,
     uploads,
+    verification,
 )
 from app.api.auth import Access
 from app.api.deps import State
@@ -126,7 +128,7 @@ def create_app(settings: Settings) -> FastAPI:
         allowed_hosts=settings.allowed_hosts or _default_hosts(settings),
     )
     app.add_middleware(RequestLog, on_request=counters.on_request)
-    store_parts = (lists, models, protection, uploads, resumable, deletion, trash, audit)
+    store_parts = (lists, models, protection, verification, uploads, resumable, deletion, trash, audit, prune)
     for part in (*store_parts, engine, loading, ai, recognition, health, metrics, docs):
         # Not include_router(), which matches each request twice.
         app.router.routes.extend(part.router.routes)

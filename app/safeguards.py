@@ -1,14 +1,21 @@
-"""What keeps models safe, on the command line: leases and protections."""
+"""What keeps models safe, on the command line: leases, protections, verification."""
 
 import os
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
-from app.console import open_store, origin
+from app.console import IN_PART, as_json, open_store, origin, print_rows
+from app.errors import ModelError
+from app.store.store import Store
+from app.store.verification import OnRead, Verdict
+from app.store.verification import verify as verified
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """As a shell says it of a command that it cannot run."""
+GOOD = {Verdict.INTACT, Verdict.UNRECORDED}
 
 
 @click.command("lease")
@@ -43,3 +50,38 @@ def protect(name: str, reason: str) -> None:
 def unprotect(name: str) -> None:
     """Take that back; what OCR_PROTECTED protects stays so."""
     open_store().protections.unprotect(name, origin())
+
+
+@click.command("verify")
+@click.argument("names", nargs=-1)
+@click.option("--all", "is_all", is_flag=True, help="Every model of the folder.")
+@as_json
+def verify(names: Sequence[str], *, is_all: bool, is_json: bool) -> None:
+    """Read models and compare them with what is on record of them; status 3 unless all is well.
+
+    What nothing was on record of is recorded.
+    """
+    if bool(names) == is_all:
+        raise click.UsageError("name the models, or say --all")
+    store = open_store()
+    models = list(store.scan().models.values()) if is_all else [store.find(name) for name in names]
+    # Nothing of it where nobody watches.
+    bar = click.progressbar(length=sum(m.size_bytes for m in models), file=sys.stderr, hidden=not sys.stderr.isatty())
+    with bar:
+        found = [_verified(store, model.name, bar.update) for model in models]
+    print_rows(found, is_json=is_json)
+    if any(row["outcome"] not in GOOD for row in found):
+        sys.exit(IN_PART)
+
+
+def _verified(store: Store, name: str, on_read: OnRead) -> dict[str, Any]:
+    try:
+        verification = verified(store, name, origin(), on_read)
+    except ModelError as exc:  # deleted or changed meanwhile: the others are verified all the same
+        return {"name": name, "outcome": "refused", "sha256": None, "reason": str(exc)}
+    return {
+        "name": name,
+        "outcome": verification.verdict.value,
+        "sha256": verification.sha256,
+        "reason": verification.reason,
+    }

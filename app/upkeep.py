@@ -3,6 +3,7 @@
 Exit status: 0 done, 1 refused (the reason is on stderr), 2 wrong usage or settings, 3 done in part.
 """
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,7 +12,8 @@ from typing import Any
 import click
 
 from app.console import IN_PART, Verbs, as_json, open_store, origin, print_rows, rfc3339
-from app.store.audit import Finding, Outcome, PrunePlan, Reason, audit, execute, plan_prune
+from app.store.audit import AGEING, Finding, Outcome, PrunePlan, Reason, execute, plan_prune
+from app.store.report import judge
 from app.store.trash import TrashEntry
 
 
@@ -74,9 +76,10 @@ def delete(names: Sequence[str], *, permanent: bool, dry_run: bool, is_json: boo
 @models.command("audit")
 @as_json
 def show_audit(*, is_json: bool) -> None:
-    """Say which models are old, and why."""
+    """Say which models are old or corrupt, and why."""
     store = open_store()
-    print_rows([_finding(finding) for finding in audit(store.scan(), store.rules, store.protections)], is_json=is_json)
+    findings, _ = judge(store, store.scan(), seconds=math.inf)
+    print_rows([_finding(finding) for finding in findings], is_json=is_json)
 
 
 @models.command("prune")
@@ -85,10 +88,10 @@ def show_audit(*, is_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Delete; without it the plan is shown and nothing is done.")
 @as_json
 def prune(reasons: Sequence[str], *, permanent: bool, yes: bool, is_json: bool) -> None:
-    """Delete the old models that are not protected; show them unless told --yes."""
+    """Delete the old models that are not protected; show them unless told --yes. Corrupt ones go with --reason."""
     store = open_store()
-    wanted = [Reason(reason) for reason in reasons] or list(Reason)
-    plan = plan_prune(audit(store.scan(), store.rules, store.protections), wanted, permanent=permanent)
+    findings, _ = judge(store, store.scan(), seconds=math.inf)
+    plan = plan_prune(findings, [Reason(reason) for reason in reasons] or AGEING, permanent=permanent)
     if not yes:
         print_rows([_finding(finding) for finding in plan.findings], is_json=is_json)
         click.echo(_sum_of(plan), err=True)
@@ -127,6 +130,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "name": finding.model.name,
         "size_bytes": finding.model.size_bytes,
         "reasons": [reason.value for reason in finding.reasons],
+        "corrupt": finding.corrupt,
         "protected_by": finding.protection.because if finding.protection else None,
     }
 

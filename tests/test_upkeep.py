@@ -10,6 +10,7 @@ import pytest
 
 from app.store.locks import ModelLocks
 from tests.conftest import Serve
+from tests.store.test_verification import rot
 from tests.support.service import ECHO, ROOT
 from tests.support.waiting import eventually
 
@@ -109,6 +110,24 @@ def test_protecting_and_unprotecting(folder: Path) -> None:
     assert run(folder, "models", "unprotect", "old_de.bin", OCR_PROTECTED="old_*").returncode == 1
     assert run(folder, "models", "unprotect", "old_de.bin").returncode == 0
     assert run(folder, "models", "delete", "old_de.bin").returncode == 0
+
+
+def test_verifying(folder: Path) -> None:
+    """One, several or all; 3 when one is not what it was, and the audit knows it then; --reason prunes it."""
+    first = json.loads(run(folder, "models", "verify", "--all", "--json").stdout)
+    assert {row["outcome"] for row in first} == {"unrecorded"}
+    rot(folder / "en_v2.bin")
+
+    found = run(folder, "models", "verify", "en_v1.bin", "en_v2.bin", "--json")
+
+    assert [row["outcome"] for row in json.loads(found.stdout)] == ["intact", "corrupt"]
+    assert (found.returncode, found.stderr) == (3, "")
+    assert run(folder, "models", "verify").returncode == 2
+    rows = json.loads(run(folder, "models", "audit", "--json").stdout)
+    assert [row["name"] for row in rows if row["corrupt"]] == ["en_v2.bin"]
+    run(folder, "models", "prune", "--reason", "corrupt", "--yes")
+    assert not (folder / "en_v2.bin").exists()
+    assert (folder / "en_v1.bin").exists()
 
 
 def test_it_works_beside_a_service(serve: Serve) -> None:

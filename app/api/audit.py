@@ -1,30 +1,32 @@
-"""`/audit`, `/prune` and `/storage`: what is old and why, its deletion as planned, and where the bytes are."""
+"""`/audit` and `/storage`: what is old, corrupt, protected and used, and where the bytes are."""
 
-from typing import Annotated, Any, Literal
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Header, Response
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, model_validator
 
 from app import errors
 from app.api.auth import GuardedRoute, needs
-from app.api.deletion import changes
-from app.api.deps import KeeperDep, OriginDep, StoreDep
+from app.api.deps import KeeperDep, ListingDep, StoreDep
 from app.api.examples import FOLDER
 from app.api.keys import Scope
-from app.api.kinds import KINDS
+from app.api.listing import Listing
 from app.api.problems import problems
-from app.api.refusals import PlanChanged
-from app.api.schemas import protection_out
-from app.api.upkeep_schemas import AuditOut, FindingOut, PrunedOut, PruneOut, StorageOut
-from app.store.audit import Finding, Outcome, PrunePlan, Reason, audit, execute, plan_prune
+from app.api.schemas import BlockerOut, protection_out
+from app.api.upkeep_schemas import AuditOut, FindingOut, PartialOut, ReclaimableOut, StorageOut
+from app.store.audit import Finding
+from app.store.leases import Blocker
+from app.store.partials import Partial
 from app.store.protections import Protection
+from app.store.report import Report, report
 from app.store.storage import measure
-from app.store.store import Store
 
 router = APIRouter(tags=["upkeep"], route_class=GuardedRoute)
 
+audits = CapacityLimiter(2)
+"""An audit may read thousands of headers; it has threads of its own, so that reading a list never waits for one."""
 TEXT = "text/plain"
 EXAMPLE = f"OLD:     {FOLDER}/old_en_ocr_v1.bin  (matches old_*)\nCURRENT: {FOLDER}/en_ocr_v2.bin\n"
 AS_TEXT: dict[int | str, dict[str, Any]] = {
@@ -32,35 +34,9 @@ AS_TEXT: dict[int | str, dict[str, Any]] = {
 }
 
 
-class PruneBody(BaseModel):
-    """What to prune."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        use_attribute_docstrings=True,
-        json_schema_extra={"examples": [{"dry_run": True, "reasons": ["stale_pattern"]}]},
-    )
-
-    dry_run: bool = True
-    """Plan only. To execute, send the plan's id with `false`."""
-    plan_id: str | None = None
-    """The plan to execute, as the dry run gave it."""
-    reasons: list[Literal["stale_pattern", "superseded"]] = ["stale_pattern", "superseded"]
-    """Which old models: those that are old for one of these reasons."""
-    permanent: bool = False
-    """Past the trash."""
-
-    @model_validator(mode="after")
-    def _executes_a_plan(self) -> "PruneBody":
-        if not self.dry_run and self.plan_id is None:
-            raise ValueError("to execute, name the plan_id that a dry run of the same request gave")
-        return self
-
-
 @router.get(
     "/audit",
-    summary="Say which models are old, and why",
+    summary="Say which models are old or corrupt, and why",
     response_description="The report, as JSON or as text.",
     response_model=AuditOut,
     responses={**AS_TEXT, **problems(errors.StoreUnavailable)},
@@ -69,61 +45,20 @@ class PruneBody(BaseModel):
 async def get_audit(
     store: StoreDep,
     keeper: KeeperDep,
+    listing: ListingDep,
     accept: Annotated[str, Header(description="`text/plain` for lines to read and to grep.")] = "application/json",
 ) -> Any:  # noqa: ANN401 - a report or its text
-    """Judge every model: old, with the reasons, or current; what is protected; and what deleting the old would free.
+    """Judge every model: old or current, corrupt, protected, in use; what is not a model yet; what could be had back.
 
-    A model is old when it matches a stale pattern, or when a newer version of the same name lies beside it. As text,
-    each line begins with `OLD:` or `CURRENT:` and the path.
+    A model is old when it matches a stale pattern, or when a newer version of the same name lies beside it. It is
+    corrupt when a verification found so, or its header says that it is cut off. As text, each line begins with `OLD:`
+    or `CURRENT:` and the path; `PARTIAL:` is what is not a model yet.
     """
     inventory = await keeper.current_when_scanned()
-    findings = await to_thread.run_sync(audit, inventory, store.rules, store.protections)
+    found = await to_thread.run_sync(report, store, inventory, limiter=audits)
     if accept.partition(",")[0].partition(";")[0].strip() == TEXT:
-        return Response(_text(findings, store), media_type=TEXT)
-    old = [finding for finding in findings if finding.is_old]
-    return AuditOut(
-        old_count=len(old),
-        current_count=len(findings) - len(old),
-        reclaimable_bytes=sum(finding.model.size_bytes for finding in old if finding.protection is None),
-        models=[_finding(finding, store) for finding in findings],
-    )
-
-
-@router.post(
-    "/prune",
-    summary="Delete what is old, as planned",
-    response_description="The plan, or what became of every model of it.",
-    response_model=PruneOut,
-    responses={
-        207: {"description": "Some models of the plan stayed; each says why.", "model": PruneOut},
-        **problems(errors.StoreUnavailable, errors.StoreReadOnly, PlanChanged, RequestValidationError),
-    },
-    openapi_extra=needs(Scope.WRITE),
-)
-async def prune(body: PruneBody, store: StoreDep, keeper: KeeperDep, origin: OriginDep, response: Response) -> PruneOut:
-    """Plan the deletion of the old models that are not protected, or execute exactly that plan.
-
-    The first call is a dry run and gives the models, the bytes and a `plan_id`. The second sends the same request with
-    that id and `dry_run` false. If a model came, changed or went meanwhile, it is another plan, and the answer is 409.
-    Every model is checked again under its lock; one that cannot go stops no other, and then the answer is 207.
-    """
-    await keeper.scan()  # not even a second old: what is planned here is deleted
-    inventory = keeper.current()
-    reasons = [Reason(reason) for reason in body.reasons]
-    plan = plan_prune(
-        await to_thread.run_sync(audit, inventory, store.rules, store.protections), reasons, permanent=body.permanent
-    )
-    if body.dry_run:
-        return _answer(plan, [_planned(finding) for finding in plan.findings], dry_run=True)
-    if body.plan_id != plan.id:
-        raise PlanChanged(str(body.plan_id))
-    outcomes = await to_thread.run_sync(execute, plan, store, origin, limiter=changes)
-    for outcome in outcomes:
-        if outcome.receipt:
-            keeper.forget(outcome.receipt.name)
-    if any(outcome.error for outcome in outcomes):
-        response.status_code = 207
-    return _answer(plan, [_outcome(outcome) for outcome in outcomes], dry_run=False)
+        return Response(_as_text(found, store.root), media_type=TEXT)
+    return _as_json(found, store.root, listing)
 
 
 @router.get(
@@ -134,23 +69,32 @@ async def prune(body: PruneBody, store: StoreDep, keeper: KeeperDep, origin: Ori
     openapi_extra=needs(Scope.READ),
 )
 async def get_storage(store: StoreDep, keeper: KeeperDep) -> StorageOut:
-    """Account for the bytes of the models, of the trash, of what is unfinished, and of what is free.
+    """Account for the bytes of the models, of the trash, and for what is free; and say which volume it is.
 
-    It says which volume it is: one that is missing, or another than at the start, is 503 `store-unavailable`.
+    A volume that is missing, or another than the service started with, is 503 `store-unavailable`.
     """
     inventory = await keeper.current_when_scanned()
     return StorageOut.model_validate(await to_thread.run_sync(measure, store.volume, inventory))
 
 
-def _text(findings: list[Finding], store: Store) -> str:
+def _as_text(found: Report, root: Path) -> str:
     lines = []
-    for finding in findings:
+    for finding in found.findings:
         about = [f"matches {finding.stale_pattern}"] if finding.stale_pattern else []
         about += [f"superseded by {finding.superseded_by}"] if finding.superseded_by else []
+        about += [f"corrupt: {finding.corrupt}"] if finding.corrupt else []
         about += [_protection(finding.protection)] if finding.protection else []
-        label = "OLD:" if finding.is_old else "CURRENT:"
-        lines.append(f"{label:<8} {store.root}/{finding.model.name}" + (f"  ({'; '.join(about)})" if about else ""))
-    return "".join(line + "\n" for line in lines)
+        about += [_use(blocker) for blocker in found.blockers.get(finding.model.name, [])]
+        lines.append(_line("OLD:" if finding.is_old else "CURRENT:", f"{root}/{finding.model.name}", about))
+    for partial in found.partials:
+        about = [f"for {partial.name}"] if partial.name else []
+        about += [f"{partial.size_bytes} bytes", "active" if partial.is_active else "nobody writes it"]
+        lines.append(_line("PARTIAL:", partial.id, about))
+    return "".join(lines)
+
+
+def _line(label: str, what: str, about: list[str]) -> str:
+    return f"{label:<8} {what}" + (f"  ({'; '.join(about)})" if about else "") + "\n"
 
 
 def _protection(protection: Protection) -> str:
@@ -159,57 +103,54 @@ def _protection(protection: Protection) -> str:
     return f"protected by {protection.pattern}"
 
 
-def _finding(finding: Finding, store: Store) -> FindingOut:
+def _use(blocker: Blocker) -> str:
+    about = [blocker.kind, blocker.holder, f"pid {blocker.pid} on {blocker.host}" if blocker.pid else None]
+    return "in use by " + ", ".join(filter(None, about))
+
+
+def _as_json(found: Report, root: Path, listing: Listing) -> AuditOut:
+    old, corrupt = found.old, found.corrupt
+    return AuditOut(
+        old_count=len(old),
+        current_count=len(found.findings) - len(old),
+        corrupt_count=len(corrupt),
+        unread_count=found.unread,
+        reclaimable=ReclaimableOut(
+            models_bytes=found.free_bytes(old),
+            corrupt_bytes=found.free_bytes(finding for finding in corrupt if not finding.is_old),
+            partials_bytes=found.unwritten_bytes,
+            trash_bytes=found.trash_bytes,
+        ),
+        models=[
+            _finding(finding, found.blockers.get(finding.model.name, []), root, listing) for finding in found.findings
+        ],
+        partials=[_partial(partial) for partial in found.partials],
+    )
+
+
+def _finding(finding: Finding, blockers: list[Blocker], root: Path, listing: Listing) -> FindingOut:
+    is_passed_over = listing.describe(finding.model).recognised is False
     return FindingOut(
         name=finding.model.name,
-        path=f"{store.root}/{finding.model.name}",
+        path=f"{root}/{finding.model.name}",
         size_bytes=finding.model.size_bytes,
         status="old" if finding.is_old else "current",
         reasons=[reason.value for reason in finding.reasons],
         stale_pattern=finding.stale_pattern,
         superseded_by=finding.superseded_by,
+        corrupt=finding.corrupt,
+        remarks=["not_recognised"] if is_passed_over else [],
         protected_by=protection_out(finding.protection),
+        blockers=[BlockerOut.model_validate(blocker) for blocker in blockers],
     )
 
 
-def _planned(finding: Finding) -> PrunedOut:
-    return _pruned(finding, "planned", None, None, 0)
-
-
-def _outcome(outcome: Outcome) -> PrunedOut:
-    if outcome.receipt is None:
-        return _pruned(outcome.finding, "stayed", outcome.error, None, 0)
-    receipt = outcome.receipt
-    done: Literal["trashed", "deleted"] = "trashed" if receipt.trash_id else "deleted"
-    return _pruned(outcome.finding, done, None, receipt.trash_id, receipt.freed_bytes)
-
-
-def _pruned(
-    finding: Finding,
-    outcome: Literal["planned", "trashed", "deleted", "stayed"],
-    error: errors.StoreError | None,
-    trash_id: str | None,
-    freed_bytes: int,
-) -> PrunedOut:
-    return PrunedOut(
-        name=finding.model.name,
-        size_bytes=finding.model.size_bytes,
-        reasons=[reason.value for reason in finding.reasons],
-        outcome=outcome,
-        problem=KINDS[type(error)].slug if error else None,
-        detail=str(error) if error else None,
-        trash_id=trash_id,
-        freed_bytes=freed_bytes,
-    )
-
-
-def _answer(plan: PrunePlan, models: list[PrunedOut], *, dry_run: bool) -> PruneOut:
-    return PruneOut(
-        plan_id=plan.id,
-        dry_run=dry_run,
-        complete=all(model.outcome != "stayed" for model in models),
-        count=len(models),
-        total_size_bytes=sum(model.size_bytes for model in models),
-        freed_bytes=sum(model.freed_bytes for model in models),
-        models=models,
+def _partial(partial: Partial) -> PartialOut:
+    return PartialOut(
+        id=partial.id,
+        name=partial.name,
+        size_bytes=partial.size_bytes,
+        age_seconds=max(0.0, round((datetime.now(UTC) - partial.modified_at).total_seconds(), 3)),
+        active=partial.is_active,
+        expires_at=partial.expires_at,
     )

@@ -44,6 +44,7 @@ HEADER: dict[str, Any] = {"format": "unknown", "problem": None, "facts": {}}
 MODEL_DETAIL: dict[str, Any] = CURRENT_MODEL | {
     "header": HEADER,
     "sha256": "3db8754815d1394ccb5f0012336aaa36b0711bff80ac5470836a0cf1b581cbf9",
+    "corrupt_since": None,
     "blockers": [],
     "protected_by": None,
 }
@@ -93,7 +94,39 @@ FINDING: dict[str, Any] = {
     "reasons": ["stale_pattern"],
     "stale_pattern": "old_*",
     "superseded_by": None,
+    "corrupt": None,
+    "remarks": ["not_recognised"],
     "protected_by": None,
+    "blockers": [],
+}
+
+PARTIAL: dict[str, Any] = {
+    "id": "7c0e1f4ab35d4c2fa8d0e6b94f1c3a52",
+    "name": "org_repo/model.gguf",
+    "size_bytes": 1073741824,
+    "age_seconds": 61.803,
+    "active": False,
+    "expires_at": "2026-11-22T06:37:13.889978Z",
+}
+
+RECLAIMABLE: dict[str, Any] = {
+    "models_bytes": 24,
+    "corrupt_bytes": 0,
+    "partials_bytes": 1073741824,
+    "trash_bytes": 0,
+}
+
+VERIFICATION: dict[str, Any] = {
+    "name": "en_ocr_v2.bin",
+    "outcome": "intact",
+    "reason": None,
+    "sha256": "3db8754815d1394ccb5f0012336aaa36b0711bff80ac5470836a0cf1b581cbf9",
+    "recorded_sha256": "3db8754815d1394ccb5f0012336aaa36b0711bff80ac5470836a0cf1b581cbf9",
+    "recorded": True,
+    "size_bytes": 24,
+    "header": HEADER,
+    "seconds": 0.000412,
+    "bytes_per_second": 58252,
 }
 
 PRUNED: dict[str, Any] = {
@@ -244,7 +277,18 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
     "EventOut": EVENT,
     "JournalOut": {"events": [EVENT]},
     "FindingOut": FINDING,
-    "AuditOut": {"old_count": 1, "current_count": 0, "reclaimable_bytes": 24, "models": [FINDING]},
+    "PartialOut": PARTIAL,
+    "ReclaimableOut": RECLAIMABLE,
+    "VerificationOut": VERIFICATION,
+    "AuditOut": {
+        "old_count": 1,
+        "current_count": 0,
+        "corrupt_count": 0,
+        "unread_count": 0,
+        "reclaimable": RECLAIMABLE,
+        "models": [FINDING],
+        "partials": [PARTIAL],
+    },
     "PrunedOut": PRUNED,
     "PruneOut": PRUNE,
     "StorageOut": STORAGE,

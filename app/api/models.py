@@ -84,6 +84,7 @@ def detail_of(model: Model, header: Description, sha256: str | None, store: Stor
         **dict(listing.describe(model)) | {"protected": protection is not None},
         header=HeaderOut.model_validate(header),
         sha256=sha256,
+        corrupt_since=store.digests.corrupt_since(model),
         blockers=[BlockerOut.model_validate(blocker) for blocker in store.locks.blockers(model.name)],
         protected_by=protection_out(protection),
     )

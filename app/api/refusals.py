@@ -74,10 +74,10 @@ class TextTooLong(Exception):
 
 
 class CallerGone(Exception):
-    """The caller hung up while the engine worked for it."""
+    """The caller hung up while something was done for it."""
 
     def __init__(self) -> None:
-        super().__init__("The caller hung up; the engine's process was replaced, and nobody reads this.")
+        super().__init__("The caller hung up; what was being done for it was stopped, and nobody reads this.")
 
 
 class UploadsBusy(Exception):

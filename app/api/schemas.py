@@ -126,7 +126,10 @@ class ModelDetail(ModelOut):
     """What its file says of itself."""
 
     sha256: str | None
-    """The SHA-256 of the bytes that an upload brought; null when they came another way, or the file has changed."""
+    """The SHA-256 on record of this version, from an upload, a pull or the first verification; null without."""
+
+    corrupt_since: Timestamp | None
+    """Since when a verification knows that its bytes are not those on record; null when none has found so."""
 
     blockers: list[BlockerOut]
     """Who uses it, as of now; empty when it can be deleted, protection aside."""

@@ -2,9 +2,11 @@
 
 from typing import Literal
 
-from pydantic import NonNegativeInt
+from pydantic import NonNegativeFloat, NonNegativeInt
 
-from app.api.schemas import ProtectionOut, Schema, Timestamp
+from app.api.schemas import BlockerOut, HeaderOut, ProtectionOut, Schema, Timestamp
+
+ReasonOut = Literal["stale_pattern", "superseded", "corrupt"]
 
 
 class TrashEntryOut(Schema):
@@ -80,15 +82,79 @@ class FindingOut(Schema):
     size_bytes: NonNegativeInt
     """Its size."""
     status: Literal["current", "old"]
-    """`old` when there is any reason."""
-    reasons: list[Literal["stale_pattern", "superseded"]]
-    """Why it is old."""
+    """`old` when it is stale or superseded; `corrupt` alone makes nothing old."""
+    reasons: list[ReasonOut]
+    """Why it may be pruned."""
     stale_pattern: str | None
     """The pattern of `OCR_OLD_PATTERNS` that it matches."""
     superseded_by: str | None
     """The newest version of the same name."""
+    corrupt: str | None
+    """What is wrong with it: a verification found other bytes than came, or its header says that it is cut off."""
+    remarks: list[Literal["not_recognised"]]
+    """What is no reason to delete it: AsposeAI was asked since the file came, and does not name it. It names only the
+    models that it would load itself, of which there are few."""
     protected_by: ProtectionOut | None
     """Why it must not be deleted, old or not."""
+    blockers: list[BlockerOut]
+    """Who uses it."""
+
+
+class VerificationOut(Schema):
+    """What a verification found."""
+
+    name: str
+    """The model."""
+    outcome: Literal["intact", "corrupt", "unrecorded", "changed", "unreadable"]
+    """`intact`: the bytes are those on record. `corrupt`: they are others, at the same size and time; or nothing is on
+    record, and the header is damaged. `unrecorded`: nothing was on record of this version, and now this is. `changed`:
+    it was written meanwhile. `unreadable`: the disk, or its rights, did not let it be read."""
+    reason: str | None
+    """In words, unless it is intact."""
+    sha256: str | None
+    """Of the bytes on the disk; null when they could not be read as one version."""
+    recorded_sha256: str | None
+    """Of the bytes as they came; null when nothing was on record of this version."""
+    recorded: bool
+    """Whether what was found is on record now; it is not where the disk cannot be written."""
+    size_bytes: NonNegativeInt
+    """The model's size."""
+    header: HeaderOut
+    """What its file says of itself."""
+    seconds: NonNegativeFloat
+    """How long it took."""
+    bytes_per_second: NonNegativeInt
+    """How fast it was read."""
+
+
+class PartialOut(Schema):
+    """One file that is not a model yet."""
+
+    id: str
+    """Of the upload or pull that it belongs to, where it is one to be gone on with."""
+    name: str | None
+    """The model it is to be; null when nobody wrote that down."""
+    size_bytes: NonNegativeInt
+    """What lies on the disk."""
+    age_seconds: NonNegativeFloat
+    """Since the last byte came."""
+    active: bool
+    """Whether a living process writes it."""
+    expires_at: Timestamp | None
+    """When it is swept if nothing more comes; null for what goes as soon as nobody writes it."""
+
+
+class ReclaimableOut(Schema):
+    """What could be had back."""
+
+    models_bytes: NonNegativeInt
+    """By pruning the old models: those that are neither protected nor in use."""
+    corrupt_bytes: NonNegativeInt
+    """By pruning the corrupt ones that are not old, likewise."""
+    partials_bytes: NonNegativeInt
+    """By giving up what nobody writes at the moment."""
+    trash_bytes: NonNegativeInt
+    """By `DELETE /trash`."""
 
 
 class AuditOut(Schema):
@@ -98,10 +164,16 @@ class AuditOut(Schema):
     """How many are old."""
     current_count: NonNegativeInt
     """How many are not."""
-    reclaimable_bytes: NonNegativeInt
-    """What deleting the old ones that are not protected would free."""
+    corrupt_count: NonNegativeInt
+    """How many of both are corrupt."""
+    unread_count: NonNegativeInt
+    """How many headers were not read yet, because there are too many for one question, or they cannot be: ask again."""
+    reclaimable: ReclaimableOut
+    """What could be had back."""
     models: list[FindingOut]
     """The models, sorted by name."""
+    partials: list[PartialOut]
+    """What is not a model yet."""
 
 
 class PrunedOut(Schema):
@@ -111,8 +183,8 @@ class PrunedOut(Schema):
     """The model."""
     size_bytes: NonNegativeInt
     """Its size."""
-    reasons: list[Literal["stale_pattern", "superseded"]]
-    """Why it is old."""
+    reasons: list[ReasonOut]
+    """Why it may be pruned."""
     outcome: Literal["planned", "trashed", "deleted", "stayed"]
     """What became of it."""
     problem: str | None

@@ -1,4 +1,4 @@
-"""Which models are old and why, and the plan to delete them. Looks at no disk: it judges an inventory."""
+"""Which models are old or corrupt and why, and the plan to delete them. Looks at no model: it judges an inventory."""
 
 import hashlib
 import json
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from app.errors import StoreError
+from app.store.damage import Damage
 from app.store.inventory import Inventory, Model
 from app.store.journal import Origin
 from app.store.protections import Protection, Protections
@@ -16,15 +17,22 @@ from app.store.store import Receipt, Store
 
 VERSION = re.compile(r"(?P<before>.*[._-])v(?P<version>\d+(?:\.\d+)*)(?P<after>(?:[._-].*)?)", re.IGNORECASE)
 """The last part of a name that looks like a version: `_v1`, `-v2.1`."""
+NO_DAMAGE = Damage({})
 
 
 class Reason(StrEnum):
-    """Why a model is old."""
+    """Why a model may be pruned."""
 
     STALE_PATTERN = "stale_pattern"
     """It matches a pattern of OCR_OLD_PATTERNS."""
     SUPERSEDED = "superseded"
     """A newer version of the same name lies beside it: en_ocr_v1.bin beside en_ocr_v2.bin."""
+    CORRUPT = "corrupt"
+    """Its bytes are not those that came, or its header says that it is cut off. That does not make it old."""
+
+
+AGEING = frozenset({Reason.STALE_PATTERN, Reason.SUPERSEDED})
+"""The reasons that make a model old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +41,18 @@ class Finding:
 
     model: Model
     reasons: tuple[Reason, ...]
-    """Empty for a current model."""
+    """What speaks against it."""
     stale_pattern: str | None
     superseded_by: str | None
+    corrupt: str | None
+    """What is wrong with it."""
     protection: Protection | None
     """Why it must not be deleted, if it must not."""
 
     @property
     def is_old(self) -> bool:
-        """Whether anything speaks against it."""
-        return bool(self.reasons)
+        """Whether its time is over."""
+        return not AGEING.isdisjoint(self.reasons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +79,18 @@ class Outcome:
     """Why it stayed."""
 
 
-def audit(inventory: Inventory, rules: Rules, protections: Protections) -> list[Finding]:
+def audit(inventory: Inventory, rules: Rules, protections: Protections, damage: Damage = NO_DAMAGE) -> list[Finding]:
     """Judge every model, by name."""
     given = protections.given()
     superseded = superseded_by(inventory.models)
     findings = []
     for name, model in inventory.models.items():
         pattern, newer = rules.stale_pattern(name), superseded.get(name)
-        reasons = [reason for reason, speaks in ((Reason.STALE_PATTERN, pattern), (Reason.SUPERSEDED, newer)) if speaks]
-        findings.append(Finding(model, tuple(reasons), pattern, newer, protections.joined(name, given.get(name))))
+        wrong = damage.problems.get(name)
+        speaking = {Reason.STALE_PATTERN: pattern, Reason.SUPERSEDED: newer, Reason.CORRUPT: wrong}
+        reasons = tuple(reason for reason, speaks in speaking.items() if speaks)
+        protection = protections.joined(name, given.get(name))
+        findings.append(Finding(model, reasons, pattern, newer, wrong, protection))
     return findings
 
 
@@ -95,7 +108,7 @@ def superseded_by(names: Iterable[str]) -> dict[str, str]:
 
 
 def plan_prune(findings: Iterable[Finding], reasons: Iterable[Reason], *, permanent: bool) -> PrunePlan:
-    """Every old model for one of those reasons that is not protected."""
+    """Every model for which one of those reasons speaks and that is not protected."""
     wanted = set(reasons)
     chosen = [finding for finding in findings if wanted & set(finding.reasons) and finding.protection is None]
     return PrunePlan(tuple(chosen), permanent)

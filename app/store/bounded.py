@@ -21,6 +21,10 @@ class BadHeader(Exception):
     """The header is truncated, corrupt, or beyond the bounds; `str()` says how, as a clause without a full stop."""
 
 
+class BeyondBounds(BadHeader):
+    """The header may be sound: it is larger, newer or stranger than what is read here."""
+
+
 class HeaderReader:
     """A position in a file, moved by reading and skipping. Whatever would lead past the file's end raises BadHeader.
 
@@ -42,7 +46,7 @@ class HeaderReader:
         """Ask for leave to do so much more work; raises BadHeader when the header has had its share."""
         self._steps_left -= count
         if self._steps_left < 0:
-            raise BadHeader("its header lists more than is read of one")
+            raise BeyondBounds("its header lists more than is read of one")
 
     def window(self, at_least: int) -> tuple[bytes, int]:
         """What is read ahead, and the index in it of the position, from which so many bytes are there at least."""
@@ -103,7 +107,7 @@ class HeaderReader:
         self._ahead = min(2 * self._ahead, WINDOW_BYTES) if reads_on else FIRST_READ_BYTES
         count = min(max(self._ahead, at_least), self.size_bytes - self.position)
         if count > self._bytes_left:
-            raise BadHeader(f"its header is larger than the {MAX_READ_BYTES:,} bytes that are read of one")
+            raise BeyondBounds(f"its header is larger than the {MAX_READ_BYTES:,} bytes that are read of one")
         self._bytes_left -= count
         self._window, self._window_start = self._read(count), self.position
         if len(self._window) < at_least:  # it has been cut since its size was asked for

@@ -1,6 +1,10 @@
-"""Which SHA-256 a model had when it came: a small record for each, good for as long as the model is that version."""
+"""Which SHA-256 a model had when it came, and whether its bytes were found to be others since.
+
+Both are small records by name, good for as long as the model is that version.
+"""
 
 import contextlib
+from datetime import UTC, datetime
 from pathlib import Path
 
 from app.store.inventory import Model
@@ -8,21 +12,54 @@ from app.store.name_records import NameRecords
 
 
 class Digests:
-    """The records of one model folder, each with the name, the etag and the digest."""
+    """The records of one model folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self._records = NameRecords(folder)
+    def __init__(self, digests: Path, corrupt: Path) -> None:
+        self._digests = NameRecords(digests)
+        self._corrupt = NameRecords(corrupt)
 
     def record(self, model: Model, sha256: str) -> None:
         """Note the digest of this version, in place of any other's. Hold the model's lock meanwhile."""
-        self._records.write(model.name, {"etag": model.etag, "sha256": sha256})
+        self._digests.write(model.name, {"etag": model.etag, "sha256": sha256})
+        self._corrupt.remove(model.name)
 
     def of(self, model: Model) -> str | None:
         """The digest that was noted of this very version, in hexadecimal; None when none was, or it has changed."""
-        record = self._records.read(model.name)
+        record = self._digests.read(model.name)
         return record.get("sha256") if record and record.get("etag") == model.etag else None
 
+    def mark_corrupt(self, model: Model, sha256: str) -> None:
+        """Note that this version has other bytes by now than were recorded. Hold a lock, as for `record`."""
+        since = datetime.now(UTC).isoformat()
+        self._corrupt.write(model.name, {"etag": model.etag, "sha256": sha256, "since": since}, is_lasting=True)
+
+    def mark_intact(self, model: Model) -> None:
+        """Note that they are what they were."""
+        self._corrupt.remove(model.name)
+
+    def corrupt_since(self, model: Model) -> datetime | None:
+        """Since when this version is known to be corrupt; None when it is not."""
+        return _since(self._corrupt.read(model.name), model)
+
+    def corrupt_among(self, models: dict[str, Model]) -> dict[str, datetime]:
+        """The same of those that are, of all these models by name."""
+        found = {}
+        for record in self._corrupt.all():
+            model = models.get(record["name"])
+            if model and (since := _since(record, model)):
+                found[model.name] = since
+        return found
+
     def forget(self, name: str) -> None:
-        """Remove the record of a name."""
+        """Remove the records of a name."""
         with contextlib.suppress(OSError):
-            self._records.remove(name)
+            self._digests.remove(name)
+            self._corrupt.remove(name)
+
+
+def _since(record: dict[str, str] | None, model: Model) -> datetime | None:
+    if record is None or record.get("etag") != model.etag:
+        return None
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return datetime.fromisoformat(record["since"])
+    return None

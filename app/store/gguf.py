@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass, field
 from struct import Struct
 
-from app.store.bounded import MAX_TEXT, BadHeader, Fact, Facts, HeaderReader, shown
+from app.store.bounded import MAX_TEXT, BadHeader, BeyondBounds, Fact, Facts, HeaderReader, shown
 from app.store.ggml import FILE_TYPES, MAX_TYPE, TENSOR_TYPES, TensorType
 
 MAGIC = b"GGUF"
@@ -98,7 +98,7 @@ class _Gguf:
         version = int.from_bytes(little, "big" if self.order == ">" else "little")
         facts["version"], facts["byte_order"] = version, "big" if self.order == ">" else "little"
         if version not in VERSIONS:
-            raise BadHeader(f"GGUF has no version {version:,} that is known here; the last is {VERSIONS[-1]}")
+            raise BeyondBounds(f"GGUF has no version {version:,} that is known here; the last is {VERSIONS[-1]}")
         self.number = Struct(self.order + "I")
         self.size = Struct(self.order + ("I" if version == 1 else "Q"))
 
@@ -179,7 +179,7 @@ class _Gguf:
             self._skip_strings(length)
         elif kind == ARRAY:
             if depth == MAX_DEPTH:
-                raise BadHeader(f"its key {_shown(key)!r} has arrays nested deeper than {MAX_DEPTH}")
+                raise BeyondBounds(f"its key {_shown(key)!r} has arrays nested deeper than {MAX_DEPTH}")
             self.reader.step(ELEMENT_STEPS * length)
             for _ in range(length):
                 self._skip_array(key, depth + 1)
@@ -202,7 +202,7 @@ class _Gguf:
 
     def _code(self, kind: int, key: bytes) -> str:
         if kind not in SCALARS:
-            raise BadHeader(f"its key {_shown(key)!r} has a value of no known type, {kind:,}")
+            raise BeyondBounds(f"its key {_shown(key)!r} has a value of no known type, {kind:,}")
         return SCALARS[kind]
 
 

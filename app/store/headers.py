@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from app.store import onnx, safetensors
-from app.store.bounded import BadHeader, Fact, Facts, HeaderReader
+from app.store.bounded import BadHeader, BeyondBounds, Fact, Facts, HeaderReader
 from app.store.formats import Format, format_of_name
 from app.store.gguf import MAGIC, read_gguf
 from app.store.onnx import read_onnx
@@ -36,6 +36,8 @@ class Description:
     name says, or a header beyond what is read of one. None if the header and the file's size agree."""
     facts: Mapping[str, Fact] = field(default_factory=dict)
     """By name; which ones there are is said by FACTS of the format's module. With a problem, those read before it."""
+    is_damaged: bool = False
+    """Whether the problem is that the file is cut off or corrupt, and not that it is more than is read here."""
 
 
 def describe(file: int | BinaryIO, size_bytes: int, name: str = "") -> Description:
@@ -46,24 +48,24 @@ def describe(file: int | BinaryIO, size_bytes: int, name: str = "") -> Descripti
     descriptor's position is neither used nor moved; a file's is moved.
     """
     if not size_bytes:
-        return Description("unknown", "the file is empty")
+        return Description("unknown", "the file is empty", is_damaged=True)
     promised = format_of_name(name)
     reader = HeaderReader(file, size_bytes)
     facts: Facts = {}
     found: Format = "unknown"
-    problem = None
+    problem, is_damaged = None, False
     try:
         window, index = reader.window(min(BEGINNING_BYTES, size_bytes))
         found = _format_of(window[index : index + BEGINNING_BYTES])
         if found != "unknown":
             READERS[found](reader, facts)
     except BadHeader as exc:
-        problem = str(exc)
+        problem, is_damaged = str(exc), not isinstance(exc, BeyondBounds)
     if found == "onnx" and promised != "onnx" and problem:  # no magic number: only the whole could have told
-        found, problem, facts = "unknown", None, {}
+        found, problem, is_damaged, facts = "unknown", None, False, {}
     if promised not in {"unknown", found}:
         problem = f"its name ends in .{promised}, and its content is {found if found in READERS else 'something else'}"
-    return Description(found, problem, facts)
+    return Description(found, problem, facts, is_damaged)
 
 
 def _format_of(beginning: bytes) -> Format:

@@ -10,7 +10,7 @@ from math import prod
 from struct import Struct
 from typing import TypeGuard
 
-from app.store.bounded import MAX_TEXT, BadHeader, Facts, HeaderReader, shown
+from app.store.bounded import MAX_TEXT, BadHeader, BeyondBounds, Facts, HeaderReader, shown
 
 MAX_HEADER_BYTES = 100_000_000
 """The reference implementation refuses more."""
@@ -88,7 +88,9 @@ def read_safetensors(reader: HeaderReader, facts: Facts) -> None:
     if reader.position + length > reader.size_bytes:
         raise BadHeader(f"its header is said to be {length:,} bytes, and the file ends after {reader.size_bytes:,}")
     if length > MAX_PARSED_BYTES:
-        raise BadHeader(f"its header of {length:,} bytes is larger than the {MAX_PARSED_BYTES:,} that are read of one")
+        raise BeyondBounds(
+            f"its header of {length:,} bytes is larger than the {MAX_PARSED_BYTES:,} that are read of one"
+        )
     try:
         text = reader.take(length).decode()
     except UnicodeDecodeError:

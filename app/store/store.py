@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import ModelChanged, ModelExists, ModelNotFound, TrashEntryNotFound
+from app.store.damage import HeaderKnowledge
 from app.store.digests import Digests
 from app.store.headers import Description, describe
 from app.store.inventory import Inventory, Model, look_again, scan
@@ -74,7 +75,8 @@ class Store:
         self.jobs = Jobs(self.volume, self.locks)
         self._job_retention = job_retention
         self.protections = Protections(self.volume, self.locks, rules, self._note)
-        self.digests = Digests(self.volume.digests_dir)
+        self.digests = Digests(self.volume.digests_dir, self.volume.corrupt_dir)
+        self.headers = HeaderKnowledge(self.examine)
         trash = self._trash if self._keeps_deleted else None
         room = Room(self.root, self._trash, lambda entries: self._purge(entries, ITSELF))
         self.publisher = Publisher(self.volume, self.locks, self.protections, self.digests, trash, room, self._note)

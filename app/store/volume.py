@@ -14,7 +14,7 @@ from app.errors import ModelNotFound, NotAModel, StoreFull, StoreReadOnly, Store
 from app.store.inventory import STORE_DIR, Model, model_at, what_instead
 from app.store.names import parts_of
 
-FOLDERS = ("locks", "trash", "staging", "digests", "jobs", "protection")
+FOLDERS = ("locks", "trash", "staging", "digests", "jobs", "protection", "corrupt")
 READ_ONLY_ERRORS = {errno.EROFS, errno.EACCES, errno.EPERM}
 FULL_ERRORS = {errno.ENOSPC, errno.EDQUOT}
 
@@ -30,6 +30,7 @@ class Volume:
         self.staging_dir = self.store_dir / "staging"
         self.digests_dir = self.store_dir / "digests"
         self.protection_dir = self.store_dir / "protection"
+        self.corrupt_dir = self.store_dir / "corrupt"
         self.jobs_dir = self.store_dir / "jobs"
         self.journal_file = self.store_dir / "journal.jsonl"
         self._identity_file = self.store_dir / "store.json"

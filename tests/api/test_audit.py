@@ -23,7 +23,7 @@ def test_the_audit_says_why(upkeep: RunningService, models: Path) -> None:
     """As JSON each reason has its field, and what pruning would free is added up."""
     report = upkeep.client.get("/audit").json()
 
-    assert (report["old_count"], report["current_count"], report["reclaimable_bytes"]) == (3, 2, 10)
+    assert (report["old_count"], report["current_count"], report["reclaimable"]["models_bytes"]) == (3, 2, 10)
     found = {model["name"]: model for model in report["models"]}
     assert found["old_de.bin"]["reasons"] == ["stale_pattern"]
     assert found["en_v1.bin"]["superseded_by"] == "en_v2.bin"

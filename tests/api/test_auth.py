@@ -31,6 +31,7 @@ NEEDS = {
     ("head", "/uploads/{upload_id}"): Scope.WRITE,
     ("patch", "/uploads/{upload_id}"): Scope.WRITE,
     ("delete", "/uploads/{upload_id}"): Scope.WRITE,
+    ("post", "/models/{name}/verify"): Scope.WRITE,
     ("put", "/models/{name}/protection"): Scope.WRITE,
     ("delete", "/models/{name}/protection"): Scope.WRITE,
     ("post", "/ocr"): Scope.AI,

@@ -93,7 +93,7 @@ def test_other_files_are_unknown_and_no_problem(data: bytes) -> None:
 def test_an_empty_file_is_a_problem() -> None:
     """Whatever its name."""
     for name in ("", "x.bin", "x.gguf"):
-        assert described(b"", name) == Description("unknown", "the file is empty")
+        assert described(b"", name) == Description("unknown", "the file is empty", is_damaged=True)
 
 
 @pytest.mark.parametrize("beginning", [b"", *TINY.values()])

@@ -188,7 +188,7 @@ def test_services_that_start_together_agree_on_one_identity(tmp_path: Path) -> N
     for store in stores:
         store.volume.check()
     assert sorted(path.name for path in (tmp_path / "models/.store").iterdir()) == [
-        "digests", "jobs", "locks", "protection", "staging", "store.json", "trash",
+        "corrupt", "digests", "jobs", "locks", "protection", "staging", "store.json", "trash",
     ]  # fmt: skip
 
 
