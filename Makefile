@@ -33,6 +33,7 @@ bench: $(VENV)/dev ## Measure, and print the tables of docs/benchmarks.md.
 	$(BIN)/python benchmarks/uploads.py
 	$(BIN)/python benchmarks/while_the_engine_works.py
 	$(BIN)/python benchmarks/at_rest.py
+	$(BIN)/python benchmarks/engine_cycles.py
 
 lock: $(VENV)/dev ## Pin what pyproject.toml allows, newest versions, with hashes.
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \

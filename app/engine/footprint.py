@@ -1,5 +1,6 @@
 """What a process holds, as the kernel counts it. These block, for milliseconds: call them from a thread."""
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,13 +35,20 @@ def resident_bytes_of(pid: int) -> int:
 
 
 def mapped_below(pid: int, folder: Path) -> dict[str, int]:
-    """The files below a folder that a process has mapped: their paths relative to it, and the bytes mapped."""
-    try:
-        maps = psutil.Process(pid).memory_maps(grouped=True)
-    except psutil.NoSuchProcess:
-        return {}
+    """The files below a folder that a process has mapped: their paths relative to it, and the bytes mapped.
+
+    `maps` and not psutil's `smaps`, for which the kernel looks at every page: 20 ms with 500 MB, and a release waits.
+    """
+    found: dict[str, int] = {}
     root = f"{folder}/"
-    return {each.path.removeprefix(root): each.size for each in maps if each.path.startswith(root)}
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines():
+            addresses, _, _, _, _, *path = line.split(maxsplit=5)
+            if path and path[0].startswith(root):
+                start, end = (int(address, 16) for address in addresses.split("-"))
+                name = path[0].removeprefix(root).removesuffix(" (deleted)")
+                found[name] = found.get(name, 0) + end - start
+    return found
 
 
 def tree_bytes() -> int:
