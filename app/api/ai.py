@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request
 
-from app.api.ai_schemas import AiOut, ChangeOut, KeywordsIn, QueryIn, ResultOut, SpellCheckIn
+from app.api.ai_schemas import AiOut, KeywordsIn, QueryIn, SpellCheckIn
 from app.api.auth import GuardedRoute, needs
 from app.api.deps import DeskDep
 from app.api.hangups import unless_gone
@@ -10,7 +10,6 @@ from app.api.keys import Scope
 from app.api.loading import LOADING
 from app.api.problems import problems
 from app.api.refusals import TextTooLong
-from app.api.texts import changes_between, corrected
 from app.engine.processors import Processor
 
 router = APIRouter(tags=["ai"], route_class=GuardedRoute)
@@ -31,14 +30,8 @@ async def check_spelling(request: Request, body: SpellCheckIn, desk: DeskDep) ->
     Loads the model first if need be. A text that the engine cannot do has its `error`, and the others their results;
     the answer is a problem when no text has a result. A caller that hangs up ends the work.
     """
-
-    def describe(text: str, answer: str) -> ResultOut:
-        after = corrected(text, answer)
-        diff = [ChangeOut.model_validate(change) for change in changes_between(text, after)] if body.diff else None
-        return ResultOut(text=after, diff=diff, error=None)
-
     task = await desk.admit(Processor.SPELL_CHECK, body)
-    return await unless_gone(request, desk.work(request, task, body, describe))
+    return await unless_gone(request, desk.work(request, task, body))
 
 
 @router.post(
@@ -54,7 +47,7 @@ async def find_keywords(request: Request, body: KeywordsIn, desk: DeskDep) -> Ai
     What `/ai/spell-check` says of errors, loading and callers that hang up is so here too.
     """
     task = await desk.admit(Processor.KEYWORDS, body, keywords=body.keywords)
-    return await unless_gone(request, desk.work(request, task, body, _as_it_is))
+    return await unless_gone(request, desk.work(request, task, body))
 
 
 @router.post(
@@ -70,8 +63,4 @@ async def ask(request: Request, body: QueryIn, desk: DeskDep) -> AiOut:
     What `/ai/spell-check` says of errors, loading and callers that hang up is so here too.
     """
     task = await desk.admit(Processor.QUERY, body, question=body.question)
-    return await unless_gone(request, desk.work(request, task, body, _as_it_is))
-
-
-def _as_it_is(_: str, answer: str) -> ResultOut:
-    return ResultOut(text=answer, diff=None, error=None)
+    return await unless_gone(request, desk.work(request, task, body))

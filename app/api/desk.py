@@ -1,22 +1,19 @@
 """Where texts are taken in for a model: what is to be loaded for them is chosen, and what came of them is described."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from anyio import to_thread
 from fastapi import Request
 
 from app import errors
-from app.api.ai_schemas import AiOut, ResultOut, TextsIn
+from app.api.ai_schemas import AiOut, ChangeOut, ResultOut, SpellCheckIn, TextsIn
 from app.api.kinds import KINDS
-from app.api.texts import TextLimits
+from app.api.texts import TextLimits, changes_between, corrected
 from app.engine.processors import DEFAULT_MODEL, Processor, Task, Wanted
 from app.engine.sessions import Outcome, Session
 from app.engine.supervisor import Supervisor
 from app.store.store import Store
-
-Describe = Callable[[str, str], ResultOut]
-"""Makes a result of a text and its answer."""
 
 
 class Desk:
@@ -58,26 +55,38 @@ class Desk:
         self._limits.check(task, body.texts)
         return task
 
-    async def work(self, request: Request, task: Task, body: TextsIn, describe: Describe) -> AiOut:
+    async def work(self, request: Request, task: Task, body: TextsIn) -> AiOut:
         """Do it. Of texts none of which has an answer, the first one's error is raised."""
-        seconds = min(body.timeout_seconds or self._limits.call_seconds, self._limits.call_seconds)
-        outcomes = await self._session.run(task, body.texts, seconds=seconds)
-        if outcomes[0].error and all(outcome.error for outcome in outcomes):
-            raise outcomes[0].error
-        results = await asyncio.to_thread(_results, body.texts, outcomes, describe, request)
-        return AiOut(
-            processor=task.wanted.processor,
-            model=task.wanted.model,
-            failed_count=sum(outcome.error is not None for outcome in outcomes),
-            results=results,
-        )
+        outcomes = await self._session.run(task, body.texts, seconds=self.seconds_for(body))
+        return await asyncio.to_thread(describe, task, body, outcomes, request.url.path, request.scope["request_id"])
+
+    def seconds_for(self, body: TextsIn) -> float:
+        """How long the engine may work on one of these texts."""
+        return min(body.timeout_seconds or self._limits.call_seconds, self._limits.call_seconds)
 
 
-def _results(texts: list[str], outcomes: list[Outcome], describe: Describe, request: Request) -> list[ResultOut]:
-    path, request_id = request.url.path, str(request.scope["request_id"])
-    return [
-        describe(text, outcome.answer or "")
-        if (error := outcome.error) is None
-        else ResultOut(text=None, diff=None, error=KINDS[type(error)].describe(error, path, request_id))
-        for text, outcome in zip(texts, outcomes, strict=True)
-    ]
+def describe(task: Task, body: TextsIn, outcomes: list[Outcome], path: str, request_id: str) -> AiOut:
+    """What came of the texts; of those none of which has an answer, the first one's error is raised."""
+    if outcomes[0].error and all(outcome.error for outcome in outcomes):
+        raise outcomes[0].error
+    results = []
+    for text, outcome in zip(body.texts, outcomes, strict=True):
+        if error := outcome.error:
+            problem = KINDS[type(error)].describe(error, path, request_id)
+            results.append(ResultOut(text=None, diff=None, error=problem))
+        else:
+            results.append(_result(body, text, outcome.answer or ""))
+    return AiOut(
+        processor=task.wanted.processor,
+        model=task.wanted.model,
+        failed_count=sum(outcome.error is not None for outcome in outcomes),
+        results=results,
+    )
+
+
+def _result(body: TextsIn, text: str, answer: str) -> ResultOut:
+    if not isinstance(body, SpellCheckIn):
+        return ResultOut(text=answer, diff=None, error=None)
+    after = corrected(text, answer)
+    diff = [ChangeOut.model_validate(change) for change in changes_between(text, after)] if body.diff else None
+    return ResultOut(text=after, diff=diff, error=None)
