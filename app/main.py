@@ -44,6 +44,7 @@ from app.api.listing import Listing
 from app.api.reader import Reader
 from app.api.requests import RequestLimits, RequestLog
 from app.api.texts import TextLimits
+from app.engine.idleness import release_when_idle
 from app.engine.process import EngineProcess
 from app.engine.recognition import Limits as ImageLimits
 from app.engine.runtime import Workplace
@@ -181,15 +182,17 @@ async def _opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
         metrics=metrics,
     )
     engine_task = _start("engine", supervisor.run())
-    store_tasks = [_start("inventory", keeper.run())]
+    keeping_tasks = [_start("inventory", keeper.run())]
+    if idle_seconds := settings.engine_idle_release / timedelta(seconds=1):
+        keeping_tasks.append(_start("idleness", release_when_idle(supervisor, idle_seconds)))
     if not settings.read_only:
-        store_tasks.append(_start("sweeper", keep_swept(store, on_event)))
+        keeping_tasks.append(_start("sweeper", keep_swept(store, on_event)))
     try:
         yield state
     finally:
         await supervisor.stop()
         await _finished(engine_task)
-        for task in store_tasks:
+        for task in keeping_tasks:
             task.cancel()
             await _finished(task)
         await asyncio.to_thread(workplace.close)
@@ -232,7 +235,6 @@ def _session(settings: Settings, store: Store, supervisor: Supervisor, on_event:
         limits=SessionLimits(
             load_seconds=settings.engine_load_timeout / timedelta(seconds=1),
             memory_bytes=settings.engine_memory_limit,
-            idle_seconds=settings.engine_idle_release / timedelta(seconds=1),
         ),
         on_event=on_event,
     )

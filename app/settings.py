@@ -117,7 +117,7 @@ class Settings(BaseSettings):
     engine_call_timeout: Duration = timedelta(minutes=2)
     """How long the engine may work on one text; a request may ask for less. Then its process is killed: 504."""
     engine_idle_release: Duration = timedelta(minutes=15)
-    """How long a loaded model may go unused before the engine is released; 0 for ever."""
+    """How long the engine may go unused, once it was used, before it is released; 0 for ever."""
     engine_memory_limit: Annotated[int, Field(ge=0)] = 0
     """Bytes that the engine may hold, the model included; when it grew past that it is replaced. 0 for any."""
     ai_max_text_bytes: Annotated[int, Field(ge=1, le=131072)] = 3500

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container
+from collections.abc import AsyncGenerator, Callable, Container
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,6 @@ from app.engine.supervisor import OnEvent, Supervisor
 from app.errors import (
     EngineCallFailed,
     EngineDied,
-    EngineNotReady,
     EngineTimedOut,
     ModelTooLarge,
     ServiceError,
@@ -32,13 +31,11 @@ Hold = Callable[[str, str, int], Callable[[], None]]
 
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
-    """How long loading may take, how much the engine may hold, and for how long unused."""
+    """How long loading may take, and how much the engine may hold."""
 
     load_seconds: float = 300.0
     memory_bytes: int = 0
     """0 for any."""
-    idle_seconds: float = 0.0
-    """0 for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +70,6 @@ class Session:
         self._limits = limits
         self._on_event = on_event
         self._loaded: tuple[int, Loaded] | None = None
-        self._idle_timer: asyncio.TimerHandle | None = None
-        self._idle_release: asyncio.Task[None] | None = None
 
     @property
     def loaded(self) -> Loaded | None:
@@ -95,7 +90,7 @@ class Session:
         """
         if (loaded := self.loaded) and _is(loaded, wanted):
             return loaded
-        async with self._turn():
+        async with self._supervisor.turn():
             return (await self._ensure(wanted))[1]
 
     async def run(
@@ -107,7 +102,7 @@ class Session:
         `load` raises when that is why there is no outcome at all.
         """
         outcomes: list[Outcome] = []
-        async with self._turn():
+        async with self._supervisor.turn():
             work = self._outcomes(task, texts, seconds)
             async with contextlib.aclosing(work):
                 async for outcome in work:
@@ -195,29 +190,6 @@ class Session:
             reason = f"it held {resident_bytes} bytes, more than OCR_ENGINE_MEMORY_LIMIT"
             await process.stop(reason, seconds=STOP_SECONDS)
             self._on_event("engine.recycled", {"reason": reason, "pid": process.pid, "resident_bytes": resident_bytes})
-
-    @contextlib.asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        try:
-            async with self._supervisor.turn():
-                yield
-        finally:
-            self._count_idleness()
-
-    def _count_idleness(self) -> None:
-        if self._idle_timer:
-            self._idle_timer.cancel()
-        if self._limits.idle_seconds:
-            loop = asyncio.get_running_loop()
-            self._idle_timer = loop.call_later(self._limits.idle_seconds, self._on_idle)
-
-    def _on_idle(self) -> None:
-        if self.loaded and not self._supervisor.is_busy:
-            self._idle_release = asyncio.create_task(self._release_idle())
-
-    async def _release_idle(self) -> None:
-        with contextlib.suppress(EngineNotReady):
-            await self._supervisor.release(f"released after {self._limits.idle_seconds:g} s without use")
 
 
 class _Held:

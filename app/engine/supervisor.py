@@ -67,6 +67,7 @@ class Supervisor:
         self._release_reason = ""
         self._stopping = False
         self._changed = asyncio.Event()
+        self._used_at: float | None = None
 
     # What others ask.
 
@@ -94,6 +95,11 @@ class Supervisor:
     def waiting(self) -> int:
         """How many calls wait for their turn."""
         return self._turns.waiting
+
+    @property
+    def idle_seconds(self) -> float | None:
+        """How long ago the last turn ended; None when the process has not been used."""
+        return asyncio.get_running_loop().time() - self._used_at if self._used_at and self.is_ready else None
 
     def insist_on_ready(self) -> EngineProcess:
         """The process that takes calls; raises EngineNotReady."""
@@ -123,7 +129,10 @@ class Supervisor:
         if not self._turns.is_taken:
             self.insist_on_ready()
         async with self._turns.take():
-            yield
+            try:
+                yield
+            finally:
+                self._used_at = asyncio.get_running_loop().time()
 
     async def call(self, name: str, params: dict[str, Any] | None = None, *, seconds: float) -> Any:  # noqa: ANN401
         """Call the engine when its turn has come; `seconds` counts from then. Raises any EngineError."""
@@ -166,6 +175,7 @@ class Supervisor:
     async def _start(self) -> None:
         self._wish.clear()
         self._become(State.STARTING, "its process is starting")
+        self._used_at = None
         self.started_at = datetime.now(UTC)
         try:
             self._process = await self._spawn()

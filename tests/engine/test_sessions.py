@@ -172,16 +172,6 @@ async def test_a_release_ends_the_work(tmp_path: Path) -> None:
         assert worked.session.loaded is None
 
 
-async def test_it_is_released_when_it_is_idle(tmp_path: Path) -> None:
-    """After so long without use, and not before anything is loaded."""
-    async with working(tmp_path, idle_seconds=0.1) as worked:
-        await worked.run("sleep:0.3")
-        await eventually_async(lambda: not +worked.leases.held)
-
-        assert worked.engine.supervisor.last_ending is not None
-        assert "without use" in worked.engine.supervisor.last_ending.exit.reason
-
-
 async def test_a_process_that_grew_is_replaced(tmp_path: Path) -> None:
     """Between two texts, without either noticing."""
     async with working(tmp_path, memory_bytes=1000) as worked:

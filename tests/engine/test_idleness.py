@@ -1,0 +1,31 @@
+"""An engine that nobody uses is released, and one that somebody uses is not."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from app.engine.idleness import release_when_idle
+from app.engine.states import State
+from tests.support.supervised import supervised
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_it_is_released_once_it_was_used_and_then_not(tmp_path: Path) -> None:
+    """A call longer than that is use; the fresh process after it has nothing to give back, and stays."""
+    async with supervised(tmp_path) as engine:
+        supervisor = await engine.until(State.READY)
+        watching = asyncio.create_task(release_when_idle(supervisor, 0.1))
+        first = supervisor.pid
+
+        await supervisor.call("sleep", {"seconds": 0.4}, seconds=10)
+        assert supervisor.pid == first
+        await engine.until_replaced(first)
+        second = supervisor.pid
+        await asyncio.sleep(0.4)  # four times as long as it would take
+
+        assert supervisor.pid == second
+        assert supervisor.last_ending is not None
+        assert "without use" in supervisor.last_ending.exit.reason
+        watching.cancel()
