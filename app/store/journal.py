@@ -3,10 +3,10 @@
 import contextlib
 import json
 import os
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
 from app.errors import ModelInUse, ModelLocked
@@ -78,11 +78,17 @@ class Journal:
             self._rotate()
 
     def latest(self, count: int) -> list[Event]:
-        """The last events, newest first."""
-        events: deque[Event] = deque(maxlen=count)
-        for path in (self._older, self._path):
-            events.extend(_read(path))
-        return list(reversed(events))
+        """The last events, newest first, from both files; reads 16 MiB at most."""
+        events = (_event(line) for line in reversed(self._lines()))
+        return list(islice(filter(None, events), count))
+
+    def _lines(self) -> list[bytes]:
+        while True:
+            present = _identity(self._path)
+            lines = [*_lines(self._older), *_lines(self._path)]
+            # If it was rotated in between, what was the present file is in neither.
+            if _identity(self._path) == present:
+                return lines
 
     @property
     def _older(self) -> Path:
@@ -95,9 +101,20 @@ class Journal:
                 self._path.rename(self._older)
 
 
-def _read(path: Path) -> Iterator[Event]:
-    with contextlib.suppress(FileNotFoundError), path.open("rb") as lines:
-        for line in lines:
-            # A line that a full disk cut short is no event.
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                yield Event.from_line(line)
+def _lines(path: Path) -> list[bytes]:
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as journal:
+        return journal.readlines()
+    return []
+
+
+def _event(line: bytes) -> Event | None:
+    # A line that a full disk cut short is no event.
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return Event.from_line(line)
+    return None
+
+
+def _identity(path: Path) -> int | None:
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_ino
+    return None

@@ -1,15 +1,16 @@
 """The way back from the trash, and the way out."""
 
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from app.errors import InvalidModelName, ModelChanged, ModelExists, ModelInUse, NotAModel, TrashEntryNotFound
 from app.store import renames
-from app.store.journal import ROTATE_BYTES, Origin
+from app.store.journal import ROTATE_BYTES, Event, Origin
 from app.store.rules import Rules
 from app.store.store import Store
 
@@ -207,6 +208,26 @@ def test_the_journal_is_rotated_and_survives_a_line_cut_short(store: Store) -> N
 
     assert journal.stat().st_size < 1000
     assert [event.action for event in store.journal.latest(10)] == ["trashed", "restored", "trashed"]
+
+
+def test_no_event_is_missed_while_the_journal_is_rotated(store: Store) -> None:
+    """Whoever reads at that moment finds the events in order and without a gap, across both files."""
+    done = threading.Event()
+
+    def write() -> None:
+        for number in range(60):
+            padding = "x" * (ROTATE_BYTES // 8)
+            store.journal.write(Event(datetime.now(UTC), padding, "trashed", "a.bin", None, number, None))
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while not done.is_set():
+        numbers = [event.size_bytes for event in store.journal.latest(4)]
+        assert numbers == list(range(numbers[0], numbers[0] - len(numbers), -1)) if numbers else True
+        assert len(numbers) == min(4, numbers[0] + 1) if numbers else True
+    writer.join()
+    assert store.journal.latest(1)[0].size_bytes == 59
 
 
 def test_a_journal_that_cannot_be_written_undoes_nothing(tmp_path: Path) -> None:
