@@ -27,6 +27,7 @@ from app.api.resumable_schemas import (
     EXPIRES,
     LENGTH,
     LENGTH_PARAMETER,
+    LINKS,
     LOCATION,
     METADATA_PARAMETER,
     NO_STORE,
@@ -99,7 +100,7 @@ async def list_uploads(store: StoreDep) -> UploadList:
     status_code=201,
     response_model=UploadOut,
     response_description="The upload, which is empty, or begins with the chunk that was sent along.",
-    responses=with_headers(201, RESUMABLE | LOCATION | OFFSET | EXPIRES | PUBLISHED) | problems(*RECEIVING),
+    responses=with_headers(201, RESUMABLE | LOCATION | OFFSET | EXPIRES | PUBLISHED, LINKS) | problems(*RECEIVING),
     openapi_extra=needs(Scope.WRITE)
     | {
         "parameters": [LENGTH_PARAMETER, METADATA_PARAMETER, CHECKSUM_PARAMETER, VERSION_PARAMETER, *CONDITIONS],
@@ -112,7 +113,8 @@ async def begin_upload(
     """Begin an upload that can be gone on with after a broken connection, by the tus 1.0 protocol.
 
     Everything that can be refused is refused now, and `If-Match` and `If-None-Match` mean what they mean to
-    `PUT /models/{name}`; both are checked again when the last byte is there. The first chunk may be sent along.
+    `PUT /models/{name}`; both are checked again when the last byte is there. The first chunk may be sent along; if
+    that one fails, nothing is begun.
     """
     record = _new_record(request, origin.actor, intake.retention)
     intake.check_size(record.expected_bytes or 0)
@@ -125,8 +127,11 @@ async def begin_upload(
         uploading = Uploading(publisher, intake, staged, record)
         try:
             headers = await _take_in(request, uploading, record, origin, keeper) if has_chunk else _progress(0, record)
-        finally:
-            await uploading.let_go()
+        except BaseException:
+            # Its caller has not been told where it is, and could not go on with it.
+            await uploading.give_up()
+            raise
+        await uploading.let_go()
     is_published = "content-location" in headers
     now = datetime.now(UTC)
     begun = Partial(record.id, uploading.offset, now, is_active=False, is_published=is_published, record=record)

@@ -67,7 +67,19 @@ CAPABILITIES = RESUMABLE | {
     "tus-max-size": {"description": "The largest size, if any is set.", "schema": _SIZE, "example": 1048576},
 }
 
-VERSION_PARAMETER = _parameter("Tus-Resumable", "The version of tus, if it is told.", VERSION, {"const": VERSION})
+_BY_ID = {"upload_id": "$response.body#/id"}
+LINKS: dict[str, Any] = {
+    "progress": {"operationId": "get_upload", "parameters": _BY_ID, "description": "How far it is."},
+    "headers": {"operationId": "head_get_upload", "parameters": _BY_ID, "description": "The same in headers."},
+    "rest": {
+        "operationId": "append_to_upload",
+        "parameters": _BY_ID | {"header.Upload-Offset": "$response.body#/offset"},
+        "description": "The next chunk.",
+    },
+    "end": {"operationId": "give_upload_up", "parameters": _BY_ID, "description": "To give it up."},
+}
+
+VERSION_PARAMETER = _parameter("Tus-Resumable", "The version of tus, if it is told.", VERSION)
 CHECKSUM_PARAMETER = _parameter(
     "Upload-Checksum",
     "The chunk's checksum: `sha1`, `sha256` or `sha512`, a space, and the digest in base64.",
@@ -95,10 +107,12 @@ def body(*, required: bool) -> dict[str, Any]:
     return {
         "required": required,
         "description": "A part of the model's file, of any size.",
-        "content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+        "content": {MEDIA_TYPE: {"schema": {}}},
     }
 
 
-def with_headers(status: int, headers: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
+def with_headers(
+    status: int, headers: dict[str, Any], links: dict[str, Any] | None = None
+) -> dict[int | str, dict[str, Any]]:
     """A route's `responses` for an answer that has them."""
-    return {status: {"headers": headers}}
+    return {status: {"headers": headers} | ({"links": links} if links else {})}

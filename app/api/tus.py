@@ -42,7 +42,7 @@ class TusRoute(GuardedRoute):
         handle = super().unguarded_handler()
 
         async def checked(request: Request) -> Response:
-            version = request.headers.get("tus-resumable", VERSION)
+            version = request.headers.get("tus-resumable") or VERSION
             # OPTIONS is how a client finds out.
             if version != VERSION and request.method != "OPTIONS":
                 raise UnsupportedTus(version)

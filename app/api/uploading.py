@@ -79,6 +79,11 @@ class Uploading:
         with CancelScope(shield=True):
             await self._run(self._staged.let_go)
 
+    async def give_up(self) -> None:
+        """Keep nothing of it."""
+        with CancelScope(shield=True):
+            await self._run(self._staged.discard)
+
     async def _run(self, call: Callable[..., T], *arguments: object) -> T:
         return await to_thread.run_sync(partial(call, *arguments), limiter=self._intake.threads)
 

@@ -13,7 +13,7 @@ import pytest
 from app.store.partials import PartialRecord
 from app.store.staging import Staging
 from tests.conftest import Serve
-from tests.support.raw import RawPatch
+from tests.support.raw import RawPatch, RawPost
 from tests.support.service import ECHO, RunningService
 from tests.support.tus import CHUNK, append, begin, begun, described, offset_of, uploader
 from tests.support.waiting import eventually
@@ -94,6 +94,20 @@ def test_the_first_chunk_may_come_along(service: RunningService, models: Path) -
     assert (whole.status_code, whole.headers["content-location"]) == (201, "/models/b.bin")
     assert whole.json()["published"]
     assert (models / "a.bin").read_bytes() == (models / "b.bin").read_bytes() == b"abcdef"
+
+
+def test_what_fails_with_its_first_chunk_is_not_begun(service: RunningService, models: Path) -> None:
+    """Its caller was not told where it is, so nobody could go on with it."""
+    wrong = CHUNK | {"upload-checksum": checksum("sha1", b"other"), "upload-metadata": described(filename="a.bin")}
+    assert told(service.client.post("/uploads", content=b"abc", headers=wrong | {"upload-length": "3"}))[0] == 460
+    headers = RAW_CHUNK | {"upload_metadata": wrong["upload-metadata"]}
+    with RawPost(service, "/uploads", **headers, upload_length=6, content_length=6) as cut:
+        cut.send(b"abc")
+        (upload_id,) = eventually(lambda: unfinished(service))
+    eventually(lambda: unfinished(service) == [])
+
+    assert service.client.head(f"/uploads/{upload_id}").status_code == 404
+    assert list((models / ".store/staging").glob(f"{upload_id}*")) == []
 
 
 def test_what_came_before_a_cut_is_kept(service: RunningService, models: Path) -> None:

@@ -57,3 +57,9 @@ class RawPatch(RawPut):
     """The same as a `PATCH`."""
 
     method = "PATCH"
+
+
+class RawPost(RawPut):
+    """The same as a `POST`."""
+
+    method = "POST"

@@ -1,0 +1,123 @@
+"""Services killed and disks filled in the middle of resumable uploads: nothing that was told to be there is lost."""
+
+import contextlib
+import hashlib
+import random
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from tusclient.exceptions import TusCommunicationError
+from tusclient.uploader import Uploader
+
+from tests.conftest import Serve
+from tests.e2e.test_disks import on_a_small_disk
+from tests.support.raw import RawPatch
+from tests.support.service import ECHO, RunningService
+from tests.support.tus import CHUNK, append, begun, offset_of, uploader
+from tests.support.waiting import eventually
+
+MIB = 1 << 20
+SEED = 20261121
+CONTENT = random.Random(SEED).randbytes(24 * MIB)  # noqa: S311 - to be the same each time
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+def send(tus: Uploader) -> None:
+    """All that is missing; no matter when the service is gone midway."""
+    with contextlib.suppress(TusCommunicationError):
+        tus.upload()
+
+
+def kill_somewhere(service: RunningService, tus: Uploader, chance: random.Random) -> None:
+    """Kill it after a part of what is missing came, or as soon as all of it was taken, when it is being published."""
+    least = chance.choice([chance.randint(tus.offset, len(CONTENT)), len(CONTENT) - 1])
+    with ThreadPoolExecutor(1) as thread:
+        sent = thread.submit(send, tus)
+        eventually(lambda: tus.offset >= least or sent.done(), within=20)
+        moment = time.monotonic() + chance.uniform(0, 0.06)
+        eventually(lambda: time.monotonic() >= moment)
+        service.stop(signal.SIGKILL)
+        sent.result()
+
+
+def crash_again_and_again(serve: Serve, rounds: int) -> None:
+    """The service is killed at every try of every upload, until all of it came."""
+    chance = random.Random(SEED)  # noqa: S311
+    service, kills = serve(engine_class=ECHO), 0
+    for number in range(rounds):
+        name = f"{number}.bin"
+        path, told, model = begun(service, name, len(CONTENT), SHA256), 0, service.models_dir / name
+        while (offset := offset_of(service, path)) < len(CONTENT):
+            assert offset >= told
+            assert not model.exists()
+            tus = uploader(
+                service, CONTENT, url=service.url.rstrip("/") + path, chunk_size=chance.choice([MIB, 5 * MIB, 24 * MIB])
+            )
+            kill_somewhere(service, tus, chance)
+            kills += 1
+            told = tus.offset
+            service = serve(engine_class=ECHO)
+        assert hashlib.sha256(model.read_bytes()).hexdigest() == SHA256
+        assert service.client.get(f"/models/{name}").json()["sha256"] in {SHA256, None}
+        service.client.delete(path).raise_for_status()
+        service.client.delete(f"/models/{name}", params={"permanent": True}).raise_for_status()
+        assert list((service.models_dir / ".store/staging").iterdir()) == []
+    assert kills >= rounds
+
+
+def test_a_killed_service_loses_no_byte_that_it_told_of(serve: Serve) -> None:
+    """Killed anywhere, and gone on with after each restart: the model is what was sent, or not there."""
+    crash_again_and_again(serve, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_same_many_times(serve: Serve) -> None:
+    """60 uploads."""
+    crash_again_and_again(serve, 60)
+
+
+def test_what_a_killed_service_was_receiving_is_there(serve: Serve) -> None:
+    """Not only chunks that were whole: the one that was coming counts as far as it had been written."""
+    service = serve(engine_class=ECHO)
+    path = begun(service, "a.bin", len(CONTENT), SHA256)
+    chunk = {"content_type": CHUNK["content-type"], "upload_offset": 0, "content_length": len(CONTENT)}
+    with RawPatch(service, path, **chunk) as killed:
+        killed.send(CONTENT[: 10 * MIB])
+        told = eventually(lambda: offset_of(service, path))
+        service.stop(signal.SIGKILL)
+
+    service = serve(engine_class=ECHO)
+    assert told <= offset_of(service, path) <= 10 * MIB
+    tus = uploader(service, CONTENT, url=service.url.rstrip("/") + path)
+    assert tus.offset >= told
+    tus.upload()
+    assert hashlib.sha256((service.models_dir / "a.bin").read_bytes()).hexdigest() == SHA256
+
+
+def test_a_disk_that_fills_midway_keeps_what_fitted(serve: Serve, tmp_path: Path) -> None:
+    """507; with room again the upload goes on where the disk was full."""
+    (tmp_path / "models").mkdir()
+    service = serve(wrapper=on_a_small_disk(tmp_path / "models", "20m"), engine_class=ECHO)
+    inside = Path(f"/proc/{service.process.pid}/root{tmp_path}/models")
+    content = CONTENT[: 16 * MIB]
+    path = begun(service, "a.bin", len(content), hashlib.sha256(content).hexdigest())
+    chunk = {"content_type": CHUNK["content-type"], "upload_offset": 0, "content_length": len(content)}
+    with RawPatch(service, path, **chunk) as coming:
+        coming.send(content[: 5 * MIB])
+        eventually(lambda: offset_of(service, path) >= 4 * MIB)
+        with (inside / "filler").open("wb") as filler:
+            filler.write(b"x" * (8 * MIB))
+        coming.send(content[5 * MIB :])
+        assert coming.answer().startswith(b"HTTP/1.1 507 ")
+
+    offset = offset_of(service, path)
+    assert 4 * MIB < offset < 12 * MIB
+    assert append(service, path, offset, content[offset:]).status_code == 507
+    assert offset_of(service, path) == offset
+    (inside / "filler").unlink()
+    assert append(service, path, offset, content[offset:]).status_code == 204
+    assert (inside / "a.bin").read_bytes() == content
