@@ -54,8 +54,8 @@ class Uploading:
             await self._intake.receive(request, self._staged, self._size_bytes - start)
             if checksum and await self._run(self._staged.digest_since, start, checksum.algorithm) != checksum.digest:
                 raise refusals.ChecksumMismatch(checksum.algorithm)
-        except BaseException as exc:
-            if checksum or isinstance(exc, refusals.BodyTooLarge):
+        except BaseException:
+            if checksum:
                 with CancelScope(shield=True):
                     await self._run(self._staged.cut, start)
             raise

@@ -107,7 +107,7 @@ def test_what_fails_with_its_first_chunk_is_not_begun(service: RunningService, m
     eventually(lambda: unfinished(service) == [])
 
     assert service.client.head(f"/uploads/{upload_id}").status_code == 404
-    assert list((models / ".store/staging").glob(f"{upload_id}*")) == []
+    eventually(lambda: list((models / ".store/staging").glob(f"{upload_id}*")) == [])
 
 
 def test_what_came_before_a_cut_is_kept(service: RunningService, models: Path) -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from app.errors import DigestMismatch, PartialBusy, PartialNotFound
+from app.store import staging as staging_module
 from app.store.journal import Origin
+from app.store.ofd_locks import try_to_lock
 from app.store.partials import PartialRecord
 from app.store.publishing import Conditions
 from app.store.rules import Rules
@@ -80,7 +82,10 @@ def test_what_is_kept_is_gone_on_with_and_published(store: Store) -> None:
     """Its digest is of all of it, whoever wrote which part; the record tells what was published until it expires."""
     keep = record()
     staged = store.publisher.begin(["sha512"], 12, keep=keep)
-    staged.write(b"one ")
+    staged.write(b"one two")
+    staged.cut(4)
+    staged.write(b"")
+    assert staged.digest("sha512") == hashlib.sha512(b"one ").digest()
     staged.let_go()
     store.sweep()
 
@@ -212,6 +217,45 @@ def test_of_many_who_go_on_with_one_each_byte_is_one_writers(store: Store, stagi
     assert {content[at : at + 1000] for at in range(0, len(content), 1000)} == {
         bytes([number]) * 1000 for number in range(200) if wrote[number]
     }
+
+
+def test_a_sweep_is_in_nobodys_way(staging: Staging) -> None:
+    """Whoever goes on with a file gets it, however often it is looked at meanwhile."""
+    keep = kept(staging, b"")
+    stop = False
+
+    def sweep() -> None:
+        while not stop:
+            assert staging.sweep() == []
+
+    with ThreadPoolExecutor(2) as threads:
+        sweeping = [threads.submit(sweep) for _ in range(2)]
+        try:
+            for _ in range(500):
+                staging.reopen(keep.id, ())[0].let_go()
+        finally:
+            stop = True
+    assert [each.result() for each in sweeping] == [None, None]
+
+
+def test_what_is_published_between_opening_and_locking_is_not_gone_on_with(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lock is free then, and it is the model's file: not a byte of it is written."""
+    keep = record()
+    staged = store.publisher.begin(keep=keep)
+    staged.write(b"whole")
+
+    def lock_after_it_was_published(descriptor: int) -> bool:
+        store.publisher.publish("a.bin", staged, Conditions(), ME)
+        staged.let_go()
+        return try_to_lock(descriptor)
+
+    # No other process can be made to do it in just that microsecond.
+    monkeypatch.setattr(staging_module, "try_to_lock", lock_after_it_was_published)
+    with pytest.raises(PartialNotFound):
+        store.publisher.resume(keep.id)
+    assert (store.root / "a.bin").read_bytes() == b"whole"
 
 
 def test_who_comes_when_it_was_just_published_does_not_write_the_model(store: Store) -> None:
