@@ -11,6 +11,7 @@ from app.api.keys import Keyring, KeysError, Scope, entry_for, new_key
 from app.engine.provisioning import provision as bring_native
 from app.engine.runtime import platform_problem
 from app.errors import StoreUnavailable
+from app.pull_command import pull
 from app.safeguards import lease, protect, unprotect, verify
 from app.settings import Settings, SettingsError, load_settings, unknown_variables
 from app.store.volume import Volume
@@ -55,7 +56,7 @@ def provision() -> None:
     sys.exit(next((outcome.failure for outcome in outcomes if outcome.failure), 0))
 
 
-for command in (lease, protect, unprotect, verify):
+for command in (lease, protect, pull, unprotect, verify):
     models.add_command(command)
 main.add_command(models)
 main.add_command(trash)
@@ -98,6 +99,7 @@ def _settings_or_exit() -> Settings:
         settings = load_settings()
         if settings.api_keys_file:
             Keyring.load(settings.api_keys_file)
+        settings.read_hub_token()
         _make_folders(settings)
     except (SettingsError, KeysError) as exc:
         click.echo(f"The service cannot start.\n{exc}", err=True)
@@ -121,7 +123,7 @@ def _serve(settings: Settings) -> None:
     import uvicorn  # noqa: PLC0415 - see openapi()
 
     from app import logs  # noqa: PLC0415
-    from app.api.protocol import BoundedHttpProtocol  # noqa: PLC0415
+    from app.api.protocol import BoundedHttpProtocol, TellingServer  # noqa: PLC0415
     from app.main import create_app, log  # noqa: PLC0415
 
     logs.configure(settings.log_format, settings.log_level)
@@ -132,9 +134,10 @@ def _serve(settings: Settings) -> None:
             "settings.anonymous",
             detail=f"anybody who reaches {settings.host}:{settings.port} may delete models",
         )
-    server = uvicorn.Server(
+    app = create_app(settings)
+    server = TellingServer(
         uvicorn.Config(
-            create_app(settings),
+            app,
             host=settings.host,
             port=settings.port,
             loop="uvloop",
@@ -146,7 +149,8 @@ def _serve(settings: Settings) -> None:
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=max(1, int(settings.shutdown_grace.total_seconds() / 2)),
-        )
+        ),
+        on_stopping=app.state.stopping.set,
     )
     server.run()
     if not server.started:

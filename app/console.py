@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from app.errors import StoreError, StoreUnavailable
+from app.errors import ServiceError, StoreUnavailable
 from app.settings import SettingsError, load_settings
 from app.store.journal import Origin
 from app.store.rules import Rules
@@ -28,7 +28,7 @@ class Verbs(click.Group):
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except StoreError as exc:
+        except ServiceError as exc:
             click.echo(str(exc), err=True)
             sys.exit(REFUSED)
         except SettingsError as exc:

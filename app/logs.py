@@ -45,3 +45,4 @@ def configure(log_format: Literal["auto", "console", "json"], level: str) -> Non
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells every batch of changes at info
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells every URL, and a query may be a signature

@@ -28,6 +28,7 @@ from app.api import (
     problems,
     protection,
     prune,
+    pulls,
     recognition,
     resumable,
     trash,
@@ -52,6 +53,7 @@ from app.engine.sessions import Session, SessionLimits
 from app.engine.states import Limits
 from app.engine.supervisor import Supervisor
 from app.metrics import Metrics
+from app.pullers import puller_of
 from app.settings import Settings
 from app.store.keeper import InventoryKeeper
 from app.store.rules import Rules
@@ -73,6 +75,7 @@ LOUD = {
     "store.watch_failed",
     "trash.sweep_failed",
     "journal.failed",
+    "pull.unrecorded",
 }
 DESCRIPTION = """
 Owns one long-lived AsposeAI and the folder of OCR and AI model files beside it, so that other services need neither.
@@ -88,6 +91,7 @@ Every error is a problem detail (RFC 9457): compare its `type`, show people its 
 TAGS = {
     "models": "The model files.",
     "uploads": "Models that come in over connections that break: the tus 1.0 protocol.",
+    "pulls": "Models that this service fetches, as jobs.",
     "trash": "Deleted models, and who deleted them.",
     "upkeep": "What is old, its deletion as planned, and where the bytes are.",
     "engine": "AsposeAI, in a process of its own.",
@@ -123,13 +127,14 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url=None,
         openapi_tags=[{"name": name, "description": text} for name, text in TAGS.items()],
     )
+    app.state.stopping = asyncio.Event()
     app.add_middleware(
         RequestLimits,
         max_body_bytes=settings.max_body_bytes,
         allowed_hosts=settings.allowed_hosts or _default_hosts(settings),
     )
     app.add_middleware(RequestLog, on_request=counters.on_request)
-    store_parts = (lists, models, protection, verification, uploads, resumable, deletion, trash, audit, prune)
+    store_parts = (lists, models, protection, verification, uploads, resumable, pulls, deletion, trash, audit, prune)
     for part in (*store_parts, engine, loading, ai, recognition, health, metrics, docs):
         # Not include_router(), which matches each request twice.
         app.router.routes.extend(part.router.routes)
@@ -164,6 +169,7 @@ async def _opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
     session = _session(settings, store, supervisor, on_event)
     call_seconds = settings.engine_call_timeout / timedelta(seconds=1)
     keeper = InventoryKeeper(store, on_change=supervisor.refresh_facts, on_event=on_event)
+    puller = puller_of(settings, store, lambda model: keeper.look_at(model.name), on_event)
     state = State(
         access=Access(keyring, read_only=settings.read_only),
         store=store,
@@ -180,16 +186,22 @@ async def _opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
         ),
         reader=_reader(settings, supervisor, workplace),
         metrics=metrics,
+        puller=puller,
     )
     engine_task = _start("engine", supervisor.run())
     keeping_tasks = [_start("inventory", keeper.run())]
     if idle_seconds := settings.engine_idle_release / timedelta(seconds=1):
         keeping_tasks.append(_start("idleness", release_when_idle(supervisor, idle_seconds)))
+    puller_task = None
     if not settings.read_only:
         keeping_tasks.append(_start("sweeper", keep_swept(store, on_event)))
+        puller_task = _start("puller", puller.run())
     try:
         yield state
     finally:
+        if puller_task:
+            puller.stop()
+            await _finished(puller_task)
         await supervisor.stop()
         await _finished(engine_task)
         for task in keeping_tasks:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -34,6 +34,13 @@ def _at_least(least: timedelta) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def _urls(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if not re.fullmatch(r"https?://[^/?#@]+[^?#]*", value):
+            raise ValueError(f"should hold URLs such as https://models.example/ocr/, and {value!r} is none")
+    return values
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration), _at_least(timedelta(0))]
@@ -70,7 +77,7 @@ class Settings(BaseSettings):
     """Shell patterns of models that must not be deleted; the API cannot lift them."""
     trash_retention: Duration = timedelta(hours=24)
     """How long a deleted model can be restored; 0 deletes at once."""
-    job_retention: Duration = timedelta(hours=24)
+    job_retention: Annotated[Duration, _at_least(timedelta(seconds=10))] = timedelta(hours=24)
     """How long a finished job can be asked about."""
     partial_retention: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(hours=24)
     """How long an unfinished resumable upload or pull is kept after its last byte came."""
@@ -98,6 +105,23 @@ class Settings(BaseSettings):
     """Pages that are recognised in one call; a longer document is read in parts, with `pages`."""
     recognition_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(minutes=5)
     """How long one recognition may take before it is answered 504 and the engine is replaced."""
+
+    hub_endpoint: Annotated[str, Field(pattern=r"^https?://[^/]+[^?#]*$")] | None = None
+    """The hub that repositories are pulled from, such as a mirror; without it, the one huggingface_hub knows."""
+    hub_token: SecretStr | None = None
+    """A token for the hub's private and gated repositories; it is sent to the hub alone."""
+    hub_token_file: Path | None = None
+    """A file that holds the token, in place of OCR_HUB_TOKEN."""
+    pull_allowed_urls: Annotated[CommaSeparated, AfterValidator(_urls)] = ()
+    """URLs below which plain URLs may be pulled, redirects included; without any only repositories may."""
+    pulls_at_once: Annotated[int, Field(ge=1)] = 2
+    """Pulls that run at once on this service; others wait, for this one or another on the folder."""
+    pull_retries: Annotated[int, Field(ge=0)] = 8
+    """Failures in a row, none of which brought a byte, after which a pull is given up."""
+    pull_retry_pause: Duration = timedelta(seconds=1)
+    """The pause before the first retry; it doubles up to a minute, and is longer where Retry-After says so."""
+    pull_stall_timeout: Duration = timedelta(seconds=60)
+    """How long a pull's connection may bring nothing before it is tried anew; 0 for ever."""
 
     license_file: Path | None = None
     """An Aspose licence file for the engine; without it AsposeAI runs in evaluation mode."""
@@ -144,6 +168,15 @@ class Settings(BaseSettings):
     def is_anonymous(self) -> bool:
         """Whether nobody needs a key."""
         return self.api_keys_file is None
+
+    def read_hub_token(self) -> str | None:
+        """The hub's token, wherever it is; raises SettingsError when its file cannot be read."""
+        if self.hub_token_file is None:
+            return self.hub_token.get_secret_value() if self.hub_token else None
+        try:
+            return self.hub_token_file.read_text().strip()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise SettingsError(f"OCR_HUB_TOKEN_FILE={self.hub_token_file} cannot be read: {exc}") from exc
 
     @model_validator(mode="after")
     def _secure_by_default(self) -> "Settings":

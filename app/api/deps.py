@@ -14,6 +14,7 @@ from app.engine.supervisor import Supervisor
 from app.metrics import Metrics
 from app.store.journal import Origin
 from app.store.keeper import InventoryKeeper
+from app.store.pulling import Puller
 from app.store.store import Store
 
 
@@ -30,6 +31,7 @@ class State(TypedDict):
     intake: Intake
     reader: Reader
     metrics: Metrics
+    puller: Puller
 
 
 def _part(name: str) -> Any:  # noqa: ANN401 - FastAPI's own type for a dependency
@@ -51,6 +53,7 @@ DeskDep = Annotated[Desk, _part("desk")]
 ListingDep = Annotated[Listing, _part("listing")]
 ReaderDep = Annotated[Reader, _part("reader")]
 IntakeDep = Annotated[Intake, _part("intake")]
+PullerDep = Annotated[Puller, _part("puller")]
 MetricsDep = Annotated[Metrics, _part("metrics")]
 OriginDep = Annotated[Origin, Depends(_origin)]
 """Who asks for a change: the name of the API key, or 'anonymous', and the request's id."""

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from app.api import job_examples
+
 FOLDER = "/srv/ocr/data/models"
 
 CURRENT_MODEL: dict[str, Any] = {
@@ -294,6 +296,7 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
     "StorageOut": STORAGE,
     "UploadOut": UPLOAD,
     "UploadList": {"count": 1, "uploads": [UPLOAD]},
+    **job_examples.BY_SCHEMA,
     "EngineOut": ENGINE,
     "ReleaseOut": RELEASE,
     "LoadedOut": LOADED,

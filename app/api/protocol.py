@@ -1,8 +1,11 @@
-"""uvicorn's HTTP/1.1 protocol with what it lacks: a bound on a request's head, and refusals that are problems."""
+"""uvicorn with what it lacks: a bound on a request's head, refusals that are problems, and an end for streams."""
 
 import json
+import socket
+from collections.abc import Callable
 from http import HTTPStatus
 
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.api.kinds import TYPE_PREFIX
@@ -10,6 +13,19 @@ from app.api.problems import MEDIA_TYPE
 
 MAX_HEAD_BYTES = 1 << 16
 """The request line and the headers together. The parser takes any amount, so one connection could take all memory."""
+
+
+class TellingServer(uvicorn.Server):
+    """A server that says when it begins to shut down: it waits for streams to end, and they could not know."""
+
+    def __init__(self, config: uvicorn.Config, *, on_stopping: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_stopping = on_stopping
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say so, and shut down."""
+        self._on_stopping()
+        await super().shutdown(sockets)
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):

@@ -53,7 +53,7 @@ class EventOut(Schema):
     """When."""
     actor: str
     """Who: the name of an API key, `anonymous` where none is needed, or `service` for what a service did by itself."""
-    action: Literal["uploaded", "trashed", "deleted", "restored", "purged", "protected", "unprotected"]
+    action: Literal["uploaded", "pulled", "trashed", "deleted", "restored", "purged", "protected", "unprotected"]
     """What was done."""
     name: str
     """To which model."""

@@ -101,6 +101,7 @@ class Jobs:
         self._volume = volume
         self._locks = locks
         self._folder = volume.jobs_dir
+        self._finished: set[str] = set()
 
     def create(self, kind: str, request: dict[str, Any], origin: Origin) -> Job:
         """A new job of a resumable kind that waits for whoever takes it.
@@ -150,10 +151,23 @@ class Jobs:
             if job and (wanted is None or job.kind in wanted) and state in {None, job.state}:
                 yield job
 
+    def unfinished(self, kind: str) -> list[Job]:
+        """The jobs of a kind that may still change, oldest first; raises StoreUnavailable."""
+        self._volume.check()
+        jobs, records = [], sorted(self._folder.glob("*.json"))
+        self._finished &= {record.stem for record in records}
+        for record in records:
+            # Asked every second or two, while what is finished stays so, and there may be thousands of them.
+            job = None if record.stem in self._finished else read_record(record)
+            if job and job.is_finished:
+                self._finished.add(job.id)
+            elif job and job.kind == kind:
+                jobs.append(job)
+        return jobs
+
     def unheld(self, kind: str) -> list[Job]:
         """The unfinished jobs of a kind that nobody runs, oldest first; raises StoreUnavailable."""
-        jobs = [job for job in self.newest([kind]) if not job.is_finished and not self.is_held(job.id)]
-        return jobs[::-1]
+        return [job for job in self.unfinished(kind) if not self.is_held(job.id)]
 
     def is_held(self, job_id: str) -> bool:
         """Whether any living process runs it."""

@@ -34,7 +34,7 @@ class Event:
     actor: str
     """The name of the API key, 'anonymous', or 'service' for what it does by itself."""
     action: str
-    """`uploaded`, `trashed`, `deleted`, `restored`, `purged`, `protected` or `unprotected`."""
+    """`uploaded`, `pulled`, `trashed`, `deleted`, `restored`, `purged`, `protected` or `unprotected`."""
     name: str
     """The model's name."""
     trash_id: str | None

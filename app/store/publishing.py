@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from app.errors import (
     ConditionFailed,
@@ -143,7 +144,14 @@ class Publisher:
             self.staging.discard(partial_id)
 
     def publish(
-        self, name: str, staged: StagedFile, conditions: Conditions, origin: Origin, announced: Announced = NOTHING
+        self,
+        name: str,
+        staged: StagedFile,
+        conditions: Conditions,
+        origin: Origin,
+        announced: Announced = NOTHING,
+        *,
+        action: Literal["uploaded", "pulled"] = "uploaded",
     ) -> Published:
         """Let a staged file be the model of that name. What it replaces goes to the trash.
 
@@ -171,14 +179,16 @@ class Publisher:
             # What was done is done: a disk that has no room for the record leaves the digest unknown.
             with contextlib.suppress(OSError):
                 self._digests.record(published.model, sha256)
-        self._write_journal(origin, published.model, present, entry)
+        self._write_journal(origin, action, published.model, present, entry)
         return published
 
-    def _write_journal(self, origin: Origin, model: Model, replaced: Model | None, entry: TrashEntry | None) -> None:
+    def _write_journal(
+        self, origin: Origin, action: str, model: Model, replaced: Model | None, entry: TrashEntry | None
+    ) -> None:
         if replaced:
-            action, entry_id = ("trashed", entry.id) if entry else ("deleted", None)
-            self._note(origin, action, replaced.name, entry_id, replaced.size_bytes)
-        self._note(origin, "uploaded", model.name, None, model.size_bytes)
+            went, entry_id = ("trashed", entry.id) if entry else ("deleted", None)
+            self._note(origin, went, replaced.name, entry_id, replaced.size_bytes)
+        self._note(origin, action, model.name, None, model.size_bytes)
 
     @contextmanager
     def _entered(self, name: str) -> Iterator[tuple[int, str]]:

@@ -40,6 +40,11 @@ NEEDS = {
     ("delete", "/trash/{trash_id}"): Scope.WRITE,
     ("delete", "/trash"): Scope.WRITE,
     ("get", "/journal"): Scope.READ,
+    ("post", "/pulls"): Scope.WRITE,
+    ("get", "/pulls"): Scope.READ,
+    ("get", "/pulls/{job_id}"): Scope.READ,
+    ("delete", "/pulls/{job_id}"): Scope.WRITE,
+    ("get", "/pulls/{job_id}/events"): Scope.READ,
     ("get", "/audit"): Scope.READ,
     ("post", "/prune"): Scope.WRITE,
     ("get", "/storage"): Scope.READ,
@@ -83,7 +88,7 @@ def test_every_operation_is_accounted_for() -> None:
 def test_each_operation_takes_its_scope_and_no_other(keyed: RunningService, method: str, path: str) -> None:
     """Nobody, a wrong key, and a key of every scope, at every operation of the OpenAPI document."""
     needed = NEEDS[method, path]
-    url = path.replace("{name}", "missing.bin").replace("{trash_id}", "missing")
+    url = path.replace("{name}", "missing.bin").replace("{trash_id}", "missing").replace("{job_id}", "missing")
     callers = {None: {}, "wrong": bearer("ocr_wrong"), "basic": {"authorization": "Basic eDp5"}} | {
         scope: bearer(key) for scope, key in KEYS.items()
     }
@@ -106,7 +111,7 @@ def test_each_operation_takes_its_scope_and_no_other(keyed: RunningService, meth
 @pytest.mark.parametrize("path", [path for method, path in operations() if method == "get"])
 def test_head_takes_what_get_takes(keyed: RunningService, path: str) -> None:
     """Also where the document does not name it, HEAD is no way around the keys."""
-    url = path.replace("{name}", "missing.bin")
+    url = path.replace("{name}", "missing.bin").replace("{job_id}", "missing")
     for headers in ({}, *(bearer(key) for key in KEYS.values())):
         assert keyed.client.head(url, headers=headers).status_code == keyed.client.get(url, headers=headers).status_code
 
@@ -136,7 +141,9 @@ def test_read_only_refuses_every_change(serve: Serve) -> None:
     (service.models_dir / "a.bin").touch()
 
     for method, path in operations():
-        answer = service.client.request(method, path.replace("{name}", "a.bin").replace("{trash_id}", "missing"))
+        answer = service.client.request(
+            method, path.replace("{name}", "a.bin").replace("{trash_id}", "missing").replace("{job_id}", "missing")
+        )
         if NEEDS[method, path] in {Scope.WRITE, Scope.ENGINE}:
             assert answer.status_code == 403
             assert method == "head" or answer.json()["type"].endswith(":read-only")

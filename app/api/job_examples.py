@@ -1,0 +1,43 @@
+"""The answers about jobs that the docs page shows."""
+
+from typing import Any
+
+JOB: dict[str, Any] = {
+    "id": "20261121T092012Z-0a1b23a56954",
+    "kind": "pull",
+    "state": "succeeded",
+    "phase": "publishing",
+    "progress": {"done": 24, "total": 24, "unit": "bytes", "rate": 96.0, "eta_seconds": 0.0},
+    "request": {"repository": "org/repo", "file": "model-Q4_K_M.gguf", "revision": "main", "if_exists": "fail"},
+    "result": {
+        "models": [
+            {
+                "name": "org_repo/model-Q4_K_M.gguf",
+                "size_bytes": 24,
+                "sha256": "3db8754815d1394ccb5f0012336aaa36b0711bff80ac5470836a0cf1b581cbf9",
+                "outcome": "pulled",
+            }
+        ]
+    },
+    "error": None,
+    "created_at": "2026-11-21T09:20:12.041523Z",
+    "created_by": "nightly-models",
+    "updated_at": "2026-11-21T09:20:12.503871Z",
+    "finished_at": "2026-11-21T09:20:12.503842Z",
+    "owner": "ocr-1:7",
+}
+
+PROBLEM: dict[str, Any] = {
+    "type": "urn:ocr-model-service:problem:source-unavailable",
+    "title": "The other side is unavailable",
+    "status": 502,
+    "detail": "a.gguf of org/repo cannot be had right now: the hub answered 503. Try again later.",
+}
+
+BY_SCHEMA: dict[str, dict[str, Any]] = {
+    "JobOut": JOB,
+    "JobEvent": JOB | {"final": True},
+    "JobList": {"count": 1, "jobs": [JOB]},
+    "JobProblem": PROBLEM,
+    "ProgressOut": JOB["progress"],
+}

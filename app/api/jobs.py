@@ -1,0 +1,120 @@
+"""Jobs over HTTP, whatever they do: list, read, follow, cancel. Each resource that runs as jobs has these routes."""
+
+from collections.abc import Callable, Collection
+from itertools import islice
+from typing import Annotated, Any, Literal
+
+from anyio import to_thread
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
+
+from app import errors
+from app.api.auth import GuardedRoute, needs
+from app.api.deletion import changes
+from app.api.deps import StoreDep
+from app.api.following import STREAMS, Records, follow
+from app.api.job_schemas import JobList, JobOut, describe
+from app.api.keys import Scope
+from app.api.problems import problems
+from app.store.job_records import Job, JobState
+from app.store.store import Store
+
+JobId = Annotated[
+    str, Path(description="A job's id, as its Location has it.", examples=["20261121T092012Z-0a1b23a56954"])
+]
+FINDING = (errors.JobNotFound, errors.StoreUnavailable)
+NOT_YET: dict[int | str, dict[str, Any]] = {
+    202: {"model": JobOut, "description": "The job, which was told to end and will."}
+}
+
+
+class JobsQuery(BaseModel):
+    """What may be asked of the list."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    state: Literal["queued", "running", "succeeded", "failed", "cancelled"] | SkipJsonSchema[None] = None
+    """Only jobs in this state."""
+    limit: int = Field(default=100, ge=1, le=1000)
+    """How many to show."""
+
+
+def job_routes(
+    prefix: str, noun: str, kinds: Collection[str], tag: str, cancel: Callable[[Store, str], Job], *, scope: Scope
+) -> APIRouter:
+    """The list of these jobs, and `GET`, `DELETE` and `GET .../events` of one; `scope` is what cancelling takes."""
+    router = APIRouter(tags=[tag], route_class=GuardedRoute)
+    plural = f"{noun}s"
+
+    def get(store: Store, job_id: str) -> Job:
+        job = store.jobs.get(job_id)
+        if job.kind not in kinds:
+            raise errors.JobNotFound(job_id)
+        return job
+
+    @router.get(
+        prefix,
+        name=f"list_{plural}",
+        summary=f"List {plural}",
+        response_description=f"The {plural}.",
+        responses=problems(errors.StoreUnavailable, RequestValidationError),
+        openapi_extra=needs(Scope.READ),
+    )
+    async def list_jobs(query: Annotated[JobsQuery, Query()], store: StoreDep) -> JobList:
+        """List them, newest first, whichever service on the folder runs or ran them."""
+        state = JobState(query.state) if query.state else None
+        jobs = await to_thread.run_sync(lambda: list(islice(store.jobs.newest(kinds, state), query.limit)))
+        return JobList(count=len(jobs), jobs=[describe(job) for job in jobs])
+
+    @router.get(
+        f"{prefix}/{{job_id}}",
+        name=f"read_{noun}",
+        summary=f"Read one {noun}",
+        response_description="The job.",
+        responses=problems(*FINDING),
+        openapi_extra=needs(Scope.READ),
+    )
+    async def read_job(job_id: JobId, store: StoreDep) -> JobOut:
+        """Say how far it is, or what came of it, whichever service on the folder runs it."""
+        return describe(await to_thread.run_sync(get, store, job_id))
+
+    @router.delete(
+        f"{prefix}/{{job_id}}",
+        name=f"cancel_{noun}",
+        summary=f"Cancel one {noun}",
+        response_description="The job, which is finished, and nothing more happens.",
+        responses=NOT_YET | problems(*FINDING, errors.StoreReadOnly, errors.StoreFull),
+        openapi_extra=needs(scope),
+    )
+    async def cancel_job(job_id: JobId, store: StoreDep, response: Response) -> JobOut:
+        """Ask for its end, whichever service on the folder runs it: that one hears of it within half a second.
+
+        One that is finished already stays as it is.
+        """
+        await to_thread.run_sync(get, store, job_id)
+        job = await to_thread.run_sync(cancel, store, job_id, limiter=changes)
+        response.status_code = 200 if job.is_finished else 202
+        return describe(job)
+
+    @router.get(
+        f"{prefix}/{{job_id}}/events",
+        name=f"follow_{noun}",
+        summary=f"Follow one {noun}",
+        response_class=Records,
+        response_description="Records, the last of them final.",
+        responses=STREAMS | problems(*FINDING),
+        openapi_extra=needs(Scope.READ),
+    )
+    async def follow_job(job_id: JobId, request: Request, store: StoreDep) -> Response:
+        """Stream the job: a record at once, one whenever it changes, and exactly one with `final` when it is finished.
+
+        `Accept: text/event-stream` asks for server-sent events, and anything else gets JSON lines, an empty one now and
+        then to keep the connection. A stream that ends without a final record was cut, as by the end of this service:
+        ask again, here or at another service on the folder.
+        """
+        job = await to_thread.run_sync(get, store, job_id)
+        return follow(request, store.jobs, job)
+
+    return router

@@ -1,0 +1,308 @@
+"""A real HTTP server that speaks the hub's protocol as huggingface_hub uses it, and another that is its CDN.
+
+Both misbehave on request: each fault is taken by one request for bytes, in order. What every request asked is kept.
+"""
+
+import contextlib
+import hashlib
+import json
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from email.message import Message
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+COMMIT = "1234567890abcdef1234567890abcdef12345678"
+CHUNK_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong with one request for bytes; the fields that are set happen."""
+
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    cut_after: int | None = None
+    """Close the connection after so many bytes of the body."""
+    wait_after: int | None = None
+    """Send nothing more after so many bytes until `gate` is set."""
+    gate: threading.Event = field(default_factory=threading.Event)
+    ignore_range: bool = False
+    missing_bytes: int = 0
+    """Say that the file is so much shorter, and send it so."""
+    content: bytes | None = None
+    """Send these bytes, and their ETag, from now on."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One request."""
+
+    server: str
+    """`hub` or `cdn`."""
+    method: str
+    path: str
+    headers: Message
+
+
+@dataclass
+class HubFile:
+    """One file of a repository."""
+
+    content: bytes
+    is_large: bool = True
+    """Whether it lies on the CDN (LFS), or with the hub itself."""
+
+    @property
+    def sha256(self) -> str:
+        """Its digest."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+class Hub:
+    """One hub with its CDN, on two addresses of loopback; a context manager that stops both."""
+
+    def __init__(self) -> None:
+        self.files: dict[tuple[str, str], HubFile] = {}
+        self.sizes: dict[tuple[str, str], int] = {}
+        """What the hub says of a file's size, where that is not so."""
+        self.served: dict[str, bytes] = {}
+        """What the CDN has, by path, where it differs from what the hub says."""
+        self.faults: deque[Fault] = deque()
+        """Of requests for bytes, at the CDN or at the hub."""
+        self.hub_faults: deque[Fault] = deque()
+        """Of requests for what a file is."""
+        self.token: str | None = None
+        """What gated repositories take."""
+        self.gated: set[str] = set()
+        self.redirects: dict[str, str] = {}
+        """Further redirects, by path, at either server."""
+        self.seen: list[Seen] = []
+        # Two hosts: what huggingface_hub takes for one host, it sends the token to, whatever the port.
+        self._servers = {
+            "hub": ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, self, "hub")),
+            "cdn": ThreadingHTTPServer(("127.0.0.2", 0), partial(Handler, self, "cdn")),
+        }
+        self._stopping = threading.Event()
+
+    def __enter__(self) -> "Hub":
+        for server in self._servers.values():
+            server.daemon_threads = True
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        for fault in self.faults:
+            fault.gate.set()
+        for server in self._servers.values():
+            server.shutdown()
+            server.server_close()
+
+    @property
+    def url(self) -> str:
+        """What OCR_HUB_ENDPOINT is to be."""
+        return self._url_of("hub")
+
+    @property
+    def cdn_url(self) -> str:
+        """Where large files lie, and plain URLs lead."""
+        return self._url_of("cdn")
+
+    def add(self, repository: str, path: str, content: bytes, *, is_large: bool = True) -> HubFile:
+        """Put a file into a repository, and on the CDN."""
+        file = self.files[repository, path] = HubFile(content, is_large)
+        return file
+
+    def put(self, path: str, content: bytes) -> str:
+        """Put a file on the CDN alone, and return its URL."""
+        self.served[path] = content
+        return f"{self.cdn_url}{path}"
+
+    def asked(self, server: str, method: str = "GET") -> list[Seen]:
+        """What one server was asked."""
+        return [seen for seen in self.seen if (seen.server, seen.method) == (server, method)]
+
+    def wait(self, fault: Fault) -> None:
+        """Until a fault's gate opens, or the server stops."""
+        while not fault.gate.wait(0.05) and not self._stopping.is_set():
+            pass
+
+    def _url_of(self, name: str) -> str:
+        host, port = self._servers[name].server_address[:2]
+        return f"http://{host!s}:{port}"
+
+
+@contextmanager
+def running_hub() -> Iterator[Hub]:
+    """A hub that runs until the end of the block."""
+    with Hub() as hub:
+        yield hub
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection to either server."""
+
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, hub: Hub, server_name: str, *args: Any) -> None:
+        self._hub = hub
+        self._name = server_name
+        super().__init__(*args)
+
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):  # a client that goes while nothing is asked
+            super().handle()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the standard library
+        """Nobody reads it."""
+
+    def _answer(self) -> None:
+        url = urlsplit(self.path)
+        path = unquote(url.path)
+        self._hub.seen.append(Seen(self._name, self.command, self.path, self.headers))
+        if path in self._hub.redirects:
+            self._head(302, {"Location": self._hub.redirects[path], "Content-Length": "0"})
+        elif self._name == "cdn":
+            self._bytes(self._on_cdn(path))
+        elif path.startswith("/api/models/"):
+            self._describe(path.removeprefix("/api/models/"), "blobs" in parse_qs(url.query))
+        elif "/resolve/" in path:
+            repository, _, rest = path.strip("/").partition("/resolve/")
+            revision, _, name = rest.partition("/")
+            self._resolve(repository, revision, name)
+        else:
+            self._refuse(404, {})
+
+    def _on_cdn(self, path: str) -> bytes | None:
+        if path in self._hub.served:
+            return self._hub.served[path]
+        repository, _, name = path.removeprefix("/lfs/").partition("//")
+        file = self._hub.files.get((repository, name))
+        return file.content if file else None
+
+    def _resolve(self, repository: str, revision: str, name: str) -> None:
+        """`HEAD` and `GET /{repository}/resolve/{revision}/{file}`."""
+        if self._fails(self._hub.hub_faults) or not self._may_enter(repository, revision):
+            return
+        file = self._hub.files.get((repository, name))
+        if file is None:
+            self._refuse(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
+        elif file.is_large:
+            size = self._hub.sizes.get((repository, name), len(file.content))
+            linked = {"X-Linked-Etag": f'"{file.sha256}"', "X-Linked-Size": str(size)}
+            location = f"{self._hub.cdn_url}/lfs/{repository}//{quote(name)}?signature=x"
+            self._head(302, {"X-Repo-Commit": COMMIT, "Location": location, "Content-Length": "0", **linked})
+        else:
+            self._bytes(file.content, {"X-Repo-Commit": COMMIT})
+
+    def _describe(self, rest: str, has_blobs: bool) -> None:  # noqa: FBT001 - what the query says
+        """`GET /api/models/{repository}/revision/{revision}?blobs=true`."""
+        repository, _, revision = rest.partition("/revision/")
+        if self._fails(self._hub.hub_faults) or not self._may_enter(repository, revision or "main"):
+            return
+        siblings = [
+            {"rfilename": name} | (_blob(file) if has_blobs else {})
+            for (owner, name), file in self._hub.files.items()
+            if owner == repository
+        ]
+        body = json.dumps({"id": repository, "modelId": repository, "sha": COMMIT, "siblings": siblings}).encode()
+        self._head(200, {"Content-Type": "application/json", "Content-Length": str(len(body))})
+        self._write(body)
+
+    def _may_enter(self, repository: str, revision: str) -> bool:
+        if not any(owner == repository for owner, _ in self._hub.files):
+            self._refuse(401 if self._hub.token else 404, {"X-Error-Code": "RepoNotFound"})
+        elif revision not in {"main", COMMIT}:
+            self._refuse(404, {"X-Error-Code": "RevisionNotFound"})
+        elif repository in self._hub.gated and self.headers["Authorization"] != f"Bearer {self._hub.token}":
+            self._refuse(403 if self.headers["Authorization"] else 401, {"X-Error-Code": "GatedRepo"})
+        else:
+            return True
+        return False
+
+    def _fails(self, faults: deque[Fault]) -> bool:
+        fault = faults.popleft() if faults else None
+        if fault and fault.wait_after is not None:
+            self._hub.wait(fault)
+        if fault and fault.status:
+            self._refuse(fault.status, fault.headers)
+            return True
+        return False
+
+    def _bytes(self, content: bytes | None, headers: Mapping[str, str] | None = None) -> None:
+        """A file, or the part of it that was asked for."""
+        if content is None:
+            self._refuse(404, {})
+            return
+        wants_bytes = self.command == "GET" and bool(self._hub.faults)
+        fault = self._hub.faults.popleft() if wants_bytes else Fault()
+        if fault.status:
+            self._refuse(fault.status, fault.headers)
+            return
+        if fault.content is not None:
+            content = fault.content
+            self._hub.served[unquote(urlsplit(self.path).path)] = content
+        etag = f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
+        content = content[: len(content) - fault.missing_bytes]
+        start = 0 if fault.ignore_range else self._start(etag)
+        answered = dict(headers or {}) | {"ETag": etag, "Content-Length": str(max(0, len(content) - start))}
+        answered |= dict(fault.headers)
+        if start:
+            answered["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        self._head(206 if start else 200, answered)
+        self._send(memoryview(content)[start:], fault)
+
+    def _start(self, etag: str) -> int:
+        wanted = self.headers.get("Range", "")
+        if not wanted or self.headers.get("If-Range", etag) != etag:
+            return 0
+        return int(wanted.removeprefix("bytes=").partition("-")[0])
+
+    def _send(self, content: memoryview, fault: Fault) -> None:
+        """The body, up to what goes wrong with it."""
+        stops = [stop for stop in (fault.cut_after, fault.wait_after) if stop is not None]
+        stop = min([*stops, len(content)])
+        self._write(content[:stop])
+        if fault.wait_after is not None:
+            self._hub.wait(fault)
+        if fault.cut_after is not None:
+            self.close_connection = True
+        elif stop < len(content):
+            self._write(content[stop:])
+
+    def _refuse(self, status: int, headers: Mapping[str, str]) -> None:
+        self._head(status, {"Content-Length": "0", **headers})
+
+    def _head(self, status: int, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _write(self, content: bytes | memoryview) -> None:
+        if self.command == "HEAD":
+            return
+        try:
+            for start in range(0, len(content), CHUNK_BYTES):
+                self.wfile.write(content[start : start + CHUNK_BYTES])
+            self.wfile.flush()
+        except OSError:
+            self.close_connection = True  # the client has gone
+
+
+def _blob(file: HubFile) -> dict[str, Any]:
+    size = len(file.content)
+    pointer = {"lfs": {"sha256": file.sha256, "size": size, "pointerSize": 130}} if file.is_large else {}
+    return {"size": size, "blobId": hashlib.sha1(file.content, usedforsecurity=False).hexdigest()} | pointer

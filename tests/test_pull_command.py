@@ -1,0 +1,65 @@
+"""`models pull`, without a server and beside one."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Serve
+from tests.support.hub import Fault, Hub, running_hub
+from tests.support.service import ECHO
+from tests.test_upkeep import run
+
+CONTENT = b"model" * 1000
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with running_hub() as running:
+        running.add("org/repo", "a.gguf", CONTENT)
+        yield running
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "models").mkdir()
+    return tmp_path / "models"
+
+
+def test_a_model_is_pulled_without_a_server(folder: Path, hub: Hub) -> None:
+    """The same job in this process; the row says what came, and nothing else is left."""
+    hub.faults.append(Fault(cut_after=100))
+    pulled = run(folder, "models", "pull", "org/repo", "a.gguf", "--json", OCR_HUB_ENDPOINT=hub.url)
+
+    assert pulled.returncode == 0, pulled.stderr
+    (row,) = json.loads(pulled.stdout)
+    assert (row["name"], row["size_bytes"], row["outcome"]) == ("org_repo/a.gguf", len(CONTENT), "pulled")
+    assert (folder / "org_repo/a.gguf").read_bytes() == CONTENT
+    assert list((folder / ".store/staging").iterdir()) == []
+
+
+def test_what_is_refused_is_said(folder: Path, hub: Hub) -> None:
+    """1 for what cannot be had, 2 for wrong usage, each with a line that says why."""
+    missing = run(folder, "models", "pull", "org/repo", "nope.gguf", OCR_HUB_ENDPOINT=hub.url)
+    url = run(folder, "models", "pull", f"{hub.cdn_url}/a.bin", OCR_HUB_ENDPOINT=hub.url)
+    usage = run(folder, "models", "pull", "org/repo", OCR_HUB_ENDPOINT=hub.url)
+    hub.faults.append(Fault(status=403))
+    refused = run(folder, "models", "pull", "org/repo", "*.gguf", OCR_HUB_ENDPOINT=hub.url)
+
+    assert [each.returncode for each in (missing, url, usage, refused)] == [1, 1, 2, 1]
+    assert "EntryNotFound" in missing.stderr
+    assert "OCR_PULL_ALLOWED_URLS" in url.stderr
+    assert "file or files" in usage.stderr
+    assert "OCR_HUB_TOKEN" in refused.stderr
+
+
+def test_beside_a_service_it_is_the_services_job_too(serve: Serve, hub: Hub) -> None:
+    """Whoever runs it, the service reports it."""
+    service = serve(engine_class=ECHO, hub_endpoint=hub.url)
+
+    pulled = run(service.models_dir, "models", "pull", "org/repo", "a.gguf", OCR_HUB_ENDPOINT=hub.url)
+
+    assert pulled.returncode == 0, pulled.stderr
+    (job,) = service.client.get("/pulls").json()["jobs"]
+    assert (job["state"], job["created_by"][:4]) == ("succeeded", "cli:")
