@@ -250,6 +250,7 @@ PAGE: dict[str, Any] = {
     "width": 870,
     "height": 432,
     "text": "The quick brown fox jumps over the lazy dog number 10",
+    "corrected": None,
     "skew_degrees": None,
     "truncated_by_evaluation": True,
     "lines": [LINE],

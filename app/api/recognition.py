@@ -9,12 +9,16 @@ from fastapi.exceptions import RequestValidationError
 from app import errors
 from app.api import refusals
 from app.api.accepting import best_of
+from app.api.ai_schemas import ResultOut, SpellCheckIn
 from app.api.auth import GuardedRoute, needs
-from app.api.deps import ReaderDep
+from app.api.deps import DeskDep, ReaderDep
+from app.api.hangups import unless_gone
 from app.api.images import FORM, threads
 from app.api.keys import Scope
+from app.api.loading import LOADING
 from app.api.problems import problems
 from app.api.recognition_schemas import PageOut, ReadingQuery, ReadingSettingsOut, RecognitionOut
+from app.engine.processors import Processor
 from app.engine.recognition import MEDIA_TYPES, Recognition, Wish
 
 router = APIRouter(tags=["recognition"], route_class=GuardedRoute)
@@ -35,19 +39,14 @@ REFUSING = (
     errors.EncryptedPdf,
     errors.UnknownLanguage,
     errors.ResourceMissing,
-    errors.EngineNotReady,
-    errors.EngineBusy,
-    errors.EngineCallFailed,
-    errors.EngineDied,
-    errors.EngineTimedOut,
-    errors.EngineLacks,
     refusals.NotAcceptable,
     refusals.UnsupportedForm,
     refusals.BodyCutShort,
     refusals.UploadStalled,
-    refusals.CallerGone,
-    RequestValidationError,
+    refusals.TextTooLong,
+    *LOADING,
 )
+"""Of LOADING only a part without `correct`."""
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
@@ -102,6 +101,7 @@ DOCUMENTED: dict[str, Any] = {
 async def recognise_text(
     request: Request,
     reader: ReaderDep,
+    desk: DeskDep,
     query: Annotated[ReadingQuery, Query()],
 ) -> Response:
     """Read a PNG, JPEG, TIFF, BMP, GIF or PDF, page by page.
@@ -112,18 +112,31 @@ async def recognise_text(
     """
     media_type = best_of((JSON, TEXT, *SAVED), request.headers.getlist("accept"))
     wish = Wish(query.language, query.areas, query.auto_skew, query.upscale, query.page_range, SAVED.get(media_type))
+    if query.correct:
+        if wish.save_as:
+            raise RequestValidationError([{"loc": ("query", "correct"), "msg": "Only JSON and text are corrected"}])
+        await desk.choose(Processor.SPELL_CHECK)
     async with reader.read(request, wish) as recognition:
-        return await _answer(recognition, media_type, wish)
+        corrections: list[ResultOut | None] = [None] * len(recognition.pages)
+        if query.correct:
+            texts = [page["text"] for page in recognition.pages]
+            body = SpellCheckIn(texts=texts)
+            task = await desk.admit(Processor.SPELL_CHECK, body)
+            corrections = [*(await unless_gone(request, desk.work(request, task, body))).results]
+        pages = [
+            PageOut.model_validate(page | {"corrected": corrected})
+            for page, corrected in zip(recognition.pages, corrections, strict=True)
+        ]
+        return await _answer(recognition, pages, media_type, wish)
 
 
-async def _answer(recognition: Recognition, media_type: str, wish: Wish) -> Response:
-    pages = [PageOut.model_validate(page) for page in recognition.pages]
+async def _answer(recognition: Recognition, pages: list[PageOut], media_type: str, wish: Wish) -> Response:
     is_truncated = any(page.truncated_by_evaluation for page in pages)
     headers = {TRUNCATED: str(is_truncated).lower()}
     if recognition.document:
         content = await to_thread.run_sync(recognition.document.read_bytes, limiter=threads)
         return Response(content, headers=headers, media_type=media_type)
-    text = PAGE_BREAK.join(page.text for page in pages)
+    text = PAGE_BREAK.join(_best_text(page) for page in pages)
     if media_type == TEXT:
         return Response(text, headers=headers, media_type=TEXT)
     answer = RecognitionOut(
@@ -134,3 +147,7 @@ async def _answer(recognition: Recognition, media_type: str, wish: Wish) -> Resp
         engine_seconds=round(recognition.seconds, 3),
     )
     return Response(answer.model_dump_json(), headers=headers, media_type=JSON)
+
+
+def _best_text(page: PageOut) -> str:
+    return page.corrected.text if page.corrected and page.corrected.text is not None else page.text

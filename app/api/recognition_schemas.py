@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
+from app.api.ai_schemas import ResultOut
 from app.api.schemas import Schema
 
 
@@ -23,6 +24,8 @@ class ReadingQuery(BaseModel):
     """Turn skewed pages upright. The engine garbles pages that are upright already."""
     upscale: bool = False
     """Enlarge small text first."""
+    correct: bool = False
+    """Have a local language model correct the text, as `/ai/spell-check` does; for JSON and text."""
     pages: Annotated[str | SkipJsonSchema[None], Field(pattern=r"^[1-9]\d{0,5}(-[1-9]\d{0,5})?$")] = None
     """Of a TIFF or PDF: one page (`3`), or the first and the last (`2-5`)."""
 
@@ -74,6 +77,8 @@ class PageOut(Schema):
     """The same, downwards."""
     text: str
     """What the page says; in evaluation, the part of it that the engine gives."""
+    corrected: ResultOut | None
+    """What the spell check made of it; null without `correct`."""
     skew_degrees: float | None
     """What the engine takes for the skew of the page; null without `auto_skew`."""
     truncated_by_evaluation: bool
@@ -100,7 +105,7 @@ class RecognitionOut(Schema):
     """What an image says."""
 
     text: str
-    """The text of all pages, a form feed between them."""
+    """The text of all pages, corrected where that was asked for and went well, a form feed between them."""
     truncated_by_evaluation: bool
     """Whether the text of any page is cut."""
     pages: list[PageOut]

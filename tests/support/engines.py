@@ -5,6 +5,7 @@ break the protocol to order, and that is what these are for.
 """
 
 import ctypes
+import json
 import os
 import signal
 import sys
@@ -150,4 +151,9 @@ class Reads(Echo):
 
     def recognise(self, image: str, **_: object) -> Any:
         name, _, argument = Path(image).read_text().partition(" ")
+        if name == "read":
+            page = {"number": 1, "width": 1, "height": 1, "text": argument, "skew_degrees": None, "lines": []}
+            pages = [page | {"truncated_by_evaluation": False}]
+            Path(image).with_name("pages.json").write_text(json.dumps(pages))
+            return {"seconds": 0.1, "document": None}
         return getattr(self, name)(*map(float, argument.split()))

@@ -1,10 +1,12 @@
-"""What becomes of a request, its files and the service when the engine does not survive an image."""
+"""`POST /ocr` with an engine that does what the image says: dies of it, hangs, or corrects its text."""
 
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
+from app.engine.processors import DEFAULT_MODEL
+from tests.conftest import Serve
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
 
@@ -15,6 +17,8 @@ PNG = {"content-type": "image/png"}
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     """A service whose engine does what the image says."""
     folder = tmp_path_factory.mktemp("deaths")
+    (folder / "models" / DEFAULT_MODEL).parent.mkdir(parents=True)
+    (folder / "models" / DEFAULT_MODEL).write_bytes(b"GGUF")
     with RunningService(folder, engine_class="tests.support.engines:Reads", recognition_timeout="1s") as running:
         yield running
 
@@ -53,3 +57,25 @@ def test_a_caller_that_hangs_up_frees_the_engine(ready: RunningService) -> None:
 
     eventually(lambda: ready.engine()["pid"] not in {pid, None}, within=10)
     assert "went away" in ready.engine()["last_exit"]["reason"]
+
+
+def test_the_text_is_corrected_when_asked_for(ready: RunningService) -> None:
+    """By the same engine, after the recognition; JSON has both texts."""
+    answer = ready.client.post("/ocr?correct=true", content=b"read a quik fox", headers=PNG).raise_for_status().json()
+
+    (page,) = answer["pages"]
+    assert (answer["text"], page["text"]) == ("A QUIK FOX", "a quik fox")
+    assert page["corrected"] == {"text": "A QUIK FOX", "diff": None, "error": None}
+    as_text = PNG | {"accept": "text/plain"}
+    assert ready.client.post("/ocr?correct=true", content=b"read a fox", headers=as_text).text == "A FOX"
+    as_pdf = PNG | {"accept": "application/pdf"}
+    assert ready.client.post("/ocr?correct=true", content=b"read a fox", headers=as_pdf).status_code == 422
+
+
+def test_no_correction_without_a_model(serve: Serve) -> None:
+    """The problem comes before the image is read."""
+    service = serve(engine_class="tests.support.engines:Reads").wait_until_ready()
+
+    answer = service.client.post("/ocr?correct=true", content=b"abort", headers=PNG)
+
+    assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (409, "engine-model-missing")
