@@ -59,6 +59,7 @@ class Case:
     degrees: float = 0
     language: str = "latin"
     tesseract: str = "eng"
+    auto_skew: bool = False
 
     def image(self) -> Image.Image:
         font = ImageFont.truetype(str(FONTS / self.font), self.points)
@@ -80,6 +81,8 @@ CASES = [
     Case("sans, 48 px", TEXT, points=48),
     Case("sans, 28 px, 2 degrees", TEXT, degrees=2),
     Case("sans, 28 px, 5 degrees", TEXT, degrees=5),
+    Case("the same with auto_skew", TEXT, degrees=5, auto_skew=True),
+    Case("sans, 28 px, 0 degrees with auto_skew", TEXT, auto_skew=True),
     Case("sans, 28 px, 180 degrees", TEXT, degrees=180),
     Case("German, serif, 28 px", GERMAN, "liberation/LiberationSerif-Regular.ttf", language="deu", tesseract="deu"),
     Case("Cyrillic, sans, 28 px", RUSSIAN, language="rus", tesseract="rus"),
@@ -122,7 +125,7 @@ def by_service(server: Server, image: Image.Image, case: Case) -> tuple[str | No
     """The text and the seconds of the whole request; None when the engine cannot read that language here."""
     file = io.BytesIO()
     image.save(file, "PNG")
-    url = f"{server.url}/ocr?language={case.language}"
+    url = f"{server.url}/ocr?language={case.language}&auto_skew={case.auto_skew}"
     request = urllib.request.Request(url, file.getvalue(), {"content-type": "image/png"})
     began = time.perf_counter()
     try:
