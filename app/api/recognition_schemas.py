@@ -21,7 +21,7 @@ class ReadingQuery(BaseModel):
     )
     """How to look for text. Only `universal` and `lean` need no further file."""
     auto_skew: bool = False
-    """Turn skewed pages upright. The engine garbles pages that are upright already."""
+    """Turn skewed pages upright. The engine garbles some pages that are upright already."""
     upscale: bool = False
     """Enlarge small text first."""
     correct: bool = False
