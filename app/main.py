@@ -134,7 +134,7 @@ def create_app(settings: Settings) -> FastAPI:
         allowed_hosts=settings.allowed_hosts or _default_hosts(settings),
     )
     app.add_middleware(RequestLog, on_request=counters.on_request)
-    store_parts = (lists, models, protection, verification, uploads, resumable, pulls, deletion, trash, audit, prune)
+    store_parts = (lists, protection, verification, models, uploads, resumable, pulls, deletion, trash, audit, prune)
     for part in (*store_parts, engine, loading, ai, recognition, health, metrics, docs):
         # Not include_router(), which matches each request twice.
         app.router.routes.extend(part.router.routes)

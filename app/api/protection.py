@@ -6,14 +6,13 @@ from anyio import to_thread
 from fastapi import APIRouter
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, StringConstraints
-from starlette.routing import Match
-from starlette.types import Scope as ConnectionScope
 
 from app import errors
-from app.api.auth import GuardedRoute, needs
+from app.api.auth import needs
 from app.api.deletion import changes
 from app.api.deps import KeeperDep, ModelName, OriginDep, StoreDep
 from app.api.keys import Scope
+from app.api.parts import PartRoute
 from app.api.problems import problems
 from app.api.schemas import ProtectionState, protection_out
 
@@ -30,20 +29,7 @@ REFUSING = (
 )
 
 
-class ProtectionRoute(GuardedRoute):
-    """Not for a model that is itself called `protection`, in a folder: that one is deleted as any other is."""
-
-    def matches(self, scope: ConnectionScope) -> tuple[Match, ConnectionScope]:
-        """Whether the request is for this route."""
-        match, child_scope = super().matches(scope)
-        if match is not Match.NONE:
-            inventory = scope["state"]["keeper"].inventory
-            if inventory and f"{child_scope['path_params']['name']}/protection" in inventory.models:
-                return Match.NONE, {}
-        return match, child_scope
-
-
-router = APIRouter(tags=["models"], route_class=ProtectionRoute)
+router = APIRouter(tags=["models"], route_class=PartRoute)
 
 
 class ProtectionBody(BaseModel):

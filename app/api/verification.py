@@ -6,10 +6,11 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request
 
 from app import errors
-from app.api.auth import GuardedRoute, needs
+from app.api.auth import needs
 from app.api.deps import ModelName, OriginDep, StoreDep
 from app.api.hangups import unless_gone
 from app.api.keys import Scope
+from app.api.parts import PartRoute
 from app.api.problems import problems
 from app.api.refusals import CallerGone
 from app.api.schemas import HeaderOut
@@ -18,7 +19,7 @@ from app.store.journal import Origin
 from app.store.store import Store
 from app.store.verification import Verification, verify
 
-router = APIRouter(tags=["models"], route_class=GuardedRoute)
+router = APIRouter(tags=["models"], route_class=PartRoute)
 
 verifications = CapacityLimiter(2)
 """Each reads a disk as fast as it gives; the others wait for their turn."""

@@ -125,6 +125,14 @@ def test_a_model_called_protection_is_one(protected: RunningService, models: Pat
     assert (gone.status_code, gone.json()["name"]) == (200, "org/protection")
 
 
+def test_a_part_of_a_model_has_its_own_methods(protected: RunningService) -> None:
+    """What it lacks is a 405 that names those it has, and no upload of a model called so."""
+    for part, methods in (("protection", "DELETE, PUT"), ("verify", "POST")):
+        for method in {"GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"} - set(methods.split(", ")):
+            refused = protected.client.request(method, f"/models/old_a.bin/{part}")
+            assert (method, refused.status_code, refused.headers.get("allow")) == (method, 405, methods)
+
+
 def test_services_see_each_others_protections(serve: Serve) -> None:
     """A deletion elsewhere is refused at once, the list elsewhere shows it in a second, a restart forgets nothing."""
     one, other = serve(engine_class=ECHO), serve(engine_class=ECHO)
