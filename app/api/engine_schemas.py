@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt
+from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt
 
 from app.api.schemas import Schema, Timestamp
 from app.engine.processors import Processor
@@ -169,6 +169,9 @@ class CheckOut(Schema):
 
 class Ready(Schema):
     """The service does its work."""
+
+    # What is left out of the answer is not required by the document either.
+    model_config = ConfigDict(json_schema_serialization_defaults_required=False)
 
     status: Literal["ready"]
     """Always this; anything else is a 503."""
