@@ -5,6 +5,7 @@ would stop the reader for good.
 """
 
 import json
+import reprlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -33,8 +34,8 @@ class Call:
     def decode(cls, line: bytes) -> "Call":
         """Read a line; raises ProtocolError."""
         match _object(line):
-            case {"id": int(call_id), "call": str(name), "params": dict(params)}:
-                return cls(call_id, name, params)
+            case {"id": int(number), "call": str(name), "params": dict(params)} if not isinstance(number, bool):
+                return cls(number, name, params)
         raise ProtocolError(_shown(line))
 
 
@@ -47,15 +48,17 @@ class Answer:
     error: str | None = None
 
     def encode(self) -> bytes:
-        """The answer as a line."""
-        return _line({"id": self.id, "result": self.result, "error": self.error})
+        """The answer as a line, with ? for what is no text: half a surrogate pair."""
+        message = {"id": self.id, "result": self.result, "error": self.error}
+        return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode(errors="replace") + b"\n"
 
     @classmethod
     def decode(cls, line: bytes) -> "Answer":
         """Read a line; raises ProtocolError."""
         match _object(line):
-            case {"id": int(call_id), "result": result, "error": str() | None as error}:
-                return cls(call_id, result, error)
+            case {"id": int(number), "result": result, "error": str() | None as error} if not isinstance(number, bool):
+                _insist_on_text(line, result, error)
+                return cls(number, result, error)
         raise ProtocolError(_shown(line))
 
 
@@ -66,6 +69,15 @@ class Capability:
     name: str
     available: bool
     reason: str | None
+
+    @classmethod
+    def from_status(cls, capability: object) -> "Capability":
+        """Read one of the engine's `status` call; raises ProtocolError."""
+        match capability:
+            case {"name": str(name), "available": bool(available), "reason": str() | None as reason}:
+                return cls(name, available, reason)
+        msg = f"not a capability: {reprlib.repr(capability)}"
+        raise ProtocolError(msg)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +110,7 @@ class Facts:
                 "recognised": list(recognised),
                 "is_initialized": bool(is_initialized),
                 "capabilities": list(capabilities),
-            }:
+            } if all(isinstance(name, str) for name in (*list_local, *recognised)):
                 return cls(
                     asked_at,
                     package,
@@ -108,9 +120,9 @@ class Facts:
                     tuple(list_local),
                     frozenset(recognised),
                     is_initialized,
-                    tuple(Capability(**capability) for capability in capabilities),
+                    tuple(Capability.from_status(capability) for capability in capabilities),
                 )
-        msg = f"the engine's status lacks fields: {status!r:.200}"
+        msg = f"the engine's status lacks fields: {reprlib.repr(status)}"
         raise ProtocolError(msg)
 
 
@@ -120,8 +132,18 @@ def _line(message: dict[str, Any]) -> bytes:
 
 def _object(line: bytes) -> object:
     try:
-        return json.loads(line)
-    except ValueError as exc:
+        return json.loads(line.decode())
+    except (ValueError, RecursionError) as exc:
+        raise ProtocolError(_shown(line)) from exc
+
+
+def _insist_on_text(line: bytes, *values: object) -> None:
+    """JSON can say half a surrogate pair, which could be shown to nobody as UTF-8."""
+    if b"\\u" not in line:
+        return
+    try:
+        json.dumps(values, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError) as exc:
         raise ProtocolError(_shown(line)) from exc
 
 

@@ -22,6 +22,8 @@ DRAIN_SECONDS = 0.2
 END_SECONDS = 1.0
 """How long a process may live on after it closed its socket, and after SIGTERM."""
 
+TOO_LONG = f"a line of more than {MAX_LINE_BYTES} bytes"
+
 
 @dataclass(frozen=True, slots=True)
 class Exit:
@@ -40,7 +42,7 @@ class Exit:
     @property
     def reason(self) -> str:
         """One line for people: what ended it, and why when the service did."""
-        how = f"exit status {self.code}" if self.code >= 0 else f"killed by {signal.Signals(-self.code).name}"
+        how = f"exit status {self.code}" if self.code >= 0 else f"killed by {_name_of(-self.code)}"
         return f"{self.ordered} ({how})" if self.ordered else how
 
 
@@ -209,22 +211,36 @@ class EngineProcess:
             self.kill("it closed its socket and went on running")
 
     async def _dispatch_answers(self) -> None:
-        loop, rest = asyncio.get_running_loop(), b""
+        loop, rest = asyncio.get_running_loop(), bytearray()
         with contextlib.suppress(ConnectionError):
             while chunk := await loop.sock_recv(self._channel, 1 << 16):
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
-                    self._resolve(Answer.decode(line))
+                first, *more = chunk.split(b"\n")
+                rest += first
+                for beginning in more:
+                    self._resolve(bytes(rest))
+                    rest[:] = beginning
                 if len(rest) > MAX_LINE_BYTES:
-                    msg = f"a line of more than {MAX_LINE_BYTES} bytes"
-                    raise ProtocolError(msg)
+                    raise ProtocolError(TOO_LONG)
 
-    def _resolve(self, answer: Answer) -> None:
+    def _resolve(self, line: bytes) -> None:
+        """Give an answer to who waits for it. Nobody's would be read for ever, and nothing else be done meanwhile."""
+        if len(line) > MAX_LINE_BYTES:
+            raise ProtocolError(TOO_LONG)
+        answer = Answer.decode(line)
         waiting = self._pending.get(answer.id)
-        if waiting and not waiting.done():
-            waiting.set_result(answer)
+        if waiting is None or waiting.done():
+            msg = f"an answer to nothing: {line[:200]!r}"
+            raise ProtocolError(msg)
+        waiting.set_result(answer)
 
     async def _gone_by(self, deadline: float) -> bool:
         remaining = max(0.0, deadline - asyncio.get_running_loop().time())
         done, _ = await asyncio.wait({self._over}, timeout=remaining)
         return bool(done)
+
+
+def _name_of(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most of the real-time signals have none
+        return f"signal {number}"

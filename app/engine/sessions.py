@@ -137,8 +137,11 @@ class Session:
             answer = await process.call("process", task.call_for(text), seconds=seconds)
         except (EngineCallFailed, EngineDied, EngineTimedOut) as exc:
             return Outcome(None, exc)
+        if not isinstance(answer, str):
+            process.kill(f"it broke the protocol: its answer to a text is of type {type(answer).__name__}")
+            return Outcome(None, EngineDied((await process.wait()).reason))
         await self._recycle_if_grown(process)
-        return Outcome(str(answer), None)
+        return Outcome(answer, None)
 
     async def _ensure(self, wanted: Wanted) -> tuple[EngineProcess, Loaded]:
         """The process that has it loaded, a new one if need be. Only while having the turn."""

@@ -50,15 +50,15 @@ def _serve(channel: socket.socket, engine: object) -> None:
     with channel.makefile("rb") as lines:
         while line := lines.readline(MAX_LINE_BYTES):
             call = Call.decode(line)
-            channel.sendall(_answer(engine, call).encode())
+            channel.sendall(_answer(engine, call))
 
 
-def _answer(engine: object, call: Call) -> Answer:
+def _answer(engine: object, call: Call) -> bytes:
     try:
-        return Answer(call.id, result=_method(engine, call.name)(**call.params))
+        return Answer(call.id, result=_method(engine, call.name)(**call.params)).encode()
     except Exception as exc:  # noqa: BLE001 - whatever the vendor raises is an answer; the traceback goes to the log
         traceback.print_exc()
-        return Answer(call.id, error=f"{type(exc).__name__}: {exc}")
+        return Answer(call.id, error=f"{type(exc).__name__}: {exc}").encode()
 
 
 def _method(engine: object, name: str) -> Any:  # noqa: ANN401 - resolved by name

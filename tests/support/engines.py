@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.support import misbehaviour
+
 # Everything that a test must be able to change between one process and the next is told through the environment's
 # one door that is left open: the model folder, where `<option>.option` files lie.
 MODELS = "Aspose.AI.LLM/models"
@@ -157,3 +159,21 @@ class Reads(Echo):
             Path(image).with_name("pages.json").write_text(json.dumps(pages))
             return {"seconds": 0.1, "document": None}
         return getattr(self, name)(*map(float, argument.split()))
+
+
+class Misbehaves(Echo):
+    """Says and does what `tests.support.misbehaviour` has, instead of an answer; its status is what it is told."""
+
+    def status(self) -> dict[str, Any]:
+        told = Path(MODELS, "status.option")
+        return super().status() | (json.loads(told.read_bytes()) if told.exists() else {})
+
+    def misbehave(self, case: str, call_id: int) -> None:
+        misbehaviour.do(case, call_id, int(sys.argv[1]))
+
+    def return_an_object(self) -> object:
+        return object()
+
+    def process(self, text: str, keywords: list[str], question: str) -> Any:
+        """Answer with what is no text."""
+        return json.loads(text)

@@ -1,0 +1,284 @@
+"""Whatever comes over the engine's socket, neither side of it hangs, spins or fails in a way that nobody expects."""
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.engine.messages import Answer, Call, Facts, ProtocolError
+from app.engine.processors import DEFAULT_MODEL, Processor, Task, Wanted
+from app.engine.sessions import Session, SessionLimits
+from app.engine.states import State
+from app.errors import EngineCallFailed, EngineDied, EngineError
+from tests.support import misbehaviour
+from tests.support.service import ECHO, ROOT
+from tests.support.supervised import QUICK, Supervised, supervised
+
+FORGIVING = replace(QUICK, restart_budget=10_000, max_delay_seconds=0.02)
+FIRST_CALL = 3
+"""A fresh process was asked to start, and for its status."""
+FATAL = [
+    "lists without end",
+    "half a surrogate pair",
+    "an error of half a surrogate pair",
+    "UTF-16",
+    "a line a byte too long",
+    "answers to nothing without end",
+    "a signal without a name",
+]
+"""Each of them once got past the reader, stopped it, or stopped the whole service."""
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+GOOD_STATUS = {
+    "vendor_package": "x",
+    "vendor_version": "1",
+    "is_licensed": False,
+    "local_path": "/models",
+    "list_local": ["a"],
+    "recognised": ["a"],
+    "is_initialized": False,
+    "capabilities": [{"name": "ai", "available": False, "reason": "no"}],
+}
+
+
+@given(st.sampled_from(["id", "result", "error", "call", "params", "surplus"]) | st.text(max_size=5), anything)
+def test_a_message_with_any_value_is_one_or_breaks_the_protocol(key: str, value: object) -> None:
+    """And is the same after the next crossing."""
+    for kind, good in ((Answer, {"id": 1, "result": 1, "error": None}), (Call, {"id": 1, "call": "x", "params": {}})):
+        line = json.dumps(good | {key: value}).encode()
+        with contextlib.suppress(ProtocolError):
+            message = kind.decode(line)
+            assert repr(kind.decode(message.encode())) == repr(message)  # a NaN is not equal to itself
+
+
+@given(st.text(alphabet=st.characters(), max_size=20))
+def test_text_that_has_no_utf_8_never_arrives(text: str) -> None:
+    """Half a surrogate pair would be a 500 as soon as somebody is to be shown it."""
+    line = Answer(1, [text], text).encode()
+
+    assert Answer.decode(line).error == text.encode(errors="replace").decode()
+
+
+@given(st.dictionaries(st.sampled_from(sorted(GOOD_STATUS)), anything, min_size=1, max_size=3))
+def test_a_status_with_any_values_is_one_or_breaks_the_protocol(changes: dict[str, object]) -> None:
+    """What is believed of it has the types that it claims."""
+    with contextlib.suppress(ProtocolError):
+        facts = Facts.from_status(datetime.now(UTC), GOOD_STATUS | changes)
+        assert all(isinstance(name, str) for name in (*facts.list_local, *facts.recognised))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"recognised": [["a"]]},
+        {"list_local": [1]},
+        {"capabilities": [None]},
+        {"capabilities": [{}]},
+        {"capabilities": [{"name": "ai", "available": "yes", "reason": None}]},
+    ],
+)
+def test_a_status_of_wrong_types_breaks_the_protocol(changes: dict[str, object]) -> None:
+    """One that was believed would fail the supervisor, or whoever asks what the engine can do."""
+    with pytest.raises(ProtocolError):
+        Facts.from_status(datetime.now(UTC), GOOD_STATUS | changes)
+
+
+def test_surplus_fields_are_no_harm() -> None:
+    """A later engine may know more."""
+    capability = {"name": "ai", "available": True, "reason": None, "since": 1}
+
+    (read,) = Facts.from_status(datetime.now(UTC), GOOD_STATUS | {"capabilities": [capability], "new": 1}).capabilities
+
+    assert (read.name, read.available) == ("ai", True)
+
+
+@pytest.mark.parametrize("line", [b"[" * 100_000, b'{"id":' * 100_000, b"9" * 5000])
+def test_a_bomb_breaks_the_protocol(line: bytes) -> None:
+    """JSON's own limits are the reader's to know."""
+    for kind in (Answer, Call):
+        with pytest.raises(ProtocolError):
+            kind.decode(line)
+
+
+@pytest.mark.anyio
+async def test_an_engine_that_misbehaves_is_replaced(tmp_path: Path) -> None:
+    """Its call ends with an error, and the next process answers."""
+    async with supervised(tmp_path, "Misbehaves", limits=FORGIVING) as engine:
+        for case in FATAL:
+            assert not await survives(engine, case), case
+
+
+@pytest.mark.slow
+@pytest.mark.anyio
+@pytest.mark.timeout(180)
+async def test_every_misbehaviour(tmp_path: Path) -> None:
+    """Those that were thought of, and 40 that were not."""
+    async with supervised(tmp_path, "Misbehaves", limits=FORGIVING) as engine:
+        answered = {case for case in misbehaviour.CASES if await survives(engine, case)}
+        for seed in range(40):
+            await survives(engine, str(seed))
+
+    assert answered == {
+        "not a number",
+        "a result deep in lists",
+        "the answer twice",
+        "a line as long as may be",
+    }
+
+
+async def survives(engine: Supervised, case: str) -> bool:
+    """Whether the engine's call ended with an answer; insists that all is well afterwards in any case."""
+    supervisor = await engine.until(State.READY)
+    pid = supervisor.pid
+    try:
+        async with asyncio.timeout(10):
+            await supervisor.call("misbehave", {"case": case, "call_id": FIRST_CALL}, seconds=1)
+    except EngineError:
+        answered = False
+    else:
+        answered = True
+        await supervisor.release()
+    await engine.until_replaced(pid)
+    assert await supervisor.call("echo", {"text": case}, seconds=5) == case
+    await supervisor.release()
+    return answered
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("changes", [{"capabilities": [1]}, {"recognised": [{}]}, {"local_path": "\0"}])
+async def test_an_engine_with_a_wrong_status_never_becomes_ready(tmp_path: Path, changes: dict[str, object]) -> None:
+    """It is given up after its budget, with a reason, and a good one after it is ready."""
+    told = tmp_path / "models" / "status.option"
+    told.parent.mkdir()
+    told.write_text(json.dumps(changes))
+    async with supervised(tmp_path, "Misbehaves", limits=replace(QUICK, restart_budget=1)) as engine:
+        supervisor = await engine.until(State.FAILED)
+        assert supervisor.reason is not None
+        told.unlink()
+        await supervisor.release()
+        await engine.until(State.READY)
+
+
+@pytest.mark.anyio
+async def test_an_answer_that_is_no_text_is_never_passed_off_as_one(tmp_path: Path) -> None:
+    """Not even nothing, which once became the word None."""
+    model = tmp_path / "models" / DEFAULT_MODEL
+    model.parent.mkdir(parents=True)
+    model.write_bytes(b"GGUF")
+    async with supervised(tmp_path, "Misbehaves", limits=FORGIVING) as engine:
+        supervisor = await engine.until(State.READY)
+        session = Session(
+            supervisor,
+            models_dir=tmp_path / "models",
+            hold=lambda *_: lambda: None,
+            limits=SessionLimits(),
+            on_event=lambda *_: None,
+        )
+        task = Task(Wanted(Processor.SPELL_CHECK, DEFAULT_MODEL, 4))
+
+        outcomes = await session.run(task, ["null", '{"text": 1}', '"good"'], seconds=5)
+
+    assert [type(outcome.error) for outcome in outcomes] == [EngineDied, EngineDied, type(None)]
+    assert outcomes[2].answer == "good"
+
+
+@pytest.mark.anyio
+async def test_what_json_cannot_say_is_an_error_and_not_a_death(tmp_path: Path) -> None:
+    """An engine that returns an object of its own is told so, and lives."""
+    async with supervised(tmp_path, "Misbehaves") as engine:
+        supervisor = await engine.until(State.READY)
+
+        with pytest.raises(EngineCallFailed, match="not JSON serializable"):
+            await supervisor.call("return_an_object", seconds=5)
+        assert await supervisor.call("echo", {"text": "x"}, seconds=5) == "x"
+
+
+def test_a_worker_answers_or_ends_whatever_it_is_sent() -> None:
+    """It neither hangs nor spins, and what it answers are answers."""
+    call = Call(1, "echo", {"text": "x"}).encode()
+    sent = [
+        b"nonsense\n",
+        b"[" * 100_000 + b"\n",
+        call + b"\xff\n",
+        call + b"x" * 3_000_000,
+        Call(1, "echo", {"texts": []}).encode()
+        + Call(2, "models\ud800", {}).encode()
+        + Call(3, "__class__", {}).encode(),
+    ]
+
+    assert answers_of_workers(sent) == [0, 0, 1, 1, 3]
+
+
+@pytest.mark.slow
+def test_workers_and_mutated_calls() -> None:
+    """The same with what nobody thought of."""
+    chance = random.Random(4)  # noqa: S311 - to be the same each time
+    calls = Call(1, "echo", {"text": "x"}).encode() * 3
+    sent = []
+    for _ in range(40):
+        mutated = bytearray(calls)
+        for _ in range(chance.randrange(1, 6)):
+            mutated[chance.randrange(len(mutated))] = chance.randrange(256)
+        sent.append(bytes(mutated))
+
+    for start in range(0, len(sent), 4):
+        assert all(count <= 3 for count in answers_of_workers(sent[start : start + 4]))
+
+
+def answers_of_workers(sent: Iterable[bytes]) -> list[int]:
+    """How many answers real worker processes give to bytes, each to its own, before they end."""
+    with contextlib.ExitStack() as stack:
+        workers = [stack.enter_context(contextlib.closing(Worker(each))) for each in sent]
+        return [worker.answers() for worker in workers]
+
+
+class Worker:
+    """A real worker process that was sent some bytes and nothing after them."""
+
+    def __init__(self, sent: bytes) -> None:
+        self._ours, theirs = socket.socketpair()
+        self._sent = sent
+        with theirs:
+            arguments = ["-P", "-m", "app.engine.worker", str(theirs.fileno()), str(os.getpid()), ECHO]
+            self._process = subprocess.Popen(
+                [sys.executable, *arguments],
+                pass_fds=[theirs.fileno()],
+                cwd=ROOT,
+                env=os.environ | {"PYTHONPATH": str(ROOT)},
+                stderr=subprocess.DEVNULL,
+            )
+
+    def answers(self) -> int:
+        """Send, and wait for its end."""
+        self._ours.settimeout(20)
+        with contextlib.suppress(ConnectionError):
+            self._ours.sendall(self._sent)
+            self._ours.shutdown(socket.SHUT_WR)
+        lines = b""
+        with contextlib.suppress(ConnectionError):
+            while chunk := self._ours.recv(65_536):
+                lines += chunk
+        self._process.wait(timeout=20)
+        return len([Answer.decode(line) for line in lines.splitlines()])
+
+    def close(self) -> None:
+        """End it in any case."""
+        self._ours.close()
+        self._process.kill()
+        self._process.wait()
