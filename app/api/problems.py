@@ -4,6 +4,7 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
@@ -66,6 +67,8 @@ async def _render(request: Request, exc: Exception) -> Response:
 async def _render_framework(request: Request, exc: Exception) -> Response:
     """What Starlette itself refuses: an unknown path, a method that a path does not have, a request it cannot parse."""
     assert isinstance(exc, HTTPException)  # noqa: S101 - registered for nothing else
+    if isinstance(exc.__cause__, UnicodeDecodeError):  # of other bodies that are no JSON, FastAPI says so itself
+        return problem(request, RequestValidationError([{"loc": ("body",), "msg": "It is not UTF-8"}]))
     status = HTTPStatus(exc.status_code)
     headers = {name.lower(): value for name, value in (exc.headers or {}).items()}
     detail = exc.detail if exc.detail != status.phrase else f"{request.method} {request.url.path}: {status.phrase}."

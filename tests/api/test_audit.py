@@ -104,6 +104,13 @@ def test_nothing_is_executed_without_a_plan(upkeep: RunningService) -> None:
     assert upkeep.client.get("/models").json()["count"] == 5
 
 
+def test_a_body_that_is_no_text_is_an_invalid_request(upkeep: RunningService) -> None:
+    """422 as for any other that is no JSON, and not a status that the document does not know."""
+    for body in (b"V \xff", b"{"):
+        refused = upkeep.client.post("/prune", content=body, headers={"content-type": "application/json"})
+        assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (422, "invalid-request")
+
+
 def test_storage_adds_up(upkeep: RunningService) -> None:
     """Models, trash, free and all; the trash grows by what the models lose."""
     before = upkeep.client.get("/storage").json()
