@@ -64,11 +64,26 @@ class Metrics:
             self._changes.labels(action)
             self._changed_bytes.labels(action)
         self._engine_exits = self._counter("ocr_engine_exits", "Ends of engine processes.", "cause")
+        self._engine_calls = Histogram(
+            "ocr_engine_call_seconds",
+            "Calls of the engine.",
+            ("work", "outcome"),
+            buckets=CALL_SECONDS,
+            registry=self.registry,
+        )
+        self._loads = self._counter("ocr_engine_loads", "Models loaded.", "processor")
+        self._releases = self._counter("ocr_engine_releases", "Releases of the engine.")
+        self._released_bytes = self._counter("ocr_engine_released_bytes", "What the kernel had back from them.")
+        self._recycled = self._counter("ocr_engine_recycled", "Processes replaced because they had grown.")
         # Looking a child up by its labels costs more than counting: once for each combination is enough.
         self._known: dict[tuple[str, str, int], Callable[[float], None]] = {}
-        self._on_event = {"engine.exited": self._on_engine_exited} | {
-            f"model.{action}": self._on_change(action) for action in MODEL_ACTIONS
-        }
+        self._on_event = {
+            "engine.exited": self._on_engine_exited,
+            "engine.called": self._on_engine_called,
+            "engine.loaded": self._on_engine_loaded,
+            "engine.released": self._on_engine_released,
+            "engine.recycled": self._on_engine_recycled,
+        } | {f"model.{action}": self._on_change(action) for action in MODEL_ACTIONS}
 
     def on_event(self, event: str, fields: Fields) -> None:
         """Count what a part reports; most events are for the log alone."""
@@ -107,6 +122,19 @@ class Metrics:
 
     def _on_engine_exited(self, fields: Fields) -> None:
         self._engine_exits.labels(fields["cause"]).inc()
+
+    def _on_engine_called(self, fields: Fields) -> None:
+        self._engine_calls.labels(fields["work"], fields["outcome"]).observe(fields["seconds"])
+
+    def _on_engine_loaded(self, fields: Fields) -> None:
+        self._loads.labels(fields["processor"]).inc()
+
+    def _on_engine_recycled(self, _: Fields) -> None:
+        self._recycled.inc()
+
+    def _on_engine_released(self, fields: Fields) -> None:
+        self._releases.inc()
+        self._released_bytes.inc(fields["bytes"])
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
         return Counter(name, documentation, labels, registry=self.registry)

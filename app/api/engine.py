@@ -76,7 +76,7 @@ async def release_engine(supervisor: SupervisorDep) -> ReleaseOut:
         private_bytes_before=release.before.private_bytes if release.before else 0,
         mapped_bytes_before=release.mapped_bytes,
         tree_bytes_after=release.after_bytes,
-        returned_bytes=release.before.private_bytes if release.before else 0,
+        returned_bytes=release.returned_bytes,
         seconds=round(release.seconds, 3),
     )
 

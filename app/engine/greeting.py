@@ -1,10 +1,9 @@
 """What makes of a live process a ready one: its license, its instance, its first facts, the check of its folder."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+from app.engine.calls import OnEvent
 from app.engine.messages import Facts, ProtocolError
 from app.engine.process import EngineProcess
 from app.engine.states import Limits
@@ -19,7 +18,7 @@ class Greeter:
         models_dir: Path,
         license_file: Path | None,
         limits: Limits,
-        on_event: Callable[[str, dict[str, Any]], None],
+        on_event: OnEvent,
     ) -> None:
         self.license_error: str | None = None
         self._models_dir = models_dir

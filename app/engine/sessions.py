@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from app.engine.calls import OnEvent, timed_call
 from app.engine.footprint import mapped_below, resident_bytes_of
 from app.engine.process import EngineProcess
 from app.engine.processors import Loaded, Task, Wanted
-from app.engine.supervisor import OnEvent, Supervisor
+from app.engine.supervisor import Supervisor
 from app.errors import (
     EngineCallFailed,
     EngineDied,
@@ -134,7 +135,9 @@ class Session:
 
     async def _process(self, process: EngineProcess, task: Task, text: str, seconds: float) -> Outcome:
         try:
-            answer = await process.call("process", task.call_for(text), seconds=seconds)
+            work = task.wanted.processor
+            params = task.call_for(text)
+            answer = await timed_call(process, "process", params, seconds=seconds, work=work, on_event=self._on_event)
         except (EngineCallFailed, EngineDied, EngineTimedOut) as exc:
             return Outcome(None, exc)
         if not isinstance(answer, str):
@@ -166,7 +169,8 @@ class Session:
             for name in {wanted.model} | self._recognised():
                 held.add(name, await asyncio.to_thread(self._hold, name, wanted.processor, process.pid))
             params = {"processor": wanted.processor, "model": wanted.model}
-            await process.call("load", params, seconds=self._limits.load_seconds)
+            seconds = self._limits.load_seconds
+            await timed_call(process, "load", params, seconds=seconds, on_event=self._on_event)
         except BaseException as exc:
             # What it may have mapped and taken meanwhile is gone only with it, and the leases go then too.
             process.kill(f"{wanted.model} could not be loaded ({exc!r:.200})", is_fault=False)

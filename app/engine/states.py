@@ -62,3 +62,8 @@ class Release:
     exit_reason: str | None
     seconds: float
     """From the request to the moment the kernel had reaped the process."""
+
+    @property
+    def returned_bytes(self) -> int:
+        """What the kernel has back: the memory that the process shared with nobody."""
+        return self.before.private_bytes if self.before else 0

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from app.engine import footprint
+from app.engine.calls import OnEvent, timed_call
 from app.engine.greeting import Greeter
 from app.engine.messages import Facts, ProtocolError
 from app.engine.process import EngineProcess
 from app.engine.states import Ending, Limits, Release, State
 from app.engine.turns import Turns
 from app.errors import EngineCallFailed, EngineDied, EngineNotReady, EngineTimedOut
-
-OnEvent = Callable[[str, dict[str, Any]], None]
 
 
 class Supervisor:
@@ -137,7 +136,8 @@ class Supervisor:
     async def call(self, name: str, params: dict[str, Any] | None = None, *, seconds: float) -> Any:  # noqa: ANN401
         """Call the engine when its turn has come; `seconds` counts from then. Raises any EngineError."""
         async with self.turn():
-            return await self.insist_on_ready().call(name, params, seconds=seconds)
+            process = self.insist_on_ready()
+            return await timed_call(process, name, params, seconds=seconds, on_event=self._on_event)
 
     async def release(self, reason: str = "released") -> Release:
         """Give back everything the engine holds: end its process, have the kernel confirm it, start a fresh one."""
@@ -289,6 +289,7 @@ class Supervisor:
 
     def _grant(self, release: Release) -> None:
         if self._release:
+            self._on_event("engine.released", {"reason": self._release_reason, "bytes": release.returned_bytes})
             self._release.set_result(release)
             self._release = None
 

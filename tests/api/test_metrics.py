@@ -13,6 +13,7 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.engine.processors import DEFAULT_MODEL
 from tests.support.service import ECHO, ROOT, RunningService
 from tests.support.waiting import eventually
 
@@ -82,6 +83,23 @@ def test_the_store_and_the_engine_are_as_they_are_now(service: RunningService) -
     eventually(lambda: value(service, "ocr_store_bytes", kind="models") == 8)
     eventually(lambda: service.engine()["pid"] not in {None, pid})
     assert value(service, "ocr_engine_exits_total", cause="ordered") == 1
+
+
+def test_calls_loads_and_releases_of_the_engine(service: RunningService) -> None:
+    """Each text is a call, known by the work on it, with what came of it; a release counts its bytes."""
+    (service.models_dir / DEFAULT_MODEL).parent.mkdir(parents=True)
+    (service.models_dir / DEFAULT_MODEL).write_bytes(b"GGUF")
+    texts = {"texts": ["a", "fail:too odd", "b"]}
+    service.client.post("/ai/spell-check", json=texts).raise_for_status()
+    service.client.post("/engine/release").raise_for_status()
+
+    def calls(work: str, outcome: str) -> float | None:
+        return value(service, "ocr_engine_call_seconds_count", work=work, outcome=outcome)
+
+    assert (calls("load", "ok"), calls("spell-check", "ok"), calls("spell-check", "failed")) == (1, 2, 1)
+    assert value(service, "ocr_engine_loads_total", processor="spell-check") == 1
+    assert value(service, "ocr_engine_releases_total") == 1
+    assert (value(service, "ocr_engine_released_bytes_total") or 0) > 1e6
 
 
 def test_a_missing_model_folder_has_no_sizes(service: RunningService) -> None:

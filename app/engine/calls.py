@@ -1,0 +1,42 @@
+"""Calls of the engine as events: which, how long, and what came of them."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from app.engine.process import EngineProcess
+from app.errors import EngineCallFailed, EngineDied, EngineError, EngineTimedOut
+
+OnEvent = Callable[[str, dict[str, Any]], None]
+
+OUTCOMES: dict[type[EngineError], str] = {
+    EngineCallFailed: "failed",
+    EngineTimedOut: "timed_out",
+    EngineDied: "died",
+}
+
+
+async def timed_call(
+    process: EngineProcess,
+    name: str,
+    params: dict[str, Any] | None,
+    *,
+    seconds: float,
+    on_event: OnEvent,
+    work: str | None = None,
+) -> Any:  # noqa: ANN401 - a JSON value
+    """Call a process and report `engine.called`; `work` is what the call is known by, if not its name.
+
+    Raises what the call raises.
+    """
+    began, outcome = asyncio.get_running_loop().time(), "abandoned"
+    try:
+        result = await process.call(name, params, seconds=seconds)
+        outcome = "ok"
+    except EngineError as exc:
+        outcome = OUTCOMES[type(exc)]
+        raise
+    finally:
+        elapsed = round(asyncio.get_running_loop().time() - began, 3)
+        on_event("engine.called", {"work": work or name, "outcome": outcome, "seconds": elapsed})
+    return result
