@@ -15,6 +15,7 @@ ServiceError
 │  ├─ TrashEntryNotFound  no such entry in the trash
 │  ├─ JobNotFound         no such job
 │  ├─ JobAbandoned        the process that ran the job ended before it
+│  ├─ JobWithoutResults   the job is not done, or not well
 │  ├─ PartialNotFound     no such unfinished upload or pull
 │  ├─ PartialBusy         somebody is writing that one right now
 │  ├─ StoreUnavailable    the model folder is missing, or is not the one it was
@@ -194,6 +195,14 @@ class JobAbandoned(StoreError):
 
     def __init__(self, kind: str, owner: str | None) -> None:
         super().__init__(f"The service that ran this {kind} job ended before it was done ({owner}). Ask for it again.")
+
+
+class JobWithoutResults(StoreError):
+    """The job has no results: it is not done, or failed, or was cancelled."""
+
+    def __init__(self, job_id: str, state: str) -> None:
+        super().__init__(f"The job {job_id} has no results, its state is {state!s}. They are there once it succeeded.")
+        self.state = state
 
 
 class PartialNotFound(StoreError):

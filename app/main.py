@@ -44,6 +44,7 @@ from app.api.keys import Keyring
 from app.api.listing import Listing
 from app.api.reader import Reader
 from app.api.requests import RequestLimits, RequestLog
+from app.api.text_jobs import TextJobs
 from app.api.texts import TextLimits
 from app.engine.idleness import release_when_idle
 from app.engine.process import EngineProcess
@@ -170,13 +171,16 @@ async def _opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
     call_seconds = settings.engine_call_timeout / timedelta(seconds=1)
     keeper = InventoryKeeper(store, on_change=supervisor.refresh_facts, on_event=on_event)
     puller = puller_of(settings, store, lambda model: keeper.look_at(model.name), on_event)
+    desk = Desk(store, supervisor, session, TextLimits(settings.ai_max_text_bytes, call_seconds))
+    text_jobs = TextJobs(store.jobs, desk, session)
     state = State(
         access=Access(keyring, read_only=settings.read_only),
         store=store,
         keeper=keeper,
         supervisor=supervisor,
         session=session,
-        desk=Desk(store, supervisor, session, TextLimits(settings.ai_max_text_bytes, call_seconds)),
+        desk=desk,
+        text_jobs=text_jobs,
         listing=Listing(store, keeper, supervisor),
         intake=Intake(
             max_uploads=settings.max_uploads,
@@ -199,6 +203,7 @@ async def _opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
     try:
         yield state
     finally:
+        await text_jobs.close()
         if puller_task:
             puller.stop()
             await _finished(puller_task)

@@ -42,11 +42,22 @@ class JobsQuery(BaseModel):
 
 
 def job_routes(
-    prefix: str, noun: str, kinds: Collection[str], tag: str, cancel: Callable[[Store, str], Job], *, scope: Scope
+    prefix: str,
+    noun: str,
+    kinds: Collection[str],
+    tag: str,
+    cancel: Callable[[Store, str], Job],
+    *,
+    scope: Scope,
+    reading: Scope = Scope.READ,
 ) -> APIRouter:
-    """The list of these jobs, and `GET`, `DELETE` and `GET .../events` of one; `scope` is what cancelling takes."""
+    """The list of these jobs, and `GET`, `DELETE` and `GET .../events` of one.
+
+    `scope` is what cancelling takes, `reading` what the rest takes.
+    """
     router = APIRouter(tags=[tag], route_class=GuardedRoute)
     plural = f"{noun}s"
+    slug = noun.lower().replace(" ", "_")
 
     def get(store: Store, job_id: str) -> Job:
         job = store.jobs.get(job_id)
@@ -56,11 +67,11 @@ def job_routes(
 
     @router.get(
         prefix,
-        name=f"list_{plural}",
+        name=f"list_{slug}s",
         summary=f"List {plural}",
         response_description=f"The {plural}.",
         responses=problems(errors.StoreUnavailable, RequestValidationError),
-        openapi_extra=needs(Scope.READ),
+        openapi_extra=needs(reading),
     )
     async def list_jobs(query: Annotated[JobsQuery, Query()], store: StoreDep) -> JobList:
         """List them, newest first, whichever service on the folder runs or ran them."""
@@ -70,11 +81,11 @@ def job_routes(
 
     @router.get(
         f"{prefix}/{{job_id}}",
-        name=f"read_{noun}",
+        name=f"read_{slug}",
         summary=f"Read one {noun}",
         response_description="The job.",
         responses=problems(*FINDING),
-        openapi_extra=needs(Scope.READ),
+        openapi_extra=needs(reading),
     )
     async def read_job(job_id: JobId, store: StoreDep) -> JobOut:
         """Say how far it is, or what came of it, whichever service on the folder runs it."""
@@ -82,7 +93,7 @@ def job_routes(
 
     @router.delete(
         f"{prefix}/{{job_id}}",
-        name=f"cancel_{noun}",
+        name=f"cancel_{slug}",
         summary=f"Cancel one {noun}",
         response_description="The job, which is finished, and nothing more happens.",
         responses=NOT_YET | problems(*FINDING, errors.StoreReadOnly, errors.StoreFull),
@@ -100,12 +111,12 @@ def job_routes(
 
     @router.get(
         f"{prefix}/{{job_id}}/events",
-        name=f"follow_{noun}",
+        name=f"follow_{slug}",
         summary=f"Follow one {noun}",
         response_class=Records,
         response_description="Records, the last of them final.",
         responses=STREAMS | problems(*FINDING),
-        openapi_extra=needs(Scope.READ),
+        openapi_extra=needs(reading),
     )
     async def follow_job(job_id: JobId, request: Request, store: StoreDep) -> Response:
         """Stream the job: a record at once, one whenever it changes, and exactly one with `final` when it is finished.

@@ -140,6 +140,13 @@ KINDS: dict[type[Exception], Kind] = {
             ("trash_id",),
         ),
         Kind(errors.JobNotFound("20261121T092012Z-0a1b23a56954"), 404, "job-not-found", "No such job", ("job_id",)),
+        Kind(
+            errors.JobWithoutResults("20261121T092012Z-0a1b23a56954", "running"),
+            409,
+            "job-without-results",
+            "The job has no results",
+            ("state",),
+        ),
         Kind(errors.JobAbandoned("ocr", "ocr-1:7"), 500, "job-abandoned", "The job's runner ended before it"),
         Kind(errors.PartialNotFound(EXAMPLE_ID), 404, "upload-not-found", "No such unfinished upload", ("id",)),
         Kind(errors.PartialBusy(EXAMPLE_ID), 423, "upload-in-progress", "The upload is in other hands", ("id",), 1),

@@ -83,6 +83,10 @@ class Session:
         """Whether that model is loaded, or about to be."""
         return model in {used.model for used in (self.loaded, self.loading) if used}
 
+    def insist_on_room(self) -> None:
+        """Raise EngineNotReady or EngineBusy when there is no waiting for a turn."""
+        self._supervisor.insist_on_room()
+
     async def load(self, wanted: Wanted) -> Loaded:
         """Have that loaded, when the turn has come; at once when it is.
 

@@ -106,6 +106,13 @@ class Supervisor:
             raise EngineNotReady(self.state, self.reason or "its process is being replaced")
         return self._process
 
+    def insist_on_room(self) -> None:
+        """Raise what would keep somebody from waiting for a turn: EngineNotReady, EngineBusy."""
+        # Whoever has the turn may be replacing the process: that is worth waiting for.
+        if not self._turns.is_taken:
+            self.insist_on_ready()
+        self._turns.insist_on_room()
+
     async def until_ready(self) -> EngineProcess:
         """The process that takes calls, as soon as there is one.
 
@@ -124,9 +131,7 @@ class Supervisor:
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Have the engine for oneself, once the turn has come, for several calls. Raises EngineNotReady, EngineBusy."""
-        # Whoever has the turn may be replacing the process: that is worth waiting for.
-        if not self._turns.is_taken:
-            self.insist_on_ready()
+        self.insist_on_room()
         async with self._turns.take():
             try:
                 yield
@@ -136,8 +141,7 @@ class Supervisor:
     async def call(self, name: str, params: dict[str, Any] | None = None, *, seconds: float) -> Any:  # noqa: ANN401
         """Call the engine when its turn has come; `seconds` counts from then. Raises any EngineError."""
         async with self.turn():
-            process = self.insist_on_ready()
-            return await timed_call(process, name, params, seconds=seconds, on_event=self._on_event)
+            return await timed_call(self.insist_on_ready(), name, params, seconds=seconds, on_event=self._on_event)
 
     async def release(self, reason: str = "released") -> Release:
         """Give back everything the engine holds: end its process, have the kernel confirm it, start a fresh one."""

@@ -25,11 +25,15 @@ class Turns:
         """How many wait for their turn."""
         return self._waiting
 
+    def insist_on_room(self) -> None:
+        """Raise EngineBusy when too many wait already."""
+        if self._lock.locked() and self._waiting >= self._size:
+            raise EngineBusy(self._waiting)
+
     @asynccontextmanager
     async def take(self) -> AsyncIterator[None]:
         """Wait for a turn, and have it; raises EngineBusy at once when too many wait already."""
-        if self._lock.locked() and self._waiting >= self._size:
-            raise EngineBusy(self._waiting)
+        self.insist_on_room()
         self._waiting += 1
         try:
             await self._lock.acquire()

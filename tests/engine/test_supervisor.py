@@ -30,6 +30,7 @@ async def test_it_becomes_ready_and_tells_what_the_engine_said(tmp_path: Path) -
     assert [event for event, _ in engine.events] == [
         "engine.starting",
         "engine.ready",
+        "engine.called",
         "engine.stopping",
         "engine.exited",
         "engine.stopped",

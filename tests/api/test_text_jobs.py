@@ -1,0 +1,124 @@
+"""`Prefer: respond-async`: texts as jobs, with an engine that does what a text tells it to."""
+
+import json
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from app.engine.processors import DEFAULT_MODEL
+from tests.conftest import Serve
+from tests.support.service import ECHO, RunningService
+from tests.support.waiting import eventually
+
+ASYNC = {"prefer": "respond-async"}
+
+
+def with_model(service: RunningService) -> RunningService:
+    (service.models_dir / DEFAULT_MODEL).parent.mkdir(parents=True, exist_ok=True)
+    (service.models_dir / DEFAULT_MODEL).write_bytes(b"GGUF")
+    return service.wait_until_ready()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    with RunningService(tmp_path_factory.mktemp("jobs"), engine_class=ECHO, engine_stable_after=0) as service:
+        yield with_model(service)
+
+
+@pytest.fixture
+def service(running: RunningService) -> RunningService:
+    return running.wait_until_ready()
+
+
+def begin(service: RunningService, *texts: str, **body: Any) -> str:
+    """Where the job is."""
+    answer = service.client.post("/ai/spell-check", json={"texts": texts} | body, headers=ASYNC)
+    assert (answer.status_code, answer.headers["preference-applied"]) == (202, "respond-async")
+    assert answer.headers["location"] == f"/ai/jobs/{answer.json()['id']}"
+    return answer.headers["location"]
+
+
+def job_at(service: RunningService, location: str, state: str) -> dict[str, Any]:
+    """The job, once it is in that state."""
+
+    def probe() -> dict[str, Any] | None:
+        job: dict[str, Any] = service.client.get(location).raise_for_status().json()
+        return job if job["state"] == state else None
+
+    return eventually(probe) or {}
+
+
+def test_a_job_has_what_the_request_would_have_had(service: RunningService) -> None:
+    """Also of what failed; and the record has neither texts nor answers."""
+    location = begin(service, "a quik fox", "fail:too odd", diff=True)
+
+    job = job_at(service, location, "succeeded")
+
+    assert job["request"] == {"processor": "spell-check", "model": DEFAULT_MODEL, "texts": 2}
+    assert job["result"] == {"failed_count": 1}
+    results = service.client.get(f"{location}/results").raise_for_status().json()
+    same = service.client.post("/ai/spell-check", json={"texts": ["a quik fox", "fail:too odd"], "diff": True}).json()
+    for answer in (results, same):
+        answer["results"][1]["error"].pop("request_id")
+    assert results == same
+
+
+def test_progress_comes_text_by_text(service: RunningService) -> None:
+    """As JSON lines, with exactly one final record."""
+    location = begin(service, *["sleep:0.4"] * 3)
+
+    with service.client.stream("GET", f"{location}/events") as stream:
+        records = [json.loads(line) for line in stream.iter_lines() if line]
+
+    done = [record["progress"]["done"] for record in records]
+    assert done == sorted(done)
+    assert {1, 2} <= set(done)
+    assert records[-1]["progress"]["total"] == 3
+    assert [record["final"] for record in records] == [False] * (len(records) - 1) + [True]
+
+
+def test_a_cancelled_job_frees_the_engine(service: RunningService) -> None:
+    """In the middle of a native call, within a second; it has no results."""
+    location = begin(service, "hold_gil:60")
+    eventually(lambda: service.engine()["busy"] and service.engine()["loaded"])
+
+    assert service.client.delete(location).status_code in {200, 202}
+
+    eventually(lambda: not service.engine()["busy"], within=1)
+    job_at(service, location, "cancelled")
+    refused = service.client.get(f"{location}/results")
+    assert (refused.status_code, refused.json()["state"]) == (409, "cancelled")
+
+
+def test_a_job_of_which_nothing_succeeds_fails(service: RunningService) -> None:
+    """With the problem that the request would have had."""
+    job = job_at(service, begin(service, "fail:too odd"), "failed")
+
+    assert (job["error"]["status"], job["error"]["type"].rpartition(":")[2]) == (422, "engine-call-failed")
+
+
+def test_what_is_refused_is_refused_at_once(service: RunningService) -> None:
+    """No job is made of a text too long."""
+    answer = service.client.post("/ai/spell-check", json={"texts": ["x" * 4000]}, headers=ASYNC)
+
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_job_that_ended_with_its_service_says_so(serve: Serve, number: signal.Signals) -> None:
+    """To whoever asks the next one."""
+    first = with_model(serve(engine_class=ECHO))
+    location = begin(first, "sleep:60")
+    job_at(first, location, "running")
+    first.stop(number)
+
+    job = job_at(serve(engine_class=ECHO), location, "failed")
+
+    assert job["error"]["type"].endswith(":job-abandoned")
+
+
+def test_an_unknown_job_has_no_results(service: RunningService) -> None:
+    """404, as for the job itself."""
+    assert service.client.get("/ai/jobs/20261121T092012Z-0a1b23a56954/results").status_code == 404
