@@ -186,7 +186,7 @@ class Supervisor:
         except OSError as exc:  # no memory, no process slot, a full or missing state folder
             self._note_death(f"its process could not be started: {exc}")
             return
-        greeting = asyncio.create_task(self._greet(self._process))
+        greeting = asyncio.create_task(self._greeter.greet(self._process))
         wish = asyncio.create_task(self._wish.wait())
         await asyncio.wait({greeting, wish}, return_when=asyncio.FIRST_COMPLETED)
         wish.cancel()
@@ -194,16 +194,13 @@ class Supervisor:
             self._process.kill("asked to end while it was starting", is_fault=False)
         # Whatever ended the start ended the process as well, and _bury() says how.
         try:
-            await greeting
+            if facts := await greeting:
+                self.facts = facts
+                self._become(State.READY, None)
         except EngineDied:
             pass
         except EngineTimedOut as exc:  # a caller's deadline is no fault of the engine's, but this one is ours
             self._note_death(str(exc))
-
-    async def _greet(self, process: EngineProcess) -> None:
-        if facts := await self._greeter.greet(process):
-            self.facts = facts
-            self._become(State.READY, None)
 
     async def _watch(self) -> None:
         """While ready: wait for the process's end, or for a wish to end it."""
