@@ -68,8 +68,6 @@ class Supervisor:
         self._changed = asyncio.Event()
         self._used_at: float | None = None
 
-    # What others ask.
-
     @property
     def license_error(self) -> str | None:
         """Why the license file could not be applied."""
