@@ -19,6 +19,7 @@ METHODS = {"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"}
 REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
 CALL_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 MODEL_ACTIONS = ("uploaded", "pulled", "trashed", "deleted", "restored", "purged")
+PULL_OUTCOMES = ("succeeded", "failed", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,11 @@ class Metrics:
         for action in MODEL_ACTIONS:  # so that the first of each is seen as an increase
             self._changes.labels(action)
             self._changed_bytes.labels(action)
+        self._pulls = self._counter("ocr_pulls", "Pulls that ended.", "outcome")
+        self._pulled_bytes = self._counter("ocr_pulled_bytes", "The bytes that pulls brought.", "outcome")
+        for outcome in PULL_OUTCOMES:
+            self._pulls.labels(outcome)
+            self._pulled_bytes.labels(outcome)
         self._engine_exits = self._counter("ocr_engine_exits", "Ends of engine processes.", "cause")
         self._engine_calls = Histogram(
             "ocr_engine_call_seconds",
@@ -79,6 +85,7 @@ class Metrics:
         self._known: dict[tuple[str, str, int], Callable[[float], None]] = {}
         self._on_event = {
             "engine.exited": self._on_engine_exited,
+            "pull.finished": self._on_pull_finished,
             "engine.called": self._on_engine_called,
             "engine.loaded": self._on_engine_loaded,
             "engine.released": self._on_engine_released,
@@ -119,6 +126,10 @@ class Metrics:
             self._changed_bytes.labels(action).inc(fields["size_bytes"])
 
         return on_change
+
+    def _on_pull_finished(self, fields: Fields) -> None:
+        self._pulls.labels(fields["outcome"]).inc()
+        self._pulled_bytes.labels(fields["outcome"]).inc(fields["bytes"])
 
     def _on_engine_exited(self, fields: Fields) -> None:
         self._engine_exits.labels(fields["cause"]).inc()

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Body, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.models import Example
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app import errors
@@ -27,11 +28,7 @@ Text = Annotated[str, Field(min_length=1, max_length=2048)]
 class PullIn(BaseModel):
     """What is to be pulled: `repository` with `file` or `files`, or `url`."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        use_attribute_docstrings=True,
-        json_schema_extra={"examples": [{"repository": "org/repo", "file": "model-Q4_K_M.gguf"}]},
-    )
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     repository: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$", max_length=200)] | None = None
     """A repository of the hub; its files become `<org>_<repo>/<file>`, where AsposeAI looks for them."""
@@ -69,6 +66,11 @@ class PullIn(BaseModel):
         return PullRequest(**self.model_dump() | {"sha256": self.sha256.lower() if self.sha256 else None})
 
 
+EXAMPLES: dict[str, Example] = {
+    "a file of a repository": {"value": {"repository": "org/repo", "file": "model-Q4_K_M.gguf"}},
+    "the parts of a model": {"value": {"repository": "org/repo", "files": "model-f16-*-of-00003.gguf"}},
+    "a URL": {"value": {"url": "https://models.example/ocr/en_ocr_v3.bin", "if_exists": "keep"}},
+}
 _asking = APIRouter(tags=["pulls"], route_class=GuardedRoute)
 
 
@@ -98,7 +100,11 @@ _asking = APIRouter(tags=["pulls"], route_class=GuardedRoute)
     openapi_extra=needs(Scope.WRITE),
 )
 async def pull_model(
-    body: PullIn, request: Request, response: Response, origin: OriginDep, puller: PullerDep
+    body: Annotated[PullIn, Body(openapi_examples=EXAMPLES)],
+    request: Request,
+    response: Response,
+    origin: OriginDep,
+    puller: PullerDep,
 ) -> JobOut:
     """Fetch a model from a repository of the hub, or from a URL, as a job that outlives its caller and this service.
 

@@ -39,6 +39,13 @@ def test_errors_of_the_framework_and_of_the_domain_look_alike(
     assert len(problem["detail"]) > 20
 
 
+def test_a_body_that_is_no_text_is_a_wrong_one(service: RunningService) -> None:
+    """Like JSON that is wrong in any other way: 422."""
+    for body in (b"\x80\x81", b"{", b"[]"):
+        answer = service.client.post("/pulls", content=body, headers={"content-type": "application/json"})
+        assert (answer.status_code, answer.json()["type"]) == (422, TYPE_PREFIX + "invalid-request")
+
+
 def test_a_method_that_is_not_allowed_says_which_are(service: RunningService) -> None:
     """405 carries Allow."""
     assert service.client.put("/engine").headers["allow"] == "GET, HEAD"

@@ -242,6 +242,7 @@ def test_what_cannot_be_pulled_is_refused_at_once(
     assert service.client.get("/pulls").json()["count"] == jobs
 
 
+@pytest.mark.slow
 def test_a_gated_repository_takes_a_token(start: Serve, hub: Hub, tmp_path: Path) -> None:
     """Without one, or with a wrong one, the answer says what it takes; with it, it never reaches another host."""
     hub.token = "hf_secret"
@@ -261,6 +262,7 @@ def test_a_gated_repository_takes_a_token(start: Serve, hub: Hub, tmp_path: Path
     assert "hf_secret" not in service.log
 
 
+@pytest.mark.slow
 def test_the_token_of_this_machine_is_not_sent(start: Serve, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the one in the settings."""
     monkeypatch.setenv("HF_TOKEN", "hf_somebodys")
@@ -280,6 +282,7 @@ def test_a_model_that_does_not_fit_is_refused(start: Serve, hub: Hub) -> None:
     assert nothing_is_left(service)
 
 
+@pytest.mark.slow
 def test_a_model_that_is_there_stays_unless_told_otherwise(start: Serve, hub: Hub) -> None:
     """`fail` refuses, `keep` is content, `replace` puts the old one into the trash; not when it is the very same."""
     service = start()
@@ -316,6 +319,7 @@ def test_asked_for_twice_it_is_one_job(start: Serve, hub: Hub) -> None:
     assert len(hub.asked("cdn")) == 1
 
 
+@pytest.mark.slow
 def test_so_many_run_at_once_and_the_others_wait(start: Serve, hub: Hub) -> None:
     """In the order in which they were asked for."""
     faults = [Fault(wait_after=0) for _ in range(3)]
@@ -364,7 +368,7 @@ def test_a_waiting_pull_is_cancelled_at_once(start: Serve, hub: Hub) -> None:
     assert (cancelled.status_code, cancelled.json()["state"]) == (200, "cancelled")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_service_that_ended_is_gone_on_from_where_it_was(start: Serve, hub: Hub, number: int) -> None:
     """By the next start: from the bytes on the disk, which are hashed again."""
     hub.faults.append(Fault(wait_after=2 * CUT))
@@ -399,6 +403,7 @@ def test_another_replica_adopts_what_a_dead_one_pulled(start: Serve, hub: Hub) -
     assert (second.models_dir / NAME).read_bytes() == CONTENT
 
 
+@pytest.mark.slow
 def test_bytes_of_another_version_are_not_gone_on_with(start: Serve, hub: Hub) -> None:
     """When the repository has moved on while nobody ran."""
     hub.faults.append(Fault(wait_after=CUT))
@@ -555,3 +560,6 @@ def test_pulls_are_counted_and_logged(start: Serve, hub: Hub) -> None:
     eventually(lambda: "pull.finished" in service.log)
     assert "pull.started" in service.log
     assert '"outcome": "succeeded"' in service.log
+    metrics = service.client.get("/metrics").text
+    assert 'ocr_pulls_total{outcome="succeeded"} 1.0' in metrics
+    assert 'ocr_pulled_bytes_total{outcome="succeeded"} 3.145728e+06' in metrics
