@@ -1,100 +1,222 @@
-"""Disks that are full, in a mount namespace of the service's own."""
+"""Disks that are full, read-only, unmounted or exchanged, in a mount namespace of the service's own."""
 
-import subprocess
-import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
 
 from tests.conftest import Serve
-from tests.support.service import ECHO, ROOT
+from tests.support.mounts import mount, seen_by, small_disk, with_mounts
+from tests.support.raw import RawPut
+from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 
 
-def on_a_small_disk(models_dir: Path, size: str = "256k") -> tuple[str, ...]:
-    """Run what follows where the model folder is a file system of that size."""
-    mount = f"mount -t tmpfs -o size={size} none {models_dir}"
-    return "unshare", "--map-root-user", "--mount", "sh", "-c", f'{mount} && exec "$@"', "sh"
+def problem_of(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, str(answer.json()["type"].rpartition(":")[2])
 
 
-def test_a_full_disk_refuses_a_deletion_and_loses_nothing(serve: Serve, tmp_path: Path) -> None:
-    """There is no room for the record, so the model stays where it is; with room again it goes."""
-    (tmp_path / "models").mkdir()
-    service = serve(wrapper=on_a_small_disk(tmp_path / "models"), engine_class=ECHO)
-    inside = Path(f"/proc/{service.process.pid}/root{tmp_path}/models")
-    (inside / "a.bin").write_bytes(b"content")
-    with (inside / "filler").open("wb", buffering=0) as filler:
+def names_of(service: RunningService) -> list[str] | None:
+    """None while the list is not to be had."""
+    answer = service.client.get("/models")
+    return [model["name"] for model in answer.json()["models"]] if answer.status_code == 200 else None
+
+
+def fill(folder: Path) -> None:
+    """Leave no byte free."""
+    with (folder / "filler").open("wb", buffering=0) as filler:
         try:
             while True:
                 filler.write(b"x" * 4096)
         except OSError:
             pass
+
+
+def changes(service: RunningService, trash_id: str) -> Iterator[Callable[[], httpx.Response]]:
+    """Every way to change the folder."""
+    call = service.client.request
+    yield lambda: call("PUT", "/models/b.bin", content=b"new")
+    yield lambda: call("PUT", "/models/a.bin", content=b"new", headers={"if-match": "*"})
+    yield lambda: call("DELETE", "/models/a.bin")
+    yield lambda: call("DELETE", "/models/a.bin?permanent=true")
+    yield lambda: call("POST", f"/trash/{trash_id}/restore")
+    yield lambda: call("DELETE", f"/trash/{trash_id}")
+    yield lambda: call("DELETE", "/trash")
+
+
+def with_a_model_and_one_deleted(service: RunningService) -> str:
+    """What the tests begin with: a.bin, and in the trash old.bin, whose entry is returned."""
+    for name in ("a.bin", "old.bin"):
+        service.client.put(f"/models/{name}", content=name.encode()).raise_for_status()
+    return str(service.client.delete("/models/old.bin").raise_for_status().json()["trash_id"])
+
+
+def test_a_full_disk_refuses_a_deletion_and_loses_nothing(serve: Serve, tmp_path: Path) -> None:
+    """There is no room for the record, so the model stays where it is; with room again it goes."""
+    (tmp_path / "models").mkdir()
+    service = serve(wrapper=small_disk(tmp_path / "models", "256k"), engine_class=ECHO)
+    inside = seen_by(service.process.pid, tmp_path / "models")
+    (inside / "a.bin").write_bytes(b"content")
+    fill(inside)
     eventually(lambda: service.client.get("/models").json()["count"] == 2)
 
-    refused = service.client.delete("/models/a.bin")
+    assert problem_of(service.client.delete("/models/a.bin")) == (507, "store-full")
 
-    assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (507, "store-full")
     assert (inside / "a.bin").read_bytes() == b"content"
     assert list((inside / ".store/trash").iterdir()) == []
     (inside / "filler").unlink()
     assert service.client.delete("/models/a.bin").status_code == 200
 
 
-MAKES_ROOM = """
-import sys
-from datetime import timedelta
-from pathlib import Path
-from app.errors import StoreFull
-from app.store.journal import Origin
-from app.store.publishing import Conditions
-from app.store.rules import Rules
-from app.store.store import Store
-
-MIB = 1 << 20
-events = []
-store = Store(
-    Path(sys.argv[1]), Rules(), trash_retention=timedelta(days=1), on_event=lambda *event: events.append(event)
-)
-store.open()
-def come(name, size):
-    staged = store.publisher.begin(size_bytes=size)
-    staged.write(b"x" * size)
-    store.publisher.publish(name, staged, Conditions(), Origin("me"))
-    staged.discard()
-def trash():
-    return [entry.name for entry in store.trash_entries()]
-
-for name in ("a.bin", "b.bin", "c.bin"):
-    come(name, 2 * MIB)
-    store.delete(store.plan_deletion(name))
-for call in (lambda: store.publisher.plan("d.bin", Conditions(), 8 * MIB), lambda: store.publisher.begin((), 8 * MIB)):
-    try:
-        call()
-    except StoreFull:
-        print("refused with", *trash())
-print("plan:", *(entry.name for entry in store.publisher.plan("d.bin", Conditions(), 2 * MIB + MIB // 2)))
-print("planned with", *trash())
-come("d.bin", 2 * MIB + MIB // 2)
-print("came with", *trash())
-print([(event.action, event.name, event.actor) for event in store.journal.latest(2)])
-print([about["name"] for event, about in events if event == "model.purged"])
-"""
-
-
-def test_the_trash_makes_room_for_what_comes_in(tmp_path: Path) -> None:
-    """Oldest first, as much as it takes and no more, and nothing of it when that would not do or is only planned."""
+def test_a_full_disk_can_be_relieved(serve: Serve, tmp_path: Path) -> None:
+    """What takes no room works on it: a purge, a restore, and a deletion past the trash, which says what it freed."""
     (tmp_path / "models").mkdir()
-    wrapper = on_a_small_disk(tmp_path / "models", "8m")
+    service = serve(wrapper=small_disk(tmp_path / "models", "2m"), engine_class=ECHO)
+    inside = seen_by(service.process.pid, tmp_path / "models")
+    for name in ("a.bin", "b.bin", "c.bin"):
+        (inside / name).write_bytes(b"x" * 100_000)
+    entries = [service.client.delete(f"/models/{name}").json()["trash_id"] for name in ("a.bin", "b.bin")]
+    fill(inside)
 
-    run = subprocess.run(
-        [*wrapper, sys.executable, "-c", MAKES_ROOM, tmp_path / "models"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    assert service.client.post(f"/trash/{entries[0]}/restore").status_code == 200
+    assert problem_of(service.client.put("/models/d.bin", content=b"x" * 4096)) == (507, "store-full")
+    assert service.client.delete(f"/trash/{entries[1]}").json()["freed_bytes"] == 100_000
+    fill(inside)
+    receipt = service.client.delete("/models/c.bin?permanent=true").raise_for_status().json()
+    assert receipt["freed_bytes"] == 25 * 4096
+    assert service.client.get("/storage").json()["free_bytes"] >= receipt["freed_bytes"] - 4096
+    assert eventually(lambda: names_of(service) == ["a.bin", "filler"])
 
-    assert run.stdout.splitlines() == [
-        "refused with a.bin b.bin c.bin",
-        "refused with a.bin b.bin c.bin",
-        "plan: a.bin",
-        "planned with a.bin b.bin c.bin",
-        "came with b.bin c.bin",
-        "[('uploaded', 'd.bin', 'me'), ('purged', 'a.bin', 'service')]",
-        "['a.bin']",
-    ], run.stderr
+
+def test_a_read_only_disk_lists_and_refuses_every_change(serve: Serve, tmp_path: Path) -> None:
+    """From the start, with a folder that was written elsewhere."""
+    with_models = serve(engine_class=ECHO)
+    trash_id = with_a_model_and_one_deleted(with_models)
+    with_models.stop()
+    models = tmp_path / "models"
+    service = serve(wrapper=with_mounts(f"mount --bind -o ro {models} {models}"), engine_class=ECHO).wait_until_ready()
+
+    assert names_of(service) == ["a.bin"]
+    assert service.client.get("/models/a.bin").status_code == 200
+    assert service.client.get("/trash").json()["count"] == 1
+    for change in changes(service, trash_id):
+        assert problem_of(change()) == (503, "store-read-only")
+    assert service.client.get("/storage").json()["is_writable"] is False
+
+
+def test_a_disk_that_turns_read_only_refuses_changes_until_it_is_writable_again(serve: Serve, tmp_path: Path) -> None:
+    """As a file system does that met an error; the service goes on, and needs no restart."""
+    models = tmp_path / "models"
+    models.mkdir()
+    service = serve(wrapper=small_disk(models, "4m"), engine_class=ECHO).wait_until_ready()
+    trash_id = with_a_model_and_one_deleted(service)
+
+    mount(service.process.pid, "mount", "-o", "remount,ro", models)
+    for change in changes(service, trash_id):
+        assert problem_of(change()) == (503, "store-read-only")
+    assert names_of(service) == ["a.bin"]
+    assert service.client.get("/trash").json()["count"] == 1
+
+    mount(service.process.pid, "mount", "-o", "remount,rw", models)
+    assert [change().status_code for change in changes(service, trash_id)] == [201, 200, 200, 404, 200, 404, 200]
+
+
+@pytest.fixture
+def unmountable(serve: Serve, tmp_path: Path) -> RunningService:
+    """A service whose model folder is a mount of the disk at `disk`; at `other` there is another disk."""
+    for name in ("models", "disk", "other"):
+        (tmp_path / name).mkdir()
+    mounts = [f"mount -t tmpfs -o size=8m none {tmp_path}/{name}" for name in ("disk", "other")]
+    wrapper = with_mounts("; ".join([*mounts, f"mount --bind {tmp_path}/disk {tmp_path}/models"]))
+    return serve(wrapper=wrapper, engine_class=ECHO).wait_until_ready()
+
+
+def is_unavailable(service: RunningService) -> bool:
+    return service.client.get("/models").status_code == 503
+
+
+def refuses_everything(service: RunningService, trash_id: str) -> None:
+    reads: list[Any] = [
+        lambda path=path: service.client.get(path)
+        for path in ("/models", "/models/a.bin", "/models/path", "/trash", "/journal", "/audit", "/storage", "/readyz")
+    ]
+    for call in (*reads, *changes(service, trash_id)):
+        assert problem_of(call()) == (503, "store-unavailable")
+    assert service.client.get("/livez").status_code == 200
+
+
+def test_an_unmounted_disk_is_unavailable_until_it_is_back(unmountable: RunningService, tmp_path: Path) -> None:
+    """Nothing is made in the empty mount point; when the disk is mounted again everything works again, by itself."""
+    trash_id = with_a_model_and_one_deleted(unmountable)
+    pid = unmountable.process.pid
+
+    mount(pid, "umount", "--lazy", tmp_path / "models")
+    eventually(lambda: is_unavailable(unmountable))
+    refuses_everything(unmountable, trash_id)
+    assert list((tmp_path / "models").iterdir()) == []
+
+    mount(pid, "mount", "--bind", tmp_path / "disk", tmp_path / "models")
+    eventually(lambda: names_of(unmountable) == ["a.bin"])
+    assert unmountable.client.post(f"/trash/{trash_id}/restore").status_code == 200
+    assert eventually(lambda: names_of(unmountable) == ["a.bin", "old.bin"])
+
+
+def test_another_disk_in_its_place_is_not_touched(unmountable: RunningService, tmp_path: Path) -> None:
+    """Even one with models of the same names; and the right one is known when it is back."""
+    trash_id = with_a_model_and_one_deleted(unmountable)
+    pid = unmountable.process.pid
+    other = seen_by(pid, tmp_path / "other")
+    (other / "a.bin").write_bytes(b"of another disk")
+
+    mount(pid, "umount", "--lazy", tmp_path / "models")
+    mount(pid, "mount", "--bind", tmp_path / "other", tmp_path / "models")
+    eventually(lambda: is_unavailable(unmountable))
+    refuses_everything(unmountable, trash_id)
+    assert [path.name for path in other.iterdir()] == ["a.bin"]
+    assert (other / "a.bin").read_bytes() == b"of another disk"
+
+    mount(pid, "umount", "--lazy", tmp_path / "models")
+    mount(pid, "mount", "--bind", tmp_path / "disk", tmp_path / "models")
+    eventually(lambda: names_of(unmountable) == ["a.bin"])
+    assert unmountable.client.get("/models/a.bin").json()["size_bytes"] == len(b"a.bin")
+
+
+def test_a_disk_that_goes_away_under_an_upload_ends_it(unmountable: RunningService, tmp_path: Path) -> None:
+    """503; nothing comes into the empty mount point, and on the disk nothing of it is left once it is back."""
+    pid = unmountable.process.pid
+    disk = seen_by(pid, tmp_path / "disk")
+    with RawPut(unmountable, "/models/folder/b.bin", content_length=8) as upload:
+        upload.send(b"half")
+        eventually(lambda: list((disk / ".store/staging").iterdir()))
+        mount(pid, "umount", "--lazy", tmp_path / "models")
+        upload.send(b"rest")
+
+        assert upload.answer().startswith(b"HTTP/1.1 503 ")
+
+    assert list((tmp_path / "models").iterdir()) == []
+    mount(pid, "mount", "--bind", tmp_path / "disk", tmp_path / "models")
+    eventually(lambda: names_of(unmountable) == [])
+    eventually(lambda: list((disk / ".store/staging").iterdir()) == [], within=20)
+    assert [path.name for path in disk.iterdir()] == [".store"]
+
+
+def test_a_disk_mounted_inside_the_folder_is_told_and_not_managed(serve: Serve, tmp_path: Path) -> None:
+    """A file of it cannot be renamed into the trash, so none is a model; nor is a device mounted over a file."""
+    (tmp_path / "models/inside").mkdir(parents=True)
+    (tmp_path / "models/null.bin").touch()
+    mounts = f"mount -t tmpfs none {tmp_path}/models/inside; mount --bind /dev/null {tmp_path}/models/null.bin"
+    service = serve(wrapper=with_mounts(mounts), engine_class=ECHO).wait_until_ready()
+    (seen_by(service.process.pid, tmp_path / "models") / "inside/a.bin").write_bytes(b"elsewhere")
+
+    warnings = {each["path"]: each["reason"] for each in service.client.get("/models").json()["warnings"]}
+
+    assert warnings == {
+        "inside": "another file system is mounted here; its files are not managed",
+        "null.bin": "a device",
+    }
+    for method in ("GET", "DELETE", "PUT"):
+        for name in ("inside/a.bin", "inside/new.bin", "null.bin"):
+            assert service.client.request(method, f"/models/{name}").status_code == 422
+    assert [path.name for path in (tmp_path / "models/inside").iterdir()] == []

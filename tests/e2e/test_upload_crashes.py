@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.conftest import Serve
+from tests.support.mounts import small_disk
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 
@@ -94,16 +95,11 @@ def test_the_same_many_times(serve: Serve) -> None:
     crash_again_and_again(serve, 150)
 
 
-def on_a_disk_of_4_mib(models_dir: Path) -> tuple[str, ...]:
-    mount = f"mount -t tmpfs -o size=4m none {models_dir}"
-    return "unshare", "--map-root-user", "--mount", "sh", "-c", f'{mount} && exec "$@"', "sh"
-
-
 @pytest.mark.parametrize("is_told", [True, False], ids=["length told", "chunked"])
 def test_a_disk_too_small_refuses_an_upload_and_keeps_nothing(serve: Serve, tmp_path: Path, *, is_told: bool) -> None:
     """507, before the body when its length is known, midway when not; what fits still comes in."""
     (tmp_path / "models").mkdir()
-    service = serve(wrapper=on_a_disk_of_4_mib(tmp_path / "models"), engine_class=ECHO)
+    service = serve(wrapper=small_disk(tmp_path / "models", "4m"), engine_class=ECHO)
     inside = Path(f"/proc/{service.process.pid}/root{tmp_path}/models")
     large = b"x" * (8 * MIB)
 
