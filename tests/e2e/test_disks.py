@@ -1,5 +1,6 @@
 """Disks that are full, read-only, unmounted or exchanged, in a mount namespace of the service's own."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,23 @@ def test_a_full_disk_can_be_relieved(serve: Serve, tmp_path: Path) -> None:
     assert receipt["freed_bytes"] == 25 * 4096
     assert service.client.get("/storage").json()["free_bytes"] >= receipt["freed_bytes"] - 4096
     assert eventually(lambda: names_of(service) == ["a.bin", "filler"])
+
+
+@pytest.mark.parametrize("size", [1, 10_000, 1_000_000])
+def test_what_is_freed_is_what_the_disk_gets(serve: Serve, tmp_path: Path, size: int) -> None:
+    """By the file's blocks, and by the file system's own count."""
+    (tmp_path / "models").mkdir()
+    service = serve(wrapper=small_disk(tmp_path / "models", "8m"), engine_class=ECHO)
+    inside = seen_by(service.process.pid, tmp_path / "models")
+    (inside / "a.bin").write_bytes(b"x" * size)
+    service.client.delete("/models/none.bin")  # the journal and the locks are there by now
+    before = os.statvfs(inside)
+
+    freed = service.client.delete("/models/a.bin?permanent=true").raise_for_status().json()["freed_bytes"]
+
+    after = os.statvfs(inside)
+    written_meanwhile = (inside / ".store/journal.jsonl").stat().st_blocks * 512
+    assert freed == (after.f_bavail - before.f_bavail) * after.f_frsize + written_meanwhile
 
 
 def test_a_read_only_disk_lists_and_refuses_every_change(serve: Serve, tmp_path: Path) -> None:
