@@ -30,6 +30,8 @@ lint: $(VENV)/dev ## Check format, style, types and layers.
 bench: $(VENV)/dev ## Measure, and print the tables of docs/benchmarks.md.
 	$(BIN)/python benchmarks/list_models.py
 	$(BIN)/python benchmarks/list_pages.py
+	$(BIN)/python benchmarks/scans.py
+	$(BIN)/python benchmarks/deletes.py
 	$(BIN)/python benchmarks/uploads.py
 	$(BIN)/python benchmarks/while_the_engine_works.py
 	$(BIN)/python benchmarks/at_rest.py
