@@ -1,0 +1,110 @@
+"""Two services in network namespaces of their own, with one folder: replicas on two machines, as far as one can go."""
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Serve
+from tests.support.processes import python
+from tests.support.service import ECHO, RunningService
+from tests.support.waiting import eventually
+
+NAMES = ("ocr-test-a", "ocr-test-b")
+ADDRESSES = ("10.231.0.1", "10.231.0.2")
+HOLDS_A_LEASE = """
+import sys
+from pathlib import Path
+from app.store.locks import ModelLocks
+with ModelLocks(Path(sys.argv[1])).lease(sys.argv[2]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces with links between them need root"),
+]
+
+
+def ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True)
+
+
+@pytest.fixture
+def namespaces() -> Iterator[None]:
+    """Two of them, with a cable between."""
+    with ExitStack() as undo:
+        for name in NAMES:
+            ip("netns", "add", name)
+            undo.callback(ip, "netns", "delete", name)
+        ip("link", "add", "veth-a", "netns", NAMES[0], "type", "veth", "peer", "name", "veth-b", "netns", NAMES[1])
+        for name, address, link in zip(NAMES, ADDRESSES, ("veth-a", "veth-b"), strict=True):
+            ip("-n", name, "address", "add", f"{address}/24", "dev", link)
+            ip("-n", name, "link", "set", link, "up")
+            ip("-n", name, "link", "set", "lo", "up")
+        yield
+
+
+class Replica:
+    """A service in a namespace, asked from within that namespace or from the other."""
+
+    def __init__(self, serve: Serve, number: int) -> None:
+        self.service: RunningService = serve(
+            wrapper=("ip", "netns", "exec", NAMES[number]),
+            engine_class=ECHO,
+            host=ADDRESSES[number],
+            allow_anonymous="true",
+        )
+        self.port = int(self.service.client.base_url.port or 0)
+        self._url = f"http://{ADDRESSES[number]}:{self.port}"
+
+    def ask(self, method: str, path: str, *, from_the_other: int) -> tuple[int, str]:
+        """The status and the body, by curl in the namespace of that number."""
+        command = [
+            "ip",
+            "netns",
+            "exec",
+            NAMES[from_the_other],
+            "curl",
+            "-s",
+            "--noproxy",
+            "*",
+            "-w",
+            "\n%{http_code}",
+            "-X",
+            method,
+        ]
+        ran = subprocess.run([*command, self._url + path], capture_output=True, text=True, check=True)
+        body, _, status = ran.stdout.rpartition("\n")
+        return int(status), body
+
+
+def test_replicas_that_share_no_network_see_each_others_changes(serve: Serve, namespaces: None) -> None:
+    """An upload, a deletion, a restore and a lease through one show in the other, which has but the folder."""
+    one, other = Replica(serve, 0), Replica(serve, 1)
+    models = one.service.models_dir
+    with pytest.raises(OSError, match=r"time|refused|unreachable"):  # neither is on this machine's own network
+        socket.create_connection((ADDRESSES[0], one.port), timeout=1)
+    (models / "a.bin").write_bytes(b"content")
+    for number, replica in enumerate((one, other)):
+        eventually(lambda: '"a.bin"' in replica.ask("GET", "/models", from_the_other=number)[1])  # noqa: B023
+
+    with python(HOLDS_A_LEASE, models / ".store/locks/models", "a.bin"):
+        for number, replica in enumerate((one, other)):
+            eventually(lambda: '"in_use":true' in replica.ask("GET", "/models", from_the_other=number)[1])  # noqa: B023
+            assert replica.ask("DELETE", "/models/a.bin", from_the_other=number)[0] == 409
+
+    status, receipt = one.ask("DELETE", "/models/a.bin", from_the_other=1)  # over the cable
+    assert status == 200
+    eventually(lambda: '"count":0' in other.ask("GET", "/models", from_the_other=1)[1])
+    assert other.ask("DELETE", "/models/a.bin", from_the_other=0)[0] == 404
+    (entry,) = [path.stem for path in (models / ".store/trash").glob("*.json")]
+    assert entry in receipt
+    assert other.ask("POST", f"/trash/{entry}/restore", from_the_other=1)[0] == 200
+    eventually(lambda: '"a.bin"' in one.ask("GET", "/models", from_the_other=0)[1])
+    assert (models / "a.bin").read_bytes() == b"content"
+    assert Path(models / ".store/journal.jsonl").read_text().count("\n") == 2
