@@ -1,5 +1,6 @@
 """What may be a model's name: its path below the model folder, with '/' between the parts."""
 
+import re
 import unicodedata
 
 from app.errors import InvalidModelName
@@ -7,6 +8,10 @@ from app.errors import InvalidModelName
 MAX_NAME_BYTES = 1024
 MAX_PART_BYTES = 255
 """NAME_MAX of every common Linux file system."""
+_START, _REST = r"[ -\-0-\[\]-~]", r"[ -.0-\[\]-~]*"
+PLAIN = re.compile(rf"{_START}{_REST}(?:/{_START}{_REST})*")
+"""Nearly every name there is, and a scan asks for each: printable ASCII without backslash, and no part that is empty or
+starts with '.'."""
 
 
 def parts_of(name: str) -> tuple[str, ...]:
@@ -23,6 +28,8 @@ def parts_of(name: str) -> tuple[str, ...]:
 
 def problem_with(name: str) -> str | None:
     """Why this cannot be a model's name, or None."""
+    if len(name) <= MAX_PART_BYTES and PLAIN.fullmatch(name):
+        return None
     if reason := _problem_with_characters(name):
         return reason
     if not name:
@@ -35,8 +42,6 @@ def problem_with(name: str) -> str | None:
 
 
 def _problem_with_characters(name: str) -> str | None:
-    if name.isascii() and name.isprintable() and "\\" not in name:
-        return None  # nearly every name there is, and a scan asks for each
     if any("\ud800" <= character <= "\udfff" for character in name):
         return "it is not valid UTF-8"
     if "\\" in name:
