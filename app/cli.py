@@ -8,14 +8,14 @@ import sys
 import click
 
 from app.api.keys import Keyring, KeysError, Scope, entry_for, new_key
+from app.commands.pull import pull
+from app.commands.safeguards import lease, protect, unprotect, verify
+from app.commands.upkeep import models, trash
 from app.engine.provisioning import provision as bring_native
 from app.engine.runtime import platform_problem
 from app.errors import StoreUnavailable
-from app.pull_command import pull
-from app.safeguards import lease, protect, unprotect, verify
 from app.settings import Settings, SettingsError, load_settings, unknown_variables
 from app.store.volume import Volume
-from app.upkeep import models, trash
 
 CONFIGURATION_ERROR = 2
 
@@ -120,13 +120,15 @@ def _make_folders(settings: Settings) -> None:
 
 
 def _serve(settings: Settings) -> None:
-    import uvicorn  # noqa: PLC0415 - see openapi()
+    import structlog  # noqa: PLC0415 - see openapi()
+    import uvicorn  # noqa: PLC0415
 
     from app import logs  # noqa: PLC0415
     from app.api.protocol import BoundedHttpProtocol, TellingServer  # noqa: PLC0415
-    from app.main import create_app, log  # noqa: PLC0415
+    from app.main import create_app  # noqa: PLC0415
 
     logs.configure(settings.log_format, settings.log_level)
+    log = structlog.get_logger()
     for sentence in unknown_variables(os.environ):
         log.warning("settings.unknown", detail=sentence)
     if settings.is_anonymous and not settings.is_loopback:

@@ -3,10 +3,10 @@
 from datetime import timedelta
 
 from app.settings import Settings
-from app.store.fetching import Fetcher
-from app.store.pull_run import OnPublished, PullLimits
-from app.store.pulling import Puller
-from app.store.pulls import PullRequest, Source
+from app.store.pulls.fetching import Fetcher
+from app.store.pulls.puller import Puller
+from app.store.pulls.requests import PullRequest, Source
+from app.store.pulls.run import OnPublished, PullLimits
 from app.store.store import OnEvent, Store
 
 
@@ -15,7 +15,7 @@ def puller_of(settings: Settings, store: Store, on_published: OnPublished, on_ev
     token = settings.read_hub_token()
 
     def resolve(request: PullRequest) -> list[Source]:
-        from app.store import hub  # noqa: PLC0415 - a second that a service which pulls nothing need not spend
+        from app.store.pulls import hub  # noqa: PLC0415 - a second that a service which pulls nothing need not spend
 
         return hub.resolve(request, settings.hub_endpoint, token)
 

@@ -5,16 +5,16 @@ from fastapi import APIRouter
 from fastapi.responses import FileResponse, Response
 
 from app import errors
-from app.api.ai_schemas import AiOut, KeywordsIn, QueryIn, SpellCheckIn
 from app.api.asking import RESPONSES, AskingDep
 from app.api.auth import GuardedRoute, needs
 from app.api.deps import StoreDep
 from app.api.jobs import JobId, job_routes
 from app.api.keys import Scope
 from app.api.problems import problems
+from app.api.schemas.ai import AiOut, KeywordsIn, QueryIn, SpellCheckIn
 from app.api.text_jobs import TEXTS
 from app.engine.processors import Processor
-from app.store.job_records import Job, JobState
+from app.store.jobs.records import Job, JobState
 from app.store.store import Store
 
 _asking = APIRouter(tags=["ai"], route_class=GuardedRoute)

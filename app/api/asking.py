@@ -7,13 +7,13 @@ from fastapi import Depends, Header, Request
 from fastapi.responses import JSONResponse, Response
 
 from app import errors
-from app.api.ai_schemas import AiOut, TextsIn
 from app.api.deps import DeskDep, OriginDep, TextJobsDep
 from app.api.hangups import unless_gone
-from app.api.job_schemas import JobOut, describe
 from app.api.loading import LOADING
 from app.api.problems import problems
 from app.api.refusals import TextTooLong
+from app.api.schemas.ai import AiOut, TextsIn
+from app.api.schemas.jobs import JobOut, describe
 from app.engine.processors import Processor
 
 JOB: dict[int | str, dict[str, Any]] = {

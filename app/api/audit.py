@@ -10,14 +10,14 @@ from fastapi import APIRouter, Header, Response
 from app import errors
 from app.api.auth import GuardedRoute, needs
 from app.api.deps import KeeperDep, ListingDep, StoreDep
-from app.api.examples import FOLDER
+from app.api.examples.models import FOLDER
 from app.api.keys import Scope
 from app.api.listing import Listing
 from app.api.problems import problems
-from app.api.schemas import BlockerOut, protection_out
-from app.api.upkeep_schemas import AuditOut, FindingOut, PartialOut, ReclaimableOut, StorageOut
+from app.api.schemas.models import BlockerOut, protection_out
+from app.api.schemas.upkeep import AuditOut, FindingOut, PartialOut, ReclaimableOut, StorageOut
 from app.store.audit import Finding
-from app.store.leases import Blocker
+from app.store.locks.leases import Blocker
 from app.store.partials import Partial
 from app.store.protections import Protection
 from app.store.report import Report, report

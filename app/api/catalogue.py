@@ -7,7 +7,7 @@ from functools import cached_property
 
 from app.api.knowledge import Knowledge
 from app.api.paging import ListQuery, Position, Selection
-from app.api.schemas import ScanWarningOut
+from app.api.schemas.models import ScanWarningOut
 from app.store.inventory import Inventory, Model
 
 QUICK_MODELS = 200

@@ -13,7 +13,7 @@ from app.api.conditional import ETAG
 from app.api.deps import KeeperDep, ModelName, OriginDep, SessionDep, StoreDep, SupervisorDep
 from app.api.keys import Scope
 from app.api.problems import problems
-from app.api.schemas import ReceiptOut
+from app.api.schemas.models import ReceiptOut
 from app.store.store import Deletion, Receipt
 
 router = APIRouter(tags=["models"], route_class=GuardedRoute)

@@ -15,7 +15,7 @@ from app.engine.supervisor import Supervisor
 from app.metrics import Metrics
 from app.store.journal import Origin
 from app.store.keeper import InventoryKeeper
-from app.store.pulling import Puller
+from app.store.pulls.puller import Puller
 from app.store.store import Store
 
 

@@ -7,8 +7,8 @@ from anyio import to_thread
 from fastapi import Request
 
 from app import errors
-from app.api.ai_schemas import AiOut, ChangeOut, ResultOut, SpellCheckIn, TextsIn
 from app.api.kinds import KINDS
+from app.api.schemas.ai import AiOut, ChangeOut, ResultOut, SpellCheckIn, TextsIn
 from app.api.texts import TextLimits, changes_between, corrected
 from app.engine.processors import DEFAULT_MODEL, Processor, Task, Wanted
 from app.engine.sessions import Outcome, Session

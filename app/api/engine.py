@@ -8,7 +8,9 @@ from fastapi import APIRouter
 from app import errors
 from app.api.auth import GuardedRoute, needs
 from app.api.deps import SessionDep, SupervisorDep
-from app.api.engine_schemas import (
+from app.api.keys import Scope
+from app.api.problems import problems
+from app.api.schemas.engine import (
     CapabilityOut,
     EngineExitOut,
     EngineOut,
@@ -19,8 +21,6 @@ from app.api.engine_schemas import (
     ReleaseOut,
     VendorOut,
 )
-from app.api.keys import Scope
-from app.api.problems import problems
 from app.engine.messages import Facts
 from app.engine.supervisor import Supervisor
 

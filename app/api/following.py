@@ -11,10 +11,10 @@ from fastapi import Request
 from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 
-from app.api.job_schemas import JobEvent, describe_event
+from app.api.schemas.jobs import JobEvent, describe_event
 from app.errors import StoreUnavailable
-from app.store.job_records import Job
 from app.store.jobs import Jobs
+from app.store.jobs.records import Job
 
 LOOK_SECONDS = 0.25
 """How often the record is read: any replica may be writing it, so nobody tells."""

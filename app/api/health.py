@@ -9,8 +9,8 @@ from fastapi.exceptions import RequestValidationError
 from app import errors
 from app.api.auth import PUBLIC, GuardedRoute
 from app.api.deps import KeeperDep, StoreDep, SupervisorDep
-from app.api.engine_schemas import Alive, CheckOut, Ready
 from app.api.problems import problems
+from app.api.schemas.engine import Alive, CheckOut, Ready
 from app.engine.supervisor import Supervisor
 from app.store.store import Store
 

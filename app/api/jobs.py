@@ -15,10 +15,10 @@ from app.api.auth import GuardedRoute, needs
 from app.api.deletion import changes
 from app.api.deps import StoreDep
 from app.api.following import STREAMS, Records, follow
-from app.api.job_schemas import JobList, JobOut, describe
 from app.api.keys import Scope
 from app.api.problems import problems
-from app.store.job_records import Job, JobState
+from app.api.schemas.jobs import JobList, JobOut, describe
+from app.store.jobs.records import Job, JobState
 from app.store.store import Store
 
 JobId = Annotated[

@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 
 from app.api.paging import ListQuery
-from app.api.schemas import ModelOut
+from app.api.schemas.models import ModelOut
 from app.engine.messages import Facts
-from app.store.formats import format_of_name
+from app.store.headers.formats import format_of_name
 from app.store.inventory import Model
 from app.store.locks import is_leased
 from app.store.protections import Given

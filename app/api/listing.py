@@ -6,7 +6,7 @@ from app.api.catalogue import Catalogue
 from app.api.conditional import Representation
 from app.api.knowledge import Knowledge
 from app.api.paging import ListQuery
-from app.api.schemas import ModelOut
+from app.api.schemas.models import ModelOut
 from app.engine.supervisor import Supervisor
 from app.store.inventory import Model
 from app.store.keeper import InventoryKeeper

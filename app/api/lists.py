@@ -13,7 +13,7 @@ from app.api.deps import ListingDep
 from app.api.keys import Scope
 from app.api.paging import ListQuery
 from app.api.problems import problems
-from app.api.schemas import ModelList
+from app.api.schemas.models import ModelList
 
 
 class ListRoute(GuardedRoute):

@@ -7,11 +7,11 @@ from pydantic import BaseModel, ConfigDict
 from app import errors
 from app.api.auth import GuardedRoute, needs
 from app.api.deps import DeskDep, SessionDep
-from app.api.engine_schemas import LoadedOut
 from app.api.hangups import unless_gone
 from app.api.keys import Scope
 from app.api.problems import problems
 from app.api.refusals import CallerGone
+from app.api.schemas.engine import LoadedOut
 from app.engine.processors import Processor
 
 router = APIRouter(tags=["engine"], route_class=GuardedRoute)

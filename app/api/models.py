@@ -15,7 +15,7 @@ from app.api.deps import ListingDep, ModelName, StoreDep
 from app.api.keys import Scope
 from app.api.listing import Listing
 from app.api.problems import problems
-from app.api.schemas import BlockerOut, HeaderOut, ModelDetail, PathOut, protection_out
+from app.api.schemas.models import BlockerOut, HeaderOut, ModelDetail, PathOut, protection_out
 from app.store.headers import Description
 from app.store.inventory import Model
 from app.store.store import Store

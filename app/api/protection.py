@@ -14,7 +14,7 @@ from app.api.deps import KeeperDep, ModelName, OriginDep, StoreDep
 from app.api.keys import Scope
 from app.api.parts import PartRoute
 from app.api.problems import problems
-from app.api.schemas import ProtectionState, protection_out
+from app.api.schemas.models import ProtectionState, protection_out
 
 MAX_REASON_CHARS = 500
 REFUSING = (

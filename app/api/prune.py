@@ -16,7 +16,7 @@ from app.api.keys import Scope
 from app.api.kinds import KINDS
 from app.api.problems import problems
 from app.api.refusals import PlanChanged
-from app.api.upkeep_schemas import PrunedOut, PruneOut, ReasonOut
+from app.api.schemas.upkeep import PrunedOut, PruneOut, ReasonOut
 from app.store.audit import Finding, Outcome, PrunePlan, Reason, execute, plan_prune
 from app.store.report import judge
 

@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from app import errors
 from app.api.auth import GuardedRoute, needs
 from app.api.deps import OriginDep, PullerDep
-from app.api.job_schemas import JobOut, describe
 from app.api.jobs import job_routes
 from app.api.keys import Scope
 from app.api.problems import problems
+from app.api.schemas.jobs import JobOut, describe
 from app.store.jobs import PULL
-from app.store.pulls import IfExists, PullRequest, cancel
+from app.store.pulls.requests import IfExists, PullRequest, cancel
 
 LOCATION = {"location": {"description": "Where the job is.", "schema": {"type": "string"}}}
 RESPONSES: dict[int | str, dict[str, Any]] = {

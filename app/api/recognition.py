@@ -9,7 +9,6 @@ from fastapi.exceptions import RequestValidationError
 from app import errors
 from app.api import refusals
 from app.api.accepting import best_of
-from app.api.ai_schemas import ResultOut, SpellCheckIn
 from app.api.auth import GuardedRoute, needs
 from app.api.deps import DeskDep, ReaderDep
 from app.api.hangups import unless_gone
@@ -17,7 +16,8 @@ from app.api.images import FORM, threads
 from app.api.keys import Scope
 from app.api.loading import LOADING
 from app.api.problems import problems
-from app.api.recognition_schemas import PageOut, ReadingQuery, ReadingSettingsOut, RecognitionOut
+from app.api.schemas.ai import ResultOut, SpellCheckIn
+from app.api.schemas.recognition import PageOut, ReadingQuery, ReadingSettingsOut, RecognitionOut
 from app.engine.processors import Processor
 from app.engine.recognition import MEDIA_TYPES, Recognition, Wish
 

@@ -21,7 +21,7 @@ from app.api.deletion import changes
 from app.api.deps import IntakeDep, KeeperDep, OriginDep, StoreDep
 from app.api.keys import Scope
 from app.api.problems import problems
-from app.api.resumable_schemas import (
+from app.api.schemas.uploads import (
     CAPABILITIES,
     CHECKSUM_PARAMETER,
     EXPIRES,

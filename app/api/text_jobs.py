@@ -7,14 +7,14 @@ from anyio import to_thread
 from fastapi import Request
 
 from app import errors
-from app.api.ai_schemas import TextsIn
 from app.api.desk import Desk, describe
+from app.api.schemas.ai import TextsIn
 from app.engine.processors import Task
 from app.engine.sessions import Outcome, Session
-from app.store.job_records import Job
 from app.store.jobs import HeldJob, Jobs
+from app.store.jobs.progress import Meter
+from app.store.jobs.records import Job
 from app.store.journal import Origin
-from app.store.progress import Meter
 
 TEXTS = "texts"
 """The kind of these jobs. They end with the process that runs them: texts are not kept."""

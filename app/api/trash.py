@@ -14,8 +14,8 @@ from app.api.deletion import changes
 from app.api.deps import KeeperDep, ListingDep, OriginDep, StoreDep
 from app.api.keys import Scope
 from app.api.problems import problems
-from app.api.schemas import ModelOut
-from app.api.upkeep_schemas import EventOut, JournalOut, PurgeOut, TrashEntryOut, TrashList
+from app.api.schemas.models import ModelOut
+from app.api.schemas.upkeep import EventOut, JournalOut, PurgeOut, TrashEntryOut, TrashList
 from app.store.trash import TrashEntry
 
 router = APIRouter(tags=["trash"], route_class=GuardedRoute)

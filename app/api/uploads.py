@@ -19,7 +19,7 @@ from app.api.intake import Intake
 from app.api.keys import Scope
 from app.api.models import detail_of
 from app.api.problems import problems
-from app.api.schemas import ModelDetail
+from app.api.schemas.models import ModelDetail
 from app.store.journal import Origin
 from app.store.publishing import Published, Publisher
 

@@ -13,8 +13,8 @@ from app.api.keys import Scope
 from app.api.parts import PartRoute
 from app.api.problems import problems
 from app.api.refusals import CallerGone
-from app.api.schemas import HeaderOut
-from app.api.upkeep_schemas import VerificationOut
+from app.api.schemas.models import HeaderOut
+from app.api.schemas.upkeep import VerificationOut
 from app.store.journal import Origin
 from app.store.store import Store
 from app.store.verification import Verification, verify

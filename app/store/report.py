@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from app.store.audit import Finding, Reason, audit
 from app.store.damage import known_damage
 from app.store.inventory import Inventory
-from app.store.leases import Blocker
 from app.store.locks import is_leased
+from app.store.locks.leases import Blocker
 from app.store.partials import Partial
 from app.store.store import Store
 

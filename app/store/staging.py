@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from app.errors import PartialBusy, PartialNotFound
-from app.store.ofd_locks import is_locked, try_to_lock
+from app.store.locks.ofd import is_locked, try_to_lock
 from app.store.partials import Partial, PartialRecord, modified_at
 from app.store.staged import StagedFile
 

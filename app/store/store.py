@@ -14,8 +14,8 @@ from app.store.headers import Description, describe
 from app.store.inventory import Inventory, Model, look_again, scan
 from app.store.jobs import Jobs
 from app.store.journal import Event, Journal, Origin
-from app.store.leases import Lease
 from app.store.locks import ModelLocks
+from app.store.locks.leases import Lease
 from app.store.protections import Protections
 from app.store.publishing import Publisher
 from app.store.room import Room

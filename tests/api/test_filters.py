@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.api.schemas import ModelList
+from app.api.schemas.models import ModelList
 from app.store.locks import ModelLocks
 from tests.support.service import RunningService
 from tests.support.waiting import eventually

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from app.api.schemas import ModelList
+from app.api.schemas.models import ModelList
 from app.store.locks import ModelLocks
 from tests.store.test_names import HOSTILE
 from tests.support.raw import raw_request

@@ -12,9 +12,9 @@ import jsonschema_rs
 import pytest
 import schemathesis
 
-from app.api.job_examples import JOB
+from app.api.examples.jobs import JOB
 from app.api.keys import Scope, entry_for, new_key
-from app.store.job_records import Job, write_record
+from app.store.jobs.records import Job, write_record
 from tests.support.hub import running_hub
 from tests.support.service import ECHO, RunningService
 

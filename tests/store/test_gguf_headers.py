@@ -7,10 +7,10 @@ from typing import Any, BinaryIO, cast
 
 import pytest
 
-from app.store.bounded import MAX_READ_BYTES, MAX_STEPS
-from app.store.ggml import TENSOR_TYPES
-from app.store.gguf import FACTS
 from app.store.headers import Description, describe
+from app.store.headers.bounded import MAX_READ_BYTES, MAX_STEPS
+from app.store.headers.ggml import TENSOR_TYPES
+from app.store.headers.gguf import FACTS
 from tests.support.model_files import (
     ARRAY,
     F32,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from app.errors import ModelInUse, ModelLocked, ModelNotFound
-from app.store.leases import UNKNOWN
 from app.store.locks import ModelLocks
+from app.store.locks.leases import UNKNOWN
 from app.store.rules import Rules
 from app.store.store import Store
 from tests.support.processes import python

@@ -2,9 +2,9 @@
 
 import pytest
 
-from app.store.bounded import MAX_STEPS
 from app.store.headers import Description
-from app.store.onnx import FIELD_STEPS, MAX_OPSETS
+from app.store.headers.bounded import MAX_STEPS
+from app.store.headers.onnx import FIELD_STEPS, MAX_OPSETS
 from tests.support.model_files import described, message, peak_of, tiny_onnx, varint
 
 OPSETS = (8, message((2, 17)))

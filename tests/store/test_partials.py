@@ -13,7 +13,7 @@ import pytest
 from app.errors import DigestMismatch, PartialBusy, PartialNotFound
 from app.store import staging as staging_module
 from app.store.journal import Origin
-from app.store.ofd_locks import try_to_lock
+from app.store.locks.ofd import try_to_lock
 from app.store.partials import PartialRecord
 from app.store.publishing import Conditions
 from app.store.rules import Rules

@@ -1,0 +1,7 @@
+"""The answers that the docs page shows: true ones, of the service that `make serve` starts."""
+
+from typing import Any
+
+from app.api.examples import engine, jobs, models, upkeep
+
+BY_SCHEMA: dict[str, dict[str, Any]] = {**models.BY_SCHEMA, **upkeep.BY_SCHEMA, **engine.BY_SCHEMA, **jobs.BY_SCHEMA}

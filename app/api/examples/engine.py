@@ -1,0 +1,132 @@
+"""The answers of the engine that the docs page shows."""
+
+from typing import Any
+
+from app.api.examples.models import FOLDER
+
+ENGINE: dict[str, Any] = {
+    "state": "ready",
+    "reason": None,
+    "pid": 4975,
+    "started_at": "2026-11-21T06:37:12.079513Z",
+    "uptime_seconds": 61.803,
+    "restarts": 1,
+    "last_exit": {
+        "at": "2026-11-21T06:37:12.071204Z",
+        "pid": 4967,
+        "reason": "released (exit status 0)",
+        "output": [],
+    },
+    "busy": False,
+    "waiting": 0,
+    "memory": {"resident_bytes": 56987648, "private_bytes": 34963456},
+    "loading": None,
+    "loaded": None,
+    "vendor": {"package": "aspose-ocr-python-net", "version": "26.10.0"},
+    "license": {"mode": "evaluation", "error": None},
+    "local_path": FOLDER,
+    "list_local": [],
+    "is_initialized": False,
+    "asked_at": "2026-11-21T06:37:12.301877Z",
+    "capabilities": [
+        {"name": "models", "available": True, "reason": None},
+        {
+            "name": "ai",
+            "available": False,
+            "reason": "the native llama.cpp libraries, which AsposeAI's package lacks, are not installed (libllama.so: "
+            "cannot open shared object file: No such file or directory): run `python -m app provision`, then restart "
+            "the engine with POST /engine/release",
+        },
+        {"name": "recognition", "available": True, "reason": None},
+    ],
+}
+
+RELEASE: dict[str, Any] = {
+    "pid": 4967,
+    "exit_reason": "released (exit status 0)",
+    "resident_bytes_before": 56987648,
+    "private_bytes_before": 34963456,
+    "mapped_bytes_before": 0,
+    "tree_bytes_after": 62973952,
+    "returned_bytes": 34963456,
+    "seconds": 0.041,
+}
+
+LOADED: dict[str, Any] = {
+    "processor": "spell-check",
+    "model": "lmstudio-community_Llama-3.2-3B-Instruct-GGUF/Llama-3.2-3B-Instruct-Q4_K_M.gguf",
+    "since": "2026-11-21T06:38:02.772825Z",
+    "mapped_bytes": 2019377696,
+}
+
+LOADING: dict[str, Any] = {
+    "processor": "spell-check",
+    "model": "lmstudio-community_Llama-3.2-3B-Instruct-GGUF/Llama-3.2-3B-Instruct-Q4_K_M.gguf",
+    "model_bytes": 2019377696,
+}
+
+CHANGES: list[dict[str, Any]] = [
+    {"op": "equal", "before": "The ", "after": "The "},
+    {"op": "replace", "before": "quik", "after": "quick"},
+    {"op": "equal", "before": " brown fox", "after": " brown fox"},
+]
+
+RESULT: dict[str, Any] = {"text": "The quick brown fox", "diff": CHANGES, "error": None}
+
+BOX: dict[str, Any] = {"x": 33, "y": 54, "width": 795, "height": 29}
+
+LINE: dict[str, Any] = {"text": "The quick brown fox jumps over the lazy dog number 10", "box": BOX}
+
+PAGE: dict[str, Any] = {
+    "number": 1,
+    "width": 870,
+    "height": 432,
+    "text": "The quick brown fox jumps over the lazy dog number 10",
+    "corrected": None,
+    "skew_degrees": None,
+    "truncated_by_evaluation": True,
+    "lines": [LINE],
+}
+
+READING_SETTINGS: dict[str, Any] = {"language": "latin", "areas": "universal", "auto_skew": False, "upscale": False}
+
+RECOGNITION: dict[str, Any] = {
+    "text": "The quick brown fox jumps over the lazy dog number 10",
+    "truncated_by_evaluation": True,
+    "pages": [PAGE],
+    "settings": READING_SETTINGS,
+    "engine_seconds": 1.483,
+}
+
+BY_SCHEMA: dict[str, dict[str, Any]] = {
+    "EngineOut": ENGINE,
+    "ReleaseOut": RELEASE,
+    "LoadedOut": LOADED,
+    "LoadingOut": LOADING,
+    "ChangeOut": CHANGES[1],
+    "ResultOut": RESULT,
+    "AiOut": {
+        "processor": "spell-check",
+        "model": "lmstudio-community_Llama-3.2-3B-Instruct-GGUF/Llama-3.2-3B-Instruct-Q4_K_M.gguf",
+        "failed_count": 0,
+        "results": [RESULT],
+    },
+    "BoxOut": BOX,
+    "LineOut": LINE,
+    "PageOut": PAGE,
+    "ReadingSettingsOut": READING_SETTINGS,
+    "RecognitionOut": RECOGNITION,
+    "Ready": {
+        "status": "ready",
+        "checks": [
+            {"name": "store", "ok": True, "required": True, "reason": None},
+            {"name": "store-writable", "ok": True, "required": False, "reason": None},
+            {"name": "engine", "ok": True, "required": True, "reason": None},
+            *(
+                {"name": each["name"], "ok": each["available"], "required": False, "reason": each["reason"]}
+                for each in ENGINE["capabilities"]
+            ),
+        ],
+    },
+    "Alive": {"status": "alive"},
+}

@@ -1,0 +1,135 @@
+"""The answers about the trash, the audit and the disk that the docs page shows."""
+
+from typing import Any
+
+from app.api.examples.models import FOLDER, HEADER
+
+TRASH_ENTRY: dict[str, Any] = {
+    "id": "20261121T063713Z-3a56954a93f8",
+    "name": "old_en_ocr_v1.bin",
+    "size_bytes": 24,
+    "deleted_at": "2026-11-21T06:37:13.889978Z",
+    "expires_at": "2026-11-22T06:37:13.889978Z",
+}
+
+EVENT: dict[str, Any] = {
+    "at": "2026-11-21T06:37:13.892001Z",
+    "actor": "nightly-cleanup",
+    "action": "trashed",
+    "name": "old_en_ocr_v1.bin",
+    "trash_id": "20261121T063713Z-3a56954a93f8",
+    "size_bytes": 24,
+    "request_id": "0f8fad5bd9cb469fa16570867728950e",
+}
+
+FINDING: dict[str, Any] = {
+    "name": "old_en_ocr_v1.bin",
+    "path": f"{FOLDER}/old_en_ocr_v1.bin",
+    "size_bytes": 24,
+    "status": "old",
+    "reasons": ["stale_pattern"],
+    "stale_pattern": "old_*",
+    "superseded_by": None,
+    "corrupt": None,
+    "remarks": ["not_recognised"],
+    "protected_by": None,
+    "blockers": [],
+}
+
+PARTIAL: dict[str, Any] = {
+    "id": "7c0e1f4ab35d4c2fa8d0e6b94f1c3a52",
+    "name": "org_repo/model.gguf",
+    "size_bytes": 1073741824,
+    "age_seconds": 61.803,
+    "active": False,
+    "expires_at": "2026-11-22T06:37:13.889978Z",
+}
+
+RECLAIMABLE: dict[str, Any] = {
+    "models_bytes": 24,
+    "corrupt_bytes": 0,
+    "partials_bytes": 1073741824,
+    "trash_bytes": 0,
+}
+
+VERIFICATION: dict[str, Any] = {
+    "name": "en_ocr_v2.bin",
+    "outcome": "intact",
+    "reason": None,
+    "sha256": "3db8754815d1394ccb5f0012336aaa36b0711bff80ac5470836a0cf1b581cbf9",
+    "recorded_sha256": "3db8754815d1394ccb5f0012336aaa36b0711bff80ac5470836a0cf1b581cbf9",
+    "recorded": True,
+    "size_bytes": 24,
+    "header": HEADER,
+    "seconds": 0.000412,
+    "bytes_per_second": 58252,
+}
+
+PRUNED: dict[str, Any] = {
+    "name": "old_en_ocr_v1.bin",
+    "size_bytes": 24,
+    "reasons": ["stale_pattern"],
+    "outcome": "planned",
+    "problem": None,
+    "detail": None,
+    "trash_id": None,
+    "freed_bytes": 0,
+}
+
+PRUNE: dict[str, Any] = {
+    "plan_id": "0c6f9f3d2b9f4f1e8a7d5c3b1a098765",
+    "dry_run": True,
+    "complete": True,
+    "count": 1,
+    "total_size_bytes": 24,
+    "freed_bytes": 0,
+    "models": [PRUNED],
+}
+
+STORAGE: dict[str, Any] = {
+    "volume_id": "8f14e45fceea167a5a36dedd4bea2543",
+    "is_writable": True,
+    "models_bytes": 24,
+    "trash_bytes": 202,
+    "partial_bytes": 0,
+    "free_bytes": 85899345920,
+    "total_bytes": 270582939648,
+}
+
+UPLOAD: dict[str, Any] = {
+    "id": "0f8fad5bd9cb469fa16570867728950e",
+    "name": "en_ocr_v2.bin",
+    "offset": 12,
+    "size_bytes": 24,
+    "published": False,
+    "active": False,
+    "created_by": "anonymous",
+    "created_at": "2026-11-21T06:37:11.339795Z",
+    "expires_at": "2026-11-22T06:37:11.339795Z",
+}
+
+BY_SCHEMA: dict[str, dict[str, Any]] = {
+    "TrashEntryOut": TRASH_ENTRY,
+    "TrashList": {"count": 1, "total_size_bytes": 24, "entries": [TRASH_ENTRY]},
+    "PurgeOut": {"count": 1, "freed_bytes": 24, "entries": [TRASH_ENTRY]},
+    "EventOut": EVENT,
+    "JournalOut": {"events": [EVENT]},
+    "FindingOut": FINDING,
+    "PartialOut": PARTIAL,
+    "ReclaimableOut": RECLAIMABLE,
+    "VerificationOut": VERIFICATION,
+    "AuditOut": {
+        "old_count": 1,
+        "current_count": 0,
+        "corrupt_count": 0,
+        "unread_count": 0,
+        "reclaimable": RECLAIMABLE,
+        "models": [FINDING],
+        "partials": [PARTIAL],
+    },
+    "PrunedOut": PRUNED,
+    "PruneOut": PRUNE,
+    "StorageOut": STORAGE,
+    "UploadOut": UPLOAD,
+    "UploadList": {"count": 1, "uploads": [UPLOAD]},
+}

@@ -1,0 +1,67 @@
+"""One kind of problem: how an exception looks on the wire."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict
+
+TYPE_PREFIX = "urn:ocr-model-service:problem:"
+EXAMPLE_ID = "0f8fad5bd9cb469fa16570867728950e"
+
+
+class Problem(BaseModel):
+    """What went wrong and what to do, as RFC 9457 lays it out."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True, extra="allow")
+
+    type: str
+    """Which problem it is: stable, to be compared."""
+    title: str
+    """The same for people; the same for every occurrence."""
+    status: int
+    """The HTTP status."""
+    detail: str
+    """What happened this time, and what to do about it."""
+    instance: str
+    """The path of the request."""
+    request_id: str
+    """The request's id, as in the `x-request-id` header and in the service's log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One row of the table: how an exception looks on the wire."""
+
+    sample: Exception
+    """One such exception, for the OpenAPI document's examples."""
+    status: int
+    slug: str
+    title: str
+    shows: tuple[str, ...] = ()
+    """Attributes of the exception that become members of the problem."""
+    retry_after_seconds: int | None = None
+
+    def headers_for(self, exc: Exception) -> dict[str, str]:
+        """The headers that go with it."""
+        headers: dict[str, str] = dict(getattr(exc, "headers", {}))
+        if self.retry_after_seconds is not None:
+            headers["retry-after"] = str(self.retry_after_seconds)
+        return headers
+
+    def describe(self, exc: Exception, instance: str, request_id: str) -> Problem:
+        """The problem that the exception is."""
+        shown: dict[str, Any] = {name: getattr(exc, name) for name in self.shows}
+        detail = str(exc)
+        if isinstance(exc, RequestValidationError):
+            shown["errors"] = [{"where": list(error["loc"]), "message": error["msg"]} for error in exc.errors()]
+            detail = "; ".join(f"{'.'.join(map(str, e['where']))}: {e['message']}" for e in shown["errors"])
+        return Problem(
+            type=TYPE_PREFIX + self.slug,
+            title=self.title,
+            status=self.status,
+            detail=detail,
+            instance=instance,
+            request_id=request_id,
+            **shown,
+        )

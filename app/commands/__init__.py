@@ -1,0 +1,1 @@
+"""What the command line does without a server, on the same locks."""

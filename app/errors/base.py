@@ -1,0 +1,5 @@
+"""The root of the tree of exceptions."""
+
+
+class ServiceError(Exception):
+    """The root. Attributes are facts; `str()` is a sentence that says what to do."""

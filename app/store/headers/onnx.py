@@ -1,0 +1,144 @@
+"""What an ONNX file says of itself: the top fields of its model and of its graph. Nodes and tensors are skipped.
+
+An ONNX file is one protobuf message, ModelProto of onnx.proto: fields one after another, each with its number, its
+wire type and, but for plain numbers, its length. It has no magic number.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from app.store.headers.bounded import BadHeader, Facts, HeaderReader, shown
+
+FIELD_STEPS = 8
+"""What a field takes, measured in steps of the reader."""
+MAX_IR_VERSION = 99
+"""The greatest so far is 13; another first byte is rather that of another protobuf message."""
+MAX_OPSETS = 20
+"""How many are kept."""
+FIRST_WITH_OPSETS = 3
+"""From this IR version on a model must import at least one operator set."""
+
+VARINT = 0
+FIXED_64 = 1
+LENGTH = 2
+FIXED_32 = 5
+
+MODEL = {1: VARINT, 2: LENGTH, 3: LENGTH, 4: LENGTH, 5: VARINT, 6: LENGTH, 7: LENGTH, 8: LENGTH, 14: LENGTH}
+MODEL |= {20: LENGTH, 25: LENGTH, 26: LENGTH}
+"""The wire types of ModelProto's fields by their number."""
+MODEL_TEXTS = {2: "producer_name", 3: "producer_version", 4: "domain"}
+MODEL_NUMBERS = {1: "ir_version", 5: "model_version"}
+GRAPH, OPSET_IMPORT = 7, 8
+GRAPH_COUNTS = {1: "node_count", 5: "initialiser_count", 15: "initialiser_count"}
+"""node, initializer and sparse_initializer of GraphProto."""
+GRAPH_NAME = 2
+OPSET_DOMAIN, OPSET_VERSION = 1, 2
+DEFAULT_DOMAIN = "ai.onnx"
+
+FACTS = (
+    "ir_version",
+    "producer_name",
+    "producer_version",
+    "domain",
+    "model_version",
+    "opset_imports",
+    "graph_name",
+    "node_count",
+    "initialiser_count",
+)
+"""Every ONNX file's description has all of them; None where the file does not say."""
+
+
+def recognised(beginning: bytes) -> bool:
+    """Whether a file that begins so can be an ONNX file: its first field is a plausible ir_version, the next known.
+
+    Every writer known writes fields by their number. A few other protobuf messages begin so too.
+    """
+    if len(beginning) < 3 or beginning[0] != 1 << 3 | VARINT or not 1 <= beginning[1] <= MAX_IR_VERSION:  # noqa: PLR2004
+        return False
+    number, wire_type = beginning[2] >> 3, beginning[2] & 7
+    return number > 1 and MODEL.get(number) == wire_type
+
+
+def read_onnx(reader: HeaderReader, facts: Facts) -> None:
+    """Note the facts of an ONNX file, from its beginning.
+
+    The counts are of the main graph alone. Tensors that lie in files beside this one are not looked for. Raises
+    BadHeader at the first thing that is wrong, the facts before it noted.
+    """
+    facts.update(dict.fromkeys(FACTS))
+    opsets: list[str] = []
+    for field in _fields(reader, reader.size_bytes):
+        if MODEL.get(field.number, field.wire_type) != field.wire_type:
+            raise BadHeader(f"field {field.number} of its model has the wire type {field.wire_type}")
+        if field.number in MODEL_NUMBERS:
+            facts[MODEL_NUMBERS[field.number]] = _signed(field.value)
+        elif field.number in MODEL_TEXTS:
+            facts[MODEL_TEXTS[field.number]] = reader.text(field.value)
+        elif field.number == OPSET_IMPORT:
+            opset = _opset(reader, field.value)
+            if len(opsets) < MAX_OPSETS:
+                opsets.append(opset)
+            facts["opset_imports"] = shown(", ".join(opsets))
+        elif field.number == GRAPH:
+            _read_graph(reader, field.value, facts)
+    if facts["node_count"] is None:
+        raise BadHeader("the file ends before its graph")
+    version = facts["ir_version"]
+    if not opsets and isinstance(version, int) and version >= FIRST_WITH_OPSETS:
+        raise BadHeader("it imports no operator set; its end is likely to be missing")
+
+
+class _Field(NamedTuple):
+    number: int
+    wire_type: int
+    value: int
+    """Of a plain number, itself; otherwise how many bytes follow."""
+
+
+def _fields(reader: HeaderReader, end: int) -> Iterator[_Field]:
+    """The fields of the message that ends there. Whoever asks may read what follows one; it is skipped otherwise."""
+    while reader.position < end:
+        reader.step(FIELD_STEPS)
+        tag = reader.varint()
+        number, wire_type = tag >> 3, tag & 7
+        if not number or wire_type not in {VARINT, FIXED_64, LENGTH, FIXED_32}:
+            raise BadHeader(f"what would be a field at byte {reader.position:,} is none")
+        value = reader.varint() if wire_type in {VARINT, LENGTH} else 8 if wire_type == FIXED_64 else 4
+        after = reader.position + (0 if wire_type == VARINT else value)
+        if after > reader.size_bytes:
+            raise BadHeader(
+                f"the file ends after {reader.size_bytes:,} bytes, and a field in it would end after {after:,}"
+            )
+        if after > end:
+            raise BadHeader(f"a field at byte {reader.position:,} goes on past the end of what it is part of")
+        yield _Field(number, wire_type, value)
+        reader.position = after
+
+
+def _read_graph(reader: HeaderReader, length: int, facts: Facts) -> None:
+    counts = dict.fromkeys(GRAPH_COUNTS.values(), 0)
+    for field in _fields(reader, reader.position + length):
+        if field.wire_type != LENGTH:
+            continue
+        if field.number in GRAPH_COUNTS:
+            counts[GRAPH_COUNTS[field.number]] += 1
+        elif field.number == GRAPH_NAME:
+            facts["graph_name"] = reader.text(field.value)
+    facts.update(counts)
+
+
+def _opset(reader: HeaderReader, length: int) -> str:
+    """An operator set as 'domain version'."""
+    domain, version = "", 0
+    for field in _fields(reader, reader.position + length):
+        if field.number == OPSET_DOMAIN and field.wire_type == LENGTH:
+            domain = reader.text(field.value)
+        elif field.number == OPSET_VERSION and field.wire_type == VARINT:
+            version = _signed(field.value)
+    return f"{domain or DEFAULT_DOMAIN} {version}"
+
+
+def _signed(value: int) -> int:
+    """An int64 as protobuf writes it: the negative ones as two's complement."""
+    return value - 2**64 if value >= 2**63 else value

@@ -1,0 +1,235 @@
+"""What a safetensors file says of itself: its JSON header, in which every tensor has its type, shape and place.
+
+By the format's README and, where that is silent, by what the reference implementation (tensor.rs) accepts.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from math import prod
+from struct import Struct
+from typing import TypeGuard
+
+from app.store.headers.bounded import MAX_TEXT, BadHeader, BeyondBounds, Facts, HeaderReader, shown
+
+MAX_HEADER_BYTES = 100_000_000
+"""The reference implementation refuses more."""
+MAX_PARSED_BYTES = 8 * 1024 * 1024
+"""A tensor takes 100 to 150 bytes, so that is 60,000 of them; files published have a few thousand."""
+MAX_METADATA = 20
+"""Entries of `__metadata__` that are kept."""
+MAX_SIZE = 2**63 - 1
+TENSOR_STEPS = 30
+METADATA_STEPS = 10
+"""What a tensor and an entry of `__metadata__` take, measured in steps of the reader."""
+
+LENGTH = Struct("<Q")
+BEGINNING = re.compile(rb"[\s\S]{6}\0\0\{[\"} \t\r\n]")
+"""A header's length, of which no file needs more than 48 bits, and how a JSON object begins."""
+
+# The possessive quantifiers keep these from ever going back, so they take time in proportion to the text.
+_STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_SPACE = r"[ \t\r\n]*+"
+_KEY = re.compile(rf"{_SPACE}({_STRING}){_SPACE}:{_SPACE}", re.DOTALL)
+_TEXT = re.compile(_STRING, re.DOTALL)
+_TENSOR = re.compile(r"\{[^{}]{0,1000}+\}")
+_NEXT = re.compile(rf"{_SPACE}([,}}]){_SPACE}")
+_EMPTY = re.compile(rf"{_SPACE}\}}{_SPACE}")
+
+BITS = {
+    "BOOL": 8,
+    "F4": 4,
+    "F6_E2M3": 6,
+    "F6_E3M2": 6,
+    "U8": 8,
+    "I8": 8,
+    "F8_E5M2": 8,
+    "F8_E4M3": 8,
+    "F8_E8M0": 8,
+    "F8_E4M3FNUZ": 8,
+    "F8_E5M2FNUZ": 8,
+    "I16": 16,
+    "U16": 16,
+    "F16": 16,
+    "BF16": 16,
+    "I32": 32,
+    "U32": 32,
+    "F32": 32,
+    "C64": 64,
+    "F64": 64,
+    "I64": 64,
+    "U64": 64,
+}
+"""Of one element, by type: enum Dtype of tensor.rs. Of other types, which may come, sizes are not checked."""
+
+FACTS = ("header_bytes", "tensor_count", "parameter_count", "dtypes", "expected_size_bytes")
+"""Every safetensors file's description has all of them; None where the header could not be read."""
+METADATA = "metadata."
+"""What the keys of `__metadata__` begin with among the facts."""
+
+
+def recognised(beginning: bytes) -> bool:
+    """Whether a file that begins so is a safetensors file. There is no magic number; 10 bytes tell."""
+    return BEGINNING.match(beginning) is not None
+
+
+def read_safetensors(reader: HeaderReader, facts: Facts) -> None:
+    """Note the facts of a safetensors file, from its beginning.
+
+    Sizes are in bytes. parameter_count is the number of elements of all tensors as they are stored, so that weights
+    packed into greater integers count once for each integer; dtypes are their types, most elements first. Raises
+    BadHeader at the first thing that is wrong, the facts before it noted.
+    """
+    facts.update(dict.fromkeys(FACTS))
+    length = reader.number(LENGTH)
+    facts["header_bytes"] = length
+    if length > MAX_HEADER_BYTES:
+        raise BadHeader(f"its header is said to be {length:,} bytes, and the format allows {MAX_HEADER_BYTES:,}")
+    if reader.position + length > reader.size_bytes:
+        raise BadHeader(f"its header is said to be {length:,} bytes, and the file ends after {reader.size_bytes:,}")
+    if length > MAX_PARSED_BYTES:
+        raise BeyondBounds(
+            f"its header of {length:,} bytes is larger than the {MAX_PARSED_BYTES:,} that are read of one"
+        )
+    try:
+        text = reader.take(length).decode()
+    except UnicodeDecodeError:
+        raise BadHeader("its header is not UTF-8") from None
+    tensors = _Tensors(reader, facts)
+    tensors.read(_Json(text))
+    tensors.note(reader.position)
+
+
+class _Json:
+    """A JSON text read one member at a time, so that none of it is in memory twice, however it is nested."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.index = 0
+
+    def members(self) -> Iterator[str]:
+        """Each key of the object that begins here, as written; whoever asks is to move past its value."""
+        if not self.text.startswith("{", self.index):
+            raise self.unexpected()
+        self.index += 1
+        if empty := _EMPTY.match(self.text, self.index):
+            self.index = empty.end()
+            return
+        more = True
+        while more:
+            yield self.match(_KEY)[1]
+            more = self.match(_NEXT)[1] == ","
+
+    def match(self, pattern: re.Pattern[str]) -> re.Match[str]:
+        """What the pattern finds here; move past it."""
+        found = pattern.match(self.text, self.index)
+        if found is None:
+            raise self.unexpected()
+        self.index = found.end()
+        return found
+
+    def unexpected(self) -> BadHeader:
+        """What to raise when the text goes on in no way that the format knows."""
+        return BadHeader(f"its header is not the JSON that the format wants, at character {self.index:,}")
+
+
+class _Tensors:
+    """The tensors listed so far."""
+
+    def __init__(self, reader: HeaderReader, facts: Facts) -> None:
+        self._reader = reader
+        self._facts = facts
+        self._names: set[int] = set()
+        self._places: list[tuple[int, int]] = []
+        self._elements: dict[str, int] = {}
+        """How many, by type."""
+
+    def read(self, header: _Json) -> None:
+        """Read the whole header."""
+        for key in header.members():
+            if key == '"__metadata__"':
+                self._read_metadata(header)
+            else:
+                self._add(key, header)
+        if header.index != len(header.text):
+            raise header.unexpected()
+
+    def note(self, start: int) -> None:
+        """Note what the list says, and insist that the data, which begins there, is as long and without gaps."""
+        facts, elements = self._facts, self._elements
+        facts["tensor_count"] = len(self._places)
+        if sum(elements.values()) > MAX_SIZE:
+            raise BadHeader("its tensors have more elements than any file can hold")
+        facts["parameter_count"] = sum(elements.values())
+        facts["dtypes"] = shown(", ".join(sorted(elements, key=lambda dtype: -elements[dtype])))
+        end = 0
+        for begins, ends in sorted(self._places):
+            if begins != end:
+                what = "overlap" if begins < end else "leave a gap"
+                raise BadHeader(f"its tensors {what} at byte {min(begins, end):,} of the data")
+            end = ends
+        facts["expected_size_bytes"] = start + end
+        if start + end != self._reader.size_bytes:
+            verb = "ends after" if start + end > self._reader.size_bytes else "has"
+            raise BadHeader(
+                f"the header describes a file of {start + end:,} bytes, and this one {verb} {self._reader.size_bytes:,}"
+            )
+
+    def _read_metadata(self, header: _Json) -> None:
+        if header.text.startswith("null", header.index):
+            header.index += len("null")
+            return
+        kept = 0
+        for key in header.members():
+            self._reader.step(METADATA_STEPS)
+            value = header.match(_TEXT)[0]
+            if kept < MAX_METADATA:
+                self._facts[METADATA + _decoded(key, header)] = _decoded(value, header)
+                kept += 1
+
+    def _add(self, key: str, header: _Json) -> None:
+        """Note one more tensor, and insist that it is possible."""
+        self._reader.step(TENSOR_STEPS)
+        name = shown(key[1:-1])
+        if hash(key) in self._names:  # keyed by chance for each process: none can be made to meet
+            raise BadHeader(f"its tensor {name!r} is there twice")
+        self._names.add(hash(key))
+        try:
+            tensor = json.loads(header.match(_TENSOR)[0])
+        except (ValueError, RecursionError):
+            raise header.unexpected() from None
+        dtype, shape, place = tensor.get("dtype"), tensor.get("shape"), tensor.get("data_offsets")
+        if not (isinstance(dtype, str) and _are_sizes(shape) and _are_sizes(place) and len(place) == len("be")):
+            raise BadHeader(f"its tensor {name!r} lacks a type, a shape or its place")
+        elements, (begins, ends) = prod(shape), place
+        if elements > MAX_SIZE:
+            raise BadHeader(f"its tensor {name!r} has more elements than any file can hold")
+        bits, size = BITS.get(dtype), ends - begins
+        if size < 0 or (bits is not None and elements * bits != 8 * size):
+            raise BadHeader(f"its tensor {name!r} has {elements:,} elements of {shown(dtype)} in {size:,} bytes")
+        self._places.append((begins, ends))
+        self._elements[dtype] = self._elements.get(dtype, 0) + elements
+
+
+def _are_sizes(value: object) -> TypeGuard[list[int]]:
+    return isinstance(value, list) and all(type(size) is int and 0 <= size <= MAX_SIZE for size in value)
+
+
+def _decoded(written: str, header: _Json) -> str:
+    """The beginning of a string, without reading the rest of it."""
+    most = 12 * (MAX_TEXT + 1) + 1  # no character takes more than two escapes of 6
+    if len(written) > most:
+        cut = next((end for end in range(most, most - 6, -1) if _is_json(written[:end] + '"')), 1)
+        written = written[:cut] + '"'
+    try:
+        return shown(json.loads(written, strict=False))
+    except ValueError:
+        raise header.unexpected() from None
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text, strict=False)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,128 @@
+"""Who holds a lease: the kernel knows that a lock is held and not by whom, so a holder leaves a record beside it.
+
+A record is believed only while the kernel says that its writer is alive, who holds a lock on it. What a killed holder
+left counts for nothing from that moment, and is swept.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import secrets
+import socket
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from app.store.locks.ofd import is_locked, try_to_lock
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """One holder of a lease, as it says of itself."""
+
+    kind: str
+    """What it uses the model for: `engine`, `command`, `verify`, `protection`; `unknown` when it left no record."""
+    holder: str | None = None
+    """Which one of that kind, for people."""
+    pid: int | None = None
+    host: str | None = None
+    """The machine or container that the pid is of."""
+    since: str | None = None
+    """RFC 3339."""
+
+
+UNKNOWN = Blocker("unknown")
+
+
+class Lease:
+    """One lease, held until `release()`, the end of a `with` block, or the end of the process."""
+
+    def __init__(self, held: contextlib.ExitStack, descriptors: list[int]) -> None:
+        self._held = held
+        self._descriptors = descriptors
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Let go, from any thread; a second time does nothing."""
+        self._held.close()
+
+    def give_to_children(self) -> None:
+        """Let the programs that this process starts or becomes hold it too: it ends with the last of them."""
+        for descriptor in self._descriptors:
+            os.set_inheritable(descriptor, True)  # noqa: FBT003 - has no name
+
+
+class LeaseRecord:
+    """A record, and the lock that says its writer is alive."""
+
+    def __init__(self, file: io.FileIO, path: Path) -> None:
+        self.descriptor = file.fileno()
+        self._file = file
+        self._path = path
+
+    def remove(self) -> None:
+        """Remove it."""
+        with self._file, contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+
+class LeaseRecords:
+    """The records of one model folder: one file for each lease, made when the first is."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def write(self, name: str, kind: str, holder: str | None, pid: int | None) -> LeaseRecord | None:
+        """Say who is about to hold a lease. None where nothing can be written: the lease is good without."""
+        since = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        blocker = Blocker(kind, holder, os.getpid() if pid is None else pid, socket.gethostname(), since)
+        text = json.dumps({"name": name} | asdict(blocker))
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(exist_ok=True)
+            while not (record := self._begin(name)):
+                pass  # a sweeper took it for a dead one's, between its making and its lock
+            os.write(record.descriptor, text.encode())
+            return record
+        return None
+
+    def of(self, name: str) -> list[Blocker]:
+        """The living holders of a model's leases that say who they are, the longest first."""
+        read = map(_read_if_alive, self._folder.glob(f"{_key_of(name)}-*.json"))
+        found = [blocker for known, blocker in filter(None, read) if known == name]
+        return sorted(found, key=lambda blocker: blocker.since or "")
+
+    def sweep(self) -> None:
+        """Remove the records of holders that are gone."""
+        for path in self._folder.glob("*.json"):
+            with contextlib.suppress(FileNotFoundError), path.open("r+b") as record:
+                if try_to_lock(record.fileno()):
+                    path.unlink()
+
+    def _begin(self, name: str) -> LeaseRecord | None:
+        path = self._folder / f"{_key_of(name)}-{secrets.token_hex(8)}.json"
+        file = io.FileIO(path, "x+")
+        if try_to_lock(file.fileno()) and os.fstat(file.fileno()).st_nlink:
+            return LeaseRecord(file, path)
+        file.close()
+        return None
+
+
+def _key_of(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
+def _read_if_alive(path: Path) -> tuple[str, Blocker] | None:
+    # One that is being written, or is of another version of this service, says nothing.
+    with contextlib.suppress(FileNotFoundError, ValueError, TypeError, KeyError), path.open("rb") as record:
+        if is_locked(record.fileno()):
+            fields: dict[str, Any] = json.loads(record.read())
+            return str(fields.pop("name")), Blocker(**fields)
+    return None

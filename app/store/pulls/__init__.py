@@ -1,0 +1,1 @@
+"""Pulls: models that come in from elsewhere, as jobs."""
