@@ -70,15 +70,16 @@ def model_at(name: str, status: os.stat_result) -> Model:
     return Model(name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
-def scan(root: Path) -> Inventory:
+def scan(root: Path, before: Inventory | None = None) -> Inventory:
     """Look at everything in the folder. Links are not followed, hidden entries skipped; the unreadable is a warning.
 
+    A model that is as it was `before` is the same object, so that what was made of it stays good.
     Raises StoreUnavailable when the folder itself cannot be read.
     """
     scanned_at = datetime.now(UTC)
     try:
         status = root.stat()
-        found = _Found({}, {})
+        found = _Found(before.models if before else {}, {}, {})
         _walk(root, "", status.st_dev, found)
     except OSError as exc:
         raise StoreUnavailable(str(exc)) from exc
@@ -92,7 +93,9 @@ def look_again(root: Path, before: Inventory, names: Iterable[str]) -> Inventory
     waits anew for its turn among Python's threads.
     """
     scanned_at = datetime.now(UTC)
-    found = _Found(dict(before.models), {warning.path: warning for warning in before.warnings})
+    found = _Found(
+        before.models, before.models.copy(), {warning.path: warning for warning in before.warnings}, is_sorted=True
+    )
     for name in names:
         if any(part.startswith(".") for part in name.split("/")):
             continue
@@ -125,8 +128,11 @@ def _status_below(root: Path, name: str, device: int) -> os.stat_result:
 class _Found:
     """What a look at the folder has found so far."""
 
+    known: dict[str, Model]
+    """From the look before."""
     models: dict[str, Model]
     warnings: dict[str, ScanWarning]
+    is_sorted: bool = False
 
     def warn(self, name: str, reason: str) -> None:
         shown = os.fsencode(name).decode(errors="backslashreplace")
@@ -144,7 +150,8 @@ class _Found:
     def inventory(self, root_id: tuple[int, int], scanned_at: datetime) -> Inventory:
         warnings = tuple(self.warnings[path] for path in sorted(self.warnings))
         # Strings alone sort faster than pairs of which they are the first.
-        return Inventory({name: self.models[name] for name in sorted(self.models)}, warnings, root_id, scanned_at)
+        models = self.models if self.is_sorted else {name: self.models[name] for name in sorted(self.models)}
+        return Inventory(models, warnings, root_id, scanned_at)
 
 
 def _walk(root: Path, folder: str, device: int, found: _Found) -> None:
@@ -180,7 +187,9 @@ def _note(name: str, status: os.stat_result, device: int, found: _Found) -> str 
     if reason := problem_with(name):
         found.warn(name, reason)
     elif stat.S_ISREG(status.st_mode):
-        found.models[name] = model_at(name, status)
+        model = model_at(name, status)
+        found.models[name] = known if (known := found.known.get(name)) == model else model
+        found.is_sorted = False
     elif what := what_instead(status.st_mode, directory_ok=True):
         found.warn(name, what)
     elif status.st_dev != device:

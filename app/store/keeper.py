@@ -72,7 +72,8 @@ class InventoryKeeper:
         """Take out a model that this process just deleted, without waiting for the watcher to notice."""
         self._forgotten[name] = time.monotonic()
         if self.inventory and name in self.inventory.models:
-            models = {key: model for key, model in self.inventory.models.items() if key != name}
+            models = self.inventory.models.copy()  # of 100,000 in a millisecond, which a comprehension is not
+            del models[name]
             self._replace(replace(self.inventory, models=models))
 
     async def current_when_scanned(self) -> Inventory:
@@ -93,7 +94,7 @@ class InventoryKeeper:
     async def scan(self) -> None:
         """Look at every file now."""
         self._scan_began = time.monotonic()
-        await self._renew(lambda _: self._store.scan())
+        await self._renew(self._store.scan)
         self._scan_seconds = time.monotonic() - self._scan_began
         self._scan_soon = False
         if not self._scanned.is_set():
@@ -133,7 +134,7 @@ class InventoryKeeper:
         async with self._looking:
             began = time.monotonic()
             try:
-                found = await asyncio.to_thread(self._keeping_what_is_the_same, look)
+                found = await asyncio.to_thread(self._look_from, look)
             except StoreUnavailable as exc:
                 if self.unavailable is None:
                     self._on_event("store.unavailable", {"reason": str(exc)})
@@ -196,21 +197,18 @@ class InventoryKeeper:
     def _without_forgotten(self, found: Inventory, began: float) -> Inventory:
         """A look that began before a deletion may still have seen the model."""
         self._forgotten = {name: at for name, at in self._forgotten.items() if at >= began}
-        if not self._forgotten:
+        if not any(name in found.models for name in self._forgotten):
             return found
-        return replace(found, models={name: m for name, m in found.models.items() if name not in self._forgotten})
+        models = found.models.copy()
+        for name in self._forgotten:
+            models.pop(name, None)
+        return replace(found, models=models)
 
-    def _keeping_what_is_the_same(self, look: Look) -> Inventory:
-        """The same objects for what did not change, so that what was made from them stays good; in a thread."""
+    def _look_from(self, look: Look) -> Inventory:
+        """The same inventory if nothing changed; in a thread."""
         before = self.inventory
         found = look(before)
-        if before is None:
-            return found
-        if found == before:
-            return before
-        known = before.models
-        models = {name: old if (old := known.get(name)) == new else new for name, new in found.models.items()}
-        return replace(found, models=models)
+        return before if before is not None and found == before else found
 
     def _replace(self, inventory: Inventory | None) -> None:
         if inventory is not self.inventory:

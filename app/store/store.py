@@ -93,10 +93,10 @@ class Store:
 
     # Looking.
 
-    def scan(self) -> Inventory:
-        """Look at every file; raises StoreUnavailable. 2 to 4 µs a file."""
+    def scan(self, before: Inventory | None = None) -> Inventory:
+        """Look at every file; raises StoreUnavailable. What is as it was `before` is the same object."""
         self.volume.check()
-        return scan(self.root)
+        return scan(self.root, before)
 
     def look_again(self, before: Inventory, names: Iterable[str]) -> Inventory:
         """Look at those paths only; raises StoreUnavailable."""

@@ -128,3 +128,4 @@ def test_looking_again_at_what_changed_finds_what_a_scan_finds(changes: list[tup
                 touched |= told
             inventory = look_again(root, inventory, touched)
             assert inventory == scan(root)
+            assert list(inventory.models) == sorted(inventory.models)
