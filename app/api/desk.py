@@ -13,6 +13,7 @@ from app.api.texts import TextLimits, changes_between, corrected
 from app.engine.processors import DEFAULT_MODEL, Processor, Task, Wanted
 from app.engine.sessions import Outcome, Session
 from app.engine.supervisor import Supervisor
+from app.store.inventory import Model
 from app.store.store import Store
 
 
@@ -28,8 +29,8 @@ class Desk:
     async def choose(self, processor: Processor, name: str | None = None) -> Wanted:
         """What is to be loaded, as far as it can be known beforehand that it can be.
 
-        Raises EngineNotReady, EngineLacks, EngineModelMissing, NotAModel and StoreUnavailable; for a model that was
-        named, ModelNotFound, InvalidModelName and ModelNotLicensed.
+        Raises EngineNotReady, EngineLacks, EngineModelMissing, ModelDamaged, NotAModel and StoreUnavailable; for a
+        model that was named, ModelNotFound, InvalidModelName and ModelNotLicensed.
         """
         facts = self._supervisor.facts
         if facts is None:
@@ -38,7 +39,9 @@ class Desk:
             if capability.name == "ai" and not capability.available:
                 raise errors.EngineLacks(capability.name, capability.reason or "")
         try:
-            model = await to_thread.run_sync(self._store.find, name or DEFAULT_MODEL)
+            is_used = self._session.uses(name or DEFAULT_MODEL)
+            look_at = self._store.find if is_used else self._find_undamaged
+            model = await to_thread.run_sync(look_at, name or DEFAULT_MODEL)
         except errors.ModelNotFound:
             if name is None:
                 raise errors.EngineModelMissing(DEFAULT_MODEL) from None
@@ -46,6 +49,12 @@ class Desk:
         if model.name != DEFAULT_MODEL and not (facts and facts.is_licensed):
             raise errors.ModelNotLicensed(model.name, DEFAULT_MODEL)
         return Wanted(processor, model.name, model.size_bytes)
+
+    def _find_undamaged(self, name: str) -> Model:
+        model, description = self._store.examine(name)
+        if description.is_damaged:
+            raise errors.ModelDamaged(name, description.problem or "")
+        return model
 
     async def admit(
         self, processor: Processor, body: TextsIn, *, keywords: Iterable[str] = (), question: str = ""

@@ -22,6 +22,7 @@ LOADING = (
     errors.EngineLacks,
     errors.EngineModelMissing,
     errors.ModelTooLarge,
+    errors.ModelDamaged,
     errors.ModelLocked,
     errors.EngineCallFailed,
     errors.EngineTimedOut,

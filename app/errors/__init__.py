@@ -42,6 +42,7 @@ ServiceError
    ├─ ModelNotLicensed    without a licence AsposeAI uses one model only
    ├─ EngineModelMissing  the model that AsposeAI would use is not in the folder
    ├─ ModelTooLarge       the model does not fit the engine's memory limit
+   ├─ ModelDamaged        the model's file is cut off or corrupt: the engine is not asked
    ├─ EngineCallFailed    the call failed, the engine lives
    ├─ EngineTimedOut      the call passed its deadline; its process was killed
    └─ EngineDied          the engine's process ended during the call
@@ -57,6 +58,7 @@ from app.errors.engine import (
     EngineModelMissing,
     EngineNotReady,
     EngineTimedOut,
+    ModelDamaged,
     ModelNotLicensed,
     ModelTooLarge,
 )
@@ -123,6 +125,7 @@ __all__ = [
     "JobNotFound",
     "JobWithoutResults",
     "ModelChanged",
+    "ModelDamaged",
     "ModelError",
     "ModelExists",
     "ModelInUse",

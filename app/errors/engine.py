@@ -68,6 +68,15 @@ class ModelTooLarge(EngineError):
         self.limit_bytes = limit_bytes
 
 
+class ModelDamaged(EngineError):
+    """The model's file is cut off or corrupt, by its own header; an engine that read it could die of it."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name!r} was not given to the engine: {reason}. Have the file brought anew.")
+        self.name = name
+        self.reason = reason
+
+
 class EngineCallFailed(EngineError):
     """The engine refused or failed the call; it goes on living."""
 

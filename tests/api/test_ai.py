@@ -11,6 +11,7 @@ import pytest
 
 from app.engine.processors import DEFAULT_MODEL
 from tests.conftest import Serve
+from tests.support.model_files import NO_TENSORS
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 
@@ -19,7 +20,7 @@ from tests.support.waiting import eventually
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     folder = tmp_path_factory.mktemp("ai")
     (folder / "models" / DEFAULT_MODEL).parent.mkdir(parents=True)
-    (folder / "models" / DEFAULT_MODEL).write_bytes(b"GGUF")
+    (folder / "models" / DEFAULT_MODEL).write_bytes(NO_TENSORS)
     with RunningService(folder, engine_class=ECHO, engine_stable_after=0) as service:
         yield service
 
@@ -167,18 +168,18 @@ def test_a_model_beyond_the_memory_limit_is_507(serve: Serve) -> None:
     """Nothing is tried."""
     service = serve(engine_class=ECHO, engine_memory_limit=3)
     (service.models_dir / DEFAULT_MODEL).parent.mkdir(parents=True)
-    (service.models_dir / DEFAULT_MODEL).write_bytes(b"GGUF")
+    (service.models_dir / DEFAULT_MODEL).write_bytes(NO_TENSORS)
     service.wait_until_ready()
 
     refused = service.client.post("/engine/load", json={"processor": "query"})
 
     assert slug(refused) == (507, "model-too-large")
-    assert (refused.json()["need_bytes"], refused.json()["limit_bytes"]) == (4, 3)
+    assert (refused.json()["need_bytes"], refused.json()["limit_bytes"]) == (len(NO_TENSORS), 3)
 
 
 def test_another_model_takes_a_licence(service: RunningService) -> None:
     """In evaluation AsposeAI uses one, whatever it is told; a model that is not there is a 404 first."""
-    (service.models_dir / "my.gguf").write_bytes(b"GGUF")
+    (service.models_dir / "my.gguf").write_bytes(NO_TENSORS)
 
     def load(model: str) -> tuple[int, str]:
         return slug(service.client.post("/engine/load", json={"processor": "query", "model": model}))

@@ -14,6 +14,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.engine.processors import DEFAULT_MODEL
+from tests.support.model_files import NO_TENSORS
 from tests.support.service import ECHO, ROOT, RunningService
 from tests.support.waiting import eventually
 
@@ -88,7 +89,7 @@ def test_the_store_and_the_engine_are_as_they_are_now(service: RunningService) -
 def test_calls_loads_and_releases_of_the_engine(service: RunningService) -> None:
     """Each text is a call, known by the work on it, with what came of it; a release counts its bytes."""
     (service.models_dir / DEFAULT_MODEL).parent.mkdir(parents=True)
-    (service.models_dir / DEFAULT_MODEL).write_bytes(b"GGUF")
+    (service.models_dir / DEFAULT_MODEL).write_bytes(NO_TENSORS)
     texts = {"texts": ["a", "fail:too odd", "b"]}
     service.client.post("/ai/spell-check", json=texts).raise_for_status()
     service.client.post("/engine/release").raise_for_status()

@@ -7,6 +7,7 @@ import pytest
 
 from app.engine.processors import DEFAULT_MODEL
 from tests.conftest import Serve
+from tests.support.model_files import NO_TENSORS
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
 
@@ -18,7 +19,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]
     """A service whose engine does what the image says."""
     folder = tmp_path_factory.mktemp("deaths")
     (folder / "models" / DEFAULT_MODEL).parent.mkdir(parents=True)
-    (folder / "models" / DEFAULT_MODEL).write_bytes(b"GGUF")
+    (folder / "models" / DEFAULT_MODEL).write_bytes(NO_TENSORS)
     with RunningService(folder, engine_class="tests.support.engines:Reads", recognition_timeout="1s") as running:
         yield running
 

@@ -9,6 +9,7 @@ import pytest
 
 from app.engine.processors import DEFAULT_MODEL
 from tests.conftest import Serve
+from tests.support.model_files import NO_TENSORS
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 
@@ -17,7 +18,7 @@ ASYNC = {"prefer": "respond-async"}
 
 def with_model(service: RunningService) -> RunningService:
     (service.models_dir / DEFAULT_MODEL).parent.mkdir(parents=True, exist_ok=True)
-    (service.models_dir / DEFAULT_MODEL).write_bytes(b"GGUF")
+    (service.models_dir / DEFAULT_MODEL).write_bytes(NO_TENSORS)
     return service.wait_until_ready()
 
 

@@ -93,6 +93,9 @@ class Gguf:
         return data
 
 
+NO_TENSORS = Gguf().start(0, 0)
+"""The smallest file that is whole."""
+
 LLAMA_PAIRS: tuple[tuple[str, int, Any], ...] = (
     ("general.architecture", STRING, "llama"),
     ("general.name", STRING, "Tiny Llama"),

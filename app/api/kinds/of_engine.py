@@ -41,6 +41,13 @@ OF_ENGINE = (
         "The model does not fit the engine's memory limit",
         ("name", "need_bytes", "limit_bytes"),
     ),
+    Kind(
+        errors.ModelDamaged(DEFAULT_MODEL, "the file ends inside its header, after 512 bytes"),
+        422,
+        "model-damaged",
+        "The model's file is damaged",
+        ("name", "reason"),
+    ),
     Kind(errors.EngineBusy(7), 503, "engine-busy", "The engine's queue is full", ("waiting",), 5),
     Kind(
         errors.EngineCallFailed("RuntimeError: Proxy error(ArgumentException): the text is too long"),
