@@ -2,15 +2,19 @@
 
     python benchmarks/while_the_engine_works.py
 
-Takes 90 seconds. The call is the one that AsposeAI's native code makes, `ctypes.PyDLL`, with a known length: the
-engine's process is a real one, with the engine of the tests. Requests are sent at their time whatever became of those
-before (an open loop), and counted from that time: a server that stops for two seconds is charged for every request
-that waited.
+Takes two and a half minutes. The call is the one that AsposeAI's native code makes, `ctypes.PyDLL`, with a known
+length: the engine's process is a real one, with the engine of the tests. Requests are sent at their time whatever
+became of those before (an open loop), and counted from that time: a server that stops for two seconds is charged for
+every request that waited.
+
+The third server is the service with the real AsposeAI: a correction by a model that never ends, until its deadline of
+two seconds. llama.cpp computes on as many threads as there are cores, so there the cores are shared too.
 """
 
 import asyncio
 import contextlib
 import http.client
+import json
 import tempfile
 import threading
 import time
@@ -18,14 +22,22 @@ from pathlib import Path
 
 from common import Server, fill, percentile, print_table
 
+from app.engine.processors import DEFAULT_MODEL
+from tests.support import tiny_gguf
+
 PATHS = ("/models", "/livez", "/docs")
 MODELS = 100
 REQUESTS_PER_SECOND = 200
 HOLD_SECONDS = 2.0
 MARGIN_SECONDS = 0.05
 ROUNDS = 10
-SERVERS = ("beside", "in_process")
-TITLES = {"beside": "service, engine beside it", "in_process": "FastAPI, engine in its process"}
+SERVERS = ("beside", "correcting", "in_process")
+TITLES = {
+    "beside": "service, engine beside it",
+    "correcting": "service, a real correction",
+    "in_process": "FastAPI, engine in its process",
+}
+CORRECTION = json.dumps({"texts": ["line\n" * 100], "timeout_seconds": HOLD_SECONDS})
 
 Latencies = dict[str, list[float]]
 
@@ -74,13 +86,14 @@ async def ask_steadily(port: int, seconds: float) -> Latencies:
     return latencies
 
 
-def hold(port: int) -> threading.Thread:
+def hold(server: Server, name: str) -> threading.Thread:
     """Start the call of two seconds, and return once it must have reached the engine."""
 
     def call() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        connection.request("GET", f"/hold?seconds={HOLD_SECONDS}")
-        assert connection.getresponse().status == 200  # noqa: S101
+        if name == "correcting":
+            assert post(server, "/ai/spell-check", CORRECTION) == 504  # noqa: S101 - its deadline
+        else:
+            assert server.get(f"/hold?seconds={HOLD_SECONDS}")[0] == 200  # noqa: S101
 
     thread = threading.Thread(target=call)
     thread.start()
@@ -88,12 +101,21 @@ def hold(port: int) -> threading.Thread:
     return thread
 
 
-def measure(port: int) -> tuple[Latencies, Latencies]:
+def post(server: Server, path: str, body: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection.request("POST", path, body, {"content-type": "application/json"})
+    return connection.getresponse().status
+
+
+def measure(server: Server, name: str) -> tuple[Latencies, Latencies]:
     """What the paths take while the engine is idle, and while it works."""
     seconds = HOLD_SECONDS - 2 * MARGIN_SECONDS
-    idle = asyncio.run(ask_steadily(port, seconds))
-    call = hold(port)
-    during = asyncio.run(ask_steadily(port, seconds))
+    if name == "correcting":
+        server.wait_for("/readyz")
+        assert post(server, "/engine/load", '{"processor": "spell-check"}') == 200  # noqa: S101
+    idle = asyncio.run(ask_steadily(server.port, seconds))
+    call = hold(server, name)
+    during = asyncio.run(ask_steadily(server.port, seconds))
     call.join()
     return idle, during
 
@@ -102,18 +124,18 @@ def main() -> None:
     collected = {name: ({path: [] for path in PATHS}, {path: [] for path in PATHS}) for name in SERVERS}
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as running:
         models = fill(Path(scratch, "models"), MODELS)
-        ports = {}
+        tiny_gguf.write(models / DEFAULT_MODEL, endless=True)
+        servers = {}
         for name in SERVERS:
-            server = running.enter_context(
-                Server("benchmarks/servers.py", name, OCR_MODELS_DIR=models, OCR_STATE_DIR=Path(scratch, "state"))
-            )
-            ports[name] = server.port
-            if name == "beside":
+            folders = {"OCR_MODELS_DIR": models, "OCR_STATE_DIR": Path(scratch, name)}
+            command = ("-m", "app", "serve") if name == "correcting" else ("benchmarks/servers.py", name)
+            server = servers[name] = running.enter_context(Server(*command, **folders))
+            if name != "in_process":
                 server.wait_for("/readyz")
             asyncio.run(ask_steadily(server.port, 1))  # a warm-up: the first answer of each path is made then
         for _ in range(ROUNDS):
             for name in SERVERS:
-                for phase, latencies in zip(collected[name], measure(ports[name]), strict=True):
+                for phase, latencies in zip(collected[name], measure(servers[name], name), strict=True):
                     for path in PATHS:
                         phase[path] += latencies[path]
     print_table(

@@ -1,0 +1,55 @@
+"""The dashboard and the alerts ask for what the service really tells."""
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.conftest import Serve
+from tests.support.service import ECHO, ROOT
+
+DASHBOARD = ROOT / "deploy" / "grafana" / "dashboard.json"
+ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yaml"
+PARTS = ("_bucket", "_sum", "_count", "_total")
+
+
+@pytest.fixture
+def told(serve: Serve) -> dict[str, set[str]]:
+    """The labels of each metric of a real scrape."""
+    service = serve(engine_class=ECHO).wait_until_ready()
+    service.client.get("/models")
+    families = text_string_to_metric_families(service.client.get("/metrics").text)
+    return {family.name: {label for sample in family.samples for label in sample.labels} for family in families}
+
+
+def asked() -> Iterator[tuple[str, set[str]]]:
+    """Each metric that the dashboard and the alerts name, and the labels that they choose it by."""
+    for text in (DASHBOARD.read_text().replace('\\"', '"'), ALERTS.read_text()):
+        for name, labels in re.findall(r"\b(ocr_[a-z_]+)(?:\{([^}]*)\})?", text):
+            yield name, set(re.findall(r"(\w+)=", labels)) - {"instance"}
+
+
+def test_every_metric_is_one_that_the_service_has(told: dict[str, set[str]]) -> None:
+    """A panel without data would look like a service without trouble."""
+    names = dict(asked())
+
+    assert len(names) > 10
+    for name, labels in asked():
+        family = next((name.removesuffix(part) for part in PARTS if name.removesuffix(part) in told), name)
+        assert family in told, name
+        assert labels <= told[family] or not told[family], name
+
+
+def test_the_dashboard_fits_its_page() -> None:
+    """Panels have a title and a number each, and none lies on another."""
+    dashboard = json.loads(DASHBOARD.read_text())
+    panels, cells = dashboard["panels"], set()
+
+    assert len({panel["id"] for panel in panels}) == len({panel["title"] for panel in panels}) == len(panels)
+    for place in (panel["gridPos"] for panel in panels):
+        assert place["x"] + place["w"] <= 24
+        own = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
+        assert not own & cells
+        cells |= own
