@@ -25,6 +25,7 @@ PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 def main(socket_fd: int, parent_pid: int, engine: str) -> None:
     """Serve calls from the socket until its end."""
     _die_with(parent_pid)
+    _give_way()
     # An aborted .NET runtime would write hundreds of megabytes into the working directory.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Ctrl-C on a terminal reaches the whole process group; the service decides when the engine ends.
@@ -39,6 +40,13 @@ def _die_with(parent_pid: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:  # it ended before the request above was in force
         sys.exit("the service ended while its engine process was starting")
+
+
+def _give_way() -> None:
+    """Compute on what the service leaves: llama.cpp takes every core, and answers would wait for it."""
+    os.nice(19)
+    if sys.platform == "linux":
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _load(engine: str) -> object:

@@ -201,6 +201,16 @@ async def test_the_environment_is_made_for_the_engine(launch: Launcher, monkeypa
     assert os.listdir(environment["PATH"]) == ["libdl.so"]
 
 
+async def test_it_gives_way_to_the_service(launch: Launcher) -> None:
+    """Computing on every core it would make the service's answers wait."""
+    process = await launch()
+    await process.call("start", seconds=5)
+
+    assert psutil.Process(process.pid).nice() == 19
+    assert os.sched_getscheduler(process.pid) == os.SCHED_BATCH
+    assert os.getpriority(os.PRIO_PROCESS, 0) < 19
+
+
 async def test_memory_is_measured_and_gone_with_the_process(launch: Launcher) -> None:
     """A living process holds something; a dead one nothing."""
     process = await launch()
