@@ -2,6 +2,7 @@
 
 import os
 import stat
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -93,12 +94,12 @@ def look_again(root: Path, before: Inventory, names: Iterable[str]) -> Inventory
     waits anew for its turn among Python's threads.
     """
     scanned_at = datetime.now(UTC)
-    found = _Found(
-        before.models, before.models.copy(), {warning.path: warning for warning in before.warnings}, is_sorted=True
-    )
-    for name in names:
-        if any(part.startswith(".") for part in name.split("/")):
-            continue
+    known = list(before.models)
+    shown = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
+    if all(_is_as_it_was(root, name, before, known) for name in shown):
+        return before
+    found = _Found(before.models, before.models.copy(), {warning.path: warning for warning in before.warnings}, known)
+    for name in shown:
         found.forget(name)
         try:
             status = _status_below(root, name, before.root_id[0])
@@ -110,6 +111,24 @@ def look_again(root: Path, before: Inventory, names: Iterable[str]) -> Inventory
         if folder := _note(name, status, before.root_id[0], found):
             _walk(root, folder, before.root_id[0], found)
     return found.inventory(before.root_id, scanned_at)
+
+
+def _is_as_it_was(root: Path, name: str, before: Inventory, known: list[str]) -> bool:
+    """Whether that is quickly said, as it is of what this process has just deleted or put there itself."""
+    if before.warnings:
+        return False
+    try:
+        status = _status_below(root, name, before.root_id[0])
+    except (FileNotFoundError, NotADirectoryError):
+        return name not in before.models and not _below(name + "/", known)
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and model_at(name, status) == before.models.get(name)
+
+
+def _below(folder: str, names: list[str]) -> list[str]:
+    """The sorted names that begin so; found by bisection, because 100,000 comparisons take 8 ms."""
+    return names[bisect_left(names, folder) : bisect_left(names, folder[:-1] + chr(ord("/") + 1))]
 
 
 def _status_below(root: Path, name: str, device: int) -> os.stat_result:
@@ -132,7 +151,8 @@ class _Found:
     """From the look before."""
     models: dict[str, Model]
     warnings: dict[str, ScanWarning]
-    is_sorted: bool = False
+    names: list[str] | None = None
+    """Those of the look before, sorted, for as long as `models` has no other."""
 
     def warn(self, name: str, reason: str) -> None:
         shown = os.fsencode(name).decode(errors="backslashreplace")
@@ -142,15 +162,15 @@ class _Found:
         """Take out what was at that path, and below it if it was a folder."""
         below = name + "/"
         if self.models.pop(name, None) is None:
-            for gone in [known for known in self.models if known.startswith(below)]:
-                del self.models[gone]
+            for gone in _below(below, sorted(self.models) if self.names is None else self.names):
+                self.models.pop(gone, None)
         for gone in [known for known in self.warnings if known == name or known.startswith(below)]:
             del self.warnings[gone]
 
     def inventory(self, root_id: tuple[int, int], scanned_at: datetime) -> Inventory:
         warnings = tuple(self.warnings[path] for path in sorted(self.warnings))
         # Strings alone sort faster than pairs of which they are the first.
-        models = self.models if self.is_sorted else {name: self.models[name] for name in sorted(self.models)}
+        models = self.models if self.names is not None else {name: self.models[name] for name in sorted(self.models)}
         return Inventory(models, warnings, root_id, scanned_at)
 
 
@@ -189,7 +209,7 @@ def _note(name: str, status: os.stat_result, device: int, found: _Found) -> str 
     elif stat.S_ISREG(status.st_mode):
         model = model_at(name, status)
         found.models[name] = known if (known := found.known.get(name)) == model else model
-        found.is_sorted = False
+        found.names = None
     elif what := what_instead(status.st_mode, directory_ok=True):
         found.warn(name, what)
     elif status.st_dev != device:
