@@ -16,7 +16,7 @@ from app.api.keys import Scope
 from app.api.problems import problems
 from app.api.schemas.models import ModelOut
 from app.api.schemas.upkeep import EventOut, JournalOut, PurgeOut, TrashEntryOut, TrashList
-from app.store.trash import TrashEntry
+from app.store.trash import Purged
 
 router = APIRouter(tags=["trash"], route_class=GuardedRoute)
 
@@ -131,9 +131,9 @@ async def read_journal(query: Annotated[JournalQuery, Query()], store: StoreDep)
     return JournalOut(events=[EventOut.model_validate(event) for event in events])
 
 
-def _purged(entries: list[TrashEntry]) -> PurgeOut:
+def _purged(purged: list[Purged]) -> PurgeOut:
     return PurgeOut(
-        count=len(entries),
-        freed_bytes=sum(entry.size_bytes for entry in entries),
-        entries=[TrashEntryOut.model_validate(entry) for entry in entries],
+        count=len(purged),
+        freed_bytes=sum(gone.freed_bytes for gone in purged),
+        entries=[TrashEntryOut.model_validate(gone.entry) for gone in purged],
     )

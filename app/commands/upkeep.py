@@ -121,7 +121,7 @@ def restore(trash_id: str, name: str | None) -> None:
 @as_json
 def empty(*, is_json: bool) -> None:
     """Delete everything in the trash for good."""
-    print_rows([_entry(entry) for entry in open_store().empty_trash(origin())], is_json=is_json)
+    print_rows([_entry(gone.entry) for gone in open_store().empty_trash(origin())], is_json=is_json)
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

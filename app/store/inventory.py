@@ -4,7 +4,7 @@ import os
 import stat
 from bisect import bisect_left
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -58,7 +58,6 @@ class Inventory:
     warnings: tuple[ScanWarning, ...]
     root_id: tuple[int, int]
     """Device and inode of the folder that was scanned."""
-    scanned_at: datetime = field(compare=False)
 
     @property
     def total_size_bytes(self) -> int:
@@ -77,14 +76,13 @@ def scan(root: Path, before: Inventory | None = None) -> Inventory:
     A model that is as it was `before` is the same object, so that what was made of it stays good.
     Raises StoreUnavailable when the folder itself cannot be read.
     """
-    scanned_at = datetime.now(UTC)
     try:
         status = root.stat()
         found = _Found(before.models if before else {}, {}, {})
         _walk(root, "", status.st_dev, found)
     except OSError as exc:
         raise StoreUnavailable(str(exc)) from exc
-    return found.inventory((status.st_dev, status.st_ino), scanned_at)
+    return found.inventory((status.st_dev, status.st_ino))
 
 
 def look_again(root: Path, before: Inventory, names: Iterable[str]) -> Inventory:
@@ -93,7 +91,6 @@ def look_again(root: Path, before: Inventory, names: Iterable[str]) -> Inventory
     A scan of 10,000 files takes a tenth of a second of an idle processor, and seconds of a busy one, since each file
     waits anew for its turn among Python's threads.
     """
-    scanned_at = datetime.now(UTC)
     known = list(before.models)
     shown = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
     if all(_is_as_it_was(root, name, before, known) for name in shown):
@@ -110,7 +107,7 @@ def look_again(root: Path, before: Inventory, names: Iterable[str]) -> Inventory
             continue
         if folder := _note(name, status, before.root_id[0], found):
             _walk(root, folder, before.root_id[0], found)
-    return found.inventory(before.root_id, scanned_at)
+    return found.inventory(before.root_id)
 
 
 def _is_as_it_was(root: Path, name: str, before: Inventory, known: list[str]) -> bool:
@@ -167,11 +164,11 @@ class _Found:
         for gone in [known for known in self.warnings if known == name or known.startswith(below)]:
             del self.warnings[gone]
 
-    def inventory(self, root_id: tuple[int, int], scanned_at: datetime) -> Inventory:
+    def inventory(self, root_id: tuple[int, int]) -> Inventory:
         warnings = tuple(self.warnings[path] for path in sorted(self.warnings))
         # Strings alone sort faster than pairs of which they are the first.
         models = self.models if self.names is not None else {name: self.models[name] for name in sorted(self.models)}
-        return Inventory(models, warnings, root_id, scanned_at)
+        return Inventory(models, warnings, root_id)
 
 
 def _walk(root: Path, folder: str, device: int, found: _Found) -> None:

@@ -20,7 +20,7 @@ from app.store.protections import Protections
 from app.store.publishing import Publisher
 from app.store.room import Room
 from app.store.rules import Rules
-from app.store.trash import Trash, TrashEntry, freed_by_unlinking
+from app.store.trash import Purged, Trash, TrashEntry, freed_by_unlinking
 from app.store.volume import Volume, explaining_refusals
 
 LOCK_SECONDS = 2.0
@@ -202,19 +202,19 @@ class Store:
         self._note(origin, "restored", name, trash_id, model.size_bytes)
         return model
 
-    def purge(self, trash_id: str, origin: Origin = ITSELF) -> TrashEntry:
+    def purge(self, trash_id: str, origin: Origin = ITSELF) -> Purged:
         """Delete one entry of the trash for good; raises TrashEntryNotFound, StoreUnavailable, StoreReadOnly."""
         self.volume.check_writable()
         for purged in self._purge([self._trash.get(trash_id)], origin):
             return purged
         raise TrashEntryNotFound(trash_id)  # somebody else was faster
 
-    def empty_trash(self, origin: Origin = ITSELF) -> list[TrashEntry]:
+    def empty_trash(self, origin: Origin = ITSELF) -> list[Purged]:
         """Delete all of the trash for good, and say what went; raises StoreUnavailable, StoreReadOnly."""
         self.volume.check_writable()
         return self._purge(self._trash.entries(), origin)
 
-    def sweep(self) -> list[TrashEntry]:
+    def sweep(self) -> list[Purged]:
         """Purge from the trash what has expired, and say what went; clear what killed processes left.
 
         Raises StoreUnavailable and StoreReadOnly.
@@ -249,10 +249,10 @@ class Store:
                 raise ModelNotFound(name) from None
         return Receipt(name, model.size_bytes, freed_bytes, None, None)
 
-    def _purge(self, entries: Iterable[TrashEntry], origin: Origin) -> list[TrashEntry]:
+    def _purge(self, entries: Iterable[TrashEntry], origin: Origin) -> list[Purged]:
         with explaining_refusals():
-            purged = [entry for entry in entries if self._trash.purge(entry)]
-        for entry in purged:
+            purged = [gone for entry in entries if (gone := self._trash.purge(entry))]
+        for entry in (gone.entry for gone in purged):
             if not (self.root / entry.name).exists():
                 self.digests.forget(entry.name)
             self._note(origin, "purged", entry.name, entry.id, entry.size_bytes)

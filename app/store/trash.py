@@ -45,6 +45,15 @@ class TrashEntry:
         return cls(**fields)
 
 
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """An entry that is gone for good."""
+
+    entry: TrashEntry
+    freed_bytes: int
+    """What the disk has back."""
+
+
 class Trash:
     """The trash folder of one model folder, and on the same file system as it: in and out are renames."""
 
@@ -102,17 +111,18 @@ class Trash:
             os.fsync(trash)
         self._record_of(entry.id).unlink(missing_ok=True)
 
-    def purge(self, entry: TrashEntry) -> bool:
-        """Delete an entry for good; False when somebody else was faster.
+    def purge(self, entry: TrashEntry) -> Purged | None:
+        """Delete an entry for good; None when somebody else was faster.
 
         File first: killed in between, this leaves a record to clear, never bytes that nobody knows of.
         """
         try:
+            freed_bytes = freed_by_unlinking((self._folder / entry.id).lstat())
             (self._folder / entry.id).unlink()
         except FileNotFoundError:
-            return False
+            return None
         self._record_of(entry.id).unlink(missing_ok=True)
-        return True
+        return Purged(entry, freed_bytes)
 
     def freed_by_purging(self, entry: TrashEntry) -> int:
         """What the disk would have back, in bytes."""

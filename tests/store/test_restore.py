@@ -113,8 +113,8 @@ def test_purging_and_emptying_free_the_disk(store: Store) -> None:
         (store.root / name).write_bytes(b"12345")
         trash(store, name)
 
-    assert store.purge(first).name == "org_repo/a.gguf"
-    assert [entry.name for entry in store.empty_trash()] == ["b.bin", "c.bin"]
+    assert store.purge(first).entry.name == "org_repo/a.gguf"
+    assert [gone.entry.name for gone in store.empty_trash()] == ["b.bin", "c.bin"]
     assert store.empty_trash() == []
     assert list((store.root / ".store/trash").iterdir()) == []
 
@@ -127,7 +127,7 @@ def test_of_many_purges_one_wins(store: Store) -> None:
 
         def purge(_: int, trash_id: str = trash_id) -> str:
             try:
-                return store.purge(trash_id).name
+                return store.purge(trash_id).entry.name
             except TrashEntryNotFound:
                 return "too late"
 

@@ -137,7 +137,7 @@ def test_the_sweep_purges_what_has_expired_and_nothing_else(root: Path) -> None:
 
     purged = store.sweep()
 
-    assert [entry.name for entry in purged] == ["a.bin"]
+    assert [gone.entry.name for gone in purged] == ["a.bin"]
     assert [entry.name for entry in store.trash_entries()] == ["org_repo/b.gguf"]
     assert len(trashed(root)) == 2
 

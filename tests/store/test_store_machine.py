@@ -25,7 +25,6 @@ from app.store.journal import Origin
 from app.store.publishing import Conditions
 from app.store.rules import Rules
 from app.store.store import Receipt, Store
-from app.store.trash import TrashEntry
 
 FREE = ("a.bin", "b.bin", "folder/c.gguf")
 KEPT = ("keep_d.bin", "folder/keep_e.bin")
@@ -227,7 +226,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Once."""
         if entry in self.trash:
             name = self.trash.pop(entry)[0]
-            assert self.store.purge(entry, ME).name == name
+            assert self.store.purge(entry, ME).entry.name == name
             self.told.append(("purged", name))
         with pytest.raises(TrashEntryNotFound):
             self.store.purge(entry)
@@ -236,7 +235,8 @@ class StoreMachine(RuleBasedStateMachine):
     def sweep(self, empties: bool) -> None:  # noqa: FBT001
         """Purge what has expired, or everything."""
         due = {entry for entry, (_, _, is_due) in self.trash.items() if is_due or empties}
-        purged: list[TrashEntry] = self.store.empty_trash(ME) if empties else self.store.sweep()
+        gone = self.store.empty_trash(ME) if empties else self.store.sweep()
+        purged = [each.entry for each in gone]
         assert {entry.id for entry in purged} == due
         for entry in purged:
             del self.trash[entry.id]
