@@ -20,7 +20,10 @@ REDIRECTS = {301, 302, 303, 307, 308}
 REFUSED = {401, 403, 451}
 GONE = {404, 410}
 RANGE_NOT_SATISFIABLE = 416
-CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+NUMBER = r"[0-9]{1,18}"
+"""So many digits are any file's size; Python itself refuses to read thousands of them."""
+CONTENT_RANGE = re.compile(rf"bytes ({NUMBER})-{NUMBER}/({NUMBER}|\*)")
+MAX_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,34 +134,47 @@ def _answer(source: Source, response: httpx.Response) -> Answer:
     strong = etag if etag and not etag.startswith("W/") else None
     if response.status_code == httpx.codes.OK:
         length = headers.get("content-length", "")
-        return Answer(0, int(length) if length.isdigit() else None, strong, response)
+        return Answer(0, int(length) if re.fullmatch(NUMBER, length) else None, strong, response)
     part = CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
     if not part:
         raise SourceMismatch(source.label, "a part of it came that says not which")
-    return Answer(int(part[1]), int(part[2]) if part[2].isdigit() else None, strong, response)
+    return Answer(int(part[1]), None if part[2] == "*" else int(part[2]), strong, response)
 
 
 def _parsed(url: str) -> httpx.URL:
     try:
-        return httpx.URL(url)
+        return _connectable(httpx.URL(url))
     except httpx.InvalidURL as exc:
-        raise SourceNotAllowed(url.partition("?")[0], f"it is no URL ({exc})") from None
+        raise SourceNotAllowed(url.partition("?")[0].rpartition("@")[2], f"it is no URL ({exc})") from None
 
 
 def _target(source: Source, url: httpx.URL, response: httpx.Response) -> httpx.URL:
     try:
-        return url.join(response.headers["location"])
+        return _connectable(url.join(response.headers["location"]))
     except (KeyError, httpx.InvalidURL):
         raise SourceMismatch(source.label, "it redirects to no URL") from None
 
 
+def _connectable(url: httpx.URL) -> httpx.URL:
+    """The same; raises InvalidURL for a host or a port that httpx itself would stumble over only later."""
+    try:
+        is_good = bool(url.host) and (url.port is None or 0 < url.port <= MAX_PORT)
+    except UnicodeError as exc:
+        raise httpx.InvalidURL(str(exc)) from exc
+    if not is_good:
+        raise httpx.InvalidURL("no host, or no port that there is")
+    return url
+
+
 @contextmanager
 def _explaining(source: Source) -> Iterator[None]:
-    """Turn what goes wrong on the way into SourceUnavailable."""
+    """Turn what goes wrong on the way into SourceUnavailable, and what can never go right into SourceMismatch."""
     try:
         yield
     except httpx.ReadTimeout:
         raise SourceUnavailable(source.label, "nothing came for too long") from None
+    except UnicodeError:  # httpx looks at redirects by itself, also those that it is not to follow
+        raise SourceMismatch(source.label, "it redirects to no host") from None
     except httpx.TransportError as exc:
         raise SourceUnavailable(source.label, str(exc) or type(exc).__name__) from exc
 
@@ -166,17 +182,19 @@ def _explaining(source: Source) -> Iterator[None]:
 def _retry_after(headers: httpx.Headers) -> float | None:
     """How long the other side asks to be left alone, in seconds."""
     value = headers.get("retry-after", "")
-    if value.isdigit():
+    if re.fullmatch(NUMBER, value):
         return float(value)
     try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+        moment = parsedate_to_datetime(value)
     except ValueError:
         return None
+    # One that names no time zone is in the only one that HTTP knows.
+    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
 
 
 def _shown(url: httpx.URL) -> str:
-    """A URL for people, without what may be a signature."""
-    return str(url).partition("?")[0]
+    """A URL for people, without what may be a password or a signature."""
+    return str(url.copy_with(userinfo=b"")).partition("?")[0]
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

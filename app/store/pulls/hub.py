@@ -6,6 +6,7 @@ is a native library that no limit, cancellation or digest of ours can look into.
 ranges, into staging.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,11 +14,11 @@ import httpx
 from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
-from app.errors import SourceNotFound, SourceUnavailable
+from app.errors import SourceMismatch, SourceNotFound, SourceUnavailable
 from app.store.pulls.fetching import refusal
 from app.store.pulls.requests import PullRequest, Source, matching, model_name
 
-SHA256_CHARS = 64
+SHA256_HEX = re.compile(r"[0-9a-fA-F]{64}")
 TIMEOUT_SECONDS = 10.0
 NOBODYS = False
 """For huggingface_hub, to which no token at all would mean the one that somebody left on this machine."""
@@ -39,9 +40,8 @@ def _one(repository: str, file: str, revision: str, endpoint: str | None, token:
     """One `HEAD`, whose answer names the commit, the size and, for a large file, the SHA-256."""
     url = hf_hub_url(repository, file, revision=revision, endpoint=endpoint)
     found = get_hf_file_metadata(url, token=token or NOBODYS, endpoint=endpoint, timeout=TIMEOUT_SECONDS)
-    sha256 = found.etag if found.etag and len(found.etag) == SHA256_CHARS else None
     url = hf_hub_url(repository, file, revision=found.commit_hash or revision, endpoint=endpoint)
-    return Source(model_name(repository, file), url, found.size, sha256, is_hub=True)
+    return Source(model_name(repository, file), url, found.size, _sha256(found.etag), is_hub=True)
 
 
 def _several(request: PullRequest, endpoint: str | None, token: str | None) -> list[Source]:
@@ -55,7 +55,7 @@ def _several(request: PullRequest, endpoint: str | None, token: str | None) -> l
             model_name(repository, file),
             hf_hub_url(repository, file, revision=revision, endpoint=endpoint),
             files[file].size,
-            files[file].lfs.sha256 if files[file].lfs else None,  # type: ignore[union-attr]  # asked in the same line
+            _sha256(files[file].lfs.sha256) if files[file].lfs else None,  # type: ignore[union-attr]  # asked in the same line
             is_hub=True,
         )
         for file in matching(files, pattern)
@@ -63,6 +63,11 @@ def _several(request: PullRequest, endpoint: str | None, token: str | None) -> l
     if not sources:
         raise SourceNotFound(f"file like {pattern!r} in {repository}", f"it holds {', '.join(sorted(files)[:20])}")
     return sources
+
+
+def _sha256(text: str | None) -> str | None:
+    """A small file's ETag is another digest."""
+    return text.lower() if text and SHA256_HEX.fullmatch(text) else None
 
 
 @contextmanager
@@ -73,5 +78,8 @@ def _explaining(what: str) -> Iterator[None]:
         raise refusal(what, exc.response.status_code, exc.response.headers) from exc
     except HFValidationError as exc:
         raise SourceNotFound(what, str(exc)) from exc
-    except (httpx.TransportError, httpx.TooManyRedirects, OfflineModeIsEnabled) as exc:
+    except (httpx.RequestError, OfflineModeIsEnabled) as exc:
         raise SourceUnavailable(what, str(exc) or type(exc).__name__) from exc
+    except (ValueError, TypeError, KeyError, AttributeError) as exc:
+        # What huggingface_hub lets through when it cannot read an answer, such as a page of something else.
+        raise SourceMismatch(what, "the hub's answer is not one that a hub gives; check OCR_HUB_ENDPOINT") from exc

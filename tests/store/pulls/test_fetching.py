@@ -1,0 +1,117 @@
+"""What the other side of a pull may answer: whatever it is, it is the source that errs, and the service goes on."""
+
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from app.errors import SourceError, SourceMismatch, SourceNotAllowed, SourceUnavailable
+from app.store.pulls import hub as hub_client
+from app.store.pulls.fetching import Fetcher, refusal
+from app.store.pulls.requests import PullRequest, Source
+from tests.support.hub import COMMIT, Fault, HubFile, running_hub
+
+REPOSITORY = "org/repo"
+
+
+def fetcher(*allowed_urls: str, token: str | None = None) -> Fetcher:
+    return Fetcher(token=token, allowed_urls=allowed_urls, stall_seconds=5)
+
+
+async def error_of(fetching: Fetcher, source: Source, start: int = 0) -> type[SourceError]:
+    """What asking for a source raises."""
+    with pytest.raises(SourceError) as refused:
+        async with fetching.open(source, start) as answer:
+            _ = [chunk async for chunk in answer.chunks(source)]
+    await fetching.aclose()
+    return type(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("7", 7.0),
+        ("Sat, 21 Nov 2020 10:00:00 GMT", 0.0),
+        ("Sat, 21 Nov 2020 10:00:00 -0000", 0.0),
+        ("Sat, 21 Nov 2020 10:00:00", 0.0),
+        ("\u00b2", None),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_any_retry_after_is_a_number_of_seconds_or_none(value: str, seconds: float | None) -> None:
+    """A date that names no time zone is one too, and a digit that is no number is none."""
+    found = refusal("it", 429, httpx.Headers({"retry-after": value.encode("latin-1")}))
+
+    assert isinstance(found, SourceUnavailable)
+    assert found.retry_after_seconds == seconds
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("total", ["9" * 5000, "\u00b2", "-1"])
+async def test_a_range_that_is_no_number_is_a_mismatch(total: str) -> None:
+    """Neither thousands of digits nor strange ones do any harm."""
+    with running_hub() as hub:
+        url = hub.put("/a.bin", b"x" * 100)
+        hub.faults.append(Fault(status=206, headers={"Content-Range": f"bytes 10-99/{total}"}))
+
+        assert await error_of(fetcher(hub.cdn_url), Source("a.bin", url), 10) is SourceMismatch
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("url", ["https://xn--/a", "https:///a", "https://a.example:99999/a", "https://a.example:0/a"])
+async def test_a_url_that_leads_nowhere_is_refused(url: str) -> None:
+    """Also where httpx would find that out only as it connects."""
+    assert await error_of(fetcher("https://a.example"), Source("a.bin", url)) is SourceNotAllowed
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("location", ["http://127.0.0.1:99999/", "http://xn--/"])
+async def test_a_redirect_that_leads_nowhere_is_a_mismatch(location: str) -> None:
+    """The hub may redirect to any host, so it may also redirect to none."""
+    with running_hub() as hub:
+        hub.redirects["/a.bin"] = location
+
+        assert await error_of(fetcher(), Source("a.bin", f"{hub.url}/a.bin", is_hub=True)) is SourceMismatch
+
+
+@pytest.mark.anyio
+async def test_a_password_in_a_url_is_shown_to_nobody() -> None:
+    """A URL with one is refused, and the refusal goes to the log."""
+    for url in ("https://me:hunter2@a.example/x", "https://me:hunter2@a.example:no/x"):
+        with pytest.raises(SourceNotAllowed) as refused:
+            async with fetcher("https://a.example").open(Source("a.bin", url)):
+                pass
+        assert "hunter2" not in str(refused.value)
+
+
+def test_a_page_of_something_else_is_no_hub() -> None:
+    """As when OCR_HUB_ENDPOINT names a website, or somebody answers in between."""
+    with running_hub() as hub:
+        hub.add(REPOSITORY, "m.gguf", b"model")
+        for page in (b"<html>", b"[]", b'{"siblings": 1}'):
+            hub.redirects[f"/api/models/{REPOSITORY}/revision/main"] = hub.put("/page", page)
+
+            with pytest.raises(SourceMismatch, match="OCR_HUB_ENDPOINT"):
+                hub_client.resolve(PullRequest(repository=REPOSITORY, files="*"), hub.url, None)
+
+
+@dataclass
+class OddFile(HubFile):
+    """One whose digest is as long as a SHA-256 and is none."""
+
+    @property
+    def sha256(self) -> str:
+        return "z" * 64
+
+
+def test_a_digest_that_is_none_is_not_taken_for_one() -> None:
+    """Of one file and of several."""
+    with running_hub() as hub:
+        hub.files[REPOSITORY, "m.gguf"] = OddFile(b"model")
+        requests = [PullRequest(repository=REPOSITORY, file="m.gguf"), PullRequest(repository=REPOSITORY, files="*")]
+
+        found = [source for request in requests for source in hub_client.resolve(request, hub.url, None)]
+
+    assert [source.sha256 for source in found] == [None, None]
+    assert all(f"/resolve/{COMMIT}/" in source.url for source in found)
