@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from app.errors import StoreUnavailable
 from app.store.names import problem_with
@@ -17,9 +18,8 @@ EARLIEST_US = (datetime.min.replace(tzinfo=UTC) - EPOCH) // timedelta(microsecon
 LATEST_US = (datetime.max.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
-    """One model file as a scan saw it."""
+class Model(NamedTuple):
+    """One model file as a scan saw it. A tuple, since a frozen dataclass takes five times as long to make."""
 
     name: str
     size_bytes: int

@@ -2,7 +2,6 @@
 
 import base64
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -67,7 +66,7 @@ def test_pages_never_repeat_a_model_and_miss_none_that_was_there_throughout(
 @given(models=some_models, limit=st.integers(1, 7), sort=st.sampled_from(SORTS), status=st.sampled_from(["old", None]))
 def test_pages_together_are_the_whole(models: dict[str, Model], limit: int, sort: str, status: str | None) -> None:
     """When nothing changes, they are the unpaged list in its order, and all but the last are full."""
-    models |= {f"old_{name}": replace(model, name=f"old_{name}") for name, model in models.items()}
+    models |= {f"old_{name}": model._replace(name=f"old_{name}") for name, model in models.items()}
     catalogue = Catalogue(inventory_of(models), KNOWLEDGE)
     whole = page_of(catalogue, sort=sort, status=status)
 
