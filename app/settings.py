@@ -13,13 +13,21 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "OCR_"
+LONGEST = timedelta(days=36_500)
+"""More than a century from now, a date may be one that no calendar has."""
+URL = r"https?://(\[[0-9A-Fa-f:.]+\]|[^/?#@:\s\[\]]+)(:[0-9]{1,5})?(/[^?#\s]*)?"
+"""Without a password, which would be shown with it, and without what belongs to one request."""
+VISIBLE = r"[!-~]*"
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def _duration(value: object) -> object:
     """'90s', '30m', '24h', '7d', a number of seconds; ISO 8601 is left to pydantic."""
     if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", value.strip())):
-        return timedelta(**{UNITS[match[2] or "s"]: float(match[1])})
+        try:
+            return timedelta(**{UNITS[match[2] or "s"]: float(match[1])})
+        except OverflowError:
+            return timedelta.max  # which is too long as well
     return value
 
 
@@ -31,6 +39,8 @@ def _at_least(least: timedelta) -> AfterValidator:
     def check(value: timedelta) -> timedelta:
         if value < least:
             raise ValueError(f"should be at least {least.total_seconds():g}s")
+        if value > LONGEST:
+            raise ValueError(f"should be at most {LONGEST.days}d")
         return value
 
     return AfterValidator(check)
@@ -38,7 +48,7 @@ def _at_least(least: timedelta) -> AfterValidator:
 
 def _urls(values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
-        if not re.fullmatch(r"https?://[^/?#@]+[^?#]*", value):
+        if not re.fullmatch(URL, value):
             raise ValueError(f"should hold URLs such as https://models.example/ocr/, and {value!r} is none")
     return values
 
@@ -106,7 +116,7 @@ class Settings(BaseSettings):
     recognition_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(minutes=5)
     """How long one recognition may take before it is answered 504 and the engine is replaced."""
 
-    hub_endpoint: Annotated[str, Field(pattern=r"^https?://[^/]+[^?#]*$")] | None = None
+    hub_endpoint: Annotated[str, Field(pattern=f"^{URL}$")] | None = None
     """The hub that repositories are pulled from, such as a mirror; without it, the one huggingface_hub knows."""
     hub_token: SecretStr | None = None
     """A token for the hub's private and gated repositories; it is sent to the hub alone."""
@@ -127,7 +137,7 @@ class Settings(BaseSettings):
     """An Aspose licence file for the engine; without it AsposeAI runs in evaluation mode."""
     engine_class: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] = "app.engine.aspose_ai:AsposeAIEngine"
     """The import string of the engine; another one than the default is for tests."""
-    engine_start_timeout: Duration = timedelta(seconds=30)
+    engine_start_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=30)
     """How long an engine process may take to become ready before it is replaced."""
     engine_restart_budget: Annotated[int, Field(ge=0)] = 5
     """How often in a row the engine is restarted after dying by itself before it is given up."""
@@ -136,9 +146,9 @@ class Settings(BaseSettings):
     engine_queue_size: Annotated[int, Field(ge=0)] = 7
     """Calls that may wait while one runs; one more is answered 503."""
 
-    engine_load_timeout: Duration = timedelta(minutes=5)
+    engine_load_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(minutes=5)
     """How long a model may take to load before the engine process is killed and the answer is 504."""
-    engine_call_timeout: Duration = timedelta(minutes=2)
+    engine_call_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(minutes=2)
     """How long the engine may work on one text; a request may ask for less. Then its process is killed: 504."""
     engine_idle_release: Duration = timedelta(minutes=15)
     """How long the engine may go unused, once it was used, before it is released; 0 for ever."""
@@ -170,13 +180,19 @@ class Settings(BaseSettings):
         return self.api_keys_file is None
 
     def read_hub_token(self) -> str | None:
-        """The hub's token, wherever it is; raises SettingsError when its file cannot be read."""
-        if self.hub_token_file is None:
-            return self.hub_token.get_secret_value() if self.hub_token else None
-        try:
-            return self.hub_token_file.read_text().strip()
-        except (OSError, UnicodeDecodeError) as exc:
-            raise SettingsError(f"OCR_HUB_TOKEN_FILE={self.hub_token_file} cannot be read: {exc}") from exc
+        """The hub's token, wherever it is, or None; raises SettingsError when it cannot be read or is none."""
+        variable, token = "OCR_HUB_TOKEN", self.hub_token.get_secret_value() if self.hub_token else ""
+        if self.hub_token_file is not None:
+            variable = f"OCR_HUB_TOKEN_FILE={self.hub_token_file}"
+            try:
+                token = self.hub_token_file.read_text()
+            except (OSError, UnicodeDecodeError) as exc:
+                raise SettingsError(f"{variable} cannot be read: {exc}") from exc
+        token = token.strip()  # a secret made by `echo` ends with a line end
+        # What no header can hold would be quoted, token and all, by the error of whoever tries to send it.
+        if not re.fullmatch(VISIBLE, token):
+            raise SettingsError(f"{variable}: a token is one line of ASCII without spaces, and this is none")
+        return token or None
 
     @model_validator(mode="after")
     def _secure_by_default(self) -> "Settings":

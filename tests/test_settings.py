@@ -55,6 +55,15 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("OCR_ENGINE_CLASS", "nonsense", "pattern"),
         ("OCR_ROOT_PATH", "ocr/", "pattern"),
         ("OCR_SHUTDOWN_GRACE", "0", "should be at least 1s"),
+        ("OCR_ENGINE_START_TIMEOUT", "0", "should be at least 1s"),
+        ("OCR_ENGINE_LOAD_TIMEOUT", "0", "should be at least 1s"),
+        ("OCR_ENGINE_CALL_TIMEOUT", "0", "should be at least 1s"),
+        ("OCR_TRASH_RETENTION", "99999999d", "should be at most 36500d"),
+        ("OCR_TRASH_RETENTION", "9" * 400, "should be at most 36500d"),
+        ("OCR_JOB_RETENTION", "P99999999D", "should be at most 36500d"),
+        ("OCR_HUB_ENDPOINT", "https://me:password@hub.example", "pattern"),
+        ("OCR_PULL_ALLOWED_URLS", "https://hub.example:x/", "is none"),
+        ("OCR_PULL_ALLOWED_URLS", "https://me@hub.example/", "is none"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_it_should_be(
@@ -69,6 +78,29 @@ def test_a_wrong_value_is_named_with_what_it_should_be(
     assert f"{variable}={value}" in str(refused.value)
     assert says in str(refused.value)
     assert "It is: " in str(refused.value)
+
+
+@pytest.mark.parametrize("is_in_file", [True, False])
+def test_a_token_that_no_header_can_hold_is_told_at_start(
+    is_in_file: bool,  # noqa: FBT001 - a parameter of the test
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without being shown; the line end that `echo` leaves is no part of one."""
+
+    def read(token: str) -> str | None:
+        (tmp_path / "token").write_text(token)
+        monkeypatch.setenv("OCR_HUB_TOKEN", token)
+        if is_in_file:
+            monkeypatch.setenv("OCR_HUB_TOKEN_FILE", str(tmp_path / "token"))
+        return load_settings().read_hub_token()
+
+    assert read("hf_secret\n") == "hf_secret"
+    assert read("\n") is None
+    for token in ("hf_secret\nhf_secret", "hf secret", "hf_s\u00e9cret"):
+        with pytest.raises(SettingsError, match="OCR_HUB_TOKEN") as refused:
+            read(token)
+        assert "cret" not in str(refused.value)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "ocr.example"])
