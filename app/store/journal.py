@@ -1,6 +1,7 @@
 """The journal: who did what to which model, when, and what came of it. Append-only JSON lines, rotated."""
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -64,12 +65,14 @@ class Journal:
         self._locks = locks
 
     def write(self, event: Event) -> None:
-        """Append one event, and have it on disk before this returns."""
-        line = event.to_line()
-        # One write of one short line with O_APPEND is whole, whoever else writes.
-        journal = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        """Append one event, and have it on disk before this returns; OSError is let through."""
+        journal = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
-            os.write(journal, line)
+            # What a full disk cut short is not to take the next line with it.
+            line = event.to_line() if _ends_with_a_line(journal) else b"\n" + event.to_line()
+            # One write of one short line with O_APPEND is whole, whoever else writes.
+            if os.write(journal, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
             os.fsync(journal)
             is_full = os.fstat(journal).st_size > ROTATE_BYTES
         finally:
@@ -95,10 +98,18 @@ class Journal:
         return self._path.with_suffix(".1.jsonl")
 
     def _rotate(self) -> None:
-        # Whoever comes second finds the new file small.
-        with contextlib.suppress(ModelInUse, ModelLocked), self._locks.exclusive(LOCK_NAME, seconds=0):
+        # Whoever comes second finds the new file small, or not there yet.
+        with (
+            contextlib.suppress(ModelInUse, ModelLocked, FileNotFoundError),
+            self._locks.exclusive(LOCK_NAME, seconds=0),
+        ):
             if self._path.stat().st_size > ROTATE_BYTES:
                 self._path.rename(self._older)
+
+
+def _ends_with_a_line(journal: int) -> bool:
+    size_bytes = os.fstat(journal).st_size
+    return not size_bytes or os.pread(journal, 1, size_bytes - 1) == b"\n"
 
 
 def _lines(path: Path) -> list[bytes]:

@@ -1,16 +1,15 @@
 """The way back from the trash, and the way out."""
 
 import os
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from app.errors import InvalidModelName, ModelChanged, ModelExists, ModelInUse, NotAModel, TrashEntryNotFound
 from app.store import renames
-from app.store.journal import ROTATE_BYTES, Event, Origin
+from app.store.journal import Origin
 from app.store.rules import Rules
 from app.store.store import Store
 
@@ -175,70 +174,3 @@ def test_a_plan_for_one_version_does_not_delete_another(store: Store) -> None:
         store.delete(exact)
     assert path.exists()
     assert store.delete(loose).size_bytes == len(b"another version")
-
-
-def test_the_journal_says_who_did_what(store: Store) -> None:
-    """Every change, newest first, whoever writes; what is refused leaves no line."""
-    trash_id = trash(store)
-    store.restore(trash_id, "b.bin", ME)
-    store.delete(store.plan_deletion("b.bin", permanent=True), Origin("you"))
-    with pytest.raises(TrashEntryNotFound):
-        store.purge(trash_id)
-
-    events = store.journal.latest(10)
-
-    assert [(e.action, e.name, e.actor) for e in events] == [
-        ("deleted", "b.bin", "you"),
-        ("restored", "b.bin", "me"),
-        ("trashed", "org_repo/a.gguf", "me"),
-    ]
-    assert (events[1].trash_id, events[1].request_id) == (trash_id, "request-1")
-    assert [event.action for event in store.journal.latest(1)] == ["deleted"]
-
-
-def test_the_journal_is_rotated_and_survives_a_line_cut_short(store: Store) -> None:
-    """One older file is kept; a line that is no event is passed over."""
-    journal = store.volume.journal_file
-    trash_id = trash(store)
-    with journal.open("ab") as file:
-        file.write(b'{"at": "2026-\n' + b" " * ROTATE_BYTES + b"\n")
-
-    store.restore(trash_id)  # fills it beyond its size
-    trash(store)  # goes into a new one
-
-    assert journal.stat().st_size < 1000
-    assert [event.action for event in store.journal.latest(10)] == ["trashed", "restored", "trashed"]
-
-
-def test_no_event_is_missed_while_the_journal_is_rotated(store: Store) -> None:
-    """Whoever reads at that moment finds the events in order and without a gap, across both files."""
-    done = threading.Event()
-
-    def write() -> None:
-        for number in range(60):
-            padding = "x" * (ROTATE_BYTES // 8)
-            store.journal.write(Event(datetime.now(UTC), padding, "trashed", "a.bin", None, number, None))
-        done.set()
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    while not done.is_set():
-        numbers = [event.size_bytes for event in store.journal.latest(4)]
-        assert numbers == list(range(numbers[0], numbers[0] - len(numbers), -1)) if numbers else True
-        assert len(numbers) == min(4, numbers[0] + 1) if numbers else True
-    writer.join()
-    assert store.journal.latest(1)[0].size_bytes == 59
-
-
-def test_a_journal_that_cannot_be_written_undoes_nothing(tmp_path: Path) -> None:
-    """What was done is done, and the failure is told."""
-    told: list[str] = []
-    store = Store(
-        tmp_path / "models", Rules(), trash_retention=timedelta(days=1), on_event=lambda event, _: told.append(event)
-    )
-    store.open()
-    (store.root / "a.bin").touch()
-    store.volume.journal_file.mkdir()
-
-    assert store.delete(store.plan_deletion("a.bin")).trash_id is not None
-    assert told == ["model.trashed", "journal.failed"]

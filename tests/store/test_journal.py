@@ -1,0 +1,123 @@
+"""The journal: who did what, whatever becomes of its file."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from app.errors import TrashEntryNotFound
+from app.store import journal as journals
+from app.store.journal import ROTATE_BYTES, Event, Origin
+from app.store.rules import Rules
+from app.store.store import Store
+
+ME = Origin("me", "request-1")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "models", Rules(), trash_retention=timedelta(days=1), on_event=lambda *_: None)
+    store.open()
+    (store.root / "org_repo").mkdir()
+    (store.root / "org_repo/a.gguf").write_bytes(b"content")
+    return store
+
+
+def trash(store: Store) -> str:
+    trash_id = store.delete(store.plan_deletion("org_repo/a.gguf"), ME).trash_id
+    assert trash_id is not None
+    return trash_id
+
+
+def event(number: int) -> Event:
+    return Event(datetime.now(UTC), "me", "trashed", "a.bin", None, number, None)
+
+
+def test_the_journal_says_who_did_what(store: Store) -> None:
+    """Every change, newest first, whoever writes; what is refused leaves no line."""
+    trash_id = trash(store)
+    store.restore(trash_id, "b.bin", ME)
+    store.delete(store.plan_deletion("b.bin", permanent=True), Origin("you"))
+    with pytest.raises(TrashEntryNotFound):
+        store.purge(trash_id)
+
+    events = store.journal.latest(10)
+
+    assert [(e.action, e.name, e.actor) for e in events] == [
+        ("deleted", "b.bin", "you"),
+        ("restored", "b.bin", "me"),
+        ("trashed", "org_repo/a.gguf", "me"),
+    ]
+    assert (events[1].trash_id, events[1].request_id) == (trash_id, "request-1")
+    assert [event.action for event in store.journal.latest(1)] == ["deleted"]
+
+
+def test_the_journal_is_rotated_and_survives_a_line_cut_short(store: Store) -> None:
+    """One older file is kept; a line that is no event is passed over."""
+    journal = store.volume.journal_file
+    trash_id = trash(store)
+    with journal.open("ab") as file:
+        file.write(b'{"at": "2026-\n' + b" " * ROTATE_BYTES + b"\n")
+
+    store.restore(trash_id)  # fills it beyond its size
+    trash(store)  # goes into a new one
+
+    assert journal.stat().st_size < 1000
+    assert [event.action for event in store.journal.latest(10)] == ["trashed", "restored", "trashed"]
+
+
+def test_no_event_is_missed_while_the_journal_is_rotated(store: Store) -> None:
+    """Whoever reads at that moment finds the events in order and without a gap, across both files."""
+    done = threading.Event()
+
+    def write() -> None:
+        for number in range(60):
+            padding = "x" * (ROTATE_BYTES // 8)
+            store.journal.write(Event(datetime.now(UTC), padding, "trashed", "a.bin", None, number, None))
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while not done.is_set():
+        numbers = [event.size_bytes for event in store.journal.latest(4)]
+        assert numbers == list(range(numbers[0], numbers[0] - len(numbers), -1)) if numbers else True
+        assert len(numbers) == min(4, numbers[0] + 1) if numbers else True
+    writer.join()
+    assert store.journal.latest(1)[0].size_bytes == 59
+
+
+def test_many_may_rotate_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever finds the file gone that was full a moment ago has written its line, and that is no failure."""
+    monkeypatch.setattr(journals, "ROTATE_BYTES", 0)  # every line fills it
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(store.journal.write, map(event, range(400))))
+
+    assert store.journal.latest(1)
+
+
+def test_a_line_that_a_full_disk_cut_short_takes_no_other_with_it(store: Store) -> None:
+    """The next event is a line of its own."""
+    store.journal.write(event(1))
+    with store.volume.journal_file.open("ab") as file:
+        file.write(b'{"at": "2026-')
+
+    store.journal.write(event(2))
+
+    assert [each.size_bytes for each in store.journal.latest(10)] == [2, 1]
+
+
+def test_a_journal_that_cannot_be_written_undoes_nothing(tmp_path: Path) -> None:
+    """What was done is done, and the failure is told."""
+    told: list[str] = []
+    store = Store(
+        tmp_path / "models", Rules(), trash_retention=timedelta(days=1), on_event=lambda event, _: told.append(event)
+    )
+    store.open()
+    (store.root / "a.bin").touch()
+    store.volume.journal_file.mkdir()
+
+    assert store.delete(store.plan_deletion("a.bin")).trash_id is not None
+    assert told == ["model.trashed", "journal.failed"]
