@@ -13,6 +13,7 @@ from pathlib import Path
 from app.errors import ModelNotFound, NotAModel, StoreFull, StoreReadOnly, StoreUnavailable
 from app.store.inventory import STORE_DIR, Model, model_at, what_instead
 from app.store.names import parts_of
+from app.store.renames import rename_without_replacing
 
 FOLDERS = ("locks", "trash", "staging", "digests", "jobs", "protection", "corrupt")
 READ_ONLY_ERRORS = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -56,8 +57,10 @@ class Volume:
             if exc.errno not in READ_ONLY_ERRORS:
                 raise StoreUnavailable(f"{exc.filename}: {exc.strerror}") from exc
             self._read_only = f"{exc.filename}: {exc.strerror}"
-        with contextlib.suppress(FileNotFoundError):
+        try:
             self.identity = self._read_identity()
+        except OSError as exc:
+            raise StoreUnavailable(f"{exc.filename}: {exc.strerror}") from exc
 
     @property
     def is_writable(self) -> bool:
@@ -66,15 +69,14 @@ class Volume:
 
     def check(self) -> None:
         """Insist that the folder is there and is the one the service started with; raises StoreUnavailable."""
-        if not self.root.is_dir():
-            raise StoreUnavailable(f"{self.root} is missing; is its volume mounted?")
-        if self.identity is None:
-            return
         try:
-            found = self._read_identity()
-        except FileNotFoundError:
-            found = None
-        if found != self.identity:
+            if not self.root.is_dir():
+                raise StoreUnavailable(f"{self.root} is missing; is its volume mounted?")
+            if self.identity is None or self._read_identity() == self.identity:
+                return
+        except OSError as exc:  # a network's file system that has lost its server
+            raise StoreUnavailable(f"{exc.filename}: {exc.strerror}") from exc
+        else:
             raise StoreUnavailable(f"{self.root} is not the folder the service started with; is its volume mounted?")
 
     def check_writable(self) -> None:
@@ -127,13 +129,29 @@ class Volume:
         if self._identity_file.exists():
             return
         draft = self._identity_file.with_suffix(f".{secrets.token_hex(8)}")
-        draft.write_text(json.dumps({"id": secrets.token_hex(16), "created_at": datetime.now(UTC).isoformat()}))
-        with contextlib.suppress(FileExistsError):
-            self._identity_file.hardlink_to(draft)
-        draft.unlink()
+        with contextlib.ExitStack() as opened:
+            folder = _open_folder(self.store_dir, None, opened)
+            with draft.open("x") as file:
+                file.write(json.dumps({"id": secrets.token_hex(16), "created_at": datetime.now(UTC).isoformat()}))
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                rename_without_replacing(
+                    draft.name, self._identity_file.name, source_folder=folder, target_folder=folder
+                )
+                os.fsync(folder)
+            except FileExistsError:
+                draft.unlink()
 
-    def _read_identity(self) -> str:
-        return str(json.loads(self._identity_file.read_text())["id"])
+    def _read_identity(self) -> str | None:
+        """What it says; None when it is not there. Raises StoreUnavailable when it says nothing."""
+        try:
+            return str(json.loads(self._identity_file.read_text())["id"])
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError):
+            reason = f"{self._identity_file} is damaged; if this is the right folder, delete that file and start again"
+            raise StoreUnavailable(reason) from None
 
 
 @contextmanager

@@ -180,6 +180,23 @@ def test_another_folder_in_its_place_refuses_everything(root: Path) -> None:
     assert delete(store, "a.bin").size_bytes == 4
 
 
+def test_an_identity_that_cannot_be_read_is_no_crash(root: Path) -> None:
+    """Neither while the service runs, as when a network's file system has lost its server, nor at the start."""
+    store = opened(root)
+    identity = root / ".store/store.json"
+    identity.unlink()
+
+    identity.mkdir()  # reading it is an OSError, for root as well
+    for verb in (store.volume.check, lambda: opened(root)):
+        with pytest.raises(StoreUnavailable):
+            verb()
+    identity.rmdir()
+    identity.write_text("")
+    for verb in (store.volume.check, lambda: opened(root)):
+        with pytest.raises(StoreUnavailable, match="is damaged"):
+            verb()
+
+
 def test_services_that_start_together_agree_on_one_identity(tmp_path: Path) -> None:
     """The identity is written once, whole, whoever comes first."""
     with ThreadPoolExecutor(16) as threads:
