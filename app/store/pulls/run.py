@@ -156,7 +156,8 @@ class PullRun:
         try:
             staged, record = publisher.resume(partial_id(self._job.id, source.name))
         except PartialNotFound:
-            pass
+            # What has expired, or was killed before it had a record, still lies where this is to lie.
+            publisher.staging.sweep()
         else:
             if record.expected_bytes == source.size_bytes and facts | {"etag": record.extra["etag"]} == record.extra:
                 return staged, record

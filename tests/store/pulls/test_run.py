@@ -1,0 +1,53 @@
+"""One run of one pull, and what it finds of an earlier one."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from app.store.jobs import PULL
+from app.store.journal import Origin
+from app.store.pulls.fetching import Fetcher
+from app.store.pulls.requests import PullRequest, partial_id
+from app.store.pulls.run import PullLimits, PullRun
+from app.store.rules import Rules
+from app.store.store import Store
+from tests.support.hub import Hub, running_hub
+
+HOUR = timedelta(hours=1)
+
+
+async def bring(store: Store, hub: Hub, job_id: str) -> list[str]:
+    """Run a job once, and say what it pulled."""
+
+    async def on_published(_: object) -> None:
+        """Nobody needs to know."""
+
+    fetcher = Fetcher(token=None, allowed_urls=(hub.cdn_url,), stall_seconds=5)
+    run = PullRun(store.jobs.get(job_id), store, fetcher, lambda _: [], PullLimits(0, 0, HOUR), on_published)
+    result = await run.run()
+    await fetcher.aclose()
+    return [model["name"] for model in result["models"]]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("has_record", [True, False], ids=["expired", "killed before it had a record"])
+async def test_what_is_no_good_any_more_is_in_nobodys_way(tmp_path: Path, has_record: bool) -> None:  # noqa: FBT001
+    """A pull that is taken up after so long, or after such a death, begins anew, before any sweep has been there."""
+    store = Store(tmp_path, Rules(), trash_retention=HOUR, on_event=lambda *_: None)
+    store.open()
+    with running_hub() as hub:
+        request = PullRequest(url=hub.put("/a.bin", b"model"))
+        job = store.jobs.create(PULL, request.to_record(), Origin("me"))
+        part = store.volume.staging_dir / f"{partial_id(job.id, 'a.bin')}.part"
+        part.write_bytes(b"mod")
+        if has_record:
+            os.utime(part, (0, 0))
+            part.with_suffix(".json").write_text(
+                f'{{"id": "{part.stem}", "name": "a.bin", "kind": "pull", "actor": "me", "expected_bytes": 5,'
+                ' "created_at": "2026-01-01T00:00:00+00:00", "retention": 60, "extra": {"etag": null}}'
+            )
+
+        assert await bring(store, hub, job.id) == ["a.bin"]
+    assert (tmp_path / "a.bin").read_bytes() == b"model"
