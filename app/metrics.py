@@ -4,6 +4,7 @@ Parts report events, and know nothing of this. Every label has few values: route
 models.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ METHODS = {"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"}
 REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
 CALL_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 MODEL_ACTIONS = ("uploaded", "pulled", "trashed", "deleted", "restored", "purged")
+NO_VERSION = re.compile(r"version=(?!\s*\d+(\.\d+)*\s*([;,]|$))")
+"""In an Accept field: a version that prometheus_client could not compare with another."""
 PULL_OUTCOMES = ("succeeded", "failed", "cancelled")
 
 
@@ -105,8 +108,8 @@ class Metrics:
         count(seconds)
 
     def render(self, accept: str, observation: Observation) -> tuple[bytes, str]:
-        """The exposition in the format that suits an Accept field, and its content type."""
-        encode, content_type = choose_encoder(accept)
+        """The exposition in the format that suits an Accept field, or else as plain text, and its content type."""
+        encode, content_type = choose_encoder("" if NO_VERSION.search(accept) else accept)
         return encode(_Exposition(self.registry, observation)), content_type
 
     def _request_counter(self, method: str, route: str, status: int) -> Callable[[float], None]:

@@ -127,7 +127,10 @@ class _Form:
             "on_part_data": self._on_part_data,
             "on_end": self._on_end,
         }
-        self._parser = MultipartParser(options[b"boundary"], callbacks)
+        try:
+            self._parser = MultipartParser(options[b"boundary"], callbacks)
+        except FormParserError as exc:
+            raise UnsupportedForm(f"its boundary cannot be used ({exc})") from exc
 
     def write(self, data: bytes) -> None:
         try:

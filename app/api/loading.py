@@ -1,8 +1,10 @@
 """`POST /engine/load`."""
 
+from typing import Annotated
+
 from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from app import errors
 from app.api.auth import GuardedRoute, needs
@@ -42,7 +44,7 @@ class LoadIn(BaseModel):
 
     processor: Processor
     """For which work."""
-    model: str | None = None
+    model: Annotated[str, Field(max_length=4096)] | None = None
     """The model's name; without it, the one that AsposeAI uses by itself. Another one takes a licence."""
 
 

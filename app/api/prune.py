@@ -1,11 +1,11 @@
 """`/prune`: the deletion of what is old or corrupt, as planned."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from anyio import to_thread
 from fastapi import APIRouter, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app import errors
 from app.api.audit import audits
@@ -35,7 +35,7 @@ class PruneBody(BaseModel):
 
     dry_run: bool = True
     """Plan only. To execute, send the plan's id with `false`."""
-    plan_id: str | None = None
+    plan_id: Annotated[str, Field(max_length=128)] | None = None
     """The plan to execute, as the dry run gave it."""
     reasons: list[ReasonOut] = ["stale_pattern", "superseded"]
     """Which models: those for which one of these speaks. What is corrupt goes only when that is asked for."""

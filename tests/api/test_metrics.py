@@ -120,6 +120,14 @@ def test_openmetrics_is_given_to_who_asks_for_it(service: RunningService) -> Non
     assert "ocr_store_models" in {family.name for family in openmetrics_families(answer.text)}
 
 
+@pytest.mark.parametrize("version", ["new", "1.x", ""])
+def test_a_version_that_is_none_gets_plain_text(service: RunningService, version: str) -> None:
+    """An Accept field that nobody understands is no defect of the service."""
+    answer = service.client.get("/metrics", headers={"accept": f"application/openmetrics-text; version={version}"})
+
+    assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, "text/plain")
+
+
 @pytest.mark.slow
 def test_promtool_finds_nothing_to_criticise(service: RunningService) -> None:
     """Names, units and help texts as Prometheus' own checker wants them."""

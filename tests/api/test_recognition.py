@@ -249,6 +249,9 @@ def test_forms_and_bodies_that_cannot_be_used(read: Read) -> None:
         "two files": post("/ocr", files=[image, image]),
         "cut": post("/ocr", content=whole.read()[:-10], headers=form),
         "broken": post("/ocr", content=b"no boundary anywhere", headers=form),
+        "long boundary": post(
+            "/ocr", content=b"x", headers={"content-type": f"multipart/form-data; boundary={'a' * 300}"}
+        ),
         "no boundary": post("/ocr", content=b"x", headers={"content-type": "multipart/form-data"}),
     }
 

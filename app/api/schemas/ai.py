@@ -8,6 +8,8 @@ from app.api.kinds import Problem
 from app.api.schemas.models import Schema
 from app.engine.processors import Processor
 
+Text = Annotated[str, Field(min_length=0)]
+"""Any. Only of a text with a constraint does pydantic insist that it holds no half of a surrogate pair."""
 Words = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -16,7 +18,7 @@ class TextsIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    texts: Annotated[list[str], Field(min_length=1, max_length=1000)]
+    texts: Annotated[list[Text], Field(min_length=1, max_length=1000)]
     """Each is worked on by itself, and has a result of its own. How long one may be, `OCR_AI_MAX_TEXT_BYTES` says."""
     timeout_seconds: Annotated[float | None, Field(gt=0, le=86400)] = None
     """How long the engine may work on one text, if less than `OCR_ENGINE_CALL_TIMEOUT`."""
