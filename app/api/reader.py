@@ -34,7 +34,7 @@ class Reader:
             yield await unless_gone(request, call)
 
     def _insist(self) -> None:
-        self._supervisor.insist_on_ready()
+        self._supervisor.insist_on_room()
         for capability in self._supervisor.facts.capabilities if self._supervisor.facts else ():
             if capability.name == "recognition" and not capability.available:
                 raise EngineLacks(capability.name, capability.reason or "")

@@ -82,7 +82,7 @@ class Capability:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What AsposeAI said of itself when it was last asked. It is asked when idle, never while a caller waits."""
+    """What AsposeAI said of itself when it was last asked. It is asked between two turns, for a millisecond."""
 
     asked_at: datetime
     vendor_package: str

@@ -169,25 +169,32 @@ class Session:
     async def _load(self, process: EngineProcess, wanted: Wanted) -> Loaded:
         held = _Held()
         process.when_gone(held.let_go)
+        names = {wanted.model} | self._recognised()
+        holding = asyncio.create_task(asyncio.to_thread(self._hold_all, held, names, wanted.processor, process.pid))
         try:
-            for name in {wanted.model} | self._recognised():
-                held.add(name, await asyncio.to_thread(self._hold, name, wanted.processor, process.pid))
+            await asyncio.shield(holding)
             params = {"processor": wanted.processor, "model": wanted.model}
             seconds = self._limits.load_seconds
             await timed_call(process, "load", params, seconds=seconds, on_event=self._on_event)
+            mapped = await asyncio.to_thread(mapped_below, process.pid, self._models_dir)
+            await asyncio.to_thread(held.let_go, but={wanted.model} | set(mapped))
         except BaseException as exc:
             # What it may have mapped and taken meanwhile is gone only with it, and the leases go then too.
             process.kill(f"{wanted.model} could not be loaded ({exc!r:.200})", is_fault=False)
             await asyncio.shield(process.wait())
+            # A thread goes on when who waited for it was cancelled, and takes what it was about to.
+            await asyncio.wait({holding})
             await asyncio.to_thread(held.let_go)
             raise
-        mapped = await asyncio.to_thread(mapped_below, process.pid, self._models_dir)
-        await asyncio.to_thread(held.let_go, but={wanted.model} | set(mapped))
         loaded = Loaded(wanted.processor, wanted.model, datetime.now(UTC), sum(mapped.values()))
         self._loaded = process.pid, loaded
         self._on_event("engine.loaded", _fields(loaded))
         self._supervisor.refresh_facts()
         return loaded
+
+    def _hold_all(self, held: "_Held", names: set[str], use: str, pid: int) -> None:
+        for name in names:
+            held.add(name, self._hold(name, use, pid))
 
     def _recognised(self) -> set[str]:
         facts = self._supervisor.facts

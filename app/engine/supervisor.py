@@ -25,7 +25,7 @@ class Supervisor:
 
     - starting: a call raises EngineNotReady; a release ends the process and starts another.
     - ready: a call runs, or waits for its turn, or raises EngineBusy; a release lets the running call finish, ends the
-      process and starts another.
+      process and starts another, which is the next for who waits.
     - stopping: a call raises EngineNotReady; a release joins the one under way.
     - backing_off, failed: a call raises EngineNotReady; a release starts another process at once, its budget renewed.
     - stopped: both raise EngineNotReady.
@@ -139,7 +139,8 @@ class Supervisor:
     async def call(self, name: str, params: dict[str, Any] | None = None, *, seconds: float) -> Any:  # noqa: ANN401
         """Call the engine when its turn has come; `seconds` counts from then. Raises any EngineError."""
         async with self.turn():
-            return await timed_call(self.insist_on_ready(), name, params, seconds=seconds, on_event=self._on_event)
+            process = await self.until_ready()  # whoever had the turn before may have ended its process
+            return await timed_call(process, name, params, seconds=seconds, on_event=self._on_event)
 
     async def release(self, reason: str = "released") -> Release:
         """Give back everything the engine holds: end its process, have the kernel confirm it, start a fresh one."""
@@ -151,7 +152,7 @@ class Supervisor:
         return await asyncio.shield(self._release)
 
     def refresh_facts(self) -> None:
-        """Ask AsposeAI again what it sees, as soon as it is idle. Returns at once."""
+        """Ask AsposeAI again what it sees, as soon as the running call is over. Returns at once."""
         self._facts_stale.set()
 
     async def stop(self) -> None:

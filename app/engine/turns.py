@@ -1,6 +1,7 @@
 """Whose turn it is: one user of the engine at a time, in the order in which they came, and only a few may wait."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,13 +13,15 @@ class Turns:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._lock = asyncio.Lock()
+        self._queue = asyncio.Lock()
+        self._engine = asyncio.Lock()
+        """Only the first of the queue waits for this one, so that the supervisor never waits behind more than one."""
         self._waiting = 0
 
     @property
     def is_taken(self) -> bool:
-        """Whether somebody uses the engine."""
-        return self._lock.locked()
+        """Whether somebody uses the engine, or is the next to."""
+        return self._queue.locked() or self._engine.locked()
 
     @property
     def waiting(self) -> int:
@@ -27,25 +30,24 @@ class Turns:
 
     def insist_on_room(self) -> None:
         """Raise EngineBusy when too many wait already."""
-        if self._lock.locked() and self._waiting >= self._size:
+        if self.is_taken and self._waiting >= self._size:
             raise EngineBusy(self._waiting)
 
     @asynccontextmanager
     async def take(self) -> AsyncIterator[None]:
         """Wait for a turn, and have it; raises EngineBusy at once when too many wait already."""
         self.insist_on_room()
-        self._waiting += 1
-        try:
-            await self._lock.acquire()
-        finally:
-            self._waiting -= 1
-        try:
+        async with contextlib.AsyncExitStack() as turn:
+            self._waiting += 1
+            try:
+                await turn.enter_async_context(self._queue)
+                await turn.enter_async_context(self._engine)
+            finally:
+                self._waiting -= 1
             yield
-        finally:
-            self._lock.release()
 
     @asynccontextmanager
     async def slip_in(self) -> AsyncIterator[None]:
-        """Have a turn that counts as nobody's waiting: for the supervisor itself."""
-        async with self._lock:
+        """Have a turn before all who wait, and count as nobody's waiting: for the supervisor itself."""
+        async with self._engine:
             yield

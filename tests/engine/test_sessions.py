@@ -1,6 +1,7 @@
 """Loading, leases and the work on texts, over real engine processes."""
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from app.engine.processors import DEFAULT_MODEL, Processor, Task, Wanted
 from app.engine.sessions import MAX_DEATHS, Outcome, Session, SessionLimits
 from app.engine.states import Release, State
 from app.errors import EngineCallFailed, EngineDied, EngineTimedOut, ModelLocked, ModelTooLarge
-from tests.support.supervised import Supervised, supervised
+from tests.support.supervised import QUICK, Supervised, supervised
 from tests.support.waiting import eventually_async
 
 pytestmark = pytest.mark.anyio
@@ -130,6 +131,42 @@ async def test_a_locked_model_is_not_loaded(tmp_path: Path) -> None:
             await worked.session.load(SPELLING)
 
         assert not +worked.leases.held
+
+
+async def test_a_load_that_is_abandoned_while_it_waits_for_a_lease_leaves_none(tmp_path: Path) -> None:
+    """The thread that waits gets its lease after all, when nobody is there any more."""
+    async with working(tmp_path) as worked:
+        is_waiting, go_on = threading.Event(), threading.Event()
+
+        def wait(name: str, use: str, pid: int) -> Callable[[], None]:
+            is_waiting.set()
+            go_on.wait(10)
+            return worked.leases.hold(name, use, pid)
+
+        worked.session._hold = wait
+        loading = asyncio.create_task(worked.session.load(SPELLING))
+        await eventually_async(is_waiting.is_set)
+        loading.cancel()
+        await asyncio.sleep(0)
+        go_on.set()
+        await asyncio.wait({loading})
+
+        assert not +worked.leases.held
+
+
+async def test_a_release_waits_for_what_runs_and_not_for_what_waits(tmp_path: Path) -> None:
+    """Who waits takes the next process, and must not keep this one from ending until then."""
+    async with working(tmp_path) as worked:
+        await worked.run("a")
+        running = asyncio.create_task(worked.run("sleep:0.2"))
+        await eventually_async(lambda: worked.engine.supervisor.is_busy)
+        waiting = asyncio.create_task(worked.run("b"))
+        await eventually_async(lambda: worked.engine.supervisor.waiting == 1)
+
+        release = await worked.engine.supervisor.release()
+
+        assert release.seconds < QUICK.stop_seconds / 2
+        assert [*await running, *await waiting] == [Outcome("sleep:0.2", None), Outcome("B", None)]
 
 
 async def test_one_bad_text_does_not_spoil_the_others(tmp_path: Path) -> None:

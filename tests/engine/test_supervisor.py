@@ -141,7 +141,7 @@ async def test_release_ends_the_process_and_starts_another(tmp_path: Path) -> No
 
 
 async def test_release_lets_the_running_call_finish(tmp_path: Path) -> None:
-    """What runs is not lost; what waits is refused, since nobody knows when the next process is ready."""
+    """What runs is not lost, and neither is what waits: it has the next process."""
     async with supervised(tmp_path) as engine:
         supervisor = await engine.until(State.READY)
         running = asyncio.create_task(supervisor.call("sleep", {"seconds": 0.3}, seconds=5))
@@ -152,8 +152,20 @@ async def test_release_lets_the_running_call_finish(tmp_path: Path) -> None:
         await supervisor.release()
 
         assert await running is None
-        with pytest.raises(EngineNotReady):
-            await waiting
+        assert await waiting == "x"
+
+
+async def test_a_call_that_waits_outlives_the_process_before_it(tmp_path: Path) -> None:
+    """Whose call ran into its deadline is not its concern."""
+    async with supervised(tmp_path) as engine:
+        supervisor = await engine.until(State.READY)
+        running = asyncio.create_task(supervisor.call("hold_gil", {"seconds": 30}, seconds=0.3))
+        await eventually_async(lambda: supervisor.is_busy)
+        waiting = asyncio.create_task(supervisor.call("echo", {"text": "x"}, seconds=5))
+
+        with pytest.raises(EngineTimedOut):
+            await running
+        assert await waiting == "x"
 
 
 async def test_release_does_not_wait_for_ever(tmp_path: Path) -> None:
