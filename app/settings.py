@@ -140,7 +140,7 @@ class Settings(BaseSettings):
     engine_start_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=30)
     """How long an engine process may take to become ready before it is replaced."""
     engine_restart_budget: Annotated[int, Field(ge=0)] = 5
-    """How often in a row the engine is restarted after dying by itself before it is given up."""
+    """How often in a row the engine is restarted after dying by itself before it is given up for a minute."""
     engine_stable_after: Duration = timedelta(seconds=30)
     """How long an engine must have been ready for its earlier deaths to be forgiven."""
     engine_queue_size: Annotated[int, Field(ge=0)] = 7

@@ -30,13 +30,17 @@ class Limits:
     queue_size: int = 7
     """Calls that may wait while one runs."""
     restart_budget: int = 5
-    """Deaths in a row, each before `stable_seconds` of readiness, after which the engine is failed."""
+    """Deaths in a row, each before `stable_seconds` of readiness, after which the engine is failed for a while."""
     stable_seconds: float = 30.0
     first_delay_seconds: float = 0.05
     max_delay_seconds: float = 10.0
+    failed_seconds: float = 60.0
+    """How long a failed engine stays so before it is tried once more."""
 
     def delay_seconds(self, deaths: int) -> float:
-        """How long to wait after that many deaths in a row: doubled for each."""
+        """How long to wait after that many deaths in a row: doubled for each, and long when they are too many."""
+        if deaths > self.restart_budget:
+            return self.failed_seconds
         return min(self.max_delay_seconds, self.first_delay_seconds * 2.0 ** (deaths - 1))
 
 

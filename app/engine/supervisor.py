@@ -28,6 +28,7 @@ class Supervisor:
       process and starts another, which is the next for who waits.
     - stopping: a call raises EngineNotReady; a release joins the one under way.
     - backing_off, failed: a call raises EngineNotReady; a release starts another process at once, its budget renewed.
+      Both end by themselves, so that nobody whose texts or images kill the engine takes it from the others for good.
     - stopped: both raise EngineNotReady.
 
     A stop in any state ends the process, as a release does, and leaves the engine stopped.
@@ -57,9 +58,9 @@ class Supervisor:
         self._process: EngineProcess | None = None
         self._greeter = Greeter(models_dir, license_file, limits, on_event)
         self._turns = Turns(limits.queue_size)
-        self._deaths = 0
-        """How often in a row it died by its own fault; 0 after a stable time."""
+        self._deaths = 0  # in a row and by its own fault, since it was stable
         self._last_death: str | None = None
+        """Why the last process died, if by its own fault."""
         self._facts_stale = asyncio.Event()
         self._wish = asyncio.Event()
         self._release: asyncio.Future[Release] | None = None
@@ -114,7 +115,7 @@ class Supervisor:
     async def until_ready(self) -> EngineProcess:
         """The process that takes calls, as soon as there is one.
 
-        Raises EngineNotReady when it takes longer than a start may, and at once in the states that nothing follows.
+        Raises EngineNotReady when it takes longer than a start may, and at once where nothing follows soon.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._limits.start_seconds):
@@ -177,6 +178,7 @@ class Supervisor:
 
     async def _start(self) -> None:
         self._wish.clear()
+        self._last_death = None
         self._become(State.STARTING, "its process is starting")
         self._used_at = None
         self.started_at = datetime.now(UTC)
@@ -265,23 +267,21 @@ class Supervisor:
             self._note_death(f"its process ended: {ending.reason}")
 
     def _note_death(self, reason: str) -> None:
-        self._deaths += 1
-        self._last_death = reason
+        self._deaths, self._last_death = self._deaths + 1, reason
 
     async def _rest(self) -> None:
-        """Between two processes: back off after a death, give up after too many, start at once after a release."""
+        """Between two processes: wait after a death, for long after too many; not after an end that was ordered."""
         if self._stopping:
             return
-        if self._deaths and not self._release:
+        if self._last_death and not self._release:
+            seconds = self._limits.delay_seconds(self._deaths)
+            state, reason = State.BACKING_OFF, self._last_death
             if self._deaths > self._limits.restart_budget:
-                often = f"it died {self._deaths} times in a row; {self._last_death}"
-                self._become(State.FAILED, f"{often}. POST /engine/release tries again")
-                await self._wish.wait()
-            else:
-                self._become(State.BACKING_OFF, self._last_death)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._limits.delay_seconds(self._deaths)):
-                        await self._wish.wait()
+                again = f"It is tried again after {seconds:g} s, or at once by POST /engine/release"
+                state, reason = State.FAILED, f"it died {self._deaths} times in a row; {reason}. {again}"
+            self._become(state, reason)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wish.wait(), seconds)
         if self._release:
             self._deaths = 0
             self._grant(Release(None, None, 0, await asyncio.to_thread(footprint.tree_bytes), None, 0.0))

@@ -113,6 +113,38 @@ async def test_an_engine_that_exits_at_start_is_given_up_after_its_budget(tmp_pa
         await engine.until(State.FAILED)
 
 
+async def test_a_failed_engine_is_tried_again_by_itself(tmp_path: Path) -> None:
+    """Whoever's calls killed it so often did not kill it for everybody else for good."""
+    limits = replace(QUICK, restart_budget=0, stable_seconds=60, failed_seconds=0.2)
+    async with supervised(tmp_path, limits=limits) as engine:
+        supervisor = await engine.until(State.READY)
+        for _ in range(2):
+            with pytest.raises(EngineDied):
+                await supervisor.call("abort", seconds=5)
+            await engine.until(State.FAILED)
+            await engine.until(State.READY)
+
+        assert await supervisor.call("echo", {"text": "x"}, seconds=5) == "x"
+
+
+async def test_a_process_that_was_ended_on_purpose_is_replaced_at_once(tmp_path: Path) -> None:
+    """However often it died before: only a death is waited for."""
+    limits = replace(QUICK, stable_seconds=60, first_delay_seconds=0.2)
+    async with supervised(tmp_path, limits=limits) as engine:
+        supervisor = await engine.until(State.READY)
+        pid = supervisor.pid
+        with pytest.raises(EngineDied):
+            await supervisor.call("abort", seconds=5)
+        await engine.until_replaced(pid)
+        del engine.events[:]
+
+        pid = supervisor.pid
+        await supervisor.release()
+        await engine.until_replaced(pid)
+
+        assert "engine.backing_off" not in {event for event, _ in engine.events}
+
+
 async def test_an_engine_that_never_answers_is_replaced_after_its_start_timeout(tmp_path: Path) -> None:
     """Alive is not ready."""
     async with supervised(tmp_path, "NeverAnswers", limits=replace(QUICK, start_seconds=0.3)) as engine:
