@@ -61,8 +61,7 @@ class Supervisor:
         self._deaths = 0  # in a row and by its own fault, since it was stable
         self._last_death: str | None = None
         """Why the last process died, if by its own fault."""
-        self._facts_stale = asyncio.Event()
-        self._wish = asyncio.Event()
+        self._facts_stale, self._wish = asyncio.Event(), asyncio.Event()
         self._release: asyncio.Future[Release] | None = None
         self._release_reason = ""
         self._stopping = False
