@@ -2,7 +2,6 @@
 
 import base64
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from app.store.rules import Rules
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
 
-KNOWLEDGE = Knowledge(Path("/models"), Rules(), frozenset(), None)
+KNOWLEDGE = Knowledge(Path("/models"), Rules(), {}, frozenset(), None)
 SORTS = ["name", "-name", "size_bytes", "-size_bytes", "modified_at", "-modified_at"]
 
 # Few sizes and times, so that there are many equals; names that need escaping.
@@ -29,7 +28,7 @@ some_models = st.dictionaries(
 
 
 def inventory_of(models: dict[str, Model], *warnings: ScanWarning) -> Inventory:
-    return Inventory(dict(sorted(models.items())), warnings, (0, 0), datetime.now(UTC))
+    return Inventory(dict(sorted(models.items())), warnings, (0, 0))
 
 
 def page_of(catalogue: Catalogue, **params: Any) -> dict[str, Any]:
