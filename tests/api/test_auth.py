@@ -169,7 +169,7 @@ def test_a_made_key_is_the_one_that_is_found(tmp_path: Path) -> None:
     found = Keyring.load(tmp_path / "keys.toml").find(key)
 
     assert isinstance(found, Key)
-    assert (found.name, found.scopes) == ("ci", {Scope.READ, Scope.WRITE})
+    assert (found.name, found.scopes) == ("ci", frozenset({Scope.READ, Scope.WRITE}))
     assert Keyring.load(tmp_path / "keys.toml").find(key + "x") is None
     assert key not in made.stdout
 

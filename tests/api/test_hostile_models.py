@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -76,7 +77,7 @@ class Patient:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    limits = {"engine_restart_budget": 1000, "engine_stable_after": 0.01, "engine_load_timeout": 15}
+    limits: dict[str, Any] = {"engine_restart_budget": 1000, "engine_stable_after": 0.01, "engine_load_timeout": 15}
     with RunningService(tmp_path_factory.mktemp("hostile"), **limits) as service:
         yield service
 

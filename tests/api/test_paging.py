@@ -170,7 +170,13 @@ def test_a_cursor_goes_with_its_own_filters_and_order(filled: RunningService) ->
     """With others it is refused in words, and with another limit it is not."""
     cursor = filled.client.get("/models?limit=4&min_size=1").json()["next_cursor"]
 
-    for others in ({}, {"min_size": 2}, {"min_size": 1, "sort": "-name"}, {"min_size": 1, "status": "current"}):
+    other_terms: list[dict[str, Any]] = [
+        {},
+        {"min_size": 2},
+        {"min_size": 1, "sort": "-name"},
+        {"min_size": 1, "status": "current"},
+    ]
+    for others in other_terms:
         refused = filled.client.get("/models", params={"limit": 4, "cursor": cursor} | others)
         assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (422, "invalid-request")
         assert "other filters or another sort" in refused.json()["detail"]

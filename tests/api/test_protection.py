@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from app.store.locks import ModelLocks
@@ -24,8 +25,8 @@ def protected(service: RunningService, models: Path) -> RunningService:
     service.client.delete("/models/old_a.bin/protection")
 
 
-def slug(answer: object) -> str:
-    return str(answer.json()["type"].rpartition(":")[2])  # type: ignore[attr-defined]
+def slug(answer: httpx.Response) -> str:
+    return str(answer.json()["type"].rpartition(":")[2])
 
 
 def test_a_protected_model_says_so_and_why(protected: RunningService) -> None:
@@ -90,8 +91,8 @@ def test_only_models_can_be_protected_and_only_with_a_reason(protected: RunningS
     for verb, body in (("PUT", REASON), ("DELETE", None)):
         missing = protected.client.request(verb, "/models/missing.bin/protection", json=body)
         assert (missing.status_code, slug(missing)) == (404, "model-not-found")
-    for body in ({}, {"reason": ""}, {"reason": " "}, {"reason": "x" * 501}, {"reason": 1}, {"why": "x"}):
-        assert protected.client.put("/models/old_a.bin/protection", json=body).status_code == 422
+    for wrong in ({}, {"reason": ""}, {"reason": " "}, {"reason": "x" * 501}, {"reason": 1}, {"why": "x"}):
+        assert protected.client.put("/models/old_a.bin/protection", json=wrong).status_code == 422
     assert protected.client.put("/models/..%2Fx/protection", json=REASON).status_code == 422
 
 

@@ -30,7 +30,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningSe
     with running_hub() as hub:
         hub.add(REPOSITORY, FILE, CONTENT)
         folder = tmp_path_factory.mktemp("strict")
-        settings = {"hub_endpoint": hub.url, "pull_retry_pause": "0.01s", "pull_retries": 3}
+        settings: dict[str, Any] = {"hub_endpoint": hub.url, "pull_retry_pause": "0.01s", "pull_retries": 3}
         with RunningService(folder, engine_class=ECHO, **settings) as service:
             yield service, hub
 

@@ -6,6 +6,7 @@ import os
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import httpx
@@ -31,7 +32,7 @@ DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     """A service with the real engine."""
-    limits = {"max_image_bytes": 4_000_000, "max_image_pixels": 4_000_000, "max_image_pages": 3}
+    limits: dict[str, Any] = {"max_image_bytes": 4_000_000, "max_image_pixels": 4_000_000, "max_image_pages": 3}
     with RunningService(tmp_path_factory.mktemp("reader"), native_dir=NATIVE, **limits) as running:
         running.client.timeout = httpx.Timeout(150)
         yield running.wait_until_ready()
@@ -58,7 +59,7 @@ class Read:
             "/ocr", content=image, headers=headers, params={k: str(v) for k, v in query.items()}
         )
 
-    def problem(self, image: bytes, media_type: str = "image/png", **query: object) -> tuple[int, str]:
+    def problem(self, image: bytes, media_type: str = "image/png", **query: Any) -> tuple[int, str]:
         """The status and the end of the problem's type."""
         answer = self(image, media_type, **query)
         return answer.status_code, str(answer.json()["type"]).rpartition(":")[2]

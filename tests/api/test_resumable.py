@@ -73,7 +73,7 @@ def test_a_client_uploads_in_chunks(service: RunningService, models: Path) -> No
     assert digest_of(models, "org/repo/über.gguf") == SHA256
     assert service.client.get("/models/org/repo/über.gguf").json()["sha256"] == SHA256
     assert unfinished(service) == []
-    done = service.client.head(tus.url)
+    done = service.client.head(str(tus.url))
     assert done.headers["upload-offset"] == done.headers["upload-length"] == str(len(CONTENT))
     assert done.headers["content-location"] == "/models/org/repo/%C3%BCber.gguf"
     assert done.headers["cache-control"] == "no-store"

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.conftest import Serve
@@ -10,8 +11,8 @@ from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 
 
-def slug(answer: object) -> str:
-    return str(answer.json()["type"]).rpartition(":")[2]  # type: ignore[attr-defined]
+def slug(answer: httpx.Response) -> str:
+    return str(answer.json()["type"]).rpartition(":")[2]
 
 
 @pytest.fixture(autouse=True)

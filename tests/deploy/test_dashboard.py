@@ -45,7 +45,8 @@ def test_every_metric_is_one_that_the_service_has(told: dict[str, set[str]]) -> 
 def test_the_dashboard_fits_its_page() -> None:
     """Panels have a title and a number each, and none lies on another."""
     dashboard = json.loads(DASHBOARD.read_text())
-    panels, cells = dashboard["panels"], set()
+    panels = dashboard["panels"]
+    cells: set[tuple[int, int]] = set()
 
     assert len({panel["id"] for panel in panels}) == len({panel["title"] for panel in panels}) == len(panels)
     for place in (panel["gridPos"] for panel in panels):

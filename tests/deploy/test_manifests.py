@@ -97,7 +97,7 @@ def test_compose_sets_what_the_service_accepts(monkeypatch: pytest.MonkeyPatch) 
 
 def test_compose_knows_every_field() -> None:
     checker = Path(sys.executable).parent / "check-jsonschema"
-    command = [checker, "--builtin-schema", "vendor.compose-spec", COMPOSE]
+    command: list[str | Path] = [checker, "--builtin-schema", "vendor.compose-spec", COMPOSE]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

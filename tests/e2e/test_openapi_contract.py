@@ -90,7 +90,7 @@ def fuzzes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Fuzz]:
 def fuzz(folder: Path, scopes: tuple[Scope, ...] | None) -> Fuzz:
     """Start a service with some models, and let schemathesis loose on it."""
     key = new_key()
-    settings: dict[str, object] = {"engine_class": ECHO}
+    settings: dict[str, Any] = {"engine_class": ECHO}
     if scopes is not None:
         settings["api_keys_file"] = folder / "keys.toml"
         folder.joinpath("keys.toml").write_text(entry_for("fuzz", list(scopes), key))

@@ -13,7 +13,7 @@ from tusclient.exceptions import TusCommunicationError
 from tusclient.uploader import Uploader
 
 from tests.conftest import Serve
-from tests.e2e.test_disks import on_a_small_disk
+from tests.support.mounts import small_disk
 from tests.support.raw import RawPatch
 from tests.support.service import ECHO, RunningService
 from tests.support.tus import CHUNK, append, begun, offset_of, uploader
@@ -101,7 +101,7 @@ def test_what_a_killed_service_was_receiving_is_there(serve: Serve) -> None:
 def test_a_disk_that_fills_midway_keeps_what_fitted(serve: Serve, tmp_path: Path) -> None:
     """507; with room again the upload goes on where the disk was full."""
     (tmp_path / "models").mkdir()
-    service = serve(wrapper=on_a_small_disk(tmp_path / "models", "20m"), engine_class=ECHO)
+    service = serve(wrapper=small_disk(tmp_path / "models", "20m"), engine_class=ECHO)
     inside = Path(f"/proc/{service.process.pid}/root{tmp_path}/models")
     content = CONTENT[: 16 * MIB]
     path = begun(service, "a.bin", len(content), hashlib.sha256(content).hexdigest())

@@ -265,5 +265,5 @@ class StoreMachine(RuleBasedStateMachine):
 StoreMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
 
 
-class TestTheStore(StoreMachine.TestCase):  # type: ignore[misc]
+class TestTheStore(StoreMachine.TestCase):  # type: ignore[valid-type]
     """A few hundred steps; each starts with an empty folder."""

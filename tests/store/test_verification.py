@@ -93,7 +93,10 @@ def test_what_changes_while_it_is_read_is_neither(store: Store) -> None:
     """Nothing is said of a moving target, and nothing recorded."""
     path = store.root / "a.bin"
 
-    found = verify(store, "a.bin", ME, lambda _: path.write_bytes(b"meanwhile") and None)
+    def meddle(_: int) -> None:
+        path.write_bytes(b"meanwhile")
+
+    found = verify(store, "a.bin", ME, meddle)
 
     assert (found.verdict, found.sha256, found.is_remembered) == (Verdict.CHANGED, None, False)
     assert store.digests.of(store.find("a.bin")) is None

@@ -151,10 +151,17 @@ class HangsInFree(Echo):
 class Reads(Echo):
     """Is asked to read an image, and does what the image says instead."""
 
-    def recognise(self, image: str, **_: object) -> Any:
+    def recognise(self, image: str, **_asked: object) -> Any:
         name, _, argument = Path(image).read_text().partition(" ")
         if name == "read":
-            page = {"number": 1, "width": 1, "height": 1, "text": argument, "skew_degrees": None, "lines": []}
+            page: dict[str, Any] = {
+                "number": 1,
+                "width": 1,
+                "height": 1,
+                "text": argument,
+                "skew_degrees": None,
+                "lines": [],
+            }
             pages = [page | {"truncated_by_evaluation": False}]
             Path(image).with_name("pages.json").write_text(json.dumps(pages))
             return {"seconds": 0.1, "document": None}

@@ -182,7 +182,7 @@ class Changes:
 
     def one(self) -> None:
         """Whichever it is."""
-        (change,) = self._chance.choices(list(WEIGHTS), WEIGHTS.values())
+        (change,) = self._chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
         self._count += 1
         request = f"{self._prefix}.{self._count}"
         try:

@@ -3,14 +3,14 @@
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 T = TypeVar("T")
 
 STEP_SECONDS = 0.01
 
 
-def eventually(probe: Callable[[], T], *, within: float = 5.0) -> T:
+def eventually(probe: Callable[[], T | Literal[False] | None], *, within: float = 5.0) -> T:
     """Ask until the answer is true, and return it; fail when it is not within that many seconds."""
     deadline = time.monotonic() + within
     while not (answer := probe()):
@@ -19,7 +19,7 @@ def eventually(probe: Callable[[], T], *, within: float = 5.0) -> T:
     return answer
 
 
-async def eventually_async(probe: Callable[[], T], *, within: float = 5.0) -> T:
+async def eventually_async(probe: Callable[[], T | Literal[False] | None], *, within: float = 5.0) -> T:
     """The same on an event loop."""
     async with asyncio.timeout(within):
         while not (answer := probe()):

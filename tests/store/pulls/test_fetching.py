@@ -41,7 +41,7 @@ async def error_of(fetching: Fetcher, source: Source, start: int = 0) -> type[So
 )
 def test_any_retry_after_is_a_number_of_seconds_or_none(value: str, seconds: float | None) -> None:
     """A date that names no time zone is one too, and a digit that is no number is none."""
-    found = refusal("it", 429, httpx.Headers({"retry-after": value.encode("latin-1")}))
+    found = refusal("it", 429, httpx.Headers({b"retry-after": value.encode("latin-1")}))
 
     assert isinstance(found, SourceUnavailable)
     assert found.retry_after_seconds == seconds
