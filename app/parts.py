@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from app.api.auth import Access
+from app.api.background import BackgroundJobs
 from app.api.deps import State
 from app.api.desk import Desk
 from app.api.images import ImageIntake
@@ -18,7 +19,6 @@ from app.api.intake import Intake
 from app.api.keys import Keyring
 from app.api.listing import Listing
 from app.api.reader import Reader
-from app.api.text_jobs import TextJobs
 from app.api.texts import TextLimits
 from app.engine.idleness import release_when_idle
 from app.engine.process import EngineProcess
@@ -80,7 +80,7 @@ async def opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
     keeper = InventoryKeeper(store, on_change=supervisor.refresh_facts, on_event=on_event)
     puller = puller_of(settings, store, lambda model: keeper.look_at(model.name), on_event)
     desk = Desk(store, supervisor, session, TextLimits(settings.ai_max_text_bytes, call_seconds))
-    text_jobs = TextJobs(store.jobs, desk, session)
+    background = BackgroundJobs(store.jobs)
     state = State(
         access=Access(keyring, read_only=settings.read_only),
         store=store,
@@ -88,7 +88,7 @@ async def opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
         supervisor=supervisor,
         session=session,
         desk=desk,
-        text_jobs=text_jobs,
+        background=background,
         listing=Listing(store, keeper, supervisor),
         intake=Intake(
             max_uploads=settings.max_uploads,
@@ -111,7 +111,7 @@ async def opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
     try:
         yield state
     finally:
-        await text_jobs.close()
+        await background.close()
         if puller_task:
             puller.stop()
             await _finished(puller_task)
@@ -174,6 +174,7 @@ def _reader(settings: Settings, supervisor: Supervisor, workplace: Workplace) ->
             stall_seconds=settings.upload_stall_timeout / timedelta(seconds=1),
         ),
         ImageLimits(settings.max_image_pixels, settings.max_image_pages),
+        max_files=settings.max_image_files,
         seconds=settings.recognition_timeout / timedelta(seconds=1),
     )
 

@@ -113,6 +113,8 @@ class Settings(BaseSettings):
     """The largest page that is recognised, in pixels, width times height; an A4 page at 600 dpi has 35 million."""
     max_image_pages: Annotated[int, Field(ge=1)] = 50
     """Pages that are recognised in one call; a longer document is read in parts, with `pages`."""
+    max_image_files: Annotated[int, Field(ge=1)] = 20
+    """Files that one recognition job may have, each of `OCR_MAX_IMAGE_BYTES` at most; beyond it the answer is 422."""
     recognition_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(minutes=5)
     """How long one recognition may take before it is answered 504 and the engine is replaced."""
 

@@ -1,21 +1,14 @@
 """`/ai`: texts in, what a local language model makes of them out; and the jobs that do so."""
 
-from anyio import to_thread
 from fastapi import APIRouter
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response
 
-from app import errors
-from app.api.asking import RESPONSES, AskingDep
+from app.api.asking import JOBS, RESPONSES, TEXTS, AskingDep
 from app.api.auth import GuardedRoute, needs
-from app.api.deps import StoreDep
-from app.api.jobs import JobId, job_routes
+from app.api.jobs import job_routes
 from app.api.keys import Scope
-from app.api.problems import problems
 from app.api.schemas.ai import AiOut, KeywordsIn, QueryIn, SpellCheckIn
-from app.api.text_jobs import TEXTS
 from app.engine.processors import Processor
-from app.store.jobs.records import Job, JobState
-from app.store.store import Store
 
 _asking = APIRouter(tags=["ai"], route_class=GuardedRoute)
 
@@ -69,27 +62,5 @@ async def ask(body: QueryIn, asking: AskingDep) -> AiOut | Response:
     return await asking.answer(Processor.QUERY, body, question=body.question)
 
 
-@_asking.get(
-    "/ai/jobs/{job_id}/results",
-    summary="Read a job's results",
-    response_model=AiOut,
-    response_description="A result for each text, in order.",
-    responses=problems(errors.JobNotFound, errors.JobWithoutResults, errors.StoreUnavailable),
-    openapi_extra=needs(Scope.AI),
-)
-async def read_results(job_id: JobId, store: StoreDep) -> Response:
-    """Give what the same request would have had for an answer, once the job succeeded."""
-    job = await to_thread.run_sync(store.jobs.get, job_id)
-    if job.kind != TEXTS:
-        raise errors.JobNotFound(job_id)
-    if job.state is not JobState.SUCCEEDED:
-        raise errors.JobWithoutResults(job_id, job.state)
-    return FileResponse(store.jobs.result_file(job_id), media_type="application/json")
-
-
-def _cancel(store: Store, job_id: str) -> Job:
-    return store.jobs.cancel(job_id)
-
-
-router = job_routes("/ai/jobs", "text job", {TEXTS}, "ai", _cancel, scope=Scope.AI, reading=Scope.AI)
+router = job_routes(JOBS, "text job", {TEXTS}, "ai", scope=Scope.AI, reading=Scope.AI, results=AiOut)
 router.routes[:0] = _asking.routes

@@ -1,29 +1,24 @@
 """How a route of `/ai` answers: with what came of the texts, or at once with a job, as the caller prefers."""
 
-from collections.abc import Iterable
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
+from typing import Annotated
 
-from fastapi import Depends, Header, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi import Depends, Request
+from fastapi.responses import Response
 
-from app import errors
-from app.api.deps import DeskDep, OriginDep, TextJobsDep
+from app.api.background import Work
+from app.api.deps import BackgroundDep, DeskDep, OriginDep, SessionDep
 from app.api.hangups import unless_gone
 from app.api.loading import LOADING
-from app.api.problems import problems
+from app.api.preferring import PrefersJob, accepted, accepted_or
 from app.api.refusals import TextTooLong
 from app.api.schemas.ai import AiOut, TextsIn
-from app.api.schemas.jobs import JobOut, describe
-from app.engine.processors import Processor
+from app.engine.processors import Processor, Task
 
-JOB: dict[int | str, dict[str, Any]] = {
-    202: {
-        "model": JobOut,
-        "description": "The job, for a caller that prefers one.",
-        "headers": {"location": {"description": "Where the job is.", "schema": {"type": "string"}}},
-    }
-}
-RESPONSES = JOB | problems(*LOADING, TextTooLong, errors.StoreReadOnly, errors.StoreFull)
+TEXTS, JOBS = "texts", "/ai/jobs"
+"""The kind of these jobs, and where they are."""
+RESPONSES = accepted_or(*LOADING, TextTooLong)
 
 
 class Asking:
@@ -33,18 +28,17 @@ class Asking:
         self,
         request: Request,
         desk: DeskDep,
-        jobs: TextJobsDep,
+        session: SessionDep,
+        background: BackgroundDep,
         origin: OriginDep,
-        prefer: Annotated[
-            str | None,
-            Header(description="`respond-async`: answer at once with a job, which goes on when its caller leaves."),
-        ] = None,
+        prefers_job: PrefersJob,
     ) -> None:
         self._request = request
         self._desk = desk
-        self._jobs = jobs
+        self._session = session
+        self._background = background
         self._origin = origin
-        self._prefers_job = "respond-async" in {each.strip().lower() for each in (prefer or "").split(",")}
+        self._prefers_job = prefers_job
 
     async def answer(
         self, processor: Processor, body: TextsIn, *, keywords: Iterable[str] = (), question: str = ""
@@ -53,10 +47,16 @@ class Asking:
         task = await self._desk.admit(processor, body, keywords=keywords, question=question)
         if not self._prefers_job:
             return await unless_gone(self._request, self._desk.work(self._request, task, body))
-        job = await self._jobs.begin(self._request, task, body, self._origin)
-        location = f"{self._request.scope.get('root_path', '')}/ai/jobs/{job.id}"
-        headers = {"location": location, "preference-applied": "respond-async"}
-        return JSONResponse(describe(job).model_dump(mode="json"), 202, headers)
+        self._session.insist_on_room()
+        job = await self._background.begin(self._work(task, body), self._origin)
+        return accepted(self._request, JOBS, job)
+
+    def _work(self, task: Task, body: TextsIn) -> Work:
+        async def run(on_done: Callable[[], None]) -> AiOut:
+            return await self._desk.work(self._request, task, body, on_outcome=lambda _: on_done())
+
+        asked = {"processor": task.wanted.processor, "model": task.wanted.model, "texts": len(body.texts)}
+        return Work(TEXTS, asked, len(body.texts), run, AsyncExitStack())
 
 
 AskingDep = Annotated[Asking, Depends()]

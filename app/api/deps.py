@@ -5,11 +5,11 @@ from typing import Annotated, Any, TypedDict
 from fastapi import Depends, Path, Request
 
 from app.api.auth import Access
+from app.api.background import BackgroundJobs
 from app.api.desk import Desk
 from app.api.intake import Intake
 from app.api.listing import Listing
 from app.api.reader import Reader
-from app.api.text_jobs import TextJobs
 from app.engine.sessions import Session
 from app.engine.supervisor import Supervisor
 from app.metrics import Metrics
@@ -28,7 +28,7 @@ class State(TypedDict):
     supervisor: Supervisor
     session: Session
     desk: Desk
-    text_jobs: TextJobs
+    background: BackgroundJobs
     listing: Listing
     intake: Intake
     reader: Reader
@@ -52,7 +52,7 @@ KeeperDep = Annotated[InventoryKeeper, _part("keeper")]
 SupervisorDep = Annotated[Supervisor, _part("supervisor")]
 SessionDep = Annotated[Session, _part("session")]
 DeskDep = Annotated[Desk, _part("desk")]
-TextJobsDep = Annotated[TextJobs, _part("text_jobs")]
+BackgroundDep = Annotated[BackgroundJobs, _part("background")]
 ListingDep = Annotated[Listing, _part("listing")]
 ReaderDep = Annotated[Reader, _part("reader")]
 IntakeDep = Annotated[Intake, _part("intake")]

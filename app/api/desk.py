@@ -1,7 +1,7 @@
 """Where texts are taken in for a model: what is to be loaded for them is chosen, and what came of them is described."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from anyio import to_thread
 from fastapi import Request
@@ -64,17 +64,17 @@ class Desk:
         self._limits.check(task, body.texts)
         return task
 
-    async def work(self, request: Request, task: Task, body: TextsIn) -> AiOut:
+    async def work(
+        self, request: Request, task: Task, body: TextsIn, *, on_outcome: Callable[[Outcome], None] = lambda _: None
+    ) -> AiOut:
         """Do it. Of texts none of which has an answer, the first one's error is raised."""
-        outcomes = await self._session.run(task, body.texts, seconds=self.seconds_for(body))
-        return await asyncio.to_thread(describe, task, body, outcomes, request.url.path, request.scope["request_id"])
-
-    def seconds_for(self, body: TextsIn) -> float:
-        """How long the engine may work on one of these texts."""
-        return min(body.timeout_seconds or self._limits.call_seconds, self._limits.call_seconds)
+        path, request_id = request.url.path, str(request.scope["request_id"])
+        seconds = min(body.timeout_seconds or self._limits.call_seconds, self._limits.call_seconds)
+        outcomes = await self._session.run(task, body.texts, seconds=seconds, on_outcome=on_outcome)
+        return await asyncio.to_thread(_described, task, body, outcomes, path, request_id)
 
 
-def describe(task: Task, body: TextsIn, outcomes: list[Outcome], path: str, request_id: str) -> AiOut:
+def _described(task: Task, body: TextsIn, outcomes: list[Outcome], path: str, request_id: str) -> AiOut:
     """What came of the texts; of those none of which has an answer, the first one's error is raised."""
     if outcomes[0].error and all(outcome.error for outcome in outcomes):
         raise outcomes[0].error

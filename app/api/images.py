@@ -1,4 +1,4 @@
-"""Takes in an image: raw or as the one file of a form, bounded, straight into a file and never into memory."""
+"""Takes in images: one as it is, or the files of a form, bounded, straight into files and never into memory."""
 
 import asyncio
 import shutil
@@ -22,6 +22,8 @@ FORM = "multipart/form-data"
 FORM_BYTES = 1 << 16
 """What a form may add to its file: its fields and its headers."""
 BUFFER_BYTES = 1 << 20
+MAX_NAME_CHARS = 255
+LIMIT = "OCR_MAX_IMAGE_BYTES"
 threads = CapacityLimiter(4)
 """Of their own: whoever sends images keeps no deletion waiting."""
 
@@ -31,8 +33,13 @@ class Image:
     """An image that came."""
 
     path: Path
+    """The only file in its folder; results may be written beside it."""
     media_type: str | None
     """What the caller says that it is."""
+    name: str | None = None
+    """What its sender calls it."""
+    refusal: UnsupportedImage | None = None
+    """Why it need not be looked at."""
 
 
 class ImageIntake:
@@ -45,22 +52,28 @@ class ImageIntake:
         self._stall_seconds = stall_seconds or None
 
     @asynccontextmanager
-    async def image(self, request: Request) -> AsyncIterator[Image]:
-        """The image of a request, in a folder that is gone afterwards, whatever happens.
+    async def images(self, request: Request, most_files: int = 1) -> AsyncIterator[list[Image]]:
+        """The images of a request, in a folder that is gone afterwards, whatever happens.
 
-        Raises BodyTooLarge, BodyCutShort, UploadStalled, UnsupportedForm and UnsupportedImage.
+        Raises BodyTooLarge, BodyCutShort, UploadStalled and UnsupportedForm; of a single one UnsupportedImage.
         """
         media_type, options = parse_options_header(request.headers.get("content-type", ""))
         is_form = media_type == FORM.encode()
-        most_bytes = self._max_bytes + FORM_BYTES if is_form else self._max_bytes
+        most_bytes = (self._max_bytes + FORM_BYTES) * most_files if is_form else self._max_bytes
         self._check_size(int(request.headers.get("content-length", 0)), most_bytes)
+        announced = None if is_form else _told(media_type.decode("latin-1"))
         folder = await to_thread.run_sync(self._make_folder, limiter=threads)
         try:
-            path = folder / "image"
-            with await to_thread.run_sync(path.open, "wb", limiter=threads) as file:
-                body: _Raw | _Form = _Form(file, options, self._max_bytes) if is_form else _Raw(file, media_type)
+            files = _Files(folder, self._max_bytes, most_files)
+            body: _Raw | _Form = _Form(files, options) if is_form else _Raw(files, announced)
+            try:
                 await self._receive(request, body, most_bytes)
-            yield Image(path, body.media_type)
+            finally:
+                await to_thread.run_sync(files.close, limiter=threads)
+            images = files.images
+            if len(images) == 1 and (refusal := images[0].refusal):
+                raise refusal
+            yield images
         finally:
             with CancelScope(shield=True):
                 await to_thread.run_sync(shutil.rmtree, folder, True, limiter=threads)  # noqa: FBT003
@@ -89,33 +102,61 @@ class ImageIntake:
 
     def _check_size(self, size_bytes: int, most_bytes: int) -> None:
         if size_bytes > most_bytes:
-            raise BodyTooLarge(self._max_bytes, "OCR_MAX_IMAGE_BYTES")
+            raise BodyTooLarge(self._max_bytes, LIMIT)
+
+
+class _Files:
+    """The files of one request, written one after the other, each in a folder of its own."""
+
+    def __init__(self, folder: Path, max_bytes: int, most_files: int) -> None:
+        self.images: list[Image] = []
+        self.most_files = most_files
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._file: IO[bytes] | None = None
+
+    def begin(self, media_type: str | None, name: str | None = None, refusal: UnsupportedImage | None = None) -> None:
+        """What is written from now on is another image."""
+        self.close()
+        path = self._folder / str(len(self.images)) / "image"
+        path.parent.mkdir()
+        self._file = path.open("wb")
+        self.images.append(Image(path, media_type, name, refusal))
+
+    def write(self, data: bytes) -> None:
+        assert self._file  # noqa: S101 - something was begun
+        self._file.write(data)
+        if self._file.tell() > self._max_bytes:
+            raise BodyTooLarge(self._max_bytes, LIMIT)
+
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
 
 
 class _Raw:
     """A body that is the image."""
 
-    def __init__(self, file: IO[bytes], media_type: bytes) -> None:
-        self.media_type = _told(media_type.decode("latin-1"))
-        self._file = file
+    def __init__(self, files: _Files, media_type: str | None) -> None:
+        self._files = files
+        self._media_type = media_type
 
     def write(self, data: bytes) -> None:
-        self._file.write(data)
+        if not self._files.images:
+            self._files.begin(self._media_type)
+        self._files.write(data)
 
-    def finish(self) -> None:
-        self._file.flush()
+    def finish(self) -> None: ...
 
 
 class _Form:
-    """A form whose field `file` is the image; its other fields are ignored."""
+    """A form whose fields `file` are images; its other fields are ignored."""
 
-    def __init__(self, file: IO[bytes], options: dict[bytes, bytes], max_bytes: int) -> None:
-        self.media_type: str | None = None
-        self._file = file
-        self._max_bytes = max_bytes
+    def __init__(self, files: _Files, options: dict[bytes, bytes]) -> None:
+        self._files = files
         self._headers: dict[str, str] = {}
         self._name, self._value = b"", b""
-        self._files, self._is_file, self._is_over = 0, False, False
+        self._is_file, self._is_over = False, False
         if not options.get(b"boundary"):
             raise UnsupportedForm("its content type names no boundary")
         callbacks: Any = {
@@ -141,9 +182,8 @@ class _Form:
     def finish(self) -> None:
         if not self._is_over:
             raise UnsupportedForm("it ends early")
-        if self._files != 1:
-            raise UnsupportedForm(f"it has {self._files} of them")
-        self._file.flush()
+        if not self._files.images:
+            raise UnsupportedForm("it has none")
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]
@@ -158,16 +198,19 @@ class _Form:
     def _on_headers_finished(self) -> None:
         _, options = parse_options_header(self._headers.get("content-disposition", ""))
         self._is_file = options.get(b"name") == b"file"
-        if self._is_file:
-            self._files += 1
-            self.media_type = _told(self._headers.get("content-type", ""))
-
-    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         if not self._is_file:
             return
-        self._file.write(data[start:end])
-        if self._file.tell() > self._max_bytes:
-            raise BodyTooLarge(self._max_bytes, "OCR_MAX_IMAGE_BYTES")
+        if len(self._files.images) == self._files.most_files:
+            raise UnsupportedForm(f"it has more than {self._files.most_files} of them")
+        name = options.get(b"filename", b"").decode(errors="replace")[:MAX_NAME_CHARS] or None
+        try:
+            self._files.begin(_told(self._headers.get("content-type", "")), name)
+        except UnsupportedImage as exc:
+            self._files.begin(None, name, exc)
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._is_file:
+            self._files.write(data[start:end])
 
     def _on_end(self) -> None:
         self._is_over = True

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from anyio import to_thread
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
@@ -41,17 +42,22 @@ class JobsQuery(BaseModel):
     """How many to show."""
 
 
+def _cancel(store: Store, job_id: str) -> Job:
+    return store.jobs.cancel(job_id)
+
+
 def job_routes(
     prefix: str,
     noun: str,
     kinds: Collection[str],
     tag: str,
-    cancel: Callable[[Store, str], Job],
+    cancel: Callable[[Store, str], Job] = _cancel,
     *,
     scope: Scope,
     reading: Scope = Scope.READ,
+    results: type[BaseModel] | None = None,
 ) -> APIRouter:
-    """The list of these jobs, and `GET`, `DELETE` and `GET .../events` of one.
+    """The list of these jobs, and `GET`, `DELETE` and `GET .../events` of one; `GET .../results` if they have any.
 
     `scope` is what cancelling takes, `reading` what the rest takes.
     """
@@ -128,4 +134,21 @@ def job_routes(
         job = await to_thread.run_sync(get, store, job_id)
         return follow(request, store.jobs, job)
 
+    async def read_results(job_id: JobId, store: StoreDep) -> Response:
+        """Give what came of each item, in order, once the job succeeded."""
+        job = await to_thread.run_sync(get, store, job_id)
+        if job.state is not JobState.SUCCEEDED:
+            raise errors.JobWithoutResults(job_id, job.state)
+        return FileResponse(store.jobs.result_file(job_id), media_type="application/json")
+
+    if results:
+        router.get(
+            f"{prefix}/{{job_id}}/results",
+            name=f"read_{slug}_results",
+            summary=f"Read one {noun}'s results",
+            response_model=results,
+            response_description="A result for each item, in order.",
+            responses=problems(*FINDING, errors.JobWithoutResults),
+            openapi_extra=needs(reading),
+        )(read_results)
     return router

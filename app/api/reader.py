@@ -1,25 +1,29 @@
 """Where images are taken in, given to the engine, and their text is given back."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 from fastapi import Request
 
 from app.api.hangups import unless_gone
-from app.api.images import ImageIntake
+from app.api.images import Image, ImageIntake
 from app.engine.recognition import Limits, Recognition, Wish, recognise
 from app.engine.supervisor import Supervisor
 from app.errors import EngineLacks
 
 
 class Reader:
-    """Reads the images of requests, one at a time, as the engine does."""
+    """Reads images, one at a time, as the engine does."""
 
-    def __init__(self, supervisor: Supervisor, intake: ImageIntake, limits: Limits, *, seconds: float) -> None:
-        """`seconds` is how long the engine may take for one."""
+    def __init__(
+        self, supervisor: Supervisor, intake: ImageIntake, limits: Limits, *, max_files: int, seconds: float
+    ) -> None:
+        """`max_files` is how many a job may have, `seconds` how long the engine may take for one."""
         self._supervisor = supervisor
         self._intake = intake
         self._limits = limits
+        self._max_files = max_files
         self._seconds = seconds
 
     @asynccontextmanager
@@ -29,9 +33,26 @@ class Reader:
         Raises what ImageIntake and `recognise` raise. What needs no body is refused before it is read.
         """
         self._insist()
-        async with self._intake.image(request) as image:
-            call = recognise(self._supervisor, image.path, image.media_type, wish, self._limits, seconds=self._seconds)
-            yield await unless_gone(request, call)
+        async with self._intake.images(request) as (image,):
+            yield await unless_gone(request, self._read(image, wish))
+
+    def receive(self, request: Request) -> AbstractAsyncContextManager[list[Image]]:
+        """The images of a request for a job. Raises what `read` raises before it reads."""
+        self._insist()
+        self._supervisor.insist_on_room()
+        return self._intake.images(request, self._max_files)
+
+    async def read_one_of(self, image: Image, wish: Wish) -> Recognition:
+        """Read one of a job's images, in the job's next turn. Raises what `recognise` raises, but never EngineBusy."""
+        if image.refusal:
+            raise image.refusal
+        return await self._read(image, wish, is_admitted=True)
+
+    def _read(self, image: Image, wish: Wish, *, is_admitted: bool = False) -> Coroutine[Any, Any, Recognition]:
+        engine, seconds = self._supervisor, self._seconds
+        return recognise(
+            engine, image.path, image.media_type, wish, self._limits, seconds=seconds, is_admitted=is_admitted
+        )
 
     def _insist(self) -> None:
         self._supervisor.insist_on_room()

@@ -1,5 +1,6 @@
 """`POST /ocr`: an image comes in, its text goes out."""
 
+from contextlib import AsyncExitStack
 from typing import Annotated, Any
 
 from anyio import to_thread
@@ -10,18 +11,20 @@ from app import errors
 from app.api import refusals
 from app.api.accepting import best_of
 from app.api.auth import GuardedRoute, needs
-from app.api.deps import DeskDep, ReaderDep
+from app.api.deps import BackgroundDep, DeskDep, OriginDep, ReaderDep
 from app.api.hangups import unless_gone
+from app.api.image_jobs import IMAGES, JOBS, work_on
 from app.api.images import FORM, threads
+from app.api.jobs import job_routes
 from app.api.keys import Scope
 from app.api.loading import LOADING
-from app.api.problems import problems
+from app.api.preferring import PrefersJob, accepted, accepted_or
 from app.api.schemas.ai import ResultOut, SpellCheckIn
-from app.api.schemas.recognition import PageOut, ReadingQuery, ReadingSettingsOut, RecognitionOut
+from app.api.schemas.recognition import ReadingQuery, RecognitionOut, RecognitionsOut, describe
 from app.engine.processors import Processor
 from app.engine.recognition import MEDIA_TYPES, Recognition, Wish
 
-router = APIRouter(tags=["recognition"], route_class=GuardedRoute)
+_asking = APIRouter(tags=["recognition"], route_class=GuardedRoute)
 
 JSON, TEXT = "application/json", "text/plain"
 SAVED = {
@@ -31,7 +34,6 @@ SAVED = {
 }
 """Formats that the engine writes, and its names for them."""
 TRUNCATED = "x-truncated-by-evaluation"
-PAGE_BREAK = "\f"
 REFUSING = (
     errors.UnsupportedImage,
     errors.UnreadableImage,
@@ -65,7 +67,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 DOCUMENTED: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "The image as it is, or a form with one file, in the field `file`.",
+        "description": "The image as it is, or a form with one file, in the field `file`; for a job, several of them.",
         "content": {
             **dict.fromkeys(MEDIA_TYPES, BINARY),
             FORM: {
@@ -90,18 +92,21 @@ DOCUMENTED: dict[str, Any] = {
 """For the OpenAPI document alone; the route reads the body as it comes."""
 
 
-@router.post(
+@_asking.post(
     "/ocr",
     summary="Recognise text",
     response_model=RecognitionOut,
     response_description="What the image says, in the format that Accept asks for.",
-    responses=RESPONSES | problems(*REFUSING),
+    responses=RESPONSES | accepted_or(*REFUSING),
     openapi_extra=needs(Scope.AI) | DOCUMENTED,
 )
 async def recognise_text(
     request: Request,
     reader: ReaderDep,
     desk: DeskDep,
+    background: BackgroundDep,
+    origin: OriginDep,
+    prefers_job: PrefersJob,
     query: Annotated[ReadingQuery, Query()],
 ) -> Response:
     """Read a PNG, JPEG, TIFF, BMP, GIF or PDF, page by page.
@@ -109,45 +114,43 @@ async def recognise_text(
     The engine reads one image at a time; a few wait for their turn. A caller that hangs up ends the work. Without a
     licence the engine cuts every text; the answer says so, as a field or in a header, and never passes a part off as
     the whole.
+
+    A job may have several files, in as many fields `file`, and gives JSON, without `correct`.
     """
-    media_type = best_of((JSON, TEXT, *SAVED), request.headers.getlist("accept"))
+    offered = (JSON,) if prefers_job else (JSON, TEXT, *SAVED)
+    media_type = best_of(offered, request.headers.getlist("accept"))
     wish = Wish(query.language, query.areas, query.auto_skew, query.upscale, query.page_range, SAVED.get(media_type))
     if query.correct:
-        if wish.save_as:
+        if wish.save_as or prefers_job:
             raise RequestValidationError([{"loc": ("query", "correct"), "msg": "Only JSON and text are corrected"}])
         await desk.choose(Processor.SPELL_CHECK)
+    if prefers_job:
+        async with AsyncExitStack() as stack:
+            images = await stack.enter_async_context(reader.receive(request))
+            asked = query.model_dump(exclude={"correct"})
+            job = await background.begin(work_on(images, wish, reader, request, asked, stack.pop_all()), origin)
+            return accepted(request, JOBS, job)
     async with reader.read(request, wish) as recognition:
-        corrections: list[ResultOut | None] = [None] * len(recognition.pages)
+        corrections: list[ResultOut] = []
         if query.correct:
             texts = [page["text"] for page in recognition.pages]
             body = SpellCheckIn(texts=texts)
             task = await desk.admit(Processor.SPELL_CHECK, body)
-            corrections = [*(await unless_gone(request, desk.work(request, task, body))).results]
-        pages = [
-            PageOut.model_validate(page | {"corrected": corrected})
-            for page, corrected in zip(recognition.pages, corrections, strict=True)
-        ]
-        return await _answer(recognition, pages, media_type, wish)
+            corrections = (await unless_gone(request, desk.work(request, task, body))).results
+        return await _answer(recognition, describe(recognition, wish, corrections), media_type)
 
 
-async def _answer(recognition: Recognition, pages: list[PageOut], media_type: str, wish: Wish) -> Response:
-    is_truncated = any(page.truncated_by_evaluation for page in pages)
-    headers = {TRUNCATED: str(is_truncated).lower()}
+async def _answer(recognition: Recognition, answer: RecognitionOut, media_type: str) -> Response:
+    headers = {TRUNCATED: str(answer.truncated_by_evaluation).lower()}
     if recognition.document:
         content = await to_thread.run_sync(recognition.document.read_bytes, limiter=threads)
         return Response(content, headers=headers, media_type=media_type)
-    text = PAGE_BREAK.join(_best_text(page) for page in pages)
     if media_type == TEXT:
-        return Response(text, headers=headers, media_type=TEXT)
-    answer = RecognitionOut(
-        text=text,
-        truncated_by_evaluation=is_truncated,
-        pages=pages,
-        settings=ReadingSettingsOut.model_validate(wish),
-        engine_seconds=round(recognition.seconds, 3),
-    )
+        return Response(answer.text, headers=headers, media_type=TEXT)
     return Response(answer.model_dump_json(), headers=headers, media_type=JSON)
 
 
-def _best_text(page: PageOut) -> str:
-    return page.corrected.text if page.corrected and page.corrected.text is not None else page.text
+router = job_routes(
+    JOBS, "recognition job", {IMAGES}, "recognition", scope=Scope.AI, reading=Scope.AI, results=RecognitionsOut
+)
+router.routes[:0] = _asking.routes

@@ -152,7 +152,9 @@ class UnsupportedForm(Exception):
     """The form is not what it should be."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"The form cannot be used: {reason}. Send one file in a field called 'file'.")
+        super().__init__(
+            f"The form cannot be used: {reason}. Send one file in a field 'file'; for a job, several such fields."
+        )
 
 
 class WrongHost(Exception):

@@ -29,7 +29,9 @@ REFUSALS: dict[str, type[errors.ImageError]] = {
 class Caller(Protocol):
     """What runs calls in the engine: the supervisor."""
 
-    async def call(self, name: str, params: dict[str, Any] | None = None, *, seconds: float) -> Any:  # noqa: ANN401
+    async def call(
+        self, name: str, params: dict[str, Any] | None = None, *, seconds: float, is_admitted: bool = False
+    ) -> Any:  # noqa: ANN401
         """Call the engine when its turn has come; raises any EngineError."""
 
 
@@ -71,11 +73,21 @@ class Recognition:
 
 
 async def recognise(
-    engine: Caller, image: Path, media_type: str | None, wish: Wish, limits: Limits, *, seconds: float
+    engine: Caller,
+    image: Path,
+    media_type: str | None,
+    wish: Wish,
+    limits: Limits,
+    *,
+    seconds: float,
+    is_admitted: bool = False,
 ) -> Recognition:
-    """Read an image with the engine. Raises any ImageError, and any EngineError; EngineLacks among them."""
+    """Read an image with the engine. Raises any ImageError, and any EngineError; EngineLacks among them.
+
+    For whom was admitted before, and comes back for more, the engine is never busy.
+    """
     params = {"image": str(image), "media_type": media_type, "wish": asdict(wish), "limits": asdict(limits)}
-    answer = await engine.call("recognise", params, seconds=seconds)
+    answer = await engine.call("recognise", params, seconds=seconds, is_admitted=is_admitted)
     match answer:
         case {"refused": str(name), "facts": dict(facts)}:
             raise REFUSALS[name](**facts)

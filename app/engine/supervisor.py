@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -51,10 +50,7 @@ class Supervisor:
         self.last_ending: Ending | None = None
         self.facts: Facts | None = None
         """What AsposeAI last said; kept across a restart until the next process says otherwise."""
-        self._spawn = spawn
-        self._models_dir = models_dir
-        self._limits = limits
-        self._on_event = on_event
+        self._spawn, self._models_dir, self._limits, self._on_event = spawn, models_dir, limits, on_event
         self._process: EngineProcess | None = None
         self._greeter = Greeter(models_dir, license_file, limits, on_event)
         self._turns = Turns(limits.queue_size)
@@ -126,19 +122,22 @@ class Supervisor:
         """What the engine process holds now, or None when there is none."""
         return await self._process.memory() if self._process else None
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Have the engine for oneself, once the turn has come, for several calls. Raises EngineNotReady, EngineBusy."""
-        self.insist_on_room()
-        async with self._turns.take():
+    @contextlib.asynccontextmanager
+    async def turn(self, *, is_admitted: bool = False) -> AsyncIterator[None]:
+        """Have the engine for oneself, in turn. Raises EngineNotReady, EngineBusy; neither for who `is_admitted`."""
+        if not is_admitted:
+            self.insist_on_room()
+        async with self._turns.take(is_admitted=is_admitted):
             try:
                 yield
             finally:
                 self._used_at = asyncio.get_running_loop().time()
 
-    async def call(self, name: str, params: dict[str, Any] | None = None, *, seconds: float) -> Any:  # noqa: ANN401
+    async def call(
+        self, name: str, params: dict[str, Any] | None = None, *, seconds: float, is_admitted: bool = False
+    ) -> Any:  # noqa: ANN401
         """Call the engine when its turn has come; `seconds` counts from then. Raises any EngineError."""
-        async with self.turn():
+        async with self.turn(is_admitted=is_admitted):
             process = await self.until_ready()  # whoever had the turn before may have ended its process
             return await timed_call(process, name, params, seconds=seconds, on_event=self._on_event)
 
@@ -244,8 +243,8 @@ class Supervisor:
                 pass
         before = await process.memory()
         mapped = await asyncio.to_thread(footprint.mapped_below, process.pid, self._models_dir)
-        elapsed = asyncio.get_running_loop().time() - started
-        ending = await process.stop(ordered, seconds=max(0.0, self._limits.stop_seconds - elapsed))
+        until = started + self._limits.stop_seconds
+        ending = await process.stop(ordered, seconds=max(0.0, until - asyncio.get_running_loop().time()))
         seconds = asyncio.get_running_loop().time() - started
         after_bytes = await asyncio.to_thread(footprint.tree_bytes)
         self._grant(Release(process.pid, before, sum(mapped.values()), after_bytes, ending.reason, seconds))
@@ -258,10 +257,8 @@ class Supervisor:
         process.kill("its supervisor ended", is_fault=False)
         ending = await process.wait()
         self.last_ending = Ending(datetime.now(UTC), ending)
-        self._on_event(
-            "engine.exited",
-            {"pid": ending.pid, "reason": ending.reason, "cause": "fault" if ending.is_fault else "ordered"},
-        )
+        cause = "fault" if ending.is_fault else "ordered"
+        self._on_event("engine.exited", {"pid": ending.pid, "reason": ending.reason, "cause": cause})
         if ending.is_fault:
             self._note_death(f"its process ended: {ending.reason}")
 

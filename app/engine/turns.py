@@ -34,9 +34,13 @@ class Turns:
             raise EngineBusy(self._waiting)
 
     @asynccontextmanager
-    async def take(self) -> AsyncIterator[None]:
-        """Wait for a turn, and have it; raises EngineBusy at once when too many wait already."""
-        self.insist_on_room()
+    async def take(self, *, is_admitted: bool = False) -> AsyncIterator[None]:
+        """Wait for a turn, and have it; raises EngineBusy at once when too many wait already.
+
+        Who was admitted before, and comes back for more, is not refused.
+        """
+        if not is_admitted:
+            self.insist_on_room()
         async with contextlib.AsyncExitStack() as turn:
             self._waiting += 1
             try:

@@ -68,7 +68,7 @@ def test_a_job_has_what_the_request_would_have_had(service: RunningService) -> N
 
 def test_progress_comes_text_by_text(service: RunningService) -> None:
     """As JSON lines, with exactly one final record."""
-    location = begin(service, *["sleep:0.4"] * 3)
+    location = begin(service, *["sleep:0.6"] * 3)
 
     with service.client.stream("GET", f"{location}/events") as stream:
         records = [json.loads(line) for line in stream.iter_lines() if line]

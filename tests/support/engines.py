@@ -153,7 +153,9 @@ class Reads(Echo):
 
     def recognise(self, image: str, **_asked: object) -> Any:
         name, _, argument = Path(image).read_text().partition(" ")
-        if name == "read":
+        if name == "nap":
+            self.sleep(float(argument))
+        if name in {"read", "nap"}:
             page: dict[str, Any] = {
                 "number": 1,
                 "width": 1,

@@ -57,7 +57,8 @@ class JobOut(Schema):
     """What was asked for; a URL without its query."""
     result: dict[str, Any] | None
     """What came of it, once it succeeded. A pull: `models`, each with `name`, `size_bytes`, `sha256` and `outcome`,
-    which is `pulled` or `kept`. Work on texts: `failed_count`; the results lie at `/ai/jobs/{id}/results`."""
+    which is `pulled` or `kept`. Work on texts and
+    images: `failed_count`; the results lie at `/ai/jobs/{id}/results` and `/ocr/jobs/{id}/results`."""
     error: JobProblem | None
     """Why it failed, if it did."""
     created_at: Timestamp

@@ -1,12 +1,18 @@
 """What recognised text looks like on the wire."""
 
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
+from app.api.kinds import Problem
 from app.api.schemas.ai import ResultOut
 from app.api.schemas.models import Schema
+from app.engine.recognition import Recognition, Wish
+
+PAGE_BREAK = "\f"
 
 
 class ReadingQuery(BaseModel):
@@ -114,3 +120,42 @@ class RecognitionOut(Schema):
     """How they were read."""
     engine_seconds: NonNegativeFloat
     """How long the engine worked, without the wait for its turn."""
+
+
+class FileOut(Schema):
+    """What came of one file of a job."""
+
+    name: str | None
+    """What its sender called it."""
+    recognition: RecognitionOut | None
+    """What it says; null when it could not be read."""
+    error: Problem | None
+    """Why not."""
+
+
+class RecognitionsOut(Schema):
+    """What came of the files of a job."""
+
+    failed_count: NonNegativeInt
+    """How many have an error."""
+    results: list[FileOut]
+    """One for each file, in the order in which they came."""
+
+
+def describe(recognition: Recognition, wish: Wish, corrections: Sequence[ResultOut | None] = ()) -> RecognitionOut:
+    """A recognition for the wire; `corrections` are one for each page, or none."""
+    pages = [
+        PageOut.model_validate(page | {"corrected": corrected})
+        for page, corrected in zip_longest(recognition.pages, corrections)
+    ]
+    return RecognitionOut(
+        text=PAGE_BREAK.join(_best_text(page) for page in pages),
+        truncated_by_evaluation=any(page.truncated_by_evaluation for page in pages),
+        pages=pages,
+        settings=ReadingSettingsOut.model_validate(wish),
+        engine_seconds=round(recognition.seconds, 3),
+    )
+
+
+def _best_text(page: PageOut) -> str:
+    return page.corrected.text if page.corrected and page.corrected.text is not None else page.text
