@@ -250,12 +250,16 @@ class Store:
         return Receipt(name, model.size_bytes, freed_bytes, None, None)
 
     def _purge(self, entries: Iterable[TrashEntry], origin: Origin) -> list[Purged]:
-        with explaining_refusals():
-            purged = [gone for entry in entries if (gone := self._trash.purge(entry))]
-        for entry in (gone.entry for gone in purged):
-            if not (self.root / entry.name).exists():
-                self.digests.forget(entry.name)
-            self._note(origin, "purged", entry.name, entry.id, entry.size_bytes)
+        purged = []
+        for entry in entries:
+            with explaining_refusals():
+                gone = self._trash.purge(entry)
+            if gone:
+                if not (self.root / entry.name).exists():
+                    self.digests.forget(entry.name)
+                # One by one: what stops this midway does not leave the journal silent about what went.
+                self._note(origin, "purged", entry.name, entry.id, entry.size_bytes)
+                purged.append(gone)
         return purged
 
     def _note(self, origin: Origin, action: str, name: str, trash_id: str | None, size_bytes: int) -> None:

@@ -174,3 +174,18 @@ def test_a_plan_for_one_version_does_not_delete_another(store: Store) -> None:
         store.delete(exact)
     assert path.exists()
     assert store.delete(loose).size_bytes == len(b"another version")
+
+
+def test_what_went_before_a_purge_was_stopped_is_in_the_journal(store: Store) -> None:
+    """Whatever stops it midway."""
+    first = trash(store)
+    (store.root / "b.bin").touch()
+    second = store.volume.trash_dir / trash(store, "b.bin")
+    second.unlink()
+    second.mkdir()  # which no unlink removes
+
+    with pytest.raises(OSError, match=second.name):
+        store.empty_trash(ME)
+
+    (last,) = store.journal.latest(1)
+    assert (last.action, last.trash_id) == ("purged", first)
