@@ -25,7 +25,7 @@ class Digests:
 
     def of(self, model: Model) -> str | None:
         """The digest that was noted of this very version, in hexadecimal; None when none was, or it has changed."""
-        record = self._digests.read(model.name)
+        record = _read(self._digests, model)
         return record.get("sha256") if record and record.get("etag") == model.etag else None
 
     def mark_corrupt(self, model: Model, sha256: str) -> None:
@@ -39,7 +39,7 @@ class Digests:
 
     def corrupt_since(self, model: Model) -> datetime | None:
         """Since when this version is known to be corrupt; None when it is not."""
-        return _since(self._corrupt.read(model.name), model)
+        return _since(_read(self._corrupt, model), model)
 
     def corrupt_among(self, models: dict[str, Model]) -> dict[str, datetime]:
         """The same of those that are, of all these models by name."""
@@ -55,6 +55,13 @@ class Digests:
         with contextlib.suppress(OSError):
             self._digests.remove(name)
             self._corrupt.remove(name)
+
+
+def _read(records: NameRecords, model: Model) -> dict[str, str] | None:
+    # What cannot be read says as much as what is not there.
+    with contextlib.suppress(OSError):
+        return records.read(model.name)
+    return None
 
 
 def _since(record: dict[str, str] | None, model: Model) -> datetime | None:

@@ -29,7 +29,7 @@ class NameRecords:
         record.with_suffix(".new").replace(record)
 
     def read(self, name: str) -> dict[str, Any] | None:
-        """A name's record, or None."""
+        """A name's record, or None; OSError when there is one that cannot be read."""
         fields = _read(self._record_of(name))
         return fields if fields and fields["name"] == name else None
 
@@ -42,8 +42,12 @@ class NameRecords:
         return True
 
     def all(self) -> Iterator[dict[str, Any]]:
-        """Every record, in no order; none where there is no folder."""
-        yield from filter(None, map(_read, self.folder.glob("*.json")))
+        """Every record that can be read, in no order; none where there is no folder."""
+        for record in self.folder.glob("*.json"):
+            # Another user of the folder may have left one that is nobody else's: the others count all the same.
+            with contextlib.suppress(OSError):
+                if fields := _read(record):
+                    yield fields
 
     def _record_of(self, name: str) -> Path:
         return self.folder / f"{hashlib.sha256(name.encode()).hexdigest()}.json"

@@ -65,7 +65,11 @@ class Protections:
 
     def of(self, name: str) -> Protection | None:
         """Why a model is protected, as it is on disk now; None when it is not."""
-        return self.joined(name, _given(self._records.read(name)))
+        try:
+            fields = self._records.read(name)
+        except OSError:
+            fields = {}  # there is one, whatever it says
+        return self.joined(name, _given(fields))
 
     def check(self, name: str) -> None:
         """Raises ModelProtected. Hold the model's lock meanwhile: then no protection begins before that is released."""

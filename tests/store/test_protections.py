@@ -1,5 +1,6 @@
 """Protections against deletions, in whatever order and at whatever moment they come."""
 
+import hashlib
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -114,3 +115,21 @@ def test_the_protections_are_the_same_object_until_one_changes(tmp_path: Path) -
     record.write_text('{"name": "a.bin"}')
     with pytest.raises(ModelProtected, match="cannot be read"):
         store.plan_deletion("a.bin")
+
+
+def test_a_record_that_cannot_be_read_protects_and_hides_no_other(tmp_path: Path) -> None:
+    """As one that another user wrote for itself alone: it was meant to protect, and nothing else fails for it."""
+    store = opened(tmp_path)
+    for name in ("a.bin", "b.bin"):
+        (tmp_path / name).write_bytes(b"model")
+        store.protections.protect(name, "mine", ME)
+        store.digests.record(store.find(name), "00")
+    for folder in (store.volume.protection_dir, store.volume.digests_dir):
+        record = folder / f"{hashlib.sha256(b'a.bin').hexdigest()}.json"
+        record.unlink()
+        record.mkdir()  # to read it is an OSError, for root as well
+
+    with pytest.raises(ModelProtected, match="cannot be read"):
+        store.plan_deletion("a.bin")
+    assert list(opened(tmp_path).protections.given()) == ["b.bin"]
+    assert [store.digests.of(store.find(name)) for name in ("a.bin", "b.bin")] == [None, "00"]
