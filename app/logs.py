@@ -6,6 +6,7 @@ import sys
 from typing import Literal
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 
 _SHARED: tuple[Processor, ...] = (
@@ -26,10 +27,12 @@ def configure(log_format: Literal["auto", "console", "json"], level: str) -> Non
     """Send structlog's events and the standard library's records (uvicorn's, watchfiles') the same way."""
     is_console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     rendering: list[Processor]
+    # Tracebacks without the values of variables: keys and tokens are among them, and models' bytes.
     if is_console:
-        rendering = [structlog.dev.ConsoleRenderer()]
+        rendering = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     else:
-        rendering = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(_to_json)]
+        tracebacks = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+        rendering = [tracebacks, structlog.processors.JSONRenderer(_to_json)]
     structlog.configure(
         processors=[*_SHARED, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(level),
