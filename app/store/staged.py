@@ -51,12 +51,14 @@ class StagedFile:
     def digest(self, algorithm: str) -> bytes:
         """The digest of everything in it, by one of the algorithms that were asked for in the beginning.
 
-        Costs the reading of it when some was written before this writer had it.
+        Costs the reading of it when some was written before this writer had it, which may take minutes; raises
+        ValueError when its writer lets go of it meanwhile.
         """
-        with self._working:
-            while self._hashed_bytes < self.size_bytes:
+        while True:
+            with self._working:
+                if self._hashed_bytes >= self.size_bytes:
+                    return self._hashes[algorithm].digest()
                 self._hash(self._read(self._hashed_bytes, self.size_bytes))
-            return self._hashes[algorithm].digest()
 
     def digest_since(self, start: int, algorithm: str) -> bytes:
         """The digest of what lies behind a position, read again; by any algorithm of `hashlib`."""

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import secrets
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -293,3 +294,24 @@ def test_what_is_unfinished_is_accounted_for(store: Store, staging: Staging) -> 
 
     record_bytes = (store.volume.staging_dir / f"{keep.id}.json").stat().st_size
     assert measure(store.volume, store.scan()).partial_bytes == 1000 + record_bytes
+
+
+def test_to_let_go_of_a_file_ends_its_reading(staging: Staging) -> None:
+    """To hash a large one anew takes longer than a shutdown may."""
+    kept = record(expected_bytes=None)
+    before = staging.begin(["sha256"], keep=kept)
+    before.cut(2 << 30)  # sparse
+    before.let_go()
+    staged, _ = staging.reopen(kept.id, ["sha256"])
+    begun = threading.Event()
+
+    def digest() -> bytes:
+        begun.set()
+        return staged.digest("sha256")
+
+    with ThreadPoolExecutor(1) as threads:
+        digesting = threads.submit(digest)
+        begun.wait()
+        staged.let_go()
+        with pytest.raises(ValueError, match="closed"):
+            digesting.result()
