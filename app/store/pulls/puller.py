@@ -5,9 +5,10 @@ import contextlib
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 import anyio
-from anyio import CancelScope, to_thread
+from anyio import CancelScope, CapacityLimiter, to_thread
 from anyio.abc import TaskGroup
 
 from app.errors import ServiceError, SourceUnavailable, StoreError, StoreUnavailable
@@ -22,10 +23,14 @@ from app.store.pulls.requests import PullRequest
 from app.store.pulls.run import OnPublished, PullLimits, PullRun, Resolve, find_sources
 from app.store.store import OnEvent, Store
 
+T = TypeVar("T")
+
 LOOK_SECONDS = 1.0
 """How often to look for pulls that nobody runs."""
 BEAT_SECONDS = 0.25
 """How often a pull's progress is written, and whether it is to end is asked."""
+QUESTIONS_AT_ONCE = 8
+"""A hub that does not answer keeps a thread for many seconds; whoever asks for more pulls waits, and nobody else."""
 
 
 class Puller:
@@ -49,6 +54,7 @@ class Puller:
         self._free = at_once
         self._on_published = on_published
         self._on_event = on_event
+        self._threads = CapacityLimiter(QUESTIONS_AT_ONCE)
         self._scope = CancelScope()
         self._wake = asyncio.Event()
 
@@ -78,11 +84,11 @@ class Puller:
         Raises errors of the source, and what `Publisher.plan` raises.
         """
         try:
-            sources = await find_sources(request, self._fetcher, self._resolve)
+            sources = await find_sources(request, self._fetcher, self._resolve, self._threads)
         except SourceUnavailable:
             return  # the pull waits for it
         for source in sources:
-            await to_thread.run_sync(pulls.plan, self._store, source, request.if_exists)
+            await self._in_thread(pulls.plan, self._store, source, request.if_exists)
 
     async def ask_for(self, request: PullRequest, origin: Origin) -> tuple[Job, bool]:
         """The pull that brings this already, or a new one, and whether it is new.
@@ -91,11 +97,11 @@ class Puller:
         """
         if not request.files:
             parts_of(request.target)
-        running = await to_thread.run_sync(pulls.find_running, self._store, request)
+        running = await self._in_thread(pulls.find_running, self._store, request)
         if running:
             return running, False
         await self.check(request)
-        job, is_new = await to_thread.run_sync(pulls.join_or_create, self._store, request, origin)
+        job, is_new = await self._in_thread(pulls.join_or_create, self._store, request, origin)
         self._wake.set()
         return job, is_new
 
@@ -136,11 +142,18 @@ class Puller:
         # Cancelled by itself, the group ends here; from outside, it raises.
         return held.cancel if finish is None and run.is_abandoned else finish
 
+    async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
+        return await to_thread.run_sync(function, *arguments, limiter=self._threads)
+
     async def _take_some(self, tasks: TaskGroup) -> None:
         # Without its folder there is nothing to take; whoever asks for the models is told why.
         with contextlib.suppress(StoreError, OSError):
             for job in await to_thread.run_sync(self._store.jobs.unheld, PULL):
-                if self._free and (held := await to_thread.run_sync(self._store.jobs.take, job.id)):
+                if (
+                    self._free
+                    and pulls.request_of(job)
+                    and (held := await to_thread.run_sync(self._store.jobs.take, job.id))
+                ):
                     self._free -= 1
                     tasks.start_soon(self._serve, held)
 
@@ -150,7 +163,8 @@ class Puller:
                 await self.pull(held)
         finally:
             self._free += 1
-            self._wake.set()
+            if held.job.is_finished:  # one that could not be, as on a full disk, is tried again with the next look
+                self._wake.set()
 
 
 async def _follow(run: PullRun, beat: Callable[[], bool], scope: CancelScope) -> None:

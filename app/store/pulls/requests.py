@@ -59,7 +59,7 @@ class PullRequest:
 
     @classmethod
     def from_record(cls, fields: dict[str, Any]) -> "PullRequest":
-        """Of a job's record."""
+        """Of a job's record; raises TypeError, ValueError or KeyError when it is none."""
         return cls(**fields | {"if_exists": IfExists(fields["if_exists"])})
 
 
@@ -110,16 +110,24 @@ def plan(store: Store, source: Source, if_exists: IfExists) -> Conditions | None
     return conditions
 
 
+def request_of(job: Job) -> PullRequest | None:
+    """What a pull is to bring; None when a newer service on the folder asked for more than this one understands."""
+    try:
+        return PullRequest.from_record(job.request)
+    except (TypeError, ValueError, KeyError):
+        return None
+
+
 def find_running(store: Store, request: PullRequest) -> Job | None:
     """The unfinished pull that brings exactly this, if there is one.
 
     Raises PullConflict when another one brings something else to the same place, and StoreUnavailable.
     """
     for job in store.jobs.unfinished(PULL):
-        other = PullRequest.from_record(job.request)
+        other = request_of(job)
         if other == request:
             return job
-        if other.target == request.target:
+        if other and other.target == request.target:
             raise PullConflict(request.target, job.id)
     return None
 

@@ -99,7 +99,8 @@ class PullRun:
         Raises errors of the source, those of `Publisher.publish`, and StoreFull, StoreReadOnly, StoreUnavailable.
         Nothing of the file that failed is kept then; those before it are models by now.
         """
-        self._sources = await self._retrying(lambda: find_sources(self._request, self._fetcher, self._resolve))
+        asked = self._request, self._fetcher, self._resolve, self._threads
+        self._sources = await self._retrying(lambda: find_sources(*asked))
         pulled = [await self._bring(index) for index in range(len(self._sources))]
         return {"models": [asdict(each) for each in pulled]}
 
@@ -201,7 +202,9 @@ class PullRun:
         if not staged.size_bytes:
             raise SourceMismatch(source.label, "it is empty, and a model is not")
         self.phase = "verifying"
-        sha256 = (await self._in_thread(staged.digest, SHA256)).hex()
+        # Let alone when this is to end: to read what came before a restart anew can take longer than a shutdown may.
+        digesting = to_thread.run_sync(staged.digest, SHA256, limiter=self._threads, abandon_on_cancel=True)
+        sha256 = (await digesting).hex()
         self.phase = "publishing"
         announced = {SHA256: {bytes.fromhex(source.sha256)}} if source.sha256 else {}
         publisher, origin = self._store.publisher, self._job.created_by
@@ -235,10 +238,12 @@ class PullRun:
         return await to_thread.run_sync(function, *arguments, limiter=self._threads)
 
 
-async def find_sources(request: PullRequest, fetcher: Fetcher, resolve: Resolve) -> list[Source]:
+async def find_sources(
+    request: PullRequest, fetcher: Fetcher, resolve: Resolve, threads: CapacityLimiter
+) -> list[Source]:
     """Ask the other side what a pull means; raises errors of the source."""
     if request.repository:
-        sources = await to_thread.run_sync(resolve, request)
+        sources = await to_thread.run_sync(resolve, request, limiter=threads)
         return [replace(source, sha256=request.sha256 or source.sha256) for source in sources]
     source = Source(request.target, request.url or "", sha256=request.sha256)
     async with fetcher.open(source) as answer:

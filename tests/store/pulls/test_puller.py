@@ -1,0 +1,107 @@
+"""One service's pulls beside each other, and beside everything else that it does."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from anyio import fail_after, to_thread
+
+from app.store.jobs import PULL
+from app.store.journal import Origin
+from app.store.pulls.fetching import Fetcher
+from app.store.pulls.puller import QUESTIONS_AT_ONCE, Puller
+from app.store.pulls.requests import PullRequest, Source
+from app.store.pulls.run import PullLimits, Resolve
+from app.store.rules import Rules
+from app.store.store import Store
+from tests.support.hub import Hub, running_hub
+from tests.support.waiting import eventually_async
+
+pytestmark = pytest.mark.anyio
+
+ME = Origin("me")
+MANY = 60
+"""More than the threads that everybody shares."""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path, Rules(), trash_retention=timedelta(days=1), on_event=lambda *_: None)
+    store.open()
+    return store
+
+
+def no_sources(_: PullRequest) -> list[Source]:
+    return []
+
+
+def puller(store: Store, *, hub: Hub | None = None, resolve: Resolve = no_sources) -> Puller:
+    async def on_published(_: object) -> None:
+        """Nobody needs to know."""
+
+    return Puller(
+        store,
+        Fetcher(token=None, allowed_urls=(hub.cdn_url,) if hub else (), stall_seconds=5),
+        resolve,
+        PullLimits(0, 0, timedelta(days=1)),
+        at_once=2,
+        on_published=on_published,
+        on_event=lambda *_: None,
+    )
+
+
+@asynccontextmanager
+async def running(pulling: Puller) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(pulling.run())
+    try:
+        yield task
+    finally:
+        pulling.stop()
+        await asyncio.wait({task})
+
+
+async def test_a_hub_that_does_not_answer_keeps_nobody_else_waiting(store: Store) -> None:
+    """However many ask for pulls meanwhile, the threads that reading takes are free."""
+    answered = threading.Event()
+
+    asked: list[PullRequest] = []
+
+    def resolve(request: PullRequest) -> list[Source]:
+        asked.append(request)
+        answered.wait()
+        return []
+
+    pulling = puller(store, resolve=resolve)
+    requests = [PullRequest(repository="org/repo", file=f"{number}.bin") for number in range(MANY)]
+    asking = [asyncio.create_task(pulling.ask_for(request, ME)) for request in requests]
+    try:
+        await eventually_async(lambda: len(asked) >= QUESTIONS_AT_ONCE)
+        with fail_after(10):
+            for _ in range(MANY):
+                assert await to_thread.run_sync(store.trash_entries) == []
+        assert len(asked) == QUESTIONS_AT_ONCE
+    finally:
+        answered.set()
+        await asyncio.wait(asking)
+    await pulling.close()
+
+
+async def test_what_a_newer_service_asked_for_is_left_to_it(store: Store) -> None:
+    """A job that this one does not understand ends neither it nor the others."""
+    with running_hub() as hub:
+        known = PullRequest(url=hub.put("/a.bin", b"model"))
+        newer = store.jobs.create(PULL, known.to_record() | {"name": "b.bin", "novelty": 1}, ME)
+        pulling = puller(store, hub=hub)
+
+        async with running(pulling) as task:
+            job, is_new = await pulling.ask_for(known, ME)
+            await eventually_async(lambda: store.jobs.get(job.id).is_finished)
+
+            assert is_new
+            assert not task.done()
+    assert store.jobs.get(job.id).state == "succeeded"
+    assert store.jobs.get(newer.id).state == "queued"
