@@ -26,6 +26,7 @@ from app.api import (
     pulls,
     recognition,
     resumable,
+    tables,
     trash,
     uploads,
     verification,
@@ -95,7 +96,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(RequestLog, on_request=counters.on_request)
     store_parts = (lists, protection, verification, models, uploads, resumable, pulls, deletion, trash, audit, prune)
-    for part in (*store_parts, engine, loading, ai, recognition, health, metrics, docs):
+    for part in (*store_parts, engine, loading, ai, tables, recognition, health, metrics, docs):
         # Not include_router(), which matches each request twice.
         app.router.routes.extend(part.router.routes)
     head.install(app)

@@ -1,7 +1,7 @@
 """Where images are taken in, given to the engine, and their text is given back."""
 
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import Request
@@ -32,15 +32,17 @@ class Reader:
 
         Raises what ImageIntake and `recognise` raise. What needs no body is refused before it is read.
         """
-        self._insist()
+        self._insist("recognition", *(("ai",) if wish.tables else ()))
         async with self._intake.images(request) as (image,):
             yield await unless_gone(request, self._read(image, wish))
 
-    def receive(self, request: Request) -> AbstractAsyncContextManager[list[Image]]:
-        """The images of a request for a job. Raises what `read` raises before it reads."""
-        self._insist()
-        self._supervisor.insist_on_room()
-        return self._intake.images(request, self._max_files)
+    @asynccontextmanager
+    async def receive(self, request: Request) -> AsyncIterator[list[Image]]:
+        """The images of a request for a job. Raises what `read` raises before it reads, and EngineBusy."""
+        self._insist("recognition")
+        async with self._intake.images(request, self._max_files) as images:
+            self._supervisor.insist_on_room()  # others may have come meanwhile
+            yield images
 
     async def read_one_of(self, image: Image, wish: Wish) -> Recognition:
         """Read one of a job's images, in the job's next turn. Raises what `recognise` raises, but never EngineBusy."""
@@ -54,8 +56,8 @@ class Reader:
             engine, image.path, image.media_type, wish, self._limits, seconds=seconds, is_admitted=is_admitted
         )
 
-    def _insist(self) -> None:
+    def _insist(self, *capabilities: str) -> None:
         self._supervisor.insist_on_room()
         for capability in self._supervisor.facts.capabilities if self._supervisor.facts else ():
-            if capability.name == "recognition" and not capability.available:
+            if capability.name in capabilities and not capability.available:
                 raise EngineLacks(capability.name, capability.reason or "")

@@ -7,14 +7,14 @@ from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
-from app import errors
 from app.api import refusals
 from app.api.accepting import best_of
 from app.api.auth import GuardedRoute, needs
 from app.api.deps import BackgroundDep, DeskDep, OriginDep, ReaderDep
 from app.api.hangups import unless_gone
+from app.api.image_bodies import BINARY, BODY, UNREADABLE
 from app.api.image_jobs import IMAGES, JOBS, work_on
-from app.api.images import FORM, threads
+from app.api.images import threads
 from app.api.jobs import job_routes
 from app.api.keys import Scope
 from app.api.loading import LOADING
@@ -22,7 +22,7 @@ from app.api.preferring import PrefersJob, accepted, accepted_or
 from app.api.schemas.ai import ResultOut, SpellCheckIn
 from app.api.schemas.recognition import ReadingQuery, RecognitionOut, RecognitionsOut, describe
 from app.engine.processors import Processor
-from app.engine.recognition import MEDIA_TYPES, Recognition, Wish
+from app.engine.recognition import Recognition, Wish
 
 _asking = APIRouter(tags=["recognition"], route_class=GuardedRoute)
 
@@ -34,22 +34,8 @@ SAVED = {
 }
 """Formats that the engine writes, and its names for them."""
 TRUNCATED = "x-truncated-by-evaluation"
-REFUSING = (
-    errors.UnsupportedImage,
-    errors.UnreadableImage,
-    errors.ImageTooLarge,
-    errors.EncryptedPdf,
-    errors.UnknownLanguage,
-    errors.ResourceMissing,
-    refusals.NotAcceptable,
-    refusals.UnsupportedForm,
-    refusals.BodyCutShort,
-    refusals.UploadStalled,
-    refusals.TextTooLong,
-    *LOADING,
-)
+REFUSING = (*UNREADABLE, refusals.NotAcceptable, refusals.TextTooLong, *LOADING)
 """Of LOADING only a part without `correct`."""
-BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {
@@ -65,20 +51,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     }
 }
 DOCUMENTED: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "description": "The image as it is, or a form with one file, in the field `file`; for a job, several of them.",
-        "content": {
-            **dict.fromkeys(MEDIA_TYPES, BINARY),
-            FORM: {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {"file": {"type": "string", "format": "binary"}},
-                }
-            },
-        },
-    },
+    "requestBody": BODY,
     "parameters": [
         {
             "name": "Accept",

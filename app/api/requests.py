@@ -128,7 +128,7 @@ def _is_probe(scope: Scope) -> bool:
 def _is_upload(scope: Scope) -> bool:
     """Whether the body is a model's or an image's, for which the route has limits of its own."""
     path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-    if path == "/ocr":
+    if path in {"/ocr", "/ai/table"}:
         return True
     if scope["method"] == "PUT":
         return path.startswith("/models/")

@@ -7,6 +7,8 @@ import importlib.metadata
 import json
 import re
 import time
+from collections.abc import Callable
+from itertools import count as count_from
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +19,19 @@ from aspose.ocr import (
     Language,
     License,
     OcrInput,
+    OcrOutput,
     RecognitionSettings,
     Resources,
     SaveFormat,
 )
 from aspose.ocr.ai import (
+    AITableDetectionMode,
     AsposeAI,
     AsposeAIModelConfig,
     KeywordsAIProcessor,
     NaturalLanguageQueryAIProcessor,
     SpellCheckAIProcessor,
+    TableAIProcessor,
 )
 from aspose.ocr.models.preprocessingfilters import PreprocessingFilter
 
@@ -56,6 +61,7 @@ class AsposeAIEngine:
     def __init__(self) -> None:
         self._ai: AsposeAI | None = None
         self._processor: Any = None
+        self._tables: tuple[AsposeAI, TableAIProcessor] | None = None
 
     def apply_license(self, path: str) -> None:
         """Apply a license file. Raises RuntimeError when it is missing or no license.
@@ -135,16 +141,29 @@ class AsposeAIEngine:
         self, image: str, media_type: str | None, wish: dict[str, Any], limits: dict[str, int]
     ) -> dict[str, Any]:
         """Read an image as `app.engine.recognition.Wish` says; the pages and the document go into its folder."""
-        if missing := missing_for_recognition():
+        wanted = Wish(**wish)
+        if missing := missing_for_recognition() or (missing_for_ai() if wanted.tables else None):
             return {"unavailable": missing}
         try:
-            return _recognise(Path(image), media_type, Wish(**wish), Limits(**limits))
+            return _recognise(Path(image), media_type, wanted, Limits(**limits), self._tables_in)
         except ImageError as exc:
             return {"refused": type(exc).__name__, "facts": exc.facts}
 
     def free_resources(self) -> None:
         """Call the vendor's `free_resources()`. It frees no memory: only the end of this process does."""
         self._started().free_resources()
+
+    def _tables_in(self, output: OcrOutput) -> list[str]:
+        """Each page as a table. Takes no model; with a mode other than NONE it takes a file that the package lacks."""
+        if self._tables is None:
+            config = AsposeAIModelConfig()
+            config.allow_auto_download = False
+            # An instance of its own: on the other it would take the place of what is loaded, without a word.
+            self._tables = AsposeAI(), TableAIProcessor(AITableDetectionMode.NONE)
+            self._tables[0].set_post_processor(self._tables[1], config)
+        ai, processor = self._tables
+        ai.run_postprocessor(output)
+        return [str(each.result) for each in processor.get_result()]
 
     def _started(self) -> AsposeAI:
         if self._ai is None:
@@ -153,7 +172,13 @@ class AsposeAIEngine:
         return self._ai
 
 
-def _recognise(image: Path, media_type: str | None, wish: Wish, limits: Limits) -> dict[str, Any]:
+def _recognise(
+    image: Path,
+    media_type: str | None,
+    wish: Wish,
+    limits: Limits,
+    tables_in: Callable[[OcrOutput], list[str]],
+) -> dict[str, Any]:
     began = time.perf_counter()
     kind, first, count = images.examine(image, media_type, wish.pages, limits)
     # Otherwise the vendor fetches from the internet what a language lacks.
@@ -164,6 +189,7 @@ def _recognise(image: Path, media_type: str | None, wish: Wish, limits: Limits) 
     try:
         output = AsposeOcr().recognize(source, _settings(wish))
         skews = [page.angle for page in AsposeOcr().calculate_skew(source)] if wish.auto_skew else [None] * len(output)
+        tables = tables_in(output) if wish.tables else [None] * len(output)
         if wish.save_as:
             saved = str(image.with_name(str(document)))
             AsposeOcr.save_multipage_document(saved, getattr(SaveFormat, wish.save_as), output)
@@ -171,8 +197,8 @@ def _recognise(image: Path, media_type: str | None, wish: Wish, limits: Limits) 
         raise results.refusal(exc) or exc from exc
     is_licensed = bool(License().is_licensed)
     pages = [
-        results.page_fields(page, first + index + 1, is_licensed=is_licensed, skew=skew)
-        for index, (page, skew) in enumerate(zip(output, skews, strict=True))
+        results.page_fields(page, number, is_licensed=is_licensed, skew=skew, table=table)
+        for number, page, skew, table in zip(count_from(first + 1), output, skews, tables, strict=False)
     ]
     image.with_name(PAGES_FILE).write_text(json.dumps(pages))
     return {"seconds": time.perf_counter() - began, "document": document}

@@ -59,6 +59,8 @@ class Wish:
     """The first and the last page to read, counted from 1; None for all."""
     save_as: str | None
     """A name of the vendor's `SaveFormat`: what to write besides the pages."""
+    tables: bool = False
+    """Whether to give each page as a `table` too, a line for a row and a tab between two cells."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,14 @@ NOTICE = re.compile(r"\s*\*{3,} Trial Licenses \*{3,}\s*\Z")
 """What the evaluation mode puts at the end of each text that it has cut."""
 
 
-def page_fields(result: Any, number: int, *, is_licensed: bool, skew: float | None) -> dict[str, Any]:  # noqa: ANN401
+def page_fields(
+    result: Any,  # noqa: ANN401
+    number: int,
+    *,
+    is_licensed: bool,
+    skew: float | None,
+    table: str | None = None,
+) -> dict[str, Any]:
     """One page. Unlicensed, the vendor's notice is taken off its text and told as a field instead."""
     text = str(result.recognition_text or "").replace("\r\n", "\n")
     whole = text if is_licensed else NOTICE.sub("", text)
@@ -30,6 +37,7 @@ def page_fields(result: Any, number: int, *, is_licensed: bool, skew: float | No
         "skew_degrees": skew,
         "truncated_by_evaluation": whole is not text and whole != text,
         "lines": list(_lines(result)),
+        "table": table,
     }
 
 

@@ -54,6 +54,7 @@ NEEDS = {
     ("post", "/ai/spell-check"): Scope.AI,
     ("post", "/ai/keywords"): Scope.AI,
     ("post", "/ai/query"): Scope.AI,
+    ("post", "/ai/table"): Scope.AI,
     ("get", "/ocr/jobs"): Scope.AI,
     ("get", "/ocr/jobs/{job_id}"): Scope.AI,
     ("delete", "/ocr/jobs/{job_id}"): Scope.AI,

@@ -100,7 +100,14 @@ def test_the_text_of_a_page_with_its_lines(read: Read) -> None:
     assert answer["settings"] == {"language": "latin", "areas": "universal", "auto_skew": False, "upscale": False}
 
 
-@pytest.mark.parametrize("media_type", ["image/jpeg", "image/bmp", "image/gif"])
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        "image/jpeg",
+        pytest.param("image/bmp", marks=pytest.mark.slow),
+        pytest.param("image/gif", marks=pytest.mark.slow),
+    ],
+)
 def test_other_formats_as_text(read: Read, media_type: str) -> None:
     """As text the answer has the cut in a header."""
     answer = read(pictures.encoded(media_type, pictures.page(*SHORT)), media_type, accept="text/plain")
@@ -109,7 +116,7 @@ def test_other_formats_as_text(read: Read, media_type: str) -> None:
     assert answer.headers["x-truncated-by-evaluation"] == "true"
 
 
-@pytest.mark.parametrize("media_type", ["image/tiff", "application/pdf"])
+@pytest.mark.parametrize("media_type", ["image/tiff", pytest.param("application/pdf", marks=pytest.mark.slow)])
 def test_a_page_of_several_from_a_form(read: Read, media_type: str) -> None:
     """Pages keep their numbers when not all of them are read."""
     pages = [pictures.page(f"{number} of three pages", "that were scanned") for number in ("First", "Second", "Third")]
@@ -137,7 +144,7 @@ def text_of_docx(content: bytes) -> str:
 @pytest.mark.parametrize(
     ("accept", "text_of"),
     [
-        ("text/vnd.hocr+html", text_of_hocr),
+        pytest.param("text/vnd.hocr+html", text_of_hocr, marks=pytest.mark.slow),
         pytest.param("application/pdf", text_of_pdf, marks=pytest.mark.slow),
         pytest.param(DOCX, text_of_docx, marks=pytest.mark.slow),
     ],

@@ -148,6 +148,13 @@ class HangsInFree(Echo):
         self.hold_gil(60)
 
 
+class LacksAi(Echo):
+    """Says that it cannot load a model."""
+
+    def status(self) -> dict[str, Any]:
+        return super().status() | {"capabilities": [{"name": "ai", "available": False, "reason": "no libllama.so"}]}
+
+
 class Reads(Echo):
     """Is asked to read an image, and does what the image says instead."""
 

@@ -15,23 +15,17 @@ from app.engine.recognition import Recognition, Wish
 PAGE_BREAK = "\f"
 
 
-class ReadingQuery(BaseModel):
-    """How to read an image."""
+class ImageQuery(BaseModel):
+    """How to read an image, whatever is looked for."""
 
     model_config = ConfigDict(use_attribute_docstrings=True, extra="forbid")
 
     language: Annotated[str, Field(pattern="^[a-z_]{3,16}$")] = "latin"
     """A language (`eng`, `deu`, `fra`) or a script (`latin`, `ext_latin`). Only Latin script needs no further file."""
-    areas: Literal["universal", "lean", "document_layout", "multicolumn", "table", "curved_text", "formula"] = (
-        "universal"
-    )
-    """How to look for text. Only `universal` and `lean` need no further file."""
     auto_skew: bool = False
     """Turn skewed pages upright. The engine garbles some pages that are upright already."""
     upscale: bool = False
     """Enlarge small text first."""
-    correct: bool = False
-    """Have a local language model correct the text, as `/ai/spell-check` does; for JSON and text."""
     pages: Annotated[str | SkipJsonSchema[None], Field(pattern=r"^[1-9]\d{0,5}(-[1-9]\d{0,5})?$")] = None
     """Of a TIFF or PDF: one page (`3`), or the first and the last (`2-5`)."""
 
@@ -48,6 +42,17 @@ class ReadingQuery(BaseModel):
         if self.page_range and self.page_range[0] > self.page_range[1]:
             raise ValueError("pages: the first page comes after the last")
         return self
+
+
+class ReadingQuery(ImageQuery):
+    """How to read its text."""
+
+    areas: Literal["universal", "lean", "document_layout", "multicolumn", "table", "curved_text", "formula"] = (
+        "universal"
+    )
+    """How to look for text. Only `universal` and `lean` need no further file."""
+    correct: bool = False
+    """Have a local language model correct the text, as `/ai/spell-check` does; for JSON and text."""
 
 
 class BoxOut(Schema):
@@ -142,6 +147,28 @@ class RecognitionsOut(Schema):
     """One for each file, in the order in which they came."""
 
 
+class TablePageOut(Schema):
+    """One page as a table."""
+
+    number: PositiveInt
+    """Counted from 1 in the document, whichever pages were asked for."""
+    rows: list[list[str]]
+    """The cells of each row, from the top, as the engine tells them apart."""
+    truncated_by_evaluation: bool
+    """Whether the unlicensed engine has cut the page: to the first rows, or to none."""
+
+
+class TablesOut(Schema):
+    """What the pages of a document are as tables."""
+
+    truncated_by_evaluation: bool
+    """Whether any page is cut."""
+    pages: list[TablePageOut]
+    """The pages that were read, in order."""
+    engine_seconds: NonNegativeFloat
+    """How long the engine worked, without the wait for its turn."""
+
+
 def describe(recognition: Recognition, wish: Wish, corrections: Sequence[ResultOut | None] = ()) -> RecognitionOut:
     """A recognition for the wire; `corrections` are one for each page, or none."""
     pages = [
@@ -159,3 +186,20 @@ def describe(recognition: Recognition, wish: Wish, corrections: Sequence[ResultO
 
 def _best_text(page: PageOut) -> str:
     return page.corrected.text if page.corrected and page.corrected.text is not None else page.text
+
+
+def describe_tables(recognition: Recognition) -> TablesOut:
+    """The tables of a recognition that was asked for them, for the wire."""
+    pages = [
+        TablePageOut(
+            number=page["number"],
+            rows=[row.split("\t") for row in page["table"].splitlines()],
+            truncated_by_evaluation=page["truncated_by_evaluation"],
+        )
+        for page in recognition.pages
+    ]
+    return TablesOut(
+        truncated_by_evaluation=any(page.truncated_by_evaluation for page in pages),
+        pages=pages,
+        engine_seconds=round(recognition.seconds, 3),
+    )

@@ -1,0 +1,93 @@
+"""`POST /ai/table` with the real engine, on tables that the test draws."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from app.engine.processors import DEFAULT_MODEL
+from tests.conftest import Serve
+from tests.support import pictures, tiny_gguf
+from tests.support.service import RunningService
+from tests.support.supervised import NATIVE
+
+pytestmark = [
+    pytest.mark.skipif(not NATIVE.is_dir(), reason="`python -m app provision` could not bring the native libraries"),
+    pytest.mark.timeout(180),
+]
+
+FRUIT = (
+    ("Name", "Amount", "Currency"),
+    ("Apples", "12", "EUR"),
+    ("Oranges", "37", "USD"),
+    ("Bananas", "58", "GBP"),
+    ("Cherries", "41", "CHF"),
+    ("Lemons", "91", "EUR"),
+)
+PNG = {"content-type": "image/png"}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """With a model, which tables have no need of."""
+    with RunningService(tmp_path_factory.mktemp("tables"), native_dir=NATIVE) as running:
+        running.client.timeout = httpx.Timeout(150)
+        tiny_gguf.write(running.models_dir / DEFAULT_MODEL)
+        yield running.wait_until_ready()
+
+
+def test_a_table_leaves_what_is_loaded_as_it_is(service: RunningService) -> None:
+    """The first rows come cell by cell, all that the unlicensed engine gives; and texts are corrected afterwards."""
+
+    def corrected(text: str) -> str:
+        answer = service.client.post("/ai/spell-check", json={"texts": [text]}).raise_for_status()
+        return str(answer.json()["results"][0]["text"])
+
+    assert corrected("one") == tiny_gguf.ANSWER
+    pid = service.engine()["pid"]
+
+    image = pictures.encoded("image/png", pictures.table(*FRUIT))
+    answer = service.client.post("/ai/table", content=image, headers=PNG).raise_for_status().json()
+
+    (page,) = answer["pages"]
+    assert page["number"] == 1
+    assert page["truncated_by_evaluation"]
+    assert answer["truncated_by_evaluation"]
+    assert page["rows"][:2] == [list(row) for row in FRUIT[:2]]
+    assert corrected("one\ntwo") == f"{tiny_gguf.ANSWER}\n{tiny_gguf.ANSWER}"
+    assert (service.engine()["pid"], service.engine()["loaded"]["processor"]) == (pid, "spell-check")
+    assert list(service.state_dir.rglob("call-*")) == []
+
+
+@pytest.mark.slow
+def test_pages_without_a_model(service: RunningService) -> None:
+    """Each page is a table of its own, and none of the page before; nothing is loaded for it."""
+    service.client.post("/engine/release").raise_for_status()
+    service.wait_until_ready()
+    prose = pictures.page("Just prose is on this page", "and nothing else at all")
+    fewer = [(row[0], row[2]) for row in FRUIT]
+    document = pictures.encoded("image/tiff", prose, pictures.table(*FRUIT), pictures.table(*fewer))
+
+    form = {"file": ("scan", document, "image/tiff")}
+    answer = service.client.post("/ai/table", params={"pages": "2-3"}, files=form).raise_for_status().json()
+
+    assert [page["number"] for page in answer["pages"]] == [2, 3]
+    assert answer["pages"][0]["rows"][0] == list(FRUIT[0])
+    assert answer["pages"][1]["rows"][0] == list(fewer[0])
+    assert service.engine()["loaded"] is None
+
+
+def test_an_image_that_is_none(service: RunningService) -> None:
+    """It has the problem that it has at `POST /ocr`."""
+    refused = service.client.post("/ai/table", content=b"noise", headers=PNG)
+
+    assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (422, "image-unreadable")
+
+
+def test_without_the_native_libraries(serve: Serve) -> None:
+    """An engine that says it lacks them is not asked."""
+    service = serve(engine_class="tests.support.engines:LacksAi").wait_until_ready()
+
+    refused = service.client.post("/ai/table", content=b"x", headers=PNG)
+
+    assert (refused.status_code, refused.json()["capability"]) == (501, "ai")
