@@ -58,7 +58,7 @@ TAGS = {
     "engine": "AsposeAI, in a process of its own.",
     "ai": "Texts and a local language model.",
     "recognition": "Text from images.",
-    "health": "For probes; no key, no log line.",
+    "health": "For probes, which take no key, and for Prometheus.",
 }
 
 

@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     allow_anonymous: bool = False
     """Serve beyond loopback without keys: anybody who reaches the port may delete models."""
     read_only: bool = False
-    """Refuse every change with 403, and leave the trash unswept: for a service beside one that keeps the folder."""
+    """Refuse every change with 403, sweep no trash, begin no jobs: for a service beside one that keeps the folder."""
     max_body_bytes: Annotated[int, Field(ge=0)] = 1 << 20
     """The largest request body that is read, in bytes, uploads excepted; beyond it the answer is 413."""
     max_upload_bytes: Annotated[int, Field(ge=0)] = 0

@@ -17,8 +17,6 @@ SECURITY_SCHEME = {
     }
 }
 
-CHANGES_NOTHING = {Scope.READ, Scope.AI}
-"""What a read-only service allows."""
 PUBLIC: dict[str, Any] = {"security": []}
 """`openapi_extra` of a route that anybody may call."""
 
@@ -28,18 +26,23 @@ def needs(scope: Scope) -> dict[str, Any]:
     return {"security": [{"api_key": [scope.value]}]}
 
 
+def is_change(method: str, scope: Scope) -> bool:
+    """Whether a read-only service refuses it. Texts and images change nothing; to cancel a job that reads them does."""
+    return scope in {Scope.WRITE, Scope.ENGINE} or method == "DELETE"
+
+
 class Access:
     """The rules of one service: its keys, and whether it may change anything."""
 
     def __init__(self, keyring: Keyring | None, *, read_only: bool) -> None:
+        self.read_only = read_only
         self._keyring = keyring
-        self._read_only = read_only
 
     def check(self, request: Request, scope: Scope) -> None:
         """Let a request pass, noting its key for the log; raises Unauthenticated, MissingScope, ServiceReadOnly."""
         if self._keyring:
             request.scope["key_name"] = self._authorise(self._keyring, request, scope)
-        if self._read_only and scope not in CHANGES_NOTHING:
+        if self.read_only and is_change(request.method, scope):
             raise ServiceReadOnly
 
     def _authorise(self, keyring: Keyring, request: Request, scope: Scope) -> str:

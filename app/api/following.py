@@ -8,7 +8,7 @@ from typing import Any
 
 from anyio import to_thread
 from fastapi import Request
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 from fastapi.sse import format_sse_event
 
 from app.api.schemas.jobs import JobEvent, describe_event
@@ -32,11 +32,13 @@ class Records(StreamingResponse):
     media_type = JSON_LINES
 
 
-def follow(request: Request, jobs: Jobs, job: Job) -> Records:
-    """Stream a job, from as it is now to its end, or to the end of this service."""
+def follow(request: Request, jobs: Jobs, job: Job) -> Response:
+    """Stream a job, from as it is now to its end, or to the end of this service; to HEAD, only say how."""
     media_type = SSE if SSE in request.headers.get("accept", "") else JSON_LINES
     # Nothing on the way may hold records back.
     headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+    if request.method == "HEAD":
+        return Response(headers=headers, media_type=media_type)
     stopping: asyncio.Event = request.app.state.stopping
     return Records(_records(jobs, job, media_type, stopping), media_type=media_type, headers=headers)
 

@@ -139,7 +139,12 @@ def job_routes(
         job = await to_thread.run_sync(get, store, job_id)
         if job.state is not JobState.SUCCEEDED:
             raise errors.JobWithoutResults(job_id, job.state)
-        return FileResponse(store.jobs.result_file(job_id), media_type="application/json")
+        file = store.jobs.result_file(job_id)
+        try:
+            found = await to_thread.run_sync(file.stat)
+        except FileNotFoundError:  # its time came just now: the results go first
+            raise errors.JobNotFound(job_id) from None
+        return FileResponse(file, media_type="application/json", stat_result=found)
 
     if results:
         router.get(

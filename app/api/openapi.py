@@ -7,7 +7,8 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from app.api import examples
-from app.api.auth import SECURITY_SCHEME
+from app.api.auth import SECURITY_SCHEME, is_change
+from app.api.keys import Scope
 from app.api.kinds import INTERNAL_ERROR, KINDS, NAME, Kind, Problem
 from app.api.problems import MEDIA_TYPE, responses_of
 from app.api.refusals import BodyTooLarge, CrossOrigin, MissingScope, ServiceReadOnly, Unauthenticated, WrongHost
@@ -61,17 +62,20 @@ def _document(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
 
 def _complete(path: str, method: str, operation: dict[str, Any], *, needs_key: bool) -> None:
     """Add the problems that operations share, name the scope, and show the request's id on every answer."""
-    kinds = [*_own_kinds(operation), *_shared_kinds(path, method, needs_key=needs_key and bool(operation["security"]))]
+    scope = Scope(operation["security"][0]["api_key"][0]) if operation["security"] else None
+    kinds = [*_own_kinds(operation), *_shared_kinds(path, method, scope, needs_key=needs_key)]
     answers = {status: answer for status, answer in operation["responses"].items() if status[0] in "23"}
     for status, response in responses_of(kinds, path.replace("{name}", NAME)).items():
         answers[str(status)] = response
     for response in answers.values():
+        for content in response.get("content", {}).values():
+            if "$ref" in content["schema"]:  # of whatever is not JSON FastAPI says that it is a string, too
+                content["schema"] = {"$ref": content["schema"]["$ref"]}
         response["headers"] = response.get("headers", {}) | {"x-request-id": REQUEST_ID_HEADER}
         if method == "head":
             response.pop("content", None)
     operation["responses"] = dict(sorted(answers.items()))
-    if operation["security"]:
-        (scope,) = operation["security"][0]["api_key"]
+    if scope:
         operation["description"] += f"\n\nWhere keys are needed, one with the scope `{scope}`."
         if not needs_key:
             operation["security"] = [{}, *operation["security"]]
@@ -87,12 +91,14 @@ def _own_kinds(operation: dict[str, Any]) -> list[Kind]:
     return [kind for kind in KINDS.values() if kind.slug in slugs]
 
 
-def _shared_kinds(path: str, method: str, *, needs_key: bool) -> list[Kind]:
+def _shared_kinds(path: str, method: str, scope: Scope | None, *, needs_key: bool) -> list[Kind]:
     shared: list[type[Exception]] = []
-    if needs_key:
+    if needs_key and scope:
         shared += [Unauthenticated, MissingScope]
+    if scope and is_change(method.upper(), scope):
+        shared.append(ServiceReadOnly)
     if method not in {"get", "head", "options"}:
-        shared += [ServiceReadOnly, CrossOrigin]
+        shared.append(CrossOrigin)
     if path not in SILENT:
         shared += [BodyTooLarge, WrongHost]
     return [*(KINDS[exception] for exception in shared), INTERNAL_ERROR]

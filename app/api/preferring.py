@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request
 from fastapi.responses import JSONResponse
+from pydantic.json_schema import SkipJsonSchema
 
 from app import errors
 from app.api.problems import problems
@@ -32,12 +33,21 @@ def accepted(request: Request, prefix: str, job: Job) -> JSONResponse:
 
 
 async def _prefers_job(
-    prefer: Annotated[
-        str | None,
-        Header(description="`respond-async`: answer at once with a job, which goes on when its caller leaves."),
+    request: Request,
+    _: Annotated[
+        str | SkipJsonSchema[None],
+        Header(
+            alias="prefer",
+            description="`respond-async`: answer at once with a job, which goes on when its caller leaves. "
+            "A read-only service begins no jobs, and answers as without.",
+        ),
     ] = None,
 ) -> bool:
-    return "respond-async" in {each.strip().lower() for each in (prefer or "").split(",")}
+    # A job is a record in the model folder, where a read-only service writes nothing; a preference is no order.
+    if request.state.access.read_only:
+        return False
+    preferences = ",".join(request.headers.getlist("prefer")).split(",")
+    return "respond-async" in {each.partition(";")[0].strip().lower() for each in preferences}
 
 
 PrefersJob = Annotated[bool, Depends(_prefers_job)]

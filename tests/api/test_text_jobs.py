@@ -123,3 +123,47 @@ def test_a_job_that_ended_with_its_service_says_so(serve: Serve, number: signal.
 def test_an_unknown_job_has_no_results(service: RunningService) -> None:
     """404, as for the job itself."""
     assert service.client.get("/ai/jobs/20261121T092012Z-0a1b23a56954/results").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "preferences",
+    [["respond-async; wait=10"], ["wait=10", "respond-async"], ['foo="bar", RESPOND-ASYNC']],
+)
+def test_a_preference_may_have_parameters_and_company(service: RunningService, preferences: list[str]) -> None:
+    """RFC 7240 allows for both, on one line or on several."""
+    headers = [("prefer", each) for each in preferences]
+
+    assert service.client.post("/ai/spell-check", json={"texts": ["a"]}, headers=headers).status_code == 202
+
+
+def test_a_read_only_service_begins_and_ends_no_jobs(serve: Serve) -> None:
+    """They are records in the folder; a preference may be passed over, and the texts are worked on all the same."""
+    service = serve(engine_class=ECHO, read_only="true")
+    with_model(service)
+
+    answer = service.client.post("/ai/spell-check", json={"texts": ["a"]}, headers=ASYNC)
+
+    assert (answer.status_code, answer.json()["results"][0]["text"]) == (200, "A")
+    assert "preference-applied" not in answer.headers
+    assert service.client.get("/ai/jobs").json()["count"] == 0
+    cancelled = service.client.delete("/ai/jobs/20261121T092012Z-0a1b23a56954")
+    assert (cancelled.status_code, cancelled.json()["type"].rpartition(":")[2]) == (403, "read-only")
+
+
+def test_head_of_a_stream_is_answered_at_once(service: RunningService) -> None:
+    """Though the job goes on: whoever asks for the headers has the connection back."""
+    location = begin(service, "hold_gil:60")
+
+    answer = service.client.head(f"{location}/events")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/x-ndjson")
+    assert service.client.delete(location).status_code in {200, 202}
+    job_at(service, location, "cancelled")
+
+
+def test_results_that_go_while_they_are_asked_for(service: RunningService) -> None:
+    """A job's results go before its record does, when its time comes."""
+    location = begin(service, "a")
+    job_at(service, location, "succeeded")
+    next((service.models_dir / ".store" / "jobs").glob(f"{location.rpartition('/')[2]}*result*")).unlink()
+
+    assert service.client.get(f"{location}/results").status_code == 404
