@@ -139,12 +139,7 @@ def job_routes(
         job = await to_thread.run_sync(get, store, job_id)
         if job.state is not JobState.SUCCEEDED:
             raise errors.JobWithoutResults(job_id, job.state)
-        file = store.jobs.result_file(job_id)
-        try:
-            found = await to_thread.run_sync(file.stat)
-        except FileNotFoundError:  # its time came just now: the results go first
-            raise errors.JobNotFound(job_id) from None
-        return FileResponse(file, media_type="application/json", stat_result=found)
+        return await _results_of(store, job_id)
 
     if results:
         router.get(
@@ -157,3 +152,12 @@ def job_routes(
             openapi_extra=needs(reading),
         )(read_results)
     return router
+
+
+async def _results_of(store: Store, job_id: str) -> Response:
+    file = store.jobs.result_file(job_id)
+    try:
+        found = await to_thread.run_sync(file.stat)
+    except FileNotFoundError:  # its time came just now: the results go first
+        raise errors.JobNotFound(job_id) from None
+    return FileResponse(file, media_type="application/json", stat_result=found)
