@@ -2,6 +2,8 @@
 
 import asyncio
 
+from anyio import CapacityLimiter, to_thread
+
 from app.api.catalogue import Catalogue
 from app.api.conditional import Representation
 from app.api.knowledge import Knowledge
@@ -26,6 +28,8 @@ class Listing:
         self._keeper = keeper
         self._supervisor = supervisor
         self._working = asyncio.Lock()
+        self._thread = CapacityLimiter(1)
+        """Of its own: a disk that does not answer may hold all that others share."""
         self._catalogue: Catalogue | None = None
         self._whole: Representation | None = None
         self._answers: dict[bytes, Representation] = {}
@@ -48,7 +52,7 @@ class Listing:
             if answer := self.ready(query_string):
                 return answer
             catalogue = self._present()
-            answer = await asyncio.to_thread(lambda: Representation(catalogue.render(query)))
+            answer = await to_thread.run_sync(lambda: Representation(catalogue.render(query)), limiter=self._thread)
             return self._keep(query_string, answer, catalogue)
 
     def describe(self, model: Model) -> ModelOut:

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request, Response
 
 from app import __version__
@@ -18,6 +19,9 @@ from app.store.storage import Storage, measure
 from app.store.store import Store
 
 router = APIRouter(tags=["health"], route_class=GuardedRoute)
+
+measurements = CapacityLimiter(1)
+"""While a disk does not answer, scrape after scrape waits for it: in a queue, and not each in a thread."""
 
 TEXT = {"schema": {"type": "string"}, "examples": {"a part of it": {"value": "ocr_store_models 2.0\n"}}}
 FORMATS: dict[int | str, dict[str, Any]] = {
@@ -51,7 +55,7 @@ async def _observe(store: Store, keeper: InventoryKeeper, supervisor: Supervisor
     storage: Storage | None = None
     if inventory:
         try:
-            storage = await asyncio.to_thread(measure, store.volume, inventory)
+            storage = await to_thread.run_sync(measure, store.volume, inventory, limiter=measurements)
         except StoreUnavailable:  # since a moment ago
             inventory = None
     return Observation(
