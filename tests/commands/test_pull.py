@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands.test_upkeep import run
 from tests.conftest import Serve
 from tests.support.hub import Fault, Hub, running_hub
 from tests.support.service import ECHO
-from tests.test_upkeep import run
 
 CONTENT = b"model" * 1000
 
