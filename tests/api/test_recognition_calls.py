@@ -6,7 +6,6 @@ import httpx
 import pytest
 
 from app.engine.processors import DEFAULT_MODEL
-from tests.conftest import Serve
 from tests.support.model_files import NO_TENSORS
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
@@ -73,10 +72,12 @@ def test_the_text_is_corrected_when_asked_for(ready: RunningService) -> None:
     assert ready.client.post("/ocr?correct=true", content=b"read a fox", headers=as_pdf).status_code == 422
 
 
-def test_no_correction_without_a_model(serve: Serve) -> None:
+def test_no_correction_without_a_model(ready: RunningService) -> None:
     """The problem comes before the image is read."""
-    service = serve(engine_class="tests.support.engines:Reads").wait_until_ready()
+    model = ready.models_dir / DEFAULT_MODEL
+    model.rename(model.with_suffix(".aside"))
 
-    answer = service.client.post("/ocr?correct=true", content=b"abort", headers=PNG)
+    answer = ready.client.post("/ocr?correct=true", content=b"abort", headers=PNG)
 
     assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (409, "engine-model-missing")
+    model.with_suffix(".aside").rename(model)

@@ -98,6 +98,14 @@ RECOGNITION: dict[str, Any] = {
     "engine_seconds": 1.483,
 }
 
+FILE: dict[str, Any] = {"name": "page-1.png", "recognition": RECOGNITION, "error": None}
+
+TABLE_PAGE: dict[str, Any] = {
+    "number": 1,
+    "rows": [["Name", "Amount", "Currency"], ["Apples", "12", "EUR"]],
+    "truncated_by_evaluation": True,
+}
+
 BY_SCHEMA: dict[str, dict[str, Any]] = {
     "EngineOut": ENGINE,
     "ReleaseOut": RELEASE,
@@ -116,6 +124,10 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
     "PageOut": PAGE,
     "ReadingSettingsOut": READING_SETTINGS,
     "RecognitionOut": RECOGNITION,
+    "FileOut": FILE,
+    "RecognitionsOut": {"failed_count": 0, "results": [FILE]},
+    "TablePageOut": TABLE_PAGE,
+    "TablesOut": {"truncated_by_evaluation": True, "pages": [TABLE_PAGE], "engine_seconds": 1.514},
     "Ready": {
         "status": "ready",
         "checks": [
