@@ -119,6 +119,8 @@ class Puller:
                 await to_thread.run_sync(beat)
                 await to_thread.run_sync(finish)
                 await to_thread.run_sync(run.forget)
+                # What an earlier run left, when this one ended before it came to that.
+                await to_thread.run_sync(pulls.forget_partials, self._store, held.job.id)
         except (StoreError, OSError) as exc:
             self._on_event("pull.unrecorded", about | {"error": str(exc)})
         counts = {"bytes": run.done_bytes, "seconds": round(time.monotonic() - began, 3)}

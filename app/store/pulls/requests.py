@@ -1,5 +1,6 @@
 """What a pull is: which files of which repository, or which URL, and which models they are to be."""
 
+import contextlib
 import fnmatch
 import hashlib
 import re
@@ -9,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import unquote
 
-from app.errors import ModelNotFound, PullConflict
+from app.errors import ModelNotFound, PartialBusy, PartialNotFound, PullConflict
 from app.store.inventory import Model
 from app.store.jobs import PULL
 from app.store.jobs.records import Job
@@ -152,7 +153,8 @@ def forget_partials(store: Store, job_id: str) -> None:
     """Remove what a pull that is finished left in staging."""
     for partial in store.publisher.staging.partials():
         if partial.record and partial.record.extra.get("job_id") == job_id and not partial.is_active:
-            store.publisher.staging.discard(partial.id)
+            with contextlib.suppress(PartialNotFound, PartialBusy):  # a sweep was faster, or is at it
+                store.publisher.staging.discard(partial.id)
 
 
 def _present(store: Store, name: str) -> Model | None:

@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,10 @@ from anyio import fail_after, to_thread
 
 from app.store.jobs import PULL
 from app.store.journal import Origin
+from app.store.partials import PartialRecord
 from app.store.pulls.fetching import Fetcher
 from app.store.pulls.puller import QUESTIONS_AT_ONCE, Puller
-from app.store.pulls.requests import PullRequest, Source
+from app.store.pulls.requests import PullRequest, Source, partial_id
 from app.store.pulls.run import PullLimits, Resolve
 from app.store.rules import Rules
 from app.store.store import Store
@@ -105,3 +106,26 @@ async def test_what_a_newer_service_asked_for_is_left_to_it(store: Store) -> Non
             assert not task.done()
     assert store.jobs.get(job.id).state == "succeeded"
     assert store.jobs.get(newer.id).state == "queued"
+
+
+async def test_what_fails_before_it_comes_to_its_bytes_leaves_none_either(store: Store) -> None:
+    """As when the other side has lost the file by the time a pull is taken up again."""
+    with running_hub() as hub:
+        request = PullRequest(url=f"{hub.cdn_url}/gone.bin")
+        job = store.jobs.create(PULL, request.to_record(), ME)
+        before = PartialRecord(
+            id=partial_id(job.id, "gone.bin"),
+            name="gone.bin",
+            kind="pull",
+            actor="me",
+            expected_bytes=None,
+            created_at=datetime.now(UTC),
+            retention=timedelta(days=1),
+            extra={"job_id": job.id},
+        )
+        store.publisher.begin(keep=before).let_go()
+        pulling = puller(store, hub=hub)
+
+        async with running(pulling):
+            await eventually_async(lambda: store.jobs.get(job.id).state == "failed")
+            await eventually_async(lambda: list(store.volume.staging_dir.iterdir()) == [])
