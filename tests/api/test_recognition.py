@@ -17,6 +17,7 @@ from pypdf import PdfReader
 from tests.support import pictures
 from tests.support.service import RunningService
 from tests.support.supervised import NATIVE
+from tests.support.waiting import eventually
 
 pytestmark = [
     pytest.mark.skipif(not NATIVE.is_dir(), reason="`python -m app provision` could not bring OpenSSL 1.1"),
@@ -232,6 +233,24 @@ def test_odd_but_good_images_are_read(read: Read) -> None:
     animation = pictures.encoded("image/gif", grey, pictures.page("Something else", "on two lines", mode="L"))
     (page,) = read(animation, "image/gif").raise_for_status().json()["pages"]
     assert close_to("\n".join(SHORT), page["text"])
+
+
+@pytest.mark.slow
+def test_a_batch_of_files_as_a_job(read: Read) -> None:
+    """A page, half a page and a document: the good ones are read, and the bad one has the problem that it is."""
+    post, get = read.service.client.post, read.service.client.get
+    png = pictures.encoded("image/png", pictures.page(*SHORT))
+    tiff = pictures.encoded("image/tiff", pictures.page(*SHORT), pictures.page("A second page", "of two lines"))
+    images = {"page.png": (png, "image/png"), "half.png": (png[:500], "image/png"), "scan.tiff": (tiff, "image/tiff")}
+    form = [("file", (name, *image)) for name, image in images.items()]
+
+    location = post("/ocr", files=form, headers={"prefer": "respond-async"}).raise_for_status().headers["location"]
+    eventually(lambda: get(location).json()["finished_at"], within=120)
+
+    page, half, scan = get(f"{location}/results").raise_for_status().json()["results"]
+    assert close_to("\n".join(SHORT), page["recognition"]["text"])
+    assert (half["name"], half["error"]["type"].rpartition(":")[2]) == ("half.png", "image-unreadable")
+    assert [each["number"] for each in scan["recognition"]["pages"]] == [1, 2]
 
 
 def test_what_was_asked_for_is_not_to_be_had(read: Read) -> None:
