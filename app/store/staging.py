@@ -9,7 +9,7 @@ import io
 import os
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -109,23 +109,26 @@ class Staging:
         staged, _ = self.reopen(partial_id, ())
         staged.discard()
 
-    def sweep(self) -> list[str]:
-        """Remove what no living process writes and no record keeps, and say what it was."""
+    def sweep(self, is_over: Callable[[PartialRecord], bool] = lambda _: False) -> list[str]:
+        """Remove what no living process writes and no record keeps, and say what it was.
+
+        `is_over` says of a record that what it is kept for has ended before its time.
+        """
         swept = []
         for path in self._folder.glob(f"*{SUFFIX}"):
             with contextlib.suppress(FileNotFoundError):
                 # Asked before the lock is taken: that would be in the way of somebody who goes on with it.
-                if not self._is_kept(path) and self._swept(path):
+                if not self._is_kept(path, is_over) and self._swept(path, is_over):
                     swept.append(path.name)
         for record in self._folder.glob("*.json"):
             with contextlib.suppress(FileNotFoundError):
-                if not record.with_suffix(SUFFIX).exists() and not self._is_kept(record):
+                if not record.with_suffix(SUFFIX).exists() and not self._is_kept(record, is_over):
                     record.unlink()
         return swept
 
-    def _swept(self, path: Path) -> bool:
+    def _swept(self, path: Path, is_over: Callable[[PartialRecord], bool]) -> bool:
         with path.open("r+b") as file:
-            if not try_to_lock(file.fileno()) or self._is_kept(path):
+            if not try_to_lock(file.fileno()) or self._is_kept(path, is_over):
                 return False
             self._record_of(path.stem).unlink(missing_ok=True)
             path.unlink()
@@ -150,9 +153,9 @@ class Staging:
             with contextlib.suppress(FileNotFoundError):
                 yield _look(path, self._read(path.stem))
 
-    def _is_kept(self, path: Path) -> bool:
+    def _is_kept(self, path: Path, is_over: Callable[[PartialRecord], bool]) -> bool:
         record = self._read(path.stem)
-        return record is not None and not _has_expired(record, path)
+        return record is not None and not _has_expired(record, path) and not is_over(record)
 
     def _read(self, partial_id: str) -> PartialRecord | None:
         if KEPT_ID.fullmatch(partial_id):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from app.errors import ModelChanged, ModelExists, ModelNotFound, TrashEntryNotFound
+from app.errors import JobNotFound, ModelChanged, ModelExists, ModelNotFound, TrashEntryNotFound
 from app.store.damage import HeaderKnowledge
 from app.store.digests import Digests
 from app.store.headers import Description, describe
@@ -16,6 +16,7 @@ from app.store.jobs import Jobs
 from app.store.journal import Event, Journal, Origin
 from app.store.locks import ModelLocks
 from app.store.locks.leases import Lease
+from app.store.partials import PartialRecord
 from app.store.protections import Protections
 from app.store.publishing import Publisher
 from app.store.room import Room
@@ -189,6 +190,8 @@ class Store:
         self.volume.check_writable()
         entry = self._trash.get(trash_id)
         name = entry.name if name is None else name
+        with explaining_refusals():
+            self._trash.clear_double(entry, self.root, seconds=LOCK_SECONDS)
         with (
             explaining_refusals(),
             self.volume.parent_of(name, create=True) as (folder, leaf),
@@ -225,11 +228,18 @@ class Store:
         with explaining_refusals():
             self._trash.clear_orphans()
             self._trash.clear_doubles(self.root)
-            if swept := self.publisher.staging.sweep():
+            if swept := self.publisher.staging.sweep(self._is_over):
                 self._on_event("staging.swept", {"files": swept})
             self.locks.sweep()
             self.jobs.sweep(self._job_retention)
         return purged
+
+    def _is_over(self, record: PartialRecord) -> bool:
+        """Whether a partial file's job has finished, and its runner did not come to remove it."""
+        try:
+            return "job_id" in record.extra and self.jobs.get(record.extra["job_id"]).is_finished
+        except JobNotFound:
+            return True
 
     def _delete_locked(self, deletion: Deletion) -> Receipt:
         name = deletion.model.name
@@ -241,6 +251,7 @@ class Store:
                 if not deletion.permanent:
                     entry = self._trash.put(model, folder, leaf)
                     return Receipt(name, model.size_bytes, 0, entry.id, entry.expires_at)
+                self._trash.clear_doubles_of(name, folder, leaf)
                 freed_bytes = freed_by_unlinking(os.stat(leaf, dir_fd=folder, follow_symlinks=False))
                 os.unlink(leaf, dir_fd=folder)
                 os.fsync(folder)

@@ -69,6 +69,7 @@ class Trash:
         links. Killed at any point, this leaves the file in place or in the trash, whole. Raises FileNotFoundError when
         the file is gone: whoever took it won.
         """
+        self.clear_doubles_of(model.name, parent, leaf)
         now = datetime.now(UTC)
         entry_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(6)}"
         entry = TrashEntry(entry_id, model.name, model.size_bytes, now, now + self._retention)
@@ -143,11 +144,26 @@ class Trash:
     def clear_doubles(self, root: Path) -> None:
         """Clear entries whose file has its name in the model folder as well, where a killed replacement left it."""
         for entry in self.entries():
-            if _is_same(self._folder / entry.id, root / entry.name):
-                # Nobody is replacing it right now if its lock is free.
-                with contextlib.suppress(ModelInUse, ModelLocked), self._locks.exclusive(entry.name, seconds=0):
-                    if _is_same(self._folder / entry.id, root / entry.name):
-                        self.purge(entry)
+            # Nobody is replacing it right now if its lock is free.
+            with contextlib.suppress(ModelInUse, ModelLocked):
+                self.clear_double(entry, root, seconds=0)
+
+    def clear_double(self, entry: TrashEntry, root: Path, *, seconds: float) -> None:
+        """Clear one entry if it is such a double. Raises ModelInUse and ModelLocked after waiting so long."""
+        if _is_same(self._folder / entry.id, root / entry.name):
+            with self._locks.exclusive(entry.name, seconds=seconds):
+                if _is_same(self._folder / entry.id, root / entry.name):
+                    self.purge(entry)
+
+    def clear_doubles_of(self, name: str, parent: int, leaf: str) -> None:
+        """Clear the doubles of one model, which is about to lose its name. Hold its lock meanwhile.
+
+        Raises FileNotFoundError when the model is gone.
+        """
+        if os.stat(leaf, dir_fd=parent, follow_symlinks=False).st_nlink > 1:
+            for entry in self.entries():
+                if entry.name == name and _is_same(self._folder / entry.id, leaf, parent):
+                    self.purge(entry)
 
     def clear_orphans(self) -> None:
         """Clear records without a file, which a killed process left."""

@@ -6,6 +6,7 @@ import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from app.errors import DigestMismatch, PartialBusy, PartialNotFound
 from app.store import staging as staging_module
+from app.store.jobs import PULL
 from app.store.journal import Origin
 from app.store.locks.ofd import try_to_lock
 from app.store.partials import PartialRecord
@@ -315,3 +317,25 @@ def test_to_let_go_of_a_file_ends_its_reading(staging: Staging) -> None:
         staged.let_go()
         with pytest.raises(ValueError, match="closed"):
             digesting.result()
+
+
+@pytest.mark.parametrize("is_published", [True, False])
+def test_what_a_finished_job_left_is_swept(store: Store, *, is_published: bool) -> None:
+    """Its runner was killed between the end of the job and its last step; while the job is unfinished, it stays."""
+    job = store.jobs.create(PULL, {}, ME)
+    staged = store.publisher.begin((), 4, keep=replace(record(), extra={"job_id": job.id}))
+    staged.write(b"half")
+    if is_published:
+        store.publisher.publish("a.bin", staged, Conditions(), ME)
+    staged.let_go()
+    store.sweep()
+    left = len(list(store.volume.staging_dir.iterdir()))
+    store.jobs.cancel(job.id)
+    (store.volume.jobs_dir / f"{job.id}.cancel").touch()
+    (store.volume.jobs_dir / f"{job.id}.new").touch()
+
+    store.sweep()
+
+    assert left == (1 if is_published else 2)
+    assert list(store.volume.staging_dir.iterdir()) == []
+    assert [path.name for path in store.volume.jobs_dir.iterdir()] == [f"{job.id}.json"]

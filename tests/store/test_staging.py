@@ -18,6 +18,7 @@ from app.errors import (
     ModelProtected,
     NotAModel,
     StoreFull,
+    TrashEntryNotFound,
 )
 from app.store import trash
 from app.store.journal import Origin
@@ -146,13 +147,40 @@ def test_a_replacement_that_fails_leaves_what_was_there(
     assert list(store.volume.trash_dir.iterdir()) == []
 
 
+def leave_a_double(store: Store) -> str:
+    """As a replacement of a.bin that is killed at its last step leaves one in the trash; its id."""
+    publish(store, "a.bin", b"old")
+    trash = Trash(store.volume.trash_dir, store.locks, timedelta(days=1))
+    with store.volume.parent_of("a.bin") as (folder, leaf):
+        return trash.put(store.find("a.bin"), folder, leaf, keeping=True).id
+
+
+@pytest.mark.parametrize("permanent", [True, False])
+def test_what_a_killed_replacement_left_goes_with_its_model(store: Store, *, permanent: bool) -> None:
+    """No sweep need come first: what is deleted for good is gone, and what is in the trash is there once."""
+    double = leave_a_double(store)
+
+    receipt = store.delete(store.plan_deletion("a.bin", permanent=permanent), ME)
+
+    assert [entry.id for entry in store.trash_entries()] == ([] if permanent else [receipt.trash_id])
+    assert receipt.trash_id != double
+    assert (receipt.freed_bytes > 0) is permanent
+
+
+def test_what_a_killed_replacement_left_is_not_restored_elsewhere(store: Store) -> None:
+    """It would be two models of one file."""
+    double = leave_a_double(store)
+
+    with pytest.raises(TrashEntryNotFound):
+        store.restore(double, "b.bin")
+
+    assert [path.name for path in store.root.glob("*.bin")] == ["a.bin"]
+    assert list(store.volume.trash_dir.iterdir()) == []
+
+
 def test_the_sweep_clears_what_a_killed_replacement_put_into_the_trash(store: Store) -> None:
     """Until the new version has the name, the one before is a model; while somebody replaces it, it is in both."""
-    publish(store, "a.bin", b"old")
-    with store.volume.parent_of("a.bin") as (folder, leaf):
-        Trash(store.volume.trash_dir, store.locks, timedelta(days=1)).put(
-            store.find("a.bin"), folder, leaf, keeping=True
-        )
+    leave_a_double(store)
 
     with store.locks.exclusive("a.bin", seconds=0):
         store.sweep()

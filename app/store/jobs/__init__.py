@@ -19,6 +19,7 @@ from app.store.jobs.records import (
     Failure,
     Job,
     JobState,
+    draft_of,
     marker_of,
     new_job,
     read_record,
@@ -207,6 +208,10 @@ class Jobs:
             elif job.finished_at and job.finished_at + retention <= datetime.now(UTC):
                 self._remove(job.id)
                 swept.append(job.id)
+            elif job.finished_at:
+                # Of one that asked for its end too late, or of a runner killed at its last step.
+                marker_of(self._folder, job.id).unlink(missing_ok=True)
+                draft_of(self._folder, job.id).unlink(missing_ok=True)
         for path in self._folder.iterdir():
             if path.stem not in known and self._is_nobodys(path.stem):
                 path.unlink(missing_ok=True)

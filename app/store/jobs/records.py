@@ -98,7 +98,7 @@ def write_record(folder: Path, job: Job, *, is_lasting: bool) -> Job:
     Raises StoreFull, StoreReadOnly.
     """
     job = replace(job, updated_at=datetime.now(UTC), owner=f"{socket.gethostname()}:{os.getpid()}")
-    draft = folder / f"{job.id}.new"
+    draft = draft_of(folder, job.id)
     with explaining_refusals():
         with draft.open("w") as record:
             record.write(job.to_json())
@@ -119,6 +119,11 @@ def read_record(record: Path) -> Job | None:
 def record_of(folder: Path, job_id: str) -> Path:
     """Where a job's record lies."""
     return folder / f"{job_id}.json"
+
+
+def draft_of(folder: Path, job_id: str) -> Path:
+    """What is to be a job's record in a moment."""
+    return folder / f"{job_id}.new"
 
 
 def marker_of(folder: Path, job_id: str) -> Path:
