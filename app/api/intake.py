@@ -5,15 +5,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from anyio import CancelScope, CapacityLimiter, to_thread
+from anyio import CapacityLimiter
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from app.api.refusals import BodyCutShort, BodyTooLarge, UploadsBusy, UploadStalled
+from app.store.receiving import write_all
 from app.store.staged import StagedFile
 
-BUFFER_BYTES = 4 << 20
-"""One is written and hashed by a thread while the next one fills: twice that is what an upload takes of memory."""
 LIMIT = "OCR_MAX_UPLOAD_BYTES"
 
 
@@ -56,37 +55,21 @@ class Intake:
             raise BodyTooLarge(self.max_bytes, LIMIT)
 
     async def receive(self, request: Request, staged: StagedFile, most_bytes: int | None = None) -> None:
-        """Write the body into a staged file. Raises BodyTooLarge, UploadStalled and BodyCutShort.
+        """Write the body into a staged file, which has everything that came when this raises, too.
 
-        A file that is kept has everything that came, to the moment when no more did.
+        Raises BodyTooLarge, UploadStalled, BodyCutShort, StoreFull and StoreReadOnly.
         """
-        chunks = request.stream()
-        staged_bytes, received, filling = staged.size_bytes, 0, bytearray()
-        writing: asyncio.Task[None] | None = None
-        try:
-            while chunk := await self._next(chunks):
-                received += len(chunk)
-                self.check_size(staged_bytes + received)
-                if most_bytes is not None and received > most_bytes:
-                    raise BodyTooLarge(most_bytes, "the rest of Upload-Length")
-                filling += chunk
-                if len(filling) >= BUFFER_BYTES:
-                    if writing:
-                        await writing
-                    writing = asyncio.create_task(self._write(staged, filling))
-                    filling = bytearray()
-            if writing:
-                await writing
-            await self._write(staged, filling)
-        except (BodyCutShort, UploadStalled):
-            if staged.is_kept:
-                if writing:
-                    await writing
-                await self._write(staged, filling)
-            raise
-        finally:
-            if writing:
-                await _ended(writing)
+        await write_all(self._checked(request, staged.size_bytes, most_bytes), staged, self.threads)
+
+    async def _checked(self, request: Request, staged_bytes: int, most_bytes: int | None) -> AsyncIterator[bytes]:
+        """What comes, up to where it is too much."""
+        chunks, received = request.stream(), 0
+        while chunk := await self._next(chunks):
+            received += len(chunk)
+            self.check_size(staged_bytes + received)
+            if most_bytes is not None and received > most_bytes:
+                raise BodyTooLarge(most_bytes, "the rest of Upload-Length")
+            yield chunk
 
     async def _next(self, chunks: AsyncIterator[bytes]) -> bytes:
         """What came next; nothing at the end."""
@@ -97,14 +80,3 @@ class Intake:
             raise UploadStalled(self._stall_seconds or 0) from None
         except ClientDisconnect:
             raise BodyCutShort from None
-
-    async def _write(self, staged: StagedFile, data: bytearray) -> None:
-        await to_thread.run_sync(staged.write, data, limiter=self.threads)
-
-
-async def _ended(writing: asyncio.Task[None]) -> None:
-    """Wait for it, whatever its outcome: who waits here has another error to tell, or none."""
-    with CancelScope(shield=True):
-        await asyncio.wait({writing})
-    if not writing.cancelled():
-        writing.exception()

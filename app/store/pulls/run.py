@@ -16,8 +16,8 @@ from app.store.jobs.records import Job
 from app.store.partials import PartialRecord
 from app.store.publishing import SHA256, Conditions
 from app.store.pulls.fetching import Answer, Fetcher
-from app.store.pulls.receiving import write_all
 from app.store.pulls.requests import PullRequest, Source, partial_id, plan
+from app.store.receiving import write_all
 from app.store.staged import StagedFile
 from app.store.store import Store
 
