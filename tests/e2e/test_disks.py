@@ -9,10 +9,12 @@ import httpx
 import pytest
 
 from tests.conftest import Serve
-from tests.support.mounts import mount, seen_by, small_disk, with_mounts
+from tests.support.mounts import mount, removable_disk, seen_by, small_disk, with_mounts
 from tests.support.raw import RawPut
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
+
+MIB = 1 << 20
 
 
 def problem_of(answer: httpx.Response) -> tuple[int, str]:
@@ -91,6 +93,23 @@ def test_a_full_disk_can_be_relieved(serve: Serve, tmp_path: Path) -> None:
     assert eventually(lambda: names_of(service) == ["a.bin", "filler"])
 
 
+@pytest.mark.parametrize("is_told", [True, False], ids=["length told", "chunked"])
+def test_a_disk_too_small_refuses_an_upload_and_keeps_nothing(serve: Serve, tmp_path: Path, *, is_told: bool) -> None:
+    """507, before the body when its length is known, midway when not; what fits still comes in."""
+    (tmp_path / "models").mkdir()
+    service = serve(wrapper=small_disk(tmp_path / "models", "4m"), engine_class=ECHO)
+    inside = seen_by(service.process.pid, tmp_path / "models")
+    large = b"x" * (8 * MIB)
+
+    refused = service.client.put("/models/a.bin", content=large if is_told else iter([large[:MIB]] * 8))
+
+    assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (507, "store-full")
+    assert (refused.json()["need_bytes"] == 8 * MIB) is is_told
+    assert list((inside / ".store/staging").iterdir()) == []
+    assert names_of(service) == []
+    assert service.client.put("/models/a.bin", content=large[:MIB]).status_code == 201
+
+
 @pytest.mark.parametrize("size", [1, 10_000, 1_000_000])
 def test_what_is_freed_is_what_the_disk_gets(serve: Serve, tmp_path: Path, size: int) -> None:
     """By the file's blocks, and by the file system's own count."""
@@ -144,11 +163,7 @@ def test_a_disk_that_turns_read_only_refuses_changes_until_it_is_writable_again(
 @pytest.fixture
 def unmountable(serve: Serve, tmp_path: Path) -> RunningService:
     """A service whose model folder is a mount of the disk at `disk`; at `other` there is another disk."""
-    for name in ("models", "disk", "other"):
-        (tmp_path / name).mkdir()
-    mounts = [f"mount -t tmpfs -o size=8m none {tmp_path}/{name}" for name in ("disk", "other")]
-    wrapper = with_mounts("; ".join([*mounts, f"mount --bind {tmp_path}/disk {tmp_path}/models"]))
-    return serve(wrapper=wrapper, engine_class=ECHO).wait_until_ready()
+    return serve(wrapper=removable_disk(tmp_path), engine_class=ECHO).wait_until_ready()
 
 
 def is_unavailable(service: RunningService) -> bool:

@@ -16,6 +16,14 @@ def small_disk(models_dir: Path, size: str) -> tuple[str, ...]:
     return with_mounts(f"mount -t tmpfs -o size={size} none {models_dir}")
 
 
+def removable_disk(folder: Path) -> tuple[str, ...]:
+    """The model folder `models` is a mount of the disk at `disk`; at `other` there is another disk."""
+    for name in ("models", "disk", "other"):
+        (folder / name).mkdir()
+    mounts = [f"mount -t tmpfs -o size=32m none {folder}/{name}" for name in ("disk", "other")]
+    return with_mounts("; ".join([*mounts, f"mount --bind {folder}/disk {folder}/models"]))
+
+
 def mount(pid: int, *arguments: object) -> None:
     """Run a command, `mount` or `umount`, in the namespace of a service."""
     namespaces = ("nsenter", f"--target={pid}", "--user", "--mount", "--preserve-credentials")
