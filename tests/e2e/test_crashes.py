@@ -1,6 +1,12 @@
-"""Processes killed at random moments of what they do to a folder: no model is lost, and none is half there."""
+"""Processes killed at random moments of what they do to a folder: no model is lost, and none is half there.
+
+They upload, replace, pull from a real server, at once and in drips, go on with the pulls that others left, cancel them,
+delete, restore, purge, empty, prune and sweep. The slow tests kill 1,000 processes with a store of their own, and the
+real service 150 times; what each was at is printed.
+"""
 
 import contextlib
+import hashlib
 import json
 import multiprocessing
 import os
@@ -14,16 +20,21 @@ from pathlib import Path
 
 import pytest
 
+from app.store.jobs import PULL
 from app.store.rules import Rules
 from app.store.store import Store
 from tests.conftest import Serve
+from tests.support.hub import Hub
 from tests.support.labelled import Labelled, everything
-from tests.support.random_changes import Note, change_until_killed
-from tests.support.service import ECHO
+from tests.support.labelled_hub import LabelledHub
+from tests.support.own_pulls import OwnPulls
+from tests.support.random_changes import PULLING, WEIGHTS, Note, change_until_killed
+from tests.support.service import ECHO, RunningService
+from tests.support.verbs import JOB_RETENTION_SECONDS
 from tests.support.waiting import eventually
 
 SEED = int(os.environ.get("TEST_SEED", "20261121"))
-LONGEST_LIFE_SECONDS = 0.15
+LONGEST_LIFE_SECONDS = 0.2
 """From the first change to the kill: some ten changes, each of some ten steps."""
 AT_ONCE = 2
 FOR_GOOD = {"erase", "purge", "empty", "sweep"}
@@ -39,6 +50,8 @@ class Ledger:
         self._done: set[str] = set()
         self._gone: set[str] = set()
         """Those that went for good, or may have."""
+        self.killed_at: Counter[str] = Counter()
+        """What those were at that did not come to say that it was done or refused, since the last check."""
 
     def check(self, root: Path) -> None:
         """Insist that nothing was lost, at a moment when nobody changes the folder."""
@@ -56,6 +69,7 @@ class Ledger:
             for line in log:
                 self._take(Note(**json.loads(line)), last)
             self._read = log.tell()
+        self.killed_at.update(note.change for note in last.values() if not note.is_done)
 
     def _take(self, note: Note, last: dict[str, Note]) -> None:
         """`last` is what each process noted last: what it is at, unless it is done."""
@@ -79,33 +93,43 @@ def by_label(root: Path) -> dict[str, list[Labelled]]:
 
 
 def opened(root: Path) -> Store:
-    store = Store(root, Rules(), trash_retention=timedelta(hours=1), on_event=lambda *_: None)
+    retention = {"trash_retention": timedelta(hours=1), "job_retention": timedelta(seconds=JOB_RETENTION_SECONDS)}
+    store = Store(root, Rules(), **retention, on_event=lambda *_: None)
     store.open()
     return store
 
 
 def check_after_a_sweep(store: Store) -> None:
     """What killed processes left is gone, and everything that is there is known, once."""
+    assert store.jobs.unfinished(PULL) == []
     store.sweep()
     assert list(store.volume.staging_dir.iterdir()) == []
+    assert {path.suffix for path in store.volume.jobs_dir.iterdir()} <= {".json"}
+    assert list((store.volume.lock_file.parent / "leases").glob("*")) == []
     assert all(len(same) == 1 for same in by_label(store.root).values()), "a model lies in the trash as well"
     entries = {entry.id for entry in store.trash_entries()}
     assert {path.name.partition(".")[0] for path in store.volume.trash_dir.iterdir()} == entries
     assert set(store.scan().models) == {
         str(path.relative_to(store.root)) for path, _ in everything(store.root) if ".store" not in path.parts
     }
+    for model in store.scan().models.values():
+        sha256 = hashlib.sha256((store.root / model.name).read_bytes()).hexdigest()
+        assert store.digests.of(model) in {sha256, None}
     lines = store.volume.journal_file.read_bytes().splitlines() if store.volume.journal_file.exists() else []
     assert len(store.journal.latest(len(lines) + 1)) == len(lines)
 
 
 @contextlib.contextmanager
-def changing(through: str, root: Path, seed: int, log: Path) -> Iterator[BaseProcess]:
+def changing(through: str, root: Path, seed: int, log: Path, hub: Hub) -> Iterator[BaseProcess]:
     """One such process, forked from a server that has imported everything; it is at work when this yields."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", "tests.support.random_changes"])
     ours, theirs = context.Pipe()
-    process = context.Process(target=change_until_killed, args=(through, root, seed, log, theirs), daemon=True)
+    process = context.Process(
+        target=change_until_killed, args=(through, root, seed, log, hub.cdn_url, theirs), daemon=True
+    )
     process.start()
+    theirs.close()
     try:
         assert ours.recv() == "ready"
         yield process
@@ -113,11 +137,19 @@ def changing(through: str, root: Path, seed: int, log: Path) -> Iterator[BasePro
         process.kill()
         process.join()
         ours.close()
-        theirs.close()
 
 
-def crash_again_and_again(folder: Path, kills: int) -> None:
-    """Rounds of two processes, each killed at a moment of its own; sometimes a sweep follows, sometimes more deaths."""
+def finish_pulls(store: Store, hub: Hub) -> None:
+    """As the next service would."""
+    with contextlib.closing(OwnPulls(store, (hub.cdn_url,))) as pulls:
+        pulls.adopt()
+
+
+def crash_again_and_again(hub: Hub, folder: Path, kills: int) -> Counter[str]:
+    """Rounds of two processes, each killed at a moment of its own; sometimes a sweep follows, sometimes more deaths.
+
+    Returns what they were at.
+    """
     print(f"TEST_SEED={SEED}")
     chance = random.Random(SEED)  # noqa: S311 - to be the same each time
     store, ledger = opened(folder / "models"), Ledger(folder / "log")
@@ -125,28 +157,37 @@ def crash_again_and_again(folder: Path, kills: int) -> None:
     for number in range(0, kills, AT_ONCE):
         with contextlib.ExitStack() as running:
             for each in range(AT_ONCE):
-                process = running.enter_context(changing("", store.root, SEED + number + each, folder / "log"))
+                process = running.enter_context(changing("", store.root, SEED + number + each, folder / "log", hub))
                 process.join(timeout=chance.uniform(0, LONGEST_LIFE_SECONDS))
                 assert process.exitcode is None, "it ended by itself"
                 if chance.random() < 0.5:
                     process.kill()
         ledger.check(store.root)
-        if chance.random() < 0.3:
+        if chance.random() < 0.2:
+            finish_pulls(store, hub)
             check_after_a_sweep(store)
             ledger.check(store.root)
+    finish_pulls(store, hub)
     check_after_a_sweep(store)
+    ledger.check(store.root)
+    print(ledger.killed_at)
+    return ledger.killed_at
 
 
-def kill_the_service(serve: Serve, folder: Path, kills: int) -> None:
-    """The real service, killed while two callers change its models; the next one serves what is left."""
+def kill_the_service(serve: Serve, hub: Hub, folder: Path, kills: int) -> Counter[str]:
+    """The real service, killed while two callers change its models; the next one goes on with what is left.
+
+    Returns what they were at.
+    """
     chance = random.Random(SEED)  # noqa: S311
     root, ledger = folder / "models", Ledger(folder / "log")
+    settings = {"engine_class": ECHO, "pull_allowed_urls": hub.cdn_url, "pull_retry_pause": "0.01s"}
     (folder / "log").touch()
     for number in range(0, kills * AT_ONCE, AT_ONCE):
-        service = serve(engine_class=ECHO)
+        service = serve(**settings)
         with contextlib.ExitStack() as running:
             callers = [
-                running.enter_context(changing(service.url, root, SEED + number + each, folder / "log"))
+                running.enter_context(changing(service.url, root, SEED + number + each, folder / "log", hub))
                 for each in range(AT_ONCE)
             ]
             callers[0].join(timeout=chance.uniform(0, 4 * LONGEST_LIFE_SECONDS))
@@ -155,36 +196,51 @@ def kill_the_service(serve: Serve, folder: Path, kills: int) -> None:
                 caller.join(timeout=60)
                 assert caller.exitcode == 0
         ledger.check(root)
-    service = serve(engine_class=ECHO)
-    listed = service.client.get("/models").raise_for_status().json()["models"]
-    eventually(lambda: list((root / ".store/staging").iterdir()) == [])
-    assert {model["name"] for model in listed} == {
+    service = serve(**settings)
+    eventually(lambda: pulls_of(service) <= {"succeeded", "failed", "cancelled"}, within=30)
+    assert listed_in(service) == {
         str(path.relative_to(root)) for path, _ in everything(root) if ".store" not in path.parts
     }
     service.stop()
     check_after_a_sweep(opened(root))
     ledger.check(root)
+    print(ledger.killed_at)
+    return ledger.killed_at
 
 
-def test_processes_killed_anywhere_lose_nothing(tmp_path: Path) -> None:
-    """A dozen kills; TEST_SEED repeats a run as far as the machine lets it."""
-    crash_again_and_again(tmp_path, 12)
+def pulls_of(service: RunningService) -> set[str]:
+    return {job["state"] for job in service.client.get("/pulls?limit=1000").raise_for_status().json()["jobs"]}
 
 
-def test_a_killed_service_loses_nothing(serve: Serve, tmp_path: Path) -> None:
+def listed_in(service: RunningService) -> set[str]:
+    return {model["name"] for model in service.client.get("/models").raise_for_status().json()["models"]}
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with LabelledHub() as running:
+        yield running
+
+
+def test_processes_killed_anywhere_lose_nothing(hub: Hub, tmp_path: Path) -> None:
+    """Eight kills; TEST_SEED repeats a run as far as the machine lets it."""
+    crash_again_and_again(hub, tmp_path, 8)
+
+
+def test_a_killed_service_loses_nothing(serve: Serve, hub: Hub, tmp_path: Path) -> None:
     """Two kills."""
-    kill_the_service(serve, tmp_path, 2)
+    kill_the_service(serve, hub, tmp_path, 2)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_thousand_kills_lose_nothing(tmp_path: Path) -> None:
-    """Of processes with a store of their own."""
-    crash_again_and_again(tmp_path, 1000)
+def test_a_thousand_kills_lose_nothing(hub: Hub, tmp_path: Path) -> None:
+    """Of processes with a store of their own, at every kind of change."""
+    assert set(crash_again_and_again(hub, tmp_path, 1000)) == set(WEIGHTS | PULLING)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_fifty_kills_of_the_service_lose_nothing(serve: Serve, tmp_path: Path) -> None:
-    """Through HTTP."""
-    kill_the_service(serve, tmp_path, 50)
+def test_killing_the_service_loses_nothing(serve: Serve, hub: Hub, tmp_path: Path) -> None:
+    """150 times, through HTTP."""
+    kill_the_service(serve, hub, tmp_path, 150)

@@ -27,6 +27,8 @@ class Fault:
 
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    pause_seconds: float = 0
+    """Before each chunk of the body."""
     cut_after: int | None = None
     """Close the connection after so many bytes of the body."""
     wait_after: int | None = None
@@ -124,6 +126,19 @@ class Hub:
         self.served[path] = content
         return f"{self.cdn_url}{path}"
 
+    def content_at(self, path: str) -> bytes | None:
+        """What the CDN has there."""
+        if path in self.served:
+            return self.served[path]
+        repository, _, name = path.removeprefix("/lfs/").partition("//")
+        file = self.files.get((repository, name))
+        return file.content if file else None
+
+    def usual_at(self, path: str) -> Fault:
+        """How requests for those bytes go where no fault is queued."""
+        del path
+        return Fault()
+
     def asked(self, server: str, method: str = "GET") -> list[Seen]:
         """What one server was asked."""
         return [seen for seen in self.seen if (seen.server, seen.method) == (server, method)]
@@ -132,6 +147,11 @@ class Hub:
         """Until a fault's gate opens, or the server stops."""
         while not fault.gate.wait(0.05) and not self._stopping.is_set():
             pass
+
+    def pause(self, seconds: float) -> None:
+        """So long, or until the server stops."""
+        if seconds:
+            self._stopping.wait(seconds)
 
     def _url_of(self, name: str) -> str:
         host, port = self._servers[name].server_address[:2]
@@ -175,7 +195,7 @@ class Handler(BaseHTTPRequestHandler):
         if path in self._hub.redirects:
             self._head(302, {"Location": self._hub.redirects[path], "Content-Length": "0"})
         elif self._name == "cdn":
-            self._bytes(self._on_cdn(path))
+            self._bytes(self._hub.content_at(path), usual=self._hub.usual_at(path))
         elif path.startswith("/api/models/"):
             self._describe(path.removeprefix("/api/models/"), "blobs" in parse_qs(url.query))
         elif "/resolve/" in path:
@@ -184,13 +204,6 @@ class Handler(BaseHTTPRequestHandler):
             self._resolve(repository, revision, name)
         else:
             self._refuse(404, {})
-
-    def _on_cdn(self, path: str) -> bytes | None:
-        if path in self._hub.served:
-            return self._hub.served[path]
-        repository, _, name = path.removeprefix("/lfs/").partition("//")
-        file = self._hub.files.get((repository, name))
-        return file.content if file else None
 
     def _resolve(self, repository: str, revision: str, name: str) -> None:
         """`HEAD` and `GET /{repository}/resolve/{revision}/{file}`."""
@@ -241,13 +254,15 @@ class Handler(BaseHTTPRequestHandler):
             return True
         return False
 
-    def _bytes(self, content: bytes | None, headers: Mapping[str, str] | None = None) -> None:
+    def _bytes(
+        self, content: bytes | None, headers: Mapping[str, str] | None = None, usual: Fault | None = None
+    ) -> None:
         """A file, or the part of it that was asked for."""
         if content is None:
             self._refuse(404, {})
             return
         wants_bytes = self.command == "GET" and bool(self._hub.faults)
-        fault = self._hub.faults.popleft() if wants_bytes else Fault()
+        fault = self._hub.faults.popleft() if wants_bytes else usual or Fault()
         if fault.status:
             self._refuse(fault.status, fault.headers)
             return
@@ -274,13 +289,13 @@ class Handler(BaseHTTPRequestHandler):
         """The body, up to what goes wrong with it."""
         stops = [stop for stop in (fault.cut_after, fault.wait_after) if stop is not None]
         stop = min([*stops, len(content)])
-        self._write(content[:stop])
+        self._write(content[:stop], fault.pause_seconds)
         if fault.wait_after is not None:
             self._hub.wait(fault)
         if fault.cut_after is not None:
             self.close_connection = True
         elif stop < len(content):
-            self._write(content[stop:])
+            self._write(content[stop:], fault.pause_seconds)
 
     def _refuse(self, status: int, headers: Mapping[str, str]) -> None:
         self._head(status, {"Content-Length": "0", **headers})
@@ -291,11 +306,12 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
 
-    def _write(self, content: bytes | memoryview) -> None:
+    def _write(self, content: bytes | memoryview, pause_seconds: float = 0) -> None:
         if self.command == "HEAD":
             return
         try:
             for start in range(0, len(content), CHUNK_BYTES):
+                self._hub.pause(pause_seconds)
                 self.wfile.write(content[start : start + CHUNK_BYTES])
             self.wfile.flush()
         except OSError:

@@ -1,9 +1,9 @@
 """A process that changes a model folder at random, and notes what it is about to do and what came of it.
 
-    python -m tests.support.random_changes FOLDER|URL FOLDER SEED SECONDS LOG
+    python -m tests.support.random_changes FOLDER|URL FOLDER SEED SECONDS LOG [HUB_URL]
 
-Through a Store of its own, or through the service at that URL. A further kind of change is one more method of `Changes`
-whose name is in WEIGHTS.
+Through a Store of its own, or through the service at that URL; with a hub's URL it pulls
+as well. A further kind of change is one more method of `Changes` whose name is in WEIGHTS.
 """
 
 import json
@@ -13,25 +13,21 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Protocol
-from urllib.parse import quote
+from typing import Any
 
 import httpx
 
-from app.errors import StoreError
-from app.store.audit import Reason, audit, execute, plan_prune
+from app.errors import ServiceError
 from app.store.inventory import Model
-from app.store.journal import Origin
-from app.store.publishing import Conditions
-from app.store.rules import Rules
-from app.store.store import Store
 from tests.support.labelled import content_of, read
+from tests.support.labelled_hub import path_of
+from tests.support.verbs import ByHttp, ByStore, Refused, Verbs
 
 NAMES = ("a.bin", "b.bin", "c.gguf", "org_repo/d.gguf", "org_repo/e.gguf", "old_f.bin", "g_v1.bin", "g_v2.bin")
+SIZES = (0, 100, 10_000, 300_000)
 WEIGHTS = {
     "upload": 8,
     "replace": 6,
@@ -43,112 +39,8 @@ WEIGHTS = {
     "sweep": 1,
     "empty": 1,
 }
-RETENTION_SECONDS = float(os.environ.get("TEST_RETENTION_SECONDS", "3600"))
-
-
-class Refused(Exception):
-    """By the store or the service, in a documented way."""
-
-
-class Verbs(Protocol):
-    """What may be done, and by which request; each raises Refused."""
-
-    def upload(self, request: str, name: str, content: bytes, if_match: str | None) -> None: ...
-    def delete(self, request: str, name: str, if_match: str, *, permanent: bool) -> None: ...
-    def restore(self, request: str, trash_id: str, name: str) -> None: ...
-    def purge(self, request: str, trash_id: str) -> None: ...
-    def empty(self, request: str) -> None: ...
-    def sweep(self) -> None: ...
-    def prune(self, request: str, is_known: Callable[[Model], bool]) -> None: ...
-
-
-class ByStore:
-    """The verbs of a store in this process."""
-
-    def __init__(self, root: Path, actor: str) -> None:
-        self._store = Store(
-            root, Rules(), trash_retention=timedelta(seconds=RETENTION_SECONDS), on_event=self._on_event
-        )
-        self._store.open()
-        self._actor = actor
-
-    @staticmethod
-    def _on_event(event: str, fields: dict[str, Any]) -> None:
-        if event == "journal.failed":
-            raise AssertionError(fields)
-
-    def upload(self, request: str, name: str, content: bytes, if_match: str | None) -> None:
-        publisher = self._store.publisher
-        conditions = Conditions(if_match=frozenset({if_match}) if if_match else None)
-        publisher.plan(name, conditions, len(content))
-        staged = publisher.begin()
-        try:
-            for start in range(0, len(content), 1 << 16):
-                staged.write(content[start : start + (1 << 16)])
-            publisher.publish(name, staged, conditions, Origin(self._actor, request))
-        finally:
-            staged.discard()
-
-    def delete(self, request: str, name: str, if_match: str, *, permanent: bool) -> None:
-        plan = self._store.plan_deletion(name, if_match=[if_match], permanent=permanent)
-        self._store.delete(plan, Origin(self._actor, request))
-
-    def restore(self, request: str, trash_id: str, name: str) -> None:
-        self._store.restore(trash_id, name, Origin(self._actor, request))
-
-    def purge(self, request: str, trash_id: str) -> None:
-        self._store.purge(trash_id, Origin(self._actor, request))
-
-    def empty(self, request: str) -> None:
-        self._store.empty_trash(Origin(self._actor, request))
-
-    def sweep(self) -> None:
-        self._store.sweep()
-
-    def prune(self, request: str, is_known: Callable[[Model], bool]) -> None:
-        plan = plan_prune(
-            audit(self._store.scan(), self._store.rules, self._store.protections), list(Reason), permanent=False
-        )
-        known = [finding for finding in plan.findings if is_known(finding.model)]
-        execute(replace(plan, findings=tuple(known)), self._store, Origin(self._actor, request))
-
-
-class ByHttp:
-    """The verbs of a service."""
-
-    def __init__(self, url: str) -> None:
-        self._client = httpx.Client(base_url=url, timeout=60)
-
-    def upload(self, request: str, name: str, content: bytes, if_match: str | None) -> None:
-        headers = {"if-match": if_match} if if_match else {}
-        self._call("PUT", f"/models/{quote(name)}", request, content=content, headers=headers)
-
-    def delete(self, request: str, name: str, if_match: str, *, permanent: bool) -> None:
-        params = {"permanent": "true"} if permanent else {}
-        self._call("DELETE", f"/models/{quote(name)}", request, params=params, headers={"if-match": if_match})
-
-    def restore(self, request: str, trash_id: str, name: str) -> None:
-        self._call("POST", f"/trash/{trash_id}/restore", request, params={"as": name})
-
-    def purge(self, request: str, trash_id: str) -> None:
-        self._call("DELETE", f"/trash/{trash_id}", request)
-
-    def empty(self, request: str) -> None:
-        self._call("DELETE", "/trash", request)
-
-    def sweep(self) -> None:
-        raise Refused  # the service does that by itself
-
-    def prune(self, request: str, is_known: Callable[[Model], bool]) -> None:
-        raise Refused  # its plan does not say which versions are in it
-
-    def _call(self, method: str, path: str, request: str, **options: Any) -> httpx.Response:
-        headers = options.pop("headers", {}) | {"x-request-id": request}
-        answer = self._client.request(method, path, headers=headers, **options)
-        assert answer.status_code < 500, answer.text
-        if answer.status_code >= 400:
-            raise Refused(answer.text)
-        return answer
+PULLING = {"pull": 8, "adopt": 3, "cancel": 1}
+"""Where there is a hub to pull from."""
 
 
 @dataclass(frozen=True)
@@ -172,8 +64,11 @@ class Note:
 class Changes:
     """One process's random changes."""
 
-    def __init__(self, verbs: Verbs, root: Path, seed: int, log: Path) -> None:
+    def __init__(self, verbs: Verbs, root: Path, seed: int, log: Path, hub_url: str = "") -> None:
+        """`hub_url` is that of a LabelledHub's CDN; without it nothing is pulled."""
         self._verbs = verbs
+        self._hub_url = hub_url
+        self._weights = WEIGHTS | (PULLING if hub_url else {})
         self._root = root
         self._chance = random.Random(seed)  # noqa: S311 - to be the same each time
         self._prefix = f"{seed}"
@@ -182,12 +77,12 @@ class Changes:
 
     def one(self) -> None:
         """Whichever it is."""
-        (change,) = self._chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
+        (change,) = self._chance.choices(list(self._weights), list(self._weights.values()))
         self._count += 1
         request = f"{self._prefix}.{self._count}"
         try:
             getattr(self, change)(request)
-        except (StoreError, Refused):
+        except (ServiceError, Refused):
             return
 
     def upload(self, request: str) -> None:
@@ -249,6 +144,27 @@ class Changes:
         self._verbs.prune(request, is_known)
         self._note(request, "prune", is_done=True, touched=seen)
 
+    def pull(self, request: str) -> None:
+        """To a name that is free, unless it is not."""
+        path = path_of(request, self._chance.choice(SIZES), is_quick=self._chance.random() < 0.5)
+        self._note(request, "pull", label=request)
+        self._verbs.pull(request, self._hub_url + path, self._chance.choice(NAMES))
+        self._note(request, "pull", is_done=True, label=request)
+
+    def adopt(self, request: str) -> None:
+        """Go on with the pulls that killed processes left."""
+        self._note(request, "adopt")
+        labels = self._verbs.adopt()
+        for label in labels:
+            self._note(request, "adopt", is_done=True, label=label)
+        self._note(request, "adopt", is_done=True)
+
+    def cancel(self, request: str) -> None:
+        """A pull of anybody's."""
+        self._note(request, "cancel")
+        self._verbs.cancel()
+        self._note(request, "cancel", is_done=True)
+
     def _sweeping(self, request: str, change: str, verb: Callable[[], None]) -> None:
         self._note(request, change)  # what others bring into the trash from now on may go, too
         touched = {path.name: found.label for path in self._trash() if (found := read(path))}
@@ -257,7 +173,7 @@ class Changes:
         self._note(request, change, is_done=True, touched=touched)
 
     def _upload(self, request: str, name: str, if_match: str | None, touched: dict[str, str]) -> None:
-        content = content_of(request, self._chance.choice([0, 100, 10_000, 300_000]))
+        content = content_of(request, self._chance.choice(SIZES))
         self._note(request, "upload", label=request, touched=touched)
         self._verbs.upload(request, name, content, if_match)
         self._note(request, "upload", is_done=True, label=request, touched=touched)
@@ -278,9 +194,9 @@ def notes_in(log: Path) -> Iterator[Note]:
         yield Note(**json.loads(line))
 
 
-def change_until_killed(through: str, root: Path, seed: int, log: Path, ready: Connection) -> None:
+def change_until_killed(through: str, root: Path, seed: int, log: Path, hub_url: str, ready: Connection) -> None:
     """What the processes do that are to be killed, or whose service is."""
-    changes = Changes(ByHttp(through) if through else ByStore(root, str(seed)), root, seed, log)
+    changes = Changes(ByHttp(through) if through else ByStore(root, str(seed), hub_url), root, seed, log, hub_url)
     ready.send("ready")
     with suppress(httpx.TransportError):
         while True:
@@ -288,9 +204,9 @@ def change_until_killed(through: str, root: Path, seed: int, log: Path, ready: C
 
 
 def main() -> None:
-    through, root, seed, seconds, log = sys.argv[1:]
-    verbs = ByHttp(through) if through.startswith("http:") else ByStore(Path(root), seed)
-    changes = Changes(verbs, Path(root), int(seed), Path(log))
+    through, root, seed, seconds, log, *hub_url = sys.argv[1:]
+    verbs = ByHttp(through) if through.startswith("http:") else ByStore(Path(root), seed, *hub_url)
+    changes = Changes(verbs, Path(root), int(seed), Path(log), *hub_url)
     print("ready", flush=True)
     end = time.monotonic() + float(seconds)
     while time.monotonic() < end:

@@ -1,0 +1,29 @@
+"""A hub whose CDN has every labelled model: at once, or in drips."""
+
+from urllib.parse import urlsplit
+
+from tests.support.hub import Fault, Hub
+from tests.support.labelled import content_of
+
+DRIP_SECONDS = 0.01
+
+
+class LabelledHub(Hub):
+    """`/quick/<label>/<size>` and `/drip/<label>/<size>`."""
+
+    def content_at(self, path: str) -> bytes | None:
+        _, _, label, size_bytes = path.split("/")
+        return content_of(label, int(size_bytes))
+
+    def usual_at(self, path: str) -> Fault:
+        return Fault(pause_seconds=DRIP_SECONDS if path.startswith("/drip/") else 0)
+
+
+def path_of(label: str, size_bytes: int, *, is_quick: bool) -> str:
+    """Where such a hub has a model."""
+    return f"/{'quick' if is_quick else 'drip'}/{label}/{size_bytes}"
+
+
+def label_of(url: str) -> str:
+    """Which model it has there."""
+    return urlsplit(url).path.split("/")[2]

@@ -1,0 +1,69 @@
+"""Pulls that this very process runs, by the store's own puller and over real connections."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from app.store.inventory import Model
+from app.store.jobs import PULL
+from app.store.jobs.records import Job
+from app.store.journal import Origin
+from app.store.pulls.fetching import Fetcher
+from app.store.pulls.puller import Puller
+from app.store.pulls.requests import PullRequest, Source
+from app.store.pulls.run import PullLimits
+from app.store.store import Store
+
+LIMITS = PullLimits(retries=3, pause_seconds=0.01, partial_retention=timedelta(hours=1))
+
+
+class OwnPulls:
+    """The pulls of one process, one after another."""
+
+    def __init__(self, store: Store, allowed_urls: tuple[str, ...]) -> None:
+        self._store = store
+        self._runner = asyncio.Runner()
+        self._puller = self._runner.run(_puller(store, allowed_urls))
+
+    def ask_for(self, request: PullRequest, origin: Origin) -> Job:
+        """Bring it, unless somebody else was faster to take the job; as it is then.
+
+        Raises what `Puller.ask_for` raises.
+        """
+        job, _ = self._runner.run(self._puller.ask_for(request, origin))
+        return self._run(job.id)
+
+    def adopt(self) -> list[Job]:
+        """Bring what nobody brings any more."""
+        return [self._run(job.id) for job in self._store.jobs.unheld(PULL)]
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._runner.run(self._puller.close())
+        self._runner.close()
+
+    def _run(self, job_id: str) -> Job:
+        if held := self._store.jobs.take(job_id):
+            with held:
+                self._runner.run(self._puller.pull(held))
+        return self._store.jobs.get(job_id)
+
+
+async def _puller(store: Store, allowed_urls: tuple[str, ...]) -> Puller:
+    """On the loop that it will run on."""
+    fetcher = Fetcher(token=None, allowed_urls=allowed_urls, stall_seconds=10)
+    fetcher.connect()
+    return Puller(store, fetcher, _no_hub, LIMITS, at_once=1, on_published=_on_published, on_event=_on_event)
+
+
+def _no_hub(_: PullRequest) -> list[Source]:
+    raise NotImplementedError
+
+
+async def _on_published(_: Model) -> None:
+    """Nobody lists."""
+
+
+def _on_event(event: str, fields: dict[str, Any]) -> None:
+    if event == "pull.unrecorded":
+        raise AssertionError(fields)

@@ -1,0 +1,183 @@
+"""What may be done to a model folder at random: through a store of one's own, or through a service."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import httpx
+
+from app.store.audit import Reason, audit, execute, plan_prune
+from app.store.inventory import Model
+from app.store.jobs import PULL
+from app.store.jobs.records import JobState
+from app.store.journal import Origin
+from app.store.publishing import Conditions
+from app.store.pulls.requests import PullRequest, cancel
+from app.store.rules import Rules
+from app.store.store import Store
+from tests.support.labelled_hub import DRIP_SECONDS, label_of
+from tests.support.own_pulls import OwnPulls
+from tests.support.waiting import eventually
+
+RETENTION_SECONDS = float(os.environ.get("TEST_RETENTION_SECONDS", "3600"))
+JOB_RETENTION_SECONDS = 1.0
+
+
+class Refused(Exception):
+    """By the store or the service, in a documented way."""
+
+
+class Verbs(Protocol):
+    """What may be done, and by which request; each raises Refused."""
+
+    def upload(self, request: str, name: str, content: bytes, if_match: str | None) -> None: ...
+    def delete(self, request: str, name: str, if_match: str, *, permanent: bool) -> None: ...
+    def restore(self, request: str, trash_id: str, name: str) -> None: ...
+    def purge(self, request: str, trash_id: str) -> None: ...
+    def empty(self, request: str) -> None: ...
+    def sweep(self) -> None: ...
+    def prune(self, request: str, is_known: Callable[[Model], bool]) -> None: ...
+    def pull(self, request: str, url: str, name: str) -> None: ...
+    def adopt(self) -> list[str]: ...
+    def cancel(self) -> None: ...
+
+
+class ByStore:
+    """The verbs of a store in this process."""
+
+    def __init__(self, root: Path, actor: str, hub_url: str = "") -> None:
+        self._store = Store(
+            root,
+            Rules(),
+            trash_retention=timedelta(seconds=RETENTION_SECONDS),
+            job_retention=timedelta(seconds=JOB_RETENTION_SECONDS),
+            on_event=self._on_event,
+        )
+        self._store.open()
+        self._actor = actor
+        self._pulls = OwnPulls(self._store, (hub_url,)) if hub_url else None
+
+    @staticmethod
+    def _on_event(event: str, fields: dict[str, Any]) -> None:
+        if event == "journal.failed":
+            raise AssertionError(fields)
+
+    def upload(self, request: str, name: str, content: bytes, if_match: str | None) -> None:
+        publisher = self._store.publisher
+        conditions = Conditions(if_match=frozenset({if_match}) if if_match else None)
+        publisher.plan(name, conditions, len(content))
+        staged = publisher.begin()
+        try:
+            for start in range(0, len(content), 1 << 16):
+                staged.write(content[start : start + (1 << 16)])
+            publisher.publish(name, staged, conditions, Origin(self._actor, request))
+        finally:
+            staged.discard()
+
+    def delete(self, request: str, name: str, if_match: str, *, permanent: bool) -> None:
+        plan = self._store.plan_deletion(name, if_match=[if_match], permanent=permanent)
+        self._store.delete(plan, Origin(self._actor, request))
+
+    def restore(self, request: str, trash_id: str, name: str) -> None:
+        self._store.restore(trash_id, name, Origin(self._actor, request))
+
+    def purge(self, request: str, trash_id: str) -> None:
+        self._store.purge(trash_id, Origin(self._actor, request))
+
+    def empty(self, request: str) -> None:
+        self._store.empty_trash(Origin(self._actor, request))
+
+    def sweep(self) -> None:
+        self._store.sweep()
+
+    def prune(self, request: str, is_known: Callable[[Model], bool]) -> None:
+        plan = plan_prune(
+            audit(self._store.scan(), self._store.rules, self._store.protections), list(Reason), permanent=False
+        )
+        known = [finding for finding in plan.findings if is_known(finding.model)]
+        execute(replace(plan, findings=tuple(known)), self._store, Origin(self._actor, request))
+
+    def pull(self, request: str, url: str, name: str) -> None:
+        assert self._pulls
+        job = self._pulls.ask_for(PullRequest(url=url, name=name), Origin(self._actor, request))
+        if job.state is not JobState.SUCCEEDED:
+            raise Refused(job.failure)
+
+    def adopt(self) -> list[str]:
+        assert self._pulls
+        return [label_of(job.request["url"]) for job in self._pulls.adopt() if job.state is JobState.SUCCEEDED]
+
+    def cancel(self) -> None:
+        for job in self._store.jobs.unfinished(PULL)[:1]:
+            cancel(self._store, job.id)
+
+
+class ByHttp:
+    """The verbs of a service."""
+
+    def __init__(self, url: str) -> None:
+        self._client = httpx.Client(base_url=url, timeout=60)
+
+    def upload(self, request: str, name: str, content: bytes, if_match: str | None) -> None:
+        headers = {"if-match": if_match} if if_match else {}
+        self._call("PUT", f"/models/{quote(name)}", request, content=_in_drips(content), headers=headers)
+
+    def delete(self, request: str, name: str, if_match: str, *, permanent: bool) -> None:
+        params = {"permanent": "true"} if permanent else {}
+        self._call("DELETE", f"/models/{quote(name)}", request, params=params, headers={"if-match": if_match})
+
+    def restore(self, request: str, trash_id: str, name: str) -> None:
+        self._call("POST", f"/trash/{trash_id}/restore", request, params={"as": name})
+
+    def purge(self, request: str, trash_id: str) -> None:
+        self._call("DELETE", f"/trash/{trash_id}", request)
+
+    def empty(self, request: str) -> None:
+        self._call("DELETE", "/trash", request)
+
+    def sweep(self) -> None:
+        raise Refused  # the service does that by itself
+
+    def prune(self, request: str, is_known: Callable[[Model], bool]) -> None:
+        raise Refused  # its plan does not say which versions are in it
+
+    def pull(self, request: str, url: str, name: str) -> None:
+        asked = self._call("POST", "/pulls", request, json={"url": url, "name": name})
+        path = asked.headers["location"]
+        if eventually(lambda: self._finished(path), within=60)["state"] != "succeeded":
+            raise Refused
+
+    def adopt(self) -> list[str]:
+        """The service does that by itself, and says what came."""
+        succeeded = self._client.get("/pulls", params={"state": "succeeded"}).raise_for_status().json()["jobs"]
+        return [label_of(job["request"]["url"]) for job in succeeded]
+
+    def cancel(self) -> None:
+        running = self._client.get("/pulls", params={"state": "running"}).raise_for_status().json()["jobs"]
+        for job in running[:1]:
+            self._client.delete(f"/pulls/{job['id']}")
+
+    def _finished(self, path: str) -> dict[str, Any] | None:
+        job: dict[str, Any] = self._client.get(path).raise_for_status().json()
+        return job if job["finished_at"] else None
+
+    def _call(self, method: str, path: str, request: str, **options: Any) -> httpx.Response:
+        headers = options.pop("headers", {}) | {"x-request-id": request}
+        answer = self._client.request(method, path, headers=headers, **options)
+        assert answer.status_code < 500, answer.text
+        if answer.status_code >= 400:
+            raise Refused(answer.text)
+        return answer
+
+
+def _in_drips(content: bytes) -> Iterator[bytes]:
+    """So slowly that whoever is killed has a part of it."""
+    never = threading.Event()
+    for start in range(0, len(content), 1 << 16):
+        never.wait(DRIP_SECONDS)
+        yield content[start : start + (1 << 16)]
