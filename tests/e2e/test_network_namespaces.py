@@ -1,21 +1,29 @@
 """Two services in network namespaces of their own, with one folder: replicas on two machines, as far as one can go."""
 
+import json
 import os
+import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import Serve
+from tests.support.labelled import content_of
+from tests.support.labelled_hub import path_of
 from tests.support.processes import python
-from tests.support.service import ECHO, RunningService
+from tests.support.service import ECHO, ROOT, RunningService
 from tests.support.waiting import eventually
 
 NAMES = ("ocr-test-a", "ocr-test-b")
 ADDRESSES = ("10.231.0.1", "10.231.0.2")
+HUB_ADDRESS = "10.231.0.3"
+"""Of the hub, in the second namespace and over the cable in the first."""
 HOLDS_A_LEASE = """
 import sys
 from pathlib import Path
@@ -46,24 +54,37 @@ def namespaces() -> Iterator[None]:
             ip("-n", name, "address", "add", f"{address}/24", "dev", link)
             ip("-n", name, "link", "set", link, "up")
             ip("-n", name, "link", "set", "lo", "up")
+        ip("-n", NAMES[1], "address", "add", f"{HUB_ADDRESS}/24", "dev", "veth-b")
         yield
+
+
+@pytest.fixture
+def hub_url(namespaces: None) -> Iterator[str]:
+    """Of a hub that both namespaces reach, and this one does not."""
+    command = ["ip", "netns", "exec", NAMES[1], sys.executable, "-m", "tests.support.labelled_hub", HUB_ADDRESS]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as hub:
+        assert hub.stdout
+        yield hub.stdout.readline().strip()
+        hub.communicate()
 
 
 class Replica:
     """A service in a namespace, asked from within that namespace or from the other."""
 
-    def __init__(self, serve: Serve, number: int) -> None:
+    def __init__(self, serve: Serve, number: int, **settings: object) -> None:
         self.service: RunningService = serve(
             wrapper=("ip", "netns", "exec", NAMES[number]),
             engine_class=ECHO,
             host=ADDRESSES[number],
             allow_anonymous="true",
+            **settings,
         )
         self.port = int(self.service.client.base_url.port or 0)
         self._url = f"http://{ADDRESSES[number]}:{self.port}"
 
-    def ask(self, method: str, path: str, *, from_the_other: int) -> tuple[int, str]:
+    def ask(self, method: str, path: str, *, from_the_other: int, body: object = None) -> tuple[int, str]:
         """The status and the body, by curl in the namespace of that number."""
+        sent = [] if body is None else ["-H", "content-type: application/json", "-d", json.dumps(body)]
         command = [
             "ip",
             "netns",
@@ -78,9 +99,9 @@ class Replica:
             "-X",
             method,
         ]
-        ran = subprocess.run([*command, self._url + path], capture_output=True, text=True, check=True)
-        body, _, status = ran.stdout.rpartition("\n")
-        return int(status), body
+        ran = subprocess.run([*command, *sent, self._url + path], capture_output=True, text=True, check=True)
+        answer, _, status = ran.stdout.rpartition("\n")
+        return int(status), answer
 
 
 def test_replicas_that_share_no_network_see_each_others_changes(serve: Serve, namespaces: None) -> None:
@@ -108,3 +129,29 @@ def test_replicas_that_share_no_network_see_each_others_changes(serve: Serve, na
     eventually(lambda: '"a.bin"' in one.ask("GET", "/models", from_the_other=0)[1])
     assert (models / "a.bin").read_bytes() == b"content"
     assert Path(models / ".store/journal.jsonl").read_text().count("\n") == 2
+
+
+def test_a_replica_reports_the_pull_of_another_and_adopts_it_when_that_is_killed(serve: Serve, hub_url: str) -> None:
+    """It goes on where the other was, over its own network."""
+    one, other = (Replica(serve, number, pull_allowed_urls=hub_url) for number in (0, 1))
+    size_bytes = 20_000_000
+
+    def job() -> dict[str, Any]:
+        return dict(json.loads(other.ask("GET", path, from_the_other=1)[1]))
+
+    url = hub_url + path_of("pulled", size_bytes, is_quick=False)
+    status, asked = one.ask("POST", "/pulls", from_the_other=0, body={"url": url, "name": "a.bin"})
+    assert status == 202
+    path = f"/pulls/{json.loads(asked)['id']}"
+    reported = eventually(lambda: now if (now := job())["progress"]["done"] else None)
+    assert (reported["state"], reported["phase"]) == ("running", "downloading")
+    assert reported["owner"].endswith(f":{one.service.process.pid}")
+    assert reported["progress"]["done"] < reported["progress"]["total"] == len(content_of("pulled", size_bytes))
+
+    one.service.stop(signal.SIGKILL)
+
+    adopted = eventually(lambda: now if (now := job())["finished_at"] else None, within=30)
+    assert adopted["state"] == "succeeded", adopted
+    assert adopted["owner"].endswith(f":{other.service.process.pid}")
+    assert (other.service.models_dir / "a.bin").read_bytes() == content_of("pulled", size_bytes)
+    assert list((other.service.models_dir / ".store/staging").iterdir()) == []

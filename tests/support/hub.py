@@ -67,9 +67,9 @@ class HubFile:
 
 
 class Hub:
-    """One hub with its CDN, on two addresses of loopback; a context manager that stops both."""
+    """One hub with its CDN, on two addresses, of loopback as a rule; a context manager that stops both."""
 
-    def __init__(self) -> None:
+    def __init__(self, hosts: tuple[str, str] = ("127.0.0.1", "127.0.0.2")) -> None:
         self.files: dict[tuple[str, str], HubFile] = {}
         self.sizes: dict[tuple[str, str], int] = {}
         """What the hub says of a file's size, where that is not so."""
@@ -87,8 +87,8 @@ class Hub:
         self.seen: list[Seen] = []
         # Two hosts: what huggingface_hub takes for one host, it sends the token to, whatever the port.
         self._servers = {
-            "hub": ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, self, "hub")),
-            "cdn": ThreadingHTTPServer(("127.0.0.2", 0), partial(Handler, self, "cdn")),
+            "hub": ThreadingHTTPServer((hosts[0], 0), partial(Handler, self, "hub")),
+            "cdn": ThreadingHTTPServer((hosts[1], 0), partial(Handler, self, "cdn")),
         }
         self._stopping = threading.Event()
 

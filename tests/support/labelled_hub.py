@@ -1,5 +1,9 @@
-"""A hub whose CDN has every labelled model: at once, or in drips."""
+"""A hub whose CDN has every labelled model: at once, or in drips.
 
+python -m tests.support.labelled_hub ADDRESS runs one there, prints its URL, and ends with its input.
+"""
+
+import sys
 from urllib.parse import urlsplit
 
 from tests.support.hub import Fault, Hub
@@ -27,3 +31,9 @@ def path_of(label: str, size_bytes: int, *, is_quick: bool) -> str:
 def label_of(url: str) -> str:
     """Which model it has there."""
     return urlsplit(url).path.split("/")[2]
+
+
+if __name__ == "__main__":
+    with LabelledHub((sys.argv[1], sys.argv[1])) as hub:
+        print(hub.cdn_url, flush=True)
+        sys.stdin.read()
