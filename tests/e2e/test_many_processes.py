@@ -1,4 +1,4 @@
-"""Eight processes that change one folder at random: afterwards every byte is where the journal says."""
+"""Eight processes that change one folder at random, and pull: afterwards every byte is where the journal says."""
 
 import os
 import subprocess
@@ -14,7 +14,9 @@ from app.store.journal import Event
 from app.store.rules import Rules
 from app.store.store import Store
 from tests.conftest import Serve
+from tests.support.hub import Hub
 from tests.support.labelled import everything
+from tests.support.labelled_hub import LabelledHub
 from tests.support.random_changes import Note, notes_in
 from tests.support.service import ECHO, ROOT
 
@@ -23,20 +25,22 @@ SECONDS = float(os.environ.get("TEST_SECONDS", "60"))
 SEED = int(os.environ.get("TEST_SEED", time.time_ns() % 1_000_000))
 
 
-def change_at_random(serve: Serve, logs: Path, seconds: float) -> Store:
+def change_at_random(serve: Serve, hub: Hub, logs: Path, seconds: float) -> Store:
     """Run them all, and return a store on what they left."""
     print(f"TEST_SEED={SEED}")
-    services = [serve(engine_class=ECHO, trash_retention="2s") for _ in range(SERVICES)]
+    services = [serve(engine_class=ECHO, trash_retention="2s", pull_allowed_urls=hub.cdn_url) for _ in range(SERVICES)]
     root = services[0].models_dir
     through = [service.url for service in services] + [str(root)] * (PROCESSES - SERVICES)
+    hubs = [[hub.cdn_url]] * SERVICES + [[]] * (PROCESSES - SERVICES)  # the services pull
+    command = [sys.executable, "-m", "tests.support.random_changes"]
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.support.random_changes", each, root, f"{SEED + number}", f"{seconds}", log],
+            [*command, each, root, f"{SEED + number}", f"{seconds}", logs / f"{number}.log", *hubs[number]],
             cwd=ROOT,
             env=os.environ | {"TEST_RETENTION_SECONDS": str(number)},
             stdout=subprocess.DEVNULL,
         )
-        for number, (each, log) in enumerate(zip(through, (logs / f"{n}.log" for n in range(PROCESSES)), strict=True))
+        for number, each in enumerate(through)
     ]
     try:
         assert [process.wait(timeout=seconds + 60) for process in processes] == [0] * PROCESSES
@@ -67,6 +71,10 @@ def check(store: Store, logs: Path) -> None:
     assert len(written) == len(events)
     uploaded = {note.label for note in notes if note.is_done and note.change == "upload"}
     assert Counter(event.request_id for event in events if event.action == "uploaded") == Counter(uploaded)
+    # So has each pull, also one that was cancelled too late.
+    pulled = {str(event.request_id) for event in events if event.action == "pulled"}
+    assert told["pulled"] == len(pulled)
+    assert pulled >= {note.label for note in notes if note.is_done and note.change in {"pull", "adopt"} and note.label}
     for change, action in {"delete": "trashed", "erase": "deleted", "restore": "restored", "purge": "purged"}.items():
         succeeded = Counter(note.request for note in notes if note.is_done and note.change == change)
         lines = Counter(
@@ -80,7 +88,7 @@ def check(store: Store, logs: Path) -> None:
     assert set(ends) <= set(begins)
     assert {entry.id for entry in store.trash_entries()} == set(begins) - set(ends)
     # What was published and did not go for good is there once, and nothing else is.
-    assert found == Counter(uploaded - lost(events, notes))
+    assert found == Counter((uploaded | pulled) - lost(events, notes))
     assert list(store.volume.staging_dir.iterdir()) == []
     assert {path.name.partition(".")[0] for path in store.volume.trash_dir.iterdir()} == set(begins) - set(ends)
 
@@ -98,4 +106,5 @@ def lost(events: list[Event], notes: list[Note]) -> set[str]:
 @pytest.mark.timeout(300)
 def test_what_eight_processes_did_is_what_the_journal_says(serve: Serve, tmp_path: Path) -> None:
     """For a minute. TEST_SEED repeats the choices of a run, though not how the processes meet."""
-    check(change_at_random(serve, tmp_path, SECONDS), tmp_path)
+    with LabelledHub() as hub:
+        check(change_at_random(serve, hub, tmp_path, SECONDS), tmp_path)
