@@ -65,6 +65,7 @@ def crash_again_and_again(serve: Serve, rounds: int) -> None:
         service.client.delete(path).raise_for_status()
         service.client.delete(f"/models/{name}", params={"permanent": True}).raise_for_status()
         assert list((service.models_dir / ".store/staging").iterdir()) == []
+    print(f"{kills} kills")
     assert kills >= rounds
 
 
@@ -76,7 +77,7 @@ def test_a_killed_service_loses_no_byte_that_it_told_of(serve: Serve) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_same_many_times(serve: Serve) -> None:
-    """60 uploads."""
+    """60 uploads, each killed at least once."""
     crash_again_and_again(serve, 60)
 
 

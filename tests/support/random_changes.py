@@ -39,7 +39,7 @@ WEIGHTS = {
     "sweep": 1,
     "empty": 1,
 }
-PULLING = {"pull": 8, "adopt": 3, "cancel": 1}
+PULLING = {"pull": 5, "adopt": 3, "cancel": 2}
 """Where there is a hub to pull from."""
 
 
