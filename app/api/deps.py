@@ -3,6 +3,7 @@
 from typing import Annotated, Any, TypedDict
 
 from fastapi import Depends, Path, Request
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from app.api.auth import Access
 from app.api.background import BackgroundJobs
@@ -60,6 +61,15 @@ PullerDep = Annotated[Puller, _part("puller")]
 MetricsDep = Annotated[Metrics, _part("metrics")]
 OriginDep = Annotated[Origin, Depends(_origin)]
 """Who asks for a change: the name of the API key, or 'anonymous', and the request's id."""
+
+
+class WholePath(PathConvertor):
+    """Starlette's own stops at a line end, so that such a name would be no path of ours instead of an invalid name."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("path", WholePath())
 
 ModelName = Annotated[
     str,

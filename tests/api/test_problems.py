@@ -22,6 +22,8 @@ MEMBERS = {"type", "title", "status", "detail", "instance", "request_id"}
         ("GET", "/models/nope.bin", 404, "model-not-found"),
         ("GET", "/models/", 422, "invalid-model-name"),
         ("GET", "/models/path?name=..", 422, "invalid-model-name"),
+        ("GET", "/models/a%0Ab", 422, "invalid-model-name"),
+        ("GET", "/models/a%0A", 422, "invalid-model-name"),
         ("DELETE", "/models/.store/store.json", 422, "invalid-model-name"),
     ],
 )
