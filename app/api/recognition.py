@@ -52,15 +52,6 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 DOCUMENTED: dict[str, Any] = {
     "requestBody": BODY,
-    "parameters": [
-        {
-            "name": "Accept",
-            "in": "header",
-            "required": False,
-            "description": "The format of the answer; without it JSON.",
-            "schema": {"type": "string", "enum": [JSON, TEXT, *SAVED]},
-        }
-    ],
 }
 """For the OpenAPI document alone; the route reads the body as it comes."""
 
@@ -69,7 +60,7 @@ DOCUMENTED: dict[str, Any] = {
     "/ocr",
     summary="Recognise text",
     response_model=RecognitionOut,
-    response_description="What the image says, in the format that Accept asks for.",
+    response_description="What the image says, in the format that Accept asks for; without it JSON.",
     responses=RESPONSES | accepted_or(*REFUSING),
     openapi_extra=needs(Scope.AI) | DOCUMENTED,
 )
