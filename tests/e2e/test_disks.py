@@ -85,7 +85,7 @@ def test_a_full_disk_can_be_relieved(serve: Serve, tmp_path: Path) -> None:
 
     assert service.client.post(f"/trash/{entries[0]}/restore").status_code == 200
     assert problem_of(service.client.put("/models/d.bin", content=b"x" * 4096)) == (507, "store-full")
-    assert service.client.delete(f"/trash/{entries[1]}").json()["freed_bytes"] == 100_000
+    assert service.client.delete(f"/trash/{entries[1]}").json()["freed_bytes"] >= 100_000
     fill(inside)
     receipt = service.client.delete("/models/c.bin?permanent=true").raise_for_status().json()
     assert receipt["freed_bytes"] == 25 * 4096
