@@ -170,6 +170,7 @@ class Reads(Echo):
                 "text": argument,
                 "skew_degrees": None,
                 "lines": [],
+                "table": "a\tb",
             }
             pages = [page | {"truncated_by_evaluation": False}]
             Path(image).with_name("pages.json").write_text(json.dumps(pages))
