@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # OpenSSL 1.1 and llama.cpp for the engine, once; where they cannot be had, the service runs with less.
 NATIVE = @$(BIN)/python -m app provision || echo 'Going on without; GET /engine says what that costs.'
 
-.PHONY: help serve test test-slow lint check lock bench clean
+.PHONY: help serve test test-slow test-crashes lint check lock bench clean
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
@@ -20,6 +20,9 @@ test: $(VENV)/dev ## Set everything up and run the test suite.
 test-slow: $(VENV)/dev ## Run what is slower: a browser, a fuzz of the API, the image, the manifests.
 	$(NATIVE)
 	$(BIN)/python -m pytest -m slow --timeout 900
+
+test-crashes: $(VENV)/dev ## Kill over 1,000 processes and services at what they do; CI kills 150.
+	TEST_KILLS=1000 $(BIN)/python -m pytest -m slow --timeout 1800 -s tests/e2e/test_crashes.py tests/e2e/test_resumable_crashes.py
 
 lint: $(VENV)/dev ## Check format, style, types and layers.
 	$(BIN)/ruff format --check .

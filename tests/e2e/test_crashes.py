@@ -1,8 +1,9 @@
 """Processes killed at random moments of what they do to a folder: no model is lost, and none is half there.
 
 They upload, replace, pull from a real server, at once and in drips, go on with the pulls that others left, cancel them,
-delete, restore, purge, empty, prune and sweep. The slow tests kill 850 processes with a store of their own and 100
-services, and those of test_resumable_crashes at least 60 services more: over 1,000. What each was at is printed.
+delete, restore, purge, empty, prune and sweep. The slow tests kill TEST_KILLS of them, 150 unless told otherwise: most
+are processes with a store of their own, a tenth services, and test_resumable_crashes kills more of those. `make
+test-crashes` kills over 1,000. What each was at is printed.
 """
 
 import contextlib
@@ -33,6 +34,7 @@ from tests.support.service import ECHO, RunningService
 from tests.support.verbs import JOB_RETENTION_SECONDS
 from tests.support.waiting import eventually
 
+KILLS = int(os.environ.get("TEST_KILLS", "150"))
 SEED = int(os.environ.get("TEST_SEED", "20261121"))
 LONGEST_LIFE_SECONDS = 0.2
 """From the first change to the kill: some ten changes, each of some ten steps."""
@@ -233,21 +235,14 @@ def test_a_killed_service_loses_nothing(serve: Serve, hub: Hub, tmp_path: Path) 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_850_kills_lose_nothing(hub: Hub, tmp_path: Path) -> None:
+@pytest.mark.timeout(1800)
+def test_many_kills_lose_nothing(hub: Hub, tmp_path: Path) -> None:
     """Of processes with a store of their own."""
-    assert crash_again_and_again(hub, tmp_path, 850).keys() >= {
-        "upload",
-        "pull",
-        "adopt",
-        "delete",
-        "restore",
-        "purge",
-    }
+    assert crash_again_and_again(hub, tmp_path, KILLS * 9 // 10).keys() >= {"upload", "pull", "delete"}
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_killing_the_service_loses_nothing(serve: Serve, hub: Hub, tmp_path: Path) -> None:
-    """100 times, through HTTP."""
-    kill_the_service(serve, hub, tmp_path, 100)
+    """Again and again, through HTTP."""
+    kill_the_service(serve, hub, tmp_path, KILLS // 10)

@@ -13,6 +13,7 @@ from tusclient.exceptions import TusCommunicationError
 from tusclient.uploader import Uploader
 
 from tests.conftest import Serve
+from tests.e2e.test_crashes import KILLS
 from tests.support.mounts import small_disk
 from tests.support.raw import RawPatch
 from tests.support.service import ECHO, RunningService
@@ -75,10 +76,10 @@ def test_a_killed_service_loses_no_byte_that_it_told_of(serve: Serve) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_the_same_many_times(serve: Serve) -> None:
-    """60 uploads, each killed at least once."""
-    crash_again_and_again(serve, 60)
+    """Each upload is killed at least once."""
+    crash_again_and_again(serve, KILLS // 15)
 
 
 def test_what_a_killed_service_was_receiving_is_there(serve: Serve) -> None:
