@@ -111,7 +111,7 @@ class Settings(BaseSettings):
     """The largest image or PDF that is recognised, in bytes; beyond it the answer is 413."""
     max_image_pixels: Annotated[int, Field(ge=1)] = 40_000_000
     """The largest page that is recognised, in pixels, width times height; an A4 page at 600 dpi has 35 million."""
-    max_image_pages: Annotated[int, Field(ge=1)] = 50
+    max_image_pages: Annotated[int, Field(ge=1, le=1000)] = 50
     """Pages that are recognised in one call; a longer document is read in parts, with `pages`."""
     max_image_files: Annotated[int, Field(ge=1)] = 20
     """Files that one recognition job may have, each of `OCR_MAX_IMAGE_BYTES` at most; beyond it the answer is 422."""

@@ -7,16 +7,19 @@ from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
+from app import errors
 from app.api import refusals
 from app.api.accepting import best_of
 from app.api.auth import GuardedRoute, needs
 from app.api.deps import BackgroundDep, DeskDep, OriginDep, ReaderDep
+from app.api.desk import Desk
 from app.api.hangups import unless_gone
 from app.api.image_bodies import BINARY, BODY, UNREADABLE
 from app.api.image_jobs import IMAGES, JOBS, work_on
 from app.api.images import threads
 from app.api.jobs import job_routes
 from app.api.keys import Scope
+from app.api.kinds import KINDS
 from app.api.loading import LOADING
 from app.api.preferring import PrefersJob, accepted, accepted_or
 from app.api.schemas.ai import ResultOut, SpellCheckIn
@@ -95,13 +98,21 @@ async def recognise_text(
             job = await background.begin(work_on(images, wish, reader, request, asked, stack.pop_all()), origin)
             return accepted(request, JOBS, job)
     async with reader.read(request, wish) as recognition:
-        corrections: list[ResultOut] = []
-        if query.correct:
-            texts = [page["text"] for page in recognition.pages]
-            body = SpellCheckIn(texts=texts)
-            task = await desk.admit(Processor.SPELL_CHECK, body)
-            corrections = (await unless_gone(request, desk.work(request, task, body))).results
+        corrections = await _corrected(request, recognition, desk, media_type) if query.correct else []
         return await _answer(recognition, describe(recognition, wish, corrections), media_type)
+
+
+async def _corrected(request: Request, recognition: Recognition, desk: Desk, media_type: str) -> list[ResultOut]:
+    """The spell check's result for each page. Where all of it failed, JSON still has what was recognised."""
+    body = SpellCheckIn(texts=[page["text"] for page in recognition.pages])
+    try:
+        task = await desk.admit(Processor.SPELL_CHECK, body)
+        return (await unless_gone(request, desk.work(request, task, body))).results
+    except (errors.EngineError, refusals.TextTooLong) as exc:
+        if media_type == TEXT:
+            raise
+        problem = KINDS[type(exc)].describe(exc, request.url.path, request.scope["request_id"])
+        return [ResultOut(text=None, diff=None, error=problem)] * len(recognition.pages)
 
 
 async def _answer(recognition: Recognition, answer: RecognitionOut, media_type: str) -> Response:

@@ -72,6 +72,17 @@ def test_the_text_is_corrected_when_asked_for(ready: RunningService) -> None:
     assert ready.client.post("/ocr?correct=true", content=b"read a fox", headers=as_pdf).status_code == 422
 
 
+def test_a_correction_that_fails_costs_nothing_that_was_recognised(ready: RunningService) -> None:
+    """JSON has the text, and beside it why it was not corrected; plain text would be neither, and is a problem."""
+    answer = ready.client.post("/ocr?correct=true", content=b"read fail:no", headers=PNG).raise_for_status().json()
+
+    (page,) = answer["pages"]
+    assert (page["text"], page["corrected"]["text"]) == ("fail:no", None)
+    assert page["corrected"]["error"]["type"].endswith(":engine-call-failed")
+    as_text = PNG | {"accept": "text/plain"}
+    assert ready.client.post("/ocr?correct=true", content=b"read fail:no", headers=as_text).status_code == 422
+
+
 def test_no_correction_without_a_model(ready: RunningService) -> None:
     """The problem comes before the image is read."""
     model = ready.models_dir / DEFAULT_MODEL
