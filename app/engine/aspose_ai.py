@@ -35,7 +35,7 @@ from aspose.ocr.ai import (
 )
 from aspose.ocr.models.preprocessingfilters import PreprocessingFilter
 
-from app.engine import images, results
+from app.engine import results
 from app.engine.processors import DEFAULT_MODEL, MAX_TEXT_BYTES, Processor
 from app.engine.recognition import PAGES_FILE, Limits, Wish
 from app.engine.runtime import missing_for_ai, missing_for_recognition
@@ -47,7 +47,8 @@ PROCESSORS = {
     Processor.KEYWORDS: KeywordsAIProcessor,
     Processor.QUERY: NaturalLanguageQueryAIProcessor,
 }
-KINDS_OF_INPUT = {images.PDF: InputType.PDF, images.TIFF: InputType.TIFF}
+KINDS_OF_INPUT = {"application/pdf": InputType.PDF, "image/tiff": InputType.TIFF}
+"""Those that may have pages; any other is a single image."""
 """Those with pages; everything else is a single image."""
 
 
@@ -179,6 +180,8 @@ def _recognise(
     limits: Limits,
     tables_in: Callable[[OcrOutput], list[str]],
 ) -> dict[str, Any]:
+    from app.engine import images  # noqa: PLC0415 - Pillow and pypdf would be half of every start
+
     began = time.perf_counter()
     kind, first, count = images.examine(image, media_type, wish.pages, limits)
     # Otherwise the vendor fetches from the internet what a language lacks.
