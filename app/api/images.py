@@ -1,6 +1,5 @@
 """Takes in images: one as it is, or the files of a form, bounded, straight into files and never into memory."""
 
-import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,9 +11,9 @@ from anyio import CancelScope, CapacityLimiter, to_thread
 from fastapi import Request
 from python_multipart.exceptions import FormParserError, MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
-from starlette.requests import ClientDisconnect
 
-from app.api.refusals import BodyCutShort, BodyTooLarge, UnsupportedForm, UploadStalled
+from app.api.bodies import next_chunk
+from app.api.refusals import BodyTooLarge, UnsupportedForm
 from app.engine.recognition import MEDIA_TYPES
 from app.errors import UnsupportedImage
 
@@ -81,7 +80,7 @@ class ImageIntake:
     async def _receive(self, request: Request, body: "_Raw | _Form", most_bytes: int) -> None:
         chunks = request.stream()
         received, filling = 0, bytearray()
-        while chunk := await self._next(chunks):
+        while chunk := await next_chunk(chunks, self._stall_seconds):
             received += len(chunk)
             self._check_size(received, most_bytes)
             filling += chunk
@@ -90,15 +89,6 @@ class ImageIntake:
                 filling.clear()
         await to_thread.run_sync(body.write, bytes(filling), limiter=threads)
         await to_thread.run_sync(body.finish, limiter=threads)
-
-    async def _next(self, chunks: AsyncIterator[bytes]) -> bytes:
-        try:
-            async with asyncio.timeout(self._stall_seconds):
-                return await anext(chunks)
-        except TimeoutError:
-            raise UploadStalled(self._stall_seconds or 0) from None
-        except ClientDisconnect:
-            raise BodyCutShort from None
 
     def _check_size(self, size_bytes: int, most_bytes: int) -> None:
         if size_bytes > most_bytes:

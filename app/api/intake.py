@@ -1,15 +1,14 @@
 """Takes in bodies of any size: none is ever held in memory, and how many come at once is bounded."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
 from anyio import CapacityLimiter
 from fastapi import Request
-from starlette.requests import ClientDisconnect
 
-from app.api.refusals import BodyCutShort, BodyTooLarge, UploadsBusy, UploadStalled
+from app.api.bodies import next_chunk
+from app.api.refusals import BodyTooLarge, UploadsBusy
 from app.store.receiving import write_all
 from app.store.staged import StagedFile
 
@@ -64,19 +63,9 @@ class Intake:
     async def _checked(self, request: Request, staged_bytes: int, most_bytes: int | None) -> AsyncIterator[bytes]:
         """What comes, up to where it is too much."""
         chunks, received = request.stream(), 0
-        while chunk := await self._next(chunks):
+        while chunk := await next_chunk(chunks, self._stall_seconds):
             received += len(chunk)
             self.check_size(staged_bytes + received)
             if most_bytes is not None and received > most_bytes:
                 raise BodyTooLarge(most_bytes, "the rest of Upload-Length")
             yield chunk
-
-    async def _next(self, chunks: AsyncIterator[bytes]) -> bytes:
-        """What came next; nothing at the end."""
-        try:
-            async with asyncio.timeout(self._stall_seconds):
-                return await anext(chunks)
-        except TimeoutError:
-            raise UploadStalled(self._stall_seconds or 0) from None
-        except ClientDisconnect:
-            raise BodyCutShort from None
