@@ -158,8 +158,8 @@ def test_a_real_prometheus_scrapes_it_and_knows_the_alerts(service: RunningServi
     ]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as prometheus:
         try:
-            eventually(lambda: query(port, "ocr_store_models") == "1", within=30)
-            eventually(lambda: healthy_rules(port) >= {"OcrStoreUnavailable", "OcrEngineNotReady"}, within=30)
+            eventually(lambda: query(port, "ocr_store_models") == "1", within=90)
+            eventually(lambda: healthy_rules(port) >= {"OcrStoreUnavailable", "OcrEngineNotReady"}, within=90)
         finally:
             prometheus.terminate()
 
