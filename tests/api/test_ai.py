@@ -11,6 +11,7 @@ import pytest
 
 from app.engine.processors import DEFAULT_MODEL
 from tests.conftest import Serve
+from tests.support.answers import problem_of
 from tests.support.model_files import NO_TENSORS
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
@@ -32,10 +33,6 @@ def service(running: RunningService) -> RunningService:
 
 def spell(service: RunningService, *texts: str, **body: Any) -> httpx.Response:
     return service.client.post("/ai/spell-check", json={"texts": texts} | body)
-
-
-def slug(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, str(answer.json()["type"]).rpartition(":")[2]
 
 
 def test_texts_are_corrected_in_order(service: RunningService) -> None:
@@ -72,14 +69,14 @@ def test_one_bad_text_has_its_error(service: RunningService) -> None:
 
 def test_when_no_text_has_a_result_the_answer_is_the_problem(service: RunningService) -> None:
     """A caller with one text need not look into results."""
-    assert slug(spell(service, "fail:too odd")) == (422, "engine-call-failed")
+    assert problem_of(spell(service, "fail:too odd")) == (422, "engine-call-failed")
 
 
 def test_a_deadline(service: RunningService) -> None:
     """504; the process that did not listen is replaced, and the next call works."""
     pid = service.engine()["pid"]
 
-    assert slug(spell(service, "hold_gil:60", timeout_seconds=0.3)) == (504, "engine-timed-out")
+    assert problem_of(spell(service, "hold_gil:60", timeout_seconds=0.3)) == (504, "engine-timed-out")
 
     service.wait_until_ready()
     assert service.engine()["pid"] != pid
@@ -93,7 +90,7 @@ def test_kill_9_in_the_middle(service: RunningService) -> None:
         eventually(lambda: service.engine()["busy"] and service.engine()["loaded"])
         os.kill(service.engine()["pid"], signal.SIGKILL)
 
-    assert slug(held.result()) == (502, "engine-died")
+    assert problem_of(held.result()) == (502, "engine-died")
     service.wait_until_ready()
     assert spell(service, "a").status_code == 200
 
@@ -133,7 +130,7 @@ def test_the_ninth_is_refused(service: RunningService) -> None:
 
         refused = spell(service, "a")
 
-    assert slug(refused) == (503, "engine-busy")
+    assert problem_of(refused) == (503, "engine-busy")
     assert int(refused.headers["retry-after"]) > 0
     assert [answer.result().status_code for answer in served] == [200] * 8
 
@@ -144,12 +141,15 @@ def test_a_text_too_long_is_refused_before_the_engine_sees_it(service: RunningSe
     assert spell(service, lines).status_code == 200
 
     refused = spell(service, "a", "é" * 2000)
-    assert slug(refused) == (422, "text-too-long")
+    assert problem_of(refused) == (422, "text-too-long")
     assert {name: refused.json()[name] for name in ("index", "size_bytes", "limit_bytes")} == {
         "index": 1, "size_bytes": 4000, "limit_bytes": 3500,
     }  # fmt: skip
-    assert slug(service.client.post("/ai/query", json={"texts": [lines], "question": "?"})) == (422, "text-too-long")
-    assert slug(spell(service, "x\n" * 70_000)) == (422, "text-too-long")
+    assert problem_of(service.client.post("/ai/query", json={"texts": [lines], "question": "?"})) == (
+        422,
+        "text-too-long",
+    )
+    assert problem_of(spell(service, "x\n" * 70_000)) == (422, "text-too-long")
 
 
 def test_without_its_model_it_says_where_to_put_it(serve: Serve) -> None:
@@ -158,7 +158,7 @@ def test_without_its_model_it_says_where_to_put_it(serve: Serve) -> None:
 
     missing = spell(service, "a")
 
-    assert slug(missing) == (409, "engine-model-missing")
+    assert problem_of(missing) == (409, "engine-model-missing")
     assert missing.json()["name"] == DEFAULT_MODEL
     assert f"PUT /models/{DEFAULT_MODEL}" in missing.json()["detail"]
     assert "POST /pulls" in missing.json()["detail"]
@@ -173,7 +173,7 @@ def test_a_model_beyond_the_memory_limit_is_507(serve: Serve) -> None:
 
     refused = service.client.post("/engine/load", json={"processor": "query"})
 
-    assert slug(refused) == (507, "model-too-large")
+    assert problem_of(refused) == (507, "model-too-large")
     assert (refused.json()["need_bytes"], refused.json()["limit_bytes"]) == (len(NO_TENSORS), 3)
 
 
@@ -182,7 +182,7 @@ def test_another_model_takes_a_licence(service: RunningService) -> None:
     (service.models_dir / "my.gguf").write_bytes(NO_TENSORS)
 
     def load(model: str) -> tuple[int, str]:
-        return slug(service.client.post("/engine/load", json={"processor": "query", "model": model}))
+        return problem_of(service.client.post("/engine/load", json={"processor": "query", "model": model}))
 
     assert load("my.gguf") == (409, "model-not-licensed")
     assert load("none.gguf") == (404, "model-not-found")

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.store.locks import ModelLocks
+from tests.support.answers import problem_of
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
 
@@ -62,7 +63,7 @@ def test_a_prune_is_a_dry_run_and_then_exactly_that(upkeep: RunningService, mode
         "keep_old_v2.bin",
     ]
     again = upkeep.client.post("/prune", json={"dry_run": False, "plan_id": plan["plan_id"]})
-    assert (again.status_code, again.json()["type"].rpartition(":")[2]) == (409, "plan-changed")
+    assert problem_of(again) == (409, "plan-changed")
     assert upkeep.client.get("/trash").json()["count"] == 2
 
 
@@ -108,7 +109,7 @@ def test_a_body_that_is_no_text_is_an_invalid_request(upkeep: RunningService) ->
     """422 as for any other that is no JSON, and not a status that the document does not know."""
     for body in (b"V \xff", b"{"):
         refused = upkeep.client.post("/prune", content=body, headers={"content-type": "application/json"})
-        assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (422, "invalid-request")
+        assert problem_of(refused) == (422, "invalid-request")
 
 
 def test_storage_adds_up(upkeep: RunningService) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from app.engine.processors import DEFAULT_MODEL
 from tests.support import hostile_gguf, tiny_gguf
+from tests.support.answers import problem_of
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
 
@@ -94,7 +95,7 @@ def test_a_damaged_model_never_reaches_the_engine(patient: Patient) -> None:
 
     refused = patient.load()
 
-    assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (422, "model-damaged")
+    assert problem_of(refused) == (422, "model-damaged")
     assert "the header describes a file of" in refused.json()["reason"]
     assert patient.correct().json()["type"] == refused.json()["type"]
     assert patient.service.engine()["pid"] == pid

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import httpx
 import pytest
 
 from app.store.locks import ModelLocks
 from tests.conftest import Serve
+from tests.support.answers import problem_of
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 
@@ -23,10 +23,6 @@ def protected(service: RunningService, models: Path) -> RunningService:
     service.client.put("/models/old_a.bin/protection", json=REASON).raise_for_status()
     yield service
     service.client.delete("/models/old_a.bin/protection")
-
-
-def slug(answer: httpx.Response) -> str:
-    return str(answer.json()["type"].rpartition(":")[2])
 
 
 def test_a_protected_model_says_so_and_why(protected: RunningService) -> None:
@@ -51,7 +47,7 @@ def test_nothing_takes_a_protected_model_away(protected: RunningService, models:
     ]
 
     for answer in refused:
-        assert (answer.status_code, slug(answer)) == (403, "model-protected")
+        assert problem_of(answer) == (403, "model-protected")
         assert (answer.json()["reason"], answer.json()["pattern"]) == (REASON["reason"], None)
     assert protected.client.post("/prune", json={}).json()["count"] == 0
     (old,) = [model for model in protected.client.get("/audit").json()["models"] if model["status"] == "old"]
@@ -90,7 +86,7 @@ def test_only_models_can_be_protected_and_only_with_a_reason(protected: RunningS
     """404 for what is not there, 422 for a body without a reason."""
     for verb, body in (("PUT", REASON), ("DELETE", None)):
         missing = protected.client.request(verb, "/models/missing.bin/protection", json=body)
-        assert (missing.status_code, slug(missing)) == (404, "model-not-found")
+        assert problem_of(missing) == (404, "model-not-found")
     for wrong in ({}, {"reason": ""}, {"reason": " "}, {"reason": "x" * 501}, {"reason": 1}, {"why": "x"}):
         assert protected.client.put("/models/old_a.bin/protection", json=wrong).status_code == 422
     assert protected.client.put("/models/..%2Fx/protection", json=REASON).status_code == 422

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.conftest import Serve
+from tests.support.answers import problem_of
 from tests.support.hub import COMMIT, Fault, Hub, running_hub
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
@@ -238,7 +239,7 @@ def test_what_cannot_be_pulled_is_refused_at_once(
 
     answer = ask(service, **body)
 
-    assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (status, slug), answer.text
+    assert problem_of(answer) == (status, slug), answer.text
     assert service.client.get("/pulls").json()["count"] == jobs
 
 
@@ -251,7 +252,7 @@ def test_a_gated_repository_takes_a_token(start: Serve, hub: Hub, tmp_path: Path
 
     for service in (start(), start(hub_token="hf_wrong")):
         refused = ask(service)
-        assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (502, "source-refused")
+        assert problem_of(refused) == (502, "source-refused")
         assert "OCR_HUB_TOKEN" in refused.json()["detail"]
     service = start(hub_token_file=tmp_path / "token")
     assert pull(service)["state"] == "succeeded"
@@ -290,7 +291,7 @@ def test_a_model_that_is_there_stays_unless_told_otherwise(start: Serve, hub: Hu
     asked = len(hub.asked("cdn"))
 
     refused = ask(service)
-    assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (409, "model-exists")
+    assert problem_of(refused) == (409, "model-exists")
     for if_exists in ("keep", "replace"):
         assert pull(service, if_exists=if_exists)["result"]["models"][0]["outcome"] == "kept"
     assert len(hub.asked("cdn")) == asked
@@ -499,9 +500,7 @@ def test_a_url_is_pulled_only_from_where_it_may_be(start: Serve, hub: Hub) -> No
     refused += [ask_url(some, each) for each in elsewhere]
     job = finished(some, ask_url(some, url, name="plain/b.bin", sha256=hashlib.sha256(b"model").hexdigest().upper()))
 
-    assert {(answer.status_code, answer.json()["type"].rpartition(":")[2]) for answer in refused} == {
-        (403, "source-not-allowed")
-    }
+    assert {problem_of(answer) for answer in refused} == {(403, "source-not-allowed")}
     assert "OCR_PULL_ALLOWED_URLS" in refused[0].json()["detail"]
     assert (job["state"], job["result"]["models"][0]["name"]) == ("succeeded", "plain/b.bin")
     assert {seen.path for seen in hub.seen} == {"/models/a.bin"}
@@ -523,7 +522,7 @@ def test_a_redirect_does_not_lead_out_of_what_is_allowed(start: Serve, hub: Hub)
     around = finished(service, ask_url(service, f"{hub.cdn_url}/models/round"))
     nowhere = ask_url(service, f"{hub.cdn_url}/models/nowhere")
 
-    assert (out.status_code, out.json()["type"].rpartition(":")[2]) == (403, "source-not-allowed")
+    assert problem_of(out) == (403, "source-not-allowed")
     assert within["state"] == "succeeded"
     assert told(around) == ("failed", "source-unavailable")
     assert nowhere.status_code == 403

@@ -15,6 +15,7 @@ from PIL import Image
 from pypdf import PdfReader
 
 from tests.support import pictures
+from tests.support.answers import problem_of
 from tests.support.service import RunningService
 from tests.support.supervised import NATIVE
 from tests.support.waiting import eventually
@@ -283,7 +284,7 @@ def test_forms_and_bodies_that_cannot_be_used(read: Read) -> None:
     }
 
     for name, answer in bodies.items():
-        assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (422, "unsupported-form"), name
+        assert problem_of(answer) == (422, "unsupported-form"), name
     assert read.problem(bytes(4_000_001)) == (413, "body-too-large")
     large = post("/ocr", files={"file": ("a.png", bytes(4_000_001), "image/png")})
     assert large.status_code == 413

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from app.engine.processors import DEFAULT_MODEL
+from tests.support.answers import problem_of
 from tests.support.model_files import NO_TENSORS
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
@@ -44,7 +45,7 @@ def test_an_image_that_the_engine_does_not_survive(ready: RunningService, image:
     """A documented problem, and the list answers all the while."""
     answer = ready.client.post("/ocr", content=image, headers=PNG)
 
-    assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (status, slug)
+    assert problem_of(answer) == (status, slug)
     assert ready.client.get("/models").status_code == 200
 
 
@@ -90,5 +91,5 @@ def test_no_correction_without_a_model(ready: RunningService) -> None:
 
     answer = ready.client.post("/ocr?correct=true", content=b"abort", headers=PNG)
 
-    assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (409, "engine-model-missing")
+    assert problem_of(answer) == (409, "engine-model-missing")
     model.with_suffix(".aside").rename(model)

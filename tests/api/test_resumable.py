@@ -7,12 +7,12 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import httpx
 import pytest
 
 from app.store.partials import PartialRecord
 from app.store.staging import Staging
 from tests.conftest import Serve
+from tests.support.answers import problem_of
 from tests.support.raw import RawPatch, RawPost
 from tests.support.service import ECHO, RunningService
 from tests.support.tus import CHUNK, append, begin, begun, described, offset_of, uploader
@@ -29,10 +29,6 @@ def nothing_unfinished(service: RunningService) -> None:
     """Whatever another test left."""
     for upload_id in unfinished(service):
         service.client.delete(f"/uploads/{upload_id}").raise_for_status()
-
-
-def told(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, str(answer.json()["type"]).rpartition(":")[2]
 
 
 def unfinished(service: RunningService) -> list[str]:
@@ -99,7 +95,7 @@ def test_the_first_chunk_may_come_along(service: RunningService, models: Path) -
 def test_what_fails_with_its_first_chunk_is_not_begun(service: RunningService, models: Path) -> None:
     """Its caller was not told where it is, so nobody could go on with it."""
     wrong = CHUNK | {"upload-checksum": checksum("sha1", b"other"), "upload-metadata": described(filename="a.bin")}
-    assert told(service.client.post("/uploads", content=b"abc", headers=wrong | {"upload-length": "3"}))[0] == 460
+    assert problem_of(service.client.post("/uploads", content=b"abc", headers=wrong | {"upload-length": "3"}))[0] == 460
     headers = RAW_CHUNK | {"upload_metadata": wrong["upload-metadata"]}
     with RawPost(service, "/uploads", **headers, upload_length=6, content_length=6) as cut:
         cut.send(b"abc")
@@ -135,9 +131,9 @@ def test_only_one_writes_at_a_time(service: RunningService, models: Path) -> Non
         first.send(b"ab")
         eventually(lambda: service.client.get(path).json()["active"])
         refused = append(service, path, 0, b"abc")
-        assert told(refused) == (423, "upload-in-progress")
+        assert problem_of(refused) == (423, "upload-in-progress")
         assert refused.headers["retry-after"] == "1"
-        assert told(service.client.delete(path)) == (423, "upload-in-progress")
+        assert problem_of(service.client.delete(path)) == (423, "upload-in-progress")
         first.send(b"c")
         assert first.answer().startswith(b"HTTP/1.1 204 ")
     append(service, path, 3, b"def").raise_for_status()
@@ -151,8 +147,8 @@ def test_a_chunk_begins_where_the_last_one_ended(service: RunningService, models
 
     for offset in (0, 2, 4, 6, 1 << 62):
         refused = append(service, path, offset, b"def")
-        assert (*told(refused), refused.json()["offset"]) == (409, "offset-mismatch", 3)
-    assert told(append(service, path, 3, b"defg")) == (413, "body-too-large")
+        assert (*problem_of(refused), refused.json()["offset"]) == (409, "offset-mismatch", 3)
+    assert problem_of(append(service, path, 3, b"defg")) == (413, "body-too-large")
     assert append(service, path, 3, b"").headers["upload-offset"] == "3"
     assert append(service, path, 3, b"def").headers["etag"] == service.client.get("/models/a.bin").json()["etag"]
     assert (models / "a.bin").read_bytes() == b"abcdef"
@@ -165,7 +161,7 @@ def test_a_chunk_that_is_not_what_it_was_does_not_count(service: RunningService,
     append(service, path, 0, b"abc", upload_checksum=checksum(algorithm, b"abc")).raise_for_status()
 
     refused = append(service, path, 3, b"deX", upload_checksum=checksum(algorithm, b"def"))
-    assert (*told(refused), refused.json()["algorithm"]) == (460, "checksum-mismatch", algorithm)
+    assert (*problem_of(refused), refused.json()["algorithm"]) == (460, "checksum-mismatch", algorithm)
     headers = RAW_CHUNK | {"upload_checksum": checksum(algorithm, b"def")}
     with RawPatch(service, path, **headers, upload_offset=3, content_length=3) as cut:
         cut.send(b"de")
@@ -183,9 +179,9 @@ def test_a_model_that_is_not_what_was_announced_is_given_up(service: RunningServ
 
     refused = append(service, path, 0, b"abX")
 
-    assert told(refused) == (422, "digest-mismatch")
+    assert problem_of(refused) == (422, "digest-mismatch")
     assert refused.json()["actual"] == hashlib.sha256(b"abX").hexdigest()
-    assert told(service.client.get(path)) == (404, "upload-not-found")
+    assert problem_of(service.client.get(path)) == (404, "upload-not-found")
     assert not (models / "a.bin").exists()
 
 
@@ -194,9 +190,9 @@ def test_what_cannot_be_published_now_can_be_later(service: RunningService, mode
     path = begun(service, "a.bin", 3)
     (models / "a.bin").write_bytes(b"another")
 
-    assert told(append(service, path, 0, b"abc")) == (409, "model-exists")
+    assert problem_of(append(service, path, 0, b"abc")) == (409, "model-exists")
     assert offset_of(service, path) == 2
-    assert told(append(service, path, 3, b"")) == (409, "offset-mismatch")
+    assert problem_of(append(service, path, 3, b"")) == (409, "offset-mismatch")
     (models / "a.bin").unlink()
     append(service, path, 2, b"c").raise_for_status()
     assert (models / "a.bin").read_bytes() == b"abc"
@@ -206,13 +202,13 @@ def test_conditions_are_those_of_the_beginning(service: RunningService, models: 
     """Checked there, and when the last byte came; the version before is in the trash."""
     (models / "a.bin").write_bytes(b"old")
     etag = service.client.get("/models/a.bin").json()["etag"]
-    assert told(begin(service, "a.bin", 3)) == (409, "model-exists")
-    assert told(begin(service, "a.bin", 3, if_none_match="*")) == (412, "condition-failed")
-    assert told(begin(service, "a.bin", 3, if_match='"other"')) == (412, "model-changed")
+    assert problem_of(begin(service, "a.bin", 3)) == (409, "model-exists")
+    assert problem_of(begin(service, "a.bin", 3, if_none_match="*")) == (412, "condition-failed")
+    assert problem_of(begin(service, "a.bin", 3, if_match='"other"')) == (412, "model-changed")
     first, second = (begun(service, "a.bin", 3, if_match=etag) for _ in range(2))
 
     assert append(service, first, 0, b"new").status_code == 204
-    assert told(append(service, second, 0, b"neu")) == (412, "model-changed")
+    assert problem_of(append(service, second, 0, b"neu")) == (412, "model-changed")
     assert (models / "a.bin").read_bytes() == b"new"
     assert service.client.get("/trash").json()["entries"][-1]["name"] == "a.bin"
     assert service.client.delete(second).status_code == 204
@@ -226,10 +222,10 @@ def test_whose_last_answer_was_lost_learns_of_it(service: RunningService, models
 
     assert offset_of(service, path) == 3
     assert append(service, path, 3, b"").headers["content-location"] == "/models/a.bin"
-    assert told(append(service, path, 0, b"abc")) == (409, "offset-mismatch")
+    assert problem_of(append(service, path, 0, b"abc")) == (409, "offset-mismatch")
     assert not (models / "a.bin").exists()
     assert service.client.delete(path).status_code == 204
-    assert told(service.client.get(path)) == (404, "upload-not-found")
+    assert problem_of(service.client.get(path)) == (404, "upload-not-found")
 
 
 def test_an_upload_is_given_up(service: RunningService, models: Path) -> None:
@@ -239,8 +235,8 @@ def test_an_upload_is_given_up(service: RunningService, models: Path) -> None:
 
     assert service.client.delete(path).status_code == 204
 
-    assert told(append(service, path, 2, b"c")) == (404, "upload-not-found")
-    assert told(service.client.delete(path)) == (404, "upload-not-found")
+    assert problem_of(append(service, path, 2, b"c")) == (404, "upload-not-found")
+    assert problem_of(service.client.delete(path)) == (404, "upload-not-found")
     assert service.client.head(path).status_code == 404
     assert unfinished(service) == []
     assert list(models.glob("*.bin")) == []
@@ -264,8 +260,8 @@ def test_a_pull_is_not_an_upload(service: RunningService) -> None:
     staged.let_go()
 
     assert unfinished(service) == []
-    assert told(append(service, f"/uploads/{pull.id}", 0, b"abc")) == (404, "upload-not-found")
-    assert told(service.client.delete(f"/uploads/{pull.id}")) == (404, "upload-not-found")
+    assert problem_of(append(service, f"/uploads/{pull.id}", 0, b"abc")) == (404, "upload-not-found")
+    assert problem_of(service.client.delete(f"/uploads/{pull.id}")) == (404, "upload-not-found")
     staging.discard(pull.id)
 
 
@@ -282,7 +278,7 @@ def test_what_is_no_chunk_is_refused(service: RunningService) -> None:
         (append(service, path, 0, b"abc", upload_checksum="sha1 AAAAAA=="), 422, "invalid-request"),
     ]
 
-    assert [told(answer) for answer, _, _ in refusals] == [(status, slug) for _, status, slug in refusals]
+    assert [problem_of(answer) for answer, _, _ in refusals] == [(status, slug) for _, status, slug in refusals]
     assert {answer.headers["tus-resumable"] for answer, _, _ in refusals} == {"1.0.0"}
     assert refusals[2][0].headers["tus-version"] == "1.0.0"
     assert offset_of(service, path) == 0
@@ -319,10 +315,10 @@ def test_what_cannot_become_a_model_is_refused_at_once(
 
     answer = service.client.post("/uploads", headers=good | headers)
 
-    assert told(answer) == refusal
+    assert problem_of(answer) == refusal
     assert unfinished(service) == []
     service.client.post("/uploads", content=b"abc", headers=good)
-    assert told(service.client.post("/uploads", content=b"abc", headers=good)) == (415, "unsupported-body")
+    assert problem_of(service.client.post("/uploads", content=b"abc", headers=good)) == (415, "unsupported-body")
 
 
 def test_limits_of_uploads_hold(serve: Serve) -> None:
@@ -330,13 +326,13 @@ def test_limits_of_uploads_hold(serve: Serve) -> None:
     service = serve(engine_class=ECHO, max_upload_bytes=1000, max_body_bytes=10, max_uploads=1)
     assert service.client.options("/uploads").headers["tus-max-size"] == "1000"
     refused = begin(service, "a.bin", 1001)
-    assert (*told(refused), refused.json()["limit_bytes"]) == (413, "body-too-large", 1000)
+    assert (*problem_of(refused), refused.json()["limit_bytes"]) == (413, "body-too-large", 1000)
     slow, other = begun(service, "a.bin", 1000), begun(service, "b.bin", 1000)
 
     with RawPatch(service, slow, **RAW_CHUNK, upload_offset=0, content_length=1000) as coming:
         coming.send(b"x" * 500)
         eventually(lambda: service.client.get(slow).json()["active"])
-        assert told(append(service, other, 0, b"x" * 1000)) == (503, "uploads-busy")
+        assert problem_of(append(service, other, 0, b"x" * 1000)) == (503, "uploads-busy")
         coming.send(b"x" * 500)
         assert coming.answer().startswith(b"HTTP/1.1 204 ")
     assert append(service, other, 0, b"x" * 1000).status_code == 204
@@ -361,7 +357,7 @@ def test_what_nobody_goes_on_with_expires(serve: Serve) -> None:
     assert append(service, path, 0, b"abc").headers["upload-expires"].endswith(" GMT")
 
     eventually(lambda: service.client.head(path).status_code == 404)
-    assert told(append(service, path, 3, b"def")) == (404, "upload-not-found")
+    assert problem_of(append(service, path, 3, b"def")) == (404, "upload-not-found")
     eventually(lambda: list((service.models_dir / ".store/staging").iterdir()) == [], within=15)
 
 
@@ -372,7 +368,7 @@ def test_any_service_on_the_folder_goes_on(serve: Serve) -> None:
     with RawPatch(services[0], path, **RAW_CHUNK, upload_offset=0, content_length=MIB) as first:
         first.send(CONTENT[:1000])
         eventually(lambda: services[1].client.get(path).json()["active"])
-        assert told(append(services[1], path, 0, CONTENT)) == (423, "upload-in-progress")
+        assert problem_of(append(services[1], path, 0, CONTENT)) == (423, "upload-in-progress")
         first.send(CONTENT[1000:MIB])
         first.answer()
     for number, start in enumerate(range(MIB, len(CONTENT), MIB)):

@@ -8,6 +8,7 @@ import pytest
 from app.engine.processors import DEFAULT_MODEL
 from tests.conftest import Serve
 from tests.support import pictures, tiny_gguf
+from tests.support.answers import problem_of
 from tests.support.service import RunningService
 from tests.support.supervised import NATIVE
 
@@ -81,7 +82,7 @@ def test_an_image_that_is_none(service: RunningService) -> None:
     """It has the problem that it has at `POST /ocr`."""
     refused = service.client.post("/ai/table", content=b"noise", headers=PNG)
 
-    assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (422, "image-unreadable")
+    assert problem_of(refused) == (422, "image-unreadable")
 
 
 def test_without_the_native_libraries(serve: Serve) -> None:

@@ -3,16 +3,12 @@
 import os
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.conftest import Serve
+from tests.support.answers import problem_of
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
-
-
-def slug(answer: httpx.Response) -> str:
-    return str(answer.json()["type"]).rpartition(":")[2]
 
 
 @pytest.fixture(autouse=True)
@@ -52,8 +48,8 @@ def test_a_restore_can_choose_another_name_and_overwrites_none(service: RunningS
     outside = service.client.post(f"/trash/{trash_id}/restore", params={"as": "../b.bin"})
     restored = service.client.post(f"/trash/{trash_id}/restore", params={"as": "org/b.bin"})
 
-    assert (taken.status_code, slug(taken)) == (409, "model-exists")
-    assert (outside.status_code, slug(outside)) == (422, "invalid-model-name")
+    assert problem_of(taken) == (409, "model-exists")
+    assert problem_of(outside) == (422, "invalid-model-name")
     assert restored.json()["name"] == "org/b.bin"
     assert (models / "a.bin").read_bytes() == b"new"
 
@@ -73,7 +69,7 @@ def test_purging_takes_one_entry_and_emptying_takes_all(service: RunningService,
 
     assert (purged["count"], purged["entries"][0]["name"]) == (1, "a.bin")
     assert purged["freed_bytes"] == taken
-    assert (again.status_code, slug(again)) == (404, "trash-entry-not-found")
+    assert problem_of(again) == (404, "trash-entry-not-found")
     assert (emptied["count"], emptied["freed_bytes"]) == (2, 2 * taken)
     assert service.client.get("/trash").json()["entries"] == []
 
@@ -86,7 +82,7 @@ def test_if_match_deletes_only_that_version(service: RunningService, models: Pat
 
     stale = service.client.delete("/models/a.bin", headers={"if-match": etag})
     nonsense = service.client.delete("/models/a.bin", headers={"if-match": "nonsense"})
-    assert (stale.status_code, slug(stale)) == (412, "model-changed")
+    assert problem_of(stale) == (412, "model-changed")
     assert nonsense.status_code == 412
     assert (models / "a.bin").exists()
 

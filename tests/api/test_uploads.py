@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests.conftest import Serve
+from tests.support.answers import problem_of
 from tests.support.processes import python
 from tests.support.raw import RawPut
 from tests.support.service import ECHO, RunningService
@@ -29,10 +30,6 @@ with ModelLocks(Path(sys.argv[1])).lease(sys.argv[2]):
     print("leased", flush=True)
     sys.stdin.read()
 """
-
-
-def told(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, str(answer.json()["type"]).rpartition(":")[2]
 
 
 def field(algorithm: str, content: bytes) -> str:
@@ -83,11 +80,11 @@ def test_nothing_is_replaced_by_accident(service: RunningService, models: Path) 
     service.client.delete("/trash")
     first = put(service, "a.bin", b"first").json()
 
-    assert told(put(service, "a.bin")) == (409, "model-exists")
-    assert told(put(service, "a.bin", if_none_match="*")) == (412, "condition-failed")
-    assert told(put(service, "a.bin", if_match='"other"')) == (412, "model-changed")
-    assert told(put(service, "a.bin", if_match="nonsense")) == (412, "model-changed")
-    assert told(put(service, "new.bin", if_match="*")) == (412, "condition-failed")
+    assert problem_of(put(service, "a.bin")) == (409, "model-exists")
+    assert problem_of(put(service, "a.bin", if_none_match="*")) == (412, "condition-failed")
+    assert problem_of(put(service, "a.bin", if_match='"other"')) == (412, "model-changed")
+    assert problem_of(put(service, "a.bin", if_match="nonsense")) == (412, "model-changed")
+    assert problem_of(put(service, "new.bin", if_match="*")) == (412, "condition-failed")
     assert (models / "a.bin").read_bytes() == b"first"
 
     replaced = put(service, "a.bin", if_match=f'"other", {first["etag"]}')
@@ -104,12 +101,12 @@ def test_what_must_stay_stays(service: RunningService, models: Path) -> None:
     (models / "keep_a.bin").write_bytes(b"old")
     (models / "a.bin").write_bytes(b"old")
 
-    assert told(put(service, "keep_a.bin", if_match="*")) == (403, "model-protected")
+    assert problem_of(put(service, "keep_a.bin", if_match="*")) == (403, "model-protected")
     with python(LEASES, models / ".store/locks/models", "a.bin"):
-        assert told(put(service, "a.bin", if_match="*")) == (409, "model-in-use")
-    assert told(put(service, "a.bin/b.bin")) == (422, "not-a-model")
-    assert told(put(service, ".store/b.bin")) == (422, "invalid-model-name")
-    assert told(put(service, "..%2Fb.bin")) == (422, "invalid-model-name")
+        assert problem_of(put(service, "a.bin", if_match="*")) == (409, "model-in-use")
+    assert problem_of(put(service, "a.bin/b.bin")) == (422, "not-a-model")
+    assert problem_of(put(service, ".store/b.bin")) == (422, "invalid-model-name")
+    assert problem_of(put(service, "..%2Fb.bin")) == (422, "invalid-model-name")
     assert [(models / name).read_bytes() for name in ("keep_a.bin", "a.bin")] == [b"old", b"old"]
 
 
@@ -124,7 +121,7 @@ def test_right_digests_are_accepted(service: RunningService, models: Path, name:
 def test_wrong_digests_keep_the_model_out(service: RunningService, models: Path) -> None:
     """422 with both values, and nothing is left; every digest that is announced counts."""
     for wrong in (field("sha-256", b"other"), f"{field('sha-256', CONTENT)}, {field('sha-512', b'other')}"):
-        assert told(put(service, "a.bin", repr_digest=wrong)) == (422, "digest-mismatch")
+        assert problem_of(put(service, "a.bin", repr_digest=wrong)) == (422, "digest-mismatch")
     refused = put(service, "a.bin", repr_digest=field("sha-256", CONTENT), content_digest=field("sha-256", b"")).json()
 
     assert (refused["expected"], refused["actual"]) == (hashlib.sha256().hexdigest(), SHA256)
@@ -152,18 +149,18 @@ def test_malformed_digests_are_refused(service: RunningService, models: Path, va
     """422 that says where, before the body is read."""
     refused = put(service, "a.bin", content_digest=value)
 
-    assert told(refused) == (422, "invalid-request")
+    assert problem_of(refused) == (422, "invalid-request")
     assert refused.json()["errors"][0]["where"] == ["header", "content-digest"]
 
 
 def test_what_is_no_file_is_refused(service: RunningService, models: Path) -> None:
     """A form, an encoded body, nothing, and a part of a file would all make a model of what is none."""
-    assert told(service.client.put("/models/a.bin", files={"file": CONTENT})) == (415, "unsupported-body")
-    assert told(service.client.put("/models/a.bin", data={"a": "b"})) == (415, "unsupported-body")
-    assert told(put(service, "a.bin", content_encoding="gzip")) == (415, "unsupported-body")
-    assert told(put(service, "a.bin", b"")) == (422, "invalid-request")
-    assert told(put(service, "a.bin", iter([]))) == (422, "invalid-request")
-    assert told(put(service, "a.bin", content_range="bytes 0-9/20")) == (422, "invalid-request")
+    assert problem_of(service.client.put("/models/a.bin", files={"file": CONTENT})) == (415, "unsupported-body")
+    assert problem_of(service.client.put("/models/a.bin", data={"a": "b"})) == (415, "unsupported-body")
+    assert problem_of(put(service, "a.bin", content_encoding="gzip")) == (415, "unsupported-body")
+    assert problem_of(put(service, "a.bin", b"")) == (422, "invalid-request")
+    assert problem_of(put(service, "a.bin", iter([]))) == (422, "invalid-request")
+    assert problem_of(put(service, "a.bin", content_range="bytes 0-9/20")) == (422, "invalid-request")
     assert not (models / "a.bin").exists()
 
 
@@ -208,7 +205,7 @@ def test_only_so_many_come_at_once_and_nobody_waits_for_the_slow(serve: Serve) -
     eventually(lambda: len(staged(service)) == 2)
 
     refused = put(service, "a.bin")
-    assert told(refused) == (503, "uploads-busy")
+    assert problem_of(refused) == (503, "uploads-busy")
     assert (refused.json()["limit"], refused.headers["retry-after"]) == (2, "5")
     assert service.client.get("/models").status_code == 200
 
@@ -243,7 +240,7 @@ def test_the_limit_of_other_bodies_is_not_that_of_models(serve: Serve) -> None:
     assert put(service, "streamed.bin", chunks(10)).status_code == 201
     for content in (b"x" * 1001, chunks(11)):
         refused = put(service, "large.bin", content)
-        assert told(refused) == (413, "body-too-large")
+        assert problem_of(refused) == (413, "body-too-large")
         assert "OCR_MAX_UPLOAD_BYTES" in refused.json()["detail"]
     assert service.client.get("/models").json()["count"] == 2
     assert staged(service) == []

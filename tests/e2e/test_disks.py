@@ -9,16 +9,13 @@ import httpx
 import pytest
 
 from tests.conftest import Serve
+from tests.support.answers import problem_of
 from tests.support.mounts import mount, removable_disk, seen_by, small_disk, with_mounts
 from tests.support.raw import RawPut
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 
 MIB = 1 << 20
-
-
-def problem_of(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, str(answer.json()["type"].rpartition(":")[2])
 
 
 def names_of(service: RunningService) -> list[str] | None:
@@ -103,7 +100,7 @@ def test_a_disk_too_small_refuses_an_upload_and_keeps_nothing(serve: Serve, tmp_
 
     refused = service.client.put("/models/a.bin", content=large if is_told else iter([large[:MIB]] * 8))
 
-    assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (507, "store-full")
+    assert problem_of(refused) == (507, "store-full")
     assert (refused.json()["need_bytes"] == 8 * MIB) is is_told
     assert list((inside / ".store/staging").iterdir()) == []
     assert names_of(service) == []

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.conftest import Serve
+from tests.support.answers import problem_of
 from tests.support.service import ECHO, ROOT
 from tests.support.waiting import eventually
 
@@ -151,7 +152,7 @@ def test_a_read_only_folder_lists_and_refuses_changes(serve: Serve, tmp_path: Pa
 
     assert service.client.get("/models").json()["count"] == 1
     refused = service.client.delete("/models/a.bin")
-    assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (503, "store-read-only")
+    assert problem_of(refused) == (503, "store-read-only")
     assert (models / "a.bin").exists()
 
 
@@ -167,7 +168,7 @@ def test_a_folder_that_was_unmounted_is_503_and_comes_back(serve: Serve) -> None
     eventually(lambda: service.client.get("/models").status_code == 503)
     for request in ("GET /models/a.bin", "DELETE /models/a.bin", "GET /models/path", "GET /readyz"):
         answer = service.client.request(*request.split())
-        assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (503, "store-unavailable")
+        assert problem_of(answer) == (503, "store-unavailable")
     assert list(service.models_dir.iterdir()) == []
 
     service.models_dir.rmdir()
