@@ -68,7 +68,8 @@ class Journal:
         """Append one event, and have it on disk before this returns; OSError is let through."""
         journal = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
-            # What a full disk cut short is not to take the next line with it.
+            # What a full disk cut short is not to take the next line with it. Another's line that is just being written
+            # may look so too; then an empty line lies between, which is none.
             line = event.to_line() if _ends_with_a_line(journal) else b"\n" + event.to_line()
             # One write of one short line with O_APPEND is whole, whoever else writes.
             if os.write(journal, line) < len(line):

@@ -41,18 +41,6 @@ expected-statuses = ["2xx", "304", "401", "403", "404", "409", "412", "422", "46
 [checks.negative_data_rejection]
 # 412 is a refusal too: of another version of tus.
 expected-statuses = ["400", "401", "403", "404", "405", "406", "409", "412", "415", "422", "428", "429", "5xx"]
-
-[[operations]]
-# DELETE cancels a job; what became of it can be asked about for a day.
-include-path = [
-    "/pulls/{job_id}",
-    "/pulls/{job_id}/events",
-    "/ai/jobs/{job_id}",
-    "/ai/jobs/{job_id}/events",
-    "/ocr/jobs/{job_id}",
-    "/ocr/jobs/{job_id}/events",
-]
-checks.use_after_free.enabled = false
 """
 HOOKS = """
 import schemathesis
@@ -160,6 +148,9 @@ def run_schemathesis(url: str, folder: Path, key: str | None, examples: int) -> 
             "run",
             f"{url}/openapi.json",
             "--checks=all",
+            # DELETE cancels a job; what became of it can be asked about for a day. That a deleted model, upload or
+            # entry of the trash is gone, its own tests say.
+            "--exclude-checks=use_after_free",
             "--continue-on-failure",
             f"--max-examples={examples}",
             "--seed=1",

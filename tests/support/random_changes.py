@@ -22,6 +22,7 @@ import httpx
 
 from app.errors import ServiceError
 from app.store.inventory import Model
+from app.store.journal import ROTATE_BYTES
 from tests.support.labelled import content_of, read
 from tests.support.labelled_hub import path_of
 from tests.support.verbs import ByHttp, ByStore, Refused, Verbs
@@ -208,9 +209,22 @@ def main() -> None:
     verbs = ByHttp(through) if through.startswith("http:") else ByStore(Path(root), seed, *hub_url)
     changes = Changes(verbs, Path(root), int(seed), Path(log), *hub_url)
     print("ready", flush=True)
-    end = time.monotonic() + float(seconds)
-    while time.monotonic() < end:
+    end, journal = time.monotonic() + float(seconds), Path(root) / ".store/journal.jsonl"
+    # A second rotation would drop what is to be checked against it.
+    while time.monotonic() < end and _size_of(older_than(journal)) + _size_of(journal) < ROTATE_BYTES * 3 // 2:
         changes.one()
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # while it is rotated
+        return 0
+
+
+def older_than(journal: Path) -> Path:
+    """Where the journal's first half went when it was rotated."""
+    return journal.with_suffix(".1.jsonl")
 
 
 if __name__ == "__main__":
