@@ -45,6 +45,13 @@ expected-statuses = ["400", "401", "403", "404", "405", "406", "409", "412", "41
 HOOKS = """
 import schemathesis
 from hypothesis import strategies
+from schemathesis.specs.openapi.checks import use_after_free
+
+@schemathesis.check
+def use_after_free_but_of_jobs(ctx, response, case):
+    # DELETE cancels a job; what became of it can be asked about for a day. With --checks=all the check's own settings
+    # for single operations are not heeded.
+    return None if "{job_id}" in case.path else use_after_free(ctx, response, case)
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
@@ -148,8 +155,7 @@ def run_schemathesis(url: str, folder: Path, key: str | None, examples: int) -> 
             "run",
             f"{url}/openapi.json",
             "--checks=all",
-            # DELETE cancels a job; what became of it can be asked about for a day. That a deleted model, upload or
-            # entry of the trash is gone, its own tests say.
+            # In its place, use_after_free_but_of_jobs.
             "--exclude-checks=use_after_free",
             "--continue-on-failure",
             f"--max-examples={examples}",
