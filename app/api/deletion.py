@@ -49,7 +49,7 @@ class DeletionQuery(BaseModel):
         errors.ModelLocked,
         errors.EngineNotReady,
         errors.StoreUnavailable,
-        errors.StoreReadOnly,
+        *errors.UNWRITABLE,
         errors.StoreFull,
         RequestValidationError,
     ),

@@ -102,7 +102,7 @@ def job_routes(
         name=f"cancel_{slug}",
         summary=f"Cancel one {noun}",
         response_description="The job, which is finished, and nothing more happens.",
-        responses=NOT_YET | problems(*FINDING, errors.StoreReadOnly, errors.StoreFull),
+        responses=NOT_YET | problems(*FINDING, *errors.UNWRITABLE, errors.StoreFull),
         openapi_extra=needs(scope),
     )
     async def cancel_job(job_id: JobId, store: StoreDep, response: Response) -> JobOut:

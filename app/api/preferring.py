@@ -22,7 +22,7 @@ ACCEPTED: dict[int | str, dict[str, Any]] = {
 
 def accepted_or(*exceptions: type[Exception]) -> dict[int | str, dict[str, Any]]:
     """A route's `responses`: a job, and these problems beside those of making one."""
-    return ACCEPTED | problems(*exceptions, errors.StoreUnavailable, errors.StoreReadOnly, errors.StoreFull)
+    return ACCEPTED | problems(*exceptions, errors.StoreUnavailable, *errors.UNWRITABLE, errors.StoreFull)
 
 
 def accepted(request: Request, prefix: str, job: Job) -> JSONResponse:

@@ -23,7 +23,7 @@ REFUSING = (
     errors.ModelNotFound,
     errors.ModelLocked,
     errors.StoreUnavailable,
-    errors.StoreReadOnly,
+    *errors.UNWRITABLE,
     errors.StoreFull,
     RequestValidationError,
 )

@@ -56,7 +56,7 @@ class PruneBody(BaseModel):
     response_model=PruneOut,
     responses={
         207: {"description": "Some models of the plan stayed; each says why.", "model": PruneOut},
-        **problems(errors.StoreUnavailable, errors.StoreReadOnly, PlanChanged, RequestValidationError),
+        **problems(errors.StoreUnavailable, *errors.UNWRITABLE, PlanChanged, RequestValidationError),
     },
     openapi_extra=needs(Scope.WRITE),
 )

@@ -93,7 +93,7 @@ _asking = APIRouter(tags=["pulls"], route_class=GuardedRoute)
         errors.ModelInUse,
         errors.ModelLocked,
         errors.StoreUnavailable,
-        errors.StoreReadOnly,
+        *errors.UNWRITABLE,
         errors.StoreFull,
         RequestValidationError,
     ),

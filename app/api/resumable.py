@@ -211,7 +211,7 @@ async def append_to_upload(
     status_code=204,
     response_class=Response,
     response_description="It is gone.",
-    responses=with_headers(204, RESUMABLE) | problems(*UNKNOWN, errors.PartialBusy, errors.StoreReadOnly),
+    responses=with_headers(204, RESUMABLE) | problems(*UNKNOWN, errors.PartialBusy, *errors.UNWRITABLE),
     openapi_extra=needs(Scope.WRITE) | {"parameters": [VERSION_PARAMETER]},
 )
 async def give_upload_up(upload_id: UploadId, store: StoreDep) -> Response:

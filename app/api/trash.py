@@ -20,7 +20,7 @@ from app.store.trash import Purged
 
 router = APIRouter(tags=["trash"], route_class=GuardedRoute)
 
-REFUSING = (errors.StoreUnavailable, errors.StoreReadOnly)
+REFUSING = (errors.StoreUnavailable, *errors.UNWRITABLE)
 TrashId = Annotated[
     str,
     Path(description="An entry's id, as `GET /trash` has it.", examples=["20261121T063713Z-3a56954a93f8"]),

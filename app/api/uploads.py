@@ -37,7 +37,7 @@ REFUSING = (
     errors.ConditionFailed,
     errors.DigestMismatch,
     errors.StoreUnavailable,
-    errors.StoreReadOnly,
+    *errors.UNWRITABLE,
     errors.StoreFull,
     refusals.BodyCutShort,
     refusals.UploadStalled,

@@ -14,7 +14,7 @@ import click
 from app.commands.console import IN_PART, Verbs, as_json, open_store, origin, print_rows, rfc3339
 from app.store.audit import AGEING, Finding, Outcome, PrunePlan, Reason, execute, plan_prune
 from app.store.report import judge
-from app.store.trash import TrashEntry
+from app.store.trash_records import TrashEntry
 
 
 @click.group(cls=Verbs)

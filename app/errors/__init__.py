@@ -19,7 +19,9 @@ ServiceError
 │  ├─ PartialNotFound     no such unfinished upload or pull
 │  ├─ PartialBusy         somebody is writing that one right now
 │  ├─ StoreUnavailable    the model folder is missing, or is not the one it was
-│  ├─ StoreReadOnly       the model folder cannot be written
+│  ├─ StoreReadOnly       the model folder's file system is read-only
+│  ├─ StoreDenied         the service's user may not change the model folder
+│  ├─ StoreUnsafe         the model folder's file system cannot keep changes safe
 │  └─ StoreFull           the disk below the model folder is full
 ├─ ImageError
 │  ├─ UnsupportedImage    not a format that is read, or not the one that was announced
@@ -100,13 +102,19 @@ from app.errors.store import (
     JobWithoutResults,
     PartialBusy,
     PartialNotFound,
+    StoreDenied,
     StoreFull,
     StoreReadOnly,
     StoreUnavailable,
+    StoreUnsafe,
     TrashEntryNotFound,
 )
 
+UNWRITABLE = (StoreReadOnly, StoreDenied, StoreUnsafe)
+"""What every change of the model folder may answer, whatever it is."""
+
 __all__ = [
+    "UNWRITABLE",
     "ConditionFailed",
     "DigestMismatch",
     "EncryptedPdf",
@@ -146,10 +154,12 @@ __all__ = [
     "SourceNotFound",
     "SourceRefused",
     "SourceUnavailable",
+    "StoreDenied",
     "StoreError",
     "StoreFull",
     "StoreReadOnly",
     "StoreUnavailable",
+    "StoreUnsafe",
     "TrashEntryNotFound",
     "UnknownLanguage",
     "UnreadableImage",

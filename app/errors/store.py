@@ -56,11 +56,31 @@ class StoreUnavailable(StoreError):
     """The model folder is missing, or is not the one the service started with."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"The model folder cannot be used: {reason}. Nothing was read or changed.")
+        super().__init__(f"The model folder cannot be used: {reason}.")
+
+
+class StoreUnsafe(StoreError):
+    """The model folder's file system lacks what a change needs to be safe beside other services."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The model folder is not changed, because its file system cannot keep changes safe: {reason}. Nothing was "
+            "changed; listing works. GET /storage has the checks, docs/volumes.md what helps."
+        )
+
+
+class StoreDenied(StoreError):
+    """The service's user may not change the model folder."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The service's user lacks the rights to change the model folder: {reason}. Nothing was changed; listing "
+            "works. Give that user write access to the folder and everything in it."
+        )
 
 
 class StoreReadOnly(StoreError):
-    """The model folder can be read but not changed."""
+    """The model folder lies on a file system that is mounted read-only."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The model folder is read-only: {reason}. Nothing was changed; listing works.")

@@ -6,6 +6,7 @@ Both are small records by name, good for as long as the model is that version.
 import contextlib
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from app.store.inventory import Model
 from app.store.name_records import NameRecords
@@ -26,7 +27,7 @@ class Digests:
     def of(self, model: Model) -> str | None:
         """The digest that was noted of this very version, in hexadecimal; None when none was, or it has changed."""
         record = _read(self._digests, model)
-        return record.get("sha256") if record and record.get("etag") == model.etag else None
+        return record.get("sha256") if record and _is_of(record, model.etag) else None
 
     def mark_corrupt(self, model: Model, sha256: str) -> None:
         """Note that this version has other bytes by now than were recorded. Hold a lock, as for `record`."""
@@ -50,11 +51,11 @@ class Digests:
                 found[model.name] = since
         return found
 
-    def forget(self, name: str) -> None:
-        """Remove the records of a name."""
-        with contextlib.suppress(OSError):
-            self._digests.remove(name)
-            self._corrupt.remove(name)
+    def forget(self, name: str, etag: str) -> None:
+        """Remove the records of a version that is gone. Those of another version of that name stay."""
+        for records in (self._digests, self._corrupt):
+            with contextlib.suppress(OSError):
+                records.remove_if(name, lambda record: _is_of(record, etag))
 
 
 def _read(records: NameRecords, model: Model) -> dict[str, str] | None:
@@ -64,8 +65,14 @@ def _read(records: NameRecords, model: Model) -> dict[str, str] | None:
     return None
 
 
+def _is_of(record: dict[str, Any], etag: str) -> bool:
+    """Whether a record is of that version. Records of before had the inode number in front of what an etag is now."""
+    noted = record.get("etag")
+    return noted == etag or (isinstance(noted, str) and noted.count("-") > 1 and noted.endswith("-" + etag[1:]))
+
+
 def _since(record: dict[str, str] | None, model: Model) -> datetime | None:
-    if record is None or record.get("etag") != model.etag:
+    if record is None or not _is_of(record, model.etag):
         return None
     with contextlib.suppress(ValueError, KeyError, TypeError):
         return datetime.fromisoformat(record["since"])

@@ -36,8 +36,12 @@ class Model(NamedTuple):
 
     @property
     def etag(self) -> str:
-        """Changes whenever the file is replaced, grows or is written."""
-        return f'"{self.inode:x}-{self.size_bytes:x}-{self.modified_ns:x}"'
+        """Changes whenever the file is replaced, grows or is written.
+
+        Made of what every machine sees alike. Inode numbers are not: several network file systems give each mount its
+        own. Models that come in through the store have a modification time of their own, see `StagedFile.stamp`.
+        """
+        return f'"{self.size_bytes:x}-{self.modified_ns:x}"'
 
 
 @dataclass(frozen=True, slots=True)

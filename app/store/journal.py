@@ -1,22 +1,33 @@
-"""The journal: who did what to which model, when, and what came of it. Append-only JSON lines, rotated."""
+"""The journal: who did what to which model, when, and what came of it. Append-only JSON lines, rotated.
+
+`journal.jsonl` is the present file; `journal.<time>-<random>.jsonl` are older ones, which no writer ever replaces.
+"""
 
 import contextlib
 import errno
 import json
 import os
-from collections.abc import Callable
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 from app.errors import ModelInUse, ModelLocked
 from app.store.locks import ModelLocks
 
 ROTATE_BYTES = 8 << 20
-"""About 40,000 lines; one older file is kept beside the present one."""
+"""About 40,000 lines. A file that grew larger is renamed, and a new one begun."""
+OLDER_BYTES = 24 << 20
+"""Older files are kept up to so many bytes together; the oldest goes first."""
+READ_BYTES = 24 << 20
+"""How much of the journal `latest` reads: the present file, and the older ones that fit."""
 LOCK_NAME = "/journal"
 """A lock name that no model can have."""
+LOCK_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +52,8 @@ class Event:
     trash_id: str | None
     size_bytes: int
     request_id: str | None
+    reason: str | None = None
+    """Why the service did it by itself: `expired`, `room` or `replaced`; None for what was asked for."""
 
     def to_line(self) -> bytes:
         """The event as a line."""
@@ -53,8 +66,19 @@ class Event:
         return cls(**fields | {"at": datetime.fromisoformat(fields["at"])})
 
 
-Note = Callable[[Origin, str, str, str | None, int], None]
-"""Writes a line of the journal: who, what, to which model, its entry in the trash, its size."""
+class Note(Protocol):
+    """Writes a line of the journal."""
+
+    def __call__(
+        self,
+        origin: Origin,
+        action: str,
+        name: str,
+        trash_id: str | None,
+        size_bytes: int,
+        reason: str | None = None,
+    ) -> None:
+        """Who did what to which model, its entry in the trash, its size, and why if nobody asked."""
 
 
 class Journal:
@@ -63,54 +87,89 @@ class Journal:
     def __init__(self, path: Path, locks: ModelLocks) -> None:
         self._path = path
         self._locks = locks
+        self.is_shared = False
+        """True if other machines write it too. Set before the first write."""
 
     def write(self, event: Event) -> None:
-        """Append one event, and have it on disk before this returns; OSError is let through."""
-        journal = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        try:
-            # What a full disk cut short is not to take the next line with it. Another's line that is just being written
-            # may look so too; then an empty line lies between, which is none.
-            line = event.to_line() if _ends_with_a_line(journal) else b"\n" + event.to_line()
-            # One write of one short line with O_APPEND is whole, whoever else writes.
-            if os.write(journal, line) < len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
-            os.fsync(journal)
-            is_full = os.fstat(journal).st_size > ROTATE_BYTES
-        finally:
-            os.close(journal)
+        """Append one event, and have it on disk before this returns. Raises OSError, and ModelLocked after 10 s."""
+        with self._one_writer():
+            journal = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            try:
+                # What a full disk cut short is not to take the next line with it. Another's line that is just being
+                # written may look so too; then an empty line lies between, which is none.
+                line = event.to_line() if _ends_with_a_line(journal) else b"\n" + event.to_line()
+                if os.write(journal, line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+                os.fsync(journal)
+                is_full = os.fstat(journal).st_size > ROTATE_BYTES
+            finally:
+                os.close(journal)
         if is_full:
             self._rotate()
 
+    @contextmanager
+    def _one_writer(self) -> Iterator[None]:
+        """Keep writers on other machines away.
+
+        One kernel writes a short line with O_APPEND whole, whoever else writes. Two clients of a network file system
+        each append at the end that they know of, so they must take turns, and open the file anew to learn its end.
+        """
+        if not self.is_shared:
+            yield
+            return
+        with self._locks.exclusive(LOCK_NAME, seconds=LOCK_SECONDS):
+            yield
+
     def latest(self, count: int) -> list[Event]:
-        """The last events, newest first, from both files; reads 16 MiB at most."""
+        """The last events, newest first; reads 24 MiB at most, and one file at least."""
         events = (_event(line) for line in reversed(self._lines()))
         return list(islice(filter(None, events), count))
 
     def _lines(self) -> list[bytes]:
         while True:
             present = _identity(self._path)
-            lines = [*_lines(self._older), *_lines(self._path)]
-            # If it was rotated in between, what was the present file is in neither.
+            files, read_bytes = [self._path], _size(self._path)
+            for older in reversed(self._older()):
+                read_bytes += _size(older)
+                if read_bytes > READ_BYTES:
+                    break
+                files.insert(0, older)
+            lines = [line for file in files for line in _lines(file)]
+            # If it was rotated in between, what was the present file may be in neither.
             if _identity(self._path) == present:
                 return lines
 
-    @property
-    def _older(self) -> Path:
-        return self._path.with_suffix(".1.jsonl")
+    def _older(self) -> list[Path]:
+        """The files of before, oldest first."""
+        return sorted(self._path.parent.glob(f"{self._path.stem}.*{self._path.suffix}"))
 
     def _rotate(self) -> None:
-        # Whoever comes second finds the new file small, or not there yet.
+        # Whoever comes second finds the new file small, or not there yet. Should it not see that, it renames a small
+        # file, and nothing is lost: each older file has a name of its own.
         with (
             contextlib.suppress(ModelInUse, ModelLocked, FileNotFoundError),
             self._locks.exclusive(LOCK_NAME, seconds=0),
         ):
-            if self._path.stat().st_size > ROTATE_BYTES:
-                self._path.rename(self._older)
+            if _size(self._path) <= ROTATE_BYTES:
+                return
+            stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}"
+            self._path.rename(self._path.with_suffix(f".{stamp}{self._path.suffix}"))
+            kept_bytes = 0
+            for older in reversed(self._older()):
+                kept_bytes += _size(older)
+                if kept_bytes > OLDER_BYTES:
+                    older.unlink(missing_ok=True)
 
 
 def _ends_with_a_line(journal: int) -> bool:
     size_bytes = os.fstat(journal).st_size
     return not size_bytes or os.pread(journal, 1, size_bytes - 1) == b"\n"
+
+
+def _size(path: Path) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
 
 
 def _lines(path: Path) -> list[bytes]:

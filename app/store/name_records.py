@@ -4,9 +4,12 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from app.store.freshness import names_on_server
+from app.store.renames import claim_file, rename_without_replacing
 
 
 class NameRecords:
@@ -40,6 +43,29 @@ class NameRecords:
         except FileNotFoundError:
             return False
         return True
+
+    def remove_if(self, name: str, is_outdated: Callable[[dict[str, Any]], bool]) -> None:
+        """Remove a name's record if it is outdated, as it is on the file system's server, and not as it is remembered.
+
+        Killed meanwhile, this loses the record. OSError is let through.
+        """
+        leaf = self._record_of(name).name
+        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            claim = claim_file(leaf, folder)
+            fields = _read(self.folder / claim)
+            if fields is None or not is_outdated(fields):
+                # If there is a newer one by now, that counts.
+                with contextlib.suppress(FileExistsError):
+                    rename_without_replacing(claim, leaf, source_folder=folder, target_folder=folder)
+                    return
+            os.unlink(claim, dir_fd=folder)
+        finally:
+            os.close(folder)
+
+    def is_on_server(self, name: str) -> bool:
+        """Whether there is a record of a name, whatever this machine remembers. For shared volumes; raises OSError."""
+        return self._record_of(name).name in names_on_server(self.folder)
 
     def all(self) -> Iterator[dict[str, Any]]:
         """Every record that can be read, in no order; none where there is no folder."""

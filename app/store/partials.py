@@ -10,7 +10,7 @@ Kind = Literal["upload", "pull"]
 
 @dataclass(frozen=True, slots=True)
 class PartialRecord:
-    """`<id>.json`, beside the file `<id>.part`. Without that file it says that the model has been published."""
+    """`<id>.json`, beside the file `<id>.part`."""
 
     id: str
     """32 hexadecimal digits, used once."""
@@ -26,6 +26,8 @@ class PartialRecord:
     """How long it is kept after the last byte came."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Whatever the one who began it needs to go on, as JSON has it."""
+    is_publishing: bool = False
+    """Set before the file is moved to the model's name. With it, and without the file, the model was published."""
 
     def expires_at(self, modified_at: datetime) -> datetime:
         """When it is swept if nothing more comes."""

@@ -72,8 +72,14 @@ class Protections:
         return self.joined(name, _given(fields))
 
     def check(self, name: str) -> None:
-        """Raises ModelProtected. Hold the model's lock meanwhile: then no protection begins before that is released."""
-        if protection := self.of(name):
+        """Raise ModelProtected if the model is protected. Raises OSError on a shared volume that does not answer.
+
+        Hold the model's lock meanwhile: then no protection begins before that is released.
+        """
+        protection = self.of(name)
+        if protection is None and self._volume.is_shared and self._records.is_on_server(name):
+            protection = self.joined(name, _given({}))  # another machine's, which cannot be read here yet
+        if protection:
             raise ModelProtected(name, protection.pattern, protection.given.reason if protection.given else None)
 
     def joined(self, name: str, given: Given | None) -> Protection | None:

@@ -1,6 +1,7 @@
 """How a model comes in: staged, then published in one step under the model's lock. These verbs block."""
 
 import contextlib
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ from app.store.protections import Protections
 from app.store.room import Room
 from app.store.staged import StagedFile
 from app.store.staging import Staging
-from app.store.trash import Trash, TrashEntry
+from app.store.trash import Trash
+from app.store.trash_records import TrashEntry
 from app.store.volume import Volume, explaining_refusals
 
 LOCK_SECONDS = 2.0
@@ -61,6 +63,15 @@ class Conditions:
 
 
 @dataclass(frozen=True, slots=True)
+class _Replaced:
+    """What became of the version that a publication replaced."""
+
+    size_bytes: int
+    trash_id: str | None
+    """None when it was deleted at once."""
+
+
+@dataclass(frozen=True, slots=True)
 class Published:
     """What a publication did."""
 
@@ -79,17 +90,20 @@ class Publisher:
         locks: ModelLocks,
         protections: Protections,
         digests: Digests,
-        trash: Trash | None,
+        trash: Trash,
         room: Room,
         note: Note,
+        *,
+        keeps_replaced: bool,
     ) -> None:
-        """Without a `trash` a replaced version is deleted at once."""
+        """Unless it `keeps_replaced`, a replaced version is deleted at once."""
         self.staging = Staging(volume.staging_dir)
         self._volume = volume
         self._locks = locks
         self._protections = protections
         self._digests = digests
         self._trash = trash
+        self._keeps_replaced = keeps_replaced
         self._room = room
         self._note = note
 
@@ -165,30 +179,57 @@ class Publisher:
         self._volume.check_writable()
         with explaining_refusals(), self._entered(name) as (folder, leaf):
             present = _present(self._volume, folder, leaf, name)
-            self._check(name, present, conditions)
-            entry = self._trash.put(present, folder, leaf, keeping=True) if self._trash and present else None
+            if present and conditions.if_match is None and self._volume.is_shared:
+                present = None  # it may be gone: nothing is to be replaced, and the server says whether there is one
+            else:
+                self._check(name, present, conditions)
+            self.staging.announce(staged)
+            staged.stamp(
+                self._volume.time_step_ns, other_than=(present.size_bytes, present.modified_ns) if present else None
+            )
             try:
-                status = staged.move(folder, leaf, replacing=present is not None)
-            except OSError as exc:
-                if self._trash and entry:
-                    self._trash.undo(entry, folder, leaf)
-                if isinstance(exc, FileExistsError):  # somebody who takes no locks was faster
-                    raise ModelExists(name) from None
-                raise
-            published = Published(model_at(name, status), description, sha256, present is not None)
+                status, replaced = self._put_in_place(staged, present, conditions, folder, leaf, origin)
+            except FileExistsError:  # somebody who takes no locks was faster
+                present = _present(self._volume, folder, leaf, name)
+                self._check(name, present, conditions)
+                raise ModelExists(name) from None
+            published = Published(model_at(name, status), description, sha256, replaced is not None)
             # What was done is done: a disk that has no room for the record leaves the digest unknown.
             with contextlib.suppress(OSError):
                 self._digests.record(published.model, sha256)
-        self._write_journal(origin, action, published.model, present, entry)
+        if replaced and replaced.trash_id:
+            self._note(origin, "trashed", name, replaced.trash_id, replaced.size_bytes)
+        self._note(origin, action, name, None, published.model.size_bytes)
         return published
 
-    def _write_journal(
-        self, origin: Origin, action: str, model: Model, replaced: Model | None, entry: TrashEntry | None
-    ) -> None:
-        if replaced:
-            went, entry_id = ("trashed", entry.id) if entry else ("deleted", None)
-            self._note(origin, went, replaced.name, entry_id, replaced.size_bytes)
-        self._note(origin, action, model.name, None, model.size_bytes)
+    def _put_in_place(
+        self, staged: StagedFile, present: Model | None, conditions: Conditions, folder: int, leaf: str, origin: Origin
+    ) -> tuple[os.stat_result, "_Replaced | None"]:
+        """Move a staged file to its name; return what is there then, and what became of the version before."""
+        if present is None:
+            return staged.move(folder, leaf, replacing=False), None
+        entry, is_linked = self._trash.link_aside(present, folder, leaf), True
+        if entry is None:
+            # There is no model of that name for a moment. Killed in it, the version before is put back by a sweep.
+            is_linked = False
+            try:
+                entry, present = self._trash.set_aside(present, folder, leaf)
+            except FileNotFoundError:
+                raise ConditionFailed(present.name, None) from None
+        try:
+            conditions.check(present.name, present)  # again: where lookups may be out of date, this is what was there
+            status = staged.move(folder, leaf, replacing=is_linked)
+        except BaseException:
+            self._trash.put_back(entry, folder, leaf)
+            raise
+        if self._keeps_replaced:
+            self._trash.keep(entry)
+            return status, _Replaced(present.size_bytes, entry.id)
+        self._trash.purge_aside(entry, lambda gone: self._note_deleted(gone, origin))
+        return status, _Replaced(present.size_bytes, None)
+
+    def _note_deleted(self, entry: TrashEntry, origin: Origin) -> None:
+        self._note(origin, "deleted", entry.name, None, entry.size_bytes, "replaced")
 
     @contextmanager
     def _entered(self, name: str) -> Iterator[tuple[int, str]]:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from app.errors import StoreFull
-from app.store.trash import Trash, TrashEntry
+from app.store.trash import Trash
+from app.store.trash_records import TrashEntry
 
 RESERVE_BYTES = 1 << 20
 """What is left free, so that a disk filled with models still takes the records of deletions."""

@@ -2,6 +2,9 @@
 
 A staging file is alive while its writer holds the kernel's lock on it, which ends with the writer, however it was
 killed. What is not locked is swept, unless a record beside it says that it is kept: then any process may go on with it.
+
+On a shared volume a client may still see a file here that another machine has published or removed. So whoever goes on
+with one claims it by a rename first, which the file system's server decides, and what a sweep removes has no name else.
 """
 
 import contextlib
@@ -9,16 +12,22 @@ import io
 import os
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from app.errors import PartialBusy, PartialNotFound
+from app.store.freshness import names_on_server
 from app.store.locks.ofd import is_locked, try_to_lock
 from app.store.partials import Partial, PartialRecord, modified_at
+from app.store.renames import claim_file, claimed_name
 from app.store.staged import StagedFile
 
-SUFFIX = ".part"
+SUFFIX, RECORD_SUFFIX = ".part", ".json"
+CLAIM_PAUSES = (0.0, 0.02, 0.1)
+"""On a shared volume, how long to wait before a file that is not there is looked for again, in seconds."""
 KEPT_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -27,6 +36,8 @@ class Staging:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.is_shared = False
+        """True if other machines write here too. Set before anything is staged."""
 
     def begin(self, algorithms: Iterable[str], *, keep: PartialRecord | None = None) -> StagedFile:
         """A new file, empty and locked. `algorithms` are those of `hashlib` by which it is to have digests.
@@ -61,13 +72,18 @@ class Staging:
             if not try_to_lock(file.fileno()):
                 raise PartialBusy(partial_id)
             # Who held the lock before may have published or removed it since it was opened.
-            if record is None or not _lies_at(file, path) or _has_expired(record, path):
+            if record is None or not self._is_still_there(file, path) or _has_expired(record, file):
                 raise PartialNotFound(partial_id)
             file.seek(0, os.SEEK_END)
         except BaseException:
             file.close()
             raise
         return StagedFile(file, path, algorithms, self._record_of(partial_id)), record
+
+    def announce(self, staged: StagedFile) -> None:
+        """Say in its record, if it has one, that it is about to be published. Only the writer of the file may."""
+        if staged.record_path and (record := self._read(staged.record_path.stem)):
+            self.record(replace(record, is_publishing=True))
 
     def record(self, record: PartialRecord) -> None:
         """Write a record in place of the one before, whole. Only the writer of the file may."""
@@ -86,11 +102,16 @@ class Staging:
         record = self._read(partial_id)
         if record is None:
             raise PartialNotFound(partial_id)
-        with contextlib.suppress(FileNotFoundError):
-            partial = _look(self._folder / f"{partial_id}{SUFFIX}", record)
-            if not partial.is_active and record.expires_at(partial.modified_at) <= datetime.now(UTC):
-                raise PartialNotFound(partial_id)
-            return partial
+        path = self._folder / f"{partial_id}{SUFFIX}"
+        for pause_seconds in CLAIM_PAUSES if self.is_shared else (0.0,):
+            time.sleep(pause_seconds)  # another machine may have claimed it for an instant
+            with contextlib.suppress(FileNotFoundError):
+                partial = _look(path, record)
+                if not partial.is_active and record.expires_at(partial.modified_at) <= datetime.now(UTC):
+                    raise PartialNotFound(partial_id)
+                return partial
+        if not record.is_publishing or path.name in self._names():
+            raise PartialNotFound(partial_id)
         with contextlib.suppress(FileNotFoundError):
             published_at = modified_at(self._record_of(partial_id).stat().st_mtime)
             size_bytes = record.expected_bytes or 0
@@ -115,24 +136,53 @@ class Staging:
         `is_over` says of a record that what it is kept for has ended before its time.
         """
         swept = []
-        for path in self._folder.glob(f"*{SUFFIX}"):
+        names = self._names()
+        for name in sorted(names):
+            path = self._folder / name
             with contextlib.suppress(FileNotFoundError):
-                # Asked before the lock is taken: that would be in the way of somebody who goes on with it.
-                if not self._is_kept(path, is_over) and self._swept(path, is_over):
-                    swept.append(path.name)
-        for record in self._folder.glob("*.json"):
-            with contextlib.suppress(FileNotFoundError):
-                if not record.with_suffix(SUFFIX).exists() and not self._is_kept(record, is_over):
-                    record.unlink()
+                if path.suffix == SUFFIX:
+                    # Asked before the lock is taken: that would be in the way of somebody who goes on with it.
+                    if not self._is_kept(path, names, is_over) and self._swept(path, is_over):
+                        swept.append(name)
+                elif path.suffix == RECORD_SUFFIX and path.stem + SUFFIX not in names:
+                    record = self._read(path.stem)
+                    if record is None or _has_expired(record, path) or is_over(record):
+                        path.unlink()
         return swept
 
     def _swept(self, path: Path, is_over: Callable[[PartialRecord], bool]) -> bool:
         with path.open("r+b") as file:
-            if not try_to_lock(file.fileno()) or self._is_kept(path, is_over):
+            if not try_to_lock(file.fileno()):
+                return False
+            if original := claimed_name(path.name):
+                # Of a process that was killed while it took the file over, or published it.
+                if Path(original).with_suffix(RECORD_SUFFIX).name in self._names():
+                    path.rename(self._folder / original)
+                    return False
+            elif self._is_kept(path, self._names(), is_over):
                 return False
             self._record_of(path.stem).unlink(missing_ok=True)
             path.unlink()
             return True
+
+    def _names(self) -> set[str]:
+        return names_on_server(self._folder) if self.is_shared else {path.name for path in self._folder.iterdir()}
+
+    def _is_still_there(self, file: io.FileIO, path: Path) -> bool:
+        """Whether a file that was opened, and is locked now, still lies at its name."""
+        try:
+            if not self.is_shared:
+                return os.path.samestat(os.fstat(file.fileno()), path.stat())
+            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                claim = claim_file(path.name, folder)
+                is_same = os.path.samestat(os.fstat(file.fileno()), os.stat(claim, dir_fd=folder))
+                os.rename(claim, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+            finally:
+                os.close(folder)
+        except FileNotFoundError:
+            return False
+        return is_same
 
     def _created(self) -> tuple[io.FileIO, Path]:
         while True:
@@ -153,9 +203,12 @@ class Staging:
             with contextlib.suppress(FileNotFoundError):
                 yield _look(path, self._read(path.stem))
 
-    def _is_kept(self, path: Path, is_over: Callable[[PartialRecord], bool]) -> bool:
+    def _is_kept(self, path: Path, names: set[str], is_over: Callable[[PartialRecord], bool]) -> bool:
         record = self._read(path.stem)
-        return record is not None and not _has_expired(record, path) and not is_over(record)
+        if record is None:
+            # One that this machine cannot read yet keeps the file all the same.
+            return self.is_shared and path.with_suffix(RECORD_SUFFIX).name in names
+        return not _has_expired(record, path) and not is_over(record)
 
     def _read(self, partial_id: str) -> PartialRecord | None:
         if KEPT_ID.fullmatch(partial_id):
@@ -164,7 +217,7 @@ class Staging:
         return None
 
     def _record_of(self, partial_id: str) -> Path:
-        return self._folder / f"{partial_id}.json"
+        return self._folder / f"{partial_id}{RECORD_SUFFIX}"
 
 
 def _look(path: Path, record: PartialRecord | None) -> Partial:
@@ -174,12 +227,6 @@ def _look(path: Path, record: PartialRecord | None) -> Partial:
     return Partial(path.stem, status.st_size, modified_at(status.st_mtime), is_active, record=record)
 
 
-def _has_expired(record: PartialRecord, path: Path) -> bool:
-    return record.expires_at(modified_at(path.stat().st_mtime)) <= datetime.now(UTC)
-
-
-def _lies_at(file: io.FileIO, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
+def _has_expired(record: PartialRecord, file: io.FileIO | Path) -> bool:
+    status = os.fstat(file.fileno()) if isinstance(file, io.FileIO) else file.stat()
+    return record.expires_at(modified_at(status.st_mtime)) <= datetime.now(UTC)

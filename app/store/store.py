@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from app.errors import JobNotFound, ModelChanged, ModelExists, ModelNotFound, TrashEntryNotFound
+from app.errors import JobNotFound, ModelChanged, ModelExists, ModelLocked, ModelNotFound, TrashEntryNotFound
 from app.store.damage import HeaderKnowledge
 from app.store.digests import Digests
+from app.store.filesystem import FileSystem
 from app.store.headers import Description, describe
 from app.store.inventory import Inventory, Model, look_again, scan
 from app.store.jobs import Jobs
@@ -21,7 +22,8 @@ from app.store.protections import Protections
 from app.store.publishing import Publisher
 from app.store.room import Room
 from app.store.rules import Rules
-from app.store.trash import Purged, Trash, TrashEntry, freed_by_unlinking
+from app.store.trash import Purged, Trash, freed_by_unlinking
+from app.store.trash_records import TrashEntry
 from app.store.volume import Volume, explaining_refusals
 
 LOCK_SECONDS = 2.0
@@ -65,9 +67,11 @@ class Store:
         trash_retention: timedelta,
         job_retention: timedelta = timedelta(hours=24),
         on_event: OnEvent,
+        file_system: FileSystem | None = None,
     ) -> None:
+        """Without a `file_system`, `open()` finds out which one the folder is on."""
         self.rules = rules
-        self.volume = Volume(root)
+        self.volume = Volume(root, file_system)
         self.locks = ModelLocks(self.volume.lock_file)
         self.journal = Journal(self.volume.journal_file, self.locks)
         self._trash = Trash(self.volume.trash_dir, self.locks, trash_retention)
@@ -78,9 +82,17 @@ class Store:
         self.protections = Protections(self.volume, self.locks, rules, self._note)
         self.digests = Digests(self.volume.digests_dir, self.volume.corrupt_dir)
         self.headers = HeaderKnowledge(self.examine)
-        trash = self._trash if self._keeps_deleted else None
-        room = Room(self.root, self._trash, lambda entries: self._purge(entries, ITSELF))
-        self.publisher = Publisher(self.volume, self.locks, self.protections, self.digests, trash, room, self._note)
+        room = Room(self.root, self._trash, lambda entries: self._purge(entries, ITSELF, "room"))
+        self.publisher = Publisher(
+            self.volume,
+            self.locks,
+            self.protections,
+            self.digests,
+            self._trash,
+            room,
+            self._note,
+            keeps_replaced=self._keeps_deleted,
+        )
         """The way in."""
 
     @property
@@ -91,6 +103,8 @@ class Store:
     def open(self) -> None:
         """Create what is missing; raises StoreUnavailable."""
         self.volume.prepare()
+        for part in (self.journal, self.publisher.staging, self._trash):
+            part.is_shared = self.volume.is_shared
 
     # Looking.
 
@@ -125,7 +139,8 @@ class Store:
     def trash_entries(self) -> list[TrashEntry]:
         """What lies in the trash, oldest first; raises StoreUnavailable."""
         self.volume.check()
-        return self._trash.entries()
+        with explaining_refusals():
+            return self._trash.entries()
 
     # Using.
 
@@ -172,11 +187,17 @@ class Store:
         self.volume.check_writable()
         with explaining_refusals(), self.locks.exclusive(name, seconds=LOCK_SECONDS):
             self.protections.check(name)
-            receipt = self._delete_locked(deletion)
-            if receipt.trash_id is None:
-                self.digests.forget(name)
-        action = "trashed" if receipt.trash_id else "deleted"
-        self._note(origin, action, name, receipt.trash_id, receipt.size_bytes)
+            with self.volume.parent_of(name) as (folder, leaf):
+                model = self.volume.find_in(folder, leaf, name)
+                if deletion.is_exact and model.etag != deletion.model.etag:
+                    raise ModelChanged(name, model.etag)
+                try:
+                    receipt = self._delete_locked(deletion, model, folder, leaf, origin)
+                except FileNotFoundError:
+                    # Somebody who takes no locks was faster; the rename decides, the lock only makes answers polite.
+                    raise ModelNotFound(name) from None
+        if receipt.trash_id:
+            self._note(origin, "trashed", name, receipt.trash_id, receipt.size_bytes)
         return receipt
 
     # The way back, and the way out.
@@ -185,13 +206,12 @@ class Store:
         """Put an entry of the trash back, at its old name or at another; nothing is ever overwritten.
 
         Raises TrashEntryNotFound, ModelExists, InvalidModelName, NotAModel, ModelInUse, ModelLocked, StoreUnavailable,
-        StoreReadOnly and StoreFull; the entry is still in the trash then.
+        StoreReadOnly, StoreDenied, StoreUnsafe and StoreFull; the entry is still in the trash then.
         """
         self.volume.check_writable()
-        entry = self._trash.get(trash_id)
-        name = entry.name if name is None else name
         with explaining_refusals():
-            self._trash.clear_double(entry, self.root, seconds=LOCK_SECONDS)
+            entry = self._trash.get(trash_id)
+        name = entry.name if name is None else name
         with (
             explaining_refusals(),
             self.volume.parent_of(name, create=True) as (folder, leaf),
@@ -206,33 +226,39 @@ class Store:
         return model
 
     def purge(self, trash_id: str, origin: Origin = ITSELF) -> Purged:
-        """Delete one entry of the trash for good; raises TrashEntryNotFound, StoreUnavailable, StoreReadOnly."""
+        """Delete one entry of the trash for good.
+
+        Raises TrashEntryNotFound, ModelLocked, StoreUnavailable, StoreReadOnly, StoreDenied, StoreUnsafe.
+        """
         self.volume.check_writable()
-        for purged in self._purge([self._trash.get(trash_id)], origin):
+        with explaining_refusals():
+            entry = self._trash.get(trash_id)
+        for purged in self._purge([entry], origin):
             return purged
         raise TrashEntryNotFound(trash_id)  # somebody else was faster
 
     def empty_trash(self, origin: Origin = ITSELF) -> list[Purged]:
-        """Delete all of the trash for good, and say what went; raises StoreUnavailable, StoreReadOnly."""
+        """Delete all of the trash for good, and say what went. Raises what `purge` raises."""
         self.volume.check_writable()
-        return self._purge(self._trash.entries(), origin)
+        return self._purge(self.trash_entries(), origin)
 
     def sweep(self) -> list[Purged]:
-        """Purge from the trash what has expired, and say what went; clear what killed processes left.
+        """Purge from the trash what has expired, and say what went; complete what killed processes left half done.
 
-        Raises StoreUnavailable and StoreReadOnly.
+        Raises StoreUnavailable, StoreReadOnly, StoreDenied and StoreUnsafe.
         """
         self.volume.check_writable()
         now = datetime.now(UTC)
-        purged = self._purge([entry for entry in self._trash.entries() if entry.expires_at <= now], ITSELF)
+        purged = self._purge([entry for entry in self.trash_entries() if entry.expires_at <= now], ITSELF, "expired")
         with explaining_refusals():
-            self._trash.clear_orphans()
-            self._trash.clear_doubles(self.root)
+            recovered = self._trash.recover(self._put_back, lambda entry: self._note_purge(entry, ITSELF, "recovered"))
+            for each in recovered:
+                self._forget_digest(each)
             if swept := self.publisher.staging.sweep(self._is_over):
                 self._on_event("staging.swept", {"files": swept})
             self.locks.sweep()
             self.jobs.sweep(self._job_retention)
-        return purged
+        return purged + recovered
 
     def _is_over(self, record: PartialRecord) -> bool:
         """Whether a partial file's job has finished, and its runner did not come to remove it."""
@@ -241,44 +267,73 @@ class Store:
         except JobNotFound:
             return True
 
-    def _delete_locked(self, deletion: Deletion) -> Receipt:
-        name = deletion.model.name
-        with self.volume.parent_of(name) as (folder, leaf):
-            model = self.volume.find_in(folder, leaf, name)
-            if deletion.is_exact and model.etag != deletion.model.etag:
-                raise ModelChanged(name, model.etag)
-            try:
-                if not deletion.permanent:
-                    entry = self._trash.put(model, folder, leaf)
-                    return Receipt(name, model.size_bytes, 0, entry.id, entry.expires_at)
-                self._trash.clear_doubles_of(name, folder, leaf)
-                freed_bytes = freed_by_unlinking(os.stat(leaf, dir_fd=folder, follow_symlinks=False))
-                os.unlink(leaf, dir_fd=folder)
-                os.fsync(folder)
-            except FileNotFoundError:
-                # Somebody who takes no locks was faster; the rename decides, the lock only makes the answers polite.
-                raise ModelNotFound(name) from None
-        return Receipt(name, model.size_bytes, freed_bytes, None, None)
+    def _delete_locked(self, deletion: Deletion, seen: Model, folder: int, leaf: str, origin: Origin) -> Receipt:
+        """Delete the version that was seen, or, where lookups may be out of date, what the server really moves."""
+        name = seen.name
+        self._trash.drop_doubles(seen, folder, leaf)
+        if not deletion.permanent:
+            entry, moved = self._trash.put(seen, folder, leaf)
+            if deletion.is_exact and moved.etag != deletion.model.etag:
+                self._trash.undo(entry, folder, leaf)
+                raise ModelChanged(name, moved.etag)
+            return Receipt(name, moved.size_bytes, 0, entry.id, entry.expires_at)
+        if self.volume.is_shared:
+            entry, moved = self._trash.set_aside(seen, folder, leaf)
+            if deletion.is_exact and moved.etag != deletion.model.etag:
+                self._trash.put_back(entry, folder, leaf)
+                raise ModelChanged(name, moved.etag)
+            gone = self._trash.purge_aside(
+                entry, lambda entry: self._note(origin, "deleted", name, None, entry.size_bytes)
+            )
+            freed_bytes = gone.freed_bytes if gone else 0
+        else:
+            moved = seen
+            freed_bytes = freed_by_unlinking(os.stat(leaf, dir_fd=folder, follow_symlinks=False))
+            os.unlink(leaf, dir_fd=folder)
+            os.fsync(folder)
+            self._note(origin, "deleted", name, None, seen.size_bytes)
+        self.digests.forget(name, moved.etag)
+        return Receipt(name, moved.size_bytes, freed_bytes, None, None)
 
-    def _purge(self, entries: Iterable[TrashEntry], origin: Origin) -> list[Purged]:
+    def _put_back(self, entry: TrashEntry) -> None:
+        """Put back at its name what a killed process had set aside. Raises ModelInUse and ModelLocked."""
+        with (
+            self.locks.exclusive(entry.name, seconds=0),
+            self.volume.parent_of(entry.name, create=True) as (folder, leaf),
+        ):
+            self._trash.put_back(entry, folder, leaf)
+
+    def _purge(self, entries: Iterable[TrashEntry], origin: Origin, reason: str | None = None) -> list[Purged]:
         purged = []
         for entry in entries:
             with explaining_refusals():
-                gone = self._trash.purge(entry)
+                gone = self._trash.purge(entry, lambda entry: self._note_purge(entry, origin, reason))
             if gone:
-                if not (self.root / entry.name).exists():
-                    self.digests.forget(entry.name)
-                # One by one: what stops this midway does not leave the journal silent about what went.
-                self._note(origin, "purged", entry.name, entry.id, entry.size_bytes)
+                self._forget_digest(gone)
                 purged.append(gone)
         return purged
 
-    def _note(self, origin: Origin, action: str, name: str, trash_id: str | None, size_bytes: int) -> None:
+    def _note_purge(self, entry: TrashEntry, origin: Origin, reason: str | None) -> None:
+        self._note(origin, "purged", entry.name, entry.id, entry.size_bytes, reason)
+
+    def _forget_digest(self, gone: Purged) -> None:
+        if not gone.has_other_name:
+            self.digests.forget(gone.entry.name, gone.etag)
+
+    def _note(
+        self,
+        origin: Origin,
+        action: str,
+        name: str,
+        trash_id: str | None,
+        size_bytes: int,
+        reason: str | None = None,
+    ) -> None:
         """Tell it, and write the journal. What was done is done: a journal that cannot be written undoes nothing."""
         fields = {"name": name, "size_bytes": size_bytes, "actor": origin.actor, "trash_id": trash_id}
-        self._on_event(f"model.{action}", fields)
-        event = Event(datetime.now(UTC), origin.actor, action, name, trash_id, size_bytes, origin.request_id)
+        self._on_event(f"model.{action}", fields | ({"reason": reason} if reason else {}))
+        event = Event(datetime.now(UTC), origin.actor, action, name, trash_id, size_bytes, origin.request_id, reason)
         try:
             self.journal.write(event)
-        except OSError as exc:
+        except (OSError, ModelLocked) as exc:
             self._on_event("journal.failed", {"error": str(exc), "action": action, "name": name})

@@ -1,48 +1,38 @@
-"""The trash: deleted models, each with its record, until their time is up. Record first, file second."""
+"""The trash: deleted models, each with its record, until they expire. Record first, file second.
+
+A file's name in the trash folder says what it is, and each step from one to the next is a rename that the file system's
+server decides, so that of any number of machines exactly one makes it, whatever their caches believe:
+
+- `<id>`: a deleted model, to be restored or purged.
+- `<id>.aside`: a model that is being replaced or deleted for good, while it is checked which version that is. When its
+  process was killed, it is put back at its name, or becomes `<id>` if that name is taken.
+- `<id>.purged`: an entry that is being purged. Its removal is completed by whoever finds it.
+- `<id>~<random>`, with or without a suffix: one of those while it is moved; see `rename_without_replacing`.
+
+No file is ever removed because a lookup said something of another: a client of a network file system goes on seeing a
+name for a while after another machine has renamed it.
+"""
 
 import contextlib
 import errno
-import json
 import os
-import re
 import secrets
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from app.errors import ModelInUse, ModelLocked, TrashEntryNotFound
-from app.store.inventory import Model
+from app.store.freshness import names_on_server
+from app.store.inventory import Model, model_at
 from app.store.locks import ModelLocks
-from app.store.renames import rename_without_replacing
+from app.store.renames import CLAIM_MARK, claimed_name, rename_without_replacing
+from app.store.trash_records import ENTRY_ID, RECORD_SUFFIX, TrashEntry, TrashRecords
 
-LOCK_NAME = "/trash"
-"""A lock name that no model can have: held shared while a record may stand without its file."""
-PUT_SECONDS = 10.0
-ENTRY_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
-
-
-@dataclass(frozen=True, slots=True)
-class TrashEntry:
-    """One deleted model. Its bytes lie in the trash folder under its id, beside them the record, `<id>.json`."""
-
-    id: str
-    name: str
-    size_bytes: int
-    deleted_at: datetime
-    expires_at: datetime
-
-    def to_json(self) -> str:
-        """The record as text."""
-        return json.dumps(asdict(self), default=datetime.isoformat)
-
-    @classmethod
-    def from_json(cls, text: str) -> "TrashEntry":
-        """Read a record; raises ValueError, KeyError or TypeError when it is none."""
-        fields = json.loads(text)
-        for name in ("deleted_at", "expires_at"):
-            fields[name] = datetime.fromisoformat(fields[name])
-        return cls(**fields)
+ASIDE, PURGED = ".aside", ".purged"
+LOCK_SECONDS = 2.0
+"""How long to wait for another change of the same entry; each takes milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +42,14 @@ class Purged:
     entry: TrashEntry
     freed_bytes: int
     """What the disk has back."""
+    etag: str
+    """The version that was removed."""
+    has_other_name: bool
+    """True if its bytes are still there under another name."""
+
+
+OnPurge = Callable[[TrashEntry], None]
+"""Told of each purge just before the bytes go, while it can still be written down."""
 
 
 class Trash:
@@ -61,39 +59,105 @@ class Trash:
         self._folder = folder
         self._locks = locks
         self._retention = retention
+        self._records = TrashRecords(folder)
+        self.is_shared = False
+        """True if lookups here may be out of date. Set before the first change."""
 
-    def put(self, model: Model, parent: int, leaf: str, *, keeping: bool = False) -> TrashEntry:
-        """Move a model's file, given by its open folder and last part, into the trash. Hold the model's lock meanwhile.
+    # Into the trash. Hold the model's lock meanwhile. The model's file is given by its open folder and last part.
 
-        `keeping` leaves it at its name as well, to be replaced there in one step, wherever the file system has hard
-        links. Killed at any point, this leaves the file in place or in the trash, whole. Raises FileNotFoundError when
-        the file is gone: whoever took it won.
+    def put(self, model: Model, parent: int, leaf: str) -> tuple[TrashEntry, Model]:
+        """Move a model's file into the trash; return the entry, and what was moved, which may be another version.
+
+        Killed at any point, this leaves the file in place or in the trash, whole. Raises FileNotFoundError when the
+        file is gone.
         """
-        self.clear_doubles_of(model.name, parent, leaf)
-        now = datetime.now(UTC)
-        entry_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(6)}"
-        entry = TrashEntry(entry_id, model.name, model.size_bytes, now, now + self._retention)
-        with self._locks.lease(LOCK_NAME, seconds=PUT_SECONDS), _opened(self._folder) as trash:
+        return self._move_in(model, parent, leaf, "")
+
+    def set_aside(self, model: Model, parent: int, leaf: str) -> tuple[TrashEntry, Model]:
+        """Move a model's file aside, and return what was really moved. Then `keep`, `put_back` or `purge_aside` it.
+
+        Killed before that, it is put back by the next sweep. Raises FileNotFoundError when the file is gone.
+        """
+        return self._move_in(model, parent, leaf, ASIDE)
+
+    def link_aside(self, model: Model, parent: int, leaf: str) -> TrashEntry | None:
+        """Give a model's file a second name aside, so that its own can be replaced in one step.
+
+        Only where lookups are current: what is linked is what was looked up. None on a shared volume, and where the
+        file system has no hard links or its owner's rights forbid one.
+        """
+        if self.is_shared:
+            return None
+        entry = self._new_entry(model)
+        with self._locked(entry), _opened(self._folder) as trash:
+            self._records.write(entry)
             try:
-                self._write_record(entry, trash)
-                if not (keeping and _linked(leaf, entry.id, parent, trash)):
-                    os.rename(leaf, entry.id, src_dir_fd=parent, dst_dir_fd=trash)
-            except OSError:
-                self._record_of(entry.id).unlink(missing_ok=True)
+                os.link(leaf, entry.id + ASIDE, src_dir_fd=parent, dst_dir_fd=trash, follow_symlinks=False)
+            except OSError as exc:
+                self._records.remove(entry.id)
+                if exc.errno in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
+                    return None
                 raise
-            os.fsync(parent)
             os.fsync(trash)
         return entry
 
+    def keep(self, entry: TrashEntry) -> None:
+        """Make what was set aside an entry of the trash."""
+        (self._folder / (entry.id + ASIDE)).rename(self._folder / entry.id)
+
+    def put_back(self, entry: TrashEntry, parent: int, leaf: str) -> None:
+        """Undo `set_aside` and `link_aside`. If the name is taken by now, it becomes an entry of the trash.
+
+        Raises FileNotFoundError when it is aside no longer.
+        """
+        try:
+            self._move_out(entry, entry.id + ASIDE, parent, leaf)
+        except FileExistsError:
+            if not self._drop_double(entry, parent, leaf):
+                self.keep(entry)
+
+    def drop_doubles(self, model: Model, parent: int, leaf: str) -> None:
+        """Remove what killed replacements have left aside of a model that is about to go. Hold its lock meanwhile."""
+        if self.is_shared or os.stat(leaf, dir_fd=parent, follow_symlinks=False).st_nlink == 1:
+            return
+        for path in self._folder.glob(f"*{ASIDE}"):
+            if (entry := self._records.read(path.stem)) and entry.name == model.name:
+                self._drop_double(entry, parent, leaf)
+
+    def _drop_double(self, entry: TrashEntry, parent: int, leaf: str) -> bool:
+        """Remove what is aside if it is a second name of the model's file, as `link_aside` makes one.
+
+        Never on a shared volume: there a lookup may say so of two files.
+        """
+        path = self._folder / (entry.id + ASIDE)
+        if self.is_shared or not os.path.samestat(path.lstat(), os.stat(leaf, dir_fd=parent, follow_symlinks=False)):
+            return False
+        path.unlink()
+        self._records.remove(entry.id)
+        return True
+
+    def undo(self, entry: TrashEntry, parent: int, leaf: str) -> None:
+        """Undo `put`. If the name is taken by now, or somebody else took the entry, nothing happens."""
+        with contextlib.suppress(FileExistsError, FileNotFoundError):
+            self._move_out(entry, entry.id, parent, leaf)
+
+    def purge_aside(self, entry: TrashEntry, on_purge: OnPurge) -> Purged | None:
+        """Delete for good what was set aside."""
+        return self._purge(entry, entry.id + ASIDE, on_purge)
+
+    # Out of the trash.
+
     def entries(self) -> list[TrashEntry]:
         """Everything in the trash that can be restored, oldest first."""
-        records = self._folder.glob("*.json")
-        return sorted(filter(None, map(self._read, records)), key=lambda entry: entry.deleted_at)
+        with os.scandir(self._folder) as found:
+            names = {each.name for each in found}
+        ids = [name for name in names if ENTRY_ID.fullmatch(name) and name + RECORD_SUFFIX in names]
+        return sorted(filter(None, map(self._records.read, ids)), key=lambda entry: entry.deleted_at)
 
     def get(self, entry_id: str) -> TrashEntry:
         """One entry; raises TrashEntryNotFound."""
-        entry = self._read(self._record_of(entry_id)) if ENTRY_ID.fullmatch(entry_id) else None
-        if entry is None:
+        entry = self._records.read(entry_id) if ENTRY_ID.fullmatch(entry_id) else None
+        if entry is None or not (self._folder / entry_id).exists():
             raise TrashEntryNotFound(entry_id)
         return entry
 
@@ -103,27 +167,14 @@ class Trash:
         Raises FileExistsError when the name is taken, TrashEntryNotFound when somebody else took or purged the entry.
         Killed at any point, this leaves the file in the trash or at its name, whole.
         """
-        with _opened(self._folder) as trash:
-            try:
-                rename_without_replacing(entry.id, leaf, source_folder=trash, target_folder=parent)
-            except FileNotFoundError:
-                raise TrashEntryNotFound(entry.id) from None
-            os.fsync(parent)
-            os.fsync(trash)
-        self._record_of(entry.id).unlink(missing_ok=True)
-
-    def purge(self, entry: TrashEntry) -> Purged | None:
-        """Delete an entry for good; None when somebody else was faster.
-
-        File first: killed in between, this leaves a record to clear, never bytes that nobody knows of.
-        """
         try:
-            freed_bytes = freed_by_unlinking((self._folder / entry.id).lstat())
-            (self._folder / entry.id).unlink()
+            self._move_out(entry, entry.id, parent, leaf)
         except FileNotFoundError:
-            return None
-        self._record_of(entry.id).unlink(missing_ok=True)
-        return Purged(entry, freed_bytes)
+            raise TrashEntryNotFound(entry.id) from None
+
+    def purge(self, entry: TrashEntry, on_purge: OnPurge) -> Purged | None:
+        """Delete an entry for good; None when somebody else took or purged it."""
+        return self._purge(entry, entry.id, on_purge)
 
     def freed_by_purging(self, entry: TrashEntry) -> int:
         """What the disk would have back, in bytes."""
@@ -132,63 +183,111 @@ class Trash:
         except FileNotFoundError:
             return 0
 
-    def undo(self, entry: TrashEntry, parent: int, leaf: str) -> None:
-        """Take back a `put`. Hold the model's lock meanwhile; what lies at the name by now stays, and the entry too."""
-        with contextlib.suppress(TrashEntryNotFound):
-            try:
-                self.take(entry, parent, leaf)
-            except FileExistsError:
-                if _is_same(self._folder / entry.id, leaf, parent):
-                    self.purge(entry)
+    # After processes that were killed.
 
-    def clear_doubles(self, root: Path) -> None:
-        """Clear entries whose file has its name in the model folder as well, where a killed replacement left it."""
-        for entry in self.entries():
-            # Nobody is replacing it right now if its lock is free.
-            with contextlib.suppress(ModelInUse, ModelLocked):
-                self.clear_double(entry, root, seconds=0)
+    def recover(self, put_back: Callable[[TrashEntry], None], on_purge: OnPurge) -> list[Purged]:
+        """Complete what killed processes left half done, and remove the records of entries that are gone.
 
-    def clear_double(self, entry: TrashEntry, root: Path, *, seconds: float) -> None:
-        """Clear one entry if it is such a double. Raises ModelInUse and ModelLocked after waiting so long."""
-        if _is_same(self._folder / entry.id, root / entry.name):
-            with self._locks.exclusive(entry.name, seconds=seconds):
-                if _is_same(self._folder / entry.id, root / entry.name):
-                    self.purge(entry)
-
-    def clear_doubles_of(self, name: str, parent: int, leaf: str) -> None:
-        """Clear the doubles of one model, which is about to lose its name. Hold its lock meanwhile.
-
-        Raises FileNotFoundError when the model is gone.
+        `put_back` calls the method of that name under the model's lock; ModelInUse and ModelLocked are fine. Whatever a
+        living process is at is left to it. A record is kept until its entry has expired, since a file that
+        is not seen may be there all the same.
         """
-        if os.stat(leaf, dir_fd=parent, follow_symlinks=False).st_nlink > 1:
-            for entry in self.entries():
-                if entry.name == name and _is_same(self._folder / entry.id, leaf, parent):
-                    self.purge(entry)
+        with os.scandir(self._folder) as found:
+            names = {each.name for each in found}
+        purged = []
+        for name in sorted(names):
+            with contextlib.suppress(ModelInUse, ModelLocked, FileNotFoundError):
+                if original := claimed_name(name):
+                    self._unclaim(name, original)
+                elif name.endswith(ASIDE) and (entry := self._records.read(name.removesuffix(ASIDE))):
+                    put_back(entry)
+                elif name.endswith(PURGED) and (gone := self._complete_purge(name, on_purge)):
+                    purged.append(gone)
+                elif name.endswith(RECORD_SUFFIX):
+                    self._forget_record(name.removesuffix(RECORD_SUFFIX), names)
+        return purged
 
-    def clear_orphans(self) -> None:
-        """Clear records without a file, which a killed process left."""
-        # Not while anybody is between writing a record and moving its file; the next sweep will do.
-        with contextlib.suppress(ModelInUse, ModelLocked), self._locks.exclusive(LOCK_NAME, seconds=0):
-            for record in self._folder.glob("*.json"):
-                if not record.with_suffix("").exists():
-                    record.unlink(missing_ok=True)
+    def _unclaim(self, name: str, original: str) -> None:
+        with self._locks.exclusive(_lock_name(original), seconds=0), _opened(self._folder) as trash:
+            # An id is used once, so what lies at the original name, if anything, is another name of this file.
+            os.rename(name, original, src_dir_fd=trash, dst_dir_fd=trash)
 
-    def _read(self, record: Path) -> TrashEntry | None:
-        with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-            entry = TrashEntry.from_json(record.read_text())
-            if (self._folder / entry.id).exists():
-                return entry
-        return None
+    def _complete_purge(self, name: str, on_purge: OnPurge) -> Purged | None:
+        with self._locks.exclusive(_lock_name(name), seconds=0), _opened(self._folder) as trash:
+            entry_id = name.removesuffix(PURGED)
+            if entry := self._records.read(entry_id):
+                return self._remove(entry, trash, on_purge)
+            os.unlink(name, dir_fd=trash)  # without a record there is nothing to say of it
+            return None
 
-    def _write_record(self, entry: TrashEntry, trash: int) -> None:
-        with self._record_of(entry.id).open("x") as record:
-            record.write(entry.to_json())
-            record.flush()
-            os.fsync(record.fileno())
-        os.fsync(trash)
+    def _forget_record(self, entry_id: str, names: set[str]) -> None:
+        """Remove the record of an entry that has expired and has no file."""
+        if _has_file(entry_id, names) or not self._records.has_expired(entry_id, self._retention):
+            return
+        # Whoever holds the lock may be between writing the record and moving the file.
+        with self._locks.exclusive(_lock_name(entry_id), seconds=0):
+            if not _has_file(entry_id, names_on_server(self._folder)):
+                self._records.remove(entry_id)
 
-    def _record_of(self, entry_id: str) -> Path:
-        return self._folder / f"{entry_id}.json"
+    # The steps.
+
+    def _new_entry(self, model: Model) -> TrashEntry:
+        now = datetime.now(UTC)
+        entry_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(6)}"
+        return TrashEntry(entry_id, model.name, model.size_bytes, now, now + self._retention)
+
+    def _move_in(self, model: Model, parent: int, leaf: str, suffix: str) -> tuple[TrashEntry, Model]:
+        entry = self._new_entry(model)
+        with self._locked(entry), _opened(self._folder) as trash:
+            # Should the move fail, the record stays: a network that loses an answer may have made the move. A record
+            # without a file is in no list, and goes when it expires.
+            self._records.write(entry)
+            os.rename(leaf, entry.id + suffix, src_dir_fd=parent, dst_dir_fd=trash)
+            os.fsync(parent)
+            os.fsync(trash)
+            # At a name that no client has ever looked up: this is what the server has moved.
+            moved = model_at(model.name, os.stat(entry.id + suffix, dir_fd=trash, follow_symlinks=False))
+        if moved.size_bytes != entry.size_bytes:
+            entry = self._records.correct(entry, moved.size_bytes)
+        return entry, moved
+
+    def _move_out(self, entry: TrashEntry, name: str, parent: int, leaf: str) -> None:
+        with self._locked(entry), _opened(self._folder) as trash:
+            rename_without_replacing(name, leaf, source_folder=trash, target_folder=parent)
+            os.fsync(parent)
+            os.fsync(trash)
+            self._records.remove(entry.id)
+
+    @contextlib.contextmanager
+    def _locked(self, entry: TrashEntry) -> Iterator[None]:
+        """Hold an entry's lock, which tells sweeps that a living process is at it."""
+        try:
+            with self._locks.exclusive(_lock_name(entry.id), seconds=LOCK_SECONDS):
+                yield
+        except (ModelInUse, ModelLocked) as exc:
+            if exc.name != _lock_name(entry.id):
+                raise
+            raise ModelLocked(entry.name) from None
+
+    def _purge(self, entry: TrashEntry, name: str, on_purge: OnPurge) -> Purged | None:
+        with self._locked(entry), _opened(self._folder) as trash:
+            try:
+                os.rename(name, entry.id + PURGED, src_dir_fd=trash, dst_dir_fd=trash)
+            except FileNotFoundError:
+                return None
+            return self._remove(entry, trash, on_purge)
+
+    def _remove(self, entry: TrashEntry, trash: int, on_purge: OnPurge) -> Purged | None:
+        """The journal first, the bytes second, the record last: killed in between, the next sweep does it again."""
+        status = os.stat(entry.id + PURGED, dir_fd=trash, follow_symlinks=False)
+        if not stat.S_ISREG(status.st_mode):  # no model, and not ours to remove
+            os.rename(entry.id + PURGED, entry.id, src_dir_fd=trash, dst_dir_fd=trash)
+            return None
+        on_purge(entry)
+        os.unlink(entry.id + PURGED, dir_fd=trash)
+        self._records.remove(entry.id)
+        version = model_at(entry.name, status)
+        return Purged(entry, freed_by_unlinking(status), version.etag, has_other_name=status.st_nlink > 1)
 
 
 def freed_by_unlinking(status: os.stat_result) -> int:
@@ -196,22 +295,13 @@ def freed_by_unlinking(status: os.stat_result) -> int:
     return status.st_blocks * 512 if status.st_nlink == 1 else 0
 
 
-def _is_same(one: Path, other: Path | str, folder: int | None = None) -> bool:
-    """Whether two paths, the other perhaps relative to an open folder, are names of one file."""
-    with contextlib.suppress(OSError):
-        return os.path.samestat(one.lstat(), os.stat(other, dir_fd=folder, follow_symlinks=False))
-    return False
+def _has_file(entry_id: str, names: set[str]) -> bool:
+    return any(name != entry_id + RECORD_SUFFIX and name.startswith(entry_id) for name in names)
 
 
-def _linked(source: str, target: str, source_folder: int, target_folder: int) -> bool:
-    """Give a file a second name; False where the file system, or its owner's rights, do not let it have one."""
-    try:
-        os.link(source, target, src_dir_fd=source_folder, dst_dir_fd=target_folder, follow_symlinks=False)
-    except OSError as exc:
-        if exc.errno in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
-            return False
-        raise
-    return True
+def _lock_name(name: str) -> str:
+    """The lock of one entry, of any of its names: one that no model can have."""
+    return f"/trash/{name.partition('.')[0].partition(CLAIM_MARK)[0]}"
 
 
 @contextlib.contextmanager

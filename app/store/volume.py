@@ -10,20 +10,46 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app.errors import ModelNotFound, NotAModel, StoreFull, StoreReadOnly, StoreUnavailable
+from app.errors import (
+    ModelNotFound,
+    NotAModel,
+    StoreDenied,
+    StoreError,
+    StoreFull,
+    StoreReadOnly,
+    StoreUnavailable,
+    StoreUnsafe,
+)
+from app.store.filesystem import FileSystem, file_system_of
 from app.store.inventory import STORE_DIR, Model, model_at, what_instead
 from app.store.names import parts_of
 from app.store.renames import rename_without_replacing
 
-FOLDERS = ("locks", "trash", "staging", "digests", "jobs", "protection", "corrupt")
-READ_ONLY_ERRORS = {errno.EROFS, errno.EACCES, errno.EPERM}
+FOLDERS = ("locks", "trash", "staging", "digests", "jobs", "protection", "corrupt", "services")
+DENIED_ERRORS = {errno.EACCES, errno.EPERM}
+UNWRITABLE_ERRORS = {errno.EROFS, *DENIED_ERRORS}
 FULL_ERRORS = {errno.ENOSPC, errno.EDQUOT}
+LOST_ERRORS = {
+    errno.ESTALE,
+    errno.EIO,
+    errno.ENOTCONN,
+    errno.ECONNABORTED,
+    errno.ECONNREFUSED,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.ENODEV,
+    errno.EREMOTEIO,
+    errno.ESHUTDOWN,
+    errno.ETIMEDOUT,
+}
+"""What a file system answers whose server or disk has failed, or has lost what this client still had open."""
 
 
 class Volume:
     """The model folder, and in it `.store/`: locks, trash, and the identity that proves the right volume is mounted."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, file_system: FileSystem | None = None) -> None:
+        """Without a `file_system`, `prepare()` finds out which one it is."""
         self.root = Path(os.path.realpath(root))  # Path.resolve() raises RuntimeError for a link to itself
         self.store_dir = self.root / STORE_DIR
         self.lock_file = self.store_dir / "locks" / "models"
@@ -34,10 +60,23 @@ class Volume:
         self.corrupt_dir = self.store_dir / "corrupt"
         self.jobs_dir = self.store_dir / "jobs"
         self.journal_file = self.store_dir / "journal.jsonl"
+        self.services_dir = self.store_dir / "services"
         self._identity_file = self.store_dir / "store.json"
         self.identity: str | None = None
         """What `.store/store.json` says; None where none could be written."""
-        self._read_only: str | None = None
+        self.file_system = file_system or FileSystem("unknown")
+        """What the folder lies on."""
+        self._is_given = file_system is not None
+        self.time_step_ns = 1
+        """The steps in which the file system keeps times, as `app.store.volume_checks` found them."""
+        self.unsafe: str | None = None
+        """Why this folder must not be changed, although it could be; None when it is safe. Set by `VolumeWatch`."""
+        self._unwritable: OSError | None = None
+
+    @property
+    def is_shared(self) -> bool:
+        """True if other machines may change the folder, so that lookups here may be out of date."""
+        return not self.file_system.is_local
 
     def prepare(self) -> None:
         """Create the folder and its `.store/` where they are missing. One that cannot be written is served read-only.
@@ -48,15 +87,17 @@ class Volume:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
             raise StoreUnavailable(f"{self.root} cannot be created ({exc.strerror})") from exc
+        if not self._is_given:
+            self.file_system = file_system_of(self.root)
         try:
             for folder in FOLDERS:
                 (self.store_dir / folder).mkdir(parents=True, exist_ok=True)
             self.lock_file.touch()
             self._create_identity()
         except OSError as exc:
-            if exc.errno not in READ_ONLY_ERRORS:
+            if exc.errno not in UNWRITABLE_ERRORS:
                 raise StoreUnavailable(f"{exc.filename}: {exc.strerror}") from exc
-            self._read_only = f"{exc.filename}: {exc.strerror}"
+            self._unwritable = exc
         try:
             self.identity = self._read_identity()
         except OSError as exc:
@@ -65,7 +106,7 @@ class Volume:
     @property
     def is_writable(self) -> bool:
         """Whether it could be written at the start."""
-        return self._read_only is None
+        return self._unwritable is None
 
     def check(self) -> None:
         """Insist that the folder is there and is the one the service started with; raises StoreUnavailable."""
@@ -80,10 +121,12 @@ class Volume:
             raise StoreUnavailable(f"{self.root} is not the folder the service started with; is its volume mounted?")
 
     def check_writable(self) -> None:
-        """The same, and that it can be changed; raises StoreReadOnly."""
+        """Raise StoreUnavailable, StoreReadOnly, StoreDenied or StoreUnsafe if the folder must not be changed now."""
         self.check()
-        if self._read_only:
-            raise StoreReadOnly(self._read_only)
+        if self._unwritable:
+            raise _refusal(self._unwritable) or self._unwritable
+        if self.unsafe:
+            raise StoreUnsafe(self.unsafe)
 
     def find(self, name: str) -> Model:
         """The model of that name as it is on disk now.
@@ -97,7 +140,8 @@ class Volume:
     def find_in(self, folder: int, leaf: str, name: str) -> Model:
         """The same within an open folder."""
         try:
-            status = os.stat(leaf, dir_fd=folder, follow_symlinks=False)
+            with explaining_refusals():
+                status = os.stat(leaf, dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
             raise ModelNotFound(name) from None
         if what := what_instead(status.st_mode):
@@ -132,16 +176,15 @@ class Volume:
         with contextlib.ExitStack() as opened:
             folder = _open_folder(self.store_dir, None, opened)
             with draft.open("x") as file:
+                opened.callback(draft.unlink, missing_ok=True)
                 file.write(json.dumps({"id": secrets.token_hex(16), "created_at": datetime.now(UTC).isoformat()}))
                 file.flush()
                 os.fsync(file.fileno())
-            try:
+            with contextlib.suppress(FileExistsError):
                 rename_without_replacing(
                     draft.name, self._identity_file.name, source_folder=folder, target_folder=folder
                 )
                 os.fsync(folder)
-            except FileExistsError:
-                draft.unlink()
 
     def _read_identity(self) -> str | None:
         """What it says; None when it is not there. Raises StoreUnavailable when it says nothing."""
@@ -156,15 +199,29 @@ class Volume:
 
 @contextmanager
 def explaining_refusals() -> Iterator[None]:
-    """Turn the file system's refusal to change anything into StoreReadOnly or StoreFull."""
+    """Turn what a file system answers that cannot or will not do it into an error that names the cause.
+
+    Raises StoreReadOnly, StoreDenied, StoreFull and StoreUnavailable in place of OSError.
+    """
     try:
         yield
     except OSError as exc:
-        if exc.errno in READ_ONLY_ERRORS:
-            raise StoreReadOnly(exc.strerror or str(exc)) from exc
-        if exc.errno in FULL_ERRORS:
-            raise StoreFull(exc.strerror or str(exc)) from exc
+        if refusal := _refusal(exc):
+            raise refusal from exc
         raise
+
+
+def _refusal(exc: OSError) -> StoreError | None:
+    text = ": ".join(str(part) for part in (exc.filename, exc.strerror or exc) if part)
+    if exc.errno == errno.EROFS:
+        return StoreReadOnly(text)
+    if exc.errno in DENIED_ERRORS:
+        return StoreDenied(text)
+    if exc.errno in FULL_ERRORS:
+        return StoreFull(exc.strerror or str(exc))
+    if exc.errno in LOST_ERRORS:
+        return StoreUnavailable(f"its file system answered '{text}'; list the models to see what was done")
+    return None
 
 
 def _enter(folder: int, part: str, name: str, opened: contextlib.ExitStack) -> int:

@@ -250,6 +250,7 @@ def test_what_is_published_between_opening_and_locking_is_not_gone_on_with(
     staged.write(b"whole")
 
     def lock_after_it_was_published(descriptor: int) -> bool:
+        monkeypatch.undo()
         store.publisher.publish("a.bin", staged, Conditions(), ME)
         staged.let_go()
         return try_to_lock(descriptor)

@@ -176,16 +176,16 @@ def test_a_plan_for_one_version_does_not_delete_another(store: Store) -> None:
     assert store.delete(loose).size_bytes == len(b"another version")
 
 
-def test_what_went_before_a_purge_was_stopped_is_in_the_journal(store: Store) -> None:
-    """Whatever stops it midway."""
+def test_what_is_no_file_stops_no_purge_of_others(store: Store) -> None:
+    """It is not removed, and the journal says nothing of it."""
     first = trash(store)
     (store.root / "b.bin").touch()
     second = store.volume.trash_dir / trash(store, "b.bin")
     second.unlink()
-    second.mkdir()  # which no unlink removes
+    second.mkdir()
+    (store.root / "c.bin").touch()
+    third = trash(store, "c.bin")
 
-    with pytest.raises(OSError, match=second.name):
-        store.empty_trash(ME)
-
-    (last,) = store.journal.latest(1)
-    assert (last.action, last.trash_id) == ("purged", first)
+    assert [purged.entry.id for purged in store.empty_trash(ME)] == [first, third]
+    assert second.is_dir()
+    assert [(e.action, e.trash_id) for e in store.journal.latest(2)] == [("purged", third), ("purged", first)]

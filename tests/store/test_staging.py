@@ -20,7 +20,7 @@ from app.errors import (
     StoreFull,
     TrashEntryNotFound,
 )
-from app.store import trash
+from app.store.filesystem import FileSystem
 from app.store.journal import Origin
 from app.store.publishing import Conditions, Published
 from app.store.rules import Rules
@@ -44,9 +44,11 @@ sys.stdin.read()
 
 
 def store_on(root: Path, **settings: object) -> Store:
-    retention = settings.get("retention", timedelta(days=1))
+    retention, file_system = settings.get("retention", timedelta(days=1)), settings.get("file_system")
     assert isinstance(retention, timedelta)
-    store = Store(root, Rules((), ("keep_*",)), trash_retention=retention, on_event=lambda *_: None)
+    assert file_system is None or isinstance(file_system, FileSystem)
+    rules = Rules((), ("keep_*",))
+    store = Store(root, rules, trash_retention=retention, on_event=lambda *_: None, file_system=file_system)
     store.open()
     return store
 
@@ -103,17 +105,15 @@ def test_a_digest_is_of_one_version(store: Store) -> None:
     (store.root / "a.bin").write_bytes(b"another")
     assert store.digests.of(store.find("a.bin")) is None
     store.delete(store.plan_deletion("a.bin", permanent=True))
+    publish(store, "a.bin", b"content")
+    store.delete(store.plan_deletion("a.bin", permanent=True))
     assert list(store.volume.digests_dir.iterdir()) == []
 
 
-@pytest.mark.parametrize("has_links", [True, False], ids=["hard links", "no hard links"])
-def test_what_is_replaced_can_be_brought_back(
-    store: Store, *, has_links: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The version before is in the trash, whole, and both changes are in the journal."""
-    if not has_links:
-        # Every file system here has them, so the trash is told that this one has none.
-        monkeypatch.setattr(trash, "_linked", lambda *_: False)
+@pytest.mark.parametrize("kind", ["ext4", "nfs4"])
+def test_what_is_replaced_can_be_brought_back(tmp_path: Path, kind: str) -> None:
+    """The version before is in the trash, whole, and both changes are in the journal; on shared volumes too."""
+    store = store_on(tmp_path / "models", file_system=FileSystem(kind))
     publish(store, "a.bin", b"old")
     etag = store.find("a.bin").etag
 
@@ -127,13 +127,10 @@ def test_what_is_replaced_can_be_brought_back(
     assert (store.root / "b.bin").read_bytes() == b"old"
 
 
-@pytest.mark.parametrize("has_links", [True, False], ids=["hard links", "no hard links"])
-def test_a_replacement_that_fails_leaves_what_was_there(
-    store: Store, *, has_links: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("kind", ["ext4", "nfs4"])
+def test_a_replacement_that_fails_leaves_what_was_there(tmp_path: Path, kind: str) -> None:
     """Also where the version before had to leave its name first; nothing stays in the trash."""
-    if not has_links:
-        monkeypatch.setattr(trash, "_linked", lambda *_: False)
+    store = store_on(tmp_path / "models", file_system=FileSystem(kind))
     publish(store, "a.bin", b"old")
     staged = store.publisher.begin()
     for path in store.volume.staging_dir.iterdir():
@@ -152,7 +149,9 @@ def leave_a_double(store: Store) -> str:
     publish(store, "a.bin", b"old")
     trash = Trash(store.volume.trash_dir, store.locks, timedelta(days=1))
     with store.volume.parent_of("a.bin") as (folder, leaf):
-        return trash.put(store.find("a.bin"), folder, leaf, keeping=True).id
+        entry = trash.link_aside(store.find("a.bin"), folder, leaf)
+    assert entry
+    return entry.id
 
 
 @pytest.mark.parametrize("permanent", [True, False])
@@ -175,6 +174,7 @@ def test_what_a_killed_replacement_left_is_not_restored_elsewhere(store: Store) 
         store.restore(double, "b.bin")
 
     assert [path.name for path in store.root.glob("*.bin")] == ["a.bin"]
+    store.sweep()
     assert list(store.volume.trash_dir.iterdir()) == []
 
 
@@ -184,7 +184,7 @@ def test_the_sweep_clears_what_a_killed_replacement_put_into_the_trash(store: St
 
     with store.locks.exclusive("a.bin", seconds=0):
         store.sweep()
-        assert len(store.trash_entries()) == 1
+        assert len(list(store.volume.trash_dir.iterdir())) == 2
     store.sweep()
 
     assert list(store.volume.trash_dir.iterdir()) == []

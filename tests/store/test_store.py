@@ -143,11 +143,15 @@ def test_the_sweep_purges_what_has_expired_and_nothing_else(root: Path) -> None:
 
 
 def test_the_sweep_clears_a_record_whose_file_was_never_moved(root: Path) -> None:
-    """What a service killed between the record and the rename leaves is cleared, and the model is where it was."""
+    """What a service killed between the record and the rename leaves goes when the entry would have expired."""
     store = opened(root)
-    (root / ".store/trash/20260101T000000Z-abc.json").write_text('{"id": "20260101T000000Z-abc"')
+    record = root / ".store/trash/20260101T000000Z-abc.json"
+    record.write_text('{"id": "20260101T000000Z-abc"')
 
     assert store.trash_entries() == []
+    store.sweep()
+    assert record.exists()
+    os.utime(record, (0, 0))
     store.sweep()
 
     assert trashed(root) == {}
@@ -205,7 +209,7 @@ def test_services_that_start_together_agree_on_one_identity(tmp_path: Path) -> N
     for store in stores:
         store.volume.check()
     assert sorted(path.name for path in (tmp_path / "models/.store").iterdir()) == [
-        "corrupt", "digests", "jobs", "locks", "protection", "staging", "store.json", "trash",
+        "corrupt", "digests", "jobs", "locks", "protection", "services", "staging", "store.json", "trash",
     ]  # fmt: skip
 
 

@@ -97,6 +97,22 @@ OF_STORE = (
         60,
     ),
     Kind(
+        errors.StoreDenied("/data/models/.store/trash: Permission denied"),
+        503,
+        "store-denied",
+        "The service may not change the model folder",
+        (),
+        60,
+    ),
+    Kind(
+        errors.StoreUnsafe("another service uses this folder, and its locks do not reach this machine"),
+        503,
+        "store-unsafe",
+        "The model folder cannot be changed safely",
+        (),
+        10,
+    ),
+    Kind(
         errors.StoreFull("No space left on device", 42949672960, 1073741824),
         507,
         "store-full",

@@ -7,6 +7,7 @@ holds waits for somebody to take it, or lost its runner; for both, `Jobs.take()`
 import contextlib
 import re
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from app.errors import JobAbandoned, JobNotFound, ModelInUse, ModelLocked, ServiceError
+from app.store.freshness import names_on_server
 from app.store.jobs.progress import Progress
 from app.store.jobs.records import (
     Failure,
@@ -22,6 +24,8 @@ from app.store.jobs.records import (
     draft_of,
     marker_of,
     new_job,
+    put_back_claim,
+    read_anew,
     read_record,
     record_of,
     result_of,
@@ -29,12 +33,19 @@ from app.store.jobs.records import (
 )
 from app.store.journal import Origin
 from app.store.locks import ModelLocks
+from app.store.renames import claimed_name
 from app.store.volume import Volume, explaining_refusals
 
 PULL = "pull"
 RESUMABLE = frozenset({PULL})
 """The kinds of job that go on where they were when another process takes them; others fail with their runner."""
 JOB_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
+CLAIM_PAUSES = (0.02, 0.1)
+"""On a shared volume, how long to wait before a record that is not there is looked for again, in seconds."""
+STRAY_SECONDS = 3600.0
+"""How old a file that belongs to no job must be before it is removed."""
+LOOK_SECONDS = 1.0
+"""On a shared volume, how often a job asks the file system's server whether it is to end."""
 TAKE_SECONDS = 0.2
 """How long to wait for a job's lock: whoever cancels or sweeps holds it for an instant."""
 
@@ -42,9 +53,11 @@ TAKE_SECONDS = 0.2
 class HeldJob:
     """A job whose lock this process holds: only it may write the record. A context manager that lets go in the end."""
 
-    def __init__(self, job: Job, folder: Path, lock: contextlib.ExitStack) -> None:
+    def __init__(self, job: Job, folder: Path, lock: contextlib.ExitStack, *, is_shared: bool) -> None:
         self.job = job
         """As last written."""
+        self._is_shared = is_shared
+        self._look_at = 0.0
         self._folder = folder
         self._lock = lock
         self._writing = threading.Lock()
@@ -62,7 +75,15 @@ class HeldJob:
 
     def is_cancelled(self) -> bool:
         """Whether anybody asked for its end. One `stat`: ask every half second or so."""
-        return marker_of(self._folder, self.job.id).exists()
+        marker = marker_of(self._folder, self.job.id)
+        if marker.exists():
+            return True
+        if not self._is_shared or time.monotonic() < self._look_at:
+            return False
+        self._look_at = time.monotonic() + LOOK_SECONDS
+        with contextlib.suppress(OSError):
+            return marker.name in names_on_server(self._folder)
+        return False
 
     def update(self, *, phase: str | None = None, progress: Progress | None = None) -> None:
         """Say how far it is; from now on it runs. Raises StoreFull, StoreReadOnly."""
@@ -120,7 +141,7 @@ class Jobs:
             # Before the record, so that nobody ever finds one that seems to be without a runner.
             lock.enter_context(self._locks.exclusive(_lock_name(job.id), seconds=TAKE_SECONDS))
             job = write_record(self._folder, job, is_lasting=True)
-            return HeldJob(job, self._folder, lock.pop_all())
+            return self._held(job, lock)
 
     def take(self, job_id: str) -> HeldJob | None:
         """Take over a job that nobody holds; None when somebody does, or it is finished.
@@ -132,16 +153,21 @@ class Jobs:
                 lock.enter_context(self._locks.exclusive(_lock_name(job_id), seconds=TAKE_SECONDS))
             except (ModelLocked, ModelInUse):
                 return None
-            job = self.get(job_id)  # as it is under the lock
-            return None if job.is_finished else HeldJob(job, self._folder, lock.pop_all())
+            # As it is under the lock; on a shared volume, past what this machine remembers of it.
+            job = read_anew(self._folder, job_id) if self._volume.is_shared else self.get(job_id)
+            if job is None:
+                raise JobNotFound(job_id)
+            return None if job.is_finished else self._held(job, lock)
 
     def get(self, job_id: str) -> Job:
         """One job as it is now; raises JobNotFound, StoreUnavailable."""
         self._volume.check()
-        job = read_record(record_of(self._folder, job_id)) if JOB_ID.fullmatch(job_id) else None
-        if job is None:
-            raise JobNotFound(job_id)
-        return job
+        if JOB_ID.fullmatch(job_id):
+            for pause_seconds in (0.0, *CLAIM_PAUSES) if self._volume.is_shared else (0.0,):
+                time.sleep(pause_seconds)  # another machine may have claimed the record for an instant
+                if job := read_record(record_of(self._folder, job_id)):
+                    return job
+        raise JobNotFound(job_id)
 
     def newest(self, kinds: Iterable[str] | None = None, state: JobState | None = None) -> Iterator[Job]:
         """The jobs of some kinds, or of all, newest first, read one by one; raises StoreUnavailable."""
@@ -213,9 +239,21 @@ class Jobs:
                 marker_of(self._folder, job.id).unlink(missing_ok=True)
                 draft_of(self._folder, job.id).unlink(missing_ok=True)
         for path in self._folder.iterdir():
-            if path.stem not in known and self._is_nobodys(path.stem):
+            if (original := claimed_name(path.name)) and JOB_ID.fullmatch(job_id := Path(original).stem):
+                self._put_back_claim(job_id, path.name)
+            elif path.stem not in known and _is_older_than(path, STRAY_SECONDS) and self._is_nobodys(path.stem):
                 path.unlink(missing_ok=True)
         return swept
+
+    def _put_back_claim(self, job_id: str, name: str) -> None:
+        with (
+            contextlib.suppress(ModelLocked, ModelInUse),
+            self._locks.exclusive(_lock_name(job_id), seconds=0),
+        ):
+            put_back_claim(self._folder, name)
+
+    def _held(self, job: Job, lock: contextlib.ExitStack) -> HeldJob:
+        return HeldJob(job, self._folder, lock.pop_all(), is_shared=self._volume.is_shared)
 
     def _is_nobodys(self, job_id: str) -> bool:
         # In this order: whoever makes a job holds it until its record is there.
@@ -231,6 +269,12 @@ class Jobs:
         # The record last: killed in between, this is done again.
         for path_of in (marker_of, result_of, record_of):
             path_of(self._folder, job_id).unlink(missing_ok=True)
+
+
+def _is_older_than(path: Path, seconds: float) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return time.time() - path.stat().st_mtime > seconds
+    return False
 
 
 def _lock_name(job_id: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from app.store.jobs.progress import Progress
 from app.store.journal import Origin
+from app.store.renames import claim_file, claimed_name
 from app.store.volume import explaining_refusals
 
 
@@ -114,6 +115,33 @@ def read_record(record: Path) -> Job | None:
     with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
         return Job.from_json(record.read_text())
     return None
+
+
+def read_anew(folder: Path, job_id: str) -> Job | None:
+    """The job's record as the file system's server has it. Hold the job's lock meanwhile.
+
+    A client may go on reading the record that another machine has replaced: it is claimed by a rename, read at that new
+    name, and renamed back. `put_back_claim` does the last of it for a process that was killed.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        record = record_of(folder, job_id)
+        claim = claim_file(record.name, descriptor)
+        try:
+            return read_record(folder / claim)
+        finally:
+            os.rename(claim, record.name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
+    except FileNotFoundError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def put_back_claim(folder: Path, name: str) -> None:
+    """Give a record its name back that a killed process had claimed. Hold the job's lock meanwhile."""
+    if original := claimed_name(name):
+        with contextlib.suppress(FileNotFoundError):
+            (folder / name).rename(folder / original)
 
 
 def record_of(folder: Path, job_id: str) -> Path:

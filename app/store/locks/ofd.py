@@ -10,6 +10,10 @@ from app.errors import StoreUnavailable
 SHARED, EXCLUSIVE = fcntl.F_RDLCK, fcntl.F_WRLCK
 _FLOCK = "hhqqi4x"  # struct flock of <fcntl.h> on 64-bit Linux: type, whence, start, length, pid
 _UNSUPPORTED = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+_CONFLICT = {errno.EAGAIN, errno.EACCES}
+"""POSIX allows both for a lock that others hold; CIFS answers the second."""
+WHOLE_FILE = 1 << 62
+"""The byte that stands for a whole file. It lies beyond every content, since CIFS refuses to read a locked byte."""
 
 
 def try_lock(file: int, kind: int, start: int) -> bool:
@@ -19,9 +23,9 @@ def try_lock(file: int, kind: int, start: int) -> bool:
     """
     try:
         fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, kind, os.SEEK_SET, start, 1, 0))
-    except BlockingIOError:
-        return False
     except OSError as exc:
+        if exc.errno in _CONFLICT:
+            return False
         if exc.errno in _UNSUPPORTED:
             reason = f"its file system has no working locks ({exc.strerror})"
             raise StoreUnavailable(reason) from exc
@@ -30,13 +34,13 @@ def try_lock(file: int, kind: int, start: int) -> bool:
 
 
 def try_to_lock(file: int) -> bool:
-    """Lock a whole file, by its first byte, for as long as this opening of it lives; False when others hold it."""
-    return try_lock(file, EXCLUSIVE, 0)
+    """Lock a whole file for as long as this opening of it lives; False when others hold it."""
+    return try_lock(file, EXCLUSIVE, WHOLE_FILE)
 
 
 def is_locked(file: int) -> bool:
     """Whether another opening of the file holds the lock on the whole of it; takes nothing."""
-    return blocking(file, 0, 1) is not None
+    return blocking(file, WHOLE_FILE, 1) is not None
 
 
 def blocking(file: int, start: int, length: int) -> tuple[int, int] | None:

@@ -1,5 +1,6 @@
 """Jobs outlive requests and processes, and any replica can read and cancel them."""
 
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -185,16 +186,18 @@ def test_finished_jobs_are_forgotten_in_time(store: Store, jobs: Jobs) -> None:
 
 
 def test_what_a_killed_process_left_is_cleared(store: Store, jobs: Jobs) -> None:
-    """A draft without a record, a marker or a result without a job; not what a living one is writing."""
+    """A draft without a record, a marker or a result without a job; not what a living one writes, nor what is new."""
     with jobs.begin("ocr", {}, ME) as held:
         record_of(store.volume.jobs_dir, held.job.id).unlink()
         held.result_file.touch()
         for name in ("new", "cancel", "result"):
             (store.volume.jobs_dir / f"20261121T092012Z-0a1b23a56954.{name}").touch()
+            os.utime(store.volume.jobs_dir / f"20261121T092012Z-0a1b23a56954.{name}", (0, 0))
+        (store.volume.jobs_dir / "20261121T092012Z-0a1b23a56955.result").touch()
 
         jobs.sweep(DAY)
 
-        assert files(store) == [held.result_file.name]
+        assert files(store) == sorted([held.result_file.name, "20261121T092012Z-0a1b23a56955.result"])
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"id": 1}', "nonsense"])
@@ -205,6 +208,9 @@ def test_a_record_that_cannot_be_read_is_none(store: Store, jobs: Jobs, text: st
 
     assert read_record(record) is None
     assert list(jobs.newest()) == []
+    jobs.sweep(DAY)
+    assert files(store) == [record.name]
+    os.utime(record, (0, 0))
     jobs.sweep(DAY)
     assert files(store) == []
 
