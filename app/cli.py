@@ -125,6 +125,7 @@ def _serve(settings: Settings) -> None:
 
     from app import logs  # noqa: PLC0415
     from app.api.protocol import BoundedHttpProtocol, TellingServer  # noqa: PLC0415
+    from app.deadline import end_after  # noqa: PLC0415
     from app.main import create_app  # noqa: PLC0415
 
     logs.configure(settings.log_format, settings.log_level)
@@ -137,6 +138,11 @@ def _serve(settings: Settings) -> None:
             detail=f"anybody who reaches {settings.host}:{settings.port} may delete models",
         )
     app = create_app(settings)
+
+    def on_stopping() -> None:
+        app.state.stopping.set()
+        end_after(settings.shutdown_grace.total_seconds())
+
     server = TellingServer(
         uvicorn.Config(
             app,
@@ -152,7 +158,7 @@ def _serve(settings: Settings) -> None:
             proxy_headers=False,
             timeout_graceful_shutdown=max(1, int(settings.shutdown_grace.total_seconds() / 2)),
         ),
-        on_stopping=app.state.stopping.set,
+        on_stopping=on_stopping,
     )
     server.run()
     if not server.started:

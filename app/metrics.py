@@ -45,6 +45,8 @@ class Observation:
     """By kind: `models`, `trash` and so on."""
     free_bytes: int | None
     total_bytes: int | None
+    volume_checks: dict[str, bool]
+    """What the model folder's file system was tried for, and whether it works."""
 
 
 class Metrics:
@@ -188,6 +190,7 @@ def _store(now: Observation) -> Iterator[Metric]:
     yield _gauge("ocr_store_bytes", "What the model folder holds.", "kind", now.store_bytes)
     yield _gauge("ocr_store_free_bytes", "What may still be written to its disk.", value=now.free_bytes)
     yield _gauge("ocr_store_disk_bytes", "The size of its disk.", value=now.total_bytes)
+    yield _gauge("ocr_volume_check", "Whether its file system passes the check.", "check", now.volume_checks)
 
 
 def _gauge(

@@ -27,6 +27,7 @@ from app.engine.runtime import Workplace
 from app.engine.sessions import Session, SessionLimits
 from app.engine.states import Limits
 from app.engine.supervisor import Supervisor
+from app.errors import StoreError
 from app.metrics import Metrics
 from app.pullers import puller_of
 from app.settings import Settings
@@ -34,6 +35,7 @@ from app.store.keeper import InventoryKeeper
 from app.store.rules import Rules
 from app.store.store import OnEvent, Store
 from app.store.sweeper import keep_swept
+from app.store.volume_watch import VolumeWatch, keep_watched
 
 log = structlog.get_logger()
 
@@ -49,6 +51,10 @@ LOUD = {
     "store.watch_failed",
     "trash.sweep_failed",
     "journal.failed",
+    "lease.lost",
+    "lease.retaken",
+    "volume.check_failed",
+    "volume.unanswered",
     "pull.unrecorded",
 }
 
@@ -71,19 +77,24 @@ async def opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
         on_event=on_event,
     )
     await asyncio.to_thread(store.open)
+    watch = VolumeWatch(store.volume, on_event, is_single=settings.single_service, is_observer=settings.read_only)
+    await asyncio.to_thread(_first_look, watch, on_event)
     workplace = await asyncio.to_thread(
         Workplace, settings.state_dir.resolve(), store.root, settings.native_dir.resolve()
     )
     supervisor = _supervisor(settings, store, workplace, on_event)
     session = _session(settings, store, supervisor, on_event)
     call_seconds = settings.engine_call_timeout / timedelta(seconds=1)
-    keeper = InventoryKeeper(store, on_change=supervisor.refresh_facts, on_event=on_event)
+    keeper = InventoryKeeper(
+        store, on_change=supervisor.refresh_facts, on_event=on_event, unanswered=lambda: watch.unanswered
+    )
     puller = puller_of(settings, store, lambda model: keeper.look_at(model.name), on_event)
     desk = Desk(store, supervisor, session, TextLimits(settings.ai_max_text_bytes, call_seconds))
     background = BackgroundJobs(store.jobs)
     state = State(
         access=Access(keyring, read_only=settings.read_only),
         store=store,
+        watch=watch,
         keeper=keeper,
         supervisor=supervisor,
         session=session,
@@ -101,7 +112,7 @@ async def opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
         puller=puller,
     )
     engine_task = _start("engine", supervisor.run())
-    keeping_tasks = [_start("inventory", keeper.run())]
+    keeping_tasks = [_start("volume", keep_watched(watch, store, on_event)), _start("inventory", keeper.run())]
     if idle_seconds := settings.engine_idle_release / timedelta(seconds=1):
         keeping_tasks.append(_start("idleness", release_when_idle(supervisor, idle_seconds)))
     puller_task = None
@@ -120,7 +131,16 @@ async def opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
         for task in keeping_tasks:
             task.cancel()
             await _finished(task)
+        await asyncio.to_thread(watch.close)
         await asyncio.to_thread(workplace.close)
+
+
+def _first_look(watch: VolumeWatch, on_event: OnEvent) -> None:
+    """Know before the first request whether the volume may be changed."""
+    try:
+        watch.look()
+    except (StoreError, OSError) as exc:  # the inventory says so too, and goes on trying
+        on_event("store.unavailable", {"reason": str(exc)})
 
 
 def _supervisor(settings: Settings, store: Store, workplace: Workplace, on_event: OnEvent) -> Supervisor:

@@ -87,6 +87,8 @@ class Settings(BaseSettings):
     """Shell patterns of models that must not be deleted; the API cannot lift them."""
     trash_retention: Duration = timedelta(hours=24)
     """How long a deleted model can be restored; 0 deletes at once."""
+    single_service: bool = False
+    """States that this service alone uses the folder, so that it may change it where locks reach no other machine."""
     job_retention: Annotated[Duration, _at_least(timedelta(seconds=10))] = timedelta(hours=24)
     """How long a finished job can be asked about."""
     partial_retention: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(hours=24)

@@ -1,5 +1,6 @@
 """`/audit` and `/storage`: what is old, corrupt, protected and used, and where the bytes are."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,13 +10,13 @@ from fastapi import APIRouter, Header, Response
 
 from app import errors
 from app.api.auth import GuardedRoute, needs
-from app.api.deps import KeeperDep, ListingDep, StoreDep
+from app.api.deps import KeeperDep, ListingDep, StoreDep, WatchDep
 from app.api.examples.models import FOLDER
 from app.api.keys import Scope
 from app.api.listing import Listing
 from app.api.problems import problems
 from app.api.schemas.models import BlockerOut, protection_out
-from app.api.schemas.upkeep import AuditOut, FindingOut, PartialOut, ReclaimableOut, StorageOut
+from app.api.schemas.upkeep import AuditOut, FindingOut, PartialOut, ReclaimableOut, StorageOut, VolumeCheckOut
 from app.store.audit import Finding
 from app.store.locks.leases import Blocker
 from app.store.partials import Partial
@@ -68,13 +69,15 @@ async def get_audit(
     responses=problems(errors.StoreUnavailable),
     openapi_extra=needs(Scope.READ),
 )
-async def get_storage(store: StoreDep, keeper: KeeperDep) -> StorageOut:
-    """Account for the bytes of the models, of the trash, and for what is free; and say which volume it is.
+async def get_storage(store: StoreDep, keeper: KeeperDep, watch: WatchDep) -> StorageOut:
+    """Account for the bytes of models, trash and free space, and say which volume they are on and what it can do.
 
     A volume that is missing, or another than the service started with, is 503 `store-unavailable`.
     """
     inventory = await keeper.current_when_scanned()
-    return StorageOut.model_validate(await to_thread.run_sync(measure, store.volume, inventory))
+    storage = await to_thread.run_sync(measure, store.volume, inventory)
+    checks = [VolumeCheckOut.model_validate(check) for check in watch.checks]
+    return StorageOut(**asdict(storage), is_safe=store.volume.unsafe is None, checks=checks)
 
 
 def _as_text(found: Report, root: Path) -> str:

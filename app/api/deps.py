@@ -18,6 +18,7 @@ from app.store.journal import Origin
 from app.store.keeper import InventoryKeeper
 from app.store.pulls.puller import Puller
 from app.store.store import Store
+from app.store.volume_watch import VolumeWatch
 
 
 class State(TypedDict):
@@ -25,6 +26,7 @@ class State(TypedDict):
 
     access: Access
     store: Store
+    watch: VolumeWatch
     keeper: InventoryKeeper
     supervisor: Supervisor
     session: Session
@@ -48,7 +50,17 @@ async def _origin(request: Request) -> Origin:
     return Origin(request.scope.get("key_name", "anonymous"), request.scope["request_id"])
 
 
-StoreDep = Annotated[Store, _part("store")]
+async def _store(request: Request) -> Store:
+    """The store, unless its volume does not answer: then no request waits for it, nor keeps a thread."""
+    state: Any = request.state
+    if problem := state.watch.unanswered:
+        raise problem
+    store: Store = state.store
+    return store
+
+
+StoreDep = Annotated[Store, Depends(_store)]
+WatchDep = Annotated[VolumeWatch, _part("watch")]
 KeeperDep = Annotated[InventoryKeeper, _part("keeper")]
 SupervisorDep = Annotated[Supervisor, _part("supervisor")]
 SessionDep = Annotated[Session, _part("session")]

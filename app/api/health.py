@@ -8,11 +8,12 @@ from fastapi.exceptions import RequestValidationError
 
 from app import errors
 from app.api.auth import PUBLIC, GuardedRoute
-from app.api.deps import KeeperDep, StoreDep, SupervisorDep
+from app.api.deps import KeeperDep, StoreDep, SupervisorDep, WatchDep
 from app.api.problems import problems
 from app.api.schemas.engine import Alive, CheckOut, Ready
 from app.engine.supervisor import Supervisor
 from app.store.store import Store
+from app.store.volume_watch import VolumeWatch
 
 router = APIRouter(tags=["health"], route_class=GuardedRoute)
 
@@ -34,6 +35,7 @@ async def get_livez() -> Alive:
 async def get_readyz(
     supervisor: SupervisorDep,
     keeper: KeeperDep,
+    watch: WatchDep,
     store: StoreDep,
     verbose: Annotated[
         Literal["", "true", "false"], Query(description="List the checks; `?verbose` is enough.")
@@ -42,21 +44,23 @@ async def get_readyz(
     """Say 200 when the engine is ready, busy or not, and the model folder is there; else 503 with the reason.
 
     Listing and deleting work before the engine is ready. `?verbose` also says what was checked and is not required:
-    whether the folder can be written, and which native libraries the engine could load.
+    whether the folder can be written, what its file system can do, and which native libraries the engine could load.
     """
     keeper.current()
     supervisor.insist_on_ready()
     if verbose == "false":
         return Ready(status="ready")
-    return Ready(status="ready", checks=list(_checks(store, supervisor)))
+    return Ready(status="ready", checks=list(_checks(store, watch, supervisor)))
 
 
-def _checks(store: Store, supervisor: Supervisor) -> Iterator[CheckOut]:
+def _checks(store: Store, watch: VolumeWatch, supervisor: Supervisor) -> Iterator[CheckOut]:
     """The required ones hold, or there would be a problem instead."""
     yield CheckOut(name="store", ok=True, required=True, reason=None)
     writable = store.volume.is_writable
     why = None if writable else "the model folder could not be written at the start; changes answer 503"
     yield CheckOut(name="store-writable", ok=writable, required=False, reason=why)
+    for check in watch.checks:
+        yield CheckOut(name=f"volume-{check.name}", ok=check.ok, required=False, reason=check.reason)
     yield CheckOut(name="engine", ok=True, required=True, reason=None)
     for each in supervisor.facts.capabilities if supervisor.facts else ():
         yield CheckOut(name=each.name, ok=each.available, required=False, reason=each.reason)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from app import __version__
 from app.api.auth import GuardedRoute, needs
-from app.api.deps import KeeperDep, MetricsDep, StoreDep, SupervisorDep
+from app.api.deps import KeeperDep, MetricsDep, SupervisorDep, WatchDep
 from app.api.keys import Scope
 from app.engine.states import State
 from app.engine.supervisor import Supervisor
@@ -17,6 +17,7 @@ from app.metrics import Observation
 from app.store.keeper import InventoryKeeper
 from app.store.storage import Storage, measure
 from app.store.store import Store
+from app.store.volume_watch import VolumeWatch
 
 router = APIRouter(tags=["health"], route_class=GuardedRoute)
 
@@ -38,20 +39,25 @@ FORMATS: dict[int | str, dict[str, Any]] = {
     openapi_extra=needs(Scope.READ),
 )
 async def get_metrics(
-    request: Request, metrics: MetricsDep, store: StoreDep, keeper: KeeperDep, supervisor: SupervisorDep
+    request: Request,
+    metrics: MetricsDep,
+    watch: WatchDep,
+    keeper: KeeperDep,
+    supervisor: SupervisorDep,
 ) -> Response:
     """Say how many requests, changes and engine processes there were, and what the store and the engine hold now.
 
     Never waits for the engine. Of a model folder that is unavailable it says just that.
     """
     accept = request.headers.get("accept", "")
-    observation = await _observe(store, keeper, supervisor)
+    observation = await _observe(request.state.store, watch, keeper, supervisor)
     content, content_type = await asyncio.to_thread(metrics.render, accept, observation)
     return Response(content, headers={"content-type": content_type})
 
 
-async def _observe(store: Store, keeper: InventoryKeeper, supervisor: Supervisor) -> Observation:
-    inventory, memory, facts = keeper.inventory, await supervisor.memory(), supervisor.facts
+async def _observe(store: Store, watch: VolumeWatch, keeper: InventoryKeeper, supervisor: Supervisor) -> Observation:
+    memory, facts = await supervisor.memory(), supervisor.facts
+    inventory = None if watch.unanswered else keeper.inventory
     storage: Storage | None = None
     if inventory:
         try:
@@ -73,6 +79,7 @@ async def _observe(store: Store, keeper: InventoryKeeper, supervisor: Supervisor
         store_bytes=_by_kind(storage) if storage else {},
         free_bytes=storage.free_bytes if storage else None,
         total_bytes=storage.total_bytes if storage else None,
+        volume_checks={check.name: check.ok for check in watch.checks},
     )
 
 

@@ -15,6 +15,7 @@ from app.settings import SettingsError, load_settings
 from app.store.journal import Origin
 from app.store.rules import Rules
 from app.store.store import Store
+from app.store.volume_watch import insist_on_safety
 
 REFUSED, MISCONFIGURED, IN_PART = 1, 2, 3
 
@@ -36,14 +37,19 @@ class Verbs(click.Group):
             sys.exit(MISCONFIGURED)
 
 
-def open_store() -> Store:
-    """The store of the settings; raises StoreUnavailable rather than make a folder that is missing."""
+def open_store(*, to_change: bool = False) -> Store:
+    """The store of the settings; raises StoreUnavailable rather than make a folder that is missing.
+
+    One that is opened `to_change` a folder on a network file system is first judged, which may take a few seconds.
+    """
     settings = load_settings()
     if not settings.models_dir.is_dir():
         raise StoreUnavailable(f"{settings.models_dir} is missing (OCR_MODELS_DIR)")
     rules = Rules(settings.old_patterns, settings.protected)
     store = Store(settings.models_dir, rules, trash_retention=settings.trash_retention, on_event=_warn)
     store.open()
+    if to_change and store.volume.is_shared and store.volume.is_writable:
+        insist_on_safety(store.volume, _warn, is_single=settings.single_service)
     return store
 
 

@@ -33,7 +33,7 @@ INTERRUPTED = 130
 @as_json
 def pull(source: str, file: str | None, revision: str, *, is_json: bool, **options: str | None) -> None:
     """Fetch FILE of a repository of the hub, or a URL; FILE may be a pattern. Ctrl-C cancels it."""
-    settings, store = load_settings(), open_store()
+    settings, store = load_settings(), open_store(to_change=True)
     request = _request(source, file, revision, options)
     following = _Following(settings, store, request, is_quiet=is_json or not sys.stderr.isatty())
     try:

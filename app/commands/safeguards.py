@@ -42,14 +42,14 @@ def lease(name: str, command: tuple[str, ...]) -> None:
 @click.option("--reason", required=True, help="For whoever wants to delete it.")
 def protect(name: str, reason: str) -> None:
     """Let nobody delete or replace a model until it is unprotected."""
-    open_store().protections.protect(name, reason, origin())
+    open_store(to_change=True).protections.protect(name, reason, origin())
 
 
 @click.command("unprotect")
 @click.argument("name")
 def unprotect(name: str) -> None:
     """Take that back; what OCR_PROTECTED protects stays so."""
-    open_store().protections.unprotect(name, origin())
+    open_store(to_change=True).protections.unprotect(name, origin())
 
 
 @click.command("verify")

@@ -63,7 +63,7 @@ def path(name: str | None) -> None:
 @as_json
 def delete(names: Sequence[str], *, permanent: bool, dry_run: bool, is_json: bool) -> None:
     """Delete models, into the trash unless told otherwise. The first that is refused ends it."""
-    store, rows = open_store(), []
+    store, rows = open_store(to_change=True), []
     for name in names:
         plan = store.plan_deletion(name, permanent=permanent)
         if dry_run:
@@ -89,7 +89,7 @@ def show_audit(*, is_json: bool) -> None:
 @as_json
 def prune(reasons: Sequence[str], *, permanent: bool, yes: bool, is_json: bool) -> None:
     """Delete the old models that are not protected; show them unless told --yes. Corrupt ones go with --reason."""
-    store = open_store()
+    store = open_store(to_change=True)
     findings, _ = judge(store, store.scan(), seconds=math.inf)
     plan = plan_prune(findings, [Reason(reason) for reason in reasons] or AGEING, permanent=permanent)
     if not yes:
@@ -114,14 +114,14 @@ def list_trash(*, is_json: bool) -> None:
 @click.option("--as", "name", help="The name to restore it at; without it, the one it had.")
 def restore(trash_id: str, name: str | None) -> None:
     """Put a deleted model back; nothing is ever overwritten."""
-    click.echo(open_store().restore(trash_id, name, origin()).name)
+    click.echo(open_store(to_change=True).restore(trash_id, name, origin()).name)
 
 
 @trash.command("empty")
 @as_json
 def empty(*, is_json: bool) -> None:
     """Delete everything in the trash for good."""
-    print_rows([_entry(gone.entry) for gone in open_store().empty_trash(origin())], is_json=is_json)
+    print_rows([_entry(gone.entry) for gone in open_store(to_change=True).empty_trash(origin())], is_json=is_json)
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

@@ -11,9 +11,9 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
-from pathlib import Path
+from typing import TypeVar
 
-import psutil
+from anyio import CapacityLimiter, to_thread
 from watchfiles import DefaultFilter, awatch
 
 from app.errors import StoreUnavailable
@@ -34,9 +34,8 @@ MANY_CHANGES = 1000
 """More at once, and a scan is quicker; it also finds what a flood of changes pushed out of the kernel's queue."""
 SCAN_SHARE, SAFETY_SHARE = 1, 50
 """Rest at least as long as a scan took, and before one that is only for safety fifty times as long."""
-NOTIFYING = {"ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "f2fs", "bcachefs", "ramfs"}
-"""File systems whose every change comes through this machine's kernel."""
 
+T = TypeVar("T")
 Look = Callable[[Inventory | None], Inventory]
 """A look at the disk, given what is known so far."""
 
@@ -44,7 +43,15 @@ Look = Callable[[Inventory | None], Inventory]
 class InventoryKeeper:
     """The present inventory of one store. `run()` keeps it so; the attributes may be read at any time."""
 
-    def __init__(self, store: Store, *, on_change: Callable[[], None], on_event: OnEvent) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        on_change: Callable[[], None],
+        on_event: OnEvent,
+        unanswered: Callable[[], StoreUnavailable | None] = lambda: None,
+    ) -> None:
+        """`unanswered` says why the volume counts as unavailable if it has not answered for too long."""
         self.inventory: Inventory | None = None
         """The newest; the same object as long as nothing changes. None while the folder is unavailable or unscanned."""
         self.unavailable: StoreUnavailable | None = None
@@ -53,6 +60,8 @@ class InventoryKeeper:
         """What is protected by what somebody said; the same object as long as nothing changes."""
         self._store = store
         self._on_change = on_change
+        self._unanswered = unanswered
+        self._thread = CapacityLimiter(2)  # of its own: a volume that does not answer keeps nobody else waiting
         self._on_event = on_event
         self._notifying = True
         self._scan_began = 0.0
@@ -64,6 +73,8 @@ class InventoryKeeper:
 
     def current(self) -> Inventory:
         """The inventory, or StoreUnavailable with the reason why there is none."""
+        if problem := self._unanswered():
+            raise problem
         if self.inventory is None:
             raise self.unavailable or StoreUnavailable("it has not been scanned yet")
         return self.inventory
@@ -89,7 +100,7 @@ class InventoryKeeper:
     async def look_at_protections(self) -> None:
         """Look at them now, which this process just changed, without waiting for the next tick."""
         with contextlib.suppress(OSError):  # the folder went away; the next tick says so
-            self.protected = await asyncio.to_thread(self._store.protections.given)
+            self.protected = await self._in_thread(self._store.protections.given)
 
     async def scan(self) -> None:
         """Look at every file now."""
@@ -109,12 +120,12 @@ class InventoryKeeper:
 
     async def _follow(self) -> None:
         """Follow one folder until it is no longer there, or another lies in its place."""
-        self._notifying = await asyncio.to_thread(_notifies, self._store.root)
+        self._notifying = self._store.volume.file_system.is_local
         # What changed before the watcher stood was not told.
         self._scan_soon = True
         async with aclosing(self._signals()) as signals:
             async for changed in signals:
-                root_id = await asyncio.to_thread(self._look)
+                root_id = await self._in_thread(self._look)
                 if root_id != self._seen_root_id():
                     return
                 if self._scan_soon or len(changed) > MANY_CHANGES or self._scan_is_due():
@@ -127,14 +138,14 @@ class InventoryKeeper:
         """Look at what is said to have changed."""
         await self._renew(lambda before: self._store.look_again(before, changed) if before else self._store.scan())
         # A folder that just came may have been filled before the watcher watched it.
-        self._scan_soon = await asyncio.to_thread(lambda: any((self._store.root / name).is_dir() for name in changed))
+        self._scan_soon = await self._in_thread(lambda: any((self._store.root / name).is_dir() for name in changed))
 
     async def _renew(self, look: Look) -> None:
         """Replace the inventory by what a look at the disk finds; one look at a time, each on top of the last."""
         async with self._looking:
             began = time.monotonic()
             try:
-                found = await asyncio.to_thread(self._look_from, look)
+                found = await self._in_thread(self._look_from, look)
             except StoreUnavailable as exc:
                 if self.unavailable is None:
                     self._on_event("store.unavailable", {"reason": str(exc)})
@@ -172,6 +183,9 @@ class InventoryKeeper:
         while time.monotonic() < until:
             await asyncio.sleep(TICK_SECONDS)
             yield set()
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
+        return await to_thread.run_sync(function, *arguments, limiter=self._thread, abandon_on_cancel=True)
 
     def _look(self) -> tuple[int, int] | None:
         """What is looked at every tick; in a thread."""
@@ -226,9 +240,3 @@ class _ModelsFilter(DefaultFilter):
 
     ignore_dirs = (STORE_DIR,)
     ignore_entity_patterns = ()
-
-
-def _notifies(root: Path) -> bool:
-    """Whether every change below the folder is told by this machine's kernel."""
-    mounts = [p for p in psutil.disk_partitions(all=True) if root.is_relative_to(p.mountpoint)]
-    return bool(mounts) and max(mounts, key=lambda mount: len(mount.mountpoint)).fstype in NOTIFYING

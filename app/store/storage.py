@@ -16,6 +16,8 @@ class Storage:
     volume_id: str | None
     """The identity in `.store/store.json`; None where none could be written."""
     is_writable: bool
+    file_system: str
+    """The file system's type, such as `ext4` or `nfs4`."""
     models_bytes: int
     trash_bytes: int
     partial_bytes: int
@@ -33,6 +35,7 @@ def measure(volume: Volume, inventory: Inventory) -> Storage:
     return Storage(
         volume_id=volume.identity,
         is_writable=volume.is_writable,
+        file_system=volume.file_system.kind,
         models_bytes=inventory.total_size_bytes,
         trash_bytes=_size_of(volume.trash_dir),
         partial_bytes=_size_of(volume.staging_dir),

@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+from anyio import CapacityLimiter, to_thread
+
 from app.errors import StoreError
 from app.store.store import OnEvent, Store
 
@@ -13,10 +15,11 @@ PAUSE_SHARE = 20
 
 async def keep_swept(store: Store, on_event: OnEvent) -> None:
     """Purge what has expired, within seconds of its time, until cancelled."""
+    thread = CapacityLimiter(1)  # of its own: a volume that does not answer keeps nobody else waiting
     while True:
         began = time.monotonic()
         try:
-            await asyncio.to_thread(store.sweep)
+            await to_thread.run_sync(store.sweep, limiter=thread, abandon_on_cancel=True)
         except (StoreError, OSError) as exc:
             on_event("trash.sweep_failed", {"error": str(exc)})
         await asyncio.sleep(max(PAUSE_SECONDS, PAUSE_SHARE * (time.monotonic() - began)))

@@ -95,8 +95,13 @@ def by_label(root: Path) -> dict[str, list[Labelled]]:
 
 
 def opened(root: Path) -> Store:
-    retention = {"trash_retention": timedelta(hours=1), "job_retention": timedelta(seconds=JOB_RETENTION_SECONDS)}
-    store = Store(root, Rules(), **retention, on_event=lambda *_: None)
+    store = Store(
+        root,
+        Rules(),
+        trash_retention=timedelta(hours=1),
+        job_retention=timedelta(seconds=JOB_RETENTION_SECONDS),
+        on_event=lambda *_: None,
+    )
     store.open()
     return store
 

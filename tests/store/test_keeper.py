@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from app.errors import StoreUnavailable
-from app.store import keeper as keeper_module
+from app.store.filesystem import FileSystem
 from app.store.inventory import Inventory
 from app.store.keeper import InventoryKeeper
 from app.store.locks import is_leased
@@ -28,9 +28,11 @@ STALENESS_SECONDS = 1.0
 class Keeping:
     """A keeper that runs, and what it told."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, file_system: FileSystem | None = None) -> None:
         self.root = root
-        self.store = Store(root, Rules(), trash_retention=timedelta(days=1), on_event=lambda *_: None)
+        self.store = Store(
+            root, Rules(), trash_retention=timedelta(days=1), on_event=lambda *_: None, file_system=file_system
+        )
         self.store.open()
         self.changes = 0
         self.events: list[tuple[str, dict[str, Any]]] = []
@@ -49,8 +51,8 @@ class Keeping:
 
 
 @asynccontextmanager
-async def keeping(root: Path) -> AsyncIterator[Keeping]:
-    kept = Keeping(root)
+async def keeping(root: Path, file_system: FileSystem | None = None) -> AsyncIterator[Keeping]:
+    kept = Keeping(root, file_system)
     task = asyncio.create_task(kept.keeper.run())
     try:
         await kept.keeper.current_when_scanned()
@@ -61,13 +63,10 @@ async def keeping(root: Path) -> AsyncIterator[Keeping]:
 
 
 @pytest.fixture(params=["notified", "rescanned"])
-async def kept(
-    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Keeping]:
+async def kept(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Keeping]:
     """A keeper on this file system, and one that takes it for one that does not notify, as NFS does not."""
-    if request.param == "rescanned":
-        monkeypatch.setattr(keeper_module, "NOTIFYING", set())
-    async with keeping(tmp_path / "models") as keeping_one:
+    file_system = FileSystem("nfs4") if request.param == "rescanned" else None
+    async with keeping(tmp_path / "models", file_system) as keeping_one:
         yield keeping_one
 
 

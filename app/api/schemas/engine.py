@@ -158,7 +158,7 @@ class CheckOut(Schema):
     """One thing that was looked at."""
 
     name: str
-    """`store`, `store-writable`, `engine`, or one of the engine's capabilities: `models`, `ai`, `recognition`."""
+    """`store`, `store-writable`, `engine`; `volume-` and a check of `GET /storage`; or a capability of the engine."""
     ok: bool
     """Whether it is as it should be."""
     required: bool

@@ -216,13 +216,32 @@ class PruneOut(Schema):
     """Each of them, sorted by name."""
 
 
+class VolumeCheckOut(Schema):
+    """One thing that the model folder's file system was tried for."""
+
+    name: Literal["locks", "exclusive-names", "sizes", "times", "fsync", "hard-links", "notification", "shared-locks"]
+    """What was tried. `shared-locks` is tried on network file systems only: whether locks reach other machines."""
+    ok: bool
+    """Whether it works."""
+    required: bool
+    """Whether changes of the model folder are refused without it."""
+    reason: str | None
+    """What is wrong, and what would help; null when it works."""
+
+
 class StorageOut(Schema):
-    """Where the bytes are."""
+    """Where the bytes are, and what keeps them."""
 
     volume_id: str | None
     """The identity of the volume, which was checked; null where none could be written."""
     is_writable: bool
     """Whether the folder could be written when the service started."""
+    is_safe: bool
+    """Whether changes of the folder are safe on this file system; if not, they answer 503 `store-unsafe`."""
+    file_system: str
+    """The type of the folder's file system, such as `ext4`, `nfs4` or `fuse.glusterfs`."""
+    checks: list[VolumeCheckOut]
+    """What the file system was tried for, at the start and every minute. Empty on a folder that cannot be written."""
     models_bytes: NonNegativeInt
     """What the models take."""
     trash_bytes: NonNegativeInt

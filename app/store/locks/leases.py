@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import socket
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,9 +41,14 @@ UNKNOWN = Blocker("unknown")
 class Lease:
     """One lease, held until `release()`, the end of a `with` block, or the end of the process."""
 
-    def __init__(self, held: contextlib.ExitStack, descriptors: list[int]) -> None:
+    def __init__(self, name: str, held: contextlib.ExitStack, descriptors: list[int]) -> None:
+        self.name = name
+        """Of the model."""
+        self.is_lost = False
+        """True once the file system has lost the lock and it could not be taken again."""
         self._held = held
         self._descriptors = descriptors
+        self._on_release: Callable[[Lease], None] = lambda _: None
 
     def __enter__(self) -> Self:
         return self
@@ -52,7 +58,17 @@ class Lease:
 
     def release(self) -> None:
         """Let go, from any thread; a second time does nothing."""
+        self._on_release(self)
         self._held.close()
+
+    def on_release(self, call: Callable[["Lease"], None]) -> None:
+        """Have a function called before the lock is given back."""
+        self._on_release = call
+
+    def add_lock(self, lock_file: int) -> None:
+        """Hold another opening of the lock file as well, in place of one whose lock was lost."""
+        self._held.callback(os.close, lock_file)
+        self._descriptors.append(lock_file)
 
     def give_to_children(self) -> None:
         """Let the programs that this process starts or becomes hold it too: it ends with the last of them."""

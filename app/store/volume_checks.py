@@ -1,0 +1,155 @@
+"""What a volume can do, tried in a folder of its own in `.store/`: at each start, and again now and then.
+
+Every promise of the store rests on one of these. What a file system says of itself is not asked: it is tried.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.errors import StoreError
+from app.store.filesystem import FileSystem
+from app.store.locks.ofd import is_locked, try_to_lock
+from app.store.renames import rename_without_replacing
+
+PROBE_PREFIX = "probe-"
+TIME_STEPS_NS = (1, 100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
+"""The steps in which file systems keep times, in nanoseconds: ext4, CIFS, ..., SFTP, FAT."""
+COARSE_NS = 1_000_000_000
+MARK_NS = 1_700_000_001_234_567_891
+"""A time that none of those steps but the finest keeps as it is; in 2023."""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeCheck:
+    """One thing that a volume must or should be able to do."""
+
+    name: str
+    """`locks`, `exclusive-names`, `sizes`, `times`, `fsync`, `hard-links`, `notification` or `shared-locks`."""
+    ok: bool
+    required: bool
+    """True if changes are refused without it."""
+    reason: str | None = None
+    """What is wrong, and what would help; None when it is ok."""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeReport:
+    """What a volume was found to do."""
+
+    checks: tuple[VolumeCheck, ...]
+    time_step_ns: int
+    """The steps in which it keeps modification times."""
+
+
+def try_volume(store_dir: Path, file_system: FileSystem) -> VolumeReport:
+    """Try everything in a new folder, and remove that. It blocks; OSError is let through."""
+    folder = store_dir / f"{PROBE_PREFIX}{secrets.token_hex(8)}"
+    folder.mkdir()
+    try:
+        time_step_ns, times = _time_step(folder)
+        checks = (
+            _checked("locks", _locks, folder, required=True),
+            _checked("exclusive-names", _exclusive_names, folder, required=True),
+            _checked("sizes", _sizes, folder, required=True),
+            times,
+            _checked("fsync", _fsync, folder, required=False),
+            _checked("hard-links", _hard_links, folder, required=False),
+            _notification(file_system),
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return VolumeReport(checks, time_step_ns)
+
+
+def sweep_probes(store_dir: Path) -> None:
+    """Remove the folders that killed processes left. Nothing of anybody's lies in them."""
+    for folder in store_dir.glob(f"{PROBE_PREFIX}*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _checked(name: str, check: Callable[[Path], str | None], folder: Path, *, required: bool) -> VolumeCheck:
+    try:
+        reason = check(folder)
+    except (OSError, StoreError) as exc:
+        reason = f"it failed: {exc}"
+    return VolumeCheck(name, reason is None, required, reason)
+
+
+def _locks(folder: Path) -> str | None:
+    with (folder / "lock").open("w+b") as holder, (folder / "lock").open("r+b") as other:
+        if not try_to_lock(holder.fileno()):
+            return "a lock that nobody holds cannot be had"
+        if try_to_lock(other.fileno()) or not is_locked(other.fileno()):
+            return "a lock that is held can be had a second time; mount the volume with locks"
+    return None
+
+
+def _exclusive_names(folder: Path) -> str | None:
+    """A name that is taken is not taken again: by a creation, by a rename without replacement."""
+    for name in ("one", "other"):
+        (folder / name).write_text(name)
+    with contextlib.suppress(FileExistsError):
+        (folder / "one").open("x").close()
+        return "a file can be created where there is one already"
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(FileExistsError):
+            rename_without_replacing("one", "other", source_folder=descriptor, target_folder=descriptor)
+            return "a rename that must not replace a file replaces it"
+        rename_without_replacing("one", "third", source_folder=descriptor, target_folder=descriptor)
+    finally:
+        os.close(descriptor)
+    found = {path.name: path.read_text() for path in (folder / "other", folder / "third")}
+    return None if found == {"other": "other", "third": "one"} else "a rename loses the content of a file"
+
+
+def _sizes(folder: Path) -> str | None:
+    """What was written has its size, also at a name that was never looked up."""
+    with (folder / "sized").open("wb") as file:
+        file.write(b"x" * 100_000)
+        os.fsync(file.fileno())
+        size_bytes = os.fstat(file.fileno()).st_size
+    renamed = (folder / "sized").rename(folder / "renamed")
+    found = (size_bytes, renamed.stat().st_size, len(renamed.read_bytes()))
+    return None if set(found) == {100_000} else f"a file of 100,000 bytes is said to have {found}"
+
+
+def _time_step(folder: Path) -> tuple[int, VolumeCheck]:
+    """The coarsest step that is needed, and the check of it."""
+    path = folder / "timed"
+    path.touch()
+    os.utime(path, ns=(MARK_NS, MARK_NS))
+    found_ns = path.rename(folder / "timed-renamed").stat().st_mtime_ns
+    step_ns = next((step for step in TIME_STEPS_NS if MARK_NS // step * step == found_ns), None)
+    if step_ns is None:
+        reason = "modification times are not kept as they are set, so a version cannot be told from another by them"
+        return COARSE_NS, VolumeCheck("times", ok=False, required=False, reason=reason)
+    reason = f"times are kept in steps of {step_ns / 1e9:g} s: versions of one size that come within one look alike"
+    is_fine = step_ns < COARSE_NS
+    return step_ns, VolumeCheck("times", is_fine, required=False, reason=None if is_fine else reason)
+
+
+def _fsync(folder: Path) -> str | None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _hard_links(folder: Path) -> str | None:
+    (folder / "linked").touch()
+    os.link(folder / "linked", folder / "link")
+    return None
+
+
+def _notification(file_system: FileSystem) -> VolumeCheck:
+    ok = file_system.is_local
+    reason = f"{file_system.kind} does not tell what other machines change: the folder is listed twice a second"
+    return VolumeCheck("notification", ok, required=False, reason=None if ok else reason)

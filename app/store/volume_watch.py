@@ -1,0 +1,152 @@
+"""Watches the volume for as long as a service runs: whether it answers, what it can do, and who else uses it."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator
+
+from anyio import CapacityLimiter, to_thread
+
+from app.errors import StoreError, StoreUnavailable
+from app.store.services import BEAT_SECONDS, Services
+from app.store.store import OnEvent, Store
+from app.store.volume import Volume
+from app.store.volume_checks import VolumeCheck, VolumeReport, sweep_probes, try_volume
+
+TRY_SECONDS = 60.0
+"""How often everything is tried again."""
+HUNG_SECONDS = 3.0
+"""A volume that has not answered one question for so long is unavailable until it does."""
+
+
+class VolumeWatch:
+    """The checks of one volume. `start` and `look` block; the attributes may be read at any time."""
+
+    def __init__(
+        self, volume: Volume, on_event: OnEvent, *, is_single: bool = False, is_observer: bool = False
+    ) -> None:
+        """`is_single`: the operator states that no other service uses the folder (`OCR_SINGLE_SERVICE`).
+
+        An observer changes nothing, so it only looks whether the volume answers.
+        """
+        self.checks: tuple[VolumeCheck, ...] = ()
+        """As of the last look."""
+        self._volume = volume
+        self._on_event = on_event
+        self._is_single = is_single
+        self._is_observer = is_observer
+        self._services = Services(volume.services_dir)
+        self._report = VolumeReport((), 1)
+        self._tried_at = -TRY_SECONDS
+        self._asked_at: float | None = None
+
+    @property
+    def unanswered(self) -> StoreUnavailable | None:
+        """Why the volume counts as unavailable, if it has not answered for too long."""
+        asked_at = self._asked_at
+        if asked_at is None or (seconds := time.monotonic() - asked_at) < HUNG_SECONDS:
+            return None
+        return StoreUnavailable(f"its file system has not answered for {seconds:.0f} s; is its server there?")
+
+    def look(self) -> None:
+        """Try the volume if it is time, show the other services that this one lives, and judge what was found.
+
+        Raises StoreUnavailable and OSError.
+        """
+        with self._asking():
+            self._volume.check()
+            if self._is_observer or not self._volume.is_writable:
+                return
+            if time.monotonic() - self._tried_at >= TRY_SECONDS:
+                self._try()
+            if self._volume.is_shared:
+                self._services.beat()
+        self._judge()
+
+    def look_before_changing(self) -> None:
+        """For a command that changes the folder once: look until it can be said whether that is safe, seconds at most.
+
+        Raises StoreUnavailable and OSError.
+        """
+        self._try()
+        while self._volume.is_shared:
+            self._services.look()
+            if self._services.unreachable or not self._services.unjudged:
+                break
+            time.sleep(BEAT_SECONDS / 2)
+        self._judge()
+
+    def close(self) -> None:
+        """Tell the other services that this one ends."""
+        with contextlib.suppress(OSError):
+            self._services.leave()
+
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[None]:
+        self._asked_at = time.monotonic()
+        try:
+            yield
+        finally:
+            self._asked_at = None
+
+    def _try(self) -> None:
+        sweep_probes(self._volume.store_dir)
+        self._report = try_volume(self._volume.store_dir, self._volume.file_system)
+        self._volume.time_step_ns = self._report.time_step_ns
+        self._tried_at = time.monotonic()
+
+    def _judge(self) -> None:
+        checks = self._report.checks + ((self._shared_locks(),) if self._volume.is_shared else ())
+        before = {check.name: check.ok for check in self.checks}
+        self.checks = checks
+        self._volume.unsafe = next((check.reason for check in checks if check.required and not check.ok), None)
+        for check in checks:
+            if check.ok != before.get(check.name, True):
+                event = "volume.check_passed" if check.ok else "volume.check_failed"
+                self._on_event(event, {"check": check.name, "required": check.required, "reason": check.reason})
+
+    def _shared_locks(self) -> VolumeCheck:
+        name, required = "shared-locks", not self._is_single
+        if self._services.unreachable:
+            reason = (
+                "another service uses this folder, and its locks do not reach this machine. Use a volume with locks "
+                "that do, or let one service alone use the folder and say so with OCR_SINGLE_SERVICE=true"
+            )
+            return VolumeCheck(name, ok=False, required=required, reason=reason)
+        if self._services.unjudged:
+            reason = "another service has left a file in .store/services, and it is not known yet whether it lives"
+            return VolumeCheck(name, ok=False, required=required, reason=reason)
+        return VolumeCheck(name, ok=True, required=required)
+
+
+async def keep_watched(watch: VolumeWatch, store: Store, on_event: OnEvent) -> None:
+    """Look at the volume every second, and take lost leases again, until cancelled."""
+    thread = CapacityLimiter(1)  # of its own: a volume that does not answer keeps nobody else waiting
+
+    def look() -> None:
+        watch.look()
+        for lease in store.locks.retake_lost_leases():
+            on_event("lease.lost" if lease.is_lost else "lease.retaken", {"name": lease.name})
+
+    was_answered = True
+    try:
+        while True:
+            looking = asyncio.ensure_future(to_thread.run_sync(look, limiter=thread, abandon_on_cancel=True))
+            while not (await asyncio.wait({looking}, timeout=BEAT_SECONDS))[0]:
+                if was_answered and (problem := watch.unanswered):
+                    was_answered = False
+                    on_event("volume.unanswered", {"reason": str(problem)})
+            if not was_answered:
+                on_event("volume.answered", {})
+            was_answered = True
+            with contextlib.suppress(StoreError, OSError):  # the inventory reports what is unavailable
+                looking.result()
+            await asyncio.sleep(BEAT_SECONDS)
+    finally:
+        looking.cancel()
+
+
+def insist_on_safety(volume: Volume, on_event: OnEvent, *, is_single: bool) -> None:
+    """For commands: judge the volume before it is changed. What is wrong is raised by the change itself."""
+    with contextlib.suppress(StoreError, OSError):
+        VolumeWatch(volume, on_event, is_single=is_single).look_before_changing()
