@@ -15,6 +15,7 @@ from app.errors import StoreError
 from app.store.filesystem import FileSystem
 from app.store.locks.ofd import is_locked, try_to_lock
 from app.store.renames import rename_without_replacing
+from app.store.volume import FULL_ERRORS
 
 PROBE_PREFIX = "probe-"
 TIME_STEPS_NS = (1, 100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
@@ -47,7 +48,10 @@ class VolumeReport:
 
 
 def try_volume(store_dir: Path, file_system: FileSystem) -> VolumeReport:
-    """Try everything in a new folder, and remove that. It blocks; OSError is let through."""
+    """Try everything in a new folder, and remove that. It blocks.
+
+    Raises OSError, as on a full disk: then nothing is known.
+    """
     folder = store_dir / f"{PROBE_PREFIX}{secrets.token_hex(8)}"
     folder.mkdir()
     try:
@@ -76,6 +80,8 @@ def _checked(name: str, check: Callable[[Path], str | None], folder: Path, *, re
     try:
         reason = check(folder)
     except (OSError, StoreError) as exc:
+        if isinstance(exc, OSError) and exc.errno in FULL_ERRORS:
+            raise  # which says nothing of what the volume can do
         reason = f"it failed: {exc}"
     return VolumeCheck(name, reason is None, required, reason)
 
@@ -122,7 +128,7 @@ def _sizes(folder: Path) -> str | None:
 def _time_step(folder: Path) -> tuple[int, VolumeCheck]:
     """The coarsest step that is needed, and the check of it."""
     path = folder / "timed"
-    path.touch()
+    path.open("x").close()
     os.utime(path, ns=(MARK_NS, MARK_NS))
     found_ns = path.rename(folder / "timed-renamed").stat().st_mtime_ns
     step_ns = next((step for step in TIME_STEPS_NS if MARK_NS // step * step == found_ns), None)
@@ -144,7 +150,7 @@ def _fsync(folder: Path) -> str | None:
 
 
 def _hard_links(folder: Path) -> str | None:
-    (folder / "linked").touch()
+    (folder / "linked").open("x").close()
     os.link(folder / "linked", folder / "link")
     return None
 

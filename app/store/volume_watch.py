@@ -90,10 +90,11 @@ class VolumeWatch:
             self._asked_at = None
 
     def _try(self) -> None:
-        sweep_probes(self._volume.store_dir)
-        self._report = try_volume(self._volume.store_dir, self._volume.file_system)
-        self._volume.time_step_ns = self._report.time_step_ns
         self._tried_at = time.monotonic()
+        sweep_probes(self._volume.store_dir)
+        with contextlib.suppress(OSError):  # a full disk can be tried again when there is room; what was found holds
+            self._report = try_volume(self._volume.store_dir, self._volume.file_system)
+            self._volume.time_step_ns = self._report.time_step_ns
 
     def _judge(self) -> None:
         checks = self._report.checks + ((self._shared_locks(),) if self._volume.is_shared else ())

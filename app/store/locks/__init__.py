@@ -108,7 +108,8 @@ class ModelLocks:
 
     def _has_lock(self, name: str) -> bool:
         with self._opened(os.O_RDONLY) as lock_file:
-            return blocking(lock_file, _byte_of(name), 1) is not None
+            found = blocking(lock_file, _byte_of(name), 1)
+        return found is not None and found[0] == SHARED
 
     def _forget(self, lease: Lease) -> None:
         with self._changing_leases:

@@ -1,0 +1,134 @@
+"""Services on one folder see each other, and see whether locks reach from one to the other."""
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from app.errors import StoreUnsafe
+from app.store.filesystem import FileSystem
+from app.store.rules import Rules
+from app.store.services import Services
+from app.store.store import Store
+from app.store.volume_watch import VolumeWatch
+from tests.support.processes import python
+from tests.support.waiting import eventually
+
+BEATS = """
+import sys, time
+from pathlib import Path
+from app.store.services import Services
+services = Services(Path(sys.argv[1]))
+services.beat()
+print("beats", flush=True)
+while True:
+    time.sleep(0.2)
+    services.beat()
+"""
+BEATS_WITHOUT_A_LOCK = BEATS.replace(
+    "services.beat()\nprint",
+    "from app.store import services as module\nmodule.try_to_lock = bool\nservices.beat()\nprint",
+)
+"""Stands in for a service on another machine whose locks do not reach this one: here every lock reaches."""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(
+        tmp_path / "models",
+        Rules(),
+        trash_retention=timedelta(days=1),
+        on_event=lambda *_: None,
+        file_system=FileSystem("nfs4"),
+    )
+    store.open()
+    (store.root / "a.bin").touch()
+    return store
+
+
+@pytest.fixture
+def events() -> list[tuple[str, str | None]]:
+    return []
+
+
+@pytest.fixture
+def watch(store: Store, events: list[tuple[str, str | None]]) -> Iterator[VolumeWatch]:
+    watch = VolumeWatch(store.volume, lambda event, fields: events.append((event, fields["check"])))
+    yield watch
+    watch.close()
+
+
+def looks_until(watch: VolumeWatch, is_so: Callable[[], object]) -> None:
+    def look() -> object:
+        watch.look()
+        return is_so()
+
+    eventually(look, within=10)
+
+
+def test_a_service_beside_others_whose_locks_reach_it_may_change_the_folder(store: Store, watch: VolumeWatch) -> None:
+    """At once, and also after one of them was killed."""
+    with python(BEATS, store.volume.services_dir) as other:
+        for _ in range(5):
+            watch.look()
+            assert store.volume.unsafe is None
+        other.kill()
+        other.wait()
+        watch.look()
+        assert store.volume.unsafe is None
+    store.delete(store.plan_deletion("a.bin"))
+
+
+def test_a_service_whose_locks_do_not_reach_another_changes_nothing(
+    store: Store, watch: VolumeWatch, events: list[tuple[str, str | None]]
+) -> None:
+    """Neither before it is known that the other lives nor after; when the other has ended it does."""
+    with python(BEATS_WITHOUT_A_LOCK, store.volume.services_dir):
+        watch.look()
+        with pytest.raises(StoreUnsafe, match="not known yet"):
+            store.plan_deletion("a.bin")
+        looks_until(watch, lambda: "do not reach" in str(store.volume.unsafe))
+        with pytest.raises(StoreUnsafe, match="OCR_SINGLE_SERVICE"):
+            store.plan_deletion("a.bin")
+        assert store.find("a.bin")
+    looks_until(watch, lambda: store.volume.unsafe is None)
+
+    store.delete(store.plan_deletion("a.bin"))
+    told = [event for event in events if event[1] == "shared-locks"]
+    assert told == [("volume.check_failed", "shared-locks"), ("volume.check_passed", "shared-locks")]
+
+
+def test_an_operator_may_state_that_a_service_is_the_only_one(store: Store) -> None:
+    """Then it changes the folder, and the check says still what is so."""
+    watch = VolumeWatch(store.volume, lambda *_: None, is_single=True)
+    with python(BEATS_WITHOUT_A_LOCK, store.volume.services_dir):
+        looks_until(watch, lambda: any("do not reach" in str(check.reason) for check in watch.checks))
+
+        store.delete(store.plan_deletion("a.bin"))
+    watch.close()
+
+
+def test_a_command_waits_until_it_is_known_whether_another_lives(store: Store) -> None:
+    """What a killed service left holds it up for seconds; a living one whose locks do not reach refuses it."""
+    (store.volume.services_dir / "0123456789abcdef.7").touch()
+    VolumeWatch(store.volume, lambda *_: None).look_before_changing()
+    assert store.volume.unsafe is None
+
+    with python(BEATS_WITHOUT_A_LOCK, store.volume.services_dir):
+        VolumeWatch(store.volume, lambda *_: None).look_before_changing()
+        assert "do not reach" in str(store.volume.unsafe)
+
+
+def test_a_service_joins_again_when_its_file_was_removed(tmp_path: Path) -> None:
+    """Whoever emptied the folder, or took it for dead."""
+    services = Services(tmp_path / "services")
+    services.beat()
+    for path in (tmp_path / "services").iterdir():
+        path.unlink()
+    services.beat()
+
+    assert len(os.listdir(tmp_path / "services")) == 1
+    services.leave()
+    assert os.listdir(tmp_path / "services") == []
