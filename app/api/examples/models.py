@@ -14,14 +14,14 @@ CURRENT_MODEL: dict[str, Any] = {
     "protected": False,
     "in_use": False,
     "recognised": False,
-    "etag": '"210026-18-18e9fc0680810521"',
+    "etag": '"18-18e9fc0680810521"',
 }
 
 OLD_MODEL: dict[str, Any] = CURRENT_MODEL | {
     "name": "old_en_ocr_v1.bin",
     "path": f"{FOLDER}/old_en_ocr_v1.bin",
     "status": "old",
-    "etag": '"210027-18-18e9fc0680810521"',
+    "etag": '"18-18e9fc0680810521"',
 }
 
 BLOCKER: dict[str, Any] = {

@@ -42,14 +42,14 @@ OF_STORE = (
     Kind(errors.ModelLocked(NAME), 409, "model-locked", "The model is being changed", ("name",), 1),
     Kind(errors.ModelExists(NAME), 409, "model-exists", "The name is taken", ("name",)),
     Kind(
-        errors.ModelChanged(NAME, '"210027-18-18e9fc0680810521"'),
+        errors.ModelChanged(NAME, '"18-18e9fc0680810521"'),
         412,
         "model-changed",
         "The model is another version",
         ("name", "etag"),
     ),
     Kind(
-        errors.ConditionFailed(NAME, '"210027-18-18e9fc0680810521"'),
+        errors.ConditionFailed(NAME, '"18-18e9fc0680810521"'),
         412,
         "condition-failed",
         "The model is there, or is not",

@@ -63,6 +63,9 @@ class EventOut(Schema):
     """Its size."""
     request_id: str | None
     """The request that asked for it."""
+    reason: str | None
+    """Why a service did it by itself: the entry `expired`, made `room` for an incoming model, was `replaced` where no
+    trash is kept, or its purge was `recovered` after a process was killed. Null for what a caller asked for."""
 
 
 class JournalOut(Schema):

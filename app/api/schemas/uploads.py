@@ -55,7 +55,7 @@ OFFSET = {"upload-offset": {"description": "Where to go on.", "schema": _SIZE, "
 EXPIRES = {"upload-expires": _header("When it is given up.", "Sun, 22 Nov 2026 06:37:11 GMT")}
 PUBLISHED = {
     "content-location": _header("Where the model is; only once it is published.", "/models/en_ocr_v2.bin"),
-    "etag": _header("The model's `etag`; only on the answer that published it.", '"210026-18-18e9fc0680810521"'),
+    "etag": _header("The model's `etag`; only on the answer that published it.", '"18-18e9fc0680810521"'),
 }
 LOCATION = {"location": _header("Where the upload is.", "/uploads/0f8fad5bd9cb469fa16570867728950e")}
 LENGTH = {"upload-length": {"description": "The whole size.", "schema": _SIZE, "example": 1048576}}
