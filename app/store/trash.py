@@ -239,10 +239,15 @@ class Trash:
     def _move_in(self, model: Model, parent: int, leaf: str, suffix: str) -> tuple[TrashEntry, Model]:
         entry = self._new_entry(model)
         with self._locked(entry), _opened(self._folder) as trash:
-            # Should the move fail, the record stays: a network that loses an answer may have made the move. A record
-            # without a file is in no list, and goes when it expires.
             self._records.write(entry)
-            os.rename(leaf, entry.id + suffix, src_dir_fd=parent, dst_dir_fd=trash)
+            try:
+                os.rename(leaf, entry.id + suffix, src_dir_fd=parent, dst_dir_fd=trash)
+            except OSError:
+                # A network that loses an answer may have made the move; then the record must stay. One without a file
+                # is in no list, and goes when it expires.
+                if not self.is_shared:
+                    self._records.remove(entry.id)
+                raise
             os.fsync(parent)
             os.fsync(trash)
             # At a name that no client has ever looked up: this is what the server has moved.

@@ -115,7 +115,8 @@ def check_after_a_sweep(store: Store) -> None:
     assert list((store.volume.lock_file.parent / "leases").glob("*")) == []
     assert all(len(same) == 1 for same in by_label(store.root).values()), "a model lies in the trash as well"
     entries = {entry.id for entry in store.trash_entries()}
-    assert {path.name.partition(".")[0] for path in store.volume.trash_dir.iterdir()} == entries
+    # A record without a file is of a deletion that was killed before its rename; it goes when it expires.
+    assert {path.name for path in store.volume.trash_dir.iterdir() if path.suffix != ".json"} == entries
     assert set(store.scan().models) == {
         str(path.relative_to(store.root)) for path, _ in everything(store.root) if ".store" not in path.parts
     }

@@ -17,7 +17,7 @@ from tests.conftest import Serve
 from tests.support.hub import Hub
 from tests.support.labelled import everything
 from tests.support.labelled_hub import LabelledHub
-from tests.support.random_changes import Note, notes_in, older_than
+from tests.support.random_changes import Note, notes_in, journal_files
 from tests.support.service import ECHO, ROOT
 
 PROCESSES, SERVICES = 8, 2
@@ -68,8 +68,8 @@ def check(store: Store, logs: Path) -> None:
 
     # Every line of the journal that is not empty is one, and each success of a process has exactly one line of it.
     journal = store.volume.journal_file
-    halves = [path.read_bytes() for path in (older_than(journal), journal) if path.exists()]
-    written = [line for line in b"".join(halves).splitlines() if line]
+    parts = [path.read_bytes() for path in journal_files(journal) if path.exists()]
+    written = [line for line in b"".join(parts).splitlines() if line]
     assert len(written) == len(events)
     uploaded = {note.label for note in notes if note.is_done and note.change == "upload"}
     assert Counter(event.request_id for event in events if event.action == "uploaded") == Counter(uploaded)

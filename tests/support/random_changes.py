@@ -210,8 +210,8 @@ def main() -> None:
     changes = Changes(verbs, Path(root), int(seed), Path(log), *hub_url)
     print("ready", flush=True)
     end, journal = time.monotonic() + float(seconds), Path(root) / ".store/journal.jsonl"
-    # A second rotation would drop what is to be checked against it.
-    while time.monotonic() < end and _size_of(older_than(journal)) + _size_of(journal) < ROTATE_BYTES * 3 // 2:
+    # What is dropped of the journal could not be checked against it.
+    while time.monotonic() < end and sum(map(_size_of, journal_files(journal))) < ROTATE_BYTES * 3 // 2:
         changes.one()
 
 
@@ -222,9 +222,9 @@ def _size_of(path: Path) -> int:
         return 0
 
 
-def older_than(journal: Path) -> Path:
-    """Where the journal's first half went when it was rotated."""
-    return journal.with_suffix(".1.jsonl")
+def journal_files(journal: Path) -> list[Path]:
+    """Every file of the journal, oldest first."""
+    return [*sorted(journal.parent.glob("journal.*.jsonl")), journal]
 
 
 if __name__ == "__main__":
