@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from app.errors import ModelInUse, ModelLocked, TrashEntryNotFound
+from app.errors import ModelInUse, ModelLocked, StoreError, TrashEntryNotFound
 from app.store.freshness import names_on_server
 from app.store.inventory import Model, model_at
 from app.store.locks import ModelLocks
@@ -196,7 +196,8 @@ class Trash:
             names = {each.name for each in found}
         purged = []
         for name in sorted(names):
-            with contextlib.suppress(ModelInUse, ModelLocked, FileNotFoundError):
+            # What cannot be completed, as when somebody is at it, stops nothing else.
+            with contextlib.suppress(StoreError, OSError):
                 if original := claimed_name(name):
                     self._unclaim(name, original)
                 elif name.endswith(ASIDE) and (entry := self._records.read(name.removesuffix(ASIDE))):

@@ -7,6 +7,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from app.store.renames import rename_without_replacing
 from app.store.volume import FULL_ERRORS
 
 PROBE_PREFIX = "probe-"
+STALE_SECONDS = 600.0
+"""How old a folder of another process must be before it is taken for a dead one's; a trial takes milliseconds."""
 TIME_STEPS_NS = (1, 100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
 """The steps in which file systems keep times, in nanoseconds: ext4, CIFS, ..., SFTP, FAT."""
 COARSE_NS = 1_000_000_000
@@ -71,9 +74,11 @@ def try_volume(store_dir: Path, file_system: FileSystem) -> VolumeReport:
 
 
 def sweep_probes(store_dir: Path) -> None:
-    """Remove the folders that killed processes left. Nothing of anybody's lies in them."""
+    """Remove the folders that killed processes left, once no living one can be at them. They hold no user's file."""
     for folder in store_dir.glob(f"{PROBE_PREFIX}*"):
-        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - folder.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _checked(name: str, check: Callable[[Path], str | None], folder: Path, *, required: bool) -> VolumeCheck:

@@ -17,7 +17,7 @@ from tests.conftest import Serve
 from tests.support.hub import Hub
 from tests.support.labelled import everything
 from tests.support.labelled_hub import LabelledHub
-from tests.support.random_changes import Note, notes_in, journal_files
+from tests.support.random_changes import Note, journal_files, notes_in
 from tests.support.service import ECHO, ROOT
 
 PROCESSES, SERVICES = 8, 2

@@ -29,7 +29,9 @@ def store(tmp_path: Path) -> Store:
 
 def test_a_local_disk_passes_every_check_and_nothing_is_left(store: Store) -> None:
     """Whatever a killed process left of an earlier trial is removed as well."""
-    (store.volume.store_dir / f"{PROBE_PREFIX}left").mkdir()
+    left = store.volume.store_dir / f"{PROBE_PREFIX}left"
+    left.mkdir()
+    os.utime(left, (0, 0))
     watch = VolumeWatch(store.volume, lambda *_: None)
 
     watch.look()
