@@ -184,7 +184,7 @@ class Publisher:
             else:
                 self._check(name, present, conditions)
             self.staging.announce(staged)
-            staged.stamp(
+            modified_ns = staged.stamp(
                 self._volume.time_step_ns, other_than=(present.size_bytes, present.modified_ns) if present else None
             )
             try:
@@ -193,7 +193,9 @@ class Publisher:
                 present = _present(self._volume, folder, leaf, name)
                 self._check(name, present, conditions)
                 raise ModelExists(name) from None
-            published = Published(model_at(name, status), description, sha256, replaced is not None)
+            # Its size and time as they were written: some clients tell those of before for a while.
+            model = model_at(name, status)._replace(size_bytes=staged.size_bytes, modified_ns=modified_ns)
+            published = Published(model, description, sha256, replaced is not None)
             # What was done is done: a disk that has no room for the record leaves the digest unknown.
             with contextlib.suppress(OSError):
                 self._digests.record(published.model, sha256)

@@ -90,8 +90,10 @@ class StagedFile:
             if self._hashed_bytes > size_bytes:
                 self._start_hashing()
 
-    def stamp(self, step_ns: int, *, other_than: tuple[int, int] | None) -> None:
-        """Give it a modification time of its own, which the version's etag is made of; raises StoreReadOnly.
+    def stamp(self, step_ns: int, *, other_than: tuple[int, int] | None) -> int:
+        """Give it a modification time of its own, which the version's etag is made of, and return that in nanoseconds.
+
+        Raises StoreReadOnly.
 
         `step_ns` are the steps in which the file system keeps times; `other_than` are the size and the time, in
         nanoseconds, of a version that it is to be told from.
@@ -101,6 +103,7 @@ class StagedFile:
             if other_than == (self.size_bytes, now_ns):
                 now_ns += step_ns
             os.utime(self._file.fileno(), ns=(now_ns, now_ns))
+            return now_ns
 
     def rename(self, leaf: str) -> None:
         """Give it another name in the staging folder; raises FileExistsError when that is taken."""
