@@ -1,0 +1,406 @@
+"""The library that ages what a process sees: one process has it, and this one, which changes the folder, does not."""
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.support.aged import AgedPython
+
+SECONDS = 60.0
+Start = Callable[..., AgedPython]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The folder that is aged, with a file in it."""
+    folder = tmp_path / "aged"
+    folder.mkdir()
+    (folder / "a").write_text("first")
+    return folder
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[Start]:
+    """Start a process with the library."""
+    with ExitStack() as running:
+        yield lambda **settings: running.enter_context(AgedPython(**{"root": folder, "seconds": SECONDS, **settings}))
+
+
+@contextmanager
+def refuses(number: int) -> Iterator[None]:
+    """The error of that number."""
+    with pytest.raises(OSError) as caught:
+        yield
+    assert caught.value.errno == number
+
+
+def replace(folder: Path, name: str, text: str) -> None:
+    """As another machine does it: a new file at the same name."""
+    (folder / "new").write_text(text)
+    (folder / "new").rename(folder / name)
+
+
+READ = "Path(path).read_text()"
+INODE = "os.stat(path).st_ino"
+ITEMS = "sorted(os.listdir(path))"
+
+
+def test_a_rename_by_another_is_not_seen_until_the_entry_is_old(start: Start, folder: Path) -> None:
+    """Neither by stat nor by open, at the old name and at the new one; a look in between does not renew it."""
+    aged, old, new = start(), str(folder / "a"), str(folder / "b")
+    inode = aged(INODE, path=old)
+    with refuses(errno.ENOENT):
+        aged(INODE, path=new)
+    (folder / "a").rename(folder / "b")
+
+    for _ in range(2):
+        assert aged(INODE, path=old) == inode
+        assert aged(READ, path=old) == "first"
+        assert aged("os.access(path, os.R_OK)", path=old)
+        with refuses(errno.ENOENT):
+            aged(INODE, path=new)
+        with refuses(errno.ENOENT):
+            aged(READ, path=new)
+        assert not aged("os.access(path, os.R_OK)", path=new)
+        aged.let_pass(SECONDS * 0.45)
+    aged.let_pass(SECONDS * 0.2)
+    with refuses(errno.ENOENT):
+        aged(INODE, path=old)
+    assert aged(READ, path=new) == "first"
+
+
+def test_time_passes_by_itself(start: Start, folder: Path) -> None:
+    """What is remembered for a fraction of a second is asked again after it."""
+    aged, path = start(seconds=0.2), str(folder / "b")
+    with refuses(errno.ENOENT):
+        aged(INODE, path=path)
+    (folder / "b").touch()
+    with refuses(errno.ENOENT):
+        aged(INODE, path=path)
+    time.sleep(0.25)
+    assert aged(INODE, path=path)
+
+
+def test_all_ways_to_a_name_see_the_same(start: Start, folder: Path) -> None:
+    """Relative to an open folder, through a link outside, or by another spelling: the name in its folder counts."""
+    aged = start()
+    link = folder.parent / "link"
+    link.symlink_to(folder)
+    aged(INODE, path=str(folder / "a"))
+    (folder / "a").unlink()
+
+    opened = aged("os.open(path, os.O_RDONLY)", path=str(folder))
+    assert aged("os.stat('a', dir_fd=opened, follow_symlinks=False).st_size", opened=opened) == 5
+    assert aged(INODE, path=str(link / "a"))
+    assert aged(READ, path=f"{folder}/./a") == "first"
+    assert aged("os.fdopen(os.open('a', os.O_RDONLY, dir_fd=opened)).read()", opened=opened) == "first"
+
+
+def test_attributes_are_those_of_the_time(start: Start, folder: Path) -> None:
+    """By name, unless they are asked to be those of now; an open file always has its present ones."""
+    aged, fresh, path = start(), start(attributes=0), str(folder / "a")
+    size = "os.stat(path).st_size"
+    assert [aged(size, path=path), fresh(size, path=path)] == [5, 5]
+    with (folder / "a").open("a") as file:
+        file.write(" and more")
+    os.link(folder / "a", folder / "b")
+
+    assert [aged(size, path=path), fresh(size, path=path)] == [5, 14]
+    assert [aged("os.stat(path).st_nlink", path=path), fresh("os.stat(path).st_nlink", path=path)] == [1, 2]
+    assert aged("os.fstat(os.open(path, os.O_RDONLY)).st_size", path=path) == 14
+
+
+def test_what_is_found_may_be_believed_for_ever(start: Start, folder: Path) -> None:
+    """For as long as the file has a name, whichever; what was not found is asked again in time."""
+    aged, path = start(forever=1), str(folder / "a")
+    inode = aged(INODE, path=path)
+    with refuses(errno.ENOENT):
+        aged(INODE, path=str(folder / "c"))
+    (folder / "a").rename(folder / "b")
+    (folder / "c").touch()
+
+    aged.let_pass(SECONDS * 100)
+    assert aged(INODE, path=path) == inode
+    assert aged(INODE, path=str(folder / "c")) != inode
+    (folder / "b").unlink()
+    with refuses(errno.ENOENT):
+        aged(INODE, path=path)
+
+
+def test_a_file_without_a_name_is_opened_or_asked_for_again(start: Start, folder: Path) -> None:
+    """As the setting has it: some servers say ESTALE, and the kernel looks again."""
+    aged, asking, path = start(), start(asks_again=1), str(folder / "a")
+    for each in (aged, asking):
+        each(INODE, path=path)
+    replace(folder, "a", "second")
+
+    assert [aged(READ, path=path), asking(READ, path=path)] == ["first", "second"]
+    (folder / "a").unlink()
+    with refuses(errno.ENOENT):
+        asking(READ, path=path)
+
+
+def test_a_link_is_one_of_the_file_that_was_found(start: Start, folder: Path) -> None:
+    """Another machine has moved it, and put another at its name: the moved one gets the link."""
+    aged, path = start(), str(folder / "a")
+    aged(INODE, path=path)
+    (folder / "a").rename(folder / "moved")
+    (folder / "a").write_text("second")
+
+    aged("os.link(path, to)", path=path, to=str(folder / "link"))
+
+    assert (folder / "link").read_text() == "first"
+    assert (folder / "link").samefile(folder / "moved")
+    assert aged("os.stat(path).st_nlink", path=str(folder / "link")) == 2
+
+
+def test_a_link_of_a_file_without_a_name_fails(start: Start, folder: Path) -> None:
+    """There is nothing to link; where the kernel asks again it links what is there now."""
+    aged, asking, path = start(), start(asks_again=1), str(folder / "a")
+    for each in (aged, asking):
+        each(INODE, path=path)
+    replace(folder, "a", "second")
+
+    with refuses(errno.ENOENT):
+        aged("os.link(path, to)", path=path, to=str(folder / "link"))
+    asking("os.link(path, to)", path=path, to=str(folder / "link"))
+    assert (folder / "link").read_text() == "second"
+
+
+@pytest.mark.parametrize("change", ["os.rename(path, path + '2')", "os.unlink(path)", "os.link(path, path + '2')"])
+def test_what_seems_not_to_be_there_is_not_changed(start: Start, folder: Path, change: str) -> None:
+    """A name at which nothing was found is refused without asking."""
+    aged, path = start(), str(folder / "b")
+    with refuses(errno.ENOENT):
+        aged(INODE, path=path)
+    (folder / "b").touch()
+
+    with refuses(errno.ENOENT):
+        aged(change, path=path)
+    aged.let_pass(SECONDS)
+    aged(change, path=path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "os.link(other, path)",
+        "os.mkdir(path)",
+        "os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)",
+        "rename2(other, path, 1)",
+    ],
+)
+def test_what_seems_to_be_there_is_in_the_way(start: Start, folder: Path, change: str) -> None:
+    """A name at which something was found is refused without asking, and free once that is old."""
+    aged, path = start(), str(folder / "a")
+    (folder / "other").touch()
+    aged(INODE, path=path)
+    (folder / "a").unlink()
+
+    with refuses(errno.EEXIST):
+        aged(change, path=path, other=str(folder / "other"))
+    aged.let_pass(SECONDS)
+    aged(change, path=path, other=str(folder / "other"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["os.link(other, path)", "os.mkdir(path)", "os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)"],
+)
+def test_the_real_folder_decides_what_is_made(start: Start, folder: Path, change: str) -> None:
+    """Where nothing was found something is by now: that is in the way, and is seen from then on."""
+    aged, path = start(), str(folder / "b")
+    with refuses(errno.ENOENT):
+        aged(INODE, path=path)
+    (folder / "b").touch()
+
+    with refuses(errno.EEXIST):
+        aged(change, path=path, other=str(folder / "a"))
+    assert aged(INODE, path=path) == (folder / "b").stat().st_ino
+
+
+def test_the_real_folder_decides_what_is_moved_and_removed(start: Start, folder: Path) -> None:
+    """What is at the name now, whatever was found there before; and nothing when nothing is."""
+    aged, path, target = start(), str(folder / "a"), str(folder / "b")
+    aged(INODE, path=path)
+    replace(folder, "a", "second")
+    aged("os.rename(path, to)", path=path, to=target)
+    assert (folder / "b").read_text() == "second"
+    assert aged(READ, path=target) == "second"
+
+    replace(folder, "b", "third")
+    aged("os.unlink(path)", path=target)
+    assert list(folder.iterdir()) == []
+
+    (folder / "b").touch()
+    aged.let_pass(SECONDS)
+    aged(INODE, path=target)
+    (folder / "b").unlink()
+    with refuses(errno.ENOENT):
+        aged("os.unlink(path)", path=target)
+    (folder / "b").touch()
+    assert aged("os.stat(path).st_ino", path=target)  # the refusal was news
+
+
+def test_a_rename_between_names_of_one_file_does_nothing(start: Start, folder: Path) -> None:
+    """As POSIX has it, and by what is believed: the names were two of one file, and are none any more."""
+    aged, path, target = start(), str(folder / "a"), str(folder / "b")
+    os.link(folder / "a", folder / "b")
+    assert aged(INODE, path=path) == aged(INODE, path=target)
+    replace(folder, "a", "second")
+
+    aged("os.rename(path, to)", path=path, to=target)
+
+    assert [(folder / "a").read_text(), (folder / "b").read_text()] == ["second", "first"]
+
+
+def test_a_rename_after_the_same_rename_does_nothing(start: Start, folder: Path) -> None:
+    """Another machine has moved it there, and another file is at its name: the source is believed, the target asked."""
+    aged, path, target = start(), str(folder / "a"), str(folder / "b")
+    aged(INODE, path=path)
+    (folder / "a").rename(folder / "b")
+    (folder / "a").write_text("second")
+
+    aged("os.rename(path, to)", path=path, to=target)
+
+    assert (folder / "a").read_text() == "second"
+
+
+def test_creating_asks_where_nothing_was_found(start: Start, folder: Path) -> None:
+    """Without O_EXCL it opens what another has made meanwhile."""
+    aged, path = start(), str(folder / "b")
+    with refuses(errno.ENOENT):
+        aged(INODE, path=path)
+    (folder / "b").write_text("theirs")
+
+    aged("Path(path).open('a').write(' and mine') and None", path=path)
+
+    assert (folder / "b").read_text() == "theirs and mine"
+    assert aged(READ, path=path) == "theirs and mine"
+
+
+def test_writing_goes_to_the_file_that_was_found(start: Start, folder: Path) -> None:
+    """Also with O_CREAT and O_TRUNC: the moved file is cut and written, not the one at the name."""
+    aged, path = start(), str(folder / "a")
+    aged(INODE, path=path)
+    (folder / "a").rename(folder / "moved")
+    (folder / "a").write_text("second")
+
+    aged("Path(path).write_text('other')", path=path)
+
+    assert [(folder / "moved").read_text(), (folder / "a").read_text()] == ["other", "second"]
+
+
+def test_own_changes_are_seen(start: Start, folder: Path) -> None:
+    """Each of them at once, whatever was believed before; what a process writes itself counts in what it sees."""
+    aged, path, target = start(), str(folder / "a"), str(folder / "b")
+    for seen in (path, target):
+        with suppress(OSError):
+            aged(INODE, path=seen)
+
+    aged("os.rename(path, to)", path=path, to=target)
+    assert aged(READ, path=target) == "first"
+    with refuses(errno.ENOENT):
+        aged(INODE, path=path)
+    aged("os.link(path, to)", path=target, to=path)
+    assert aged(INODE, path=path) == aged(INODE, path=target)
+    assert aged("os.stat(path).st_nlink", path=target) == 2
+    aged("os.unlink(path)", path=target)
+    assert aged("os.stat(path).st_nlink", path=path) == 1
+    with refuses(errno.ENOENT):
+        aged(INODE, path=target)
+    aged("os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))", path=target)
+    assert aged("os.stat(path).st_size", path=target) == 0
+    aged("Path(path).open('a').write('more') and None", path=target)
+    assert aged("os.stat(path).st_size", path=target) == 4
+    aged("os.utime(path, (1, 1))", path=path)
+    assert aged("os.stat(path).st_mtime", path=path) == 1
+    aged("os.mkdir(path)", path=str(folder / "below"))
+    assert aged("os.path.isdir(path)", path=str(folder / "below"))
+    aged("os.rmdir(path)", path=str(folder / "below"))
+    assert not aged("os.path.isdir(path)", path=str(folder / "below"))
+
+
+def test_lists_are_old_too_until_the_process_changes_the_folder(start: Start, folder: Path) -> None:
+    """By listdir, scandir, glob and an open folder; names are believed or not whatever a new list says."""
+    aged, path = start(), str(folder)
+    assert aged(ITEMS, path=path) == ["a"]
+    (folder / "b").touch()
+    (folder / "a").rename(folder / "c")
+
+    assert aged(ITEMS, path=path) == ["a"]
+    assert aged("[item.name for item in os.scandir(path)]", path=path) == ["a"]
+    assert aged("[item.name for item in Path(path).glob('*')]", path=path) == ["a"]
+    assert aged("os.listdir(os.open(path, os.O_RDONLY))", path=path) == ["a"]
+    with refuses(errno.ENOENT):
+        aged(INODE, path=str(folder / "never"))
+    (folder / "never").touch()
+    aged("os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))", path=str(folder / "mine"))
+    assert aged(ITEMS, path=path) == ["b", "c", "mine", "never"]
+    with refuses(errno.ENOENT):
+        aged(INODE, path=str(folder / "never"))
+    (folder / "d").touch()
+    assert "d" not in aged(ITEMS, path=path)
+    aged.let_pass(SECONDS)
+    assert "d" in aged(ITEMS, path=path)
+
+
+def test_flags_of_a_rename_may_not_be_known(start: Start, folder: Path) -> None:
+    """As on most network file systems; the kernel itself looks whether the target is there, before it asks."""
+    aged, path, target = start(no_rename_flags=1), str(folder / "a"), str(folder / "b")
+
+    with refuses(errno.EINVAL):
+        aged("rename2(path, to, 1)", path=path, to=target)
+    (folder / "b").touch()
+    aged.let_pass(SECONDS)
+    with refuses(errno.EEXIST):
+        aged("rename2(path, to, 1)", path=path, to=target)
+    aged("rename2(path, to, 0)", path=path, to=target)
+    assert [item.name for item in folder.iterdir()] == ["b"]
+
+
+def test_nothing_is_aged_outside_of_the_root(start: Start, folder: Path) -> None:
+    """What another process does there is seen at once, also beside the folder under a name that begins like its."""
+    aged, outside = start(), folder.with_name("aged-not")
+    outside.mkdir()
+    for path in (outside / "a", folder.parent / "b"):
+        with refuses(errno.ENOENT):
+            aged(INODE, path=str(path))
+        assert path.name not in aged(ITEMS, path=str(path.parent))
+        path.write_text("seen")
+        assert aged(READ, path=str(path)) == "seen"
+        assert path.name in aged(ITEMS, path=str(path.parent))
+
+
+def test_everything_can_be_forgotten(start: Start, folder: Path) -> None:
+    """Names and lists; and another folder can be aged instead."""
+    aged, path = start(), str(folder / "b")
+    aged(ITEMS, path=str(folder))
+    with refuses(errno.ENOENT):
+        aged(INODE, path=path)
+    (folder / "b").touch()
+
+    aged("library.aged_forget()")
+    assert aged(INODE, path=path)
+    assert aged(ITEMS, path=str(folder)) == ["a", "b"]
+    aged("library.aged_configure(os.fsencode(path), ctypes.c_double(1), 0)", path=str(folder.parent))
+    (folder / "b").unlink()
+    with refuses(errno.ENOENT):
+        aged(INODE, path=path)
+
+
+def test_threads_may_use_it(start: Start, folder: Path) -> None:
+    """Many at once: each sees its own changes, and lists are whole."""
+    aged = start()
+    aged(
+        "list(ThreadPoolExecutor(8).map(lambda n: [(Path(path, f'{n}').write_text('x'), os.listdir(path),"
+        " os.rename(Path(path, f'{n}'), Path(path, f'r{n}')), Path(path, f'r{n}').stat()) for _ in range(50)] and 0,"
+        " range(16)))",
+        path=str(folder),
+    )
+    assert {item.name for item in folder.iterdir()} == {"a", *(f"r{n}" for n in range(16))}
