@@ -1,0 +1,357 @@
+"""Two services on a folder of a network file system, which do not see at once what the other has changed.
+
+Each is a process of its own that remembers names, attributes and lists, see `tests/support/aged`. This process does
+not, and checks the real folder after each step.
+"""
+
+import os
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from tests.support.aged.checked import Checked
+from tests.support.aged.two import LONG, TINY, Ageing, TwoServices, find
+
+A, B = 0, 1
+NAMES = ("a.bin", "b.bin", "old_c.bin", "folder/d.gguf")
+EXAMPLES = int(os.environ.get("TEST_AGED_EXAMPLES", "60"))
+SECONDS = {"short": (0.5, False), "long": (5.0, False), "forever": (5.0, True)}
+
+services_of_either = st.sampled_from([A, B])
+names = st.sampled_from(NAMES)
+numbers = st.integers(0, 5)
+
+
+@cache
+def two_services() -> TwoServices:
+    """Started once."""
+    return TwoServices()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _ended() -> Iterator[None]:
+    yield
+    if two_services.cache_info().currsize:
+        two_services().close()
+        two_services.cache_clear()
+
+
+@pytest.fixture(params=["old attributes", "present attributes", "for ever"])
+def both(request: pytest.FixtureRequest) -> Checked:
+    """Two services that believe what they saw for five seconds, or what they found for ever."""
+    ageing = Ageing(forever=request.param == "for ever", old_attributes=request.param != "present attributes")
+    return Checked(two_services(), ageing)
+
+
+def test_a_sweep_leaves_what_another_service_has_just_trashed(both: Checked) -> None:
+    """This one has seen each file at its name, and finds it in the trash now: it is no second name of a model."""
+    for number in range(12):
+        both.upload(A, f"{number}.bin")
+        both.look(B, "find", name=f"{number}.bin")
+    for number in range(12):
+        assert both.delete(A, f"{number}.bin").is_done
+
+    both.sweep(B)
+
+    assert sorted(map(len, find(both.services.root).trash.values())) == sorted(both.promised.sent)
+
+
+def test_a_sweep_leaves_what_was_being_trashed_when_it_looked(both: Checked) -> None:
+    """It may have seen the record of an entry and not its file: that is there by now."""
+    for number in range(12):
+        both.upload(A, f"{number}.bin")
+    for number in range(12):
+        assert both.delete_while_the_other_looks(A, f"{number}.bin").is_done
+
+    both.sweep(B)
+
+    assert sorted(map(len, find(both.services.root).trash.values())) == sorted(both.promised.sent)
+
+
+def test_a_sweep_with_an_old_list_leaves_what_is_in_the_trash(both: Checked) -> None:
+    """Its list of the trash is older than what it finds by name."""
+    for number in range(12):
+        both.upload(A, f"{number}.bin")
+        both.delete(A, f"{number}.bin")
+        both.sweep(B)
+        both.look(B, "trash")
+
+    assert sorted(map(len, find(both.services.root).trash.values())) == sorted(both.promised.sent)
+
+
+def test_what_another_service_restores_is_there_once(both: Checked) -> None:
+    """After a sweep of each it is a model, and not in the trash any more."""
+    both.upload(A, "a.bin")
+    both.look(B, "find", name="a.bin")
+    trash_id = both.delete(A, "a.bin").done
+
+    is_restored = both.restore(B, trash_id).is_done
+    both.let_pass(B, 10)  # a service that still sees the model at its name may refuse to put it there
+    is_restored = is_restored or both.restore(B, trash_id).is_done
+    both.sweep(A)
+    both.sweep(B)
+
+    found = find(both.services.root)
+    assert [*found.models.values(), *found.trash.values(), *found.strays.values()] == list(both.promised.sent.values())
+    assert ("a.bin" in found.models) == is_restored
+
+
+@pytest.mark.parametrize("first", [A, B])
+def test_one_of_two_replacements_of_the_same_version_succeeds(both: Checked, first: int) -> None:
+    """One after the other, whoever begins, each having seen that version."""
+    etag = both.upload(A, "a.bin").done
+    both.let_pass(B, 10)
+    both.look(B, "find", name="a.bin")
+
+    answers = [both.upload(by, "a.bin", if_match=[etag]) for by in (first, 1 - first)]
+
+    assert [answer.is_done for answer in answers] == [True, False]
+
+
+def test_one_of_two_replacements_at_once_succeeds(both: Checked) -> None:
+    """Ten times in a row; the one that does not may have been refused for being too slow."""
+    etag = both.upload(A, "a.bin").done
+    for _ in range(10):
+        answers = both.both_upload("a.bin", [etag])
+        etag = next((answer.done for answer in answers if answer.is_done), etag)
+    assert len(both.etags["a.bin"]) > 1
+
+
+@pytest.mark.parametrize("permanent", [False, True])
+def test_an_exact_deletion_leaves_a_version_that_it_has_not_seen(both: Checked, permanent: bool) -> None:  # noqa: FBT001
+    """Another service has just replaced the one that was named."""
+    etag = both.upload(A, "a.bin").done
+    both.let_pass(B, 10)
+    both.look(B, "find", name="a.bin")
+    both.upload(A, "a.bin", if_match=[etag])
+
+    assert not both.delete(B, "a.bin", permanent=permanent, if_match=[etag]).is_done
+
+    assert "a.bin" in both.now.models
+
+
+def test_what_another_service_has_just_protected_is_not_deleted(both: Checked) -> None:
+    """Nor replaced, though this one saw that it was not protected."""
+    both.upload(A, "a.bin")
+    both.let_pass(B, 10)
+    both.look(B, "find", name="a.bin")
+    both.unprotect(B, "a.bin")
+    both.protect(A, "a.bin")
+
+    assert both.delete(B, "a.bin").refused == "ModelProtected"
+    assert not both.upload(B, "a.bin", if_match=["*"]).is_done
+
+
+def test_nobody_goes_on_with_what_another_service_has_just_published(both: Checked) -> None:
+    """The published model keeps its bytes."""
+    partial_id = both.begin(B, "a.bin")
+    both.append(partial_id)
+    both.let_go(partial_id)
+    both.let_pass(A, 10)
+    assert both.resume(A, partial_id).is_done
+    assert both.publish(partial_id).is_done
+
+    if both.resume(B, partial_id).is_done:
+        both.append(partial_id)
+
+
+@pytest.mark.parametrize("is_seen_running", [False, True])
+def test_a_finished_job_is_not_taken_over(both: Checked, is_seen_running: bool) -> None:  # noqa: FBT001
+    """Its record was another one when this service saw it last."""
+    job_id = both.create_job(B)
+    assert job_id
+    if is_seen_running:
+        both.take_job(B, job_id)
+        both.promised.jobs[job_id].holder = None
+        both.services.ask(B, "let_go_of_job", job_id=job_id)
+    both.let_pass(A, 10)
+    assert both.take_job(A, job_id).done
+    assert both.finish_job(job_id).is_done
+
+    assert not both.take_job(B, job_id).done
+
+
+class ServicesMachine(RuleBasedStateMachine):
+    """Any verb, by either of the two, in any order."""
+
+    both: Checked
+
+    @initialize(
+        seconds=st.sampled_from(sorted(SECONDS)),
+        keeps=st.booleans(),
+        old_attributes=st.booleans(),
+        no_rename_flags=st.booleans(),
+        asks_again=st.booleans(),
+    )
+    def start(self, seconds: str, keeps: bool, **ageing: bool) -> None:  # noqa: FBT001 - hypothesis names it
+        """With a long retention, or with one that is over at once."""
+        for_seconds, forever = SECONDS[seconds]
+        self.both = Checked(two_services(), Ageing(for_seconds, forever, **ageing), LONG if keeps else TINY)
+
+    # Models.
+
+    @rule(by=services_of_either, name=names)
+    def upload(self, by: int, name: str) -> None:
+        self.both.upload(by, name)
+
+    @rule(by=services_of_either, name=names)
+    def replace_any(self, by: int, name: str) -> None:
+        self.both.upload(by, name, if_match=["*"])
+
+    @rule(by=services_of_either, name=names, back=st.sampled_from([1, 1, 2]))
+    def replace(self, by: int, name: str, back: int) -> None:
+        """The present version, or the one before."""
+        if len(etags := self.both.etags[name]) >= back:
+            self.both.upload(by, name, if_match=[etags[-back]])
+
+    @rule(by=services_of_either, name=names)
+    def replace_the_one_seen(self, by: int, name: str) -> None:
+        """The version that this service believes to be there."""
+        if (seen := self.both.look(by, "find", name=name)).is_done:
+            self.both.upload(by, name, if_match=[seen.done])
+
+    @rule(by=services_of_either, name=names)
+    def upload_unless_there(self, by: int, name: str) -> None:
+        self.both.upload(by, name, if_none_match=["*"])
+
+    @rule(name=names)
+    def replace_by_both(self, name: str) -> None:
+        """At once."""
+        etags = self.both.etags[name]
+        self.both.both_upload(name, etags[-1:] or None)
+
+    @rule(by=services_of_either, name=names, permanent=st.booleans())
+    def delete(self, by: int, name: str, permanent: bool) -> None:  # noqa: FBT001
+        self.both.delete(by, name, permanent=permanent)
+
+    @rule(by=services_of_either, name=names, back=st.sampled_from([1, 1, 2]), permanent=st.booleans())
+    def delete_exactly(self, by: int, name: str, back: int, permanent: bool) -> None:  # noqa: FBT001
+        if len(etags := self.both.etags[name]) >= back:
+            self.both.delete(by, name, permanent=permanent, if_match=[etags[-back]])
+
+    @rule(by=services_of_either, name=names)
+    def delete_while_the_other_looks(self, by: int, name: str) -> None:
+        self.both.delete_while_the_other_looks(by, name)
+
+    @rule(by=services_of_either)
+    def prune(self, by: int) -> None:
+        self.both.prune(by)
+
+    @rule(by=services_of_either, name=names)
+    def protect(self, by: int, name: str) -> None:
+        self.both.protect(by, name)
+
+    @rule(by=services_of_either, name=names)
+    def unprotect(self, by: int, name: str) -> None:
+        self.both.unprotect(by, name)
+
+    @rule(by=services_of_either, name=names)
+    def lease(self, by: int, name: str) -> None:
+        """Unless it is leased, and let go of what is."""
+        if name in self.both.promised.leased:
+            self.both.release(name)
+        else:
+            self.both.lease(by, name)
+
+    @rule(by=services_of_either, verb=st.sampled_from(["scan", "trash"]))
+    def look(self, by: int, verb: str) -> None:
+        self.both.look(by, verb)
+
+    @rule(by=services_of_either, seconds=st.sampled_from([0.3, 3.0]))
+    def let_pass(self, by: int, seconds: float) -> None:
+        self.both.let_pass(by, seconds)
+
+    # The trash.
+
+    @precondition(lambda self: self.both.promised.trash_ids)
+    @rule(by=services_of_either, back=numbers, name=st.none() | names)
+    def restore(self, by: int, back: int, name: str | None) -> None:
+        self.both.restore(by, self._newest(self.both.promised.trash_ids, back), name)
+
+    @precondition(lambda self: self.both.promised.trash_ids)
+    @rule(by=services_of_either, back=numbers)
+    def purge(self, by: int, back: int) -> None:
+        self.both.purge(by, self._newest(self.both.promised.trash_ids, back))
+
+    @rule(by=services_of_either)
+    def sweep(self, by: int) -> None:
+        self.both.sweep(by)
+
+    # Uploads in parts.
+
+    @rule(by=services_of_either, name=names)
+    def begin(self, by: int, name: str) -> None:
+        partial_id = self.both.begin(by, name)
+        if self.both.promised.parts[partial_id].holder is not None:
+            self.both.append(partial_id)
+
+    @precondition(lambda self: self.both.promised.parts)
+    @rule(by=services_of_either, back=numbers)
+    def go_on(self, by: int, back: int) -> None:
+        """Append to what is in hand, or take it in hand first."""
+        partial_id = self._newest(list(self.both.promised.parts), back)
+        part = self.both.promised.parts[partial_id]
+        if part.holder is None:
+            self.both.resume(by, partial_id)
+        if part.holder is not None:
+            self.both.append(partial_id)
+
+    @precondition(lambda self: self._in_hand())
+    @rule(back=numbers)
+    def let_go(self, back: int) -> None:
+        self.both.let_go(self._newest(self._in_hand(), back))
+
+    @precondition(lambda self: self._in_hand())
+    @rule(back=numbers, replaces=st.booleans())
+    def publish(self, back: int, replaces: bool) -> None:  # noqa: FBT001
+        conditions = {"if_match": ["*"]} if replaces else {}
+        self.both.publish(self._newest(self._in_hand(), back), **conditions)
+
+    @precondition(lambda self: self.both.promised.parts)
+    @rule(by=services_of_either, back=numbers)
+    def discard(self, by: int, back: int) -> None:
+        self.both.discard(by, self._newest(list(self.both.promised.parts), back))
+
+    # Jobs.
+
+    @rule(by=services_of_either)
+    def create_job(self, by: int) -> None:
+        self.both.create_job(by)
+
+    @precondition(lambda self: self.both.promised.jobs)
+    @rule(by=services_of_either, back=numbers)
+    def take_or_finish_job(self, by: int, back: int) -> None:
+        job_id = self._newest(list(self.both.promised.jobs), back)
+        if self.both.promised.jobs[job_id].holder is None:
+            self.both.take_job(by, job_id)
+        else:
+            self.both.finish_job(job_id)
+
+    @precondition(lambda self: self.both.promised.jobs)
+    @rule(by=services_of_either, back=numbers)
+    def cancel_job(self, by: int, back: int) -> None:
+        self.both.cancel_job(by, self._newest(list(self.both.promised.jobs), back))
+
+    def _in_hand(self) -> list[str]:
+        return [partial_id for partial_id, part in self.both.promised.parts.items() if part.holder is not None]
+
+    @staticmethod
+    def _newest(known: list[str], back: int) -> str:
+        return known[-1 - back % len(known)]
+
+
+@pytest.mark.timeout(300)  # to make a failure small takes longer than to find it
+class TestTwoServices(ServicesMachine.TestCase):  # type: ignore[valid-type]
+    """Thousands of steps; each example begins with an empty folder."""
+
+
+TestTwoServices.settings = settings(
+    max_examples=EXAMPLES,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)

@@ -1,0 +1,383 @@
+"""What two services on one folder must keep to, checked on the real folder after each thing that one of them did.
+
+Each content has a size of its own, so that the journal's lines, which tell sizes, say which content went.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.support.aged.two import LONG, Ageing, Answer, Found, TwoServices, find
+
+LARGEST = 1000
+"""Parts are larger than whole uploads; so many uploads may be made."""
+
+
+@dataclass
+class Part:
+    """An upload in parts."""
+
+    name: str
+    number: int
+    holder: int | None
+    """Which service has it in hand."""
+    content: str = ""
+    """What was acknowledged."""
+    is_over: bool = False
+    """Whether it was published or given up, or somebody asked for that."""
+
+
+@dataclass
+class Job:
+    """A job."""
+
+    holder: int | None = None
+    is_finished: bool = False
+
+
+@dataclass
+class Promised:
+    """What the services have acknowledged, and what they were asked for."""
+
+    sent: dict[int, bytes] = field(default_factory=dict)
+    """Every content that may come to be a model, by its size."""
+    places: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """The sizes of acknowledged uploads, and the names at which each may be."""
+    may_be_purged: set[str] = field(default_factory=set)
+    may_be_deleted: set[str] = field(default_factory=set)
+    protected: set[str] = field(default_factory=set)
+    leased: dict[str, int] = field(default_factory=dict)
+    """By which service."""
+    parts: dict[str, Part] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    trash_ids: list[str] = field(default_factory=list)
+    """All that ever were."""
+
+
+class Checked:
+    """Commands to two services, with what must be so after each. Fails with an AssertionError that says what is not."""
+
+    def __init__(self, services: TwoServices, ageing: Ageing, retention_seconds: float = LONG) -> None:
+        services.reset(ageing, retention_seconds)
+        self.services = services
+        self.promised = Promised()
+        self.keeps_trash = retention_seconds == LONG
+        self.now: Found = find(services.root)
+        self.etags: dict[str, list[str]] = defaultdict(list)
+        """The versions that each name has had, the present one last."""
+
+    # Models.
+
+    def content(self) -> str:
+        """One that nothing else has."""
+        number = len(self.promised.sent) + 1
+        content = f"content {number} ".ljust(50 + number, ".")
+        assert len(content) < LARGEST
+        self.promised.sent[len(content)] = content.encode()
+        return content
+
+    def upload(self, by: int, name: str, **conditions: list[str]) -> Answer:
+        """Publish something new."""
+        content = self.content()
+        answer = self.services.ask(by, "upload", name=name, content=content, **conditions)
+        self._published(answer, name, content.encode(), conditions)
+        return answer
+
+    def both_upload(self, name: str, if_match: list[str] | None) -> list[Answer]:
+        """Both publish something new there at once, under the same condition: one of them at most."""
+        contents = [self.content(), self.content()]
+        for by, content in enumerate(contents):
+            self.services.send(by, "upload", name=name, content=content, if_match=if_match)
+        answers = [self.services.receive(by) for by in range(2)]
+        winners = [content for answer, content in zip(answers, contents, strict=True) if answer.is_done]
+        assert len(winners) <= 1, f"both published {name} under If-Match {if_match}"
+        for content in winners:
+            self.promised.places[len(content)].add(name)
+        self._check({name} if winners else set())
+        return answers
+
+    def delete(self, by: int, name: str, *, permanent: bool = False, if_match: list[str] | None = None) -> Answer:
+        """Into the trash, or for good."""
+        if permanent:
+            self.promised.may_be_deleted.add(name)
+        answer = self.services.ask(by, "delete", name=name, permanent=permanent, if_match=if_match)
+        if answer.is_done:
+            self._insist_on_version(name, if_match, "deleted")
+            self._insist_on_freedom(name, "deleted")
+        self._check({name} if answer.is_done else set())
+        assert not answer.is_done or name not in self.now.models, f"{name} was deleted and is there"
+        return answer
+
+    def delete_while_the_other_looks(self, by: int, name: str) -> Answer:
+        """The other lists the trash meanwhile, and may see the deletion half done."""
+        self.services.send(by, "delete", name=name)
+        for _ in range(3):
+            self.services.ask(1 - by, "let_pass", seconds=10)
+            self.services.ask(1 - by, "trash")
+        answer = self.services.receive(by)
+        if answer.is_done:
+            self._insist_on_freedom(name, "deleted")
+        self._check({name} if answer.is_done else set())
+        return answer
+
+    def prune(self, by: int) -> Answer:
+        """Delete the old ones."""
+        answer = self.services.ask(by, "prune")
+        for name, etag in answer.done or ():
+            self._insist_on_version(name, [etag], "pruned")
+            self._insist_on_freedom(name, "pruned")
+        self._check({name for name, _ in answer.done or ()})
+        return answer
+
+    def protect(self, by: int, name: str) -> Answer:
+        """From being deleted and replaced."""
+        answer = self.services.ask(by, "protect", name=name)
+        if answer.is_done:
+            self.promised.protected.add(name)
+        self._check(set())
+        return answer
+
+    def unprotect(self, by: int, name: str) -> Answer:
+        """Take that back."""
+        self.promised.protected.discard(name)
+        return self._ask(by, "unprotect", name=name)
+
+    def lease(self, by: int, name: str) -> Answer:
+        """Until `release`. What was leased must have been there."""
+        answer = self.services.ask(by, "lease", name=name)
+        if answer.is_done:
+            self.promised.leased[name] = by
+        self._check(set())
+        return answer
+
+    def release(self, name: str) -> Answer:
+        """By whoever leases it."""
+        return self._ask(self.promised.leased.pop(name), "release", name=name)
+
+    def look(self, by: int, verb: str, **arguments: str) -> Answer:
+        """Anything that changes nothing; the service remembers what it sees."""
+        return self._ask(by, verb, **arguments)
+
+    def let_pass(self, by: int, seconds: float) -> None:
+        """Let what one of them remembers grow older."""
+        self.services.ask(by, "let_pass", seconds=seconds)
+
+    # The trash.
+
+    def restore(self, by: int, trash_id: str, as_name: str | None = None) -> Answer:
+        """At its old name, or at another."""
+        content = self.now.trash.get(trash_id)
+        if content:  # whatever the answer: from now on it may be there, too
+            self.promised.places[len(content)] |= {as_name} if as_name else set()
+        answer = self.services.ask(by, "restore", trash_id=trash_id, as_name=as_name)
+        if answer.is_done:
+            assert content is not None, f"{trash_id} was restored and was not in the trash"
+            assert answer.done not in self.now.models, f"{answer.done} was restored over another model"
+        self._check({answer.done} if answer.is_done else set())
+        assert not answer.is_done or self.now.models.get(answer.done) == content, f"{answer.done} was not restored"
+        return answer
+
+    def purge(self, by: int, trash_id: str) -> Answer:
+        """For good."""
+        self.promised.may_be_purged.add(trash_id)
+        return self._ask(by, "purge", trash_id=trash_id)
+
+    def sweep(self, by: int) -> Answer:
+        """Nothing of what is not due may go."""
+        return self._ask(by, "sweep")
+
+    # Uploads in parts.
+
+    def begin(self, by: int, name: str) -> str:
+        """Begin one, in hand of a service."""
+        number = len(self.promised.parts)
+        partial_id = f"{number:032x}"
+        answer = self.services.ask(by, "begin", partial_id=partial_id, name=name)
+        self.promised.parts[partial_id] = Part(name, number, by if answer.is_done else None, is_over=not answer.is_done)
+        self._check(set())
+        return partial_id
+
+    def resume(self, by: int, partial_id: str) -> Answer:
+        """Go on with it where it ends."""
+        part = self.promised.parts[partial_id]
+        answer = self.services.ask(by, "resume", partial_id=partial_id)
+        if answer.is_done:
+            assert part.holder is None, f"both services have {partial_id} in hand"
+            part.holder = by
+            if not part.is_over:
+                assert answer.done == len(part.content), f"{answer.done} bytes are left of {len(part.content)}"
+        self._check(set())
+        return answer
+
+    def append(self, partial_id: str) -> Answer:
+        """Bytes that nothing else has, by whoever has it in hand."""
+        part = self.promised.parts[partial_id]
+        assert part.holder is not None
+        more = f"part {part.number} ".ljust(LARGEST + part.number, "-")
+        # What was published before must keep its bytes: those of an upload that is over are not known of again.
+        content = part.content + more
+        if not part.is_over:
+            self.promised.sent[len(content)] = content.encode()
+        answer = self.services.ask(part.holder, "append", partial_id=partial_id, content=more)
+        if answer.is_done and not part.is_over:
+            part.content = content
+        self._check(set())
+        return answer
+
+    def let_go(self, partial_id: str) -> Answer:
+        """By whoever has it in hand."""
+        part = self.promised.parts[partial_id]
+        holder, part.holder = part.holder, None
+        assert holder is not None
+        return self._ask(holder, "let_go", partial_id=partial_id)
+
+    def publish(self, partial_id: str, **conditions: list[str]) -> Answer:
+        """By whoever has it in hand."""
+        part = self.promised.parts[partial_id]
+        holder, part.holder = part.holder, None
+        assert holder is not None
+        content, was_over = part.content.encode(), part.is_over
+        answer = self.services.ask(holder, "publish", partial_id=partial_id, name=part.name, **conditions)
+        assert not answer.is_done or not was_over, f"{partial_id} was published twice, or after it was given up"
+        part.is_over = part.is_over or answer.is_done
+        self._published(answer, part.name, content, conditions)
+        return answer
+
+    def discard(self, by: int, partial_id: str) -> Answer:
+        """Give it up."""
+        part = self.promised.parts[partial_id]
+        # Not what another has in hand.
+        part.is_over = part.is_over or part.holder is None
+        return self._ask(by, "discard", partial_id=partial_id)
+
+    # Jobs.
+
+    def create_job(self, by: int) -> str | None:
+        """One that waits for whoever takes it."""
+        answer = self.services.ask(by, "create_job")
+        if answer.is_done:
+            self.promised.jobs[answer.done] = Job()
+        self._check(set())
+        return answer.done if answer.is_done else None
+
+    def take_job(self, by: int, job_id: str) -> Answer:
+        """Only what nobody has, and what is not finished."""
+        job = self.promised.jobs[job_id]
+        answer = self.services.ask(by, "take_job", job_id=job_id)
+        if answer.done:
+            assert not job.is_finished, f"the finished job {job_id} was taken over"
+            assert job.holder is None, f"both services have the job {job_id}"
+            job.holder = by
+        self._check(set())
+        return answer
+
+    def finish_job(self, job_id: str) -> Answer:
+        """By whoever has it."""
+        job = self.promised.jobs[job_id]
+        answer = self.services.ask(job.holder or 0, "finish_job", job_id=job_id)
+        job.holder, job.is_finished = None, job.is_finished or answer.is_done
+        self._check(set())
+        return answer
+
+    def cancel_job(self, by: int, job_id: str) -> Answer:
+        """One that nobody has ends at once."""
+        job = self.promised.jobs[job_id]
+        answer = self.services.ask(by, "cancel_job", job_id=job_id)
+        if answer.is_done and job.is_finished:
+            assert answer.done in {"succeeded", "cancelled"}, f"a finished job is {answer.done}"
+        job.is_finished = job.is_finished or answer.done == "cancelled"
+        self._check(set())
+        return answer
+
+    # What must be so.
+
+    def _ask(self, by: int, verb: str, **arguments: Any) -> Answer:
+        answer = self.services.ask(by, verb, **arguments)
+        self._check(set())
+        return answer
+
+    def _published(self, answer: Answer, name: str, content: bytes, conditions: dict[str, list[str]]) -> None:
+        if answer.is_done:
+            self.promised.places[len(content)].add(name)
+            self._insist_on_version(name, conditions.get("if_match"), "replaced")
+            if "if_match" not in conditions:
+                assert name not in self.now.models, f"{name} was replaced without If-Match"
+            self._insist_on_freedom(name, "replaced")
+        self._check({name} if answer.is_done else set())
+        assert not answer.is_done or self.now.models.get(name) == content, f"{name} has not what was published"
+
+    def _insist_on_version(self, name: str, if_match: list[str] | None, what: str) -> None:
+        """Insist that the version that is really there is one of those that were to be."""
+        present = self.now.etags.get(name)
+        if if_match is not None and "*" not in if_match:
+            assert present in if_match, f"If-Match {if_match} {what} {name}, which was {present}"
+
+    def _insist_on_freedom(self, name: str, what: str) -> None:
+        if name in self.now.models:
+            assert name not in self.promised.protected, f"{name} is protected and was {what}"
+            assert name not in self.promised.leased, f"{name} is in use and was {what}"
+
+    def _check(self, may_change: set[str]) -> None:
+        """Everything that is always so; only models of these names may have changed since the last time."""
+        before, self.now = self.now, find(self.services.root)
+        for name, etag in self.now.etags.items():
+            if self.etags[name][-1:] != [etag]:
+                self.etags[name].append(etag)
+        self.promised.trash_ids += [entry for entry in self.now.trash if entry not in self.promised.trash_ids]
+        self._check_models(before, may_change)
+        self._check_contents()
+        self._check_uploads()
+        self._check_journal()
+        self._check_parts()
+        for job_id in self.promised.jobs:
+            assert any(job_id in file for file in self.now.jobs), f"the record of the job {job_id} is gone"
+
+    def _check_models(self, before: Found, may_change: set[str]) -> None:
+        for name in (before.models.keys() | self.now.models.keys()) - may_change:
+            was, now = _shown(before.models.get(name)), _shown(self.now.models.get(name))
+            assert was == now, f"{name} was {was} and is {now} without anybody having said so"
+
+    def _check_contents(self) -> None:
+        for name, content in self.now.models.items():
+            assert self.promised.sent.get(len(content)) == content, f"nobody sent the bytes of {name}"
+        for entry, content in (self.now.trash | self.now.strays).items():
+            assert self.promised.sent.get(len(content)) == content, f"nobody sent the bytes of {entry} in the trash"
+        for name, content in self.now.staged.items():
+            is_known = not content or any(sent.startswith(content) for sent in self.promised.sent.values())
+            assert is_known, f"nobody sent the bytes of {name} in staging"
+        sizes = [len(content) for content in self.now.models.values()]
+        assert len(sizes) == len(set(sizes)), f"one upload is at two names: {self.now.models.keys()}"
+
+    def _check_uploads(self) -> None:
+        """Each is at a name where it may be, in the trash with its record, or the journal says that it went."""
+        in_trash = {len(content) for content in self.now.trash.values()}
+        gone = {line["size_bytes"] for line in self.now.journal if line["action"] in {"purged", "deleted"}}
+        for size, names in self.promised.places.items():
+            is_there = any(len(self.now.models.get(name, b"")) == size for name in names)
+            shown = _shown(self.promised.sent[size])
+            strays = [entry for entry, content in self.now.strays.items() if len(content) == size]
+            assert is_there or size in in_trash | gone, f"{shown} is lost; without a record in the trash: {strays}"
+
+    def _check_journal(self) -> None:
+        if not self.keeps_trash:
+            return
+        for line in self.now.journal:
+            name, entry = line["name"], line["trash_id"]
+            if line["action"] == "purged":
+                assert entry in self.promised.may_be_purged, f"{entry} ({name}) was purged before its time"
+            if line["action"] == "deleted":
+                assert name in self.promised.may_be_deleted, f"{name} was deleted past the trash"
+
+    def _check_parts(self) -> None:
+        staged = set(self.now.staged.values())
+        for partial_id, part in self.promised.parts.items():
+            is_kept = part.is_over or not part.content or part.content.encode() in staged
+            assert is_kept, f"the {len(part.content)} bytes of {partial_id} are lost"
+
+
+def _shown(content: bytes | None) -> str:
+    """Shorter."""
+    if content is None:
+        return "nothing"
+    label = b" ".join(content.split(b" ")[:2]).decode(errors="replace")
+    return f"'{label}' ({len(content)} bytes)"

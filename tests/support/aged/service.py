@@ -1,0 +1,223 @@
+"""One service's store in a process with the library, for tests that drive two of them on one folder.
+
+    python -m tests.support.aged.service
+
+Reads one JSON object per line, `{"verb": …, and what the verb takes}`, and answers each with one: `{"done": …}`,
+`{"refused": "ModelExists", "detail": …}` for an error of the store, `{"failed": "Traceback …"}` for any other.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import sys
+import traceback
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from app.errors import StoreError
+from app.store.audit import Reason, audit, execute, plan_prune
+from app.store.jobs import PULL, HeldJob
+from app.store.journal import Origin
+from app.store.locks.leases import Lease
+from app.store.partials import PartialRecord
+from app.store.publishing import Conditions
+from app.store.rules import Rules
+from app.store.staged import StagedFile
+from app.store.store import Store
+
+PARTIAL_RETENTION = timedelta(hours=1)
+Answer = dict[str, Any]
+
+
+def opened_store(root: Path, retention_seconds: float, service: "Service") -> Store:
+    """The store of a service on a folder that other machines share."""
+    retention = timedelta(seconds=retention_seconds)
+    store = Store(root, Rules(), trash_retention=retention, on_event=service.on_event)
+    store.open()
+    return store
+
+
+class Service:
+    """Each public method is a verb."""
+
+    def __init__(self) -> None:
+        self._aged = ctypes.CDLL(None)
+        self._origin = Origin(f"service {os.getpid()}")
+        self._held = contextlib.ExitStack()
+        self._leases: dict[str, Lease] = {}
+        self._staged: dict[str, StagedFile] = {}
+        self._jobs: dict[str, HeldJob] = {}
+        self._store: Store
+
+    def on_event(self, event: str, fields: Answer) -> None:
+        """A change that the journal does not tell of is a failure here."""
+        if event == "journal.failed":
+            raise AssertionError(fields)
+
+    def answer_to(self, message: Answer) -> Answer:
+        """Do what a message asks for."""
+        verb = getattr(self, message.pop("verb"))
+        try:
+            return {"done": verb(**message)}
+        except StoreError as exc:
+            return {"refused": type(exc).__name__, "detail": str(exc)}
+        except Exception:  # noqa: BLE001 - the test says what it was
+            return {"failed": traceback.format_exc()}
+
+    # What is remembered of the folder.
+
+    def reset(self, root: str, retention_seconds: float, ageing: Answer) -> None:
+        """Let go of everything, and be a new service on another folder that remembers nothing of it."""
+        self._held.close()
+        for held in (self._leases, self._staged, self._jobs):
+            held.clear()
+        seconds, forever = ctypes.c_double(ageing["seconds"]), int(ageing["forever"])
+        self._aged.aged_configure(os.fsencode(root), seconds, forever)
+        self._aged.aged_options(
+            int(ageing["old_attributes"]), int(ageing["no_rename_flags"]), int(ageing["asks_again"])
+        )
+        self._store = opened_store(Path(root), retention_seconds, self)
+
+    def let_pass(self, seconds: float) -> None:
+        """Let what is remembered grow older, without waiting."""
+        self._aged.aged_pass(ctypes.c_double(seconds))
+
+    # Models.
+
+    def scan(self) -> dict[str, str]:
+        """The models and their versions, as this service sees them."""
+        return {name: model.etag for name, model in self._store.scan().models.items()}
+
+    def find(self, name: str) -> str:
+        """The version of a model, as this service sees it."""
+        return self._store.find(name).etag
+
+    def upload(
+        self, name: str, content: str, if_match: list[str] | None = None, if_none_match: list[str] | None = None
+    ) -> str:
+        """Publish it, and say which version it is now."""
+        staged = self._store.publisher.begin(size_bytes=len(content))
+        try:
+            staged.write(content.encode())
+            conditions = _conditions(if_match, if_none_match)
+            return self._store.publisher.publish(name, staged, conditions, self._origin).model.etag
+        finally:
+            staged.discard()
+
+    def delete(self, name: str, permanent: bool = False, if_match: list[str] | None = None) -> str | None:  # noqa: FBT001, FBT002 - JSON names it
+        """Say what its entry of the trash is."""
+        plan = self._store.plan_deletion(name, if_match=if_match, permanent=permanent)
+        return self._store.delete(plan, self._origin).trash_id
+
+    def prune(self) -> list[tuple[str, str]]:
+        """Delete what seems old, and say which versions of which models went."""
+        findings = audit(self._store.scan(), self._store.rules, self._store.protections)
+        outcomes = execute(plan_prune(findings, list(Reason), permanent=False), self._store, self._origin)
+        return [(out.finding.model.name, out.finding.model.etag) for out in outcomes if out.receipt]
+
+    def protect(self, name: str) -> None:
+        self._store.protections.protect(name, "because", self._origin)
+
+    def unprotect(self, name: str) -> None:
+        self._store.protections.unprotect(name, self._origin)
+
+    def lease(self, name: str) -> None:
+        """Use a model until `release`."""
+        self._leases[name] = self._held.enter_context(self._store.lease(name, kind="engine"))
+
+    def release(self, name: str) -> None:
+        self._leases.pop(name).release()
+
+    # The trash.
+
+    def trash(self) -> list[str]:
+        return [entry.id for entry in self._store.trash_entries()]
+
+    def restore(self, trash_id: str, as_name: str | None = None) -> str:
+        """Say at which name it is now."""
+        return self._store.restore(trash_id, as_name, self._origin).name
+
+    def purge(self, trash_id: str) -> None:
+        self._store.purge(trash_id, self._origin)
+
+    def sweep(self) -> list[str]:
+        return [purged.entry.id for purged in self._store.sweep()]
+
+    # Uploads in parts.
+
+    def begin(self, partial_id: str, name: str) -> None:
+        """Begin one, and have it in hand."""
+        now = datetime.now(UTC)
+        record = PartialRecord(partial_id, name, "upload", self._origin.actor, None, now, PARTIAL_RETENTION)
+        self._has(partial_id, self._store.publisher.begin(keep=record))
+
+    def resume(self, partial_id: str) -> int:
+        """Have it in hand again, and say how many bytes there are."""
+        staged, _ = self._store.publisher.resume(partial_id)
+        self._has(partial_id, staged)
+        return staged.size_bytes
+
+    def append(self, partial_id: str, content: str) -> None:
+        self._staged[partial_id].write(content.encode())
+
+    def let_go(self, partial_id: str) -> None:
+        self._staged.pop(partial_id).let_go()
+
+    def publish(self, partial_id: str, name: str, if_match: list[str] | None = None) -> str:
+        """Publish what is in hand, and let go of it; say which version the model is now."""
+        staged = self._staged.pop(partial_id)
+        try:
+            conditions = _conditions(if_match, None)
+            return self._store.publisher.publish(name, staged, conditions, self._origin).model.etag
+        finally:
+            staged.let_go()
+
+    def discard(self, partial_id: str) -> None:
+        """Give up what nobody has in hand."""
+        self._store.publisher.discard(partial_id)
+
+    def _has(self, partial_id: str, staged: StagedFile) -> None:
+        self._held.callback(staged.let_go)
+        self._staged[partial_id] = staged
+
+    # Jobs.
+
+    def create_job(self) -> str:
+        return self._store.jobs.create(PULL, {"url": "http://localhost/"}, self._origin).id
+
+    def take_job(self, job_id: str) -> bool:
+        """Say whether it is this service's now."""
+        held = self._store.jobs.take(job_id)
+        if held:
+            self._jobs[job_id] = self._held.enter_context(held)
+        return held is not None
+
+    def let_go_of_job(self, job_id: str) -> None:
+        self._jobs.pop(job_id).let_go()
+
+    def finish_job(self, job_id: str) -> None:
+        """Finish it, and let go of it."""
+        with self._jobs.pop(job_id) as held:
+            held.succeed({})
+
+    def cancel_job(self, job_id: str) -> str:
+        """Ask for its end, and say in which state it is now."""
+        return str(self._store.jobs.cancel(job_id).state)
+
+
+def _conditions(if_match: list[str] | None, if_none_match: list[str] | None) -> Conditions:
+    return Conditions(
+        None if if_match is None else frozenset(if_match), None if if_none_match is None else frozenset(if_none_match)
+    )
+
+
+def main() -> None:
+    service = Service()
+    for line in sys.stdin:
+        print(json.dumps(service.answer_to(json.loads(line))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
