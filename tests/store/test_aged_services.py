@@ -5,13 +5,13 @@ not, and checks the real folder after each step.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tests.support.aged.checked import Checked
 from tests.support.aged.two import LONG, TINY, Ageing, TwoServices, find
@@ -218,12 +218,6 @@ class ServicesMachine(RuleBasedStateMachine):
     def upload_unless_there(self, by: int, name: str) -> None:
         self.both.upload(by, name, if_none_match=["*"])
 
-    @rule(name=names)
-    def replace_by_both(self, name: str) -> None:
-        """At once."""
-        etags = self.both.etags[name]
-        self.both.both_upload(name, etags[-1:] or None)
-
     @rule(by=services_of_either, name=names, permanent=st.booleans())
     def delete(self, by: int, name: str, permanent: bool) -> None:  # noqa: FBT001
         self.both.delete(by, name, permanent=permanent)
@@ -232,10 +226,6 @@ class ServicesMachine(RuleBasedStateMachine):
     def delete_exactly(self, by: int, name: str, back: int, permanent: bool) -> None:  # noqa: FBT001
         if len(etags := self.both.etags[name]) >= back:
             self.both.delete(by, name, permanent=permanent, if_match=[etags[-back]])
-
-    @rule(by=services_of_either, name=names)
-    def delete_while_the_other_looks(self, by: int, name: str) -> None:
-        self.both.delete_while_the_other_looks(by, name)
 
     @rule(by=services_of_either)
     def prune(self, by: int) -> None:
@@ -267,15 +257,15 @@ class ServicesMachine(RuleBasedStateMachine):
 
     # The trash.
 
-    @precondition(lambda self: self.both.promised.trash_ids)
     @rule(by=services_of_either, back=numbers, name=st.none() | names)
     def restore(self, by: int, back: int, name: str | None) -> None:
-        self.both.restore(by, self._newest(self.both.promised.trash_ids, back), name)
+        for trash_id in self._newest(self.both.promised.trash_ids, back):
+            self.both.restore(by, trash_id, name)
 
-    @precondition(lambda self: self.both.promised.trash_ids)
     @rule(by=services_of_either, back=numbers)
     def purge(self, by: int, back: int) -> None:
-        self.both.purge(by, self._newest(self.both.promised.trash_ids, back))
+        for trash_id in self._newest(self.both.promised.trash_ids, back):
+            self.both.purge(by, trash_id)
 
     @rule(by=services_of_either)
     def sweep(self, by: int) -> None:
@@ -289,32 +279,31 @@ class ServicesMachine(RuleBasedStateMachine):
         if self.both.promised.parts[partial_id].holder is not None:
             self.both.append(partial_id)
 
-    @precondition(lambda self: self.both.promised.parts)
     @rule(by=services_of_either, back=numbers)
     def go_on(self, by: int, back: int) -> None:
         """Append to what is in hand, or take it in hand first."""
-        partial_id = self._newest(list(self.both.promised.parts), back)
-        part = self.both.promised.parts[partial_id]
-        if part.holder is None:
-            self.both.resume(by, partial_id)
-        if part.holder is not None:
-            self.both.append(partial_id)
+        for partial_id in self._newest(self.both.promised.parts, back):
+            part = self.both.promised.parts[partial_id]
+            if part.holder is None:
+                self.both.resume(by, partial_id)
+            if part.holder is not None:
+                self.both.append(partial_id)
 
-    @precondition(lambda self: self._in_hand())
     @rule(back=numbers)
     def let_go(self, back: int) -> None:
-        self.both.let_go(self._newest(self._in_hand(), back))
+        for partial_id in self._newest(self._in_hand(), back):
+            self.both.let_go(partial_id)
 
-    @precondition(lambda self: self._in_hand())
     @rule(back=numbers, replaces=st.booleans())
     def publish(self, back: int, replaces: bool) -> None:  # noqa: FBT001
         conditions = {"if_match": ["*"]} if replaces else {}
-        self.both.publish(self._newest(self._in_hand(), back), **conditions)
+        for partial_id in self._newest(self._in_hand(), back):
+            self.both.publish(partial_id, **conditions)
 
-    @precondition(lambda self: self.both.promised.parts)
     @rule(by=services_of_either, back=numbers)
     def discard(self, by: int, back: int) -> None:
-        self.both.discard(by, self._newest(list(self.both.promised.parts), back))
+        for partial_id in self._newest(self.both.promised.parts, back):
+            self.both.discard(by, partial_id)
 
     # Jobs.
 
@@ -322,26 +311,26 @@ class ServicesMachine(RuleBasedStateMachine):
     def create_job(self, by: int) -> None:
         self.both.create_job(by)
 
-    @precondition(lambda self: self.both.promised.jobs)
     @rule(by=services_of_either, back=numbers)
     def take_or_finish_job(self, by: int, back: int) -> None:
-        job_id = self._newest(list(self.both.promised.jobs), back)
-        if self.both.promised.jobs[job_id].holder is None:
-            self.both.take_job(by, job_id)
-        else:
-            self.both.finish_job(job_id)
+        for job_id in self._newest(self.both.promised.jobs, back):
+            if self.both.promised.jobs[job_id].holder is None:
+                self.both.take_job(by, job_id)
+            else:
+                self.both.finish_job(job_id)
 
-    @precondition(lambda self: self.both.promised.jobs)
     @rule(by=services_of_either, back=numbers)
     def cancel_job(self, by: int, back: int) -> None:
-        self.both.cancel_job(by, self._newest(list(self.both.promised.jobs), back))
+        for job_id in self._newest(self.both.promised.jobs, back):
+            self.both.cancel_job(by, job_id)
 
     def _in_hand(self) -> list[str]:
         return [partial_id for partial_id, part in self.both.promised.parts.items() if part.holder is not None]
 
     @staticmethod
-    def _newest(known: list[str], back: int) -> str:
-        return known[-1 - back % len(known)]
+    def _newest(known: Iterable[str], back: int) -> list[str]:
+        """One of them, counted from the newest; none where there are none."""
+        return [chosen[-1 - back % len(chosen)]] if (chosen := list(known)) else []
 
 
 @pytest.mark.timeout(300)  # to make a failure small takes longer than to find it
@@ -353,5 +342,6 @@ TestTwoServices.settings = settings(
     max_examples=EXAMPLES,
     stateful_step_count=30,
     deadline=None,
+    report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

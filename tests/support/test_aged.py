@@ -394,6 +394,20 @@ def test_everything_can_be_forgotten(start: Start, folder: Path) -> None:
         aged(INODE, path=path)
 
 
+def test_time_may_stand_still(start: Start, folder: Path) -> None:
+    """But for what is let pass."""
+    aged, path = start(seconds=0.05), str(folder / "b")
+    aged("library.aged_stand_still(1)")
+    with refuses(errno.ENOENT):
+        aged(INODE, path=path)
+    (folder / "b").touch()
+    time.sleep(0.1)
+    with refuses(errno.ENOENT):
+        aged(INODE, path=path)
+    aged.let_pass(0.1)
+    assert aged(INODE, path=path)
+
+
 def test_threads_may_use_it(start: Start, folder: Path) -> None:
     """Many at once: each sees its own changes, and lists are whole."""
     aged = start()

@@ -103,6 +103,7 @@ static char root[PATH_MAX];
 static double seconds;
 static bool is_forever, has_old_attributes = true, has_no_rename_flags, asks_again;
 static double passed; /* seconds that were skipped, see aged_pass() */
+static bool stands_still;
 
 static struct entry *entries[BUCKETS];
 static size_t entry_count;
@@ -158,6 +159,8 @@ typedef int (*faccessat_t)(int, const char *, int, int);
 static double now(void)
 {
     struct timespec time;
+    if (stands_still)
+        return passed;
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9 + passed;
 }
@@ -1101,6 +1104,16 @@ void aged_pass(double more_seconds)
 {
     enter();
     passed += more_seconds;
+    leave(NULL, NULL);
+}
+
+/* Let time pass by aged_pass() only, so that a test sees the same however slow the machine is. Forgets everything. */
+void aged_stand_still(int standing_still);
+void aged_stand_still(int standing_still)
+{
+    aged_forget();
+    enter();
+    stands_still = standing_still;
     leave(NULL, NULL);
 }
 

@@ -323,7 +323,8 @@ class Checked:
         for name, etag in self.now.etags.items():
             if self.etags[name][-1:] != [etag]:
                 self.etags[name].append(etag)
-        self.promised.trash_ids += [entry for entry in self.now.trash if entry not in self.promised.trash_ids]
+        came = self.now.trash.keys() - set(self.promised.trash_ids)
+        self.promised.trash_ids += sorted(came, key=lambda entry: len(self.now.trash[entry]))
         self._check_models(before, may_change)
         self._check_contents()
         self._check_uploads()

@@ -12,6 +12,7 @@ from tests.support.aged import Child
 
 FOREVER_SECONDS = 5.0
 """With entries that are believed for ever: how long those are believed that say that nothing is there."""
+IN_MEMORY = Path("/dev/shm")  # noqa: S108 - no disk has to be waited for
 LONG = 3600.0
 TINY = 1e-6
 
@@ -58,7 +59,9 @@ class TwoServices:
     def reset(self, ageing: Ageing, retention_seconds: float) -> None:
         """A new folder, which neither of them knows anything of."""
         self._remove()
-        self.root = Path(tempfile.mkdtemp(prefix="two-services-")) / "models"
+        self.root = (
+            Path(tempfile.mkdtemp(prefix="two-services-", dir=IN_MEMORY if IN_MEMORY.is_dir() else None)) / "models"
+        )
         for index, child in enumerate(self._children):
             if not child.is_alive:
                 self._children[index] = self._started()
