@@ -5,6 +5,7 @@ not, and checks the real folder after each step.
 """
 
 import os
+import random
 from collections.abc import Iterable, Iterator
 from functools import cache
 
@@ -112,13 +113,27 @@ def test_one_of_two_replacements_of_the_same_version_succeeds(both: Checked, fir
     assert [answer.is_done for answer in answers] == [True, False]
 
 
-def test_one_of_two_replacements_at_once_succeeds(both: Checked) -> None:
-    """Ten times in a row; the one that does not may have been refused for being too slow."""
-    etag = both.upload(A, "a.bin").done
-    for _ in range(10):
-        answers = both.both_upload("a.bin", [etag])
-        etag = next((answer.done for answer in answers if answer.is_done), etag)
-    assert len(both.etags["a.bin"]) > 1
+@pytest.mark.parametrize("seed", range(3))
+def test_one_of_two_changes_at_once_succeeds(both: Checked, seed: int) -> None:
+    """Of the same version; sweeps and looks meanwhile see things half done. Neither may succeed, out of politeness."""
+    chance = random.Random(seed)  # noqa: S311 - to be the same each time
+    for _ in range(20):
+        name = chance.choice(NAMES[:2])
+        first = chance.choice(["upload", "upload", "delete"])
+        second = chance.choice(["upload", "delete", "sweep", "trash", "scan"])
+        both.at_once(name, (first, second) if chance.random() < 0.5 else (second, first))
+        both.let_pass(chance.choice([A, B]), chance.choice([0, 0, 3]))
+
+    assert len(both.etags[NAMES[0]]) > 1
+
+
+def test_one_of_two_restorations_at_once_succeeds(both: Checked) -> None:
+    """At the same name, or at two."""
+    for number in range(10):
+        both.upload(A, f"{number}.bin")
+        both.let_pass(B, 10)
+        trash_id = both.delete(number % 2, f"{number}.bin").done
+        both.restore_at_once(trash_id, (f"{number}.bin", f"other {number}.bin" if number % 3 else f"{number}.bin"))
 
 
 @pytest.mark.parametrize("permanent", [False, True])
@@ -188,9 +203,13 @@ class ServicesMachine(RuleBasedStateMachine):
         asks_again=st.booleans(),
     )
     def start(self, seconds: str, keeps: bool, **ageing: bool) -> None:  # noqa: FBT001 - hypothesis names it
-        """With a long retention, or with one that is over at once."""
+        """With a long retention, or with one that is over at once; both have seen a few models."""
         for_seconds, forever = SECONDS[seconds]
         self.both = Checked(two_services(), Ageing(for_seconds, forever, **ageing), LONG if keeps else TINY)
+        for by, name in enumerate(NAMES[1:]):
+            self.both.upload(by % 2, name)
+        for by in (A, B):
+            self.both.look(by, "scan")
 
     # Models.
 

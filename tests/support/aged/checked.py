@@ -83,17 +83,38 @@ class Checked:
         self._published(answer, name, content.encode(), conditions)
         return answer
 
-    def both_upload(self, name: str, if_match: list[str] | None) -> list[Answer]:
-        """Both publish something new there at once, under the same condition: one of them at most."""
-        contents = [self.content(), self.content()]
-        for by, content in enumerate(contents):
-            self.services.send(by, "upload", name=name, content=content, if_match=if_match)
+    def at_once(self, name: str, verbs: tuple[str, str]) -> list[Answer]:
+        """Let each do something to the same version of a model at the same moment: one of them changes it at most."""
+        etags = [self.now.etags[name]] if name in self.now.etags else None
+        asked = [self._exactly(verb, name, etags) for verb in verbs]
+        for by, verb in enumerate(verbs):
+            self.services.send(by, verb, **asked[by])
         answers = [self.services.receive(by) for by in range(2)]
-        winners = [content for answer, content in zip(answers, contents, strict=True) if answer.is_done]
-        assert len(winners) <= 1, f"both published {name} under If-Match {if_match}"
-        for content in winners:
-            self.promised.places[len(content)].add(name)
+        winners = [by for by, verb in enumerate(verbs) if verb in {"upload", "delete"} and answers[by].is_done]
+        assert len(winners) <= 1, f"both changed {name} under If-Match {etags}"
+        for by in winners:
+            if verbs[by] == "upload":
+                self.promised.places[len(asked[by]["content"])].add(name)
         self._check({name} if winners else set())
+        return answers
+
+    def _exactly(self, verb: str, name: str, etags: list[str] | None) -> dict[str, Any]:
+        """What the verb takes, to do it to that version only."""
+        takes: dict[str, dict[str, Any]] = {
+            "upload": {"name": name, "if_match": etags},
+            "delete": {"name": name, "if_match": etags or ['"none"']},
+        }
+        return takes.get(verb, {}) | ({"content": self.content()} if verb == "upload" else {})
+
+    def restore_at_once(self, trash_id: str, names: tuple[str, str]) -> list[Answer]:
+        """Let both restore the same entry, at names of which each is free: one of them does at most."""
+        size = len(self.now.trash[trash_id])
+        self.promised.places[size] |= set(names)
+        for by, name in enumerate(names):
+            self.services.send(by, "restore", trash_id=trash_id, as_name=name)
+        answers = [self.services.receive(by) for by in range(2)]
+        assert sum(answer.is_done for answer in answers) <= 1, f"both restored {trash_id}"
+        self._check({answer.done for answer in answers if answer.is_done})
         return answers
 
     def delete(self, by: int, name: str, *, permanent: bool = False, if_match: list[str] | None = None) -> Answer:
