@@ -41,11 +41,18 @@ def _ended() -> Iterator[None]:
         two_services.cache_clear()
 
 
-@pytest.fixture(params=["old attributes", "present attributes", "for ever"])
+AGEINGS = {
+    "all old": Ageing(),
+    "present attributes": Ageing(old_attributes=False),
+    "present lists": Ageing(old_lists=False),
+    "for ever": Ageing(forever=True),
+}
+
+
+@pytest.fixture(params=AGEINGS)
 def both(request: pytest.FixtureRequest) -> Checked:
     """Two services that believe what they saw for five seconds, or what they found for ever."""
-    ageing = Ageing(forever=request.param == "for ever", old_attributes=request.param != "present attributes")
-    return Checked(two_services(), ageing)
+    return Checked(two_services(), AGEINGS[request.param])
 
 
 def test_a_sweep_leaves_what_another_service_has_just_trashed(both: Checked) -> None:
@@ -65,6 +72,7 @@ def test_a_sweep_leaves_what_was_being_trashed_when_it_looked(both: Checked) -> 
     """It may have seen the record of an entry and not its file: that is there by now."""
     for number in range(12):
         both.upload(A, f"{number}.bin")
+    both.delay(0.002)
     for number in range(12):
         assert both.delete_while_the_other_looks(A, f"{number}.bin").is_done
 
@@ -117,6 +125,7 @@ def test_one_of_two_replacements_of_the_same_version_succeeds(both: Checked, fir
 def test_one_of_two_changes_at_once_succeeds(both: Checked, seed: int) -> None:
     """Of the same version; sweeps and looks meanwhile see things half done. Neither may succeed, out of politeness."""
     chance = random.Random(seed)  # noqa: S311 - to be the same each time
+    both.delay(0.001)
     for _ in range(20):
         name = chance.choice(NAMES[:2])
         first = chance.choice(["upload", "upload", "delete"])
@@ -129,6 +138,7 @@ def test_one_of_two_changes_at_once_succeeds(both: Checked, seed: int) -> None:
 
 def test_one_of_two_restorations_at_once_succeeds(both: Checked) -> None:
     """At the same name, or at two."""
+    both.delay(0.001)
     for number in range(10):
         both.upload(A, f"{number}.bin")
         both.let_pass(B, 10)
@@ -199,6 +209,7 @@ class ServicesMachine(RuleBasedStateMachine):
         seconds=st.sampled_from(sorted(SECONDS)),
         keeps=st.booleans(),
         old_attributes=st.booleans(),
+        old_lists=st.booleans(),
         no_rename_flags=st.booleans(),
         asks_again=st.booleans(),
     )

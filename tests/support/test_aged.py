@@ -350,6 +350,18 @@ def test_lists_are_old_too_until_the_process_changes_the_folder(start: Start, fo
     assert "d" in aged(ITEMS, path=path)
 
 
+def test_lists_may_be_those_of_now(start: Start, folder: Path) -> None:
+    """As FUSE has them; names in them are believed or not all the same."""
+    aged, path = start(lists=0), str(folder)
+    assert aged(ITEMS, path=path) == ["a"]
+    with refuses(errno.ENOENT):
+        aged(INODE, path=str(folder / "b"))
+    (folder / "b").touch()
+
+    assert aged(ITEMS, path=path) == ["a", "b"]
+    assert not aged("Path(path).exists()", path=str(folder / "b"))
+
+
 def test_flags_of_a_rename_may_not_be_known(start: Start, folder: Path) -> None:
     """As on most network file systems; the kernel itself looks whether the target is there, before it asks."""
     aged, path, target = start(no_rename_flags=1), str(folder / "a"), str(folder / "b")
@@ -406,6 +418,17 @@ def test_time_may_stand_still(start: Start, folder: Path) -> None:
         aged(INODE, path=path)
     aged.let_pass(0.1)
     assert aged(INODE, path=path)
+
+
+def test_changes_may_take_time(start: Start, folder: Path) -> None:
+    """Looks do not."""
+    aged, path = start(latency=0.1), str(folder / "a")
+    aged(INODE, path=path)  # it has started
+    began = time.monotonic()
+    aged(READ, path=path)
+    looked = time.monotonic()
+    aged("os.rename(path, path + '2')", path=path)
+    assert looked - began < 0.1 <= time.monotonic() - looked
 
 
 def test_threads_may_use_it(start: Start, folder: Path) -> None:

@@ -12,6 +12,8 @@
  *   AGED_SECONDS          how long an answer is believed after the file system gave it; using it does not renew it
  *   AGED_FOREVER=1        what was found is believed for as long as that file has any name
  *   AGED_ATTRIBUTES=0     stat gives the present attributes of the file that was found, not those of that time
+ *   AGED_LISTS=0          lists of folders are those of now, as FUSE has them
+ *   AGED_LATENCY          how many seconds a change takes to reach the server, while other processes do things
  *   AGED_NO_RENAME_FLAGS=1  renameat2 with flags fails with EINVAL
  *   AGED_ASKS_AGAIN=1     open and link do not use a file that has no name any more: the server says ESTALE to that,
  *                         and the kernel then asks for the name again
@@ -101,9 +103,10 @@ struct place {
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static char root[PATH_MAX];
 static double seconds;
-static bool is_forever, has_old_attributes = true, has_no_rename_flags, asks_again;
+static bool is_forever, has_old_attributes = true, has_old_lists = true, has_no_rename_flags, asks_again;
 static double passed; /* seconds that were skipped, see aged_pass() */
 static bool stands_still;
+static double latency;
 
 static struct entry *entries[BUCKETS];
 static size_t entry_count;
@@ -398,7 +401,7 @@ static struct listing *listing_of(DIR *handle, const struct stat *status)
 {
     for (struct listing *listing = listings; listing; listing = listing->next)
         if (listing->inode == status->st_ino && listing->device == status->st_dev) {
-            if (now() >= listing->asked_at + seconds)
+            if (!has_old_lists || now() >= listing->asked_at + seconds)
                 break;
             listing->users++;
             return listing;
@@ -478,7 +481,14 @@ static void note_changed(const struct place *place)
     renew_attributes(place->device, place->inode);
 }
 
-/* Every call begins and ends so. */
+/* Every call begins and ends so, and one that changes something is on its way for a while before. */
+
+static void travel(void)
+{
+    struct timespec time = {(time_t)latency, (long)((latency - (double)(time_t)latency) * 1e9)};
+    if (root[0] && latency > 0)
+        nanosleep(&time, NULL);
+}
 
 static void enter(void)
 {
@@ -593,6 +603,8 @@ static int open_below_root(const struct place *place, int flags, mode_t mode)
 static int aged_open(int folder, const char *path, int flags, mode_t mode)
 {
     struct place place;
+    if (flags & O_CREAT)
+        travel();
     enter();
     bool is_below = (flags & O_TMPFILE) != O_TMPFILE && find_place(folder, path, &place);
     if (!is_below) {
@@ -640,6 +652,7 @@ static int aged_rename(int source_folder, const char *source, int target_folder,
 {
     struct place from, to;
     int result;
+    travel();
     enter();
     find_place(source_folder, source, &from);
     find_place(target_folder, target, &to);
@@ -679,6 +692,7 @@ static int aged_link(int source_folder, const char *source, int target_folder, c
 {
     struct place from, to;
     int result;
+    travel();
     enter();
     find_place(source_folder, source, &from);
     find_place(target_folder, target, &to);
@@ -707,6 +721,7 @@ static int aged_unlink(int folder, const char *path, int flags)
 {
     struct place place;
     int result;
+    travel();
     enter();
     struct entry *entry = find_place(folder, path, &place) ? look_up(&place) : NULL;
     struct stat gone = status_in(entry);
@@ -742,6 +757,7 @@ static int made(const struct place *place, int result)
 static int aged_mkdir(int folder, const char *path, mode_t mode)
 {
     struct place place;
+    travel();
     enter();
     find_place(folder, path, &place);
     int result = is_found(known_at(&place)) ? refuse(EEXIST)
@@ -1088,11 +1104,12 @@ void aged_configure(const char *folder, double for_seconds, int forever)
 }
 
 /* The other settings, each 0 or 1. */
-void aged_options(int old_attributes, int no_rename_flags, int asking_again);
-void aged_options(int old_attributes, int no_rename_flags, int asking_again)
+void aged_options(int old_attributes, int old_lists, int no_rename_flags, int asking_again);
+void aged_options(int old_attributes, int old_lists, int no_rename_flags, int asking_again)
 {
     enter();
     has_old_attributes = old_attributes;
+    has_old_lists = old_lists;
     has_no_rename_flags = no_rename_flags;
     asks_again = asking_again;
     leave(NULL, NULL);
@@ -1117,6 +1134,13 @@ void aged_stand_still(int standing_still)
     leave(NULL, NULL);
 }
 
+/* Let each change take so many seconds. */
+void aged_latency(double for_seconds);
+void aged_latency(double for_seconds)
+{
+    latency = for_seconds;
+}
+
 static bool is_set(const char *name, const char *value)
 {
     const char *found = getenv(name);
@@ -1134,7 +1158,9 @@ __attribute__((constructor)) static void begin(void)
         setrlimit(RLIMIT_NOFILE, &limit);
     }
     pthread_atfork(before_fork, after_fork, after_fork);
-    const char *for_seconds = getenv("AGED_SECONDS");
+    const char *for_seconds = getenv("AGED_SECONDS"), *for_changes = getenv("AGED_LATENCY");
+    latency = for_changes ? atof(for_changes) : 0;
     aged_configure(getenv("AGED_ROOT"), for_seconds ? atof(for_seconds) : 0, is_set("AGED_FOREVER", "1"));
-    aged_options(!is_set("AGED_ATTRIBUTES", "0"), is_set("AGED_NO_RENAME_FLAGS", "1"), is_set("AGED_ASKS_AGAIN", "1"));
+    aged_options(!is_set("AGED_ATTRIBUTES", "0"), !is_set("AGED_LISTS", "0"), is_set("AGED_NO_RENAME_FLAGS", "1"),
+                 is_set("AGED_ASKS_AGAIN", "1"));
 }

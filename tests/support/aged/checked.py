@@ -11,6 +11,8 @@ from tests.support.aged.two import LONG, Ageing, Answer, Found, TwoServices, fin
 
 LARGEST = 1000
 """Parts are larger than whole uploads; so many uploads may be made."""
+LOOKS = 30
+"""So many that some of them meet a deletion."""
 
 
 @dataclass
@@ -131,10 +133,12 @@ class Checked:
 
     def delete_while_the_other_looks(self, by: int, name: str) -> Answer:
         """The other lists the trash meanwhile, and may see the deletion half done."""
-        self.services.send(by, "delete", name=name)
-        for _ in range(3):
-            self.services.ask(1 - by, "let_pass", seconds=10)
-            self.services.ask(1 - by, "trash")
+        for count in range(LOOKS):
+            self.services.send(1 - by, "trash")
+            if count == LOOKS // 2:
+                self.services.send(by, "delete", name=name)
+        for _ in range(LOOKS):
+            self.services.receive(1 - by)
         answer = self.services.receive(by)
         if answer.is_done:
             self._insist_on_freedom(name, "deleted")
@@ -182,6 +186,11 @@ class Checked:
     def let_pass(self, by: int, seconds: float) -> None:
         """Let what one of them remembers grow older."""
         self.services.ask(by, "let_pass", seconds=seconds)
+
+    def delay(self, seconds: float) -> None:
+        """Let each change take a while, so that the other may do something in the midst of it."""
+        for by in range(2):
+            self.services.ask(by, "delay", seconds=seconds)
 
     # The trash.
 

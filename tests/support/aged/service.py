@@ -78,15 +78,19 @@ class Service:
             held.clear()
         seconds, forever = ctypes.c_double(ageing["seconds"]), int(ageing["forever"])
         self._aged.aged_stand_still(1)
+        self.delay(0)
         self._aged.aged_configure(os.fsencode(root), seconds, forever)
-        self._aged.aged_options(
-            int(ageing["old_attributes"]), int(ageing["no_rename_flags"]), int(ageing["asks_again"])
-        )
+        options = ("old_attributes", "old_lists", "no_rename_flags", "asks_again")
+        self._aged.aged_options(*(int(ageing[option]) for option in options))
         self._store = opened_store(Path(root), retention_seconds, self)
 
     def let_pass(self, seconds: float) -> None:
         """Let what is remembered grow older, without waiting."""
         self._aged.aged_pass(ctypes.c_double(seconds))
+
+    def delay(self, seconds: float) -> None:
+        """Let each change to the folder take so long from now on."""
+        self._aged.aged_latency(ctypes.c_double(seconds))
 
     # Models.
 

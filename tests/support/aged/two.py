@@ -24,6 +24,7 @@ class Ageing:
     seconds: float = FOREVER_SECONDS
     forever: bool = False
     old_attributes: bool = True
+    old_lists: bool = True
     no_rename_flags: bool = True
     asks_again: bool = False
 
