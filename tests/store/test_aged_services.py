@@ -19,7 +19,7 @@ from tests.support.aged.two import LONG, TINY, Ageing, TwoServices, find
 
 A, B = 0, 1
 NAMES = ("a.bin", "b.bin", "old_c.bin", "folder/d.gguf")
-EXAMPLES = int(os.environ.get("TEST_AGED_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("TEST_AGED_EXAMPLES", "40"))
 SECONDS = {"short": (0.5, False), "long": (5.0, False), "forever": (5.0, True)}
 
 services_of_either = st.sampled_from([A, B])
