@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,14 @@ class NameRecords:
         Hold a lock meanwhile that only one writer of this record can hold.
         """
         record = self._record_of(name)
-        with record.with_suffix(".new").open("w") as draft:
+        # A name of its own: a client that remembers an older draft's would write into the record that it became.
+        path = record.with_suffix(f".{secrets.token_hex(8)}.new")
+        with path.open("x") as draft:
             draft.write(json.dumps({"name": name} | fields))
             if is_lasting:
                 draft.flush()
                 os.fsync(draft.fileno())
-        record.with_suffix(".new").replace(record)
+        path.replace(record)
 
     def read(self, name: str) -> dict[str, Any] | None:
         """A name's record, or None; OSError when there is one that cannot be read."""

@@ -21,7 +21,7 @@ from app.store.jobs.records import (
     Failure,
     Job,
     JobState,
-    draft_of,
+    is_draft,
     marker_of,
     new_job,
     put_back_claim,
@@ -237,11 +237,12 @@ class Jobs:
             elif job.finished_at:
                 # Of one that asked for its end too late, or of a runner killed at its last step.
                 marker_of(self._folder, job.id).unlink(missing_ok=True)
-                draft_of(self._folder, job.id).unlink(missing_ok=True)
         for path in self._folder.iterdir():
             if (original := claimed_name(path.name)) and JOB_ID.fullmatch(job_id := Path(original).stem):
                 self._put_back_claim(job_id, path.name)
-            elif path.stem not in known and _is_older_than(path, STRAY_SECONDS) and self._is_nobodys(path.stem):
+            elif not _is_older_than(path, STRAY_SECONDS):
+                continue
+            elif is_draft(path) or (path.stem not in known and self._is_nobodys(path.stem)):
                 path.unlink(missing_ok=True)
         return swept
 

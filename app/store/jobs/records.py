@@ -16,6 +16,8 @@ from app.store.journal import Origin
 from app.store.renames import claim_file, claimed_name
 from app.store.volume import explaining_refusals
 
+DRAFT_SUFFIX = ".new"
+
 
 class JobState(StrEnum):
     """Where a job is on its way; the last three are final."""
@@ -99,9 +101,9 @@ def write_record(folder: Path, job: Job, *, is_lasting: bool) -> Job:
     Raises StoreFull, StoreReadOnly.
     """
     job = replace(job, updated_at=datetime.now(UTC), owner=f"{socket.gethostname()}:{os.getpid()}")
-    draft = draft_of(folder, job.id)
+    draft = new_draft_of(folder, job.id)
     with explaining_refusals():
-        with draft.open("w") as record:
+        with draft.open("x") as record:
             record.write(job.to_json())
             if is_lasting:
                 record.flush()
@@ -149,9 +151,17 @@ def record_of(folder: Path, job_id: str) -> Path:
     return folder / f"{job_id}.json"
 
 
-def draft_of(folder: Path, job_id: str) -> Path:
-    """What is to be a job's record in a moment."""
-    return folder / f"{job_id}.new"
+def new_draft_of(folder: Path, job_id: str) -> Path:
+    """What is to be a job's record in a moment.
+
+    A name of its own each time: a client that remembers an older draft's would write into the record that it became.
+    """
+    return folder / f"{job_id}.{secrets.token_hex(4)}{DRAFT_SUFFIX}"
+
+
+def is_draft(path: Path) -> bool:
+    """Whether a file was to be a record."""
+    return path.suffix == DRAFT_SUFFIX
 
 
 def marker_of(folder: Path, job_id: str) -> Path:

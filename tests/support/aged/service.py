@@ -18,6 +18,7 @@ from typing import Any
 
 from app.errors import StoreError
 from app.store.audit import Reason, audit, execute, plan_prune
+from app.store.filesystem import FileSystem
 from app.store.jobs import PULL, HeldJob
 from app.store.journal import Origin
 from app.store.locks.leases import Lease
@@ -36,7 +37,8 @@ Answer = dict[str, Any]
 def opened_store(root: Path, retention_seconds: float, service: "Service") -> Store:
     """The store of a service on a folder that other machines share."""
     retention = timedelta(seconds=retention_seconds)
-    store = Store(root, Rules(), trash_retention=retention, on_event=service.on_event)
+    file_system = FileSystem("nfs4")  # which no mount of this machine says
+    store = Store(root, Rules(), trash_retention=retention, on_event=service.on_event, file_system=file_system)
     store.open()
     return store
 
