@@ -1,0 +1,259 @@
+"""Many changes through both services while their sweeps run, and then the accounting: no acknowledged upload is lost.
+
+Each upload has a size that no other has: by that it is told in every list, in the journal and on the disk.
+"""
+
+import json
+import random
+import threading
+import time
+from collections import Counter, deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.support.labelled import HEAD_BYTES, content_of
+from tests.support.waiting import eventually
+from tests.volumes.asking import Pair, Result, ask, delete, describe, restore, row, seen, succeed, upload
+
+WORKERS = 16
+NAMES = 6
+"""Of each worker. What was deleted or restored there lies at the same name as what comes next."""
+SHARED_NAMES = 4
+SHARED_SHARE = 0.1
+LONGEST_REST_SECONDS = 0.6
+KEPT_ENTRIES = 8
+"""Of each worker, in the trash; it purges older ones, so that a sweep stays short and the next is not put off."""
+SETTLE_SECONDS = 11.0
+"""Two sweeps of each service."""
+GONE = ("purged", "deleted")
+MOST_EVENTS = 1000
+
+
+@dataclass
+class Books:
+    """What was acknowledged, by the size that each upload has for itself."""
+
+    uploads: dict[int, str] = field(default_factory=dict)
+    """The label of each."""
+    purged: set[int] = field(default_factory=set)
+    """By an answer that said so."""
+    journalled: set[int] = field(default_factory=set)
+    """Purged or deleted by the journal."""
+    history: dict[int, list[str]] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    wrong: Counter[str] = field(default_factory=Counter)
+
+    def note(self, size_bytes: int, what: str) -> None:
+        """What was done to an upload."""
+        self.history.setdefault(size_bytes, []).append(what)
+        self.counts[what.split(" ", 1)[0]] += 1
+
+    def has(self, content: bytes) -> bool:
+        """Whether a file is an acknowledged upload, to the last byte."""
+        label = self.uploads.get(len(content))
+        return label is not None and content == content_of(label, len(content) - HEAD_BYTES)
+
+
+class Worker:
+    """Brings models in, deletes and restores them and replaces them, each step through either service."""
+
+    def __init__(self, pair: Pair, books: Books, sizes: "count[int]", number: int) -> None:
+        self._pair = pair
+        self._books = books
+        self._sizes = sizes
+        self._chance = random.Random(number)  # noqa: S311 - to be the same each time
+        self._own = [pair.name(f"{number}-{each}") for each in range(NAMES)]
+        self._shared = [pair.name(f"shared-{each}") for each in range(SHARED_NAMES)]
+        self._entries: deque[tuple[str, int]] = deque()
+
+    def live(self, is_over: threading.Event) -> None:
+        """Until enough was done."""
+        while not is_over.is_set():
+            self.one_life(self._chance.choice(self._shared if self._chance.random() < SHARED_SHARE else self._own))
+
+    def one_life(self, name: str) -> None:
+        """A model comes, is perhaps replaced, is deleted, and perhaps comes back."""
+        size_bytes = self._bring_in(name)
+        self._rest()
+        if size_bytes and self._chance.random() < 0.3:
+            self._replace(name)
+            self._rest()
+        self._list()
+        entry = self._delete(name)
+        self._list()
+        if entry and self._chance.random() < 0.3:
+            if self._chance.random() < 0.5:
+                self._rest()
+            self._restore(*entry)
+        elif entry:
+            self._entries.append(entry)
+        if len(self._entries) > KEPT_ENTRIES:
+            self._purge(*self._entries.popleft())
+        self._rest()
+
+    def _bring_in(self, name: str) -> int | None:
+        size_bytes = self._upload(name, if_none_match="*")
+        return size_bytes or self._replace(name)
+
+    def _replace(self, name: str) -> int | None:
+        found = seen(self._one(), name)
+        size_bytes = self._upload(name, if_match=found["etag"]) if found else None
+        if found and size_bytes:
+            self._books.note(found["size_bytes"], f"replaced by {size_bytes}")
+        return size_bytes
+
+    def _upload(self, name: str, **condition: str) -> int | None:
+        size_bytes = next(self._sizes)
+        label = f"{name}/{size_bytes}"
+        which, client = self._chosen()
+        answer = upload(client, name, content_of(label, size_bytes - HEAD_BYTES), **condition)
+        if not self._is_done(answer, 200, 201):
+            return None
+        self._books.uploads[size_bytes] = label
+        self._books.note(size_bytes, f"uploaded at {which} ({', '.join(condition)})")
+        return size_bytes
+
+    def _delete(self, name: str) -> tuple[str, int] | None:
+        which, client = self._chosen()
+        answer = delete(client, name)
+        if not self._is_done(answer, 200):
+            return None
+        receipt = answer.json()
+        self._books.note(receipt["size_bytes"], f"deleted at {which}")
+        return str(receipt["trash_id"]), int(receipt["size_bytes"])
+
+    def _restore(self, trash_id: str, size_bytes: int) -> None:
+        which, client = self._chosen()
+        answer = restore(client, trash_id)
+        if self._is_done(answer, 200):
+            self._books.note(size_bytes, f"restored at {which}")
+        else:
+            self._entries.append((trash_id, size_bytes))
+            self._books.history[size_bytes].append(f"not restored at {which}: {describe(answer)}")
+
+    def _purge(self, trash_id: str, size_bytes: int) -> None:
+        which, client = self._chosen()
+        if self._is_done(ask(client, "DELETE", f"/trash/{trash_id}"), 200):
+            self._books.purged.add(size_bytes)
+            self._books.note(size_bytes, f"purged at {which}")
+
+    def _list(self) -> None:
+        succeed(self._one().get("/models"))
+
+    def _is_done(self, answer: httpx.Response, *statuses: int) -> bool:
+        if answer.status_code >= 500 and answer.status_code != 503:
+            self._books.wrong[f"{answer.request.method} {describe(answer)}"] += 1
+        return answer.status_code in statuses
+
+    def _chosen(self) -> tuple[str, httpx.Client]:
+        which = self._chance.randrange(2)
+        return "AB"[which], self._pair.both[which]
+
+    def _one(self) -> httpx.Client:
+        return self._chosen()[1]
+
+    def _rest(self) -> None:
+        time.sleep(self._chance.uniform(0, LONGEST_REST_SECONDS))
+
+
+@row("trashed models lost without a trace")
+def nothing_is_lost(
+    pair: Pair, result: Result, *, deletions: int, restores: int, longest_seconds: float = 400.0
+) -> None:
+    """Every acknowledged upload is a model, or in the trash, or was purged or deleted by an answer or the journal."""
+    books, sizes, is_over = Books(), count(2000), threading.Event()
+    deadline = time.monotonic() + longest_seconds
+    with ThreadPoolExecutor(WORKERS) as threads:
+        living = [threads.submit(Worker(pair, books, sizes, number).live, is_over) for number in range(WORKERS)]
+        try:
+            while not _is_enough(books, deletions, restores) and time.monotonic() < deadline:
+                _read_journal(pair, books)
+                if any(worker.done() for worker in living):
+                    break
+                time.sleep(1)
+        finally:
+            is_over.set()
+        for worker in living:
+            worker.result()
+    time.sleep(SETTLE_SECONDS)
+    lost = _lost(pair, books)
+    _report(result, books, lost, deletions, restores)
+
+
+def _is_enough(books: Books, deletions: int, restores: int) -> bool:
+    return books.counts["deleted"] >= deletions and books.counts["restored"] >= restores
+
+
+def _report(result: Result, books: Books, lost: set[int], deletions: int, restores: int) -> None:
+    silent = books.purged - books.journalled
+    result.counts = {**books.counts, "uploads": len(books.uploads), "lost": len(lost), "unjournalled": len(silent)}
+    result.text = f"{len(lost)}/{books.counts['deleted']}"
+    for size_bytes in sorted(lost)[:5]:
+        result.violations.append(f"lost {books.uploads[size_bytes]}: {'; '.join(books.history[size_bytes])}")
+    result.insist(not lost, f"lost {len(lost)} of {len(books.uploads)} uploads, {books.counts['deleted']} deletions")
+    result.insist(not silent, f"{len(silent)} purges are not in the journal")
+    result.insist(_is_enough(books, deletions, restores), f"too slow: only {dict(books.counts)}")
+    result.violations += [f"{times} x {what}" for what, times in books.wrong.items()]
+
+
+def _lost(pair: Pair, books: Books) -> set[int]:
+    """What is nowhere, however long one looks; a list may be late."""
+    lost = set(books.uploads)
+
+    def all_found() -> bool:
+        nonlocal lost
+        _read_journal(pair, books)
+        lost = set(books.uploads) - books.purged - books.journalled - _found(pair, books)
+        return not lost
+
+    try:
+        eventually(all_found, within=15)
+    except AssertionError:
+        return lost
+    return set()
+
+
+def _found(pair: Pair, books: Books) -> set[int]:
+    """What is a model or in the trash: on the disk, whole, where that can be seen; else by both services' lists."""
+    if pair.behind:
+        models = [path for path in pair.behind.iterdir() if path.is_file()]
+        trash = [path for path in (pair.behind / ".store/trash").iterdir() if path.suffix != ".json"]
+        return {len(content) for path in (*models, *trash) if books.has(content := _content(path))}
+    found = [_sizes(client.get("/models"), "models") | _sizes(client.get("/trash"), "entries") for client in pair.both]
+    return found[0] & found[1]
+
+
+def _content(path: Path) -> bytes:
+    """Empty where a sweep still takes it away, which no upload is."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _sizes(answer: httpx.Response, of: str) -> set[int]:
+    return {each["size_bytes"] for each in succeed(answer).json()[of]}
+
+
+def _read_journal(pair: Pair, books: Books) -> None:
+    """Both by the services, which show the last thousand events, and from the disk where that can be seen."""
+    events: list[dict[str, Any]] = []
+    for client in pair.both:
+        events += succeed(client.get("/journal", params={"limit": MOST_EVENTS})).json()["events"]
+    if pair.behind:
+        for name in ("journal.1.jsonl", "journal.jsonl"):
+            if (journal := pair.behind / ".store" / name).exists():
+                events += filter(None, map(_event, journal.read_bytes().splitlines()))
+    books.journalled |= {event["size_bytes"] for event in events if event["action"] in GONE}
+
+
+def _event(line: bytes) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads(line))
+    except ValueError:
+        return None

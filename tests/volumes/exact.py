@@ -1,0 +1,54 @@
+"""The exact recipes by which deleted models were lost."""
+
+import time
+
+from tests.support.waiting import eventually
+from tests.volumes.asking import SEEN_SECONDS, Pair, Result, bring_in, delete, in_trash, listed, restore, row, succeed
+
+MODELS = 12
+TWO_SWEEPS_SECONDS = 9.0
+
+
+@row("12 deleted through A: still in the trash 9 s later")
+def deleted_stay_in_the_trash(pair: Pair, result: Result) -> None:
+    """B lists the names before and after A deletes them; then two sweeps of each service pass."""
+    ids = _delete_through_a(pair)
+    time.sleep(TWO_SWEEPS_SECONDS)
+    for which, client in zip("AB", pair.both, strict=True):
+        missing = ids - in_trash(client)
+        result.insist(not missing, f"{len(missing)} of {MODELS} are not in the trash that {which} lists")
+    kept = len(ids & in_trash(pair.a) & in_trash(pair.b))
+    if pair.behind:
+        kept = sum((pair.behind / ".store/trash" / entry).exists() for entry in ids)
+        result.insist(kept == MODELS, f"{MODELS - kept} of {MODELS} have no file in the trash")
+    result.counts = {"kept": kept}
+    result.text = f"{kept}/{MODELS}"
+
+
+@row("12 restored through B at once: still there 9 s later")
+def restored_stay(pair: Pair, result: Result) -> None:
+    """The same, and B brings all back right after A deleted them."""
+    ids = _delete_through_a(pair)
+    answers = [restore(pair.b, entry) for entry in sorted(ids)]
+    result.insist_on_statuses(answers, 200)
+    time.sleep(TWO_SWEEPS_SECONDS)
+    names = {pair.name(number) for number in range(MODELS)}
+    for which, client in zip("AB", pair.both, strict=True):
+        missing = names - listed(client)
+        result.insist(not missing, f"{len(missing)} of {MODELS} are not among the models that {which} lists")
+    kept = len(names & listed(pair.a) & listed(pair.b))
+    if pair.behind:
+        kept = sum((pair.behind / name).exists() for name in names)
+        result.insist(kept == MODELS, f"{MODELS - kept} of {MODELS} have no file")
+    result.counts = {"kept": kept}
+    result.text = f"{kept}/{MODELS}"
+
+
+def _delete_through_a(pair: Pair) -> set[str]:
+    names = {pair.name(number) for number in range(MODELS)}
+    for name in sorted(names):
+        bring_in(pair, name)
+    eventually(lambda: names <= listed(pair.b), within=SEEN_SECONDS)
+    ids = {str(succeed(delete(pair.a, name)).json()["trash_id"]) for name in sorted(names)}
+    listed(pair.b)
+    return ids

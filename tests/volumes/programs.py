@@ -1,0 +1,122 @@
+"""Programs that serve file systems: they run in the foreground, so that their ids are known, and are stopped again."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.waiting import eventually
+
+Program = subprocess.Popen[bytes]
+
+MOUNT_SECONDS = 20.0
+STOP_SECONDS = 10.0
+BUSY_SECONDS = 5.0
+"""How long an unmount waits for whoever still has a file open there."""
+
+
+class CannotMount(Exception):
+    """A file system cannot be mounted here; the text says why."""
+
+
+def need(*programs: str) -> None:
+    """Insist on root, on FUSE and on installed programs; raises CannotMount."""
+    if os.geteuid() != 0:
+        raise CannotMount("file systems are mounted by root only")
+    if not Path("/dev/fuse").exists():
+        raise CannotMount("there is no /dev/fuse")
+    if missing := [program for program in programs if shutil.which(program) is None]:
+        raise CannotMount(f"not installed: {', '.join(missing)}")
+
+
+def run(*command: object) -> None:
+    """Run a command that ends by itself; raises CannotMount with what it said when it fails."""
+    ran = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    if ran.returncode:
+        raise CannotMount(f"{command[0]} ended with status {ran.returncode}: {(ran.stdout + ran.stderr).strip()}")
+
+
+@contextmanager
+def running(folder: Path, name: str, *command: object) -> Iterator[Program]:
+    """A program that runs until the end of the block, its output in `<name>.out` of that folder."""
+    with (folder / f"{name}.out").open("wb") as output:
+        process = subprocess.Popen(
+            [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder
+        )
+        try:
+            yield process
+        finally:
+            stop(process)
+
+
+def stop(process: Program) -> None:
+    """End a program, whether it is stopped, ended, or does not heed SIGTERM."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is None:
+            process.send_signal(number)
+            process.send_signal(signal.SIGCONT)
+            try:
+                process.wait(timeout=STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+    process.wait(timeout=STOP_SECONDS)
+
+
+@contextmanager
+def mounted(folder: Path, mount_point: Path, *command: object) -> Iterator[Program]:
+    """A FUSE client that runs until the end of the block, when its mount is removed before it is stopped."""
+    mount_point.mkdir()
+    with running(folder, mount_point.name, *command) as client:
+        try:
+            wait_for(client, lambda: is_mounted(mount_point), folder / f"{mount_point.name}.out")
+            yield client
+        finally:
+            client.send_signal(signal.SIGCONT)
+            unmount(mount_point)
+
+
+def wait_for(process: Program, probe: Callable[[], bool], output: Path) -> None:
+    """Until a program is so far; raises CannotMount when it ends first or takes too long."""
+    try:
+        eventually(lambda: process.poll() is not None or probe(), within=MOUNT_SECONDS)
+    except AssertionError:
+        raise CannotMount(f"{process.args!r} took longer than {MOUNT_SECONDS:g} s: {_end_of(output)}") from None
+    if process.poll() is not None:
+        raise CannotMount(f"{process.args!r} ended with status {process.returncode}: {_end_of(output)}")
+
+
+def is_mounted(mount_point: Path) -> bool:
+    """Whether something is mounted exactly there. Asks the kernel's table: a file system may not answer."""
+    mounts = Path("/proc/self/mounts").read_text().splitlines()
+    return any(line.split(" ")[1] == str(mount_point) for line in mounts)
+
+
+def unmount(mount_point: Path) -> None:
+    """Remove a mount; at last from the tree alone, where somebody still has a file open there."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while is_mounted(mount_point):
+        lazily = ["-l"] if time.monotonic() > deadline else []
+        if subprocess.run(["umount", *lazily, mount_point], capture_output=True, check=False).returncode:
+            time.sleep(0.1)
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def listens(host: str, port: int) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket() as asking:
+        return asking.connect_ex((host, port)) == 0
+
+
+def _end_of(output: Path) -> str:
+    return output.read_text(errors="replace")[-500:].strip() if output.exists() else "it said nothing"

@@ -1,0 +1,252 @@
+"""What two services on one folder must do, whatever file system it is on: one function, and one row, for each.
+
+They ask over HTTP alone, so that the services may be anywhere; see `accounting` and `exact` for how models were lost.
+"""
+
+import hashlib
+import json
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import httpx
+
+from tests.support.labelled import content_of
+from tests.support.labelled_hub import path_of
+from tests.support.waiting import eventually
+from tests.volumes.asking import (
+    SEEN_SECONDS,
+    Pair,
+    Result,
+    alternating,
+    ask,
+    bring_in,
+    delete,
+    listed,
+    restore,
+    row,
+    seen,
+    succeed,
+    upload,
+)
+
+ROUNDS = 20
+DELETES = 64
+PUTS = 8
+RESTORES = 4
+PULLED_BYTES = 20_000_000
+PULL_SECONDS = 90.0
+SLOWEST_SECONDS = 3.0
+"""Before a new file is listed: polling takes a second, and a client's cache another."""
+TWO_SWEEPS_SECONDS = 11.0
+
+HoldLease = Callable[[str], AbstractContextManager[None]]
+
+
+@row("a new file shows, median / worst s")
+def new_file_shows(pair: Pair, result: Result, *, rounds: int = ROUNDS) -> None:
+    """A model that comes through A is soon in the list of B."""
+    seconds = []
+    for number in range(rounds):
+        name = pair.name(number)
+        succeed(upload(pair.a, name))
+        began = time.monotonic()
+        try:
+            eventually(lambda name=name: name in listed(pair.b), within=SEEN_SECONDS)
+        except AssertionError:
+            result.violations.append(f"{name} does not show in {SEEN_SECONDS:g} s")
+            result.text = f"not in {SEEN_SECONDS:g} s"
+            return
+        seconds.append(time.monotonic() - began)
+    result.counts = {"median": statistics.median(seconds), "worst": max(seconds)}
+    result.insist(max(seconds) <= SLOWEST_SECONDS, f"a new file showed only after {max(seconds):.2f} s")
+    result.text = f"{statistics.median(seconds):.2f} / {max(seconds):.2f}"
+
+
+@row("64 DELETEs: rounds with exactly one 200")
+def one_deletion_wins(pair: Pair, result: Result, *, rounds: int = ROUNDS) -> None:
+    """Of many deletions of one model exactly one succeeds; the others are told that it is gone or in work."""
+    wins: list[int] = []
+    for number in range(rounds):
+        name = pair.name(number)
+        bring_in(pair, name)
+        answers = alternating(pair, DELETES, lambda client, _, name=name: delete(client, name))
+        result.insist_on_statuses(answers, 200, 404, 409, 503)
+        wins.append(_count(answers, 200))
+    _report_winners(result, wins)
+
+
+@row("PUT If-None-Match: rounds with exactly one 201")
+def one_creation_wins(pair: Pair, result: Result, *, rounds: int = ROUNDS) -> None:
+    """Of many uploads that create one name exactly one succeeds."""
+    wins: list[int] = []
+    for number in range(rounds):
+
+        def create(client: httpx.Client, each: int, name: str = pair.name(number)) -> httpx.Response:
+            return upload(client, name, content_of(f"{name}/{each}", 4096), if_none_match="*")
+
+        answers = alternating(pair, PUTS, create)
+        result.insist_on_statuses(answers, 201, 409, 412, 503)
+        wins.append(_count(answers, 201))
+    _report_winners(result, wins)
+
+
+@row("PUT If-Match, same etag and size: rounds with exactly one 2xx")
+def one_replacement_wins(pair: Pair, result: Result, *, rounds: int = ROUNDS) -> None:
+    """Of many replacements of one version exactly one succeeds, and what lies there then is its content."""
+    wins: list[int] = []
+    for number in range(rounds):
+        name = pair.name(number)
+        etag = bring_in(pair, name)
+        contents = [content_of(f"{name}/{each}", 4096) for each in range(PUTS)]
+
+        def replace(client: httpx.Client, each: int, name: str = name, etag: str = etag) -> httpx.Response:
+            return upload(client, name, contents[each], if_match=etag)  # noqa: B023 - it is called in this round
+
+        answers = alternating(pair, PUTS, replace)
+        result.insist_on_statuses(answers, 200, 409, 412, 503)
+        winners = [each for each, answer in enumerate(answers) if answer.is_success]
+        wins.append(len(winners))
+        if len(winners) == 1:
+            result.insist(_has(pair, name, contents[winners[0]]), f"{name} is not the winner's content")
+    _report_winners(result, wins)
+
+
+@row("a lease at A, DELETE at B")
+def lease_is_heeded(pair: Pair, result: Result, hold_lease: HoldLease) -> None:
+    """A model that is in use at A is not deleted through B, and is as soon as the use ends."""
+    name = pair.name("leased")
+    bring_in(pair, name)
+    with hold_lease(name):
+        answer = delete(pair.b, name)
+    result.text = str(answer.status_code)
+    result.insist_on_statuses([answer], 409)
+    if answer.status_code == 409:
+        eventually(lambda: delete(pair.b, name).status_code == 200, within=SEEN_SECONDS)
+
+
+@row("protect at A, DELETE at B at once: rounds with 403")
+def protection_is_seen_at_once(pair: Pair, result: Result, *, rounds: int = ROUNDS // 2) -> None:
+    """A protection holds at B from the moment that A answered."""
+    answers = []
+    for number in range(rounds):
+        name = pair.name(number)
+        bring_in(pair, name)
+        succeed(ask(pair.a, "PUT", f"/models/{name}/protection", json={"reason": "it is needed"}))
+        answers.append(delete(pair.b, name))
+    result.insist_on_statuses(answers, 403)
+    result.text = f"{_count(answers, 403)}/{rounds}"
+
+
+@row("restore on both: rounds with exactly one 200")
+def one_restore_wins(pair: Pair, result: Result, *, rounds: int = ROUNDS) -> None:
+    """Of several restores of one entry exactly one succeeds, and the model is there, also after two sweeps."""
+    wins: list[int] = []
+    names = [pair.name(number) for number in range(rounds)]
+    for name in names:
+        bring_in(pair, name)
+        trash_id = succeed(delete(pair.a, name)).json()["trash_id"]
+        answers = alternating(pair, RESTORES, lambda client, _, trash_id=trash_id: restore(client, trash_id))
+        result.insist_on_statuses(answers, 200, 404, 409, 503)
+        wins.append(_count(answers, 200))
+    time.sleep(TWO_SWEEPS_SECONDS)
+    gone = [name for name in names if not _has(pair, name, content_of(name, 4096))]
+    _report_winners(result, wins)
+    result.insist(not gone, f"{len(gone)} of {rounds} models are not there afterwards")
+    result.text += f", {len(gone)} gone" if gone else ""
+
+
+@row("a pull is taken over after kill -9")
+def pull_is_taken_over(pair: Pair, result: Result, hub_url: str, kill_a: Callable[[], None]) -> None:
+    """What A began to pull, B finishes when A is killed. `hub_url` is a `LabelledHub`'s CDN that both reach."""
+    name = pair.name("pulled")
+    url = hub_url + path_of(name, PULLED_BYTES, is_quick=False)
+    job = succeed(ask(pair.a, "POST", "/pulls", json={"url": url, "name": name})).json()["id"]
+    eventually(lambda: succeed(pair.a.get(f"/pulls/{job}")).json()["progress"]["done"], within=SEEN_SECONDS)
+
+    kill_a()
+    began = time.monotonic()
+
+    def finished() -> dict[str, object] | None:
+        answer = pair.b.get(f"/pulls/{job}")
+        return dict(answer.json()) if answer.is_success and answer.json()["finished_at"] else None
+
+    try:
+        ended = eventually(finished, within=PULL_SECONDS)
+    except AssertionError:
+        result.text = f"not in {PULL_SECONDS:g} s"
+        result.violations.append(f"the pull is not finished {result.text}")
+        return
+    result.counts = {"seconds": time.monotonic() - began}
+    result.text = f"{result.counts['seconds']:.1f} s"
+    result.insist(ended["state"] == "succeeded", f"the pull ended so: {ended}")
+    result.insist(_has(pair, name, content_of(name, PULLED_BYTES), of="b"), "the model is not what the hub has")
+
+
+@row("journal lines / changes")
+def journal_is_whole(pair: Pair, result: Result, *, changes: int = 400) -> None:
+    """Each acknowledged change is one line of the journal, whole, however many services write it at once."""
+    acknowledged: Counter[tuple[str, str]] = Counter()
+    for batch in range(changes // (2 * PUTS)):
+        names = [pair.name(f"{batch}-{each}") for each in range(PUTS)]
+        came = alternating(pair, PUTS, lambda client, each, names=names: upload(client, names[each]))
+        acknowledged.update(("uploaded", name) for name, each in zip(names, came, strict=True) if each.is_success)
+        went = alternating(pair, PUTS, lambda client, each, names=names: delete(client, names[each]))
+        acknowledged.update(("trashed", name) for name, each in zip(names, went, strict=True) if each.is_success)
+        result.insist_on_statuses([*came, *went], 200, 201, 404, 409, 503)
+    written, broken = _journal(pair)
+    missing = acknowledged - written
+    result.counts = {"lines": (acknowledged & written).total(), "changes": acknowledged.total(), "broken": broken}
+    result.insist(not missing, f"{missing.total()} of {acknowledged.total()} changes have no line")
+    result.insist(not broken, f"{broken} lines are broken")
+    result.insist(acknowledged.total() >= changes // 2, f"only {acknowledged.total()} changes were acknowledged")
+    result.text = f"{(acknowledged & written).total()}/{acknowledged.total()}" + (
+        f", {broken} broken" if broken else ""
+    )
+
+
+def _journal(pair: Pair) -> tuple[Counter[tuple[str, str]], int]:
+    """The events by action and name, and how many lines are none; the services do not say that of broken ones."""
+    if pair.behind is None:
+        answer = succeed(pair.a.get("/journal", params={"limit": 1000}))
+        return Counter((event["action"], event["name"]) for event in answer.json()["events"]), 0
+    events, broken = [], 0
+    for line in (pair.behind / ".store/journal.jsonl").read_bytes().splitlines():
+        try:
+            events.append(json.loads(line))
+        except ValueError:
+            broken += bool(line)  # an empty line parts a broken one from the next
+    return Counter((event["action"], event["name"]) for event in events), broken
+
+
+def _has(pair: Pair, name: str, content: bytes, *, of: str = "ab") -> bool:
+    """Whether a model lies there with that content: on the disk where that can be seen, else by its digest."""
+    if pair.behind:
+        path = pair.behind / name
+        return path.exists() and path.read_bytes() == content
+    digest = hashlib.sha256(content).hexdigest()
+
+    def said() -> bool:
+        found = [seen(getattr(pair, which), name) for which in of]
+        return all(each and each["sha256"] in {digest, None} for each in found)
+
+    try:
+        return eventually(said, within=SEEN_SECONDS)
+    except AssertionError:
+        return False
+
+
+def _report_winners(result: Result, wins: list[int]) -> None:
+    rounds, right = len(wins), wins.count(1)
+    none, several = wins.count(0), sum(each > 1 for each in wins)
+    result.counts = {"rounds": rounds, "one": right, "none": none, "several": several}
+    result.insist(not several, f"{several} of {rounds} rounds have several winners")
+    result.insist(not none, f"{none} of {rounds} rounds have no winner")
+    result.text = f"{right}/{rounds}" + (f", {several} with several" if several else "")
+    result.text += f", {none} with none" if none else ""
+
+
+def _count(answers: list[httpx.Response], status: int) -> int:
+    return sum(answer.status_code == status for answer in answers)
