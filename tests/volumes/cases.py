@@ -1,0 +1,101 @@
+"""Which scenario runs on which file system, with what it takes; the tests and the table take both from here."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.volumes import accounting, exact, scenarios
+from tests.volumes.asking import Result
+from tests.volumes.mounting import LOCKS_REACH, Mounts
+from tests.volumes.services import Services, two_services
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of each."""
+
+    rounds: int
+    deletions: int
+    restores: int
+    changes: int
+
+
+FULL = Scale(rounds=20, deletions=1000, restores=200, changes=400)
+USUAL = Scale(rounds=20, deletions=300, restores=60, changes=400)
+FAST = Scale(rounds=5, deletions=100, restores=20, changes=160)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One file system, and how the services are set up on it."""
+
+    file_system: str
+    single_service: bool = False
+    scale: Scale = USUAL
+
+    @property
+    def name(self) -> str:
+        """At the head of the table."""
+        return self.file_system + ("-single" if self.single_service else "")
+
+    @property
+    def expects_refusal(self) -> bool:
+        """Whether the services must not change the folder, because neither sees the locks of the other."""
+        return self.file_system not in LOCKS_REACH and not self.single_service
+
+    @contextmanager
+    def services(self, work: Path, mounts: Mounts) -> Iterator[Services]:
+        """Two of them."""
+        settings = {"single_service": "true"} if self.single_service else {}
+        locks_reach = self.file_system in LOCKS_REACH
+        with two_services(work, mounts, locks_reach=locks_reach, **settings) as services:
+            yield services
+
+
+COLUMNS = {
+    column.name: column
+    for column in (
+        Column("local"),
+        Column("moosefs"),
+        Column("gluster", scale=FULL),
+        Column("sshfs"),
+        Column("bindfs", scale=FULL),
+        Column("bindfs", single_service=True, scale=FULL),
+    )
+}
+CASES: dict[str, Callable[[Services, Scale], Result]] = {
+    "shows": lambda on, scale: scenarios.new_file_shows(on.pair, rounds=scale.rounds),
+    "deletions": lambda on, scale: scenarios.one_deletion_wins(on.pair, rounds=scale.rounds),
+    "creations": lambda on, scale: scenarios.one_creation_wins(on.pair, rounds=scale.rounds),
+    "replacements": lambda on, scale: scenarios.one_replacement_wins(on.pair, rounds=scale.rounds),
+    "lease": lambda on, _: scenarios.lease_is_heeded(on.pair, on.hold_lease),
+    "protection": lambda on, scale: scenarios.protection_is_seen_at_once(on.pair, rounds=scale.rounds // 2),
+    "restores": lambda on, scale: scenarios.one_restore_wins(on.pair, rounds=scale.rounds),
+    "pull": lambda on, _: scenarios.pull_is_taken_over(on.pair, on.hub.cdn_url, on.kill_a),
+    "journal": lambda on, scale: scenarios.journal_is_whole(on.pair, changes=scale.changes),
+    "trashed": lambda on, _: exact.deleted_stay_in_the_trash(on.pair),
+    "restored": lambda on, _: exact.restored_stay(on.pair),
+    "lost": lambda on, scale: accounting.nothing_is_lost(on.pair, deletions=scale.deletions, restores=scale.restores),
+}
+"""In the order of the table's rows."""
+HOLDS_WITHOUT_LOCKS = ("trashed", "restored", "lost")
+"""What must hold also where nobody sees anybody's locks, and the operator says that there is one service only."""
+
+
+def cases_of(column: Column) -> list[str]:
+    """The scenarios of one file system."""
+    return list(HOLDS_WITHOUT_LOCKS if column.single_service else CASES)
+
+
+def run_case(column: Column, case: str, work: Path, mounts: Mounts, scale: Scale | None = None) -> Result:
+    """One cell: two services on a folder of their own, and what they must do there."""
+    folder = work / f"{column.name}-{case}"
+    folder.mkdir()
+    with column.services(folder, mounts.folder(folder.name)) as services:
+        result = CASES[case](services, scale or column.scale)
+    if column.expects_refusal:
+        result.insist(result.is_refused, "changes are not refused, though no lock of one service reaches the other")
+    else:
+        result.insist(not result.is_refused, "changes are refused, though nothing is wrong with the folder")
+    return result

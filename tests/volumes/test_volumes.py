@@ -1,0 +1,44 @@
+"""What two services on one folder must do, on real file systems, each service on a mount of its own."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.volumes.cases import COLUMNS, Column, cases_of, run_case
+from tests.volumes.mounting import FILE_SYSTEMS, CannotMount, Mounts
+
+NEVER_SKIPPED_IN_CI = {"gluster", "bindfs"}
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def mounts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounts]:
+    """Two mounts of that file system, for all scenarios on it."""
+    name = str(request.param)
+    with ExitStack() as mounted:
+        try:
+            found = mounted.enter_context(FILE_SYSTEMS[name](tmp_path_factory.mktemp(name)))
+        except CannotMount as exc:
+            if "CI" in os.environ and name in NEVER_SKIPPED_IN_CI:
+                pytest.fail(f"{name} must be tested here: {exc}")
+            pytest.skip(f"{name}: {exc}")
+        yield found
+
+
+@pytest.mark.parametrize(
+    ("mounts", "column", "case"),
+    [
+        pytest.param(column.file_system, column, case, id=f"{column.name}-{case}")
+        for column in COLUMNS.values()
+        for case in cases_of(column)
+    ],
+    indirect=["mounts"],
+)
+def test_two_services_on_one_folder(mounts: Mounts, column: Column, case: str, tmp_path: Path) -> None:
+    """Nothing is lost and nobody is told what is not so; where locks do not reach the other, changes are refused."""
+    result = run_case(column, case, tmp_path, mounts)
+
+    assert not result.violations, "\n".join([f"{result.row}: {result.text}", *result.violations])
