@@ -1,0 +1,112 @@
+"""A service whose storage stops to answer: it says so, keeps answering, and ends when it is told to."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.service import ECHO, RunningService
+from tests.support.waiting import eventually
+from tests.volumes.mounting import Mounts
+from tests.volumes.programs import Program
+from tests.volumes.test_volumes import mounts
+
+__all__ = ["mounts"]
+
+GRACE_SECONDS = 4
+NOTICED_SECONDS = 6.0
+QUICK_SECONDS = 1.0
+BACK_SECONDS = 10.0
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(180),
+    pytest.mark.parametrize("mounts", ["gluster", "bindfs"], indirect=True),
+]
+
+
+@pytest.fixture
+def service(mounts: Mounts, tmp_path: Path) -> Iterator[RunningService]:
+    """One on mount A, with a model that it lists."""
+    folder = mounts.folder(tmp_path.name)
+    settings = {"engine_class": ECHO, "shutdown_grace": GRACE_SECONDS, "log_format": "json"}
+    with RunningService(tmp_path, models_dir=folder.a, **settings) as service:  # type: ignore[arg-type]
+        service.wait_until_ready()
+        service.client.put("/models/a.bin", content=b"content").raise_for_status()
+        eventually(lambda: service.client.get("/models").json()["count"] == 1)
+        yield service
+
+
+@contextmanager
+def hung(mounts: Mounts) -> Iterator[None]:
+    """The storage does not answer until the end of the block."""
+    assert mounts.server
+    mounts.server.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        mounts.server.send_signal(signal.SIGCONT)
+
+
+def asked(service: RunningService, path: str, *, within: float) -> int | None:
+    """The status of an answer; None where none comes in time."""
+    try:
+        return httpx.get(f"{service.url}{path}", timeout=within).status_code
+    except httpx.TimeoutException:
+        return None
+
+
+def has_ended(process: Program) -> bool:
+    """Whether a process is gone, or nothing of it is left but threads that wait for the storage in the kernel.
+
+    Of a request that the file system's client has taken already the kernel awaits the answer, whatever signal comes:
+    such a thread, and with it the process, cannot be reaped before.
+    """
+    if process.poll() is not None:
+        return True
+    tasks = Path(f"/proc/{process.pid}/task")
+    states = {int(task.name): (task / "stat").read_text().rpartition(")")[2].split()[0] for task in tasks.iterdir()}
+    return states.pop(process.pid) == "Z" and set(states.values()) <= {"D", "Z"}
+
+
+def test_a_hang_is_noticed_and_costs_no_answer(service: RunningService, mounts: Mounts) -> None:
+    """Readiness is 503 within seconds; liveness and the list answer at once all the time."""
+    problems = []
+    with hung(mounts):
+        began = time.monotonic()
+        noticed = None
+        while time.monotonic() - began < 2 * NOTICED_SECONDS:
+            ready = asked(service, "/readyz", within=QUICK_SECONDS)
+            if ready == 503 and noticed is None:
+                noticed = time.monotonic() - began
+            for path, allowed in (("/livez", {200}), ("/models", {200, 503})):
+                status = asked(service, path, within=QUICK_SECONDS)
+                if status not in allowed:
+                    problems.append(f"{path} after {time.monotonic() - began:.1f} s: {status}")
+            time.sleep(0.2)
+    assert noticed is not None, "/readyz never said 503"
+    assert noticed < NOTICED_SECONDS
+    assert not problems
+
+
+def test_a_service_on_hung_storage_can_be_ended(service: RunningService, mounts: Mounts) -> None:
+    """SIGTERM ends it within its grace, and what it was asked for meanwhile does not keep it."""
+    with hung(mounts):
+        for path in ("/models/a.bin", "/trash"):
+            asked(service, path, within=QUICK_SECONDS)  # which keeps a thread each
+        service.process.send_signal(signal.SIGTERM)
+        eventually(lambda: has_ended(service.process), within=GRACE_SECONDS + 5)
+
+
+def test_a_service_is_ready_again_when_its_storage_is(service: RunningService, mounts: Mounts) -> None:
+    """Without a restart, and it changes the folder again."""
+    with hung(mounts):
+        eventually(lambda: asked(service, "/readyz", within=QUICK_SECONDS) == 503, within=NOTICED_SECONDS)
+        time.sleep(NOTICED_SECONDS)  # as long as a short outage
+
+    eventually(lambda: asked(service, "/readyz", within=QUICK_SECONDS) == 200, within=BACK_SECONDS)
+    assert service.client.put("/models/b.bin", content=b"content").status_code == 201
+    eventually(lambda: service.client.get("/models").json()["count"] == 2)
