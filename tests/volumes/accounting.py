@@ -111,7 +111,12 @@ class Worker:
         size_bytes = next(self._sizes)
         label = f"{name}/{size_bytes}"
         which, client = self._chosen()
-        answer = upload(client, name, content_of(label, size_bytes - HEAD_BYTES), **condition)
+        try:
+            answer = upload(client, name, content_of(label, size_bytes - HEAD_BYTES), **condition)
+        except (httpx.ReadError, httpx.WriteError):
+            # What is refused before its body is read may end so. Nothing was acknowledged, whatever came of it.
+            self._books.counts["reset"] += 1
+            return None
         if not self._is_done(answer, 200, 201):
             return None
         self._books.uploads[size_bytes] = label

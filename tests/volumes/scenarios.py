@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import httpx
 
@@ -164,17 +165,14 @@ def pull_is_taken_over(pair: Pair, result: Result, hub_url: str, kill_a: Callabl
     name = pair.name("pulled")
     url = hub_url + path_of(name, PULLED_BYTES, is_quick=False)
     job = succeed(ask(pair.a, "POST", "/pulls", json={"url": url, "name": name})).json()["id"]
-    eventually(lambda: succeed(pair.a.get(f"/pulls/{job}")).json()["progress"]["done"], within=SEEN_SECONDS)
+    eventually(lambda: (_job(pair.a, job) or {"progress": {"done": 0}})["progress"]["done"], within=SEEN_SECONDS)
 
     kill_a()
     began = time.monotonic()
-
-    def finished() -> dict[str, object] | None:
-        answer = pair.b.get(f"/pulls/{job}")
-        return dict(answer.json()) if answer.is_success and answer.json()["finished_at"] else None
-
     try:
-        ended = eventually(finished, within=PULL_SECONDS)
+        ended = eventually(
+            lambda: now if (now := _job(pair.b, job)) and now["finished_at"] else None, within=PULL_SECONDS
+        )
     except AssertionError:
         result.text = f"not in {PULL_SECONDS:g} s"
         result.violations.append(f"the pull is not finished {result.text}")
@@ -205,6 +203,12 @@ def journal_is_whole(pair: Pair, result: Result, *, changes: int = 400) -> None:
     result.text = f"{(acknowledged & written).total()}/{acknowledged.total()}" + (
         f", {broken} broken" if broken else ""
     )
+
+
+def _job(client: httpx.Client, job: str) -> dict[str, Any] | None:
+    """What a service says of a job now; it may not see it yet."""
+    answer = client.get(f"/pulls/{job}")
+    return dict(answer.json()) if answer.is_success else None
 
 
 def _journal(pair: Pair) -> tuple[Counter[tuple[str, str]], int]:
