@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections import Counter, deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -18,7 +18,19 @@ import httpx
 
 from tests.support.labelled import HEAD_BYTES, content_of
 from tests.support.waiting import eventually
-from tests.volumes.asking import Pair, Result, ask, delete, describe, restore, row, seen, succeed, upload
+from tests.volumes.asking import (
+    Pair,
+    RefusedAsUnsafe,
+    Result,
+    ask,
+    delete,
+    describe,
+    restore,
+    row,
+    seen,
+    succeed,
+    upload,
+)
 
 WORKERS = 16
 NAMES = 6
@@ -183,18 +195,31 @@ def nothing_is_lost(
                 time.sleep(1)
         finally:
             is_over.set()
-        for worker in living:
-            worker.result()
+        result.is_refused = _is_refused(living)
+    if result.is_refused and not books.uploads:
+        raise RefusedAsUnsafe
+    # What was acknowledged before the services found that the folder is unsafe must not be lost either.
     time.sleep(SETTLE_SECONDS)
-    lost = _lost(pair, books)
-    _report(result, books, lost, deletions, restores)
+    _report(result, books, _lost(pair, books))
+    result.insist(result.is_refused or _is_enough(books, deletions, restores), f"too slow: only {dict(books.counts)}")
+
+
+def _is_refused(living: list[Future[None]]) -> bool:
+    """Wait for all workers, and say whether one was refused; what else stopped one is let through."""
+    refused = False
+    for worker in living:
+        try:
+            worker.result()
+        except RefusedAsUnsafe:
+            refused = True
+    return refused
 
 
 def _is_enough(books: Books, deletions: int, restores: int) -> bool:
     return books.counts["deleted"] >= deletions and books.counts["restored"] >= restores
 
 
-def _report(result: Result, books: Books, lost: set[int], deletions: int, restores: int) -> None:
+def _report(result: Result, books: Books, lost: set[int]) -> None:
     silent = books.purged - books.journalled
     result.counts = {**books.counts, "uploads": len(books.uploads), "lost": len(lost), "unjournalled": len(silent)}
     result.text = f"{len(lost)}/{books.counts['deleted']}"
@@ -202,7 +227,6 @@ def _report(result: Result, books: Books, lost: set[int], deletions: int, restor
         result.violations.append(f"lost {books.uploads[size_bytes]}: {'; '.join(books.history[size_bytes])}")
     result.insist(not lost, f"lost {len(lost)} of {len(books.uploads)} uploads, {books.counts['deleted']} deletions")
     result.insist(not silent, f"{len(silent)} purges are not in the journal")
-    result.insist(_is_enough(books, deletions, restores), f"too slow: only {dict(books.counts)}")
     result.violations += [f"{times} x {what}" for what, times in books.wrong.items()]
 
 

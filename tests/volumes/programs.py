@@ -99,7 +99,7 @@ def is_mounted(mount_point: Path) -> bool:
 def unmount(mount_point: Path) -> None:
     """Remove a mount; at last from the tree alone, where somebody still has a file open there."""
     deadline = time.monotonic() + BUSY_SECONDS
-    while is_mounted(mount_point):
+    while is_mounted(mount_point) and time.monotonic() < deadline + BUSY_SECONDS:
         lazily = ["-l"] if time.monotonic() > deadline else []
         if subprocess.run(["umount", *lazily, mount_point], capture_output=True, check=False).returncode:
             time.sleep(0.1)

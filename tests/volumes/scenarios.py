@@ -28,7 +28,6 @@ from tests.volumes.asking import (
     listed,
     restore,
     row,
-    seen,
     succeed,
     upload,
 )
@@ -226,18 +225,18 @@ def _journal(pair: Pair) -> tuple[Counter[tuple[str, str]], int]:
 
 
 def _has(pair: Pair, name: str, content: bytes, *, of: str = "ab") -> bool:
-    """Whether a model lies there with that content: on the disk where that can be seen, else by its digest."""
+    """Whether a model lies there with that content: on the disk where that can be seen, else as services read it."""
     if pair.behind:
         path = pair.behind / name
         return path.exists() and path.read_bytes() == content
     digest = hashlib.sha256(content).hexdigest()
 
-    def said() -> bool:
-        found = [seen(getattr(pair, which), name) for which in of]
-        return all(each and each["sha256"] in {digest, None} for each in found)
+    def is_said() -> bool:
+        answers = [getattr(pair, which).post(f"/models/{name}/verify") for which in of]
+        return all(answer.is_success and answer.json()["sha256"] == digest for answer in answers)
 
     try:
-        return eventually(said, within=SEEN_SECONDS)
+        return eventually(is_said, within=SEEN_SECONDS)
     except AssertionError:
         return False
 
