@@ -86,7 +86,12 @@ class Worker:
     def live(self, is_over: threading.Event) -> None:
         """Until enough was done."""
         while not is_over.is_set():
-            self.one_life(self._chance.choice(self._shared if self._chance.random() < SHARED_SHARE else self._own))
+            name = self._chance.choice(self._shared if self._chance.random() < SHARED_SHARE else self._own)
+            try:
+                self.one_life(name)
+            except httpx.TimeoutException as exc:
+                # What was not acknowledged may have been done or not; neither is a loss.
+                self._books.wrong[f"{exc.request.method} without an answer"] += 1
 
     def one_life(self, name: str) -> None:
         """A model comes, is perhaps replaced, is deleted, and perhaps comes back."""
