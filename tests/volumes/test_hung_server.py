@@ -13,9 +13,6 @@ from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 from tests.volumes.mounting import Mounts
 from tests.volumes.programs import Program
-from tests.volumes.test_volumes import mounts
-
-__all__ = ["mounts"]
 
 GRACE_SECONDS = 4
 NOTICED_SECONDS = 6.0

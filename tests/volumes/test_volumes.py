@@ -1,31 +1,13 @@
 """What two services on one folder must do, on real file systems, each service on a mount of its own."""
 
-import os
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.volumes.cases import COLUMNS, Column, cases_of, run_case
-from tests.volumes.mounting import FILE_SYSTEMS, CannotMount, Mounts
+from tests.volumes.mounting import Mounts
 
-NEVER_SKIPPED_IN_CI = {"gluster", "bindfs"}
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module")
-def mounts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounts]:
-    """Two mounts of that file system, for all scenarios on it."""
-    name = str(request.param)
-    with ExitStack() as mounted:
-        try:
-            found = mounted.enter_context(FILE_SYSTEMS[name](tmp_path_factory.mktemp(name)))
-        except CannotMount as exc:
-            if "CI" in os.environ and name in NEVER_SKIPPED_IN_CI:
-                pytest.fail(f"{name} must be tested here: {exc}")
-            pytest.skip(f"{name}: {exc}")
-        yield found
 
 
 @pytest.mark.parametrize(
