@@ -9,8 +9,8 @@ from tests.volumes.programs import Program, free_port, listens, run, unmount, wa
 
 IMAGE_BYTES = 4 << 30
 """Sparse."""
-# What `gluster volume create` writes for a volume of one brick, less the brick's translators that are off by default. Its
-# management daemon is left out: that one takes no brick on loopback, and its port and its sockets are the machine's.
+# What `gluster volume create` writes for a volume of one brick, less those of the brick's translators that are off by
+# default. The management daemon is left out: it takes no brick on loopback, and its port and sockets are the machine's.
 BRICK = """
 volume posix
     type storage/posix

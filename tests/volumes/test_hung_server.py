@@ -65,7 +65,10 @@ def has_ended(process: Program) -> bool:
     if process.poll() is not None:
         return True
     tasks = Path(f"/proc/{process.pid}/task")
-    states = {int(task.name): (task / "stat").read_text().rpartition(")")[2].split()[0] for task in tasks.iterdir()}
+    try:
+        states = {int(task.name): (task / "stat").read_text().rpartition(")")[2].split()[0] for task in tasks.iterdir()}
+    except (FileNotFoundError, ProcessLookupError):  # a thread ends meanwhile
+        return False
     return states.pop(process.pid) == "Z" and set(states.values()) <= {"D", "Z"}
 
 
