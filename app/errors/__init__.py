@@ -19,6 +19,7 @@ ServiceError
 │  ├─ PartialNotFound     no such unfinished upload or pull
 │  ├─ PartialBusy         somebody is writing that one right now
 │  ├─ StoreUnavailable    the model folder is missing, or is not the one it was
+│  ├─ LookupStale         another machine has changed it, and this one does not see that yet
 │  ├─ StoreReadOnly       the model folder's file system is read-only
 │  ├─ StoreDenied         the service's user may not change the model folder
 │  ├─ StoreUnsafe         the model folder's file system cannot keep changes safe
@@ -100,6 +101,7 @@ from app.errors.store import (
     JobAbandoned,
     JobNotFound,
     JobWithoutResults,
+    LookupStale,
     PartialBusy,
     PartialNotFound,
     StoreDenied,
@@ -110,7 +112,7 @@ from app.errors.store import (
     TrashEntryNotFound,
 )
 
-UNWRITABLE = (StoreReadOnly, StoreDenied, StoreUnsafe)
+UNWRITABLE = (StoreReadOnly, StoreDenied, StoreUnsafe, LookupStale)
 """What every change of the model folder may answer, whatever it is."""
 
 __all__ = [
@@ -132,6 +134,7 @@ __all__ = [
     "JobAbandoned",
     "JobNotFound",
     "JobWithoutResults",
+    "LookupStale",
     "ModelChanged",
     "ModelDamaged",
     "ModelError",

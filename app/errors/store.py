@@ -69,6 +69,15 @@ class StoreUnsafe(StoreError):
         )
 
 
+class LookupStale(StoreError):
+    """This machine goes on seeing another version of a file than its file system's server has."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Another machine has just changed this, and this one does not see it yet; nothing was changed. Try again."
+        )
+
+
 class StoreDenied(StoreError):
     """The service's user may not change the model folder."""
 

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from app.errors import StoreError
+from app.store.claims import Claims
 from app.store.inventory import Model
 from app.store.name_records import NameRecords
 
@@ -15,9 +17,10 @@ from app.store.name_records import NameRecords
 class Digests:
     """The records of one model folder."""
 
-    def __init__(self, digests: Path, corrupt: Path) -> None:
+    def __init__(self, digests: Path, corrupt: Path, claims: Claims) -> None:
         self._digests = NameRecords(digests)
         self._corrupt = NameRecords(corrupt)
+        self._claims = claims
 
     def record(self, model: Model, sha256: str) -> None:
         """Note the digest of this version, in place of any other's. Hold the model's lock meanwhile."""
@@ -54,8 +57,8 @@ class Digests:
     def forget(self, name: str, etag: str) -> None:
         """Remove the records of a version that is gone. Those of another version of that name stay."""
         for records in (self._digests, self._corrupt):
-            with contextlib.suppress(OSError):
-                records.remove_if(name, lambda record: _is_of(record, etag))
+            with contextlib.suppress(OSError, ValueError, StoreError):
+                records.remove_if(name, lambda record: _is_of(record, etag), self._claims)
 
 
 def _read(records: NameRecords, model: Model) -> dict[str, str] | None:

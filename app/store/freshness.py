@@ -1,21 +1,50 @@
-"""Looks that reach past a client's cache, for the few decisions that rest on what is *not* there.
+"""Looks that reach past a client's cache, for the few decisions that rest on what a name is now.
 
-A client of a network file system remembers which names a folder has, and which it has not, for seconds. It drops that
-when it changes the folder itself, and it asks the server for a listing then.
+A client of a network file system remembers for a while which file a name stands for, and that there was none. A rename
+or a link through it does not help: after it has renamed a name, GlusterFS's client takes what is at the new one for the
+file that it remembered at the old one, which may be another. What it does ask the server for is the list of a folder
+that it has just changed itself, and that list has the number of each file.
 """
 
+import os
 import secrets
+import time
 from pathlib import Path
 
+from app.errors import LookupStale
+
 PROBE_PREFIX = ".look-"
+FRESH_SECONDS = 3.0
+"""How long to wait for a client that tells of another file than the server; their caches last a second or so."""
+PAUSE_SECONDS = 0.05
 
 
-def names_on_server(folder: Path) -> set[str]:
-    """The names in a folder as its server has them now. Costs a file made and removed, so it is for shared volumes.
+def files_on_server(folder: Path) -> dict[str, int]:
+    """The names in a folder and the numbers of their files, as its server has them now.
 
-    Raises OSError, FileNotFoundError included.
+    Costs a file made and removed, so it is for shared volumes. Raises OSError, FileNotFoundError included.
     """
     probe = folder / f"{PROBE_PREFIX}{secrets.token_hex(8)}"
-    probe.touch(exist_ok=False)
+    probe.open("x").close()
     probe.unlink()
-    return {path.name for path in folder.iterdir() if not path.name.startswith(PROBE_PREFIX)}
+    with os.scandir(folder) as entries:
+        return {entry.name: entry.inode() for entry in entries if not entry.name.startswith(PROBE_PREFIX)}
+
+
+def status_on_server(folder: Path, name: str) -> os.stat_result:
+    """What lies at a name, once the client tells of the same file as the server. Use it in folders with few files.
+
+    Raises FileNotFoundError when the server has no such name, and LookupStale when the client goes on telling of
+    another file.
+    """
+    deadline = time.monotonic() + FRESH_SECONDS
+    while True:
+        number = files_on_server(folder).get(name)
+        if number is None:
+            raise FileNotFoundError(name)
+        status = os.lstat(folder / name)
+        if status.st_ino == number:
+            return status
+        if time.monotonic() >= deadline:
+            raise LookupStale
+        time.sleep(PAUSE_SECONDS)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from app.store.freshness import names_on_server
-from app.store.renames import claim_file, rename_without_replacing
+from app.store.claims import Claims
+from app.store.freshness import files_on_server
 
 
 class NameRecords:
@@ -47,28 +47,26 @@ class NameRecords:
             return False
         return True
 
-    def remove_if(self, name: str, is_outdated: Callable[[dict[str, Any]], bool]) -> None:
+    def remove_if(self, name: str, is_outdated: Callable[[dict[str, Any]], bool], claims: Claims) -> None:
         """Remove a name's record if it is outdated, as it is on the file system's server, and not as it is remembered.
 
-        Killed meanwhile, this loses the record. OSError is let through.
+        Raises LookupStale, OSError and ValueError.
         """
-        leaf = self._record_of(name).name
-        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        claim = claims.claim(self._record_of(name))
         try:
-            claim = claim_file(leaf, folder)
-            fields = _read(self.folder / claim)
-            if fields is None or not is_outdated(fields):
-                # If there is a newer one by now, that counts.
-                with contextlib.suppress(FileExistsError):
-                    rename_without_replacing(claim, leaf, source_folder=folder, target_folder=folder)
-                    return
-            os.unlink(claim, dir_fd=folder)
-        finally:
-            os.close(folder)
+            claim.status()
+            fields = _fields_in(claim.read_text())
+        except BaseException:
+            claim.give_back()
+            raise
+        if fields is None or not is_outdated(fields):
+            claim.give_back()
+        else:
+            claim.remove()
 
     def is_on_server(self, name: str) -> bool:
         """Whether there is a record of a name, whatever this machine remembers. For shared volumes; raises OSError."""
-        return self._record_of(name).name in names_on_server(self.folder)
+        return self._record_of(name).name in files_on_server(self.folder)
 
     def all(self) -> Iterator[dict[str, Any]]:
         """Every record that can be read, in no order; none where there is no folder."""
@@ -85,7 +83,10 @@ class NameRecords:
 def _read(record: Path) -> dict[str, Any] | None:
     # A record that a lost connection or a power cut left in pieces is none.
     with contextlib.suppress(FileNotFoundError, ValueError):
-        fields = json.loads(record.read_text())
-        if isinstance(fields, dict) and "name" in fields:
-            return fields
+        return _fields_in(record.read_text())
     return None
+
+
+def _fields_in(text: str) -> dict[str, Any] | None:
+    fields = json.loads(text)
+    return fields if isinstance(fields, dict) and "name" in fields else None

@@ -15,6 +15,7 @@ from app.errors import (
     ModelNotFound,
     NotAModel,
 )
+from app.store.claims import Claims
 from app.store.digests import Digests
 from app.store.headers import Description
 from app.store.inventory import Model, model_at
@@ -93,11 +94,12 @@ class Publisher:
         trash: Trash,
         room: Room,
         note: Note,
+        claims: Claims,
         *,
         keeps_replaced: bool,
     ) -> None:
         """Unless it `keeps_replaced`, a replaced version is deleted at once."""
-        self.staging = Staging(volume.staging_dir)
+        self.staging = Staging(volume.staging_dir, claims)
         self._volume = volume
         self._locks = locks
         self._protections = protections
@@ -215,7 +217,8 @@ class Publisher:
             # There is no model of that name for a moment. Killed in it, the version before is put back by a sweep.
             is_linked = False
             try:
-                entry, present = self._trash.set_aside(present, folder, leaf)
+                is_exact = "*" not in (conditions.if_match or ())
+                entry, present = self._trash.set_aside(present, folder, leaf, is_exact=is_exact)
             except FileNotFoundError:
                 raise ConditionFailed(present.name, None) from None
         try:

@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.store.freshness import names_on_server
+from app.store.freshness import files_on_server
 from app.store.locks.ofd import is_locked, try_to_lock
 
 BEAT_SECONDS = 1.0
@@ -62,7 +62,7 @@ class Services:
     def look(self) -> None:
         """Look at the others, without being one of them."""
         now, unlocked = time.monotonic(), dict[str, int]()
-        for name in names_on_server(self._folder):
+        for name in files_on_server(self._folder):
             if (match := NAME.fullmatch(name)) and match["id"] != self.id:
                 service, count = match["id"], int(match["count"])
                 held = self._is_locked(name)

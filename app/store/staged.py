@@ -29,6 +29,7 @@ class StagedFile:
         self._start_hashing()
         # A request that ends early lets go of the file while a thread may still write it.
         self._working = threading.Lock()
+        self._is_ending = False
 
     @property
     def is_kept(self) -> bool:
@@ -56,6 +57,8 @@ class StagedFile:
         ValueError when its writer lets go of it meanwhile.
         """
         while True:
+            if self._is_ending:  # asked without the lock, which this loop would have again before anybody else
+                raise ValueError("the staging file is being closed")
             with self._working:
                 if self._hashed_bytes >= self.size_bytes:
                     return self._hashes[algorithm].digest()
@@ -126,11 +129,13 @@ class StagedFile:
 
     def let_go(self) -> None:
         """Leave it to whoever goes on with it; what is not kept is swept."""
+        self._is_ending = True
         with self._working:
             self._file.close()
 
     def discard(self) -> None:
         """Let go of it for good: what has no name elsewhere is gone, and its record too."""
+        self._is_ending = True
         with self._working, self._file:
             if self.record_path:
                 self.record_path.unlink(missing_ok=True)

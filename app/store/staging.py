@@ -19,10 +19,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from app.errors import PartialBusy, PartialNotFound
-from app.store.freshness import names_on_server
+from app.store.claims import Claims
+from app.store.freshness import files_on_server
 from app.store.locks.ofd import is_locked, try_to_lock
 from app.store.partials import Partial, PartialRecord, modified_at
-from app.store.renames import claim_file, claimed_name
 from app.store.staged import StagedFile
 
 SUFFIX, RECORD_SUFFIX = ".part", ".json"
@@ -34,8 +34,9 @@ KEPT_ID = re.compile(r"[0-9a-f]{32}")
 class Staging:
     """The staging folder of one model folder, and on the same file system as it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, claims: Claims) -> None:
         self._folder = folder
+        self._claims = claims
         self.is_shared = False
         """True if other machines write here too. Set before anything is staged."""
 
@@ -154,35 +155,27 @@ class Staging:
         with path.open("r+b") as file:
             if not try_to_lock(file.fileno()):
                 return False
-            if original := claimed_name(path.name):
-                # Of a process that was killed while it took the file over, or published it.
-                if Path(original).with_suffix(RECORD_SUFFIX).name in self._names():
-                    path.rename(self._folder / original)
-                    return False
-            elif self._is_kept(path, self._names(), is_over):
+            if self._is_kept(path, self._names(), is_over):
                 return False
             self._record_of(path.stem).unlink(missing_ok=True)
             path.unlink()
             return True
 
     def _names(self) -> set[str]:
-        return names_on_server(self._folder) if self.is_shared else {path.name for path in self._folder.iterdir()}
+        return set(files_on_server(self._folder)) if self.is_shared else {path.name for path in self._folder.iterdir()}
 
     def _is_still_there(self, file: io.FileIO, path: Path) -> bool:
         """Whether a file that was opened, and is locked now, still lies at its name."""
         try:
             if not self.is_shared:
                 return os.path.samestat(os.fstat(file.fileno()), path.stat())
-            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            claim = self._claims.claim(path)
             try:
-                claim = claim_file(path.name, folder)
-                is_same = os.path.samestat(os.fstat(file.fileno()), os.stat(claim, dir_fd=folder))
-                os.rename(claim, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+                return os.path.samestat(os.fstat(file.fileno()), claim.status())
             finally:
-                os.close(folder)
+                claim.give_back()
         except FileNotFoundError:
             return False
-        return is_same
 
     def _created(self) -> tuple[io.FileIO, Path]:
         while True:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import JobNotFound, ModelChanged, ModelExists, ModelLocked, ModelNotFound, TrashEntryNotFound
+from app.store.claims import Claims
 from app.store.damage import HeaderKnowledge
 from app.store.digests import Digests
 from app.store.filesystem import FileSystem
@@ -74,13 +75,14 @@ class Store:
         self.volume = Volume(root, file_system)
         self.locks = ModelLocks(self.volume.lock_file)
         self.journal = Journal(self.volume.journal_file, self.locks)
-        self._trash = Trash(self.volume.trash_dir, self.locks, trash_retention)
+        self._claims = Claims(self.volume.aside_dir)
+        self._trash = Trash(self.volume.trash_dir, self.volume.aside_dir, self.locks, self._claims, trash_retention)
         self._keeps_deleted = trash_retention > timedelta(0)
         self._on_event = on_event
-        self.jobs = Jobs(self.volume, self.locks)
+        self.jobs = Jobs(self.volume, self.locks, self._claims)
         self._job_retention = job_retention
         self.protections = Protections(self.volume, self.locks, rules, self._note)
-        self.digests = Digests(self.volume.digests_dir, self.volume.corrupt_dir)
+        self.digests = Digests(self.volume.digests_dir, self.volume.corrupt_dir, self._claims)
         self.headers = HeaderKnowledge(self.examine)
         room = Room(self.root, self._trash, lambda entries: self._purge(entries, ITSELF, "room"))
         self.publisher = Publisher(
@@ -91,6 +93,7 @@ class Store:
             self._trash,
             room,
             self._note,
+            self._claims,
             keeps_replaced=self._keeps_deleted,
         )
         """The way in."""
@@ -103,7 +106,7 @@ class Store:
     def open(self) -> None:
         """Create what is missing; raises StoreUnavailable."""
         self.volume.prepare()
-        for part in (self.journal, self.publisher.staging, self._trash):
+        for part in (self.journal, self.publisher.staging, self._trash, self._claims):
             part.is_shared = self.volume.is_shared
 
     # Looking.
@@ -252,6 +255,7 @@ class Store:
         purged = self._purge([entry for entry in self.trash_entries() if entry.expires_at <= now], ITSELF, "expired")
         with explaining_refusals():
             recovered = self._trash.recover(self._put_back, lambda entry: self._note_purge(entry, ITSELF, "recovered"))
+            self._claims.recover()
             for each in recovered:
                 self._forget_digest(each)
             if swept := self.publisher.staging.sweep(self._is_over):
@@ -271,17 +275,17 @@ class Store:
         """Delete the version that was seen, or, where lookups may be out of date, what the server really moves."""
         name = seen.name
         self._trash.drop_doubles(seen, folder, leaf)
-        if not deletion.permanent:
+        if not deletion.permanent and not (deletion.is_exact and self.volume.is_shared):
             entry, moved = self._trash.put(seen, folder, leaf)
-            if deletion.is_exact and moved.etag != deletion.model.etag:
-                self._trash.undo(entry, folder, leaf)
-                raise ModelChanged(name, moved.etag)
             return Receipt(name, moved.size_bytes, 0, entry.id, entry.expires_at)
         if self.volume.is_shared:
-            entry, moved = self._trash.set_aside(seen, folder, leaf)
+            entry, moved = self._trash.set_aside(seen, folder, leaf, is_exact=deletion.is_exact)
             if deletion.is_exact and moved.etag != deletion.model.etag:
                 self._trash.put_back(entry, folder, leaf)
                 raise ModelChanged(name, moved.etag)
+            if not deletion.permanent:
+                self._trash.keep(entry)
+                return Receipt(name, moved.size_bytes, 0, entry.id, entry.expires_at)
             gone = self._trash.purge_aside(
                 entry, lambda entry: self._note(origin, "deleted", name, None, entry.size_bytes)
             )

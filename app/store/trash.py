@@ -1,13 +1,13 @@
 """The trash: deleted models, each with its record, until they expire. Record first, file second.
 
-A file's name in the trash folder says what it is, and each step from one to the next is a rename that the file system's
-server decides, so that of any number of machines exactly one makes it, whatever their caches believe:
+Where a file lies says what it is, and each step from one to the next is a rename that the file system's server decides,
+so that of any number of machines exactly one makes it, whatever their caches believe:
 
-- `<id>`: a deleted model, to be restored or purged.
-- `<id>.aside`: a model that is being replaced or deleted for good, while it is checked which version that is. When its
-  process was killed, it is put back at its name, or becomes `<id>` if that name is taken.
-- `<id>.purged`: an entry that is being purged. Its removal is completed by whoever finds it.
-- `<id>~<random>`, with or without a suffix: one of those while it is moved; see `rename_without_replacing`.
+- `trash/<id>`: a deleted model, to be restored or purged.
+- `aside/<id>.model`: a model that is being replaced or deleted for good, while it is checked which version that is.
+  When its process was killed, it is put back at its name, or becomes `trash/<id>` if that name is taken.
+- `aside/trash~...`: an entry that is being restored; see `app.store.claims`.
+- `trash/<id>.purged`: an entry that is being purged. Its removal is completed by whoever finds it.
 
 No file is ever removed because a lookup said something of another: a client of a network file system goes on seeing a
 name for a while after another machine has renamed it.
@@ -24,13 +24,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from app.errors import ModelInUse, ModelLocked, StoreError, TrashEntryNotFound
-from app.store.freshness import names_on_server
+from app.store.claims import Claims, folder_opened
+from app.store.freshness import files_on_server, status_on_server
 from app.store.inventory import Model, model_at
 from app.store.locks import ModelLocks
-from app.store.renames import CLAIM_MARK, claimed_name, rename_without_replacing
+from app.store.renames import rename_without_replacing
 from app.store.trash_records import ENTRY_ID, RECORD_SUFFIX, TrashEntry, TrashRecords
 
-ASIDE, PURGED = ".aside", ".purged"
+ASIDE, PURGED = ".model", ".purged"
 LOCK_SECONDS = 2.0
 """How long to wait for another change of the same entry; each takes milliseconds."""
 
@@ -55,9 +56,11 @@ OnPurge = Callable[[TrashEntry], None]
 class Trash:
     """The trash folder of one model folder, and on the same file system as it: in and out are renames."""
 
-    def __init__(self, folder: Path, locks: ModelLocks, retention: timedelta) -> None:
+    def __init__(self, folder: Path, aside: Path, locks: ModelLocks, claims: Claims, retention: timedelta) -> None:
         self._folder = folder
+        self._aside = aside
         self._locks = locks
+        self._claims = claims
         self._retention = retention
         self._records = TrashRecords(folder)
         self.is_shared = False
@@ -66,19 +69,32 @@ class Trash:
     # Into the trash. Hold the model's lock meanwhile. The model's file is given by its open folder and last part.
 
     def put(self, model: Model, parent: int, leaf: str) -> tuple[TrashEntry, Model]:
-        """Move a model's file into the trash; return the entry, and what was moved, which may be another version.
+        """Move a model's file into the trash; return the entry, and what was moved as far as this machine knows.
 
         Killed at any point, this leaves the file in place or in the trash, whole. Raises FileNotFoundError when the
         file is gone.
         """
-        return self._move_in(model, parent, leaf, "")
+        entry = self._new_entry(model)
+        moved = self._move_in(entry, parent, leaf, self._folder / entry.id)
+        if moved.size_bytes != entry.size_bytes:
+            entry = self._records.correct(entry, moved.size_bytes)
+        return entry, moved
 
-    def set_aside(self, model: Model, parent: int, leaf: str) -> tuple[TrashEntry, Model]:
-        """Move a model's file aside, and return what was really moved. Then `keep`, `put_back` or `purge_aside` it.
+    def set_aside(self, model: Model, parent: int, leaf: str, *, is_exact: bool) -> tuple[TrashEntry, Model]:
+        """Move a model's file aside, and return what was moved. Then `keep`, `put_back` or `purge_aside` it.
 
-        Killed before that, it is put back by the next sweep. Raises FileNotFoundError when the file is gone.
+        `is_exact` makes sure, on a shared volume, that what is returned is what the server has moved. Killed before the
+        second step, or after LookupStale was raised, it is put back by the next sweep. Raises FileNotFoundError when
+        the file is gone.
         """
-        return self._move_in(model, parent, leaf, ASIDE)
+        entry = self._new_entry(model)
+        path = self._aside / (entry.id + ASIDE)
+        moved = self._move_in(entry, parent, leaf, path)
+        if is_exact and self.is_shared:
+            moved = model_at(model.name, status_on_server(path.parent, path.name))
+        if moved.size_bytes != entry.size_bytes:
+            entry = self._records.correct(entry, moved.size_bytes)
+        return entry, moved
 
     def link_aside(self, model: Model, parent: int, leaf: str) -> TrashEntry | None:
         """Give a model's file a second name aside, so that its own can be replaced in one step.
@@ -89,38 +105,45 @@ class Trash:
         if self.is_shared:
             return None
         entry = self._new_entry(model)
-        with self._locked(entry), _opened(self._folder) as trash:
+        with self._locked(entry), folder_opened(self._aside) as aside:
             self._records.write(entry)
             try:
-                os.link(leaf, entry.id + ASIDE, src_dir_fd=parent, dst_dir_fd=trash, follow_symlinks=False)
+                os.link(leaf, entry.id + ASIDE, src_dir_fd=parent, dst_dir_fd=aside, follow_symlinks=False)
             except OSError as exc:
                 self._records.remove(entry.id)
                 if exc.errno in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
                     return None
                 raise
-            os.fsync(trash)
+            os.fsync(aside)
         return entry
 
     def keep(self, entry: TrashEntry) -> None:
         """Make what was set aside an entry of the trash."""
-        (self._folder / (entry.id + ASIDE)).rename(self._folder / entry.id)
+        (self._aside / (entry.id + ASIDE)).rename(self._folder / entry.id)
 
     def put_back(self, entry: TrashEntry, parent: int, leaf: str) -> None:
         """Undo `set_aside` and `link_aside`. If the name is taken by now, it becomes an entry of the trash.
 
-        Raises FileNotFoundError when it is aside no longer.
+        Raises FileNotFoundError when it is aside no longer, and LookupStale: then a sweep does it later.
         """
-        try:
-            self._move_out(entry, entry.id + ASIDE, parent, leaf)
-        except FileExistsError:
-            if not self._drop_double(entry, parent, leaf):
-                self.keep(entry)
+        name = entry.id + ASIDE
+        with self._locked(entry), folder_opened(self._aside) as aside:
+            if self.is_shared:
+                status_on_server(self._aside, name)  # else a link could be one of another file
+            try:
+                rename_without_replacing(name, leaf, source_folder=aside, target_folder=parent)
+            except FileExistsError:
+                if not self._drop_double(entry, parent, leaf):
+                    self.keep(entry)
+                return
+            os.fsync(parent)
+            self._records.remove(entry.id)
 
     def drop_doubles(self, model: Model, parent: int, leaf: str) -> None:
         """Remove what killed replacements have left aside of a model that is about to go. Hold its lock meanwhile."""
         if self.is_shared or os.stat(leaf, dir_fd=parent, follow_symlinks=False).st_nlink == 1:
             return
-        for path in self._folder.glob(f"*{ASIDE}"):
+        for path in self._aside.glob(f"*{ASIDE}"):
             if (entry := self._records.read(path.stem)) and entry.name == model.name:
                 self._drop_double(entry, parent, leaf)
 
@@ -129,21 +152,16 @@ class Trash:
 
         Never on a shared volume: there a lookup may say so of two files.
         """
-        path = self._folder / (entry.id + ASIDE)
+        path = self._aside / (entry.id + ASIDE)
         if self.is_shared or not os.path.samestat(path.lstat(), os.stat(leaf, dir_fd=parent, follow_symlinks=False)):
             return False
         path.unlink()
         self._records.remove(entry.id)
         return True
 
-    def undo(self, entry: TrashEntry, parent: int, leaf: str) -> None:
-        """Undo `put`. If the name is taken by now, or somebody else took the entry, nothing happens."""
-        with contextlib.suppress(FileExistsError, FileNotFoundError):
-            self._move_out(entry, entry.id, parent, leaf)
-
     def purge_aside(self, entry: TrashEntry, on_purge: OnPurge) -> Purged | None:
         """Delete for good what was set aside."""
-        return self._purge(entry, entry.id + ASIDE, on_purge)
+        return self._purge(entry, self._aside / (entry.id + ASIDE), on_purge)
 
     # Out of the trash.
 
@@ -168,13 +186,29 @@ class Trash:
         Killed at any point, this leaves the file in the trash or at its name, whole.
         """
         try:
-            self._move_out(entry, entry.id, parent, leaf)
+            if self.is_shared:
+                self._take_claimed(entry, parent, leaf)
+            else:
+                with folder_opened(self._folder) as trash:
+                    rename_without_replacing(entry.id, leaf, source_folder=trash, target_folder=parent)
+                    os.fsync(trash)
         except FileNotFoundError:
             raise TrashEntryNotFound(entry.id) from None
+        os.fsync(parent)
+        self._records.remove(entry.id)
+
+    def _take_claimed(self, entry: TrashEntry, parent: int, leaf: str) -> None:
+        claim = self._claims.claim(self._folder / entry.id)
+        try:
+            claim.status()
+            claim.move(parent, leaf)
+        except BaseException:
+            claim.give_back()
+            raise
 
     def purge(self, entry: TrashEntry, on_purge: OnPurge) -> Purged | None:
         """Delete an entry for good; None when somebody else took or purged it."""
-        return self._purge(entry, entry.id, on_purge)
+        return self._purge(entry, self._folder / entry.id, on_purge)
 
     def freed_by_purging(self, entry: TrashEntry) -> int:
         """What the disk would have back, in bytes."""
@@ -192,29 +226,23 @@ class Trash:
         living process is at is left to it. A record is kept until its entry has expired, since a file that
         is not seen may be there all the same.
         """
-        with os.scandir(self._folder) as found:
-            names = {each.name for each in found}
         purged = []
-        for name in sorted(names):
+        set_aside = {path.name for path in self._aside.glob(f"*{ASIDE}")}
+        names = {path.name for path in self._folder.iterdir()}
+        for name in sorted(names | set_aside):
             # What cannot be completed, as when somebody is at it, stops nothing else.
             with contextlib.suppress(StoreError, OSError):
-                if original := claimed_name(name):
-                    self._unclaim(name, original)
-                elif name.endswith(ASIDE) and (entry := self._records.read(name.removesuffix(ASIDE))):
-                    put_back(entry)
+                if name in set_aside:
+                    if entry := self._records.read(name.removesuffix(ASIDE)):
+                        put_back(entry)
                 elif name.endswith(PURGED) and (gone := self._complete_purge(name, on_purge)):
                     purged.append(gone)
                 elif name.endswith(RECORD_SUFFIX):
                     self._forget_record(name.removesuffix(RECORD_SUFFIX), names)
         return purged
 
-    def _unclaim(self, name: str, original: str) -> None:
-        with self._locks.exclusive(_lock_name(original), seconds=0), _opened(self._folder) as trash:
-            # An id is used once, so what lies at the original name, if anything, is another name of this file.
-            os.rename(name, original, src_dir_fd=trash, dst_dir_fd=trash)
-
     def _complete_purge(self, name: str, on_purge: OnPurge) -> Purged | None:
-        with self._locks.exclusive(_lock_name(name), seconds=0), _opened(self._folder) as trash:
+        with self._locks.exclusive(_lock_name(name), seconds=0), folder_opened(self._folder) as trash:
             entry_id = name.removesuffix(PURGED)
             if entry := self._records.read(entry_id):
                 return self._remove(entry, trash, on_purge)
@@ -223,11 +251,12 @@ class Trash:
 
     def _forget_record(self, entry_id: str, names: set[str]) -> None:
         """Remove the record of an entry that has expired and has no file."""
-        if _has_file(entry_id, names) or not self._records.has_expired(entry_id, self._retention):
+        if entry_id in names or not self._records.has_expired(entry_id, self._retention):
             return
         # Whoever holds the lock may be between writing the record and moving the file.
         with self._locks.exclusive(_lock_name(entry_id), seconds=0):
-            if not _has_file(entry_id, names_on_server(self._folder)):
+            files = {name for folder in (self._folder, self._aside) for name in files_on_server(folder)}
+            if not any(entry_id in name and name != entry_id + RECORD_SUFFIX for name in files):
                 self._records.remove(entry_id)
 
     # The steps.
@@ -237,12 +266,11 @@ class Trash:
         entry_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(6)}"
         return TrashEntry(entry_id, model.name, model.size_bytes, now, now + self._retention)
 
-    def _move_in(self, model: Model, parent: int, leaf: str, suffix: str) -> tuple[TrashEntry, Model]:
-        entry = self._new_entry(model)
-        with self._locked(entry), _opened(self._folder) as trash:
+    def _move_in(self, entry: TrashEntry, parent: int, leaf: str, path: Path) -> Model:
+        with self._locked(entry), folder_opened(path.parent) as folder:
             self._records.write(entry)
             try:
-                os.rename(leaf, entry.id + suffix, src_dir_fd=parent, dst_dir_fd=trash)
+                os.rename(leaf, path.name, src_dir_fd=parent, dst_dir_fd=folder)
             except OSError:
                 # A network that loses an answer may have made the move; then the record must stay. One without a file
                 # is in no list, and goes when it expires.
@@ -250,19 +278,8 @@ class Trash:
                     self._records.remove(entry.id)
                 raise
             os.fsync(parent)
-            os.fsync(trash)
-            # At a name that no client has ever looked up: this is what the server has moved.
-            moved = model_at(model.name, os.stat(entry.id + suffix, dir_fd=trash, follow_symlinks=False))
-        if moved.size_bytes != entry.size_bytes:
-            entry = self._records.correct(entry, moved.size_bytes)
-        return entry, moved
-
-    def _move_out(self, entry: TrashEntry, name: str, parent: int, leaf: str) -> None:
-        with self._locked(entry), _opened(self._folder) as trash:
-            rename_without_replacing(name, leaf, source_folder=trash, target_folder=parent)
-            os.fsync(parent)
-            os.fsync(trash)
-            self._records.remove(entry.id)
+            os.fsync(folder)
+            return model_at(entry.name, os.stat(path.name, dir_fd=folder, follow_symlinks=False))
 
     @contextlib.contextmanager
     def _locked(self, entry: TrashEntry) -> Iterator[None]:
@@ -275,10 +292,10 @@ class Trash:
                 raise
             raise ModelLocked(entry.name) from None
 
-    def _purge(self, entry: TrashEntry, name: str, on_purge: OnPurge) -> Purged | None:
-        with self._locked(entry), _opened(self._folder) as trash:
+    def _purge(self, entry: TrashEntry, path: Path, on_purge: OnPurge) -> Purged | None:
+        with self._locked(entry), folder_opened(self._folder) as trash:
             try:
-                os.rename(name, entry.id + PURGED, src_dir_fd=trash, dst_dir_fd=trash)
+                path.rename(self._folder / (entry.id + PURGED))
             except FileNotFoundError:
                 return None
             return self._remove(entry, trash, on_purge)
@@ -301,19 +318,6 @@ def freed_by_unlinking(status: os.stat_result) -> int:
     return status.st_blocks * 512 if status.st_nlink == 1 else 0
 
 
-def _has_file(entry_id: str, names: set[str]) -> bool:
-    return any(name != entry_id + RECORD_SUFFIX and name.startswith(entry_id) for name in names)
-
-
 def _lock_name(name: str) -> str:
     """The lock of one entry, of any of its names: one that no model can have."""
-    return f"/trash/{name.partition('.')[0].partition(CLAIM_MARK)[0]}"
-
-
-@contextlib.contextmanager
-def _opened(folder: Path) -> Iterator[int]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+    return f"/trash/{name.partition('.')[0]}"

@@ -4,10 +4,11 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from app.store.claims import folder_opened
 
 ENTRY_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
 RECORD_SUFFIX = ".json"
@@ -48,7 +49,7 @@ class TrashRecords:
             record.write(entry.to_json())
             record.flush()
             os.fsync(record.fileno())
-        with _opened(self._folder) as folder:
+        with folder_opened(self._folder) as folder:
             os.fsync(folder)
 
     def correct(self, entry: TrashEntry, size_bytes: int) -> TrashEntry:
@@ -85,12 +86,3 @@ class TrashRecords:
 
     def _draft_of(self, entry_id: str) -> Path:
         return self._folder / f"{entry_id}.new"
-
-
-@contextlib.contextmanager
-def _opened(folder: Path) -> Iterator[int]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

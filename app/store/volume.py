@@ -25,7 +25,7 @@ from app.store.inventory import STORE_DIR, Model, model_at, what_instead
 from app.store.names import parts_of
 from app.store.renames import rename_without_replacing
 
-FOLDERS = ("locks", "trash", "staging", "digests", "jobs", "protection", "corrupt", "services")
+FOLDERS = ("locks", "trash", "aside", "staging", "digests", "jobs", "protection", "corrupt", "services")
 DENIED_ERRORS = {errno.EACCES, errno.EPERM}
 UNWRITABLE_ERRORS = {errno.EROFS, *DENIED_ERRORS}
 FULL_ERRORS = {errno.ENOSPC, errno.EDQUOT}
@@ -54,6 +54,8 @@ class Volume:
         self.store_dir = self.root / STORE_DIR
         self.lock_file = self.store_dir / "locks" / "models"
         self.trash_dir = self.store_dir / "trash"
+        self.aside_dir = self.store_dir / "aside"
+        """What is being moved: few files, for moments."""
         self.staging_dir = self.store_dir / "staging"
         self.digests_dir = self.store_dir / "digests"
         self.protection_dir = self.store_dir / "protection"
@@ -72,6 +74,7 @@ class Volume:
         self.unsafe: str | None = None
         """Why this folder must not be changed, although it could be; None when it is safe. Set by `VolumeWatch`."""
         self._unwritable: OSError | None = None
+        self._identity_seen: tuple[int, int, int] | None = None
 
     @property
     def is_shared(self) -> bool:
@@ -113,7 +116,7 @@ class Volume:
         try:
             if not self.root.is_dir():
                 raise StoreUnavailable(f"{self.root} is missing; is its volume mounted?")
-            if self.identity is None or self._read_identity() == self.identity:
+            if self.identity is None or self._is_identity_as_seen() or self._read_identity() == self.identity:
                 return
         except OSError as exc:  # a network's file system that has lost its server
             raise StoreUnavailable(f"{exc.filename}: {exc.strerror}") from exc
@@ -186,15 +189,27 @@ class Volume:
                 )
                 os.fsync(folder)
 
+    def _is_identity_as_seen(self) -> bool:
+        """Whether the file is the one that was read last. No open: many at once keep a client of NFS waiting."""
+        with contextlib.suppress(FileNotFoundError):
+            status = self._identity_file.stat()
+            return self._identity_seen == (status.st_dev, status.st_ino, status.st_mtime_ns)
+        return False
+
     def _read_identity(self) -> str | None:
         """What it says; None when it is not there. Raises StoreUnavailable when it says nothing."""
         try:
-            return str(json.loads(self._identity_file.read_text())["id"])
+            with self._identity_file.open() as file:
+                status = os.fstat(file.fileno())
+                identity = str(json.loads(file.read())["id"])
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError):
             reason = f"{self._identity_file} is damaged; if this is the right folder, delete that file and start again"
             raise StoreUnavailable(reason) from None
+        if self.identity in {None, identity}:
+            self._identity_seen = status.st_dev, status.st_ino, status.st_mtime_ns
+        return identity
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from app.errors import (
     StoreFull,
     TrashEntryNotFound,
 )
+from app.store.claims import Claims
 from app.store.filesystem import FileSystem
 from app.store.journal import Origin
 from app.store.publishing import Conditions, Published
@@ -35,8 +36,9 @@ ANY = Conditions(if_match=frozenset({"*"}))
 WRITES = """
 import sys
 from pathlib import Path
+from app.store.claims import Claims
 from app.store.staging import Staging
-staged = Staging(Path(sys.argv[1])).begin(["sha256"])
+staged = Staging(Path(sys.argv[1]), Claims(Path(sys.argv[1]))).begin(["sha256"])
 staged.write(b"half")
 print("written", flush=True)
 sys.stdin.read()
@@ -147,7 +149,8 @@ def test_a_replacement_that_fails_leaves_what_was_there(tmp_path: Path, kind: st
 def leave_a_double(store: Store) -> str:
     """As a replacement of a.bin that is killed at its last step leaves one in the trash; its id."""
     publish(store, "a.bin", b"old")
-    trash = Trash(store.volume.trash_dir, store.locks, timedelta(days=1))
+    volume = store.volume
+    trash = Trash(volume.trash_dir, volume.aside_dir, store.locks, Claims(volume.aside_dir), timedelta(days=1))
     with store.volume.parent_of("a.bin") as (folder, leaf):
         entry = trash.link_aside(store.find("a.bin"), folder, leaf)
     assert entry
@@ -184,7 +187,7 @@ def test_the_sweep_clears_what_a_killed_replacement_put_into_the_trash(store: St
 
     with store.locks.exclusive("a.bin", seconds=0):
         store.sweep()
-        assert len(list(store.volume.trash_dir.iterdir())) == 2
+        assert len(list(store.volume.aside_dir.iterdir())) == 1
     store.sweep()
 
     assert list(store.volume.trash_dir.iterdir()) == []

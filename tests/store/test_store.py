@@ -209,7 +209,7 @@ def test_services_that_start_together_agree_on_one_identity(tmp_path: Path) -> N
     for store in stores:
         store.volume.check()
     assert sorted(path.name for path in (tmp_path / "models/.store").iterdir()) == [
-        "corrupt", "digests", "jobs", "locks", "protection", "services", "staging", "store.json", "trash",
+        "aside", "corrupt", "digests", "jobs", "locks", "protection", "services", "staging", "store.json", "trash",
     ]  # fmt: skip
 
 

@@ -96,6 +96,7 @@ OF_STORE = (
         (),
         60,
     ),
+    Kind(errors.LookupStale(), 503, "lookup-stale", "Another machine has just changed it", (), 1),
     Kind(
         errors.StoreDenied("/data/models/.store/trash: Permission denied"),
         503,

@@ -14,8 +14,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
-from app.errors import JobAbandoned, JobNotFound, ModelInUse, ModelLocked, ServiceError
-from app.store.freshness import names_on_server
+from app.errors import JobAbandoned, JobNotFound, LookupStale, ModelInUse, ModelLocked, ServiceError
+from app.store.claims import Claims
+from app.store.freshness import files_on_server
 from app.store.jobs.progress import Progress
 from app.store.jobs.records import (
     Failure,
@@ -24,7 +25,6 @@ from app.store.jobs.records import (
     is_draft,
     marker_of,
     new_job,
-    put_back_claim,
     read_anew,
     read_record,
     record_of,
@@ -33,7 +33,6 @@ from app.store.jobs.records import (
 )
 from app.store.journal import Origin
 from app.store.locks import ModelLocks
-from app.store.renames import claimed_name
 from app.store.volume import Volume, explaining_refusals
 
 PULL = "pull"
@@ -82,7 +81,7 @@ class HeldJob:
             return False
         self._look_at = time.monotonic() + LOOK_SECONDS
         with contextlib.suppress(OSError):
-            return marker.name in names_on_server(self._folder)
+            return marker.name in files_on_server(self._folder)
         return False
 
     def update(self, *, phase: str | None = None, progress: Progress | None = None) -> None:
@@ -119,9 +118,10 @@ class HeldJob:
 class Jobs:
     """The jobs of one model folder, in `.store/jobs/`: `<id>.json`, and beside it `<id>.cancel` and `<id>.result`."""
 
-    def __init__(self, volume: Volume, locks: ModelLocks) -> None:
+    def __init__(self, volume: Volume, locks: ModelLocks, claims: Claims) -> None:
         self._volume = volume
         self._locks = locks
+        self._claims = claims
         self._folder = volume.jobs_dir
         self._finished: set[str] = set()
 
@@ -154,7 +154,10 @@ class Jobs:
             except (ModelLocked, ModelInUse):
                 return None
             # As it is under the lock; on a shared volume, past what this machine remembers of it.
-            job = read_anew(self._folder, job_id) if self._volume.is_shared else self.get(job_id)
+            try:
+                job = read_anew(self._folder, job_id, self._claims) if self._volume.is_shared else self.get(job_id)
+            except LookupStale:
+                return None  # the next look may see it
             if job is None:
                 raise JobNotFound(job_id)
             return None if job.is_finished else self._held(job, lock)
@@ -238,20 +241,11 @@ class Jobs:
                 # Of one that asked for its end too late, or of a runner killed at its last step.
                 marker_of(self._folder, job.id).unlink(missing_ok=True)
         for path in self._folder.iterdir():
-            if (original := claimed_name(path.name)) and JOB_ID.fullmatch(job_id := Path(original).stem):
-                self._put_back_claim(job_id, path.name)
-            elif not _is_older_than(path, STRAY_SECONDS):
+            if not _is_older_than(path, STRAY_SECONDS):
                 continue
-            elif is_draft(path) or (path.stem not in known and self._is_nobodys(path.stem)):
+            if is_draft(path) or (path.stem not in known and self._is_nobodys(path.stem)):
                 path.unlink(missing_ok=True)
         return swept
-
-    def _put_back_claim(self, job_id: str, name: str) -> None:
-        with (
-            contextlib.suppress(ModelLocked, ModelInUse),
-            self._locks.exclusive(_lock_name(job_id), seconds=0),
-        ):
-            put_back_claim(self._folder, name)
 
     def _held(self, job: Job, lock: contextlib.ExitStack) -> HeldJob:
         return HeldJob(job, self._folder, lock.pop_all(), is_shared=self._volume.is_shared)

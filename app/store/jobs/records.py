@@ -11,9 +11,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from app.store.claims import Claims
 from app.store.jobs.progress import Progress
 from app.store.journal import Origin
-from app.store.renames import claim_file, claimed_name
 from app.store.volume import explaining_refusals
 
 DRAFT_SUFFIX = ".new"
@@ -114,36 +114,31 @@ def write_record(folder: Path, job: Job, *, is_lasting: bool) -> Job:
 
 def read_record(record: Path) -> Job | None:
     """The job of a record; None where there is none, or none that can be read."""
-    with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-        return Job.from_json(record.read_text())
+    with contextlib.suppress(FileNotFoundError):
+        return _job_in(record.read_text())
     return None
 
 
-def read_anew(folder: Path, job_id: str) -> Job | None:
-    """The job's record as the file system's server has it. Hold the job's lock meanwhile.
+def _job_in(text: str) -> Job | None:
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return Job.from_json(text)
+    return None
 
-    A client may go on reading the record that another machine has replaced: it is claimed by a rename, read at that new
-    name, and renamed back. `put_back_claim` does the last of it for a process that was killed.
+
+def read_anew(folder: Path, job_id: str, claims: Claims) -> Job | None:
+    """The job's record as the file system's server has it. Hold the job's lock meanwhile; raises LookupStale.
+
+    A client may go on reading the record that another machine has replaced, so it is claimed, read and given back.
     """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        record = record_of(folder, job_id)
-        claim = claim_file(record.name, descriptor)
-        try:
-            return read_record(folder / claim)
-        finally:
-            os.rename(claim, record.name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
+        claim = claims.claim(record_of(folder, job_id))
     except FileNotFoundError:
         return None
+    try:
+        claim.status()
+        return _job_in(claim.read_text())
     finally:
-        os.close(descriptor)
-
-
-def put_back_claim(folder: Path, name: str) -> None:
-    """Give a record its name back that a killed process had claimed. Hold the job's lock meanwhile."""
-    if original := claimed_name(name):
-        with contextlib.suppress(FileNotFoundError):
-            (folder / name).rename(folder / original)
+        claim.give_back()
 
 
 def record_of(folder: Path, job_id: str) -> Path:

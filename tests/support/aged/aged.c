@@ -396,6 +396,21 @@ static void read_items(struct listing *listing, DIR *handle)
     }
 }
 
+/*
+ * A list from the server has the numbers of files, so it shows that another file lies at a name than this process takes
+ * for it. FUSE's readdirplus, and NFS after a change of the folder by this client, correct that then.
+ */
+static void correct_entries(const struct listing *listing)
+{
+    for (size_t number = 0; number < listing->count; number++) {
+        const struct dirent64 *item = &listing->items[number];
+        struct place place = {0, listing->device, listing->inode, item->d_name};
+        struct entry *entry = entry_at(&place);
+        if (is_found(entry) && entry->status.st_ino != item->d_ino)
+            forget(&place);
+    }
+}
+
 /* The list of an open folder: the remembered one while it is believed, else a new one. For one more user. */
 static struct listing *listing_of(DIR *handle, const struct stat *status)
 {
@@ -414,6 +429,7 @@ static struct listing *listing_of(DIR *handle, const struct stat *status)
     listing->inode = status->st_ino;
     listing->asked_at = now();
     read_items(listing, handle);
+    correct_entries(listing);
     listing->users = 2;
     listing->next = listings;
     listings = listing;
@@ -631,7 +647,11 @@ static struct stat status_in(const struct entry *entry)
     return is_found(entry) ? entry->status : (struct stat){0};
 }
 
-static void note_renamed(const struct place *source, const struct place *target, unsigned flags)
+/*
+ * `file` is what this process took for the source. GlusterFS's client takes that for what is at the target now, even
+ * where the server has moved another file, until it is told better by a list of the folder.
+ */
+static void note_renamed(const struct place *source, const struct place *target, unsigned flags, int file)
 {
     if (source->folder != NO_FILE) {
         if (flags & RENAME_EXCHANGE)
@@ -641,7 +661,8 @@ static void note_renamed(const struct place *source, const struct place *target,
         note_changed(source);
     }
     if (target->folder != NO_FILE) {
-        struct entry *moved = ask(target);
+        int taken = flags & RENAME_EXCHANGE || file == NO_FILE ? NO_FILE : fcntl(file, F_DUPFD_CLOEXEC, 0);
+        struct entry *moved = taken == NO_FILE ? ask(target) : remember(target, taken);
         note_changed(target);
         if (is_found(moved))
             renew_attributes(moved->status.st_dev, moved->status.st_ino);
@@ -667,7 +688,7 @@ static int aged_rename(int source_folder, const char *source, int target_folder,
     } else if (flags && has_no_rename_flags && (moving || present)) {
         result = refuse(EINVAL);
     } else if ((result = real_rename(source_folder, source, target_folder, target, flags)) == 0) {
-        note_renamed(&from, &to, flags);
+        note_renamed(&from, &to, flags, moving ? moving->file : NO_FILE);
         renew_attributes_of(&replaced);
     } else if (errno == ENOENT || errno == EEXIST) {
         int number = errno;

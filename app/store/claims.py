@@ -1,0 +1,109 @@
+"""Claims: a file of `.store/` is taken aside for a moment, so that exactly one process on any machine acts on it.
+
+The file is renamed to a name that nobody else knows, in `.store/aside/`, where there are few files. The rename is
+decided by the file system's server: of any number of claims of one file exactly one succeeds, and none if the file is
+gone, whatever a client remembers. Then the claimant looks at it past its client's cache, and gives it back, moves it on
+or removes it.
+"""
+
+import contextlib
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from app.store.freshness import status_on_server
+from app.store.renames import rename_without_replacing
+
+NAME = re.compile(r"(?P<folder>[a-z]+)~[0-9a-f]{16}~(?P<name>.+)")
+ABANDONED_SECONDS = 30.0
+"""A claim that a sweep has seen for so long is given back: its process was killed. Living ones take seconds at most."""
+
+
+class Claim:
+    """One file that was taken aside."""
+
+    def __init__(self, aside: Path, path: Path, *, is_shared: bool) -> None:
+        self._path = aside / f"{path.parent.name}~{secrets.token_hex(8)}~{path.name}"
+        self._original = path
+        self._is_shared = is_shared
+        path.rename(self._path)
+
+    def status(self) -> os.stat_result:
+        """What was claimed, as the file system's server has it. Raises LookupStale."""
+        return status_on_server(self._path.parent, self._path.name) if self._is_shared else self._path.lstat()
+
+    def read_text(self) -> str:
+        """Its content."""
+        return self._path.read_text()
+
+    def move(self, folder: int, leaf: str) -> None:
+        """Give it a name in an open folder; raises FileExistsError when that is taken. Call `status` before."""
+        with folder_opened(self._path.parent) as aside:
+            rename_without_replacing(self._path.name, leaf, source_folder=aside, target_folder=folder)
+
+    def give_back(self) -> None:
+        """Put it back where it was."""
+        give_back(self._path, self._original)
+
+    def remove(self) -> None:
+        """Remove it."""
+        self._path.unlink()
+
+
+class Claims:
+    """The claims of one model folder."""
+
+    def __init__(self, aside: Path) -> None:
+        self.is_shared = False
+        """True if lookups here may be out of date. Set before the first claim."""
+        self._aside = aside
+        self._seen: dict[str, float] = {}
+
+    def claim(self, path: Path) -> Claim:
+        """Take a file of a folder of `.store/` aside; raises FileNotFoundError when somebody else took it."""
+        return Claim(self._aside, path, is_shared=self.is_shared)
+
+    def recover(self) -> None:
+        """Give back what killed processes had claimed."""
+        now = time.monotonic()
+        names = [path.name for path in self._aside.iterdir() if NAME.fullmatch(path.name)]
+        self._seen = {name: self._seen.get(name, now) for name in names}
+        for name, seen_at in self._seen.items():
+            match = NAME.fullmatch(name)
+            if match and now - seen_at >= ABANDONED_SECONDS:
+                with contextlib.suppress(OSError):
+                    give_back(self._aside / name, self._aside.parent / match["folder"] / match["name"])
+
+
+def give_back(path: Path, original: Path) -> None:
+    """Rename a claimed file back.
+
+    An entry of the trash and a job's record have their names to themselves. Of anything else a newer one may have come
+    meanwhile, and counts.
+    """
+    if original.parent.name in {"trash", "jobs"}:
+        path.rename(original)
+        return
+    with folder_opened(path.parent) as aside, folder_opened(original.parent) as folder:
+        try:
+            rename_without_replacing(path.name, original.name, source_folder=aside, target_folder=folder)
+        except FileExistsError:
+            if original.parent.name == "staging":
+                # Not removed here, where that may be seen wrongly: an unlocked file without a record is swept.
+                path.rename(original.with_name(f"{secrets.token_hex(16)}.part"))
+            else:
+                path.unlink()
+
+
+@contextmanager
+def folder_opened(folder: Path) -> Iterator[int]:
+    """A descriptor of a folder, for calls that take names relative to it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
