@@ -217,8 +217,7 @@ class Publisher:
             # There is no model of that name for a moment. Killed in it, the version before is put back by a sweep.
             is_linked = False
             try:
-                is_exact = "*" not in (conditions.if_match or ())
-                entry, present = self._trash.set_aside(present, folder, leaf, is_exact=is_exact)
+                entry, present = self._trash.set_aside(present, folder, leaf)
             except FileNotFoundError:
                 raise ConditionFailed(present.name, None) from None
         try:

@@ -272,32 +272,35 @@ class Store:
             return True
 
     def _delete_locked(self, deletion: Deletion, seen: Model, folder: int, leaf: str, origin: Origin) -> Receipt:
-        """Delete the version that was seen, or, where lookups may be out of date, what the server really moves."""
+        """Delete the version that was seen, under its lock."""
         name = seen.name
         self._trash.drop_doubles(seen, folder, leaf)
-        if not deletion.permanent and not (deletion.is_exact and self.volume.is_shared):
-            entry, moved = self._trash.put(seen, folder, leaf)
-            return Receipt(name, moved.size_bytes, 0, entry.id, entry.expires_at)
         if self.volume.is_shared:
-            entry, moved = self._trash.set_aside(seen, folder, leaf, is_exact=deletion.is_exact)
-            if deletion.is_exact and moved.etag != deletion.model.etag:
-                self._trash.put_back(entry, folder, leaf)
-                raise ModelChanged(name, moved.etag)
-            if not deletion.permanent:
-                self._trash.keep(entry)
-                return Receipt(name, moved.size_bytes, 0, entry.id, entry.expires_at)
-            gone = self._trash.purge_aside(
-                entry, lambda entry: self._note(origin, "deleted", name, None, entry.size_bytes)
-            )
-            freed_bytes = gone.freed_bytes if gone else 0
-        else:
-            moved = seen
-            freed_bytes = freed_by_unlinking(os.stat(leaf, dir_fd=folder, follow_symlinks=False))
-            os.unlink(leaf, dir_fd=folder)
-            os.fsync(folder)
-            self._note(origin, "deleted", name, None, seen.size_bytes)
-        self.digests.forget(name, moved.etag)
-        return Receipt(name, moved.size_bytes, freed_bytes, None, None)
+            return self._delete_aside(deletion, seen, folder, leaf, origin)
+        if not deletion.permanent:
+            entry = self._trash.put(seen, folder, leaf)
+            return Receipt(name, seen.size_bytes, 0, entry.id, entry.expires_at)
+        freed_bytes = freed_by_unlinking(os.stat(leaf, dir_fd=folder, follow_symlinks=False))
+        os.unlink(leaf, dir_fd=folder)
+        os.fsync(folder)
+        self._note(origin, "deleted", name, None, seen.size_bytes)
+        self.digests.forget(name, seen.etag)
+        return Receipt(name, seen.size_bytes, freed_bytes, None, None)
+
+    def _delete_aside(self, deletion: Deletion, seen: Model, folder: int, leaf: str, origin: Origin) -> Receipt:
+        """Delete what the server has at the name: first it is moved away, then it is seen what it was."""
+        entry, moved = self._trash.set_aside(seen, folder, leaf)
+        if deletion.is_exact and moved.etag != deletion.model.etag:
+            self._trash.put_back(entry, folder, leaf)
+            raise ModelChanged(seen.name, moved.etag)
+        if not deletion.permanent:
+            self._trash.keep(entry)
+            return Receipt(seen.name, moved.size_bytes, 0, entry.id, entry.expires_at)
+        gone = self._trash.purge_aside(
+            entry, lambda gone: self._note(origin, "deleted", gone.name, None, gone.size_bytes)
+        )
+        self.digests.forget(seen.name, moved.etag)
+        return Receipt(seen.name, moved.size_bytes, gone.freed_bytes if gone else 0, None, None)
 
     def _put_back(self, entry: TrashEntry) -> None:
         """Put back at its name what a killed process had set aside. Raises ModelInUse and ModelLocked."""

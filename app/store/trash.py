@@ -68,32 +68,31 @@ class Trash:
 
     # Into the trash. Hold the model's lock meanwhile. The model's file is given by its open folder and last part.
 
-    def put(self, model: Model, parent: int, leaf: str) -> tuple[TrashEntry, Model]:
-        """Move a model's file into the trash; return the entry, and what was moved as far as this machine knows.
+    def put(self, model: Model, parent: int, leaf: str) -> TrashEntry:
+        """Move a model's file into the trash. On a shared volume `set_aside` comes first, see there.
 
         Killed at any point, this leaves the file in place or in the trash, whole. Raises FileNotFoundError when the
         file is gone.
         """
         entry = self._new_entry(model)
-        moved = self._move_in(entry, parent, leaf, self._folder / entry.id)
-        if moved.size_bytes != entry.size_bytes:
-            entry = self._records.correct(entry, moved.size_bytes)
-        return entry, moved
+        self._move_in(entry, parent, leaf, self._folder / entry.id)
+        return entry
 
-    def set_aside(self, model: Model, parent: int, leaf: str, *, is_exact: bool) -> tuple[TrashEntry, Model]:
+    def set_aside(self, model: Model, parent: int, leaf: str) -> tuple[TrashEntry, Model]:
         """Move a model's file aside, and return what was moved. Then `keep`, `put_back` or `purge_aside` it.
 
-        `is_exact` makes sure, on a shared volume, that what is returned is what the server has moved. Killed before the
-        second step, or after LookupStale was raised, it is put back by the next sweep. Raises FileNotFoundError when
-        the file is gone.
+        On a shared volume that may be another version than was looked up, and what is returned is what the server has
+        moved. Killed before the second step, or after LookupStale was raised, it is put back by the next sweep. Raises
+        FileNotFoundError when the file is gone.
         """
         entry = self._new_entry(model)
         path = self._aside / (entry.id + ASIDE)
-        moved = self._move_in(entry, parent, leaf, path)
-        if is_exact and self.is_shared:
+        self._move_in(entry, parent, leaf, path)
+        moved = model
+        if self.is_shared:
             moved = model_at(model.name, status_on_server(path.parent, path.name))
-        if moved.size_bytes != entry.size_bytes:
-            entry = self._records.correct(entry, moved.size_bytes)
+            if moved.size_bytes != entry.size_bytes:
+                entry = self._records.correct(entry, moved.size_bytes)
         return entry, moved
 
     def link_aside(self, model: Model, parent: int, leaf: str) -> TrashEntry | None:
@@ -266,7 +265,7 @@ class Trash:
         entry_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(6)}"
         return TrashEntry(entry_id, model.name, model.size_bytes, now, now + self._retention)
 
-    def _move_in(self, entry: TrashEntry, parent: int, leaf: str, path: Path) -> Model:
+    def _move_in(self, entry: TrashEntry, parent: int, leaf: str, path: Path) -> None:
         with self._locked(entry), folder_opened(path.parent) as folder:
             self._records.write(entry)
             try:
@@ -279,7 +278,6 @@ class Trash:
                 raise
             os.fsync(parent)
             os.fsync(folder)
-            return model_at(entry.name, os.stat(path.name, dir_fd=folder, follow_symlinks=False))
 
     @contextlib.contextmanager
     def _locked(self, entry: TrashEntry) -> Iterator[None]:

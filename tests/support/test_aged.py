@@ -231,7 +231,11 @@ def test_the_real_folder_decides_what_is_moved_and_removed(start: Start, folder:
     replace(folder, "a", "second")
     aged("os.rename(path, to)", path=path, to=target)
     assert (folder / "b").read_text() == "second"
-    assert aged(READ, path=target) == "second"
+    assert aged(INODE, path=target) != (folder / "b").stat().st_ino  # it takes it for the file that it had found
+    aged("os.mkdir(path)", path=str(folder / "made"))
+    aged("os.rmdir(path)", path=str(folder / "made"))
+    aged("os.listdir(path)", path=str(folder))
+    assert aged(READ, path=target) == "second"  # a new list of the folder has corrected it
 
     replace(folder, "b", "third")
     aged("os.unlink(path)", path=target)

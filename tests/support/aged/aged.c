@@ -648,7 +648,7 @@ static struct stat status_in(const struct entry *entry)
 }
 
 /*
- * `file` is what this process took for the source. GlusterFS's client takes that for what is at the target now, even
+ * `file` is what this process took for the source, or NO_FILE to ask what is there. GlusterFS's client takes that for what is at the target now, even
  * where the server has moved another file, until it is told better by a list of the folder.
  */
 static void note_renamed(const struct place *source, const struct place *target, unsigned flags, int file)
@@ -661,8 +661,7 @@ static void note_renamed(const struct place *source, const struct place *target,
         note_changed(source);
     }
     if (target->folder != NO_FILE) {
-        int taken = flags & RENAME_EXCHANGE || file == NO_FILE ? NO_FILE : fcntl(file, F_DUPFD_CLOEXEC, 0);
-        struct entry *moved = taken == NO_FILE ? ask(target) : remember(target, taken);
+        struct entry *moved = file == NO_FILE ? ask(target) : remember(target, file);
         note_changed(target);
         if (is_found(moved))
             renew_attributes(moved->status.st_dev, moved->status.st_ino);
@@ -688,7 +687,9 @@ static int aged_rename(int source_folder, const char *source, int target_folder,
     } else if (flags && has_no_rename_flags && (moving || present)) {
         result = refuse(EINVAL);
     } else if ((result = real_rename(source_folder, source, target_folder, target, flags)) == 0) {
-        note_renamed(&from, &to, flags, moving ? moving->file : NO_FILE);
+        bool is_one_way = !(flags & RENAME_EXCHANGE) && is_found(moving) && to.folder != NO_FILE;
+        int file = is_one_way ? fcntl(moving->file, F_DUPFD_CLOEXEC, 0) : NO_FILE;
+        note_renamed(&from, &to, flags, file);
         renew_attributes_of(&replaced);
     } else if (errno == ENOENT || errno == EEXIST) {
         int number = errno;
