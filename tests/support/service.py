@@ -40,7 +40,13 @@ class RunningService:
             env=inherited | {name: str(value) for name, value in self._settings.items()},
             stderr=self._log,
         )
-        self.client = httpx.Client(base_url=eventually(self._find_url, within=20), timeout=30)
+        try:
+            url = eventually(self._find_url, within=20)
+        except BaseException:
+            self.stop(signal.SIGKILL)  # nobody else does: a block that was not entered is not left either
+            self._log.close()
+            raise
+        self.client = httpx.Client(base_url=url, timeout=30)
         return self
 
     def __exit__(self, *_: object) -> None:
