@@ -16,8 +16,11 @@ __all__ = ["Kind", "Machine", "two_machines"]
 
 
 @contextmanager
-def two_machines(kind: Kind) -> Iterator[tuple[Machine, Machine, Path]]:
-    """Two machines with a ready service each, and the folder as the server has it, which no client caches."""
+def two_machines(kind: Kind, **settings: object) -> Iterator[tuple[Machine, Machine, Path]]:
+    """Two machines with a ready service each, and the folder as the server has it, which no client caches.
+
+    The services have these settings, such as trash_retention='1h', whenever they are started.
+    """
     packages.provide(install=False)
     with tempfile.TemporaryDirectory(prefix=f"machines-{kind}-") as temporary, ExitStack() as stack:
         folder = Path(temporary)
@@ -27,7 +30,7 @@ def two_machines(kind: Kind) -> Iterator[tuple[Machine, Machine, Path]]:
         common = packages.CACHE / "initramfs"
         initramfs.build(common)
         mount = stack.enter_context(serve(kind, behind, private))
-        machines = [stack.enter_context(Machine(f"machine-{name}", mount, folder, common)) for name in "ab"]
+        machines = [stack.enter_context(Machine(f"machine-{name}", mount, folder, common, settings)) for name in "ab"]
         for machine in machines:
             machine.wait_until_booted()
             machine.begin_service()

@@ -2,7 +2,7 @@
 
 import secrets
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -45,8 +45,9 @@ class Ran:
 class Machine:
     """Boots on entry; ends with all it runs on exit. `url` is where its service answers on the host."""
 
-    def __init__(self, name: str, mount: Mount, folder: Path, common: Path) -> None:
+    def __init__(self, name: str, mount: Mount, folder: Path, common: Path, settings: Mapping[str, object]) -> None:
         """`folder` is for the console's log and the initramfs; `common` is the part that all machines share."""
+        self._settings = {f"OCR_{name.upper()}": str(value) for name, value in settings.items()}
         self.name = name
         self._mount, self._folder, self._common = mount, folder, common
         self._token = secrets.token_hex()
@@ -104,15 +105,19 @@ class Machine:
         ran: dict[str, Any] = answer.raise_for_status().json()
         return Ran(**ran)
 
-    def start_service(self, **settings: object) -> None:
-        """`python -m app serve`, with settings such as trash_retention='1h'; returns when it is ready."""
-        self.begin_service(**settings)
+    def start_service(self) -> None:
+        """`python -m app serve`; returns when it is ready."""
+        self.begin_service()
         self.wait_until_ready()
 
-    def begin_service(self, **settings: object) -> None:
+    def begin_service(self) -> None:
         """The same without the wait."""
-        environment = {f"OCR_{name.upper()}": str(value) for name, value in settings.items()}
-        self._service_pid = self.run(["python", "-m", "app", "serve"], background=True, **environment).pid
+        self._service_pid = self.run(["python", "-m", "app", "serve"], background=True, **self._settings).pid
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether it was started and not killed."""
+        return self._service_pid is not None
 
     def wait_until_ready(self) -> None:
         """Until the service's checks pass."""

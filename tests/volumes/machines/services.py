@@ -1,0 +1,77 @@
+"""The services of two machines, with what the scenarios of `tests.volumes` ask of whoever started them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import httpx
+
+from tests.support.hub import Hub
+from tests.support.labelled_hub import LabelledHub
+from tests.support.waiting import eventually
+from tests.volumes.asking import Pair, succeed
+from tests.volumes.machines import Kind, Machine, two_machines
+from tests.volumes.machines.servers import HOST
+
+LOOPBACK = "127.0.0.1"
+ANSWER_SECONDS = 120
+LEASE_SECONDS = 90
+"""A new process of Python takes many seconds on an emulated processor."""
+
+
+class HubOfTheHost(LabelledHub):
+    """On the host's loopback, by the address that machines have for it."""
+
+    def __init__(self) -> None:
+        super().__init__((LOOPBACK, LOOPBACK))
+
+    @property
+    def cdn_url(self) -> str:
+        return super().cdn_url.replace(LOOPBACK, HOST)
+
+
+@dataclass(frozen=True)
+class MachineServices:
+    """The same as `tests.volumes.services.Services`, on two machines."""
+
+    pair: Pair
+    a: Machine
+    b: Machine
+    hub: Hub
+
+    def kill_a(self) -> None:
+        """kill -9 of the service; its machine goes on."""
+        self.a.kill_service()
+
+    @contextmanager
+    def hold_lease(self, name: str) -> Iterator[None]:
+        """Use a model by a command on A."""
+        command = ["python", "-m", "app", "models", "lease", name, "--", "sleep", "600"]
+        pid = self.a.run(command, background=True).pid
+        try:
+            eventually(lambda: succeed(self.pair.a.get(f"/models/{name}")).json()["blockers"], within=LEASE_SECONDS)
+            yield
+        finally:
+            self.a.run(["sh", "-c", f"kill -TERM -- -{pid}"])  # the command's session, with its sleep
+
+    def start_what_was_killed(self) -> None:
+        """So that the next scenario has both."""
+        for machine in (self.a, self.b):
+            if not machine.is_serving:
+                machine.start_service()
+
+
+@contextmanager
+def services_on_machines(kind: Kind) -> Iterator[MachineServices]:
+    """Both ready, and a hub that they may pull from."""
+    with (
+        HubOfTheHost() as hub,
+        two_machines(kind, max_uploads=64, log_format="json", pull_allowed_urls=hub.cdn_url) as (a, b, behind),
+        _client(a) as client_a,
+        _client(b) as client_b,
+    ):
+        yield MachineServices(Pair(client_a, client_b, behind), a, b, hub)
+
+
+def _client(machine: Machine) -> httpx.Client:
+    return httpx.Client(base_url=machine.url, timeout=ANSWER_SECONDS, trust_env=False)
