@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 # OpenSSL 1.1 and llama.cpp for the engine, once; where they cannot be had, the service runs with less.
 NATIVE = @$(BIN)/python -m app provision || echo 'Going on without; GET /engine says what that costs.'
 
-.PHONY: help serve test test-slow test-crashes lint check lock bench clean
+.PHONY: help serve test test-slow test-crashes test-kernel-volumes lint check lock bench clean
 help: ## Show this list.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 21
 
 serve: $(VENV)/serve data/models ## Set everything up and serve on 127.0.0.1:8000.
 	$(NATIVE)
@@ -23,6 +23,9 @@ test-slow: $(VENV)/dev ## Run what is slower: a browser, a fuzz of the API, the 
 
 test-crashes: $(VENV)/dev ## Kill over 1,000 processes and services at what they do; CI kills 150.
 	TEST_KILLS=1000 $(BIN)/python -m pytest -m slow --timeout 1800 -s tests/e2e/test_crashes.py tests/e2e/test_resumable_crashes.py
+
+test-kernel-volumes: $(VENV)/dev ## As root, with QEMU: two machines on one folder over NFS and CIFS, for half an hour.
+	$(BIN)/python -m tests.volumes.machines nfs cifs
 
 lint: $(VENV)/dev ## Check format, style, types and layers.
 	$(BIN)/ruff format --check .

@@ -16,8 +16,9 @@ from tests.volumes.machines import guest, initramfs
 from tests.volumes.machines.packages import KERNEL
 from tests.volumes.machines.servers import Mount, free_port
 
-BOOT_SECONDS = 90
-START_SECONDS = 120
+BOOT_SECONDS = 300
+START_SECONDS = 300
+"""Half a minute each is usual on an emulated processor, and several where others use the host."""
 PROBE_SECONDS = 15
 PYTHON = ROOT / ".venv/bin/python"
 ENVIRONMENT = {

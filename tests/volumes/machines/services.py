@@ -52,7 +52,7 @@ class MachineServices:
             eventually(lambda: succeed(self.pair.a.get(f"/models/{name}")).json()["blockers"], within=LEASE_SECONDS)
             yield
         finally:
-            self.a.run(["sh", "-c", f"kill -TERM -- -{pid}"])  # the command's session, with its sleep
+            self.a.run(["kill", "-TERM", pid])  # the command has become its sleep
 
     def start_what_was_killed(self) -> None:
         """So that the next scenario has both."""
