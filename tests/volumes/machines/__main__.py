@@ -2,7 +2,8 @@
 
     python -m tests.volumes.machines [--install] [--fast] [--cases CASE,...] [nfs] [cifs]
 
-It takes root, and the packages that it names when they are missing. The status is 1 when anything is violated.
+It takes root, and the packages that it names when they are missing. The status is 1 when anything is violated; then
+the services' logs are in build/machines.
 """
 
 import argparse
@@ -57,6 +58,8 @@ def run_column(kind: Kind, cases: list[str], scale: Scale) -> dict[str, Result]:
             results[case] = run_cell(services, case, scale)
             took = time.monotonic() - began
             print(f"{kind} {case}: {results[case].text} ({took:.0f} s)", file=sys.stderr, flush=True)
+            if results[case].violations:
+                services.keep_logs(packages.CACHE, f"{kind}-{case}")
             services.start_what_was_killed()
     return results
 

@@ -135,6 +135,11 @@ class Machine:
         """What the service and the commands in the background wrote."""
         return self.run(["cat", "/run/log"]).output
 
+    def keep_log(self, path: Path) -> None:
+        """The same, and what each thread of the service waits for in the kernel, which tells a hang of the mount."""
+        waiting = f"for task in /proc/{self._service_pid}/task/*; do cat $task/comm $task/wchan $task/stack; done"
+        path.write_text(self.log + self.run(["sh", "-c", waiting]).output)
+
     def _is_alive(self) -> bool:
         if self._process.poll() is not None:
             message = f"machine {self.name} has ended; its console:\n{self.console[-3000:]}"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 
@@ -53,6 +54,11 @@ class MachineServices:
             yield
         finally:
             self.a.run(["kill", "-TERM", pid])  # the command has become its sleep
+
+    def keep_logs(self, folder: Path, title: str) -> None:
+        """Both services' logs so far."""
+        for which, machine in zip("ab", (self.a, self.b), strict=True):
+            machine.keep_log(folder / f"{title}-{which}.log")
 
     def start_what_was_killed(self) -> None:
         """So that the next scenario has both."""
