@@ -1,6 +1,7 @@
 """The first file system of a machine: busybox, the kernel's modules in their order, and what this machine is."""
 
 import gzip
+import os
 import shlex
 import shutil
 import subprocess
@@ -40,7 +41,9 @@ def build(path: Path) -> None:
         for module in modules:
             shutil.copy(module, root / "modules")
         (root / "modules/order").write_text("".join(f"{module.name}\n" for module in modules))
-        path.write_bytes(_archive(root))
+        draft = path.with_suffix(f".{os.getpid()}")
+        draft.write_bytes(_archive(root))
+        draft.rename(path)  # whole, for whoever else boots machines now
 
 
 def build_for(machine: Path, common: Path, **variables: object) -> None:
