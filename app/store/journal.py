@@ -93,7 +93,7 @@ class Journal:
     def write(self, event: Event) -> None:
         """Append one event, and have it on disk before this returns. Raises OSError, and ModelLocked after 10 s."""
         with self._one_writer():
-            journal = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            journal = self._opened()
             try:
                 # What a full disk cut short is not to take the next line with it. Another's line that is just being
                 # written may look so too; then an empty line lies between, which is none.
@@ -106,6 +106,13 @@ class Journal:
                 os.close(journal)
         if is_full:
             self._rotate()
+
+    def _opened(self) -> int:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+        try:
+            return os.open(self._path, flags)
+        except FileNotFoundError:
+            return os.open(self._path, flags | os.O_CREAT, 0o644)
 
     @contextmanager
     def _one_writer(self) -> Iterator[None]:

@@ -57,11 +57,11 @@ class StagedFile:
         ValueError when its writer lets go of it meanwhile.
         """
         while True:
-            if self._is_ending:  # asked without the lock, which this loop would have again before anybody else
-                raise ValueError("the staging file is being closed")
             with self._working:
                 if self._hashed_bytes >= self.size_bytes:
                     return self._hashes[algorithm].digest()
+                if self._is_ending:  # whoever closes it waits for the lock, which this loop would have again first
+                    raise ValueError("the staging file is being closed")
                 self._hash(self._read(self._hashed_bytes, self.size_bytes))
 
     def digest_since(self, start: int, algorithm: str) -> bytes:
