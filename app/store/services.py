@@ -8,7 +8,6 @@ a living service whose locks do not reach this machine.
 
 import contextlib
 import io
-import os
 import re
 import secrets
 import time
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.store.freshness import files_on_server
-from app.store.locks.ofd import is_locked, try_to_lock
+from app.store.locks.ofd import try_to_lock
 
 BEAT_SECONDS = 1.0
 """How often each service renames its file."""
@@ -120,15 +119,15 @@ class Services:
         return True
 
     def _is_locked(self, name: str) -> bool | None:
-        """Whether a service's lock can be seen; None for a file that was renamed since it was listed."""
+        """Whether a service's lock can be seen; None for a file that was renamed since it was listed.
+
+        By trying to take it, since not every file system can be asked. Nobody else ever waits for that lock.
+        """
         try:
-            file = os.open(self._folder / name, os.O_RDONLY | os.O_CLOEXEC)
+            with io.FileIO(self._folder / name, "r+") as file:
+                return not try_to_lock(file.fileno())
         except FileNotFoundError:
             return None
-        try:
-            return is_locked(file)
-        finally:
-            os.close(file)
 
     def _forget_dead(self, now: float) -> None:
         for service, seen in self._seen.items():

@@ -71,6 +71,8 @@ class Volume:
         self._is_given = file_system is not None
         self.time_step_ns = 1
         """The steps in which the file system keeps times, as `app.store.volume_checks` found them."""
+        self.has_lock_queries = False
+        """Whether it can be asked if a lock of this machine is held, as `app.store.volume_checks` found."""
         self.unsafe: str | None = None
         """Why this folder must not be changed, although it could be; None when it is safe. Set by `VolumeWatch`."""
         self._unwritable: OSError | None = None

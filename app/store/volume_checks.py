@@ -33,7 +33,8 @@ class VolumeCheck:
     """One thing that a volume must or should be able to do."""
 
     name: str
-    """`locks`, `exclusive-names`, `sizes`, `times`, `fsync`, `hard-links`, `notification` or `shared-locks`."""
+    """`locks`, `lock-queries`, `exclusive-names`, `sizes`, `times`, `fsync`, `hard-links`, `notification`, or
+    `shared-locks`."""
     ok: bool
     required: bool
     """True if changes are refused without it."""
@@ -49,6 +50,10 @@ class VolumeReport:
     time_step_ns: int
     """The steps in which it keeps modification times."""
 
+    def has(self, name: str) -> bool:
+        """Whether a check was made and passed."""
+        return any(check.ok for check in self.checks if check.name == name)
+
 
 def try_volume(store_dir: Path, file_system: FileSystem) -> VolumeReport:
     """Try everything in a new folder, and remove that. It blocks.
@@ -61,6 +66,7 @@ def try_volume(store_dir: Path, file_system: FileSystem) -> VolumeReport:
         time_step_ns, times = _time_step(folder)
         checks = (
             _checked("locks", _locks, folder, required=True),
+            _checked("lock-queries", _lock_queries, folder, required=False),
             _checked("exclusive-names", _exclusive_names, folder, required=True),
             _checked("sizes", _sizes, folder, required=True),
             times,
@@ -95,9 +101,16 @@ def _locks(folder: Path) -> str | None:
     with (folder / "lock").open("w+b") as holder, (folder / "lock").open("r+b") as other:
         if not try_to_lock(holder.fileno()):
             return "a lock that nobody holds cannot be had"
-        if try_to_lock(other.fileno()) or not is_locked(other.fileno()):
+        if try_to_lock(other.fileno()):
             return "a lock that is held can be had a second time; mount the volume with locks"
     return None
+
+
+def _lock_queries(folder: Path) -> str | None:
+    with (folder / "asked").open("w+b") as holder, (folder / "asked").open("r+b") as other:
+        if not try_to_lock(holder.fileno()) or is_locked(other.fileno()):
+            return None
+    return "locks of this machine cannot be asked about, as on CIFS: what others here use may be shown as not in use"
 
 
 def _exclusive_names(folder: Path) -> str | None:

@@ -95,6 +95,7 @@ class VolumeWatch:
         with contextlib.suppress(OSError):  # a full disk can be tried again when there is room; what was found holds
             self._report = try_volume(self._volume.store_dir, self._volume.file_system)
             self._volume.time_step_ns = self._report.time_step_ns
+            self._volume.has_lock_queries = self._report.has("lock-queries")
 
     def _judge(self) -> None:
         checks = self._report.checks + ((self._shared_locks(),) if self._volume.is_shared else ())
@@ -126,7 +127,7 @@ async def keep_watched(watch: VolumeWatch, store: Store, on_event: OnEvent) -> N
 
     def look() -> None:
         watch.look()
-        for lease in store.locks.retake_lost_leases():
+        for lease in store.locks.retake_lost_leases() if store.volume.has_lock_queries else ():
             on_event("lease.lost" if lease.is_lost else "lease.retaken", {"name": lease.name})
 
     was_answered = True

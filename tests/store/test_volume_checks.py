@@ -11,6 +11,7 @@ import pytest
 from app.errors import ModelLocked, StoreDenied, StoreReadOnly, StoreUnavailable, StoreUnsafe
 from app.store import volume_checks
 from app.store.filesystem import FileSystem, file_system_of
+from app.store.locks import ModelLocks
 from app.store.locks.ofd import try_to_lock
 from app.store.rules import Rules
 from app.store.store import Store
@@ -37,7 +38,7 @@ def test_a_local_disk_passes_every_check_and_nothing_is_left(store: Store) -> No
     watch.look()
 
     assert [check.name for check in watch.checks] == [
-        "locks", "exclusive-names", "sizes", "times", "fsync", "hard-links", "notification",
+        "locks", "lock-queries", "exclusive-names", "sizes", "times", "fsync", "hard-links", "notification",
     ]  # fmt: skip
     assert [check.reason for check in watch.checks if not check.ok] == []
     assert store.volume.time_step_ns == 1
@@ -138,15 +139,16 @@ def test_a_lease_that_its_file_system_lost_is_taken_again(store: Store) -> None:
     lost, kept = store.lease("a.bin", kind="engine"), store.volume.lock_file
     kept.unlink()
     kept.touch()
-    assert store.locks.blockers("a.bin") == []
+    others = ModelLocks(store.volume.lock_file)
+    assert others.blockers("a.bin") == []
 
     (retaken,) = store.locks.retake_lost_leases()
 
     assert (retaken, retaken.is_lost) == (lost, False)
-    assert [blocker.kind for blocker in store.locks.blockers("a.bin")] == ["engine"]
+    assert [blocker.kind for blocker in others.blockers("a.bin")] == ["engine"]
     assert list(store.locks.retake_lost_leases()) == []
     lost.release()
-    assert store.locks.blockers("a.bin") == []
+    assert others.blockers("a.bin") == []
 
 
 def test_a_lease_that_cannot_be_taken_again_is_reported_lost(store: Store) -> None:

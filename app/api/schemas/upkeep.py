@@ -222,7 +222,17 @@ class PruneOut(Schema):
 class VolumeCheckOut(Schema):
     """One thing that the model folder's file system was tried for."""
 
-    name: Literal["locks", "exclusive-names", "sizes", "times", "fsync", "hard-links", "notification", "shared-locks"]
+    name: Literal[
+        "locks",
+        "lock-queries",
+        "exclusive-names",
+        "sizes",
+        "times",
+        "fsync",
+        "hard-links",
+        "notification",
+        "shared-locks",
+    ]
     """What was tried. `shared-locks` is tried on network file systems only: whether locks reach other machines."""
     ok: bool
     """Whether it works."""
