@@ -25,6 +25,11 @@ class FileSystem:
         """
         return self.kind in LOCAL
 
+    @property
+    def keeps_locks_to_itself(self) -> bool:
+        """True for CIFS, whose client may keep a lock to itself: what it leases was deleted through another machine."""
+        return self.kind in {"cifs", "smb3"}
+
 
 def file_system_of(folder: Path) -> FileSystem:
     """The file system that a folder lies on, by the mount table of this process."""

@@ -9,7 +9,9 @@ that it has just changed itself, and that list has the number of each file.
 import os
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from app.errors import LookupStale
 
@@ -17,6 +19,8 @@ PROBE_PREFIX = ".look-"
 FRESH_SECONDS = 3.0
 """How long to wait for a client that tells of another file than the server; their caches last a second or so."""
 PAUSE_SECONDS = 0.05
+
+T = TypeVar("T")
 
 
 def files_on_server(folder: Path) -> dict[str, int]:
@@ -29,6 +33,23 @@ def files_on_server(folder: Path) -> dict[str, int]:
     probe.unlink()
     with os.scandir(folder) as entries:
         return {entry.name: entry.inode() for entry in entries if not entry.name.startswith(PROBE_PREFIX)}
+
+
+def place(move: Callable[[], T], folder: int, leaf: str) -> T:
+    """Move a file to a name that must be free; again, if only this machine believes that it is taken.
+
+    Raises FileExistsError when it is taken, and LookupStale when this machine goes on believing so.
+    """
+    deadline = time.monotonic() + FRESH_SECONDS
+    while True:
+        try:
+            return move()
+        except FileExistsError:
+            if leaf in files_on_server(Path(f"/proc/self/fd/{folder}")):
+                raise
+            if time.monotonic() >= deadline:
+                raise LookupStale from None
+        time.sleep(PAUSE_SECONDS)
 
 
 def status_on_server(folder: Path, name: str) -> os.stat_result:

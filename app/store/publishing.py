@@ -5,6 +5,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from app.errors import (
@@ -17,6 +18,7 @@ from app.errors import (
 )
 from app.store.claims import Claims
 from app.store.digests import Digests
+from app.store.freshness import place
 from app.store.headers import Description
 from app.store.inventory import Model, model_at
 from app.store.journal import Note, Origin
@@ -211,7 +213,8 @@ class Publisher:
     ) -> tuple[os.stat_result, "_Replaced | None"]:
         """Move a staged file to its name; return what is there then, and what became of the version before."""
         if present is None:
-            return staged.move(folder, leaf, replacing=False), None
+            move = partial(staged.move, folder, leaf, replacing=False)
+            return place(move, folder, leaf) if self._volume.is_shared else move(), None
         entry, is_linked = self._trash.link_aside(present, folder, leaf), True
         if entry is None:
             # There is no model of that name for a moment. Killed in it, the version before is put back by a sweep.

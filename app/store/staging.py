@@ -143,7 +143,7 @@ class Staging:
             with contextlib.suppress(FileNotFoundError):
                 if path.suffix == SUFFIX:
                     # Asked before the lock is taken: that would be in the way of somebody who goes on with it.
-                    if not self._is_kept(path, names, is_over) and self._swept(path, is_over):
+                    if not self._is_kept(path, is_over) and self._swept(path, is_over):
                         swept.append(name)
                 elif path.suffix == RECORD_SUFFIX and path.stem + SUFFIX not in names:
                     record = self._read(path.stem)
@@ -155,7 +155,7 @@ class Staging:
         with path.open("r+b") as file:
             if not try_to_lock(file.fileno()):
                 return False
-            if self._is_kept(path, self._names(), is_over):
+            if self._is_kept(path, is_over):
                 return False
             self._record_of(path.stem).unlink(missing_ok=True)
             path.unlink()
@@ -196,11 +196,11 @@ class Staging:
             with contextlib.suppress(FileNotFoundError):
                 yield _look(path, self._read(path.stem))
 
-    def _is_kept(self, path: Path, names: set[str], is_over: Callable[[PartialRecord], bool]) -> bool:
+    def _is_kept(self, path: Path, is_over: Callable[[PartialRecord], bool]) -> bool:
         record = self._read(path.stem)
         if record is None:
             # One that this machine cannot read yet keeps the file all the same.
-            return self.is_shared and path.with_suffix(RECORD_SUFFIX).name in names
+            return self.is_shared and path.with_suffix(RECORD_SUFFIX).name in self._names()
         return not _has_expired(record, path) and not is_over(record)
 
     def _read(self, partial_id: str) -> PartialRecord | None:

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from app.errors import ModelInUse, ModelLocked, StoreError, TrashEntryNotFound
 from app.store.claims import Claims, folder_opened
-from app.store.freshness import files_on_server, status_on_server
+from app.store.freshness import files_on_server, place, status_on_server
 from app.store.inventory import Model, model_at
 from app.store.locks import ModelLocks
 from app.store.renames import rename_without_replacing
@@ -200,7 +200,7 @@ class Trash:
         claim = self._claims.claim(self._folder / entry.id)
         try:
             claim.status()
-            claim.move(parent, leaf)
+            place(lambda: claim.move(parent, leaf), parent, leaf)
         except BaseException:
             claim.give_back()
             raise

@@ -109,6 +109,13 @@ class VolumeWatch:
 
     def _shared_locks(self) -> VolumeCheck:
         name, required = "shared-locks", not self._is_single
+        if self._volume.file_system.keeps_locks_to_itself:
+            reason = (
+                "a client of CIFS does not tell its server of every lock, so that a model in use here could be deleted "
+                "by another machine. Use another volume, or let one service alone use the folder and say so with "
+                "OCR_SINGLE_SERVICE=true"
+            )
+            return VolumeCheck(name, ok=False, required=required, reason=reason)
         if self._services.unreachable:
             reason = (
                 "another service uses this folder, and its locks do not reach this machine. Use a volume with locks "

@@ -300,9 +300,9 @@ def test_sweeping_never_takes_a_file_from_its_writer(store: Store) -> None:
         sweeping = [threads.submit(sweep) for _ in range(2)]
         try:
             files = [store.publisher.begin() for _ in range(300)]
-            assert len(staged_in(store)) == 300
         finally:
             stop = True
+    assert len(staged_in(store)) == 300
     discards: list[Callable[[], None]] = [file.discard for file in files]
     for discard in discards:
         discard()

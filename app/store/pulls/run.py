@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 
 from anyio import CancelScope, CapacityLimiter, to_thread
 
-from app.errors import PartialNotFound, SourceMismatch, SourceUnavailable
+from app.errors import PartialBusy, PartialNotFound, SourceMismatch, SourceUnavailable
 from app.store.inventory import Model
 from app.store.jobs.records import Job
 from app.store.partials import PartialRecord
@@ -111,7 +112,7 @@ class PullRun:
         conditions = await self._in_thread(plan, self._store, source, self._request.if_exists)
         if conditions is None:
             return await self._in_thread(self._kept, source)
-        staged, record = await self._in_thread(self._stage, source)
+        staged, record = await self._staged_when_free(source)
         self._staged = staged
         is_to_stay = False
         try:
@@ -127,6 +128,17 @@ class PullRun:
                 await self._in_thread(staged.let_go if is_to_stay else staged.discard)
         self._finished_bytes += pulled.size_bytes
         return pulled
+
+    async def _staged_when_free(self, source: Source) -> tuple[StagedFile, PartialRecord]:
+        """Wait for the lock of a runner that was killed: a server gives it back when it notices, seconds later."""
+        deadline = time.monotonic() + LONGEST_PAUSE_SECONDS
+        while True:
+            try:
+                return await self._in_thread(self._stage, source)
+            except PartialBusy:
+                if time.monotonic() >= deadline:
+                    raise
+            await asyncio.sleep(max(0.5, self._limits.pause_seconds))
 
     def forget(self) -> None:
         """Remove the records of what was published, once the job's own record says what came of it."""
