@@ -60,7 +60,7 @@ def _checks(store: Store, watch: VolumeWatch, supervisor: Supervisor) -> Iterato
     why = None if writable else "the model folder could not be written at the start; changes answer 503"
     yield CheckOut(name="store-writable", ok=writable, required=False, reason=why)
     for check in watch.checks:
-        yield CheckOut(name=f"volume-{check.name}", ok=check.ok, required=False, reason=check.reason)
+        yield CheckOut(name=f"volume-{check.name.value}", ok=check.ok, required=False, reason=check.reason)
     yield CheckOut(name="engine", ok=True, required=True, reason=None)
     for each in supervisor.facts.capabilities if supervisor.facts else ():
         yield CheckOut(name=each.name, ok=each.available, required=False, reason=each.reason)

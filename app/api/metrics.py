@@ -79,7 +79,7 @@ async def _observe(store: Store, watch: VolumeWatch, keeper: InventoryKeeper, su
         store_bytes=_by_kind(storage) if storage else {},
         free_bytes=storage.free_bytes if storage else None,
         total_bytes=storage.total_bytes if storage else None,
-        volume_checks={check.name: check.ok for check in watch.checks},
+        volume_checks={check.name.value: check.ok for check in watch.checks},
     )
 
 

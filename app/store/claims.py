@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.store.freshness import status_on_server
 from app.store.renames import rename_without_replacing
+from app.store.volume import Volume
 
 NAME = re.compile(r"(?P<folder>[a-z]+)~[0-9a-f]{16}~(?P<name>.+)")
 ABANDONED_SECONDS = 30.0
@@ -26,15 +26,15 @@ ABANDONED_SECONDS = 30.0
 class Claim:
     """One file that was taken aside."""
 
-    def __init__(self, aside: Path, path: Path, *, is_shared: bool) -> None:
-        self._path = aside / f"{path.parent.name}~{secrets.token_hex(8)}~{path.name}"
+    def __init__(self, volume: Volume, path: Path) -> None:
+        self._path = volume.aside_dir / f"{path.parent.name}~{secrets.token_hex(8)}~{path.name}"
         self._original = path
-        self._is_shared = is_shared
+        self._volume = volume
         path.rename(self._path)
 
     def status(self) -> os.stat_result:
         """What was claimed, as the file system's server has it. Raises LookupStale."""
-        return status_on_server(self._path.parent, self._path.name) if self._is_shared else self._path.lstat()
+        return self._volume.status(self._path)
 
     def read_text(self) -> str:
         """Its content."""
@@ -57,15 +57,14 @@ class Claim:
 class Claims:
     """The claims of one model folder."""
 
-    def __init__(self, aside: Path) -> None:
-        self.is_shared = False
-        """True if lookups here may be out of date. Set before the first claim."""
-        self._aside = aside
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
+        self._aside = volume.aside_dir
         self._seen: dict[str, float] = {}
 
     def claim(self, path: Path) -> Claim:
         """Take a file of a folder of `.store/` aside; raises FileNotFoundError when somebody else took it."""
-        return Claim(self._aside, path, is_shared=self.is_shared)
+        return Claim(self._volume, path)
 
     def recover(self) -> None:
         """Give back what killed processes had claimed."""

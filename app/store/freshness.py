@@ -52,18 +52,18 @@ def place(move: Callable[[], T], folder: int, leaf: str) -> T:
         time.sleep(PAUSE_SECONDS)
 
 
-def status_on_server(folder: Path, name: str) -> os.stat_result:
-    """What lies at a name, once the client tells of the same file as the server. Use it in folders with few files.
+def status_on_server(path: Path) -> os.stat_result:
+    """What lies at a path, once the client tells of the same file as the server. Use it in folders with few files.
 
     Raises FileNotFoundError when the server has no such name, and LookupStale when the client goes on telling of
     another file.
     """
     deadline = time.monotonic() + FRESH_SECONDS
     while True:
-        number = files_on_server(folder).get(name)
+        number = files_on_server(path.parent).get(path.name)
         if number is None:
-            raise FileNotFoundError(name)
-        status = os.lstat(folder / name)
+            raise FileNotFoundError(path)
+        status = path.lstat()
         if status.st_ino == number:
             return status
         if time.monotonic() >= deadline:

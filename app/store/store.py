@@ -75,8 +75,8 @@ class Store:
         self.volume = Volume(root, file_system)
         self.locks = ModelLocks(self.volume.lock_file)
         self.journal = Journal(self.volume.journal_file, self.locks)
-        self._claims = Claims(self.volume.aside_dir)
-        self._trash = Trash(self.volume.trash_dir, self.volume.aside_dir, self.locks, self._claims, trash_retention)
+        self._claims = Claims(self.volume)
+        self._trash = Trash(self.volume, self.locks, self._claims, trash_retention)
         self._keeps_deleted = trash_retention > timedelta(0)
         self._on_event = on_event
         self.jobs = Jobs(self.volume, self.locks, self._claims)
@@ -106,8 +106,7 @@ class Store:
     def open(self) -> None:
         """Create what is missing; raises StoreUnavailable."""
         self.volume.prepare()
-        for part in (self.journal, self.publisher.staging, self._trash, self._claims):
-            part.is_shared = self.volume.is_shared
+        self.journal.is_shared = self.publisher.staging.is_shared = self.volume.is_shared
 
     # Looking.
 

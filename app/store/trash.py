@@ -25,11 +25,12 @@ from pathlib import Path
 
 from app.errors import ModelInUse, ModelLocked, StoreError, TrashEntryNotFound
 from app.store.claims import Claims, folder_opened
-from app.store.freshness import files_on_server, place, status_on_server
+from app.store.freshness import files_on_server, place
 from app.store.inventory import Model, model_at
 from app.store.locks import ModelLocks
 from app.store.renames import rename_without_replacing
 from app.store.trash_records import ENTRY_ID, RECORD_SUFFIX, TrashEntry, TrashRecords
+from app.store.volume import Volume
 
 ASIDE, PURGED = ".model", ".purged"
 LOCK_SECONDS = 2.0
@@ -56,15 +57,14 @@ OnPurge = Callable[[TrashEntry], None]
 class Trash:
     """The trash folder of one model folder, and on the same file system as it: in and out are renames."""
 
-    def __init__(self, folder: Path, aside: Path, locks: ModelLocks, claims: Claims, retention: timedelta) -> None:
-        self._folder = folder
-        self._aside = aside
+    def __init__(self, volume: Volume, locks: ModelLocks, claims: Claims, retention: timedelta) -> None:
+        self._volume = volume
+        self._folder = volume.trash_dir
+        self._aside = volume.aside_dir
         self._locks = locks
         self._claims = claims
         self._retention = retention
-        self._records = TrashRecords(folder)
-        self.is_shared = False
-        """True if lookups here may be out of date. Set before the first change."""
+        self._records = TrashRecords(self._folder)
 
     # Into the trash. Hold the model's lock meanwhile. The model's file is given by its open folder and last part.
 
@@ -89,8 +89,8 @@ class Trash:
         path = self._aside / (entry.id + ASIDE)
         self._move_in(entry, parent, leaf, path)
         moved = model
-        if self.is_shared:
-            moved = model_at(model.name, status_on_server(path.parent, path.name))
+        if self._volume.is_shared:
+            moved = model_at(model.name, self._volume.status(path))
             if moved.size_bytes != entry.size_bytes:
                 entry = self._records.correct(entry, moved.size_bytes)
         return entry, moved
@@ -101,7 +101,7 @@ class Trash:
         Only where lookups are current: what is linked is what was looked up. None on a shared volume, and where the
         file system has no hard links or its owner's rights forbid one.
         """
-        if self.is_shared:
+        if self._volume.is_shared:
             return None
         entry = self._new_entry(model)
         with self._locked(entry), folder_opened(self._aside) as aside:
@@ -127,8 +127,7 @@ class Trash:
         """
         name = entry.id + ASIDE
         with self._locked(entry), folder_opened(self._aside) as aside:
-            if self.is_shared:
-                status_on_server(self._aside, name)  # else a link could be one of another file
+            self._volume.status(self._aside / name)  # else a link could be one of another file
             try:
                 rename_without_replacing(name, leaf, source_folder=aside, target_folder=parent)
             except FileExistsError:
@@ -140,7 +139,7 @@ class Trash:
 
     def drop_doubles(self, model: Model, parent: int, leaf: str) -> None:
         """Remove what killed replacements have left aside of a model that is about to go. Hold its lock meanwhile."""
-        if self.is_shared or os.stat(leaf, dir_fd=parent, follow_symlinks=False).st_nlink == 1:
+        if self._volume.is_shared or os.stat(leaf, dir_fd=parent, follow_symlinks=False).st_nlink == 1:
             return
         for path in self._aside.glob(f"*{ASIDE}"):
             if (entry := self._records.read(path.stem)) and entry.name == model.name:
@@ -152,7 +151,9 @@ class Trash:
         Never on a shared volume: there a lookup may say so of two files.
         """
         path = self._aside / (entry.id + ASIDE)
-        if self.is_shared or not os.path.samestat(path.lstat(), os.stat(leaf, dir_fd=parent, follow_symlinks=False)):
+        if self._volume.is_shared or not os.path.samestat(
+            path.lstat(), os.stat(leaf, dir_fd=parent, follow_symlinks=False)
+        ):
             return False
         path.unlink()
         self._records.remove(entry.id)
@@ -185,7 +186,7 @@ class Trash:
         Killed at any point, this leaves the file in the trash or at its name, whole.
         """
         try:
-            if self.is_shared:
+            if self._volume.is_shared:
                 self._take_claimed(entry, parent, leaf)
             else:
                 with folder_opened(self._folder) as trash:
@@ -273,7 +274,7 @@ class Trash:
             except OSError:
                 # A network that loses an answer may have made the move; then the record must stay. One without a file
                 # is in no list, and goes when it expires.
-                if not self.is_shared:
+                if not self._volume.is_shared:
                     self._records.remove(entry.id)
                 raise
             os.fsync(parent)

@@ -21,6 +21,7 @@ from app.errors import (
     StoreUnsafe,
 )
 from app.store.filesystem import FileSystem, file_system_of
+from app.store.freshness import status_on_server
 from app.store.inventory import STORE_DIR, Model, model_at, what_instead
 from app.store.names import parts_of
 from app.store.renames import rename_without_replacing
@@ -71,6 +72,8 @@ class Volume:
         self._is_given = file_system is not None
         self.time_step_ns = 1
         """The steps in which the file system keeps times, as `app.store.volume_checks` found them."""
+        self.has_file_numbers = True
+        """Whether a list of a folder has the numbers that its files have, as `app.store.volume_checks` found."""
         self.has_lock_queries = False
         """Whether it can be asked if a lock of this machine is held, as `app.store.volume_checks` found."""
         self.unsafe: str | None = None
@@ -82,6 +85,13 @@ class Volume:
     def is_shared(self) -> bool:
         """True if other machines may change the folder, so that lookups here may be out of date."""
         return not self.file_system.is_local
+
+    def status(self, path: Path) -> os.stat_result:
+        """The status of a file in a folder with few files, past what this machine remembers of it.
+
+        Raises FileNotFoundError and LookupStale.
+        """
+        return status_on_server(path) if self.is_shared and self.has_file_numbers else path.lstat()
 
     def prepare(self) -> None:
         """Create the folder and its `.store/` where they are missing. One that cannot be written is served read-only.

@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from app.errors import StoreError
@@ -28,13 +29,26 @@ MARK_NS = 1_700_000_001_234_567_891
 """A time that none of those steps but the finest keeps as it is; in 2023."""
 
 
+class CheckName(StrEnum):
+    """What a volume is tried for."""
+
+    LOCKS = "locks"
+    LOCK_QUERIES = "lock-queries"
+    EXCLUSIVE_NAMES = "exclusive-names"
+    SIZES = "sizes"
+    TIMES = "times"
+    FILE_NUMBERS = "file-numbers"
+    FSYNC = "fsync"
+    HARD_LINKS = "hard-links"
+    NOTIFICATION = "notification"
+    SHARED_LOCKS = "shared-locks"
+
+
 @dataclass(frozen=True, slots=True)
 class VolumeCheck:
     """One thing that a volume must or should be able to do."""
 
-    name: str
-    """`locks`, `lock-queries`, `exclusive-names`, `sizes`, `times`, `fsync`, `hard-links`, `notification`, or
-    `shared-locks`."""
+    name: CheckName
     ok: bool
     required: bool
     """True if changes are refused without it."""
@@ -50,7 +64,7 @@ class VolumeReport:
     time_step_ns: int
     """The steps in which it keeps modification times."""
 
-    def has(self, name: str) -> bool:
+    def has(self, name: CheckName) -> bool:
         """Whether a check was made and passed."""
         return any(check.ok for check in self.checks if check.name == name)
 
@@ -65,13 +79,14 @@ def try_volume(store_dir: Path, file_system: FileSystem) -> VolumeReport:
     try:
         time_step_ns, times = _time_step(folder)
         checks = (
-            _checked("locks", _locks, folder, required=True),
-            _checked("lock-queries", _lock_queries, folder, required=False),
-            _checked("exclusive-names", _exclusive_names, folder, required=True),
-            _checked("sizes", _sizes, folder, required=True),
+            _checked(CheckName.LOCKS, _locks, folder, required=True),
+            _checked(CheckName.LOCK_QUERIES, _lock_queries, folder, required=False),
+            _checked(CheckName.EXCLUSIVE_NAMES, _exclusive_names, folder, required=True),
+            _checked(CheckName.SIZES, _sizes, folder, required=True),
             times,
-            _checked("fsync", _fsync, folder, required=False),
-            _checked("hard-links", _hard_links, folder, required=False),
+            _checked(CheckName.FILE_NUMBERS, _file_numbers, folder, required=True),
+            _checked(CheckName.FSYNC, _fsync, folder, required=False),
+            _checked(CheckName.HARD_LINKS, _hard_links, folder, required=False),
             _notification(file_system),
         )
     finally:
@@ -87,7 +102,7 @@ def sweep_probes(store_dir: Path) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _checked(name: str, check: Callable[[Path], str | None], folder: Path, *, required: bool) -> VolumeCheck:
+def _checked(name: CheckName, check: Callable[[Path], str | None], folder: Path, *, required: bool) -> VolumeCheck:
     try:
         reason = check(folder)
     except (OSError, StoreError) as exc:
@@ -151,10 +166,20 @@ def _time_step(folder: Path) -> tuple[int, VolumeCheck]:
     step_ns = next((step for step in TIME_STEPS_NS if MARK_NS // step * step == found_ns), None)
     if step_ns is None:
         reason = "modification times are not kept as they are set, so a version cannot be told from another by them"
-        return COARSE_NS, VolumeCheck("times", ok=False, required=False, reason=reason)
+        return COARSE_NS, VolumeCheck(CheckName.TIMES, ok=False, required=False, reason=reason)
     reason = f"times are kept in steps of {step_ns / 1e9:g} s: versions of one size that come within one look alike"
     is_fine = step_ns < COARSE_NS
-    return step_ns, VolumeCheck("times", is_fine, required=False, reason=None if is_fine else reason)
+    return step_ns, VolumeCheck(CheckName.TIMES, is_fine, required=False, reason=None if is_fine else reason)
+
+
+def _file_numbers(folder: Path) -> str | None:
+    """A list has the numbers that the files have: by them it is seen that another machine has replaced one."""
+    (folder / "numbered").open("x").close()
+    with os.scandir(folder) as entries:
+        number = next(entry.inode() for entry in entries if entry.name == "numbered")
+    if number == (folder / "numbered").lstat().st_ino:
+        return None
+    return "lists of folders do not have the numbers of files, so changes of other machines cannot be told apart"
 
 
 def _fsync(folder: Path) -> str | None:
@@ -175,4 +200,4 @@ def _hard_links(folder: Path) -> str | None:
 def _notification(file_system: FileSystem) -> VolumeCheck:
     ok = file_system.is_local
     reason = f"{file_system.kind} does not tell what other machines change: the folder is listed twice a second"
-    return VolumeCheck("notification", ok, required=False, reason=None if ok else reason)
+    return VolumeCheck(CheckName.NOTIFICATION, ok, required=False, reason=None if ok else reason)

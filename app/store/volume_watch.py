@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 from anyio import CapacityLimiter, to_thread
 
@@ -11,10 +12,12 @@ from app.errors import StoreError, StoreUnavailable
 from app.store.services import BEAT_SECONDS, Services
 from app.store.store import OnEvent, Store
 from app.store.volume import Volume
-from app.store.volume_checks import VolumeCheck, VolumeReport, sweep_probes, try_volume
+from app.store.volume_checks import CheckName, VolumeCheck, VolumeReport, sweep_probes, try_volume
 
 TRY_SECONDS = 60.0
 """How often everything is tried again."""
+LIFTED = {CheckName.SHARED_LOCKS, CheckName.FILE_NUMBERS}
+"""The checks that a service needs only beside others."""
 HUNG_SECONDS = 3.0
 """A volume that has not answered one question for so long is unavailable until it does."""
 
@@ -95,20 +98,23 @@ class VolumeWatch:
         with contextlib.suppress(OSError):  # a full disk can be tried again when there is room; what was found holds
             self._report = try_volume(self._volume.store_dir, self._volume.file_system)
             self._volume.time_step_ns = self._report.time_step_ns
-            self._volume.has_lock_queries = self._report.has("lock-queries")
+            self._volume.has_file_numbers = self._report.has(CheckName.FILE_NUMBERS)
+            self._volume.has_lock_queries = self._report.has(CheckName.LOCK_QUERIES)
 
     def _judge(self) -> None:
         checks = self._report.checks + ((self._shared_locks(),) if self._volume.is_shared else ())
+        if self._is_single:
+            checks = tuple(replace(check, required=check.required and check.name not in LIFTED) for check in checks)
         before = {check.name: check.ok for check in self.checks}
         self.checks = checks
         self._volume.unsafe = next((check.reason for check in checks if check.required and not check.ok), None)
         for check in checks:
             if check.ok != before.get(check.name, True):
                 event = "volume.check_passed" if check.ok else "volume.check_failed"
-                self._on_event(event, {"check": check.name, "required": check.required, "reason": check.reason})
+                self._on_event(event, {"check": check.name.value, "required": check.required, "reason": check.reason})
 
     def _shared_locks(self) -> VolumeCheck:
-        name, required = "shared-locks", not self._is_single
+        name, required = CheckName.SHARED_LOCKS, True
         if self._volume.file_system.keeps_locks_to_itself:
             reason = (
                 "a client of CIFS does not tell its server of every lock, so that a model in use here could be deleted "

@@ -12,6 +12,7 @@ import pytest
 from app.store.claims import Claims
 from app.store.partials import PartialRecord
 from app.store.staging import Staging
+from app.store.volume import Volume
 from tests.conftest import Serve
 from tests.support.answers import problem_of
 from tests.support.raw import RawPatch, RawPost
@@ -255,7 +256,7 @@ def test_an_upload_that_nobody_began_is_not_found(service: RunningService, uploa
 
 def test_a_pull_is_not_an_upload(service: RunningService) -> None:
     """What a pull has staged is neither shown here nor written."""
-    staging = Staging(service.models_dir / ".store/staging", Claims(service.models_dir / ".store/aside"))
+    staging = Staging(service.models_dir / ".store/staging", Claims(Volume(service.models_dir)))
     pull = PartialRecord(secrets.token_hex(16), "a.bin", "pull", "me", 3, datetime.now(UTC), timedelta(hours=1))
     staged = staging.begin([], keep=pull)
     staged.let_go()

@@ -37,7 +37,8 @@ from app.store.claims import Claims
 from app.store.partials import PartialRecord
 from app.store.staging import Staging
 record = PartialRecord(sys.argv[2], "a.bin", "upload", "me", 12, datetime.now(UTC), timedelta(days=1))
-staged = Staging(Path(sys.argv[1]), Claims(Path(sys.argv[1]))).begin(["sha256"], keep=record)
+from app.store.volume import Volume
+staged = Staging(Path(sys.argv[1]), Claims(Volume(Path(sys.argv[1])))).begin(["sha256"], keep=record)
 staged.write(b"half")
 print("written", flush=True)
 sys.stdin.read()

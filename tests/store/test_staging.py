@@ -38,7 +38,8 @@ import sys
 from pathlib import Path
 from app.store.claims import Claims
 from app.store.staging import Staging
-staged = Staging(Path(sys.argv[1]), Claims(Path(sys.argv[1]))).begin(["sha256"])
+from app.store.volume import Volume
+staged = Staging(Path(sys.argv[1]), Claims(Volume(Path(sys.argv[1])))).begin(["sha256"])
 staged.write(b"half")
 print("written", flush=True)
 sys.stdin.read()
@@ -149,8 +150,7 @@ def test_a_replacement_that_fails_leaves_what_was_there(tmp_path: Path, kind: st
 def leave_a_double(store: Store) -> str:
     """As a replacement of a.bin that is killed at its last step leaves one in the trash; its id."""
     publish(store, "a.bin", b"old")
-    volume = store.volume
-    trash = Trash(volume.trash_dir, volume.aside_dir, store.locks, Claims(volume.aside_dir), timedelta(days=1))
+    trash = Trash(store.volume, store.locks, Claims(store.volume), timedelta(days=1))
     with store.volume.parent_of("a.bin") as (folder, leaf):
         entry = trash.link_aside(store.find("a.bin"), folder, leaf)
     assert entry

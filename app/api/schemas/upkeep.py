@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import NonNegativeFloat, NonNegativeInt
 
 from app.api.schemas.models import BlockerOut, HeaderOut, ProtectionOut, Schema, Timestamp
+from app.store.volume_checks import CheckName
 
 ReasonOut = Literal["stale_pattern", "superseded", "corrupt"]
 
@@ -222,17 +223,7 @@ class PruneOut(Schema):
 class VolumeCheckOut(Schema):
     """One thing that the model folder's file system was tried for."""
 
-    name: Literal[
-        "locks",
-        "lock-queries",
-        "exclusive-names",
-        "sizes",
-        "times",
-        "fsync",
-        "hard-links",
-        "notification",
-        "shared-locks",
-    ]
+    name: CheckName
     """What was tried. `shared-locks` is tried on network file systems only: whether locks reach other machines."""
     ok: bool
     """Whether it works."""
