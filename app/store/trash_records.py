@@ -44,11 +44,15 @@ class TrashRecords:
         self._folder = folder
 
     def write(self, entry: TrashEntry) -> None:
-        """Write a new record, and have it on disk before this returns."""
+        """Write a new record, and have it on disk before this returns. One that cannot be written leaves nothing."""
         with self._path_of(entry.id).open("x") as record:
-            record.write(entry.to_json())
-            record.flush()
-            os.fsync(record.fileno())
+            try:
+                record.write(entry.to_json())
+                record.flush()
+                os.fsync(record.fileno())
+            except OSError:
+                self._path_of(entry.id).unlink(missing_ok=True)
+                raise
         with folder_opened(self._folder) as folder:
             os.fsync(folder)
 

@@ -152,7 +152,7 @@ def test_a_read_only_folder_lists_and_refuses_changes(serve: Serve, tmp_path: Pa
 
     assert service.client.get("/models").json()["count"] == 1
     refused = service.client.delete("/models/a.bin")
-    assert problem_of(refused) == (503, "store-read-only")
+    assert problem_of(refused) == (503, "store-denied")
     assert (models / "a.bin").exists()
 
 
