@@ -63,7 +63,10 @@ class Claims:
         self._seen: dict[str, float] = {}
 
     def claim(self, path: Path) -> Claim:
-        """Take a file of a folder of `.store/` aside; raises FileNotFoundError when somebody else took it."""
+        """Take a file of a folder of `.store/` aside.
+
+        Raises FileNotFoundError if another process has claimed, moved or removed it.
+        """
         return Claim(self._volume, path)
 
     def recover(self) -> None:

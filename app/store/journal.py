@@ -53,7 +53,7 @@ class Event:
     size_bytes: int
     request_id: str | None
     reason: str | None = None
-    """Why the service did it by itself: `expired`, `room` or `replaced`; None for what was asked for."""
+    """Why the service did it by itself: `expired`, `room`, `replaced` or `recovered`; None if a caller asked for it."""
 
     def to_line(self) -> bytes:
         """The event as a line."""
@@ -118,7 +118,7 @@ class Journal:
     def _one_writer(self) -> Iterator[None]:
         """Keep writers on other machines away.
 
-        One kernel writes a short line with O_APPEND whole, whoever else writes. Two clients of a network file system
+        One kernel writes a short line with O_APPEND whole, even with other writers. Two clients of a network file system
         each append at the end that they know of, so they must take turns, and open the file anew to learn its end.
         """
         if not self.is_shared:
@@ -151,8 +151,8 @@ class Journal:
         return sorted(self._path.parent.glob(f"{self._path.stem}.*{self._path.suffix}"))
 
     def _rotate(self) -> None:
-        # Whoever comes second finds the new file small, or not there yet. Should it not see that, it renames a small
-        # file, and nothing is lost: each older file has a name of its own.
+        # A second process finds the new file small, or not there yet. If it does not see that, it renames a small file,
+        # and nothing is lost: each older file has a name of its own.
         with (
             contextlib.suppress(ModelInUse, ModelLocked, FileNotFoundError),
             self._locks.exclusive(LOCK_NAME, seconds=0),

@@ -25,7 +25,7 @@ class NameRecords:
         Hold a lock meanwhile that only one writer of this record can hold.
         """
         record = self._record_of(name)
-        # A name of its own: a client that remembers an older draft's would write into the record that it became.
+        # A name of its own: a client that remembers an older draft would write into the record it has become.
         path = record.with_suffix(f".{secrets.token_hex(8)}.new")
         with path.open("x") as draft:
             draft.write(json.dumps({"name": name} | fields))

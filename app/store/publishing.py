@@ -184,7 +184,7 @@ class Publisher:
         with explaining_refusals(), self._entered(name) as (folder, leaf):
             present = _present(self._volume, folder, leaf, name)
             if present and conditions.if_match is None and self._volume.is_shared:
-                present = None  # it may be gone: nothing is to be replaced, and the server says whether there is one
+                present = None  # it may be gone; the move below replaces nothing, and the server says if there is one
             else:
                 self._check(name, present, conditions)
             self.staging.announce(staged)
@@ -193,7 +193,7 @@ class Publisher:
             )
             try:
                 status, replaced = self._put_in_place(staged, present, conditions, folder, leaf, origin)
-            except FileExistsError:  # somebody who takes no locks was faster
+            except FileExistsError:  # another machine's upload, or a program that takes no locks
                 present = _present(self._volume, folder, leaf, name)
                 self._check(name, present, conditions)
                 raise ModelExists(name) from None

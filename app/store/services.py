@@ -110,7 +110,7 @@ class Services:
         draft.rename(self._path_of(self._count))
 
     def _renamed(self) -> bool:
-        """False when the file is gone: somebody took this service for dead, or emptied the folder."""
+        """False if the file is gone: another service took this one for dead, or the folder was emptied."""
         try:
             self._path_of(self._count).rename(self._path_of(self._count + 1))
         except FileNotFoundError:

@@ -60,7 +60,7 @@ class StagedFile:
             with self._working:
                 if self._hashed_bytes >= self.size_bytes:
                     return self._hashes[algorithm].digest()
-                if self._is_ending:  # whoever closes it waits for the lock, which this loop would have again first
+                if self._is_ending:  # close waits for the lock, and this loop would take it again first
                     raise ValueError("the staging file is being closed")
                 self._hash(self._read(self._hashed_bytes, self.size_bytes))
 
@@ -98,8 +98,8 @@ class StagedFile:
 
         Raises StoreReadOnly.
 
-        `step_ns` are the steps in which the file system keeps times; `other_than` are the size and the time, in
-        nanoseconds, of a version that it is to be told from.
+        `step_ns` are the steps in which the file system keeps times. `other_than` are the size and the time, in
+        nanoseconds, of another version: of the same size, it gets another time.
         """
         with explaining_refusals(), self._working:
             now_ns = time.time_ns() // step_ns * step_ns

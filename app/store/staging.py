@@ -3,8 +3,8 @@
 A staging file is alive while its writer holds the kernel's lock on it, which ends with the writer, however it was
 killed. What is not locked is swept, unless a record beside it says that it is kept: then any process may go on with it.
 
-On a shared volume a client may still see a file here that another machine has published or removed. So whoever goes on
-with one claims it by a rename first, which the file system's server decides, and what a sweep removes has no name else.
+On a shared volume a client may still see a file here that another machine has published or removed. So a process that
+resumes one claims it by a rename first, which the file system's server decides.
 """
 
 import contextlib

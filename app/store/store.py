@@ -196,7 +196,7 @@ class Store:
                 try:
                     receipt = self._delete_locked(deletion, model, folder, leaf, origin)
                 except FileNotFoundError:
-                    # Somebody who takes no locks was faster; the rename decides, the lock only makes answers polite.
+                    # A program that takes no locks was faster. The rename decides; the lock only makes answers polite.
                     raise ModelNotFound(name) from None
         if receipt.trash_id:
             self._note(origin, "trashed", name, receipt.trash_id, receipt.size_bytes)

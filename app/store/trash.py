@@ -7,7 +7,7 @@ so that of any number of machines exactly one makes it, whatever their caches be
 - `aside/<id>.model`: a model that is being replaced or deleted for good, while it is checked which version that is.
   When its process was killed, it is put back at its name, or becomes `trash/<id>` if that name is taken.
 - `aside/trash~...`: an entry that is being restored; see `app.store.claims`.
-- `trash/<id>.purged`: an entry that is being purged. Its removal is completed by whoever finds it.
+- `trash/<id>.purged`: an entry that is being purged. If its process is killed, the next sweep completes it.
 
 No file is ever removed because a lookup said something of another: a client of a network file system goes on seeing a
 name for a while after another machine has renamed it.
@@ -160,7 +160,7 @@ class Trash:
         return True
 
     def purge_aside(self, entry: TrashEntry, on_purge: OnPurge) -> Purged | None:
-        """Delete for good what was set aside."""
+        """Delete for good what was set aside; None if a sweep has put it back."""
         return self._purge(entry, self._aside / (entry.id + ASIDE), on_purge)
 
     # Out of the trash.
@@ -207,7 +207,7 @@ class Trash:
             raise
 
     def purge(self, entry: TrashEntry, on_purge: OnPurge) -> Purged | None:
-        """Delete an entry for good; None when somebody else took or purged it."""
+        """Delete an entry for good; None if another process has restored or purged it."""
         return self._purge(entry, self._folder / entry.id, on_purge)
 
     def freed_by_purging(self, entry: TrashEntry) -> int:
@@ -230,7 +230,7 @@ class Trash:
         set_aside = {path.name for path in self._aside.glob(f"*{ASIDE}")}
         names = {path.name for path in self._folder.iterdir()}
         for name in sorted(names | set_aside):
-            # What cannot be completed, as when somebody is at it, stops nothing else.
+            # What cannot be completed now, such as what a living process works on, stops nothing else.
             with contextlib.suppress(StoreError, OSError):
                 if name in set_aside:
                     if entry := self._records.read(name.removesuffix(ASIDE)):
@@ -253,7 +253,7 @@ class Trash:
         """Remove the record of an entry that has expired and has no file."""
         if entry_id in names or not self._records.has_expired(entry_id, self._retention):
             return
-        # Whoever holds the lock may be between writing the record and moving the file.
+        # A process that holds the lock may be between writing the record and moving the file.
         with self._locks.exclusive(_lock_name(entry_id), seconds=0):
             files = {name for folder in (self._folder, self._aside) for name in files_on_server(folder)}
             if not any(entry_id in name and name != entry_id + RECORD_SUFFIX for name in files):

@@ -147,9 +147,9 @@ def record_of(folder: Path, job_id: str) -> Path:
 
 
 def new_draft_of(folder: Path, job_id: str) -> Path:
-    """What is to be a job's record in a moment.
+    """The path for a new draft of a job's record, which is then renamed to the record.
 
-    A name of its own each time: a client that remembers an older draft's would write into the record that it became.
+    Each draft has a name of its own: a client that remembers an older draft would write into the record it has become.
     """
     return folder / f"{job_id}.{secrets.token_hex(4)}{DRAFT_SUFFIX}"
 
