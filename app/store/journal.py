@@ -118,8 +118,8 @@ class Journal:
     def _one_writer(self) -> Iterator[None]:
         """Keep writers on other machines away.
 
-        One kernel writes a short line with O_APPEND whole, even with other writers. Two clients of a network file system
-        each append at the end that they know of, so they must take turns, and open the file anew to learn its end.
+        One kernel writes a short line with O_APPEND whole, even with other writers. Two clients of a network file
+        system each append at the end that they know of. So they take turns, and open the file anew to learn its end.
         """
         if not self.is_shared:
             yield

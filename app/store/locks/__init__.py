@@ -87,8 +87,8 @@ class ModelLocks:
     def retake_lost_leases(self) -> Iterator[Lease]:
         """Take the leases of this process again whose locks the file system has lost, as a restarted server does.
 
-        Yields each lease whose lock was lost. `is_lost` is set on those that could not be taken again, because the model
-        is being changed. Costs 1 µs for each lease.
+        Yields each lease whose lock was lost. `is_lost` is set on those that could not be taken again, because their
+        model is being changed. Costs 1 µs for each lease.
         """
         with self._changing_leases:
             leases = [lease for lease in self._leases if not lease.is_lost]
