@@ -74,7 +74,7 @@ class Volume:
         """The steps in which the file system keeps times, as `app.store.volume_checks` found them."""
         self.has_file_numbers = True
         """Whether a list of a folder has the numbers that its files have, as `app.store.volume_checks` found."""
-        self.has_lock_queries = False
+        self.has_lock_queries = True
         """Whether it can be asked if a lock of this machine is held, as `app.store.volume_checks` found."""
         self.unsafe: str | None = None
         """Why this folder must not be changed, although it could be; None when it is safe. Set by `VolumeWatch`."""

@@ -22,7 +22,7 @@ from app.store.jobs.records import (
     Failure,
     Job,
     JobState,
-    is_draft,
+    job_of_draft,
     marker_of,
     new_job,
     read_anew,
@@ -229,7 +229,7 @@ class Jobs:
 
         A job that lost its runner fails, unless it is of a resumable kind. Raises StoreUnavailable, StoreReadOnly.
         """
-        swept, known = [], set()
+        swept, known = [], set[str]()
         for job in self.newest():
             known.add(job.id)
             if job.finished_at is None and job.kind not in RESUMABLE:
@@ -241,11 +241,17 @@ class Jobs:
                 # Of one that asked for its end too late, or of a runner killed at its last step.
                 marker_of(self._folder, job.id).unlink(missing_ok=True)
         for path in self._folder.iterdir():
-            if not _is_older_than(path, STRAY_SECONDS):
-                continue
-            if is_draft(path) or (path.stem not in known and self._is_nobodys(path.stem)):
+            if self._is_left(path, known):
                 path.unlink(missing_ok=True)
         return swept
+
+    def _is_left(self, path: Path, known: set[str]) -> bool:
+        """Whether a killed process has left a file that belongs to no job, or a draft that it did not rename."""
+        if job_id := job_of_draft(path):
+            if self._volume.has_lock_queries:
+                return not self.is_held(job_id)
+            return _is_older_than(path, STRAY_SECONDS)
+        return path.stem not in known and _is_older_than(path, STRAY_SECONDS) and self._is_nobodys(path.stem)
 
     def _held(self, job: Job, lock: contextlib.ExitStack) -> HeldJob:
         return HeldJob(job, self._folder, lock.pop_all(), is_shared=self._volume.is_shared)

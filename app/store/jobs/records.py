@@ -154,9 +154,9 @@ def new_draft_of(folder: Path, job_id: str) -> Path:
     return folder / f"{job_id}.{secrets.token_hex(4)}{DRAFT_SUFFIX}"
 
 
-def is_draft(path: Path) -> bool:
-    """Whether a file was to be a record."""
-    return path.suffix == DRAFT_SUFFIX
+def job_of_draft(path: Path) -> str | None:
+    """The id of the job that a draft is of; None for what is no draft."""
+    return path.name.partition(".")[0] if path.suffix == DRAFT_SUFFIX else None
 
 
 def marker_of(folder: Path, job_id: str) -> Path:
