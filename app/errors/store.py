@@ -74,7 +74,8 @@ class LookupStale(StoreError):
 
     def __init__(self) -> None:
         super().__init__(
-            "Another machine has just changed this, and this one does not see it yet; nothing was changed. Try again."
+            "Another machine has just changed this, and this one does not see it yet. Nothing was deleted or replaced. "
+            "If the model is missing now, it is back within seconds. Try again."
         )
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from app.store.freshness import files_on_server
 from app.store.renames import rename_without_replacing
 from app.store.volume import Volume
 
@@ -68,6 +69,11 @@ class Claims:
         Raises FileNotFoundError if another process has claimed, moved or removed it.
         """
         return Claim(self._volume, path)
+
+    def has(self, path: Path) -> bool:
+        """Whether a file is claimed now, on any machine."""
+        names = map(NAME.fullmatch, files_on_server(self._aside))
+        return any(match and (match["folder"], match["name"]) == (path.parent.name, path.name) for match in names)
 
     def recover(self) -> None:
         """Give back what killed processes had claimed."""

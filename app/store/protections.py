@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from app.errors import ModelNotFound, ModelProtected, NotAModel
+from app.errors import LookupStale, ModelNotFound, ModelProtected, NotAModel
 from app.store.journal import Note, Origin
 from app.store.locks import ModelLocks
 from app.store.name_records import NameRecords
@@ -125,6 +125,8 @@ class Protections:
             if pattern := self._rules.protecting(name):
                 raise ModelProtected(name, pattern, None)
             if not self._records.remove(name):
+                if self._volume.is_shared and self._records.is_on_server(name):
+                    raise LookupStale
                 self._volume.find(name)
                 return
         self._note(origin, "unprotected", name, None, self._size_of(name))

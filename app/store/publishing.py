@@ -187,12 +187,12 @@ class Publisher:
                 present = None  # it may be gone; the move below replaces nothing, and the server says if there is one
             else:
                 self._check(name, present, conditions)
-            self.staging.announce(staged)
             modified_ns = staged.stamp(
                 self._volume.time_step_ns, other_than=(present.size_bytes, present.modified_ns) if present else None
             )
             try:
-                status, replaced = self._put_in_place(staged, present, conditions, folder, leaf, origin)
+                with self.staging.announced(staged):
+                    status, replaced = self._put_in_place(staged, present, conditions, folder, leaf, origin)
             except FileExistsError:  # another machine's upload, or a program that takes no locks
                 present = _present(self._volume, folder, leaf, name)
                 self._check(name, present, conditions)
@@ -215,14 +215,14 @@ class Publisher:
         if present is None:
             move = partial(staged.move, folder, leaf, replacing=False)
             return place(move, folder, leaf) if self._volume.is_shared else move(), None
-        entry, is_linked = self._trash.link_aside(present, folder, leaf), True
-        if entry is None:
-            # There is no model of that name for a moment. Killed in it, the version before is put back by a sweep.
-            is_linked = False
-            try:
+        try:
+            entry = self._trash.link_aside(present, folder, leaf)
+            is_linked = entry is not None
+            if entry is None:
+                # There is no model of that name for a moment. Killed in it, the version before is put back by a sweep.
                 entry, present = self._trash.set_aside(present, folder, leaf)
-            except FileNotFoundError:
-                raise ConditionFailed(present.name, None) from None
+        except FileNotFoundError:
+            raise ConditionFailed(present.name, None) from None
         try:
             conditions.check(present.name, present)  # again: where lookups may be out of date, this is what was there
             status = staged.move(folder, leaf, replacing=is_linked)

@@ -5,7 +5,8 @@ import errno
 import os
 
 RENAME_NOREPLACE = 1  # <linux/fs.h>
-_UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
+UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
+"""What a file system answers that cannot do it at all."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -25,7 +26,16 @@ def rename_without_replacing(source: str, target: str, *, source_folder: int, ta
     if moved == 0:
         return
     number = ctypes.get_errno()
-    if number not in _UNSUPPORTED:
+    if number not in UNSUPPORTED:
         raise OSError(number, os.strerror(number), target)
     os.link(source, target, src_dir_fd=source_folder, dst_dir_fd=target_folder, follow_symlinks=False)
     os.unlink(source, dir_fd=source_folder)
+
+
+def sync_folder(folder: int) -> None:
+    """Have the names in an open folder on the disk, wherever the file system can synchronise folders."""
+    try:
+        os.fsync(folder)
+    except OSError as exc:
+        if exc.errno not in UNSUPPORTED:
+            raise

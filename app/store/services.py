@@ -54,7 +54,7 @@ class Services:
 
     def beat(self) -> None:
         """Show that this service lives, and look at the others."""
-        if self._file is None or not self._renamed():
+        if self._file is None or not self._renamed() or not self._is_still_locked(self._file):
             self._join()
         self.look()
 
@@ -108,6 +108,13 @@ class Services:
         try_to_lock(self._file.fileno())
         self._count += 1
         draft.rename(self._path_of(self._count))
+
+    @staticmethod
+    def _is_still_locked(file: io.FileIO) -> bool:
+        """Lock this service's file again: a server that was restarted has forgotten the lock. False if that fails."""
+        with contextlib.suppress(OSError):
+            return try_to_lock(file.fileno())
+        return False
 
     def _renamed(self) -> bool:
         """False if the file is gone: another service took this one for dead, or the folder was emptied."""

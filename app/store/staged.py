@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from app.store.headers import Description, describe
-from app.store.renames import rename_without_replacing
+from app.store.renames import rename_without_replacing, sync_folder
 from app.store.volume import explaining_refusals
 
 READ_BYTES = 4 << 20
@@ -124,7 +124,7 @@ class StagedFile:
                 os.rename(self._path, leaf, dst_dir_fd=folder)
             else:
                 self._move_without_replacing(folder, leaf)
-            os.fsync(folder)
+            sync_folder(folder)
             return os.fstat(self._file.fileno())
 
     def let_go(self) -> None:

@@ -81,10 +81,19 @@ class Staging:
             raise
         return StagedFile(file, path, algorithms, self._record_of(partial_id)), record
 
-    def announce(self, staged: StagedFile) -> None:
-        """Say in its record, if it has one, that it is about to be published. Only the writer of the file may."""
-        if staged.record_path and (record := self._read(staged.record_path.stem)):
+    @contextlib.contextmanager
+    def announced(self, staged: StagedFile) -> Iterator[None]:
+        """Say in its record, if it has one, that it is being published; take that back if it fails."""
+        record = self._read(staged.record_path.stem) if staged.record_path else None
+        if record:
             self.record(replace(record, is_publishing=True))
+        try:
+            yield
+        except BaseException:
+            if record:
+                with contextlib.suppress(OSError):
+                    self.record(record)
+            raise
 
     def record(self, record: PartialRecord) -> None:
         """Write a record in place of the one before, whole. Only the writer of the file may."""
@@ -111,7 +120,7 @@ class Staging:
                 if not partial.is_active and record.expires_at(partial.modified_at) <= datetime.now(UTC):
                     raise PartialNotFound(partial_id)
                 return partial
-        if not record.is_publishing or path.name in self._names():
+        if not record.is_publishing or path.name in self._names() or self._is_claimed(path.name):
             raise PartialNotFound(partial_id)
         with contextlib.suppress(FileNotFoundError):
             published_at = modified_at(self._record_of(partial_id).stat().st_mtime)
@@ -146,6 +155,8 @@ class Staging:
                     if not self._is_kept(path, is_over) and self._swept(path, is_over):
                         swept.append(name)
                 elif path.suffix == RECORD_SUFFIX and path.stem + SUFFIX not in names:
+                    if self._is_claimed(path.stem + SUFFIX):
+                        continue
                     record = self._read(path.stem)
                     if record is None or _has_expired(record, path) or is_over(record):
                         path.unlink()
@@ -160,6 +171,9 @@ class Staging:
             self._record_of(path.stem).unlink(missing_ok=True)
             path.unlink()
             return True
+
+    def _is_claimed(self, name: str) -> bool:
+        return self.is_shared and self._claims.has(self._folder / name)
 
     def _names(self) -> set[str]:
         return set(files_on_server(self._folder)) if self.is_shared else {path.name for path in self._folder.iterdir()}

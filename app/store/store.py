@@ -4,10 +4,11 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from app.errors import JobNotFound, ModelChanged, ModelExists, ModelLocked, ModelNotFound, TrashEntryNotFound
+from app.errors import JobNotFound, ModelChanged, ModelExists, ModelNotFound, StoreError, TrashEntryNotFound
 from app.store.claims import Claims
 from app.store.damage import HeaderKnowledge
 from app.store.digests import Digests
@@ -21,6 +22,7 @@ from app.store.locks.leases import Lease
 from app.store.partials import PartialRecord
 from app.store.protections import Protections
 from app.store.publishing import Publisher
+from app.store.renames import sync_folder
 from app.store.room import Room
 from app.store.rules import Rules
 from app.store.trash import Purged, Trash, freed_by_unlinking
@@ -170,7 +172,8 @@ class Store:
         StoreUnavailable, StoreReadOnly.
         """
         model = self.volume.find(name)
-        self.protections.check(name)
+        with explaining_refusals():
+            self.protections.check(name)
         allowed = set(if_match) if if_match is not None else {"*"}
         if not allowed & {"*", model.etag}:
             raise ModelChanged(name, model.etag)
@@ -250,18 +253,39 @@ class Store:
         Raises StoreUnavailable, StoreReadOnly, StoreDenied and StoreUnsafe.
         """
         self.volume.check_writable()
-        now = datetime.now(UTC)
-        purged = self._purge([entry for entry in self.trash_entries() if entry.expires_at <= now], ITSELF, "expired")
-        with explaining_refusals():
-            recovered = self._trash.recover(self._put_back, lambda entry: self._note_purge(entry, ITSELF, "recovered"))
-            self._claims.recover()
-            for each in recovered:
+        purged = list[Purged]()
+
+        def purge(entry: TrashEntry) -> None:
+            purged.extend(self._purge([entry], ITSELF, "expired"))
+
+        def purge_expired() -> None:
+            now = datetime.now(UTC)
+            for entry in self.trash_entries():
+                if entry.expires_at <= now:
+                    self._sweep_step(partial(purge, entry))
+
+        def recover() -> None:
+            found = self._trash.recover(self._put_back, lambda entry: self._note_purge(entry, ITSELF, "recovered"))
+            for each in found:
                 self._forget_digest(each)
+            purged.extend(found)
+
+        def sweep_staging() -> None:
             if swept := self.publisher.staging.sweep(self._is_over):
                 self._on_event("staging.swept", {"files": swept})
-            self.locks.sweep()
-            self.jobs.sweep(self._job_retention)
-        return purged + recovered
+
+        for step in (purge_expired, recover, self._claims.recover, sweep_staging, self.locks.sweep):
+            self._sweep_step(step)
+        self._sweep_step(lambda: self.jobs.sweep(self._job_retention))
+        return purged
+
+    def _sweep_step(self, step: Callable[[], object]) -> None:
+        """One step of a sweep: if it fails, that is told, and the others are made all the same."""
+        try:
+            with explaining_refusals():
+                step()
+        except (StoreError, OSError) as exc:
+            self._on_event("trash.sweep_failed", {"error": str(exc)})
 
     def _is_over(self, record: PartialRecord) -> bool:
         """Whether a partial file's job has finished, and its runner did not come to remove it."""
@@ -281,7 +305,7 @@ class Store:
             return Receipt(name, seen.size_bytes, 0, entry.id, entry.expires_at)
         freed_bytes = freed_by_unlinking(os.stat(leaf, dir_fd=folder, follow_symlinks=False))
         os.unlink(leaf, dir_fd=folder)
-        os.fsync(folder)
+        sync_folder(folder)
         self._note(origin, "deleted", name, None, seen.size_bytes)
         self.digests.forget(name, seen.etag)
         return Receipt(name, seen.size_bytes, freed_bytes, None, None)
@@ -307,7 +331,9 @@ class Store:
             self.locks.exclusive(entry.name, seconds=0),
             self.volume.parent_of(entry.name, create=True) as (folder, leaf),
         ):
-            self._trash.put_back(entry, folder, leaf)
+            is_back = self._trash.put_back(entry, folder, leaf)
+        if not is_back:
+            self._note(ITSELF, "trashed", entry.name, entry.id, entry.size_bytes, "recovered")
 
     def _purge(self, entries: Iterable[TrashEntry], origin: Origin, reason: str | None = None) -> list[Purged]:
         purged = []
@@ -341,5 +367,5 @@ class Store:
         event = Event(datetime.now(UTC), origin.actor, action, name, trash_id, size_bytes, origin.request_id, reason)
         try:
             self.journal.write(event)
-        except (OSError, ModelLocked) as exc:
+        except (OSError, StoreError) as exc:
             self._on_event("journal.failed", {"error": str(exc), "action": action, "name": name})

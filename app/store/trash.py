@@ -21,14 +21,15 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
-from app.errors import ModelInUse, ModelLocked, StoreError, TrashEntryNotFound
+from app.errors import InvalidModelName, ModelInUse, ModelLocked, NotAModel, StoreError, TrashEntryNotFound
 from app.store.claims import Claims, folder_opened
 from app.store.freshness import files_on_server, place
-from app.store.inventory import Model, model_at
+from app.store.inventory import Model, model_at, what_instead
 from app.store.locks import ModelLocks
-from app.store.renames import rename_without_replacing
+from app.store.renames import rename_without_replacing, sync_folder
 from app.store.trash_records import ENTRY_ID, RECORD_SUFFIX, TrashEntry, TrashRecords
 from app.store.volume import Volume
 
@@ -75,7 +76,9 @@ class Trash:
         file is gone.
         """
         entry = self._new_entry(model)
-        self._move_in(entry, parent, leaf, self._folder / entry.id)
+        path = self._folder / entry.id
+        self._move_in(entry, parent, leaf, path)
+        self._insist_on_file(entry, path.lstat(), path, parent, leaf)
         return entry
 
     def set_aside(self, model: Model, parent: int, leaf: str) -> tuple[TrashEntry, Model]:
@@ -88,12 +91,26 @@ class Trash:
         entry = self._new_entry(model)
         path = self._aside / (entry.id + ASIDE)
         self._move_in(entry, parent, leaf, path)
-        moved = model
-        if self._volume.is_shared:
-            moved = model_at(model.name, self._volume.status(path))
+        if not self._volume.is_shared:
+            return entry, model
+        status = self._volume.status(path)
+        try:
+            self._insist_on_file(entry, status, path, parent, leaf)
+            moved = model_at(model.name, status)
             if moved.size_bytes != entry.size_bytes:
                 entry = self._records.correct(entry, moved.size_bytes)
+        except OSError:
+            self.put_back(entry, parent, leaf)
+            raise
         return entry, moved
+
+    def _insist_on_file(self, entry: TrashEntry, status: os.stat_result, path: Path, parent: int, leaf: str) -> None:
+        """Undo a move and raise NotAModel if it has moved something else than a file, such as a folder of models."""
+        if what := what_instead(status.st_mode):
+            with folder_opened(path.parent) as folder:
+                os.rename(path.name, leaf, src_dir_fd=folder, dst_dir_fd=parent)
+            self._records.remove(entry.id)
+            raise NotAModel(entry.name, what)
 
     def link_aside(self, model: Model, parent: int, leaf: str) -> TrashEntry | None:
         """Give a model's file a second name aside, so that its own can be replaced in one step.
@@ -113,29 +130,35 @@ class Trash:
                 if exc.errno in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
                     return None
                 raise
-            os.fsync(aside)
+            sync_folder(aside)
         return entry
 
     def keep(self, entry: TrashEntry) -> None:
         """Make what was set aside an entry of the trash."""
         (self._aside / (entry.id + ASIDE)).rename(self._folder / entry.id)
 
-    def put_back(self, entry: TrashEntry, parent: int, leaf: str) -> None:
-        """Undo `set_aside` and `link_aside`. If the name is taken by now, it becomes an entry of the trash.
+    def put_back(self, entry: TrashEntry, parent: int, leaf: str) -> bool:
+        """Undo `set_aside` and `link_aside`. False if the name is taken by now: then it is an entry of the trash.
 
         Raises FileNotFoundError when it is aside no longer, and LookupStale: then a sweep does it later.
         """
         name = entry.id + ASIDE
         with self._locked(entry), folder_opened(self._aside) as aside:
-            self._volume.status(self._aside / name)  # else a link could be one of another file
+            status = self._volume.status(self._aside / name)  # else a link could be one of another file
             try:
-                rename_without_replacing(name, leaf, source_folder=aside, target_folder=parent)
+                if stat.S_ISDIR(status.st_mode):
+                    os.rename(name, leaf, src_dir_fd=aside, dst_dir_fd=parent)  # it replaces no file
+                else:
+                    move = partial(rename_without_replacing, name, leaf, source_folder=aside, target_folder=parent)
+                    place(move, parent, leaf) if self._volume.is_shared else move()
             except FileExistsError:
-                if not self._drop_double(entry, parent, leaf):
-                    self.keep(entry)
-                return
-            os.fsync(parent)
+                if self._drop_double(entry, parent, leaf):
+                    return True
+                self.keep(entry)
+                return False
+            sync_folder(parent)
             self._records.remove(entry.id)
+            return True
 
     def drop_doubles(self, model: Model, parent: int, leaf: str) -> None:
         """Remove what killed replacements have left aside of a model that is about to go. Hold its lock meanwhile."""
@@ -191,10 +214,10 @@ class Trash:
             else:
                 with folder_opened(self._folder) as trash:
                     rename_without_replacing(entry.id, leaf, source_folder=trash, target_folder=parent)
-                    os.fsync(trash)
+                    sync_folder(trash)
         except FileNotFoundError:
             raise TrashEntryNotFound(entry.id) from None
-        os.fsync(parent)
+        sync_folder(parent)
         self._records.remove(entry.id)
 
     def _take_claimed(self, entry: TrashEntry, parent: int, leaf: str) -> None:
@@ -234,12 +257,18 @@ class Trash:
             with contextlib.suppress(StoreError, OSError):
                 if name in set_aside:
                     if entry := self._records.read(name.removesuffix(ASIDE)):
-                        put_back(entry)
+                        self._recover_aside(entry, put_back)
                 elif name.endswith(PURGED) and (gone := self._complete_purge(name, on_purge)):
                     purged.append(gone)
                 elif name.endswith(RECORD_SUFFIX):
                     self._forget_record(name.removesuffix(RECORD_SUFFIX), names)
         return purged
+
+    def _recover_aside(self, entry: TrashEntry, put_back: Callable[[TrashEntry], None]) -> None:
+        try:
+            put_back(entry)
+        except (NotAModel, InvalidModelName):  # its name cannot be reached any more
+            self.keep(entry)
 
     def _complete_purge(self, name: str, on_purge: OnPurge) -> Purged | None:
         with self._locks.exclusive(_lock_name(name), seconds=0), folder_opened(self._folder) as trash:
@@ -255,7 +284,8 @@ class Trash:
             return
         # A process that holds the lock may be between writing the record and moving the file.
         with self._locks.exclusive(_lock_name(entry_id), seconds=0):
-            files = {name for folder in (self._folder, self._aside) for name in files_on_server(folder)}
+            # The trash twice: what is moved from the one to the other meanwhile is in neither list otherwise.
+            files = {name for folder in (self._folder, self._aside, self._folder) for name in files_on_server(folder)}
             if not any(entry_id in name and name != entry_id + RECORD_SUFFIX for name in files):
                 self._records.remove(entry_id)
 
@@ -277,8 +307,8 @@ class Trash:
                 if not self._volume.is_shared:
                     self._records.remove(entry.id)
                 raise
-            os.fsync(parent)
-            os.fsync(folder)
+            sync_folder(parent)
+            sync_folder(folder)
 
     @contextlib.contextmanager
     def _locked(self, entry: TrashEntry) -> Iterator[None]:

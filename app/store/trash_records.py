@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from app.store.claims import folder_opened
+from app.store.renames import sync_folder
 
 ENTRY_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
 RECORD_SUFFIX = ".json"
@@ -54,13 +55,16 @@ class TrashRecords:
                 self._path_of(entry.id).unlink(missing_ok=True)
                 raise
         with folder_opened(self._folder) as folder:
-            os.fsync(folder)
+            sync_folder(folder)
 
     def correct(self, entry: TrashEntry, size_bytes: int) -> TrashEntry:
         """Replace a record by one with the size that was really moved, and return that."""
         corrected = replace(entry, size_bytes=size_bytes)
         draft = self._draft_of(entry.id)
-        draft.write_text(corrected.to_json())
+        with draft.open("w") as record:
+            record.write(corrected.to_json())
+            record.flush()
+            os.fsync(record.fileno())
         draft.replace(self._path_of(entry.id))
         return corrected
 

@@ -24,7 +24,7 @@ from app.store.filesystem import FileSystem, file_system_of
 from app.store.freshness import status_on_server
 from app.store.inventory import STORE_DIR, Model, model_at, what_instead
 from app.store.names import parts_of
-from app.store.renames import rename_without_replacing
+from app.store.renames import rename_without_replacing, sync_folder
 
 FOLDERS = ("locks", "trash", "aside", "staging", "digests", "jobs", "protection", "corrupt", "services")
 DENIED_ERRORS = {errno.EACCES, errno.EPERM}
@@ -199,7 +199,7 @@ class Volume:
                 rename_without_replacing(
                     draft.name, self._identity_file.name, source_folder=folder, target_folder=folder
                 )
-                os.fsync(folder)
+                sync_folder(folder)
 
     def _is_identity_as_seen(self) -> bool:
         """Whether the file is the one that was read last. No open: many at once keep a client of NFS waiting."""

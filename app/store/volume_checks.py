@@ -69,8 +69,8 @@ class VolumeReport:
         return any(check.ok for check in self.checks if check.name == name)
 
 
-def try_volume(store_dir: Path, file_system: FileSystem) -> VolumeReport:
-    """Try everything in a new folder, and remove that. It blocks.
+def try_volume(store_dir: Path, file_system: FileSystem, on_step: Callable[[], None] = lambda: None) -> VolumeReport:
+    """Try everything in a new folder, and remove that. It blocks; `on_step` is called before each trial.
 
     Raises OSError, as on a full disk: then nothing is known.
     """
@@ -78,15 +78,20 @@ def try_volume(store_dir: Path, file_system: FileSystem) -> VolumeReport:
     folder.mkdir()
     try:
         time_step_ns, times = _time_step(folder)
+
+        def tried(name: CheckName, check: Callable[[Path], str | None], *, required: bool) -> VolumeCheck:
+            on_step()
+            return _checked(name, check, folder, required=required)
+
         checks = (
-            _checked(CheckName.LOCKS, _locks, folder, required=True),
-            _checked(CheckName.LOCK_QUERIES, _lock_queries, folder, required=False),
-            _checked(CheckName.EXCLUSIVE_NAMES, _exclusive_names, folder, required=True),
-            _checked(CheckName.SIZES, _sizes, folder, required=True),
+            tried(CheckName.LOCKS, _locks, required=True),
+            tried(CheckName.LOCK_QUERIES, _lock_queries, required=False),
+            tried(CheckName.EXCLUSIVE_NAMES, _exclusive_names, required=True),
+            tried(CheckName.SIZES, _sizes, required=True),
             times,
-            _checked(CheckName.FILE_NUMBERS, _file_numbers, folder, required=True),
-            _checked(CheckName.FSYNC, _fsync, folder, required=False),
-            _checked(CheckName.HARD_LINKS, _hard_links, folder, required=False),
+            tried(CheckName.FILE_NUMBERS, _file_numbers, required=True),
+            tried(CheckName.FSYNC, _fsync, required=False),
+            tried(CheckName.HARD_LINKS, _hard_links, required=False),
             _notification(file_system),
         )
     finally:

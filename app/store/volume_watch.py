@@ -16,6 +16,8 @@ from app.store.volume_checks import CheckName, VolumeCheck, VolumeReport, sweep_
 
 TRY_SECONDS = 60.0
 """How often everything is tried again."""
+TRY_AGAIN_SECONDS = 5.0
+"""How often while changes are refused."""
 LIFTED = {CheckName.SHARED_LOCKS, CheckName.FILE_NUMBERS}
 """The checks that a service needs only beside others."""
 HUNG_SECONDS = 3.0
@@ -41,6 +43,7 @@ class VolumeWatch:
         self._services = Services(volume.services_dir)
         self._report = VolumeReport((), 1)
         self._tried_at = -TRY_SECONDS
+        self._beat_error: str | None = None
         self._asked_at: float | None = None
 
     @property
@@ -60,11 +63,20 @@ class VolumeWatch:
             self._volume.check()
             if self._is_observer or not self._volume.is_writable:
                 return
-            if time.monotonic() - self._tried_at >= TRY_SECONDS:
-                self._try()
-            if self._volume.is_shared:
-                self._services.beat()
-        self._judge()
+            try:
+                pause_seconds = TRY_SECONDS if self._volume.unsafe is None else TRY_AGAIN_SECONDS
+                if time.monotonic() - self._tried_at >= pause_seconds:
+                    self._try()
+                self._beat()
+            finally:
+                self._judge()
+
+    def _beat(self) -> None:
+        if self._volume.is_shared:
+            self._beat_error = "its services cannot be looked at"
+            self._asked()
+            self._services.beat()
+            self._beat_error = None
 
     def look_before_changing(self) -> None:
         """For a command that changes the folder once: look until it can be said whether that is safe, seconds at most.
@@ -84,6 +96,11 @@ class VolumeWatch:
         with contextlib.suppress(OSError):
             self._services.leave()
 
+    def _asked(self) -> None:
+        """A question to the volume begins: it has not been waiting for longer."""
+        if self._asked_at is not None:
+            self._asked_at = time.monotonic()
+
     @contextlib.contextmanager
     def _asking(self) -> Iterator[None]:
         self._asked_at = time.monotonic()
@@ -96,7 +113,7 @@ class VolumeWatch:
         self._tried_at = time.monotonic()
         sweep_probes(self._volume.store_dir)
         with contextlib.suppress(OSError):  # a full disk can be tried again when there is room; what was found holds
-            self._report = try_volume(self._volume.store_dir, self._volume.file_system)
+            self._report = try_volume(self._volume.store_dir, self._volume.file_system, self._asked)
             self._volume.time_step_ns = self._report.time_step_ns
             self._volume.has_file_numbers = self._report.has(CheckName.FILE_NUMBERS)
             self._volume.has_lock_queries = self._report.has(CheckName.LOCK_QUERIES)
@@ -107,7 +124,9 @@ class VolumeWatch:
             checks = tuple(replace(check, required=check.required and check.name not in LIFTED) for check in checks)
         before = {check.name: check.ok for check in self.checks}
         self.checks = checks
-        self._volume.unsafe = next((check.reason for check in checks if check.required and not check.ok), None)
+        # On a local disk without room for a trial, what is known of local file systems holds.
+        untried = "it could not be tried yet" if self._volume.is_shared and not self._report.checks else None
+        self._volume.unsafe = next((check.reason for check in checks if check.required and not check.ok), untried)
         for check in checks:
             if check.ok != before.get(check.name, True):
                 event = "volume.check_passed" if check.ok else "volume.check_failed"
@@ -122,6 +141,8 @@ class VolumeWatch:
                 "OCR_SINGLE_SERVICE=true"
             )
             return VolumeCheck(name, ok=False, required=required, reason=reason)
+        if self._beat_error:
+            return VolumeCheck(name, ok=False, required=required, reason=self._beat_error)
         if self._services.unreachable:
             reason = (
                 "another service uses this folder, and its locks do not reach this machine. Use a volume with locks "
