@@ -20,6 +20,7 @@ EVENT: dict[str, Any] = {
     "trash_id": "20261121T063713Z-3a56954a93f8",
     "size_bytes": 24,
     "request_id": "0f8fad5bd9cb469fa16570867728950e",
+    "reason": None,
 }
 
 FINDING: dict[str, Any] = {
@@ -89,6 +90,9 @@ PRUNE: dict[str, Any] = {
 STORAGE: dict[str, Any] = {
     "volume_id": "8f14e45fceea167a5a36dedd4bea2543",
     "is_writable": True,
+    "is_safe": True,
+    "file_system": "ext4",
+    "checks": [{"name": "locks", "ok": True, "required": True, "reason": None}],
     "models_bytes": 24,
     "trash_bytes": 202,
     "partial_bytes": 0,
