@@ -90,8 +90,8 @@ class Claims:
 def give_back(path: Path, original: Path) -> None:
     """Rename a claimed file back.
 
-    An entry of the trash and a job's record have their names to themselves. Of anything else a newer one may have come
-    meanwhile, and counts.
+    Entries of the trash and records of jobs have unique names. In other folders a newer file may have taken the name;
+    then the newer one is kept.
     """
     if original.parent.name in {"trash", "jobs"}:
         path.rename(original)
@@ -101,7 +101,7 @@ def give_back(path: Path, original: Path) -> None:
             rename_without_replacing(path.name, original.name, source_folder=aside, target_folder=folder)
         except FileExistsError:
             if original.parent.name == "staging":
-                # Not removed here, where that may be seen wrongly: an unlocked file without a record is swept.
+                # Not removed: the lookup may be stale. An unlocked file without a record is swept.
                 path.rename(original.with_name(f"{secrets.token_hex(16)}.part"))
             else:
                 path.unlink()

@@ -27,7 +27,7 @@ class FileSystem:
 
     @property
     def keeps_locks_to_itself(self) -> bool:
-        """True for CIFS, whose client may keep a lock to itself: what it leases was deleted through another machine."""
+        """True for CIFS, whose client does not send every lock: in tests another machine deleted a leased model."""
         return self.kind in {"cifs", "smb3"}
 
 

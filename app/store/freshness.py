@@ -1,9 +1,8 @@
 """Looks that reach past a client's cache, for the few decisions that rest on what a name is now.
 
-A client of a network file system remembers for a while which file a name stands for, and that there was none. A rename
-or a link through it does not help: after it has renamed a name, GlusterFS's client takes what is at the new one for the
-file that it remembered at the old one, which may be another. What it does ask the server for is the list of a folder
-that it has just changed itself, and that list has the number of each file.
+A client of a network file system remembers for a while which file a name stands for, and that there was none. Renaming
+does not refresh that: after a rename GlusterFS's client still reports the old cached file at the new name. But after a
+client has changed a folder, it reads that folder's listing from the server, and the listing has each file's number.
 """
 
 import os
@@ -17,7 +16,7 @@ from app.errors import LookupStale
 
 PROBE_PREFIX = ".look-"
 FRESH_SECONDS = 3.0
-"""How long to wait for a client that tells of another file than the server; their caches last a second or so."""
+"""How long to wait for a stale cache to expire; caches last a second or so."""
 PAUSE_SECONDS = 0.05
 
 T = TypeVar("T")
@@ -36,7 +35,7 @@ def files_on_server(folder: Path) -> dict[str, int]:
 
 
 def place(move: Callable[[], T], folder: int, leaf: str) -> T:
-    """Move a file to a name that must be free; again, if only this machine believes that it is taken.
+    """Move a file to a name that must be free; retry if the name is taken only in this client's cache.
 
     Raises FileExistsError when it is taken, and LookupStale when this machine goes on believing so.
     """

@@ -224,7 +224,7 @@ class Publisher:
         except FileNotFoundError:
             raise ConditionFailed(present.name, None) from None
         try:
-            conditions.check(present.name, present)  # again: where lookups may be out of date, this is what was there
+            conditions.check(present.name, present)  # again: on a shared volume this is the file that was moved
             status = staged.move(folder, leaf, replacing=is_linked)
         except BaseException:
             self._trash.put_back(entry, folder, leaf)

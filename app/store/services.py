@@ -1,9 +1,9 @@
 """The services on one folder, and whether the locks of each reach the others.
 
 Each service has a file in `.store/services/` and holds the kernel's lock on it for as long as it lives. Every second it
-renames that file, `<id>.<count>`: names are what a listing from the file system's server shows, whatever a client
-remembers of times and contents. A file that goes on being renamed and has no lock that can be seen from here belongs to
-a living service whose locks do not reach this machine.
+renames that file, `<id>.<count>`: clients cache times and contents, but a fresh listing has the server's names. A file
+that is renamed again and again, and whose lock cannot be seen from here, belongs to a living service whose locks do not
+reach this machine.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ BEAT_SECONDS = 1.0
 SILENT_SECONDS = 4.0
 """A service without a visible lock whose file was not renamed for so long is taken for dead."""
 FORGOTTEN_SECONDS = 60.0
-"""The file of a dead service is removed after so long. One that lives after all makes itself another."""
+"""The file of a dead service is removed after so long. If that service is alive, it creates a new file."""
 NAME = re.compile(r"(?P<id>[0-9a-f]{16})\.(?P<count>\d{1,18})")
 
 
@@ -45,7 +45,7 @@ class Services:
         self.unreachable: frozenset[str] = frozenset()
         """The ids of living services whose locks cannot be seen from here."""
         self.unjudged: frozenset[str] = frozenset()
-        """The ids of services without a visible lock that were not watched for long enough to say whether they live."""
+        """The ids of services without a visible lock observed for less than SILENT_SECONDS."""
         self._folder = folder
         self._file: io.FileIO | None = None
         self._count = 0

@@ -4,7 +4,7 @@ Where a file lies says what it is, and each step from one to the next is a renam
 so that of any number of machines exactly one makes it, whatever their caches believe:
 
 - `trash/<id>`: a deleted model, to be restored or purged.
-- `aside/<id>.model`: a model that is being replaced or deleted for good, while it is checked which version that is.
+- `aside/<id>.model`: a model that is being replaced or, on a shared volume, deleted, while its version is checked.
   When its process was killed, it is put back at its name, or becomes `trash/<id>` if that name is taken.
 - `aside/trash~...`: an entry that is being restored; see `app.store.claims`.
 - `trash/<id>.purged`: an entry that is being purged. If its process is killed, the next sweep completes it.
@@ -115,8 +115,8 @@ class Trash:
     def link_aside(self, model: Model, parent: int, leaf: str) -> TrashEntry | None:
         """Give a model's file a second name aside, so that its own can be replaced in one step.
 
-        Only where lookups are current: what is linked is what was looked up. None on a shared volume, and where the
-        file system has no hard links or its owner's rights forbid one.
+        Only on local volumes: there the linked file is certainly the one that was looked up. None on a shared volume,
+        and where the file system has no hard links or its owner's rights forbid one.
         """
         if self._volume.is_shared:
             return None
@@ -161,7 +161,7 @@ class Trash:
             return True
 
     def drop_doubles(self, model: Model, parent: int, leaf: str) -> None:
-        """Remove what killed replacements have left aside of a model that is about to go. Hold its lock meanwhile."""
+        """Remove second names that killed replacements left aside, before the model is deleted. Hold its lock."""
         if self._volume.is_shared or os.stat(leaf, dir_fd=parent, follow_symlinks=False).st_nlink == 1:
             return
         for path in self._aside.glob(f"*{ASIDE}"):
@@ -171,7 +171,7 @@ class Trash:
     def _drop_double(self, entry: TrashEntry, parent: int, leaf: str) -> bool:
         """Remove what is aside if it is a second name of the model's file, as `link_aside` makes one.
 
-        Never on a shared volume: there a lookup may say so of two files.
+        Never on a shared volume: there two different files can look like one.
         """
         path = self._aside / (entry.id + ASIDE)
         if self._volume.is_shared or not os.path.samestat(
@@ -245,8 +245,8 @@ class Trash:
     def recover(self, put_back: Callable[[TrashEntry], None], on_purge: OnPurge) -> list[Purged]:
         """Complete what killed processes left half done, and remove the records of entries that are gone.
 
-        `put_back` calls the method of that name under the model's lock; ModelInUse and ModelLocked are fine. Whatever a
-        living process is at is left to it. A record is kept until its entry has expired, since a file that
+        `put_back` must call `Trash.put_back` under the model's lock; it may raise ModelInUse and ModelLocked. Entries
+        that a living process has locked are skipped. A record is kept until its entry has expired, since a file that
         is not seen may be there all the same.
         """
         purged = []

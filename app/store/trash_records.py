@@ -76,7 +76,7 @@ class TrashRecords:
         return None
 
     def has_expired(self, entry_id: str, retention: timedelta) -> bool:
-        """Whether a record's time is over; of one that cannot be read, whether it has been there for the retention."""
+        """Whether a record has expired; an unreadable one expires one retention after its modification time."""
         if entry := self.read(entry_id):
             return entry.expires_at <= datetime.now(UTC)
         with contextlib.suppress(FileNotFoundError):

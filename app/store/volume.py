@@ -56,7 +56,7 @@ class Volume:
         self.lock_file = self.store_dir / "locks" / "models"
         self.trash_dir = self.store_dir / "trash"
         self.aside_dir = self.store_dir / "aside"
-        """What is being moved: few files, for moments."""
+        """Files in transit: few, and short-lived."""
         self.staging_dir = self.store_dir / "staging"
         self.digests_dir = self.store_dir / "digests"
         self.protection_dir = self.store_dir / "protection"
@@ -73,9 +73,9 @@ class Volume:
         self.time_step_ns = 1
         """The steps in which the file system keeps times, as `app.store.volume_checks` found them."""
         self.has_file_numbers = True
-        """Whether a list of a folder has the numbers that its files have, as `app.store.volume_checks` found."""
+        """Whether a directory listing has the inode numbers of its files, as `app.store.volume_checks` found."""
         self.has_lock_queries = True
-        """Whether it can be asked if a lock of this machine is held, as `app.store.volume_checks` found."""
+        """Whether F_OFD_GETLK reports locks held on this machine, as `app.store.volume_checks` found."""
         self.unsafe: str | None = None
         """Why this folder must not be changed, although it could be; None when it is safe. Set by `VolumeWatch`."""
         self._unwritable: OSError | None = None
@@ -226,7 +226,7 @@ class Volume:
 
 @contextmanager
 def explaining_refusals() -> Iterator[None]:
-    """Turn what a file system answers that cannot or will not do it into an error that names the cause.
+    """Translate OSError into a StoreError that names the cause.
 
     Raises StoreReadOnly, StoreDenied, StoreFull and StoreUnavailable in place of OSError.
     """

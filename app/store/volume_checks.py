@@ -21,12 +21,12 @@ from app.store.volume import FULL_ERRORS
 
 PROBE_PREFIX = "probe-"
 STALE_SECONDS = 600.0
-"""How old a folder of another process must be before it is taken for a dead one's; a trial takes milliseconds."""
+"""The age after which a probe folder is considered abandoned; a trial takes milliseconds."""
 TIME_STEPS_NS = (1, 100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
 """The steps in which file systems keep times, in nanoseconds: ext4, CIFS, ..., SFTP, FAT."""
 COARSE_NS = 1_000_000_000
 MARK_NS = 1_700_000_001_234_567_891
-"""A time that none of those steps but the finest keeps as it is; in 2023."""
+"""A time in 2023 that every step but 1 ns rounds."""
 
 
 class CheckName(StrEnum):
@@ -153,7 +153,7 @@ def _exclusive_names(folder: Path) -> str | None:
 
 
 def _sizes(folder: Path) -> str | None:
-    """What was written has its size, also at a name that was never looked up."""
+    """A file has its size after a write and a rename."""
     with (folder / "sized").open("wb") as file:
         file.write(b"x" * 100_000)
         os.fsync(file.fileno())
@@ -163,7 +163,7 @@ def _sizes(folder: Path) -> str | None:
 
 
 def _time_step(folder: Path) -> tuple[int, VolumeCheck]:
-    """The coarsest step that is needed, and the check of it."""
+    """The finest step that explains the stored time, and the `times` check."""
     path = folder / "timed"
     path.open("x").close()
     os.utime(path, ns=(MARK_NS, MARK_NS))

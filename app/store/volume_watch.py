@@ -21,7 +21,7 @@ TRY_AGAIN_SECONDS = 5.0
 LIFTED = {CheckName.SHARED_LOCKS, CheckName.FILE_NUMBERS}
 """The checks that a service needs only beside others."""
 HUNG_SECONDS = 3.0
-"""A volume that has not answered one question for so long is unavailable until it does."""
+"""A volume whose check takes longer than this is unavailable until it answers."""
 
 
 class VolumeWatch:
@@ -79,7 +79,7 @@ class VolumeWatch:
             self._beat_error = None
 
     def look_before_changing(self) -> None:
-        """For a command that changes the folder once: look until it can be said whether that is safe, seconds at most.
+        """For a command that changes the folder once: observe the other services until all are judged, about 4 s.
 
         Raises StoreUnavailable and OSError.
         """
