@@ -11,6 +11,7 @@ from typing import Literal
 from app.errors import (
     ConditionFailed,
     DigestMismatch,
+    LookupStale,
     ModelChanged,
     ModelExists,
     ModelNotFound,
@@ -197,6 +198,10 @@ class Publisher:
                 present = _present(self._volume, folder, leaf, name)
                 self._check(name, present, conditions)
                 raise ModelExists(name) from None
+            except FileNotFoundError as exc:
+                if not self._volume.is_shared:
+                    raise
+                raise LookupStale from exc  # another machine has moved what this one was about to move
             # Its size and time as they were written: some clients tell those of before for a while.
             model = model_at(name, status)._replace(size_bytes=staged.size_bytes, modified_ns=modified_ns)
             published = Published(model, description, sha256, replaced is not None)
@@ -230,7 +235,8 @@ class Publisher:
             self._trash.put_back(entry, folder, leaf)
             raise
         if self._keeps_replaced:
-            self._trash.keep(entry)
+            with contextlib.suppress(FileNotFoundError):  # a sweep that takes this process for dead has kept it
+                self._trash.keep(entry)
             return status, _Replaced(present.size_bytes, entry.id)
         self._trash.purge_aside(entry, lambda gone: self._note_deleted(gone, origin))
         return status, _Replaced(present.size_bytes, None)
