@@ -11,7 +11,7 @@ from tests.volumes.mounting import Mounts
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-# MooseFS stalls by itself for up to half a minute, and sshfs is refused like bindfs. `python -m tests.volumes` has both.
+# MooseFS stalls by itself for up to half a minute, sshfs is refused like bindfs: `python -m tests.volumes` has both.
 TESTED = os.environ.get("TEST_VOLUMES", "local,gluster,bindfs,bindfs-single").split(",")
 
 
