@@ -151,7 +151,7 @@ class Staging:
             path = self._folder / name
             with contextlib.suppress(FileNotFoundError):
                 if path.suffix == SUFFIX:
-                    # Asked before the lock is taken: that would be in the way of somebody who goes on with it.
+                    # Checked before locking, because the lock would block a request that resumes the upload.
                     if not self._is_kept(path, is_over) and self._swept(path, is_over):
                         swept.append(name)
                 elif path.suffix == RECORD_SUFFIX and path.stem + SUFFIX not in names:

@@ -17,7 +17,7 @@ RECORD_SUFFIX = ".json"
 
 @dataclass(frozen=True, slots=True)
 class TrashEntry:
-    """One deleted model. Its bytes lie in the trash folder under its id, beside them the record, `<id>.json`."""
+    """One deleted model. Its file is `trash/<id>`, and this record is `trash/<id>.json`."""
 
     id: str
     name: str
