@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import DigestMismatch, PartialBusy, PartialNotFound
+from app.errors import DigestMismatch, PartialBusy, PartialNotFound, StoreFull
 from app.store import staging as staging_module
 from app.store.jobs import PULL
 from app.store.journal import Origin
@@ -342,3 +342,21 @@ def test_what_a_finished_job_left_is_swept(store: Store, *, is_published: bool) 
     assert left == (1 if is_published else 2)
     assert list(store.volume.staging_dir.iterdir()) == []
     assert [path.name for path in store.volume.jobs_dir.iterdir()] == [f"{job.id}.json"]
+
+
+def test_an_upload_whose_publication_fails_is_not_taken_for_published(store: Store) -> None:
+    """Its record takes back what was announced, so that a missing file says nothing."""
+    keep = record()
+    staged = store.publisher.begin(keep=keep)
+    staged.write(b"whole")
+
+    def fail() -> None:
+        with store.publisher.staging.announced(staged):
+            raise StoreFull("no room")
+
+    with pytest.raises(StoreFull):
+        fail()
+    staged.let_go()
+    (store.volume.staging_dir / f"{keep.id}.part").unlink()
+    with pytest.raises(PartialNotFound):
+        store.publisher.staging.find(keep.id)

@@ -189,3 +189,16 @@ def test_what_is_no_file_stops_no_purge_of_others(store: Store) -> None:
     assert [purged.entry.id for purged in store.empty_trash(ME)] == [first, third]
     assert second.is_dir()
     assert [(e.action, e.trash_id) for e in store.journal.latest(2)] == [("purged", third), ("purged", first)]
+
+
+def test_an_entry_that_cannot_be_purged_stops_no_other(store: Store) -> None:
+    """A process that is stopped in the middle of a purge holds its lock; the sweep purges the others."""
+    (store.root / "b.bin").touch()
+    held, other = trash(store), trash(store, "b.bin")
+    for record in store.volume.trash_dir.glob("*.json"):
+        record.write_text(record.read_text().replace('"expires_at": "20', '"expires_at": "19'))
+
+    with store.locks.exclusive(f"/trash/{held}", seconds=0):
+        assert [purged.entry.id for purged in store.sweep()] == [other]
+
+    assert [purged.entry.id for purged in store.sweep()] == [held]
