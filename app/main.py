@@ -7,34 +7,12 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from app import __version__
-from app.api import (
-    ai,
-    audit,
-    deletion,
-    docs,
-    engine,
-    head,
-    health,
-    lists,
-    loading,
-    metrics,
-    models,
-    openapi,
-    problems,
-    protection,
-    prune,
-    pulls,
-    recognition,
-    resumable,
-    tables,
-    trash,
-    uploads,
-    verification,
-)
-from app.api.deps import State
-from app.api.requests import RequestLimits, RequestLog
+from app.api.http import head, openapi, problems
+from app.api.http.deps import State
+from app.api.http.middleware import RequestLimits, RequestLog
+from app.api.routers import routers
+from app.lifespan import opened
 from app.metrics import Metrics
-from app.parts import opened
 from app.settings import Settings
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -95,10 +73,9 @@ def create_app(settings: Settings) -> FastAPI:
         allowed_hosts=settings.allowed_hosts or _default_hosts(settings),
     )
     app.add_middleware(RequestLog, on_request=counters.on_request)
-    store_parts = (lists, protection, verification, models, uploads, resumable, pulls, deletion, trash, audit, prune)
-    for part in (*store_parts, engine, loading, ai, tables, recognition, health, metrics, docs):
+    for router in routers():
         # Not include_router(), which matches each request twice.
-        app.router.routes.extend(part.router.routes)
+        app.router.routes.extend(router.routes)
     head.install(app)
     problems.install(app)
     openapi.install(app, needs_key=not settings.is_anonymous)

@@ -139,7 +139,7 @@ class Settings(BaseSettings):
 
     license_file: Path | None = None
     """An Aspose licence file for the engine; without it AsposeAI runs in evaluation mode."""
-    engine_class: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] = "app.engine.aspose_ai:AsposeAIEngine"
+    engine_class: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] = "app.engine.child.aspose_ai:AsposeAIEngine"
     """The import string of the engine; another one than the default is for tests."""
     engine_start_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=30)
     """How long an engine process may take to become ready before it is replaced."""

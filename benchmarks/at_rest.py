@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 from common import ROOT, Server, fill, print_table
 
-from app.engine.runtime import Workplace
+from app.engine.native.runtime import Workplace
 
 RUNS = 7
 MODELS = 1_000

@@ -23,8 +23,8 @@ import httpx
 import psutil
 from common import ROOT, Server, print_table
 
+from app.engine.native.runtime import Workplace
 from app.engine.processors import DEFAULT_MODEL
-from app.engine.runtime import Workplace
 from tests.support import tiny_gguf
 
 CYCLES = 50

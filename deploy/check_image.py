@@ -221,7 +221,7 @@ def check_service(root: Path, config: dict[str, Any], volume: Path, log: IO[byte
         service = psutil.Process(container.pid).children()[0]
         family = [service, *service.children(recursive=True)]
         uid = int(config["User"].partition(":")[0])
-        expect(any("app.engine.worker" in process.cmdline() for process in family), "the engine is a child")
+        expect(any("app.engine.child.worker" in process.cmdline() for process in family), "the engine is a child")
         expect({tuple(process.uids()) for process in family} == {(uid, uid, uid)}, f"all of it runs as {uid}")
         rows["processes, all of them user " + str(uid)] = str(len(family))
         rows["memory of service and engine"] = megabytes(sum(process.memory_full_info().pss for process in family))

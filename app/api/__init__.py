@@ -1,1 +1,1 @@
-"""The wire: HTTP in, HTTP out. Routes, schemas, problems, and who may call."""
+"""The wire: HTTP in, HTTP out. A folder is the first segment of a URL; `http/` is about HTTP and no resource."""

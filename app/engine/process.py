@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.engine.contract import MAX_LINE_BYTES, Answer, Call, ProtocolError
 from app.engine.footprint import Memory, memory_of
-from app.engine.messages import MAX_LINE_BYTES, Answer, Call, ProtocolError
 from app.engine.output import Output
 from app.errors import EngineCallFailed, EngineDied, EngineTimedOut
 
@@ -91,7 +91,7 @@ class EngineProcess:
                 sys.executable,
                 "-P",
                 "-m",
-                "app.engine.worker",
+                "app.engine.child.worker",
                 str(theirs.fileno()),
                 str(os.getpid()),
                 engine,

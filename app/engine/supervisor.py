@@ -9,11 +9,11 @@ from typing import Any
 
 from app.engine import footprint
 from app.engine.calls import OnEvent, timed_call
-from app.engine.greeting import Greeter
-from app.engine.messages import Facts, ProtocolError
+from app.engine.contract import Facts, ProtocolError
+from app.engine.handshake import Greeter
 from app.engine.process import EngineProcess
+from app.engine.queue import Turns
 from app.engine.states import Ending, Limits, Release, State
-from app.engine.turns import Turns
 from app.errors import EngineCallFailed, EngineDied, EngineNotReady, EngineTimedOut
 
 

@@ -1,4 +1,4 @@
-"""Everything that can go wrong in the domain. Knows no HTTP: `app.api.problems` maps each class to a status.
+"""Everything that can go wrong in the domain. Knows no HTTP: `app.api.http.problems` maps each class to a status.
 
 ServiceError
 ├─ StoreError

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from app.errors import ModelInUse, ModelLocked
-from app.store.locks import ModelLocks
+from app.store.locks.model_locks import ModelLocks
 
 ROTATE_BYTES = 8 << 20
 """About 40,000 lines. A file that grew larger is renamed, and a new one begun."""

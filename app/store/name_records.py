@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from app.store.claims import Claims
-from app.store.freshness import files_on_server
+from app.store.volume.claims import Claims
+from app.store.volume.server_lookups import files_on_server
 
 
 class NameRecords:

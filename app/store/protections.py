@@ -13,11 +13,11 @@ from typing import Any
 
 from app.errors import LookupStale, ModelNotFound, ModelProtected, NotAModel
 from app.store.journal import Note, Origin
-from app.store.locks import ModelLocks
+from app.store.locks.model_locks import ModelLocks
 from app.store.name_records import NameRecords
 from app.store.names import parts_of
-from app.store.rules import Rules
-from app.store.volume import Volume, explaining_refusals
+from app.store.policy import Rules
+from app.store.volume.volume import Volume, explaining_refusals
 
 LOCK_NAME = "/protection"
 """A lock name that no model can have: held by whoever writes or removes a record."""

@@ -9,25 +9,25 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import JobNotFound, ModelChanged, ModelExists, ModelNotFound, StoreError, TrashEntryNotFound
-from app.store.claims import Claims
-from app.store.damage import HeaderKnowledge
-from app.store.digests import Digests
-from app.store.filesystem import FileSystem
-from app.store.headers import Description, describe
+from app.jobs.folder import Jobs
+from app.store.headers.description import Description, describe
+from app.store.incoming.disk_space import Room
+from app.store.incoming.partials import PartialRecord
+from app.store.incoming.publishing import Publisher
+from app.store.integrity.corruption import HeaderKnowledge
+from app.store.integrity.digests import Digests
 from app.store.inventory import Inventory, Model, look_again, scan
-from app.store.jobs import Jobs
 from app.store.journal import Event, Journal, Origin
-from app.store.locks import ModelLocks
 from app.store.locks.leases import Lease
-from app.store.partials import PartialRecord
+from app.store.locks.model_locks import ModelLocks
+from app.store.policy import Rules
 from app.store.protections import Protections
-from app.store.publishing import Publisher
-from app.store.renames import sync_folder
-from app.store.room import Room
-from app.store.rules import Rules
-from app.store.trash import Purged, Trash, freed_by_unlinking
-from app.store.trash_records import TrashEntry
-from app.store.volume import Volume, explaining_refusals
+from app.store.trash.records import TrashEntry
+from app.store.trash.trash import Purged, Trash, freed_by_unlinking
+from app.store.volume.claims import Claims
+from app.store.volume.filesystem import FileSystem
+from app.store.volume.renames import sync_folder
+from app.store.volume.volume import Volume, explaining_refusals
 
 LOCK_SECONDS = 2.0
 """How long a change waits for another change of the same model; both take milliseconds."""

@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.api.accepting import best_of
-from app.api.refusals import NotAcceptable
+from app.api.http.negotiation import best_of
+from app.api.http.request_errors import NotAcceptable
 
 OFFERED = ("application/json", "text/plain", "application/pdf")
 

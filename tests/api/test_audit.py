@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.store.locks import ModelLocks
+from app.store.locks.model_locks import ModelLocks
 from tests.support.answers import problem_of
 from tests.support.service import RunningService
 from tests.support.waiting import eventually

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.api.keys import Key, Keyring, KeysError, Scope, entry_for, new_key
+from app.api.http.keys import Key, Keyring, KeysError, Scope, entry_for, new_key
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import Serve

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.conditional import matches
+from app.api.http.conditional import matches
 from app.store.inventory import model_at
 from tests.support.service import RunningService
 from tests.support.waiting import eventually

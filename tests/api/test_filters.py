@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from app.api.schemas.models import ModelList
-from app.store.locks import ModelLocks
+from app.api.models.schemas import ModelList
+from app.store.locks.model_locks import ModelLocks
 from tests.support.answers import problem_of
 from tests.support.service import RunningService
 from tests.support.waiting import eventually

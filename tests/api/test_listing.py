@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from anyio import fail_after, to_thread
 
-from app.api.listing import Listing
-from app.api.paging import ListQuery
+from app.api.models.list_cache import Listing
+from app.api.models.list_query import ListQuery
 from app.engine.process import EngineProcess
 from app.engine.states import Limits
 from app.engine.supervisor import Supervisor
-from app.store.keeper import InventoryKeeper
-from app.store.rules import Rules
+from app.store.inventory_watcher import InventoryKeeper
+from app.store.policy import Rules
 from app.store.store import Store
 
 MANY = 100

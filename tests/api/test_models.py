@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
-from app.api.schemas.models import ModelList
-from app.store.locks import ModelLocks
+from app.api.models.schemas import ModelList
+from app.store.locks.model_locks import ModelLocks
 from tests.store.test_names import HOSTILE
 from tests.support.raw import raw_request
 from tests.support.service import RunningService

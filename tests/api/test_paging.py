@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from app.api.catalogue import Catalogue
-from app.api.knowledge import Knowledge
-from app.api.paging import Cursor, ListQuery
+from app.api.models.list_query import Cursor, ListQuery
+from app.api.models.list_renderer import Catalogue
+from app.api.models.model_view import Knowledge
 from app.store.inventory import Inventory, Model, ScanWarning
-from app.store.rules import Rules
+from app.store.policy import Rules
 from tests.support.answers import problem_of
 from tests.support.service import RunningService
 from tests.support.waiting import eventually

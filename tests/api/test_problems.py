@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from app import errors
-from app.api.kinds import INTERNAL_ERROR, KINDS, TYPE_PREFIX
-from app.api.problems import MEDIA_TYPE
+from app.api.http.problem_table import INTERNAL_ERROR, KINDS, TYPE_PREFIX
+from app.api.http.problems import MEDIA_TYPE
 from tests.support.service import RunningService
 
 DOCS = Path(__file__).parents[2] / "docs" / "api.md"

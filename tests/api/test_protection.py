@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.store.locks import ModelLocks
+from app.store.locks.model_locks import ModelLocks
 from tests.conftest import Serve
 from tests.support.answers import problem_of
 from tests.support.service import ECHO, RunningService

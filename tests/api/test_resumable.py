@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from app.store.claims import Claims
-from app.store.partials import PartialRecord
-from app.store.staging import Staging
-from app.store.volume import Volume
+from app.store.incoming.partials import PartialRecord
+from app.store.incoming.staging import Staging
+from app.store.volume.claims import Claims
+from app.store.volume.volume import Volume
 from tests.conftest import Serve
 from tests.support.answers import problem_of
 from tests.support.raw import RawPatch, RawPost

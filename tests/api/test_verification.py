@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from app.store.locks import ModelLocks
+from app.store.locks.model_locks import ModelLocks
 from tests.store.test_verification import rot
 from tests.support.service import RunningService
 from tests.support.waiting import eventually

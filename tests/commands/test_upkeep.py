@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.store.locks import ModelLocks
+from app.store.locks.model_locks import ModelLocks
 from tests.conftest import Serve
 from tests.store.test_verification import rot
 from tests.support.service import ECHO, ROOT

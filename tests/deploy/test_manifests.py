@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from app import __version__
-from app.api.keys import Keyring
+from app.api.http.keys import Keyring
 from app.settings import PREFIX, Settings, SettingsError, load_settings
 
 ROOT = Path(__file__).parents[2]

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import pytest
 
-from app.store.jobs import PULL
-from app.store.rules import Rules
+from app.jobs.folder import PULL
+from app.store.policy import Rules
 from app.store.store import Store
 from tests.conftest import Serve
 from tests.support.hub import Hub

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.api.keys import Scope, entry_for, new_key
+from app.api.http.keys import Scope, entry_for, new_key
 from tests.conftest import Serve
 from tests.support.browser import Browser
 from tests.support.service import ECHO, RunningService

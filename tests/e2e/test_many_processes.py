@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.store.journal import Event
-from app.store.rules import Rules
+from app.store.policy import Rules
 from app.store.store import Store
 from tests.conftest import Serve
 from tests.support.hub import Hub

@@ -12,13 +12,13 @@ import jsonschema_rs
 import pytest
 import schemathesis
 
-from app.api.asking import TEXTS
+from app.api.ai.asking import TEXTS
 from app.api.examples import BY_SCHEMA
 from app.api.examples.jobs import JOB
-from app.api.image_jobs import IMAGES
-from app.api.keys import Scope, entry_for, new_key
+from app.api.http.keys import Scope, entry_for, new_key
+from app.api.ocr.jobs import IMAGES
 from app.engine.processors import DEFAULT_MODEL
-from app.store.jobs.records import Job, result_of, write_record
+from app.jobs.records import Job, result_of, write_record
 from tests.support.hub import running_hub
 from tests.support.model_files import NO_TENSORS
 from tests.support.service import RunningService

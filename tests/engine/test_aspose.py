@@ -15,7 +15,7 @@ from tests.support.waiting import eventually_async
 
 pytestmark = pytest.mark.anyio
 
-ASPOSE = "app.engine.aspose_ai:AsposeAIEngine"
+ASPOSE = "app.engine.child.aspose_ai:AsposeAIEngine"
 RECOGNISED = "lmstudio-community_Llama-3.2-3B-Instruct-GGUF/Llama-3.2-3B-Instruct-Q4_K_M.gguf"
 """The one model that AsposeAI uses without a licence."""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.engine.idleness import release_when_idle
+from app.engine.idle_release import release_when_idle
 from app.engine.states import State
 from tests.support.supervised import supervised
 

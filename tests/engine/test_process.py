@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from app.engine.native.runtime import Workplace
 from app.engine.process import EngineProcess
-from app.engine.runtime import Workplace
 from app.errors import EngineCallFailed, EngineDied, EngineTimedOut
 from tests.support.service import ROOT
 from tests.support.supervised import ENGINES

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.messages import Answer, Call, Facts, ProtocolError
+from app.engine.contract import Answer, Call, Facts, ProtocolError
+from app.engine.model_session import Session, SessionLimits
 from app.engine.processors import DEFAULT_MODEL, Processor, Task, Wanted
-from app.engine.sessions import Session, SessionLimits
 from app.engine.states import State
 from app.errors import EngineCallFailed, EngineDied, EngineError
 from tests.support import misbehaviour
@@ -255,7 +255,7 @@ class Worker:
         self._ours, theirs = socket.socketpair()
         self._sent = sent
         with theirs:
-            arguments = ["-P", "-m", "app.engine.worker", str(theirs.fileno()), str(os.getpid()), ECHO]
+            arguments = ["-P", "-m", "app.engine.child.worker", str(theirs.fileno()), str(os.getpid()), ECHO]
             self._process = subprocess.Popen(
                 [sys.executable, *arguments],
                 pass_fds=[theirs.fileno()],

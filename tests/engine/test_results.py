@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from app.engine.results import page_fields
+from app.engine.child.results import page_fields
 
 NOTICE = "\n ************* Trial Licenses ************* \n"
 

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from app.engine.runtime import Workplace
+from app.engine.native.runtime import Workplace
 from tests.support.processes import python
 
 OPEN_ONE = """
 import sys
 from pathlib import Path
-from app.engine.runtime import Workplace
+from app.engine.native.runtime import Workplace
 workplace = Workplace(Path(sys.argv[1]), Path(sys.argv[2]), Path("native"))
 workplace.prepare()
 print("open", flush=True)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from app.engine.model_session import MAX_DEATHS, Outcome, Session, SessionLimits
 from app.engine.processors import DEFAULT_MODEL, Processor, Task, Wanted
-from app.engine.sessions import MAX_DEATHS, Outcome, Session, SessionLimits
 from app.engine.states import Release, State
 from app.errors import EngineCallFailed, EngineDied, EngineTimedOut, ModelLocked, ModelTooLarge
 from tests.support.supervised import QUICK, Supervised, supervised

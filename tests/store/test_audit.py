@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import ModelChanged, ModelInUse, ModelNotFound
-from app.store.audit import Reason, audit, execute, plan_prune, superseded_by
+from app.store.audit.audit import Reason, audit, execute, plan_prune, superseded_by
+from app.store.audit.storage import measure
 from app.store.journal import Origin
-from app.store.rules import Rules
-from app.store.storage import measure
+from app.store.policy import Rules
 from app.store.store import Store
 
 ME = Origin("me")

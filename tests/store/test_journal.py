@@ -10,7 +10,7 @@ import pytest
 from app.errors import TrashEntryNotFound
 from app.store import journal as journals
 from app.store.journal import ROTATE_BYTES, Event, Origin
-from app.store.rules import Rules
+from app.store.policy import Rules
 from app.store.store import Store
 
 ME = Origin("me", "request-1")

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from app.errors import StoreUnavailable
-from app.store.filesystem import FileSystem
 from app.store.inventory import Inventory
-from app.store.keeper import InventoryKeeper
-from app.store.locks import is_leased
-from app.store.rules import Rules
+from app.store.inventory_watcher import InventoryKeeper
+from app.store.locks.model_locks import is_leased
+from app.store.policy import Rules
 from app.store.store import Store
+from app.store.volume.filesystem import FileSystem
 from tests.support.waiting import eventually_async
 
 pytestmark = pytest.mark.anyio

@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 
 from app.errors import DigestMismatch, PartialBusy, PartialNotFound, StoreFull
-from app.store import staging as staging_module
-from app.store.jobs import PULL
+from app.jobs.folder import PULL
+from app.store.audit.storage import measure
+from app.store.incoming import staging as staging_module
+from app.store.incoming.partials import PartialRecord
+from app.store.incoming.publishing import Conditions
+from app.store.incoming.staged_file import StagedFile
+from app.store.incoming.staging import Staging
 from app.store.journal import Origin
 from app.store.locks.ofd import try_to_lock
-from app.store.partials import PartialRecord
-from app.store.publishing import Conditions
-from app.store.rules import Rules
-from app.store.staged import StagedFile
-from app.store.staging import Staging
-from app.store.storage import measure
+from app.store.policy import Rules
 from app.store.store import Store
 from tests.support.processes import python
 
@@ -33,11 +33,11 @@ KEEPS = """
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from app.store.claims import Claims
-from app.store.partials import PartialRecord
-from app.store.staging import Staging
+from app.store.volume.claims import Claims
+from app.store.incoming.partials import PartialRecord
+from app.store.incoming.staging import Staging
 record = PartialRecord(sys.argv[2], "a.bin", "upload", "me", 12, datetime.now(UTC), timedelta(days=1))
-from app.store.volume import Volume
+from app.store.volume.volume import Volume
 staged = Staging(Path(sys.argv[1]), Claims(Volume(Path(sys.argv[1])))).begin(["sha256"], keep=record)
 staged.write(b"half")
 print("written", flush=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.errors import ModelInUse, ModelLocked, ModelNotFound, ModelProtected
 from app.store.journal import Origin
-from app.store.rules import Rules
+from app.store.policy import Rules
 from app.store.store import Store
 
 ME = Origin("me")

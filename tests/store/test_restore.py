@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from app.errors import InvalidModelName, ModelChanged, ModelExists, ModelInUse, NotAModel, TrashEntryNotFound
-from app.store import renames
 from app.store.journal import Origin
-from app.store.rules import Rules
+from app.store.policy import Rules
 from app.store.store import Store
+from app.store.volume import renames
 
 ME = Origin("me", "request-1")
 

@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 
 from app.errors import StoreUnsafe
-from app.store.filesystem import FileSystem
-from app.store.rules import Rules
-from app.store.services import Services
+from app.store.policy import Rules
 from app.store.store import Store
-from app.store.volume_watch import VolumeWatch
+from app.store.volume.filesystem import FileSystem
+from app.store.volume.monitor import VolumeWatch
+from app.store.volume.service_registry import Services
 from tests.support.processes import python
 from tests.support.waiting import eventually
 
 BEATS = """
 import sys, time
 from pathlib import Path
-from app.store.services import Services
+from app.store.volume.service_registry import Services
 services = Services(Path(sys.argv[1]))
 services.beat()
 print("beats", flush=True)
@@ -29,7 +29,7 @@ while True:
 """
 BEATS_WITHOUT_A_LOCK = BEATS.replace(
     "services.beat()\nprint",
-    "from app.store import services as module\nmodule.try_to_lock = bool\nservices.beat()\nprint",
+    "from app.store.volume import service_registry as module\nmodule.try_to_lock = bool\nservices.beat()\nprint",
 )
 """Stands in for a service on another machine whose locks do not reach this one: here every lock reaches."""
 

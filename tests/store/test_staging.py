@@ -21,13 +21,13 @@ from app.errors import (
     StoreFull,
     TrashEntryNotFound,
 )
-from app.store.claims import Claims
-from app.store.filesystem import FileSystem
+from app.store.incoming.publishing import Conditions, Published
 from app.store.journal import Origin
-from app.store.publishing import Conditions, Published
-from app.store.rules import Rules
+from app.store.policy import Rules
 from app.store.store import Store
-from app.store.trash import Trash
+from app.store.trash.trash import Trash
+from app.store.volume.claims import Claims
+from app.store.volume.filesystem import FileSystem
 from tests.support.processes import python
 
 ME = Origin("me", "request-1")
@@ -37,9 +37,9 @@ ANY = Conditions(if_match=frozenset({"*"}))
 WRITES = """
 import sys
 from pathlib import Path
-from app.store.claims import Claims
-from app.store.staging import Staging
-from app.store.volume import Volume
+from app.store.volume.claims import Claims
+from app.store.incoming.staging import Staging
+from app.store.volume.volume import Volume
 staged = Staging(Path(sys.argv[1]), Claims(Volume(Path(sys.argv[1])))).begin(["sha256"])
 staged.write(b"half")
 print("written", flush=True)

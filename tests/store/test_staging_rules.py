@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from app.errors import PartialBusy, PartialNotFound
+from app.store.incoming.partials import PartialRecord
+from app.store.incoming.publishing import Conditions
+from app.store.incoming.staged_file import StagedFile
 from app.store.journal import Origin
-from app.store.partials import PartialRecord
-from app.store.publishing import Conditions
-from app.store.rules import Rules
-from app.store.staged import StagedFile
+from app.store.policy import Rules
 from app.store.store import Store
 
 DAY = timedelta(days=1)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.errors import ModelInUse, ModelNotFound, ModelProtected, NotAModel, StoreUnavailable
-from app.store.rules import Rules
+from app.store.policy import Rules
 from app.store.store import Receipt, Store
 
 DAY = timedelta(days=1)

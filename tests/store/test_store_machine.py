@@ -21,9 +21,9 @@ from app.errors import (
     NotAModel,
     TrashEntryNotFound,
 )
+from app.store.incoming.publishing import Conditions
 from app.store.journal import Origin
-from app.store.publishing import Conditions
-from app.store.rules import Rules
+from app.store.policy import Rules
 from app.store.store import Receipt, Store
 
 FREE = ("a.bin", "b.bin", "folder/c.gguf")

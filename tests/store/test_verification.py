@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from app.errors import ModelInUse, ModelNotFound
-from app.store.audit import Reason
+from app.store.audit.audit import Reason
+from app.store.audit.report import judge, report
+from app.store.integrity.verification import CHUNK_BYTES, Verdict, Verification, verify
 from app.store.journal import Origin
-from app.store.report import judge, report
-from app.store.rules import Rules
+from app.store.policy import Rules
 from app.store.store import Store
-from app.store.verification import CHUNK_BYTES, Verdict, Verification, verify
 
 ME = Origin("me")
 

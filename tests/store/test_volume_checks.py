@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from app.errors import ModelLocked, StoreDenied, StoreReadOnly, StoreUnavailable, StoreUnsafe
-from app.store import volume_checks
-from app.store.filesystem import FileSystem, file_system_of
-from app.store.locks import ModelLocks
+from app.store.locks.model_locks import ModelLocks
 from app.store.locks.ofd import try_to_lock
-from app.store.rules import Rules
+from app.store.policy import Rules
 from app.store.store import Store
-from app.store.volume import explaining_refusals
-from app.store.volume_checks import PROBE_PREFIX, CheckName, try_volume
-from app.store.volume_watch import HUNG_SECONDS, VolumeWatch
+from app.store.volume import checks
+from app.store.volume.checks import PROBE_PREFIX, CheckName, try_volume
+from app.store.volume.filesystem import FileSystem, file_system_of
+from app.store.volume.monitor import HUNG_SECONDS, VolumeWatch
+from app.store.volume.volume import explaining_refusals
 from tests.support.waiting import eventually
 
 
@@ -46,7 +46,7 @@ def test_a_local_disk_passes_every_check_and_nothing_is_left(store: Store) -> No
 def test_what_a_volume_lacks_makes_it_unsafe(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Changes are refused with the reason; lists are not."""
     # No file system here gives one lock twice, so the lock is told that it was given.
-    monkeypatch.setattr(volume_checks, "try_to_lock", lambda _: True)
+    monkeypatch.setattr(checks, "try_to_lock", lambda _: True)
     VolumeWatch(store.volume, lambda *_: None, is_single=True).look()
     (store.root / "a.bin").touch()
 
@@ -60,7 +60,7 @@ def test_coarse_times_are_found_and_told(tmp_path: Path, monkeypatch: pytest.Mon
     utime = os.utime
     # Every file system here keeps nanoseconds, so the clock's step is put into the call that sets them.
     monkeypatch.setattr(
-        volume_checks.os, "utime", lambda path, ns: utime(path, ns=tuple(each // 10**9 * 10**9 for each in ns))
+        checks.os, "utime", lambda path, ns: utime(path, ns=tuple(each // 10**9 * 10**9 for each in ns))
     )
 
     report = try_volume(tmp_path, FileSystem("fuse.sshfs"))

@@ -8,8 +8,8 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 
 import app.main
-from app import cli
-from app.api.deps import SupervisorDep
+from app.api.http.deps import SupervisorDep
+from app.cli import main
 from app.settings import Settings
 
 create_app = app.main.create_app
@@ -31,4 +31,4 @@ def create_calling_app(settings: Settings) -> FastAPI:
 
 if __name__ == "__main__":
     app.main.create_app = create_calling_app
-    cli.main()
+    main.main()

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.store.headers import Description, describe
 from app.store.headers.bounded import MAX_TEXT
+from app.store.headers.description import Description, describe
 
 F32, Q4_K = 0, 12
 U32, STRING, ARRAY, U64 = 4, 8, 9, 10

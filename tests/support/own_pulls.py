@@ -4,14 +4,14 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+from app.jobs.folder import PULL
+from app.jobs.records import Job
+from app.pulls.pull import PullLimits
+from app.pulls.request import PullRequest, Source
+from app.pulls.runner import Puller
+from app.pulls.sources.url import Fetcher
 from app.store.inventory import Model
-from app.store.jobs import PULL
-from app.store.jobs.records import Job
 from app.store.journal import Origin
-from app.store.pulls.fetching import Fetcher
-from app.store.pulls.puller import Puller
-from app.store.pulls.requests import PullRequest, Source
-from app.store.pulls.run import PullLimits
 from app.store.store import Store
 
 LIMITS = PullLimits(retries=3, pause_seconds=0.01, partial_retention=timedelta(hours=1))

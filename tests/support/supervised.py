@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from app.engine.native.runtime import Workplace
 from app.engine.process import EngineProcess
-from app.engine.runtime import Workplace
 from app.engine.states import Limits, State
 from app.engine.supervisor import Supervisor
 from tests.support.service import ROOT

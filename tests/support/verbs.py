@@ -11,14 +11,14 @@ from urllib.parse import quote
 
 import httpx
 
-from app.store.audit import Reason, audit, execute, plan_prune
+from app.jobs.folder import PULL
+from app.jobs.records import JobState
+from app.pulls.request import PullRequest, cancel
+from app.store.audit.audit import Reason, audit, execute, plan_prune
+from app.store.incoming.publishing import Conditions
 from app.store.inventory import Model
-from app.store.jobs import PULL
-from app.store.jobs.records import JobState
 from app.store.journal import Origin
-from app.store.publishing import Conditions
-from app.store.pulls.requests import PullRequest, cancel
-from app.store.rules import Rules
+from app.store.policy import Rules
 from app.store.store import Store
 from tests.support.labelled_hub import DRIP_SECONDS, label_of
 from tests.support.own_pulls import OwnPulls

@@ -2,6 +2,11 @@
 
 from typing import Any
 
-from app.api.examples import engine, jobs, models, upkeep
+from app.api.examples import engine, jobs, maintenance, models
 
-BY_SCHEMA: dict[str, dict[str, Any]] = {**models.BY_SCHEMA, **upkeep.BY_SCHEMA, **engine.BY_SCHEMA, **jobs.BY_SCHEMA}
+BY_SCHEMA: dict[str, dict[str, Any]] = {
+    **models.BY_SCHEMA,
+    **maintenance.BY_SCHEMA,
+    **engine.BY_SCHEMA,
+    **jobs.BY_SCHEMA,
+}

@@ -7,8 +7,8 @@ from typing import Any, BinaryIO, cast
 
 import pytest
 
-from app.store.headers import Description, describe
 from app.store.headers.bounded import MAX_READ_BYTES, MAX_STEPS
+from app.store.headers.description import Description, describe
 from app.store.headers.ggml import TENSOR_TYPES
 from app.store.headers.gguf import FACTS
 from tests.support.model_files import (

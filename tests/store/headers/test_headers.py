@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.store.headers import Description, describe, format_of_name
+from app.store.headers.description import Description, describe, format_of_name
 from tests.support.model_files import (
     described,
     message,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.store.headers import Description
 from app.store.headers.bounded import MAX_STEPS
+from app.store.headers.description import Description
 from app.store.headers.onnx import FIELD_STEPS, MAX_OPSETS
 from tests.support.model_files import described, message, peak_of, tiny_onnx, varint
 

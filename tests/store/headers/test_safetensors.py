@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.store.headers import Description
+from app.store.headers.description import Description
 from app.store.headers.safetensors import MAX_METADATA, MAX_PARSED_BYTES
 from tests.support.model_files import described, peak_of, safetensors, tensor, tiny_safetensors
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from app.errors import JobNotFound, StoreReadOnly, StoreUnavailable
-from app.store.jobs import PULL, Jobs
-from app.store.jobs.progress import Meter, Progress
-from app.store.jobs.records import JobState, read_record, record_of
+from app.jobs.folder import PULL, Jobs
+from app.jobs.progress import Meter, Progress
+from app.jobs.records import JobState, read_record, record_of
 from app.store.journal import Origin
-from app.store.rules import Rules
+from app.store.policy import Rules
 from app.store.store import Store
 from tests.support.processes import python
 
@@ -25,8 +25,8 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 from app.store.journal import Origin
-from app.store.jobs.progress import Progress
-from app.store.rules import Rules
+from app.jobs.progress import Progress
+from app.store.policy import Rules
 from app.store.store import Store
 store = Store(Path(sys.argv[1]), Rules(), trash_retention=timedelta(0), on_event=print)
 store.open()

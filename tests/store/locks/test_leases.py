@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from app.errors import ModelInUse, ModelLocked, ModelNotFound
-from app.store.locks import ModelLocks
 from app.store.locks.leases import UNKNOWN
-from app.store.rules import Rules
+from app.store.locks.model_locks import ModelLocks
+from app.store.policy import Rules
 from app.store.store import Store
 from tests.support.processes import python
 

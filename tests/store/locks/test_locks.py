@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from app.errors import ModelInUse, ModelLocked
-from app.store.locks import ModelLocks, is_leased
 from app.store.locks.leases import UNKNOWN
+from app.store.locks.model_locks import ModelLocks, is_leased
 from tests.support.processes import python
 
 HOLD = """

@@ -6,9 +6,9 @@ import httpx
 import pytest
 
 from app.errors import SourceError, SourceMismatch, SourceNotAllowed, SourceUnavailable
-from app.store.pulls import hub as hub_client
-from app.store.pulls.fetching import Fetcher, refusal
-from app.store.pulls.requests import PullRequest, Source
+from app.pulls.request import PullRequest, Source
+from app.pulls.sources import hub as hub_client
+from app.pulls.sources.url import Fetcher, refusal
 from tests.support.hub import COMMIT, Fault, HubFile, running_hub
 
 REPOSITORY = "org/repo"

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from anyio import fail_after, to_thread
 
-from app.store.jobs import PULL
+from app.jobs.folder import PULL
+from app.pulls.pull import PullLimits, Resolve
+from app.pulls.request import PullRequest, Source, partial_id
+from app.pulls.runner import QUESTIONS_AT_ONCE, Puller
+from app.pulls.sources.url import Fetcher
+from app.store.incoming.partials import PartialRecord
 from app.store.journal import Origin
-from app.store.partials import PartialRecord
-from app.store.pulls.fetching import Fetcher
-from app.store.pulls.puller import QUESTIONS_AT_ONCE, Puller
-from app.store.pulls.requests import PullRequest, Source, partial_id
-from app.store.pulls.run import PullLimits, Resolve
-from app.store.rules import Rules
+from app.store.policy import Rules
 from app.store.store import Store
 from tests.support.hub import Hub, running_hub
 from tests.support.waiting import eventually_async

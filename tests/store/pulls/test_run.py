@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from app.store.jobs import PULL
+from app.jobs.folder import PULL
+from app.pulls.pull import PullLimits, PullRun
+from app.pulls.request import PullRequest, partial_id
+from app.pulls.sources.url import Fetcher
 from app.store.journal import Origin
-from app.store.pulls.fetching import Fetcher
-from app.store.pulls.requests import PullRequest, partial_id
-from app.store.pulls.run import PullLimits, PullRun
-from app.store.rules import Rules
+from app.store.policy import Rules
 from app.store.store import Store
 from tests.support.hub import Hub, running_hub
 

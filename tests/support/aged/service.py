@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import StoreError
-from app.store.audit import Reason, audit, execute, plan_prune
-from app.store.filesystem import FileSystem
-from app.store.jobs import PULL, HeldJob
+from app.jobs.folder import PULL, HeldJob
+from app.store.audit.audit import Reason, audit, execute, plan_prune
+from app.store.incoming.partials import PartialRecord
+from app.store.incoming.publishing import Conditions
+from app.store.incoming.staged_file import StagedFile
 from app.store.journal import Origin
 from app.store.locks.leases import Lease
-from app.store.partials import PartialRecord
-from app.store.publishing import Conditions
-from app.store.rules import Rules
-from app.store.staged import StagedFile
+from app.store.policy import Rules
 from app.store.store import Store
+from app.store.volume.filesystem import FileSystem
 
 PARTIAL_RETENTION = timedelta(hours=1)
 VERB_SECONDS = 0.1

@@ -1,0 +1,1 @@
+"""`/ai`: texts processed by a local language model."""

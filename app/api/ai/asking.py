@@ -1,0 +1,62 @@
+"""How a route of `/ai` answers: with what came of the texts, or at once with a job, as the caller prefers."""
+
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.responses import Response
+
+from app.api.ai.schemas import AiOut, TextsIn
+from app.api.engine.loading import LOADING
+from app.api.http.deps import BackgroundDep, DeskDep, OriginDep, SessionDep
+from app.api.http.disconnects import unless_gone
+from app.api.http.request_errors import TextTooLong
+from app.api.jobs.respond_async import PrefersJob, accepted, accepted_or
+from app.engine.processors import Processor, Task
+from app.jobs.runner import Work
+
+TEXTS, JOBS = "texts", "/ai/jobs"
+"""The kind of these jobs, and where they are."""
+RESPONSES = accepted_or(*LOADING, TextTooLong)
+
+
+class Asking:
+    """One request for work on texts."""
+
+    def __init__(
+        self,
+        request: Request,
+        desk: DeskDep,
+        session: SessionDep,
+        background: BackgroundDep,
+        origin: OriginDep,
+        prefers_job: PrefersJob,
+    ) -> None:
+        self._request = request
+        self._desk = desk
+        self._session = session
+        self._background = background
+        self._origin = origin
+        self._prefers_job = prefers_job
+
+    async def answer(
+        self, processor: Processor, body: TextsIn, *, keywords: Iterable[str] = (), question: str = ""
+    ) -> AiOut | Response:
+        """The answer, of whichever kind."""
+        task = await self._desk.admit(processor, body, keywords=keywords, question=question)
+        if not self._prefers_job:
+            return await unless_gone(self._request, self._desk.work(self._request, task, body))
+        self._session.insist_on_room()
+        job = await self._background.begin(self._work(task, body), self._origin)
+        return accepted(self._request, JOBS, job)
+
+    def _work(self, task: Task, body: TextsIn) -> Work:
+        async def run(on_done: Callable[[], None]) -> AiOut:
+            return await self._desk.work(self._request, task, body, on_outcome=lambda _: on_done())
+
+        asked = {"processor": task.wanted.processor, "model": task.wanted.model, "texts": len(body.texts)}
+        return Work(TEXTS, asked, len(body.texts), run, AsyncExitStack())
+
+
+AskingDep = Annotated[Asking, Depends()]

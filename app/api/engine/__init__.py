@@ -1,0 +1,1 @@
+"""`/engine`: the state of the engine, load and release."""

@@ -1,0 +1,87 @@
+"""`/metrics`: for Prometheus, in its text format or in OpenMetrics."""
+
+import asyncio
+from typing import Any
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Request, Response
+
+from app import __version__
+from app.api.http.auth import GuardedRoute, needs
+from app.api.http.deps import KeeperDep, MetricsDep, SupervisorDep, WatchDep
+from app.api.http.keys import Scope
+from app.engine.states import State
+from app.engine.supervisor import Supervisor
+from app.errors import StoreUnavailable
+from app.metrics import Observation
+from app.store.audit.storage import Storage, measure
+from app.store.inventory_watcher import InventoryKeeper
+from app.store.store import Store
+from app.store.volume.monitor import VolumeWatch
+
+router = APIRouter(tags=["health"], route_class=GuardedRoute)
+
+measurements = CapacityLimiter(1)
+"""While a disk does not answer, scrape after scrape waits for it: in a queue, and not each in a thread."""
+
+TEXT = {"schema": {"type": "string"}, "examples": {"a part of it": {"value": "ocr_store_models 2.0\n"}}}
+FORMATS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/plain": TEXT, "application/openmetrics-text": TEXT}}
+}
+
+
+@router.get(
+    "/metrics",
+    summary="Report metrics",
+    response_class=Response,
+    response_description="The metrics, in the format that `Accept` asks for.",
+    responses=FORMATS,
+    openapi_extra=needs(Scope.READ),
+)
+async def get_metrics(
+    request: Request,
+    metrics: MetricsDep,
+    watch: WatchDep,
+    keeper: KeeperDep,
+    supervisor: SupervisorDep,
+) -> Response:
+    """Say how many requests, changes and engine processes there were, and what the store and the engine hold now.
+
+    Never waits for the engine. Of a model folder that is unavailable it says just that.
+    """
+    accept = request.headers.get("accept", "")
+    observation = await _observe(request.state.store, watch, keeper, supervisor)
+    content, content_type = await asyncio.to_thread(metrics.render, accept, observation)
+    return Response(content, headers={"content-type": content_type})
+
+
+async def _observe(store: Store, watch: VolumeWatch, keeper: InventoryKeeper, supervisor: Supervisor) -> Observation:
+    memory, facts = await supervisor.memory(), supervisor.facts
+    inventory = None if watch.unanswered else keeper.inventory
+    storage: Storage | None = None
+    if inventory:
+        try:
+            storage = await to_thread.run_sync(measure, store.volume, inventory, limiter=measurements)
+        except StoreUnavailable:  # since a moment ago
+            inventory = None
+    return Observation(
+        version=__version__,
+        vendor_version=facts.vendor_version if facts else None,
+        engine_state=supervisor.state.value,
+        engine_states=tuple(State),
+        engine_is_busy=supervisor.is_busy,
+        engine_waiting=supervisor.waiting,
+        engine_resident_bytes=memory.resident_bytes if memory else None,
+        engine_private_bytes=memory.private_bytes if memory else None,
+        engine_has_model=facts.is_initialized if facts else None,
+        capabilities={each.name: each.available for each in facts.capabilities} if facts else {},
+        models=len(inventory.models) if inventory else None,
+        store_bytes=_by_kind(storage) if storage else {},
+        free_bytes=storage.free_bytes if storage else None,
+        total_bytes=storage.total_bytes if storage else None,
+        volume_checks={check.name.value: check.ok for check in watch.checks},
+    )
+
+
+def _by_kind(storage: Storage) -> dict[str, int]:
+    return {"models": storage.models_bytes, "trash": storage.trash_bytes, "partial": storage.partial_bytes}

@@ -1,0 +1,111 @@
+"""The OpenAPI document: what FastAPI knows, and every problem that an operation can give."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+
+from app.api import examples
+from app.api.http.auth import SECURITY_SCHEME, is_change
+from app.api.http.keys import Scope
+from app.api.http.middleware import SILENT
+from app.api.http.problem_table import INTERNAL_ERROR, KINDS, NAME, Kind, Problem
+from app.api.http.problems import MEDIA_TYPE, responses_of
+from app.api.http.request_errors import (
+    BodyTooLarge,
+    CrossOrigin,
+    MissingScope,
+    ServiceReadOnly,
+    Unauthenticated,
+    WrongHost,
+)
+
+REQUEST_ID_HEADER = {
+    "description": "The request's id: the caller's own `x-request-id`, or a new one.",
+    "schema": {"type": "string"},
+}
+
+
+def install(app: FastAPI, *, needs_key: bool) -> None:
+    """Let the application describe itself. Without keys the document asks for none."""
+    for route in app.routes:
+        if isinstance(route, APIRoute):
+            route.operation_id = route.name
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app, needs_key=needs_key)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend the document
+
+
+def _document(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=app.description,
+        routes=app.routes,
+        tags=app.openapi_tags,
+        servers=[{"url": app.root_path}] if app.root_path else None,
+        license_info=app.license_info,
+    )
+    document["components"]["securitySchemes"] = SECURITY_SCHEME
+    schemas = document["components"]["schemas"]
+    schemas["Problem"] = Problem.model_json_schema()
+    # FastAPI's own form of a 422, which nothing here answers.
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    # Not in the schemas' own configuration, because FastAPI takes every null out of that.
+    for name, example in examples.BY_SCHEMA.items():
+        schemas[name]["examples"] = [example]
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            _complete(path, method, operation, needs_key=needs_key)
+    return document
+
+
+def _complete(path: str, method: str, operation: dict[str, Any], *, needs_key: bool) -> None:
+    """Add the problems that operations share, name the scope, and show the request's id on every answer."""
+    scope = Scope(operation["security"][0]["api_key"][0]) if operation["security"] else None
+    kinds = [*_own_kinds(operation), *_shared_kinds(path, method, scope, needs_key=needs_key)]
+    answers = {status: answer for status, answer in operation["responses"].items() if status[0] in "23"}
+    for status, response in responses_of(kinds, path.replace("{name}", NAME)).items():
+        answers[str(status)] = response
+    for response in answers.values():
+        for content in response.get("content", {}).values():
+            if "$ref" in content["schema"]:  # of whatever is not JSON FastAPI says that it is a string, too
+                content["schema"] = {"$ref": content["schema"]["$ref"]}
+        response["headers"] = response.get("headers", {}) | {"x-request-id": REQUEST_ID_HEADER}
+        if method == "head":
+            response.pop("content", None)
+    operation["responses"] = dict(sorted(answers.items()))
+    if scope:
+        operation["description"] += f"\n\nWhere keys are needed, one with the scope `{scope}`."
+        if not needs_key:
+            operation["security"] = [{}, *operation["security"]]
+
+
+def _own_kinds(operation: dict[str, Any]) -> list[Kind]:
+    """The kinds that the route itself declared, read back from its examples."""
+    slugs = [
+        slug
+        for response in operation["responses"].values()
+        for slug in response.get("content", {}).get(MEDIA_TYPE, {}).get("examples", {})
+    ]
+    return [kind for kind in KINDS.values() if kind.slug in slugs]
+
+
+def _shared_kinds(path: str, method: str, scope: Scope | None, *, needs_key: bool) -> list[Kind]:
+    shared: list[type[Exception]] = []
+    if needs_key and scope:
+        shared += [Unauthenticated, MissingScope]
+    if scope and is_change(method.upper(), scope):
+        shared.append(ServiceReadOnly)
+    if method not in {"get", "head", "options"}:
+        shared.append(CrossOrigin)
+    if path not in SILENT:
+        shared += [BodyTooLarge, WrongHost]
+    return [*(KINDS[exception] for exception in shared), INTERNAL_ERROR]

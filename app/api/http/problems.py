@@ -1,0 +1,94 @@
+"""Errors on the wire: every non-2xx answer is a problem detail (RFC 9457)."""
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from app.api.http.problem_table import CRASH, EXAMPLE_ID, INTERNAL_ERROR, KINDS, Kind, Problem
+
+MEDIA_TYPE = "application/problem+json"
+HEADERS: dict[str, dict[str, Any]] = {
+    "retry-after": {
+        "description": "Seconds after which another try may succeed.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "connection": {"description": "`close`: the rest of the body is not read.", "schema": {"type": "string"}},
+    "tus-version": {"description": "The versions of tus that are spoken.", "schema": {"type": "string"}},
+    "www-authenticate": {"description": "How to authenticate (RFC 6750).", "schema": {"type": "string"}},
+}
+
+
+def install(app: FastAPI) -> None:
+    """Let the application render every exception as a problem."""
+    for exception in KINDS:
+        app.add_exception_handler(exception, _render)
+    app.add_exception_handler(HTTPException, _render_framework)
+
+
+def problem(request: Request, exc: Exception) -> Response:
+    """The answer for an exception of the table."""
+    kind = KINDS[type(exc)]
+    return _respond(kind.describe(exc, request.url.path, _id_of(request)), kind.headers_for(exc))
+
+
+def crash(request: Request) -> Response:
+    """The answer for an exception that nobody expected. Its text stays in the log."""
+    return _respond(INTERNAL_ERROR.describe(CRASH, request.url.path, _id_of(request)), {})
+
+
+def problems(*exceptions: type[Exception]) -> dict[int | str, dict[str, Any]]:
+    """The same exceptions for the OpenAPI document: a route's `responses`."""
+    return responses_of([KINDS[exception] for exception in exceptions], "")
+
+
+def responses_of(kinds: list[Kind], instance: str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI responses of some kinds of problem, an example for each."""
+    responses: dict[int | str, dict[str, Any]] = {}
+    for kind in kinds:
+        response = responses.setdefault(kind.status, {"description": "", "content": {MEDIA_TYPE: {"examples": {}}}})
+        content = response["content"][MEDIA_TYPE]
+        content["schema"] = {"$ref": "#/components/schemas/Problem"}
+        value = kind.describe(kind.sample, instance, EXAMPLE_ID).model_dump(mode="json")
+        content["examples"][kind.slug] = {"summary": kind.title, "value": value}
+        response["description"] = "; ".join(example["summary"] for example in content["examples"].values()) + "."
+        if headers := {name: HEADERS[name] for name in kind.headers_for(kind.sample)}:
+            response.setdefault("headers", {}).update(headers)
+    return responses
+
+
+async def _render(request: Request, exc: Exception) -> Response:
+    return problem(request, exc)
+
+
+async def _render_framework(request: Request, exc: Exception) -> Response:
+    """What Starlette itself refuses: an unknown path, a method that a path does not have, a request it cannot parse."""
+    assert isinstance(exc, HTTPException)  # noqa: S101 - registered for nothing else
+    if isinstance(exc.__cause__, UnicodeDecodeError):  # of other bodies that are no JSON, FastAPI says so itself
+        return problem(request, RequestValidationError([{"loc": ("body",), "msg": "It is not UTF-8"}]))
+    status = HTTPStatus(exc.status_code)
+    headers = {name.lower(): value for name, value in (exc.headers or {}).items()}
+    detail = exc.detail if exc.detail != status.phrase else f"{request.method} {request.url.path}: {status.phrase}."
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["allow"] = ", ".join(_methods_at(request))
+    slug = status.phrase.lower().replace(" ", "-")
+    kind = Kind(Exception(f"{detail} The docs page lists what there is."), status, slug, status.phrase)
+    return _respond(kind.describe(kind.sample, request.url.path, _id_of(request)), headers)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """Every method of the path that was asked for: the router names only those of its first route."""
+    path = request.scope["route"].path
+    routes = [route for route in request.app.routes if getattr(route, "path", None) == path]
+    return sorted({method for route in routes for method in route.methods or ()})
+
+
+def _id_of(request: Request) -> str:
+    return str(request.scope.get("request_id", ""))
+
+
+def _respond(problem: Problem, headers: dict[str, str]) -> Response:
+    return JSONResponse(problem.model_dump(mode="json"), problem.status, headers, MEDIA_TYPE)

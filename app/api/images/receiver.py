@@ -1,0 +1,216 @@
+"""Takes in images: one as it is, or the files of a form, bounded, straight into files and never into memory."""
+
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from anyio import CancelScope, CapacityLimiter, to_thread
+from fastapi import Request
+from python_multipart.exceptions import FormParserError, MultipartParseError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from app.api.http.bodies import next_chunk
+from app.api.http.request_errors import BodyTooLarge, UnsupportedForm
+from app.engine.recognition import MEDIA_TYPES
+from app.errors import UnsupportedImage
+
+FORM = "multipart/form-data"
+FORM_BYTES = 1 << 16
+"""What a form may add to its file: its fields and its headers."""
+BUFFER_BYTES = 1 << 20
+MAX_NAME_CHARS = 255
+LIMIT = "OCR_MAX_IMAGE_BYTES"
+threads = CapacityLimiter(4)
+"""Of their own: whoever sends images keeps no deletion waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image that came."""
+
+    path: Path
+    """The only file in its folder; results may be written beside it."""
+    media_type: str | None
+    """What the caller says that it is."""
+    name: str | None = None
+    """What its sender calls it."""
+    refusal: UnsupportedImage | None = None
+    """Why it need not be looked at."""
+
+
+class ImageIntake:
+    """Where images wait while they are recognised."""
+
+    def __init__(self, make_folder: Callable[[], Path], *, max_bytes: int, stall_seconds: float) -> None:
+        """`stall_seconds` may be 0 for no limit."""
+        self._make_folder = make_folder
+        self._max_bytes = max_bytes
+        self._stall_seconds = stall_seconds or None
+
+    @asynccontextmanager
+    async def images(self, request: Request, most_files: int = 1) -> AsyncIterator[list[Image]]:
+        """The images of a request, in a folder that is gone afterwards, whatever happens.
+
+        Raises BodyTooLarge, BodyCutShort, UploadStalled and UnsupportedForm; of a single one UnsupportedImage.
+        """
+        media_type, options = parse_options_header(request.headers.get("content-type", ""))
+        is_form = media_type == FORM.encode()
+        most_bytes = (self._max_bytes + FORM_BYTES) * most_files if is_form else self._max_bytes
+        self._check_size(int(request.headers.get("content-length", 0)), most_bytes)
+        announced = None if is_form else _told(media_type.decode("latin-1"))
+        folder = await to_thread.run_sync(self._make_folder, limiter=threads)
+        try:
+            files = _Files(folder, self._max_bytes, most_files)
+            body: _Raw | _Form = _Form(files, options) if is_form else _Raw(files, announced)
+            try:
+                await self._receive(request, body, most_bytes)
+            finally:
+                await to_thread.run_sync(files.close, limiter=threads)
+            images = files.images
+            if len(images) == 1 and (refusal := images[0].refusal):
+                raise refusal
+            yield images
+        finally:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(shutil.rmtree, folder, True, limiter=threads)  # noqa: FBT003
+
+    async def _receive(self, request: Request, body: "_Raw | _Form", most_bytes: int) -> None:
+        chunks = request.stream()
+        received, filling = 0, bytearray()
+        while chunk := await next_chunk(chunks, self._stall_seconds):
+            received += len(chunk)
+            self._check_size(received, most_bytes)
+            filling += chunk
+            if len(filling) >= BUFFER_BYTES:
+                await to_thread.run_sync(body.write, bytes(filling), limiter=threads)
+                filling.clear()
+        await to_thread.run_sync(body.write, bytes(filling), limiter=threads)
+        await to_thread.run_sync(body.finish, limiter=threads)
+
+    def _check_size(self, size_bytes: int, most_bytes: int) -> None:
+        if size_bytes > most_bytes:
+            raise BodyTooLarge(self._max_bytes, LIMIT)
+
+
+class _Files:
+    """The files of one request, written one after the other, each in a folder of its own."""
+
+    def __init__(self, folder: Path, max_bytes: int, most_files: int) -> None:
+        self.images: list[Image] = []
+        self.most_files = most_files
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._file: IO[bytes] | None = None
+
+    def begin(self, media_type: str | None, name: str | None = None, refusal: UnsupportedImage | None = None) -> None:
+        """What is written from now on is another image."""
+        self.close()
+        path = self._folder / str(len(self.images)) / "image"
+        path.parent.mkdir()
+        self._file = path.open("wb")
+        self.images.append(Image(path, media_type, name, refusal))
+
+    def write(self, data: bytes) -> None:
+        assert self._file  # noqa: S101 - something was begun
+        self._file.write(data)
+        if self._file.tell() > self._max_bytes:
+            raise BodyTooLarge(self._max_bytes, LIMIT)
+
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
+
+
+class _Raw:
+    """A body that is the image."""
+
+    def __init__(self, files: _Files, media_type: str | None) -> None:
+        self._files = files
+        self._media_type = media_type
+
+    def write(self, data: bytes) -> None:
+        if not self._files.images:
+            self._files.begin(self._media_type)
+        self._files.write(data)
+
+    def finish(self) -> None: ...
+
+
+class _Form:
+    """A form whose fields `file` are images; its other fields are ignored."""
+
+    def __init__(self, files: _Files, options: dict[bytes, bytes]) -> None:
+        self._files = files
+        self._headers: dict[str, str] = {}
+        self._name, self._value = b"", b""
+        self._is_file, self._is_over = False, False
+        if not options.get(b"boundary"):
+            raise UnsupportedForm("its content type names no boundary")
+        callbacks: Any = {
+            "on_part_begin": self._headers.clear,
+            "on_header_field": self._on_header_field,
+            "on_header_value": self._on_header_value,
+            "on_header_end": self._on_header_end,
+            "on_headers_finished": self._on_headers_finished,
+            "on_part_data": self._on_part_data,
+            "on_end": self._on_end,
+        }
+        try:
+            self._parser = MultipartParser(options[b"boundary"], callbacks)
+        except FormParserError as exc:
+            raise UnsupportedForm(f"its boundary cannot be used ({exc})") from exc
+
+    def write(self, data: bytes) -> None:
+        try:
+            self._parser.write(data)
+        except (MultipartParseError, FormParserError) as exc:
+            raise UnsupportedForm(f"it is broken ({exc})") from exc
+
+    def finish(self) -> None:
+        if not self._is_over:
+            raise UnsupportedForm("it ends early")
+        if not self._files.images:
+            raise UnsupportedForm("it has none")
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._name += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        self._headers[self._name.decode("latin-1").lower()] = self._value.decode("latin-1")
+        self._name, self._value = b"", b""
+
+    def _on_headers_finished(self) -> None:
+        _, options = parse_options_header(self._headers.get("content-disposition", ""))
+        self._is_file = options.get(b"name") == b"file"
+        if not self._is_file:
+            return
+        if len(self._files.images) == self._files.most_files:
+            raise UnsupportedForm(f"it has more than {self._files.most_files} of them")
+        name = options.get(b"filename", b"").decode(errors="replace")[:MAX_NAME_CHARS] or None
+        try:
+            self._files.begin(_told(self._headers.get("content-type", "")), name)
+        except UnsupportedImage as exc:
+            self._files.begin(None, name, exc)
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._is_file:
+            self._files.write(data[start:end])
+
+    def _on_end(self) -> None:
+        self._is_over = True
+
+
+def _told(content_type: str) -> str | None:
+    """The media type that somebody named; None when it says nothing about the format. Raises UnsupportedImage."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type in {"", "application/octet-stream"}:
+        return None
+    if media_type not in MEDIA_TYPES:
+        raise UnsupportedImage(media_type)
+    return media_type

@@ -1,0 +1,53 @@
+"""`Prefer: respond-async` (RFC 7240): the caller would rather have a job than wait."""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Request
+from fastapi.responses import JSONResponse
+from pydantic.json_schema import SkipJsonSchema
+
+from app import errors
+from app.api.http.problems import problems
+from app.api.jobs.schemas import JobOut, describe
+from app.jobs.records import Job
+
+ACCEPTED: dict[int | str, dict[str, Any]] = {
+    202: {
+        "model": JobOut,
+        "description": "The job, for a caller that prefers one.",
+        "headers": {"location": {"description": "Where the job is.", "schema": {"type": "string"}}},
+    }
+}
+
+
+def accepted_or(*exceptions: type[Exception]) -> dict[int | str, dict[str, Any]]:
+    """A route's `responses`: a job, and these problems beside those of making one."""
+    return ACCEPTED | problems(*exceptions, errors.StoreUnavailable, *errors.UNWRITABLE, errors.StoreFull)
+
+
+def accepted(request: Request, prefix: str, job: Job) -> JSONResponse:
+    """The answer that says where the job is, below `prefix`."""
+    location = f"{request.scope.get('root_path', '')}{prefix}/{job.id}"
+    headers = {"location": location, "preference-applied": "respond-async"}
+    return JSONResponse(describe(job).model_dump(mode="json"), 202, headers)
+
+
+async def _prefers_job(
+    request: Request,
+    _: Annotated[
+        str | SkipJsonSchema[None],
+        Header(
+            alias="prefer",
+            description="`respond-async`: answer at once with a job, which goes on when its caller leaves. "
+            "A read-only service begins no jobs, and answers as without.",
+        ),
+    ] = None,
+) -> bool:
+    # A job is a record in the model folder, where a read-only service writes nothing; a preference is no order.
+    if request.state.access.read_only:
+        return False
+    preferences = ",".join(request.headers.getlist("prefer")).split(",")
+    return "respond-async" in {each.partition(";")[0].strip().lower() for each in preferences}
+
+
+PrefersJob = Annotated[bool, Depends(_prefers_job)]

@@ -1,0 +1,163 @@
+"""Jobs over HTTP, whatever they do: list, read, follow, cancel. Each resource that runs as jobs has these routes."""
+
+from collections.abc import Callable, Collection
+from itertools import islice
+from typing import Annotated, Any, Literal
+
+from anyio import to_thread
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
+
+from app import errors
+from app.api.http.auth import GuardedRoute, needs
+from app.api.http.deps import StoreDep
+from app.api.http.keys import Scope
+from app.api.http.problems import problems
+from app.api.jobs.schemas import JobList, JobOut, describe
+from app.api.jobs.stream import STREAMS, Records, follow
+from app.api.models.deletion import changes
+from app.jobs.records import Job, JobState
+from app.store.store import Store
+
+JobId = Annotated[
+    str, Path(description="A job's id, as its Location has it.", examples=["20261121T092012Z-0a1b23a56954"])
+]
+FINDING = (errors.JobNotFound, errors.StoreUnavailable)
+NOT_YET: dict[int | str, dict[str, Any]] = {
+    202: {"model": JobOut, "description": "The job, which was told to end and will."}
+}
+
+
+class JobsQuery(BaseModel):
+    """What may be asked of the list."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    state: Literal["queued", "running", "succeeded", "failed", "cancelled"] | SkipJsonSchema[None] = None
+    """Only jobs in this state."""
+    limit: int = Field(default=100, ge=1, le=1000)
+    """How many to show."""
+
+
+def _cancel(store: Store, job_id: str) -> Job:
+    return store.jobs.cancel(job_id)
+
+
+def job_routes(
+    prefix: str,
+    noun: str,
+    kinds: Collection[str],
+    tag: str,
+    cancel: Callable[[Store, str], Job] = _cancel,
+    *,
+    scope: Scope,
+    reading: Scope = Scope.READ,
+    results: type[BaseModel] | None = None,
+) -> APIRouter:
+    """The list of these jobs, and `GET`, `DELETE` and `GET .../events` of one; `GET .../results` if they have any.
+
+    `scope` is what cancelling takes, `reading` what the rest takes.
+    """
+    router = APIRouter(tags=[tag], route_class=GuardedRoute)
+    plural = f"{noun}s"
+    slug = noun.lower().replace(" ", "_")
+
+    def get(store: Store, job_id: str) -> Job:
+        job = store.jobs.get(job_id)
+        if job.kind not in kinds:
+            raise errors.JobNotFound(job_id)
+        return job
+
+    @router.get(
+        prefix,
+        name=f"list_{slug}s",
+        summary=f"List {plural}",
+        response_description=f"The {plural}.",
+        responses=problems(errors.StoreUnavailable, RequestValidationError),
+        openapi_extra=needs(reading),
+    )
+    async def list_jobs(query: Annotated[JobsQuery, Query()], store: StoreDep) -> JobList:
+        """List them, newest first, whichever service on the folder runs or ran them."""
+        state = JobState(query.state) if query.state else None
+        jobs = await to_thread.run_sync(lambda: list(islice(store.jobs.newest(kinds, state), query.limit)))
+        return JobList(count=len(jobs), jobs=[describe(job) for job in jobs])
+
+    @router.get(
+        f"{prefix}/{{job_id}}",
+        name=f"read_{slug}",
+        summary=f"Read one {noun}",
+        response_description="The job.",
+        responses=problems(*FINDING),
+        openapi_extra=needs(reading),
+    )
+    async def read_job(job_id: JobId, store: StoreDep) -> JobOut:
+        """Say how far it is, or what came of it, whichever service on the folder runs it."""
+        return describe(await to_thread.run_sync(get, store, job_id))
+
+    @router.delete(
+        f"{prefix}/{{job_id}}",
+        name=f"cancel_{slug}",
+        summary=f"Cancel one {noun}",
+        response_description="The job, which is finished, and nothing more happens.",
+        responses=NOT_YET | problems(*FINDING, *errors.UNWRITABLE, errors.StoreFull),
+        openapi_extra=needs(scope),
+    )
+    async def cancel_job(job_id: JobId, store: StoreDep, response: Response) -> JobOut:
+        """Ask for its end, whichever service on the folder runs it: that one hears of it within half a second.
+
+        One that is finished already stays as it is.
+        """
+        await to_thread.run_sync(get, store, job_id)
+        job = await to_thread.run_sync(cancel, store, job_id, limiter=changes)
+        response.status_code = 200 if job.is_finished else 202
+        return describe(job)
+
+    @router.get(
+        f"{prefix}/{{job_id}}/events",
+        name=f"follow_{slug}",
+        summary=f"Follow one {noun}",
+        response_class=Records,
+        response_description="Records, the last of them final.",
+        responses=STREAMS | problems(*FINDING),
+        openapi_extra=needs(reading),
+    )
+    async def follow_job(job_id: JobId, request: Request, store: StoreDep) -> Response:
+        """Stream the job: a record at once, one whenever it changes, and exactly one with `final` when it is finished.
+
+        `Accept: text/event-stream` asks for server-sent events, and anything else gets JSON lines, an empty one now and
+        then to keep the connection. A stream that ends without a final record was cut, as by the end of this service:
+        ask again, here or at another service on the folder.
+        """
+        job = await to_thread.run_sync(get, store, job_id)
+        return follow(request, store.jobs, job)
+
+    async def read_results(job_id: JobId, store: StoreDep) -> Response:
+        """Give what came of each item, in order, once the job succeeded."""
+        job = await to_thread.run_sync(get, store, job_id)
+        if job.state is not JobState.SUCCEEDED:
+            raise errors.JobWithoutResults(job_id, job.state)
+        return await _results_of(store, job_id)
+
+    if results:
+        router.get(
+            f"{prefix}/{{job_id}}/results",
+            name=f"read_{slug}_results",
+            summary=f"Read one {noun}'s results",
+            response_model=results,
+            response_description="A result for each item, in order.",
+            responses=problems(*FINDING, errors.JobWithoutResults),
+            openapi_extra=needs(reading),
+        )(read_results)
+    return router
+
+
+async def _results_of(store: Store, job_id: str) -> Response:
+    file = store.jobs.result_file(job_id)
+    try:
+        found = await to_thread.run_sync(file.stat)
+    except FileNotFoundError:  # its time came just now: the results go first
+        raise errors.JobNotFound(job_id) from None
+    return FileResponse(file, media_type="application/json", stat_result=found)

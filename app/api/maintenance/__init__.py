@@ -1,0 +1,1 @@
+"""`/trash`, `/journal`, `/audit`, `/prune` and `/storage`: the upkeep of the model folder."""

@@ -1,0 +1,159 @@
+"""`/audit` and `/storage`: what is old, corrupt, protected and used, and where the bytes are."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Header, Response
+
+from app import errors
+from app.api.examples.models import FOLDER
+from app.api.http.auth import GuardedRoute, needs
+from app.api.http.deps import KeeperDep, ListingDep, StoreDep, WatchDep
+from app.api.http.keys import Scope
+from app.api.http.problems import problems
+from app.api.maintenance.schemas import AuditOut, FindingOut, PartialOut, ReclaimableOut, StorageOut, VolumeCheckOut
+from app.api.models.list_cache import Listing
+from app.api.models.schemas import BlockerOut, protection_out
+from app.store.audit.audit import Finding
+from app.store.audit.report import Report, report
+from app.store.audit.storage import measure
+from app.store.incoming.partials import Partial
+from app.store.locks.leases import Blocker
+from app.store.protections import Protection
+
+router = APIRouter(tags=["upkeep"], route_class=GuardedRoute)
+
+audits = CapacityLimiter(2)
+"""An audit may read thousands of headers; it has threads of its own, so that reading a list never waits for one."""
+TEXT = "text/plain"
+EXAMPLE = f"OLD:     {FOLDER}/old_en_ocr_v1.bin  (matches old_*)\nCURRENT: {FOLDER}/en_ocr_v2.bin\n"
+AS_TEXT: dict[int | str, dict[str, Any]] = {
+    200: {"content": {TEXT: {"schema": {"type": "string", "examples": [EXAMPLE]}}}}
+}
+
+
+@router.get(
+    "/audit",
+    summary="Say which models are old or corrupt, and why",
+    response_description="The report, as JSON or as text.",
+    response_model=AuditOut,
+    responses={**AS_TEXT, **problems(errors.StoreUnavailable)},
+    openapi_extra=needs(Scope.READ),
+)
+async def get_audit(
+    store: StoreDep,
+    keeper: KeeperDep,
+    listing: ListingDep,
+    accept: Annotated[str, Header(description="`text/plain` for lines to read and to grep.")] = "application/json",
+) -> Any:  # noqa: ANN401 - a report or its text
+    """Judge every model: old or current, corrupt, protected, in use; what is not a model yet; what could be had back.
+
+    A model is old when it matches a stale pattern, or when a newer version of the same name lies beside it. It is
+    corrupt when a verification found so, or its header says that it is cut off. As text, each line begins with `OLD:`
+    or `CURRENT:` and the path; `PARTIAL:` is what is not a model yet.
+    """
+    inventory = await keeper.current_when_scanned()
+    found = await to_thread.run_sync(report, store, inventory, limiter=audits)
+    if accept.partition(",")[0].partition(";")[0].strip() == TEXT:
+        return Response(_as_text(found, store.root), media_type=TEXT)
+    return _as_json(found, store.root, listing)
+
+
+@router.get(
+    "/storage",
+    summary="Say where the bytes are",
+    response_description="The bytes of the model folder and its disk.",
+    responses=problems(errors.StoreUnavailable),
+    openapi_extra=needs(Scope.READ),
+)
+async def get_storage(store: StoreDep, keeper: KeeperDep, watch: WatchDep) -> StorageOut:
+    """Account for the bytes of models, trash and free space, and say which volume they are on and what it can do.
+
+    A volume that is missing, or another than the service started with, is 503 `store-unavailable`.
+    """
+    inventory = await keeper.current_when_scanned()
+    storage = await to_thread.run_sync(measure, store.volume, inventory)
+    checks = [VolumeCheckOut.model_validate(check) for check in watch.checks]
+    return StorageOut(**asdict(storage), is_safe=store.volume.unsafe is None, checks=checks)
+
+
+def _as_text(found: Report, root: Path) -> str:
+    lines = []
+    for finding in found.findings:
+        about = [f"matches {finding.stale_pattern}"] if finding.stale_pattern else []
+        about += [f"superseded by {finding.superseded_by}"] if finding.superseded_by else []
+        about += [f"corrupt: {finding.corrupt}"] if finding.corrupt else []
+        about += [_protection(finding.protection)] if finding.protection else []
+        about += [_use(blocker) for blocker in found.blockers.get(finding.model.name, [])]
+        lines.append(_line("OLD:" if finding.is_old else "CURRENT:", f"{root}/{finding.model.name}", about))
+    for partial in found.partials:
+        about = [f"for {partial.name}"] if partial.name else []
+        about += [f"{partial.size_bytes} bytes", "active" if partial.is_active else "nobody writes it"]
+        lines.append(_line("PARTIAL:", partial.id, about))
+    return "".join(lines)
+
+
+def _line(label: str, what: str, about: list[str]) -> str:
+    return f"{label:<8} {what}" + (f"  ({'; '.join(about)})" if about else "") + "\n"
+
+
+def _protection(protection: Protection) -> str:
+    if protection.pattern is None and (given := protection.given):
+        return f"protected by {given.by}: {given.reason}"
+    return f"protected by {protection.pattern}"
+
+
+def _use(blocker: Blocker) -> str:
+    about = [blocker.kind, blocker.holder, f"pid {blocker.pid} on {blocker.host}" if blocker.pid else None]
+    return "in use by " + ", ".join(filter(None, about))
+
+
+def _as_json(found: Report, root: Path, listing: Listing) -> AuditOut:
+    old, corrupt = found.old, found.corrupt
+    return AuditOut(
+        old_count=len(old),
+        current_count=len(found.findings) - len(old),
+        corrupt_count=len(corrupt),
+        unread_count=found.unread,
+        reclaimable=ReclaimableOut(
+            models_bytes=found.free_bytes(old),
+            corrupt_bytes=found.free_bytes(finding for finding in corrupt if not finding.is_old),
+            partials_bytes=found.unwritten_bytes,
+            trash_bytes=found.trash_bytes,
+        ),
+        models=[
+            _finding(finding, found.blockers.get(finding.model.name, []), root, listing) for finding in found.findings
+        ],
+        partials=[_partial(partial) for partial in found.partials],
+    )
+
+
+def _finding(finding: Finding, blockers: list[Blocker], root: Path, listing: Listing) -> FindingOut:
+    is_passed_over = listing.describe(finding.model).recognised is False
+    return FindingOut(
+        name=finding.model.name,
+        path=f"{root}/{finding.model.name}",
+        size_bytes=finding.model.size_bytes,
+        status="old" if finding.is_old else "current",
+        reasons=[reason.value for reason in finding.reasons],
+        stale_pattern=finding.stale_pattern,
+        superseded_by=finding.superseded_by,
+        corrupt=finding.corrupt,
+        remarks=["not_recognised"] if is_passed_over else [],
+        protected_by=protection_out(finding.protection),
+        blockers=[BlockerOut.model_validate(blocker) for blocker in blockers],
+    )
+
+
+def _partial(partial: Partial) -> PartialOut:
+    return PartialOut(
+        id=partial.id,
+        name=partial.name,
+        size_bytes=partial.size_bytes,
+        age_seconds=max(0.0, round((datetime.now(UTC) - partial.modified_at).total_seconds(), 3)),
+        active=partial.is_active,
+        expires_at=partial.expires_at,
+    )

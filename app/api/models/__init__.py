@@ -1,0 +1,1 @@
+"""`/models`: list, read, upload, delete, protect and verify model files."""

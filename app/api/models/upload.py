@@ -1,0 +1,144 @@
+"""`PUT /models/{name}`: a model comes in, as a stream of any size."""
+
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+from anyio import CancelScope, to_thread
+from fastapi import APIRouter, Request, Response
+from fastapi.exceptions import RequestValidationError
+
+from app import errors
+from app.api.http import request_errors
+from app.api.http.auth import GuardedRoute, needs
+from app.api.http.conditional import JSON, conditions_of
+from app.api.http.deps import IntakeDep, KeeperDep, ListingDep, ModelName, OriginDep, StoreDep
+from app.api.http.keys import Scope
+from app.api.http.problems import problems
+from app.api.models.deletion import changes
+from app.api.models.digest_fields import PARAMETERS, announced_digests
+from app.api.models.routes import detail_of
+from app.api.models.schemas import ModelDetail
+from app.api.models.upload_receiver import Intake
+from app.store.incoming.publishing import Published, Publisher
+from app.store.journal import Origin
+
+router = APIRouter(tags=["models"], route_class=GuardedRoute)
+
+FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+REFUSING = (
+    errors.InvalidModelName,
+    errors.NotAModel,
+    errors.ModelProtected,
+    errors.ModelExists,
+    errors.ModelInUse,
+    errors.ModelLocked,
+    errors.ModelChanged,
+    errors.ConditionFailed,
+    errors.DigestMismatch,
+    errors.StoreUnavailable,
+    *errors.UNWRITABLE,
+    errors.StoreFull,
+    request_errors.BodyCutShort,
+    request_errors.UploadStalled,
+    request_errors.UnsupportedBody,
+    request_errors.UploadsBusy,
+    RequestValidationError,
+)
+HEADERS: dict[str, dict[str, Any]] = {
+    "location": {"description": "Where the model is.", "schema": {"type": "string"}},
+    "etag": {"description": "The model's `etag`.", "schema": {"type": "string"}},
+}
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"model": ModelDetail, "description": "The model, which replaced another version.", "headers": HEADERS},
+    201: {"headers": HEADERS},
+}
+
+
+def _condition(name: str, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": False, "description": description, "schema": {"type": "string"}}
+
+
+CONDITIONS = [
+    _condition("If-Match", "Replace this version: an `etag` of the model; several, or `*` for any.")
+    | {"examples": {"any version": {"value": "*"}}},
+    _condition("If-None-Match", "`*` to create only; that is so without it too, with another status."),
+]
+DOCUMENTED: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "The model's file as it is, of any size.",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    },
+    "parameters": [*CONDITIONS, *PARAMETERS],
+}
+"""For the OpenAPI document alone; the route reads the request itself, and its body as it comes."""
+
+
+@router.put(
+    "/models/{name:path}",
+    summary="Upload a model",
+    status_code=201,
+    response_model=ModelDetail,
+    response_description="The model, which is new.",
+    responses=RESPONSES | problems(*REFUSING),
+    openapi_extra=needs(Scope.WRITE) | DOCUMENTED,
+)
+async def upload_model(
+    request: Request,
+    name: ModelName,
+    origin: OriginDep,
+    store: StoreDep,
+    keeper: KeeperDep,
+    listing: ListingDep,
+    intake: IntakeDep,
+) -> Response:
+    """Take in a model of any size. It appears whole, its digests checked and its bytes on the disk, or not at all.
+
+    An existing model is replaced only with `If-Match`, in one step; the version before goes to the trash. Whatever can
+    be refused is refused before the body is read: with `Expect: 100-continue` it need not even be sent.
+    """
+    _check_body(request)
+    published = await _take_in(request, name, origin, store.publisher, intake)
+    await keeper.look_at(name)
+    # Of what came, not of what lies there by now: it may have been replaced or deleted already.
+    about = published.model, published.description, published.sha256
+    detail = await to_thread.run_sync(detail_of, *about, store, listing)
+    headers = {"location": location_of(request, name), "etag": detail.etag}
+    return Response(detail.model_dump_json(), 200 if published.has_replaced else 201, headers, JSON)
+
+
+def location_of(request: Request, name: str) -> str:
+    """Where a model is."""
+    return f"{request.scope.get('root_path', '')}/models/{quote(name)}"
+
+
+async def _take_in(request: Request, name: str, origin: Origin, publisher: Publisher, intake: Intake) -> Published:
+    """Check, receive, check again, publish."""
+    announced = announced_digests(request)
+    size_bytes = intake.announced_size(request)
+    conditions = conditions_of(request)
+    with intake.slot():
+        await to_thread.run_sync(publisher.plan, name, conditions, size_bytes, limiter=changes)
+        staged = await to_thread.run_sync(publisher.begin, announced, size_bytes, limiter=intake.threads)
+        try:
+            await intake.receive(request, staged)
+            if not staged.size_bytes:
+                # Nobody means to; `curl -X PUT` without a file does it.
+                raise RequestValidationError([{"loc": ("body",), "msg": "It is empty, and a model is not"}])
+            publish = partial(publisher.publish, name, staged, conditions, origin, announced)
+            return await to_thread.run_sync(publish, limiter=intake.threads)
+        finally:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(staged.discard, limiter=intake.threads)
+
+
+def _check_body(request: Request) -> None:
+    """Refuse a body that would not be the model's bytes as they are."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type in FORMS:
+        raise request_errors.UnsupportedBody(f"a form ({media_type})")
+    if (coding := request.headers.get("content-encoding", "identity")).lower() != "identity":
+        raise request_errors.UnsupportedBody(f"encoded ({coding})")
+    if "content-range" in request.headers:
+        raise RequestValidationError([{"loc": ("header", "content-range"), "msg": "A model is sent whole"}])

@@ -1,0 +1,71 @@
+"""Takes in bodies of any size: none is ever held in memory, and how many come at once is bounded."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from anyio import CapacityLimiter
+from fastapi import Request
+
+from app.api.http.bodies import next_chunk
+from app.api.http.request_errors import BodyTooLarge, UploadsBusy
+from app.store.incoming.receiving import write_all
+from app.store.incoming.staged_file import StagedFile
+
+LIMIT = "OCR_MAX_UPLOAD_BYTES"
+
+
+class Intake:
+    """The uploads of one service."""
+
+    def __init__(self, *, max_uploads: int, max_bytes: int, stall_seconds: float, retention: timedelta) -> None:
+        """`max_bytes` and `stall_seconds` may be 0 for no limit."""
+        self.threads = CapacityLimiter(max_uploads)
+        """Threads of their own: a slow disk keeps nobody else waiting."""
+        self._free = max_uploads
+        self._max_uploads = max_uploads
+        self.max_bytes = max_bytes
+        self.retention = retention
+        """How long what is unfinished is kept."""
+        self._stall_seconds = stall_seconds or None
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Count as one of the uploads that may come at once; raises UploadsBusy."""
+        if not self._free:
+            raise UploadsBusy(self._max_uploads)
+        self._free -= 1
+        try:
+            yield
+        finally:
+            self._free += 1
+
+    def announced_size(self, request: Request) -> int | None:
+        """How large the body is going to be, if the caller says; raises BodyTooLarge."""
+        length = request.headers.get("content-length")
+        if length is None:
+            return None
+        self.check_size(int(length))
+        return int(length)
+
+    def check_size(self, size_bytes: int) -> None:
+        """Insist that a model of that size is taken; raises BodyTooLarge."""
+        if self.max_bytes and size_bytes > self.max_bytes:
+            raise BodyTooLarge(self.max_bytes, LIMIT)
+
+    async def receive(self, request: Request, staged: StagedFile, most_bytes: int | None = None) -> None:
+        """Write the body into a staged file, which has everything that came when this raises, too.
+
+        Raises BodyTooLarge, UploadStalled, BodyCutShort, StoreFull and StoreReadOnly.
+        """
+        await write_all(self._checked(request, staged.size_bytes, most_bytes), staged, self.threads)
+
+    async def _checked(self, request: Request, staged_bytes: int, most_bytes: int | None) -> AsyncIterator[bytes]:
+        """What comes, up to where it is too much."""
+        chunks, received = request.stream(), 0
+        while chunk := await next_chunk(chunks, self._stall_seconds):
+            received += len(chunk)
+            self.check_size(staged_bytes + received)
+            if most_bytes is not None and received > most_bytes:
+                raise BodyTooLarge(most_bytes, "the rest of Upload-Length")
+            yield chunk

@@ -1,0 +1,73 @@
+"""`/models/{name}/verify`: whether a model's bytes are still those that came."""
+
+import threading
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Request
+
+from app import errors
+from app.api.http.auth import needs
+from app.api.http.deps import ModelName, OriginDep, StoreDep
+from app.api.http.disconnects import unless_gone
+from app.api.http.keys import Scope
+from app.api.http.problems import problems
+from app.api.http.request_errors import CallerGone
+from app.api.http.routing import PartRoute
+from app.api.maintenance.schemas import VerificationOut
+from app.api.models.schemas import HeaderOut
+from app.store.integrity.verification import Verification, verify
+from app.store.journal import Origin
+from app.store.store import Store
+
+router = APIRouter(tags=["models"], route_class=PartRoute)
+
+verifications = CapacityLimiter(2)
+"""Each reads a disk as fast as it gives; the others wait for their turn."""
+
+
+@router.post(
+    "/models/{name:path}/verify",
+    summary="Verify a model",
+    response_description="What was found.",
+    responses=problems(
+        errors.InvalidModelName,
+        errors.NotAModel,
+        errors.ModelNotFound,
+        errors.ModelLocked,
+        errors.StoreUnavailable,
+    ),
+    openapi_extra=needs(Scope.WRITE),
+)
+async def verify_model(request: Request, name: ModelName, origin: OriginDep, store: StoreDep) -> VerificationOut:
+    """Read all of a model from the disk and compare its SHA-256 with the one on record.
+
+    The record is of what an upload or a pull brought, or of what was there at the first verification. That a file's
+    bytes are others than they were, at the same size and time, is remembered and shows in the audit. Nobody deletes the
+    model meanwhile. It takes as long as the disk takes, and ends when the caller hangs up; two run at once.
+    """
+    found = await unless_gone(request, _verified(store, name, origin))
+    return VerificationOut(
+        name=name,
+        outcome=found.verdict.value,
+        reason=found.reason,
+        sha256=found.sha256,
+        recorded_sha256=found.recorded_sha256,
+        recorded=found.is_remembered,
+        size_bytes=found.model.size_bytes,
+        header=HeaderOut.model_validate(found.header),
+        seconds=round(found.seconds, 6),
+        bytes_per_second=found.bytes_per_second,
+    )
+
+
+async def _verified(store: Store, name: str, origin: Origin) -> Verification:
+    gone = threading.Event()
+
+    def on_read(_: int) -> None:
+        if gone.is_set():
+            raise CallerGone
+
+    try:
+        return await to_thread.run_sync(verify, store, name, origin, on_read, limiter=verifications)
+    finally:
+        gone.set()

@@ -1,0 +1,1 @@
+"""`/ocr`: text recognition in images."""

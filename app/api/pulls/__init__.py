@@ -1,0 +1,1 @@
+"""`/pulls`: models that the service fetches, as jobs."""

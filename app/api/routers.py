@@ -1,0 +1,27 @@
+"""Every router of the API."""
+
+from fastapi import APIRouter
+
+from app.api.ai import routes as ai
+from app.api.ai import tables
+from app.api.engine import loading
+from app.api.engine import routes as engine
+from app.api.health import metrics_route, probes
+from app.api.http import docs_page
+from app.api.maintenance import audit, prune, trash
+from app.api.models import deletion, list_routes, safeguards, upload, verification
+from app.api.models import routes as models
+from app.api.ocr import routes as ocr
+from app.api.pulls import routes as pulls
+from app.api.uploads import routes as uploads
+
+
+def routers() -> tuple[APIRouter, ...]:
+    """Return the routers in the order in which a request's path is compared with their routes.
+
+    The order decides: the list of models comes first because most requests ask for it; routes below a model's path,
+    such as `/models/{name}/verify`, come before `/models/{name}`, whose name may hold slashes.
+    """
+    store = (list_routes, safeguards, verification, models, upload, uploads, pulls, deletion, trash, audit, prune)
+    rest = (engine, loading, ai, tables, ocr, probes, metrics_route, docs_page)
+    return tuple(module.router for module in (*store, *rest))

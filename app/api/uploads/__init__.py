@@ -1,0 +1,1 @@
+"""`/uploads`: resumable uploads by the tus 1.0 protocol."""

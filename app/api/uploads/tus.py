@@ -1,0 +1,131 @@
+"""The tus 1.0 protocol on the wire: what its headers say, and the routes that speak it."""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import format_datetime
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+
+from app.api.http.auth import GuardedRoute
+from app.api.http.request_errors import UnsupportedBody, UnsupportedTus
+
+VERSION = "1.0.0"
+EXTENSIONS = "creation,creation-with-upload,expiration,checksum,termination"
+CHECKSUMS = {"sha1": 20, "sha256": 32, "sha512": 64}
+"""The algorithms of `Upload-Checksum`, by `hashlib`'s names, and how many bytes each digest has."""
+MEDIA_TYPE = "application/offset+octet-stream"
+MAX_SIZE = 1 << 62
+SHA256_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+class TusRoute(GuardedRoute):
+    """A route that says on every answer, refusals included, which version it speaks, and refuses any other."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler, behind the check of the key."""
+        handle = super().get_route_handler()
+
+        async def speaking(request: Request) -> Response:
+            request.scope["answer_headers"] = [(b"tus-resumable", VERSION.encode())]
+            return await handle(request)
+
+        return speaking
+
+    def unguarded_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's own handler, behind the check of the version. Who names none is taken to speak this one."""
+        handle = super().unguarded_handler()
+
+        async def checked(request: Request) -> Response:
+            version = request.headers.get("tus-resumable") or VERSION
+            # OPTIONS is how a client finds out.
+            if version != VERSION and request.method != "OPTIONS":
+                raise UnsupportedTus(version)
+            return await handle(request)
+
+        return checked
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """What a chunk is said to come to."""
+
+    algorithm: str
+    digest: bytes
+
+
+def number(request: Request, field: str) -> int:
+    """A header that holds a number of bytes; raises RequestValidationError."""
+    text = request.headers.get(field, "")
+    if not (text.isascii() and text.isdigit() and int(text) <= MAX_SIZE):
+        raise _malformed(field, "it is a number of bytes, and needed")
+    return int(text)
+
+
+def metadata(request: Request) -> dict[str, str]:
+    """`Upload-Metadata` by its keys; raises RequestValidationError."""
+    found: dict[str, str] = {}
+    for pair in filter(None, map(str.strip, request.headers.get("upload-metadata", "").split(","))):
+        key, _, value = pair.partition(" ")
+        try:
+            found[key] = base64.b64decode(value.strip(), validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            raise _malformed("upload-metadata", f"the value of {key!r} is no UTF-8 text in base64") from None
+    return found
+
+
+def name_and_sha256(request: Request) -> tuple[str, str | None]:
+    """What a new upload is to be: a model's name, and its digest in hexadecimal if the caller says."""
+    found = metadata(request)
+    if "filename" not in found:
+        raise _malformed("upload-metadata", "it has no 'filename', which is the model's name in base64")
+    sha256 = found.get("sha256", "").lower() or None
+    if sha256 and not SHA256_HEX.fullmatch(sha256):
+        raise _malformed("upload-metadata", "'sha256' is 64 hexadecimal digits, in base64 as every value")
+    return found["filename"], sha256
+
+
+def checksum(request: Request) -> Checksum | None:
+    """`Upload-Checksum`; raises RequestValidationError."""
+    text = request.headers.get("upload-checksum")
+    if text is None:
+        return None
+    algorithm, _, value = text.partition(" ")
+    try:
+        digest = base64.b64decode(value.strip(), validate=True)
+    except binascii.Error:
+        digest = b""
+    if len(digest) != CHECKSUMS.get(algorithm):
+        raise _malformed("upload-checksum", f"it is one of {', '.join(CHECKSUMS)}, a space, and the digest in base64")
+    return Checksum(algorithm, digest)
+
+
+def has_body(request: Request) -> bool:
+    """Whether there is a chunk in it; raises UnsupportedBody when it is something else."""
+    is_there = "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
+    if is_there:
+        check_media_type(request)
+    return is_there
+
+
+def check_media_type(request: Request) -> None:
+    """Insist on a chunk as tus has it; raises UnsupportedBody."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    coding = request.headers.get("content-encoding", "identity").lower()
+    if media_type != MEDIA_TYPE or coding != "identity":
+        what = f"encoded ({coding})" if media_type == MEDIA_TYPE else f"of the type {media_type or 'none'}"
+        raise UnsupportedBody(what, f"Send the file's bytes as they are, as {MEDIA_TYPE}.")
+
+
+def http_date(moment: datetime) -> str:
+    """As `Upload-Expires` has it."""
+    return format_datetime(moment, usegmt=True)
+
+
+def _malformed(field: str, message: str) -> RequestValidationError:
+    return RequestValidationError([{"loc": ("header", field), "msg": message}])

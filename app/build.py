@@ -1,0 +1,38 @@
+"""Builds what pulls, as the settings have it: for the service and for the command line."""
+
+from datetime import timedelta
+
+from app.pulls.pull import OnPublished, PullLimits
+from app.pulls.request import PullRequest, Source
+from app.pulls.runner import Puller
+from app.pulls.sources.url import Fetcher
+from app.settings import Settings
+from app.store.store import OnEvent, Store
+
+
+def puller_of(settings: Settings, store: Store, on_published: OnPublished, on_event: OnEvent) -> Puller:
+    """A puller for one store; raises SettingsError when the hub's token cannot be read."""
+    token = settings.read_hub_token()
+
+    def resolve(request: PullRequest) -> list[Source]:
+        from app.pulls.sources import hub  # noqa: PLC0415 - a second that a service which pulls nothing need not spend
+
+        return hub.resolve(request, settings.hub_endpoint, token)
+
+    return Puller(
+        store,
+        Fetcher(
+            token=token,
+            allowed_urls=settings.pull_allowed_urls,
+            stall_seconds=settings.pull_stall_timeout / timedelta(seconds=1),
+        ),
+        resolve,
+        PullLimits(
+            retries=settings.pull_retries,
+            pause_seconds=settings.pull_retry_pause / timedelta(seconds=1),
+            partial_retention=settings.partial_retention,
+        ),
+        at_once=settings.pulls_at_once,
+        on_published=on_published,
+        on_event=on_event,
+    )

@@ -1,0 +1,1 @@
+"""The command line: serve, and the upkeep of the model folder without a server."""

@@ -1,0 +1,97 @@
+"""What the commands on the store share: its opening, who asks, refusals, tables."""
+
+import getpass
+import json
+import os
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from app.errors import ServiceError, StoreUnavailable
+from app.settings import SettingsError, load_settings
+from app.store.journal import Origin
+from app.store.policy import Rules
+from app.store.store import Store
+from app.store.volume.monitor import insist_on_safety
+
+REFUSED, MISCONFIGURED, IN_PART = 1, 2, 3
+
+as_json = click.option("--json", "is_json", is_flag=True, help="Print JSON.")
+
+
+class Verbs(click.Group):
+    """Commands whose refusals are a line on stderr and an exit status."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except ServiceError as exc:
+            click.echo(str(exc), err=True)
+            sys.exit(REFUSED)
+        except SettingsError as exc:
+            click.echo(str(exc), err=True)
+            sys.exit(MISCONFIGURED)
+
+
+def open_store(*, to_change: bool = False) -> Store:
+    """The store of the settings; raises StoreUnavailable rather than make a folder that is missing.
+
+    One that is opened `to_change` a folder on a network file system is first judged, which may take a few seconds.
+    """
+    settings = load_settings()
+    if not settings.models_dir.is_dir():
+        raise StoreUnavailable(f"{settings.models_dir} is missing (OCR_MODELS_DIR)")
+    rules = Rules(settings.old_patterns, settings.protected)
+    store = Store(settings.models_dir, rules, trash_retention=settings.trash_retention, on_event=_warn)
+    store.open()
+    if to_change and store.volume.is_shared and store.volume.is_writable:
+        insist_on_safety(store.volume, _warn, is_single=settings.single_service)
+    return store
+
+
+def origin() -> Origin:
+    """Who asks: the user of this machine."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # in a container, users have numbers and no names
+        user = str(os.getuid())
+    return Origin(f"cli:{user}")
+
+
+def _warn(event: str, fields: dict[str, Any]) -> None:
+    if event.startswith("model."):  # what was asked for, which the command says itself
+        return
+    click.echo(f"{event}: {fields}", err=True)
+
+
+def rfc3339(moment: datetime) -> str:
+    """A time as all answers write it, to the second."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def print_rows(rows: Iterable[dict[str, Any]], *, is_json: bool) -> None:
+    """Rows as JSON, or as columns as wide as their widest cell."""
+    rows = list(rows)
+    if is_json:
+        click.echo(json.dumps(rows, indent=2, default=datetime.isoformat))
+        return
+    if not rows:
+        return
+    table = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "-"
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    return "-" if value is None else str(value)

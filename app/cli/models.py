@@ -1,0 +1,150 @@
+"""The store's verbs on the command line, without a server, on the same locks as every service on the folder.
+
+Exit status: 0 done, 1 refused (the reason is on stderr), 2 wrong usage or settings, 3 done in part.
+"""
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from app.cli.console import IN_PART, Verbs, as_json, open_store, origin, print_rows, rfc3339
+from app.store.audit.audit import AGEING, Finding, Outcome, PrunePlan, Reason, execute, plan_prune
+from app.store.audit.report import judge
+from app.store.trash.records import TrashEntry
+
+
+@click.group(cls=Verbs)
+def models() -> None:
+    """List, find, delete and judge models."""
+
+
+@click.group(cls=Verbs)
+def trash() -> None:
+    """List, restore and purge deleted models."""
+
+
+@models.command("list")
+@as_json
+def list_models(*, is_json: bool) -> None:
+    """List every model."""
+    store = open_store()
+    inventory, given = store.scan(), store.protections.given()
+    rows = [
+        {
+            "name": model.name,
+            "size_bytes": model.size_bytes,
+            "modified_at": rfc3339(model.modified_at),
+            "status": "old" if store.rules.is_old(model.name) else "current",
+            "protected": store.protections.joined(model.name, given.get(model.name)) is not None,
+        }
+        for model in inventory.models.values()
+    ]
+    print_rows(rows, is_json=is_json)
+    for warning in inventory.warnings:
+        click.echo(f"not listed: {warning.path}: {warning.reason}", err=True)
+
+
+@models.command("path")
+@click.argument("name", required=False)
+def path(name: str | None) -> None:
+    """Print the absolute path of the model folder, or of one model."""
+    store = open_store()
+    click.echo(f"{store.root}/{store.find(name).name}" if name else store.root)
+
+
+@models.command("delete")
+@click.argument("names", nargs=-1, required=True)
+@click.option("--permanent", is_flag=True, help="Past the trash, without a way back.")
+@click.option("--dry-run", is_flag=True, help="Check everything and change nothing.")
+@as_json
+def delete(names: Sequence[str], *, permanent: bool, dry_run: bool, is_json: bool) -> None:
+    """Delete models, into the trash unless told otherwise. The first that is refused ends it."""
+    store, rows = open_store(to_change=True), []
+    for name in names:
+        plan = store.plan_deletion(name, permanent=permanent)
+        if dry_run:
+            rows.append({"name": name, "size_bytes": plan.model.size_bytes, "outcome": "planned"})
+        else:
+            rows.append(asdict(store.delete(plan, origin())))
+    print_rows(rows, is_json=is_json)
+
+
+@models.command("audit")
+@as_json
+def show_audit(*, is_json: bool) -> None:
+    """Say which models are old or corrupt, and why."""
+    store = open_store()
+    findings, _ = judge(store, store.scan(), seconds=math.inf)
+    print_rows([_finding(finding) for finding in findings], is_json=is_json)
+
+
+@models.command("prune")
+@click.option("--reason", "reasons", type=click.Choice([r.value for r in Reason]), multiple=True, help="Only for this.")
+@click.option("--permanent", is_flag=True, help="Past the trash, without a way back.")
+@click.option("--yes", is_flag=True, help="Delete; without it the plan is shown and nothing is done.")
+@as_json
+def prune(reasons: Sequence[str], *, permanent: bool, yes: bool, is_json: bool) -> None:
+    """Delete the old models that are not protected; show them unless told --yes. Corrupt ones go with --reason."""
+    store = open_store(to_change=True)
+    findings, _ = judge(store, store.scan(), seconds=math.inf)
+    plan = plan_prune(findings, [Reason(reason) for reason in reasons] or AGEING, permanent=permanent)
+    if not yes:
+        print_rows([_finding(finding) for finding in plan.findings], is_json=is_json)
+        click.echo(_sum_of(plan), err=True)
+        return
+    outcomes = execute(plan, store, origin())
+    print_rows([_outcome(outcome) for outcome in outcomes], is_json=is_json)
+    if any(outcome.error for outcome in outcomes):
+        sys.exit(IN_PART)
+
+
+@trash.command("list")
+@as_json
+def list_trash(*, is_json: bool) -> None:
+    """List what can be restored, oldest first."""
+    print_rows([_entry(entry) for entry in open_store().trash_entries()], is_json=is_json)
+
+
+@trash.command("restore")
+@click.argument("trash_id")
+@click.option("--as", "name", help="The name to restore it at; without it, the one it had.")
+def restore(trash_id: str, name: str | None) -> None:
+    """Put a deleted model back; nothing is ever overwritten."""
+    click.echo(open_store(to_change=True).restore(trash_id, name, origin()).name)
+
+
+@trash.command("empty")
+@as_json
+def empty(*, is_json: bool) -> None:
+    """Delete everything in the trash for good."""
+    print_rows([_entry(gone.entry) for gone in open_store(to_change=True).empty_trash(origin())], is_json=is_json)
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "status": "old" if finding.is_old else "current",
+        "name": finding.model.name,
+        "size_bytes": finding.model.size_bytes,
+        "reasons": [reason.value for reason in finding.reasons],
+        "corrupt": finding.corrupt,
+        "protected_by": finding.protection.because if finding.protection else None,
+    }
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    went = "stayed" if outcome.receipt is None else "trashed" if outcome.receipt.trash_id else "deleted"
+    why = str(outcome.error) if outcome.error else None
+    return {"name": outcome.finding.model.name, "outcome": went, "why": why}
+
+
+def _entry(entry: TrashEntry) -> dict[str, Any]:
+    return asdict(entry) | {"deleted_at": rfc3339(entry.deleted_at), "expires_at": rfc3339(entry.expires_at)}
+
+
+def _sum_of(plan: PrunePlan) -> str:
+    size_bytes = sum(finding.model.size_bytes for finding in plan.findings)
+    return f"{len(plan.findings)} models, {size_bytes:,} bytes; nothing was deleted, --yes does it"

@@ -1,0 +1,112 @@
+"""`models pull` on the command line: the same job as over HTTP, run in this process unless a service takes it first."""
+
+import asyncio
+import json
+import re
+import sys
+from typing import Any
+
+import anyio
+import click
+from anyio import to_thread
+
+from app.cli.console import REFUSED, as_json, open_store, origin, print_rows
+from app.jobs.records import Job
+from app.pulls import request as pulls
+from app.pulls.request import IfExists, PullRequest
+from app.settings import Settings, load_settings
+from app.store.inventory import Model
+from app.store.store import Store
+
+LOOK_SECONDS = 0.25
+INTERRUPTED = 130
+"""As a shell says it of a command that Ctrl-C ended."""
+
+
+@click.command("pull")
+@click.argument("source", metavar="ORG/REPO|URL")
+@click.argument("file", required=False)
+@click.option("--revision", default="main", help="A branch, tag or commit of the repository.")
+@click.option("--name", help="The model that a URL is to be.")
+@click.option("--sha256", help="What the file must have.")
+@click.option("--if-exists", type=click.Choice([each.value for each in IfExists]), default="fail")
+@as_json
+def pull(source: str, file: str | None, revision: str, *, is_json: bool, **options: str | None) -> None:
+    """Fetch FILE of a repository of the hub, or a URL; FILE may be a pattern. Ctrl-C cancels it."""
+    settings, store = load_settings(), open_store(to_change=True)
+    request = _request(source, file, revision, options)
+    following = _Following(settings, store, request, is_quiet=is_json or not sys.stderr.isatty())
+    try:
+        job = asyncio.run(following.run())
+    except KeyboardInterrupt:
+        if following.job_id:
+            pulls.cancel(store, following.job_id)
+        sys.exit(INTERRUPTED)
+    if job.result is None:
+        click.echo(job.failure.detail if job.failure else "It was cancelled.", err=True)
+        sys.exit(REFUSED)
+    print_rows(job.result["models"], is_json=is_json)
+
+
+class _Following:
+    """One pull, followed by its record: whether this process runs it or a service, that looks the same."""
+
+    def __init__(self, settings: Settings, store: Store, request: PullRequest, *, is_quiet: bool) -> None:
+        self.job_id: str | None = None
+        self._settings = settings
+        self._store = store
+        self._request = request
+        self._is_quiet = is_quiet
+
+    async def run(self) -> Job:
+        """Ask for it and wait for its end; raises what `Puller.ask_for` raises."""
+        from app.build import puller_of  # noqa: PLC0415 - see _request()
+
+        puller = puller_of(self._settings, self._store, _on_published, lambda *_: None)
+        try:
+            job, _ = await puller.ask_for(self._request, origin())
+            self.job_id = job.id
+            following = asyncio.create_task(self._finished(job.id))
+            if held := await to_thread.run_sync(self._store.jobs.take, job.id):
+                with held:
+                    await puller.pull(held)
+            return await following
+        finally:
+            await puller.close()
+
+    async def _finished(self, job_id: str) -> Job:
+        shown = 0
+        bar: Any = None
+        while not (job := await to_thread.run_sync(self._store.jobs.get, job_id)).is_finished:
+            if bar is None and job.progress.total and not self._is_quiet:
+                bar = click.progressbar(length=job.progress.total, label=self._request.target, file=sys.stderr)
+            if bar:
+                bar.update(job.progress.done - shown)
+                shown = job.progress.done
+            await anyio.sleep(LOOK_SECONDS)
+        if bar:
+            bar.update(job.progress.done - shown)
+            bar.render_finish()
+        return job
+
+
+def _request(source: str, file: str | None, revision: str, options: dict[str, str | None]) -> PullRequest:
+    """Checked as a request's body is."""
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if "://" in source:
+        given["url"] = source
+    else:
+        given |= {"repository": source, "revision": revision}
+    if file:
+        given["files" if re.search(r"[*?\[]", file) else "file"] = file
+    from app.api.pulls.routes import PullIn  # noqa: PLC0415 - half a second that the other commands need not wait
+
+    try:
+        return PullIn(**given).to_request()
+    except ValueError as exc:
+        errors = json.loads(exc.json()) if hasattr(exc, "json") else []
+        raise click.UsageError("; ".join(str(error["msg"]) for error in errors) or str(exc)) from None
+
+
+async def _on_published(_: Model) -> None:
+    """A service on the folder sees it by itself."""

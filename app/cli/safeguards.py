@@ -1,0 +1,87 @@
+"""What keeps models safe, on the command line: leases, protections, verification."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from app.cli.console import IN_PART, as_json, open_store, origin, print_rows
+from app.errors import ModelError
+from app.store.integrity.verification import OnRead, Verdict
+from app.store.integrity.verification import verify as verified
+from app.store.store import Store
+
+NOT_EXECUTABLE, NOT_FOUND = 126, 127
+"""As a shell says it of a command that it cannot run."""
+GOOD = {Verdict.INTACT, Verdict.UNRECORDED}
+
+
+@click.command("lease")
+@click.argument("name")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def lease(name: str, command: tuple[str, ...]) -> None:
+    """Run COMMAND; nobody deletes or replaces the model until it ends. The status is the command's.
+
+    What COMMAND starts keeps the model too, unless it closes the descriptors that it was given.
+    """
+    held = open_store().lease(name, kind="command", holder=" ".join(command))
+    held.give_to_children()
+    try:
+        # In this process's place: signals reach it, its status is everybody's, and it dies with no lease left.
+        os.execvp(command[0], command)  # noqa: S606 - what the caller typed
+    except OSError as exc:
+        held.release()
+        click.echo(f"{command[0]}: {exc.strerror}", err=True)
+        sys.exit(NOT_FOUND if isinstance(exc, FileNotFoundError) else NOT_EXECUTABLE)
+
+
+@click.command("protect")
+@click.argument("name")
+@click.option("--reason", required=True, help="For whoever wants to delete it.")
+def protect(name: str, reason: str) -> None:
+    """Let nobody delete or replace a model until it is unprotected."""
+    open_store(to_change=True).protections.protect(name, reason, origin())
+
+
+@click.command("unprotect")
+@click.argument("name")
+def unprotect(name: str) -> None:
+    """Take that back; what OCR_PROTECTED protects stays so."""
+    open_store(to_change=True).protections.unprotect(name, origin())
+
+
+@click.command("verify")
+@click.argument("names", nargs=-1)
+@click.option("--all", "is_all", is_flag=True, help="Every model of the folder.")
+@as_json
+def verify(names: Sequence[str], *, is_all: bool, is_json: bool) -> None:
+    """Read models and compare them with what is on record of them; status 3 unless all is well.
+
+    What nothing was on record of is recorded.
+    """
+    if bool(names) == is_all:
+        raise click.UsageError("name the models, or say --all")
+    store = open_store()
+    models = list(store.scan().models.values()) if is_all else [store.find(name) for name in names]
+    # Nothing of it where nobody watches.
+    bar = click.progressbar(length=sum(m.size_bytes for m in models), file=sys.stderr, hidden=not sys.stderr.isatty())
+    with bar:
+        found = [_verified(store, model.name, bar.update) for model in models]
+    print_rows(found, is_json=is_json)
+    if any(row["outcome"] not in GOOD for row in found):
+        sys.exit(IN_PART)
+
+
+def _verified(store: Store, name: str, on_read: OnRead) -> dict[str, Any]:
+    try:
+        verification = verified(store, name, origin(), on_read)
+    except ModelError as exc:  # deleted or changed meanwhile: the others are verified all the same
+        return {"name": name, "outcome": "refused", "sha256": None, "reason": str(exc)}
+    return {
+        "name": name,
+        "outcome": verification.verdict.value,
+        "sha256": verification.sha256,
+        "reason": verification.reason,
+    }

@@ -1,0 +1,1 @@
+"""The code that runs in the engine process. Nothing in the service process imports it."""

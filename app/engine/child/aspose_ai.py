@@ -1,0 +1,234 @@
+"""AsposeAI as the worker serves it. The only module that imports the vendor; nobody imports this one.
+
+What the vendor's calls really do, as measured with aspose-ocr-python-net 26.10.0, is in docs/engine.md.
+"""
+
+import importlib.metadata
+import json
+import re
+import time
+from collections.abc import Callable
+from itertools import count as count_from
+from pathlib import Path
+from typing import Any
+
+from aspose.ocr import (
+    AsposeOcr,
+    DetectAreasMode,
+    InputType,
+    Language,
+    License,
+    OcrInput,
+    OcrOutput,
+    RecognitionSettings,
+    Resources,
+    SaveFormat,
+)
+from aspose.ocr.ai import (
+    AITableDetectionMode,
+    AsposeAI,
+    AsposeAIModelConfig,
+    KeywordsAIProcessor,
+    NaturalLanguageQueryAIProcessor,
+    SpellCheckAIProcessor,
+    TableAIProcessor,
+)
+from aspose.ocr.models.preprocessingfilters import PreprocessingFilter
+
+from app.engine.child import results
+from app.engine.native.runtime import missing_for_ai, missing_for_recognition
+from app.engine.processors import DEFAULT_MODEL, MAX_TEXT_BYTES, Processor
+from app.engine.recognition import PAGES_FILE, Limits, Wish
+from app.errors import ImageError, UnknownLanguage
+
+DISTRIBUTION = "aspose-ocr-python-net"
+PROCESSORS = {
+    Processor.SPELL_CHECK: SpellCheckAIProcessor,
+    Processor.KEYWORDS: KeywordsAIProcessor,
+    Processor.QUERY: NaturalLanguageQueryAIProcessor,
+}
+KINDS_OF_INPUT = {"application/pdf": InputType.PDF, "image/tiff": InputType.TIFF}
+"""Those that may have pages; any other is a single image."""
+"""Those with pages; everything else is a single image."""
+
+
+class AsposeAIError(Exception):
+    """What AsposeAI says in a .NET exception, as a sentence."""
+
+
+class AsposeAIEngine:
+    """One long-lived AsposeAI and its license. Every method blocks, with the GIL held."""
+
+    def __init__(self) -> None:
+        self._ai: AsposeAI | None = None
+        self._processor: Any = None
+        self._tables: tuple[AsposeAI, TableAIProcessor] | None = None
+
+    def apply_license(self, path: str) -> None:
+        """Apply a license file. Raises RuntimeError when it is missing or no license.
+
+        The vendor verifies it with OpenSSL 1.1 and aborts the process where that is missing, so ask before.
+        """
+        if reason := missing_for_recognition():
+            msg = f"the license file {path} was not read: {reason}"
+            raise RuntimeError(msg)
+        License().set_license(path)
+
+    def start(self) -> None:
+        """Build the instance, after the license: a license applied later would not count."""
+        self._ai = AsposeAI()
+
+    def status(self) -> dict[str, Any]:
+        """Everything `app.engine.contract.Facts` holds, in one call of about a millisecond."""
+        ai = self._started()
+        local_path = Path(ai.get_local_path())
+        # The vendor raises when the folder is gone, which is the store's to report.
+        listed = [str(path) for path in ai.list_local()] if local_path.is_dir() else []
+        return {
+            "vendor_package": DISTRIBUTION,
+            "vendor_version": importlib.metadata.version(DISTRIBUTION),
+            "is_licensed": bool(License().is_licensed),
+            "local_path": str(local_path.resolve()),
+            "list_local": listed,
+            "recognised": [Path(path).relative_to(local_path).as_posix() for path in listed],
+            "is_initialized": bool(ai.is_initialized()),
+            "capabilities": [
+                _capability("models", None),
+                _capability("ai", missing_for_ai()),
+                _capability("recognition", missing_for_recognition()),
+            ],
+        }
+
+    def load(self, processor: str, model: str) -> None:
+        """Load a model, for one processor. Once: a second load would map the model a second time.
+
+        Raises AsposeAIError. A model other than the default counts only with a licence.
+        """
+        if self._processor is not None:
+            msg = "this process has loaded a model already"
+            raise AsposeAIError(msg)
+        if reason := missing_for_ai():
+            raise AsposeAIError(reason)
+        ai, made, config = self._started(), PROCESSORS[Processor(processor)](), AsposeAIModelConfig()
+        config.allow_auto_download = False
+        if model != DEFAULT_MODEL:
+            config.file_model_path = str(Path(ai.get_local_path(), model).absolute())
+        try:
+            ai.set_post_processor(made, config)
+        except RuntimeError as exc:
+            raise AsposeAIError(_sentence(exc)) from exc
+        self._processor = made
+
+    def process(self, text: str, keywords: list[str], question: str) -> str:
+        """Run the loaded processor on one text and return its answer. Raises AsposeAIError.
+
+        AsposeAI takes several at once too, but gives no answer for an empty one, and none at all when one fails.
+        """
+        if isinstance(self._processor, KeywordsAIProcessor):
+            self._processor.set_keywords(keywords)
+        if isinstance(self._processor, NaturalLanguageQueryAIProcessor):
+            self._processor.set_query(question)
+        try:
+            self._started().run_postprocessor([text])
+        except RuntimeError as exc:
+            raise AsposeAIError(_sentence(exc)) from exc
+        answer = "".join(str(each.result) for each in self._processor.get_result())
+        if len(answer.encode()) > MAX_TEXT_BYTES:
+            msg = f"the model's answer is longer than {MAX_TEXT_BYTES} bytes"
+            raise AsposeAIError(msg)
+        return answer
+
+    def recognise(
+        self, image: str, media_type: str | None, wish: dict[str, Any], limits: dict[str, int]
+    ) -> dict[str, Any]:
+        """Read an image as `app.engine.recognition.Wish` says; the pages and the document go into its folder."""
+        wanted = Wish(**wish)
+        if missing := missing_for_recognition() or (missing_for_ai() if wanted.tables else None):
+            return {"unavailable": missing}
+        try:
+            return _recognise(Path(image), media_type, wanted, Limits(**limits), self._tables_in)
+        except ImageError as exc:
+            return {"refused": type(exc).__name__, "facts": exc.facts}
+
+    def free_resources(self) -> None:
+        """Call the vendor's `free_resources()`. It frees no memory: only the end of this process does."""
+        self._started().free_resources()
+
+    def _tables_in(self, output: OcrOutput) -> list[str]:
+        """Each page as a table. Takes no model; with a mode other than NONE it takes a file that the package lacks."""
+        if self._tables is None:
+            config = AsposeAIModelConfig()
+            config.allow_auto_download = False
+            # An instance of its own: on the other it would take the place of what is loaded, without a word.
+            self._tables = AsposeAI(), TableAIProcessor(AITableDetectionMode.NONE)
+            self._tables[0].set_post_processor(self._tables[1], config)
+        ai, processor = self._tables
+        ai.run_postprocessor(output)
+        return [str(each.result) for each in processor.get_result()]
+
+    def _started(self) -> AsposeAI:
+        if self._ai is None:
+            msg = "the engine was not started"
+            raise RuntimeError(msg)
+        return self._ai
+
+
+def _recognise(
+    image: Path,
+    media_type: str | None,
+    wish: Wish,
+    limits: Limits,
+    tables_in: Callable[[OcrOutput], list[str]],
+) -> dict[str, Any]:
+    from app.engine.child import image_checks  # noqa: PLC0415 - Pillow and pypdf would be half of every start
+
+    began = time.perf_counter()
+    kind, first, count = image_checks.examine(image, media_type, wish.pages, limits)
+    # Otherwise the vendor fetches from the internet what a language lacks.
+    Resources.allow_automatic_downloads(False)  # noqa: FBT003 - the vendor takes no keywords
+    source = OcrInput(KINDS_OF_INPUT.get(kind, InputType.SINGLE_IMAGE), _filters(wish))
+    source.add(str(image), first, count) if kind in KINDS_OF_INPUT else source.add(str(image))
+    document = f"document.{wish.save_as.lower()}" if wish.save_as else None
+    try:
+        output = AsposeOcr().recognize(source, _settings(wish))
+        skews = [page.angle for page in AsposeOcr().calculate_skew(source)] if wish.auto_skew else [None] * len(output)
+        tables = tables_in(output) if wish.tables else [None] * len(output)
+        if wish.save_as:
+            saved = str(image.with_name(str(document)))
+            AsposeOcr.save_multipage_document(saved, getattr(SaveFormat, wish.save_as), output)
+    except RuntimeError as exc:
+        raise results.refusal(exc) or exc from exc
+    is_licensed = bool(License().is_licensed)
+    pages = [
+        results.page_fields(page, number, is_licensed=is_licensed, skew=skew, table=table)
+        for number, page, skew, table in zip(count_from(first + 1), output, skews, tables, strict=False)
+    ]
+    image.with_name(PAGES_FILE).write_text(json.dumps(pages))
+    return {"seconds": time.perf_counter() - began, "document": document}
+
+
+def _settings(wish: Wish) -> RecognitionSettings:
+    settings = RecognitionSettings()
+    if wish.language not in (known := [name.lower() for name in dir(Language) if name.isupper()]):
+        raise UnknownLanguage(wish.language, " ".join(known))
+    settings.language = getattr(Language, wish.language.upper())
+    settings.detect_areas_mode = getattr(DetectAreasMode, wish.areas.upper())
+    settings.upscale_small_font = wish.upscale
+    return settings
+
+
+def _filters(wish: Wish) -> PreprocessingFilter:
+    filters = PreprocessingFilter()
+    if wish.auto_skew:
+        filters.add(PreprocessingFilter.auto_skew())
+    return filters
+
+
+def _capability(name: str, missing: str | None) -> dict[str, Any]:
+    return {"name": name, "available": missing is None, "reason": missing}
+
+
+def _sentence(exc: RuntimeError) -> str:
+    """The first line without .NET's wrapping: 'Proxy error(AggregateException): ... (what happened) ---> ...'."""
+    first = str(exc).partition(" --->")[0].partition("\n")[0].partition("): ")[2] or str(exc)
+    return re.sub(r"^One or more errors occurred\. \((.*)\)$", r"\1", first.strip())

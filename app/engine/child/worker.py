@@ -1,0 +1,80 @@
+"""The engine process: one engine, one call at a time, until the service closes the socket.
+
+    python -P -m app.engine.child.worker SOCKET_FD PARENT_PID ENGINE
+
+ENGINE is an import string such as `app.engine.child.aspose_ai:AsposeAIEngine`; its public methods are the calls. It is
+built before the first call is read. A native call blocks this whole process with the GIL held, so there is nothing
+here that must go on meanwhile: no heartbeat, no thread.
+"""
+
+import ctypes
+import importlib
+import os
+import resource
+import signal
+import socket
+import sys
+import traceback
+from typing import Any
+
+from app.engine.contract import MAX_LINE_BYTES, Answer, Call
+
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+
+def main(socket_fd: int, parent_pid: int, engine: str) -> None:
+    """Serve calls from the socket until its end."""
+    _die_with(parent_pid)
+    _give_way()
+    # An aborted .NET runtime would write hundreds of megabytes into the working directory.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Ctrl-C on a terminal reaches the whole process group; the service decides when the engine ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with socket.socket(fileno=socket_fd) as channel:
+        _serve(channel, _load(engine))
+
+
+def _die_with(parent_pid: int) -> None:
+    """Let the kernel kill this process when the service ends, even while a native call holds the GIL."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:  # it ended before the request above was in force
+        sys.exit("the service ended while its engine process was starting")
+
+
+def _give_way() -> None:
+    """Compute on what the service leaves: llama.cpp takes every core, and answers would wait for it."""
+    os.nice(19)
+    if sys.platform == "linux":
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
+def _load(engine: str) -> object:
+    module, _, name = engine.partition(":")
+    return getattr(importlib.import_module(module), name)()
+
+
+def _serve(channel: socket.socket, engine: object) -> None:
+    with channel.makefile("rb") as lines:
+        while line := lines.readline(MAX_LINE_BYTES):
+            call = Call.decode(line)
+            channel.sendall(_answer(engine, call))
+
+
+def _answer(engine: object, call: Call) -> bytes:
+    try:
+        return Answer(call.id, result=_method(engine, call.name)(**call.params)).encode()
+    except Exception as exc:  # noqa: BLE001 - whatever the vendor raises is an answer; the traceback goes to the log
+        traceback.print_exc()
+        return Answer(call.id, error=f"{type(exc).__name__}: {exc}").encode()
+
+
+def _method(engine: object, name: str) -> Any:  # noqa: ANN401 - resolved by name
+    if name.startswith("_"):
+        msg = f"{name!r} is no call of the engine"
+        raise AttributeError(msg)
+    return getattr(engine, name)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

@@ -1,0 +1,183 @@
+"""Brings what AsposeAI's package lacks into the native folder: OpenSSL 1.1 and the llama.cpp libraries."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.engine.native.package_clients import CannotProvision, Cause, Pin, apt_fetch, deb_unpack, npm_fetch, npm_unpack
+from app.engine.native.runtime import platform_problem
+
+MANIFEST = "manifest.json"
+SCRATCH = ".provision-"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One folder of libraries, all from one package."""
+
+    name: str
+    """The folder's name below the native folder."""
+    pins: tuple[Pin, ...]
+    """The packages it may come from, the best first."""
+    licence: str
+    fetch: Callable[[tuple[Pin, ...], Path], tuple[Pin, Path]]
+    unpack: Callable[[Path, Path, tuple[str, ...]], None]
+    wanted: tuple[str, ...]
+    """Shell patterns of the files in the package; they lie flat in the folder."""
+    links: dict[str, str]
+    """Further names of the libraries, by which they are asked for."""
+    libraries: tuple[str, ...]
+    """What makes a folder that was filled by hand a whole one."""
+
+
+PARTS = (
+    Part(
+        "openssl",
+        (
+            Pin("libssl1.1", "1.1.1w-0+deb11u8", "dcc68a543de6cb955a57077b66dcdb15f61d1e31e072f2c6cc4082c37da1b00d"),
+            # The archive without its security part has this one.
+            Pin("libssl1.1", "1.1.1w-0+deb11u1", "aadf8b4b197335645b230c2839b4517aa444fd2e8f434e5438c48a18857988f7"),
+        ),
+        "OpenSSL",
+        apt_fetch,
+        deb_unpack,
+        ("usr/lib/x86_64-linux-gnu/lib*.so.1.1", "usr/share/doc/libssl1.1/copyright"),
+        {},
+        ("libcrypto.so.1.1", "libssl.so.1.1"),
+    ),
+    Part(
+        "llama",
+        (
+            Pin(
+                "@node-llama-cpp/linux-x64",
+                "3.13.0",
+                "a877cdaacda7e2663d57258ef1355204bc060fd441fddd58f54f42f5251fe3de",
+            ),
+        ),
+        "MIT",
+        npm_fetch,
+        npm_unpack,
+        ("package/bins/linux-x64/*.so", "package/LICENSE"),
+        {"libllama.so": "libllama.b6431.so", "libggml.so": "libggml.b6431.so"},
+        ("libllama.so", "libggml.so", "libggml-base.so", "libggml-cpu-x64.so"),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one part."""
+
+    sentence: str
+    failure: Cause | None = None
+
+
+def provision(native_dir: Path) -> Iterator[Outcome]:
+    """Bring what is missing, part by part; say of each what it is now.
+
+    What is there, whole and pinned, is left alone, without a look at the network. A part is published by one rename,
+    so that a run killed midway leaves nothing half; the next one takes its rest away.
+    """
+    if reason := platform_problem():
+        yield Outcome(reason, Cause.PLATFORM)
+        return
+    try:
+        native_dir.mkdir(parents=True, exist_ok=True)
+        with _alone(native_dir):
+            for part in PARTS:
+                yield _provide(part, native_dir)
+    except OSError as exc:
+        yield Outcome(f"{native_dir} cannot be filled: {exc}.", Cause.FOLDER)
+
+
+def _provide(part: Part, native_dir: Path) -> Outcome:
+    folder = native_dir / part.name
+    manifest = _manifest(folder)
+    if manifest is None and all((folder / name).exists() for name in part.libraries):
+        return Outcome(f"{folder} was filled by hand and is left alone.")
+    if manifest is not None and _is_whole(part, folder, manifest):
+        return Outcome(f"{folder} has {manifest['package']} {manifest['version']}.")
+    try:
+        with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=native_dir, ignore_cleanup_errors=True) as scratch:
+            pin = _bring(part, Path(scratch).resolve(), folder)
+    except CannotProvision as exc:
+        return Outcome(f"{folder} was not filled: {exc}.", exc.cause)
+    return Outcome(f"{folder} was filled with {pin.package} {pin.version}.")
+
+
+def _bring(part: Part, scratch: Path, folder: Path) -> Pin:
+    pin, archive = part.fetch(part.pins, scratch)
+    if (digest := _sha256(archive)) != pin.sha256:
+        raise CannotProvision(
+            Cause.DIFFERENT,
+            f"{pin.package} {pin.version} came with the SHA-256 {digest}, and {pin.sha256} is pinned: "
+            "somebody changed it on the way, or update this service",
+        )
+    staged = scratch / part.name
+    staged.mkdir()
+    part.unpack(archive, staged, part.wanted)
+    for link, target in part.links.items():
+        (staged / link).symlink_to(target)
+    (staged / MANIFEST).write_text(json.dumps(_facts(part, pin, staged), indent=2) + "\n")
+    if folder.exists():
+        folder.rename(scratch / "replaced")
+    staged.rename(folder)
+    return pin
+
+
+def _facts(part: Part, pin: Pin, staged: Path) -> dict[str, Any]:
+    files = sorted(path for path in staged.iterdir() if not path.is_symlink())
+    return {
+        "name": part.name,
+        "package": pin.package,
+        "version": pin.version,
+        "sha256": pin.sha256,
+        "licence": part.licence,
+        "files": {path.name: _sha256(path) for path in files},
+        "links": part.links,
+    }
+
+
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads((folder / MANIFEST).read_text()))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return {}
+
+
+def _is_whole(part: Part, folder: Path, manifest: dict[str, Any]) -> bool:
+    """Whether it is of a pinned package, and every file is still the one that came."""
+    if manifest.get("sha256") not in {pin.sha256 for pin in part.pins}:
+        return False
+    files = manifest.get("files", {})
+    return all((folder / name).is_file() for name in part.libraries) and all(
+        (folder / name).is_file() and _sha256(folder / name) == digest for name, digest in files.items()
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _alone(native_dir: Path) -> Iterator[None]:
+    """One run at a time; and clear away what a killed one left."""
+    lock = os.open(native_dir, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for left in native_dir.glob(f"{SCRATCH}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        yield
+    finally:
+        os.close(lock)

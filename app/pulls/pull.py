@@ -1,0 +1,283 @@
+"""One pull on its way: resolving, downloading, verifying, publishing; each file with its own bytes in staging."""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from anyio import CancelScope, CapacityLimiter, to_thread
+
+from app.errors import PartialBusy, PartialNotFound, SourceMismatch, SourceUnavailable
+from app.jobs.records import Job
+from app.pulls.request import PullRequest, Source, partial_id, plan
+from app.pulls.sources.url import Answer, Fetcher
+from app.store.incoming.partials import PartialRecord
+from app.store.incoming.publishing import SHA256, Conditions
+from app.store.incoming.receiving import write_all
+from app.store.incoming.staged_file import StagedFile
+from app.store.inventory import Model
+from app.store.store import Store
+
+LONGEST_PAUSE_SECONDS = 60.0
+LONGEST_RETRY_AFTER_SECONDS = 600.0
+"""Who asks for a longer pause than this is not waited for."""
+
+T = TypeVar("T")
+Resolve = Callable[[PullRequest], list[Source]]
+"""Asks the hub what a request means; it blocks."""
+OnPublished = Callable[[Model], Awaitable[None]]
+"""Is told of each model before the job is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class PullLimits:
+    """How patient a pull is."""
+
+    retries: int
+    """Failures in a row, none of which brought a byte, before it is given up."""
+    pause_seconds: float
+    """Before the first retry; twice as long before each further one."""
+    partial_retention: timedelta
+    """How long what has come is kept when nobody goes on with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """One model that a pull brought, or found there."""
+
+    name: str
+    size_bytes: int
+    sha256: str | None
+    outcome: str
+    """`pulled` or `kept`."""
+
+
+class PullRun:
+    """One run of one pull. `run()` it; the attributes may be read meanwhile."""
+
+    def __init__(
+        self,
+        job: Job,
+        store: Store,
+        fetcher: Fetcher,
+        resolve: Resolve,
+        limits: PullLimits,
+        on_published: OnPublished,
+    ) -> None:
+        self.phase = "resolving"
+        self.is_abandoned = False
+        """Set before a cancellation after which nothing is to be left; otherwise another process goes on."""
+        self._job = job
+        self._request = PullRequest.from_record(job.request)
+        self._store = store
+        self._fetcher = fetcher
+        self._resolve = resolve
+        self._limits = limits
+        self._on_published = on_published
+        self._threads = CapacityLimiter(2)  # of its own: a slow disk keeps nobody else waiting
+        self._sources: list[Source] = []
+        self._finished_bytes = 0
+        self._staged: StagedFile | None = None
+
+    @property
+    def done_bytes(self) -> int:
+        """What has come so far, of all files."""
+        return self._finished_bytes + (self._staged.size_bytes if self._staged else 0)
+
+    @property
+    def total_bytes(self) -> int | None:
+        """What is to come in all; None while nobody knows."""
+        sizes = [source.size_bytes for source in self._sources]
+        return None if not sizes or None in sizes else sum(size or 0 for size in sizes)
+
+    async def run(self) -> dict[str, Any]:
+        """Bring every file, and say what came.
+
+        Raises errors of the source, those of `Publisher.publish`, and StoreFull, StoreReadOnly, StoreUnavailable.
+        Nothing of the file that failed is kept then; those before it are models by now.
+        """
+        asked = self._request, self._fetcher, self._resolve, self._threads
+        self._sources = await self._retrying(lambda: find_sources(*asked))
+        pulled = [await self._bring(index) for index in range(len(self._sources))]
+        return {"models": [asdict(each) for each in pulled]}
+
+    async def _bring(self, index: int) -> Pulled:
+        source = self._sources[index]
+        if pulled := await self._in_thread(self._published_before, source):
+            return pulled
+        conditions = await self._in_thread(plan, self._store, source, self._request.if_exists)
+        if conditions is None:
+            return await self._in_thread(self._kept, source)
+        staged, record = await self._staged_when_free(source)
+        self._staged = staged
+        is_to_stay = False
+        try:
+            await self._download(staged, record, source)
+            pulled = await self._publish(staged, source, conditions)
+            is_to_stay = True  # its record: it says that this was done, until the job says so
+        except asyncio.CancelledError:
+            is_to_stay = not self.is_abandoned
+            raise
+        finally:
+            self._staged = None
+            with CancelScope(shield=True):
+                await self._in_thread(staged.let_go if is_to_stay else staged.discard)
+        self._finished_bytes += pulled.size_bytes
+        return pulled
+
+    async def _staged_when_free(self, source: Source) -> tuple[StagedFile, PartialRecord]:
+        """Wait for the lock of a runner that was killed: a server gives it back when it notices, seconds later."""
+        deadline = time.monotonic() + LONGEST_PAUSE_SECONDS
+        while True:
+            try:
+                return await self._in_thread(self._stage, source)
+            except PartialBusy:
+                if time.monotonic() >= deadline:
+                    raise
+            await asyncio.sleep(max(0.5, self._limits.pause_seconds))
+
+    def forget(self) -> None:
+        """Remove the records of what was published, once the job's own record says what came of it."""
+        for source in self._sources:
+            with contextlib.suppress(PartialNotFound):
+                self._store.publisher.staging.discard(partial_id(self._job.id, source.name))
+
+    def _published_before(self, source: Source) -> Pulled | None:
+        """What this job published before its last runner ended without saying so."""
+        try:
+            partial = self._store.publisher.staging.find(partial_id(self._job.id, source.name))
+        except PartialNotFound:
+            return None
+        if not partial.is_published:
+            return None
+        self._finished_bytes += partial.size_bytes
+        return Pulled(source.name, partial.size_bytes, source.sha256, "pulled")
+
+    def _kept(self, source: Source) -> Pulled:
+        model = self._store.find(source.name)
+        self._finished_bytes += source.size_bytes or 0
+        return Pulled(model.name, model.size_bytes, self._store.digests.of(model), "kept")
+
+    def _stage(self, source: Source) -> tuple[StagedFile, PartialRecord]:
+        """What came before of this very version, or an empty file."""
+        publisher = self._store.publisher
+        facts = {"job_id": self._job.id, "url": source.label, "sha256": source.sha256, "etag": None}
+        try:
+            staged, record = publisher.resume(partial_id(self._job.id, source.name))
+        except PartialNotFound:
+            # What has expired, or was killed before it had a record, still lies where this is to lie.
+            publisher.staging.sweep()
+        else:
+            if record.expected_bytes == source.size_bytes and facts | {"etag": record.extra["etag"]} == record.extra:
+                return staged, record
+            staged.discard()
+        record = PartialRecord(
+            id=partial_id(self._job.id, source.name),
+            name=source.name,
+            kind="pull",
+            actor=self._job.created_by.actor,
+            expected_bytes=source.size_bytes,
+            created_at=datetime.now(UTC),
+            retention=self._limits.partial_retention,
+            extra=facts,
+        )
+        return publisher.begin((), source.size_bytes, keep=record), record
+
+    async def _download(self, staged: StagedFile, record: PartialRecord, source: Source) -> None:
+        """Let come what is missing, however often it ends early; what came is written each time."""
+        self.phase = "downloading"
+        etag: str | None = record.extra["etag"]
+
+        async def fetch() -> None:
+            nonlocal etag
+            if staged.size_bytes and staged.size_bytes == source.size_bytes:
+                return
+            if not etag and not source.sha256:
+                # Nothing would tell whether the rest is of the same version.
+                await self._in_thread(staged.cut, 0)
+            async with self._fetcher.open(source, staged.size_bytes, etag) as answer:
+                if answer.start != staged.size_bytes:
+                    await self._in_thread(_start_over, staged, source, answer)
+                if answer.etag != etag:
+                    etag = answer.etag
+                    noted = replace(record, extra=record.extra | {"etag": etag})
+                    await self._in_thread(self._store.publisher.staging.record, noted)
+                await write_all(_checked(staged, source, answer), staged, self._threads)
+
+        await self._retrying(fetch)
+
+    async def _publish(self, staged: StagedFile, source: Source, conditions: Conditions) -> Pulled:
+        if not staged.size_bytes:
+            raise SourceMismatch(source.label, "it is empty, and a model is not")
+        self.phase = "verifying"
+        # Let alone when this is to end: to read what came before a restart anew can take longer than a shutdown may.
+        digesting = to_thread.run_sync(staged.digest, SHA256, limiter=self._threads, abandon_on_cancel=True)
+        sha256 = (await digesting).hex()
+        self.phase = "publishing"
+        announced = {SHA256: {bytes.fromhex(source.sha256)}} if source.sha256 else {}
+        publisher, origin = self._store.publisher, self._job.created_by
+        with CancelScope(shield=True):  # a matter of milliseconds, and what was done is to be said
+            published = await self._in_thread(
+                lambda: publisher.publish(source.name, staged, conditions, origin, announced, action="pulled")
+            )
+        await self._on_published(published.model)
+        return Pulled(source.name, published.model.size_bytes, sha256, "pulled")
+
+    async def _retrying(self, attempt: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the attempt returns
+        """Try until it works, or fails for good, or too often in a row without bringing a byte."""
+        failures = 0
+        while True:
+            before = self.done_bytes
+            try:
+                return await attempt()
+            except SourceUnavailable as exc:
+                failures = 1 if self.done_bytes > before else failures + 1
+                pause_seconds = self._pause(failures, exc)
+                if failures > self._limits.retries or pause_seconds > LONGEST_RETRY_AFTER_SECONDS:
+                    raise
+            await asyncio.sleep(pause_seconds)
+
+    def _pause(self, failures: int, exc: SourceUnavailable) -> float:
+        """Longer each time, and never twice the same: those who failed together do not come back together."""
+        longest = min(LONGEST_PAUSE_SECONDS, self._limits.pause_seconds * 2.0 ** (failures - 1))
+        return max(exc.retry_after_seconds or 0.0, longest * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
+        return await to_thread.run_sync(function, *arguments, limiter=self._threads)
+
+
+async def find_sources(
+    request: PullRequest, fetcher: Fetcher, resolve: Resolve, threads: CapacityLimiter
+) -> list[Source]:
+    """Ask the other side what a pull means; raises errors of the source."""
+    if request.repository:
+        sources = await to_thread.run_sync(resolve, request, limiter=threads)
+        return [replace(source, sha256=request.sha256 or source.sha256) for source in sources]
+    source = Source(request.target, request.url or "", sha256=request.sha256)
+    async with fetcher.open(source) as answer:
+        return [replace(source, size_bytes=answer.total_bytes)]
+
+
+def _start_over(staged: StagedFile, source: Source, answer: Answer) -> None:
+    if answer.start:
+        raise SourceMismatch(source.label, f"its bytes come from {answer.start} on, not from {staged.size_bytes}")
+    staged.cut(0)
+
+
+async def _checked(staged: StagedFile, source: Source, answer: Answer) -> AsyncIterator[bytes]:
+    """The bytes that come, as many as there should; raises SourceMismatch, SourceUnavailable when they end early."""
+    size_bytes = answer.total_bytes if source.size_bytes is None else source.size_bytes
+    if answer.total_bytes not in {None, size_bytes}:
+        raise SourceMismatch(source.label, f"it has {answer.total_bytes:,} bytes, not {size_bytes:,}")
+    come_bytes = staged.size_bytes
+    async for chunk in answer.chunks(source):
+        come_bytes += len(chunk)
+        if size_bytes is not None and come_bytes > size_bytes:
+            raise SourceMismatch(source.label, f"more than the {size_bytes:,} bytes came that it should have")
+        yield chunk
+    if size_bytes is not None and come_bytes < size_bytes:
+        raise SourceUnavailable(source.label, f"it ended after {come_bytes:,} of {size_bytes:,} bytes")

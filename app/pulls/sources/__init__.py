@@ -1,0 +1,1 @@
+"""Where pulled bytes come from: a repository of the hub, or a URL."""

@@ -1,0 +1,127 @@
+"""Which models are old or corrupt and why, and the plan to delete them. Looks at no model: it judges an inventory."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.errors import StoreError
+from app.store.integrity.corruption import Damage
+from app.store.inventory import Inventory, Model
+from app.store.journal import Origin
+from app.store.policy import Rules
+from app.store.protections import Protection, Protections
+from app.store.store import Receipt, Store
+
+VERSION = re.compile(r"(?P<before>.*[._-])v(?P<version>\d+(?:\.\d+)*)(?P<after>(?:[._-].*)?)", re.IGNORECASE)
+"""The last part of a name that looks like a version: `_v1`, `-v2.1`."""
+NO_DAMAGE = Damage({})
+
+
+class Reason(StrEnum):
+    """Why a model may be pruned."""
+
+    STALE_PATTERN = "stale_pattern"
+    """It matches a pattern of OCR_OLD_PATTERNS."""
+    SUPERSEDED = "superseded"
+    """A newer version of the same name lies beside it: en_ocr_v1.bin beside en_ocr_v2.bin."""
+    CORRUPT = "corrupt"
+    """Its bytes are not those that came, or its header says that it is cut off. That does not make it old."""
+
+
+AGEING = frozenset({Reason.STALE_PATTERN, Reason.SUPERSEDED})
+"""The reasons that make a model old."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the audit says of one model."""
+
+    model: Model
+    reasons: tuple[Reason, ...]
+    """What speaks against it."""
+    stale_pattern: str | None
+    superseded_by: str | None
+    corrupt: str | None
+    """What is wrong with it."""
+    protection: Protection | None
+    """Why it must not be deleted, if it must not."""
+
+    @property
+    def is_old(self) -> bool:
+        """Whether its time is over."""
+        return not AGEING.isdisjoint(self.reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class PrunePlan:
+    """Exactly these versions of these models, and how they go."""
+
+    findings: tuple[Finding, ...]
+    permanent: bool
+
+    @property
+    def id(self) -> str:
+        """The same for the same plan, whichever service makes it; another one when a model came, changed or went."""
+        exact = [[finding.model.name, finding.model.etag] for finding in self.findings]
+        return hashlib.sha256(json.dumps([exact, self.permanent]).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one model of a plan."""
+
+    finding: Finding
+    receipt: Receipt | None
+    error: StoreError | None
+    """Why it stayed."""
+
+
+def audit(inventory: Inventory, rules: Rules, protections: Protections, damage: Damage = NO_DAMAGE) -> list[Finding]:
+    """Judge every model, by name."""
+    given = protections.given()
+    superseded = superseded_by(inventory.models)
+    findings = []
+    for name, model in inventory.models.items():
+        pattern, newer = rules.stale_pattern(name), superseded.get(name)
+        wrong = damage.problems.get(name)
+        speaking = {Reason.STALE_PATTERN: pattern, Reason.SUPERSEDED: newer, Reason.CORRUPT: wrong}
+        reasons = tuple(reason for reason, speaks in speaking.items() if speaks)
+        protection = protections.joined(name, given.get(name))
+        findings.append(Finding(model, reasons, pattern, newer, wrong, protection))
+    return findings
+
+
+def superseded_by(names: Iterable[str]) -> dict[str, str]:
+    """The newest version for each name of which there is a newer one. Versions are compared number by number."""
+    versions: dict[tuple[str, str], list[tuple[tuple[int, ...], str]]] = {}
+    for name in names:
+        if match := VERSION.fullmatch(name):
+            version = tuple(int(number) for number in match["version"].split("."))
+            versions.setdefault((match["before"], match["after"]), []).append((version, name))
+    newest = {key: max(known) for key, known in versions.items()}
+    return {
+        name: newest[key][1] for key, known in versions.items() for version, name in known if version < newest[key][0]
+    }
+
+
+def plan_prune(findings: Iterable[Finding], reasons: Iterable[Reason], *, permanent: bool) -> PrunePlan:
+    """Every model for which one of those reasons speaks and that is not protected."""
+    wanted = set(reasons)
+    chosen = [finding for finding in findings if wanted & set(finding.reasons) and finding.protection is None]
+    return PrunePlan(tuple(chosen), permanent)
+
+
+def execute(plan: PrunePlan, store: Store, origin: Origin) -> list[Outcome]:
+    """Delete each model of the plan that is still that version, free and unprotected; one that stays stops no other."""
+    outcomes = []
+    for finding in plan.findings:
+        model = finding.model
+        try:
+            deletion = store.plan_deletion(model.name, if_match=[model.etag], permanent=plan.permanent)
+            outcomes.append(Outcome(finding, store.delete(deletion, origin), None))
+        except StoreError as exc:
+            outcomes.append(Outcome(finding, None, exc))
+    return outcomes

@@ -1,0 +1,1 @@
+"""How a model's bytes come in: staged, checked, published in one step."""

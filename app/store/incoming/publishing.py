@@ -1,0 +1,279 @@
+"""How a model comes in: staged, then published in one step under the model's lock. These verbs block."""
+
+import contextlib
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from app.errors import (
+    ConditionFailed,
+    DigestMismatch,
+    LookupStale,
+    ModelChanged,
+    ModelExists,
+    ModelNotFound,
+    NotAModel,
+)
+from app.store.headers.description import Description
+from app.store.incoming.disk_space import Room
+from app.store.incoming.partials import PartialRecord
+from app.store.incoming.staged_file import StagedFile
+from app.store.incoming.staging import Staging
+from app.store.integrity.digests import Digests
+from app.store.inventory import Model, model_at
+from app.store.journal import Note, Origin
+from app.store.locks.model_locks import ModelLocks
+from app.store.names import parts_of
+from app.store.protections import Protections
+from app.store.trash.records import TrashEntry
+from app.store.trash.trash import Trash
+from app.store.volume.claims import Claims
+from app.store.volume.server_lookups import place
+from app.store.volume.volume import Volume, explaining_refusals
+
+LOCK_SECONDS = 2.0
+"""How long publishing waits for another change of the same model."""
+SHA256 = "sha256"
+
+Announced = Mapping[str, Collection[bytes]]
+"""Digests that the bytes are said to have, by `hashlib`'s name of the algorithm."""
+NOTHING: Announced = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Which versions a publication may meet at its name: sets of etags, '*' for any, None where nothing was said."""
+
+    if_match: frozenset[str] | None = None
+    """Only these may be replaced. Without it nothing is."""
+    if_none_match: frozenset[str] | None = None
+    """None of these may be there."""
+
+    def check(self, name: str, present: Model | None) -> None:
+        """Raises ModelExists, ModelChanged or ConditionFailed."""
+        if present is None:
+            if self.if_match is not None:
+                raise ConditionFailed(name, None)
+            return
+        if self.if_none_match and self.if_none_match & {"*", present.etag}:
+            raise ConditionFailed(name, present.etag)
+        if self.if_match is None:
+            raise ModelExists(name)
+        if not self.if_match & {"*", present.etag}:
+            raise ModelChanged(name, present.etag)
+
+
+@dataclass(frozen=True, slots=True)
+class _Replaced:
+    """What became of the version that a publication replaced."""
+
+    size_bytes: int
+    trash_id: str | None
+    """None when it was deleted at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a publication did."""
+
+    model: Model
+    description: Description
+    sha256: str
+    has_replaced: bool
+
+
+class Publisher:
+    """The one way into a model folder for models that this service brings."""
+
+    def __init__(
+        self,
+        volume: Volume,
+        locks: ModelLocks,
+        protections: Protections,
+        digests: Digests,
+        trash: Trash,
+        room: Room,
+        note: Note,
+        claims: Claims,
+        *,
+        keeps_replaced: bool,
+    ) -> None:
+        """Unless it `keeps_replaced`, a replaced version is deleted at once."""
+        self.staging = Staging(volume.staging_dir, claims)
+        self._volume = volume
+        self._locks = locks
+        self._protections = protections
+        self._digests = digests
+        self._trash = trash
+        self._keeps_replaced = keeps_replaced
+        self._room = room
+        self._note = note
+
+    def plan(self, name: str, conditions: Conditions, size_bytes: int | None) -> tuple[TrashEntry, ...]:
+        """Insist that a model of that name and size could be published now. Changes nothing.
+
+        Returns what would have to go from the trash for it to fit, which is nothing as a rule.
+
+        Raises InvalidModelName, NotAModel, ModelProtected, ModelExists, ModelChanged, ConditionFailed, ModelInUse,
+        ModelLocked, StoreUnavailable, StoreReadOnly, StoreFull.
+        """
+        self._check_place(name)
+        self._volume.check_writable()
+        with explaining_refusals(), self._locks.exclusive(name, seconds=LOCK_SECONDS):
+            present = None
+            with contextlib.suppress(ModelNotFound):
+                present = self._volume.find(name)
+            self._check(name, present, conditions)
+        return self._room.plan(size_bytes or 0)
+
+    def begin(
+        self, algorithms: Iterable[str] = (), size_bytes: int | None = None, *, keep: PartialRecord | None = None
+    ) -> StagedFile:
+        """A place for the bytes, room made for them; raises StoreReadOnly, StoreFull.
+
+        `discard()` it in the end, published or not; with `keep` one may also `let_go()` of it and `resume()` later.
+        """
+        self._volume.check_writable()
+        with explaining_refusals():
+            self._room.make(size_bytes or 0)
+            return self.staging.begin({SHA256, *algorithms}, keep=keep)
+
+    def resume(self, partial_id: str, algorithms: Iterable[str] = ()) -> tuple[StagedFile, PartialRecord]:
+        """Go on with what was kept, at its end, room made for what is missing of its expected size.
+
+        Raises PartialNotFound, PartialBusy, StoreUnavailable, StoreReadOnly, StoreFull.
+        """
+        self._volume.check_writable()
+        with explaining_refusals():
+            staged, record = self.staging.reopen(partial_id, {SHA256, *algorithms})
+            try:
+                self._room.make(max(0, (record.expected_bytes or 0) - staged.size_bytes))
+            except BaseException:
+                staged.let_go()
+                raise
+            return staged, record
+
+    def discard(self, partial_id: str) -> None:
+        """Give up what was kept; raises PartialNotFound, PartialBusy, StoreUnavailable, StoreReadOnly."""
+        self._volume.check_writable()
+        with explaining_refusals():
+            self.staging.discard(partial_id)
+
+    def publish(
+        self,
+        name: str,
+        staged: StagedFile,
+        conditions: Conditions,
+        origin: Origin,
+        announced: Announced = NOTHING,
+        *,
+        action: Literal["uploaded", "pulled"] = "uploaded",
+    ) -> Published:
+        """Let a staged file be the model of that name. What it replaces goes to the trash.
+
+        Killed at any point, this leaves the model of before or the new one, whole. Everything is checked again: raises
+        what the plan raises, and DigestMismatch when it is not what was announced; nothing has changed then.
+        """
+        _check_digests(name, staged, announced)
+        staged.sync()
+        description, sha256 = staged.describe(name), staged.digest(SHA256).hex()
+        self._check_place(name)
+        self._volume.check_writable()
+        with explaining_refusals(), self._entered(name) as (folder, leaf):
+            present = _present(self._volume, folder, leaf, name)
+            if present and conditions.if_match is None and self._volume.is_shared:
+                present = None  # it may be gone; the move below replaces nothing, and the server says if there is one
+            else:
+                self._check(name, present, conditions)
+            modified_ns = staged.stamp(
+                self._volume.time_step_ns, other_than=(present.size_bytes, present.modified_ns) if present else None
+            )
+            try:
+                with self.staging.announced(staged):
+                    status, replaced = self._put_in_place(staged, present, conditions, folder, leaf, origin)
+            except FileExistsError:  # another machine's upload, or a program that takes no locks
+                present = _present(self._volume, folder, leaf, name)
+                self._check(name, present, conditions)
+                raise ModelExists(name) from None
+            except FileNotFoundError as exc:
+                if not self._volume.is_shared:
+                    raise
+                raise LookupStale from exc  # another machine has moved what this one was about to move
+            # Its size and time as they were written: some clients tell those of before for a while.
+            model = model_at(name, status)._replace(size_bytes=staged.size_bytes, modified_ns=modified_ns)
+            published = Published(model, description, sha256, replaced is not None)
+            # What was done is done: a disk that has no room for the record leaves the digest unknown.
+            with contextlib.suppress(OSError):
+                self._digests.record(published.model, sha256)
+        if replaced and replaced.trash_id:
+            self._note(origin, "trashed", name, replaced.trash_id, replaced.size_bytes)
+        self._note(origin, action, name, None, published.model.size_bytes)
+        return published
+
+    def _put_in_place(
+        self, staged: StagedFile, present: Model | None, conditions: Conditions, folder: int, leaf: str, origin: Origin
+    ) -> tuple[os.stat_result, "_Replaced | None"]:
+        """Move a staged file to its name; return what is there then, and what became of the version before."""
+        if present is None:
+            move = partial(staged.move, folder, leaf, replacing=False)
+            return place(move, folder, leaf) if self._volume.is_shared else move(), None
+        try:
+            entry = self._trash.link_aside(present, folder, leaf)
+            is_linked = entry is not None
+            if entry is None:
+                # There is no model of that name for a moment. Killed in it, the version before is put back by a sweep.
+                entry, present = self._trash.set_aside(present, folder, leaf)
+        except FileNotFoundError:
+            raise ConditionFailed(present.name, None) from None
+        try:
+            conditions.check(present.name, present)  # again: on a shared volume this is the file that was moved
+            status = staged.move(folder, leaf, replacing=is_linked)
+        except BaseException:
+            self._trash.put_back(entry, folder, leaf)
+            raise
+        if self._keeps_replaced:
+            with contextlib.suppress(FileNotFoundError):  # a sweep that takes this process for dead has kept it
+                self._trash.keep(entry)
+            return status, _Replaced(present.size_bytes, entry.id)
+        self._trash.purge_aside(entry, lambda gone: self._note_deleted(gone, origin))
+        return status, _Replaced(present.size_bytes, None)
+
+    def _note_deleted(self, entry: TrashEntry, origin: Origin) -> None:
+        self._note(origin, "deleted", entry.name, None, entry.size_bytes, "replaced")
+
+    @contextmanager
+    def _entered(self, name: str) -> Iterator[tuple[int, str]]:
+        """Open the folder a name lies in, made if it is missing, under the model's lock."""
+        with self._volume.parent_of(name, create=True) as place, self._locks.exclusive(name, seconds=LOCK_SECONDS):
+            yield place
+
+    def _check(self, name: str, present: Model | None, conditions: Conditions) -> None:
+        if present:
+            self._protections.check(name)
+        conditions.check(name, present)
+
+    def _check_place(self, name: str) -> None:
+        """Insist that no file lies where a folder would have to."""
+        parts = parts_of(name)
+        for count in range(1, len(parts)):
+            above = "/".join(parts[:count])
+            if (self._volume.root / above).is_file():
+                raise NotAModel(name, f"below {above!r}, which is a file")
+
+
+def _check_digests(name: str, staged: StagedFile, announced: Announced) -> None:
+    for algorithm, digests in announced.items():
+        actual = staged.digest(algorithm)
+        for expected in digests:
+            if expected != actual:
+                raise DigestMismatch(name, algorithm, expected.hex(), actual.hex())
+
+
+def _present(volume: Volume, folder: int, leaf: str, name: str) -> Model | None:
+    try:
+        return volume.find_in(folder, leaf, name)
+    except ModelNotFound:
+        return None

@@ -1,0 +1,239 @@
+"""Staging: where a model's bytes lie until all of them are there, checked and on the disk. Then one rename shows them.
+
+A staging file is alive while its writer holds the kernel's lock on it, which ends with the writer, however it was
+killed. What is not locked is swept, unless a record beside it says that it is kept: then any process may go on with it.
+
+On a shared volume a client may still see a file here that another machine has published or removed. So a process that
+resumes one claims it by a rename first, which the file system's server decides.
+"""
+
+import contextlib
+import io
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from app.errors import PartialBusy, PartialNotFound
+from app.store.incoming.partials import Partial, PartialRecord, modified_at
+from app.store.incoming.staged_file import StagedFile
+from app.store.locks.ofd import is_locked, try_to_lock
+from app.store.volume.claims import Claims
+from app.store.volume.server_lookups import files_on_server
+
+SUFFIX, RECORD_SUFFIX = ".part", ".json"
+CLAIM_PAUSES = (0.0, 0.02, 0.1)
+"""On a shared volume, how long to wait before a file that is not there is looked for again, in seconds."""
+KEPT_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class Staging:
+    """The staging folder of one model folder, and on the same file system as it."""
+
+    def __init__(self, folder: Path, claims: Claims) -> None:
+        self._folder = folder
+        self._claims = claims
+        self.is_shared = False
+        """True if other machines write here too. Set before anything is staged."""
+
+    def begin(self, algorithms: Iterable[str], *, keep: PartialRecord | None = None) -> StagedFile:
+        """A new file, empty and locked. `algorithms` are those of `hashlib` by which it is to have digests.
+
+        With `keep` it has that record's id, and stays when its writer lets go of it or is killed. Raises
+        FileExistsError for an id that is taken.
+        """
+        file, path = self._created()
+        staged = StagedFile(file, path, algorithms)
+        if keep:
+            try:
+                staged.rename(keep.id + SUFFIX)
+                # Only now: while it is locked it needs no record, and a record alone would say that it was published.
+                self.record(keep)
+                staged.record_path = self._record_of(keep.id)
+            except BaseException:
+                staged.discard()
+                raise
+        return staged
+
+    def reopen(self, partial_id: str, algorithms: Iterable[str]) -> tuple[StagedFile, PartialRecord]:
+        """Go on with a file that was kept, at its end. What lies there is read again when a digest is asked for.
+
+        Raises PartialNotFound, also when it was published or has expired, and PartialBusy while somebody writes it.
+        """
+        record, path = self._read(partial_id), self._folder / f"{partial_id}{SUFFIX}"
+        try:
+            file = io.FileIO(path, "r+")
+        except FileNotFoundError:
+            raise PartialNotFound(partial_id) from None
+        try:
+            if not try_to_lock(file.fileno()):
+                raise PartialBusy(partial_id)
+            # Who held the lock before may have published or removed it since it was opened.
+            if record is None or not self._is_still_there(file, path) or _has_expired(record, file):
+                raise PartialNotFound(partial_id)
+            file.seek(0, os.SEEK_END)
+        except BaseException:
+            file.close()
+            raise
+        return StagedFile(file, path, algorithms, self._record_of(partial_id)), record
+
+    @contextlib.contextmanager
+    def announced(self, staged: StagedFile) -> Iterator[None]:
+        """Say in its record, if it has one, that it is being published; take that back if it fails."""
+        record = self._read(staged.record_path.stem) if staged.record_path else None
+        if record:
+            self.record(replace(record, is_publishing=True))
+        try:
+            yield
+        except BaseException:
+            if record:
+                with contextlib.suppress(OSError):
+                    self.record(record)
+            raise
+
+    def record(self, record: PartialRecord) -> None:
+        """Write a record in place of the one before, whole. Only the writer of the file may."""
+        draft, path = self._created()  # locked, so no sweep takes it
+        with draft:
+            try:
+                draft.write(record.to_json().encode())
+                os.fsync(draft.fileno())
+                path.rename(self._record_of(record.id))
+            except OSError:
+                path.unlink(missing_ok=True)
+                raise
+
+    def find(self, partial_id: str) -> Partial:
+        """What is known of one that is kept, or was published; raises PartialNotFound."""
+        record = self._read(partial_id)
+        if record is None:
+            raise PartialNotFound(partial_id)
+        path = self._folder / f"{partial_id}{SUFFIX}"
+        for pause_seconds in CLAIM_PAUSES if self.is_shared else (0.0,):
+            time.sleep(pause_seconds)  # another machine may have claimed it for an instant
+            with contextlib.suppress(FileNotFoundError):
+                partial = _look(path, record)
+                if not partial.is_active and record.expires_at(partial.modified_at) <= datetime.now(UTC):
+                    raise PartialNotFound(partial_id)
+                return partial
+        if not record.is_publishing or path.name in self._names() or self._is_claimed(path.name):
+            raise PartialNotFound(partial_id)
+        with contextlib.suppress(FileNotFoundError):
+            published_at = modified_at(self._record_of(partial_id).stat().st_mtime)
+            size_bytes = record.expected_bytes or 0
+            return Partial(partial_id, size_bytes, published_at, is_active=False, is_published=True, record=record)
+        raise PartialNotFound(partial_id)
+
+    def partials(self) -> list[Partial]:
+        """Everything that is staged now, by id. Nothing is locked for it."""
+        return sorted(self._partials(), key=lambda partial: partial.id)
+
+    def discard(self, partial_id: str) -> None:
+        """Remove one that is kept, or the record of one that was published; raises PartialNotFound, PartialBusy."""
+        if self.find(partial_id).is_published:
+            self._record_of(partial_id).unlink(missing_ok=True)
+            return
+        staged, _ = self.reopen(partial_id, ())
+        staged.discard()
+
+    def sweep(self, is_over: Callable[[PartialRecord], bool] = lambda _: False) -> list[str]:
+        """Remove what no living process writes and no record keeps, and say what it was.
+
+        `is_over` says of a record that what it is kept for has ended before its time.
+        """
+        swept = []
+        names = self._names()
+        for name in sorted(names):
+            path = self._folder / name
+            with contextlib.suppress(FileNotFoundError):
+                if path.suffix == SUFFIX:
+                    # Checked before locking, because the lock would block a request that resumes the upload.
+                    if not self._is_kept(path, is_over) and self._swept(path, is_over):
+                        swept.append(name)
+                elif path.suffix == RECORD_SUFFIX and path.stem + SUFFIX not in names:
+                    if self._is_claimed(path.stem + SUFFIX):
+                        continue
+                    record = self._read(path.stem)
+                    if record is None or _has_expired(record, path) or is_over(record):
+                        path.unlink()
+        return swept
+
+    def _swept(self, path: Path, is_over: Callable[[PartialRecord], bool]) -> bool:
+        with path.open("r+b") as file:
+            if not try_to_lock(file.fileno()):
+                return False
+            if self._is_kept(path, is_over):
+                return False
+            self._record_of(path.stem).unlink(missing_ok=True)
+            path.unlink()
+            return True
+
+    def _is_claimed(self, name: str) -> bool:
+        return self.is_shared and self._claims.has(self._folder / name)
+
+    def _names(self) -> set[str]:
+        return set(files_on_server(self._folder)) if self.is_shared else {path.name for path in self._folder.iterdir()}
+
+    def _is_still_there(self, file: io.FileIO, path: Path) -> bool:
+        """Whether a file that was opened, and is locked now, still lies at its name."""
+        try:
+            if not self.is_shared:
+                return os.path.samestat(os.fstat(file.fileno()), path.stat())
+            claim = self._claims.claim(path)
+            try:
+                return os.path.samestat(os.fstat(file.fileno()), claim.status())
+            finally:
+                claim.give_back()
+        except FileNotFoundError:
+            return False
+
+    def _created(self) -> tuple[io.FileIO, Path]:
+        while True:
+            path = self._folder / f"{secrets.token_hex(16)}{SUFFIX}"
+            file = io.FileIO(path, "x+")
+            try:
+                # A sweeper may have come before the lock did.
+                if try_to_lock(file.fileno()) and os.fstat(file.fileno()).st_nlink:
+                    return file, path
+            except BaseException:
+                path.unlink(missing_ok=True)
+                file.close()
+                raise
+            file.close()
+
+    def _partials(self) -> Iterator[Partial]:
+        for path in self._folder.glob(f"*{SUFFIX}"):
+            with contextlib.suppress(FileNotFoundError):
+                yield _look(path, self._read(path.stem))
+
+    def _is_kept(self, path: Path, is_over: Callable[[PartialRecord], bool]) -> bool:
+        record = self._read(path.stem)
+        if record is None:
+            # One that this machine cannot read yet keeps the file all the same.
+            return self.is_shared and path.with_suffix(RECORD_SUFFIX).name in self._names()
+        return not _has_expired(record, path) and not is_over(record)
+
+    def _read(self, partial_id: str) -> PartialRecord | None:
+        if KEPT_ID.fullmatch(partial_id):
+            with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+                return PartialRecord.from_json(self._record_of(partial_id).read_text())
+        return None
+
+    def _record_of(self, partial_id: str) -> Path:
+        return self._folder / f"{partial_id}{RECORD_SUFFIX}"
+
+
+def _look(path: Path, record: PartialRecord | None) -> Partial:
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        is_active = is_locked(file.fileno())
+    return Partial(path.stem, status.st_size, modified_at(status.st_mtime), is_active, record=record)
+
+
+def _has_expired(record: PartialRecord, file: io.FileIO | Path) -> bool:
+    status = os.fstat(file.fileno()) if isinstance(file, io.FileIO) else file.stat()
+    return record.expires_at(modified_at(status.st_mtime)) <= datetime.now(UTC)

@@ -1,0 +1,1 @@
+"""Whether a model's bytes are still those that were recorded."""

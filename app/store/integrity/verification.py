@@ -1,0 +1,149 @@
+"""Verification: the bytes of a model are read again and compared with what was recorded of them."""
+
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.errors import StoreError
+from app.store.headers.description import Description, describe
+from app.store.inventory import Model, model_at
+from app.store.journal import Origin
+from app.store.store import Store
+from app.store.volume.volume import explaining_refusals
+
+CHUNK_BYTES = 1 << 20
+RECORDS_LOCK = "/digests"
+"""A lock name that no model can have: held by whoever records what a verification found."""
+RECORDS_SECONDS = 2.0
+
+OnRead = Callable[[int], None]
+"""Told how many bytes were read, chunk by chunk; whatever it raises ends the verification."""
+
+
+class Verdict(StrEnum):
+    """What a verification found."""
+
+    INTACT = "intact"
+    """The bytes are those on record."""
+    CORRUPT = "corrupt"
+    """They are others, and the file's size and time are the same; or nothing is on record and its header is damaged."""
+    UNRECORDED = "unrecorded"
+    """Nothing was on record of this version; now its digest is."""
+    CHANGED = "changed"
+    """It was written while it was read: nothing can be said, try again."""
+    UNREADABLE = "unreadable"
+    """The disk, or its rights, did not let it be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What came of one."""
+
+    model: Model
+    """As it was before it was read."""
+    verdict: Verdict
+    reason: str | None
+    """In words, unless all is well."""
+    sha256: str | None
+    """Of the bytes as they are; None when they could not be read as one version."""
+    recorded_sha256: str | None
+    """Of the bytes as they came; None when nothing was on record."""
+    is_remembered: bool
+    """Whether what was found is on record; it is not on a disk that cannot be written."""
+    header: Description
+    seconds: float
+
+    @property
+    def bytes_per_second(self) -> int:
+        """How fast it was read."""
+        return int(self.model.size_bytes / self.seconds) if self.seconds else 0
+
+
+def verify(store: Store, name: str, origin: Origin, on_read: OnRead = lambda _: None) -> Verification:
+    """Read a model as it is on the disk, under a lease, and remember what that shows. It blocks for as long.
+
+    Raises InvalidModelName, NotAModel, ModelNotFound, ModelLocked, StoreUnavailable.
+    """
+    with store.lease(name, kind="verify", holder=origin.actor), store.volume.parent_of(name) as (folder, leaf):
+        model = store.volume.find_in(folder, leaf, name)
+        began, recorded = time.monotonic(), store.digests.of(model)
+        header, is_remembered = Description("unknown"), False
+        sha256: str | None = None
+        reason: str | None
+        try:
+            with _opened(folder, leaf) as file:
+                found = _digest(file, on_read)
+                header = describe(file, model.size_bytes, name)
+                after = model_at(name, os.fstat(file))
+        except OSError as exc:
+            verdict, reason = Verdict.UNREADABLE, f"it cannot be read: {exc.strerror}"
+        else:
+            verdict, reason = _judge(model, after, found, recorded, header)
+            is_remembered = _remember(store, model, verdict, found)
+            sha256 = None if verdict is Verdict.CHANGED else found
+        return Verification(
+            model=model,
+            verdict=verdict,
+            reason=reason,
+            sha256=sha256,
+            recorded_sha256=recorded,
+            is_remembered=is_remembered,
+            header=header,
+            seconds=time.monotonic() - began,
+        )
+
+
+def _judge(
+    before: Model, after: Model, sha256: str, recorded: str | None, header: Description
+) -> tuple[Verdict, str | None]:
+    if after.etag != before.etag:
+        return Verdict.CHANGED, "it was written while it was read; try again"
+    if recorded == sha256:
+        return Verdict.INTACT, None
+    if recorded:
+        return Verdict.CORRUPT, "its bytes are not those on record, though its size and time are the same"
+    if header.is_damaged:
+        return Verdict.CORRUPT, header.problem
+    return Verdict.UNRECORDED, "nothing was on record of this version until now"
+
+
+@contextlib.contextmanager
+def _opened(folder: int, leaf: str) -> Iterator[int]:
+    file = os.open(leaf, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def _digest(file: int, on_read: OnRead) -> str:
+    # From the disk, where it decays, and not from what the kernel remembers of it; a model that is mapped stays mapped.
+    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+    digest, chunk = hashlib.sha256(), bytearray(CHUNK_BYTES)
+    with memoryview(chunk) as view:
+        while count := os.readv(file, [chunk]):
+            digest.update(view[:count])
+            on_read(count)
+    return digest.hexdigest()
+
+
+def _remember(store: Store, model: Model, verdict: Verdict, sha256: str) -> bool:
+    """Whether it could be."""
+    if verdict is Verdict.CHANGED:
+        return False
+    try:
+        with explaining_refusals(), store.locks.exclusive(RECORDS_LOCK, seconds=RECORDS_SECONDS):
+            if verdict is Verdict.UNRECORDED:
+                store.digests.record(model, sha256)
+            elif verdict is Verdict.INTACT:
+                store.digests.mark_intact(model)
+            else:
+                store.digests.mark_corrupt(model, sha256)
+    except (OSError, StoreError):
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""The trash: deleted models until they expire."""

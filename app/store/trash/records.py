@@ -1,0 +1,96 @@
+"""The records of the trash: `<id>.json` beside each deleted model's file, which says what it was and when it goes."""
+
+import contextlib
+import json
+import os
+import re
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from app.store.volume.claims import folder_opened
+from app.store.volume.renames import sync_folder
+
+ENTRY_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
+RECORD_SUFFIX = ".json"
+
+
+@dataclass(frozen=True, slots=True)
+class TrashEntry:
+    """One deleted model. Its file is `trash/<id>`, and this record is `trash/<id>.json`."""
+
+    id: str
+    name: str
+    size_bytes: int
+    deleted_at: datetime
+    expires_at: datetime
+
+    def to_json(self) -> str:
+        """The record as text."""
+        return json.dumps(asdict(self), default=datetime.isoformat)
+
+    @classmethod
+    def from_json(cls, text: str) -> "TrashEntry":
+        """Read a record; raises ValueError, KeyError or TypeError when it is none."""
+        fields = json.loads(text)
+        for name in ("deleted_at", "expires_at"):
+            fields[name] = datetime.fromisoformat(fields[name])
+        return cls(**fields)
+
+
+class TrashRecords:
+    """The records of one trash folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def write(self, entry: TrashEntry) -> None:
+        """Write a new record, and have it on disk before this returns. One that cannot be written leaves nothing."""
+        with self._path_of(entry.id).open("x") as record:
+            try:
+                record.write(entry.to_json())
+                record.flush()
+                os.fsync(record.fileno())
+            except OSError:
+                self._path_of(entry.id).unlink(missing_ok=True)
+                raise
+        with folder_opened(self._folder) as folder:
+            sync_folder(folder)
+
+    def correct(self, entry: TrashEntry, size_bytes: int) -> TrashEntry:
+        """Replace a record by one with the size that was really moved, and return that."""
+        corrected = replace(entry, size_bytes=size_bytes)
+        draft = self._draft_of(entry.id)
+        with draft.open("w") as record:
+            record.write(corrected.to_json())
+            record.flush()
+            os.fsync(record.fileno())
+        draft.replace(self._path_of(entry.id))
+        return corrected
+
+    def read(self, entry_id: str) -> TrashEntry | None:
+        """The record of an id; None where there is none, or none that can be read as that id's."""
+        with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+            entry = TrashEntry.from_json(self._path_of(entry_id).read_text())
+            return entry if entry.id == entry_id and ENTRY_ID.fullmatch(entry_id) else None
+        return None
+
+    def has_expired(self, entry_id: str, retention: timedelta) -> bool:
+        """Whether a record has expired; an unreadable one expires one retention after its modification time."""
+        if entry := self.read(entry_id):
+            return entry.expires_at <= datetime.now(UTC)
+        with contextlib.suppress(FileNotFoundError):
+            written_at = datetime.fromtimestamp(self._path_of(entry_id).stat().st_mtime, UTC)
+            return written_at + retention <= datetime.now(UTC)
+        return False
+
+    def remove(self, entry_id: str) -> None:
+        """Remove a record, and the draft that a killed process left of one."""
+        self._path_of(entry_id).unlink(missing_ok=True)
+        self._draft_of(entry_id).unlink(missing_ok=True)
+
+    def _path_of(self, entry_id: str) -> Path:
+        return self._folder / (entry_id + RECORD_SUFFIX)
+
+    def _draft_of(self, entry_id: str) -> Path:
+        return self._folder / f"{entry_id}.new"

@@ -1,0 +1,208 @@
+"""What a volume can do, tried in a folder of its own in `.store/`: at each start, and again now and then.
+
+Every promise of the store rests on one of these. What a file system says of itself is not asked: it is tried.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from app.errors import StoreError
+from app.store.locks.ofd import is_locked, try_to_lock
+from app.store.volume.filesystem import FileSystem
+from app.store.volume.renames import rename_without_replacing
+from app.store.volume.volume import FULL_ERRORS
+
+PROBE_PREFIX = "probe-"
+STALE_SECONDS = 600.0
+"""The age after which a probe folder is considered abandoned; a trial takes milliseconds."""
+TIME_STEPS_NS = (1, 100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
+"""The steps in which file systems keep times, in nanoseconds: ext4, CIFS, ..., SFTP, FAT."""
+COARSE_NS = 1_000_000_000
+MARK_NS = 1_700_000_001_234_567_891
+"""A time in 2023 that every step but 1 ns rounds."""
+
+
+class CheckName(StrEnum):
+    """What a volume is tried for."""
+
+    LOCKS = "locks"
+    LOCK_QUERIES = "lock-queries"
+    EXCLUSIVE_NAMES = "exclusive-names"
+    SIZES = "sizes"
+    TIMES = "times"
+    FILE_NUMBERS = "file-numbers"
+    FSYNC = "fsync"
+    HARD_LINKS = "hard-links"
+    NOTIFICATION = "notification"
+    SHARED_LOCKS = "shared-locks"
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeCheck:
+    """One thing that a volume must or should be able to do."""
+
+    name: CheckName
+    ok: bool
+    required: bool
+    """True if changes are refused without it."""
+    reason: str | None = None
+    """What is wrong, and what would help; None when it is ok."""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeReport:
+    """What a volume was found to do."""
+
+    checks: tuple[VolumeCheck, ...]
+    time_step_ns: int
+    """The steps in which it keeps modification times."""
+
+    def has(self, name: CheckName) -> bool:
+        """Whether a check was made and passed."""
+        return any(check.ok for check in self.checks if check.name == name)
+
+
+def try_volume(store_dir: Path, file_system: FileSystem, on_step: Callable[[], None] = lambda: None) -> VolumeReport:
+    """Try everything in a new folder, and remove that. It blocks; `on_step` is called before each trial.
+
+    Raises OSError, as on a full disk: then nothing is known.
+    """
+    folder = store_dir / f"{PROBE_PREFIX}{secrets.token_hex(8)}"
+    folder.mkdir()
+    try:
+        time_step_ns, times = _time_step(folder)
+
+        def tried(name: CheckName, check: Callable[[Path], str | None], *, required: bool) -> VolumeCheck:
+            on_step()
+            return _checked(name, check, folder, required=required)
+
+        checks = (
+            tried(CheckName.LOCKS, _locks, required=True),
+            tried(CheckName.LOCK_QUERIES, _lock_queries, required=False),
+            tried(CheckName.EXCLUSIVE_NAMES, _exclusive_names, required=True),
+            tried(CheckName.SIZES, _sizes, required=True),
+            times,
+            tried(CheckName.FILE_NUMBERS, _file_numbers, required=True),
+            tried(CheckName.FSYNC, _fsync, required=False),
+            tried(CheckName.HARD_LINKS, _hard_links, required=False),
+            _notification(file_system),
+        )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return VolumeReport(checks, time_step_ns)
+
+
+def sweep_probes(store_dir: Path) -> None:
+    """Remove the folders that killed processes left, once no living one can be at them. They hold no user's file."""
+    for folder in store_dir.glob(f"{PROBE_PREFIX}*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - folder.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _checked(name: CheckName, check: Callable[[Path], str | None], folder: Path, *, required: bool) -> VolumeCheck:
+    try:
+        reason = check(folder)
+    except (OSError, StoreError) as exc:
+        if isinstance(exc, OSError) and exc.errno in FULL_ERRORS:
+            raise  # which says nothing of what the volume can do
+        reason = f"it failed: {exc}"
+    return VolumeCheck(name, reason is None, required, reason)
+
+
+def _locks(folder: Path) -> str | None:
+    with (folder / "lock").open("w+b") as holder, (folder / "lock").open("r+b") as other:
+        if not try_to_lock(holder.fileno()):
+            return "a lock that nobody holds cannot be had"
+        if try_to_lock(other.fileno()):
+            return "a lock that is held can be had a second time; mount the volume with locks"
+    return None
+
+
+def _lock_queries(folder: Path) -> str | None:
+    with (folder / "asked").open("w+b") as holder, (folder / "asked").open("r+b") as other:
+        if not try_to_lock(holder.fileno()) or is_locked(other.fileno()):
+            return None
+    return "locks of this machine cannot be asked about, as on CIFS: what others here use may be shown as not in use"
+
+
+def _exclusive_names(folder: Path) -> str | None:
+    """A name that is taken is not taken again: by a creation, by a rename without replacement."""
+    for name in ("one", "other"):
+        (folder / name).write_text(name)
+    with contextlib.suppress(FileExistsError):
+        (folder / "one").open("x").close()
+        return "a file can be created where there is one already"
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(FileExistsError):
+            rename_without_replacing("one", "other", source_folder=descriptor, target_folder=descriptor)
+            return "a rename that must not replace a file replaces it"
+        rename_without_replacing("one", "third", source_folder=descriptor, target_folder=descriptor)
+    finally:
+        os.close(descriptor)
+    found = {path.name: path.read_text() for path in (folder / "other", folder / "third")}
+    return None if found == {"other": "other", "third": "one"} else "a rename loses the content of a file"
+
+
+def _sizes(folder: Path) -> str | None:
+    """A file has its size after a write and a rename."""
+    with (folder / "sized").open("wb") as file:
+        file.write(b"x" * 100_000)
+        os.fsync(file.fileno())
+    renamed = (folder / "sized").rename(folder / "renamed")
+    found = {renamed.stat().st_size, len(renamed.read_bytes())}
+    return None if found == {100_000} else f"a file of 100,000 bytes is said to have {found}"
+
+
+def _time_step(folder: Path) -> tuple[int, VolumeCheck]:
+    """The finest step that explains the stored time, and the `times` check."""
+    path = folder / "timed"
+    path.open("x").close()
+    os.utime(path, ns=(MARK_NS, MARK_NS))
+    found_ns = path.rename(folder / "timed-renamed").stat().st_mtime_ns
+    step_ns = next((step for step in TIME_STEPS_NS if MARK_NS // step * step == found_ns), None)
+    if step_ns is None:
+        reason = "modification times are not kept as they are set, so a version cannot be told from another by them"
+        return COARSE_NS, VolumeCheck(CheckName.TIMES, ok=False, required=False, reason=reason)
+    reason = f"times are kept in steps of {step_ns / 1e9:g} s: versions of one size that come within one look alike"
+    is_fine = step_ns < COARSE_NS
+    return step_ns, VolumeCheck(CheckName.TIMES, is_fine, required=False, reason=None if is_fine else reason)
+
+
+def _file_numbers(folder: Path) -> str | None:
+    """A list has the numbers that the files have: by them it is seen that another machine has replaced one."""
+    (folder / "numbered").open("x").close()
+    with os.scandir(folder) as entries:
+        number = next(entry.inode() for entry in entries if entry.name == "numbered")
+    if number == (folder / "numbered").lstat().st_ino:
+        return None
+    return "lists of folders do not have the numbers of files, so changes of other machines cannot be told apart"
+
+
+def _fsync(folder: Path) -> str | None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _hard_links(folder: Path) -> str | None:
+    (folder / "linked").open("x").close()
+    os.link(folder / "linked", folder / "link")
+    return None
+
+
+def _notification(file_system: FileSystem) -> VolumeCheck:
+    ok = file_system.is_local
+    reason = f"{file_system.kind} does not tell what other machines change: the folder is listed twice a second"
+    return VolumeCheck(CheckName.NOTIFICATION, ok, required=False, reason=None if ok else reason)

@@ -1,0 +1,117 @@
+"""Claims: a file of `.store/` is taken aside for a moment, so that exactly one process on any machine acts on it.
+
+The file is renamed to a name that nobody else knows, in `.store/aside/`, where there are few files. The rename is
+decided by the file system's server: of any number of claims of one file exactly one succeeds, and none if the file is
+gone, whatever a client remembers. Then the claimant looks at it past its client's cache, and gives it back, moves it on
+or removes it.
+"""
+
+import contextlib
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from app.store.volume.renames import rename_without_replacing
+from app.store.volume.server_lookups import files_on_server
+from app.store.volume.volume import Volume
+
+NAME = re.compile(r"(?P<folder>[a-z]+)~[0-9a-f]{16}~(?P<name>.+)")
+ABANDONED_SECONDS = 30.0
+"""A claim that a sweep has seen for so long is given back: its process was killed. Living ones take seconds at most."""
+
+
+class Claim:
+    """One file that was taken aside."""
+
+    def __init__(self, volume: Volume, path: Path) -> None:
+        self._path = volume.aside_dir / f"{path.parent.name}~{secrets.token_hex(8)}~{path.name}"
+        self._original = path
+        self._volume = volume
+        path.rename(self._path)
+
+    def status(self) -> os.stat_result:
+        """What was claimed, as the file system's server has it. Raises LookupStale."""
+        return self._volume.status(self._path)
+
+    def read_text(self) -> str:
+        """Its content."""
+        return self._path.read_text()
+
+    def move(self, folder: int, leaf: str) -> None:
+        """Give it a name in an open folder; raises FileExistsError when that is taken. Call `status` before."""
+        with folder_opened(self._path.parent) as aside:
+            rename_without_replacing(self._path.name, leaf, source_folder=aside, target_folder=folder)
+
+    def give_back(self) -> None:
+        """Put it back where it was."""
+        give_back(self._path, self._original)
+
+    def remove(self) -> None:
+        """Remove it."""
+        self._path.unlink()
+
+
+class Claims:
+    """The claims of one model folder."""
+
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
+        self._aside = volume.aside_dir
+        self._seen: dict[str, float] = {}
+
+    def claim(self, path: Path) -> Claim:
+        """Take a file of a folder of `.store/` aside.
+
+        Raises FileNotFoundError if another process has claimed, moved or removed it.
+        """
+        return Claim(self._volume, path)
+
+    def has(self, path: Path) -> bool:
+        """Whether a file is claimed now, on any machine."""
+        names = map(NAME.fullmatch, files_on_server(self._aside))
+        return any(match and (match["folder"], match["name"]) == (path.parent.name, path.name) for match in names)
+
+    def recover(self) -> None:
+        """Give back what killed processes had claimed."""
+        now = time.monotonic()
+        names = [path.name for path in self._aside.iterdir() if NAME.fullmatch(path.name)]
+        self._seen = {name: self._seen.get(name, now) for name in names}
+        for name, seen_at in self._seen.items():
+            match = NAME.fullmatch(name)
+            if match and now - seen_at >= ABANDONED_SECONDS:
+                with contextlib.suppress(OSError):
+                    give_back(self._aside / name, self._aside.parent / match["folder"] / match["name"])
+
+
+def give_back(path: Path, original: Path) -> None:
+    """Rename a claimed file back.
+
+    Entries of the trash and records of jobs have unique names. In other folders a newer file may have taken the name;
+    then the newer one is kept.
+    """
+    if original.parent.name in {"trash", "jobs"}:
+        path.rename(original)
+        return
+    with folder_opened(path.parent) as aside, folder_opened(original.parent) as folder:
+        try:
+            rename_without_replacing(path.name, original.name, source_folder=aside, target_folder=folder)
+        except FileExistsError:
+            if original.parent.name == "staging":
+                # Not removed: the lookup may be stale. An unlocked file without a record is swept.
+                path.rename(original.with_name(f"{secrets.token_hex(16)}.part"))
+            else:
+                path.unlink()
+
+
+@contextmanager
+def folder_opened(folder: Path) -> Iterator[int]:
+    """A descriptor of a folder, for calls that take names relative to it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,145 @@
+"""The services on one folder, and whether the locks of each reach the others.
+
+Each service has a file in `.store/services/` and holds the kernel's lock on it for as long as it lives. Every second it
+renames that file, `<id>.<count>`: clients cache times and contents, but a fresh listing has the server's names. A file
+that is renamed again and again, and whose lock cannot be seen from here, belongs to a living service whose locks do not
+reach this machine.
+"""
+
+import contextlib
+import io
+import re
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.store.locks.ofd import try_to_lock
+from app.store.volume.server_lookups import files_on_server
+
+BEAT_SECONDS = 1.0
+"""How often each service renames its file."""
+SILENT_SECONDS = 4.0
+"""A service without a visible lock whose file was not renamed for so long is taken for dead."""
+FORGOTTEN_SECONDS = 60.0
+"""The file of a dead service is removed after so long. If that service is alive, it creates a new file."""
+NAME = re.compile(r"(?P<id>[0-9a-f]{16})\.(?P<count>\d{1,18})")
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A service without a visible lock, as of the last look."""
+
+    count: int
+    at: float
+    """When its file was first seen with that count, on the monotonic clock."""
+    moved_at: float | None = None
+    """When its count was seen to change; None while it was not."""
+
+
+class Services:
+    """This service among the others on its folder. It blocks; OSError is let through."""
+
+    def __init__(self, folder: Path) -> None:
+        self.id = secrets.token_hex(8)
+        self.unreachable: frozenset[str] = frozenset()
+        """The ids of living services whose locks cannot be seen from here."""
+        self.unjudged: frozenset[str] = frozenset()
+        """The ids of services without a visible lock observed for less than SILENT_SECONDS."""
+        self._folder = folder
+        self._file: io.FileIO | None = None
+        self._count = 0
+        self._seen: dict[str, _Seen] = {}
+        self._reached: set[str] = set()
+
+    def beat(self) -> None:
+        """Show that this service lives, and look at the others."""
+        if self._file is None or not self._renamed() or not self._is_still_locked(self._file):
+            self._join()
+        self.look()
+
+    def look(self) -> None:
+        """Look at the others, without being one of them."""
+        now, unlocked = time.monotonic(), dict[str, int]()
+        for name in files_on_server(self._folder):
+            if (match := NAME.fullmatch(name)) and match["id"] != self.id:
+                service, count = match["id"], int(match["count"])
+                held = self._is_locked(name)
+                if held:
+                    self._reached.add(service)
+                elif held is not None or service in self._seen:
+                    unlocked[service] = max(count, unlocked.get(service, 0))
+        self._seen = {
+            service: before
+            if (before := self._seen.get(service)) and before.count == count
+            else _Seen(count, now)
+            if before is None
+            else _Seen(count, now, moved_at=now)
+            for service, count in unlocked.items()
+        }
+        self._judge(now)
+        self._forget_dead(now)
+
+    def _judge(self, now: float) -> None:
+        self.unreachable = frozenset(
+            service for service, seen in self._seen.items() if seen.moved_at and now - seen.moved_at < SILENT_SECONDS
+        )
+        # One whose lock was seen before and is not any more has died, as long as its file is not renamed.
+        self.unjudged = frozenset(
+            service
+            for service, seen in self._seen.items()
+            if not seen.moved_at and now - seen.at < SILENT_SECONDS and service not in self._reached
+        )
+
+    def leave(self) -> None:
+        """Remove this service's file, and give its lock back."""
+        if self._file:
+            with self._file, contextlib.suppress(OSError):
+                self._path_of(self._count).unlink(missing_ok=True)
+            self._file = None
+
+    def _join(self) -> None:
+        self._folder.mkdir(exist_ok=True)
+        self.leave()
+        # Under another name until it is locked: a service without a visible lock alarms the others.
+        draft = self._folder / f".{self.id}"
+        draft.unlink(missing_ok=True)
+        self._file = io.FileIO(draft, "x+")
+        try_to_lock(self._file.fileno())
+        self._count += 1
+        draft.rename(self._path_of(self._count))
+
+    @staticmethod
+    def _is_still_locked(file: io.FileIO) -> bool:
+        """Lock this service's file again: a server that was restarted has forgotten the lock. False if that fails."""
+        with contextlib.suppress(OSError):
+            return try_to_lock(file.fileno())
+        return False
+
+    def _renamed(self) -> bool:
+        """False if the file is gone: another service took this one for dead, or the folder was emptied."""
+        try:
+            self._path_of(self._count).rename(self._path_of(self._count + 1))
+        except FileNotFoundError:
+            return False
+        self._count += 1
+        return True
+
+    def _is_locked(self, name: str) -> bool | None:
+        """Whether a service's lock can be seen; None for a file that was renamed since it was listed.
+
+        By trying to take it, since not every file system can be asked. Nobody else ever waits for that lock.
+        """
+        try:
+            with io.FileIO(self._folder / name, "r+") as file:
+                return not try_to_lock(file.fileno())
+        except FileNotFoundError:
+            return None
+
+    def _forget_dead(self, now: float) -> None:
+        for service, seen in self._seen.items():
+            if now - seen.at > FORGOTTEN_SECONDS:
+                (self._folder / f"{service}.{seen.count}").unlink(missing_ok=True)
+
+    def _path_of(self, count: int) -> Path:
+        return self._folder / f"{self.id}.{count}"

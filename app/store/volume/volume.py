@@ -1,0 +1,271 @@
+"""The model folder as a place on a disk: whether it is there, whether it is the one it was, and safe ways into it."""
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from app.errors import (
+    ModelNotFound,
+    NotAModel,
+    StoreDenied,
+    StoreError,
+    StoreFull,
+    StoreReadOnly,
+    StoreUnavailable,
+    StoreUnsafe,
+)
+from app.store.inventory import STORE_DIR, Model, model_at, what_instead
+from app.store.names import parts_of
+from app.store.volume.filesystem import FileSystem, file_system_of
+from app.store.volume.renames import rename_without_replacing, sync_folder
+from app.store.volume.server_lookups import status_on_server
+
+FOLDERS = ("locks", "trash", "aside", "staging", "digests", "jobs", "protection", "corrupt", "services")
+DENIED_ERRORS = {errno.EACCES, errno.EPERM}
+UNWRITABLE_ERRORS = {errno.EROFS, *DENIED_ERRORS}
+FULL_ERRORS = {errno.ENOSPC, errno.EDQUOT}
+LOST_ERRORS = {
+    errno.ESTALE,
+    errno.EIO,
+    errno.ENOTCONN,
+    errno.ECONNABORTED,
+    errno.ECONNREFUSED,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.ENODEV,
+    errno.EREMOTEIO,
+    errno.ESHUTDOWN,
+    errno.ETIMEDOUT,
+}
+"""What a file system answers whose server or disk has failed, or has lost what this client still had open."""
+
+
+class Volume:
+    """The model folder, and in it `.store/`: locks, trash, and the identity that proves the right volume is mounted."""
+
+    def __init__(self, root: Path, file_system: FileSystem | None = None) -> None:
+        """Without a `file_system`, `prepare()` finds out which one it is."""
+        self.root = Path(os.path.realpath(root))  # Path.resolve() raises RuntimeError for a link to itself
+        self.store_dir = self.root / STORE_DIR
+        self.lock_file = self.store_dir / "locks" / "models"
+        self.trash_dir = self.store_dir / "trash"
+        self.aside_dir = self.store_dir / "aside"
+        """Files in transit: few, and short-lived."""
+        self.staging_dir = self.store_dir / "staging"
+        self.digests_dir = self.store_dir / "digests"
+        self.protection_dir = self.store_dir / "protection"
+        self.corrupt_dir = self.store_dir / "corrupt"
+        self.jobs_dir = self.store_dir / "jobs"
+        self.journal_file = self.store_dir / "journal.jsonl"
+        self.services_dir = self.store_dir / "services"
+        self._identity_file = self.store_dir / "store.json"
+        self.identity: str | None = None
+        """What `.store/store.json` says; None where none could be written."""
+        self.file_system = file_system or FileSystem("unknown")
+        """What the folder lies on."""
+        self._is_given = file_system is not None
+        self.time_step_ns = 1
+        """The steps in which the file system keeps times, as `app.store.volume.checks` found them."""
+        self.has_file_numbers = True
+        """Whether a directory listing has the inode numbers of its files, as `app.store.volume.checks` found."""
+        self.has_lock_queries = True
+        """Whether F_OFD_GETLK reports locks held on this machine, as `app.store.volume.checks` found."""
+        self.unsafe: str | None = None
+        """Why this folder must not be changed, although it could be; None when it is safe. Set by `VolumeWatch`."""
+        self._unwritable: OSError | None = None
+        self._identity_seen: tuple[int, int, int] | None = None
+
+    @property
+    def is_shared(self) -> bool:
+        """True if other machines may change the folder, so that lookups here may be out of date."""
+        return not self.file_system.is_local
+
+    def status(self, path: Path) -> os.stat_result:
+        """The status of a file in a folder with few files, past what this machine remembers of it.
+
+        Raises FileNotFoundError and LookupStale.
+        """
+        return status_on_server(path) if self.is_shared and self.has_file_numbers else path.lstat()
+
+    def prepare(self) -> None:
+        """Create the folder and its `.store/` where they are missing. One that cannot be written is served read-only.
+
+        Raises StoreUnavailable when there is no folder and none can be made.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise StoreUnavailable(f"{self.root} cannot be created ({exc.strerror})") from exc
+        if not self._is_given:
+            self.file_system = file_system_of(self.root)
+        try:
+            for folder in FOLDERS:
+                (self.store_dir / folder).mkdir(parents=True, exist_ok=True)
+            self.lock_file.touch()
+            self._create_identity()
+        except OSError as exc:
+            if exc.errno not in UNWRITABLE_ERRORS:
+                raise StoreUnavailable(f"{exc.filename}: {exc.strerror}") from exc
+            self._unwritable = exc
+        try:
+            self.identity = self._read_identity()
+        except OSError as exc:
+            raise StoreUnavailable(f"{exc.filename}: {exc.strerror}") from exc
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether it could be written at the start."""
+        return self._unwritable is None
+
+    def check(self) -> None:
+        """Insist that the folder is there and is the one the service started with; raises StoreUnavailable."""
+        try:
+            if not self.root.is_dir():
+                raise StoreUnavailable(f"{self.root} is missing; is its volume mounted?")
+            if self.identity is None or self._is_identity_as_seen() or self._read_identity() == self.identity:
+                return
+        except OSError as exc:  # a network's file system that has lost its server
+            raise StoreUnavailable(f"{exc.filename}: {exc.strerror}") from exc
+        else:
+            raise StoreUnavailable(f"{self.root} is not the folder the service started with; is its volume mounted?")
+
+    def check_writable(self) -> None:
+        """Raise StoreUnavailable, StoreReadOnly, StoreDenied or StoreUnsafe if the folder must not be changed now."""
+        self.check()
+        if self._unwritable:
+            raise _refusal(self._unwritable) or self._unwritable
+        if self.unsafe:
+            raise StoreUnsafe(self.unsafe)
+
+    def find(self, name: str) -> Model:
+        """The model of that name as it is on disk now.
+
+        Raises InvalidModelName, NotAModel, ModelNotFound and StoreUnavailable.
+        """
+        self.check()
+        with self.parent_of(name) as (folder, leaf):
+            return self.find_in(folder, leaf, name)
+
+    def find_in(self, folder: int, leaf: str, name: str) -> Model:
+        """The same within an open folder."""
+        try:
+            with explaining_refusals():
+                status = os.stat(leaf, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            raise ModelNotFound(name) from None
+        if what := what_instead(status.st_mode):
+            raise NotAModel(name, what)
+        return model_at(name, status)
+
+    @contextmanager
+    def parent_of(self, name: str, *, create: bool = False) -> Iterator[tuple[int, str]]:
+        """Open the folder a name lies in, one part at a time and following no link; yield it and the name's last part.
+
+        Whatever is done relative to that descriptor stays inside the model folder, even if somebody swaps a folder for
+        a link meanwhile. `create` makes missing folders. Raises InvalidModelName, NotAModel, ModelNotFound.
+        """
+        *folders, leaf = parts_of(name)
+        with contextlib.ExitStack() as opened:
+            folder = _open_folder(self.root, None, opened)
+            device = os.fstat(folder).st_dev
+            for part in folders:
+                if create:
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(part, dir_fd=folder)
+                folder = _enter(folder, part, name, opened)
+                if os.fstat(folder).st_dev != device:
+                    raise NotAModel(name, "on another file system, mounted below the model folder")
+            yield folder, leaf
+
+    def _create_identity(self) -> None:
+        """Write the identity once, whole, whoever else starts at the same moment."""
+        if self._identity_file.exists():
+            return
+        draft = self._identity_file.with_suffix(f".{secrets.token_hex(8)}")
+        with contextlib.ExitStack() as opened:
+            folder = _open_folder(self.store_dir, None, opened)
+            with draft.open("x") as file:
+                opened.callback(draft.unlink, missing_ok=True)
+                file.write(json.dumps({"id": secrets.token_hex(16), "created_at": datetime.now(UTC).isoformat()}))
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileExistsError):
+                rename_without_replacing(
+                    draft.name, self._identity_file.name, source_folder=folder, target_folder=folder
+                )
+                sync_folder(folder)
+
+    def _is_identity_as_seen(self) -> bool:
+        """Whether the file is the one that was read last. No open: many at once keep a client of NFS waiting."""
+        with contextlib.suppress(FileNotFoundError):
+            status = self._identity_file.stat()
+            return self._identity_seen == (status.st_dev, status.st_ino, status.st_mtime_ns)
+        return False
+
+    def _read_identity(self) -> str | None:
+        """What it says; None when it is not there. Raises StoreUnavailable when it says nothing."""
+        try:
+            with self._identity_file.open() as file:
+                status = os.fstat(file.fileno())
+                identity = str(json.loads(file.read())["id"])
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError):
+            reason = f"{self._identity_file} is damaged; if this is the right folder, delete that file and start again"
+            raise StoreUnavailable(reason) from None
+        if self.identity in {None, identity}:
+            self._identity_seen = status.st_dev, status.st_ino, status.st_mtime_ns
+        return identity
+
+
+@contextmanager
+def explaining_refusals() -> Iterator[None]:
+    """Translate OSError into a StoreError that names the cause.
+
+    Raises StoreReadOnly, StoreDenied, StoreFull and StoreUnavailable in place of OSError.
+    """
+    try:
+        yield
+    except OSError as exc:
+        if refusal := _refusal(exc):
+            raise refusal from exc
+        raise
+
+
+def _refusal(exc: OSError) -> StoreError | None:
+    text = ": ".join(str(part) for part in (exc.filename, exc.strerror or exc) if part)
+    if exc.errno == errno.EROFS:
+        return StoreReadOnly(text)
+    if exc.errno in DENIED_ERRORS:
+        return StoreDenied(text)
+    if exc.errno in FULL_ERRORS:
+        return StoreFull(exc.strerror or str(exc))
+    if exc.errno in LOST_ERRORS:
+        return StoreUnavailable(f"its file system answered '{text}'; list the models to see what was done")
+    return None
+
+
+def _enter(folder: int, part: str, name: str, opened: contextlib.ExitStack) -> int:
+    try:
+        return _open_folder(part, folder, opened)
+    except FileNotFoundError:
+        raise ModelNotFound(name) from None
+    except OSError as exc:
+        if exc.errno not in {errno.ENOTDIR, errno.ELOOP}:
+            raise
+        if what := what_instead(os.stat(part, dir_fd=folder, follow_symlinks=False).st_mode):
+            raise NotAModel(name, f"reached through {what}") from None
+        raise ModelNotFound(name) from None
+
+
+def _open_folder(path: Path | str, inside: int | None, opened: contextlib.ExitStack) -> int:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (os.O_NOFOLLOW if inside is not None else 0)
+    descriptor = os.open(path, flags, dir_fd=inside)
+    opened.callback(os.close, descriptor)
+    return descriptor
