@@ -4,13 +4,13 @@ from datetime import timedelta
 
 from app.pulls.pull import OnPublished, PullLimits
 from app.pulls.request import PullRequest, Source
-from app.pulls.runner import Puller
+from app.pulls.runner import PullRunner
 from app.pulls.sources.url import Fetcher
 from app.settings import Settings
 from app.store.store import OnEvent, Store
 
 
-def puller_of(settings: Settings, store: Store, on_published: OnPublished, on_event: OnEvent) -> Puller:
+def build_puller(settings: Settings, store: Store, on_published: OnPublished, on_event: OnEvent) -> PullRunner:
     """A puller for one store; raises SettingsError when the hub's token cannot be read."""
     token = settings.read_hub_token()
 
@@ -19,7 +19,7 @@ def puller_of(settings: Settings, store: Store, on_published: OnPublished, on_ev
 
         return hub.resolve(request, settings.hub_endpoint, token)
 
-    return Puller(
+    return PullRunner(
         store,
         Fetcher(
             token=token,

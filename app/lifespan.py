@@ -10,18 +10,18 @@ from typing import Any
 
 import structlog
 
-from app.api.ai.service import Desk
+from app.api.ai.service import TextService
 from app.api.ai.texts import TextLimits
 from app.api.http.auth import Access
 from app.api.http.deps import State
 from app.api.http.keys import Keyring
-from app.api.images.receiver import ImageIntake
-from app.api.images.service import Reader
-from app.api.models.list_cache import Listing
-from app.api.models.upload_receiver import Intake
-from app.build import puller_of
+from app.api.images.receiver import ImageReceiver
+from app.api.images.service import RecognitionService
+from app.api.models.list_cache import ListCache
+from app.api.models.upload_receiver import UploadReceiver
+from app.build import build_puller
 from app.engine.idle_release import release_when_idle
-from app.engine.model_session import Session, SessionLimits
+from app.engine.model_session import ModelSession, SessionLimits
 from app.engine.native.runtime import Workplace
 from app.engine.process import EngineProcess
 from app.engine.recognition import Limits as ImageLimits
@@ -31,11 +31,11 @@ from app.errors import StoreError
 from app.jobs.runner import BackgroundJobs
 from app.metrics import Metrics
 from app.settings import Settings
-from app.store.inventory_watcher import InventoryKeeper
-from app.store.policy import Rules
+from app.store.inventory_watcher import InventoryWatcher
+from app.store.policy import Policy
 from app.store.store import OnEvent, Store
 from app.store.trash.sweeper import keep_swept
-from app.store.volume.monitor import VolumeWatch, keep_watched
+from app.store.volume.monitor import VolumeMonitor, monitor_volume
 
 log = structlog.get_logger()
 
@@ -68,16 +68,16 @@ async def opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
         metrics.on_event(event, fields)
 
     keyring = await asyncio.to_thread(Keyring.load, settings.api_keys_file) if settings.api_keys_file else None
-    rules = Rules(settings.old_patterns, settings.protected)
+    policy = Policy(settings.old_patterns, settings.protected)
     store = Store(
         settings.models_dir,
-        rules,
+        policy,
         trash_retention=settings.trash_retention,
         job_retention=settings.job_retention,
         on_event=on_event,
     )
     await asyncio.to_thread(store.open)
-    watch = VolumeWatch(store.volume, on_event, is_single=settings.single_service, is_observer=settings.read_only)
+    watch = VolumeMonitor(store.volume, on_event, is_single=settings.single_service, is_observer=settings.read_only)
     await asyncio.to_thread(_first_look, watch, on_event)
     workplace = await asyncio.to_thread(
         Workplace, settings.state_dir.resolve(), store.root, settings.native_dir.resolve()
@@ -85,23 +85,23 @@ async def opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
     supervisor = _supervisor(settings, store, workplace, on_event)
     session = _session(settings, store, supervisor, on_event)
     call_seconds = settings.engine_call_timeout / timedelta(seconds=1)
-    keeper = InventoryKeeper(
+    watcher = InventoryWatcher(
         store, on_change=supervisor.refresh_facts, on_event=on_event, unanswered=lambda: watch.unanswered
     )
-    puller = puller_of(settings, store, lambda model: keeper.look_at(model.name), on_event)
-    desk = Desk(store, supervisor, session, TextLimits(settings.ai_max_text_bytes, call_seconds))
+    pull_runner = build_puller(settings, store, lambda model: watcher.look_at(model.name), on_event)
+    text_service = TextService(store, supervisor, session, TextLimits(settings.ai_max_text_bytes, call_seconds))
     background = BackgroundJobs(store.jobs)
     state = State(
         access=Access(keyring, read_only=settings.read_only),
         store=store,
         watch=watch,
-        keeper=keeper,
+        watcher=watcher,
         supervisor=supervisor,
         session=session,
-        desk=desk,
+        text_service=text_service,
         background=background,
-        listing=Listing(store, keeper, supervisor),
-        intake=Intake(
+        list_cache=ListCache(store, watcher, supervisor),
+        receiver=UploadReceiver(
             max_uploads=settings.max_uploads,
             max_bytes=settings.max_upload_bytes,
             stall_seconds=settings.upload_stall_timeout / timedelta(seconds=1),
@@ -109,22 +109,22 @@ async def opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
         ),
         reader=_reader(settings, supervisor, workplace),
         metrics=metrics,
-        puller=puller,
+        pull_runner=pull_runner,
     )
     engine_task = _start("engine", supervisor.run())
-    keeping_tasks = [_start("volume", keep_watched(watch, store, on_event)), _start("inventory", keeper.run())]
+    keeping_tasks = [_start("volume", monitor_volume(watch, store, on_event)), _start("inventory", watcher.run())]
     if idle_seconds := settings.engine_idle_release / timedelta(seconds=1):
         keeping_tasks.append(_start("idleness", release_when_idle(supervisor, idle_seconds)))
     puller_task = None
     if not settings.read_only:
         keeping_tasks.append(_start("sweeper", keep_swept(store, on_event)))
-        puller_task = _start("puller", puller.run())
+        puller_task = _start("puller", pull_runner.run())
     try:
         yield state
     finally:
         await background.close()
         if puller_task:
-            puller.stop()
+            pull_runner.stop()
             await _finished(puller_task)
         await supervisor.stop()
         await _finished(engine_task)
@@ -135,7 +135,7 @@ async def opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
         await asyncio.to_thread(workplace.close)
 
 
-def _first_look(watch: VolumeWatch, on_event: OnEvent) -> None:
+def _first_look(watch: VolumeMonitor, on_event: OnEvent) -> None:
     """Know before the first request whether the volume may be changed."""
     try:
         watch.look()
@@ -169,11 +169,11 @@ def _supervisor(settings: Settings, store: Store, workplace: Workplace, on_event
     )
 
 
-def _session(settings: Settings, store: Store, supervisor: Supervisor, on_event: OnEvent) -> Session:
+def _session(settings: Settings, store: Store, supervisor: Supervisor, on_event: OnEvent) -> ModelSession:
     def hold(name: str, use: str, pid: int) -> Callable[[], None]:
         return store.locks.lease(name, kind="engine", holder=use, pid=pid, seconds=LEASE_SECONDS).release
 
-    return Session(
+    return ModelSession(
         supervisor,
         models_dir=store.root,
         hold=hold,
@@ -185,10 +185,10 @@ def _session(settings: Settings, store: Store, supervisor: Supervisor, on_event:
     )
 
 
-def _reader(settings: Settings, supervisor: Supervisor, workplace: Workplace) -> Reader:
-    return Reader(
+def _reader(settings: Settings, supervisor: Supervisor, workplace: Workplace) -> RecognitionService:
+    return RecognitionService(
         supervisor,
-        ImageIntake(
+        ImageReceiver(
             workplace.folder_for_call,
             max_bytes=settings.max_image_bytes,
             stall_seconds=settings.upload_stall_timeout / timedelta(seconds=1),

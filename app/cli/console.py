@@ -12,10 +12,10 @@ import click
 
 from app.errors import ServiceError, StoreUnavailable
 from app.settings import SettingsError, load_settings
-from app.store.journal import Origin
-from app.store.policy import Rules
+from app.store.journal import Actor
+from app.store.policy import Policy
 from app.store.store import Store
-from app.store.volume.monitor import insist_on_safety
+from app.store.volume.monitor import require_safety
 
 REFUSED, MISCONFIGURED, IN_PART = 1, 2, 3
 
@@ -45,21 +45,21 @@ def open_store(*, to_change: bool = False) -> Store:
     settings = load_settings()
     if not settings.models_dir.is_dir():
         raise StoreUnavailable(f"{settings.models_dir} is missing (OCR_MODELS_DIR)")
-    rules = Rules(settings.old_patterns, settings.protected)
-    store = Store(settings.models_dir, rules, trash_retention=settings.trash_retention, on_event=_warn)
+    policy = Policy(settings.old_patterns, settings.protected)
+    store = Store(settings.models_dir, policy, trash_retention=settings.trash_retention, on_event=_warn)
     store.open()
     if to_change and store.volume.is_shared and store.volume.is_writable:
-        insist_on_safety(store.volume, _warn, is_single=settings.single_service)
+        require_safety(store.volume, _warn, is_single=settings.single_service)
     return store
 
 
-def origin() -> Origin:
+def origin() -> Actor:
     """Who asks: the user of this machine."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # in a container, users have numbers and no names
         user = str(os.getuid())
-    return Origin(f"cli:{user}")
+    return Actor(f"cli:{user}")
 
 
 def _warn(event: str, fields: dict[str, Any]) -> None:

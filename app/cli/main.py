@@ -124,7 +124,7 @@ def _serve(settings: Settings) -> None:
     import uvicorn  # noqa: PLC0415
 
     from app import logs  # noqa: PLC0415
-    from app.api.http.server import BoundedHttpProtocol, TellingServer  # noqa: PLC0415
+    from app.api.http.server import BoundedHttpProtocol, Server  # noqa: PLC0415
     from app.deadline import end_after  # noqa: PLC0415
     from app.main import create_app  # noqa: PLC0415
 
@@ -143,7 +143,7 @@ def _serve(settings: Settings) -> None:
         app.state.stopping.set()
         end_after(settings.shutdown_grace.total_seconds())
 
-    server = TellingServer(
+    server = Server(
         uvicorn.Config(
             app,
             host=settings.host,

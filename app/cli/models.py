@@ -38,7 +38,7 @@ def list_models(*, is_json: bool) -> None:
             "name": model.name,
             "size_bytes": model.size_bytes,
             "modified_at": rfc3339(model.modified_at),
-            "status": "old" if store.rules.is_old(model.name) else "current",
+            "status": "old" if store.policy.is_old(model.name) else "current",
             "protected": store.protections.joined(model.name, given.get(model.name)) is not None,
         }
         for model in inventory.models.values()

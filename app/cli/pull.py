@@ -60,19 +60,19 @@ class _Following:
 
     async def run(self) -> Job:
         """Ask for it and wait for its end; raises what `Puller.ask_for` raises."""
-        from app.build import puller_of  # noqa: PLC0415 - see _request()
+        from app.build import build_puller  # noqa: PLC0415 - see _request()
 
-        puller = puller_of(self._settings, self._store, _on_published, lambda *_: None)
+        pull_runner = build_puller(self._settings, self._store, _on_published, lambda *_: None)
         try:
-            job, _ = await puller.ask_for(self._request, origin())
+            job, _ = await pull_runner.ask_for(self._request, origin())
             self.job_id = job.id
             following = asyncio.create_task(self._finished(job.id))
             if held := await to_thread.run_sync(self._store.jobs.take, job.id):
                 with held:
-                    await puller.pull(held)
+                    await pull_runner.pull(held)
             return await following
         finally:
-            await puller.close()
+            await pull_runner.close()
 
     async def _finished(self, job_id: str) -> Job:
         shown = 0

@@ -10,7 +10,7 @@ from app.engine.states import Limits
 from app.errors import EngineCallFailed, EngineError
 
 
-class Greeter:
+class Handshake:
     """Greets each new process of one supervisor, and remembers what became of the license."""
 
     def __init__(

@@ -11,7 +11,7 @@ from typing import Any
 from app.engine.calls import OnEvent, timed_call
 from app.engine.footprint import mapped_below, resident_bytes_of
 from app.engine.process import EngineProcess
-from app.engine.processors import Loaded, Task, Wanted
+from app.engine.processors import Loaded, LoadRequest, Task
 from app.engine.supervisor import Supervisor
 from app.errors import (
     EngineCallFailed,
@@ -47,7 +47,7 @@ class Outcome:
     error: ServiceError | None
 
 
-class Session:
+class ModelSession:
     """What is loaded, and the work on it. It changes nothing of the engine's state but through the supervisor.
 
     A process loads once: AsposeAI maps the model anew with every load, and gives nothing back before its process ends.
@@ -63,7 +63,7 @@ class Session:
         limits: SessionLimits,
         on_event: OnEvent,
     ) -> None:
-        self.loading: Wanted | None = None
+        self.loading: LoadRequest | None = None
         """What is being loaded."""
         self._supervisor = supervisor
         self._models_dir = models_dir
@@ -83,11 +83,11 @@ class Session:
         """Whether that model is loaded, or about to be."""
         return model in {used.model for used in (self.loaded, self.loading) if used}
 
-    def insist_on_room(self) -> None:
+    def require_queue_space(self) -> None:
         """Raise EngineNotReady or EngineBusy when there is no waiting for a turn."""
-        self._supervisor.insist_on_room()
+        self._supervisor.require_queue_space()
 
-    async def load(self, wanted: Wanted) -> Loaded:
+    async def load(self, wanted: LoadRequest) -> Loaded:
         """Have that loaded, when the turn has come; at once when it is.
 
         Raises EngineNotReady, EngineBusy, ModelTooLarge, ModelLocked, and EngineCallFailed, EngineDied or
@@ -150,23 +150,23 @@ class Session:
         await self._recycle_if_grown(process)
         return Outcome(answer, None)
 
-    async def _ensure(self, wanted: Wanted) -> tuple[EngineProcess, Loaded]:
+    async def _ensure(self, wanted: LoadRequest) -> tuple[EngineProcess, Loaded]:
         """The process that has it loaded, a new one if need be. Only while having the turn."""
         if 0 < self._limits.memory_bytes < wanted.model_bytes:
             raise ModelTooLarge(wanted.model, wanted.model_bytes, self._limits.memory_bytes)
-        process = await self._supervisor.until_ready()
+        process = await self._supervisor.wait_until_ready()
         if (loaded := self.loaded) and _is(loaded, wanted):
             return process, loaded
         self.loading = wanted
         try:
             if loaded:
                 await process.stop(f"to load {wanted.processor} instead of {loaded.processor}", seconds=STOP_SECONDS)
-                process = await self._supervisor.until_ready()
+                process = await self._supervisor.wait_until_ready()
             return process, await self._load(process, wanted)
         finally:
             self.loading = None
 
-    async def _load(self, process: EngineProcess, wanted: Wanted) -> Loaded:
+    async def _load(self, process: EngineProcess, wanted: LoadRequest) -> Loaded:
         held = _Held()
         process.when_gone(held.let_go)
         names = {wanted.model} | self._recognised()
@@ -225,7 +225,7 @@ class _Held:
                 release()
 
 
-def _is(loaded: Loaded, wanted: Wanted) -> bool:
+def _is(loaded: Loaded, wanted: LoadRequest) -> bool:
     return (loaded.processor, loaded.model) == (wanted.processor, wanted.model)
 
 

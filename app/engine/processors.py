@@ -20,7 +20,7 @@ class Processor(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class LoadRequest:
     """What is to be loaded."""
 
     processor: Processor
@@ -43,7 +43,7 @@ class Loaded:
 class Task:
     """What is to be done with texts, on a processor that is loaded for it."""
 
-    wanted: Wanted
+    wanted: LoadRequest
     keywords: tuple[str, ...] = ()
     question: str = ""
 

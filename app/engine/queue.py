@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from app.errors import EngineBusy
 
 
-class Turns:
+class CallQueue:
     """The queue before one engine."""
 
     def __init__(self, size: int) -> None:
@@ -28,19 +28,19 @@ class Turns:
         """How many wait for their turn."""
         return self._waiting
 
-    def insist_on_room(self) -> None:
+    def require_queue_space(self) -> None:
         """Raise EngineBusy when too many wait already."""
         if self.is_taken and self._waiting >= self._size:
             raise EngineBusy(self._waiting)
 
     @asynccontextmanager
-    async def take(self, *, is_admitted: bool = False) -> AsyncIterator[None]:
+    async def take(self, *, bypass_limit: bool = False) -> AsyncIterator[None]:
         """Wait for a turn, and have it; raises EngineBusy at once when too many wait already.
 
         Who was admitted before, and comes back for more, is not refused.
         """
-        if not is_admitted:
-            self.insist_on_room()
+        if not bypass_limit:
+            self.require_queue_space()
         async with contextlib.AsyncExitStack() as turn:
             self._waiting += 1
             try:
@@ -51,7 +51,7 @@ class Turns:
             yield
 
     @asynccontextmanager
-    async def slip_in(self) -> AsyncIterator[None]:
+    async def acquire_first(self) -> AsyncIterator[None]:
         """Have a turn before all who wait, and count as nobody's waiting: for the supervisor itself."""
         async with self._engine:
             yield

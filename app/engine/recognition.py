@@ -30,7 +30,7 @@ class Caller(Protocol):
     """What runs calls in the engine: the supervisor."""
 
     async def call(
-        self, name: str, params: dict[str, Any] | None = None, *, seconds: float, is_admitted: bool = False
+        self, name: str, params: dict[str, Any] | None = None, *, seconds: float, bypass_limit: bool = False
     ) -> Any:  # noqa: ANN401
         """Call the engine when its turn has come; raises any EngineError."""
 
@@ -46,7 +46,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class RecognitionOptions:
     """How an image is to be read."""
 
     language: str
@@ -78,18 +78,18 @@ async def recognise(
     engine: Caller,
     image: Path,
     media_type: str | None,
-    wish: Wish,
+    wish: RecognitionOptions,
     limits: Limits,
     *,
     seconds: float,
-    is_admitted: bool = False,
+    bypass_limit: bool = False,
 ) -> Recognition:
     """Read an image with the engine. Raises any ImageError, and any EngineError; EngineLacks among them.
 
     For whom was admitted before, and comes back for more, the engine is never busy.
     """
     params = {"image": str(image), "media_type": media_type, "wish": asdict(wish), "limits": asdict(limits)}
-    answer = await engine.call("recognise", params, seconds=seconds, is_admitted=is_admitted)
+    answer = await engine.call("recognise", params, seconds=seconds, bypass_limit=bypass_limit)
     match answer:
         case {"refused": str(name), "facts": dict(facts)}:
             raise REFUSALS[name](**facts)

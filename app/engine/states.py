@@ -45,7 +45,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class LastExit:
     """The end of one process, and when."""
 
     at: datetime

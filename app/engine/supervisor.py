@@ -10,10 +10,10 @@ from typing import Any
 from app.engine import footprint
 from app.engine.calls import OnEvent, timed_call
 from app.engine.contract import Facts, ProtocolError
-from app.engine.handshake import Greeter
+from app.engine.handshake import Handshake
 from app.engine.process import EngineProcess
-from app.engine.queue import Turns
-from app.engine.states import Ending, Limits, Release, State
+from app.engine.queue import CallQueue
+from app.engine.states import LastExit, Limits, Release, State
 from app.errors import EngineCallFailed, EngineDied, EngineNotReady, EngineTimedOut
 
 
@@ -47,17 +47,17 @@ class Supervisor:
         """Why the engine is not ready, for people."""
         self.started_at: datetime | None = None
         self.restarts = 0
-        self.last_ending: Ending | None = None
+        self.last_ending: LastExit | None = None
         self.facts: Facts | None = None
         """What AsposeAI last said; kept across a restart until the next process says otherwise."""
         self._spawn, self._models_dir, self._limits, self._on_event = spawn, models_dir, limits, on_event
         self._process: EngineProcess | None = None
-        self._greeter = Greeter(models_dir, license_file, limits, on_event)
-        self._turns = Turns(limits.queue_size)
+        self._greeter = Handshake(models_dir, license_file, limits, on_event)
+        self._turns = CallQueue(limits.queue_size)
         self._deaths = 0  # in a row and by its own fault, since it was stable
         self._last_death: str | None = None
         """Why the last process died, if by its own fault."""
-        self._facts_stale, self._wish = asyncio.Event(), asyncio.Event()
+        self._facts_stale, self._stop_requested = asyncio.Event(), asyncio.Event()
         self._release: asyncio.Future[Release] | None = None
         self._release_reason = ""
         self._stopping = False
@@ -94,20 +94,20 @@ class Supervisor:
         """How long ago the last turn ended; None when the process has not been used."""
         return asyncio.get_running_loop().time() - self._used_at if self._used_at and self.is_ready else None
 
-    def insist_on_ready(self) -> EngineProcess:
+    def require_ready(self) -> EngineProcess:
         """The process that takes calls; raises EngineNotReady."""
         if self._process is None or not self.is_ready:
             raise EngineNotReady(self.state, self.reason or "its process is being replaced")
         return self._process
 
-    def insist_on_room(self) -> None:
+    def require_queue_space(self) -> None:
         """Raise what would keep somebody from waiting for a turn: EngineNotReady, EngineBusy."""
         # Whoever has the turn may be replacing the process: that is worth waiting for.
         if not self._turns.is_taken:
-            self.insist_on_ready()
-        self._turns.insist_on_room()
+            self.require_ready()
+        self._turns.require_queue_space()
 
-    async def until_ready(self) -> EngineProcess:
+    async def wait_until_ready(self) -> EngineProcess:
         """The process that takes calls, as soon as there is one.
 
         Raises EngineNotReady when it takes longer than a start may, and at once where nothing follows soon.
@@ -116,29 +116,29 @@ class Supervisor:
             async with asyncio.timeout(self._limits.start_seconds):
                 while not self.is_ready and self.state not in {State.FAILED, State.STOPPED}:
                     await self._changed.wait()
-        return self.insist_on_ready()
+        return self.require_ready()
 
     async def memory(self) -> footprint.Memory | None:
         """What the engine process holds now, or None when there is none."""
         return await self._process.memory() if self._process else None
 
     @contextlib.asynccontextmanager
-    async def turn(self, *, is_admitted: bool = False) -> AsyncIterator[None]:
+    async def turn(self, *, bypass_limit: bool = False) -> AsyncIterator[None]:
         """Have the engine for oneself, in turn. Raises EngineNotReady, EngineBusy; neither for who `is_admitted`."""
-        if not is_admitted:
-            self.insist_on_room()
-        async with self._turns.take(is_admitted=is_admitted):
+        if not bypass_limit:
+            self.require_queue_space()
+        async with self._turns.take(bypass_limit=bypass_limit):
             try:
                 yield
             finally:
                 self._used_at = asyncio.get_running_loop().time()
 
     async def call(
-        self, name: str, params: dict[str, Any] | None = None, *, seconds: float, is_admitted: bool = False
+        self, name: str, params: dict[str, Any] | None = None, *, seconds: float, bypass_limit: bool = False
     ) -> Any:  # noqa: ANN401
         """Call the engine when its turn has come; `seconds` counts from then. Raises any EngineError."""
-        async with self.turn(is_admitted=is_admitted):
-            process = await self.until_ready()  # whoever had the turn before may have ended its process
+        async with self.turn(bypass_limit=bypass_limit):
+            process = await self.wait_until_ready()  # whoever had the turn before may have ended its process
             return await timed_call(process, name, params, seconds=seconds, on_event=self._on_event)
 
     async def release(self, reason: str = "released") -> Release:
@@ -147,7 +147,7 @@ class Supervisor:
             raise EngineNotReady(self.state, "the service is shutting down")
         if self._release is None:
             self._release, self._release_reason = asyncio.get_running_loop().create_future(), reason
-            self._wish.set()
+            self._stop_requested.set()
         return await asyncio.shield(self._release)
 
     def refresh_facts(self) -> None:
@@ -157,7 +157,7 @@ class Supervisor:
     async def stop(self) -> None:
         """Make `run()` end the process and return."""
         self._stopping = True
-        self._wish.set()
+        self._stop_requested.set()
 
     # The life of the engine, in order. Only run() and what it awaits writes the state.
 
@@ -168,16 +168,16 @@ class Supervisor:
                 await self._start()
                 await self._watch()
             finally:
-                await self._bury()
-            await self._rest()
-        self._become(State.STOPPED, "the service is shutting down")
+                await self._reap()
+            await self._back_off()
+        self._set_state(State.STOPPED, "the service is shutting down")
         if self._release:
             self._release.set_exception(EngineNotReady(self.state, self.reason))
 
     async def _start(self) -> None:
-        self._wish.clear()
+        self._stop_requested.clear()
         self._last_death = None
-        self._become(State.STARTING, "its process is starting")
+        self._set_state(State.STARTING, "its process is starting")
         self._used_at = None
         self.started_at = datetime.now(UTC)
         try:
@@ -186,7 +186,7 @@ class Supervisor:
             self._note_death(f"its process could not be started: {exc}")
             return
         greeting = asyncio.create_task(self._greeter.greet(self._process))
-        wish = asyncio.create_task(self._wish.wait())
+        wish = asyncio.create_task(self._stop_requested.wait())
         await asyncio.wait({greeting, wish}, return_when=asyncio.FIRST_COMPLETED)
         wish.cancel()
         if not greeting.done():
@@ -195,7 +195,7 @@ class Supervisor:
         try:
             if facts := await greeting:
                 self.facts = facts
-                self._become(State.READY, None)
+                self._set_state(State.READY, None)
         except EngineDied:
             pass
         except EngineTimedOut as exc:  # a caller's deadline is no fault of the engine's, but this one is ours
@@ -208,7 +208,7 @@ class Supervisor:
         since = asyncio.get_running_loop().time()
         facts = asyncio.create_task(self._keep_facts(self._process))
         over = asyncio.create_task(self._process.wait())
-        wish = asyncio.create_task(self._wish.wait())
+        wish = asyncio.create_task(self._stop_requested.wait())
         await asyncio.wait({over, wish}, return_when=asyncio.FIRST_COMPLETED)
         if not over.done():
             await self._end(self._process)
@@ -222,7 +222,7 @@ class Supervisor:
         while True:
             await self._facts_stale.wait()
             self._facts_stale.clear()
-            async with self._turns.slip_in():
+            async with self._turns.acquire_first():
                 try:
                     self.facts = await self._greeter.ask_for_facts(process)
                 except EngineCallFailed as exc:
@@ -236,10 +236,10 @@ class Supervisor:
     async def _end(self, process: EngineProcess) -> None:
         """End a ready process: no new calls, the running one may finish, then everything goes."""
         ordered = self._release_reason if self._release and not self._stopping else "the service is shutting down"
-        self._become(State.STOPPING, ordered)
+        self._set_state(State.STOPPING, ordered)
         started = asyncio.get_running_loop().time()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._limits.stop_seconds / 2), self._turns.slip_in():
+            async with asyncio.timeout(self._limits.stop_seconds / 2), self._turns.acquire_first():
                 pass
         before = await process.memory()
         mapped = await asyncio.to_thread(footprint.mapped_below, process.pid, self._models_dir)
@@ -247,16 +247,16 @@ class Supervisor:
         ending = await process.stop(ordered, seconds=max(0.0, until - asyncio.get_running_loop().time()))
         seconds = asyncio.get_running_loop().time() - started
         after_bytes = await asyncio.to_thread(footprint.tree_bytes)
-        self._grant(Release(process.pid, before, sum(mapped.values()), after_bytes, ending.reason, seconds))
+        self._complete_release(Release(process.pid, before, sum(mapped.values()), after_bytes, ending.reason, seconds))
 
-    async def _bury(self) -> None:
+    async def _reap(self) -> None:
         """Whatever came before: wait until the process is gone, and remember how it went."""
         process, self._process = self._process, None
         if process is None:
             return
         process.kill("its supervisor ended", is_fault=False)
         ending = await process.wait()
-        self.last_ending = Ending(datetime.now(UTC), ending)
+        self.last_ending = LastExit(datetime.now(UTC), ending)
         cause = "fault" if ending.is_fault else "ordered"
         self._on_event("engine.exited", {"pid": ending.pid, "reason": ending.reason, "cause": cause})
         if ending.is_fault:
@@ -265,7 +265,7 @@ class Supervisor:
     def _note_death(self, reason: str) -> None:
         self._deaths, self._last_death = self._deaths + 1, reason
 
-    async def _rest(self) -> None:
+    async def _back_off(self) -> None:
         """Between two processes: wait after a death, for long after too many; not after an end that was ordered."""
         if self._stopping:
             return
@@ -275,21 +275,21 @@ class Supervisor:
             if self._deaths > self._limits.restart_budget:
                 again = f"It is tried again after {seconds:g} s, or at once by POST /engine/release"
                 state, reason = State.FAILED, f"it died {self._deaths} times in a row; {reason}. {again}"
-            self._become(state, reason)
+            self._set_state(state, reason)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wish.wait(), seconds)
+                await asyncio.wait_for(self._stop_requested.wait(), seconds)
         if self._release:
             self._deaths = 0
-            self._grant(Release(None, None, 0, await asyncio.to_thread(footprint.tree_bytes), None, 0.0))
+            self._complete_release(Release(None, None, 0, await asyncio.to_thread(footprint.tree_bytes), None, 0.0))
         self.restarts += 1
 
-    def _grant(self, release: Release) -> None:
+    def _complete_release(self, release: Release) -> None:
         if self._release:
             self._on_event("engine.released", {"reason": self._release_reason, "bytes": release.returned_bytes})
             self._release.set_result(release)
             self._release = None
 
-    def _become(self, state: State, reason: str | None) -> None:
+    def _set_state(self, state: State, reason: str | None) -> None:
         self.state, self.reason = state, reason
         self._changed.set()
         self._changed = asyncio.Event()

@@ -29,7 +29,7 @@ from app.jobs.records import (
     result_of,
     write_record,
 )
-from app.store.journal import Origin
+from app.store.journal import Actor
 from app.store.locks.model_locks import ModelLocks
 from app.store.volume.claims import Claims
 from app.store.volume.server_lookups import files_on_server
@@ -125,7 +125,7 @@ class Jobs:
         self._folder = volume.jobs_dir
         self._finished: set[str] = set()
 
-    def create(self, kind: str, request: dict[str, Any], origin: Origin) -> Job:
+    def create(self, kind: str, request: dict[str, Any], origin: Actor) -> Job:
         """A new job of a resumable kind that waits for whoever takes it.
 
         Raises StoreUnavailable, StoreReadOnly, StoreFull.
@@ -133,7 +133,7 @@ class Jobs:
         with self.begin(kind, request, origin) as held:
             return held.job
 
-    def begin(self, kind: str, request: dict[str, Any], origin: Origin) -> HeldJob:
+    def begin(self, kind: str, request: dict[str, Any], origin: Actor) -> HeldJob:
         """A new job of the caller's own, queued, which no other process can take. Raises what `create` raises."""
         self._volume.check_writable()
         job = new_job(kind, request, origin)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from app.jobs.progress import Progress
-from app.store.journal import Origin
+from app.store.journal import Actor
 from app.store.volume.claims import Claims
 from app.store.volume.volume import explaining_refusals
 
@@ -51,7 +51,7 @@ class Job:
     kind: str
     """What it does: `pull` or another."""
     created_at: datetime
-    created_by: Origin
+    created_by: Actor
     request: dict[str, Any]
     """What was asked for: enough to run it, whoever does."""
     updated_at: datetime
@@ -81,13 +81,13 @@ class Job:
         fields = json.loads(text)
         for name in ("created_at", "updated_at", "finished_at"):
             fields[name] = datetime.fromisoformat(fields[name]) if fields[name] else None
-        fields["created_by"] = Origin(**fields["created_by"])
+        fields["created_by"] = Actor(**fields["created_by"])
         fields["progress"] = Progress(**fields["progress"])
         fields["failure"] = Failure(**fields["failure"]) if fields["failure"] else None
         return cls(**fields | {"state": JobState(fields["state"])})
 
 
-def new_job(kind: str, request: dict[str, Any], origin: Origin) -> Job:
+def new_job(kind: str, request: dict[str, Any], origin: Actor) -> Job:
     """A job that begins now, not written yet."""
     now = datetime.now(UTC)
     # Like the trash's ids, and those of one second sort too: five digits are its microseconds.

@@ -13,7 +13,7 @@ from app import errors
 from app.jobs.folder import HeldJob, Jobs
 from app.jobs.progress import Meter
 from app.jobs.records import Job
-from app.store.journal import Origin
+from app.store.journal import Actor
 
 LOOK_SECONDS = 0.25
 """How often progress is written, and how soon the wish to cancel is heard."""
@@ -51,7 +51,7 @@ class BackgroundJobs:
         self._jobs = jobs
         self._running: set[asyncio.Task[None]] = set()
 
-    async def begin(self, work: Work, origin: Origin) -> Job:
+    async def begin(self, work: Work, origin: Actor) -> Job:
         """A job for it. Raises StoreUnavailable, StoreReadOnly, StoreFull."""
         async with work.holding as holding:
             held = await to_thread.run_sync(self._jobs.begin, work.kind, work.request, origin)

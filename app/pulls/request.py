@@ -15,7 +15,7 @@ from app.jobs.folder import PULL
 from app.jobs.records import Job
 from app.store.incoming.publishing import Conditions
 from app.store.inventory import Model
-from app.store.journal import Origin
+from app.store.journal import Actor
 from app.store.store import LOCK_SECONDS, Store
 
 LOCK_NAME = "/pulls"
@@ -133,7 +133,7 @@ def find_running(store: Store, request: PullRequest) -> Job | None:
     return None
 
 
-def join_or_create(store: Store, request: PullRequest, origin: Origin) -> tuple[Job, bool]:
+def join_or_create(store: Store, request: PullRequest, origin: Actor) -> tuple[Job, bool]:
     """The same, or a new pull, and whether it is new. Raises what `Jobs.create` raises as well."""
     store.volume.check_writable()
     with store.locks.exclusive(LOCK_NAME, seconds=LOCK_SECONDS):

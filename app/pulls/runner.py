@@ -19,7 +19,7 @@ from app.pulls import request as pulls
 from app.pulls.pull import OnPublished, PullLimits, PullRun, Resolve, find_sources
 from app.pulls.request import PullRequest
 from app.pulls.sources.url import Fetcher
-from app.store.journal import Origin
+from app.store.journal import Actor
 from app.store.names import parts_of
 from app.store.store import OnEvent, Store
 
@@ -33,7 +33,7 @@ QUESTIONS_AT_ONCE = 8
 """A hub that does not answer keeps a thread for many seconds; whoever asks for more pulls waits, and nobody else."""
 
 
-class Puller:
+class PullRunner:
     """The pulls of one service, so many at once."""
 
     def __init__(
@@ -90,7 +90,7 @@ class Puller:
         for source in sources:
             await self._in_thread(pulls.plan, self._store, source, request.if_exists)
 
-    async def ask_for(self, request: PullRequest, origin: Origin) -> tuple[Job, bool]:
+    async def ask_for(self, request: PullRequest, origin: Actor) -> tuple[Job, bool]:
         """The pull that brings this already, or a new one, and whether it is new.
 
         Raises what `check` raises, InvalidModelName, PullConflict, StoreUnavailable, StoreReadOnly and StoreFull.

@@ -18,7 +18,7 @@ from watchfiles import DefaultFilter, awatch
 
 from app.errors import StoreUnavailable
 from app.store.inventory import STORE_DIR, Inventory
-from app.store.protections import Given
+from app.store.protections import ManualProtection
 from app.store.store import OnEvent, Store
 
 TICK_SECONDS = 0.25
@@ -40,7 +40,7 @@ Look = Callable[[Inventory | None], Inventory]
 """A look at the disk, given what is known so far."""
 
 
-class InventoryKeeper:
+class InventoryWatcher:
     """The present inventory of one store. `run()` keeps it so; the attributes may be read at any time."""
 
     def __init__(
@@ -56,7 +56,7 @@ class InventoryKeeper:
         """The newest; the same object as long as nothing changes. None while the folder is unavailable or unscanned."""
         self.unavailable: StoreUnavailable | None = None
         self.leased_bytes: frozenset[int] = frozenset()
-        self.protected: Mapping[str, Given] = {}
+        self.protected: Mapping[str, ManualProtection] = {}
         """What is protected by what somebody said; the same object as long as nothing changes."""
         self._store = store
         self._on_change = on_change

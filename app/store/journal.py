@@ -31,7 +31,7 @@ LOCK_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class Actor:
     """Who asked for a change, and by which request."""
 
     actor: str
@@ -71,7 +71,7 @@ class Note(Protocol):
 
     def __call__(
         self,
-        origin: Origin,
+        origin: Actor,
         action: str,
         name: str,
         trash_id: str | None,

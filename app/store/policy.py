@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class Policy:
     """Shell patterns, matched with case against the whole name and against its last part."""
 
     old_patterns: tuple[str, ...] = ("old_*",)

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.errors import LookupStale, ModelNotFound, ModelProtected, NotAModel
-from app.store.journal import Note, Origin
+from app.store.journal import Actor, Note
 from app.store.locks.model_locks import ModelLocks
 from app.store.name_records import NameRecords
 from app.store.names import parts_of
-from app.store.policy import Rules
+from app.store.policy import Policy
 from app.store.volume.volume import Volume, explaining_refusals
 
 LOCK_NAME = "/protection"
@@ -28,7 +28,7 @@ SETTLED_NS = 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class ManualProtection:
     """What somebody said."""
 
     reason: str
@@ -43,7 +43,7 @@ class Protection:
 
     pattern: str | None
     """The first pattern of OCR_PROTECTED that its name matches; only the configuration can lift that."""
-    given: Given | None
+    given: ManualProtection | None
 
     @property
     def because(self) -> str:
@@ -54,13 +54,13 @@ class Protection:
 class Protections:
     """The protections of one model folder."""
 
-    def __init__(self, volume: Volume, locks: ModelLocks, rules: Rules, note: Note) -> None:
+    def __init__(self, volume: Volume, locks: ModelLocks, policy: Policy, note: Note) -> None:
         self._records = NameRecords(volume.protection_dir)
         self._volume = volume
         self._locks = locks
-        self._rules = rules
+        self._policy = policy
         self._note = note
-        self._given: Mapping[str, Given] = {}
+        self._given: Mapping[str, ManualProtection] = {}
         self._seen_ns: int | None = None
 
     def of(self, name: str) -> Protection | None:
@@ -82,12 +82,12 @@ class Protections:
         if protection:
             raise ModelProtected(name, protection.pattern, protection.given.reason if protection.given else None)
 
-    def joined(self, name: str, given: Given | None) -> Protection | None:
+    def joined(self, name: str, given: ManualProtection | None) -> Protection | None:
         """What the configuration says of a model, and this."""
-        pattern = self._rules.protecting(name)
+        pattern = self._policy.protecting(name)
         return None if pattern is None and given is None else Protection(pattern, given)
 
-    def given(self) -> Mapping[str, Given]:
+    def given(self) -> Mapping[str, ManualProtection]:
         """What is said of all models, by name: the same object as long as nothing changes. Costs one `stat` as a rule.
 
         OSError is let through.
@@ -103,26 +103,26 @@ class Protections:
             self._seen_ns = changed_ns if time.time_ns() - changed_ns > SETTLED_NS else None
         return self._given
 
-    def protect(self, name: str, reason: str, origin: Origin) -> Protection:
+    def protect(self, name: str, reason: str, origin: Actor) -> Protection:
         """Let nobody delete or replace the model of that name, in place of what was said of it before.
 
         Raises InvalidModelName, NotAModel, ModelNotFound, ModelLocked, StoreUnavailable, StoreReadOnly, StoreFull.
         """
-        given = Given(reason, origin.actor, datetime.now(UTC))
+        given = ManualProtection(reason, origin.actor, datetime.now(UTC))
         with self._changing(name, origin):
             model = self._volume.find(name)
             fields = asdict(given) | {"since": given.since.isoformat()}
             self._records.write(name, fields, is_lasting=True)
         self._note(origin, "protected", name, None, model.size_bytes)
-        return Protection(self._rules.protecting(name), given)
+        return Protection(self._policy.protecting(name), given)
 
-    def unprotect(self, name: str, origin: Origin) -> None:
+    def unprotect(self, name: str, origin: Actor) -> None:
         """Take that back; there may be no model any more. Where nothing was said nothing happens.
 
         Raises ModelProtected when a pattern protects it, ModelNotFound when there is nothing, and what `protect` does.
         """
         with self._changing(name, origin):
-            if pattern := self._rules.protecting(name):
+            if pattern := self._policy.protecting(name):
                 raise ModelProtected(name, pattern, None)
             if not self._records.remove(name):
                 if self._volume.is_shared and self._records.is_on_server(name):
@@ -132,7 +132,7 @@ class Protections:
         self._note(origin, "unprotected", name, None, self._size_of(name))
 
     @contextmanager
-    def _changing(self, name: str, origin: Origin) -> Iterator[None]:
+    def _changing(self, name: str, origin: Actor) -> Iterator[None]:
         parts_of(name)
         self._volume.check_writable()
         with (
@@ -150,11 +150,11 @@ class Protections:
             return 0
 
 
-def _given(fields: dict[str, Any] | None) -> Given | None:
+def _given(fields: dict[str, Any] | None) -> ManualProtection | None:
     if fields is None:
         return None
     try:
-        return Given(str(fields["reason"]), str(fields["by"]), datetime.fromisoformat(fields["since"]))
+        return ManualProtection(str(fields["reason"]), str(fields["by"]), datetime.fromisoformat(fields["since"]))
     except (ValueError, KeyError, TypeError):
         # It was meant to protect; who wrote it in another form is no reason to delete the model.
-        return Given("a record that cannot be read", "unknown", datetime.fromtimestamp(0, UTC))
+        return ManualProtection("a record that cannot be read", "unknown", datetime.fromtimestamp(0, UTC))

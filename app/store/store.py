@@ -11,16 +11,16 @@ from typing import Any
 from app.errors import JobNotFound, ModelChanged, ModelExists, ModelNotFound, StoreError, TrashEntryNotFound
 from app.jobs.folder import Jobs
 from app.store.headers.description import Description, describe
-from app.store.incoming.disk_space import Room
+from app.store.incoming.disk_space import DiskSpace
 from app.store.incoming.partials import PartialRecord
 from app.store.incoming.publishing import Publisher
-from app.store.integrity.corruption import HeaderKnowledge
+from app.store.integrity.corruption import HeaderCheckCache
 from app.store.integrity.digests import Digests
 from app.store.inventory import Inventory, Model, look_again, scan
-from app.store.journal import Event, Journal, Origin
+from app.store.journal import Actor, Event, Journal
 from app.store.locks.leases import Lease
 from app.store.locks.model_locks import ModelLocks
-from app.store.policy import Rules
+from app.store.policy import Policy
 from app.store.protections import Protections
 from app.store.trash.records import TrashEntry
 from app.store.trash.trash import Purged, Trash, freed_by_unlinking
@@ -31,7 +31,7 @@ from app.store.volume.volume import Volume, explaining_refusals
 
 LOCK_SECONDS = 2.0
 """How long a change waits for another change of the same model; both take milliseconds."""
-ITSELF = Origin("service")
+ITSELF = Actor("service")
 
 OnEvent = Callable[[str, dict[str, Any]], None]
 
@@ -65,7 +65,7 @@ class Store:
     def __init__(
         self,
         root: Path,
-        rules: Rules,
+        policy: Policy,
         *,
         trash_retention: timedelta,
         job_retention: timedelta = timedelta(hours=24),
@@ -73,7 +73,7 @@ class Store:
         file_system: FileSystem | None = None,
     ) -> None:
         """Without a `file_system`, `open()` finds out which one the folder is on."""
-        self.rules = rules
+        self.policy = policy
         self.volume = Volume(root, file_system)
         self.locks = ModelLocks(self.volume.lock_file)
         self.journal = Journal(self.volume.journal_file, self.locks)
@@ -83,10 +83,10 @@ class Store:
         self._on_event = on_event
         self.jobs = Jobs(self.volume, self.locks, self._claims)
         self._job_retention = job_retention
-        self.protections = Protections(self.volume, self.locks, rules, self._note)
+        self.protections = Protections(self.volume, self.locks, policy, self._note)
         self.digests = Digests(self.volume.digests_dir, self.volume.corrupt_dir, self._claims)
-        self.headers = HeaderKnowledge(self.examine)
-        room = Room(self.root, self._trash, lambda entries: self._purge(entries, ITSELF, "room"))
+        self.headers = HeaderCheckCache(self.examine)
+        room = DiskSpace(self.root, self._trash, lambda entries: self._purge(entries, ITSELF, "room"))
         self.publisher = Publisher(
             self.volume,
             self.locks,
@@ -181,7 +181,7 @@ class Store:
         with explaining_refusals(), self.locks.exclusive(name, seconds=LOCK_SECONDS):
             return Deletion(model, permanent or not self._keeps_deleted, is_exact="*" not in allowed)
 
-    def delete(self, deletion: Deletion, origin: Origin = ITSELF) -> Receipt:
+    def delete(self, deletion: Deletion, origin: Actor = ITSELF) -> Receipt:
         """Execute a plan under the model's lock: into the trash, or for good.
 
         Of any number of concurrent deletions, in any number of processes, exactly one returns; the others raise
@@ -207,7 +207,7 @@ class Store:
 
     # The way back, and the way out.
 
-    def restore(self, trash_id: str, name: str | None = None, origin: Origin = ITSELF) -> Model:
+    def restore(self, trash_id: str, name: str | None = None, origin: Actor = ITSELF) -> Model:
         """Put an entry of the trash back, at its old name or at another; nothing is ever overwritten.
 
         Raises TrashEntryNotFound, ModelExists, InvalidModelName, NotAModel, ModelInUse, ModelLocked, StoreUnavailable,
@@ -230,7 +230,7 @@ class Store:
         self._note(origin, "restored", name, trash_id, model.size_bytes)
         return model
 
-    def purge(self, trash_id: str, origin: Origin = ITSELF) -> Purged:
+    def purge(self, trash_id: str, origin: Actor = ITSELF) -> Purged:
         """Delete one entry of the trash for good.
 
         Raises TrashEntryNotFound, ModelLocked, StoreUnavailable, StoreReadOnly, StoreDenied, StoreUnsafe.
@@ -242,7 +242,7 @@ class Store:
             return purged
         raise TrashEntryNotFound(trash_id)  # somebody else was faster
 
-    def empty_trash(self, origin: Origin = ITSELF) -> list[Purged]:
+    def empty_trash(self, origin: Actor = ITSELF) -> list[Purged]:
         """Delete all of the trash for good, and say what went. Raises what `purge` raises."""
         self.volume.check_writable()
         return self._purge(self.trash_entries(), origin)
@@ -294,7 +294,7 @@ class Store:
         except JobNotFound:
             return True
 
-    def _delete_locked(self, deletion: Deletion, seen: Model, folder: int, leaf: str, origin: Origin) -> Receipt:
+    def _delete_locked(self, deletion: Deletion, seen: Model, folder: int, leaf: str, origin: Actor) -> Receipt:
         """Delete the version that was seen, under its lock."""
         name = seen.name
         self._trash.drop_doubles(seen, folder, leaf)
@@ -310,7 +310,7 @@ class Store:
         self.digests.forget(name, seen.etag)
         return Receipt(name, seen.size_bytes, freed_bytes, None, None)
 
-    def _delete_aside(self, deletion: Deletion, seen: Model, folder: int, leaf: str, origin: Origin) -> Receipt:
+    def _delete_aside(self, deletion: Deletion, seen: Model, folder: int, leaf: str, origin: Actor) -> Receipt:
         """Delete what the server has at the name: first it is moved away, then it is seen what it was."""
         entry, moved = self._trash.set_aside(seen, folder, leaf)
         if deletion.is_exact and moved.etag != deletion.model.etag:
@@ -335,7 +335,7 @@ class Store:
         if not is_back:
             self._note(ITSELF, "trashed", entry.name, entry.id, entry.size_bytes, "recovered")
 
-    def _purge(self, entries: Iterable[TrashEntry], origin: Origin, reason: str | None = None) -> list[Purged]:
+    def _purge(self, entries: Iterable[TrashEntry], origin: Actor, reason: str | None = None) -> list[Purged]:
         purged = []
         for entry in entries:
             with explaining_refusals():
@@ -345,7 +345,7 @@ class Store:
                 purged.append(gone)
         return purged
 
-    def _note_purge(self, entry: TrashEntry, origin: Origin, reason: str | None) -> None:
+    def _note_purge(self, entry: TrashEntry, origin: Actor, reason: str | None) -> None:
         self._note(origin, "purged", entry.name, entry.id, entry.size_bytes, reason)
 
     def _forget_digest(self, gone: Purged) -> None:
@@ -354,7 +354,7 @@ class Store:
 
     def _note(
         self,
-        origin: Origin,
+        origin: Actor,
         action: str,
         name: str,
         trash_id: str | None,

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from anyio import fail_after, to_thread
 
-from app.api.models.list_cache import Listing
+from app.api.models.list_cache import ListCache
 from app.api.models.list_query import ListQuery
 from app.engine.process import EngineProcess
 from app.engine.states import Limits
 from app.engine.supervisor import Supervisor
-from app.store.inventory_watcher import InventoryKeeper
-from app.store.policy import Rules
+from app.store.inventory_watcher import InventoryWatcher
+from app.store.policy import Policy
 from app.store.store import Store
 
 MANY = 100
@@ -30,10 +30,10 @@ async def no_engine() -> EngineProcess:
 async def test_a_disk_that_does_not_answer_keeps_no_list_waiting(tmp_path: Path) -> None:
     """Whatever holds every thread that is shared, in asyncio's pool and in anyio's: what is known is listed."""
     (tmp_path / "a.bin").write_bytes(b"model")
-    store = Store(tmp_path, Rules(), trash_retention=timedelta(0), on_event=lambda *_: None)
+    store = Store(tmp_path, Policy(), trash_retention=timedelta(0), on_event=lambda *_: None)
     store.open()
-    keeper = InventoryKeeper(store, on_change=lambda: None, on_event=lambda *_: None)
-    await keeper.scan()
+    watcher = InventoryWatcher(store, on_change=lambda: None, on_event=lambda *_: None)
+    await watcher.scan()
     limits = Limits(start_seconds=1, stop_seconds=1, queue_size=1, restart_budget=1, stable_seconds=1)
     supervisor = Supervisor(
         no_engine,
@@ -42,14 +42,14 @@ async def test_a_disk_that_does_not_answer_keeps_no_list_waiting(tmp_path: Path)
         limits=limits,
         on_event=lambda *_: None,
     )
-    listing = Listing(store, keeper, supervisor)
+    list_cache = ListCache(store, watcher, supervisor)
     answering = threading.Event()
     stuck = [asyncio.create_task(asyncio.to_thread(answering.wait)) for _ in range(MANY)]
     stuck += [asyncio.create_task(to_thread.run_sync(answering.wait)) for _ in range(MANY)]
     try:
         await asyncio.sleep(0)
         with fail_after(10):
-            answer = await listing.answer(b"sort=-size", ListQuery(sort="-size_bytes"))
+            answer = await list_cache.answer(b"sort=-size", ListQuery(sort="-size_bytes"))
     finally:
         answering.set()
         await asyncio.wait(stuck)

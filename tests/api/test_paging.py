@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from app.api.models.list_query import Cursor, ListQuery
-from app.api.models.list_renderer import Catalogue
-from app.api.models.model_view import Knowledge
+from app.api.models.list_renderer import ListRenderer
+from app.api.models.model_view import ModelView
 from app.store.inventory import Inventory, Model, ScanWarning
-from app.store.policy import Rules
+from app.store.policy import Policy
 from tests.support.answers import problem_of
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
 
-KNOWLEDGE = Knowledge(Path("/models"), Rules(), {}, frozenset(), None)
+KNOWLEDGE = ModelView(Path("/models"), Policy(), {}, frozenset(), None)
 SORTS = ["name", "-name", "size_bytes", "-size_bytes", "modified_at", "-modified_at"]
 
 # Few sizes and times, so that there are many equals; names that need escaping.
@@ -32,7 +32,7 @@ def inventory_of(models: dict[str, Model], *warnings: ScanWarning) -> Inventory:
     return Inventory(dict(sorted(models.items())), warnings, (0, 0))
 
 
-def page_of(catalogue: Catalogue, **params: Any) -> dict[str, Any]:
+def page_of(catalogue: ListRenderer, **params: Any) -> dict[str, Any]:
     return dict(json.loads(catalogue.render(ListQuery(**params))))
 
 
@@ -49,7 +49,7 @@ def test_pages_never_repeat_a_model_and_miss_none_that_was_there_throughout(
     catalogue, cursor, seen, number = None, None, [], 0
     while number == 0 or cursor:
         present = {name: model for name, model in changing[number % len(changing)].items() if name not in staying}
-        catalogue = Catalogue(inventory_of(present | staying), KNOWLEDGE, catalogue)
+        catalogue = ListRenderer(inventory_of(present | staying), KNOWLEDGE, catalogue)
         page = page_of(catalogue, sort=sort, limit=limits[number % len(limits)], cursor=cursor)
         assert page["count"] == len(present | staying)
         assert page["next_cursor"] != cursor or not cursor, "it goes in circles"
@@ -67,7 +67,7 @@ def test_pages_never_repeat_a_model_and_miss_none_that_was_there_throughout(
 def test_pages_together_are_the_whole(models: dict[str, Model], limit: int, sort: str, status: str | None) -> None:
     """When nothing changes, they are the unpaged list in its order, and all but the last are full."""
     models |= {f"old_{name}": model._replace(name=f"old_{name}") for name, model in models.items()}
-    catalogue = Catalogue(inventory_of(models), KNOWLEDGE)
+    catalogue = ListRenderer(inventory_of(models), KNOWLEDGE)
     whole = page_of(catalogue, sort=sort, status=status)
 
     pages = [page_of(catalogue, sort=sort, status=status, limit=limit)]
@@ -92,11 +92,11 @@ def test_a_garbled_cursor_is_refused_whatever_it_is(text: str) -> None:
 def test_a_model_that_is_as_it_was_is_not_made_anew() -> None:
     """Neither after a change to others; one that changed is."""
     models = {name: Model(name, 1, 0, 0, 0) for name in ("a", "b")}
-    before = Catalogue(inventory_of(models), KNOWLEDGE)
+    before = ListRenderer(inventory_of(models), KNOWLEDGE)
     before.render(ListQuery())
     a, b = before.made["a"], before.made["b"]
 
-    after = Catalogue(inventory_of(models | {"b": Model("b", 2, 0, 0, 0)}), KNOWLEDGE, before)
+    after = ListRenderer(inventory_of(models | {"b": Model("b", 2, 0, 0, 0)}), KNOWLEDGE, before)
 
     assert [model["size_bytes"] for model in page_of(after)["models"]] == [1, 2]
     assert after.made["a"] is a
@@ -108,7 +108,7 @@ def test_models_that_are_gone_do_not_fill_the_memory() -> None:
     catalogue = None
     for number in range(100):
         models = {f"{number}-{n}": Model(f"{number}-{n}", 1, 0, 0, 0) for n in range(100)}
-        catalogue = Catalogue(inventory_of(models), KNOWLEDGE, catalogue)
+        catalogue = ListRenderer(inventory_of(models), KNOWLEDGE, catalogue)
         catalogue.render(ListQuery())
         assert len(catalogue.made) <= 600
 
@@ -116,7 +116,7 @@ def test_models_that_are_gone_do_not_fill_the_memory() -> None:
 def test_warnings_are_told_once() -> None:
     """With the first page, whatever it is filtered by, and not again with those that follow."""
     models = {name: Model(name, 1, 0, 0, 0) for name in ("a", "b")}
-    catalogue = Catalogue(inventory_of(models, ScanWarning("link", "a symbolic link")), KNOWLEDGE)
+    catalogue = ListRenderer(inventory_of(models, ScanWarning("link", "a symbolic link")), KNOWLEDGE)
 
     first = page_of(catalogue, limit=1)
 

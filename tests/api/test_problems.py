@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app import errors
-from app.api.http.problem_table import INTERNAL_ERROR, KINDS, TYPE_PREFIX
+from app.api.http.problem_table import INTERNAL_ERROR, PROBLEM_TYPES, TYPE_PREFIX
 from app.api.http.problems import MEDIA_TYPE
 from tests.support.service import RunningService
 
@@ -65,7 +65,7 @@ def test_every_problem_is_documented() -> None:
     """docs/api.md has a row for each type, with its status."""
     documented = DOCS.read_text()
 
-    for kind in [*KINDS.values(), INTERNAL_ERROR]:
+    for kind in [*PROBLEM_TYPES.values(), INTERNAL_ERROR]:
         assert f"| `{kind.slug}` | {kind.status} |" in documented
 
 
@@ -75,5 +75,5 @@ def test_every_error_of_the_domain_has_a_status() -> None:
 
     domain = [cls for cls in leaves if issubclass(cls, errors.ServiceError)]
     assert domain
-    assert all(cls in KINDS for cls in domain)
-    assert len({kind.slug for kind in KINDS.values()}) == len(KINDS)
+    assert all(cls in PROBLEM_TYPES for cls in domain)
+    assert len({kind.slug for kind in PROBLEM_TYPES.values()}) == len(PROBLEM_TYPES)

@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from app.jobs.folder import PULL
-from app.store.policy import Rules
+from app.store.policy import Policy
 from app.store.store import Store
 from tests.conftest import Serve
 from tests.support.hub import Hub
@@ -97,7 +97,7 @@ def by_label(root: Path) -> dict[str, list[Labelled]]:
 def opened(root: Path) -> Store:
     store = Store(
         root,
-        Rules(),
+        Policy(),
         trash_retention=timedelta(hours=1),
         job_retention=timedelta(seconds=JOB_RETENTION_SECONDS),
         on_event=lambda *_: None,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.store.journal import Event
-from app.store.policy import Rules
+from app.store.policy import Policy
 from app.store.store import Store
 from tests.conftest import Serve
 from tests.support.hub import Hub
@@ -51,7 +51,7 @@ def change_at_random(serve: Serve, hub: Hub, logs: Path, seconds: float) -> Stor
             process.wait()
     for service in services:
         assert service.stop() == 0
-    store = Store(root, Rules(), trash_retention=timedelta(hours=1), on_event=lambda *_: None)
+    store = Store(root, Policy(), trash_retention=timedelta(hours=1), on_event=lambda *_: None)
     store.open()
     return store
 

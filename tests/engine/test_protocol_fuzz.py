@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.engine.contract import Answer, Call, Facts, ProtocolError
-from app.engine.model_session import Session, SessionLimits
-from app.engine.processors import DEFAULT_MODEL, Processor, Task, Wanted
+from app.engine.model_session import ModelSession, SessionLimits
+from app.engine.processors import DEFAULT_MODEL, LoadRequest, Processor, Task
 from app.engine.states import State
 from app.errors import EngineCallFailed, EngineDied, EngineError
 from tests.support import misbehaviour
@@ -183,14 +183,14 @@ async def test_an_answer_that_is_no_text_is_never_passed_off_as_one(tmp_path: Pa
     model.write_bytes(b"GGUF")
     async with supervised(tmp_path, "Misbehaves", limits=FORGIVING) as engine:
         supervisor = await engine.until(State.READY)
-        session = Session(
+        session = ModelSession(
             supervisor,
             models_dir=tmp_path / "models",
             hold=lambda *_: lambda: None,
             limits=SessionLimits(),
             on_event=lambda *_: None,
         )
-        task = Task(Wanted(Processor.SPELL_CHECK, DEFAULT_MODEL, 4))
+        task = Task(LoadRequest(Processor.SPELL_CHECK, DEFAULT_MODEL, 4))
 
         outcomes = await session.run(task, ["null", '{"text": 1}', '"good"'], seconds=5)
 

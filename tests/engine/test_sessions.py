@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from app.engine.model_session import MAX_DEATHS, Outcome, Session, SessionLimits
-from app.engine.processors import DEFAULT_MODEL, Processor, Task, Wanted
+from app.engine.model_session import MAX_DEATHS, ModelSession, Outcome, SessionLimits
+from app.engine.processors import DEFAULT_MODEL, LoadRequest, Processor, Task
 from app.engine.states import Release, State
 from app.errors import EngineCallFailed, EngineDied, EngineTimedOut, ModelLocked, ModelTooLarge
 from tests.support.supervised import QUICK, Supervised, supervised
@@ -19,8 +19,8 @@ from tests.support.waiting import eventually_async
 
 pytestmark = pytest.mark.anyio
 
-SPELLING = Wanted(Processor.SPELL_CHECK, DEFAULT_MODEL, 4)
-QUERY = Wanted(Processor.QUERY, DEFAULT_MODEL, 4)
+SPELLING = LoadRequest(Processor.SPELL_CHECK, DEFAULT_MODEL, 4)
+QUERY = LoadRequest(Processor.QUERY, DEFAULT_MODEL, 4)
 
 
 class Leases:
@@ -37,12 +37,12 @@ class Leases:
 class Worked:
     """A session under test, and what it holds."""
 
-    def __init__(self, engine: Supervised, session: Session, leases: Leases) -> None:
+    def __init__(self, engine: Supervised, session: ModelSession, leases: Leases) -> None:
         self.engine = engine
         self.session = session
         self.leases = leases
 
-    async def run(self, *texts: str, wanted: Wanted = SPELLING, seconds: float = 10) -> list[Outcome]:
+    async def run(self, *texts: str, wanted: LoadRequest = SPELLING, seconds: float = 10) -> list[Outcome]:
         return await self.session.run(Task(wanted), list(texts), seconds=seconds)
 
 
@@ -55,7 +55,7 @@ async def working(folder: Path, *, content: bytes = b"GGUF", **limits: Any) -> A
     leases = Leases()
     async with supervised(folder) as running:
         supervisor = await running.until(State.READY)
-        session = Session(
+        session = ModelSession(
             supervisor,
             models_dir=(folder / "models").resolve(),
             hold=leases.hold,

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from app.errors import ModelChanged, ModelInUse, ModelNotFound
 from app.store.audit.audit import Reason, audit, execute, plan_prune, superseded_by
 from app.store.audit.storage import measure
-from app.store.journal import Origin
-from app.store.policy import Rules
+from app.store.journal import Actor
+from app.store.policy import Policy
 from app.store.store import Store
 
-ME = Origin("me")
-RULES = Rules(protected_patterns=("keep_*",))
+ME = Actor("me")
+RULES = Policy(protected_patterns=("keep_*",))
 
 
 @pytest.fixture

@@ -9,16 +9,16 @@ import pytest
 
 from app.errors import TrashEntryNotFound
 from app.store import journal as journals
-from app.store.journal import ROTATE_BYTES, Event, Origin
-from app.store.policy import Rules
+from app.store.journal import ROTATE_BYTES, Actor, Event
+from app.store.policy import Policy
 from app.store.store import Store
 
-ME = Origin("me", "request-1")
+ME = Actor("me", "request-1")
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    store = Store(tmp_path / "models", Rules(), trash_retention=timedelta(days=1), on_event=lambda *_: None)
+    store = Store(tmp_path / "models", Policy(), trash_retention=timedelta(days=1), on_event=lambda *_: None)
     store.open()
     (store.root / "org_repo").mkdir()
     (store.root / "org_repo/a.gguf").write_bytes(b"content")
@@ -39,7 +39,7 @@ def test_the_journal_says_who_did_what(store: Store) -> None:
     """Every change, newest first, whoever writes; what is refused leaves no line."""
     trash_id = trash(store)
     store.restore(trash_id, "b.bin", ME)
-    store.delete(store.plan_deletion("b.bin", permanent=True), Origin("you"))
+    store.delete(store.plan_deletion("b.bin", permanent=True), Actor("you"))
     with pytest.raises(TrashEntryNotFound):
         store.purge(trash_id)
 
@@ -113,7 +113,7 @@ def test_a_journal_that_cannot_be_written_undoes_nothing(tmp_path: Path) -> None
     """What was done is done, and the failure is told."""
     told: list[str] = []
     store = Store(
-        tmp_path / "models", Rules(), trash_retention=timedelta(days=1), on_event=lambda event, _: told.append(event)
+        tmp_path / "models", Policy(), trash_retention=timedelta(days=1), on_event=lambda event, _: told.append(event)
     )
     store.open()
     (store.root / "a.bin").touch()

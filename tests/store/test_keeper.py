@@ -12,9 +12,9 @@ import pytest
 
 from app.errors import StoreUnavailable
 from app.store.inventory import Inventory
-from app.store.inventory_watcher import InventoryKeeper
+from app.store.inventory_watcher import InventoryWatcher
 from app.store.locks.model_locks import is_leased
-from app.store.policy import Rules
+from app.store.policy import Policy
 from app.store.store import Store
 from app.store.volume.filesystem import FileSystem
 from tests.support.waiting import eventually_async
@@ -31,12 +31,12 @@ class Keeping:
     def __init__(self, root: Path, file_system: FileSystem | None = None) -> None:
         self.root = root
         self.store = Store(
-            root, Rules(), trash_retention=timedelta(days=1), on_event=lambda *_: None, file_system=file_system
+            root, Policy(), trash_retention=timedelta(days=1), on_event=lambda *_: None, file_system=file_system
         )
         self.store.open()
         self.changes = 0
         self.events: list[tuple[str, dict[str, Any]]] = []
-        self.keeper = InventoryKeeper(
+        self.watcher = InventoryWatcher(
             self.store, on_change=self._count, on_event=lambda event, fields: self.events.append((event, fields))
         )
 
@@ -46,16 +46,16 @@ class Keeping:
     async def shows(self, probe: Callable[[Inventory], bool]) -> None:
         """Insist that the inventory is so within the promised time."""
         await eventually_async(
-            lambda: self.keeper.inventory is not None and probe(self.keeper.inventory), within=STALENESS_SECONDS
+            lambda: self.watcher.inventory is not None and probe(self.watcher.inventory), within=STALENESS_SECONDS
         )
 
 
 @asynccontextmanager
 async def keeping(root: Path, file_system: FileSystem | None = None) -> AsyncIterator[Keeping]:
     kept = Keeping(root, file_system)
-    task = asyncio.create_task(kept.keeper.run())
+    task = asyncio.create_task(kept.watcher.run())
     try:
-        await kept.keeper.current_when_scanned()
+        await kept.watcher.current_when_scanned()
         yield kept
     finally:
         task.cancel()
@@ -100,8 +100,8 @@ async def test_whatever_happens_to_the_folder_shows_within_a_second(kept: Keepin
 async def test_leases_show_within_a_second(kept: Keeping) -> None:
     """What others use is known without asking them."""
     with kept.store.locks.lease("a.bin"):
-        await eventually_async(lambda: is_leased("a.bin", kept.keeper.leased_bytes), within=STALENESS_SECONDS)
-    await eventually_async(lambda: not kept.keeper.leased_bytes, within=STALENESS_SECONDS)
+        await eventually_async(lambda: is_leased("a.bin", kept.watcher.leased_bytes), within=STALENESS_SECONDS)
+    await eventually_async(lambda: not kept.watcher.leased_bytes, within=STALENESS_SECONDS)
 
 
 async def test_a_folder_that_goes_away_is_unavailable_until_it_is_back(kept: Keeping) -> None:
@@ -111,9 +111,9 @@ async def test_a_folder_that_goes_away_is_unavailable_until_it_is_back(kept: Kee
     away = kept.root.with_name("away")
 
     kept.root.rename(away)
-    await eventually_async(lambda: kept.keeper.inventory is None, within=STALENESS_SECONDS)
+    await eventually_async(lambda: kept.watcher.inventory is None, within=STALENESS_SECONDS)
     with pytest.raises(StoreUnavailable, match="missing"):
-        kept.keeper.current()
+        kept.watcher.current()
 
     away.rename(kept.root)
     await kept.shows(lambda inventory: len(inventory.models) == 1)
@@ -127,11 +127,11 @@ async def test_nothing_new_makes_no_new_inventory(tmp_path: Path) -> None:
     async with keeping(tmp_path / "models") as kept:
         (kept.root / "a.bin").touch()
         await kept.shows(lambda inventory: len(inventory.models) == 1)
-        before, changes = kept.keeper.inventory, kept.changes
+        before, changes = kept.watcher.inventory, kept.changes
 
-        await kept.keeper.scan()
+        await kept.watcher.scan()
 
-        assert kept.keeper.inventory is before
+        assert kept.watcher.inventory is before
         assert kept.changes == changes
 
 
@@ -140,12 +140,12 @@ async def test_a_model_deleted_here_is_gone_from_the_list_at_once(tmp_path: Path
     async with keeping(tmp_path / "models") as kept:
         (kept.root / "a.bin").touch()
         await kept.shows(lambda inventory: len(inventory.models) == 1)
-        slow_scan = asyncio.create_task(kept.keeper.scan())
+        slow_scan = asyncio.create_task(kept.watcher.scan())
         await asyncio.sleep(0)
         (kept.root / "a.bin").unlink()
 
-        kept.keeper.forget("a.bin")
-        assert kept.keeper.inventory is not None
-        assert not kept.keeper.inventory.models
+        kept.watcher.forget("a.bin")
+        assert kept.watcher.inventory is not None
+        assert not kept.watcher.inventory.models
         await slow_scan
-        assert not kept.keeper.inventory.models
+        assert not kept.watcher.inventory.models

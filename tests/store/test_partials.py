@@ -20,13 +20,13 @@ from app.store.incoming.partials import PartialRecord
 from app.store.incoming.publishing import Conditions
 from app.store.incoming.staged_file import StagedFile
 from app.store.incoming.staging import Staging
-from app.store.journal import Origin
+from app.store.journal import Actor
 from app.store.locks.ofd import try_to_lock
-from app.store.policy import Rules
+from app.store.policy import Policy
 from app.store.store import Store
 from tests.support.processes import python
 
-ME = Origin("me")
+ME = Actor("me")
 DAY = timedelta(days=1)
 
 KEEPS = """
@@ -47,7 +47,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    store = Store(tmp_path / "models", Rules(), trash_retention=DAY, on_event=lambda *_: None)
+    store = Store(tmp_path / "models", Policy(), trash_retention=DAY, on_event=lambda *_: None)
     store.open()
     return store
 

@@ -10,16 +10,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.errors import ModelInUse, ModelLocked, ModelNotFound, ModelProtected
-from app.store.journal import Origin
-from app.store.policy import Rules
+from app.store.journal import Actor
+from app.store.policy import Policy
 from app.store.store import Store
 
-ME = Origin("me")
+ME = Actor("me")
 VERBS = ("protect", "unprotect", "delete", "restore", "upload")
 
 
 def opened(folder: Path) -> Store:
-    store = Store(folder, Rules(), trash_retention=timedelta(days=1), on_event=lambda *_: None)
+    store = Store(folder, Policy(), trash_retention=timedelta(days=1), on_event=lambda *_: None)
     store.open()
     return store
 

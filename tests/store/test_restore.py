@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from app.errors import InvalidModelName, ModelChanged, ModelExists, ModelInUse, NotAModel, TrashEntryNotFound
-from app.store.journal import Origin
-from app.store.policy import Rules
+from app.store.journal import Actor
+from app.store.policy import Policy
 from app.store.store import Store
 from app.store.volume import renames
 
-ME = Origin("me", "request-1")
+ME = Actor("me", "request-1")
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    store = Store(tmp_path / "models", Rules(), trash_retention=timedelta(days=1), on_event=lambda *_: None)
+    store = Store(tmp_path / "models", Policy(), trash_retention=timedelta(days=1), on_event=lambda *_: None)
     store.open()
     (store.root / "org_repo").mkdir()
     (store.root / "org_repo/a.gguf").write_bytes(b"content")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from app.errors import StoreUnsafe
-from app.store.policy import Rules
+from app.store.policy import Policy
 from app.store.store import Store
 from app.store.volume.filesystem import FileSystem
-from app.store.volume.monitor import VolumeWatch
+from app.store.volume.monitor import VolumeMonitor
 from app.store.volume.service_registry import Services
 from tests.support.processes import python
 from tests.support.waiting import eventually
@@ -38,7 +38,7 @@ BEATS_WITHOUT_A_LOCK = BEATS.replace(
 def store(tmp_path: Path) -> Store:
     store = Store(
         tmp_path / "models",
-        Rules(),
+        Policy(),
         trash_retention=timedelta(days=1),
         on_event=lambda *_: None,
         file_system=FileSystem("nfs4"),
@@ -54,13 +54,13 @@ def events() -> list[tuple[str, str | None]]:
 
 
 @pytest.fixture
-def watch(store: Store, events: list[tuple[str, str | None]]) -> Iterator[VolumeWatch]:
-    watch = VolumeWatch(store.volume, lambda event, fields: events.append((event, fields["check"])))
+def watch(store: Store, events: list[tuple[str, str | None]]) -> Iterator[VolumeMonitor]:
+    watch = VolumeMonitor(store.volume, lambda event, fields: events.append((event, fields["check"])))
     yield watch
     watch.close()
 
 
-def looks_until(watch: VolumeWatch, is_so: Callable[[], object]) -> None:
+def looks_until(watch: VolumeMonitor, is_so: Callable[[], object]) -> None:
     def look() -> object:
         watch.look()
         return is_so()
@@ -68,7 +68,7 @@ def looks_until(watch: VolumeWatch, is_so: Callable[[], object]) -> None:
     eventually(look, within=10)
 
 
-def test_a_service_beside_others_whose_locks_reach_it_may_change_the_folder(store: Store, watch: VolumeWatch) -> None:
+def test_a_service_beside_others_whose_locks_reach_it_may_change_the_folder(store: Store, watch: VolumeMonitor) -> None:
     """At once, and also after one of them was killed."""
     with python(BEATS, store.volume.services_dir) as other:
         for _ in range(5):
@@ -82,7 +82,7 @@ def test_a_service_beside_others_whose_locks_reach_it_may_change_the_folder(stor
 
 
 def test_a_service_whose_locks_do_not_reach_another_changes_nothing(
-    store: Store, watch: VolumeWatch, events: list[tuple[str, str | None]]
+    store: Store, watch: VolumeMonitor, events: list[tuple[str, str | None]]
 ) -> None:
     """Neither before it is known that the other lives nor after; when the other has ended it does."""
     with python(BEATS_WITHOUT_A_LOCK, store.volume.services_dir):
@@ -102,7 +102,7 @@ def test_a_service_whose_locks_do_not_reach_another_changes_nothing(
 
 def test_an_operator_may_state_that_a_service_is_the_only_one(store: Store) -> None:
     """Then it changes the folder, and the check says still what is so."""
-    watch = VolumeWatch(store.volume, lambda *_: None, is_single=True)
+    watch = VolumeMonitor(store.volume, lambda *_: None, is_single=True)
     with python(BEATS_WITHOUT_A_LOCK, store.volume.services_dir):
         looks_until(watch, lambda: any("do not reach" in str(check.reason) for check in watch.checks))
 
@@ -113,11 +113,11 @@ def test_an_operator_may_state_that_a_service_is_the_only_one(store: Store) -> N
 def test_a_command_waits_until_it_is_known_whether_another_lives(store: Store) -> None:
     """What a killed service left holds it up for seconds; a living one whose locks do not reach refuses it."""
     (store.volume.services_dir / "0123456789abcdef.7").touch()
-    VolumeWatch(store.volume, lambda *_: None).look_before_changing()
+    VolumeMonitor(store.volume, lambda *_: None).look_before_changing()
     assert store.volume.unsafe is None
 
     with python(BEATS_WITHOUT_A_LOCK, store.volume.services_dir):
-        VolumeWatch(store.volume, lambda *_: None).look_before_changing()
+        VolumeMonitor(store.volume, lambda *_: None).look_before_changing()
         assert "do not reach" in str(store.volume.unsafe)
 
 

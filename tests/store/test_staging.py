@@ -22,15 +22,15 @@ from app.errors import (
     TrashEntryNotFound,
 )
 from app.store.incoming.publishing import Conditions, Published
-from app.store.journal import Origin
-from app.store.policy import Rules
+from app.store.journal import Actor
+from app.store.policy import Policy
 from app.store.store import Store
 from app.store.trash.trash import Trash
 from app.store.volume.claims import Claims
 from app.store.volume.filesystem import FileSystem
 from tests.support.processes import python
 
-ME = Origin("me", "request-1")
+ME = Actor("me", "request-1")
 NEW = Conditions()
 ANY = Conditions(if_match=frozenset({"*"}))
 
@@ -51,8 +51,8 @@ def store_on(root: Path, **settings: object) -> Store:
     retention, file_system = settings.get("retention", timedelta(days=1)), settings.get("file_system")
     assert isinstance(retention, timedelta)
     assert file_system is None or isinstance(file_system, FileSystem)
-    rules = Rules((), ("keep_*",))
-    store = Store(root, rules, trash_retention=retention, on_event=lambda *_: None, file_system=file_system)
+    policy = Policy((), ("keep_*",))
+    store = Store(root, policy, trash_retention=retention, on_event=lambda *_: None, file_system=file_system)
     store.open()
     return store
 

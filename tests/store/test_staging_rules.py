@@ -17,8 +17,8 @@ from app.errors import PartialBusy, PartialNotFound
 from app.store.incoming.partials import PartialRecord
 from app.store.incoming.publishing import Conditions
 from app.store.incoming.staged_file import StagedFile
-from app.store.journal import Origin
-from app.store.policy import Rules
+from app.store.journal import Actor
+from app.store.policy import Policy
 from app.store.store import Store
 
 DAY = timedelta(days=1)
@@ -41,7 +41,7 @@ class StagingMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        self.store = Store(Path(self.folder.name), Rules(), trash_retention=DAY, on_event=lambda *_: None)
+        self.store = Store(Path(self.folder.name), Policy(), trash_retention=DAY, on_event=lambda *_: None)
         self.store.open()
         self.staged: dict[int, Expected] = {}
         self.published: dict[str, bytes] = {}
@@ -90,7 +90,7 @@ class StagingMachine(RuleBasedStateMachine):
     def publish(self, place: int) -> None:
         if (each := self.staged.get(place)) and each.held:
             right = {"sha512": [hashlib.sha512(each.content).digest()]}
-            found = self.store.publisher.publish(each.id, each.held, Conditions(), Origin("me"), right)
+            found = self.store.publisher.publish(each.id, each.held, Conditions(), Actor("me"), right)
             assert found.sha256 == hashlib.sha256(each.content).hexdigest()
             each.held.let_go()
             self.published[each.id] = self.staged.pop(place).content

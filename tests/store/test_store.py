@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from app.errors import ModelInUse, ModelNotFound, ModelProtected, NotAModel, StoreUnavailable
-from app.store.policy import Rules
+from app.store.policy import Policy
 from app.store.store import Receipt, Store
 
 DAY = timedelta(days=1)
 
 
-def opened(root: Path, rules: Rules | None = None, retention: timedelta = DAY) -> Store:
-    store = Store(root, rules or Rules(), trash_retention=retention, on_event=lambda *_: None)
+def opened(root: Path, policy: Policy | None = None, retention: timedelta = DAY) -> Store:
+    store = Store(root, policy or Policy(), trash_retention=retention, on_event=lambda *_: None)
     store.open()
     return store
 
@@ -65,7 +65,7 @@ def test_without_retention_a_model_is_gone_at_once(root: Path) -> None:
 
 def test_a_protected_model_stays(root: Path) -> None:
     """A pattern of the configuration forbids deletion, by the whole name or by its last part."""
-    store = opened(root, Rules(protected_patterns=("org_repo/*", "a.*")))
+    store = opened(root, Policy(protected_patterns=("org_repo/*", "a.*")))
 
     for name in ("org_repo/b.gguf", "a.bin"):
         with pytest.raises(ModelProtected):

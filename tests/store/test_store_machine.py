@@ -22,8 +22,8 @@ from app.errors import (
     TrashEntryNotFound,
 )
 from app.store.incoming.publishing import Conditions
-from app.store.journal import Origin
-from app.store.policy import Rules
+from app.store.journal import Actor
+from app.store.policy import Policy
 from app.store.store import Receipt, Store
 
 FREE = ("a.bin", "b.bin", "folder/c.gguf")
@@ -33,7 +33,7 @@ TAKEN = ("folder", "a.bin/below", "folder/c.gguf/x")
 BAD = ("../a.bin", ".store/a", "")
 names = st.sampled_from(FREE + KEPT)
 any_names = st.sampled_from(FREE + KEPT + TAKEN + BAD)
-ME = Origin("me")
+ME = Actor("me")
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -58,8 +58,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.hasty = self.opened(timedelta(microseconds=1) if keeps else timedelta(0))
 
     def opened(self, retention: timedelta) -> Store:
-        rules = Rules(protected_patterns=("keep_*",))
-        store = Store(self.folder / "models", rules, trash_retention=retention, on_event=lambda *_: None)
+        policy = Policy(protected_patterns=("keep_*",))
+        store = Store(self.folder / "models", policy, trash_retention=retention, on_event=lambda *_: None)
         store.open()
         return store
 

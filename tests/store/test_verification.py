@@ -12,16 +12,16 @@ from app.errors import ModelInUse, ModelNotFound
 from app.store.audit.audit import Reason
 from app.store.audit.report import judge, report
 from app.store.integrity.verification import CHUNK_BYTES, Verdict, Verification, verify
-from app.store.journal import Origin
-from app.store.policy import Rules
+from app.store.journal import Actor
+from app.store.policy import Policy
 from app.store.store import Store
 
-ME = Origin("me")
+ME = Actor("me")
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    store = Store(tmp_path / "models", Rules(), trash_retention=timedelta(days=1), on_event=lambda *_: None)
+    store = Store(tmp_path / "models", Policy(), trash_retention=timedelta(days=1), on_event=lambda *_: None)
     store.open()
     (store.root / "a.bin").write_bytes(b"as it came")
     return store

@@ -11,19 +11,19 @@ import pytest
 from app.errors import ModelLocked, StoreDenied, StoreReadOnly, StoreUnavailable, StoreUnsafe
 from app.store.locks.model_locks import ModelLocks
 from app.store.locks.ofd import try_to_lock
-from app.store.policy import Rules
+from app.store.policy import Policy
 from app.store.store import Store
 from app.store.volume import checks
 from app.store.volume.checks import PROBE_PREFIX, CheckName, try_volume
 from app.store.volume.filesystem import FileSystem, file_system_of
-from app.store.volume.monitor import HUNG_SECONDS, VolumeWatch
+from app.store.volume.monitor import HUNG_SECONDS, VolumeMonitor
 from app.store.volume.volume import explaining_refusals
 from tests.support.waiting import eventually
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    store = Store(tmp_path / "models", Rules(), trash_retention=timedelta(days=1), on_event=lambda *_: None)
+    store = Store(tmp_path / "models", Policy(), trash_retention=timedelta(days=1), on_event=lambda *_: None)
     store.open()
     return store
 
@@ -33,7 +33,7 @@ def test_a_local_disk_passes_every_check_and_nothing_is_left(store: Store) -> No
     left = store.volume.store_dir / f"{PROBE_PREFIX}left"
     left.mkdir()
     os.utime(left, (0, 0))
-    watch = VolumeWatch(store.volume, lambda *_: None)
+    watch = VolumeMonitor(store.volume, lambda *_: None)
 
     watch.look()
 
@@ -47,7 +47,7 @@ def test_what_a_volume_lacks_makes_it_unsafe(store: Store, monkeypatch: pytest.M
     """Changes are refused with the reason; lists are not."""
     # No file system here gives one lock twice, so the lock is told that it was given.
     monkeypatch.setattr(checks, "try_to_lock", lambda _: True)
-    VolumeWatch(store.volume, lambda *_: None, is_single=True).look()
+    VolumeMonitor(store.volume, lambda *_: None, is_single=True).look()
     (store.root / "a.bin").touch()
 
     with pytest.raises(StoreUnsafe, match="second time"):
@@ -114,7 +114,7 @@ def test_a_lock_conflict_that_is_told_as_a_lack_of_rights_is_a_conflict(
 
 def test_a_volume_that_does_not_answer_is_unavailable_until_it_does(store: Store) -> None:
     """A FIFO in place of the identity stands in for a server that hangs: to open it waits."""
-    watch = VolumeWatch(store.volume, lambda *_: None)
+    watch = VolumeMonitor(store.volume, lambda *_: None)
     identity = store.volume.store_dir / "store.json"
     content = identity.read_text()
     identity.unlink()

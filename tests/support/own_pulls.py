@@ -8,10 +8,10 @@ from app.jobs.folder import PULL
 from app.jobs.records import Job
 from app.pulls.pull import PullLimits
 from app.pulls.request import PullRequest, Source
-from app.pulls.runner import Puller
+from app.pulls.runner import PullRunner
 from app.pulls.sources.url import Fetcher
 from app.store.inventory import Model
-from app.store.journal import Origin
+from app.store.journal import Actor
 from app.store.store import Store
 
 LIMITS = PullLimits(retries=3, pause_seconds=0.01, partial_retention=timedelta(hours=1))
@@ -23,14 +23,14 @@ class OwnPulls:
     def __init__(self, store: Store, allowed_urls: tuple[str, ...]) -> None:
         self._store = store
         self._runner = asyncio.Runner()
-        self._puller = self._runner.run(_puller(store, allowed_urls))
+        self._pull_runner = self._runner.run(_pull_runner(store, allowed_urls))
 
-    def ask_for(self, request: PullRequest, origin: Origin) -> Job:
+    def ask_for(self, request: PullRequest, origin: Actor) -> Job:
         """Bring it, unless somebody else was faster to take the job; as it is then.
 
         Raises what `Puller.ask_for` raises.
         """
-        job, _ = self._runner.run(self._puller.ask_for(request, origin))
+        job, _ = self._runner.run(self._pull_runner.ask_for(request, origin))
         return self._run(job.id)
 
     def adopt(self) -> list[Job]:
@@ -39,21 +39,21 @@ class OwnPulls:
 
     def close(self) -> None:
         """Give the connections back."""
-        self._runner.run(self._puller.close())
+        self._runner.run(self._pull_runner.close())
         self._runner.close()
 
     def _run(self, job_id: str) -> Job:
         if held := self._store.jobs.take(job_id):
             with held:
-                self._runner.run(self._puller.pull(held))
+                self._runner.run(self._pull_runner.pull(held))
         return self._store.jobs.get(job_id)
 
 
-async def _puller(store: Store, allowed_urls: tuple[str, ...]) -> Puller:
+async def _pull_runner(store: Store, allowed_urls: tuple[str, ...]) -> PullRunner:
     """On the loop that it will run on."""
     fetcher = Fetcher(token=None, allowed_urls=allowed_urls, stall_seconds=10)
     fetcher.connect()
-    return Puller(store, fetcher, _no_hub, LIMITS, at_once=1, on_published=_on_published, on_event=_on_event)
+    return PullRunner(store, fetcher, _no_hub, LIMITS, at_once=1, on_published=_on_published, on_event=_on_event)
 
 
 def _no_hub(_: PullRequest) -> list[Source]:

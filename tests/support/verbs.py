@@ -17,8 +17,8 @@ from app.pulls.request import PullRequest, cancel
 from app.store.audit.audit import Reason, audit, execute, plan_prune
 from app.store.incoming.publishing import Conditions
 from app.store.inventory import Model
-from app.store.journal import Origin
-from app.store.policy import Rules
+from app.store.journal import Actor
+from app.store.policy import Policy
 from app.store.store import Store
 from tests.support.labelled_hub import DRIP_SECONDS, label_of
 from tests.support.own_pulls import OwnPulls
@@ -53,7 +53,7 @@ class ByStore:
     def __init__(self, root: Path, actor: str, hub_url: str = "") -> None:
         self._store = Store(
             root,
-            Rules(),
+            Policy(),
             trash_retention=timedelta(seconds=RETENTION_SECONDS),
             job_retention=timedelta(seconds=JOB_RETENTION_SECONDS),
             on_event=self._on_event,
@@ -75,36 +75,36 @@ class ByStore:
         try:
             for start in range(0, len(content), 1 << 16):
                 staged.write(content[start : start + (1 << 16)])
-            publisher.publish(name, staged, conditions, Origin(self._actor, request))
+            publisher.publish(name, staged, conditions, Actor(self._actor, request))
         finally:
             staged.discard()
 
     def delete(self, request: str, name: str, if_match: str, *, permanent: bool) -> None:
         plan = self._store.plan_deletion(name, if_match=[if_match], permanent=permanent)
-        self._store.delete(plan, Origin(self._actor, request))
+        self._store.delete(plan, Actor(self._actor, request))
 
     def restore(self, request: str, trash_id: str, name: str) -> None:
-        self._store.restore(trash_id, name, Origin(self._actor, request))
+        self._store.restore(trash_id, name, Actor(self._actor, request))
 
     def purge(self, request: str, trash_id: str) -> None:
-        self._store.purge(trash_id, Origin(self._actor, request))
+        self._store.purge(trash_id, Actor(self._actor, request))
 
     def empty(self, request: str) -> None:
-        self._store.empty_trash(Origin(self._actor, request))
+        self._store.empty_trash(Actor(self._actor, request))
 
     def sweep(self) -> None:
         self._store.sweep()
 
     def prune(self, request: str, is_known: Callable[[Model], bool]) -> None:
         plan = plan_prune(
-            audit(self._store.scan(), self._store.rules, self._store.protections), list(Reason), permanent=False
+            audit(self._store.scan(), self._store.policy, self._store.protections), list(Reason), permanent=False
         )
         known = [finding for finding in plan.findings if is_known(finding.model)]
-        execute(replace(plan, findings=tuple(known)), self._store, Origin(self._actor, request))
+        execute(replace(plan, findings=tuple(known)), self._store, Actor(self._actor, request))
 
     def pull(self, request: str, url: str, name: str) -> None:
         assert self._pulls
-        job = self._pulls.ask_for(PullRequest(url=url, name=name), Origin(self._actor, request))
+        job = self._pulls.ask_for(PullRequest(url=url, name=name), Actor(self._actor, request))
         if job.state is not JobState.SUCCEEDED:
             raise Refused(job.failure)
 

@@ -96,22 +96,22 @@ class Worker:
     def one_life(self, name: str) -> None:
         """A model comes, is perhaps replaced, is deleted, and perhaps comes back."""
         size_bytes = self._bring_in(name)
-        self._rest()
+        self._back_off()
         if size_bytes and self._chance.random() < 0.3:
             self._replace(name)
-            self._rest()
+            self._back_off()
         self._list()
         entry = self._delete(name)
         self._list()
         if entry and self._chance.random() < 0.3:
             if self._chance.random() < 0.5:
-                self._rest()
+                self._back_off()
             self._restore(*entry)
         elif entry:
             self._entries.append(entry)
         if len(self._entries) > KEPT_ENTRIES:
             self._purge(*self._entries.popleft())
-        self._rest()
+        self._back_off()
 
     def _bring_in(self, name: str) -> int | None:
         size_bytes = self._upload(name, if_none_match="*")
@@ -179,7 +179,7 @@ class Worker:
     def _one(self) -> httpx.Client:
         return self._chosen()[1]
 
-    def _rest(self) -> None:
+    def _back_off(self) -> None:
         time.sleep(self._chance.uniform(0, LONGEST_REST_SECONDS))
 
 

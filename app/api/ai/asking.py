@@ -9,8 +9,8 @@ from fastapi.responses import Response
 
 from app.api.ai.schemas import AiOut, TextsIn
 from app.api.engine.loading import LOADING
-from app.api.http.deps import BackgroundDep, DeskDep, OriginDep, SessionDep
-from app.api.http.disconnects import unless_gone
+from app.api.http.deps import ActorDep, BackgroundDep, ModelSessionDep, TextServiceDep
+from app.api.http.disconnects import cancel_on_disconnect
 from app.api.http.request_errors import TextTooLong
 from app.api.jobs.respond_async import PrefersJob, accepted, accepted_or
 from app.engine.processors import Processor, Task
@@ -27,14 +27,14 @@ class Asking:
     def __init__(
         self,
         request: Request,
-        desk: DeskDep,
-        session: SessionDep,
+        text_service: TextServiceDep,
+        session: ModelSessionDep,
         background: BackgroundDep,
-        origin: OriginDep,
+        origin: ActorDep,
         prefers_job: PrefersJob,
     ) -> None:
         self._request = request
-        self._desk = desk
+        self._text_service = text_service
         self._session = session
         self._background = background
         self._origin = origin
@@ -44,16 +44,16 @@ class Asking:
         self, processor: Processor, body: TextsIn, *, keywords: Iterable[str] = (), question: str = ""
     ) -> AiOut | Response:
         """The answer, of whichever kind."""
-        task = await self._desk.admit(processor, body, keywords=keywords, question=question)
+        task = await self._text_service.admit(processor, body, keywords=keywords, question=question)
         if not self._prefers_job:
-            return await unless_gone(self._request, self._desk.work(self._request, task, body))
-        self._session.insist_on_room()
+            return await cancel_on_disconnect(self._request, self._text_service.work(self._request, task, body))
+        self._session.require_queue_space()
         job = await self._background.begin(self._work(task, body), self._origin)
         return accepted(self._request, JOBS, job)
 
     def _work(self, task: Task, body: TextsIn) -> Work:
         async def run(on_done: Callable[[], None]) -> AiOut:
-            return await self._desk.work(self._request, task, body, on_outcome=lambda _: on_done())
+            return await self._text_service.work(self._request, task, body, on_outcome=lambda _: on_done())
 
         asked = {"processor": task.wanted.processor, "model": task.wanted.model, "texts": len(body.texts)}
         return Work(TEXTS, asked, len(body.texts), run, AsyncExitStack())

@@ -9,24 +9,24 @@ from fastapi import Request
 from app import errors
 from app.api.ai.schemas import AiOut, ChangeOut, ResultOut, SpellCheckIn, TextsIn
 from app.api.ai.texts import TextLimits, changes_between, corrected
-from app.api.http.problem_table import KINDS
-from app.engine.model_session import Outcome, Session
-from app.engine.processors import DEFAULT_MODEL, Processor, Task, Wanted
+from app.api.http.problem_table import PROBLEM_TYPES
+from app.engine.model_session import ModelSession, Outcome
+from app.engine.processors import DEFAULT_MODEL, LoadRequest, Processor, Task
 from app.engine.supervisor import Supervisor
 from app.store.inventory import Model
 from app.store.store import Store
 
 
-class Desk:
+class TextService:
     """Takes requests for models to the session, and answers them."""
 
-    def __init__(self, store: Store, supervisor: Supervisor, session: Session, limits: TextLimits) -> None:
+    def __init__(self, store: Store, supervisor: Supervisor, session: ModelSession, limits: TextLimits) -> None:
         self._store = store
         self._supervisor = supervisor
         self._session = session
         self._limits = limits
 
-    async def choose(self, processor: Processor, name: str | None = None) -> Wanted:
+    async def choose(self, processor: Processor, name: str | None = None) -> LoadRequest:
         """What is to be loaded, as far as it can be known beforehand that it can be.
 
         Raises EngineNotReady, EngineLacks, EngineModelMissing, ModelDamaged, NotAModel and StoreUnavailable; for a
@@ -34,7 +34,7 @@ class Desk:
         """
         facts = self._supervisor.facts
         if facts is None:
-            self._supervisor.insist_on_ready()
+            self._supervisor.require_ready()
         for capability in facts.capabilities if facts else ():
             if capability.name == "ai" and not capability.available:
                 raise errors.EngineLacks(capability.name, capability.reason or "")
@@ -48,7 +48,7 @@ class Desk:
             raise
         if model.name != DEFAULT_MODEL and not (facts and facts.is_licensed):
             raise errors.ModelNotLicensed(model.name, DEFAULT_MODEL)
-        return Wanted(processor, model.name, model.size_bytes)
+        return LoadRequest(processor, model.name, model.size_bytes)
 
     def _find_undamaged(self, name: str) -> Model:
         model, description = self._store.examine(name)
@@ -81,7 +81,7 @@ def _described(task: Task, body: TextsIn, outcomes: list[Outcome], path: str, re
     results = []
     for text, outcome in zip(body.texts, outcomes, strict=True):
         if error := outcome.error:
-            problem = KINDS[type(error)].describe(error, path, request_id)
+            problem = PROBLEM_TYPES[type(error)].describe(error, path, request_id)
             results.append(ResultOut(text=None, diff=None, error=problem))
         else:
             results.append(_result(body, text, outcome.answer or ""))

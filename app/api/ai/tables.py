@@ -7,13 +7,13 @@ from fastapi.exceptions import RequestValidationError
 
 from app import errors
 from app.api.http.auth import GuardedRoute, needs
-from app.api.http.deps import ReaderDep
+from app.api.http.deps import RecognitionServiceDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.http.request_errors import CallerGone
 from app.api.images.body import BODY, UNREADABLE
 from app.api.ocr.schemas import ImageQuery, TablesOut, describe_tables
-from app.engine.recognition import Wish
+from app.engine.recognition import RecognitionOptions
 
 router = APIRouter(tags=["ai"], route_class=GuardedRoute)
 
@@ -36,12 +36,16 @@ READING = (
     responses=problems(*UNREADABLE, *READING),
     openapi_extra=needs(Scope.AI) | {"requestBody": BODY},
 )
-async def read_tables(request: Request, reader: ReaderDep, query: Annotated[ImageQuery, Query()]) -> TablesOut:
+async def read_tables(
+    request: Request, reader: RecognitionServiceDep, query: Annotated[ImageQuery, Query()]
+) -> TablesOut:
     """Read an image as `POST /ocr` does, and give each page as rows of cells, as AsposeAI's table processor makes them.
 
     It takes no model and leaves what is loaded as it is. The processor takes the whole page for one table. Without a
     licence the engine cuts every page to its first rows, and says so.
     """
-    wish = Wish(query.language, "universal", query.auto_skew, query.upscale, query.page_range, None, tables=True)
+    wish = RecognitionOptions(
+        query.language, "universal", query.auto_skew, query.upscale, query.page_range, None, tables=True
+    )
     async with reader.read(request, wish) as recognition:
         return describe_tables(recognition)

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from app import errors
 from app.api.engine.schemas import LoadedOut
 from app.api.http.auth import GuardedRoute, needs
-from app.api.http.deps import DeskDep, SessionDep
-from app.api.http.disconnects import unless_gone
+from app.api.http.deps import ModelSessionDep, TextServiceDep
+from app.api.http.disconnects import cancel_on_disconnect
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.http.request_errors import CallerGone
@@ -55,12 +55,14 @@ class LoadIn(BaseModel):
     responses=problems(*LOADING, errors.InvalidModelName, errors.ModelNotFound, errors.ModelNotLicensed),
     openapi_extra=needs(Scope.ENGINE),
 )
-async def load_model(request: Request, body: LoadIn, desk: DeskDep, session: SessionDep) -> LoadedOut:
+async def load_model(
+    request: Request, body: LoadIn, text_service: TextServiceDep, session: ModelSessionDep
+) -> LoadedOut:
     """Load a model for one kind of work; answer at once when that is loaded already.
 
     The calls below `/ai` do it by themselves: this is for doing it beforehand. One processor is loaded at a time, and
     another one takes the place of its process, since AsposeAI gives nothing back while its process lives. A loaded
     model is in use: it cannot be deleted. `GET /engine` shows `loading` meanwhile. A caller that hangs up ends it.
     """
-    wanted = await desk.choose(body.processor, body.model)
-    return LoadedOut.model_validate(await unless_gone(request, session.load(wanted)))
+    wanted = await text_service.choose(body.processor, body.model)
+    return LoadedOut.model_validate(await cancel_on_disconnect(request, session.load(wanted)))

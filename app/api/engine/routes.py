@@ -18,7 +18,7 @@ from app.api.engine.schemas import (
     VendorOut,
 )
 from app.api.http.auth import GuardedRoute, needs
-from app.api.http.deps import SessionDep, SupervisorDep
+from app.api.http.deps import ModelSessionDep, SupervisorDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.engine.contract import Facts
@@ -30,7 +30,7 @@ router = APIRouter(tags=["engine"], route_class=GuardedRoute)
 @router.get(
     "/engine", summary="Describe the engine", response_description="The engine.", openapi_extra=needs(Scope.READ)
 )
-async def get_engine(supervisor: SupervisorDep, session: SessionDep) -> EngineOut:
+async def get_engine(supervisor: SupervisorDep, session: ModelSessionDep) -> EngineOut:
     """Say what the engine is and holds: its state, its process, its memory, its licence, what it can do, and why not.
 
     Never waits for the engine: what AsposeAI says of itself is from `asked_at`, and the rest from now.

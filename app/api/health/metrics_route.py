@@ -8,16 +8,16 @@ from fastapi import APIRouter, Request, Response
 
 from app import __version__
 from app.api.http.auth import GuardedRoute, needs
-from app.api.http.deps import KeeperDep, MetricsDep, SupervisorDep, WatchDep
+from app.api.http.deps import MetricsDep, SupervisorDep, VolumeMonitorDep, WatcherDep
 from app.api.http.keys import Scope
 from app.engine.states import State
 from app.engine.supervisor import Supervisor
 from app.errors import StoreUnavailable
 from app.metrics import Observation
 from app.store.audit.storage import Storage, measure
-from app.store.inventory_watcher import InventoryKeeper
+from app.store.inventory_watcher import InventoryWatcher
 from app.store.store import Store
-from app.store.volume.monitor import VolumeWatch
+from app.store.volume.monitor import VolumeMonitor
 
 router = APIRouter(tags=["health"], route_class=GuardedRoute)
 
@@ -41,8 +41,8 @@ FORMATS: dict[int | str, dict[str, Any]] = {
 async def get_metrics(
     request: Request,
     metrics: MetricsDep,
-    watch: WatchDep,
-    keeper: KeeperDep,
+    watch: VolumeMonitorDep,
+    watcher: WatcherDep,
     supervisor: SupervisorDep,
 ) -> Response:
     """Say how many requests, changes and engine processes there were, and what the store and the engine hold now.
@@ -50,14 +50,16 @@ async def get_metrics(
     Never waits for the engine. Of a model folder that is unavailable it says just that.
     """
     accept = request.headers.get("accept", "")
-    observation = await _observe(request.state.store, watch, keeper, supervisor)
+    observation = await _observe(request.state.store, watch, watcher, supervisor)
     content, content_type = await asyncio.to_thread(metrics.render, accept, observation)
     return Response(content, headers={"content-type": content_type})
 
 
-async def _observe(store: Store, watch: VolumeWatch, keeper: InventoryKeeper, supervisor: Supervisor) -> Observation:
+async def _observe(
+    store: Store, watch: VolumeMonitor, watcher: InventoryWatcher, supervisor: Supervisor
+) -> Observation:
     memory, facts = await supervisor.memory(), supervisor.facts
-    inventory = None if watch.unanswered else keeper.inventory
+    inventory = None if watch.unanswered else watcher.inventory
     storage: Storage | None = None
     if inventory:
         try:

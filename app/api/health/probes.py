@@ -9,11 +9,11 @@ from fastapi.exceptions import RequestValidationError
 from app import errors
 from app.api.engine.schemas import Alive, CheckOut, Ready
 from app.api.http.auth import PUBLIC, GuardedRoute
-from app.api.http.deps import KeeperDep, StoreDep, SupervisorDep, WatchDep
+from app.api.http.deps import StoreDep, SupervisorDep, VolumeMonitorDep, WatcherDep
 from app.api.http.problems import problems
 from app.engine.supervisor import Supervisor
 from app.store.store import Store
-from app.store.volume.monitor import VolumeWatch
+from app.store.volume.monitor import VolumeMonitor
 
 router = APIRouter(tags=["health"], route_class=GuardedRoute)
 
@@ -34,8 +34,8 @@ async def get_livez() -> Alive:
 )
 async def get_readyz(
     supervisor: SupervisorDep,
-    keeper: KeeperDep,
-    watch: WatchDep,
+    watcher: WatcherDep,
+    watch: VolumeMonitorDep,
     store: StoreDep,
     verbose: Annotated[
         Literal["", "true", "false"], Query(description="List the checks; `?verbose` is enough.")
@@ -46,14 +46,14 @@ async def get_readyz(
     Listing and deleting work before the engine is ready. `?verbose` also says what was checked and is not required:
     whether the folder can be written, what its file system can do, and which native libraries the engine could load.
     """
-    keeper.current()
-    supervisor.insist_on_ready()
+    watcher.current()
+    supervisor.require_ready()
     if verbose == "false":
         return Ready(status="ready")
     return Ready(status="ready", checks=list(_checks(store, watch, supervisor)))
 
 
-def _checks(store: Store, watch: VolumeWatch, supervisor: Supervisor) -> Iterator[CheckOut]:
+def _checks(store: Store, watch: VolumeMonitor, supervisor: Supervisor) -> Iterator[CheckOut]:
     """The required ones hold, or there would be a problem instead."""
     yield CheckOut(name="store", ok=True, required=True, reason=None)
     writable = store.volume.is_writable

@@ -5,20 +5,20 @@ from typing import Annotated, Any, TypedDict
 from fastapi import Depends, Path, Request
 from starlette.convertors import PathConvertor, register_url_convertor
 
-from app.api.ai.service import Desk
+from app.api.ai.service import TextService
 from app.api.http.auth import Access
-from app.api.images.service import Reader
-from app.api.models.list_cache import Listing
-from app.api.models.upload_receiver import Intake
-from app.engine.model_session import Session
+from app.api.images.service import RecognitionService
+from app.api.models.list_cache import ListCache
+from app.api.models.upload_receiver import UploadReceiver
+from app.engine.model_session import ModelSession
 from app.engine.supervisor import Supervisor
 from app.jobs.runner import BackgroundJobs
 from app.metrics import Metrics
-from app.pulls.runner import Puller
-from app.store.inventory_watcher import InventoryKeeper
-from app.store.journal import Origin
+from app.pulls.runner import PullRunner
+from app.store.inventory_watcher import InventoryWatcher
+from app.store.journal import Actor
 from app.store.store import Store
-from app.store.volume.monitor import VolumeWatch
+from app.store.volume.monitor import VolumeMonitor
 
 
 class State(TypedDict):
@@ -26,17 +26,17 @@ class State(TypedDict):
 
     access: Access
     store: Store
-    watch: VolumeWatch
-    keeper: InventoryKeeper
+    watch: VolumeMonitor
+    watcher: InventoryWatcher
     supervisor: Supervisor
-    session: Session
-    desk: Desk
+    session: ModelSession
+    text_service: TextService
     background: BackgroundJobs
-    listing: Listing
-    intake: Intake
-    reader: Reader
+    list_cache: ListCache
+    receiver: UploadReceiver
+    reader: RecognitionService
     metrics: Metrics
-    puller: Puller
+    pull_runner: PullRunner
 
 
 def _part(name: str) -> Any:  # noqa: ANN401 - FastAPI's own type for a dependency
@@ -46,8 +46,8 @@ def _part(name: str) -> Any:  # noqa: ANN401 - FastAPI's own type for a dependen
     return Depends(part)
 
 
-async def _origin(request: Request) -> Origin:
-    return Origin(request.scope.get("key_name", "anonymous"), request.scope["request_id"])
+async def _origin(request: Request) -> Actor:
+    return Actor(request.scope.get("key_name", "anonymous"), request.scope["request_id"])
 
 
 async def _store(request: Request) -> Store:
@@ -60,18 +60,18 @@ async def _store(request: Request) -> Store:
 
 
 StoreDep = Annotated[Store, Depends(_store)]
-WatchDep = Annotated[VolumeWatch, _part("watch")]
-KeeperDep = Annotated[InventoryKeeper, _part("keeper")]
+VolumeMonitorDep = Annotated[VolumeMonitor, _part("watch")]
+WatcherDep = Annotated[InventoryWatcher, _part("watcher")]
 SupervisorDep = Annotated[Supervisor, _part("supervisor")]
-SessionDep = Annotated[Session, _part("session")]
-DeskDep = Annotated[Desk, _part("desk")]
+ModelSessionDep = Annotated[ModelSession, _part("session")]
+TextServiceDep = Annotated[TextService, _part("text_service")]
 BackgroundDep = Annotated[BackgroundJobs, _part("background")]
-ListingDep = Annotated[Listing, _part("listing")]
-ReaderDep = Annotated[Reader, _part("reader")]
-IntakeDep = Annotated[Intake, _part("intake")]
-PullerDep = Annotated[Puller, _part("puller")]
+ListCacheDep = Annotated[ListCache, _part("list_cache")]
+RecognitionServiceDep = Annotated[RecognitionService, _part("reader")]
+UploadReceiverDep = Annotated[UploadReceiver, _part("receiver")]
+PullRunnerDep = Annotated[PullRunner, _part("pull_runner")]
 MetricsDep = Annotated[Metrics, _part("metrics")]
-OriginDep = Annotated[Origin, Depends(_origin)]
+ActorDep = Annotated[Actor, Depends(_origin)]
 """Who asks for a change: the name of the API key, or 'anonymous', and the request's id."""
 
 

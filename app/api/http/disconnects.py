@@ -11,7 +11,7 @@ from app.api.http.request_errors import CallerGone
 T = TypeVar("T")
 
 
-async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """What comes of the work; cancel it, and raise CallerGone, when the caller hangs up first.
 
     The request's body must have been read.

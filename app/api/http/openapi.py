@@ -10,7 +10,7 @@ from app.api import examples
 from app.api.http.auth import SECURITY_SCHEME, is_change
 from app.api.http.keys import Scope
 from app.api.http.middleware import SILENT
-from app.api.http.problem_table import INTERNAL_ERROR, KINDS, NAME, Kind, Problem
+from app.api.http.problem_table import INTERNAL_ERROR, NAME, PROBLEM_TYPES, Problem, ProblemType
 from app.api.http.problems import MEDIA_TYPE, responses_of
 from app.api.http.request_errors import (
     BodyTooLarge,
@@ -88,17 +88,17 @@ def _complete(path: str, method: str, operation: dict[str, Any], *, needs_key: b
             operation["security"] = [{}, *operation["security"]]
 
 
-def _own_kinds(operation: dict[str, Any]) -> list[Kind]:
+def _own_kinds(operation: dict[str, Any]) -> list[ProblemType]:
     """The kinds that the route itself declared, read back from its examples."""
     slugs = [
         slug
         for response in operation["responses"].values()
         for slug in response.get("content", {}).get(MEDIA_TYPE, {}).get("examples", {})
     ]
-    return [kind for kind in KINDS.values() if kind.slug in slugs]
+    return [kind for kind in PROBLEM_TYPES.values() if kind.slug in slugs]
 
 
-def _shared_kinds(path: str, method: str, scope: Scope | None, *, needs_key: bool) -> list[Kind]:
+def _shared_kinds(path: str, method: str, scope: Scope | None, *, needs_key: bool) -> list[ProblemType]:
     shared: list[type[Exception]] = []
     if needs_key and scope:
         shared += [Unauthenticated, MissingScope]
@@ -108,4 +108,4 @@ def _shared_kinds(path: str, method: str, scope: Scope | None, *, needs_key: boo
         shared.append(CrossOrigin)
     if path not in SILENT:
         shared += [BodyTooLarge, WrongHost]
-    return [*(KINDS[exception] for exception in shared), INTERNAL_ERROR]
+    return [*(PROBLEM_TYPES[exception] for exception in shared), INTERNAL_ERROR]

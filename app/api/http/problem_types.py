@@ -30,7 +30,7 @@ class Problem(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ProblemType:
     """One row of the table: how an exception looks on the wire."""
 
     sample: Exception

@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from app.api.http.problem_table import CRASH, EXAMPLE_ID, INTERNAL_ERROR, KINDS, Kind, Problem
+from app.api.http.problem_table import CRASH, EXAMPLE_ID, INTERNAL_ERROR, PROBLEM_TYPES, Problem, ProblemType
 
 MEDIA_TYPE = "application/problem+json"
 HEADERS: dict[str, dict[str, Any]] = {
@@ -24,14 +24,14 @@ HEADERS: dict[str, dict[str, Any]] = {
 
 def install(app: FastAPI) -> None:
     """Let the application render every exception as a problem."""
-    for exception in KINDS:
+    for exception in PROBLEM_TYPES:
         app.add_exception_handler(exception, _render)
     app.add_exception_handler(HTTPException, _render_framework)
 
 
 def problem(request: Request, exc: Exception) -> Response:
     """The answer for an exception of the table."""
-    kind = KINDS[type(exc)]
+    kind = PROBLEM_TYPES[type(exc)]
     return _respond(kind.describe(exc, request.url.path, _id_of(request)), kind.headers_for(exc))
 
 
@@ -42,10 +42,10 @@ def crash(request: Request) -> Response:
 
 def problems(*exceptions: type[Exception]) -> dict[int | str, dict[str, Any]]:
     """The same exceptions for the OpenAPI document: a route's `responses`."""
-    return responses_of([KINDS[exception] for exception in exceptions], "")
+    return responses_of([PROBLEM_TYPES[exception] for exception in exceptions], "")
 
 
-def responses_of(kinds: list[Kind], instance: str) -> dict[int | str, dict[str, Any]]:
+def responses_of(kinds: list[ProblemType], instance: str) -> dict[int | str, dict[str, Any]]:
     """OpenAPI responses of some kinds of problem, an example for each."""
     responses: dict[int | str, dict[str, Any]] = {}
     for kind in kinds:
@@ -75,7 +75,7 @@ async def _render_framework(request: Request, exc: Exception) -> Response:
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         headers["allow"] = ", ".join(_methods_at(request))
     slug = status.phrase.lower().replace(" ", "-")
-    kind = Kind(Exception(f"{detail} The docs page lists what there is."), status, slug, status.phrase)
+    kind = ProblemType(Exception(f"{detail} The docs page lists what there is."), status, slug, status.phrase)
     return _respond(kind.describe(kind.sample, request.url.path, _id_of(request)), headers)
 
 

@@ -15,7 +15,7 @@ MAX_HEAD_BYTES = 1 << 16
 """The request line and the headers together. The parser takes any amount, so one connection could take all memory."""
 
 
-class TellingServer(uvicorn.Server):
+class Server(uvicorn.Server):
     """A server that says when it begins to shut down: it waits for streams to end, and they could not know."""
 
     def __init__(self, config: uvicorn.Config, *, on_stopping: Callable[[], None]) -> None:

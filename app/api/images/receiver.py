@@ -41,7 +41,7 @@ class Image:
     """Why it need not be looked at."""
 
 
-class ImageIntake:
+class ImageReceiver:
     """Where images wait while they are recognised."""
 
     def __init__(self, make_folder: Callable[[], Path], *, max_bytes: int, stall_seconds: float) -> None:

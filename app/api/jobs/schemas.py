@@ -5,11 +5,13 @@ from typing import Any, Literal
 from pydantic import NonNegativeInt
 
 from app import errors
-from app.api.http.problem_table import INTERNAL_ERROR, KINDS, TYPE_PREFIX
+from app.api.http.problem_table import INTERNAL_ERROR, PROBLEM_TYPES, TYPE_PREFIX
 from app.api.models.schemas import Schema, Timestamp
 from app.jobs.records import Failure, Job
 
-BY_NAME = {exception.__name__: kind for exception, kind in KINDS.items() if issubclass(exception, errors.ServiceError)}
+BY_NAME = {
+    exception.__name__: kind for exception, kind in PROBLEM_TYPES.items() if issubclass(exception, errors.ServiceError)
+}
 
 
 class ProgressOut(Schema):

@@ -11,11 +11,11 @@ from fastapi import APIRouter, Header, Response
 from app import errors
 from app.api.examples.models import FOLDER
 from app.api.http.auth import GuardedRoute, needs
-from app.api.http.deps import KeeperDep, ListingDep, StoreDep, WatchDep
+from app.api.http.deps import ListCacheDep, StoreDep, VolumeMonitorDep, WatcherDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.maintenance.schemas import AuditOut, FindingOut, PartialOut, ReclaimableOut, StorageOut, VolumeCheckOut
-from app.api.models.list_cache import Listing
+from app.api.models.list_cache import ListCache
 from app.api.models.schemas import BlockerOut, protection_out
 from app.store.audit.audit import Finding
 from app.store.audit.report import Report, report
@@ -45,8 +45,8 @@ AS_TEXT: dict[int | str, dict[str, Any]] = {
 )
 async def get_audit(
     store: StoreDep,
-    keeper: KeeperDep,
-    listing: ListingDep,
+    watcher: WatcherDep,
+    list_cache: ListCacheDep,
     accept: Annotated[str, Header(description="`text/plain` for lines to read and to grep.")] = "application/json",
 ) -> Any:  # noqa: ANN401 - a report or its text
     """Judge every model: old or current, corrupt, protected, in use; what is not a model yet; what could be had back.
@@ -55,11 +55,11 @@ async def get_audit(
     corrupt when a verification found so, or its header says that it is cut off. As text, each line begins with `OLD:`
     or `CURRENT:` and the path; `PARTIAL:` is what is not a model yet.
     """
-    inventory = await keeper.current_when_scanned()
+    inventory = await watcher.current_when_scanned()
     found = await to_thread.run_sync(report, store, inventory, limiter=audits)
     if accept.partition(",")[0].partition(";")[0].strip() == TEXT:
         return Response(_as_text(found, store.root), media_type=TEXT)
-    return _as_json(found, store.root, listing)
+    return _as_json(found, store.root, list_cache)
 
 
 @router.get(
@@ -69,12 +69,12 @@ async def get_audit(
     responses=problems(errors.StoreUnavailable),
     openapi_extra=needs(Scope.READ),
 )
-async def get_storage(store: StoreDep, keeper: KeeperDep, watch: WatchDep) -> StorageOut:
+async def get_storage(store: StoreDep, watcher: WatcherDep, watch: VolumeMonitorDep) -> StorageOut:
     """Account for the bytes of models, trash and free space, and say which volume they are on and what it can do.
 
     A volume that is missing, or another than the service started with, is 503 `store-unavailable`.
     """
-    inventory = await keeper.current_when_scanned()
+    inventory = await watcher.current_when_scanned()
     storage = await to_thread.run_sync(measure, store.volume, inventory)
     checks = [VolumeCheckOut.model_validate(check) for check in watch.checks]
     return StorageOut(**asdict(storage), is_safe=store.volume.unsafe is None, checks=checks)
@@ -111,7 +111,7 @@ def _use(blocker: Blocker) -> str:
     return "in use by " + ", ".join(filter(None, about))
 
 
-def _as_json(found: Report, root: Path, listing: Listing) -> AuditOut:
+def _as_json(found: Report, root: Path, list_cache: ListCache) -> AuditOut:
     old, corrupt = found.old, found.corrupt
     return AuditOut(
         old_count=len(old),
@@ -125,14 +125,15 @@ def _as_json(found: Report, root: Path, listing: Listing) -> AuditOut:
             trash_bytes=found.trash_bytes,
         ),
         models=[
-            _finding(finding, found.blockers.get(finding.model.name, []), root, listing) for finding in found.findings
+            _finding(finding, found.blockers.get(finding.model.name, []), root, list_cache)
+            for finding in found.findings
         ],
         partials=[_partial(partial) for partial in found.partials],
     )
 
 
-def _finding(finding: Finding, blockers: list[Blocker], root: Path, listing: Listing) -> FindingOut:
-    is_passed_over = listing.describe(finding.model).recognised is False
+def _finding(finding: Finding, blockers: list[Blocker], root: Path, list_cache: ListCache) -> FindingOut:
+    is_passed_over = list_cache.describe(finding.model).recognised is False
     return FindingOut(
         name=finding.model.name,
         path=f"{root}/{finding.model.name}",

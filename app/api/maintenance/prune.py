@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app import errors
 from app.api.http.auth import GuardedRoute, needs
-from app.api.http.deps import KeeperDep, OriginDep, StoreDep
+from app.api.http.deps import ActorDep, StoreDep, WatcherDep
 from app.api.http.keys import Scope
-from app.api.http.problem_table import KINDS
+from app.api.http.problem_table import PROBLEM_TYPES
 from app.api.http.problems import problems
 from app.api.http.request_errors import PlanChanged
 from app.api.maintenance.audit import audits
@@ -60,15 +60,17 @@ class PruneBody(BaseModel):
     },
     openapi_extra=needs(Scope.WRITE),
 )
-async def prune(body: PruneBody, store: StoreDep, keeper: KeeperDep, origin: OriginDep, response: Response) -> PruneOut:
+async def prune(
+    body: PruneBody, store: StoreDep, watcher: WatcherDep, origin: ActorDep, response: Response
+) -> PruneOut:
     """Plan the deletion of the old models that are not protected, or execute exactly that plan.
 
     The first call is a dry run and gives the models, the bytes and a `plan_id`. The second sends the same request with
     that id and `dry_run` false. If a model came, changed or went meanwhile, it is another plan, and the answer is 409.
     Every model is checked again under its lock; one that cannot go stops no other, and then the answer is 207.
     """
-    await keeper.scan()  # not even a second old: what is planned here is deleted
-    inventory = keeper.current()
+    await watcher.scan()  # not even a second old: what is planned here is deleted
+    inventory = watcher.current()
     reasons = [Reason(reason) for reason in body.reasons]
     findings, _ = await to_thread.run_sync(judge, store, inventory, limiter=audits)
     plan = plan_prune(findings, reasons, permanent=body.permanent)
@@ -79,7 +81,7 @@ async def prune(body: PruneBody, store: StoreDep, keeper: KeeperDep, origin: Ori
     outcomes = await to_thread.run_sync(execute, plan, store, origin, limiter=changes)
     for outcome in outcomes:
         if outcome.receipt:
-            keeper.forget(outcome.receipt.name)
+            watcher.forget(outcome.receipt.name)
     if any(outcome.error for outcome in outcomes):
         response.status_code = 207
     return _answer(plan, [_outcome(outcome) for outcome in outcomes], dry_run=False)
@@ -109,7 +111,7 @@ def _pruned(
         size_bytes=finding.model.size_bytes,
         reasons=[reason.value for reason in finding.reasons],
         outcome=outcome,
-        problem=KINDS[type(error)].slug if error else None,
+        problem=PROBLEM_TYPES[type(error)].slug if error else None,
         detail=str(error) if error else None,
         trash_id=trash_id,
         freed_bytes=freed_bytes,

@@ -10,7 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from app import errors
 from app.api.http.auth import GuardedRoute, needs
-from app.api.http.deps import KeeperDep, ListingDep, OriginDep, StoreDep
+from app.api.http.deps import ActorDep, ListCacheDep, StoreDep, WatcherDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.maintenance.schemas import EventOut, JournalOut, PurgeOut, TrashEntryOut, TrashList
@@ -82,15 +82,15 @@ async def list_trash(store: StoreDep) -> TrashList:
 async def restore_model(
     trash_id: TrashId,
     query: Annotated[RestoreQuery, Query()],
-    origin: OriginDep,
+    origin: ActorDep,
     store: StoreDep,
-    keeper: KeeperDep,
-    listing: ListingDep,
+    watcher: WatcherDep,
+    list_cache: ListCacheDep,
 ) -> ModelOut:
     """Put a deleted model back where it was, whole, or at another name with `as`. Nothing is ever overwritten."""
     model = await to_thread.run_sync(store.restore, trash_id, query.as_, origin, limiter=changes)
-    await keeper.look_at(model.name)
-    return listing.describe(model)
+    await watcher.look_at(model.name)
+    return list_cache.describe(model)
 
 
 @router.delete(
@@ -100,7 +100,7 @@ async def restore_model(
     responses=problems(errors.TrashEntryNotFound, *REFUSING),
     openapi_extra=needs(Scope.WRITE),
 )
-async def purge_entry(trash_id: TrashId, origin: OriginDep, store: StoreDep) -> PurgeOut:
+async def purge_entry(trash_id: TrashId, origin: ActorDep, store: StoreDep) -> PurgeOut:
     """Delete one entry of the trash for good; the disk has its bytes back when this is answered."""
     return _purged([await to_thread.run_sync(store.purge, trash_id, origin, limiter=changes)])
 
@@ -112,7 +112,7 @@ async def purge_entry(trash_id: TrashId, origin: OriginDep, store: StoreDep) -> 
     responses=problems(*REFUSING),
     openapi_extra=needs(Scope.WRITE),
 )
-async def empty_trash(origin: OriginDep, store: StoreDep) -> PurgeOut:
+async def empty_trash(origin: ActorDep, store: StoreDep) -> PurgeOut:
     """Delete everything in the trash for good; the disk has the bytes back when this is answered."""
     return _purged(await to_thread.run_sync(store.empty_trash, origin, limiter=changes))
 

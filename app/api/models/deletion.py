@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from app import errors
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.conditional import ETAG
-from app.api.http.deps import KeeperDep, ModelName, OriginDep, SessionDep, StoreDep, SupervisorDep
+from app.api.http.deps import ActorDep, ModelName, ModelSessionDep, StoreDep, SupervisorDep, WatcherDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.models.schemas import ReceiptOut
@@ -58,11 +58,11 @@ class DeletionQuery(BaseModel):
 async def delete_model(
     name: ModelName,
     query: Annotated[DeletionQuery, Query()],
-    origin: OriginDep,
+    origin: ActorDep,
     store: StoreDep,
-    keeper: KeeperDep,
+    watcher: WatcherDep,
     supervisor: SupervisorDep,
-    session: SessionDep,
+    session: ModelSessionDep,
     if_match: Annotated[
         str | None, Header(description="Delete only this version: an `etag` of the model; several, or `*` for any.")
     ] = None,
@@ -88,7 +88,7 @@ async def delete_model(
     if query.dry_run:
         return _planned(plan)
     receipt = await to_thread.run_sync(store.delete, plan, origin, limiter=changes)
-    keeper.forget(name)
+    watcher.forget(name)
     return _done(receipt)
 
 

@@ -6,12 +6,12 @@ from anyio import CapacityLimiter, to_thread
 
 from app.api.http.conditional import Representation
 from app.api.models.list_query import ListQuery
-from app.api.models.list_renderer import Catalogue
-from app.api.models.model_view import Knowledge
+from app.api.models.list_renderer import ListRenderer
+from app.api.models.model_view import ModelView
 from app.api.models.schemas import ModelOut
 from app.engine.supervisor import Supervisor
 from app.store.inventory import Model
-from app.store.inventory_watcher import InventoryKeeper
+from app.store.inventory_watcher import InventoryWatcher
 from app.store.store import Store
 
 KEPT_BYTES = 8 << 20
@@ -20,17 +20,17 @@ WHOLE = b""
 """The query string that asks for it."""
 
 
-class Listing:
+class ListCache:
     """Knows the present catalogue, and the answers made of it by the query strings that they are for."""
 
-    def __init__(self, store: Store, keeper: InventoryKeeper, supervisor: Supervisor) -> None:
+    def __init__(self, store: Store, watcher: InventoryWatcher, supervisor: Supervisor) -> None:
         self._store = store
-        self._keeper = keeper
+        self._watcher = watcher
         self._supervisor = supervisor
         self._working = asyncio.Lock()
         self._thread = CapacityLimiter(1)
         """Of its own: a disk that does not answer may hold all that others share."""
-        self._catalogue: Catalogue | None = None
+        self._catalogue: ListRenderer | None = None
         self._whole: Representation | None = None
         self._answers: dict[bytes, Representation] = {}
         self._kept_bytes = 0
@@ -43,7 +43,7 @@ class Listing:
 
     async def answer(self, query_string: bytes, query: ListQuery) -> Representation:
         """The answer as of now. Raises StoreUnavailable."""
-        await self._keeper.current_when_scanned()
+        await self._watcher.current_when_scanned()
         catalogue = self._present()
         if catalogue.is_quick(query):
             return self._keep(query_string, Representation(catalogue.render(query)), catalogue)
@@ -57,17 +57,17 @@ class Listing:
 
     def describe(self, model: Model) -> ModelOut:
         """One model as callers see it."""
-        return self._knowledge().describe(model)
+        return self._view().describe(model)
 
-    def _knowledge(self) -> Knowledge:
+    def _view(self) -> ModelView:
         store = self._store
-        keeper = self._keeper
-        return Knowledge(store.root, store.rules, keeper.protected, keeper.leased_bytes, self._supervisor.facts)
+        watcher = self._watcher
+        return ModelView(store.root, store.policy, watcher.protected, watcher.leased_bytes, self._supervisor.facts)
 
-    def _present(self) -> Catalogue:
+    def _present(self) -> ListRenderer:
         """The catalogue as of now; a new one costs nothing until something is asked of it."""
         if self._catalogue is None or not self._is_fresh():
-            self._catalogue = Catalogue(self._keeper.current(), self._knowledge(), self._catalogue)
+            self._catalogue = ListRenderer(self._watcher.current(), self._view(), self._catalogue)
             self._whole, self._answers, self._kept_bytes = None, {}, 0
         return self._catalogue
 
@@ -75,13 +75,13 @@ class Listing:
         catalogue = self._catalogue
         return (
             catalogue is not None
-            and catalogue.inventory is self._keeper.inventory
-            and catalogue.knowledge.leased_bytes == self._keeper.leased_bytes
-            and catalogue.knowledge.protected is self._keeper.protected
-            and catalogue.knowledge.facts is self._supervisor.facts
+            and catalogue.inventory is self._watcher.inventory
+            and catalogue.view.leased_bytes == self._watcher.leased_bytes
+            and catalogue.view.protected is self._watcher.protected
+            and catalogue.view.facts is self._supervisor.facts
         )
 
-    def _keep(self, query_string: bytes, answer: Representation, catalogue: Catalogue) -> Representation:
+    def _keep(self, query_string: bytes, answer: Representation, catalogue: ListRenderer) -> Representation:
         if catalogue is self._catalogue:
             if query_string == WHOLE:
                 self._whole = answer

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from app.api.models.list_query import ListQuery, Position, Selection
-from app.api.models.model_view import Knowledge
+from app.api.models.model_view import ModelView
 from app.api.models.schemas import ScanWarningOut
 from app.store.inventory import Inventory, Model
 
@@ -33,12 +33,12 @@ class Selected:
     total_size_bytes: int
 
 
-class Catalogue:
+class ListRenderer:
     """An inventory with what is known of its models. What is made of it is kept, and given on to the next catalogue."""
 
-    def __init__(self, inventory: Inventory, knowledge: Knowledge, before: "Catalogue | None" = None) -> None:
+    def __init__(self, inventory: Inventory, view: ModelView, before: "ListRenderer | None" = None) -> None:
         self.inventory = inventory
-        self.knowledge = knowledge
+        self.view = view
         self._selected: dict[Selection, Selected] = {}
         self.orders: dict[str, list[Model]] = {}
         if before and before.inventory is inventory:
@@ -64,7 +64,7 @@ class Catalogue:
 
     def _select(self, query: ListQuery) -> Selected:
         if (selected := self._selected.get(query.selection)) is None:
-            tests = self.knowledge.tests(query)
+            tests = self.view.tests(query)
             models = self._order(query.sort.removeprefix("-"))
             if tests:
                 models = [model for model in models if all(test(model) for test in tests)]
@@ -84,12 +84,12 @@ class Catalogue:
 
     def _json(self, model: Model) -> str:
         """One model's JSON; one that is as it was before is not made anew."""
-        knowledge = self.knowledge
-        known = knowledge.is_in_use(model), knowledge.is_recognised(model), model.name in knowledge.protected
+        view = self.view
+        known = view.is_in_use(model), view.is_recognised(model), model.name in view.protected
         before = self.made.get(model.name)
         if before and before[0] is model and before[1] == known:
             return before[2]
-        json = knowledge.describe(model).model_dump_json()
+        json = view.describe(model).model_dump_json()
         self.made[model.name] = model, known, json
         return json
 

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from app import errors
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.conditional import IF_NONE_MATCH, NOT_MODIFIED, WITH_ETAG
-from app.api.http.deps import ListingDep
+from app.api.http.deps import ListCacheDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.models.list_query import ListQuery
@@ -27,7 +27,7 @@ class ListRoute(GuardedRoute):
         handle = super().unguarded_handler()
 
         async def answer(request: Request) -> Response:
-            ready = request.state.listing.ready(request.scope["query_string"])
+            ready = request.state.list_cache.ready(request.scope["query_string"])
             return await handle(request) if ready is None else ready.answer(request)
 
         return answer
@@ -44,7 +44,7 @@ router = APIRouter(tags=["models"], route_class=ListRoute)
     responses=WITH_ETAG | NOT_MODIFIED | problems(errors.StoreUnavailable, RequestValidationError),
     openapi_extra=needs(Scope.READ) | {"parameters": [IF_NONE_MATCH]},
 )
-async def list_models(request: Request, query: Annotated[ListQuery, Query()], listing: ListingDep) -> Response:
+async def list_models(request: Request, query: Annotated[ListQuery, Query()], list_cache: ListCacheDep) -> Response:
     """List every model file below the model folder, any suffix, in folders too. Hidden files are not models.
 
     The answer is never older than a second, whatever process changes the folder, and never waits for the engine. What
@@ -54,5 +54,5 @@ async def list_models(request: Request, query: Annotated[ListQuery, Query()], li
     is a page, and its `next_cursor` leads to the next: models that come and go meanwhile make no other model appear
     twice or go missing.
     """
-    answer = await listing.answer(request.scope["query_string"], query)
+    answer = await list_cache.answer(request.scope["query_string"], query)
     return answer.answer(request)

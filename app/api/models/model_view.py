@@ -12,20 +12,20 @@ from app.engine.contract import Facts
 from app.store.headers.formats import format_of_name
 from app.store.inventory import Model
 from app.store.locks.model_locks import is_leased
-from app.store.policy import Rules
-from app.store.protections import Given
+from app.store.policy import Policy
+from app.store.protections import ManualProtection
 
 Test = Callable[[Model], bool]
 
 
-class Knowledge:
+class ModelView:
     """The rules, the protections, the leases and the engine's facts, joined. Nothing in it changes."""
 
     def __init__(
         self,
         root: Path,
-        rules: Rules,
-        protected: Mapping[str, Given],
+        policy: Policy,
+        protected: Mapping[str, ManualProtection],
         leased_bytes: frozenset[int],
         facts: Facts | None,
     ) -> None:
@@ -33,7 +33,7 @@ class Knowledge:
         self.leased_bytes = leased_bytes
         self.facts = facts
         self._root = root
-        self._rules = rules
+        self._policy = policy
 
     def describe(self, model: Model) -> ModelOut:
         """One model as callers see it."""
@@ -43,7 +43,7 @@ class Knowledge:
             format=format_of_name(model.name),
             size_bytes=model.size_bytes,
             modified_at=model.modified_at,
-            status="old" if self._rules.is_old(model.name) else "current",
+            status="old" if self._policy.is_old(model.name) else "current",
             protected=self.is_protected(model),
             in_use=self.is_in_use(model),
             recognised=self.is_recognised(model),
@@ -52,7 +52,7 @@ class Knowledge:
 
     def is_protected(self, model: Model) -> bool:
         """Whether the configuration, or somebody, forbids deleting it."""
-        return model.name in self.protected or self._rules.protecting(model.name) is not None
+        return model.name in self.protected or self._policy.protecting(model.name) is not None
 
     def is_in_use(self, model: Model) -> bool:
         """Whether anybody holds a lease on it."""
@@ -81,7 +81,7 @@ class Knowledge:
             tests.append(lambda model: self.is_recognised(model) is query.recognised)
         if query.status is not None:
             wants_old = query.status == "old"
-            tests.append(lambda model: self._rules.is_old(model.name) is wants_old)
+            tests.append(lambda model: self._policy.is_old(model.name) is wants_old)
         if query.protected is not None:
             tests.append(lambda model: self.is_protected(model) is query.protected)
         if query.in_use is not None:

@@ -11,10 +11,10 @@ from pydantic.json_schema import SkipJsonSchema
 from app import errors
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.conditional import IF_NONE_MATCH, NOT_MODIFIED, WITH_ETAG, Representation
-from app.api.http.deps import ListingDep, ModelName, StoreDep
+from app.api.http.deps import ListCacheDep, ModelName, StoreDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
-from app.api.models.list_cache import Listing
+from app.api.models.list_cache import ListCache
 from app.api.models.schemas import BlockerOut, HeaderOut, ModelDetail, PathOut, protection_out
 from app.store.headers.description import Description
 from app.store.inventory import Model
@@ -61,27 +61,29 @@ async def get_path(store: StoreDep, query: Annotated[PathQuery, Query()]) -> Pat
     responses=WITH_ETAG | NOT_MODIFIED | problems(*NAMED),
     openapi_extra=needs(Scope.READ) | {"parameters": [IF_NONE_MATCH]},
 )
-async def get_model(request: Request, name: ModelName, store: StoreDep, listing: ListingDep) -> Response:
+async def get_model(request: Request, name: ModelName, store: StoreDep, list_cache: ListCacheDep) -> Response:
     """Describe one model as it is on disk now, with what its file says of itself.
 
     Its ETag is the model's own, the one that a deletion takes as `If-Match`. It tells of the file alone: a 304 says
     that the file is the same, and not whether the model is in use.
     """
-    detail = await to_thread.run_sync(examine, store, listing, name)
+    detail = await to_thread.run_sync(examine, store, list_cache, name)
     return Representation(detail.model_dump_json().encode(), detail.etag).answer(request)
 
 
-def examine(store: Store, listing: Listing, name: str) -> ModelDetail:
+def examine(store: Store, list_cache: ListCache, name: str) -> ModelDetail:
     """Everything that is known of one model. Reads its header: call it from a thread."""
     model, header = store.examine(name)
-    return detail_of(model, header, store.digests.of(model), store, listing)
+    return detail_of(model, header, store.digests.of(model), store, list_cache)
 
 
-def detail_of(model: Model, header: Description, sha256: str | None, store: Store, listing: Listing) -> ModelDetail:
+def detail_of(
+    model: Model, header: Description, sha256: str | None, store: Store, list_cache: ListCache
+) -> ModelDetail:
     """A model whose header was read, with what else is known of it. Reads small files: call it from a thread."""
     protection = store.protections.of(model.name)
     return ModelDetail(
-        **dict(listing.describe(model)) | {"protected": protection is not None},
+        **dict(list_cache.describe(model)) | {"protected": protection is not None},
         header=HeaderOut.model_validate(header),
         sha256=sha256,
         corrupt_since=store.digests.corrupt_since(model),

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from app import errors
 from app.api.http.auth import needs
-from app.api.http.deps import KeeperDep, ModelName, OriginDep, StoreDep
+from app.api.http.deps import ActorDep, ModelName, StoreDep, WatcherDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.http.routing import PartRoute
@@ -54,7 +54,7 @@ class ProtectionBody(BaseModel):
     openapi_extra=needs(Scope.WRITE),
 )
 async def protect_model(
-    name: ModelName, body: ProtectionBody, origin: OriginDep, store: StoreDep, keeper: KeeperDep
+    name: ModelName, body: ProtectionBody, origin: ActorDep, store: StoreDep, watcher: WatcherDep
 ) -> ProtectionState:
     """Let nobody delete, prune or replace the model of that name, through any service on the folder.
 
@@ -62,7 +62,7 @@ async def protect_model(
     A reason given before is replaced. A model in use can be protected.
     """
     protection = await to_thread.run_sync(store.protections.protect, name, body.reason, origin, limiter=changes)
-    await keeper.look_at_protections()
+    await watcher.look_at_protections()
     return ProtectionState(name=name, protected=True, protected_by=protection_out(protection))
 
 
@@ -73,11 +73,11 @@ async def protect_model(
     responses=problems(*REFUSING, errors.ModelProtected),
     openapi_extra=needs(Scope.WRITE),
 )
-async def unprotect_model(name: ModelName, origin: OriginDep, store: StoreDep, keeper: KeeperDep) -> ProtectionState:
+async def unprotect_model(name: ModelName, origin: ActorDep, store: StoreDep, watcher: WatcherDep) -> ProtectionState:
     """Take back what `PUT` said; nothing happens where nothing was said.
 
     What a pattern of `OCR_PROTECTED` protects stays so: 403.
     """
     await to_thread.run_sync(store.protections.unprotect, name, origin, limiter=changes)
-    await keeper.look_at_protections()
+    await watcher.look_at_protections()
     return ProtectionState(name=name, protected=False, protected_by=None)

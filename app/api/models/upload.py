@@ -12,16 +12,16 @@ from app import errors
 from app.api.http import request_errors
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.conditional import JSON, conditions_of
-from app.api.http.deps import IntakeDep, KeeperDep, ListingDep, ModelName, OriginDep, StoreDep
+from app.api.http.deps import ActorDep, ListCacheDep, ModelName, StoreDep, UploadReceiverDep, WatcherDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.models.deletion import changes
 from app.api.models.digest_fields import PARAMETERS, announced_digests
 from app.api.models.routes import detail_of
 from app.api.models.schemas import ModelDetail
-from app.api.models.upload_receiver import Intake
+from app.api.models.upload_receiver import UploadReceiver
 from app.store.incoming.publishing import Published, Publisher
-from app.store.journal import Origin
+from app.store.journal import Actor
 
 router = APIRouter(tags=["models"], route_class=GuardedRoute)
 
@@ -87,11 +87,11 @@ DOCUMENTED: dict[str, Any] = {
 async def upload_model(
     request: Request,
     name: ModelName,
-    origin: OriginDep,
+    origin: ActorDep,
     store: StoreDep,
-    keeper: KeeperDep,
-    listing: ListingDep,
-    intake: IntakeDep,
+    watcher: WatcherDep,
+    list_cache: ListCacheDep,
+    receiver: UploadReceiverDep,
 ) -> Response:
     """Take in a model of any size. It appears whole, its digests checked and its bytes on the disk, or not at all.
 
@@ -99,11 +99,11 @@ async def upload_model(
     be refused is refused before the body is read: with `Expect: 100-continue` it need not even be sent.
     """
     _check_body(request)
-    published = await _take_in(request, name, origin, store.publisher, intake)
-    await keeper.look_at(name)
+    published = await _take_in(request, name, origin, store.publisher, receiver)
+    await watcher.look_at(name)
     # Of what came, not of what lies there by now: it may have been replaced or deleted already.
     about = published.model, published.description, published.sha256
-    detail = await to_thread.run_sync(detail_of, *about, store, listing)
+    detail = await to_thread.run_sync(detail_of, *about, store, list_cache)
     headers = {"location": location_of(request, name), "etag": detail.etag}
     return Response(detail.model_dump_json(), 200 if published.has_replaced else 201, headers, JSON)
 
@@ -113,24 +113,26 @@ def location_of(request: Request, name: str) -> str:
     return f"{request.scope.get('root_path', '')}/models/{quote(name)}"
 
 
-async def _take_in(request: Request, name: str, origin: Origin, publisher: Publisher, intake: Intake) -> Published:
+async def _take_in(
+    request: Request, name: str, origin: Actor, publisher: Publisher, receiver: UploadReceiver
+) -> Published:
     """Check, receive, check again, publish."""
     announced = announced_digests(request)
-    size_bytes = intake.announced_size(request)
+    size_bytes = receiver.announced_size(request)
     conditions = conditions_of(request)
-    with intake.slot():
+    with receiver.slot():
         await to_thread.run_sync(publisher.plan, name, conditions, size_bytes, limiter=changes)
-        staged = await to_thread.run_sync(publisher.begin, announced, size_bytes, limiter=intake.threads)
+        staged = await to_thread.run_sync(publisher.begin, announced, size_bytes, limiter=receiver.threads)
         try:
-            await intake.receive(request, staged)
+            await receiver.receive(request, staged)
             if not staged.size_bytes:
                 # Nobody means to; `curl -X PUT` without a file does it.
                 raise RequestValidationError([{"loc": ("body",), "msg": "It is empty, and a model is not"}])
             publish = partial(publisher.publish, name, staged, conditions, origin, announced)
-            return await to_thread.run_sync(publish, limiter=intake.threads)
+            return await to_thread.run_sync(publish, limiter=receiver.threads)
         finally:
             with CancelScope(shield=True):
-                await to_thread.run_sync(staged.discard, limiter=intake.threads)
+                await to_thread.run_sync(staged.discard, limiter=receiver.threads)
 
 
 def _check_body(request: Request) -> None:

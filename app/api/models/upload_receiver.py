@@ -15,7 +15,7 @@ from app.store.incoming.staged_file import StagedFile
 LIMIT = "OCR_MAX_UPLOAD_BYTES"
 
 
-class Intake:
+class UploadReceiver:
     """The uploads of one service."""
 
     def __init__(self, *, max_uploads: int, max_bytes: int, stall_seconds: float, retention: timedelta) -> None:

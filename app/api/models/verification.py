@@ -7,8 +7,8 @@ from fastapi import APIRouter, Request
 
 from app import errors
 from app.api.http.auth import needs
-from app.api.http.deps import ModelName, OriginDep, StoreDep
-from app.api.http.disconnects import unless_gone
+from app.api.http.deps import ActorDep, ModelName, StoreDep
+from app.api.http.disconnects import cancel_on_disconnect
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.http.request_errors import CallerGone
@@ -16,7 +16,7 @@ from app.api.http.routing import PartRoute
 from app.api.maintenance.schemas import VerificationOut
 from app.api.models.schemas import HeaderOut
 from app.store.integrity.verification import Verification, verify
-from app.store.journal import Origin
+from app.store.journal import Actor
 from app.store.store import Store
 
 router = APIRouter(tags=["models"], route_class=PartRoute)
@@ -38,14 +38,14 @@ verifications = CapacityLimiter(2)
     ),
     openapi_extra=needs(Scope.WRITE),
 )
-async def verify_model(request: Request, name: ModelName, origin: OriginDep, store: StoreDep) -> VerificationOut:
+async def verify_model(request: Request, name: ModelName, origin: ActorDep, store: StoreDep) -> VerificationOut:
     """Read all of a model from the disk and compare its SHA-256 with the one on record.
 
     The record is of what an upload or a pull brought, or of what was there at the first verification. That a file's
     bytes are others than they were, at the same size and time, is remembered and shows in the audit. Nobody deletes the
     model meanwhile. It takes as long as the disk takes, and ends when the caller hangs up; two run at once.
     """
-    found = await unless_gone(request, _verified(store, name, origin))
+    found = await cancel_on_disconnect(request, _verified(store, name, origin))
     return VerificationOut(
         name=name,
         outcome=found.verdict.value,
@@ -60,7 +60,7 @@ async def verify_model(request: Request, name: ModelName, origin: OriginDep, sto
     )
 
 
-async def _verified(store: Store, name: str, origin: Origin) -> Verification:
+async def _verified(store: Store, name: str, origin: Actor) -> Verification:
     gone = threading.Event()
 
     def on_read(_: int) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 from fastapi import Request
 
 from app import errors
-from app.api.http.problem_table import KINDS
+from app.api.http.problem_table import PROBLEM_TYPES
 from app.api.images.receiver import Image
-from app.api.images.service import Reader
+from app.api.images.service import RecognitionService
 from app.api.ocr.schemas import FileOut, RecognitionsOut, describe
-from app.engine.recognition import Wish
+from app.engine.recognition import RecognitionOptions
 from app.jobs.runner import Work
 
 IMAGES, JOBS = "images", "/ocr/jobs"
@@ -21,7 +21,12 @@ MAX_DEATHS = 3
 
 
 def work_on(
-    images: list[Image], wish: Wish, reader: Reader, request: Request, asked: dict[str, Any], holding: AsyncExitStack
+    images: list[Image],
+    wish: RecognitionOptions,
+    reader: RecognitionService,
+    request: Request,
+    asked: dict[str, Any],
+    holding: AsyncExitStack,
 ) -> Work:
     """The job of reading these images, which lie where `holding` keeps them."""
     path, request_id = request.url.path, str(request.scope["request_id"])
@@ -36,7 +41,7 @@ def work_on(
                 files.append(FileOut(name=image.name, recognition=describe(recognition, wish), error=None))
             except errors.ServiceError as exc:
                 failures.append(exc)
-                problem = KINDS[type(exc)].describe(exc, path, request_id)
+                problem = PROBLEM_TYPES[type(exc)].describe(exc, path, request_id)
                 files.append(FileOut(name=image.name, recognition=None, error=problem))
             on_done()
         if len(failures) == len(images):

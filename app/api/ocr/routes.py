@@ -9,15 +9,15 @@ from fastapi.exceptions import RequestValidationError
 
 from app import errors
 from app.api.ai.schemas import ResultOut, SpellCheckIn
-from app.api.ai.service import Desk
+from app.api.ai.service import TextService
 from app.api.engine.loading import LOADING
 from app.api.http import request_errors
 from app.api.http.auth import GuardedRoute, needs
-from app.api.http.deps import BackgroundDep, DeskDep, OriginDep, ReaderDep
-from app.api.http.disconnects import unless_gone
+from app.api.http.deps import ActorDep, BackgroundDep, RecognitionServiceDep, TextServiceDep
+from app.api.http.disconnects import cancel_on_disconnect
 from app.api.http.keys import Scope
 from app.api.http.negotiation import best_of
-from app.api.http.problem_table import KINDS
+from app.api.http.problem_table import PROBLEM_TYPES
 from app.api.images.body import BINARY, BODY, UNREADABLE
 from app.api.images.receiver import threads
 from app.api.jobs.respond_async import PrefersJob, accepted, accepted_or
@@ -25,7 +25,7 @@ from app.api.jobs.routes import job_routes
 from app.api.ocr.jobs import IMAGES, JOBS, work_on
 from app.api.ocr.schemas import ReadingQuery, RecognitionOut, RecognitionsOut, describe
 from app.engine.processors import Processor
-from app.engine.recognition import Recognition, Wish
+from app.engine.recognition import Recognition, RecognitionOptions
 
 _asking = APIRouter(tags=["recognition"], route_class=GuardedRoute)
 
@@ -69,10 +69,10 @@ DOCUMENTED: dict[str, Any] = {
 )
 async def recognise_text(
     request: Request,
-    reader: ReaderDep,
-    desk: DeskDep,
+    reader: RecognitionServiceDep,
+    text_service: TextServiceDep,
     background: BackgroundDep,
-    origin: OriginDep,
+    origin: ActorDep,
     prefers_job: PrefersJob,
     query: Annotated[ReadingQuery, Query()],
 ) -> Response:
@@ -86,11 +86,13 @@ async def recognise_text(
     """
     offered = (JSON,) if prefers_job else (JSON, TEXT, *SAVED)
     media_type = best_of(offered, request.headers.getlist("accept"))
-    wish = Wish(query.language, query.areas, query.auto_skew, query.upscale, query.page_range, SAVED.get(media_type))
+    wish = RecognitionOptions(
+        query.language, query.areas, query.auto_skew, query.upscale, query.page_range, SAVED.get(media_type)
+    )
     if query.correct:
         if wish.save_as or prefers_job:
             raise RequestValidationError([{"loc": ("query", "correct"), "msg": "Only JSON and text are corrected"}])
-        await desk.choose(Processor.SPELL_CHECK)
+        await text_service.choose(Processor.SPELL_CHECK)
     if prefers_job:
         async with AsyncExitStack() as stack:
             images = await stack.enter_async_context(reader.receive(request))
@@ -98,20 +100,22 @@ async def recognise_text(
             job = await background.begin(work_on(images, wish, reader, request, asked, stack.pop_all()), origin)
             return accepted(request, JOBS, job)
     async with reader.read(request, wish) as recognition:
-        corrections = await _corrected(request, recognition, desk, media_type) if query.correct else []
+        corrections = await _corrected(request, recognition, text_service, media_type) if query.correct else []
         return await _answer(recognition, describe(recognition, wish, corrections), media_type)
 
 
-async def _corrected(request: Request, recognition: Recognition, desk: Desk, media_type: str) -> list[ResultOut]:
+async def _corrected(
+    request: Request, recognition: Recognition, text_service: TextService, media_type: str
+) -> list[ResultOut]:
     """The spell check's result for each page. Where all of it failed, JSON still has what was recognised."""
     body = SpellCheckIn(texts=[page["text"] for page in recognition.pages])
     try:
-        task = await desk.admit(Processor.SPELL_CHECK, body)
-        return (await unless_gone(request, desk.work(request, task, body))).results
+        task = await text_service.admit(Processor.SPELL_CHECK, body)
+        return (await cancel_on_disconnect(request, text_service.work(request, task, body))).results
     except (errors.EngineError, request_errors.TextTooLong) as exc:
         if media_type == TEXT:
             raise
-        problem = KINDS[type(exc)].describe(exc, request.url.path, request.scope["request_id"])
+        problem = PROBLEM_TYPES[type(exc)].describe(exc, request.url.path, request.scope["request_id"])
         return [ResultOut(text=None, diff=None, error=problem)] * len(recognition.pages)
 
 

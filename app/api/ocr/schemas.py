@@ -10,7 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 from app.api.ai.schemas import ResultOut
 from app.api.http.problem_table import Problem
 from app.api.models.schemas import Schema
-from app.engine.recognition import Recognition, Wish
+from app.engine.recognition import Recognition, RecognitionOptions
 
 PAGE_BREAK = "\f"
 
@@ -169,7 +169,9 @@ class TablesOut(Schema):
     """How long the engine worked, without the wait for its turn."""
 
 
-def describe(recognition: Recognition, wish: Wish, corrections: Sequence[ResultOut | None] = ()) -> RecognitionOut:
+def describe(
+    recognition: Recognition, wish: RecognitionOptions, corrections: Sequence[ResultOut | None] = ()
+) -> RecognitionOut:
     """A recognition for the wire; `corrections` are one for each page, or none."""
     pages = [
         PageOut.model_validate(page | {"corrected": corrected})

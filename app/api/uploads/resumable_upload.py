@@ -9,12 +9,12 @@ from fastapi import Request
 
 from app import errors
 from app.api.http import request_errors
-from app.api.models.upload_receiver import Intake
+from app.api.models.upload_receiver import UploadReceiver
 from app.api.uploads import tus
 from app.store.incoming.partials import PartialRecord
 from app.store.incoming.publishing import Conditions, Published, Publisher
 from app.store.incoming.staged_file import StagedFile
-from app.store.journal import Origin
+from app.store.journal import Actor
 
 T = TypeVar("T")
 
@@ -22,9 +22,11 @@ T = TypeVar("T")
 class Uploading:
     """It holds the upload's lock until `let_go()`."""
 
-    def __init__(self, publisher: Publisher, intake: Intake, staged: StagedFile, record: PartialRecord) -> None:
+    def __init__(
+        self, publisher: Publisher, receiver: UploadReceiver, staged: StagedFile, record: PartialRecord
+    ) -> None:
         self._publisher = publisher
-        self._intake = intake
+        self._receiver = receiver
         self._staged = staged
         self._record = record
         self._size_bytes = record.expected_bytes or 0
@@ -52,7 +54,7 @@ class Uploading:
         """
         start, checksum = self.offset, tus.checksum(request)
         try:
-            await self._intake.receive(request, self._staged, self._size_bytes - start)
+            await self._receiver.receive(request, self._staged, self._size_bytes - start)
             if checksum and await self._run(self._staged.digest_since, start, checksum.algorithm) != checksum.digest:
                 raise request_errors.ChecksumMismatch(checksum.algorithm)
         except BaseException:
@@ -61,7 +63,7 @@ class Uploading:
                     await self._run(self._staged.cut, start)
             raise
 
-    async def publish(self, origin: Origin) -> Published | None:
+    async def publish(self, origin: Actor) -> Published | None:
         """Let it be the model once all came. One that is not what was announced is given up."""
         if self.offset < self._size_bytes:
             return None
@@ -86,7 +88,7 @@ class Uploading:
             await self._run(self._staged.discard)
 
     async def _run(self, call: Callable[..., T], *arguments: object) -> T:
-        return await to_thread.run_sync(partial(call, *arguments), limiter=self._intake.threads)
+        return await to_thread.run_sync(partial(call, *arguments), limiter=self._receiver.threads)
 
 
 def _set_of(etags: list[str] | None) -> frozenset[str] | None:

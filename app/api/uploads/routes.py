@@ -17,7 +17,7 @@ from app import errors
 from app.api.http import request_errors
 from app.api.http.auth import PUBLIC, needs
 from app.api.http.conditional import JSON, conditions_of
-from app.api.http.deps import IntakeDep, KeeperDep, OriginDep, StoreDep
+from app.api.http.deps import ActorDep, StoreDep, UploadReceiverDep, WatcherDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.models.deletion import changes
@@ -45,8 +45,8 @@ from app.api.uploads.schemas import (
     with_headers,
 )
 from app.store.incoming.partials import Partial, PartialRecord
-from app.store.inventory_watcher import InventoryKeeper
-from app.store.journal import Origin
+from app.store.inventory_watcher import InventoryWatcher
+from app.store.journal import Actor
 from app.store.store import Store
 
 router = APIRouter(tags=["uploads"], route_class=tus.TusRoute)
@@ -68,15 +68,15 @@ RECEIVING = (*REFUSING, request_errors.UnsupportedTus, request_errors.ChecksumMi
     responses=with_headers(204, CAPABILITIES),
     openapi_extra=PUBLIC,
 )
-async def describe_uploads(intake: IntakeDep) -> Response:
+async def describe_uploads(receiver: UploadReceiverDep) -> Response:
     """Name the version of the tus protocol, its extensions and limits."""
     headers = {
         "tus-version": tus.VERSION,
         "tus-extension": tus.EXTENSIONS,
         "tus-checksum-algorithm": ",".join(tus.CHECKSUMS),
     }
-    if intake.max_bytes:
-        headers["tus-max-size"] = str(intake.max_bytes)
+    if receiver.max_bytes:
+        headers["tus-max-size"] = str(receiver.max_bytes)
     return Response(status_code=204, headers=headers)
 
 
@@ -109,7 +109,7 @@ async def list_uploads(store: StoreDep) -> UploadList:
     },
 )
 async def begin_upload(
-    request: Request, origin: OriginDep, store: StoreDep, keeper: KeeperDep, intake: IntakeDep
+    request: Request, origin: ActorDep, store: StoreDep, watcher: WatcherDep, receiver: UploadReceiverDep
 ) -> Response:
     """Begin an upload that can be gone on with after a broken connection, by the tus 1.0 protocol.
 
@@ -117,17 +117,17 @@ async def begin_upload(
     `PUT /models/{name}`; both are checked again when the last byte is there. The first chunk may be sent along; if
     that one fails, nothing is begun.
     """
-    record = _new_record(request, origin.actor, intake.retention)
-    intake.check_size(record.expected_bytes or 0)
+    record = _new_record(request, origin.actor, receiver.retention)
+    receiver.check_size(record.expected_bytes or 0)
     has_chunk, conditions, publisher = tus.has_body(request), conditions_of(request), store.publisher
-    with intake.slot():
+    with receiver.slot():
         plan = partial(publisher.plan, record.name, conditions, record.expected_bytes)
         await to_thread.run_sync(plan, limiter=changes)
         begin = partial(publisher.begin, (), record.expected_bytes, keep=record)
-        staged = await to_thread.run_sync(begin, limiter=intake.threads)
-        uploading = Uploading(publisher, intake, staged, record)
+        staged = await to_thread.run_sync(begin, limiter=receiver.threads)
+        uploading = Uploading(publisher, receiver, staged, record)
         try:
-            headers = await _take_in(request, uploading, record, origin, keeper) if has_chunk else _progress(0, record)
+            headers = await _take_in(request, uploading, record, origin, watcher) if has_chunk else _progress(0, record)
         except BaseException:
             # Its caller has not been told where it is, and could not go on with it.
             await uploading.give_up()
@@ -179,7 +179,12 @@ async def get_upload(request: Request, upload_id: UploadId, store: StoreDep) -> 
     | {"parameters": [OFFSET_PARAMETER, CHECKSUM_PARAMETER, VERSION_PARAMETER], "requestBody": body(required=True)},
 )
 async def append_to_upload(
-    request: Request, upload_id: UploadId, origin: OriginDep, store: StoreDep, keeper: KeeperDep, intake: IntakeDep
+    request: Request,
+    upload_id: UploadId,
+    origin: ActorDep,
+    store: StoreDep,
+    watcher: WatcherDep,
+    receiver: UploadReceiverDep,
 ) -> Response:
     """Append a chunk at the upload's offset. The one that makes it whole publishes the model, as `PUT` would.
 
@@ -194,13 +199,13 @@ async def append_to_upload(
         if offset != found.size_bytes:
             raise request_errors.OffsetMismatch(found.size_bytes)
         return Response(status_code=204, headers=_published(request, found.name or "", offset))
-    with intake.slot():
+    with receiver.slot():
         resume = partial(store.publisher.resume, upload_id)
-        staged, record = await to_thread.run_sync(resume, limiter=intake.threads)
-        uploading = Uploading(store.publisher, intake, staged, record)
+        staged, record = await to_thread.run_sync(resume, limiter=receiver.threads)
+        uploading = Uploading(store.publisher, receiver, staged, record)
         try:
             await uploading.go_back_to(offset)
-            headers = await _take_in(request, uploading, record, origin, keeper)
+            headers = await _take_in(request, uploading, record, origin, watcher)
         finally:
             await uploading.let_go()
     return Response(status_code=204, headers=headers)
@@ -223,14 +228,14 @@ async def give_upload_up(upload_id: UploadId, store: StoreDep) -> Response:
 
 
 async def _take_in(
-    request: Request, uploading: Uploading, record: PartialRecord, origin: Origin, keeper: InventoryKeeper
+    request: Request, uploading: Uploading, record: PartialRecord, origin: Actor, watcher: InventoryWatcher
 ) -> dict[str, str]:
     """Receive a chunk, publish what is whole, and return the headers that tell of it."""
     await uploading.receive(request)
     published = await uploading.publish(origin)
     if published is None:
         return _progress(uploading.offset, record)
-    await keeper.look_at(record.name)
+    await watcher.look_at(record.name)
     return _published(request, record.name, uploading.offset) | {"etag": published.model.etag}
 
 

@@ -38,7 +38,7 @@ from aspose.ocr.models.preprocessingfilters import PreprocessingFilter
 from app.engine.child import results
 from app.engine.native.runtime import missing_for_ai, missing_for_recognition
 from app.engine.processors import DEFAULT_MODEL, MAX_TEXT_BYTES, Processor
-from app.engine.recognition import PAGES_FILE, Limits, Wish
+from app.engine.recognition import PAGES_FILE, Limits, RecognitionOptions
 from app.errors import ImageError, UnknownLanguage
 
 DISTRIBUTION = "aspose-ocr-python-net"
@@ -142,7 +142,7 @@ class AsposeAIEngine:
         self, image: str, media_type: str | None, wish: dict[str, Any], limits: dict[str, int]
     ) -> dict[str, Any]:
         """Read an image as `app.engine.recognition.Wish` says; the pages and the document go into its folder."""
-        wanted = Wish(**wish)
+        wanted = RecognitionOptions(**wish)
         if missing := missing_for_recognition() or (missing_for_ai() if wanted.tables else None):
             return {"unavailable": missing}
         try:
@@ -176,7 +176,7 @@ class AsposeAIEngine:
 def _recognise(
     image: Path,
     media_type: str | None,
-    wish: Wish,
+    wish: RecognitionOptions,
     limits: Limits,
     tables_in: Callable[[OcrOutput], list[str]],
 ) -> dict[str, Any]:
@@ -207,7 +207,7 @@ def _recognise(
     return {"seconds": time.perf_counter() - began, "document": document}
 
 
-def _settings(wish: Wish) -> RecognitionSettings:
+def _settings(wish: RecognitionOptions) -> RecognitionSettings:
     settings = RecognitionSettings()
     if wish.language not in (known := [name.lower() for name in dir(Language) if name.isupper()]):
         raise UnknownLanguage(wish.language, " ".join(known))
@@ -217,7 +217,7 @@ def _settings(wish: Wish) -> RecognitionSettings:
     return settings
 
 
-def _filters(wish: Wish) -> PreprocessingFilter:
+def _filters(wish: RecognitionOptions) -> PreprocessingFilter:
     filters = PreprocessingFilter()
     if wish.auto_skew:
         filters.add(PreprocessingFilter.auto_skew())

@@ -10,8 +10,8 @@ from enum import StrEnum
 from app.errors import StoreError
 from app.store.integrity.corruption import Damage
 from app.store.inventory import Inventory, Model
-from app.store.journal import Origin
-from app.store.policy import Rules
+from app.store.journal import Actor
+from app.store.policy import Policy
 from app.store.protections import Protection, Protections
 from app.store.store import Receipt, Store
 
@@ -79,13 +79,13 @@ class Outcome:
     """Why it stayed."""
 
 
-def audit(inventory: Inventory, rules: Rules, protections: Protections, damage: Damage = NO_DAMAGE) -> list[Finding]:
+def audit(inventory: Inventory, policy: Policy, protections: Protections, damage: Damage = NO_DAMAGE) -> list[Finding]:
     """Judge every model, by name."""
     given = protections.given()
     superseded = superseded_by(inventory.models)
     findings = []
     for name, model in inventory.models.items():
-        pattern, newer = rules.stale_pattern(name), superseded.get(name)
+        pattern, newer = policy.stale_pattern(name), superseded.get(name)
         wrong = damage.problems.get(name)
         speaking = {Reason.STALE_PATTERN: pattern, Reason.SUPERSEDED: newer, Reason.CORRUPT: wrong}
         reasons = tuple(reason for reason, speaks in speaking.items() if speaks)
@@ -114,7 +114,7 @@ def plan_prune(findings: Iterable[Finding], reasons: Iterable[Reason], *, perman
     return PrunePlan(tuple(chosen), permanent)
 
 
-def execute(plan: PrunePlan, store: Store, origin: Origin) -> list[Outcome]:
+def execute(plan: PrunePlan, store: Store, origin: Actor) -> list[Outcome]:
     """Delete each model of the plan that is still that version, free and unprotected; one that stays stops no other."""
     outcomes = []
     for finding in plan.findings:

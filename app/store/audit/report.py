@@ -53,7 +53,7 @@ class Report:
 def judge(store: Store, inventory: Inventory, *, seconds: float = LOOK_SECONDS) -> tuple[list[Finding], int]:
     """Judge every model, and say how many headers were not read yet, after reading on for so long. It blocks."""
     damage = known_damage(store.digests, store.headers, inventory, seconds=seconds)
-    return audit(inventory, store.rules, store.protections, damage), damage.unread
+    return audit(inventory, store.policy, store.protections, damage), damage.unread
 
 
 def report(store: Store, inventory: Inventory, *, seconds: float = LOOK_SECONDS) -> Report:

@@ -15,7 +15,7 @@ Purge = Callable[[Iterable[TrashEntry]], object]
 """Deletes entries for good, and says so."""
 
 
-class Room:
+class DiskSpace:
     """The free space of one model folder's disk. None of it is set aside for anybody: who writes first has it."""
 
     def __init__(self, root: Path, trash: Trash, purge: Purge) -> None:

@@ -18,13 +18,13 @@ from app.errors import (
     NotAModel,
 )
 from app.store.headers.description import Description
-from app.store.incoming.disk_space import Room
+from app.store.incoming.disk_space import DiskSpace
 from app.store.incoming.partials import PartialRecord
 from app.store.incoming.staged_file import StagedFile
 from app.store.incoming.staging import Staging
 from app.store.integrity.digests import Digests
 from app.store.inventory import Model, model_at
-from app.store.journal import Note, Origin
+from app.store.journal import Actor, Note
 from app.store.locks.model_locks import ModelLocks
 from app.store.names import parts_of
 from app.store.protections import Protections
@@ -95,7 +95,7 @@ class Publisher:
         protections: Protections,
         digests: Digests,
         trash: Trash,
-        room: Room,
+        room: DiskSpace,
         note: Note,
         claims: Claims,
         *,
@@ -167,7 +167,7 @@ class Publisher:
         name: str,
         staged: StagedFile,
         conditions: Conditions,
-        origin: Origin,
+        origin: Actor,
         announced: Announced = NOTHING,
         *,
         action: Literal["uploaded", "pulled"] = "uploaded",
@@ -214,7 +214,7 @@ class Publisher:
         return published
 
     def _put_in_place(
-        self, staged: StagedFile, present: Model | None, conditions: Conditions, folder: int, leaf: str, origin: Origin
+        self, staged: StagedFile, present: Model | None, conditions: Conditions, folder: int, leaf: str, origin: Actor
     ) -> tuple[os.stat_result, "_Replaced | None"]:
         """Move a staged file to its name; return what is there then, and what became of the version before."""
         if present is None:
@@ -241,7 +241,7 @@ class Publisher:
         self._trash.purge_aside(entry, lambda gone: self._note_deleted(gone, origin))
         return status, _Replaced(present.size_bytes, None)
 
-    def _note_deleted(self, entry: TrashEntry, origin: Origin) -> None:
+    def _note_deleted(self, entry: TrashEntry, origin: Actor) -> None:
         self._note(origin, "deleted", entry.name, None, entry.size_bytes, "replaced")
 
     @contextmanager

@@ -23,7 +23,7 @@ class Damage:
     """How many headers were not looked at yet."""
 
 
-def known_damage(digests: Digests, headers: "HeaderKnowledge", inventory: Inventory, *, seconds: float) -> Damage:
+def known_damage(digests: Digests, headers: "HeaderCheckCache", inventory: Inventory, *, seconds: float) -> Damage:
     """What verifications found, and what headers say after reading on for so long at most. It blocks."""
     damage = headers.damage(inventory, seconds=seconds)
     found = {
@@ -33,7 +33,7 @@ def known_damage(digests: Digests, headers: "HeaderKnowledge", inventory: Invent
     return Damage(dict(damage.problems) | found, damage.unread)
 
 
-class HeaderKnowledge:
+class HeaderCheckCache:
     """What was read of headers, each read once for each version of a model. It blocks: use it from threads."""
 
     def __init__(self, examine: Examine) -> None:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from app.errors import StoreError
 from app.store.headers.description import Description, describe
 from app.store.inventory import Model, model_at
-from app.store.journal import Origin
+from app.store.journal import Actor
 from app.store.store import Store
 from app.store.volume.volume import explaining_refusals
 
@@ -63,7 +63,7 @@ class Verification:
         return int(self.model.size_bytes / self.seconds) if self.seconds else 0
 
 
-def verify(store: Store, name: str, origin: Origin, on_read: OnRead = lambda _: None) -> Verification:
+def verify(store: Store, name: str, origin: Actor, on_read: OnRead = lambda _: None) -> Verification:
     """Read a model as it is on the disk, under a lease, and remember what that shows. It blocks for as long.
 
     Raises InvalidModelName, NotAModel, ModelNotFound, ModelLocked, StoreUnavailable.

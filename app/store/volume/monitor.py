@@ -24,7 +24,7 @@ HUNG_SECONDS = 3.0
 """A volume whose check takes longer than this is unavailable until it answers."""
 
 
-class VolumeWatch:
+class VolumeMonitor:
     """The checks of one volume. `start` and `look` block; the attributes may be read at any time."""
 
     def __init__(
@@ -155,7 +155,7 @@ class VolumeWatch:
         return VolumeCheck(name, ok=True, required=required)
 
 
-async def keep_watched(watch: VolumeWatch, store: Store, on_event: OnEvent) -> None:
+async def monitor_volume(watch: VolumeMonitor, store: Store, on_event: OnEvent) -> None:
     """Look at the volume every second, and take lost leases again, until cancelled."""
     thread = CapacityLimiter(1)  # of its own: a volume that does not answer keeps nobody else waiting
 
@@ -182,7 +182,7 @@ async def keep_watched(watch: VolumeWatch, store: Store, on_event: OnEvent) -> N
         looking.cancel()
 
 
-def insist_on_safety(volume: Volume, on_event: OnEvent, *, is_single: bool) -> None:
+def require_safety(volume: Volume, on_event: OnEvent, *, is_single: bool) -> None:
     """For commands: judge the volume before it is changed. What is wrong is raised by the change itself."""
     with contextlib.suppress(StoreError, OSError):
-        VolumeWatch(volume, on_event, is_single=is_single).look_before_changing()
+        VolumeMonitor(volume, on_event, is_single=is_single).look_before_changing()

@@ -11,12 +11,12 @@ from app.errors import JobNotFound, StoreReadOnly, StoreUnavailable
 from app.jobs.folder import PULL, Jobs
 from app.jobs.progress import Meter, Progress
 from app.jobs.records import JobState, read_record, record_of
-from app.store.journal import Origin
-from app.store.policy import Rules
+from app.store.journal import Actor
+from app.store.policy import Policy
 from app.store.store import Store
 from tests.support.processes import python
 
-ME = Origin("me", "request-1")
+ME = Actor("me", "request-1")
 DAY = timedelta(days=1)
 NOW = timedelta(0)
 
@@ -38,7 +38,7 @@ sys.stdin.read()
 
 
 def store_on(root: Path) -> Store:
-    store = Store(root, Rules(), trash_retention=DAY, on_event=lambda *_: None)
+    store = Store(root, Policy(), trash_retention=DAY, on_event=lambda *_: None)
     store.open()
     return store
 

@@ -10,7 +10,7 @@ import pytest
 from app.errors import ModelInUse, ModelLocked, ModelNotFound
 from app.store.locks.leases import UNKNOWN
 from app.store.locks.model_locks import ModelLocks
-from app.store.policy import Rules
+from app.store.policy import Policy
 from app.store.store import Store
 from tests.support.processes import python
 
@@ -26,7 +26,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    store = Store(tmp_path / "models", Rules(), trash_retention=timedelta(days=1), on_event=lambda *_: None)
+    store = Store(tmp_path / "models", Policy(), trash_retention=timedelta(days=1), on_event=lambda *_: None)
     store.open()
     (store.root / "a.bin").write_bytes(b"a")
     return store

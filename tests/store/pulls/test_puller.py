@@ -13,25 +13,25 @@ from anyio import fail_after, to_thread
 from app.jobs.folder import PULL
 from app.pulls.pull import PullLimits, Resolve
 from app.pulls.request import PullRequest, Source, partial_id
-from app.pulls.runner import QUESTIONS_AT_ONCE, Puller
+from app.pulls.runner import QUESTIONS_AT_ONCE, PullRunner
 from app.pulls.sources.url import Fetcher
 from app.store.incoming.partials import PartialRecord
-from app.store.journal import Origin
-from app.store.policy import Rules
+from app.store.journal import Actor
+from app.store.policy import Policy
 from app.store.store import Store
 from tests.support.hub import Hub, running_hub
 from tests.support.waiting import eventually_async
 
 pytestmark = pytest.mark.anyio
 
-ME = Origin("me")
+ME = Actor("me")
 MANY = 60
 """More than the threads that everybody shares."""
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    store = Store(tmp_path, Rules(), trash_retention=timedelta(days=1), on_event=lambda *_: None)
+    store = Store(tmp_path, Policy(), trash_retention=timedelta(days=1), on_event=lambda *_: None)
     store.open()
     return store
 
@@ -40,11 +40,11 @@ def no_sources(_: PullRequest) -> list[Source]:
     return []
 
 
-def puller(store: Store, *, hub: Hub | None = None, resolve: Resolve = no_sources) -> Puller:
+def pull_runner(store: Store, *, hub: Hub | None = None, resolve: Resolve = no_sources) -> PullRunner:
     async def on_published(_: object) -> None:
         """Nobody needs to know."""
 
-    return Puller(
+    return PullRunner(
         store,
         Fetcher(token=None, allowed_urls=(hub.cdn_url,) if hub else (), stall_seconds=5),
         resolve,
@@ -56,7 +56,7 @@ def puller(store: Store, *, hub: Hub | None = None, resolve: Resolve = no_source
 
 
 @asynccontextmanager
-async def running(pulling: Puller) -> AsyncIterator[asyncio.Task[None]]:
+async def running(pulling: PullRunner) -> AsyncIterator[asyncio.Task[None]]:
     task = asyncio.create_task(pulling.run())
     try:
         yield task
@@ -76,7 +76,7 @@ async def test_a_hub_that_does_not_answer_keeps_nobody_else_waiting(store: Store
         answered.wait()
         return []
 
-    pulling = puller(store, resolve=resolve)
+    pulling = pull_runner(store, resolve=resolve)
     requests = [PullRequest(repository="org/repo", file=f"{number}.bin") for number in range(MANY)]
     asking = [asyncio.create_task(pulling.ask_for(request, ME)) for request in requests]
     try:
@@ -96,7 +96,7 @@ async def test_what_a_newer_service_asked_for_is_left_to_it(store: Store) -> Non
     with running_hub() as hub:
         known = PullRequest(url=hub.put("/a.bin", b"model"))
         newer = store.jobs.create(PULL, known.to_record() | {"name": "b.bin", "novelty": 1}, ME)
-        pulling = puller(store, hub=hub)
+        pulling = pull_runner(store, hub=hub)
 
         async with running(pulling) as task:
             job, is_new = await pulling.ask_for(known, ME)
@@ -124,7 +124,7 @@ async def test_what_fails_before_it_comes_to_its_bytes_leaves_none_either(store:
             extra={"job_id": job.id},
         )
         store.publisher.begin(keep=before).let_go()
-        pulling = puller(store, hub=hub)
+        pulling = pull_runner(store, hub=hub)
 
         async with running(pulling):
             await eventually_async(lambda: store.jobs.get(job.id).state == "failed")

@@ -10,8 +10,8 @@ from app.jobs.folder import PULL
 from app.pulls.pull import PullLimits, PullRun
 from app.pulls.request import PullRequest, partial_id
 from app.pulls.sources.url import Fetcher
-from app.store.journal import Origin
-from app.store.policy import Rules
+from app.store.journal import Actor
+from app.store.policy import Policy
 from app.store.store import Store
 from tests.support.hub import Hub, running_hub
 
@@ -35,11 +35,11 @@ async def bring(store: Store, hub: Hub, job_id: str) -> list[str]:
 @pytest.mark.parametrize("has_record", [True, False], ids=["expired", "killed before it had a record"])
 async def test_what_is_no_good_any_more_is_in_nobodys_way(tmp_path: Path, has_record: bool) -> None:  # noqa: FBT001
     """A pull that is taken up after so long, or after such a death, begins anew, before any sweep has been there."""
-    store = Store(tmp_path, Rules(), trash_retention=HOUR, on_event=lambda *_: None)
+    store = Store(tmp_path, Policy(), trash_retention=HOUR, on_event=lambda *_: None)
     store.open()
     with running_hub() as hub:
         request = PullRequest(url=hub.put("/a.bin", b"model"))
-        job = store.jobs.create(PULL, request.to_record(), Origin("me"))
+        job = store.jobs.create(PULL, request.to_record(), Actor("me"))
         part = store.volume.staging_dir / f"{partial_id(job.id, 'a.bin')}.part"
         part.write_bytes(b"mod")
         if has_record:

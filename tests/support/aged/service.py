@@ -22,9 +22,9 @@ from app.store.audit.audit import Reason, audit, execute, plan_prune
 from app.store.incoming.partials import PartialRecord
 from app.store.incoming.publishing import Conditions
 from app.store.incoming.staged_file import StagedFile
-from app.store.journal import Origin
+from app.store.journal import Actor
 from app.store.locks.leases import Lease
-from app.store.policy import Rules
+from app.store.policy import Policy
 from app.store.store import Store
 from app.store.volume.filesystem import FileSystem
 
@@ -38,7 +38,7 @@ def opened_store(root: Path, retention_seconds: float, service: "Service") -> St
     """The store of a service on a folder that other machines share."""
     retention = timedelta(seconds=retention_seconds)
     file_system = FileSystem("nfs4")  # which no mount of this machine says
-    store = Store(root, Rules(), trash_retention=retention, on_event=service.on_event, file_system=file_system)
+    store = Store(root, Policy(), trash_retention=retention, on_event=service.on_event, file_system=file_system)
     store.open()
     return store
 
@@ -48,7 +48,7 @@ class Service:
 
     def __init__(self) -> None:
         self._aged = ctypes.CDLL(None)
-        self._origin = Origin(f"service {os.getpid()}")
+        self._origin = Actor(f"service {os.getpid()}")
         self._held = contextlib.ExitStack()
         self._leases: dict[str, Lease] = {}
         self._staged: dict[str, StagedFile] = {}
@@ -123,7 +123,7 @@ class Service:
 
     def prune(self) -> list[tuple[str, str]]:
         """Delete what seems old, and say which versions of which models went."""
-        findings = audit(self._store.scan(), self._store.rules, self._store.protections)
+        findings = audit(self._store.scan(), self._store.policy, self._store.protections)
         outcomes = execute(plan_prune(findings, list(Reason), permanent=False), self._store, self._origin)
         return [(out.finding.model.name, out.finding.model.etag) for out in outcomes if out.receipt]
 
