@@ -1,0 +1,77 @@
+"""Every event that the service reports: its name and its level in the log, declared once.
+
+Parts report events through an `OnEvent` callback and know neither the log nor the metrics; `app.lifespan` connects
+both. Events of the process itself (settings, requests, shutdown) go to the log directly, under names from here too.
+"""
+
+import logging
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, Self
+
+
+class EventName(StrEnum):
+    """The name of an event, as the log has it; `level` is one of `logging`'s."""
+
+    level: int
+
+    def __new__(cls, name: str, level: int = logging.INFO) -> Self:
+        """Make a member from its name and its level."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.level = level
+        return member
+
+    # The first six are "engine." and a state of app.engine.states.
+    ENGINE_STOPPED = "engine.stopped"
+    ENGINE_STARTING = "engine.starting"
+    ENGINE_READY = "engine.ready"
+    ENGINE_STOPPING = "engine.stopping"
+    ENGINE_BACKING_OFF = "engine.backing_off", logging.WARNING
+    ENGINE_FAILED = "engine.failed", logging.WARNING
+    ENGINE_EXITED = "engine.exited", logging.WARNING
+    ENGINE_LICENSE_REFUSED = "engine.license_refused", logging.WARNING
+    ENGINE_STATUS_FAILED = "engine.status_failed"
+    ENGINE_LOADED = "engine.loaded"
+    ENGINE_CALLED = "engine.called"
+    ENGINE_RECYCLED = "engine.recycled", logging.WARNING
+    ENGINE_RELEASED = "engine.released"
+    ENGINE_OUTPUT = "engine.output"
+
+    # "model." and an action of app.store.journal.
+    MODEL_UPLOADED = "model.uploaded"
+    MODEL_PULLED = "model.pulled"
+    MODEL_TRASHED = "model.trashed"
+    MODEL_DELETED = "model.deleted"
+    MODEL_RESTORED = "model.restored"
+    MODEL_PURGED = "model.purged"
+    MODEL_PROTECTED = "model.protected"
+    MODEL_UNPROTECTED = "model.unprotected"
+
+    STORE_AVAILABLE = "store.available"
+    STORE_UNAVAILABLE = "store.unavailable", logging.WARNING
+    STORE_WATCH_FAILED = "store.watch_failed", logging.WARNING
+    JOURNAL_FAILED = "journal.failed", logging.WARNING
+    LEASE_LOST = "lease.lost", logging.WARNING
+    LEASE_RETAKEN = "lease.retaken", logging.WARNING
+    STAGING_SWEPT = "staging.swept"
+    TRASH_SWEEP_FAILED = "trash.sweep_failed", logging.WARNING
+    VOLUME_ANSWERED = "volume.answered"
+    VOLUME_CHECK_FAILED = "volume.check_failed", logging.WARNING
+    VOLUME_CHECK_PASSED = "volume.check_passed"
+    VOLUME_UNANSWERED = "volume.unanswered", logging.WARNING
+
+    PULL_STARTED = "pull.started"
+    PULL_FINISHED = "pull.finished"
+    PULL_UNRECORDED = "pull.unrecorded", logging.WARNING
+
+    REQUEST = "request"
+    REQUEST_CRASHED = "request.crashed", logging.ERROR
+    SERVICE_PART_FAILED = "service.part_failed", logging.CRITICAL
+    SERVICE_SHUTDOWN_OVERDUE = "service.shutdown_overdue", logging.CRITICAL
+    SETTINGS_ANONYMOUS = "settings.anonymous", logging.WARNING
+    SETTINGS_UNKNOWN = "settings.unknown", logging.WARNING
+
+
+OnEvent = Callable[[EventName, dict[str, Any]], None]
+"""Receives each event with its fields. It must not raise, and it may be called from any thread."""
