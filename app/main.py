@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from app import __version__
-from app.api.http import head, openapi, problems
+from app.api.http import openapi, problems
 from app.api.http.deps import State
 from app.api.http.middleware import RequestLimits, RequestLog
+from app.api.http.routing import add_heads
 from app.api.routers import routers
 from app.lifespan import opened
 from app.metrics import Metrics
@@ -76,7 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
     for router in routers():
         # Not include_router(), which matches each request twice.
         app.router.routes.extend(router.routes)
-    head.install(app)
+    add_heads(app)
     problems.install(app)
     openapi.install(app, needs_key=not settings.is_anonymous)
     return app

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from app import errors
-from app.api.http.problem_table import INTERNAL_ERROR, PROBLEM_TYPES, TYPE_PREFIX
+from app.api.http.problem_table import INTERNAL_ERROR, PROBLEM_TYPES
+from app.api.http.problem_types import TYPE_PREFIX
 from app.api.http.problems import MEDIA_TYPE
 from tests.support.service import RunningService
 

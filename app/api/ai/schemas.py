@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.http.problem_table import Problem
-from app.api.models.schemas import Schema
+from app.api.http.problem_types import Problem
+from app.api.http.schema import Schema
 from app.engine.processors import Processor
 
 Text = Annotated[str, Field(min_length=0)]

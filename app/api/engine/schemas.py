@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt
 
-from app.api.models.schemas import Schema, Timestamp
+from app.api.http.schema import Schema, Timestamp
 from app.engine.processors import Processor
 
 

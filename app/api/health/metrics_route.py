@@ -3,10 +3,11 @@
 import asyncio
 from typing import Any
 
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 
 from app import __version__
+from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import MetricsDep, SupervisorDep, VolumeMonitorDep, WatcherDep
 from app.api.http.keys import Scope
@@ -21,8 +22,6 @@ from app.store.volume.monitor import VolumeMonitor
 
 router = APIRouter(tags=["health"], route_class=GuardedRoute)
 
-measurements = CapacityLimiter(1)
-"""While a disk does not answer, scrape after scrape waits for it: in a queue, and not each in a thread."""
 
 TEXT = {"schema": {"type": "string"}, "examples": {"a part of it": {"value": "ocr_store_models 2.0\n"}}}
 FORMATS: dict[int | str, dict[str, Any]] = {
@@ -63,7 +62,7 @@ async def _observe(
     storage: Storage | None = None
     if inventory:
         try:
-            storage = await to_thread.run_sync(measure, store.volume, inventory, limiter=measurements)
+            storage = await to_thread.run_sync(measure, store.volume, inventory, limiter=threads.measurements)
         except StoreUnavailable:  # since a moment ago
             inventory = None
     return Observation(

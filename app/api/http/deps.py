@@ -2,8 +2,7 @@
 
 from typing import Annotated, Any, TypedDict
 
-from fastapi import Depends, Path, Request
-from starlette.convertors import PathConvertor, register_url_convertor
+from fastapi import Depends, Request
 
 from app.api.ai.service import TextService
 from app.api.http.auth import Access
@@ -73,25 +72,3 @@ PullRunnerDep = Annotated[PullRunner, _part("pull_runner")]
 MetricsDep = Annotated[Metrics, _part("metrics")]
 ActorDep = Annotated[Actor, Depends(_origin)]
 """Who asks for a change: the name of the API key, or 'anonymous', and the request's id."""
-
-
-class WholePath(PathConvertor):
-    """Starlette's own stops at a line end, so that such a name would be no path of ours instead of an invalid name."""
-
-    regex = "(?s:.*)"
-
-
-register_url_convertor("path", WholePath())
-
-ModelName = Annotated[
-    str,
-    Path(
-        description="The model's path below the model folder. It may hold `/`, as it is or as `%2F`.",
-        openapi_examples={
-            "an old model": {"value": "old_en_ocr_v1.bin"},
-            "a model in a folder": {
-                "value": "lmstudio-community_Llama-3.2-3B-Instruct-GGUF/Llama-3.2-3B-Instruct-Q4_K_M.gguf"
-            },
-        },
-    ),
-]

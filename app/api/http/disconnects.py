@@ -1,14 +1,26 @@
-"""A caller that hangs up: the server tells, and nothing else would stop the work for it."""
+"""Callers that stall or hang up: while a body is read, and while work is done for one."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
-from app.api.http.request_errors import CallerGone
+from app.api.http.request_errors import BodyCutShort, CallerGone, UploadStalled
 
 T = TypeVar("T")
+
+
+async def next_chunk(chunks: AsyncIterator[bytes], stall_seconds: float | None) -> bytes:
+    """What came next; nothing at the end. Raises UploadStalled when nothing comes for so long, and BodyCutShort."""
+    try:
+        async with asyncio.timeout(stall_seconds):
+            return await anext(chunks)
+    except TimeoutError:
+        raise UploadStalled(stall_seconds or 0) from None
+    except ClientDisconnect:
+        raise BodyCutShort from None
 
 
 async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -10,7 +10,8 @@ from app.api import examples
 from app.api.http.auth import SECURITY_SCHEME, is_change
 from app.api.http.keys import Scope
 from app.api.http.middleware import SILENT
-from app.api.http.problem_table import INTERNAL_ERROR, NAME, PROBLEM_TYPES, Problem, ProblemType
+from app.api.http.problem_table import INTERNAL_ERROR, NAME, PROBLEM_TYPES
+from app.api.http.problem_types import Problem, ProblemType
 from app.api.http.problems import MEDIA_TYPE, responses_of
 from app.api.http.request_errors import (
     BodyTooLarge,

@@ -1,14 +1,299 @@
 """Which problem each exception is on the wire: its status, its stable type, and what of it is shown."""
 
-from app.api.http.problem_types import EXAMPLE_ID, TYPE_PREFIX, Problem, ProblemType
-from app.api.http.problems_of_engine import OF_ENGINE
-from app.api.http.problems_of_requests import OF_REQUESTS
-from app.api.http.problems_of_store import NAME, OF_STORE
+import hashlib
 
-__all__ = ["CRASH", "EXAMPLE_ID", "INTERNAL_ERROR", "NAME", "PROBLEM_TYPES", "TYPE_PREFIX", "Problem", "ProblemType"]
+from fastapi.exceptions import RequestValidationError
 
+from app import errors
+from app.api.examples.models import BLOCKER
+from app.api.http import request_errors
+from app.api.http.problem_types import EXAMPLE_ID, ProblemType
+from app.engine.processors import DEFAULT_MODEL
+
+NAME = "old_en_ocr_v1.bin"
+EMPTY_SHA256 = hashlib.sha256().hexdigest()
 CRASH = Exception("The service failed; that is a defect. Report it with the request_id, which the log has too.")
 INTERNAL_ERROR = ProblemType(CRASH, 500, "internal-error", "Internal error")
+
+OF_STORE = (
+    ProblemType(
+        errors.InvalidModelName("../secret", "'..' would lead out of the model folder"),
+        422,
+        "invalid-model-name",
+        "The name cannot be a model's",
+        ("name",),
+    ),
+    ProblemType(
+        errors.NotAModel("latest.bin", "a symbolic link"),
+        422,
+        "not-a-model",
+        "What lies at that name is no model",
+        ("name",),
+    ),
+    ProblemType(errors.ModelNotFound(NAME), 404, "model-not-found", "No such model", ("name",)),
+    ProblemType(
+        errors.ModelProtected(NAME, None, "the archive is read with it until March"),
+        403,
+        "model-protected",
+        "The model is protected",
+        ("name", "pattern", "reason"),
+    ),
+    ProblemType(
+        errors.ModelInUse(NAME, [BLOCKER]),
+        409,
+        "model-in-use",
+        "The model is in use",
+        ("name", "blockers"),
+    ),
+    ProblemType(errors.ModelLocked(NAME), 409, "model-locked", "The model is being changed", ("name",), 1),
+    ProblemType(errors.ModelExists(NAME), 409, "model-exists", "The name is taken", ("name",)),
+    ProblemType(
+        errors.ModelChanged(NAME, '"18-18e9fc0680810521"'),
+        412,
+        "model-changed",
+        "The model is another version",
+        ("name", "etag"),
+    ),
+    ProblemType(
+        errors.ConditionFailed(NAME, '"18-18e9fc0680810521"'),
+        412,
+        "condition-failed",
+        "The model is there, or is not",
+        ("name", "etag"),
+    ),
+    ProblemType(
+        errors.DigestMismatch(NAME, "sha256", hashlib.sha256(b"sent").hexdigest(), EMPTY_SHA256),
+        422,
+        "digest-mismatch",
+        "Other bytes came than were announced",
+        ("name", "algorithm", "expected", "actual"),
+    ),
+    ProblemType(
+        errors.TrashEntryNotFound("20261121T063713Z-3a56954a93f8"),
+        404,
+        "trash-entry-not-found",
+        "No such entry in the trash",
+        ("trash_id",),
+    ),
+    ProblemType(errors.JobNotFound("20261121T092012Z-0a1b23a56954"), 404, "job-not-found", "No such job", ("job_id",)),
+    ProblemType(
+        errors.JobWithoutResults("20261121T092012Z-0a1b23a56954", "running"),
+        409,
+        "job-without-results",
+        "The job has no results",
+        ("state",),
+    ),
+    ProblemType(errors.JobAbandoned("ocr", "ocr-1:7"), 503, "job-abandoned", "The job's runner ended before it", (), 1),
+    ProblemType(errors.PartialNotFound(EXAMPLE_ID), 404, "upload-not-found", "No such unfinished upload", ("id",)),
+    ProblemType(errors.PartialBusy(EXAMPLE_ID), 423, "upload-in-progress", "The upload is in other hands", ("id",), 1),
+    ProblemType(
+        errors.StoreUnavailable("/data/models is missing; is its volume mounted?"),
+        503,
+        "store-unavailable",
+        "The model folder is unavailable",
+        (),
+        5,
+    ),
+    ProblemType(
+        errors.StoreReadOnly("Read-only file system"),
+        503,
+        "store-read-only",
+        "The model folder is read-only",
+        (),
+        60,
+    ),
+    ProblemType(errors.LookupStale(), 503, "lookup-stale", "Another machine has just changed it", (), 1),
+    ProblemType(
+        errors.StoreDenied("/data/models/.store/trash: Permission denied"),
+        503,
+        "store-denied",
+        "The service may not change the model folder",
+        (),
+        60,
+    ),
+    ProblemType(
+        errors.StoreUnsafe("another service uses this folder, and its locks do not reach this machine"),
+        503,
+        "store-unsafe",
+        "The model folder cannot be changed safely",
+        (),
+        10,
+    ),
+    ProblemType(
+        errors.StoreFull("No space left on device", 42949672960, 1073741824),
+        507,
+        "store-full",
+        "The disk is full",
+        ("need_bytes", "free_bytes"),
+    ),
+    ProblemType(
+        errors.SourceNotAllowed("https://elsewhere.example/a.gguf", "it is not below any of the allowed URLs"),
+        403,
+        "source-not-allowed",
+        "The URL may not be pulled from",
+        ("url",),
+    ),
+    ProblemType(
+        errors.SourceNotFound("file 'a.gguf' in org/repo", "the hub does not know it"),
+        404,
+        "source-not-found",
+        "There is nothing to pull",
+    ),
+    ProblemType(
+        errors.SourceRefused("a.gguf of org/repo", "the hub answered 401"),
+        502,
+        "source-refused",
+        "The other side refused it",
+    ),
+    ProblemType(
+        errors.SourceUnavailable("a.gguf of org/repo", "the hub answered 503"),
+        502,
+        "source-unavailable",
+        "The other side is unavailable",
+    ),
+    ProblemType(
+        errors.SourceMismatch("a.gguf of org/repo", "it has 10 bytes, not 20"),
+        502,
+        "source-mismatch",
+        "Something else came than was announced",
+    ),
+    ProblemType(
+        errors.PullConflict("org_repo/a.gguf", "20261121T092012Z-0a1b23a56954"),
+        409,
+        "pull-conflict",
+        "Another pull brings it",
+        ("name", "job_id"),
+    ),
+)
+OF_ENGINE = (
+    ProblemType(
+        errors.EngineNotReady("starting", "its process is starting"),
+        503,
+        "engine-not-ready",
+        "The engine is not ready",
+        ("state",),
+        1,
+    ),
+    ProblemType(
+        errors.EngineLacks("ai", "the native llama.cpp libraries are not installed"),
+        501,
+        "engine-lacks",
+        "The engine cannot do this here",
+        ("capability",),
+    ),
+    ProblemType(
+        errors.ModelNotLicensed("org_repo/model.gguf", DEFAULT_MODEL),
+        409,
+        "model-not-licensed",
+        "The model takes a licence",
+        ("name", "allowed"),
+    ),
+    ProblemType(
+        errors.EngineModelMissing(DEFAULT_MODEL),
+        409,
+        "engine-model-missing",
+        "The engine's model is missing",
+        ("name",),
+    ),
+    ProblemType(
+        errors.ModelTooLarge(DEFAULT_MODEL, 2019377696, 1073741824),
+        507,
+        "model-too-large",
+        "The model does not fit the engine's memory limit",
+        ("name", "need_bytes", "limit_bytes"),
+    ),
+    ProblemType(
+        errors.ModelDamaged(DEFAULT_MODEL, "the file ends inside its header, after 512 bytes"),
+        422,
+        "model-damaged",
+        "The model's file is damaged",
+        ("name", "reason"),
+    ),
+    ProblemType(errors.EngineBusy(7), 503, "engine-busy", "The engine's queue is full", ("waiting",), 5),
+    ProblemType(
+        errors.EngineCallFailed("RuntimeError: Proxy error(ArgumentException): the text is too long"),
+        422,
+        "engine-call-failed",
+        "The engine could not do it",
+        ("reason",),
+    ),
+    ProblemType(errors.EngineTimedOut("run_postprocessor", 60), 504, "engine-timed-out", "The engine took too long"),
+    ProblemType(
+        errors.EngineDied("killed by SIGABRT"), 502, "engine-died", "The engine's process ended", ("exit_reason",)
+    ),
+    ProblemType(errors.UnsupportedImage("image/webp"), 415, "unsupported-image", "The image's format is not read"),
+    ProblemType(errors.UnreadableImage("it is empty"), 422, "image-unreadable", "The image cannot be read"),
+    ProblemType(errors.ImageTooLarge("51 pages", "50 in one call"), 413, "image-too-large", "The image is too large"),
+    ProblemType(errors.EncryptedPdf(), 422, "pdf-encrypted", "The PDF is encrypted"),
+    ProblemType(errors.UnknownLanguage("elvish", "eng ita latin"), 422, "unknown-language", "No such language"),
+    ProblemType(
+        errors.ResourceMissing("aspose-ocr-cyrillic-v1.ocr"),
+        422,
+        "resource-missing",
+        "The engine lacks a file for that",
+        ("resource",),
+    ),
+)
+OF_REQUESTS = (
+    ProblemType(
+        request_errors.NotAcceptable("application/json or text/plain"), 406, "not-acceptable", "No such format"
+    ),
+    ProblemType(request_errors.UnsupportedForm("it ends early"), 422, "unsupported-form", "The form cannot be used"),
+    ProblemType(request_errors.Unauthenticated.unknown(), 401, "unauthenticated", "A valid API key is needed"),
+    ProblemType(
+        request_errors.MissingScope("dashboard", "write"), 403, "missing-scope", "The key lacks a scope", ("scope",)
+    ),
+    ProblemType(request_errors.ServiceReadOnly(), 403, "read-only", "The service is read-only"),
+    ProblemType(
+        request_errors.BodyTooLarge(1 << 20), 413, "body-too-large", "The request's body is too large", ("limit_bytes",)
+    ),
+    ProblemType(
+        request_errors.PlanChanged("0c6f9f3d2b9f4f1e8a7d5c3b1a098765"),
+        409,
+        "plan-changed",
+        "It is another plan",
+        ("plan_id",),
+    ),
+    ProblemType(
+        request_errors.TextTooLong(0, 5000, 3500, "A line"),
+        422,
+        "text-too-long",
+        "A text is too long",
+        ("index", "size_bytes", "limit_bytes"),
+    ),
+    ProblemType(request_errors.CallerGone(), 400, "caller-gone", "The caller hung up"),
+    ProblemType(request_errors.UploadsBusy(4), 503, "uploads-busy", "Too many uploads at once", ("limit",), 5),
+    ProblemType(request_errors.UploadStalled(60), 408, "upload-stalled", "The upload stalled"),
+    ProblemType(request_errors.BodyCutShort(), 400, "body-cut-short", "The body ended early"),
+    ProblemType(
+        request_errors.UnsupportedBody("a form (multipart/form-data)"), 415, "unsupported-body", "The body is no file"
+    ),
+    ProblemType(request_errors.UnsupportedTus("0.2.2"), 412, "unsupported-tus", "It is another version of tus"),
+    ProblemType(
+        request_errors.OffsetMismatch(1048576), 409, "offset-mismatch", "The upload goes on elsewhere", ("offset",)
+    ),
+    ProblemType(
+        request_errors.ChecksumMismatch("sha1"),
+        460,
+        "checksum-mismatch",
+        "The chunk is not what it was",
+        ("algorithm",),
+    ),
+    ProblemType(request_errors.WrongHost("evil.example"), 421, "wrong-host", "The request is for another host"),
+    ProblemType(
+        request_errors.CrossOrigin("https://evil.example"),
+        403,
+        "cross-origin",
+        "The request comes from another web page",
+    ),
+    ProblemType(
+        RequestValidationError([{"loc": ("query", "nam"), "msg": "Extra inputs are not permitted"}]),
+        422,
+        "invalid-request",
+        "The request is not valid",
+    ),
+)
+
 PROBLEM_TYPES: dict[type[Exception], ProblemType] = {
     type(kind.sample): kind for kind in (*OF_STORE, *OF_ENGINE, *OF_REQUESTS)
 }

@@ -8,7 +8,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from app.api.http.problem_table import CRASH, EXAMPLE_ID, INTERNAL_ERROR, PROBLEM_TYPES, Problem, ProblemType
+from app.api.http.problem_table import CRASH, INTERNAL_ERROR, PROBLEM_TYPES
+from app.api.http.problem_types import EXAMPLE_ID, Problem, ProblemType
 
 MEDIA_TYPE = "application/problem+json"
 HEADERS: dict[str, dict[str, Any]] = {

@@ -1,12 +1,39 @@
-"""Routes below a model's own path, such as `/models/{name}/verify`, beside models whose names end like that."""
+"""How paths are matched: names that hold slashes, routes below a model's own path, and a HEAD for every GET."""
 
+import copy
 from collections.abc import Callable
-from typing import Any, ClassVar
+from http import HTTPStatus
+from typing import Annotated, Any, ClassVar
 
+from fastapi import FastAPI, Path
+from fastapi.routing import APIRoute
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.routing import Match
 from starlette.types import Scope
 
 from app.api.http.auth import GuardedRoute
+
+
+class WholePath(PathConvertor):
+    """Starlette's own stops at a line end, so that such a name would be no path of ours instead of an invalid name."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("path", WholePath())
+
+ModelName = Annotated[
+    str,
+    Path(
+        description="The model's path below the model folder. It may hold `/`, as it is or as `%2F`.",
+        openapi_examples={
+            "an old model": {"value": "old_en_ocr_v1.bin"},
+            "a model in a folder": {
+                "value": "lmstudio-community_Llama-3.2-3B-Instruct-GGUF/Llama-3.2-3B-Instruct-Q4_K_M.gguf"
+            },
+        },
+    ),
+]
 
 
 class PartRoute(GuardedRoute):
@@ -33,3 +60,21 @@ class PartRoute(GuardedRoute):
         if match is Match.PARTIAL and scope["method"] not in self._taken[self.path]:
             match = Match.FULL  # so that it is this route which refuses the method
         return match, child_scope
+
+
+def add_heads(app: FastAPI) -> None:
+    """Give each GET of the application its HEAD; those whose headers are of use are in the document too."""
+    gets = [route for route in app.router.routes if isinstance(route, APIRoute) and "GET" in (route.methods or ())]
+    # Behind all others, so that no other request looks at them.
+    app.router.routes += [_head_of(route) for route in gets]
+
+
+def _head_of(route: APIRoute) -> APIRoute:
+    """A route of its own, because FastAPI would give two methods of one the same id in the document."""
+    head = copy.copy(route)
+    head.methods = {"HEAD"}
+    head.name = f"head_{route.name}"
+    head.summary = f"{route.summary}: headers only"
+    head.description = "The same as GET, without the body: what has changed, how large it is, whether it is there."
+    head.include_in_schema = route.include_in_schema and "headers" in route.responses.get(HTTPStatus.OK, {})
+    return head

@@ -8,7 +8,7 @@ from http import HTTPStatus
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.api.http.problem_table import TYPE_PREFIX
+from app.api.http.problem_types import TYPE_PREFIX
 from app.api.http.problems import MEDIA_TYPE
 
 MAX_HEAD_BYTES = 1 << 16

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from anyio import CancelScope, CapacityLimiter, to_thread
+from anyio import CancelScope, to_thread
 from fastapi import Request
 from python_multipart.exceptions import FormParserError, MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from app.api.http.bodies import next_chunk
+from app.api.http import threads
+from app.api.http.disconnects import next_chunk
 from app.api.http.request_errors import BodyTooLarge, UnsupportedForm
 from app.engine.recognition import MEDIA_TYPES
 from app.errors import UnsupportedImage
@@ -23,8 +24,6 @@ FORM_BYTES = 1 << 16
 BUFFER_BYTES = 1 << 20
 MAX_NAME_CHARS = 255
 LIMIT = "OCR_MAX_IMAGE_BYTES"
-threads = CapacityLimiter(4)
-"""Of their own: whoever sends images keeps no deletion waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +60,21 @@ class ImageReceiver:
         most_bytes = (self._max_bytes + FORM_BYTES) * most_files if is_form else self._max_bytes
         self._check_size(int(request.headers.get("content-length", 0)), most_bytes)
         announced = None if is_form else _told(media_type.decode("latin-1"))
-        folder = await to_thread.run_sync(self._make_folder, limiter=threads)
+        folder = await to_thread.run_sync(self._make_folder, limiter=threads.images)
         try:
             files = _Files(folder, self._max_bytes, most_files)
             body: _Raw | _Form = _Form(files, options) if is_form else _Raw(files, announced)
             try:
                 await self._receive(request, body, most_bytes)
             finally:
-                await to_thread.run_sync(files.close, limiter=threads)
+                await to_thread.run_sync(files.close, limiter=threads.images)
             images = files.images
             if len(images) == 1 and (refusal := images[0].refusal):
                 raise refusal
             yield images
         finally:
             with CancelScope(shield=True):
-                await to_thread.run_sync(shutil.rmtree, folder, True, limiter=threads)  # noqa: FBT003
+                await to_thread.run_sync(shutil.rmtree, folder, True, limiter=threads.images)  # noqa: FBT003
 
     async def _receive(self, request: Request, body: "_Raw | _Form", most_bytes: int) -> None:
         chunks = request.stream()
@@ -85,10 +84,10 @@ class ImageReceiver:
             self._check_size(received, most_bytes)
             filling += chunk
             if len(filling) >= BUFFER_BYTES:
-                await to_thread.run_sync(body.write, bytes(filling), limiter=threads)
+                await to_thread.run_sync(body.write, bytes(filling), limiter=threads.images)
                 filling.clear()
-        await to_thread.run_sync(body.write, bytes(filling), limiter=threads)
-        await to_thread.run_sync(body.finish, limiter=threads)
+        await to_thread.run_sync(body.write, bytes(filling), limiter=threads.images)
+        await to_thread.run_sync(body.finish, limiter=threads.images)
 
     def _check_size(self, size_bytes: int, most_bytes: int) -> None:
         if size_bytes > most_bytes:

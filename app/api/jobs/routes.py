@@ -12,13 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from app import errors
+from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import StoreDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.jobs.schemas import JobList, JobOut, describe
 from app.api.jobs.stream import STREAMS, Records, follow
-from app.api.models.deletion import changes
 from app.jobs.records import Job, JobState
 from app.store.store import Store
 
@@ -111,7 +111,7 @@ def job_routes(
         One that is finished already stays as it is.
         """
         await to_thread.run_sync(get, store, job_id)
-        job = await to_thread.run_sync(cancel, store, job_id, limiter=changes)
+        job = await to_thread.run_sync(cancel, store, job_id, limiter=threads.changes)
         response.status_code = 200 if job.is_finished else 202
         return describe(job)
 

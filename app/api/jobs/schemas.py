@@ -5,8 +5,9 @@ from typing import Any, Literal
 from pydantic import NonNegativeInt
 
 from app import errors
-from app.api.http.problem_table import INTERNAL_ERROR, PROBLEM_TYPES, TYPE_PREFIX
-from app.api.models.schemas import Schema, Timestamp
+from app.api.http.problem_table import INTERNAL_ERROR, PROBLEM_TYPES
+from app.api.http.problem_types import TYPE_PREFIX
+from app.api.http.schema import Schema, Timestamp
 from app.jobs.records import Failure, Job
 
 BY_NAME = {

@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 from fastapi import APIRouter, Header, Response
 
 from app import errors
 from app.api.examples.models import FOLDER
+from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import ListCacheDep, StoreDep, VolumeMonitorDep, WatcherDep
 from app.api.http.keys import Scope
@@ -26,8 +27,6 @@ from app.store.protections import Protection
 
 router = APIRouter(tags=["upkeep"], route_class=GuardedRoute)
 
-audits = CapacityLimiter(2)
-"""An audit may read thousands of headers; it has threads of its own, so that reading a list never waits for one."""
 TEXT = "text/plain"
 EXAMPLE = f"OLD:     {FOLDER}/old_en_ocr_v1.bin  (matches old_*)\nCURRENT: {FOLDER}/en_ocr_v2.bin\n"
 AS_TEXT: dict[int | str, dict[str, Any]] = {
@@ -56,7 +55,7 @@ async def get_audit(
     or `CURRENT:` and the path; `PARTIAL:` is what is not a model yet.
     """
     inventory = await watcher.current_when_scanned()
-    found = await to_thread.run_sync(report, store, inventory, limiter=audits)
+    found = await to_thread.run_sync(report, store, inventory, limiter=threads.audits)
     if accept.partition(",")[0].partition(";")[0].strip() == TEXT:
         return Response(_as_text(found, store.root), media_type=TEXT)
     return _as_json(found, store.root, list_cache)

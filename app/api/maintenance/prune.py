@@ -8,15 +8,14 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app import errors
+from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import ActorDep, StoreDep, WatcherDep
 from app.api.http.keys import Scope
 from app.api.http.problem_table import PROBLEM_TYPES
 from app.api.http.problems import problems
 from app.api.http.request_errors import PlanChanged
-from app.api.maintenance.audit import audits
 from app.api.maintenance.schemas import PrunedOut, PruneOut, ReasonOut
-from app.api.models.deletion import changes
 from app.store.audit.audit import Finding, Outcome, PrunePlan, Reason, execute, plan_prune
 from app.store.audit.report import judge
 
@@ -72,13 +71,13 @@ async def prune(
     await watcher.scan()  # not even a second old: what is planned here is deleted
     inventory = watcher.current()
     reasons = [Reason(reason) for reason in body.reasons]
-    findings, _ = await to_thread.run_sync(judge, store, inventory, limiter=audits)
+    findings, _ = await to_thread.run_sync(judge, store, inventory, limiter=threads.audits)
     plan = plan_prune(findings, reasons, permanent=body.permanent)
     if body.dry_run:
         return _answer(plan, [_planned(finding) for finding in plan.findings], dry_run=True)
     if body.plan_id != plan.id:
         raise PlanChanged(str(body.plan_id))
-    outcomes = await to_thread.run_sync(execute, plan, store, origin, limiter=changes)
+    outcomes = await to_thread.run_sync(execute, plan, store, origin, limiter=threads.changes)
     for outcome in outcomes:
         if outcome.receipt:
             watcher.forget(outcome.receipt.name)

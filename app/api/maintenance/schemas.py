@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import NonNegativeFloat, NonNegativeInt
 
-from app.api.models.schemas import BlockerOut, HeaderOut, ProtectionOut, Schema, Timestamp
+from app.api.http.schema import Schema, Timestamp
+from app.api.models.schemas import BlockerOut, HeaderOut, ProtectionOut
 from app.store.volume.checks import CheckName
 
 ReasonOut = Literal["stale_pattern", "superseded", "corrupt"]

@@ -9,12 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from app import errors
+from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import ActorDep, ListCacheDep, StoreDep, WatcherDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.maintenance.schemas import EventOut, JournalOut, PurgeOut, TrashEntryOut, TrashList
-from app.api.models.deletion import changes
 from app.api.models.schemas import ModelOut
 from app.store.trash.trash import Purged
 
@@ -88,7 +88,7 @@ async def restore_model(
     list_cache: ListCacheDep,
 ) -> ModelOut:
     """Put a deleted model back where it was, whole, or at another name with `as`. Nothing is ever overwritten."""
-    model = await to_thread.run_sync(store.restore, trash_id, query.as_, origin, limiter=changes)
+    model = await to_thread.run_sync(store.restore, trash_id, query.as_, origin, limiter=threads.changes)
     await watcher.look_at(model.name)
     return list_cache.describe(model)
 
@@ -102,7 +102,7 @@ async def restore_model(
 )
 async def purge_entry(trash_id: TrashId, origin: ActorDep, store: StoreDep) -> PurgeOut:
     """Delete one entry of the trash for good; the disk has its bytes back when this is answered."""
-    return _purged([await to_thread.run_sync(store.purge, trash_id, origin, limiter=changes)])
+    return _purged([await to_thread.run_sync(store.purge, trash_id, origin, limiter=threads.changes)])
 
 
 @router.delete(
@@ -114,7 +114,7 @@ async def purge_entry(trash_id: TrashId, origin: ActorDep, store: StoreDep) -> P
 )
 async def empty_trash(origin: ActorDep, store: StoreDep) -> PurgeOut:
     """Delete everything in the trash for good; the disk has the bytes back when this is answered."""
-    return _purged(await to_thread.run_sync(store.empty_trash, origin, limiter=changes))
+    return _purged(await to_thread.run_sync(store.empty_trash, origin, limiter=threads.changes))
 
 
 @router.get(

@@ -2,24 +2,23 @@
 
 from typing import Annotated
 
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 from fastapi import APIRouter, Header, Query
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict
 
 from app import errors
+from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.conditional import ETAG
-from app.api.http.deps import ActorDep, ModelName, ModelSessionDep, StoreDep, SupervisorDep, WatcherDep
+from app.api.http.deps import ActorDep, ModelSessionDep, StoreDep, SupervisorDep, WatcherDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
+from app.api.http.routing import ModelName
 from app.api.models.schemas import ReceiptOut
 from app.store.store import Deletion, Receipt
 
 router = APIRouter(tags=["models"], route_class=GuardedRoute)
-
-changes = CapacityLimiter(16)
-"""Changes may wait two seconds for a lock; they have threads of their own, so that reading never waits for one."""
 
 
 class DeletionQuery(BaseModel):
@@ -78,16 +77,16 @@ async def delete_model(
         return store.plan_deletion(name, if_match=allowed, permanent=query.permanent)
 
     try:
-        plan = await to_thread.run_sync(make_plan, limiter=changes)
+        plan = await to_thread.run_sync(make_plan, limiter=threads.changes)
     except errors.ModelInUse:
         # Whatever else forbids it was found before: nothing is released in vain.
         if query.dry_run or not query.release or not session.uses(name):
             raise
         await supervisor.release(f"released to delete {name}")
-        plan = await to_thread.run_sync(make_plan, limiter=changes)
+        plan = await to_thread.run_sync(make_plan, limiter=threads.changes)
     if query.dry_run:
         return _planned(plan)
-    receipt = await to_thread.run_sync(store.delete, plan, origin, limiter=changes)
+    receipt = await to_thread.run_sync(store.delete, plan, origin, limiter=threads.changes)
     watcher.forget(name)
     return _done(receipt)
 

@@ -8,12 +8,12 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from app import errors
+from app.api.http import threads
 from app.api.http.auth import needs
-from app.api.http.deps import ActorDep, ModelName, StoreDep, WatcherDep
+from app.api.http.deps import ActorDep, StoreDep, WatcherDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
-from app.api.http.routing import PartRoute
-from app.api.models.deletion import changes
+from app.api.http.routing import ModelName, PartRoute
 from app.api.models.schemas import ProtectionState, protection_out
 
 MAX_REASON_CHARS = 500
@@ -61,7 +61,7 @@ async def protect_model(
     It stands until it is lifted, survives restarts, and belongs to the name: whatever comes to lie there is protected.
     A reason given before is replaced. A model in use can be protected.
     """
-    protection = await to_thread.run_sync(store.protections.protect, name, body.reason, origin, limiter=changes)
+    protection = await to_thread.run_sync(store.protections.protect, name, body.reason, origin, limiter=threads.changes)
     await watcher.look_at_protections()
     return ProtectionState(name=name, protected=True, protected_by=protection_out(protection))
 
@@ -78,6 +78,6 @@ async def unprotect_model(name: ModelName, origin: ActorDep, store: StoreDep, wa
 
     What a pattern of `OCR_PROTECTED` protects stays so: 403.
     """
-    await to_thread.run_sync(store.protections.unprotect, name, origin, limiter=changes)
+    await to_thread.run_sync(store.protections.unprotect, name, origin, limiter=threads.changes)
     await watcher.look_at_protections()
     return ProtectionState(name=name, protected=False, protected_by=None)

@@ -1,32 +1,12 @@
 """What answers look like on the wire. The docstrings are the text of the docs page."""
 
-from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PlainSerializer, WithJsonSchema
+from pydantic import NonNegativeInt
 
+from app.api.http.schema import Schema, Timestamp
 from app.store.headers.formats import Format
 from app.store.protections import Protection
-
-
-def _rfc3339(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-Timestamp = Annotated[
-    datetime, PlainSerializer(_rfc3339, return_type=str), WithJsonSchema({"type": "string", "format": "date-time"})
-]
-
-
-class Schema(BaseModel):
-    """What all answers share: they are read from the domain's own objects, and never change."""
-
-    model_config = ConfigDict(
-        from_attributes=True,
-        use_attribute_docstrings=True,
-        frozen=True,
-        json_schema_serialization_defaults_required=True,
-    )
 
 
 class ModelOut(Schema):

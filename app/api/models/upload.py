@@ -9,13 +9,13 @@ from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 
 from app import errors
-from app.api.http import request_errors
+from app.api.http import request_errors, threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.conditional import JSON, conditions_of
-from app.api.http.deps import ActorDep, ListCacheDep, ModelName, StoreDep, UploadReceiverDep, WatcherDep
+from app.api.http.deps import ActorDep, ListCacheDep, StoreDep, UploadReceiverDep, WatcherDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
-from app.api.models.deletion import changes
+from app.api.http.routing import ModelName
 from app.api.models.digest_fields import PARAMETERS, announced_digests
 from app.api.models.routes import detail_of
 from app.api.models.schemas import ModelDetail
@@ -121,7 +121,7 @@ async def _take_in(
     size_bytes = receiver.announced_size(request)
     conditions = conditions_of(request)
     with receiver.slot():
-        await to_thread.run_sync(publisher.plan, name, conditions, size_bytes, limiter=changes)
+        await to_thread.run_sync(publisher.plan, name, conditions, size_bytes, limiter=threads.changes)
         staged = await to_thread.run_sync(publisher.begin, announced, size_bytes, limiter=receiver.threads)
         try:
             await receiver.receive(request, staged)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from anyio import CapacityLimiter
 from fastapi import Request
 
-from app.api.http.bodies import next_chunk
+from app.api.http.disconnects import next_chunk
 from app.api.http.request_errors import BodyTooLarge, UploadsBusy
 from app.store.incoming.receiving import write_all
 from app.store.incoming.staged_file import StagedFile

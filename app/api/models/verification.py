@@ -2,17 +2,18 @@
 
 import threading
 
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 from fastapi import APIRouter, Request
 
 from app import errors
+from app.api.http import threads
 from app.api.http.auth import needs
-from app.api.http.deps import ActorDep, ModelName, StoreDep
+from app.api.http.deps import ActorDep, StoreDep
 from app.api.http.disconnects import cancel_on_disconnect
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.http.request_errors import CallerGone
-from app.api.http.routing import PartRoute
+from app.api.http.routing import ModelName, PartRoute
 from app.api.maintenance.schemas import VerificationOut
 from app.api.models.schemas import HeaderOut
 from app.store.integrity.verification import Verification, verify
@@ -20,9 +21,6 @@ from app.store.journal import Actor
 from app.store.store import Store
 
 router = APIRouter(tags=["models"], route_class=PartRoute)
-
-verifications = CapacityLimiter(2)
-"""Each reads a disk as fast as it gives; the others wait for their turn."""
 
 
 @router.post(
@@ -68,6 +66,6 @@ async def _verified(store: Store, name: str, origin: Actor) -> Verification:
             raise CallerGone
 
     try:
-        return await to_thread.run_sync(verify, store, name, origin, on_read, limiter=verifications)
+        return await to_thread.run_sync(verify, store, name, origin, on_read, limiter=threads.verifications)
     finally:
         gone.set()

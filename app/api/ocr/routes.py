@@ -11,7 +11,7 @@ from app import errors
 from app.api.ai.schemas import ResultOut, SpellCheckIn
 from app.api.ai.service import TextService
 from app.api.engine.loading import LOADING
-from app.api.http import request_errors
+from app.api.http import request_errors, threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import ActorDep, BackgroundDep, RecognitionServiceDep, TextServiceDep
 from app.api.http.disconnects import cancel_on_disconnect
@@ -19,7 +19,6 @@ from app.api.http.keys import Scope
 from app.api.http.negotiation import best_of
 from app.api.http.problem_table import PROBLEM_TYPES
 from app.api.images.body import BINARY, BODY, UNREADABLE
-from app.api.images.receiver import threads
 from app.api.jobs.respond_async import PrefersJob, accepted, accepted_or
 from app.api.jobs.routes import job_routes
 from app.api.ocr.jobs import IMAGES, JOBS, work_on
@@ -122,7 +121,7 @@ async def _corrected(
 async def _answer(recognition: Recognition, answer: RecognitionOut, media_type: str) -> Response:
     headers = {TRUNCATED: str(answer.truncated_by_evaluation).lower()}
     if recognition.document:
-        content = await to_thread.run_sync(recognition.document.read_bytes, limiter=threads)
+        content = await to_thread.run_sync(recognition.document.read_bytes, limiter=threads.images)
         return Response(content, headers=headers, media_type=media_type)
     if media_type == TEXT:
         return Response(answer.text, headers=headers, media_type=TEXT)

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegative
 from pydantic.json_schema import SkipJsonSchema
 
 from app.api.ai.schemas import ResultOut
-from app.api.http.problem_table import Problem
-from app.api.models.schemas import Schema
+from app.api.http.problem_types import Problem
+from app.api.http.schema import Schema
 from app.engine.recognition import Recognition, RecognitionOptions
 
 PAGE_BREAK = "\f"

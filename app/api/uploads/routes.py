@@ -14,13 +14,12 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 
 from app import errors
-from app.api.http import request_errors
+from app.api.http import request_errors, threads
 from app.api.http.auth import PUBLIC, needs
 from app.api.http.conditional import JSON, conditions_of
 from app.api.http.deps import ActorDep, StoreDep, UploadReceiverDep, WatcherDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
-from app.api.models.deletion import changes
 from app.api.models.upload import CONDITIONS, REFUSING, location_of
 from app.api.uploads import tus
 from app.api.uploads.resumable_upload import Uploading
@@ -122,7 +121,7 @@ async def begin_upload(
     has_chunk, conditions, publisher = tus.has_body(request), conditions_of(request), store.publisher
     with receiver.slot():
         plan = partial(publisher.plan, record.name, conditions, record.expected_bytes)
-        await to_thread.run_sync(plan, limiter=changes)
+        await to_thread.run_sync(plan, limiter=threads.changes)
         begin = partial(publisher.begin, (), record.expected_bytes, keep=record)
         staged = await to_thread.run_sync(begin, limiter=receiver.threads)
         uploading = Uploading(publisher, receiver, staged, record)
@@ -223,7 +222,7 @@ async def append_to_upload(
 async def give_upload_up(upload_id: UploadId, store: StoreDep) -> Response:
     """Delete what came of an upload. A model that it has published stays; only the upload is forgotten."""
     await to_thread.run_sync(_find, store, upload_id)
-    await to_thread.run_sync(store.publisher.discard, upload_id, limiter=changes)
+    await to_thread.run_sync(store.publisher.discard, upload_id, limiter=threads.changes)
     return Response(status_code=204)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import NonNegativeInt
 
-from app.api.models.schemas import Schema, Timestamp
+from app.api.http.schema import Schema, Timestamp
 from app.api.uploads.tus import CHECKSUMS, EXTENSIONS, MEDIA_TYPE, VERSION
 
 
