@@ -8,9 +8,9 @@ from fastapi import Depends, Request
 from fastapi.responses import Response
 
 from app.api.ai.schemas import AiOut, TextsIn
-from app.api.engine.loading import LOADING
 from app.api.http.deps import ActorDep, BackgroundDep, ModelSessionDep, TextServiceDep
 from app.api.http.disconnects import cancel_on_disconnect
+from app.api.http.error_groups import LOAD_ERRORS
 from app.api.http.request_errors import TextTooLong
 from app.api.jobs.respond_async import PrefersJob, accepted, accepted_or
 from app.engine.processors import Processor, Task
@@ -18,7 +18,7 @@ from app.jobs.runner import Work
 
 TEXTS, JOBS = "texts", "/ai/jobs"
 """The kind of these jobs, and where they are."""
-RESPONSES = accepted_or(*LOADING, TextTooLong)
+TEXT_RESPONSES = accepted_or(*LOAD_ERRORS, TextTooLong)
 
 
 class Asking:

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from app.api.ai.asking import JOBS, RESPONSES, TEXTS, AskingDep
+from app.api.ai.asking import JOBS, TEXT_RESPONSES, TEXTS, AskingDep
 from app.api.ai.schemas import AiOut, KeywordsIn, QueryIn, SpellCheckIn
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.keys import Scope
@@ -18,7 +18,7 @@ _asking = APIRouter(tags=["ai"], route_class=GuardedRoute)
     summary="Correct texts",
     response_model=AiOut,
     response_description="A result for each text, in order.",
-    responses=RESPONSES,
+    responses=TEXT_RESPONSES,
     openapi_extra=needs(Scope.AI),
 )
 async def check_spelling(body: SpellCheckIn, asking: AskingDep) -> AiOut | Response:
@@ -35,7 +35,7 @@ async def check_spelling(body: SpellCheckIn, asking: AskingDep) -> AiOut | Respo
     summary="Find keywords",
     response_model=AiOut,
     response_description="A result for each text, in order.",
-    responses=RESPONSES,
+    responses=TEXT_RESPONSES,
     openapi_extra=needs(Scope.AI),
 )
 async def find_keywords(body: KeywordsIn, asking: AskingDep) -> AiOut | Response:
@@ -51,7 +51,7 @@ async def find_keywords(body: KeywordsIn, asking: AskingDep) -> AiOut | Response
     summary="Ask about texts",
     response_model=AiOut,
     response_description="A result for each text, in order.",
-    responses=RESPONSES,
+    responses=TEXT_RESPONSES,
     openapi_extra=needs(Scope.AI),
 )
 async def ask(body: QueryIn, asking: AskingDep) -> AiOut | Response:

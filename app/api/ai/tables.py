@@ -8,16 +8,17 @@ from fastapi.exceptions import RequestValidationError
 from app import errors
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import RecognitionServiceDep
+from app.api.http.error_groups import IMAGE_ERRORS
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.http.request_errors import CallerGone
-from app.api.images.body import BODY, UNREADABLE
+from app.api.images.body import BODY
 from app.api.ocr.schemas import ImageQuery, TablesOut, describe_tables
 from app.engine.recognition import RecognitionOptions
 
 router = APIRouter(tags=["ai"], route_class=GuardedRoute)
 
-READING = (
+RECOGNITION_ERRORS = (
     errors.EngineNotReady,
     errors.EngineBusy,
     errors.EngineLacks,
@@ -33,7 +34,7 @@ READING = (
     "/ai/table",
     summary="Read tables",
     response_description="Each page as a table.",
-    responses=problems(*UNREADABLE, *READING),
+    responses=problems(*IMAGE_ERRORS, *RECOGNITION_ERRORS),
     openapi_extra=needs(Scope.AI) | {"requestBody": BODY},
 )
 async def read_tables(

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Request
-from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 
 from app import errors
@@ -11,30 +10,12 @@ from app.api.engine.schemas import LoadedOut
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import ModelSessionDep, TextServiceDep
 from app.api.http.disconnects import cancel_on_disconnect
+from app.api.http.error_groups import LOAD_ERRORS
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
-from app.api.http.request_errors import CallerGone
 from app.engine.processors import Processor
 
 router = APIRouter(tags=["engine"], route_class=GuardedRoute)
-
-LOADING = (
-    errors.EngineNotReady,
-    errors.EngineBusy,
-    errors.EngineLacks,
-    errors.EngineModelMissing,
-    errors.ModelTooLarge,
-    errors.ModelDamaged,
-    errors.ModelLocked,
-    errors.EngineCallFailed,
-    errors.EngineTimedOut,
-    errors.EngineDied,
-    errors.NotAModel,
-    errors.StoreUnavailable,
-    CallerGone,
-    RequestValidationError,
-)
-"""What can come of having something loaded."""
 
 
 class LoadIn(BaseModel):
@@ -52,7 +33,7 @@ class LoadIn(BaseModel):
     "/engine/load",
     summary="Load a model",
     response_description="What is loaded.",
-    responses=problems(*LOADING, errors.InvalidModelName, errors.ModelNotFound, errors.ModelNotLicensed),
+    responses=problems(*LOAD_ERRORS, errors.InvalidModelName, errors.ModelNotFound, errors.ModelNotLicensed),
     openapi_extra=needs(Scope.ENGINE),
 )
 async def load_model(

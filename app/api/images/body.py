@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from app import errors
-from app.api.http import request_errors
 from app.api.images.receiver import FORM
 from app.engine.recognition import MEDIA_TYPES
 
@@ -22,15 +20,3 @@ BODY: dict[str, Any] = {
         },
     },
 }
-UNREADABLE = (
-    errors.UnsupportedImage,
-    errors.UnreadableImage,
-    errors.ImageTooLarge,
-    errors.EncryptedPdf,
-    errors.UnknownLanguage,
-    errors.ResourceMissing,
-    request_errors.UnsupportedForm,
-    request_errors.BodyCutShort,
-    request_errors.UploadStalled,
-)
-"""What can come of one."""

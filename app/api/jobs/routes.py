@@ -25,7 +25,7 @@ from app.store.store import Store
 JobId = Annotated[
     str, Path(description="A job's id, as its Location has it.", examples=["20261121T092012Z-0a1b23a56954"])
 ]
-FINDING = (errors.JobNotFound, errors.StoreUnavailable)
+JOB_ERRORS = (errors.JobNotFound, errors.StoreUnavailable)
 NOT_YET: dict[int | str, dict[str, Any]] = {
     202: {"model": JobOut, "description": "The job, which was told to end and will."}
 }
@@ -90,7 +90,7 @@ def job_routes(
         name=f"read_{slug}",
         summary=f"Read one {noun}",
         response_description="The job.",
-        responses=problems(*FINDING),
+        responses=problems(*JOB_ERRORS),
         openapi_extra=needs(reading),
     )
     async def read_job(job_id: JobId, store: StoreDep) -> JobOut:
@@ -102,7 +102,7 @@ def job_routes(
         name=f"cancel_{slug}",
         summary=f"Cancel one {noun}",
         response_description="The job, which is finished, and nothing more happens.",
-        responses=NOT_YET | problems(*FINDING, *errors.UNWRITABLE, errors.StoreFull),
+        responses=NOT_YET | problems(*JOB_ERRORS, *errors.UNWRITABLE, errors.StoreFull),
         openapi_extra=needs(scope),
     )
     async def cancel_job(job_id: JobId, store: StoreDep, response: Response) -> JobOut:
@@ -121,7 +121,7 @@ def job_routes(
         summary=f"Follow one {noun}",
         response_class=Records,
         response_description="Records, the last of them final.",
-        responses=STREAMS | problems(*FINDING),
+        responses=STREAMS | problems(*JOB_ERRORS),
         openapi_extra=needs(reading),
     )
     async def follow_job(job_id: JobId, request: Request, store: StoreDep) -> Response:
@@ -148,7 +148,7 @@ def job_routes(
             summary=f"Read one {noun}'s results",
             response_model=results,
             response_description="A result for each item, in order.",
-            responses=problems(*FINDING, errors.JobWithoutResults),
+            responses=problems(*JOB_ERRORS, errors.JobWithoutResults),
             openapi_extra=needs(reading),
         )(read_results)
     return router

@@ -12,6 +12,7 @@ from app import errors
 from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import ActorDep, ListCacheDep, StoreDep, WatcherDep
+from app.api.http.error_groups import WRITE_ERRORS
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.maintenance.schemas import EventOut, JournalOut, PurgeOut, TrashEntryOut, TrashList
@@ -20,7 +21,6 @@ from app.store.trash.trash import Purged
 
 router = APIRouter(tags=["trash"], route_class=GuardedRoute)
 
-REFUSING = (errors.StoreUnavailable, *errors.UNWRITABLE)
 TrashId = Annotated[
     str,
     Path(description="An entry's id, as `GET /trash` has it.", examples=["20261121T063713Z-3a56954a93f8"]),
@@ -73,7 +73,7 @@ async def list_trash(store: StoreDep) -> TrashList:
         errors.ModelExists,
         errors.ModelInUse,
         errors.ModelLocked,
-        *REFUSING,
+        *WRITE_ERRORS,
         errors.StoreFull,
         RequestValidationError,
     ),
@@ -97,7 +97,7 @@ async def restore_model(
     "/trash/{trash_id}",
     summary="Purge one entry",
     response_description="What went for good.",
-    responses=problems(errors.TrashEntryNotFound, *REFUSING),
+    responses=problems(errors.TrashEntryNotFound, *WRITE_ERRORS),
     openapi_extra=needs(Scope.WRITE),
 )
 async def purge_entry(trash_id: TrashId, origin: ActorDep, store: StoreDep) -> PurgeOut:
@@ -109,7 +109,7 @@ async def purge_entry(trash_id: TrashId, origin: ActorDep, store: StoreDep) -> P
     "/trash",
     summary="Empty the trash",
     response_description="What went for good.",
-    responses=problems(*REFUSING),
+    responses=problems(*WRITE_ERRORS),
     openapi_extra=needs(Scope.WRITE),
 )
 async def empty_trash(origin: ActorDep, store: StoreDep) -> PurgeOut:

@@ -23,7 +23,7 @@ from app.store.store import Store
 
 router = APIRouter(tags=["models"], route_class=GuardedRoute)
 
-NAMED = (errors.InvalidModelName, errors.NotAModel, errors.ModelNotFound, errors.StoreUnavailable)
+NAME_ERRORS = (errors.InvalidModelName, errors.NotAModel, errors.ModelNotFound, errors.StoreUnavailable)
 
 
 class PathQuery(BaseModel):
@@ -39,7 +39,7 @@ class PathQuery(BaseModel):
     "/models/path",
     summary="Say where the models lie",
     response_description="The absolute path.",
-    responses=problems(*NAMED, RequestValidationError),
+    responses=problems(*NAME_ERRORS, RequestValidationError),
     openapi_extra=needs(Scope.READ),
 )
 async def get_path(store: StoreDep, query: Annotated[PathQuery, Query()]) -> PathOut:
@@ -59,7 +59,7 @@ async def get_path(store: StoreDep, query: Annotated[PathQuery, Query()]) -> Pat
     summary="Describe one model",
     response_model=ModelDetail,
     response_description="The model.",
-    responses=WITH_ETAG | NOT_MODIFIED | problems(*NAMED),
+    responses=WITH_ETAG | NOT_MODIFIED | problems(*NAME_ERRORS),
     openapi_extra=needs(Scope.READ) | {"parameters": [IF_NONE_MATCH]},
 )
 async def get_model(request: Request, name: ModelName, store: StoreDep, list_cache: ListCacheDep) -> Response:

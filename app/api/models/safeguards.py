@@ -17,7 +17,7 @@ from app.api.http.routing import ModelName, PartRoute
 from app.api.models.schemas import ProtectionState, protection_out
 
 MAX_REASON_CHARS = 500
-REFUSING = (
+PROTECTION_ERRORS = (
     errors.InvalidModelName,
     errors.NotAModel,
     errors.ModelNotFound,
@@ -50,7 +50,7 @@ class ProtectionBody(BaseModel):
     "/models/{name:path}/protection",
     summary="Protect a model",
     response_description="Why it is protected.",
-    responses=problems(*REFUSING),
+    responses=problems(*PROTECTION_ERRORS),
     openapi_extra=needs(Scope.WRITE),
 )
 async def protect_model(
@@ -70,7 +70,7 @@ async def protect_model(
     "/models/{name:path}/protection",
     summary="Lift a model's protection",
     response_description="It can be deleted.",
-    responses=problems(*REFUSING, errors.ModelProtected),
+    responses=problems(*PROTECTION_ERRORS, errors.ModelProtected),
     openapi_extra=needs(Scope.WRITE),
 )
 async def unprotect_model(name: ModelName, origin: ActorDep, store: StoreDep, watcher: WatcherDep) -> ProtectionState:

@@ -8,11 +8,11 @@ from anyio import CancelScope, to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 
-from app import errors
 from app.api.http import request_errors, threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.conditional import JSON, conditions_of
 from app.api.http.deps import ActorDep, ListCacheDep, StoreDep, UploadReceiverDep, WatcherDep
+from app.api.http.error_groups import UPLOAD_ERRORS
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.http.routing import ModelName
@@ -26,30 +26,11 @@ from app.store.journal import Actor
 router = APIRouter(tags=["models"], route_class=GuardedRoute)
 
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
-REFUSING = (
-    errors.InvalidModelName,
-    errors.NotAModel,
-    errors.ModelProtected,
-    errors.ModelExists,
-    errors.ModelInUse,
-    errors.ModelLocked,
-    errors.ModelChanged,
-    errors.ConditionFailed,
-    errors.DigestMismatch,
-    errors.StoreUnavailable,
-    *errors.UNWRITABLE,
-    errors.StoreFull,
-    request_errors.BodyCutShort,
-    request_errors.UploadStalled,
-    request_errors.UnsupportedBody,
-    request_errors.UploadsBusy,
-    RequestValidationError,
-)
 HEADERS: dict[str, dict[str, Any]] = {
     "location": {"description": "Where the model is.", "schema": {"type": "string"}},
     "etag": {"description": "The model's `etag`.", "schema": {"type": "string"}},
 }
-RESPONSES: dict[int | str, dict[str, Any]] = {
+UPLOAD_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"model": ModelDetail, "description": "The model, which replaced another version.", "headers": HEADERS},
     201: {"headers": HEADERS},
 }
@@ -64,7 +45,7 @@ CONDITIONS = [
     | {"examples": {"any version": {"value": "*"}}},
     _condition("If-None-Match", "`*` to create only; that is so without it too, with another status."),
 ]
-DOCUMENTED: dict[str, Any] = {
+UPLOAD_REQUEST: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "description": "The model's file as it is, of any size.",
@@ -81,8 +62,8 @@ DOCUMENTED: dict[str, Any] = {
     status_code=201,
     response_model=ModelDetail,
     response_description="The model, which is new.",
-    responses=RESPONSES | problems(*REFUSING),
-    openapi_extra=needs(Scope.WRITE) | DOCUMENTED,
+    responses=UPLOAD_RESPONSES | problems(*UPLOAD_ERRORS),
+    openapi_extra=needs(Scope.WRITE) | UPLOAD_REQUEST,
 )
 async def upload_model(
     request: Request,

@@ -10,15 +10,15 @@ from fastapi.exceptions import RequestValidationError
 from app import errors
 from app.api.ai.schemas import ResultOut, SpellCheckIn
 from app.api.ai.service import TextService
-from app.api.engine.loading import LOADING
 from app.api.http import request_errors, threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import ActorDep, BackgroundDep, RecognitionServiceDep, TextServiceDep
 from app.api.http.disconnects import cancel_on_disconnect
+from app.api.http.error_groups import IMAGE_ERRORS, LOAD_ERRORS
 from app.api.http.keys import Scope
 from app.api.http.negotiation import best_of
 from app.api.http.problem_table import PROBLEM_TYPES
-from app.api.images.body import BINARY, BODY, UNREADABLE
+from app.api.images.body import BINARY, BODY
 from app.api.jobs.respond_async import PrefersJob, accepted, accepted_or
 from app.api.jobs.routes import job_routes
 from app.api.ocr.jobs import IMAGES, JOBS, work_on
@@ -36,9 +36,9 @@ SAVED = {
 }
 """Formats that the engine writes, and its names for them."""
 TRUNCATED = "x-truncated-by-evaluation"
-REFUSING = (*UNREADABLE, request_errors.NotAcceptable, request_errors.TextTooLong, *LOADING)
-"""Of LOADING only a part without `correct`."""
-RESPONSES: dict[int | str, dict[str, Any]] = {
+OCR_ERRORS = (*IMAGE_ERRORS, request_errors.NotAcceptable, request_errors.TextTooLong, *LOAD_ERRORS)
+"""Only `correct` loads a processor: without it, few of LOAD_ERRORS can happen."""
+OCR_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {
             TEXT: {"schema": {"type": "string"}, "example": "Invoice 4711"},
@@ -52,10 +52,6 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         },
     }
 }
-DOCUMENTED: dict[str, Any] = {
-    "requestBody": BODY,
-}
-"""For the OpenAPI document alone; the route reads the body as it comes."""
 
 
 @_asking.post(
@@ -63,8 +59,8 @@ DOCUMENTED: dict[str, Any] = {
     summary="Recognise text",
     response_model=RecognitionOut,
     response_description="What the image says, in the format that Accept asks for; without it JSON.",
-    responses=RESPONSES | accepted_or(*REFUSING),
-    openapi_extra=needs(Scope.AI) | DOCUMENTED,
+    responses=OCR_RESPONSES | accepted_or(*OCR_ERRORS),
+    openapi_extra=needs(Scope.AI) | {"requestBody": BODY},
 )
 async def recognise_text(
     request: Request,

@@ -18,7 +18,7 @@ from app.jobs.folder import PULL
 from app.pulls.request import IfExists, PullRequest, cancel
 
 LOCATION = {"location": {"description": "Where the job is.", "schema": {"type": "string"}}}
-RESPONSES: dict[int | str, dict[str, Any]] = {
+PULL_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"model": JobOut, "description": "The unfinished job that brings this already.", "headers": LOCATION},
     202: {"headers": LOCATION},
 }
@@ -79,7 +79,7 @@ _asking = APIRouter(tags=["pulls"], route_class=GuardedRoute)
     summary="Pull a model",
     status_code=202,
     response_description="The job that brings it.",
-    responses=RESPONSES
+    responses=PULL_RESPONSES
     | problems(
         errors.SourceNotAllowed,
         errors.SourceNotFound,

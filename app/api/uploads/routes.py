@@ -18,9 +18,10 @@ from app.api.http import request_errors, threads
 from app.api.http.auth import PUBLIC, needs
 from app.api.http.conditional import JSON, conditions_of
 from app.api.http.deps import ActorDep, StoreDep, UploadReceiverDep, WatcherDep
+from app.api.http.error_groups import UPLOAD_ERRORS
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
-from app.api.models.upload import CONDITIONS, REFUSING, location_of
+from app.api.models.upload import CONDITIONS, location_of
 from app.api.uploads import tus
 from app.api.uploads.resumable_upload import Uploading
 from app.api.uploads.schemas import (
@@ -54,8 +55,8 @@ UPLOAD: Final = "upload"
 UploadId = Annotated[
     str, Path(description="The upload's id, from its `Location`.", examples=["0f8fad5bd9cb469fa16570867728950e"])
 ]
-UNKNOWN = (errors.PartialNotFound, errors.StoreUnavailable, request_errors.UnsupportedTus)
-RECEIVING = (*REFUSING, request_errors.UnsupportedTus, request_errors.ChecksumMismatch)
+LOOKUP_ERRORS = (errors.PartialNotFound, errors.StoreUnavailable, request_errors.UnsupportedTus)
+CHUNK_ERRORS = (*UPLOAD_ERRORS, request_errors.UnsupportedTus, request_errors.ChecksumMismatch)
 
 
 @router.options(
@@ -100,7 +101,7 @@ async def list_uploads(store: StoreDep) -> UploadList:
     status_code=201,
     response_model=UploadOut,
     response_description="The upload, which is empty, or begins with the chunk that was sent along.",
-    responses=with_headers(201, RESUMABLE | LOCATION | OFFSET | EXPIRES | PUBLISHED, LINKS) | problems(*RECEIVING),
+    responses=with_headers(201, RESUMABLE | LOCATION | OFFSET | EXPIRES | PUBLISHED, LINKS) | problems(*CHUNK_ERRORS),
     openapi_extra=needs(Scope.WRITE)
     | {
         "parameters": [LENGTH_PARAMETER, METADATA_PARAMETER, CHECKSUM_PARAMETER, VERSION_PARAMETER, *CONDITIONS],
@@ -144,7 +145,7 @@ async def begin_upload(
     summary="Say how far an upload is",
     response_model=UploadOut,
     response_description="The upload.",
-    responses=with_headers(200, RESUMABLE | OFFSET | LENGTH | EXPIRES | NO_STORE) | problems(*UNKNOWN),
+    responses=with_headers(200, RESUMABLE | OFFSET | LENGTH | EXPIRES | NO_STORE) | problems(*LOOKUP_ERRORS),
     openapi_extra=needs(Scope.WRITE) | {"parameters": [VERSION_PARAMETER]},
 )
 async def get_upload(request: Request, upload_id: UploadId, store: StoreDep) -> Response:
@@ -173,7 +174,7 @@ async def get_upload(request: Request, upload_id: UploadId, store: StoreDep) -> 
     response_class=Response,
     response_description="The chunk is here; the headers say how far the upload is, or where its model is.",
     responses=with_headers(204, RESUMABLE | OFFSET | EXPIRES | PUBLISHED)
-    | problems(*RECEIVING, errors.PartialNotFound, errors.PartialBusy, request_errors.OffsetMismatch),
+    | problems(*CHUNK_ERRORS, errors.PartialNotFound, errors.PartialBusy, request_errors.OffsetMismatch),
     openapi_extra=needs(Scope.WRITE)
     | {"parameters": [OFFSET_PARAMETER, CHECKSUM_PARAMETER, VERSION_PARAMETER], "requestBody": body(required=True)},
 )
@@ -216,7 +217,7 @@ async def append_to_upload(
     status_code=204,
     response_class=Response,
     response_description="It is gone.",
-    responses=with_headers(204, RESUMABLE) | problems(*UNKNOWN, errors.PartialBusy, *errors.UNWRITABLE),
+    responses=with_headers(204, RESUMABLE) | problems(*LOOKUP_ERRORS, errors.PartialBusy, *errors.UNWRITABLE),
     openapi_extra=needs(Scope.WRITE) | {"parameters": [VERSION_PARAMETER]},
 )
 async def give_upload_up(upload_id: UploadId, store: StoreDep) -> Response:
