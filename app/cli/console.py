@@ -12,7 +12,7 @@ import click
 
 from app.errors import ServiceError, StoreUnavailable
 from app.settings import SettingsError, load_settings
-from app.store.journal import Actor
+from app.store.actor import Actor
 from app.store.policy import Policy
 from app.store.store import Store
 from app.store.volume.monitor import require_safety
@@ -53,7 +53,7 @@ def open_store(*, to_change: bool = False) -> Store:
     return store
 
 
-def origin() -> Actor:
+def actor() -> Actor:
     """Who asks: the user of this machine."""
     try:
         user = getpass.getuser()

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from app.cli.console import IN_PART, Verbs, as_json, open_store, origin, print_rows, rfc3339
+from app.cli.console import IN_PART, Verbs, actor, as_json, open_store, print_rows, rfc3339
 from app.store.audit.audit import AGEING, Finding, Outcome, PrunePlan, Reason, execute, plan_prune
 from app.store.audit.report import judge
 from app.store.trash.records import TrashEntry
@@ -69,7 +69,7 @@ def delete(names: Sequence[str], *, permanent: bool, dry_run: bool, is_json: boo
         if dry_run:
             rows.append({"name": name, "size_bytes": plan.model.size_bytes, "outcome": "planned"})
         else:
-            rows.append(asdict(store.delete(plan, origin())))
+            rows.append(asdict(store.delete(plan, actor())))
     print_rows(rows, is_json=is_json)
 
 
@@ -96,7 +96,7 @@ def prune(reasons: Sequence[str], *, permanent: bool, yes: bool, is_json: bool) 
         print_rows([_finding(finding) for finding in plan.findings], is_json=is_json)
         click.echo(_sum_of(plan), err=True)
         return
-    outcomes = execute(plan, store, origin())
+    outcomes = execute(plan, store, actor())
     print_rows([_outcome(outcome) for outcome in outcomes], is_json=is_json)
     if any(outcome.error for outcome in outcomes):
         sys.exit(IN_PART)
@@ -114,14 +114,14 @@ def list_trash(*, is_json: bool) -> None:
 @click.option("--as", "name", help="The name to restore it at; without it, the one it had.")
 def restore(trash_id: str, name: str | None) -> None:
     """Put a deleted model back; nothing is ever overwritten."""
-    click.echo(open_store(to_change=True).restore(trash_id, name, origin()).name)
+    click.echo(open_store(to_change=True).restore(trash_id, name, actor()).name)
 
 
 @trash.command("empty")
 @as_json
 def empty(*, is_json: bool) -> None:
     """Delete everything in the trash for good."""
-    print_rows([_entry(gone.entry) for gone in open_store(to_change=True).empty_trash(origin())], is_json=is_json)
+    print_rows([_entry(gone.entry) for gone in open_store(to_change=True).empty_trash(actor())], is_json=is_json)
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

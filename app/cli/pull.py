@@ -10,7 +10,7 @@ import anyio
 import click
 from anyio import to_thread
 
-from app.cli.console import REFUSED, as_json, open_store, origin, print_rows
+from app.cli.console import REFUSED, actor, as_json, open_store, print_rows
 from app.jobs.records import Job
 from app.pulls import request as pulls
 from app.pulls.request import IfExists, PullRequest
@@ -64,7 +64,7 @@ class _Following:
 
         pull_runner = build_puller(self._settings, self._store, _on_published, lambda *_: None)
         try:
-            job, _ = await pull_runner.ask_for(self._request, origin())
+            job, _ = await pull_runner.ask_for(self._request, actor())
             self.job_id = job.id
             following = asyncio.create_task(self._finished(job.id))
             if held := await to_thread.run_sync(self._store.jobs.take, job.id):

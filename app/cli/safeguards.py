@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from app.cli.console import IN_PART, as_json, open_store, origin, print_rows
+from app.cli.console import IN_PART, actor, as_json, open_store, print_rows
 from app.errors import ModelError
 from app.store.integrity.verification import OnRead, Verdict
 from app.store.integrity.verification import verify as verified
@@ -42,14 +42,14 @@ def lease(name: str, command: tuple[str, ...]) -> None:
 @click.option("--reason", required=True, help="For whoever wants to delete it.")
 def protect(name: str, reason: str) -> None:
     """Let nobody delete or replace a model until it is unprotected."""
-    open_store(to_change=True).protections.protect(name, reason, origin())
+    open_store(to_change=True).protections.protect(name, reason, actor())
 
 
 @click.command("unprotect")
 @click.argument("name")
 def unprotect(name: str) -> None:
     """Take that back; what OCR_PROTECTED protects stays so."""
-    open_store(to_change=True).protections.unprotect(name, origin())
+    open_store(to_change=True).protections.unprotect(name, actor())
 
 
 @click.command("verify")
@@ -76,7 +76,7 @@ def verify(names: Sequence[str], *, is_all: bool, is_json: bool) -> None:
 
 def _verified(store: Store, name: str, on_read: OnRead) -> dict[str, Any]:
     try:
-        verification = verified(store, name, origin(), on_read)
+        verification = verified(store, name, actor(), on_read)
     except ModelError as exc:  # deleted or changed meanwhile: the others are verified all the same
         return {"name": name, "outcome": "refused", "sha256": None, "reason": str(exc)}
     return {

@@ -29,7 +29,7 @@ from app.jobs.records import (
     result_of,
     write_record,
 )
-from app.store.journal import Actor
+from app.store.actor import Actor
 from app.store.locks.model_locks import ModelLocks
 from app.store.volume.claims import Claims
 from app.store.volume.server_lookups import files_on_server
@@ -125,18 +125,18 @@ class Jobs:
         self._folder = volume.jobs_dir
         self._finished: set[str] = set()
 
-    def create(self, kind: str, request: dict[str, Any], origin: Actor) -> Job:
+    def create(self, kind: str, request: dict[str, Any], actor: Actor) -> Job:
         """A new job of a resumable kind that waits for whoever takes it.
 
         Raises StoreUnavailable, StoreReadOnly, StoreFull.
         """
-        with self.begin(kind, request, origin) as held:
+        with self.begin(kind, request, actor) as held:
             return held.job
 
-    def begin(self, kind: str, request: dict[str, Any], origin: Actor) -> HeldJob:
+    def begin(self, kind: str, request: dict[str, Any], actor: Actor) -> HeldJob:
         """A new job of the caller's own, queued, which no other process can take. Raises what `create` raises."""
         self._volume.check_writable()
-        job = new_job(kind, request, origin)
+        job = new_job(kind, request, actor)
         with contextlib.ExitStack() as lock:
             # Before the record, so that nobody ever finds one that seems to be without a runner.
             lock.enter_context(self._locks.exclusive(_lock_name(job.id), seconds=TAKE_SECONDS))

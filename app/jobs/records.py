@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from app.jobs.progress import Progress
-from app.store.journal import Actor
+from app.store.actor import Actor
 from app.store.volume.claims import Claims
 from app.store.volume.volume import explaining_refusals
 
@@ -73,7 +73,8 @@ class Job:
 
     def to_json(self) -> str:
         """The record as text."""
-        return json.dumps(asdict(self), default=datetime.isoformat)
+        fields = asdict(self) | {"created_by": self.created_by.to_record()}
+        return json.dumps(fields, default=datetime.isoformat)
 
     @classmethod
     def from_json(cls, text: str) -> "Job":
@@ -81,18 +82,18 @@ class Job:
         fields = json.loads(text)
         for name in ("created_at", "updated_at", "finished_at"):
             fields[name] = datetime.fromisoformat(fields[name]) if fields[name] else None
-        fields["created_by"] = Actor(**fields["created_by"])
+        fields["created_by"] = Actor.from_record(fields["created_by"])
         fields["progress"] = Progress(**fields["progress"])
         fields["failure"] = Failure(**fields["failure"]) if fields["failure"] else None
         return cls(**fields | {"state": JobState(fields["state"])})
 
 
-def new_job(kind: str, request: dict[str, Any], origin: Actor) -> Job:
+def new_job(kind: str, request: dict[str, Any], actor: Actor) -> Job:
     """A job that begins now, not written yet."""
     now = datetime.now(UTC)
     # Like the trash's ids, and those of one second sort too: five digits are its microseconds.
     job_id = f"{now:%Y%m%dT%H%M%SZ}-{now.microsecond:05x}{secrets.token_hex(4)[:7]}"
-    return Job(job_id, kind, now, origin, request, now)
+    return Job(job_id, kind, now, actor, request, now)
 
 
 def write_record(folder: Path, job: Job, *, is_lasting: bool) -> Job:

@@ -13,7 +13,7 @@ from app import errors
 from app.jobs.folder import HeldJob, Jobs
 from app.jobs.progress import Meter
 from app.jobs.records import Job
-from app.store.journal import Actor
+from app.store.actor import Actor
 
 LOOK_SECONDS = 0.25
 """How often progress is written, and how soon the wish to cancel is heard."""
@@ -51,10 +51,10 @@ class BackgroundJobs:
         self._jobs = jobs
         self._running: set[asyncio.Task[None]] = set()
 
-    async def begin(self, work: Work, origin: Actor) -> Job:
+    async def begin(self, work: Work, actor: Actor) -> Job:
         """A job for it. Raises StoreUnavailable, StoreReadOnly, StoreFull."""
         async with work.holding as holding:
-            held = await to_thread.run_sync(self._jobs.begin, work.kind, work.request, origin)
+            held = await to_thread.run_sync(self._jobs.begin, work.kind, work.request, actor)
             running = asyncio.create_task(self._run(held, work, holding.pop_all()))
         self._running.add(running)
         running.add_done_callback(self._running.discard)

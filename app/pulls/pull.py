@@ -20,6 +20,7 @@ from app.store.incoming.publishing import SHA256, Conditions
 from app.store.incoming.receiving import write_all
 from app.store.incoming.staged_file import StagedFile
 from app.store.inventory import Model
+from app.store.journal import Action
 from app.store.store import Store
 
 LONGEST_PAUSE_SECONDS = 60.0
@@ -179,7 +180,7 @@ class PullRun:
             id=partial_id(self._job.id, source.name),
             name=source.name,
             kind="pull",
-            actor=self._job.created_by.actor,
+            actor=self._job.created_by.name,
             expected_bytes=source.size_bytes,
             created_at=datetime.now(UTC),
             retention=self._limits.partial_retention,
@@ -219,10 +220,10 @@ class PullRun:
         sha256 = (await digesting).hex()
         self.phase = "publishing"
         announced = {SHA256: {bytes.fromhex(source.sha256)}} if source.sha256 else {}
-        publisher, origin = self._store.publisher, self._job.created_by
+        publisher, actor = self._store.publisher, self._job.created_by
         with CancelScope(shield=True):  # a matter of milliseconds, and what was done is to be said
             published = await self._in_thread(
-                lambda: publisher.publish(source.name, staged, conditions, origin, announced, action="pulled")
+                lambda: publisher.publish(source.name, staged, conditions, actor, announced, action=Action.PULLED)
             )
         await self._on_published(published.model)
         return Pulled(source.name, published.model.size_bytes, sha256, "pulled")

@@ -13,9 +13,9 @@ from urllib.parse import unquote
 from app.errors import ModelNotFound, PartialBusy, PartialNotFound, PullConflict
 from app.jobs.folder import PULL
 from app.jobs.records import Job
+from app.store.actor import Actor
 from app.store.incoming.publishing import Conditions
 from app.store.inventory import Model
-from app.store.journal import Actor
 from app.store.store import LOCK_SECONDS, Store
 
 LOCK_NAME = "/pulls"
@@ -133,12 +133,12 @@ def find_running(store: Store, request: PullRequest) -> Job | None:
     return None
 
 
-def join_or_create(store: Store, request: PullRequest, origin: Actor) -> tuple[Job, bool]:
+def join_or_create(store: Store, request: PullRequest, actor: Actor) -> tuple[Job, bool]:
     """The same, or a new pull, and whether it is new. Raises what `Jobs.create` raises as well."""
     store.volume.check_writable()
     with store.locks.exclusive(LOCK_NAME, seconds=LOCK_SECONDS):
         job = find_running(store, request)
-        return (job, False) if job else (store.jobs.create(PULL, request.to_record(), origin), True)
+        return (job, False) if job else (store.jobs.create(PULL, request.to_record(), actor), True)
 
 
 def cancel(store: Store, job_id: str) -> Job:

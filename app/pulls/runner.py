@@ -19,7 +19,7 @@ from app.pulls import request as pulls
 from app.pulls.pull import OnPublished, PullLimits, PullRun, Resolve, find_sources
 from app.pulls.request import PullRequest
 from app.pulls.sources.url import Fetcher
-from app.store.journal import Actor
+from app.store.actor import Actor
 from app.store.names import parts_of
 from app.store.store import OnEvent, Store
 
@@ -90,7 +90,7 @@ class PullRunner:
         for source in sources:
             await self._in_thread(pulls.plan, self._store, source, request.if_exists)
 
-    async def ask_for(self, request: PullRequest, origin: Actor) -> tuple[Job, bool]:
+    async def ask_for(self, request: PullRequest, actor: Actor) -> tuple[Job, bool]:
         """The pull that brings this already, or a new one, and whether it is new.
 
         Raises what `check` raises, InvalidModelName, PullConflict, StoreUnavailable, StoreReadOnly and StoreFull.
@@ -101,7 +101,7 @@ class PullRunner:
         if running:
             return running, False
         await self.check(request)
-        job, is_new = await self._in_thread(pulls.join_or_create, self._store, request, origin)
+        job, is_new = await self._in_thread(pulls.join_or_create, self._store, request, actor)
         self._wake.set()
         return job, is_new
 

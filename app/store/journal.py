@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
 from app.errors import ModelInUse, ModelLocked
+from app.store.actor import Actor
 from app.store.locks.model_locks import ModelLocks
 
 ROTATE_BYTES = 8 << 20
@@ -30,23 +32,29 @@ LOCK_NAME = "/journal"
 LOCK_SECONDS = 10.0
 
 
+class Action(StrEnum):
+    """What was done to a model."""
+
+    UPLOADED = "uploaded"
+    PULLED = "pulled"
+    TRASHED = "trashed"
+    DELETED = "deleted"
+    """At once, without the trash."""
+    RESTORED = "restored"
+    PURGED = "purged"
+    PROTECTED = "protected"
+    UNPROTECTED = "unprotected"
+
+
 @dataclass(frozen=True, slots=True)
-class Actor:
-    """Who asked for a change, and by which request."""
-
-    actor: str
-    request_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
+class JournalEntry:
     """One line: something that changed the store, or that it refused."""
 
     at: datetime
     actor: str
     """The name of the API key, 'anonymous', or 'service' for what it does by itself."""
     action: str
-    """`uploaded`, `pulled`, `trashed`, `deleted`, `restored`, `purged`, `protected` or `unprotected`."""
+    """An `Action`, or one that a newer version of this service has written."""
     name: str
     """The model's name."""
     trash_id: str | None
@@ -56,23 +64,23 @@ class Event:
     """Why the service did it by itself: `expired`, `room`, `replaced` or `recovered`; None if a caller asked for it."""
 
     def to_line(self) -> bytes:
-        """The event as a line."""
+        """The entry as a line."""
         return json.dumps(asdict(self), default=datetime.isoformat).encode() + b"\n"
 
     @classmethod
-    def from_line(cls, line: bytes) -> "Event":
+    def from_line(cls, line: bytes) -> "JournalEntry":
         """Read a line; raises ValueError, KeyError or TypeError when it is none."""
         fields = json.loads(line)
         return cls(**fields | {"at": datetime.fromisoformat(fields["at"])})
 
 
-class Note(Protocol):
+class RecordEvent(Protocol):
     """Writes a line of the journal."""
 
     def __call__(
         self,
-        origin: Actor,
-        action: str,
+        actor: Actor,
+        action: Action,
         name: str,
         trash_id: str | None,
         size_bytes: int,
@@ -90,14 +98,14 @@ class Journal:
         self.is_shared = False
         """True if other machines write it too. Set before the first write."""
 
-    def write(self, event: Event) -> None:
-        """Append one event, and have it on disk before this returns. Raises OSError, and ModelLocked after 10 s."""
+    def write(self, entry: JournalEntry) -> None:
+        """Append one entry, and have it on disk before this returns. Raises OSError, and ModelLocked after 10 s."""
         with self._one_writer():
             journal = self._opened()
             try:
                 # What a full disk cut short is not to take the next line with it. Another's line that is just being
                 # written may look so too; then an empty line lies between, which is none.
-                line = event.to_line() if _ends_with_a_line(journal) else b"\n" + event.to_line()
+                line = entry.to_line() if _ends_with_a_line(journal) else b"\n" + entry.to_line()
                 if os.write(journal, line) < len(line):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
                 os.fsync(journal)
@@ -127,10 +135,10 @@ class Journal:
         with self._locks.exclusive(LOCK_NAME, seconds=LOCK_SECONDS):
             yield
 
-    def latest(self, count: int) -> list[Event]:
-        """The last events, newest first; reads 24 MiB at most, and one file at least."""
-        events = (_event(line) for line in reversed(self._lines()))
-        return list(islice(filter(None, events), count))
+    def latest(self, count: int) -> list[JournalEntry]:
+        """The last entries, newest first; reads 24 MiB at most, and one file at least."""
+        entries = (_entry_in(line) for line in reversed(self._lines()))
+        return list(islice(filter(None, entries), count))
 
     def _lines(self) -> list[bytes]:
         while True:
@@ -185,10 +193,10 @@ def _lines(path: Path) -> list[bytes]:
     return []
 
 
-def _event(line: bytes) -> Event | None:
-    # A line that a full disk cut short is no event.
+def _entry_in(line: bytes) -> JournalEntry | None:
+    # A line that a full disk cut short is no entry.
     with contextlib.suppress(ValueError, KeyError, TypeError):
-        return Event.from_line(line)
+        return JournalEntry.from_line(line)
     return None
 
 

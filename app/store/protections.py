@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.errors import LookupStale, ModelNotFound, ModelProtected, NotAModel
-from app.store.journal import Actor, Note
+from app.store.actor import Actor
+from app.store.journal import Action, RecordEvent
 from app.store.locks.model_locks import ModelLocks
 from app.store.name_records import NameRecords
 from app.store.names import parts_of
@@ -54,12 +55,12 @@ class Protection:
 class Protections:
     """The protections of one model folder."""
 
-    def __init__(self, volume: Volume, locks: ModelLocks, policy: Policy, note: Note) -> None:
+    def __init__(self, volume: Volume, locks: ModelLocks, policy: Policy, record_event: RecordEvent) -> None:
         self._records = NameRecords(volume.protection_dir)
         self._volume = volume
         self._locks = locks
         self._policy = policy
-        self._note = note
+        self._record_event = record_event
         self._given: Mapping[str, ManualProtection] = {}
         self._seen_ns: int | None = None
 
@@ -103,25 +104,25 @@ class Protections:
             self._seen_ns = changed_ns if time.time_ns() - changed_ns > SETTLED_NS else None
         return self._given
 
-    def protect(self, name: str, reason: str, origin: Actor) -> Protection:
+    def protect(self, name: str, reason: str, actor: Actor) -> Protection:
         """Let nobody delete or replace the model of that name, in place of what was said of it before.
 
         Raises InvalidModelName, NotAModel, ModelNotFound, ModelLocked, StoreUnavailable, StoreReadOnly, StoreFull.
         """
-        given = ManualProtection(reason, origin.actor, datetime.now(UTC))
-        with self._changing(name, origin):
+        given = ManualProtection(reason, actor.name, datetime.now(UTC))
+        with self._changing(name, actor):
             model = self._volume.find(name)
             fields = asdict(given) | {"since": given.since.isoformat()}
             self._records.write(name, fields, is_lasting=True)
-        self._note(origin, "protected", name, None, model.size_bytes)
+        self._record_event(actor, Action.PROTECTED, name, None, model.size_bytes)
         return Protection(self._policy.protecting(name), given)
 
-    def unprotect(self, name: str, origin: Actor) -> None:
+    def unprotect(self, name: str, actor: Actor) -> None:
         """Take that back; there may be no model any more. Where nothing was said nothing happens.
 
         Raises ModelProtected when a pattern protects it, ModelNotFound when there is nothing, and what `protect` does.
         """
-        with self._changing(name, origin):
+        with self._changing(name, actor):
             if pattern := self._policy.protecting(name):
                 raise ModelProtected(name, pattern, None)
             if not self._records.remove(name):
@@ -129,16 +130,16 @@ class Protections:
                     raise LookupStale
                 self._volume.find(name)
                 return
-        self._note(origin, "unprotected", name, None, self._size_of(name))
+        self._record_event(actor, Action.UNPROTECTED, name, None, self._size_of(name))
 
     @contextmanager
-    def _changing(self, name: str, origin: Actor) -> Iterator[None]:
+    def _changing(self, name: str, actor: Actor) -> Iterator[None]:
         parts_of(name)
         self._volume.check_writable()
         with (
             explaining_refusals(),
             # A lease, so that a model in use can be protected, and none that is being deleted.
-            self._locks.lease(name, kind="protection", holder=origin.actor, seconds=LOCK_SECONDS),
+            self._locks.lease(name, kind="protection", holder=actor.name, seconds=LOCK_SECONDS),
             self._locks.exclusive(LOCK_NAME, seconds=LOCK_SECONDS),
         ):
             yield

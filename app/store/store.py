@@ -10,6 +10,7 @@ from typing import Any
 
 from app.errors import JobNotFound, ModelChanged, ModelExists, ModelNotFound, StoreError, TrashEntryNotFound
 from app.jobs.folder import Jobs
+from app.store.actor import SERVICE, Actor
 from app.store.headers.description import Description, describe
 from app.store.incoming.disk_space import DiskSpace
 from app.store.incoming.partials import PartialRecord
@@ -17,7 +18,7 @@ from app.store.incoming.publishing import Publisher
 from app.store.integrity.corruption import HeaderCheckCache
 from app.store.integrity.digests import Digests
 from app.store.inventory import Inventory, Model, look_again, scan
-from app.store.journal import Actor, Event, Journal
+from app.store.journal import Action, Journal, JournalEntry
 from app.store.locks.leases import Lease
 from app.store.locks.model_locks import ModelLocks
 from app.store.policy import Policy
@@ -31,7 +32,6 @@ from app.store.volume.volume import Volume, explaining_refusals
 
 LOCK_SECONDS = 2.0
 """How long a change waits for another change of the same model; both take milliseconds."""
-ITSELF = Actor("service")
 
 OnEvent = Callable[[str, dict[str, Any]], None]
 
@@ -83,10 +83,10 @@ class Store:
         self._on_event = on_event
         self.jobs = Jobs(self.volume, self.locks, self._claims)
         self._job_retention = job_retention
-        self.protections = Protections(self.volume, self.locks, policy, self._note)
+        self.protections = Protections(self.volume, self.locks, policy, self._record_event)
         self.digests = Digests(self.volume.digests_dir, self.volume.corrupt_dir, self._claims)
         self.headers = HeaderCheckCache(self.examine)
-        room = DiskSpace(self.root, self._trash, lambda entries: self._purge(entries, ITSELF, "room"))
+        room = DiskSpace(self.root, self._trash, lambda entries: self._purge(entries, SERVICE, "room"))
         self.publisher = Publisher(
             self.volume,
             self.locks,
@@ -94,7 +94,7 @@ class Store:
             self.digests,
             self._trash,
             room,
-            self._note,
+            self._record_event,
             self._claims,
             keeps_replaced=self._keeps_deleted,
         )
@@ -181,7 +181,7 @@ class Store:
         with explaining_refusals(), self.locks.exclusive(name, seconds=LOCK_SECONDS):
             return Deletion(model, permanent or not self._keeps_deleted, is_exact="*" not in allowed)
 
-    def delete(self, deletion: Deletion, origin: Actor = ITSELF) -> Receipt:
+    def delete(self, deletion: Deletion, actor: Actor = SERVICE) -> Receipt:
         """Execute a plan under the model's lock: into the trash, or for good.
 
         Of any number of concurrent deletions, in any number of processes, exactly one returns; the others raise
@@ -197,17 +197,17 @@ class Store:
                 if deletion.is_exact and model.etag != deletion.model.etag:
                     raise ModelChanged(name, model.etag)
                 try:
-                    receipt = self._delete_locked(deletion, model, folder, leaf, origin)
+                    receipt = self._delete_locked(deletion, model, folder, leaf, actor)
                 except FileNotFoundError:
                     # A program that takes no locks was faster. The rename decides; the lock only makes answers polite.
                     raise ModelNotFound(name) from None
         if receipt.trash_id:
-            self._note(origin, "trashed", name, receipt.trash_id, receipt.size_bytes)
+            self._record_event(actor, Action.TRASHED, name, receipt.trash_id, receipt.size_bytes)
         return receipt
 
     # The way back, and the way out.
 
-    def restore(self, trash_id: str, name: str | None = None, origin: Actor = ITSELF) -> Model:
+    def restore(self, trash_id: str, name: str | None = None, actor: Actor = SERVICE) -> Model:
         """Put an entry of the trash back, at its old name or at another; nothing is ever overwritten.
 
         Raises TrashEntryNotFound, ModelExists, InvalidModelName, NotAModel, ModelInUse, ModelLocked, StoreUnavailable,
@@ -227,10 +227,10 @@ class Store:
             except FileExistsError:
                 raise ModelExists(name) from None
             model = self.volume.find_in(folder, leaf, name)
-        self._note(origin, "restored", name, trash_id, model.size_bytes)
+        self._record_event(actor, Action.RESTORED, name, trash_id, model.size_bytes)
         return model
 
-    def purge(self, trash_id: str, origin: Actor = ITSELF) -> Purged:
+    def purge(self, trash_id: str, actor: Actor = SERVICE) -> Purged:
         """Delete one entry of the trash for good.
 
         Raises TrashEntryNotFound, ModelLocked, StoreUnavailable, StoreReadOnly, StoreDenied, StoreUnsafe.
@@ -238,14 +238,14 @@ class Store:
         self.volume.check_writable()
         with explaining_refusals():
             entry = self._trash.get(trash_id)
-        for purged in self._purge([entry], origin):
+        for purged in self._purge([entry], actor):
             return purged
         raise TrashEntryNotFound(trash_id)  # somebody else was faster
 
-    def empty_trash(self, origin: Actor = ITSELF) -> list[Purged]:
+    def empty_trash(self, actor: Actor = SERVICE) -> list[Purged]:
         """Delete all of the trash for good, and say what went. Raises what `purge` raises."""
         self.volume.check_writable()
-        return self._purge(self.trash_entries(), origin)
+        return self._purge(self.trash_entries(), actor)
 
     def sweep(self) -> list[Purged]:
         """Purge from the trash what has expired, and say what went; complete what killed processes left half done.
@@ -256,7 +256,7 @@ class Store:
         purged = list[Purged]()
 
         def purge(entry: TrashEntry) -> None:
-            purged.extend(self._purge([entry], ITSELF, "expired"))
+            purged.extend(self._purge([entry], SERVICE, "expired"))
 
         def purge_expired() -> None:
             now = datetime.now(UTC)
@@ -265,7 +265,7 @@ class Store:
                     self._sweep_step(partial(purge, entry))
 
         def recover() -> None:
-            found = self._trash.recover(self._put_back, lambda entry: self._note_purge(entry, ITSELF, "recovered"))
+            found = self._trash.recover(self._put_back, lambda entry: self._note_purge(entry, SERVICE, "recovered"))
             for each in found:
                 self._forget_digest(each)
             purged.extend(found)
@@ -294,23 +294,23 @@ class Store:
         except JobNotFound:
             return True
 
-    def _delete_locked(self, deletion: Deletion, seen: Model, folder: int, leaf: str, origin: Actor) -> Receipt:
+    def _delete_locked(self, deletion: Deletion, seen: Model, folder: int, leaf: str, actor: Actor) -> Receipt:
         """Delete the version that was seen, under its lock."""
         name = seen.name
         self._trash.drop_doubles(seen, folder, leaf)
         if self.volume.is_shared:
-            return self._delete_aside(deletion, seen, folder, leaf, origin)
+            return self._delete_aside(deletion, seen, folder, leaf, actor)
         if not deletion.permanent:
             entry = self._trash.put(seen, folder, leaf)
             return Receipt(name, seen.size_bytes, 0, entry.id, entry.expires_at)
         freed_bytes = freed_by_unlinking(os.stat(leaf, dir_fd=folder, follow_symlinks=False))
         os.unlink(leaf, dir_fd=folder)
         sync_folder(folder)
-        self._note(origin, "deleted", name, None, seen.size_bytes)
+        self._record_event(actor, Action.DELETED, name, None, seen.size_bytes)
         self.digests.forget(name, seen.etag)
         return Receipt(name, seen.size_bytes, freed_bytes, None, None)
 
-    def _delete_aside(self, deletion: Deletion, seen: Model, folder: int, leaf: str, origin: Actor) -> Receipt:
+    def _delete_aside(self, deletion: Deletion, seen: Model, folder: int, leaf: str, actor: Actor) -> Receipt:
         """Delete what the server has at the name: first it is moved away, then it is seen what it was."""
         entry, moved = self._trash.set_aside(seen, folder, leaf)
         if deletion.is_exact and moved.etag != deletion.model.etag:
@@ -320,7 +320,7 @@ class Store:
             self._trash.keep(entry)
             return Receipt(seen.name, moved.size_bytes, 0, entry.id, entry.expires_at)
         gone = self._trash.purge_aside(
-            entry, lambda gone: self._note(origin, "deleted", gone.name, None, gone.size_bytes)
+            entry, lambda gone: self._record_event(actor, Action.DELETED, gone.name, None, gone.size_bytes)
         )
         self.digests.forget(seen.name, moved.etag)
         return Receipt(seen.name, moved.size_bytes, gone.freed_bytes if gone else 0, None, None)
@@ -333,39 +333,41 @@ class Store:
         ):
             is_back = self._trash.put_back(entry, folder, leaf)
         if not is_back:
-            self._note(ITSELF, "trashed", entry.name, entry.id, entry.size_bytes, "recovered")
+            self._record_event(SERVICE, Action.TRASHED, entry.name, entry.id, entry.size_bytes, "recovered")
 
-    def _purge(self, entries: Iterable[TrashEntry], origin: Actor, reason: str | None = None) -> list[Purged]:
+    def _purge(self, entries: Iterable[TrashEntry], actor: Actor, reason: str | None = None) -> list[Purged]:
         purged = []
         for entry in entries:
             with explaining_refusals():
-                gone = self._trash.purge(entry, lambda entry: self._note_purge(entry, origin, reason))
+                gone = self._trash.purge(entry, lambda entry: self._note_purge(entry, actor, reason))
             if gone:
                 self._forget_digest(gone)
                 purged.append(gone)
         return purged
 
-    def _note_purge(self, entry: TrashEntry, origin: Actor, reason: str | None) -> None:
-        self._note(origin, "purged", entry.name, entry.id, entry.size_bytes, reason)
+    def _note_purge(self, entry: TrashEntry, actor: Actor, reason: str | None) -> None:
+        self._record_event(actor, Action.PURGED, entry.name, entry.id, entry.size_bytes, reason)
 
     def _forget_digest(self, gone: Purged) -> None:
         if not gone.has_other_name:
             self.digests.forget(gone.entry.name, gone.etag)
 
-    def _note(
+    def _record_event(
         self,
-        origin: Actor,
-        action: str,
+        actor: Actor,
+        action: Action,
         name: str,
         trash_id: str | None,
         size_bytes: int,
         reason: str | None = None,
     ) -> None:
         """Tell it, and write the journal. What was done is done: a journal that cannot be written undoes nothing."""
-        fields = {"name": name, "size_bytes": size_bytes, "actor": origin.actor, "trash_id": trash_id}
+        fields = {"name": name, "size_bytes": size_bytes, "actor": actor.name, "trash_id": trash_id}
         self._on_event(f"model.{action}", fields | ({"reason": reason} if reason else {}))
-        event = Event(datetime.now(UTC), origin.actor, action, name, trash_id, size_bytes, origin.request_id, reason)
+        entry = JournalEntry(
+            datetime.now(UTC), actor.name, action, name, trash_id, size_bytes, actor.request_id, reason
+        )
         try:
-            self.journal.write(event)
+            self.journal.write(entry)
         except (OSError, StoreError) as exc:
             self._on_event("journal.failed", {"error": str(exc), "action": action, "name": name})

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.store.journal import Event
+from app.store.journal import JournalEntry
 from app.store.policy import Policy
 from app.store.store import Store
 from tests.conftest import Serve
@@ -95,7 +95,7 @@ def check(store: Store, logs: Path) -> None:
     assert {path.name.partition(".")[0] for path in store.volume.trash_dir.iterdir()} == set(begins) - set(ends)
 
 
-def lost(events: list[Event], notes: list[Note]) -> set[str]:
+def lost(events: list[JournalEntry], notes: list[Note]) -> set[str]:
     """The labels of the versions that were deleted or purged for good, as the journal has it."""
     labels = {(note.request, name): label for note in notes for name, label in note.touched.items()}
     in_trash = {event.trash_id: event for event in events if event.action == "trashed"}

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import ModelChanged, ModelInUse, ModelNotFound
+from app.store.actor import Actor
 from app.store.audit.audit import Reason, audit, execute, plan_prune, superseded_by
 from app.store.audit.storage import measure
-from app.store.journal import Actor
 from app.store.policy import Policy
 from app.store.store import Store
 

@@ -9,7 +9,8 @@ import pytest
 
 from app.errors import TrashEntryNotFound
 from app.store import journal as journals
-from app.store.journal import ROTATE_BYTES, Actor, Event
+from app.store.actor import Actor
+from app.store.journal import ROTATE_BYTES, JournalEntry
 from app.store.policy import Policy
 from app.store.store import Store
 
@@ -31,8 +32,8 @@ def trash(store: Store) -> str:
     return trash_id
 
 
-def event(number: int) -> Event:
-    return Event(datetime.now(UTC), "me", "trashed", "a.bin", None, number, None)
+def event(number: int) -> JournalEntry:
+    return JournalEntry(datetime.now(UTC), "me", "trashed", "a.bin", None, number, None)
 
 
 def test_the_journal_says_who_did_what(store: Store) -> None:
@@ -75,7 +76,7 @@ def test_no_event_is_missed_while_the_journal_is_rotated(store: Store) -> None:
     def write() -> None:
         for number in range(60):
             padding = "x" * (ROTATE_BYTES // 8)
-            store.journal.write(Event(datetime.now(UTC), padding, "trashed", "a.bin", None, number, None))
+            store.journal.write(JournalEntry(datetime.now(UTC), padding, "trashed", "a.bin", None, number, None))
         done.set()
 
     writer = threading.Thread(target=write)

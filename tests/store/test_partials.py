@@ -14,13 +14,13 @@ import pytest
 
 from app.errors import DigestMismatch, PartialBusy, PartialNotFound, StoreFull
 from app.jobs.folder import PULL
+from app.store.actor import Actor
 from app.store.audit.storage import measure
 from app.store.incoming import staging as staging_module
 from app.store.incoming.partials import PartialRecord
 from app.store.incoming.publishing import Conditions
 from app.store.incoming.staged_file import StagedFile
 from app.store.incoming.staging import Staging
-from app.store.journal import Actor
 from app.store.locks.ofd import try_to_lock
 from app.store.policy import Policy
 from app.store.store import Store

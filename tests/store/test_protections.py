@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.errors import ModelInUse, ModelLocked, ModelNotFound, ModelProtected
-from app.store.journal import Actor
+from app.store.actor import Actor
 from app.store.policy import Policy
 from app.store.store import Store
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import InvalidModelName, ModelChanged, ModelExists, ModelInUse, NotAModel, TrashEntryNotFound
-from app.store.journal import Actor
+from app.store.actor import Actor
 from app.store.policy import Policy
 from app.store.store import Store
 from app.store.volume import renames

@@ -21,8 +21,8 @@ from app.errors import (
     StoreFull,
     TrashEntryNotFound,
 )
+from app.store.actor import Actor
 from app.store.incoming.publishing import Conditions, Published
-from app.store.journal import Actor
 from app.store.policy import Policy
 from app.store.store import Store
 from app.store.trash.trash import Trash

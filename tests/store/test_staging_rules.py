@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from app.errors import PartialBusy, PartialNotFound
+from app.store.actor import Actor
 from app.store.incoming.partials import PartialRecord
 from app.store.incoming.publishing import Conditions
 from app.store.incoming.staged_file import StagedFile
-from app.store.journal import Actor
 from app.store.policy import Policy
 from app.store.store import Store
 

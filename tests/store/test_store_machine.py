@@ -21,8 +21,8 @@ from app.errors import (
     NotAModel,
     TrashEntryNotFound,
 )
+from app.store.actor import Actor
 from app.store.incoming.publishing import Conditions
-from app.store.journal import Actor
 from app.store.policy import Policy
 from app.store.store import Receipt, Store
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from app.errors import ModelInUse, ModelNotFound
+from app.store.actor import Actor
 from app.store.audit.audit import Reason
 from app.store.audit.report import judge, report
 from app.store.integrity.verification import CHUNK_BYTES, Verdict, Verification, verify
-from app.store.journal import Actor
 from app.store.policy import Policy
 from app.store.store import Store
 

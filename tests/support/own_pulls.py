@@ -10,8 +10,8 @@ from app.pulls.pull import PullLimits
 from app.pulls.request import PullRequest, Source
 from app.pulls.runner import PullRunner
 from app.pulls.sources.url import Fetcher
+from app.store.actor import Actor
 from app.store.inventory import Model
-from app.store.journal import Actor
 from app.store.store import Store
 
 LIMITS = PullLimits(retries=3, pause_seconds=0.01, partial_retention=timedelta(hours=1))
@@ -25,12 +25,12 @@ class OwnPulls:
         self._runner = asyncio.Runner()
         self._pull_runner = self._runner.run(_pull_runner(store, allowed_urls))
 
-    def ask_for(self, request: PullRequest, origin: Actor) -> Job:
+    def ask_for(self, request: PullRequest, actor: Actor) -> Job:
         """Bring it, unless somebody else was faster to take the job; as it is then.
 
         Raises what `Puller.ask_for` raises.
         """
-        job, _ = self._runner.run(self._pull_runner.ask_for(request, origin))
+        job, _ = self._runner.run(self._pull_runner.ask_for(request, actor))
         return self._run(job.id)
 
     def adopt(self) -> list[Job]:

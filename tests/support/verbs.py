@@ -14,10 +14,10 @@ import httpx
 from app.jobs.folder import PULL
 from app.jobs.records import JobState
 from app.pulls.request import PullRequest, cancel
+from app.store.actor import Actor
 from app.store.audit.audit import Reason, audit, execute, plan_prune
 from app.store.incoming.publishing import Conditions
 from app.store.inventory import Model
-from app.store.journal import Actor
 from app.store.policy import Policy
 from app.store.store import Store
 from tests.support.labelled_hub import DRIP_SECONDS, label_of

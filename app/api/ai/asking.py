@@ -30,14 +30,14 @@ class Asking:
         text_service: TextServiceDep,
         session: ModelSessionDep,
         background: BackgroundDep,
-        origin: ActorDep,
+        actor: ActorDep,
         prefers_job: PrefersJob,
     ) -> None:
         self._request = request
         self._text_service = text_service
         self._session = session
         self._background = background
-        self._origin = origin
+        self._actor = actor
         self._prefers_job = prefers_job
 
     async def answer(
@@ -48,7 +48,7 @@ class Asking:
         if not self._prefers_job:
             return await cancel_on_disconnect(self._request, self._text_service.work(self._request, task, body))
         self._session.require_queue_space()
-        job = await self._background.begin(self._work(task, body), self._origin)
+        job = await self._background.begin(self._work(task, body), self._actor)
         return accepted(self._request, JOBS, job)
 
     def _work(self, task: Task, body: TextsIn) -> Work:

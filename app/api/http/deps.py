@@ -14,8 +14,8 @@ from app.engine.supervisor import Supervisor
 from app.jobs.runner import BackgroundJobs
 from app.metrics import Metrics
 from app.pulls.runner import PullRunner
+from app.store.actor import Actor
 from app.store.inventory_watcher import InventoryWatcher
-from app.store.journal import Actor
 from app.store.store import Store
 from app.store.volume.monitor import VolumeMonitor
 
@@ -45,7 +45,7 @@ def _part(name: str) -> Any:  # noqa: ANN401 - FastAPI's own type for a dependen
     return Depends(part)
 
 
-async def _origin(request: Request) -> Actor:
+async def _actor(request: Request) -> Actor:
     return Actor(request.scope.get("key_name", "anonymous"), request.scope["request_id"])
 
 
@@ -70,5 +70,5 @@ RecognitionServiceDep = Annotated[RecognitionService, _part("reader")]
 UploadReceiverDep = Annotated[UploadReceiver, _part("receiver")]
 PullRunnerDep = Annotated[PullRunner, _part("pull_runner")]
 MetricsDep = Annotated[Metrics, _part("metrics")]
-ActorDep = Annotated[Actor, Depends(_origin)]
+ActorDep = Annotated[Actor, Depends(_actor)]
 """Who asks for a change: the name of the API key, or 'anonymous', and the request's id."""

@@ -112,7 +112,7 @@ def _fields(job: Job) -> dict[str, Any]:
         "progress": ProgressOut.model_validate(job.progress),
         "request": request,
         "error": _problem(job.failure) if job.failure else None,
-        "created_by": job.created_by.actor,
+        "created_by": job.created_by.name,
     }
 
 

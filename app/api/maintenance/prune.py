@@ -59,9 +59,7 @@ class PruneBody(BaseModel):
     },
     openapi_extra=needs(Scope.WRITE),
 )
-async def prune(
-    body: PruneBody, store: StoreDep, watcher: WatcherDep, origin: ActorDep, response: Response
-) -> PruneOut:
+async def prune(body: PruneBody, store: StoreDep, watcher: WatcherDep, actor: ActorDep, response: Response) -> PruneOut:
     """Plan the deletion of the old models that are not protected, or execute exactly that plan.
 
     The first call is a dry run and gives the models, the bytes and a `plan_id`. The second sends the same request with
@@ -77,7 +75,7 @@ async def prune(
         return _answer(plan, [_planned(finding) for finding in plan.findings], dry_run=True)
     if body.plan_id != plan.id:
         raise PlanChanged(str(body.plan_id))
-    outcomes = await to_thread.run_sync(execute, plan, store, origin, limiter=threads.changes)
+    outcomes = await to_thread.run_sync(execute, plan, store, actor, limiter=threads.changes)
     for outcome in outcomes:
         if outcome.receipt:
             watcher.forget(outcome.receipt.name)

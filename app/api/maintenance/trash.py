@@ -82,13 +82,13 @@ async def list_trash(store: StoreDep) -> TrashList:
 async def restore_model(
     trash_id: TrashId,
     query: Annotated[RestoreQuery, Query()],
-    origin: ActorDep,
+    actor: ActorDep,
     store: StoreDep,
     watcher: WatcherDep,
     list_cache: ListCacheDep,
 ) -> ModelOut:
     """Put a deleted model back where it was, whole, or at another name with `as`. Nothing is ever overwritten."""
-    model = await to_thread.run_sync(store.restore, trash_id, query.as_, origin, limiter=threads.changes)
+    model = await to_thread.run_sync(store.restore, trash_id, query.as_, actor, limiter=threads.changes)
     await watcher.look_at(model.name)
     return list_cache.describe(model)
 
@@ -100,9 +100,9 @@ async def restore_model(
     responses=problems(errors.TrashEntryNotFound, *WRITE_ERRORS),
     openapi_extra=needs(Scope.WRITE),
 )
-async def purge_entry(trash_id: TrashId, origin: ActorDep, store: StoreDep) -> PurgeOut:
+async def purge_entry(trash_id: TrashId, actor: ActorDep, store: StoreDep) -> PurgeOut:
     """Delete one entry of the trash for good; the disk has its bytes back when this is answered."""
-    return _purged([await to_thread.run_sync(store.purge, trash_id, origin, limiter=threads.changes)])
+    return _purged([await to_thread.run_sync(store.purge, trash_id, actor, limiter=threads.changes)])
 
 
 @router.delete(
@@ -112,9 +112,9 @@ async def purge_entry(trash_id: TrashId, origin: ActorDep, store: StoreDep) -> P
     responses=problems(*WRITE_ERRORS),
     openapi_extra=needs(Scope.WRITE),
 )
-async def empty_trash(origin: ActorDep, store: StoreDep) -> PurgeOut:
+async def empty_trash(actor: ActorDep, store: StoreDep) -> PurgeOut:
     """Delete everything in the trash for good; the disk has the bytes back when this is answered."""
-    return _purged(await to_thread.run_sync(store.empty_trash, origin, limiter=threads.changes))
+    return _purged(await to_thread.run_sync(store.empty_trash, actor, limiter=threads.changes))
 
 
 @router.get(

@@ -57,7 +57,7 @@ class DeletionQuery(BaseModel):
 async def delete_model(
     name: ModelName,
     query: Annotated[DeletionQuery, Query()],
-    origin: ActorDep,
+    actor: ActorDep,
     store: StoreDep,
     watcher: WatcherDep,
     supervisor: SupervisorDep,
@@ -86,7 +86,7 @@ async def delete_model(
         plan = await to_thread.run_sync(make_plan, limiter=threads.changes)
     if query.dry_run:
         return _planned(plan)
-    receipt = await to_thread.run_sync(store.delete, plan, origin, limiter=threads.changes)
+    receipt = await to_thread.run_sync(store.delete, plan, actor, limiter=threads.changes)
     watcher.forget(name)
     return _done(receipt)
 

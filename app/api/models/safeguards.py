@@ -54,14 +54,14 @@ class ProtectionBody(BaseModel):
     openapi_extra=needs(Scope.WRITE),
 )
 async def protect_model(
-    name: ModelName, body: ProtectionBody, origin: ActorDep, store: StoreDep, watcher: WatcherDep
+    name: ModelName, body: ProtectionBody, actor: ActorDep, store: StoreDep, watcher: WatcherDep
 ) -> ProtectionState:
     """Let nobody delete, prune or replace the model of that name, through any service on the folder.
 
     It stands until it is lifted, survives restarts, and belongs to the name: whatever comes to lie there is protected.
     A reason given before is replaced. A model in use can be protected.
     """
-    protection = await to_thread.run_sync(store.protections.protect, name, body.reason, origin, limiter=threads.changes)
+    protection = await to_thread.run_sync(store.protections.protect, name, body.reason, actor, limiter=threads.changes)
     await watcher.look_at_protections()
     return ProtectionState(name=name, protected=True, protected_by=protection_out(protection))
 
@@ -73,11 +73,11 @@ async def protect_model(
     responses=problems(*PROTECTION_ERRORS, errors.ModelProtected),
     openapi_extra=needs(Scope.WRITE),
 )
-async def unprotect_model(name: ModelName, origin: ActorDep, store: StoreDep, watcher: WatcherDep) -> ProtectionState:
+async def unprotect_model(name: ModelName, actor: ActorDep, store: StoreDep, watcher: WatcherDep) -> ProtectionState:
     """Take back what `PUT` said; nothing happens where nothing was said.
 
     What a pattern of `OCR_PROTECTED` protects stays so: 403.
     """
-    await to_thread.run_sync(store.protections.unprotect, name, origin, limiter=threads.changes)
+    await to_thread.run_sync(store.protections.unprotect, name, actor, limiter=threads.changes)
     await watcher.look_at_protections()
     return ProtectionState(name=name, protected=False, protected_by=None)

@@ -20,8 +20,8 @@ from app.api.models.digest_fields import PARAMETERS, announced_digests
 from app.api.models.routes import detail_of
 from app.api.models.schemas import ModelDetail
 from app.api.models.upload_receiver import UploadReceiver
+from app.store.actor import Actor
 from app.store.incoming.publishing import Published, Publisher
-from app.store.journal import Actor
 
 router = APIRouter(tags=["models"], route_class=GuardedRoute)
 
@@ -68,7 +68,7 @@ UPLOAD_REQUEST: dict[str, Any] = {
 async def upload_model(
     request: Request,
     name: ModelName,
-    origin: ActorDep,
+    actor: ActorDep,
     store: StoreDep,
     watcher: WatcherDep,
     list_cache: ListCacheDep,
@@ -80,7 +80,7 @@ async def upload_model(
     be refused is refused before the body is read: with `Expect: 100-continue` it need not even be sent.
     """
     _check_body(request)
-    published = await _take_in(request, name, origin, store.publisher, receiver)
+    published = await _take_in(request, name, actor, store.publisher, receiver)
     await watcher.look_at(name)
     # Of what came, not of what lies there by now: it may have been replaced or deleted already.
     about = published.model, published.description, published.sha256
@@ -95,7 +95,7 @@ def location_of(request: Request, name: str) -> str:
 
 
 async def _take_in(
-    request: Request, name: str, origin: Actor, publisher: Publisher, receiver: UploadReceiver
+    request: Request, name: str, actor: Actor, publisher: Publisher, receiver: UploadReceiver
 ) -> Published:
     """Check, receive, check again, publish."""
     announced = announced_digests(request)
@@ -109,7 +109,7 @@ async def _take_in(
             if not staged.size_bytes:
                 # Nobody means to; `curl -X PUT` without a file does it.
                 raise RequestValidationError([{"loc": ("body",), "msg": "It is empty, and a model is not"}])
-            publish = partial(publisher.publish, name, staged, conditions, origin, announced)
+            publish = partial(publisher.publish, name, staged, conditions, actor, announced)
             return await to_thread.run_sync(publish, limiter=receiver.threads)
         finally:
             with CancelScope(shield=True):

@@ -16,8 +16,8 @@ from app.api.http.request_errors import CallerGone
 from app.api.http.routing import ModelName, PartRoute
 from app.api.maintenance.schemas import VerificationOut
 from app.api.models.schemas import HeaderOut
+from app.store.actor import Actor
 from app.store.integrity.verification import Verification, verify
-from app.store.journal import Actor
 from app.store.store import Store
 
 router = APIRouter(tags=["models"], route_class=PartRoute)
@@ -36,14 +36,14 @@ router = APIRouter(tags=["models"], route_class=PartRoute)
     ),
     openapi_extra=needs(Scope.WRITE),
 )
-async def verify_model(request: Request, name: ModelName, origin: ActorDep, store: StoreDep) -> VerificationOut:
+async def verify_model(request: Request, name: ModelName, actor: ActorDep, store: StoreDep) -> VerificationOut:
     """Read all of a model from the disk and compare its SHA-256 with the one on record.
 
     The record is of what an upload or a pull brought, or of what was there at the first verification. That a file's
     bytes are others than they were, at the same size and time, is remembered and shows in the audit. Nobody deletes the
     model meanwhile. It takes as long as the disk takes, and ends when the caller hangs up; two run at once.
     """
-    found = await cancel_on_disconnect(request, _verified(store, name, origin))
+    found = await cancel_on_disconnect(request, _verified(store, name, actor))
     return VerificationOut(
         name=name,
         outcome=found.verdict.value,
@@ -58,7 +58,7 @@ async def verify_model(request: Request, name: ModelName, origin: ActorDep, stor
     )
 
 
-async def _verified(store: Store, name: str, origin: Actor) -> Verification:
+async def _verified(store: Store, name: str, actor: Actor) -> Verification:
     gone = threading.Event()
 
     def on_read(_: int) -> None:
@@ -66,6 +66,6 @@ async def _verified(store: Store, name: str, origin: Actor) -> Verification:
             raise CallerGone
 
     try:
-        return await to_thread.run_sync(verify, store, name, origin, on_read, limiter=threads.verifications)
+        return await to_thread.run_sync(verify, store, name, actor, on_read, limiter=threads.verifications)
     finally:
         gone.set()

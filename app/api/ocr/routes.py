@@ -67,7 +67,7 @@ async def recognise_text(
     reader: RecognitionServiceDep,
     text_service: TextServiceDep,
     background: BackgroundDep,
-    origin: ActorDep,
+    actor: ActorDep,
     prefers_job: PrefersJob,
     query: Annotated[ReadingQuery, Query()],
 ) -> Response:
@@ -92,7 +92,7 @@ async def recognise_text(
         async with AsyncExitStack() as stack:
             images = await stack.enter_async_context(reader.receive(request))
             asked = query.model_dump(exclude={"correct"})
-            job = await background.begin(work_on(images, wish, reader, request, asked, stack.pop_all()), origin)
+            job = await background.begin(work_on(images, wish, reader, request, asked, stack.pop_all()), actor)
             return accepted(request, JOBS, job)
     async with reader.read(request, wish) as recognition:
         corrections = await _corrected(request, recognition, text_service, media_type) if query.correct else []

@@ -103,7 +103,7 @@ async def pull_model(
     body: Annotated[PullIn, Body(openapi_examples=EXAMPLES)],
     request: Request,
     response: Response,
-    origin: ActorDep,
+    actor: ActorDep,
     pull_runner: PullRunnerDep,
 ) -> JobOut:
     """Fetch a model from a repository of the hub, or from a URL, as a job that outlives its caller and this service.
@@ -112,7 +112,7 @@ async def pull_model(
     whole, its digest checked, or not at all. Connections that break are gone on with where they ended, also by another
     service on the folder when this one dies. Asked for twice, it is the same job.
     """
-    job, is_new = await pull_runner.ask_for(body.to_request(), origin)
+    job, is_new = await pull_runner.ask_for(body.to_request(), actor)
     response.headers["location"] = f"{request.scope.get('root_path', '')}/pulls/{job.id}"
     response.status_code = 202 if is_new else 200
     return describe(job)

@@ -11,10 +11,10 @@ from app import errors
 from app.api.http import request_errors
 from app.api.models.upload_receiver import UploadReceiver
 from app.api.uploads import tus
+from app.store.actor import Actor
 from app.store.incoming.partials import PartialRecord
 from app.store.incoming.publishing import Conditions, Published, Publisher
 from app.store.incoming.staged_file import StagedFile
-from app.store.journal import Actor
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ class Uploading:
                     await self._run(self._staged.cut, start)
             raise
 
-    async def publish(self, origin: Actor) -> Published | None:
+    async def publish(self, actor: Actor) -> Published | None:
         """Let it be the model once all came. One that is not what was announced is given up."""
         if self.offset < self._size_bytes:
             return None
@@ -72,7 +72,7 @@ class Uploading:
         conditions = Conditions(_set_of(extra["if_match"]), _set_of(extra["if_none_match"]))
         try:
             name = self._record.name
-            return await self._run(self._publisher.publish, name, self._staged, conditions, origin, announced)
+            return await self._run(self._publisher.publish, name, self._staged, conditions, actor, announced)
         except errors.DigestMismatch:
             await self._run(self._staged.discard)
             raise

@@ -44,9 +44,9 @@ from app.api.uploads.schemas import (
     body,
     with_headers,
 )
+from app.store.actor import Actor
 from app.store.incoming.partials import Partial, PartialRecord
 from app.store.inventory_watcher import InventoryWatcher
-from app.store.journal import Actor
 from app.store.store import Store
 
 router = APIRouter(tags=["uploads"], route_class=tus.TusRoute)
@@ -109,7 +109,7 @@ async def list_uploads(store: StoreDep) -> UploadList:
     },
 )
 async def begin_upload(
-    request: Request, origin: ActorDep, store: StoreDep, watcher: WatcherDep, receiver: UploadReceiverDep
+    request: Request, actor: ActorDep, store: StoreDep, watcher: WatcherDep, receiver: UploadReceiverDep
 ) -> Response:
     """Begin an upload that can be gone on with after a broken connection, by the tus 1.0 protocol.
 
@@ -117,7 +117,7 @@ async def begin_upload(
     `PUT /models/{name}`; both are checked again when the last byte is there. The first chunk may be sent along; if
     that one fails, nothing is begun.
     """
-    record = _new_record(request, origin.actor, receiver.retention)
+    record = _new_record(request, actor.name, receiver.retention)
     receiver.check_size(record.expected_bytes or 0)
     has_chunk, conditions, publisher = tus.has_body(request), conditions_of(request), store.publisher
     with receiver.slot():
@@ -127,7 +127,7 @@ async def begin_upload(
         staged = await to_thread.run_sync(begin, limiter=receiver.threads)
         uploading = Uploading(publisher, receiver, staged, record)
         try:
-            headers = await _take_in(request, uploading, record, origin, watcher) if has_chunk else _progress(0, record)
+            headers = await _take_in(request, uploading, record, actor, watcher) if has_chunk else _progress(0, record)
         except BaseException:
             # Its caller has not been told where it is, and could not go on with it.
             await uploading.give_up()
@@ -181,7 +181,7 @@ async def get_upload(request: Request, upload_id: UploadId, store: StoreDep) -> 
 async def append_to_upload(
     request: Request,
     upload_id: UploadId,
-    origin: ActorDep,
+    actor: ActorDep,
     store: StoreDep,
     watcher: WatcherDep,
     receiver: UploadReceiverDep,
@@ -205,7 +205,7 @@ async def append_to_upload(
         uploading = Uploading(store.publisher, receiver, staged, record)
         try:
             await uploading.go_back_to(offset)
-            headers = await _take_in(request, uploading, record, origin, watcher)
+            headers = await _take_in(request, uploading, record, actor, watcher)
         finally:
             await uploading.let_go()
     return Response(status_code=204, headers=headers)
@@ -228,11 +228,11 @@ async def give_upload_up(upload_id: UploadId, store: StoreDep) -> Response:
 
 
 async def _take_in(
-    request: Request, uploading: Uploading, record: PartialRecord, origin: Actor, watcher: InventoryWatcher
+    request: Request, uploading: Uploading, record: PartialRecord, actor: Actor, watcher: InventoryWatcher
 ) -> dict[str, str]:
     """Receive a chunk, publish what is whole, and return the headers that tell of it."""
     await uploading.receive(request)
-    published = await uploading.publish(origin)
+    published = await uploading.publish(actor)
     if published is None:
         return _progress(uploading.offset, record)
     await watcher.look_at(record.name)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from app.errors import StoreError
+from app.store.actor import Actor
 from app.store.integrity.corruption import Damage
 from app.store.inventory import Inventory, Model
-from app.store.journal import Actor
 from app.store.policy import Policy
 from app.store.protections import Protection, Protections
 from app.store.store import Receipt, Store
@@ -114,14 +114,14 @@ def plan_prune(findings: Iterable[Finding], reasons: Iterable[Reason], *, perman
     return PrunePlan(tuple(chosen), permanent)
 
 
-def execute(plan: PrunePlan, store: Store, origin: Actor) -> list[Outcome]:
+def execute(plan: PrunePlan, store: Store, actor: Actor) -> list[Outcome]:
     """Delete each model of the plan that is still that version, free and unprotected; one that stays stops no other."""
     outcomes = []
     for finding in plan.findings:
         model = finding.model
         try:
             deletion = store.plan_deletion(model.name, if_match=[model.etag], permanent=plan.permanent)
-            outcomes.append(Outcome(finding, store.delete(deletion, origin), None))
+            outcomes.append(Outcome(finding, store.delete(deletion, actor), None))
         except StoreError as exc:
             outcomes.append(Outcome(finding, None, exc))
     return outcomes

@@ -17,6 +17,7 @@ from app.errors import (
     ModelNotFound,
     NotAModel,
 )
+from app.store.actor import Actor
 from app.store.headers.description import Description
 from app.store.incoming.disk_space import DiskSpace
 from app.store.incoming.partials import PartialRecord
@@ -24,7 +25,7 @@ from app.store.incoming.staged_file import StagedFile
 from app.store.incoming.staging import Staging
 from app.store.integrity.digests import Digests
 from app.store.inventory import Model, model_at
-from app.store.journal import Actor, Note
+from app.store.journal import Action, RecordEvent
 from app.store.locks.model_locks import ModelLocks
 from app.store.names import parts_of
 from app.store.protections import Protections
@@ -96,7 +97,7 @@ class Publisher:
         digests: Digests,
         trash: Trash,
         room: DiskSpace,
-        note: Note,
+        record_event: RecordEvent,
         claims: Claims,
         *,
         keeps_replaced: bool,
@@ -110,7 +111,7 @@ class Publisher:
         self._trash = trash
         self._keeps_replaced = keeps_replaced
         self._room = room
-        self._note = note
+        self._record_event = record_event
 
     def plan(self, name: str, conditions: Conditions, size_bytes: int | None) -> tuple[TrashEntry, ...]:
         """Insist that a model of that name and size could be published now. Changes nothing.
@@ -167,10 +168,10 @@ class Publisher:
         name: str,
         staged: StagedFile,
         conditions: Conditions,
-        origin: Actor,
+        actor: Actor,
         announced: Announced = NOTHING,
         *,
-        action: Literal["uploaded", "pulled"] = "uploaded",
+        action: Literal[Action.UPLOADED, Action.PULLED] = Action.UPLOADED,
     ) -> Published:
         """Let a staged file be the model of that name. What it replaces goes to the trash.
 
@@ -193,7 +194,7 @@ class Publisher:
             )
             try:
                 with self.staging.announced(staged):
-                    status, replaced = self._put_in_place(staged, present, conditions, folder, leaf, origin)
+                    status, replaced = self._put_in_place(staged, present, conditions, folder, leaf, actor)
             except FileExistsError:  # another machine's upload, or a program that takes no locks
                 present = _present(self._volume, folder, leaf, name)
                 self._check(name, present, conditions)
@@ -209,12 +210,12 @@ class Publisher:
             with contextlib.suppress(OSError):
                 self._digests.record(published.model, sha256)
         if replaced and replaced.trash_id:
-            self._note(origin, "trashed", name, replaced.trash_id, replaced.size_bytes)
-        self._note(origin, action, name, None, published.model.size_bytes)
+            self._record_event(actor, Action.TRASHED, name, replaced.trash_id, replaced.size_bytes)
+        self._record_event(actor, action, name, None, published.model.size_bytes)
         return published
 
     def _put_in_place(
-        self, staged: StagedFile, present: Model | None, conditions: Conditions, folder: int, leaf: str, origin: Actor
+        self, staged: StagedFile, present: Model | None, conditions: Conditions, folder: int, leaf: str, actor: Actor
     ) -> tuple[os.stat_result, "_Replaced | None"]:
         """Move a staged file to its name; return what is there then, and what became of the version before."""
         if present is None:
@@ -238,11 +239,11 @@ class Publisher:
             with contextlib.suppress(FileNotFoundError):  # a sweep that takes this process for dead has kept it
                 self._trash.keep(entry)
             return status, _Replaced(present.size_bytes, entry.id)
-        self._trash.purge_aside(entry, lambda gone: self._note_deleted(gone, origin))
+        self._trash.purge_aside(entry, lambda gone: self._note_deleted(gone, actor))
         return status, _Replaced(present.size_bytes, None)
 
-    def _note_deleted(self, entry: TrashEntry, origin: Actor) -> None:
-        self._note(origin, "deleted", entry.name, None, entry.size_bytes, "replaced")
+    def _note_deleted(self, entry: TrashEntry, actor: Actor) -> None:
+        self._record_event(actor, Action.DELETED, entry.name, None, entry.size_bytes, "replaced")
 
     @contextmanager
     def _entered(self, name: str) -> Iterator[tuple[int, str]]:

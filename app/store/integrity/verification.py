@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from app.errors import StoreError
+from app.store.actor import Actor
 from app.store.headers.description import Description, describe
 from app.store.inventory import Model, model_at
-from app.store.journal import Actor
 from app.store.store import Store
 from app.store.volume.volume import explaining_refusals
 
@@ -63,12 +63,12 @@ class Verification:
         return int(self.model.size_bytes / self.seconds) if self.seconds else 0
 
 
-def verify(store: Store, name: str, origin: Actor, on_read: OnRead = lambda _: None) -> Verification:
+def verify(store: Store, name: str, actor: Actor, on_read: OnRead = lambda _: None) -> Verification:
     """Read a model as it is on the disk, under a lease, and remember what that shows. It blocks for as long.
 
     Raises InvalidModelName, NotAModel, ModelNotFound, ModelLocked, StoreUnavailable.
     """
-    with store.lease(name, kind="verify", holder=origin.actor), store.volume.parent_of(name) as (folder, leaf):
+    with store.lease(name, kind="verify", holder=actor.name), store.volume.parent_of(name) as (folder, leaf):
         model = store.volume.find_in(folder, leaf, name)
         began, recorded = time.monotonic(), store.digests.of(model)
         header, is_remembered = Description("unknown"), False

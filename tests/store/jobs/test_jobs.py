@@ -11,7 +11,7 @@ from app.errors import JobNotFound, StoreReadOnly, StoreUnavailable
 from app.jobs.folder import PULL, Jobs
 from app.jobs.progress import Meter, Progress
 from app.jobs.records import JobState, read_record, record_of
-from app.store.journal import Actor
+from app.store.actor import Actor
 from app.store.policy import Policy
 from app.store.store import Store
 from tests.support.processes import python
@@ -24,13 +24,13 @@ HOLDS = """
 import sys
 from datetime import timedelta
 from pathlib import Path
-from app.store.journal import Origin
+from app.store.actor import Actor
 from app.jobs.progress import Progress
-from app.store.policy import Rules
+from app.store.policy import Policy
 from app.store.store import Store
-store = Store(Path(sys.argv[1]), Rules(), trash_retention=timedelta(0), on_event=print)
+store = Store(Path(sys.argv[1]), Policy(), trash_retention=timedelta(0), on_event=print)
 store.open()
-held = store.jobs.begin(sys.argv[2], {"text": "x"}, Origin("other"))
+held = store.jobs.begin(sys.argv[2], {"text": "x"}, Actor("other"))
 held.update(phase="working", progress=Progress(1, 3, "items"))
 print("held", flush=True)
 sys.stdin.read()

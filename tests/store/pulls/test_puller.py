@@ -15,8 +15,8 @@ from app.pulls.pull import PullLimits, Resolve
 from app.pulls.request import PullRequest, Source, partial_id
 from app.pulls.runner import QUESTIONS_AT_ONCE, PullRunner
 from app.pulls.sources.url import Fetcher
+from app.store.actor import Actor
 from app.store.incoming.partials import PartialRecord
-from app.store.journal import Actor
 from app.store.policy import Policy
 from app.store.store import Store
 from tests.support.hub import Hub, running_hub

@@ -10,7 +10,7 @@ from app.jobs.folder import PULL
 from app.pulls.pull import PullLimits, PullRun
 from app.pulls.request import PullRequest, partial_id
 from app.pulls.sources.url import Fetcher
-from app.store.journal import Actor
+from app.store.actor import Actor
 from app.store.policy import Policy
 from app.store.store import Store
 from tests.support.hub import Hub, running_hub

@@ -18,11 +18,11 @@ from typing import Any
 
 from app.errors import StoreError
 from app.jobs.folder import PULL, HeldJob
+from app.store.actor import Actor
 from app.store.audit.audit import Reason, audit, execute, plan_prune
 from app.store.incoming.partials import PartialRecord
 from app.store.incoming.publishing import Conditions
 from app.store.incoming.staged_file import StagedFile
-from app.store.journal import Actor
 from app.store.locks.leases import Lease
 from app.store.policy import Policy
 from app.store.store import Store
@@ -48,7 +48,7 @@ class Service:
 
     def __init__(self) -> None:
         self._aged = ctypes.CDLL(None)
-        self._origin = Actor(f"service {os.getpid()}")
+        self._actor = Actor(f"service {os.getpid()}")
         self._held = contextlib.ExitStack()
         self._leases: dict[str, Lease] = {}
         self._staged: dict[str, StagedFile] = {}
@@ -112,26 +112,26 @@ class Service:
         try:
             staged.write(content.encode())
             conditions = _conditions(if_match, if_none_match)
-            return self._store.publisher.publish(name, staged, conditions, self._origin).model.etag
+            return self._store.publisher.publish(name, staged, conditions, self._actor).model.etag
         finally:
             staged.discard()
 
     def delete(self, name: str, permanent: bool = False, if_match: list[str] | None = None) -> str | None:  # noqa: FBT001, FBT002 - JSON names it
         """Say what its entry of the trash is."""
         plan = self._store.plan_deletion(name, if_match=if_match, permanent=permanent)
-        return self._store.delete(plan, self._origin).trash_id
+        return self._store.delete(plan, self._actor).trash_id
 
     def prune(self) -> list[tuple[str, str]]:
         """Delete what seems old, and say which versions of which models went."""
         findings = audit(self._store.scan(), self._store.policy, self._store.protections)
-        outcomes = execute(plan_prune(findings, list(Reason), permanent=False), self._store, self._origin)
+        outcomes = execute(plan_prune(findings, list(Reason), permanent=False), self._store, self._actor)
         return [(out.finding.model.name, out.finding.model.etag) for out in outcomes if out.receipt]
 
     def protect(self, name: str) -> None:
-        self._store.protections.protect(name, "because", self._origin)
+        self._store.protections.protect(name, "because", self._actor)
 
     def unprotect(self, name: str) -> None:
-        self._store.protections.unprotect(name, self._origin)
+        self._store.protections.unprotect(name, self._actor)
 
     def lease(self, name: str) -> None:
         """Use a model until `release`."""
@@ -147,10 +147,10 @@ class Service:
 
     def restore(self, trash_id: str, as_name: str | None = None) -> str:
         """Say at which name it is now."""
-        return self._store.restore(trash_id, as_name, self._origin).name
+        return self._store.restore(trash_id, as_name, self._actor).name
 
     def purge(self, trash_id: str) -> None:
-        self._store.purge(trash_id, self._origin)
+        self._store.purge(trash_id, self._actor)
 
     def sweep(self) -> list[str]:
         return [purged.entry.id for purged in self._store.sweep()]
@@ -160,7 +160,7 @@ class Service:
     def begin(self, partial_id: str, name: str) -> None:
         """Begin one, and have it in hand."""
         now = datetime.now(UTC)
-        record = PartialRecord(partial_id, name, "upload", self._origin.actor, None, now, PARTIAL_RETENTION)
+        record = PartialRecord(partial_id, name, "upload", self._actor.name, None, now, PARTIAL_RETENTION)
         self._has(partial_id, self._store.publisher.begin(keep=record))
 
     def resume(self, partial_id: str) -> int:
@@ -180,7 +180,7 @@ class Service:
         staged = self._staged.pop(partial_id)
         try:
             conditions = _conditions(if_match, None)
-            return self._store.publisher.publish(name, staged, conditions, self._origin).model.etag
+            return self._store.publisher.publish(name, staged, conditions, self._actor).model.etag
         finally:
             staged.let_go()
 
@@ -195,7 +195,7 @@ class Service:
     # Jobs.
 
     def create_job(self) -> str:
-        return self._store.jobs.create(PULL, {"url": "http://localhost/"}, self._origin).id
+        return self._store.jobs.create(PULL, {"url": "http://localhost/"}, self._actor).id
 
     def take_job(self, job_id: str) -> bool:
         """Say whether it is this service's now."""
