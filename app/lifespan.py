@@ -13,12 +13,12 @@ import structlog
 from app.api.ai.service import TextService
 from app.api.ai.texts import TextLimits
 from app.api.http.auth import Access
-from app.api.http.deps import State
 from app.api.http.keys import Keyring
 from app.api.images.receiver import ImageReceiver
 from app.api.images.service import RecognitionService
 from app.api.models.list_cache import ListCache
 from app.api.models.upload_receiver import UploadReceiver
+from app.api.state import State
 from app.build import build_puller
 from app.engine.idle_release import release_when_idle
 from app.engine.model_session import ModelSession, SessionLimits

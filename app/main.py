@@ -8,10 +8,10 @@ from fastapi import FastAPI
 
 from app import __version__
 from app.api.http import openapi, problems
-from app.api.http.deps import State
 from app.api.http.middleware import RequestLimits, RequestLog
 from app.api.http.routing import add_heads
 from app.api.routers import routers
+from app.api.state import State
 from app.lifespan import opened
 from app.metrics import Metrics
 from app.settings import Settings

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 
 import app.main
-from app.api.http.deps import SupervisorDep
+from app.api.engine.deps import SupervisorDep
 from app.cli import main
 from app.settings import Settings
 

@@ -8,11 +8,13 @@ from fastapi import Depends, Request
 from fastapi.responses import Response
 
 from app.api.ai.schemas import AiOut, TextsIn
-from app.api.http.deps import ActorDep, BackgroundDep, ModelSessionDep, TextServiceDep
+from app.api.ai.service import TextServiceDep
+from app.api.engine.deps import ModelSessionDep
+from app.api.http.deps import ActorDep
 from app.api.http.disconnects import cancel_on_disconnect
 from app.api.http.error_groups import LOAD_ERRORS
 from app.api.http.request_errors import TextTooLong
-from app.api.jobs.respond_async import PrefersJob, accepted, accepted_or
+from app.api.jobs.respond_async import BackgroundDep, PrefersJob, accepted, accepted_or
 from app.engine.processors import Processor, Task
 from app.jobs.runner import Work
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import Annotated
 
 from anyio import to_thread
 from fastapi import Request
@@ -9,6 +10,7 @@ from fastapi import Request
 from app import errors
 from app.api.ai.schemas import AiOut, ChangeOut, ResultOut, SpellCheckIn, TextsIn
 from app.api.ai.texts import TextLimits, changes_between, corrected
+from app.api.http.deps import part
 from app.api.http.problem_table import PROBLEM_TYPES
 from app.engine.model_session import ModelSession, Outcome
 from app.engine.processors import DEFAULT_MODEL, LoadRequest, Processor, Task
@@ -72,6 +74,9 @@ class TextService:
         seconds = min(body.timeout_seconds or self._limits.call_seconds, self._limits.call_seconds)
         outcomes = await self._session.run(task, body.texts, seconds=seconds, on_outcome=on_outcome)
         return await asyncio.to_thread(_described, task, body, outcomes, path, request_id)
+
+
+TextServiceDep = Annotated[TextService, part("text_service")]
 
 
 def _described(task: Task, body: TextsIn, outcomes: list[Outcome], path: str, request_id: str) -> AiOut:

@@ -7,12 +7,12 @@ from fastapi.exceptions import RequestValidationError
 
 from app import errors
 from app.api.http.auth import GuardedRoute, needs
-from app.api.http.deps import RecognitionServiceDep
 from app.api.http.error_groups import IMAGE_ERRORS
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.http.request_errors import CallerGone
 from app.api.images.body import BODY
+from app.api.images.service import RecognitionServiceDep
 from app.api.ocr.schemas import ImageQuery, TablesOut, describe_tables
 from app.engine.recognition import RecognitionOptions
 

@@ -6,9 +6,10 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from app import errors
+from app.api.ai.service import TextServiceDep
+from app.api.engine.deps import ModelSessionDep
 from app.api.engine.schemas import LoadedOut
 from app.api.http.auth import GuardedRoute, needs
-from app.api.http.deps import ModelSessionDep, TextServiceDep
 from app.api.http.disconnects import cancel_on_disconnect
 from app.api.http.error_groups import LOAD_ERRORS
 from app.api.http.keys import Scope

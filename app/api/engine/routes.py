@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from app import errors
+from app.api.engine.deps import ModelSessionDep, SupervisorDep
 from app.api.engine.schemas import (
     CapabilityOut,
     EngineExitOut,
@@ -18,7 +19,6 @@ from app.api.engine.schemas import (
     VendorOut,
 )
 from app.api.http.auth import GuardedRoute, needs
-from app.api.http.deps import ModelSessionDep, SupervisorDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.engine.contract import Facts

@@ -1,20 +1,21 @@
 """`/metrics`: for Prometheus, in its text format or in OpenMetrics."""
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 
 from app import __version__
+from app.api.engine.deps import SupervisorDep
 from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
-from app.api.http.deps import MetricsDep, SupervisorDep, VolumeMonitorDep, WatcherDep
+from app.api.http.deps import VolumeMonitorDep, WatcherDep, part
 from app.api.http.keys import Scope
 from app.engine.states import State
 from app.engine.supervisor import Supervisor
 from app.errors import StoreUnavailable
-from app.metrics import Observation
+from app.metrics import Metrics, Observation
 from app.store.audit.storage import Storage, measure
 from app.store.inventory_watcher import InventoryWatcher
 from app.store.store import Store
@@ -27,6 +28,7 @@ TEXT = {"schema": {"type": "string"}, "examples": {"a part of it": {"value": "oc
 FORMATS: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/plain": TEXT, "application/openmetrics-text": TEXT}}
 }
+MetricsDep = Annotated[Metrics, part("metrics")]
 
 
 @router.get(

@@ -7,9 +7,10 @@ from fastapi import APIRouter, Query
 from fastapi.exceptions import RequestValidationError
 
 from app import errors
+from app.api.engine.deps import SupervisorDep
 from app.api.engine.schemas import Alive, CheckOut, Ready
 from app.api.http.auth import PUBLIC, GuardedRoute
-from app.api.http.deps import StoreDep, SupervisorDep, VolumeMonitorDep, WatcherDep
+from app.api.http.deps import StoreDep, VolumeMonitorDep, WatcherDep
 from app.api.http.problems import problems
 from app.engine.supervisor import Supervisor
 from app.store.store import Store

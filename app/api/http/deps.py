@@ -1,48 +1,25 @@
-"""What routes are given: the parts of the service, opened once by the lifespan and found in the request's state."""
+"""How a route gets a part of the service: the lifespan opens each part once, and each request's state holds them.
 
-from typing import Annotated, Any, TypedDict
+The parts of the store, which most resources need, are here; any other is declared beside its class or its routes.
+"""
+
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from app.api.ai.service import TextService
-from app.api.http.auth import Access
-from app.api.images.service import RecognitionService
-from app.api.models.list_cache import ListCache
-from app.api.models.upload_receiver import UploadReceiver
-from app.engine.model_session import ModelSession
-from app.engine.supervisor import Supervisor
-from app.jobs.runner import BackgroundJobs
-from app.metrics import Metrics
-from app.pulls.runner import PullRunner
 from app.store.actor import Actor
 from app.store.inventory_watcher import InventoryWatcher
 from app.store.store import Store
 from app.store.volume.monitor import VolumeMonitor
 
 
-class State(TypedDict):
-    """What the lifespan yields."""
+def part(name: str) -> Any:  # noqa: ANN401 - FastAPI's own type for a dependency
+    """Return a dependency on the part that `app.api.state.State` calls `name`."""
 
-    access: Access
-    store: Store
-    watch: VolumeMonitor
-    watcher: InventoryWatcher
-    supervisor: Supervisor
-    session: ModelSession
-    text_service: TextService
-    background: BackgroundJobs
-    list_cache: ListCache
-    receiver: UploadReceiver
-    reader: RecognitionService
-    metrics: Metrics
-    pull_runner: PullRunner
-
-
-def _part(name: str) -> Any:  # noqa: ANN401 - FastAPI's own type for a dependency
-    async def part(request: Request) -> object:
+    async def get_part(request: Request) -> object:
         return getattr(request.state, name)
 
-    return Depends(part)
+    return Depends(get_part)
 
 
 async def _actor(request: Request) -> Actor:
@@ -50,7 +27,7 @@ async def _actor(request: Request) -> Actor:
 
 
 async def _store(request: Request) -> Store:
-    """The store, unless its volume does not answer: then no request waits for it, nor keeps a thread."""
+    """Return the store; raise the volume's problem if the volume does not answer, so that no thread waits for it."""
     state: Any = request.state
     if problem := state.watch.unanswered:
         raise problem
@@ -59,16 +36,7 @@ async def _store(request: Request) -> Store:
 
 
 StoreDep = Annotated[Store, Depends(_store)]
-VolumeMonitorDep = Annotated[VolumeMonitor, _part("watch")]
-WatcherDep = Annotated[InventoryWatcher, _part("watcher")]
-SupervisorDep = Annotated[Supervisor, _part("supervisor")]
-ModelSessionDep = Annotated[ModelSession, _part("session")]
-TextServiceDep = Annotated[TextService, _part("text_service")]
-BackgroundDep = Annotated[BackgroundJobs, _part("background")]
-ListCacheDep = Annotated[ListCache, _part("list_cache")]
-RecognitionServiceDep = Annotated[RecognitionService, _part("reader")]
-UploadReceiverDep = Annotated[UploadReceiver, _part("receiver")]
-PullRunnerDep = Annotated[PullRunner, _part("pull_runner")]
-MetricsDep = Annotated[Metrics, _part("metrics")]
+VolumeMonitorDep = Annotated[VolumeMonitor, part("watch")]
+WatcherDep = Annotated[InventoryWatcher, part("watcher")]
 ActorDep = Annotated[Actor, Depends(_actor)]
-"""Who asks for a change: the name of the API key, or 'anonymous', and the request's id."""
+"""The name of the caller's API key, or 'anonymous', and the request's id."""

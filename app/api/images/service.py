@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import Request
 
+from app.api.http.deps import part
 from app.api.http.disconnects import cancel_on_disconnect
 from app.api.images.receiver import Image, ImageReceiver
 from app.engine.recognition import Limits, Recognition, RecognitionOptions, recognise
@@ -63,3 +64,6 @@ class RecognitionService:
         for capability in self._supervisor.facts.capabilities if self._supervisor.facts else ():
             if capability.name in capabilities and not capability.available:
                 raise EngineLacks(capability.name, capability.reason or "")
+
+
+RecognitionServiceDep = Annotated[RecognitionService, part("reader")]

@@ -7,9 +7,11 @@ from fastapi.responses import JSONResponse
 from pydantic.json_schema import SkipJsonSchema
 
 from app import errors
+from app.api.http.deps import part
 from app.api.http.problems import problems
 from app.api.jobs.schemas import JobOut, describe
 from app.jobs.records import Job
+from app.jobs.runner import BackgroundJobs
 
 ACCEPTED: dict[int | str, dict[str, Any]] = {
     202: {
@@ -18,6 +20,7 @@ ACCEPTED: dict[int | str, dict[str, Any]] = {
         "headers": {"location": {"description": "Where the job is.", "schema": {"type": "string"}}},
     }
 }
+BackgroundDep = Annotated[BackgroundJobs, part("background")]
 
 
 def accepted_or(*exceptions: type[Exception]) -> dict[int | str, dict[str, Any]]:

@@ -12,11 +12,11 @@ from app import errors
 from app.api.examples.models import FOLDER
 from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
-from app.api.http.deps import ListCacheDep, StoreDep, VolumeMonitorDep, WatcherDep
+from app.api.http.deps import StoreDep, VolumeMonitorDep, WatcherDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.maintenance.schemas import AuditOut, FindingOut, PartialOut, ReclaimableOut, StorageOut, VolumeCheckOut
-from app.api.models.list_cache import ListCache
+from app.api.models.list_cache import ListCache, ListCacheDep
 from app.api.models.schemas import BlockerOut, protection_out
 from app.store.audit.audit import Finding
 from app.store.audit.report import Report, report

@@ -11,11 +11,12 @@ from pydantic.json_schema import SkipJsonSchema
 from app import errors
 from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
-from app.api.http.deps import ActorDep, ListCacheDep, StoreDep, WatcherDep
+from app.api.http.deps import ActorDep, StoreDep, WatcherDep
 from app.api.http.error_groups import WRITE_ERRORS
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.maintenance.schemas import EventOut, JournalOut, PurgeOut, TrashEntryOut, TrashList
+from app.api.models.list_cache import ListCacheDep
 from app.api.models.schemas import ModelOut
 from app.store.trash.trash import Purged
 

@@ -8,10 +8,11 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict
 
 from app import errors
+from app.api.engine.deps import ModelSessionDep, SupervisorDep
 from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.conditional import ETAG
-from app.api.http.deps import ActorDep, ModelSessionDep, StoreDep, SupervisorDep, WatcherDep
+from app.api.http.deps import ActorDep, StoreDep, WatcherDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.http.routing import ModelName

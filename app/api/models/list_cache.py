@@ -1,10 +1,12 @@
 """The answers to `GET /models`, each made once for each change: pollers outnumber changes by thousands."""
 
 import asyncio
+from typing import Annotated
 
 from anyio import CapacityLimiter, to_thread
 
 from app.api.http.conditional import Representation
+from app.api.http.deps import part
 from app.api.models.list_query import ListQuery
 from app.api.models.list_renderer import ListRenderer
 from app.api.models.model_view import ModelView
@@ -91,3 +93,6 @@ class ListCache:
                 self._answers, self._kept_bytes = {}, len(query_string) + answer.size
             self._answers[query_string] = answer
         return answer
+
+
+ListCacheDep = Annotated[ListCache, part("list_cache")]

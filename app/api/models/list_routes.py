@@ -9,9 +9,9 @@ from fastapi.exceptions import RequestValidationError
 from app import errors
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.conditional import IF_NONE_MATCH, NOT_MODIFIED, WITH_ETAG
-from app.api.http.deps import ListCacheDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
+from app.api.models.list_cache import ListCacheDep
 from app.api.models.list_query import ListQuery
 from app.api.models.schemas import ModelList
 

@@ -11,11 +11,11 @@ from pydantic.json_schema import SkipJsonSchema
 from app import errors
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.conditional import IF_NONE_MATCH, NOT_MODIFIED, WITH_ETAG, Representation
-from app.api.http.deps import ListCacheDep, StoreDep
+from app.api.http.deps import StoreDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.http.routing import ModelName
-from app.api.models.list_cache import ListCache
+from app.api.models.list_cache import ListCache, ListCacheDep
 from app.api.models.schemas import BlockerOut, HeaderOut, ModelDetail, PathOut, protection_out
 from app.store.headers.description import Description
 from app.store.inventory import Model

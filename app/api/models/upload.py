@@ -11,15 +11,16 @@ from fastapi.exceptions import RequestValidationError
 from app.api.http import request_errors, threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.conditional import JSON, conditions_of
-from app.api.http.deps import ActorDep, ListCacheDep, StoreDep, UploadReceiverDep, WatcherDep
+from app.api.http.deps import ActorDep, StoreDep, WatcherDep
 from app.api.http.error_groups import UPLOAD_ERRORS
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.http.routing import ModelName
 from app.api.models.digest_fields import PARAMETERS, announced_digests
+from app.api.models.list_cache import ListCacheDep
 from app.api.models.routes import detail_of
 from app.api.models.schemas import ModelDetail
-from app.api.models.upload_receiver import UploadReceiver
+from app.api.models.upload_receiver import UploadReceiver, UploadReceiverDep
 from app.store.actor import Actor
 from app.store.incoming.publishing import Published, Publisher
 

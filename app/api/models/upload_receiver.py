@@ -3,10 +3,12 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Annotated
 
 from anyio import CapacityLimiter
 from fastapi import Request
 
+from app.api.http.deps import part
 from app.api.http.disconnects import next_chunk
 from app.api.http.request_errors import BodyTooLarge, UploadsBusy
 from app.store.incoming.receiving import write_all
@@ -69,3 +71,6 @@ class UploadReceiver:
             if most_bytes is not None and received > most_bytes:
                 raise BodyTooLarge(most_bytes, "the rest of Upload-Length")
             yield chunk
+
+
+UploadReceiverDep = Annotated[UploadReceiver, part("receiver")]

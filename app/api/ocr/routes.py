@@ -9,17 +9,18 @@ from fastapi.exceptions import RequestValidationError
 
 from app import errors
 from app.api.ai.schemas import ResultOut, SpellCheckIn
-from app.api.ai.service import TextService
+from app.api.ai.service import TextService, TextServiceDep
 from app.api.http import request_errors, threads
 from app.api.http.auth import GuardedRoute, needs
-from app.api.http.deps import ActorDep, BackgroundDep, RecognitionServiceDep, TextServiceDep
+from app.api.http.deps import ActorDep
 from app.api.http.disconnects import cancel_on_disconnect
 from app.api.http.error_groups import IMAGE_ERRORS, LOAD_ERRORS
 from app.api.http.keys import Scope
 from app.api.http.negotiation import best_of
 from app.api.http.problem_table import PROBLEM_TYPES
 from app.api.images.body import BINARY, BODY
-from app.api.jobs.respond_async import PrefersJob, accepted, accepted_or
+from app.api.images.service import RecognitionServiceDep
+from app.api.jobs.respond_async import BackgroundDep, PrefersJob, accepted, accepted_or
 from app.api.jobs.routes import job_routes
 from app.api.ocr.jobs import IMAGES, JOBS, work_on
 from app.api.ocr.schemas import ReadingQuery, RecognitionOut, RecognitionsOut, describe

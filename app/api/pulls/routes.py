@@ -9,13 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app import errors
 from app.api.http.auth import GuardedRoute, needs
-from app.api.http.deps import ActorDep, PullRunnerDep
+from app.api.http.deps import ActorDep, part
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.jobs.routes import job_routes
 from app.api.jobs.schemas import JobOut, describe
 from app.jobs.folder import PULL
 from app.pulls.request import IfExists, PullRequest, cancel
+from app.pulls.runner import PullRunner
 
 LOCATION = {"location": {"description": "Where the job is.", "schema": {"type": "string"}}}
 PULL_RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -23,6 +24,7 @@ PULL_RESPONSES: dict[int | str, dict[str, Any]] = {
     202: {"headers": LOCATION},
 }
 Text = Annotated[str, Field(min_length=1, max_length=2048)]
+PullRunnerDep = Annotated[PullRunner, part("pull_runner")]
 
 
 class PullIn(BaseModel):

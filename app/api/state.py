@@ -1,0 +1,35 @@
+"""The parts of a running service, which the lifespan opens and each request carries in its state."""
+
+from typing import TypedDict
+
+from app.api.ai.service import TextService
+from app.api.http.auth import Access
+from app.api.images.service import RecognitionService
+from app.api.models.list_cache import ListCache
+from app.api.models.upload_receiver import UploadReceiver
+from app.engine.model_session import ModelSession
+from app.engine.supervisor import Supervisor
+from app.jobs.runner import BackgroundJobs
+from app.metrics import Metrics
+from app.pulls.runner import PullRunner
+from app.store.inventory_watcher import InventoryWatcher
+from app.store.store import Store
+from app.store.volume.monitor import VolumeMonitor
+
+
+class State(TypedDict):
+    """What the lifespan yields. `app.api.http.deps.part` gives a route one of them by its name here."""
+
+    access: Access
+    store: Store
+    watch: VolumeMonitor
+    watcher: InventoryWatcher
+    supervisor: Supervisor
+    session: ModelSession
+    text_service: TextService
+    background: BackgroundJobs
+    list_cache: ListCache
+    receiver: UploadReceiver
+    reader: RecognitionService
+    metrics: Metrics
+    pull_runner: PullRunner
