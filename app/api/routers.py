@@ -22,6 +22,27 @@ def routers() -> tuple[APIRouter, ...]:
     The order decides: the list of models comes first because most requests ask for it; routes below a model's path,
     such as `/models/{name}/verify`, come before `/models/{name}`, whose name may hold slashes.
     """
-    store = (list_routes, safeguards, verification, models, upload, uploads, pulls, deletion, trash, audit, prune)
-    rest = (engine, loading, ai, tables, ocr, probes, metrics_route, docs_page)
-    return tuple(module.router for module in (*store, *rest))
+    return (
+        list_routes.router,
+        safeguards.router,
+        verification.router,
+        models.router,
+        upload.router,
+        uploads.router,
+        pulls.router,
+        pulls.job_router,
+        deletion.router,
+        trash.router,
+        audit.router,
+        prune.router,
+        engine.router,
+        loading.router,
+        ai.router,
+        ai.job_router,
+        tables.router,
+        ocr.router,
+        ocr.job_router,
+        probes.router,
+        metrics_route.router,
+        docs_page.router,
+    )

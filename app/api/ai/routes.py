@@ -10,10 +10,10 @@ from app.api.http.keys import Scope
 from app.api.jobs.routes import job_routes
 from app.engine.processors import Processor
 
-_asking = APIRouter(tags=["ai"], route_class=GuardedRoute)
+router = APIRouter(tags=["ai"], route_class=GuardedRoute)
 
 
-@_asking.post(
+@router.post(
     "/ai/spell-check",
     summary="Correct texts",
     response_model=AiOut,
@@ -30,7 +30,7 @@ async def check_spelling(body: SpellCheckIn, asking: AskingDep) -> AiOut | Respo
     return await asking.answer(Processor.SPELL_CHECK, body)
 
 
-@_asking.post(
+@router.post(
     "/ai/keywords",
     summary="Find keywords",
     response_model=AiOut,
@@ -46,7 +46,7 @@ async def find_keywords(body: KeywordsIn, asking: AskingDep) -> AiOut | Response
     return await asking.answer(Processor.KEYWORDS, body, keywords=body.keywords)
 
 
-@_asking.post(
+@router.post(
     "/ai/query",
     summary="Ask about texts",
     response_model=AiOut,
@@ -62,5 +62,4 @@ async def ask(body: QueryIn, asking: AskingDep) -> AiOut | Response:
     return await asking.answer(Processor.QUERY, body, question=body.question)
 
 
-router = job_routes(JOBS, "text job", {TEXTS}, "ai", scope=Scope.AI, reading=Scope.AI, results=AiOut)
-router.routes[:0] = _asking.routes
+job_router = job_routes(JOBS, "text job", {TEXTS}, "ai", scope=Scope.AI, reading=Scope.AI, results=AiOut)

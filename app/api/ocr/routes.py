@@ -27,7 +27,7 @@ from app.api.ocr.schemas import ReadingQuery, RecognitionOut, RecognitionsOut, d
 from app.engine.processors import Processor
 from app.engine.recognition import Recognition, RecognitionOptions
 
-_asking = APIRouter(tags=["recognition"], route_class=GuardedRoute)
+router = APIRouter(tags=["recognition"], route_class=GuardedRoute)
 
 JSON, TEXT = "application/json", "text/plain"
 SAVED = {
@@ -55,7 +55,7 @@ OCR_RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-@_asking.post(
+@router.post(
     "/ocr",
     summary="Recognise text",
     response_model=RecognitionOut,
@@ -125,7 +125,6 @@ async def _answer(recognition: Recognition, answer: RecognitionOut, media_type: 
     return Response(answer.model_dump_json(), headers=headers, media_type=JSON)
 
 
-router = job_routes(
+job_router = job_routes(
     JOBS, "recognition job", {IMAGES}, "recognition", scope=Scope.AI, reading=Scope.AI, results=RecognitionsOut
 )
-router.routes[:0] = _asking.routes

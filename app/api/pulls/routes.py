@@ -73,10 +73,10 @@ EXAMPLES: dict[str, Example] = {
     "the parts of a model": {"value": {"repository": "org/repo", "files": "model-f16-*-of-00003.gguf"}},
     "a URL": {"value": {"url": "https://models.example/ocr/en_ocr_v3.bin", "if_exists": "keep"}},
 }
-_asking = APIRouter(tags=["pulls"], route_class=GuardedRoute)
+router = APIRouter(tags=["pulls"], route_class=GuardedRoute)
 
 
-@_asking.post(
+@router.post(
     "/pulls",
     summary="Pull a model",
     status_code=202,
@@ -120,5 +120,4 @@ async def pull_model(
     return describe(job)
 
 
-router = job_routes("/pulls", "pull", {PULL}, "pulls", cancel, scope=Scope.WRITE)
-router.routes[:0] = _asking.routes
+job_router = job_routes("/pulls", "pull", {PULL}, "pulls", cancel, scope=Scope.WRITE)
