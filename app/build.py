@@ -2,12 +2,13 @@
 
 from datetime import timedelta
 
+from app.events import OnEvent
 from app.pulls.pull import OnPublished, PullLimits
 from app.pulls.request import PullRequest, Source
 from app.pulls.runner import PullRunner
 from app.pulls.sources.url import Fetcher
 from app.settings import Settings
-from app.store.store import OnEvent, Store
+from app.store.store import Store
 
 
 def build_puller(settings: Settings, store: Store, on_published: OnPublished, on_event: OnEvent) -> PullRunner:

@@ -5,6 +5,8 @@ import threading
 
 import structlog
 
+from app.events import EventName
+
 MARGIN_SECONDS = 1.0
 """How much longer than its grace a shutdown may take: what is in order ends by itself."""
 
@@ -17,5 +19,5 @@ def end_after(seconds: float) -> None:
 
 
 def _end(seconds: float) -> None:
-    structlog.get_logger().critical("service.shutdown_overdue", grace_seconds=seconds)
+    structlog.get_logger().critical(EventName.SERVICE_SHUTDOWN_OVERDUE, grace_seconds=seconds)
     os._exit(1)

@@ -28,12 +28,13 @@ from app.engine.recognition import Limits as ImageLimits
 from app.engine.states import Limits
 from app.engine.supervisor import Supervisor
 from app.errors import StoreError
+from app.events import EventName, OnEvent
 from app.jobs.runner import BackgroundJobs
 from app.metrics import Metrics
 from app.settings import Settings
 from app.store.inventory_watcher import InventoryWatcher
 from app.store.policy import Policy
-from app.store.store import OnEvent, Store
+from app.store.store import Store
 from app.store.trash.sweeper import keep_swept
 from app.store.volume.monitor import VolumeMonitor, monitor_volume
 
@@ -41,30 +42,14 @@ log = structlog.get_logger()
 
 LEASE_SECONDS = 2.0
 """How long a load waits for a change of its model; a change takes milliseconds."""
-LOUD = {
-    "engine.exited",
-    "engine.recycled",
-    "engine.failed",
-    "engine.backing_off",
-    "engine.license_refused",
-    "store.unavailable",
-    "store.watch_failed",
-    "trash.sweep_failed",
-    "journal.failed",
-    "lease.lost",
-    "lease.retaken",
-    "volume.check_failed",
-    "volume.unanswered",
-    "pull.unrecorded",
-}
 
 
 @asynccontextmanager
 async def opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
     """The parts of a running service; on the way out everything they hold is given back."""
 
-    def on_event(event: str, fields: dict[str, Any]) -> None:
-        _log_event(event, fields)
+    def on_event(event: EventName, fields: dict[str, Any]) -> None:
+        log.log(event.level, event, **fields)
         metrics.on_event(event, fields)
 
     keyring = await asyncio.to_thread(Keyring.load, settings.api_keys_file) if settings.api_keys_file else None
@@ -140,7 +125,7 @@ def _first_look(watch: VolumeMonitor, on_event: OnEvent) -> None:
     try:
         watch.look()
     except (StoreError, OSError) as exc:  # the inventory says so too, and goes on trying
-        on_event("store.unavailable", {"reason": str(exc)})
+        on_event(EventName.STORE_UNAVAILABLE, {"reason": str(exc)})
 
 
 def _supervisor(settings: Settings, store: Store, workplace: Workplace, on_event: OnEvent) -> Supervisor:
@@ -150,7 +135,7 @@ def _supervisor(settings: Settings, store: Store, workplace: Workplace, on_event
             settings.engine_class,
             directory=directory,
             environment=workplace.environment(directory),
-            on_line=lambda line: log.info("engine.output", line=line),
+            on_line=lambda line: log.info(EventName.ENGINE_OUTPUT, line=line),
             on_gone=lambda: workplace.discard(directory),
         )
 
@@ -205,7 +190,7 @@ def _start(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 
     def on_done(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (exc := task.exception()):
-            log.critical("service.part_failed", part=name, exc_info=exc)
+            log.critical(EventName.SERVICE_PART_FAILED, part=name, exc_info=exc)
             signal.raise_signal(signal.SIGTERM)
 
     task.add_done_callback(on_done)
@@ -216,7 +201,3 @@ async def _finished(task: asyncio.Task[None]) -> None:
     # A part that failed was logged when it did.
     with contextlib.suppress(asyncio.CancelledError):
         await asyncio.wait({task})
-
-
-def _log_event(event: str, fields: dict[str, Any]) -> None:
-    (log.warning if event in LOUD else log.info)(event, **fields)

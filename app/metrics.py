@@ -14,6 +14,8 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from app.events import EventName
+
 Fields = dict[str, Any]
 
 METHODS = {"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"}
@@ -89,15 +91,15 @@ class Metrics:
         # Looking a child up by its labels costs more than counting: once for each combination is enough.
         self._known: dict[tuple[str, str, int], Callable[[float], None]] = {}
         self._on_event = {
-            "engine.exited": self._on_engine_exited,
-            "pull.finished": self._on_pull_finished,
-            "engine.called": self._on_engine_called,
-            "engine.loaded": self._on_engine_loaded,
-            "engine.released": self._on_engine_released,
-            "engine.recycled": self._on_engine_recycled,
-        } | {f"model.{action}": self._on_change(action) for action in MODEL_ACTIONS}
+            EventName.ENGINE_EXITED: self._on_engine_exited,
+            EventName.PULL_FINISHED: self._on_pull_finished,
+            EventName.ENGINE_CALLED: self._on_engine_called,
+            EventName.ENGINE_LOADED: self._on_engine_loaded,
+            EventName.ENGINE_RELEASED: self._on_engine_released,
+            EventName.ENGINE_RECYCLED: self._on_engine_recycled,
+        } | {EventName(f"model.{action}"): self._on_change(action) for action in MODEL_ACTIONS}
 
-    def on_event(self, event: str, fields: Fields) -> None:
+    def on_event(self, event: EventName, fields: Fields) -> None:
         """Count what a part reports; most events are for the log alone."""
         if handle := self._on_event.get(event):
             handle(fields)

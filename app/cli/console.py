@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from app.errors import ServiceError, StoreUnavailable
+from app.events import EventName
 from app.settings import SettingsError, load_settings
 from app.store.actor import Actor
 from app.store.policy import Policy
@@ -62,7 +63,7 @@ def actor() -> Actor:
     return Actor(f"cli:{user}")
 
 
-def _warn(event: str, fields: dict[str, Any]) -> None:
+def _warn(event: EventName, fields: dict[str, Any]) -> None:
     if event.startswith("model."):  # what was asked for, which the command says itself
         return
     click.echo(f"{event}: {fields}", err=True)

@@ -14,6 +14,7 @@ from app.cli.safeguards import lease, protect, unprotect, verify
 from app.engine.native.provisioning import provision as bring_native
 from app.engine.native.runtime import platform_problem
 from app.errors import StoreUnavailable
+from app.events import EventName
 from app.settings import Settings, SettingsError, load_settings, unknown_variables
 from app.store.volume.volume import Volume
 
@@ -131,10 +132,10 @@ def _serve(settings: Settings) -> None:
     logs.configure(settings.log_format, settings.log_level)
     log = structlog.get_logger()
     for sentence in unknown_variables(os.environ):
-        log.warning("settings.unknown", detail=sentence)
+        log.warning(EventName.SETTINGS_UNKNOWN, detail=sentence)
     if settings.is_anonymous and not settings.is_loopback:
         log.warning(
-            "settings.anonymous",
+            EventName.SETTINGS_ANONYMOUS,
             detail=f"anybody who reaches {settings.host}:{settings.port} may delete models",
         )
     app = create_app(settings)

@@ -1,13 +1,11 @@
 """Calls of the engine as events: which, how long, and what came of them."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 from app.engine.process import EngineProcess
 from app.errors import EngineCallFailed, EngineDied, EngineError, EngineTimedOut
-
-OnEvent = Callable[[str, dict[str, Any]], None]
+from app.events import EventName, OnEvent
 
 OUTCOMES: dict[type[EngineError], str] = {
     EngineCallFailed: "failed",
@@ -38,5 +36,5 @@ async def timed_call(
         raise
     finally:
         elapsed = round(asyncio.get_running_loop().time() - began, 3)
-        on_event("engine.called", {"work": work or name, "outcome": outcome, "seconds": elapsed})
+        on_event(EventName.ENGINE_CALLED, {"work": work or name, "outcome": outcome, "seconds": elapsed})
     return result

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app.engine.calls import OnEvent
 from app.engine.contract import Facts, ProtocolError
 from app.engine.process import EngineProcess
 from app.engine.states import Limits
 from app.errors import EngineCallFailed, EngineError
+from app.events import EventName, OnEvent
 
 
 class Handshake:
@@ -59,6 +59,6 @@ class Handshake:
         except EngineError as exc:
             # Unlicensed is better than dead, and the next process is not to die of it again.
             self.license_error = exc.reason if isinstance(exc, EngineCallFailed) else str(exc)
-            self._on_event("engine.license_refused", {"error": self.license_error})
+            self._on_event(EventName.ENGINE_LICENSE_REFUSED, {"error": self.license_error})
             if not isinstance(exc, EngineCallFailed):
                 raise

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from app.engine.calls import OnEvent, timed_call
+from app.engine.calls import timed_call
 from app.engine.footprint import mapped_below, resident_bytes_of
 from app.engine.process import EngineProcess
 from app.engine.processors import Loaded, LoadRequest, Task
@@ -20,6 +20,7 @@ from app.errors import (
     ModelTooLarge,
     ServiceError,
 )
+from app.events import EventName, OnEvent
 
 STOP_SECONDS = 5.0
 """How long a process that is to make room for another may take to end."""
@@ -188,7 +189,7 @@ class ModelSession:
             raise
         loaded = Loaded(wanted.processor, wanted.model, datetime.now(UTC), sum(mapped.values()))
         self._loaded = process.pid, loaded
-        self._on_event("engine.loaded", _fields(loaded))
+        self._on_event(EventName.ENGINE_LOADED, _fields(loaded))
         self._supervisor.refresh_facts()
         return loaded
 
@@ -207,7 +208,9 @@ class ModelSession:
         if resident_bytes > self._limits.memory_bytes:
             reason = f"it held {resident_bytes} bytes, more than OCR_ENGINE_MEMORY_LIMIT"
             await process.stop(reason, seconds=STOP_SECONDS)
-            self._on_event("engine.recycled", {"reason": reason, "pid": process.pid, "resident_bytes": resident_bytes})
+            self._on_event(
+                EventName.ENGINE_RECYCLED, {"reason": reason, "pid": process.pid, "resident_bytes": resident_bytes}
+            )
 
 
 class _Held:

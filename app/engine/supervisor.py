@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from app.engine import footprint
-from app.engine.calls import OnEvent, timed_call
+from app.engine.calls import timed_call
 from app.engine.contract import Facts, ProtocolError
 from app.engine.handshake import Handshake
 from app.engine.process import EngineProcess
 from app.engine.queue import CallQueue
 from app.engine.states import LastExit, Limits, Release, State
 from app.errors import EngineCallFailed, EngineDied, EngineNotReady, EngineTimedOut
+from app.events import EventName, OnEvent
 
 
 class Supervisor:
@@ -226,7 +227,7 @@ class Supervisor:
                 try:
                     self.facts = await self._greeter.ask_for_facts(process)
                 except EngineCallFailed as exc:
-                    self._on_event("engine.status_failed", {"error": exc.reason})
+                    self._on_event(EventName.ENGINE_STATUS_FAILED, {"error": exc.reason})
                 except (EngineDied, EngineTimedOut):
                     return
                 except ProtocolError as exc:
@@ -258,7 +259,7 @@ class Supervisor:
         ending = await process.wait()
         self.last_ending = LastExit(datetime.now(UTC), ending)
         cause = "fault" if ending.is_fault else "ordered"
-        self._on_event("engine.exited", {"pid": ending.pid, "reason": ending.reason, "cause": cause})
+        self._on_event(EventName.ENGINE_EXITED, {"pid": ending.pid, "reason": ending.reason, "cause": cause})
         if ending.is_fault:
             self._note_death(f"its process ended: {ending.reason}")
 
@@ -285,7 +286,7 @@ class Supervisor:
 
     def _complete_release(self, release: Release) -> None:
         if self._release:
-            self._on_event("engine.released", {"reason": self._release_reason, "bytes": release.returned_bytes})
+            self._on_event(EventName.ENGINE_RELEASED, {"reason": self._release_reason, "bytes": release.returned_bytes})
             self._release.set_result(release)
             self._release = None
 
@@ -293,4 +294,4 @@ class Supervisor:
         self.state, self.reason = state, reason
         self._changed.set()
         self._changed = asyncio.Event()
-        self._on_event("engine." + state, {"reason": reason, "pid": self.pid})
+        self._on_event(EventName(f"engine.{state}"), {"reason": reason, "pid": self.pid})

@@ -12,6 +12,7 @@ from anyio import CancelScope, CapacityLimiter, to_thread
 from anyio.abc import TaskGroup
 
 from app.errors import ServiceError, SourceUnavailable, StoreError, StoreUnavailable
+from app.events import EventName, OnEvent
 from app.jobs.folder import PULL, HeldJob
 from app.jobs.progress import Meter
 from app.jobs.records import Job
@@ -21,7 +22,7 @@ from app.pulls.request import PullRequest
 from app.pulls.sources.url import Fetcher
 from app.store.actor import Actor
 from app.store.names import parts_of
-from app.store.store import OnEvent, Store
+from app.store.store import Store
 
 T = TypeVar("T")
 
@@ -109,7 +110,7 @@ class PullRunner:
         """Run one pull to its end, and write what came of it; what goes wrong is in its record then."""
         run = PullRun(held.job, self._store, self._fetcher, self._resolve, self._limits, self._on_published)
         about = {"job_id": held.job.id, "target": PullRequest.from_record(held.job.request).target}
-        self._on_event("pull.started", about)
+        self._on_event(EventName.PULL_STARTED, about)
         began, beat = time.monotonic(), partial(_beat, run, held, Meter("bytes"))
         finish = await self._finish_of(run, held, beat)
         if finish is None:
@@ -122,10 +123,10 @@ class PullRunner:
                 # What an earlier run left, when this one ended before it came to that.
                 await to_thread.run_sync(pulls.forget_partials, self._store, held.job.id)
         except (StoreError, OSError) as exc:
-            self._on_event("pull.unrecorded", about | {"error": str(exc)})
+            self._on_event(EventName.PULL_UNRECORDED, about | {"error": str(exc)})
         counts = {"bytes": run.done_bytes, "seconds": round(time.monotonic() - began, 3)}
         failure = held.job.failure.detail if held.job.failure else None
-        self._on_event("pull.finished", about | {"outcome": str(held.job.state), "error": failure} | counts)
+        self._on_event(EventName.PULL_FINISHED, about | {"outcome": str(held.job.state), "error": failure} | counts)
 
     async def _finish_of(self, run: PullRun, held: HeldJob, beat: Callable[[], bool]) -> Callable[[], None] | None:
         """Run it, and say how it is to be finished; None when it is left for later."""

@@ -17,9 +17,10 @@ from anyio import CapacityLimiter, to_thread
 from watchfiles import DefaultFilter, awatch
 
 from app.errors import StoreUnavailable
+from app.events import EventName, OnEvent
 from app.store.inventory import STORE_DIR, Inventory
 from app.store.protections import ManualProtection
-from app.store.store import OnEvent, Store
+from app.store.store import Store
 
 TICK_SECONDS = 0.25
 """How often leases, protections and the folder's identity are looked at; microseconds each."""
@@ -148,12 +149,12 @@ class InventoryWatcher:
                 found = await self._in_thread(self._look_from, look)
             except StoreUnavailable as exc:
                 if self.unavailable is None:
-                    self._on_event("store.unavailable", {"reason": str(exc)})
+                    self._on_event(EventName.STORE_UNAVAILABLE, {"reason": str(exc)})
                 self.unavailable = exc
                 self._replace(None)
             else:
                 if self.unavailable:
-                    self._on_event("store.available", {})
+                    self._on_event(EventName.STORE_AVAILABLE, {})
                 self.unavailable = None
                 self._replace(self._without_forgotten(found, began))
 
@@ -177,7 +178,7 @@ class InventoryWatcher:
                 ):
                     yield {path.removeprefix(root) for _, path in changes}
             except* (OSError, RuntimeError) as failures:  # what fails in the watcher's thread comes as a group
-                self._on_event("store.watch_failed", {"error": _first(failures)})
+                self._on_event(EventName.STORE_WATCH_FAILED, {"error": _first(failures)})
                 self._notifying = False
                 until = time.monotonic() + WATCH_AGAIN_SECONDS
         while time.monotonic() < until:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from app.errors import JobNotFound, ModelChanged, ModelExists, ModelNotFound, StoreError, TrashEntryNotFound
+from app.events import EventName, OnEvent
 from app.jobs.folder import Jobs
 from app.store.actor import SERVICE, Actor
 from app.store.headers.description import Description, describe
@@ -32,8 +32,6 @@ from app.store.volume.volume import Volume, explaining_refusals
 
 LOCK_SECONDS = 2.0
 """How long a change waits for another change of the same model; both take milliseconds."""
-
-OnEvent = Callable[[str, dict[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +270,7 @@ class Store:
 
         def sweep_staging() -> None:
             if swept := self.publisher.staging.sweep(self._is_over):
-                self._on_event("staging.swept", {"files": swept})
+                self._on_event(EventName.STAGING_SWEPT, {"files": swept})
 
         for step in (purge_expired, recover, self._claims.recover, sweep_staging, self.locks.sweep):
             self._sweep_step(step)
@@ -285,7 +283,7 @@ class Store:
             with explaining_refusals():
                 step()
         except (StoreError, OSError) as exc:
-            self._on_event("trash.sweep_failed", {"error": str(exc)})
+            self._on_event(EventName.TRASH_SWEEP_FAILED, {"error": str(exc)})
 
     def _is_over(self, record: PartialRecord) -> bool:
         """Whether a partial file's job has finished, and its runner did not come to remove it."""
@@ -363,11 +361,11 @@ class Store:
     ) -> None:
         """Tell it, and write the journal. What was done is done: a journal that cannot be written undoes nothing."""
         fields = {"name": name, "size_bytes": size_bytes, "actor": actor.name, "trash_id": trash_id}
-        self._on_event(f"model.{action}", fields | ({"reason": reason} if reason else {}))
+        self._on_event(EventName(f"model.{action}"), fields | ({"reason": reason} if reason else {}))
         entry = JournalEntry(
             datetime.now(UTC), actor.name, action, name, trash_id, size_bytes, actor.request_id, reason
         )
         try:
             self.journal.write(entry)
         except (OSError, StoreError) as exc:
-            self._on_event("journal.failed", {"error": str(exc), "action": action, "name": name})
+            self._on_event(EventName.JOURNAL_FAILED, {"error": str(exc), "action": action, "name": name})

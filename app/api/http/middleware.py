@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.http.problems import crash, problem
 from app.api.http.request_errors import BodyTooLarge, CrossOrigin, WrongHost
+from app.events import EventName
 
 log = structlog.get_logger()
 
@@ -53,7 +54,7 @@ class RequestLog:
         try:
             await self._app(scope, receive, send_with_id)
         except Exception:
-            log.exception("request.crashed", id=request_id, method=scope["method"], path=scope["path"])
+            log.exception(EventName.REQUEST_CRASHED, id=request_id, method=scope["method"], path=scope["path"])
             if not status:
                 await crash(Request(scope))(scope, receive, send_with_id)
         finally:
@@ -176,7 +177,7 @@ def _request_id(scope: Scope) -> str:
 def _log_line(scope: Scope, request_id: str, route: str | None, status: int, seconds: float) -> None:
     fields: dict[str, Any] = {"key": key} if (key := scope.get("key_name")) else {}
     log.info(
-        "request",
+        EventName.REQUEST,
         id=request_id,
         method=scope["method"],
         route=route,

@@ -6,7 +6,8 @@ import time
 from anyio import CapacityLimiter, to_thread
 
 from app.errors import StoreError
-from app.store.store import OnEvent, Store
+from app.events import EventName, OnEvent
+from app.store.store import Store
 
 PAUSE_SECONDS = 5.0
 PAUSE_SHARE = 20
@@ -21,5 +22,5 @@ async def keep_swept(store: Store, on_event: OnEvent) -> None:
         try:
             await to_thread.run_sync(store.sweep, limiter=thread, abandon_on_cancel=True)
         except (StoreError, OSError) as exc:
-            on_event("trash.sweep_failed", {"error": str(exc)})
+            on_event(EventName.TRASH_SWEEP_FAILED, {"error": str(exc)})
         await asyncio.sleep(max(PAUSE_SECONDS, PAUSE_SHARE * (time.monotonic() - began)))

@@ -9,7 +9,8 @@ from dataclasses import replace
 from anyio import CapacityLimiter, to_thread
 
 from app.errors import StoreError, StoreUnavailable
-from app.store.store import OnEvent, Store
+from app.events import EventName, OnEvent
+from app.store.store import Store
 from app.store.volume.checks import CheckName, VolumeCheck, VolumeReport, sweep_probes, try_volume
 from app.store.volume.service_registry import BEAT_SECONDS, Services
 from app.store.volume.volume import Volume
@@ -129,7 +130,7 @@ class VolumeMonitor:
         self._volume.unsafe = next((check.reason for check in checks if check.required and not check.ok), untried)
         for check in checks:
             if check.ok != before.get(check.name, True):
-                event = "volume.check_passed" if check.ok else "volume.check_failed"
+                event = EventName.VOLUME_CHECK_PASSED if check.ok else EventName.VOLUME_CHECK_FAILED
                 self._on_event(event, {"check": check.name.value, "required": check.required, "reason": check.reason})
 
     def _shared_locks(self) -> VolumeCheck:
@@ -162,7 +163,7 @@ async def monitor_volume(watch: VolumeMonitor, store: Store, on_event: OnEvent) 
     def look() -> None:
         watch.look()
         for lease in store.locks.retake_lost_leases() if store.volume.has_lock_queries else ():
-            on_event("lease.lost" if lease.is_lost else "lease.retaken", {"name": lease.name})
+            on_event(EventName.LEASE_LOST if lease.is_lost else EventName.LEASE_RETAKEN, {"name": lease.name})
 
     was_answered = True
     try:
@@ -171,9 +172,9 @@ async def monitor_volume(watch: VolumeMonitor, store: Store, on_event: OnEvent) 
             while not (await asyncio.wait({looking}, timeout=BEAT_SECONDS))[0]:
                 if was_answered and (problem := watch.unanswered):
                     was_answered = False
-                    on_event("volume.unanswered", {"reason": str(problem)})
+                    on_event(EventName.VOLUME_UNANSWERED, {"reason": str(problem)})
             if not was_answered:
-                on_event("volume.answered", {})
+                on_event(EventName.VOLUME_ANSWERED, {})
             was_answered = True
             with contextlib.suppress(StoreError, OSError):  # the inventory reports what is unavailable
                 looking.result()

@@ -1,0 +1,62 @@
+"""Events are declared once: the docs list each of them with its level, and each is reported somewhere."""
+
+import ast
+import logging
+import re
+from pathlib import Path
+
+import pytest
+
+from app.engine.states import State
+from app.events import EventName
+from app.store.journal import Action
+
+ROOT = Path(__file__).parents[1]
+GROUPS = "|".join(sorted({event.split(".")[0] for event in EventName}))
+NAME = re.compile(rf"`((?:{GROUPS})\.(?!json|py|gguf|bin|ocr|md)[a-z_]+)`")
+ROW = re.compile(r"^\| (`[a-z_.`, ]+`) \| (info|warning|error|critical) \|", re.MULTILINE)
+
+
+def modules_of_app() -> list[tuple[Path, ast.Module]]:
+    return [
+        (path.relative_to(ROOT), ast.parse(path.read_text()))
+        for path in sorted((ROOT / "app").rglob("*.py"))
+        if path.name != "events.py"
+    ]
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_each_event_that_a_page_names_is_declared(page: Path) -> None:
+    assert set(NAME.findall(page.read_text())) <= set(EventName)
+
+
+def test_the_docs_list_each_event_with_its_level() -> None:
+    rows = ROW.findall((ROOT / "docs" / "operations.md").read_text())
+    listed = {name: level for names, level in rows for name in re.findall(r"`([a-z_.]+)`", names)}
+
+    assert listed == {event.value: logging.getLevelName(event.level).lower() for event in EventName}
+
+
+def test_each_declared_event_is_reported_somewhere() -> None:
+    reported = {
+        node.attr
+        for _, module in modules_of_app()
+        for node in ast.walk(module)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "EventName"
+    }
+    reported |= {EventName(f"engine.{state}").name for state in State}
+    reported |= {EventName(f"model.{action}").name for action in Action}
+
+    assert reported == {event.name for event in EventName}
+
+
+def test_no_module_types_the_name_of_an_event_again() -> None:
+    names = set(EventName) - {EventName.REQUEST}  # a word with other uses
+    retyped = [
+        f"{path}:{node.lineno}"
+        for path, module in modules_of_app()
+        for node in ast.walk(module)
+        if isinstance(node, ast.Constant) and node.value in names
+    ]
+
+    assert not retyped
