@@ -20,12 +20,12 @@ from app.api.models.list_cache import ListCache
 from app.api.models.upload_receiver import UploadReceiver
 from app.api.state import State
 from app.build import build_puller
+from app.engine.contract.recognition import ImageLimits
 from app.engine.idle_release import release_when_idle
 from app.engine.model_session import ModelSession, SessionLimits
-from app.engine.native.runtime import Workplace
+from app.engine.native.workdir import WorkDirectories
 from app.engine.process import EngineProcess
-from app.engine.recognition import Limits as ImageLimits
-from app.engine.states import Limits
+from app.engine.states import SupervisorLimits
 from app.engine.supervisor import Supervisor
 from app.errors import StoreError
 from app.events import EventName, OnEvent
@@ -64,10 +64,10 @@ async def opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
     await asyncio.to_thread(store.open)
     watch = VolumeMonitor(store.volume, on_event, is_single=settings.single_service, is_observer=settings.read_only)
     await asyncio.to_thread(_first_look, watch, on_event)
-    workplace = await asyncio.to_thread(
-        Workplace, settings.state_dir.resolve(), store.root, settings.native_dir.resolve()
+    workdirs = await asyncio.to_thread(
+        WorkDirectories, settings.state_dir.resolve(), store.root, settings.native_dir.resolve()
     )
-    supervisor = _supervisor(settings, store, workplace, on_event)
+    supervisor = _supervisor(settings, store, workdirs, on_event)
     session = _session(settings, store, supervisor, on_event)
     call_seconds = settings.engine_call_timeout / timedelta(seconds=1)
     watcher = InventoryWatcher(
@@ -92,7 +92,7 @@ async def opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
             stall_seconds=settings.upload_stall_timeout / timedelta(seconds=1),
             retention=settings.partial_retention,
         ),
-        reader=_reader(settings, supervisor, workplace),
+        reader=_reader(settings, supervisor, workdirs),
         metrics=metrics,
         pull_runner=pull_runner,
     )
@@ -117,7 +117,7 @@ async def opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
             task.cancel()
             await _finished(task)
         await asyncio.to_thread(watch.close)
-        await asyncio.to_thread(workplace.close)
+        await asyncio.to_thread(workdirs.close)
 
 
 def _first_look(watch: VolumeMonitor, on_event: OnEvent) -> None:
@@ -128,22 +128,22 @@ def _first_look(watch: VolumeMonitor, on_event: OnEvent) -> None:
         on_event(EventName.STORE_UNAVAILABLE, {"reason": str(exc)})
 
 
-def _supervisor(settings: Settings, store: Store, workplace: Workplace, on_event: OnEvent) -> Supervisor:
+def _supervisor(settings: Settings, store: Store, workdirs: WorkDirectories, on_event: OnEvent) -> Supervisor:
     async def spawn() -> EngineProcess:
-        directory = await asyncio.to_thread(workplace.prepare)
+        directory = await asyncio.to_thread(workdirs.prepare)
         return await EngineProcess.spawn(
             settings.engine_class,
             directory=directory,
-            environment=workplace.environment(directory),
+            environment=workdirs.environment(directory),
             on_line=lambda line: log.info(EventName.ENGINE_OUTPUT, line=line),
-            on_gone=lambda: workplace.discard(directory),
+            on_gone=lambda: workdirs.discard(directory),
         )
 
     return Supervisor(
         spawn,
         models_dir=store.root,
         license_file=settings.license_file.resolve() if settings.license_file else None,
-        limits=Limits(
+        limits=SupervisorLimits(
             start_seconds=settings.engine_start_timeout / timedelta(seconds=1),
             stop_seconds=settings.shutdown_grace / timedelta(seconds=1) / 2,
             queue_size=settings.engine_queue_size,
@@ -170,11 +170,11 @@ def _session(settings: Settings, store: Store, supervisor: Supervisor, on_event:
     )
 
 
-def _reader(settings: Settings, supervisor: Supervisor, workplace: Workplace) -> RecognitionService:
+def _reader(settings: Settings, supervisor: Supervisor, workdirs: WorkDirectories) -> RecognitionService:
     return RecognitionService(
         supervisor,
         ImageReceiver(
-            workplace.folder_for_call,
+            workdirs.folder_for_call,
             max_bytes=settings.max_image_bytes,
             stall_seconds=settings.upload_stall_timeout / timedelta(seconds=1),
         ),

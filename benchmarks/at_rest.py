@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 from common import ROOT, Server, fill, print_table
 
-from app.engine.native.runtime import Workplace
+from app.engine.native.workdir import WorkDirectories
 
 RUNS = 7
 MODELS = 1_000
@@ -86,10 +86,10 @@ def measure_minimal(models: Path, state: Path) -> dict[str, float]:
 
 
 def measure_in_process(models: Path, state: Path) -> dict[str, float]:
-    with contextlib.closing(Workplace(state, models, ROOT / "native")) as workplace:
-        directory = workplace.prepare()
+    with contextlib.closing(WorkDirectories(state, models, ROOT / "native")) as workdirs:
+        directory = workdirs.prepare()
         script = str(ROOT / "benchmarks/servers.py")
-        environment = workplace.environment(directory)
+        environment = workdirs.environment(directory)
         with Server(script, "in_process_aspose", cwd=directory, **environment) as server:
             time.sleep(REST_SECONDS)
             memory = memory_of("FastAPI app with AsposeAI inside", server.process.pid)

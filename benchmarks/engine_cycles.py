@@ -23,8 +23,8 @@ import httpx
 import psutil
 from common import ROOT, Server, print_table
 
-from app.engine.native.runtime import Workplace
-from app.engine.processors import DEFAULT_MODEL
+from app.engine.contract.processors import DEFAULT_MODEL
+from app.engine.native.workdir import WorkDirectories
 from tests.support import tiny_gguf
 
 CYCLES = 50
@@ -95,10 +95,10 @@ def cycle_service(folder: Path, model: Path, cycles: int) -> Iterator[float]:
 
 
 def cycle_in_process(folder: Path, cycles: int) -> Iterator[float]:
-    with contextlib.closing(Workplace(folder / "naive", folder / "models", ROOT / "native")) as workplace:
-        directory = workplace.prepare()
+    with contextlib.closing(WorkDirectories(folder / "naive", folder / "models", ROOT / "native")) as workdirs:
+        directory = workdirs.prepare()
         command = [sys.executable, str(Path(__file__).resolve()), "--in-process", str(cycles)]
-        environment = workplace.environment(directory)
+        environment = workdirs.environment(directory)
         output = subprocess.run(command, cwd=directory, env=environment, check=True, stdout=subprocess.PIPE).stdout
     yield from json.loads(output.splitlines()[-1])
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from common import Server, fill, percentile, print_table
 
-from app.engine.processors import DEFAULT_MODEL
+from app.engine.contract.processors import DEFAULT_MODEL
 from tests.support import tiny_gguf
 
 PATHS = ("/models", "/livez", "/docs")

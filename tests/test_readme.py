@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.engine.processors import DEFAULT_MODEL
+from app.engine.contract.processors import DEFAULT_MODEL
 from tests.support import tiny_gguf
 from tests.support.pictures import page
 from tests.support.service import ROOT, RunningService

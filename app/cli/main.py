@@ -11,8 +11,8 @@ from app.api.http.keys import Keyring, KeysError, Scope, entry_for, new_key
 from app.cli.models import models, trash
 from app.cli.pull import pull
 from app.cli.safeguards import lease, protect, unprotect, verify
+from app.engine.native.platform_check import platform_problem
 from app.engine.native.provisioning import provision as bring_native
-from app.engine.native.runtime import platform_problem
 from app.errors import StoreUnavailable
 from app.events import EventName
 from app.settings import Settings, SettingsError, load_settings, unknown_variables

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app.engine.contract import Facts, ProtocolError
+from app.engine.contract.messages import EngineFacts, ProtocolError
 from app.engine.process import EngineProcess
-from app.engine.states import Limits
+from app.engine.states import SupervisorLimits
 from app.errors import EngineCallFailed, EngineError
 from app.events import EventName, OnEvent
 
@@ -17,7 +17,7 @@ class Handshake:
         self,
         models_dir: Path,
         license_file: Path | None,
-        limits: Limits,
+        limits: SupervisorLimits,
         on_event: OnEvent,
     ) -> None:
         self.license_error: str | None = None
@@ -26,7 +26,7 @@ class Handshake:
         self._limits = limits
         self._on_event = on_event
 
-    async def greet(self, process: EngineProcess) -> Facts | None:
+    async def greet(self, process: EngineProcess) -> EngineFacts | None:
         """Its facts, when it may be called ready; None when it was killed because it may not.
 
         Raises EngineDied and EngineTimedOut.
@@ -46,10 +46,10 @@ class Handshake:
             return None
         return facts
 
-    async def ask_for_facts(self, process: EngineProcess) -> Facts:
+    async def ask_for_facts(self, process: EngineProcess) -> EngineFacts:
         """What AsposeAI says of itself now. Raises EngineCallFailed, EngineDied, EngineTimedOut and ProtocolError."""
         asked_at = datetime.now(UTC)
-        return Facts.from_status(asked_at, await process.call("status", seconds=self._limits.status_seconds))
+        return EngineFacts.from_status(asked_at, await process.call("status", seconds=self._limits.status_seconds))
 
     async def _apply_license(self, process: EngineProcess) -> None:
         if self._license_file is None or self.license_error:

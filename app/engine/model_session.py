@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from app.engine.calls import timed_call
-from app.engine.footprint import mapped_below, resident_bytes_of
+from app.engine.contract.processors import Processor
 from app.engine.process import EngineProcess
-from app.engine.processors import Loaded, LoadRequest, Task
+from app.engine.process_memory import mapped_below, resident_bytes_of
 from app.engine.supervisor import Supervisor
 from app.errors import (
     EngineCallFailed,
@@ -32,6 +32,39 @@ Hold = Callable[[str, str, int], Callable[[], None]]
 
 
 @dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """What is to be loaded."""
+
+    processor: Processor
+    model: str
+    model_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What an engine process has loaded."""
+
+    processor: Processor
+    model: str
+    since: datetime
+    mapped_bytes: int
+    """The part of its address space that is the model's file."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextTask:
+    """What is to be done with texts, on a processor that is loaded for it."""
+
+    wanted: LoadRequest
+    keywords: tuple[str, ...] = ()
+    question: str = ""
+
+    def call_for(self, text: str) -> dict[str, Any]:
+        """The engine's parameters for one text."""
+        return {"text": text, "keywords": list(self.keywords), "question": self.question}
+
+
+@dataclass(frozen=True, slots=True)
 class SessionLimits:
     """How long loading may take, and how much the engine may hold."""
 
@@ -41,7 +74,7 @@ class SessionLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TextOutcome:
     """What came of one text: the answer, or why there is none."""
 
     answer: str | None
@@ -100,14 +133,19 @@ class ModelSession:
             return (await self._ensure(wanted))[1]
 
     async def run(
-        self, task: Task, texts: list[str], *, seconds: float, on_outcome: Callable[[Outcome], None] = lambda _: None
-    ) -> list[Outcome]:
+        self,
+        task: TextTask,
+        texts: list[str],
+        *,
+        seconds: float,
+        on_outcome: Callable[[TextOutcome], None] = lambda _: None,
+    ) -> list[TextOutcome]:
         """An outcome for each text, in order; `seconds` is the most that one may take.
 
         A text that the engine's process dies of costs only itself: the others go to the next process. Raises what
         `load` raises when that is why there is no outcome at all.
         """
-        outcomes: list[Outcome] = []
+        outcomes: list[TextOutcome] = []
         async with self._supervisor.turn():
             work = self._outcomes(task, texts, seconds)
             async with contextlib.aclosing(work):
@@ -116,7 +154,7 @@ class ModelSession:
                     on_outcome(outcome)
         return outcomes
 
-    async def _outcomes(self, task: Task, texts: list[str], seconds: float) -> AsyncGenerator[Outcome]:
+    async def _outcomes(self, task: TextTask, texts: list[str], seconds: float) -> AsyncGenerator[TextOutcome]:
         fatal: ServiceError | None = None
         deaths = 0
         for number, text in enumerate(texts):
@@ -128,7 +166,7 @@ class ModelSession:
                         raise
                     fatal = exc
             if fatal:
-                yield Outcome(None, fatal)
+                yield TextOutcome(None, fatal)
                 continue
             outcome = await self._process(process, task, text, seconds)
             yield outcome
@@ -138,18 +176,18 @@ class ModelSession:
                 if was_released or deaths == MAX_DEATHS:
                     fatal = outcome.error
 
-    async def _process(self, process: EngineProcess, task: Task, text: str, seconds: float) -> Outcome:
+    async def _process(self, process: EngineProcess, task: TextTask, text: str, seconds: float) -> TextOutcome:
         try:
             work = task.wanted.processor
             params = task.call_for(text)
             answer = await timed_call(process, "process", params, seconds=seconds, work=work, on_event=self._on_event)
         except (EngineCallFailed, EngineDied, EngineTimedOut) as exc:
-            return Outcome(None, exc)
+            return TextOutcome(None, exc)
         if not isinstance(answer, str):
             process.kill(f"it broke the protocol: its answer to a text is of type {type(answer).__name__}")
-            return Outcome(None, EngineDied((await process.wait()).reason))
+            return TextOutcome(None, EngineDied((await process.wait()).reason))
         await self._recycle_if_grown(process)
-        return Outcome(answer, None)
+        return TextOutcome(answer, None)
 
     async def _ensure(self, wanted: LoadRequest) -> tuple[EngineProcess, Loaded]:
         """The process that has it loaded, a new one if need be. Only while having the turn."""

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.engine.contract import MAX_LINE_BYTES, Answer, Call, ProtocolError
-from app.engine.footprint import Memory, memory_of
+from app.engine.contract.messages import MAX_LINE_BYTES, Call, ProtocolError, Reply
 from app.engine.output import Output
+from app.engine.process_memory import Memory, memory_of
 from app.errors import EngineCallFailed, EngineDied, EngineTimedOut
 
 DRAIN_SECONDS = 0.2
@@ -64,7 +64,7 @@ class EngineProcess:
         self._channel = channel
         self._output = Output(process.stdout, on_line)
         self._on_gone = [on_gone]
-        self._pending: dict[int, asyncio.Future[Answer]] = {}
+        self._pending: dict[int, asyncio.Future[Reply]] = {}
         self._ids = itertools.count(1)
         self._ordered: str | None = None
         self._is_fault = True
@@ -226,7 +226,7 @@ class EngineProcess:
         """Give an answer to who waits for it. Nobody's would be read for ever, and nothing else be done meanwhile."""
         if len(line) > MAX_LINE_BYTES:
             raise ProtocolError(TOO_LONG)
-        answer = Answer.decode(line)
+        answer = Reply.decode(line)
         waiting = self._pending.get(answer.id)
         if waiting is None or waiting.done():
             msg = f"an answer to nothing: {line[:200]!r}"

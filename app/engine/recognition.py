@@ -7,12 +7,12 @@ import asyncio
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from app import errors
+from app.engine.contract.recognition import PAGES_FILE, ImageLimits, RecognitionOptions
+from app.engine.supervisor import Supervisor
 
-MEDIA_TYPES = ("image/png", "image/jpeg", "image/tiff", "image/bmp", "image/gif", "application/pdf")
-PAGES_FILE = "pages.json"
 REFUSALS: dict[str, type[errors.ImageError]] = {
     error.__name__: error
     for error in (
@@ -24,43 +24,6 @@ REFUSALS: dict[str, type[errors.ImageError]] = {
         errors.UnknownLanguage,
     )
 }
-
-
-class Caller(Protocol):
-    """What runs calls in the engine: the supervisor."""
-
-    async def call(
-        self, name: str, params: dict[str, Any] | None = None, *, seconds: float, bypass_limit: bool = False
-    ) -> Any:  # noqa: ANN401
-        """Call the engine when its turn has come; raises any EngineError."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What is read at most."""
-
-    max_pixels: int
-    """Of one page."""
-    max_pages: int
-    """In one call."""
-
-
-@dataclass(frozen=True, slots=True)
-class RecognitionOptions:
-    """How an image is to be read."""
-
-    language: str
-    """A name of the vendor's `Language`, in lower case."""
-    areas: str
-    """A name of the vendor's `DetectAreasMode`, in lower case."""
-    auto_skew: bool
-    upscale: bool
-    pages: tuple[int, int] | None
-    """The first and the last page to read, counted from 1; None for all."""
-    save_as: str | None
-    """A name of the vendor's `SaveFormat`: what to write besides the pages."""
-    tables: bool = False
-    """Whether to give each page as a `table` too, a line for a row and a tab between two cells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +38,11 @@ class Recognition:
 
 
 async def recognise(
-    engine: Caller,
+    supervisor: Supervisor,
     image: Path,
     media_type: str | None,
     wish: RecognitionOptions,
-    limits: Limits,
+    limits: ImageLimits,
     *,
     seconds: float,
     bypass_limit: bool = False,
@@ -89,7 +52,7 @@ async def recognise(
     For whom was admitted before, and comes back for more, the engine is never busy.
     """
     params = {"image": str(image), "media_type": media_type, "wish": asdict(wish), "limits": asdict(limits)}
-    answer = await engine.call("recognise", params, seconds=seconds, bypass_limit=bypass_limit)
+    answer = await supervisor.call("recognise", params, seconds=seconds, bypass_limit=bypass_limit)
     match answer:
         case {"refused": str(name), "facts": dict(facts)}:
             raise REFUSALS[name](**facts)

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from app.engine.footprint import Memory
 from app.engine.process import Exit
+from app.engine.process_memory import Memory
 
 
-class State(StrEnum):
+class EngineState(StrEnum):
     """stopped -> starting -> ready -> stopping; backing_off after a death, failed when the budget is spent."""
 
     STOPPED = "stopped"
@@ -20,7 +20,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SupervisorLimits:
     """How long the engine may take, and how often it may die. Seconds."""
 
     start_seconds: float = 30.0

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from app.engine import footprint
+from app.engine import process_memory
 from app.engine.calls import timed_call
-from app.engine.contract import Facts, ProtocolError
+from app.engine.contract.messages import EngineFacts, ProtocolError
 from app.engine.handshake import Handshake
 from app.engine.process import EngineProcess
 from app.engine.queue import CallQueue
-from app.engine.states import LastExit, Limits, Release, State
+from app.engine.states import EngineState, LastExit, Release, SupervisorLimits
 from app.errors import EngineCallFailed, EngineDied, EngineNotReady, EngineTimedOut
 from app.events import EventName, OnEvent
 
@@ -40,16 +40,16 @@ class Supervisor:
         *,
         models_dir: Path,
         license_file: Path | None,
-        limits: Limits,
+        limits: SupervisorLimits,
         on_event: OnEvent,
     ) -> None:
-        self.state = State.STOPPED
+        self.state = EngineState.STOPPED
         self.reason: str | None = None
         """Why the engine is not ready, for people."""
         self.started_at: datetime | None = None
         self.restarts = 0
         self.last_ending: LastExit | None = None
-        self.facts: Facts | None = None
+        self.facts: EngineFacts | None = None
         """What AsposeAI last said; kept across a restart until the next process says otherwise."""
         self._spawn, self._models_dir, self._limits, self._on_event = spawn, models_dir, limits, on_event
         self._process: EngineProcess | None = None
@@ -78,7 +78,7 @@ class Supervisor:
     @property
     def is_ready(self) -> bool:
         """Whether a call would be taken, now or when its turn comes."""
-        return self.state is State.READY and self._process is not None and not self._process.is_ending
+        return self.state is EngineState.READY and self._process is not None and not self._process.is_ending
 
     @property
     def is_busy(self) -> bool:
@@ -115,11 +115,11 @@ class Supervisor:
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._limits.start_seconds):
-                while not self.is_ready and self.state not in {State.FAILED, State.STOPPED}:
+                while not self.is_ready and self.state not in {EngineState.FAILED, EngineState.STOPPED}:
                     await self._changed.wait()
         return self.require_ready()
 
-    async def memory(self) -> footprint.Memory | None:
+    async def memory(self) -> process_memory.Memory | None:
         """What the engine process holds now, or None when there is none."""
         return await self._process.memory() if self._process else None
 
@@ -144,7 +144,7 @@ class Supervisor:
 
     async def release(self, reason: str = "released") -> Release:
         """Give back everything the engine holds: end its process, have the kernel confirm it, start a fresh one."""
-        if self._stopping or self.state is State.STOPPED:
+        if self._stopping or self.state is EngineState.STOPPED:
             raise EngineNotReady(self.state, "the service is shutting down")
         if self._release is None:
             self._release, self._release_reason = asyncio.get_running_loop().create_future(), reason
@@ -171,14 +171,14 @@ class Supervisor:
             finally:
                 await self._reap()
             await self._back_off()
-        self._set_state(State.STOPPED, "the service is shutting down")
+        self._set_state(EngineState.STOPPED, "the service is shutting down")
         if self._release:
             self._release.set_exception(EngineNotReady(self.state, self.reason))
 
     async def _start(self) -> None:
         self._stop_requested.clear()
         self._last_death = None
-        self._set_state(State.STARTING, "its process is starting")
+        self._set_state(EngineState.STARTING, "its process is starting")
         self._used_at = None
         self.started_at = datetime.now(UTC)
         try:
@@ -196,7 +196,7 @@ class Supervisor:
         try:
             if facts := await greeting:
                 self.facts = facts
-                self._set_state(State.READY, None)
+                self._set_state(EngineState.READY, None)
         except EngineDied:
             pass
         except EngineTimedOut as exc:  # a caller's deadline is no fault of the engine's, but this one is ours
@@ -204,7 +204,7 @@ class Supervisor:
 
     async def _watch(self) -> None:
         """While ready: wait for the process's end, or for a wish to end it."""
-        if self._process is None or self.state is not State.READY:
+        if self._process is None or self.state is not EngineState.READY:
             return
         since = asyncio.get_running_loop().time()
         facts = asyncio.create_task(self._keep_facts(self._process))
@@ -237,17 +237,17 @@ class Supervisor:
     async def _end(self, process: EngineProcess) -> None:
         """End a ready process: no new calls, the running one may finish, then everything goes."""
         ordered = self._release_reason if self._release and not self._stopping else "the service is shutting down"
-        self._set_state(State.STOPPING, ordered)
+        self._set_state(EngineState.STOPPING, ordered)
         started = asyncio.get_running_loop().time()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._limits.stop_seconds / 2), self._turns.acquire_first():
                 pass
         before = await process.memory()
-        mapped = await asyncio.to_thread(footprint.mapped_below, process.pid, self._models_dir)
+        mapped = await asyncio.to_thread(process_memory.mapped_below, process.pid, self._models_dir)
         until = started + self._limits.stop_seconds
         ending = await process.stop(ordered, seconds=max(0.0, until - asyncio.get_running_loop().time()))
         seconds = asyncio.get_running_loop().time() - started
-        after_bytes = await asyncio.to_thread(footprint.tree_bytes)
+        after_bytes = await asyncio.to_thread(process_memory.tree_bytes)
         self._complete_release(Release(process.pid, before, sum(mapped.values()), after_bytes, ending.reason, seconds))
 
     async def _reap(self) -> None:
@@ -272,16 +272,18 @@ class Supervisor:
             return
         if self._last_death and not self._release:
             seconds = self._limits.delay_seconds(self._deaths)
-            state, reason = State.BACKING_OFF, self._last_death
+            state, reason = EngineState.BACKING_OFF, self._last_death
             if self._deaths > self._limits.restart_budget:
                 again = f"It is tried again after {seconds:g} s, or at once by POST /engine/release"
-                state, reason = State.FAILED, f"it died {self._deaths} times in a row; {reason}. {again}"
+                state, reason = EngineState.FAILED, f"it died {self._deaths} times in a row; {reason}. {again}"
             self._set_state(state, reason)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop_requested.wait(), seconds)
         if self._release:
             self._deaths = 0
-            self._complete_release(Release(None, None, 0, await asyncio.to_thread(footprint.tree_bytes), None, 0.0))
+            self._complete_release(
+                Release(None, None, 0, await asyncio.to_thread(process_memory.tree_bytes), None, 0.0)
+            )
         self.restarts += 1
 
     def _complete_release(self, release: Release) -> None:
@@ -290,7 +292,7 @@ class Supervisor:
             self._release.set_result(release)
             self._release = None
 
-    def _set_state(self, state: State, reason: str | None) -> None:
+    def _set_state(self, state: EngineState, reason: str | None) -> None:
         self.state, self.reason = state, reason
         self._changed.set()
         self._changed = asyncio.Event()

@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from app.engine.processors import DEFAULT_MODEL
+from app.engine.contract.processors import DEFAULT_MODEL
 from tests.support import hostile_gguf, tiny_gguf
 from tests.support.answers import problem_of
 from tests.support.service import RunningService

@@ -11,7 +11,7 @@ from anyio import fail_after, to_thread
 from app.api.models.list_cache import ListCache
 from app.api.models.list_query import ListQuery
 from app.engine.process import EngineProcess
-from app.engine.states import Limits
+from app.engine.states import SupervisorLimits
 from app.engine.supervisor import Supervisor
 from app.store.inventory_watcher import InventoryWatcher
 from app.store.policy import Policy
@@ -34,7 +34,7 @@ async def test_a_disk_that_does_not_answer_keeps_no_list_waiting(tmp_path: Path)
     store.open()
     watcher = InventoryWatcher(store, on_change=lambda: None, on_event=lambda *_: None)
     await watcher.scan()
-    limits = Limits(start_seconds=1, stop_seconds=1, queue_size=1, restart_budget=1, stable_seconds=1)
+    limits = SupervisorLimits(start_seconds=1, stop_seconds=1, queue_size=1, restart_budget=1, stable_seconds=1)
     supervisor = Supervisor(
         no_engine,
         models_dir=tmp_path,

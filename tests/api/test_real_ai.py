@@ -8,7 +8,7 @@ import httpx
 import psutil
 import pytest
 
-from app.engine.processors import DEFAULT_MODEL
+from app.engine.contract.processors import DEFAULT_MODEL
 from tests.support import tiny_gguf
 from tests.support.service import RunningService
 from tests.support.waiting import eventually

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from app.engine.processors import DEFAULT_MODEL
+from app.engine.contract.processors import DEFAULT_MODEL
 from tests.support.answers import problem_of
 from tests.support.model_files import NO_TENSORS
 from tests.support.service import RunningService

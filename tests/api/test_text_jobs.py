@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.engine.processors import DEFAULT_MODEL
+from app.engine.contract.processors import DEFAULT_MODEL
 from tests.conftest import Serve
 from tests.support.answers import problem_of
 from tests.support.model_files import NO_TENSORS

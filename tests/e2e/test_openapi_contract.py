@@ -17,7 +17,7 @@ from app.api.examples import BY_SCHEMA
 from app.api.examples.jobs import JOB
 from app.api.http.keys import Scope, entry_for, new_key
 from app.api.ocr.jobs import IMAGES
-from app.engine.processors import DEFAULT_MODEL
+from app.engine.contract.processors import DEFAULT_MODEL
 from app.jobs.records import Job, result_of, write_record
 from tests.support.hub import running_hub
 from tests.support.model_files import NO_TENSORS

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app.engine.states import State
+from app.engine.states import EngineState
 from app.errors import EngineCallFailed
 from tests.support.supervised import NATIVE, QUICK, supervised
 from tests.support.waiting import eventually_async
@@ -23,7 +23,7 @@ RECOGNISED = "lmstudio-community_Llama-3.2-3B-Instruct-GGUF/Llama-3.2-3B-Instruc
 async def test_it_reports_itself(tmp_path: Path) -> None:
     """Its version, its folder, which is the store's, its licence, and what works here."""
     async with supervised(tmp_path, ASPOSE) as engine:
-        facts = (await engine.until(State.READY, within=20)).facts
+        facts = (await engine.until(EngineState.READY, within=20)).facts
 
     assert facts is not None
     assert facts.vendor_package == "aspose-ocr-python-net"
@@ -40,7 +40,7 @@ async def test_it_reports_itself(tmp_path: Path) -> None:
 async def test_with_the_native_libraries_everything_works(tmp_path: Path) -> None:
     """The engine process really loads them, and has nothing to excuse."""
     async with supervised(tmp_path, ASPOSE) as engine:
-        supervisor = await engine.until(State.READY, within=20)
+        supervisor = await engine.until(EngineState.READY, within=20)
         pid = supervisor.pid
         assert pid is not None
         assert supervisor.facts is not None
@@ -53,7 +53,7 @@ async def test_with_the_native_libraries_everything_works(tmp_path: Path) -> Non
 async def test_without_them_it_says_what_is_missing_and_what_brings_it(tmp_path: Path) -> None:
     """It runs all the same, with two capabilities less."""
     async with supervised(tmp_path, ASPOSE, native_dir=tmp_path / "absent") as engine:
-        facts = (await engine.until(State.READY, within=20)).facts
+        facts = (await engine.until(EngineState.READY, within=20)).facts
 
     assert facts is not None
     reasons = {c.name: c.reason for c in facts.capabilities if not c.available}
@@ -71,7 +71,7 @@ async def test_it_lists_only_the_model_that_it_would_use(tmp_path: Path) -> None
     (models / "en_ocr_v1.bin").touch()
     (models / "other.gguf").touch()
     async with supervised(tmp_path, ASPOSE) as engine:
-        facts = (await engine.until(State.READY, within=20)).facts
+        facts = (await engine.until(EngineState.READY, within=20)).facts
 
     assert facts is not None
     assert facts.list_local == (f"Aspose.AI.LLM/models/{RECOGNISED}",)
@@ -81,7 +81,7 @@ async def test_it_lists_only_the_model_that_it_would_use(tmp_path: Path) -> None
 async def test_kill_9_brings_it_back_within_a_second(tmp_path: Path) -> None:
     """The next AsposeAI is ready before a caller would try again."""
     async with supervised(tmp_path, ASPOSE) as engine:
-        supervisor = await engine.until(State.READY, within=20)
+        supervisor = await engine.until(EngineState.READY, within=20)
         pid = supervisor.pid
         assert pid is not None
 
@@ -93,7 +93,7 @@ async def test_kill_9_brings_it_back_within_a_second(tmp_path: Path) -> None:
 async def test_release_gives_its_memory_back(tmp_path: Path) -> None:
     """free_resources() is called, and the process that held everything is gone."""
     async with supervised(tmp_path, ASPOSE) as engine:
-        supervisor = await engine.until(State.READY, within=20)
+        supervisor = await engine.until(EngineState.READY, within=20)
         pid = supervisor.pid
 
         release = await supervisor.release()
@@ -109,7 +109,7 @@ async def test_release_gives_its_memory_back(tmp_path: Path) -> None:
 async def test_after_free_resources_it_still_answers(tmp_path: Path) -> None:
     """The tutorials' 'any use raises' is not so; asked again before it ends, it says that nothing is loaded."""
     async with supervised(tmp_path, ASPOSE) as engine:
-        supervisor = await engine.until(State.READY, within=20)
+        supervisor = await engine.until(EngineState.READY, within=20)
         await supervisor.call("free_resources", seconds=5)
         await supervisor.call("free_resources", seconds=5)
 
@@ -117,7 +117,7 @@ async def test_after_free_resources_it_still_answers(tmp_path: Path) -> None:
 
         asked_at = supervisor.facts.asked_at if supervisor.facts else None
         await eventually_async(lambda: supervisor.facts is not None and supervisor.facts.asked_at != asked_at)
-        assert supervisor.state is State.READY
+        assert supervisor.state is EngineState.READY
 
 
 async def test_a_wrong_license_is_an_error_and_not_a_death(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ async def test_a_wrong_license_is_an_error_and_not_a_death(tmp_path: Path) -> No
     license_file = tmp_path / "wrong.lic"
     license_file.write_text("no license")
     async with supervised(tmp_path, ASPOSE, license_file=license_file) as engine:
-        supervisor = await engine.until(State.READY, within=20)
+        supervisor = await engine.until(EngineState.READY, within=20)
 
         assert supervisor.license_error is not None
         assert "OpenSSL 1.1" in supervisor.license_error or "license" in supervisor.license_error
@@ -137,18 +137,18 @@ async def test_a_wrong_license_is_an_error_and_not_a_death(tmp_path: Path) -> No
 async def test_an_unknown_call_is_refused_and_harms_nothing(tmp_path: Path) -> None:
     """The engine's public methods are the calls, and there are no others."""
     async with supervised(tmp_path, ASPOSE) as engine:
-        supervisor = await engine.until(State.READY, within=20)
+        supervisor = await engine.until(EngineState.READY, within=20)
 
         with pytest.raises(EngineCallFailed, match="no attribute"):
             await supervisor.call("format_disk", seconds=5)
-        assert supervisor.state is State.READY
+        assert supervisor.state is EngineState.READY
 
 
 async def test_it_leaves_nothing_in_the_temporary_folder(tmp_path: Path) -> None:
     """.NET's debugger pipes and lock files stay out of /tmp."""
     before = set(os.listdir(tempfile.gettempdir()))
     async with supervised(tmp_path, ASPOSE, limits=QUICK) as engine:
-        await engine.until(State.READY, within=20)
+        await engine.until(EngineState.READY, within=20)
 
     left = set(os.listdir(tempfile.gettempdir())) - before
     assert not [name for name in left if "clr" in name.lower() or "dotnet" in name.lower()]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.engine.idle_release import release_when_idle
-from app.engine.states import State
+from app.engine.states import EngineState
 from tests.support.supervised import supervised
 
 pytestmark = pytest.mark.anyio
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 async def test_it_is_released_once_it_was_used_and_then_not(tmp_path: Path) -> None:
     """A call longer than that is use; the fresh process after it has nothing to give back, and stays."""
     async with supervised(tmp_path) as engine:
-        supervisor = await engine.until(State.READY)
+        supervisor = await engine.until(EngineState.READY)
         watching = asyncio.create_task(release_when_idle(supervisor, 0.1))
         first = supervisor.pid
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.contract import Answer, Call, Facts, ProtocolError
+from app.engine.contract.messages import Call, EngineFacts, ProtocolError, Reply
 
 values = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3))
 
@@ -23,17 +23,17 @@ def test_a_call_arrives_as_it_was_sent(call_id: int, name: str, params: dict[str
 @given(st.integers(), values, st.none() | st.text())
 def test_an_answer_arrives_as_it_was_sent(call_id: int, result: object, error: str | None) -> None:
     """On one line, whatever text it holds."""
-    line = Answer(call_id, result, error).encode()
+    line = Reply(call_id, result, error).encode()
 
     assert line.count(b"\n") == 1
-    assert Answer.decode(line) == Answer(call_id, result, error)
+    assert Reply.decode(line) == Reply(call_id, result, error)
 
 
 @given(st.binary(max_size=60) | st.sampled_from([b"{}", b"[]", b"1", b'{"id":"x","result":1,"error":null}']))
 def test_anything_else_breaks_the_protocol(line: bytes) -> None:
     """Any bytes at all are a message or a ProtocolError, and never another exception."""
     with pytest.raises(ProtocolError):
-        Answer.decode(line)
+        Reply.decode(line)
     with pytest.raises(ProtocolError):
         Call.decode(line)
 
@@ -42,4 +42,4 @@ def test_anything_else_breaks_the_protocol(line: bytes) -> None:
 def test_a_status_without_its_fields_breaks_the_protocol(status: object) -> None:
     """The engine is not trusted to be the one we wrote."""
     with pytest.raises(ProtocolError):
-        Facts.from_status(datetime.now(UTC), status)
+        EngineFacts.from_status(datetime.now(UTC), status)

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app.engine.native.runtime import Workplace
+from app.engine.native.workdir import WorkDirectories
 from app.engine.process import EngineProcess
 from app.errors import EngineCallFailed, EngineDied, EngineTimedOut
 from tests.support.service import ROOT
@@ -24,18 +24,18 @@ class Launcher:
 
     def __init__(self, folder: Path) -> None:
         (folder / "models").mkdir()
-        self.workplace = Workplace(folder / "state", folder / "models", folder / "native")
+        self.workdirs = WorkDirectories(folder / "state", folder / "models", folder / "native")
         self.lines: list[str] = []
         self.started: list[EngineProcess] = []
 
     async def __call__(self, engine: str = "Echo") -> EngineProcess:
-        directory = self.workplace.prepare()
+        directory = self.workdirs.prepare()
         process = await EngineProcess.spawn(
             ENGINES + engine,
             directory=directory,
-            environment=self.workplace.environment(directory) | {"PYTHONPATH": str(ROOT)},
+            environment=self.workdirs.environment(directory) | {"PYTHONPATH": str(ROOT)},
             on_line=self.lines.append,
-            on_gone=lambda: self.workplace.discard(directory),
+            on_gone=lambda: self.workdirs.discard(directory),
         )
         self.started.append(process)
         return process
@@ -48,7 +48,7 @@ async def launch(tmp_path: Path) -> AsyncIterator[Launcher]:
     for process in launcher.started:
         process.kill("the test is over")
         await process.wait()
-    launcher.workplace.close()
+    launcher.workdirs.close()
 
 
 def is_in_a_call(process: EngineProcess) -> bool:

@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.contract import Answer, Call, Facts, ProtocolError
-from app.engine.model_session import ModelSession, SessionLimits
-from app.engine.processors import DEFAULT_MODEL, LoadRequest, Processor, Task
-from app.engine.states import State
+from app.engine.contract.messages import Call, EngineFacts, ProtocolError, Reply
+from app.engine.contract.processors import DEFAULT_MODEL, Processor
+from app.engine.model_session import LoadRequest, ModelSession, SessionLimits, TextTask
+from app.engine.states import EngineState
 from app.errors import EngineCallFailed, EngineDied, EngineError
 from tests.support import misbehaviour
 from tests.support.service import ECHO, ROOT
@@ -60,7 +60,7 @@ GOOD_STATUS = {
 @given(st.sampled_from(["id", "result", "error", "call", "params", "surplus"]) | st.text(max_size=5), anything)
 def test_a_message_with_any_value_is_one_or_breaks_the_protocol(key: str, value: object) -> None:
     """And is the same after the next crossing."""
-    for kind, good in ((Answer, {"id": 1, "result": 1, "error": None}), (Call, {"id": 1, "call": "x", "params": {}})):
+    for kind, good in ((Reply, {"id": 1, "result": 1, "error": None}), (Call, {"id": 1, "call": "x", "params": {}})):
         line = json.dumps(good | {key: value}).encode()
         with contextlib.suppress(ProtocolError):
             message = kind.decode(line)
@@ -70,16 +70,16 @@ def test_a_message_with_any_value_is_one_or_breaks_the_protocol(key: str, value:
 @given(st.text(alphabet=st.characters(), max_size=20))
 def test_text_that_has_no_utf_8_never_arrives(text: str) -> None:
     """Half a surrogate pair would be a 500 as soon as somebody is to be shown it."""
-    line = Answer(1, [text], text).encode()
+    line = Reply(1, [text], text).encode()
 
-    assert Answer.decode(line).error == text.encode(errors="replace").decode()
+    assert Reply.decode(line).error == text.encode(errors="replace").decode()
 
 
 @given(st.dictionaries(st.sampled_from(sorted(GOOD_STATUS)), anything, min_size=1, max_size=3))
 def test_a_status_with_any_values_is_one_or_breaks_the_protocol(changes: dict[str, object]) -> None:
     """What is believed of it has the types that it claims."""
     with contextlib.suppress(ProtocolError):
-        facts = Facts.from_status(datetime.now(UTC), GOOD_STATUS | changes)
+        facts = EngineFacts.from_status(datetime.now(UTC), GOOD_STATUS | changes)
         assert all(isinstance(name, str) for name in (*facts.list_local, *facts.recognised))
 
 
@@ -96,14 +96,16 @@ def test_a_status_with_any_values_is_one_or_breaks_the_protocol(changes: dict[st
 def test_a_status_of_wrong_types_breaks_the_protocol(changes: dict[str, object]) -> None:
     """One that was believed would fail the supervisor, or whoever asks what the engine can do."""
     with pytest.raises(ProtocolError):
-        Facts.from_status(datetime.now(UTC), GOOD_STATUS | changes)
+        EngineFacts.from_status(datetime.now(UTC), GOOD_STATUS | changes)
 
 
 def test_surplus_fields_are_no_harm() -> None:
     """A later engine may know more."""
     capability = {"name": "ai", "available": True, "reason": None, "since": 1}
 
-    (read,) = Facts.from_status(datetime.now(UTC), GOOD_STATUS | {"capabilities": [capability], "new": 1}).capabilities
+    (read,) = EngineFacts.from_status(
+        datetime.now(UTC), GOOD_STATUS | {"capabilities": [capability], "new": 1}
+    ).capabilities
 
     assert (read.name, read.available) == ("ai", True)
 
@@ -111,7 +113,7 @@ def test_surplus_fields_are_no_harm() -> None:
 @pytest.mark.parametrize("line", [b"[" * 100_000, b'{"id":' * 100_000, b"9" * 5000])
 def test_a_bomb_breaks_the_protocol(line: bytes) -> None:
     """JSON's own limits are the reader's to know."""
-    for kind in (Answer, Call):
+    for kind in (Reply, Call):
         with pytest.raises(ProtocolError):
             kind.decode(line)
 
@@ -144,7 +146,7 @@ async def test_every_misbehaviour(tmp_path: Path) -> None:
 
 async def survives(engine: Supervised, case: str) -> bool:
     """Whether the engine's call ended with an answer; insists that all is well afterwards in any case."""
-    supervisor = await engine.until(State.READY)
+    supervisor = await engine.until(EngineState.READY)
     pid = supervisor.pid
     try:
         async with asyncio.timeout(10):
@@ -168,11 +170,11 @@ async def test_an_engine_with_a_wrong_status_never_becomes_ready(tmp_path: Path,
     told.parent.mkdir()
     told.write_text(json.dumps(changes))
     async with supervised(tmp_path, "Misbehaves", limits=replace(QUICK, restart_budget=1)) as engine:
-        supervisor = await engine.until(State.FAILED)
+        supervisor = await engine.until(EngineState.FAILED)
         assert supervisor.reason is not None
         told.unlink()
         await supervisor.release()
-        await engine.until(State.READY)
+        await engine.until(EngineState.READY)
 
 
 @pytest.mark.anyio
@@ -182,7 +184,7 @@ async def test_an_answer_that_is_no_text_is_never_passed_off_as_one(tmp_path: Pa
     model.parent.mkdir(parents=True)
     model.write_bytes(b"GGUF")
     async with supervised(tmp_path, "Misbehaves", limits=FORGIVING) as engine:
-        supervisor = await engine.until(State.READY)
+        supervisor = await engine.until(EngineState.READY)
         session = ModelSession(
             supervisor,
             models_dir=tmp_path / "models",
@@ -190,7 +192,7 @@ async def test_an_answer_that_is_no_text_is_never_passed_off_as_one(tmp_path: Pa
             limits=SessionLimits(),
             on_event=lambda *_: None,
         )
-        task = Task(LoadRequest(Processor.SPELL_CHECK, DEFAULT_MODEL, 4))
+        task = TextTask(LoadRequest(Processor.SPELL_CHECK, DEFAULT_MODEL, 4))
 
         outcomes = await session.run(task, ["null", '{"text": 1}', '"good"'], seconds=5)
 
@@ -202,7 +204,7 @@ async def test_an_answer_that_is_no_text_is_never_passed_off_as_one(tmp_path: Pa
 async def test_what_json_cannot_say_is_an_error_and_not_a_death(tmp_path: Path) -> None:
     """An engine that returns an object of its own is told so, and lives."""
     async with supervised(tmp_path, "Misbehaves") as engine:
-        supervisor = await engine.until(State.READY)
+        supervisor = await engine.until(EngineState.READY)
 
         with pytest.raises(EngineCallFailed, match="not JSON serializable"):
             await supervisor.call("return_an_object", seconds=5)
@@ -275,7 +277,7 @@ class Worker:
             while chunk := self._ours.recv(65_536):
                 lines += chunk
         self._process.wait(timeout=20)
-        return len([Answer.decode(line) for line in lines.splitlines()])
+        return len([Reply.decode(line) for line in lines.splitlines()])
 
     def close(self) -> None:
         """End it in any case."""

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from app.engine.native.runtime import Workplace
+from app.engine.native.workdir import WorkDirectories
 from tests.support.processes import python
 
 OPEN_ONE = """
 import sys
 from pathlib import Path
-from app.engine.native.runtime import Workplace
-workplace = Workplace(Path(sys.argv[1]), Path(sys.argv[2]), Path("native"))
-workplace.prepare()
+from app.engine.native.workdir import WorkDirectories
+workdirs = WorkDirectories(Path(sys.argv[1]), Path(sys.argv[2]), Path("native"))
+workdirs.prepare()
 print("open", flush=True)
 sys.stdin.read()
 """
@@ -23,14 +23,14 @@ def folders(state_dir: Path) -> list[Path]:
 def test_the_vendors_model_folder_is_a_link_to_the_real_one(tmp_path: Path) -> None:
     """So AsposeAI's own path and the store's are one folder."""
     (tmp_path / "models").mkdir()
-    workplace = Workplace(tmp_path / "state", tmp_path / "models", tmp_path / "native")
+    workdirs = WorkDirectories(tmp_path / "state", tmp_path / "models", tmp_path / "native")
 
-    directory = workplace.prepare()
+    directory = workdirs.prepare()
 
     assert (directory / "Aspose.AI.LLM/models").resolve() == tmp_path / "models"
-    workplace.discard(directory)
+    workdirs.discard(directory)
     assert (tmp_path / "models").exists()
-    workplace.close()
+    workdirs.close()
     assert folders(tmp_path / "state") == []
 
 
@@ -39,12 +39,12 @@ def test_what_a_killed_service_left_is_swept_and_what_a_living_one_uses_is_not(t
     (tmp_path / "models").mkdir()
     state_dir = tmp_path / "state"
     with python(OPEN_ONE, state_dir, tmp_path / "models") as living:
-        Workplace(state_dir, tmp_path / "models", tmp_path / "native").close()
+        WorkDirectories(state_dir, tmp_path / "models", tmp_path / "native").close()
         assert len(folders(state_dir)) == 1
 
         living.kill()
         living.wait()
-        Workplace(state_dir, tmp_path / "models", tmp_path / "native").close()
+        WorkDirectories(state_dir, tmp_path / "models", tmp_path / "native").close()
         assert folders(state_dir) == []
     assert (tmp_path / "models").exists()
 
@@ -54,12 +54,12 @@ def test_the_native_libraries_lie_wherever_the_vendor_may_look(tmp_path: Path) -
     (tmp_path / "models").mkdir()
     (tmp_path / "native/llama").mkdir(parents=True)
     (tmp_path / "native/llama/libllama.so").touch()
-    workplace = Workplace(tmp_path / "state", tmp_path / "models", tmp_path / "native")
+    workdirs = WorkDirectories(tmp_path / "state", tmp_path / "models", tmp_path / "native")
 
-    directory = workplace.prepare()
+    directory = workdirs.prepare()
 
     runtimes = directory / "Aspose.AI.LLM/runtimes/b6451"
     found = {path.parent.parent.name for path in runtimes.glob("*/native/libllama.so")}
     assert found == {"linux-x64-noavx", "linux-x64-vulkan", "linux-x64-openblas"}
-    workplace.close()
+    workdirs.close()
     assert (tmp_path / "native/llama/libllama.so").exists()

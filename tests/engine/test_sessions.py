@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from app.engine.model_session import MAX_DEATHS, ModelSession, Outcome, SessionLimits
-from app.engine.processors import DEFAULT_MODEL, LoadRequest, Processor, Task
-from app.engine.states import Release, State
+from app.engine.contract.processors import DEFAULT_MODEL, Processor
+from app.engine.model_session import MAX_DEATHS, LoadRequest, ModelSession, SessionLimits, TextOutcome, TextTask
+from app.engine.states import EngineState, Release
 from app.errors import EngineCallFailed, EngineDied, EngineTimedOut, ModelLocked, ModelTooLarge
 from tests.support.supervised import QUICK, Supervised, supervised
 from tests.support.waiting import eventually_async
@@ -42,8 +42,8 @@ class Worked:
         self.session = session
         self.leases = leases
 
-    async def run(self, *texts: str, wanted: LoadRequest = SPELLING, seconds: float = 10) -> list[Outcome]:
-        return await self.session.run(Task(wanted), list(texts), seconds=seconds)
+    async def run(self, *texts: str, wanted: LoadRequest = SPELLING, seconds: float = 10) -> list[TextOutcome]:
+        return await self.session.run(TextTask(wanted), list(texts), seconds=seconds)
 
 
 @asynccontextmanager
@@ -54,7 +54,7 @@ async def working(folder: Path, *, content: bytes = b"GGUF", **limits: Any) -> A
     (folder / "models" / "other.gguf").touch()
     leases = Leases()
     async with supervised(folder) as running:
-        supervisor = await running.until(State.READY)
+        supervisor = await running.until(EngineState.READY)
         session = ModelSession(
             supervisor,
             models_dir=(folder / "models").resolve(),
@@ -70,7 +70,7 @@ async def test_the_first_use_loads_and_holds_the_model(tmp_path: Path) -> None:
     async with working(tmp_path) as worked:
         outcomes = await worked.run("a", "b")
 
-        assert outcomes == [Outcome("A", None), Outcome("B", None)]
+        assert outcomes == [TextOutcome("A", None), TextOutcome("B", None)]
         assert worked.session.loaded is not None
         assert (worked.session.loaded.processor, worked.session.loaded.model) == ("spell-check", DEFAULT_MODEL)
         assert worked.session.uses(DEFAULT_MODEL)
@@ -98,7 +98,7 @@ async def test_another_processor_takes_another_process(tmp_path: Path) -> None:
         await worked.run("a")
         pid = worked.engine.supervisor.pid
 
-        assert await worked.run("a", wanted=QUERY) == [Outcome("A", None)]
+        assert await worked.run("a", wanted=QUERY) == [TextOutcome("A", None)]
 
         assert worked.engine.supervisor.pid != pid
         assert +worked.leases.held == {DEFAULT_MODEL: 1}
@@ -166,7 +166,7 @@ async def test_a_release_waits_for_what_runs_and_not_for_what_waits(tmp_path: Pa
         release = await worked.engine.supervisor.release()
 
         assert release.seconds < QUICK.stop_seconds / 2
-        assert [*await running, *await waiting] == [Outcome("sleep:0.2", None), Outcome("B", None)]
+        assert [*await running, *await waiting] == [TextOutcome("sleep:0.2", None), TextOutcome("B", None)]
 
 
 async def test_one_bad_text_does_not_spoil_the_others(tmp_path: Path) -> None:
@@ -196,23 +196,23 @@ async def test_a_release_ends_the_work(tmp_path: Path) -> None:
     async with working(tmp_path) as worked:
         releases: list[asyncio.Task[Release]] = []
 
-        def on_outcome(outcome: Outcome) -> None:
+        def on_outcome(outcome: TextOutcome) -> None:
             if outcome.answer == "A":
                 releases.append(asyncio.create_task(worked.engine.supervisor.release()))
 
         texts = ["a", "sleep:60", "b"]
-        outcomes = await worked.session.run(Task(SPELLING), texts, seconds=60, on_outcome=on_outcome)
+        outcomes = await worked.session.run(TextTask(SPELLING), texts, seconds=60, on_outcome=on_outcome)
 
         assert [outcome.answer for outcome in outcomes] == ["A", None, None]
         await releases[0]
-        await worked.engine.until(State.READY)
+        await worked.engine.until(EngineState.READY)
         assert worked.session.loaded is None
 
 
 async def test_a_process_that_grew_is_replaced(tmp_path: Path) -> None:
     """Between two texts, without either noticing."""
     async with working(tmp_path, memory_bytes=1000) as worked:
-        assert await worked.run("a", "b") == [Outcome("A", None), Outcome("B", None)]
+        assert await worked.run("a", "b") == [TextOutcome("A", None), TextOutcome("B", None)]
 
         recycled = [fields for event, fields in worked.engine.events if event == "engine.recycled"]
         assert len({fields["pid"] for fields in recycled}) == 2

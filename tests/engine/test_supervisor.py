@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app.engine.states import State
+from app.engine.states import EngineState
 from app.errors import EngineBusy, EngineDied, EngineNotReady, EngineTimedOut
 from tests.support.supervised import QUICK, supervised
 from tests.support.waiting import eventually_async
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 async def test_it_becomes_ready_and_tells_what_the_engine_said(tmp_path: Path) -> None:
     """Starting, then ready, with the engine's facts at hand; stopped in the end, with nothing left."""
     async with supervised(tmp_path) as engine:
-        supervisor = await engine.until(State.READY)
+        supervisor = await engine.until(EngineState.READY)
         pid = supervisor.pid
 
         assert supervisor.facts is not None
@@ -43,7 +43,7 @@ async def test_it_becomes_ready_and_tells_what_the_engine_said(tmp_path: Path) -
 async def test_before_it_is_ready_calls_are_refused(tmp_path: Path) -> None:
     """Nobody waits for an engine that may never come."""
     async with supervised(tmp_path, "NeverAnswers") as engine:
-        supervisor = await engine.until(State.STARTING)
+        supervisor = await engine.until(EngineState.STARTING)
 
         with pytest.raises(EngineNotReady, match="starting"):
             await supervisor.call("echo", {"text": "x"}, seconds=5)
@@ -52,7 +52,7 @@ async def test_before_it_is_ready_calls_are_refused(tmp_path: Path) -> None:
 async def test_kill_9_brings_it_back_within_a_second(tmp_path: Path) -> None:
     """A death is noticed at once, the running call fails with it, and another process takes over."""
     async with supervised(tmp_path) as engine:
-        supervisor = await engine.until(State.READY)
+        supervisor = await engine.until(EngineState.READY)
         pid = supervisor.pid
         assert pid is not None
         call = asyncio.create_task(supervisor.call("hold_gil", {"seconds": 30}, seconds=30))
@@ -72,7 +72,7 @@ async def test_kill_9_brings_it_back_within_a_second(tmp_path: Path) -> None:
 async def test_calls_run_one_at_a_time_and_only_a_few_wait(tmp_path: Path) -> None:
     """Beyond the queue a call is refused at once, and says how many wait."""
     async with supervised(tmp_path, limits=replace(QUICK, queue_size=2)) as engine:
-        supervisor = await engine.until(State.READY)
+        supervisor = await engine.until(EngineState.READY)
         running = asyncio.create_task(supervisor.call("sleep", {"seconds": 0.5}, seconds=5))
         await eventually_async(lambda: supervisor.is_busy)
         queued = [asyncio.create_task(supervisor.call("echo", {"text": text}, seconds=5)) for text in "ab"]
@@ -87,7 +87,7 @@ async def test_calls_run_one_at_a_time_and_only_a_few_wait(tmp_path: Path) -> No
 async def test_after_a_deadline_the_next_call_works(tmp_path: Path) -> None:
     """The process that did not listen is replaced at once, and that spends nothing of the restart budget."""
     async with supervised(tmp_path, limits=replace(QUICK, restart_budget=0)) as engine:
-        supervisor = await engine.until(State.READY)
+        supervisor = await engine.until(EngineState.READY)
         for _ in range(3):
             pid = supervisor.pid
             with pytest.raises(EngineTimedOut):
@@ -100,7 +100,7 @@ async def test_after_a_deadline_the_next_call_works(tmp_path: Path) -> None:
 async def test_an_engine_that_exits_at_start_is_given_up_after_its_budget(tmp_path: Path) -> None:
     """It backs off, tries again as often as allowed, then says why it failed; a release tries again."""
     async with supervised(tmp_path, "ExitsAtStart") as engine:
-        supervisor = await engine.until(State.FAILED)
+        supervisor = await engine.until(EngineState.FAILED)
 
         assert sum(event == "engine.starting" for event, _ in engine.events) == QUICK.restart_budget + 1
         assert supervisor.reason is not None
@@ -109,20 +109,20 @@ async def test_an_engine_that_exits_at_start_is_given_up_after_its_budget(tmp_pa
         assert supervisor.last_ending.exit.tail == ("no engine for you",)
 
         assert (await supervisor.release()).pid is None
-        await engine.until(State.STARTING)
-        await engine.until(State.FAILED)
+        await engine.until(EngineState.STARTING)
+        await engine.until(EngineState.FAILED)
 
 
 async def test_a_failed_engine_is_tried_again_by_itself(tmp_path: Path) -> None:
     """Whoever's calls killed it so often did not kill it for everybody else for good."""
     limits = replace(QUICK, restart_budget=0, stable_seconds=60, failed_seconds=0.2)
     async with supervised(tmp_path, limits=limits) as engine:
-        supervisor = await engine.until(State.READY)
+        supervisor = await engine.until(EngineState.READY)
         for _ in range(2):
             with pytest.raises(EngineDied):
                 await supervisor.call("abort", seconds=5)
-            await engine.until(State.FAILED)
-            await engine.until(State.READY)
+            await engine.until(EngineState.FAILED)
+            await engine.until(EngineState.READY)
 
         assert await supervisor.call("echo", {"text": "x"}, seconds=5) == "x"
 
@@ -131,7 +131,7 @@ async def test_a_process_that_was_ended_on_purpose_is_replaced_at_once(tmp_path:
     """However often it died before: only a death is waited for."""
     limits = replace(QUICK, stable_seconds=60, first_delay_seconds=0.2)
     async with supervised(tmp_path, limits=limits) as engine:
-        supervisor = await engine.until(State.READY)
+        supervisor = await engine.until(EngineState.READY)
         pid = supervisor.pid
         with pytest.raises(EngineDied):
             await supervisor.call("abort", seconds=5)
@@ -148,7 +148,7 @@ async def test_a_process_that_was_ended_on_purpose_is_replaced_at_once(tmp_path:
 async def test_an_engine_that_never_answers_is_replaced_after_its_start_timeout(tmp_path: Path) -> None:
     """Alive is not ready."""
     async with supervised(tmp_path, "NeverAnswers", limits=replace(QUICK, start_seconds=0.3)) as engine:
-        supervisor = await engine.until(State.BACKING_OFF)
+        supervisor = await engine.until(EngineState.BACKING_OFF)
 
         assert supervisor.reason is not None
         assert "did not finish 'start' within 0.3 s" in supervisor.reason
@@ -157,7 +157,7 @@ async def test_an_engine_that_never_answers_is_replaced_after_its_start_timeout(
 async def test_release_ends_the_process_and_starts_another(tmp_path: Path) -> None:
     """The old process is gone when it answers, with its memory counted; those who ask together get one release."""
     async with supervised(tmp_path) as engine:
-        supervisor = await engine.until(State.READY)
+        supervisor = await engine.until(EngineState.READY)
         pid = supervisor.pid
         assert pid is not None
 
@@ -175,7 +175,7 @@ async def test_release_ends_the_process_and_starts_another(tmp_path: Path) -> No
 async def test_release_lets_the_running_call_finish(tmp_path: Path) -> None:
     """What runs is not lost, and neither is what waits: it has the next process."""
     async with supervised(tmp_path) as engine:
-        supervisor = await engine.until(State.READY)
+        supervisor = await engine.until(EngineState.READY)
         running = asyncio.create_task(supervisor.call("sleep", {"seconds": 0.3}, seconds=5))
         await eventually_async(lambda: supervisor.is_busy)
         waiting = asyncio.create_task(supervisor.call("echo", {"text": "x"}, seconds=5))
@@ -190,7 +190,7 @@ async def test_release_lets_the_running_call_finish(tmp_path: Path) -> None:
 async def test_a_call_that_waits_outlives_the_process_before_it(tmp_path: Path) -> None:
     """Whose call ran into its deadline is not its concern."""
     async with supervised(tmp_path) as engine:
-        supervisor = await engine.until(State.READY)
+        supervisor = await engine.until(EngineState.READY)
         running = asyncio.create_task(supervisor.call("hold_gil", {"seconds": 30}, seconds=0.3))
         await eventually_async(lambda: supervisor.is_busy)
         waiting = asyncio.create_task(supervisor.call("echo", {"text": "x"}, seconds=5))
@@ -203,7 +203,7 @@ async def test_a_call_that_waits_outlives_the_process_before_it(tmp_path: Path) 
 async def test_release_does_not_wait_for_ever(tmp_path: Path) -> None:
     """A call that does not end in time ends with its process."""
     async with supervised(tmp_path, limits=replace(QUICK, stop_seconds=1)) as engine:
-        supervisor = await engine.until(State.READY)
+        supervisor = await engine.until(EngineState.READY)
         running = asyncio.create_task(supervisor.call("hold_gil", {"seconds": 30}, seconds=30))
         await eventually_async(lambda: supervisor.is_busy)
 
@@ -217,7 +217,7 @@ async def test_release_does_not_wait_for_ever(tmp_path: Path) -> None:
 async def test_release_while_it_starts_starts_afresh(tmp_path: Path) -> None:
     """An engine that hangs in its start can be released too."""
     async with supervised(tmp_path, "NeverAnswers") as engine:
-        supervisor = await engine.until(State.STARTING)
+        supervisor = await engine.until(EngineState.STARTING)
         await eventually_async(lambda: supervisor.pid is not None)
         pid = supervisor.pid
         assert pid is not None
@@ -231,7 +231,7 @@ async def test_release_while_it_starts_starts_afresh(tmp_path: Path) -> None:
 async def test_stop_ends_an_engine_that_ignores_everything_within_the_grace(tmp_path: Path) -> None:
     """Shutdown is bounded in every case, and leaves no process."""
     async with supervised(tmp_path, "IgnoresTerm", limits=replace(QUICK, stop_seconds=2)) as engine:
-        supervisor = await engine.until(State.READY)
+        supervisor = await engine.until(EngineState.READY)
         pid = supervisor.pid
         began = asyncio.get_running_loop().time()
 
@@ -243,7 +243,7 @@ async def test_stop_ends_an_engine_that_ignores_everything_within_the_grace(tmp_
 async def test_a_wrong_license_is_an_error_and_not_a_death(tmp_path: Path) -> None:
     """The engine runs on unlicensed, and says why."""
     async with supervised(tmp_path, license_file=tmp_path / "wrong.lic") as engine:
-        supervisor = await engine.until(State.READY)
+        supervisor = await engine.until(EngineState.READY)
 
         assert supervisor.license_error == f"RuntimeError: {tmp_path}/wrong.lic is no license"
 
@@ -251,7 +251,7 @@ async def test_a_wrong_license_is_an_error_and_not_a_death(tmp_path: Path) -> No
 async def test_a_license_that_kills_the_engine_is_tried_once(tmp_path: Path) -> None:
     """The next process starts without it."""
     async with supervised(tmp_path, "DiesOfLicense", license_file=tmp_path / "wrong.lic") as engine:
-        supervisor = await engine.until(State.READY)
+        supervisor = await engine.until(EngineState.READY)
 
         assert supervisor.license_error is not None
         assert "SIGABRT" in supervisor.license_error
@@ -261,7 +261,7 @@ async def test_a_license_that_kills_the_engine_is_tried_once(tmp_path: Path) -> 
 async def test_an_engine_with_another_folder_is_not_trusted(tmp_path: Path) -> None:
     """AsposeAI's folder and the store's are one, or the engine is not ready."""
     async with supervised(tmp_path, "LooksElsewhere") as engine:
-        supervisor = await engine.until(State.FAILED)
+        supervisor = await engine.until(EngineState.FAILED)
 
         assert supervisor.reason is not None
         assert "/somewhere/else" in supervisor.reason
@@ -270,7 +270,7 @@ async def test_an_engine_with_another_folder_is_not_trusted(tmp_path: Path) -> N
 async def test_facts_are_asked_for_again_when_the_folder_changes(tmp_path: Path) -> None:
     """What the engine recognises follows the folder, without a caller waiting for it."""
     async with supervised(tmp_path) as engine:
-        supervisor = await engine.until(State.READY)
+        supervisor = await engine.until(EngineState.READY)
         (tmp_path / "models" / "new.gguf").touch()
 
         supervisor.refresh_facts()
@@ -281,16 +281,16 @@ async def test_facts_are_asked_for_again_when_the_folder_changes(tmp_path: Path)
 async def test_a_state_folder_that_goes_away_is_no_crash(tmp_path: Path) -> None:
     """A process that cannot be started is a death like any other."""
     async with supervised(tmp_path) as engine:
-        supervisor = await engine.until(State.READY)
+        supervisor = await engine.until(EngineState.READY)
         for child in (tmp_path / "state").glob("engine-*/**/*"):
             if child.is_symlink() or child.is_file():
                 child.unlink()
         (tmp_path / "state").rename(tmp_path / "elsewhere")
 
         await supervisor.release()
-        await engine.until(State.BACKING_OFF)
+        await engine.until(EngineState.BACKING_OFF)
         assert supervisor.reason is not None
         assert "could not be started" in supervisor.reason
 
         (tmp_path / "elsewhere").rename(tmp_path / "state")
-        await engine.until(State.READY)
+        await engine.until(EngineState.READY)

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 
-from app.engine.contract import MAX_LINE_BYTES
+from app.engine.contract.messages import MAX_LINE_BYTES
 
 
 def answer(call_id: object, result: str = '"x"', error: str = "null") -> bytes:

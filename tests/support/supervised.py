@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from app.engine.native.runtime import Workplace
+from app.engine.native.workdir import WorkDirectories
 from app.engine.process import EngineProcess
-from app.engine.states import Limits, State
+from app.engine.states import EngineState, SupervisorLimits
 from app.engine.supervisor import Supervisor
 from tests.support.service import ROOT
 from tests.support.waiting import eventually_async
@@ -17,7 +17,9 @@ from tests.support.waiting import eventually_async
 NATIVE = ROOT / "native"
 """What `make test` provisions."""
 ENGINES = "tests.support.engines:"
-QUICK = Limits(start_seconds=10, stop_seconds=3, restart_budget=3, stable_seconds=0.5, first_delay_seconds=0.02)
+QUICK = SupervisorLimits(
+    start_seconds=10, stop_seconds=3, restart_budget=3, stable_seconds=0.5, first_delay_seconds=0.02
+)
 
 
 class Supervised:
@@ -28,7 +30,7 @@ class Supervised:
         self.events = events
         self.lines = lines
 
-    async def until(self, state: State, *, within: float = 10) -> Supervisor:
+    async def until(self, state: EngineState, *, within: float = 10) -> Supervisor:
         """Wait for a state."""
         await eventually_async(lambda: self.supervisor.state is state, within=within)
         return self.supervisor
@@ -36,7 +38,7 @@ class Supervised:
     async def until_replaced(self, pid: int | None, *, within: float = 10) -> None:
         """Wait until another process than that one is ready."""
         await eventually_async(
-            lambda: self.supervisor.state is State.READY and self.supervisor.pid != pid,
+            lambda: self.supervisor.state is EngineState.READY and self.supervisor.pid != pid,
             within=within,
         )
 
@@ -46,25 +48,25 @@ async def supervised(
     folder: Path,
     engine: str = "Echo",
     *,
-    limits: Limits = QUICK,
+    limits: SupervisorLimits = QUICK,
     license_file: Path | None = None,
     native_dir: Path = NATIVE,
 ) -> AsyncIterator[Supervised]:
     """Run a supervisor over an engine of tests.support.engines, or over any import string."""
     models_dir = folder / "models"
     models_dir.mkdir(exist_ok=True)
-    workplace = Workplace(folder / "state", models_dir, native_dir)
+    workdirs = WorkDirectories(folder / "state", models_dir, native_dir)
     events: list[tuple[str, dict[str, Any]]] = []
     lines: list[str] = []
 
     async def spawn() -> EngineProcess:
-        directory = workplace.prepare()
+        directory = workdirs.prepare()
         return await EngineProcess.spawn(
             engine if ":" in engine else ENGINES + engine,
             directory=directory,
-            environment=workplace.environment(directory) | {"PYTHONPATH": str(ROOT)},
+            environment=workdirs.environment(directory) | {"PYTHONPATH": str(ROOT)},
             on_line=lines.append,
-            on_gone=lambda: workplace.discard(directory),
+            on_gone=lambda: workdirs.discard(directory),
         )
 
     supervisor = Supervisor(
@@ -81,4 +83,4 @@ async def supervised(
         await supervisor.stop()
         await running
         with contextlib.suppress(FileNotFoundError):
-            workplace.close()
+            workdirs.close()

@@ -15,7 +15,8 @@ from app.api.http.disconnects import cancel_on_disconnect
 from app.api.http.error_groups import LOAD_ERRORS
 from app.api.http.request_errors import TextTooLong
 from app.api.jobs.respond_async import BackgroundDep, PrefersJob, accepted, accepted_or
-from app.engine.processors import Processor, Task
+from app.engine.contract.processors import Processor
+from app.engine.model_session import TextTask
 from app.jobs.runner import Work
 
 TEXTS, JOBS = "texts", "/ai/jobs"
@@ -53,7 +54,7 @@ class Asking:
         job = await self._background.begin(self._work(task, body), self._actor)
         return accepted(self._request, JOBS, job)
 
-    def _work(self, task: Task, body: TextsIn) -> Work:
+    def _work(self, task: TextTask, body: TextsIn) -> Work:
         async def run(on_done: Callable[[], None]) -> AiOut:
             return await self._text_service.work(self._request, task, body, on_outcome=lambda _: on_done())
 

@@ -8,7 +8,7 @@ from app.api.ai.schemas import AiOut, KeywordsIn, QueryIn, SpellCheckIn
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.keys import Scope
 from app.api.jobs.routes import job_routes
-from app.engine.processors import Processor
+from app.engine.contract.processors import Processor
 
 router = APIRouter(tags=["ai"], route_class=GuardedRoute)
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.http.problem_types import Problem
 from app.api.http.schema import Schema
-from app.engine.processors import Processor
+from app.engine.contract.processors import Processor
 
 Text = Annotated[str, Field(min_length=0)]
 """Any. Only of a text with a constraint does pydantic insist that it holds no half of a surrogate pair."""

@@ -12,8 +12,8 @@ from app.api.ai.schemas import AiOut, ChangeOut, ResultOut, SpellCheckIn, TextsI
 from app.api.ai.texts import TextLimits, changes_between, corrected
 from app.api.http.deps import part
 from app.api.http.problem_table import PROBLEM_TYPES
-from app.engine.model_session import ModelSession, Outcome
-from app.engine.processors import DEFAULT_MODEL, LoadRequest, Processor, Task
+from app.engine.contract.processors import DEFAULT_MODEL, Processor
+from app.engine.model_session import LoadRequest, ModelSession, TextOutcome, TextTask
 from app.engine.supervisor import Supervisor
 from app.store.inventory import Model
 from app.store.store import Store
@@ -60,14 +60,19 @@ class TextService:
 
     async def admit(
         self, processor: Processor, body: TextsIn, *, keywords: Iterable[str] = (), question: str = ""
-    ) -> Task:
+    ) -> TextTask:
         """The task that a request is. Raises TextTooLong, and what `choose` raises."""
-        task = Task(await self.choose(processor), tuple(keywords), question)
+        task = TextTask(await self.choose(processor), tuple(keywords), question)
         self._limits.check(task, body.texts)
         return task
 
     async def work(
-        self, request: Request, task: Task, body: TextsIn, *, on_outcome: Callable[[Outcome], None] = lambda _: None
+        self,
+        request: Request,
+        task: TextTask,
+        body: TextsIn,
+        *,
+        on_outcome: Callable[[TextOutcome], None] = lambda _: None,
     ) -> AiOut:
         """Do it. Of texts none of which has an answer, the first one's error is raised."""
         path, request_id = request.url.path, str(request.scope["request_id"])
@@ -79,7 +84,7 @@ class TextService:
 TextServiceDep = Annotated[TextService, part("text_service")]
 
 
-def _described(task: Task, body: TextsIn, outcomes: list[Outcome], path: str, request_id: str) -> AiOut:
+def _described(task: TextTask, body: TextsIn, outcomes: list[TextOutcome], path: str, request_id: str) -> AiOut:
     """What came of the texts; of those none of which has an answer, the first one's error is raised."""
     if outcomes[0].error and all(outcome.error for outcome in outcomes):
         raise outcomes[0].error

@@ -14,7 +14,7 @@ from app.api.http.request_errors import CallerGone
 from app.api.images.body import BODY
 from app.api.images.service import RecognitionServiceDep
 from app.api.ocr.schemas import ImageQuery, TablesOut, describe_tables
-from app.engine.recognition import RecognitionOptions
+from app.engine.contract.recognition import RecognitionOptions
 
 router = APIRouter(tags=["ai"], route_class=GuardedRoute)
 

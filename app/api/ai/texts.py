@@ -5,7 +5,8 @@ import re
 from dataclasses import dataclass
 
 from app.api.http.request_errors import TextTooLong
-from app.engine.processors import MAX_TEXT_BYTES, Processor, Task
+from app.engine.contract.processors import MAX_TEXT_BYTES, Processor
+from app.engine.model_session import TextTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class TextLimits:
     """AsposeAI's context, in the worst case of one token a byte."""
     call_seconds: float
 
-    def check(self, task: Task, texts: list[str]) -> None:
+    def check(self, task: TextTask, texts: list[str]) -> None:
         """Raise TextTooLong for the first that is."""
         beside = len(task.question.encode()) + sum(len(keyword.encode()) for keyword in task.keywords)
         for index, text in enumerate(texts):

@@ -14,7 +14,7 @@ from app.api.http.disconnects import cancel_on_disconnect
 from app.api.http.error_groups import LOAD_ERRORS
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
-from app.engine.processors import Processor
+from app.engine.contract.processors import Processor
 
 router = APIRouter(tags=["engine"], route_class=GuardedRoute)
 

@@ -21,7 +21,7 @@ from app.api.engine.schemas import (
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
-from app.engine.contract import Facts
+from app.engine.contract.messages import EngineFacts
 from app.engine.supervisor import Supervisor
 
 router = APIRouter(tags=["engine"], route_class=GuardedRoute)
@@ -88,7 +88,7 @@ def _last_exit(supervisor: Supervisor) -> EngineExitOut | None:
     return EngineExitOut(at=ending.at, pid=ending.exit.pid, reason=ending.exit.reason, output=list(ending.exit.tail))
 
 
-def _facts(facts: Facts | None, license_error: str | None) -> dict[str, Any]:
+def _facts(facts: EngineFacts | None, license_error: str | None) -> dict[str, Any]:
     if facts is None:
         return dict.fromkeys(
             ("vendor", "license", "local_path", "list_local", "is_initialized", "asked_at", "capabilities")

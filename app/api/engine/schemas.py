@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt
 
 from app.api.http.schema import Schema, Timestamp
-from app.engine.processors import Processor
+from app.engine.contract.processors import Processor
 
 
 class VendorOut(Schema):

@@ -8,7 +8,7 @@ from app import errors
 from app.api.examples.models import BLOCKER
 from app.api.http import request_errors
 from app.api.http.problem_types import EXAMPLE_ID, ProblemType
-from app.engine.processors import DEFAULT_MODEL
+from app.engine.contract.processors import DEFAULT_MODEL
 
 NAME = "old_en_ocr_v1.bin"
 EMPTY_SHA256 = hashlib.sha256().hexdigest()

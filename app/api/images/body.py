@@ -3,7 +3,7 @@
 from typing import Any
 
 from app.api.images.receiver import FORM
-from app.engine.recognition import MEDIA_TYPES
+from app.engine.contract.recognition import MEDIA_TYPES
 
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 BODY: dict[str, Any] = {

@@ -9,7 +9,8 @@ from fastapi import Request
 from app.api.http.deps import part
 from app.api.http.disconnects import cancel_on_disconnect
 from app.api.images.receiver import Image, ImageReceiver
-from app.engine.recognition import Limits, Recognition, RecognitionOptions, recognise
+from app.engine.contract.recognition import ImageLimits, RecognitionOptions
+from app.engine.recognition import Recognition, recognise
 from app.engine.supervisor import Supervisor
 from app.errors import EngineLacks
 
@@ -18,7 +19,7 @@ class RecognitionService:
     """Reads images, one at a time, as the engine does."""
 
     def __init__(
-        self, supervisor: Supervisor, receiver: ImageReceiver, limits: Limits, *, max_files: int, seconds: float
+        self, supervisor: Supervisor, receiver: ImageReceiver, limits: ImageLimits, *, max_files: int, seconds: float
     ) -> None:
         """`max_files` is how many a job may have, `seconds` how long the engine may take for one."""
         self._supervisor = supervisor

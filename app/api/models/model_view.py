@@ -8,7 +8,7 @@ from pathlib import Path
 
 from app.api.models.list_query import ListQuery
 from app.api.models.schemas import ModelOut
-from app.engine.contract import Facts
+from app.engine.contract.messages import EngineFacts
 from app.store.headers.formats import format_of_name
 from app.store.inventory import Model
 from app.store.locks.model_locks import is_leased
@@ -27,7 +27,7 @@ class ModelView:
         policy: Policy,
         protected: Mapping[str, ManualProtection],
         leased_bytes: frozenset[int],
-        facts: Facts | None,
+        facts: EngineFacts | None,
     ) -> None:
         self.protected = protected
         self.leased_bytes = leased_bytes

@@ -11,7 +11,7 @@ from app.api.http.problem_table import PROBLEM_TYPES
 from app.api.images.receiver import Image
 from app.api.images.service import RecognitionService
 from app.api.ocr.schemas import FileOut, RecognitionsOut, describe
-from app.engine.recognition import RecognitionOptions
+from app.engine.contract.recognition import RecognitionOptions
 from app.jobs.runner import Work
 
 IMAGES, JOBS = "images", "/ocr/jobs"

@@ -24,8 +24,9 @@ from app.api.jobs.respond_async import BackgroundDep, PrefersJob, accepted, acce
 from app.api.jobs.routes import job_routes
 from app.api.ocr.jobs import IMAGES, JOBS, work_on
 from app.api.ocr.schemas import ReadingQuery, RecognitionOut, RecognitionsOut, describe
-from app.engine.processors import Processor
-from app.engine.recognition import Recognition, RecognitionOptions
+from app.engine.contract.processors import Processor
+from app.engine.contract.recognition import RecognitionOptions
+from app.engine.recognition import Recognition
 
 router = APIRouter(tags=["recognition"], route_class=GuardedRoute)
 

@@ -10,7 +10,8 @@ from pydantic.json_schema import SkipJsonSchema
 from app.api.ai.schemas import ResultOut
 from app.api.http.problem_types import Problem
 from app.api.http.schema import Schema
-from app.engine.recognition import Recognition, RecognitionOptions
+from app.engine.contract.recognition import RecognitionOptions
+from app.engine.recognition import Recognition
 
 PAGE_BREAK = "\f"
 

@@ -36,9 +36,9 @@ from aspose.ocr.ai import (
 from aspose.ocr.models.preprocessingfilters import PreprocessingFilter
 
 from app.engine.child import results
-from app.engine.native.runtime import missing_for_ai, missing_for_recognition
-from app.engine.processors import DEFAULT_MODEL, MAX_TEXT_BYTES, Processor
-from app.engine.recognition import PAGES_FILE, Limits, RecognitionOptions
+from app.engine.contract.processors import DEFAULT_MODEL, MAX_TEXT_BYTES, Processor
+from app.engine.contract.recognition import PAGES_FILE, ImageLimits, RecognitionOptions
+from app.engine.native.libraries import missing_for_ai, missing_for_recognition
 from app.errors import ImageError, UnknownLanguage
 
 DISTRIBUTION = "aspose-ocr-python-net"
@@ -79,7 +79,7 @@ class AsposeAIEngine:
         self._ai = AsposeAI()
 
     def status(self) -> dict[str, Any]:
-        """Everything `app.engine.contract.Facts` holds, in one call of about a millisecond."""
+        """Everything `app.engine.contract.messages.EngineFacts` holds, in one call of about a millisecond."""
         ai = self._started()
         local_path = Path(ai.get_local_path())
         # The vendor raises when the folder is gone, which is the store's to report.
@@ -146,7 +146,7 @@ class AsposeAIEngine:
         if missing := missing_for_recognition() or (missing_for_ai() if wanted.tables else None):
             return {"unavailable": missing}
         try:
-            return _recognise(Path(image), media_type, wanted, Limits(**limits), self._tables_in)
+            return _recognise(Path(image), media_type, wanted, ImageLimits(**limits), self._tables_in)
         except ImageError as exc:
             return {"refused": type(exc).__name__, "facts": exc.facts}
 
@@ -177,7 +177,7 @@ def _recognise(
     image: Path,
     media_type: str | None,
     wish: RecognitionOptions,
-    limits: Limits,
+    limits: ImageLimits,
     tables_in: Callable[[OcrOutput], list[str]],
 ) -> dict[str, Any]:
     from app.engine.child import image_checks  # noqa: PLC0415 - Pillow and pypdf would be half of every start

@@ -12,7 +12,7 @@ from PIL import Image, ImageFile
 from pypdf import PdfReader
 from pypdf.errors import PyPdfError
 
-from app.engine.recognition import Limits
+from app.engine.contract.recognition import ImageLimits
 from app.errors import EncryptedPdf, ImageTooLarge, UnreadableImage, UnsupportedImage
 
 # The limits below are stricter, and this one only warns.
@@ -37,7 +37,9 @@ BROKEN_IMAGE = (*BROKEN, struct.error, zlib.error, MemoryError)
 BROKEN_PDF = (*BROKEN, PyPdfError, RecursionError, AttributeError, zlib.error)
 
 
-def examine(path: Path, announced: str | None, pages: tuple[int, int] | None, limits: Limits) -> tuple[str, int, int]:
+def examine(
+    path: Path, announced: str | None, pages: tuple[int, int] | None, limits: ImageLimits
+) -> tuple[str, int, int]:
     """Insist that an image can be read; its media type, the first page and the number of pages to read.
 
     Raises UnsupportedImage, UnreadableImage, ImageTooLarge and EncryptedPdf.
@@ -64,7 +66,7 @@ def _image_type(path: Path) -> str:
         raise UnreadableImage("it is none of PNG, JPEG, TIFF, BMP, GIF and PDF, or its header is broken") from exc
 
 
-def _examine_image(path: Path, pages: tuple[int, int] | None, limits: Limits) -> tuple[int, int]:
+def _examine_image(path: Path, pages: tuple[int, int] | None, limits: ImageLimits) -> tuple[int, int]:
     try:
         with Image.open(path, formats=("PNG", "JPEG", "TIFF", "BMP", "GIF")) as image:
             # An animation is a picture that moves: its first frame is read.
@@ -85,7 +87,7 @@ def _decode(image: Image.Image) -> None:
     image.load()
 
 
-def _examine_pdf(path: Path, pages: tuple[int, int] | None, limits: Limits) -> tuple[int, int]:
+def _examine_pdf(path: Path, pages: tuple[int, int] | None, limits: ImageLimits) -> tuple[int, int]:
     try:
         with PdfReader(path) as reader:
             if reader.is_encrypted:
@@ -101,7 +103,7 @@ def _examine_pdf(path: Path, pages: tuple[int, int] | None, limits: Limits) -> t
     return first, count
 
 
-def _check_pictures(resources: object, limits: Limits) -> None:
+def _check_pictures(resources: object, limits: ImageLimits) -> None:
     """The pictures of a page, as far as it names them itself."""
     resources = resources.get_object() if hasattr(resources, "get_object") else resources
     pictures = resources.get("/XObject", {}) if isinstance(resources, dict) else {}
@@ -111,7 +113,7 @@ def _check_pictures(resources: object, limits: Limits) -> None:
             _check_size(int(stream["/Width"]), int(stream["/Height"]), limits)
 
 
-def _selected(pages: tuple[int, int] | None, total: int, limits: Limits) -> tuple[int, int]:
+def _selected(pages: tuple[int, int] | None, total: int, limits: ImageLimits) -> tuple[int, int]:
     """Which pages to read, of that many: the first, counted from 0, and how many."""
     if total < 1:
         raise UnreadableImage("it has no pages")
@@ -126,7 +128,7 @@ def _selected(pages: tuple[int, int] | None, total: int, limits: Limits) -> tupl
     return first - 1, count
 
 
-def _check_size(width: int, height: int, limits: Limits) -> None:
+def _check_size(width: int, height: int, limits: ImageLimits) -> None:
     size = f"a page of {width} x {height} pixels"
     if max(width, height) > MAX_SIDE_PIXELS:
         raise ImageTooLarge(size, f"{MAX_SIDE_PIXELS} on a side")

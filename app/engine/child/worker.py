@@ -17,7 +17,7 @@ import sys
 import traceback
 from typing import Any
 
-from app.engine.contract import MAX_LINE_BYTES, Answer, Call
+from app.engine.contract.messages import MAX_LINE_BYTES, Call, Reply
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
@@ -63,10 +63,10 @@ def _serve(channel: socket.socket, engine: object) -> None:
 
 def _answer(engine: object, call: Call) -> bytes:
     try:
-        return Answer(call.id, result=_method(engine, call.name)(**call.params)).encode()
+        return Reply(call.id, result=_method(engine, call.name)(**call.params)).encode()
     except Exception as exc:  # noqa: BLE001 - whatever the vendor raises is an answer; the traceback goes to the log
         traceback.print_exc()
-        return Answer(call.id, error=f"{type(exc).__name__}: {exc}").encode()
+        return Reply(call.id, error=f"{type(exc).__name__}: {exc}").encode()
 
 
 def _method(engine: object, name: str) -> Any:  # noqa: ANN401 - resolved by name

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from app.engine.native.package_clients import CannotProvision, Cause, Pin, apt_fetch, deb_unpack, npm_fetch, npm_unpack
-from app.engine.native.runtime import platform_problem
+from app.engine.native.platform_check import platform_problem
 
 MANIFEST = "manifest.json"
 SCRATCH = ".provision-"
@@ -73,21 +73,21 @@ PARTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ProvisionOutcome:
     """What became of one part."""
 
     sentence: str
     failure: Cause | None = None
 
 
-def provision(native_dir: Path) -> Iterator[Outcome]:
+def provision(native_dir: Path) -> Iterator[ProvisionOutcome]:
     """Bring what is missing, part by part; say of each what it is now.
 
     What is there, whole and pinned, is left alone, without a look at the network. A part is published by one rename,
     so that a run killed midway leaves nothing half; the next one takes its rest away.
     """
     if reason := platform_problem():
-        yield Outcome(reason, Cause.PLATFORM)
+        yield ProvisionOutcome(reason, Cause.PLATFORM)
         return
     try:
         native_dir.mkdir(parents=True, exist_ok=True)
@@ -95,22 +95,22 @@ def provision(native_dir: Path) -> Iterator[Outcome]:
             for part in PARTS:
                 yield _provide(part, native_dir)
     except OSError as exc:
-        yield Outcome(f"{native_dir} cannot be filled: {exc}.", Cause.FOLDER)
+        yield ProvisionOutcome(f"{native_dir} cannot be filled: {exc}.", Cause.FOLDER)
 
 
-def _provide(part: Part, native_dir: Path) -> Outcome:
+def _provide(part: Part, native_dir: Path) -> ProvisionOutcome:
     folder = native_dir / part.name
     manifest = _manifest(folder)
     if manifest is None and all((folder / name).exists() for name in part.libraries):
-        return Outcome(f"{folder} was filled by hand and is left alone.")
+        return ProvisionOutcome(f"{folder} was filled by hand and is left alone.")
     if manifest is not None and _is_whole(part, folder, manifest):
-        return Outcome(f"{folder} has {manifest['package']} {manifest['version']}.")
+        return ProvisionOutcome(f"{folder} has {manifest['package']} {manifest['version']}.")
     try:
         with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=native_dir, ignore_cleanup_errors=True) as scratch:
             pin = _bring(part, Path(scratch).resolve(), folder)
     except CannotProvision as exc:
-        return Outcome(f"{folder} was not filled: {exc}.", exc.cause)
-    return Outcome(f"{folder} was filled with {pin.package} {pin.version}.")
+        return ProvisionOutcome(f"{folder} was not filled: {exc}.", exc.cause)
+    return ProvisionOutcome(f"{folder} was filled with {pin.package} {pin.version}.")
 
 
 def _bring(part: Part, scratch: Path, folder: Path) -> Pin:

@@ -40,7 +40,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """What came of a call: its result, or the sentence that says why there is none."""
 
     id: int
@@ -53,7 +53,7 @@ class Answer:
         return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode(errors="replace") + b"\n"
 
     @classmethod
-    def decode(cls, line: bytes) -> "Answer":
+    def decode(cls, line: bytes) -> "Reply":
         """Read a line; raises ProtocolError."""
         match _object(line):
             case {"id": int(number), "result": result, "error": str() | None as error} if not isinstance(number, bool):
@@ -81,7 +81,7 @@ class Capability:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class EngineFacts:
     """What AsposeAI said of itself when it was last asked. It is asked between two turns, for a millisecond."""
 
     asked_at: datetime
@@ -98,7 +98,7 @@ class Facts:
     capabilities: tuple[Capability, ...]
 
     @classmethod
-    def from_status(cls, asked_at: datetime, status: object) -> "Facts":
+    def from_status(cls, asked_at: datetime, status: object) -> "EngineFacts":
         """Read the result of the engine's `status` call; raises ProtocolError."""
         match status:
             case {

@@ -1,0 +1,42 @@
+"""The recognition call: what the service asks the engine process for, and where the engine process writes the result.
+
+The service puts the image into a folder of its own and sends the path. The engine process writes the pages, and the
+document if one is requested, into the same folder.
+"""
+
+from dataclasses import dataclass
+
+MEDIA_TYPES = ("image/png", "image/jpeg", "image/tiff", "image/bmp", "image/gif", "application/pdf")
+"""The formats that are read."""
+PAGES_FILE = "pages.json"
+"""The name of the file with the pages, beside the image."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """How large an image may be."""
+
+    max_pixels: int
+    """The most pixels of one page."""
+    max_pages: int
+    """The most pages of one call."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecognitionOptions:
+    """How to read an image."""
+
+    language: str
+    """A name of the vendor's `Language`, in lower case."""
+    areas: str
+    """A name of the vendor's `DetectAreasMode`, in lower case."""
+    auto_skew: bool
+    """Whether to turn skewed pages upright."""
+    upscale: bool
+    """Whether to enlarge small text first."""
+    pages: tuple[int, int] | None
+    """The first and the last page to read, counted from 1; None for all."""
+    save_as: str | None
+    """A name of the vendor's `SaveFormat`: the document to write besides the pages."""
+    tables: bool = False
+    """Whether to give each page as a `table` too: one line for each row, a tab between two cells."""

@@ -1,0 +1,37 @@
+"""Which native libraries the engine process lacks. Call these in the engine process: it has its own library path.
+
+docs/engine.md has what was measured with aspose-ocr-python-net 26.10.0 on Debian 12.
+"""
+
+import ctypes
+
+REMEDY = "run `python -m app provision`, then restart the engine with POST /engine/release"
+
+
+def missing_for_recognition() -> str | None:
+    """Return why this process cannot recognise text, or None if it can."""
+    if error := _load_error("libcrypto.so.1.1", "libssl.so.1.1"):
+        return f"OpenSSL 1.1, which AsposeAI's runtime needs, is not installed ({error}): {REMEDY}"
+    return None
+
+
+def missing_for_ai() -> str | None:
+    """Return why this process cannot load a model, or None if it can.
+
+    The check loads the libraries and leaves them loaded; AsposeAI then uses the loaded ones.
+    """
+    if error := _load_error("libdl.so"):
+        return f"AsposeAI's .NET Core 3.1 runtime needs a libdl.so, and none was found ({error})"
+    if error := _load_error("libllama.so", "libggml-cpu-x64.so"):
+        return f"the native llama.cpp libraries, which AsposeAI's package lacks, are not installed ({error}): {REMEDY}"
+    return None
+
+
+def _load_error(*libraries: str) -> str | None:
+    """Load libraries and return the loader's error, which names the missing one, or None."""
+    try:
+        for library in libraries:
+            ctypes.CDLL(library)
+    except OSError as exc:
+        return str(exc)
+    return None
