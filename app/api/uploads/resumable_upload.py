@@ -1,4 +1,4 @@
-"""One resumable upload in the hands of one request."""
+"""One resumable upload while one request writes it."""
 
 from collections.abc import Callable
 from functools import partial
@@ -19,8 +19,8 @@ from app.store.incoming.staged_file import StagedFile
 T = TypeVar("T")
 
 
-class Uploading:
-    """It holds the upload's lock until `let_go()`."""
+class ResumableUpload:
+    """One upload and its lock, which no other request gets before `release()` or `discard()`."""
 
     def __init__(
         self, publisher: Publisher, receiver: UploadReceiver, staged: StagedFile, record: PartialRecord
@@ -33,14 +33,14 @@ class Uploading:
 
     @property
     def offset(self) -> int:
-        """Where to go on."""
+        """How many bytes are stored; the next chunk begins there."""
         return self._staged.size_bytes
 
-    async def go_back_to(self, offset: int) -> None:
-        """Insist that the caller goes on where it is; raises OffsetMismatch.
+    async def check_offset(self, offset: int) -> None:
+        """Check that the caller's next chunk begins at the upload's offset; raises OffsetMismatch.
 
-        Of an upload whose bytes all came without its model being published then, the last byte counts as missing: who
-        asks where to go on must not take it for done, and who sends that byte publishes it.
+        If the upload is complete but its model could not be published, the last byte is dropped first. So a client
+        that asks for the offset does not take the upload for finished, and sending that byte publishes the model.
         """
         if self.offset >= self._size_bytes:
             await self._run(self._staged.cut, self._size_bytes - 1)
@@ -48,8 +48,9 @@ class Uploading:
             raise request_errors.OffsetMismatch(self.offset)
 
     async def receive(self, request: Request) -> None:
-        """Append a chunk. If the connection breaks, what came of it is kept; one with a checksum counts whole or not.
+        """Append the request's body. If the connection breaks, the bytes received so far are kept.
 
+        A chunk with a checksum is kept whole or not at all.
         Raises BodyCutShort, UploadStalled, BodyTooLarge, ChecksumMismatch, StoreFull.
         """
         start, checksum = self.offset, tus.checksum(request)
@@ -64,7 +65,10 @@ class Uploading:
             raise
 
     async def publish(self, actor: Actor) -> Published | None:
-        """Let it be the model once all came. One that is not what was announced is given up."""
+        """Publish the model if the upload is complete; else return None.
+
+        Raises what `Publisher.publish` raises. After a DigestMismatch nothing of the upload is kept.
+        """
         if self.offset < self._size_bytes:
             return None
         extra = self._record.extra
@@ -77,13 +81,13 @@ class Uploading:
             await self._run(self._staged.discard)
             raise
 
-    async def let_go(self) -> None:
-        """Leave it to whoever goes on with it."""
+    async def release(self) -> None:
+        """Keep the bytes and release the upload, so that another request can resume it."""
         with CancelScope(shield=True):
             await self._run(self._staged.let_go)
 
-    async def give_up(self) -> None:
-        """Keep nothing of it."""
+    async def discard(self) -> None:
+        """Delete the bytes and the upload."""
         with CancelScope(shield=True):
             await self._run(self._staged.discard)
 

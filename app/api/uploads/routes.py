@@ -1,6 +1,6 @@
-"""`/uploads`: models that come in over connections that break, by the tus 1.0 protocol.
+"""`/uploads`: uploads that can be resumed after a broken connection, by the tus 1.0 protocol.
 
-What arrived is kept, whatever ends the request or the service, and any service on the folder can take the rest.
+Bytes received are kept, whatever ends the request or the service. Any service on the folder can resume an upload.
 """
 
 import secrets
@@ -24,7 +24,7 @@ from app.api.http.problems import problems
 from app.api.models.upload import CONDITIONS, location_of
 from app.api.models.upload_receiver import UploadReceiverDep
 from app.api.uploads import tus
-from app.api.uploads.resumable_upload import Uploading
+from app.api.uploads.resumable_upload import ResumableUpload
 from app.api.uploads.schemas import (
     CAPABILITIES,
     CHECKSUM_PARAMETER,
@@ -62,15 +62,15 @@ CHUNK_ERRORS = (*UPLOAD_ERRORS, request_errors.UnsupportedTus, request_errors.Ch
 
 @router.options(
     "/uploads",
-    summary="Say what of tus is spoken",
+    summary="Get tus protocol capabilities",
     status_code=204,
     response_class=Response,
-    response_description="It is in the headers.",
+    response_description="The capabilities, in the headers.",
     responses=with_headers(204, CAPABILITIES),
     openapi_extra=PUBLIC,
 )
-async def describe_uploads(receiver: UploadReceiverDep) -> Response:
-    """Name the version of the tus protocol, its extensions and limits."""
+async def get_upload_capabilities(receiver: UploadReceiverDep) -> Response:
+    """Get the version of the tus protocol that the service speaks, with its extensions and limits."""
     headers = {
         "tus-version": tus.VERSION,
         "tus-extension": tus.EXTENSIONS,
@@ -83,25 +83,27 @@ async def describe_uploads(receiver: UploadReceiverDep) -> Response:
 
 @router.get(
     "/uploads",
-    summary="List the unfinished uploads",
-    response_description="The uploads.",
+    summary="List unfinished uploads",
+    response_description="The unfinished uploads, oldest first.",
     responses=with_headers(200, RESUMABLE) | problems(errors.StoreUnavailable, request_errors.UnsupportedTus),
     openapi_extra=needs(Scope.READ) | {"parameters": [VERSION_PARAMETER]},
 )
 async def list_uploads(store: StoreDep) -> UploadList:
-    """List the resumable uploads on this folder that are not published yet, whichever service they were begun at."""
+    """List the resumable uploads whose models are not published yet, including those created at another service on the
+    folder.
+    """
     await to_thread.run_sync(store.volume.check)
     partials = await to_thread.run_sync(store.publisher.staging.partials)
-    uploads = [_upload(each) for each in partials if each.kind == UPLOAD]
+    uploads = [_upload_out(each) for each in partials if each.kind == UPLOAD]
     return UploadList(count=len(uploads), uploads=sorted(uploads, key=lambda upload: upload.created_at))
 
 
 @router.post(
     "/uploads",
-    summary="Begin a resumable upload",
+    summary="Create a resumable upload",
     status_code=201,
     response_model=UploadOut,
-    response_description="The upload, which is empty, or begins with the chunk that was sent along.",
+    response_description="The new upload; empty, or with the first chunk if the request had one.",
     responses=with_headers(201, RESUMABLE | LOCATION | OFFSET | EXPIRES | PUBLISHED, LINKS) | problems(*CHUNK_ERRORS),
     openapi_extra=needs(Scope.WRITE)
     | {
@@ -109,14 +111,14 @@ async def list_uploads(store: StoreDep) -> UploadList:
         "requestBody": body(required=False),
     },
 )
-async def begin_upload(
+async def create_upload(
     request: Request, actor: ActorDep, store: StoreDep, watcher: WatcherDep, receiver: UploadReceiverDep
 ) -> Response:
-    """Begin an upload that can be gone on with after a broken connection, by the tus 1.0 protocol.
+    """Create an upload that can be resumed after a broken connection, by the tus 1.0 protocol.
 
-    Everything that can be refused is refused now, and `If-Match` and `If-None-Match` mean what they mean to
-    `PUT /models/{name}`; both are checked again when the last byte is there. The first chunk may be sent along; if
-    that one fails, nothing is begun.
+    `If-Match` and `If-None-Match` have the same meaning as for `PUT /models/{name}`. Name, size and conditions are
+    checked now, and again after the last byte. The request may carry the first chunk; if that chunk fails, no upload
+    is created.
     """
     record = _new_record(request, actor.name, receiver.retention)
     receiver.check_size(record.expected_bytes or 0)
@@ -126,37 +128,37 @@ async def begin_upload(
         await to_thread.run_sync(plan, limiter=threads.changes)
         begin = partial(publisher.begin, (), record.expected_bytes, keep=record)
         staged = await to_thread.run_sync(begin, limiter=receiver.threads)
-        uploading = Uploading(publisher, receiver, staged, record)
+        upload = ResumableUpload(publisher, receiver, staged, record)
         try:
-            headers = await _take_in(request, uploading, record, actor, watcher) if has_chunk else _progress(0, record)
+            headers = await _receive(request, upload, record, actor, watcher) if has_chunk else _progress(0, record)
         except BaseException:
-            # Its caller has not been told where it is, and could not go on with it.
-            await uploading.give_up()
+            # The caller never got the upload's address, so nobody could resume it.
+            await upload.discard()
             raise
-        await uploading.let_go()
+        await upload.release()
     is_published = "content-location" in headers
     now = datetime.now(UTC)
-    begun = Partial(record.id, uploading.offset, now, is_active=False, is_published=is_published, record=record)
+    created = Partial(record.id, upload.offset, now, is_active=False, is_published=is_published, record=record)
     headers["location"] = f"{request.scope.get('root_path', '')}/uploads/{record.id}"
-    return Response(_upload(begun).model_dump_json(), 201, headers, JSON)
+    return Response(_upload_out(created).model_dump_json(), 201, headers, JSON)
 
 
 @router.get(
     "/uploads/{upload_id}",
-    summary="Say how far an upload is",
+    summary="Get an upload's offset",
     response_model=UploadOut,
     response_description="The upload.",
     responses=with_headers(200, RESUMABLE | OFFSET | LENGTH | EXPIRES | NO_STORE) | problems(*LOOKUP_ERRORS),
     openapi_extra=needs(Scope.WRITE) | {"parameters": [VERSION_PARAMETER]},
 )
 async def get_upload(request: Request, upload_id: UploadId, store: StoreDep) -> Response:
-    """Say where to go on after a broken connection; `HEAD` says it in the headers alone, as tus clients ask.
+    """Get an upload with its offset, at which to resume after a broken connection. tus clients use `HEAD`.
 
-    An upload whose model is published says so until it expires, so that a caller whose last answer was lost learns of
-    it. Any service on the folder answers, also for uploads that were begun at another.
+    A finished upload is kept until it expires, with `published` true: a caller who lost the last answer can still learn
+    that the model is published. Any service on the folder answers, whichever service created the upload.
     """
     found = await to_thread.run_sync(_find, store, upload_id)
-    upload = _upload(found)
+    upload = _upload_out(found)
     headers = {
         "upload-offset": str(upload.offset),
         "upload-length": str(upload.size_bytes),
@@ -170,10 +172,10 @@ async def get_upload(request: Request, upload_id: UploadId, store: StoreDep) -> 
 
 @router.patch(
     "/uploads/{upload_id}",
-    summary="Go on with an upload",
+    summary="Append to an upload",
     status_code=204,
     response_class=Response,
-    response_description="The chunk is here; the headers say how far the upload is, or where its model is.",
+    response_description="The chunk is stored; the headers have the new offset, or the address of the published model.",
     responses=with_headers(204, RESUMABLE | OFFSET | EXPIRES | PUBLISHED)
     | problems(*CHUNK_ERRORS, errors.PartialNotFound, errors.PartialBusy, request_errors.OffsetMismatch),
     openapi_extra=needs(Scope.WRITE)
@@ -187,61 +189,61 @@ async def append_to_upload(
     watcher: WatcherDep,
     receiver: UploadReceiverDep,
 ) -> Response:
-    """Append a chunk at the upload's offset. The one that makes it whole publishes the model, as `PUT` would.
+    """Append a chunk at the upload's offset. The last chunk publishes the model, as `PUT /models/{name}` does.
 
-    What came of a chunk when the connection broke is kept; one with an `Upload-Checksum` counts whole or not at all. If
-    the model cannot be published now, all but the last byte counts as here, and to send that byte tries again; only of
-    a model that is not what its `sha256` says nothing is kept.
+    If the connection breaks, the bytes received are kept; a chunk with an `Upload-Checksum` is kept whole or not at
+    all. If publishing fails, for example because the name is taken, the offset becomes the size less one: send the last
+    byte again to retry. If the bytes do not match the `sha256` of `Upload-Metadata`, the upload is deleted.
     """
     tus.check_media_type(request)
     offset = tus.number(request, "upload-offset")
     found = await to_thread.run_sync(_find, store, upload_id)
-    if found.is_published:  # and its answer was lost
+    if found.is_published:  # the client lost the answer and sends the last chunk again
         if offset != found.size_bytes:
             raise request_errors.OffsetMismatch(found.size_bytes)
         return Response(status_code=204, headers=_published(request, found.name or "", offset))
     with receiver.slot():
         resume = partial(store.publisher.resume, upload_id)
         staged, record = await to_thread.run_sync(resume, limiter=receiver.threads)
-        uploading = Uploading(store.publisher, receiver, staged, record)
+        upload = ResumableUpload(store.publisher, receiver, staged, record)
         try:
-            await uploading.go_back_to(offset)
-            headers = await _take_in(request, uploading, record, actor, watcher)
+            await upload.check_offset(offset)
+            headers = await _receive(request, upload, record, actor, watcher)
         finally:
-            await uploading.let_go()
+            await upload.release()
     return Response(status_code=204, headers=headers)
 
 
 @router.delete(
     "/uploads/{upload_id}",
-    summary="Give an upload up",
+    summary="Cancel an upload",
     status_code=204,
     response_class=Response,
-    response_description="It is gone.",
+    response_description="The upload is deleted.",
     responses=with_headers(204, RESUMABLE) | problems(*LOOKUP_ERRORS, errors.PartialBusy, *errors.UNWRITABLE),
     openapi_extra=needs(Scope.WRITE) | {"parameters": [VERSION_PARAMETER]},
 )
-async def give_upload_up(upload_id: UploadId, store: StoreDep) -> Response:
-    """Delete what came of an upload. A model that it has published stays; only the upload is forgotten."""
+async def cancel_upload(upload_id: UploadId, store: StoreDep) -> Response:
+    """Delete an upload and its bytes. If its model is published already, the model stays."""
     await to_thread.run_sync(_find, store, upload_id)
     await to_thread.run_sync(store.publisher.discard, upload_id, limiter=threads.changes)
     return Response(status_code=204)
 
 
-async def _take_in(
-    request: Request, uploading: Uploading, record: PartialRecord, actor: Actor, watcher: InventoryWatcher
+async def _receive(
+    request: Request, upload: ResumableUpload, record: PartialRecord, actor: Actor, watcher: InventoryWatcher
 ) -> dict[str, str]:
-    """Receive a chunk, publish what is whole, and return the headers that tell of it."""
-    await uploading.receive(request)
-    published = await uploading.publish(actor)
+    """Receive a chunk, publish the model if it was the last, and return the headers of the answer."""
+    await upload.receive(request)
+    published = await upload.publish(actor)
     if published is None:
-        return _progress(uploading.offset, record)
+        return _progress(upload.offset, record)
     await watcher.look_at(record.name)
-    return _published(request, record.name, uploading.offset) | {"etag": published.model.etag}
+    return _published(request, record.name, upload.offset) | {"etag": published.model.etag}
 
 
 def _new_record(request: Request, actor: str, retention: timedelta) -> PartialRecord:
-    """What a new upload is to be; raises RequestValidationError."""
+    """Read a new upload's record from the request's headers; raises RequestValidationError."""
     name, sha256 = tus.name_and_sha256(request)
     size_bytes = tus.number(request, "upload-length")
     if not size_bytes:
@@ -252,7 +254,7 @@ def _new_record(request: Request, actor: str, retention: timedelta) -> PartialRe
 
 
 def _find(store: Store, upload_id: str) -> Partial:
-    """Raises PartialNotFound, also for a pull, and StoreUnavailable."""
+    """Find an upload. Raises PartialNotFound, also if the id is a pull's, and StoreUnavailable."""
     store.volume.check()
     found = store.publisher.staging.find(upload_id)
     if found.kind != UPLOAD:
@@ -268,11 +270,11 @@ def _published(request: Request, name: str, offset: int) -> dict[str, str]:
     return {"upload-offset": str(offset), "content-location": location_of(request, name)}
 
 
-def _upload(found: Partial) -> UploadOut:
+def _upload_out(found: Partial) -> UploadOut:
     record = found.record
-    assert record is not None  # noqa: S101 - whatever is an upload has one
+    assert record is not None  # noqa: S101 - every upload has a record
     size_bytes = record.expected_bytes or 0
-    # As long as it is not published, nobody is to take it for done.
+    # Until the model is published, a client must not take the upload for finished.
     offset = found.size_bytes if found.is_published else min(found.size_bytes, size_bytes - 1)
     return UploadOut(
         id=found.id,

@@ -1,4 +1,4 @@
-"""What answers about resumable uploads look like on the wire, and the headers that go with them."""
+"""Schemas of resumable uploads, and the documentation of their headers."""
 
 from typing import Any
 
@@ -12,32 +12,32 @@ class UploadOut(Schema):
     """One resumable upload."""
 
     id: str
-    """What names it: `/uploads/{id}`."""
+    """The upload's id; its address is `/uploads/{id}`."""
     name: str
-    """The model it is to be."""
+    """The name that the model will have."""
     offset: NonNegativeInt
-    """Where to go on. Everything before it is here; it is the whole size once the model is published."""
+    """How many bytes are stored; the next chunk begins there. Equals `size_bytes` only once the model is published."""
     size_bytes: NonNegativeInt
-    """How large the model is going to be."""
+    """The model's whole size."""
     published: bool
-    """Whether all came and the model is there."""
+    """Whether the upload is complete and its model is published."""
     active: bool
-    """Whether a request is writing it right now."""
+    """Whether a request is writing to it now."""
     created_by: str
-    """Who began it: the name of an API key, or `anonymous`."""
+    """Who created it: the name of an API key, or `anonymous`."""
     created_at: Timestamp
-    """When it was begun."""
+    """When it was created."""
     expires_at: Timestamp
-    """When it is given up if nothing more comes."""
+    """When it is deleted if no more bytes arrive."""
 
 
 class UploadList(Schema):
-    """What is unfinished."""
+    """The unfinished uploads."""
 
     count: NonNegativeInt
-    """How many there are."""
+    """How many uploads are listed."""
     uploads: list[UploadOut]
-    """The uploads, by when they were begun."""
+    """The uploads, oldest first."""
 
 
 def _header(description: str, example: str) -> dict[str, Any]:
@@ -50,36 +50,50 @@ def _parameter(name: str, description: str, example: str, schema: dict[str, Any]
 
 
 _SIZE: dict[str, Any] = {"type": "integer", "minimum": 0}
-RESUMABLE = {"tus-resumable": _header("The version of tus.", VERSION)}
-OFFSET = {"upload-offset": {"description": "Where to go on.", "schema": _SIZE, "example": 1048576}}
-EXPIRES = {"upload-expires": _header("When it is given up.", "Sun, 22 Nov 2026 06:37:11 GMT")}
-PUBLISHED = {
-    "content-location": _header("Where the model is; only once it is published.", "/models/en_ocr_v2.bin"),
-    "etag": _header("The model's `etag`; only on the answer that published it.", '"18-18e9fc0680810521"'),
+RESUMABLE = {"tus-resumable": _header("The version of the tus protocol.", VERSION)}
+OFFSET = {
+    "upload-offset": {
+        "description": "The upload's offset: where the next chunk begins.",
+        "schema": _SIZE,
+        "example": 1048576,
+    }
 }
-LOCATION = {"location": _header("Where the upload is.", "/uploads/0f8fad5bd9cb469fa16570867728950e")}
-LENGTH = {"upload-length": {"description": "The whole size.", "schema": _SIZE, "example": 1048576}}
+EXPIRES = {"upload-expires": _header("When the upload expires.", "Sun, 22 Nov 2026 06:37:11 GMT")}
+PUBLISHED = {
+    "content-location": _header("The model's address; only once it is published.", "/models/en_ocr_v2.bin"),
+    "etag": _header("The model's `etag`; only on the answer to the chunk that published it.", '"18-18e9fc0680810521"'),
+}
+LOCATION = {"location": _header("The upload's address.", "/uploads/0f8fad5bd9cb469fa16570867728950e")}
+LENGTH = {"upload-length": {"description": "The model's whole size in bytes.", "schema": _SIZE, "example": 1048576}}
 NO_STORE = {"cache-control": _header("Always `no-store`.", "no-store")}
 CAPABILITIES = RESUMABLE | {
-    "tus-version": _header("The versions spoken here.", VERSION),
-    "tus-extension": _header("The extensions.", EXTENSIONS),
-    "tus-checksum-algorithm": _header("The algorithms of `Upload-Checksum`.", ",".join(CHECKSUMS)),
-    "tus-max-size": {"description": "The largest size, if any is set.", "schema": _SIZE, "example": 1048576},
+    "tus-version": _header("The versions of the tus protocol that the service speaks.", VERSION),
+    "tus-extension": _header("The protocol's extensions that the service speaks.", EXTENSIONS),
+    "tus-checksum-algorithm": _header("The algorithms that `Upload-Checksum` may name.", ",".join(CHECKSUMS)),
+    "tus-max-size": {
+        "description": "The largest size of an upload in bytes, if a limit is set.",
+        "schema": _SIZE,
+        "example": 1048576,
+    },
 }
 
 _BY_ID = {"upload_id": "$response.body#/id"}
 LINKS: dict[str, Any] = {
-    "progress": {"operationId": "get_upload", "parameters": _BY_ID, "description": "How far it is."},
-    "headers": {"operationId": "head_get_upload", "parameters": _BY_ID, "description": "The same in headers."},
+    "progress": {"operationId": "get_upload", "parameters": _BY_ID, "description": "Get the upload's offset."},
+    "headers": {
+        "operationId": "head_get_upload",
+        "parameters": _BY_ID,
+        "description": "Get the upload's offset in headers only.",
+    },
     "rest": {
         "operationId": "append_to_upload",
         "parameters": _BY_ID | {"header.Upload-Offset": "$response.body#/offset"},
-        "description": "The next chunk.",
+        "description": "Append the next chunk.",
     },
-    "end": {"operationId": "give_upload_up", "parameters": _BY_ID, "description": "To give it up."},
+    "end": {"operationId": "cancel_upload", "parameters": _BY_ID, "description": "Cancel the upload."},
 }
 
-VERSION_PARAMETER = _parameter("Tus-Resumable", "The version of tus, if it is told.", VERSION)
+VERSION_PARAMETER = _parameter("Tus-Resumable", "The version of the tus protocol; 1.0.0 without it.", VERSION)
 CHECKSUM_PARAMETER = _parameter(
     "Upload-Checksum",
     "The chunk's checksum: `sha1`, `sha256` or `sha512`, a space, and the digest in base64.",
@@ -91,22 +105,22 @@ LENGTH_PARAMETER = _parameter(
 ) | {"required": True, "example": 1048576}
 METADATA_PARAMETER = _parameter(
     "Upload-Metadata",
-    "Pairs of a key and a value in base64: `filename` is the model's name and needed, `sha256` its digest in "
-    "hexadecimal, checked before the model becomes visible. Others are ignored.",
+    "Pairs of a key and a value in base64. `filename` is required: the model's name. `sha256` is its digest in "
+    "hexadecimal, checked before the model is published. Other keys are ignored.",
     "filename ZW5fb2NyX3YyLmJpbg==",
     {"type": "string", "pattern": r"^filename [A-Za-z0-9+/]+={0,2}(,[a-z0-9]+ [A-Za-z0-9+/]+={0,2})*$"},
 ) | {"required": True}
-OFFSET_PARAMETER = _parameter("Upload-Offset", "Where the chunk begins.", "0", _SIZE) | {
+OFFSET_PARAMETER = _parameter("Upload-Offset", "Where the chunk begins: the upload's offset.", "0", _SIZE) | {
     "required": True,
     "example": 0,
 }
 
 
 def body(*, required: bool) -> dict[str, Any]:
-    """A chunk as the OpenAPI document has it."""
+    """Return the OpenAPI request body of a chunk."""
     return {
         "required": required,
-        "description": "A part of the model's file, of any size.",
+        "description": "A chunk of the model's file, of any size.",
         "content": {MEDIA_TYPE: {"schema": {}}},
     }
 
@@ -114,5 +128,5 @@ def body(*, required: bool) -> dict[str, Any]:
 def with_headers(
     status: int, headers: dict[str, Any], links: dict[str, Any] | None = None
 ) -> dict[int | str, dict[str, Any]]:
-    """A route's `responses` for an answer that has them."""
+    """Return a route's `responses` for an answer with these headers and links."""
     return {status: {"headers": headers} | ({"links": links} if links else {})}

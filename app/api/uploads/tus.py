@@ -1,4 +1,4 @@
-"""The tus 1.0 protocol on the wire: what its headers say, and the routes that speak it."""
+"""The tus 1.0 protocol: its routes, and the parsers of its headers."""
 
 import base64
 import binascii
@@ -25,25 +25,25 @@ SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 
 
 class TusRoute(GuardedRoute):
-    """A route that says on every answer, refusals included, which version it speaks, and refuses any other."""
+    """A route that sends `Tus-Resumable` with every answer, errors included, and refuses other versions."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler, behind the check of the key."""
+        """Return the guarded handler, which also sets the header of every answer."""
         handle = super().get_route_handler()
 
-        async def speaking(request: Request) -> Response:
+        async def answer(request: Request) -> Response:
             request.scope["answer_headers"] = [(b"tus-resumable", VERSION.encode())]
             return await handle(request)
 
-        return speaking
+        return answer
 
     def unguarded_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's own handler, behind the check of the version. Who names none is taken to speak this one."""
+        """Return FastAPI's handler behind the check of the version. A request without a version passes."""
         handle = super().unguarded_handler()
 
         async def checked(request: Request) -> Response:
             version = request.headers.get("tus-resumable") or VERSION
-            # OPTIONS is how a client finds out.
+            # OPTIONS passes: a client uses it to learn which versions there are.
             if version != VERSION and request.method != "OPTIONS":
                 raise UnsupportedTus(version)
             return await handle(request)
@@ -53,14 +53,14 @@ class TusRoute(GuardedRoute):
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """What a chunk is said to come to."""
+    """The digest that a chunk is announced to have."""
 
     algorithm: str
     digest: bytes
 
 
 def number(request: Request, field: str) -> int:
-    """A header that holds a number of bytes; raises RequestValidationError."""
+    """Read a header that holds a number of bytes; raises RequestValidationError."""
     text = request.headers.get(field, "")
     if not (text.isascii() and text.isdigit() and int(text) <= MAX_SIZE):
         raise _malformed(field, "it is a number of bytes, and needed")
@@ -68,7 +68,7 @@ def number(request: Request, field: str) -> int:
 
 
 def metadata(request: Request) -> dict[str, str]:
-    """`Upload-Metadata` by its keys; raises RequestValidationError."""
+    """Read `Upload-Metadata` as a dictionary; raises RequestValidationError."""
     found: dict[str, str] = {}
     for pair in filter(None, map(str.strip, request.headers.get("upload-metadata", "").split(","))):
         key, _, value = pair.partition(" ")
@@ -80,7 +80,7 @@ def metadata(request: Request) -> dict[str, str]:
 
 
 def name_and_sha256(request: Request) -> tuple[str, str | None]:
-    """What a new upload is to be: a model's name, and its digest in hexadecimal if the caller says."""
+    """Read a new upload's model name, and its SHA-256 in hexadecimal if given; raises RequestValidationError."""
     found = metadata(request)
     if "filename" not in found:
         raise _malformed("upload-metadata", "it has no 'filename', which is the model's name in base64")
@@ -91,7 +91,7 @@ def name_and_sha256(request: Request) -> tuple[str, str | None]:
 
 
 def checksum(request: Request) -> Checksum | None:
-    """`Upload-Checksum`; raises RequestValidationError."""
+    """Read `Upload-Checksum`; None without it. Raises RequestValidationError."""
     text = request.headers.get("upload-checksum")
     if text is None:
         return None
@@ -106,7 +106,7 @@ def checksum(request: Request) -> Checksum | None:
 
 
 def has_body(request: Request) -> bool:
-    """Whether there is a chunk in it; raises UnsupportedBody when it is something else."""
+    """True if the request has a body; raises UnsupportedBody if that is no chunk."""
     is_there = "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
     if is_there:
         check_media_type(request)
@@ -114,7 +114,7 @@ def has_body(request: Request) -> bool:
 
 
 def check_media_type(request: Request) -> None:
-    """Insist on a chunk as tus has it; raises UnsupportedBody."""
+    """Check that the body is a chunk, unencoded; raises UnsupportedBody."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     coding = request.headers.get("content-encoding", "identity").lower()
     if media_type != MEDIA_TYPE or coding != "identity":
@@ -123,7 +123,7 @@ def check_media_type(request: Request) -> None:
 
 
 def http_date(moment: datetime) -> str:
-    """As `Upload-Expires` has it."""
+    """Format a time for `Upload-Expires`."""
     return format_datetime(moment, usegmt=True)
 
 
