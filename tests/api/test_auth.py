@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import Request
 
-from app.api.http.keys import Key, Keyring, KeysError, Scope, entry_for, new_key
+from app.api.http.auth import Access
+from app.api.http.keys import READS, Key, Keyring, KeysError, Scope, StatedScope, entry_for, new_key
+from app.api.http.request_errors import ServiceReadOnly
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import Serve
@@ -161,6 +164,28 @@ def test_read_only_refuses_every_change(serve: Serve) -> None:
         else:
             assert answer.status_code in {200, 204, 404, 422}
     assert (service.models_dir / "a.bin").exists()
+
+
+def test_every_scope_states_whether_it_changes_something() -> None:
+    """So that what a read-only service refuses is written down for each."""
+    assert {scope: scope.changes for scope in Scope} == {
+        Scope.READ: False, Scope.WRITE: True, Scope.ENGINE: True, Scope.AI: False,
+    }  # fmt: skip
+
+
+def test_a_scope_that_states_nothing_is_refused_by_a_read_only_service() -> None:
+    """A scope that is added later is refused until it says that it changes nothing."""
+
+    class Later(StatedScope):
+        UNSTATED = "unstated"
+        READS = "reads", READS
+
+    request = Request({"type": "http", "method": "GET", "headers": []})
+    access = Access(None, read_only=True)
+
+    access.check(request, Later.READS)
+    with pytest.raises(ServiceReadOnly):
+        access.check(request, Later.UNSTATED)
 
 
 def test_a_made_key_is_the_one_that_is_found(tmp_path: Path) -> None:

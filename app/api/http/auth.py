@@ -1,4 +1,4 @@
-"""Who may call: each route declares the scope it needs, and enforces what it declares. Without keys anybody may."""
+"""Authorisation: each route declares the scope it needs, and checks it. Without keys, every caller is allowed."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -6,46 +6,44 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from app.api.http.keys import Keyring, Scope
+from app.api.http.keys import Keyring, Scope, StatedScope
 from app.api.http.request_errors import MissingScope, ServiceReadOnly, Unauthenticated
 
 SECURITY_SCHEME = {
     "api_key": {
         "type": "http",
         "scheme": "bearer",
-        "description": "One of the keys of `OCR_API_KEYS_FILE`. A service that has no such file asks nobody for a key.",
+        "description": "One of the keys of `OCR_API_KEYS_FILE`. A service without that file needs no key.",
     }
 }
 
 PUBLIC: dict[str, Any] = {"security": []}
-"""`openapi_extra` of a route that anybody may call."""
+"""`openapi_extra` of a route that needs no key."""
 
 
 def needs(scope: Scope) -> dict[str, Any]:
-    """`openapi_extra` of a route that takes a key with that scope."""
+    """Return the `openapi_extra` of a route that needs a key with this scope."""
     return {"security": [{"api_key": [scope.value]}]}
 
 
-def is_change(method: str, scope: Scope) -> bool:
-    """Whether a read-only service refuses it. Texts and images change nothing; to cancel a job that reads them does."""
-    return scope in {Scope.WRITE, Scope.ENGINE} or method == "DELETE"
-
-
 class Access:
-    """The rules of one service: its keys, and whether it may change anything."""
+    """The access rules of one service: its keys, and whether it is read-only."""
 
     def __init__(self, keyring: Keyring | None, *, read_only: bool) -> None:
         self.read_only = read_only
         self._keyring = keyring
 
-    def check(self, request: Request, scope: Scope) -> None:
-        """Let a request pass, noting its key for the log; raises Unauthenticated, MissingScope, ServiceReadOnly."""
+    def check(self, request: Request, scope: StatedScope) -> None:
+        """Check a request against the scope of its route, and put its key's name into the request's scope for the log.
+
+        Raises Unauthenticated, MissingScope and ServiceReadOnly.
+        """
         if self._keyring:
             request.scope["key_name"] = self._authorise(self._keyring, request, scope)
-        if self.read_only and is_change(request.method, scope):
+        if self.read_only and scope.is_change(request.method):
             raise ServiceReadOnly
 
-    def _authorise(self, keyring: Keyring, request: Request, scope: Scope) -> str:
+    def _authorise(self, keyring: Keyring, request: Request, scope: StatedScope) -> str:
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not token:
             raise Unauthenticated.missing()
@@ -58,14 +56,14 @@ class Access:
 
 
 class GuardedRoute(APIRoute):
-    """A route that checks the scope which its own entry in the OpenAPI document names.
+    """A route that checks the scope which its entry in the OpenAPI document names.
 
-    A FastAPI dependency would do the same, and its resolution costs a list request a third of its time. A route that
-    declares neither a scope nor PUBLIC cannot be made.
+    It is no FastAPI dependency, because resolving one takes a third of the time of a list request. A route that
+    declares neither a scope nor PUBLIC cannot be constructed.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler, behind the check."""
+        """Return the handler, with the check of the scope before it."""
         handle = self.unguarded_handler()
         security = (self.openapi_extra or {})["security"]
         if not security:
@@ -79,5 +77,5 @@ class GuardedRoute(APIRoute):
         return guarded
 
     def unguarded_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's own handler."""
+        """Return FastAPI's own handler, without the check."""
         return super().get_route_handler()

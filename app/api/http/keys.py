@@ -1,4 +1,4 @@
-"""API keys: a TOML file of names, scopes and digests, and how a key is made and recognised."""
+"""API keys: a TOML file of names, scopes and digests; how a key is made and found; what each scope may do."""
 
 import hashlib
 import secrets
@@ -6,17 +6,37 @@ import tomllib
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Final, Self
 
 KEY_PREFIX = "ocr_"
+CHANGES: Final = "changes"
+READS: Final = "reads"
 
 
-class Scope(StrEnum):
+class StatedScope(StrEnum):
+    """A scope that states whether it changes something. One that does not say so counts as changing."""
+
+    changes: bool
+
+    def __new__(cls, name: str, does: str = CHANGES) -> Self:
+        """`does` is READS if a read-only service may do it."""
+        scope = str.__new__(cls, name)
+        scope._value_ = name
+        scope.changes = does != READS
+        return scope
+
+    def is_change(self, method: str) -> bool:
+        """True if a read-only service refuses this method under this scope; DELETE, such as to cancel a job, always."""
+        return self.changes or method == "DELETE"
+
+
+class Scope(StatedScope):
     """What a key may do. No scope includes another."""
 
-    READ = "read"
-    WRITE = "write"
-    ENGINE = "engine"
-    AI = "ai"
+    READ = "read", READS
+    WRITE = "write", CHANGES
+    ENGINE = "engine", CHANGES
+    AI = "ai", READS
 
 
 class KeysError(Exception):
@@ -25,7 +45,7 @@ class KeysError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A caller that the file names. The key itself is not kept, only its digest."""
+    """One entry of the file. It has the key's digest and not the key."""
 
     name: str
     scopes: frozenset[Scope]
@@ -33,7 +53,7 @@ class Key:
 
 
 class Keyring:
-    """All the keys of one file."""
+    """The keys of one file."""
 
     def __init__(self, keys: tuple[Key, ...]) -> None:
         self._keys = keys
@@ -57,7 +77,7 @@ class Keyring:
         return cls(keys)
 
     def find(self, token: str) -> Key | None:
-        """The key with that text. Takes the same time whichever key it is, and whether it is one."""
+        """Return the key whose text is `token`, or None. Takes the same time for every token."""
         digest = digest_of(token)
         found = None
         for key in self._keys:
@@ -67,16 +87,16 @@ class Keyring:
 
 
 def new_key() -> str:
-    """A key of 256 random bits. So much chance needs no slow hash: there is nothing to guess."""
+    """Return a key of 256 random bits. It cannot be guessed, so its digest needs no slow hash."""
     return KEY_PREFIX + secrets.token_urlsafe(32)
 
 
 def digest_of(token: str) -> bytes:
-    """What the file holds of a key: its SHA-256."""
+    """Return the SHA-256 of a key, which is all that the file holds of it."""
     return hashlib.sha256(token.encode()).digest()
 
 
 def entry_for(name: str, scopes: list[Scope], key: str) -> str:
-    """The lines of the file for a key."""
+    """Return a key's entry in the file, as TOML."""
     listed = ", ".join(f'"{scope}"' for scope in scopes)
     return f'[[keys]]\nname = "{name}"\nscopes = [{listed}]\nsha256 = "{digest_of(key).hex()}"\n'

@@ -7,7 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from app.api import examples
-from app.api.http.auth import SECURITY_SCHEME, is_change
+from app.api.http.auth import SECURITY_SCHEME
 from app.api.http.keys import Scope
 from app.api.http.middleware import SILENT
 from app.api.http.problem_table import INTERNAL_ERROR, NAME, PROBLEM_TYPES
@@ -103,7 +103,7 @@ def _shared_kinds(path: str, method: str, scope: Scope | None, *, needs_key: boo
     shared: list[type[Exception]] = []
     if needs_key and scope:
         shared += [Unauthenticated, MissingScope]
-    if scope and is_change(method.upper(), scope):
+    if scope and scope.is_change(method.upper()):
         shared.append(ServiceReadOnly)
     if method not in {"get", "head", "options"}:
         shared.append(CrossOrigin)
