@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -19,7 +20,7 @@ from app.api.images.service import RecognitionService
 from app.api.models.list_cache import ListCache
 from app.api.models.upload_receiver import UploadReceiver
 from app.api.state import State
-from app.build import build_puller
+from app.build import build_jobs, build_puller
 from app.engine.contract.recognition import ImageLimits
 from app.engine.idle_release import release_when_idle
 from app.engine.model_session import ModelSession, SessionLimits
@@ -58,9 +59,9 @@ async def opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
         settings.models_dir,
         policy,
         trash_retention=settings.trash_retention,
-        job_retention=settings.job_retention,
         on_event=on_event,
     )
+    jobs = build_jobs(store)
     await asyncio.to_thread(store.open)
     watch = VolumeMonitor(store.volume, on_event, is_single=settings.single_service, is_observer=settings.read_only)
     await asyncio.to_thread(_first_look, watch, on_event)
@@ -73,12 +74,13 @@ async def opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
     watcher = InventoryWatcher(
         store, on_change=supervisor.refresh_facts, on_event=on_event, unanswered=lambda: watch.unanswered
     )
-    pull_runner = build_puller(settings, store, lambda model: watcher.look_at(model.name), on_event)
+    pull_runner = build_puller(settings, store, jobs, lambda model: watcher.look_at(model.name), on_event)
     text_service = TextService(store, supervisor, session, TextLimits(settings.ai_max_text_bytes, call_seconds))
-    background = BackgroundJobs(store.jobs)
+    background = BackgroundJobs(jobs)
     state = State(
         access=Access(keyring, read_only=settings.read_only),
         store=store,
+        jobs=jobs,
         watch=watch,
         watcher=watcher,
         supervisor=supervisor,
@@ -102,7 +104,8 @@ async def opened(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
         keeping_tasks.append(_start("idleness", release_when_idle(supervisor, idle_seconds)))
     puller_task = None
     if not settings.read_only:
-        keeping_tasks.append(_start("sweeper", keep_swept(store, on_event)))
+        sweeps = (partial(store.sweep, jobs.is_over), partial(jobs.sweep, settings.job_retention))
+        keeping_tasks.append(_start("sweeper", keep_swept(sweeps, on_event)))
         puller_task = _start("puller", pull_runner.run())
     try:
         yield state

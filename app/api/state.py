@@ -9,6 +9,7 @@ from app.api.models.list_cache import ListCache
 from app.api.models.upload_receiver import UploadReceiver
 from app.engine.model_session import ModelSession
 from app.engine.supervisor import Supervisor
+from app.jobs.folder import Jobs
 from app.jobs.runner import BackgroundJobs
 from app.metrics import Metrics
 from app.pulls.runner import PullRunner
@@ -22,6 +23,7 @@ class State(TypedDict):
 
     access: Access
     store: Store
+    jobs: Jobs
     watch: VolumeMonitor
     watcher: InventoryWatcher
     supervisor: Supervisor

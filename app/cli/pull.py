@@ -11,6 +11,7 @@ import click
 from anyio import to_thread
 
 from app.cli.console import REFUSED, actor, as_json, open_store, print_rows
+from app.jobs.folder import Jobs
 from app.jobs.records import Job
 from app.pulls import request as pulls
 from app.pulls.request import IfExists, PullRequest
@@ -33,14 +34,17 @@ INTERRUPTED = 130
 @as_json
 def pull(source: str, file: str | None, revision: str, *, is_json: bool, **options: str | None) -> None:
     """Fetch FILE of a repository of the hub, or a URL; FILE may be a pattern. Ctrl-C cancels it."""
+    from app.build import build_jobs  # noqa: PLC0415 - a quarter of a second that the other commands need not wait
+
     settings, store = load_settings(), open_store(to_change=True)
+    jobs = build_jobs(store)
     request = _request(source, file, revision, options)
-    following = _Following(settings, store, request, is_quiet=is_json or not sys.stderr.isatty())
+    following = _Following(settings, store, jobs, request, is_quiet=is_json or not sys.stderr.isatty())
     try:
         job = asyncio.run(following.run())
     except KeyboardInterrupt:
         if following.job_id:
-            pulls.cancel(store, following.job_id)
+            pulls.cancel(store, jobs, following.job_id)
         sys.exit(INTERRUPTED)
     if job.result is None:
         click.echo(job.failure.detail if job.failure else "It was cancelled.", err=True)
@@ -51,23 +55,24 @@ def pull(source: str, file: str | None, revision: str, *, is_json: bool, **optio
 class _Following:
     """One pull, followed by its record: whether this process runs it or a service, that looks the same."""
 
-    def __init__(self, settings: Settings, store: Store, request: PullRequest, *, is_quiet: bool) -> None:
+    def __init__(self, settings: Settings, store: Store, jobs: Jobs, request: PullRequest, *, is_quiet: bool) -> None:
         self.job_id: str | None = None
         self._settings = settings
         self._store = store
+        self._jobs = jobs
         self._request = request
         self._is_quiet = is_quiet
 
     async def run(self) -> Job:
         """Ask for it and wait for its end; raises what `Puller.ask_for` raises."""
-        from app.build import build_puller  # noqa: PLC0415 - see _request()
+        from app.build import build_puller  # noqa: PLC0415 - see pull()
 
-        pull_runner = build_puller(self._settings, self._store, _on_published, lambda *_: None)
+        pull_runner = build_puller(self._settings, self._store, self._jobs, _on_published, lambda *_: None)
         try:
             job, _ = await pull_runner.ask_for(self._request, actor())
             self.job_id = job.id
             following = asyncio.create_task(self._finished(job.id))
-            if held := await to_thread.run_sync(self._store.jobs.take, job.id):
+            if held := await to_thread.run_sync(self._jobs.take, job.id):
                 with held:
                     await pull_runner.pull(held)
             return await following
@@ -77,7 +82,7 @@ class _Following:
     async def _finished(self, job_id: str) -> Job:
         shown = 0
         bar: Any = None
-        while not (job := await to_thread.run_sync(self._store.jobs.get, job_id)).is_finished:
+        while not (job := await to_thread.run_sync(self._jobs.get, job_id)).is_finished:
             if bar is None and job.progress.total and not self._is_quiet:
                 bar = click.progressbar(length=job.progress.total, label=self._request.target, file=sys.stderr)
             if bar:

@@ -8,7 +8,7 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,14 +30,10 @@ from app.jobs.records import (
     write_record,
 )
 from app.store.actor import Actor
-from app.store.locks.model_locks import ModelLocks
-from app.store.volume.claims import Claims
+from app.store.store import Store
 from app.store.volume.server_lookups import files_on_server
-from app.store.volume.volume import Volume, explaining_refusals
+from app.store.volume.volume import explaining_refusals
 
-PULL = "pull"
-RESUMABLE = frozenset({PULL})
-"""The kinds of job that go on where they were when another process takes them; others fail with their runner."""
 JOB_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
 CLAIM_PAUSES = (0.02, 0.1)
 """On a shared volume, how long to wait before a record that is not there is looked for again, in seconds."""
@@ -118,11 +114,13 @@ class HeldJob:
 class Jobs:
     """The jobs of one model folder, in `.store/jobs/`: `<id>.json`, and beside it `<id>.cancel` and `<id>.result`."""
 
-    def __init__(self, volume: Volume, locks: ModelLocks, claims: Claims) -> None:
-        self._volume = volume
-        self._locks = locks
-        self._claims = claims
-        self._folder = volume.jobs_dir
+    def __init__(self, store: Store, resumable: Collection[str]) -> None:
+        """`resumable` are the kinds of job that another process goes on with; others fail when their runner dies."""
+        self._resumable = frozenset(resumable)
+        self._volume = store.volume
+        self._locks = store.locks
+        self._claims = store.claims
+        self._folder = store.volume.jobs_dir
         self._finished: set[str] = set()
 
     def create(self, kind: str, request: dict[str, Any], actor: Actor) -> Job:
@@ -220,8 +218,15 @@ class Jobs:
                     held.cancel()
         return self.get(job_id)
 
+    def is_over(self, job_id: str) -> bool:
+        """Whether a job has finished or is unknown; raises StoreUnavailable."""
+        try:
+            return self.get(job_id).is_finished
+        except JobNotFound:
+            return True
+
     def result_file(self, job_id: str) -> Path:
-        """Where a large result lies, if the job left one."""
+        """The path of a job's large result, whether there is one or not."""
         return result_of(self._folder, job_id)
 
     def sweep(self, retention: timedelta) -> list[str]:
@@ -232,7 +237,7 @@ class Jobs:
         swept, known = [], set[str]()
         for job in self.newest():
             known.add(job.id)
-            if job.finished_at is None and job.kind not in RESUMABLE:
+            if job.finished_at is None and job.kind not in self._resumable:
                 self._fail_abandoned(job)
             elif job.finished_at and job.finished_at + retention <= datetime.now(UTC):
                 self._remove(job.id)

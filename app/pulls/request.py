@@ -11,13 +11,15 @@ from typing import Any
 from urllib.parse import unquote
 
 from app.errors import ModelNotFound, PartialBusy, PartialNotFound, PullConflict
-from app.jobs.folder import PULL
+from app.jobs.folder import Jobs
 from app.jobs.records import Job
 from app.store.actor import Actor
 from app.store.incoming.publishing import Conditions
 from app.store.inventory import Model
 from app.store.store import LOCK_SECONDS, Store
 
+PULL = "pull"
+"""The kind of these jobs."""
 LOCK_NAME = "/pulls"
 """A lock name that no model can have: held while a pull is looked for, and made where there is none."""
 
@@ -119,12 +121,12 @@ def request_of(job: Job) -> PullRequest | None:
         return None
 
 
-def find_running(store: Store, request: PullRequest) -> Job | None:
+def find_running(jobs: Jobs, request: PullRequest) -> Job | None:
     """The unfinished pull that brings exactly this, if there is one.
 
     Raises PullConflict when another one brings something else to the same place, and StoreUnavailable.
     """
-    for job in store.jobs.unfinished(PULL):
+    for job in jobs.unfinished(PULL):
         other = request_of(job)
         if other == request:
             return job
@@ -133,17 +135,17 @@ def find_running(store: Store, request: PullRequest) -> Job | None:
     return None
 
 
-def join_or_create(store: Store, request: PullRequest, actor: Actor) -> tuple[Job, bool]:
+def join_or_create(store: Store, jobs: Jobs, request: PullRequest, actor: Actor) -> tuple[Job, bool]:
     """The same, or a new pull, and whether it is new. Raises what `Jobs.create` raises as well."""
     store.volume.check_writable()
     with store.locks.exclusive(LOCK_NAME, seconds=LOCK_SECONDS):
-        job = find_running(store, request)
-        return (job, False) if job else (store.jobs.create(PULL, request.to_record(), actor), True)
+        job = find_running(jobs, request)
+        return (job, False) if job else (jobs.create(PULL, request.to_record(), actor), True)
 
 
-def cancel(store: Store, job_id: str) -> Job:
+def cancel(store: Store, jobs: Jobs, job_id: str) -> Job:
     """Ask for a pull's end. One that nobody runs ends at once, and leaves nothing. Raises what `Jobs.cancel` raises."""
-    job = store.jobs.cancel(job_id)
+    job = jobs.cancel(job_id)
     if job.is_finished:
         forget_partials(store, job_id)
     return job

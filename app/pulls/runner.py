@@ -13,12 +13,12 @@ from anyio.abc import TaskGroup
 
 from app.errors import ServiceError, SourceUnavailable, StoreError, StoreUnavailable
 from app.events import EventName, OnEvent
-from app.jobs.folder import PULL, HeldJob
+from app.jobs.folder import HeldJob, Jobs
 from app.jobs.progress import Meter
 from app.jobs.records import Job
 from app.pulls import request as pulls
 from app.pulls.pull import OnPublished, PullLimits, PullRun, Resolve, find_sources
-from app.pulls.request import PullRequest
+from app.pulls.request import PULL, PullRequest
 from app.pulls.sources.url import Fetcher
 from app.store.actor import Actor
 from app.store.names import parts_of
@@ -40,6 +40,7 @@ class PullRunner:
     def __init__(
         self,
         store: Store,
+        jobs: Jobs,
         fetcher: Fetcher,
         resolve: Resolve,
         limits: PullLimits,
@@ -49,6 +50,7 @@ class PullRunner:
         on_event: OnEvent,
     ) -> None:
         self._store = store
+        self._jobs = jobs
         self._fetcher = fetcher
         self._resolve = resolve
         self._limits = limits
@@ -98,11 +100,11 @@ class PullRunner:
         """
         if not request.files:
             parts_of(request.target)
-        running = await self._in_thread(pulls.find_running, self._store, request)
+        running = await self._in_thread(pulls.find_running, self._jobs, request)
         if running:
             return running, False
         await self.check(request)
-        job, is_new = await self._in_thread(pulls.join_or_create, self._store, request, actor)
+        job, is_new = await self._in_thread(pulls.join_or_create, self._store, self._jobs, request, actor)
         self._wake.set()
         return job, is_new
 
@@ -151,12 +153,8 @@ class PullRunner:
     async def _take_some(self, tasks: TaskGroup) -> None:
         # Without its folder there is nothing to take; whoever asks for the models is told why.
         with contextlib.suppress(StoreError, OSError):
-            for job in await to_thread.run_sync(self._store.jobs.unheld, PULL):
-                if (
-                    self._free
-                    and pulls.request_of(job)
-                    and (held := await to_thread.run_sync(self._store.jobs.take, job.id))
-                ):
+            for job in await to_thread.run_sync(self._jobs.unheld, PULL):
+                if self._free and pulls.request_of(job) and (held := await to_thread.run_sync(self._jobs.take, job.id)):
                     self._free -= 1
                     tasks.start_soon(self._serve, held)
 

@@ -7,9 +7,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from app.errors import JobNotFound, ModelChanged, ModelExists, ModelNotFound, StoreError, TrashEntryNotFound
+from app.errors import ModelChanged, ModelExists, ModelNotFound, StoreError, TrashEntryNotFound
 from app.events import EventName, OnEvent
-from app.jobs.folder import Jobs
 from app.store.actor import SERVICE, Actor
 from app.store.headers.description import Description, describe
 from app.store.incoming.disk_space import DiskSpace
@@ -66,7 +65,6 @@ class Store:
         policy: Policy,
         *,
         trash_retention: timedelta,
-        job_retention: timedelta = timedelta(hours=24),
         on_event: OnEvent,
         file_system: FileSystem | None = None,
     ) -> None:
@@ -75,14 +73,12 @@ class Store:
         self.volume = Volume(root, file_system)
         self.locks = ModelLocks(self.volume.lock_file)
         self.journal = Journal(self.volume.journal_file, self.locks)
-        self._claims = Claims(self.volume)
-        self._trash = Trash(self.volume, self.locks, self._claims, trash_retention)
+        self.claims = Claims(self.volume)
+        self._trash = Trash(self.volume, self.locks, self.claims, trash_retention)
         self._keeps_deleted = trash_retention > timedelta(0)
         self._on_event = on_event
-        self.jobs = Jobs(self.volume, self.locks, self._claims)
-        self._job_retention = job_retention
         self.protections = Protections(self.volume, self.locks, policy, self._record_event)
-        self.digests = Digests(self.volume.digests_dir, self.volume.corrupt_dir, self._claims)
+        self.digests = Digests(self.volume.digests_dir, self.volume.corrupt_dir, self.claims)
         self.headers = HeaderCheckCache(self.examine)
         room = DiskSpace(self.root, self._trash, lambda entries: self._purge(entries, SERVICE, "room"))
         self.publisher = Publisher(
@@ -93,7 +89,7 @@ class Store:
             self._trash,
             room,
             self._record_event,
-            self._claims,
+            self.claims,
             keeps_replaced=self._keeps_deleted,
         )
         """The way in."""
@@ -245,10 +241,11 @@ class Store:
         self.volume.check_writable()
         return self._purge(self.trash_entries(), actor)
 
-    def sweep(self) -> list[Purged]:
-        """Purge from the trash what has expired, and say what went; complete what killed processes left half done.
+    def sweep(self, is_over: Callable[[str], bool] = lambda _: False) -> list[Purged]:
+        """Purge the expired entries of the trash and return them; complete what killed processes left half done.
 
-        Raises StoreUnavailable, StoreReadOnly, StoreDenied and StoreUnsafe.
+        `is_over` tells by its id whether the job of a partial file has ended, so that the file may go. Raises
+        StoreUnavailable, StoreReadOnly, StoreDenied and StoreUnsafe.
         """
         self.volume.check_writable()
         purged = list[Purged]()
@@ -268,14 +265,17 @@ class Store:
                 self._forget_digest(each)
             purged.extend(found)
 
-        def sweep_staging() -> None:
-            if swept := self.publisher.staging.sweep(self._is_over):
-                self._on_event(EventName.STAGING_SWEPT, {"files": swept})
-
-        for step in (purge_expired, recover, self._claims.recover, sweep_staging, self.locks.sweep):
+        sweep_staging = partial(self._sweep_staging, is_over)
+        for step in (purge_expired, recover, self.claims.recover, sweep_staging, self.locks.sweep):
             self._sweep_step(step)
-        self._sweep_step(lambda: self.jobs.sweep(self._job_retention))
         return purged
+
+    def _sweep_staging(self, is_over: Callable[[str], bool]) -> None:
+        def is_orphan(record: PartialRecord) -> bool:
+            return "job_id" in record.extra and is_over(record.extra["job_id"])
+
+        if swept := self.publisher.staging.sweep(is_orphan):
+            self._on_event(EventName.STAGING_SWEPT, {"files": swept})
 
     def _sweep_step(self, step: Callable[[], object]) -> None:
         """One step of a sweep: if it fails, that is told, and the others are made all the same."""
@@ -284,13 +284,6 @@ class Store:
                 step()
         except (StoreError, OSError) as exc:
             self._on_event(EventName.TRASH_SWEEP_FAILED, {"error": str(exc)})
-
-    def _is_over(self, record: PartialRecord) -> bool:
-        """Whether a partial file's job has finished, and its runner did not come to remove it."""
-        try:
-            return "job_id" in record.extra and self.jobs.get(record.extra["job_id"]).is_finished
-        except JobNotFound:
-            return True
 
     def _delete_locked(self, deletion: Deletion, seen: Model, folder: int, leaf: str, actor: Actor) -> Receipt:
         """Delete the version that was seen, under its lock."""

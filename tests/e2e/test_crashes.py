@@ -21,7 +21,8 @@ from pathlib import Path
 
 import pytest
 
-from app.jobs.folder import PULL
+from app.build import build_jobs
+from app.pulls.request import PULL
 from app.store.policy import Policy
 from app.store.store import Store
 from tests.conftest import Serve
@@ -31,7 +32,7 @@ from tests.support.labelled_hub import LabelledHub
 from tests.support.own_pulls import OwnPulls
 from tests.support.random_changes import Note, change_until_killed
 from tests.support.service import ECHO, RunningService
-from tests.support.verbs import JOB_RETENTION_SECONDS
+from tests.support.verbs import JOB_RETENTION
 from tests.support.waiting import eventually
 
 KILLS = int(os.environ.get("TEST_KILLS", "150"))
@@ -99,7 +100,6 @@ def opened(root: Path) -> Store:
         root,
         Policy(),
         trash_retention=timedelta(hours=1),
-        job_retention=timedelta(seconds=JOB_RETENTION_SECONDS),
         on_event=lambda *_: None,
     )
     store.open()
@@ -108,8 +108,10 @@ def opened(root: Path) -> Store:
 
 def check_after_a_sweep(store: Store) -> None:
     """What killed processes left is gone, and everything that is there is known, once."""
-    assert store.jobs.unfinished(PULL) == []
-    store.sweep()
+    jobs = build_jobs(store)
+    assert jobs.unfinished(PULL) == []
+    store.sweep(jobs.is_over)
+    jobs.sweep(JOB_RETENTION)
     assert list(store.volume.staging_dir.iterdir()) == []
     assert {path.suffix for path in store.volume.jobs_dir.iterdir()} <= {".json"}
     assert list((store.volume.lock_file.parent / "leases").glob("*")) == []
@@ -149,7 +151,7 @@ def changing(through: str, root: Path, seed: int, log: Path, hub: Hub) -> Iterat
 
 def finish_pulls(store: Store, hub: Hub) -> None:
     """As the next service would."""
-    with contextlib.closing(OwnPulls(store, (hub.cdn_url,))) as pulls:
+    with contextlib.closing(OwnPulls(store, build_jobs(store), (hub.cdn_url,))) as pulls:
         pulls.adopt()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from app.build import build_jobs
 from app.store.journal import JournalEntry
 from app.store.policy import Policy
 from app.store.store import Store
@@ -58,7 +59,7 @@ def change_at_random(serve: Serve, hub: Hub, logs: Path, seconds: float) -> Stor
 
 def check(store: Store, logs: Path) -> None:
     """What a model checker would ask of the end state."""
-    store.sweep()
+    store.sweep(build_jobs(store).is_over)
     notes = [note for log in sorted(logs.glob("*.log")) for note in notes_in(log)]
     events = store.journal.latest(10_000_000)
     found = Counter(labelled.label for _, labelled in everything(store.root))

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from app.build import build_jobs
 from app.errors import DigestMismatch, PartialBusy, PartialNotFound, StoreFull
-from app.jobs.folder import PULL
+from app.pulls.request import PULL
 from app.store.actor import Actor
 from app.store.audit.storage import measure
 from app.store.incoming import staging as staging_module
@@ -325,19 +326,22 @@ def test_to_let_go_of_a_file_ends_its_reading(staging: Staging) -> None:
 @pytest.mark.parametrize("is_published", [True, False])
 def test_what_a_finished_job_left_is_swept(store: Store, *, is_published: bool) -> None:
     """Its runner was killed between the end of the job and its last step; while the job is unfinished, it stays."""
-    job = store.jobs.create(PULL, {}, ME)
+    jobs = build_jobs(store)
+    job = jobs.create(PULL, {}, ME)
     staged = store.publisher.begin((), 4, keep=replace(record(), extra={"job_id": job.id}))
     staged.write(b"half")
     if is_published:
         store.publisher.publish("a.bin", staged, Conditions(), ME)
     staged.let_go()
-    store.sweep()
+    store.sweep(jobs.is_over)
+    jobs.sweep(timedelta(hours=24))
     left = len(list(store.volume.staging_dir.iterdir()))
-    store.jobs.cancel(job.id)
+    jobs.cancel(job.id)
     (store.volume.jobs_dir / f"{job.id}.cancel").touch()
     (store.volume.jobs_dir / f"{job.id}.0123abcd.new").touch()
 
-    store.sweep()
+    store.sweep(jobs.is_over)
+    jobs.sweep(timedelta(hours=24))
 
     assert left == (1 if is_published else 2)
     assert list(store.volume.staging_dir.iterdir()) == []

@@ -4,10 +4,10 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
-from app.jobs.folder import PULL
+from app.jobs.folder import Jobs
 from app.jobs.records import Job
 from app.pulls.pull import PullLimits
-from app.pulls.request import PullRequest, Source
+from app.pulls.request import PULL, PullRequest, Source
 from app.pulls.runner import PullRunner
 from app.pulls.sources.url import Fetcher
 from app.store.actor import Actor
@@ -20,10 +20,10 @@ LIMITS = PullLimits(retries=3, pause_seconds=0.01, partial_retention=timedelta(h
 class OwnPulls:
     """The pulls of one process, one after another."""
 
-    def __init__(self, store: Store, allowed_urls: tuple[str, ...]) -> None:
-        self._store = store
+    def __init__(self, store: Store, jobs: Jobs, allowed_urls: tuple[str, ...]) -> None:
+        self._jobs = jobs
         self._runner = asyncio.Runner()
-        self._pull_runner = self._runner.run(_pull_runner(store, allowed_urls))
+        self._pull_runner = self._runner.run(_pull_runner(store, jobs, allowed_urls))
 
     def ask_for(self, request: PullRequest, actor: Actor) -> Job:
         """Bring it, unless somebody else was faster to take the job; as it is then.
@@ -35,7 +35,7 @@ class OwnPulls:
 
     def adopt(self) -> list[Job]:
         """Bring what nobody brings any more."""
-        return [self._run(job.id) for job in self._store.jobs.unheld(PULL)]
+        return [self._run(job.id) for job in self._jobs.unheld(PULL)]
 
     def close(self) -> None:
         """Give the connections back."""
@@ -43,17 +43,17 @@ class OwnPulls:
         self._runner.close()
 
     def _run(self, job_id: str) -> Job:
-        if held := self._store.jobs.take(job_id):
+        if held := self._jobs.take(job_id):
             with held:
                 self._runner.run(self._pull_runner.pull(held))
-        return self._store.jobs.get(job_id)
+        return self._jobs.get(job_id)
 
 
-async def _pull_runner(store: Store, allowed_urls: tuple[str, ...]) -> PullRunner:
+async def _pull_runner(store: Store, jobs: Jobs, allowed_urls: tuple[str, ...]) -> PullRunner:
     """On the loop that it will run on."""
     fetcher = Fetcher(token=None, allowed_urls=allowed_urls, stall_seconds=10)
     fetcher.connect()
-    return PullRunner(store, fetcher, _no_hub, LIMITS, at_once=1, on_published=_on_published, on_event=_on_event)
+    return PullRunner(store, jobs, fetcher, _no_hub, LIMITS, at_once=1, on_published=_on_published, on_event=_on_event)
 
 
 def _no_hub(_: PullRequest) -> list[Source]:

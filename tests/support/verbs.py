@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 import httpx
 
-from app.jobs.folder import PULL
+from app.build import build_jobs
 from app.jobs.records import JobState
-from app.pulls.request import PullRequest, cancel
+from app.pulls.request import PULL, PullRequest, cancel
 from app.store.actor import Actor
 from app.store.audit.audit import Reason, audit, execute, plan_prune
 from app.store.incoming.publishing import Conditions
@@ -25,7 +25,7 @@ from tests.support.own_pulls import OwnPulls
 from tests.support.waiting import eventually
 
 RETENTION_SECONDS = float(os.environ.get("TEST_RETENTION_SECONDS", "3600"))
-JOB_RETENTION_SECONDS = 1.0
+JOB_RETENTION = timedelta(seconds=1)
 
 
 class Refused(Exception):
@@ -55,12 +55,12 @@ class ByStore:
             root,
             Policy(),
             trash_retention=timedelta(seconds=RETENTION_SECONDS),
-            job_retention=timedelta(seconds=JOB_RETENTION_SECONDS),
             on_event=self._on_event,
         )
         self._store.open()
+        self._jobs = build_jobs(self._store)
         self._actor = actor
-        self._pulls = OwnPulls(self._store, (hub_url,)) if hub_url else None
+        self._pulls = OwnPulls(self._store, self._jobs, (hub_url,)) if hub_url else None
 
     @staticmethod
     def _on_event(event: str, fields: dict[str, Any]) -> None:
@@ -93,7 +93,8 @@ class ByStore:
         self._store.empty_trash(Actor(self._actor, request))
 
     def sweep(self) -> None:
-        self._store.sweep()
+        self._store.sweep(self._jobs.is_over)
+        self._jobs.sweep(JOB_RETENTION)
 
     def prune(self, request: str, is_known: Callable[[Model], bool]) -> None:
         plan = plan_prune(
@@ -113,8 +114,8 @@ class ByStore:
         return [label_of(job.request["url"]) for job in self._pulls.adopt() if job.state is JobState.SUCCEEDED]
 
     def cancel(self) -> None:
-        for job in self._store.jobs.unfinished(PULL)[:1]:
-            cancel(self._store, job.id)
+        for job in self._jobs.unfinished(PULL)[:1]:
+            cancel(self._store, self._jobs, job.id)
 
 
 class ByHttp:

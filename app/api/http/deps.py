@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from app.jobs.folder import Jobs
 from app.store.actor import Actor
 from app.store.inventory_watcher import InventoryWatcher
 from app.store.store import Store
@@ -35,7 +36,14 @@ async def _store(request: Request) -> Store:
     return store
 
 
+async def _jobs(request: Request, _: Annotated[Store, Depends(_store)]) -> Jobs:
+    """The jobs, under the same condition as the store whose folder they lie in."""
+    jobs: Jobs = request.state.jobs
+    return jobs
+
+
 StoreDep = Annotated[Store, Depends(_store)]
+JobsDep = Annotated[Jobs, Depends(_jobs)]
 VolumeMonitorDep = Annotated[VolumeMonitor, part("watch")]
 WatcherDep = Annotated[InventoryWatcher, part("watcher")]
 ActorDep = Annotated[Actor, Depends(_actor)]

@@ -14,11 +14,12 @@ from pydantic.json_schema import SkipJsonSchema
 from app import errors
 from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
-from app.api.http.deps import StoreDep
+from app.api.http.deps import JobsDep, StoreDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.jobs.schemas import JobList, JobOut, describe
 from app.api.jobs.stream import STREAMS, Records, follow
+from app.jobs.folder import Jobs
 from app.jobs.records import Job, JobState
 from app.store.store import Store
 
@@ -42,8 +43,8 @@ class JobsQuery(BaseModel):
     """How many to show."""
 
 
-def _cancel(store: Store, job_id: str) -> Job:
-    return store.jobs.cancel(job_id)
+def _cancel(_: Store, jobs: Jobs, job_id: str) -> Job:
+    return jobs.cancel(job_id)
 
 
 def job_routes(
@@ -51,7 +52,7 @@ def job_routes(
     noun: str,
     kinds: Collection[str],
     tag: str,
-    cancel: Callable[[Store, str], Job] = _cancel,
+    cancel: Callable[[Store, Jobs, str], Job] = _cancel,
     *,
     scope: Scope,
     reading: Scope = Scope.READ,
@@ -65,8 +66,8 @@ def job_routes(
     plural = f"{noun}s"
     slug = noun.lower().replace(" ", "_")
 
-    def get(store: Store, job_id: str) -> Job:
-        job = store.jobs.get(job_id)
+    def get(jobs: Jobs, job_id: str) -> Job:
+        job = jobs.get(job_id)
         if job.kind not in kinds:
             raise errors.JobNotFound(job_id)
         return job
@@ -79,11 +80,11 @@ def job_routes(
         responses=problems(errors.StoreUnavailable, RequestValidationError),
         openapi_extra=needs(reading),
     )
-    async def list_jobs(query: Annotated[JobsQuery, Query()], store: StoreDep) -> JobList:
+    async def list_jobs(query: Annotated[JobsQuery, Query()], jobs: JobsDep) -> JobList:
         """List them, newest first, whichever service on the folder runs or ran them."""
         state = JobState(query.state) if query.state else None
-        jobs = await to_thread.run_sync(lambda: list(islice(store.jobs.newest(kinds, state), query.limit)))
-        return JobList(count=len(jobs), jobs=[describe(job) for job in jobs])
+        found = await to_thread.run_sync(lambda: list(islice(jobs.newest(kinds, state), query.limit)))
+        return JobList(count=len(found), jobs=[describe(job) for job in found])
 
     @router.get(
         f"{prefix}/{{job_id}}",
@@ -93,9 +94,9 @@ def job_routes(
         responses=problems(*JOB_ERRORS),
         openapi_extra=needs(reading),
     )
-    async def read_job(job_id: JobId, store: StoreDep) -> JobOut:
+    async def read_job(job_id: JobId, jobs: JobsDep) -> JobOut:
         """Say how far it is, or what came of it, whichever service on the folder runs it."""
-        return describe(await to_thread.run_sync(get, store, job_id))
+        return describe(await to_thread.run_sync(get, jobs, job_id))
 
     @router.delete(
         f"{prefix}/{{job_id}}",
@@ -105,13 +106,13 @@ def job_routes(
         responses=NOT_YET | problems(*JOB_ERRORS, *errors.UNWRITABLE, errors.StoreFull),
         openapi_extra=needs(scope),
     )
-    async def cancel_job(job_id: JobId, store: StoreDep, response: Response) -> JobOut:
+    async def cancel_job(job_id: JobId, store: StoreDep, jobs: JobsDep, response: Response) -> JobOut:
         """Ask for its end, whichever service on the folder runs it: that one hears of it within half a second.
 
         One that is finished already stays as it is.
         """
-        await to_thread.run_sync(get, store, job_id)
-        job = await to_thread.run_sync(cancel, store, job_id, limiter=threads.changes)
+        await to_thread.run_sync(get, jobs, job_id)
+        job = await to_thread.run_sync(cancel, store, jobs, job_id, limiter=threads.changes)
         response.status_code = 200 if job.is_finished else 202
         return describe(job)
 
@@ -124,22 +125,22 @@ def job_routes(
         responses=STREAMS | problems(*JOB_ERRORS),
         openapi_extra=needs(reading),
     )
-    async def follow_job(job_id: JobId, request: Request, store: StoreDep) -> Response:
+    async def follow_job(job_id: JobId, request: Request, jobs: JobsDep) -> Response:
         """Stream the job: a record at once, one whenever it changes, and exactly one with `final` when it is finished.
 
         `Accept: text/event-stream` asks for server-sent events, and anything else gets JSON lines, an empty one now and
         then to keep the connection. A stream that ends without a final record was cut, as by the end of this service:
         ask again, here or at another service on the folder.
         """
-        job = await to_thread.run_sync(get, store, job_id)
-        return follow(request, store.jobs, job)
+        job = await to_thread.run_sync(get, jobs, job_id)
+        return follow(request, jobs, job)
 
-    async def read_results(job_id: JobId, store: StoreDep) -> Response:
+    async def read_results(job_id: JobId, jobs: JobsDep) -> Response:
         """Give what came of each item, in order, once the job succeeded."""
-        job = await to_thread.run_sync(get, store, job_id)
+        job = await to_thread.run_sync(get, jobs, job_id)
         if job.state is not JobState.SUCCEEDED:
             raise errors.JobWithoutResults(job_id, job.state)
-        return await _results_of(store, job_id)
+        return await _results_of(jobs, job_id)
 
     if results:
         router.get(
@@ -154,8 +155,8 @@ def job_routes(
     return router
 
 
-async def _results_of(store: Store, job_id: str) -> Response:
-    file = store.jobs.result_file(job_id)
+async def _results_of(jobs: Jobs, job_id: str) -> Response:
+    file = jobs.result_file(job_id)
     try:
         found = await to_thread.run_sync(file.stat)
     except FileNotFoundError:  # its time came just now: the results go first

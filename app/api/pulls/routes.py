@@ -14,8 +14,7 @@ from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.jobs.routes import job_routes
 from app.api.jobs.schemas import JobOut, describe
-from app.jobs.folder import PULL
-from app.pulls.request import IfExists, PullRequest, cancel
+from app.pulls.request import PULL, IfExists, PullRequest, cancel
 from app.pulls.runner import PullRunner
 
 LOCATION = {"location": {"description": "Where the job is.", "schema": {"type": "string"}}}

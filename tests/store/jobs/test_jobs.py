@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from app.build import build_jobs
 from app.errors import JobNotFound, StoreReadOnly, StoreUnavailable
-from app.jobs.folder import PULL, Jobs
+from app.jobs.folder import Jobs
 from app.jobs.progress import Meter, Progress
 from app.jobs.records import JobState, read_record, record_of
+from app.pulls.request import PULL
 from app.store.actor import Actor
 from app.store.policy import Policy
 from app.store.store import Store
@@ -24,13 +26,14 @@ HOLDS = """
 import sys
 from datetime import timedelta
 from pathlib import Path
+from app.build import build_jobs
 from app.store.actor import Actor
 from app.jobs.progress import Progress
 from app.store.policy import Policy
 from app.store.store import Store
 store = Store(Path(sys.argv[1]), Policy(), trash_retention=timedelta(0), on_event=print)
 store.open()
-held = store.jobs.begin(sys.argv[2], {"text": "x"}, Actor("other"))
+held = build_jobs(store).begin(sys.argv[2], {"text": "x"}, Actor("other"))
 held.update(phase="working", progress=Progress(1, 3, "items"))
 print("held", flush=True)
 sys.stdin.read()
@@ -50,7 +53,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def jobs(store: Store) -> Jobs:
-    return store.jobs
+    return build_jobs(store)
 
 
 def files(store: Store) -> list[str]:
@@ -111,7 +114,7 @@ def test_a_job_has_one_runner(store: Store, jobs: Jobs) -> None:
         assert jobs.is_held(waiting.id)
         assert jobs.unheld(PULL) == []
         assert jobs.take(waiting.id) is None
-        assert store_on(store.root).jobs.take(waiting.id) is None
+        assert build_jobs(store_on(store.root)).take(waiting.id) is None
     assert not jobs.is_held(waiting.id)
 
     with python(HOLDS, store.root, PULL):
@@ -139,7 +142,7 @@ def test_a_runner_hears_that_it_is_to_end(store: Store, jobs: Jobs) -> None:
     with jobs.begin("ocr", {}, ME) as held:
         held.update(phase="reading")
         assert not held.is_cancelled()
-        assert store_on(store.root).jobs.cancel(held.job.id).state == JobState.RUNNING
+        assert build_jobs(store_on(store.root)).cancel(held.job.id).state == JobState.RUNNING
         assert held.is_cancelled()
         held.cancel()
 
@@ -159,9 +162,9 @@ def test_a_job_whose_runner_was_killed_fails_or_waits_for_another(store: Store, 
     """A pull can be gone on with; another kind fails, and says why."""
     for kind in ("ocr", PULL):
         with python(HOLDS, store.root, kind):
-            store.sweep()
+            jobs.sweep(DAY)
             assert {job.state for job in jobs.newest([kind])} == {JobState.RUNNING}
-    store.sweep()
+    jobs.sweep(DAY)
 
     (ocr,), (pull,) = jobs.newest(["ocr"]), jobs.newest([PULL])
     assert ocr.state == JobState.FAILED

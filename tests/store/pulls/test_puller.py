@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from anyio import fail_after, to_thread
 
-from app.jobs.folder import PULL
+from app.build import build_jobs
 from app.pulls.pull import PullLimits, Resolve
-from app.pulls.request import PullRequest, Source, partial_id
+from app.pulls.request import PULL, PullRequest, Source, partial_id
 from app.pulls.runner import QUESTIONS_AT_ONCE, PullRunner
 from app.pulls.sources.url import Fetcher
 from app.store.actor import Actor
@@ -46,6 +46,7 @@ def pull_runner(store: Store, *, hub: Hub | None = None, resolve: Resolve = no_s
 
     return PullRunner(
         store,
+        build_jobs(store),
         Fetcher(token=None, allowed_urls=(hub.cdn_url,) if hub else (), stall_seconds=5),
         resolve,
         PullLimits(0, 0, timedelta(days=1)),
@@ -95,24 +96,24 @@ async def test_what_a_newer_service_asked_for_is_left_to_it(store: Store) -> Non
     """A job that this one does not understand ends neither it nor the others."""
     with running_hub() as hub:
         known = PullRequest(url=hub.put("/a.bin", b"model"))
-        newer = store.jobs.create(PULL, known.to_record() | {"name": "b.bin", "novelty": 1}, ME)
+        newer = build_jobs(store).create(PULL, known.to_record() | {"name": "b.bin", "novelty": 1}, ME)
         pulling = pull_runner(store, hub=hub)
 
         async with running(pulling) as task:
             job, is_new = await pulling.ask_for(known, ME)
-            await eventually_async(lambda: store.jobs.get(job.id).is_finished)
+            await eventually_async(lambda: build_jobs(store).get(job.id).is_finished)
 
             assert is_new
             assert not task.done()
-    assert store.jobs.get(job.id).state == "succeeded"
-    assert store.jobs.get(newer.id).state == "queued"
+    assert build_jobs(store).get(job.id).state == "succeeded"
+    assert build_jobs(store).get(newer.id).state == "queued"
 
 
 async def test_what_fails_before_it_comes_to_its_bytes_leaves_none_either(store: Store) -> None:
     """As when the other side has lost the file by the time a pull is taken up again."""
     with running_hub() as hub:
         request = PullRequest(url=f"{hub.cdn_url}/gone.bin")
-        job = store.jobs.create(PULL, request.to_record(), ME)
+        job = build_jobs(store).create(PULL, request.to_record(), ME)
         before = PartialRecord(
             id=partial_id(job.id, "gone.bin"),
             name="gone.bin",
@@ -127,5 +128,5 @@ async def test_what_fails_before_it_comes_to_its_bytes_leaves_none_either(store:
         pulling = pull_runner(store, hub=hub)
 
         async with running(pulling):
-            await eventually_async(lambda: store.jobs.get(job.id).state == "failed")
+            await eventually_async(lambda: build_jobs(store).get(job.id).state == "failed")
             await eventually_async(lambda: list(store.volume.staging_dir.iterdir()) == [])

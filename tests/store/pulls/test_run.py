@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from app.jobs.folder import PULL
+from app.build import build_jobs
 from app.pulls.pull import PullLimits, PullRun
-from app.pulls.request import PullRequest, partial_id
+from app.pulls.request import PULL, PullRequest, partial_id
 from app.pulls.sources.url import Fetcher
 from app.store.actor import Actor
 from app.store.policy import Policy
@@ -25,7 +25,7 @@ async def bring(store: Store, hub: Hub, job_id: str) -> list[str]:
         """Nobody needs to know."""
 
     fetcher = Fetcher(token=None, allowed_urls=(hub.cdn_url,), stall_seconds=5)
-    run = PullRun(store.jobs.get(job_id), store, fetcher, lambda _: [], PullLimits(0, 0, HOUR), on_published)
+    run = PullRun(build_jobs(store).get(job_id), store, fetcher, lambda _: [], PullLimits(0, 0, HOUR), on_published)
     result = await run.run()
     await fetcher.aclose()
     return [model["name"] for model in result["models"]]
@@ -39,7 +39,7 @@ async def test_what_is_no_good_any_more_is_in_nobodys_way(tmp_path: Path, has_re
     store.open()
     with running_hub() as hub:
         request = PullRequest(url=hub.put("/a.bin", b"model"))
-        job = store.jobs.create(PULL, request.to_record(), Actor("me"))
+        job = build_jobs(store).create(PULL, request.to_record(), Actor("me"))
         part = store.volume.staging_dir / f"{partial_id(job.id, 'a.bin')}.part"
         part.write_bytes(b"mod")
         if has_record:

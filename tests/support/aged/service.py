@@ -16,8 +16,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from app.build import build_jobs
 from app.errors import StoreError
-from app.jobs.folder import PULL, HeldJob
+from app.jobs.folder import HeldJob, Jobs
+from app.pulls.request import PULL
 from app.store.actor import Actor
 from app.store.audit.audit import Reason, audit, execute, plan_prune
 from app.store.incoming.partials import PartialRecord
@@ -52,8 +54,9 @@ class Service:
         self._held = contextlib.ExitStack()
         self._leases: dict[str, Lease] = {}
         self._staged: dict[str, StagedFile] = {}
-        self._jobs: dict[str, HeldJob] = {}
+        self._held_jobs: dict[str, HeldJob] = {}
         self._store: Store
+        self._jobs: Jobs
 
     def on_event(self, event: str, fields: Answer) -> None:
         """A change that the journal does not tell of is a failure here."""
@@ -76,7 +79,7 @@ class Service:
     def reset(self, root: str, retention_seconds: float, ageing: Answer) -> None:
         """Let go of everything, and be a new service on another folder that remembers nothing of it."""
         self._held.close()
-        for held in (self._leases, self._staged, self._jobs):
+        for held in (self._leases, self._staged, self._held_jobs):
             held.clear()
         seconds, forever = ctypes.c_double(ageing["seconds"]), int(ageing["forever"])
         self._aged.aged_stand_still(1)
@@ -85,6 +88,7 @@ class Service:
         options = ("old_attributes", "old_lists", "no_rename_flags", "asks_again")
         self._aged.aged_options(*(int(ageing[option]) for option in options))
         self._store = opened_store(Path(root), retention_seconds, self)
+        self._jobs = build_jobs(self._store)
 
     def let_pass(self, seconds: float) -> None:
         """Let what is remembered grow older, without waiting."""
@@ -153,7 +157,9 @@ class Service:
         self._store.purge(trash_id, self._actor)
 
     def sweep(self) -> list[str]:
-        return [purged.entry.id for purged in self._store.sweep()]
+        purged = self._store.sweep(self._jobs.is_over)
+        self._jobs.sweep(timedelta(hours=24))
+        return [each.entry.id for each in purged]
 
     # Uploads in parts.
 
@@ -195,26 +201,26 @@ class Service:
     # Jobs.
 
     def create_job(self) -> str:
-        return self._store.jobs.create(PULL, {"url": "http://localhost/"}, self._actor).id
+        return self._jobs.create(PULL, {"url": "http://localhost/"}, self._actor).id
 
     def take_job(self, job_id: str) -> bool:
         """Say whether it is this service's now."""
-        held = self._store.jobs.take(job_id)
+        held = self._jobs.take(job_id)
         if held:
-            self._jobs[job_id] = self._held.enter_context(held)
+            self._held_jobs[job_id] = self._held.enter_context(held)
         return held is not None
 
     def let_go_of_job(self, job_id: str) -> None:
-        self._jobs.pop(job_id).let_go()
+        self._held_jobs.pop(job_id).let_go()
 
     def finish_job(self, job_id: str) -> None:
         """Finish it, and let go of it."""
-        with self._jobs.pop(job_id) as held:
+        with self._held_jobs.pop(job_id) as held:
             held.succeed({})
 
     def cancel_job(self, job_id: str) -> str:
         """Ask for its end, and say in which state it is now."""
-        return str(self._store.jobs.cancel(job_id).state)
+        return str(self._jobs.cancel(job_id).state)
 
 
 def _conditions(if_match: list[str] | None, if_none_match: list[str] | None) -> Conditions:
