@@ -15,8 +15,8 @@ from app.errors import PartialBusy, PartialNotFound, SourceMismatch, SourceUnava
 from app.jobs.records import Job
 from app.pulls.request import PullRequest, Source, partial_id, plan
 from app.pulls.sources.url import Answer, Fetcher
+from app.store.incoming.incoming import SHA256, Conditions
 from app.store.incoming.partials import PartialRecord
-from app.store.incoming.publishing import SHA256, Conditions
 from app.store.incoming.receiving import write_all
 from app.store.incoming.staged_file import StagedFile
 from app.store.inventory import Model
@@ -98,7 +98,7 @@ class PullRun:
     async def run(self) -> dict[str, Any]:
         """Bring every file, and say what came.
 
-        Raises errors of the source, those of `Publisher.publish`, and StoreFull, StoreReadOnly, StoreUnavailable.
+        Raises errors of the source, those of `Incoming.publish`, and StoreFull, StoreReadOnly, StoreUnavailable.
         Nothing of the file that failed is kept then; those before it are models by now.
         """
         asked = self._request, self._fetcher, self._resolve, self._threads
@@ -126,7 +126,7 @@ class PullRun:
         finally:
             self._staged = None
             with CancelScope(shield=True):
-                await self._in_thread(staged.let_go if is_to_stay else staged.discard)
+                await self._in_thread(staged.release if is_to_stay else staged.discard)
         self._finished_bytes += pulled.size_bytes
         return pulled
 
@@ -145,12 +145,12 @@ class PullRun:
         """Remove the records of what was published, once the job's own record says what came of it."""
         for source in self._sources:
             with contextlib.suppress(PartialNotFound):
-                self._store.publisher.staging.discard(partial_id(self._job.id, source.name))
+                self._store.incoming.discard(partial_id(self._job.id, source.name))
 
     def _published_before(self, source: Source) -> Pulled | None:
         """What this job published before its last runner ended without saying so."""
         try:
-            partial = self._store.publisher.staging.find(partial_id(self._job.id, source.name))
+            partial = self._store.incoming.find(partial_id(self._job.id, source.name))
         except PartialNotFound:
             return None
         if not partial.is_published:
@@ -165,13 +165,13 @@ class PullRun:
 
     def _stage(self, source: Source) -> tuple[StagedFile, PartialRecord]:
         """What came before of this very version, or an empty file."""
-        publisher = self._store.publisher
+        incoming = self._store.incoming
         facts = {"job_id": self._job.id, "url": source.label, "sha256": source.sha256, "etag": None}
         try:
-            staged, record = publisher.resume(partial_id(self._job.id, source.name))
+            staged, record = incoming.resume(partial_id(self._job.id, source.name))
         except PartialNotFound:
             # What has expired, or was killed before it had a record, still lies where this is to lie.
-            publisher.staging.sweep()
+            incoming.sweep()
         else:
             if record.expected_bytes == source.size_bytes and facts | {"etag": record.extra["etag"]} == record.extra:
                 return staged, record
@@ -186,7 +186,7 @@ class PullRun:
             retention=self._limits.partial_retention,
             extra=facts,
         )
-        return publisher.begin((), source.size_bytes, keep=record), record
+        return incoming.begin((), source.size_bytes, keep=record), record
 
     async def _download(self, staged: StagedFile, record: PartialRecord, source: Source) -> None:
         """Let come what is missing, however often it ends early; what came is written each time."""
@@ -206,7 +206,7 @@ class PullRun:
                 if answer.etag != etag:
                     etag = answer.etag
                     noted = replace(record, extra=record.extra | {"etag": etag})
-                    await self._in_thread(self._store.publisher.staging.record, noted)
+                    await self._in_thread(self._store.incoming.record, noted)
                 await write_all(_checked(staged, source, answer), staged, self._threads)
 
         await self._retrying(fetch)
@@ -220,10 +220,10 @@ class PullRun:
         sha256 = (await digesting).hex()
         self.phase = "publishing"
         announced = {SHA256: {bytes.fromhex(source.sha256)}} if source.sha256 else {}
-        publisher, actor = self._store.publisher, self._job.created_by
+        incoming, actor = self._store.incoming, self._job.created_by
         with CancelScope(shield=True):  # a matter of milliseconds, and what was done is to be said
             published = await self._in_thread(
-                lambda: publisher.publish(source.name, staged, conditions, actor, announced, action=Action.PULLED)
+                lambda: incoming.publish(source.name, staged, conditions, actor, announced, action=Action.PULLED)
             )
         await self._on_published(published.model)
         return Pulled(source.name, published.model.size_bytes, sha256, "pulled")

@@ -14,7 +14,7 @@ from app.errors import ModelNotFound, PartialBusy, PartialNotFound, PullConflict
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
 from app.store.actor import Actor
-from app.store.incoming.publishing import Conditions
+from app.store.incoming.incoming import Conditions
 from app.store.inventory import Model
 from app.store.store import LOCK_SECONDS, Store
 
@@ -102,14 +102,14 @@ def partial_id(job_id: str, name: str) -> str:
 def plan(store: Store, source: Source, if_exists: IfExists) -> Conditions | None:
     """Under which conditions a source could be published now; None when the model that is there is to be kept.
 
-    Raises what `Publisher.plan` raises, so StoreFull when it cannot fit.
+    Raises what `Incoming.plan` raises, so StoreFull when it cannot fit.
     """
     present = _present(store, source.name)
     if present and (if_exists is IfExists.KEEP or _is_the_same(store, present, source, if_exists)):
         return None
     is_replacing = present is not None and if_exists is IfExists.REPLACE
     conditions = Conditions(if_match=frozenset({present.etag})) if present and is_replacing else Conditions()
-    store.publisher.plan(source.name, conditions, source.size_bytes)
+    store.incoming.plan(source.name, conditions, source.size_bytes)
     return conditions
 
 
@@ -153,10 +153,10 @@ def cancel(store: Store, jobs: Jobs, job_id: str) -> Job:
 
 def forget_partials(store: Store, job_id: str) -> None:
     """Remove what a pull that is finished left in staging."""
-    for partial in store.publisher.staging.partials():
+    for partial in store.incoming.partials():
         if partial.record and partial.record.extra.get("job_id") == job_id and not partial.is_active:
             with contextlib.suppress(PartialNotFound, PartialBusy):  # a sweep was faster, or is at it
-                store.publisher.staging.discard(partial.id)
+                store.incoming.discard(partial.id)
 
 
 def _present(store: Store, name: str) -> Model | None:

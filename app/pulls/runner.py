@@ -84,7 +84,7 @@ class PullRunner:
     async def check(self, request: PullRequest) -> None:
         """Insist that a pull could be done now, as far as anybody can tell while the other side is available.
 
-        Raises errors of the source, and what `Publisher.plan` raises.
+        Raises errors of the source, and what `Incoming.plan` raises.
         """
         try:
             sources = await find_sources(request, self._fetcher, self._resolve, self._threads)

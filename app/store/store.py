@@ -12,8 +12,8 @@ from app.events import EventName, OnEvent
 from app.store.actor import SERVICE, Actor
 from app.store.headers.description import Description, describe
 from app.store.incoming.disk_space import DiskSpace
+from app.store.incoming.incoming import Incoming
 from app.store.incoming.partials import PartialRecord
-from app.store.incoming.publishing import Publisher
 from app.store.integrity.corruption import HeaderCheckCache
 from app.store.integrity.digests import Digests
 from app.store.inventory import Inventory, Model, look_again, scan
@@ -81,7 +81,7 @@ class Store:
         self.digests = Digests(self.volume.digests_dir, self.volume.corrupt_dir, self.claims)
         self.headers = HeaderCheckCache(self.examine)
         room = DiskSpace(self.root, self._trash, lambda entries: self._purge(entries, SERVICE, "room"))
-        self.publisher = Publisher(
+        self.incoming = Incoming(
             self.volume,
             self.locks,
             self.protections,
@@ -92,7 +92,6 @@ class Store:
             self.claims,
             keeps_replaced=self._keeps_deleted,
         )
-        """The way in."""
 
     @property
     def root(self) -> Path:
@@ -102,7 +101,7 @@ class Store:
     def open(self) -> None:
         """Create what is missing; raises StoreUnavailable."""
         self.volume.prepare()
-        self.journal.is_shared = self.publisher.staging.is_shared = self.volume.is_shared
+        self.journal.is_shared = self.volume.is_shared
 
     # Looking.
 
@@ -274,7 +273,7 @@ class Store:
         def is_orphan(record: PartialRecord) -> bool:
             return "job_id" in record.extra and is_over(record.extra["job_id"])
 
-        if swept := self.publisher.staging.sweep(is_orphan):
+        if swept := self.incoming.sweep(is_orphan):
             self._on_event(EventName.STAGING_SWEPT, {"files": swept})
 
     def _sweep_step(self, step: Callable[[], object]) -> None:

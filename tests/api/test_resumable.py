@@ -259,7 +259,7 @@ def test_a_pull_is_not_an_upload(service: RunningService) -> None:
     staging = Staging(service.models_dir / ".store/staging", Claims(Volume(service.models_dir)))
     pull = PartialRecord(secrets.token_hex(16), "a.bin", "pull", "me", 3, datetime.now(UTC), timedelta(hours=1))
     staged = staging.begin([], keep=pull)
-    staged.let_go()
+    staged.release()
 
     assert unfinished(service) == []
     assert problem_of(append(service, f"/uploads/{pull.id}", 0, b"abc")) == (404, "upload-not-found")

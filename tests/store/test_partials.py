@@ -18,8 +18,8 @@ from app.pulls.request import PULL
 from app.store.actor import Actor
 from app.store.audit.storage import measure
 from app.store.incoming import staging as staging_module
+from app.store.incoming.incoming import Conditions
 from app.store.incoming.partials import PartialRecord
-from app.store.incoming.publishing import Conditions
 from app.store.incoming.staged_file import StagedFile
 from app.store.incoming.staging import Staging
 from app.store.locks.ofd import try_to_lock
@@ -55,7 +55,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def staging(store: Store) -> Staging:
-    return store.publisher.staging
+    return store.incoming.staging
 
 
 def record(retention: timedelta = DAY, expected_bytes: int | None = 12) -> PartialRecord:
@@ -73,7 +73,7 @@ def kept(staging: Staging, content: bytes, retention: timedelta = DAY) -> Partia
     keep = record(retention)
     staged = staging.begin(["sha256"], keep=keep)
     staged.write(content)
-    staged.let_go()
+    staged.release()
     return keep
 
 
@@ -87,32 +87,32 @@ def age(store: Store, name: str, by: timedelta) -> None:
 def test_what_is_kept_is_gone_on_with_and_published(store: Store) -> None:
     """Its digest is of all of it, whoever wrote which part; the record tells what was published until it expires."""
     keep = record()
-    staged = store.publisher.begin(["sha512"], 12, keep=keep)
+    staged = store.incoming.begin(["sha512"], 12, keep=keep)
     staged.write(b"one two")
     staged.cut(4)
     staged.write(b"")
     assert staged.digest("sha512") == hashlib.sha512(b"one ").digest()
-    staged.let_go()
+    staged.release()
     store.sweep()
 
-    staged, found = store.publisher.resume(keep.id, ["sha512"])
+    staged, found = store.incoming.resume(keep.id, ["sha512"])
     assert (found, staged.size_bytes) == (keep, 4)
     staged.write(b"two three")
     staged.cut(7)
     staged.write(b"-four")
     assert staged.digest_since(4, "sha256") == hashlib.sha256(b"two-four").digest()
     content = b"one two-four"
-    published = store.publisher.publish(
+    published = store.incoming.publish(
         "a.bin", staged, Conditions(), ME, {"sha512": [hashlib.sha512(content).digest()]}
     )
-    staged.let_go()
+    staged.release()
 
     assert published.sha256 == hashlib.sha256(content).hexdigest()
     assert (store.root / "a.bin").read_bytes() == content
     store.sweep()
-    assert store.publisher.staging.find(keep.id).is_published
+    assert store.incoming.find(keep.id).is_published
     with pytest.raises(PartialNotFound):
-        store.publisher.resume(keep.id)
+        store.incoming.resume(keep.id)
     age(store, f"{keep.id}.json", DAY)
     store.sweep()
     assert files_in(store) == []
@@ -121,16 +121,16 @@ def test_what_is_kept_is_gone_on_with_and_published(store: Store) -> None:
 
 def test_what_is_not_what_was_announced_is_not_published(store: Store) -> None:
     """Whichever of the digests is wrong, and it can be gone on with afterwards."""
-    keep = kept(store.publisher.staging, b"content")
-    staged, _ = store.publisher.resume(keep.id)
+    keep = kept(store.incoming.staging, b"content")
+    staged, _ = store.incoming.resume(keep.id)
     right, wrong = hashlib.sha256(b"content").digest(), hashlib.sha256().digest()
 
     with pytest.raises(DigestMismatch):
-        store.publisher.publish("a.bin", staged, Conditions(), ME, {"sha256": [right, wrong]})
-    staged.let_go()
+        store.incoming.publish("a.bin", staged, Conditions(), ME, {"sha256": [right, wrong]})
+    staged.release()
 
     assert store.scan().models == {}
-    assert store.publisher.staging.find(keep.id).size_bytes == 7
+    assert store.incoming.find(keep.id).size_bytes == 7
 
 
 def test_what_a_killed_process_kept_is_there_to_the_last_byte(store: Store, staging: Staging) -> None:
@@ -211,7 +211,7 @@ def test_of_many_who_go_on_with_one_each_byte_is_one_writers(store: Store, stagi
         except PartialBusy:
             return False
         staged.write(bytes([number]) * 1000)
-        staged.let_go()
+        staged.release()
         return True
 
     with ThreadPoolExecutor(8) as threads:
@@ -238,7 +238,7 @@ def test_a_sweep_is_in_nobodys_way(staging: Staging) -> None:
         sweeping = [threads.submit(sweep) for _ in range(2)]
         try:
             for _ in range(500):
-                staging.reopen(keep.id, ())[0].let_go()
+                staging.reopen(keep.id, ())[0].release()
         finally:
             stop = True
     assert [each.result() for each in sweeping] == [None, None]
@@ -249,19 +249,19 @@ def test_what_is_published_between_opening_and_locking_is_not_gone_on_with(
 ) -> None:
     """Its lock is free then, and it is the model's file: not a byte of it is written."""
     keep = record()
-    staged = store.publisher.begin(keep=keep)
+    staged = store.incoming.begin(keep=keep)
     staged.write(b"whole")
 
     def lock_after_it_was_published(descriptor: int) -> bool:
         monkeypatch.undo()
-        store.publisher.publish("a.bin", staged, Conditions(), ME)
-        staged.let_go()
+        store.incoming.publish("a.bin", staged, Conditions(), ME)
+        staged.release()
         return try_to_lock(descriptor)
 
     # No other process can be made to do it in just that microsecond.
     monkeypatch.setattr(staging_module, "try_to_lock", lock_after_it_was_published)
     with pytest.raises(PartialNotFound):
-        store.publisher.resume(keep.id)
+        store.incoming.resume(keep.id)
     assert (store.root / "a.bin").read_bytes() == b"whole"
 
 
@@ -269,24 +269,24 @@ def test_who_comes_when_it_was_just_published_does_not_write_the_model(store: St
     """However the two meet: the model is what was published."""
 
     def publish(keep: PartialRecord, staged: StagedFile) -> None:
-        store.publisher.publish(keep.id, staged, Conditions(), ME)
-        staged.let_go()
+        store.incoming.publish(keep.id, staged, Conditions(), ME)
+        staged.release()
 
     def go_on(keep: PartialRecord) -> None:
         while True:
             try:
-                staged, _ = store.publisher.resume(keep.id)
+                staged, _ = store.incoming.resume(keep.id)
             except PartialBusy:
                 continue
             except PartialNotFound:
                 return
             staged.write(b"more")
-            staged.let_go()
+            staged.release()
 
     with ThreadPoolExecutor(2) as threads:
         for _ in range(50):
             keep = record()
-            staged = store.publisher.begin(keep=keep)
+            staged = store.incoming.begin(keep=keep)
             staged.write(b"whole")
             done = [threads.submit(publish, keep, staged), threads.submit(go_on, keep)]
             assert [each.result() for each in done] == [None, None]
@@ -307,7 +307,7 @@ def test_to_let_go_of_a_file_ends_its_reading(staging: Staging) -> None:
     kept = record(expected_bytes=None)
     before = staging.begin(["sha256"], keep=kept)
     before.cut(2 << 30)  # sparse
-    before.let_go()
+    before.release()
     staged, _ = staging.reopen(kept.id, ["sha256"])
     begun = threading.Event()
 
@@ -318,7 +318,7 @@ def test_to_let_go_of_a_file_ends_its_reading(staging: Staging) -> None:
     with ThreadPoolExecutor(1) as threads:
         digesting = threads.submit(digest)
         begun.wait()
-        staged.let_go()
+        staged.release()
         with pytest.raises(ValueError, match="closed"):
             digesting.result()
 
@@ -328,11 +328,11 @@ def test_what_a_finished_job_left_is_swept(store: Store, *, is_published: bool) 
     """Its runner was killed between the end of the job and its last step; while the job is unfinished, it stays."""
     jobs = build_jobs(store)
     job = jobs.create(PULL, {}, ME)
-    staged = store.publisher.begin((), 4, keep=replace(record(), extra={"job_id": job.id}))
+    staged = store.incoming.begin((), 4, keep=replace(record(), extra={"job_id": job.id}))
     staged.write(b"half")
     if is_published:
-        store.publisher.publish("a.bin", staged, Conditions(), ME)
-    staged.let_go()
+        store.incoming.publish("a.bin", staged, Conditions(), ME)
+    staged.release()
     store.sweep(jobs.is_over)
     jobs.sweep(timedelta(hours=24))
     left = len(list(store.volume.staging_dir.iterdir()))
@@ -351,16 +351,16 @@ def test_what_a_finished_job_left_is_swept(store: Store, *, is_published: bool) 
 def test_an_upload_whose_publication_fails_is_not_taken_for_published(store: Store) -> None:
     """Its record takes back what was announced, so that a missing file says nothing."""
     keep = record()
-    staged = store.publisher.begin(keep=keep)
+    staged = store.incoming.begin(keep=keep)
     staged.write(b"whole")
 
     def fail() -> None:
-        with store.publisher.staging.announced(staged):
+        with store.incoming.staging.announced(staged):
             raise StoreFull("no room")
 
     with pytest.raises(StoreFull):
         fail()
-    staged.let_go()
+    staged.release()
     (store.volume.staging_dir / f"{keep.id}.part").unlink()
     with pytest.raises(PartialNotFound):
-        store.publisher.staging.find(keep.id)
+        store.incoming.find(keep.id)

@@ -22,7 +22,7 @@ from app.errors import (
     TrashEntryNotFound,
 )
 from app.store.actor import Actor
-from app.store.incoming.publishing import Conditions, Published
+from app.store.incoming.incoming import Conditions, Published
 from app.store.policy import Policy
 from app.store.store import Store
 from app.store.trash.trash import Trash
@@ -67,23 +67,23 @@ def staged_in(store: Store) -> list[str]:
 
 
 def publish(store: Store, name: str, content: bytes, conditions: Conditions = NEW) -> Published:
-    staged = store.publisher.begin()
+    staged = store.incoming.begin()
     try:
         staged.write(content)
-        return store.publisher.publish(name, staged, conditions, ME)
+        return store.incoming.publish(name, staged, conditions, ME)
     finally:
         staged.discard()
 
 
 def test_a_model_appears_whole_with_its_digest(store: Store) -> None:
     """Nothing before it is published, everything after, folders included; nothing stays in staging."""
-    staged = store.publisher.begin(["sha512"])
+    staged = store.incoming.begin(["sha512"])
     staged.write(b"one ")
     staged.write(bytearray(b"two"))
     assert store.scan().models == {}
     assert len(staged_in(store)) == 1
 
-    published = store.publisher.publish("org/repo/a.gguf", staged, Conditions(), ME)
+    published = store.incoming.publish("org/repo/a.gguf", staged, Conditions(), ME)
     staged.discard()
 
     assert (store.root / "org/repo/a.gguf").read_bytes() == b"one two"
@@ -136,12 +136,12 @@ def test_a_replacement_that_fails_leaves_what_was_there(tmp_path: Path, kind: st
     """Also where the version before had to leave its name first; nothing stays in the trash."""
     store = store_on(tmp_path / "models", file_system=FileSystem(kind))
     publish(store, "a.bin", b"old")
-    staged = store.publisher.begin()
+    staged = store.incoming.begin()
     for path in store.volume.staging_dir.iterdir():
         path.unlink()  # somebody tidied up too much
 
     with pytest.raises((FileNotFoundError, LookupStale)):
-        store.publisher.publish("a.bin", staged, ANY, ME)
+        store.incoming.publish("a.bin", staged, ANY, ME)
 
     staged.discard()
     assert (store.root / "a.bin").read_bytes() == b"old"
@@ -236,7 +236,7 @@ def test_what_is_refused_is_refused_before_and_after(
 
     with store.locks.lease("used.bin"):
         with pytest.raises(refusal):
-            store.publisher.plan(name, conditions, 3)
+            store.incoming.plan(name, conditions, 3)
         with pytest.raises(refusal):
             publish(store, name, b"new", conditions)
 
@@ -248,7 +248,7 @@ def test_what_is_refused_is_refused_before_and_after(
 def test_a_lack_of_room_is_known_beforehand(store: Store) -> None:
     """With what it takes and what there is."""
     with pytest.raises(StoreFull) as refused:
-        store.publisher.plan("a.bin", Conditions(), 1 << 60)
+        store.incoming.plan("a.bin", Conditions(), 1 << 60)
 
     assert refused.value.need_bytes == 1 << 60
     assert refused.value.free_bytes is not None
@@ -274,9 +274,9 @@ def test_of_many_publications_one_wins(store: Store) -> None:
 
 def test_the_sweep_takes_what_no_living_process_writes(store: Store) -> None:
     """Whatever is locked stays, by this process or another; what a killed one left goes."""
-    ours = store.publisher.begin()
+    ours = store.incoming.begin()
     with python(WRITES, store.volume.staging_dir) as theirs:
-        assert store.publisher.staging.sweep() == []
+        assert store.incoming.staging.sweep() == []
         assert len(staged_in(store)) == 2
         theirs.kill()
         theirs.wait()
@@ -284,7 +284,7 @@ def test_the_sweep_takes_what_no_living_process_writes(store: Store) -> None:
     assert len(staged_in(store)) == 1
 
     ours.write(b"content")
-    store.publisher.publish("a.bin", ours, Conditions(), ME)
+    store.incoming.publish("a.bin", ours, Conditions(), ME)
     ours.discard()
     assert (store.root / "a.bin").read_bytes() == b"content"
 
@@ -295,12 +295,12 @@ def test_sweeping_never_takes_a_file_from_its_writer(store: Store) -> None:
 
     def sweep() -> None:
         while not stop:
-            store.publisher.staging.sweep()
+            store.incoming.staging.sweep()
 
     with ThreadPoolExecutor(2) as threads:
         sweeping = [threads.submit(sweep) for _ in range(2)]
         try:
-            files = [store.publisher.begin() for _ in range(300)]
+            files = [store.incoming.begin() for _ in range(300)]
         finally:
             stop = True
     assert len(staged_in(store)) == 300

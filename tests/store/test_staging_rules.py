@@ -15,8 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from app.errors import PartialBusy, PartialNotFound
 from app.store.actor import Actor
+from app.store.incoming.incoming import Conditions
 from app.store.incoming.partials import PartialRecord
-from app.store.incoming.publishing import Conditions
 from app.store.incoming.staged_file import StagedFile
 from app.store.policy import Policy
 from app.store.store import Store
@@ -49,14 +49,14 @@ class StagingMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         for each in self.staged.values():
             if each.held:
-                each.held.let_go()
+                each.held.release()
         self.folder.cleanup()
 
     @rule(place=PLACES)
     def begin(self, place: int) -> None:
         if place not in self.staged:
             keep = PartialRecord(secrets.token_hex(16), "a.bin", "upload", "me", None, datetime.now(UTC), DAY)
-            self.staged[place] = Expected(keep.id, self.store.publisher.begin(["sha512"], keep=keep))
+            self.staged[place] = Expected(keep.id, self.store.incoming.begin(["sha512"], keep=keep))
 
     @rule(place=PLACES, content=st.binary(min_size=1, max_size=8))
     def write(self, place: int, content: bytes) -> None:
@@ -73,7 +73,7 @@ class StagingMachine(RuleBasedStateMachine):
     @rule(place=PLACES)
     def let_go(self, place: int) -> None:
         if (each := self.staged.get(place)) and each.held:
-            each.held.let_go()
+            each.held.release()
             each.held = None
 
     @rule(place=PLACES)
@@ -82,17 +82,17 @@ class StagingMachine(RuleBasedStateMachine):
             return
         if each.held or each.has_expired:
             with pytest.raises(PartialBusy if each.held else PartialNotFound):
-                self.store.publisher.resume(each.id)
+                self.store.incoming.resume(each.id)
         else:
-            each.held, _ = self.store.publisher.resume(each.id, ["sha512"])
+            each.held, _ = self.store.incoming.resume(each.id, ["sha512"])
 
     @rule(place=PLACES)
     def publish(self, place: int) -> None:
         if (each := self.staged.get(place)) and each.held:
             right = {"sha512": [hashlib.sha512(each.content).digest()]}
-            found = self.store.publisher.publish(each.id, each.held, Conditions(), Actor("me"), right)
+            found = self.store.incoming.publish(each.id, each.held, Conditions(), Actor("me"), right)
             assert found.sha256 == hashlib.sha256(each.content).hexdigest()
-            each.held.let_go()
+            each.held.release()
             self.published[each.id] = self.staged.pop(place).content
 
     @rule(place=PLACES)
@@ -101,10 +101,10 @@ class StagingMachine(RuleBasedStateMachine):
             return
         if each.held:
             with pytest.raises(PartialBusy):
-                self.store.publisher.discard(each.id)
+                self.store.incoming.discard(each.id)
             each.held.discard()
         else:
-            self.store.publisher.discard(each.id)
+            self.store.incoming.discard(each.id)
         del self.staged[place]
 
     @rule(place=PLACES)
@@ -121,15 +121,13 @@ class StagingMachine(RuleBasedStateMachine):
 
     @invariant()
     def everything_is_where_it_should_be(self) -> None:
-        found = {
-            partial.id: (partial.size_bytes, partial.is_active) for partial in self.store.publisher.staging.partials()
-        }
+        found = {partial.id: (partial.size_bytes, partial.is_active) for partial in self.store.incoming.partials()}
         assert found == {each.id: (len(each.content), each.held is not None) for each in self.staged.values()}
         for each in self.staged.values():
             assert (self.store.volume.staging_dir / f"{each.id}.part").read_bytes() == each.content
         for partial_id, content in self.published.items():
             assert (self.store.root / partial_id).read_bytes() == content
-            assert self.store.publisher.staging.find(partial_id).is_published
+            assert self.store.incoming.find(partial_id).is_published
 
 
 StagingMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)

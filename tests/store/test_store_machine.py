@@ -22,7 +22,7 @@ from app.errors import (
     TrashEntryNotFound,
 )
 from app.store.actor import Actor
-from app.store.incoming.publishing import Conditions
+from app.store.incoming.incoming import Conditions
 from app.store.policy import Policy
 from app.store.store import Receipt, Store
 
@@ -87,10 +87,10 @@ class StoreMachine(RuleBasedStateMachine):
         return f"content {self.count}".encode()
 
     def publish(self, name: str, content: bytes, conditions: Conditions) -> None:
-        staged = self.store.publisher.begin()
+        staged = self.store.incoming.begin()
         try:
             staged.write(content)
-            self.store.publisher.publish(name, staged, conditions, ME)
+            self.store.incoming.publish(name, staged, conditions, ME)
         finally:
             staged.discard()
 

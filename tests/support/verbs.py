@@ -16,7 +16,7 @@ from app.jobs.records import JobState
 from app.pulls.request import PULL, PullRequest, cancel
 from app.store.actor import Actor
 from app.store.audit.audit import Reason, audit, execute, plan_prune
-from app.store.incoming.publishing import Conditions
+from app.store.incoming.incoming import Conditions
 from app.store.inventory import Model
 from app.store.policy import Policy
 from app.store.store import Store
@@ -68,14 +68,14 @@ class ByStore:
             raise AssertionError(fields)
 
     def upload(self, request: str, name: str, content: bytes, if_match: str | None) -> None:
-        publisher = self._store.publisher
+        incoming = self._store.incoming
         conditions = Conditions(if_match=frozenset({if_match}) if if_match else None)
-        publisher.plan(name, conditions, len(content))
-        staged = publisher.begin()
+        incoming.plan(name, conditions, len(content))
+        staged = incoming.begin()
         try:
             for start in range(0, len(content), 1 << 16):
                 staged.write(content[start : start + (1 << 16)])
-            publisher.publish(name, staged, conditions, Actor(self._actor, request))
+            incoming.publish(name, staged, conditions, Actor(self._actor, request))
         finally:
             staged.discard()
 

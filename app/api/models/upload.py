@@ -22,7 +22,7 @@ from app.api.models.routes import detail_of
 from app.api.models.schemas import ModelDetail
 from app.api.models.upload_receiver import UploadReceiver, UploadReceiverDep
 from app.store.actor import Actor
-from app.store.incoming.publishing import Published, Publisher
+from app.store.incoming.incoming import Incoming, Published
 
 router = APIRouter(tags=["models"], route_class=GuardedRoute)
 
@@ -81,7 +81,7 @@ async def upload_model(
     be refused is refused before the body is read: with `Expect: 100-continue` it need not even be sent.
     """
     _check_body(request)
-    published = await _take_in(request, name, actor, store.publisher, receiver)
+    published = await _take_in(request, name, actor, store.incoming, receiver)
     await watcher.look_at(name)
     # Of what came, not of what lies there by now: it may have been replaced or deleted already.
     about = published.model, published.description, published.sha256
@@ -96,21 +96,21 @@ def location_of(request: Request, name: str) -> str:
 
 
 async def _take_in(
-    request: Request, name: str, actor: Actor, publisher: Publisher, receiver: UploadReceiver
+    request: Request, name: str, actor: Actor, incoming: Incoming, receiver: UploadReceiver
 ) -> Published:
     """Check, receive, check again, publish."""
     announced = announced_digests(request)
     size_bytes = receiver.announced_size(request)
     conditions = conditions_of(request)
     with receiver.slot():
-        await to_thread.run_sync(publisher.plan, name, conditions, size_bytes, limiter=threads.changes)
-        staged = await to_thread.run_sync(publisher.begin, announced, size_bytes, limiter=receiver.threads)
+        await to_thread.run_sync(incoming.plan, name, conditions, size_bytes, limiter=threads.changes)
+        staged = await to_thread.run_sync(incoming.begin, announced, size_bytes, limiter=receiver.threads)
         try:
             await receiver.receive(request, staged)
             if not staged.size_bytes:
                 # Nobody means to; `curl -X PUT` without a file does it.
                 raise RequestValidationError([{"loc": ("body",), "msg": "It is empty, and a model is not"}])
-            publish = partial(publisher.publish, name, staged, conditions, actor, announced)
+            publish = partial(incoming.publish, name, staged, conditions, actor, announced)
             return await to_thread.run_sync(publish, limiter=receiver.threads)
         finally:
             with CancelScope(shield=True):

@@ -12,8 +12,8 @@ from app.api.http import request_errors
 from app.api.models.upload_receiver import UploadReceiver
 from app.api.uploads import tus
 from app.store.actor import Actor
+from app.store.incoming.incoming import Conditions, Incoming, Published
 from app.store.incoming.partials import PartialRecord
-from app.store.incoming.publishing import Conditions, Published, Publisher
 from app.store.incoming.staged_file import StagedFile
 
 T = TypeVar("T")
@@ -22,10 +22,8 @@ T = TypeVar("T")
 class ResumableUpload:
     """One upload and its lock, which no other request gets before `release()` or `discard()`."""
 
-    def __init__(
-        self, publisher: Publisher, receiver: UploadReceiver, staged: StagedFile, record: PartialRecord
-    ) -> None:
-        self._publisher = publisher
+    def __init__(self, incoming: Incoming, receiver: UploadReceiver, staged: StagedFile, record: PartialRecord) -> None:
+        self._incoming = incoming
         self._receiver = receiver
         self._staged = staged
         self._record = record
@@ -67,7 +65,7 @@ class ResumableUpload:
     async def publish(self, actor: Actor) -> Published | None:
         """Publish the model if the upload is complete; else return None.
 
-        Raises what `Publisher.publish` raises. After a DigestMismatch nothing of the upload is kept.
+        Raises what `Incoming.publish` raises. After a DigestMismatch nothing of the upload is kept.
         """
         if self.offset < self._size_bytes:
             return None
@@ -76,7 +74,7 @@ class ResumableUpload:
         conditions = Conditions(_set_of(extra["if_match"]), _set_of(extra["if_none_match"]))
         try:
             name = self._record.name
-            return await self._run(self._publisher.publish, name, self._staged, conditions, actor, announced)
+            return await self._run(self._incoming.publish, name, self._staged, conditions, actor, announced)
         except errors.DigestMismatch:
             await self._run(self._staged.discard)
             raise
@@ -84,7 +82,7 @@ class ResumableUpload:
     async def release(self) -> None:
         """Keep the bytes and release the upload, so that another request can resume it."""
         with CancelScope(shield=True):
-            await self._run(self._staged.let_go)
+            await self._run(self._staged.release)
 
     async def discard(self) -> None:
         """Delete the bytes and the upload."""

@@ -92,8 +92,7 @@ async def list_uploads(store: StoreDep) -> UploadList:
     """List the resumable uploads whose models are not published yet, including those created at another service on the
     folder.
     """
-    await to_thread.run_sync(store.volume.check)
-    partials = await to_thread.run_sync(store.publisher.staging.partials)
+    partials = await to_thread.run_sync(store.incoming.partials)
     uploads = [_upload_out(each) for each in partials if each.kind == UPLOAD]
     return UploadList(count=len(uploads), uploads=sorted(uploads, key=lambda upload: upload.created_at))
 
@@ -122,13 +121,13 @@ async def create_upload(
     """
     record = _new_record(request, actor.name, receiver.retention)
     receiver.check_size(record.expected_bytes or 0)
-    has_chunk, conditions, publisher = tus.has_body(request), conditions_of(request), store.publisher
+    has_chunk, conditions, incoming = tus.has_body(request), conditions_of(request), store.incoming
     with receiver.slot():
-        plan = partial(publisher.plan, record.name, conditions, record.expected_bytes)
+        plan = partial(incoming.plan, record.name, conditions, record.expected_bytes)
         await to_thread.run_sync(plan, limiter=threads.changes)
-        begin = partial(publisher.begin, (), record.expected_bytes, keep=record)
+        begin = partial(incoming.begin, (), record.expected_bytes, keep=record)
         staged = await to_thread.run_sync(begin, limiter=receiver.threads)
-        upload = ResumableUpload(publisher, receiver, staged, record)
+        upload = ResumableUpload(incoming, receiver, staged, record)
         try:
             headers = await _receive(request, upload, record, actor, watcher) if has_chunk else _progress(0, record)
         except BaseException:
@@ -203,9 +202,9 @@ async def append_to_upload(
             raise request_errors.OffsetMismatch(found.size_bytes)
         return Response(status_code=204, headers=_published(request, found.name or "", offset))
     with receiver.slot():
-        resume = partial(store.publisher.resume, upload_id)
+        resume = partial(store.incoming.resume, upload_id)
         staged, record = await to_thread.run_sync(resume, limiter=receiver.threads)
-        upload = ResumableUpload(store.publisher, receiver, staged, record)
+        upload = ResumableUpload(store.incoming, receiver, staged, record)
         try:
             await upload.check_offset(offset)
             headers = await _receive(request, upload, record, actor, watcher)
@@ -226,7 +225,7 @@ async def append_to_upload(
 async def cancel_upload(upload_id: UploadId, store: StoreDep) -> Response:
     """Delete an upload and its bytes. If its model is published already, the model stays."""
     await to_thread.run_sync(_find, store, upload_id)
-    await to_thread.run_sync(store.publisher.discard, upload_id, limiter=threads.changes)
+    await to_thread.run_sync(store.incoming.discard, upload_id, limiter=threads.changes)
     return Response(status_code=204)
 
 
@@ -255,8 +254,7 @@ def _new_record(request: Request, actor: str, retention: timedelta) -> PartialRe
 
 def _find(store: Store, upload_id: str) -> Partial:
     """Find an upload. Raises PartialNotFound, also if the id is a pull's, and StoreUnavailable."""
-    store.volume.check()
-    found = store.publisher.staging.find(upload_id)
+    found = store.incoming.find(upload_id)
     if found.kind != UPLOAD:
         raise errors.PartialNotFound(upload_id)
     return found

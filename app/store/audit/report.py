@@ -64,7 +64,7 @@ def report(store: Store, inventory: Inventory, *, seconds: float = LOOK_SECONDS)
     return Report(
         findings=tuple(findings),
         blockers={name: blockers for name in used if (blockers := store.locks.blockers(name))},
-        partials=tuple(store.publisher.staging.partials()),
+        partials=tuple(store.incoming.partials()),
         trash_bytes=sum(entry.size_bytes for entry in store.trash_entries()),
         unread=unread,
     )

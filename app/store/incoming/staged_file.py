@@ -127,8 +127,8 @@ class StagedFile:
             sync_folder(folder)
             return os.fstat(self._file.fileno())
 
-    def let_go(self) -> None:
-        """Leave it to whoever goes on with it; what is not kept is swept."""
+    def release(self) -> None:
+        """Close and unlock the file. A kept one can be resumed by any process; another is swept."""
         self._is_ending = True
         with self._working:
             self._file.close()

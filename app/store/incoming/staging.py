@@ -37,8 +37,6 @@ class Staging:
     def __init__(self, folder: Path, claims: Claims) -> None:
         self._folder = folder
         self._claims = claims
-        self.is_shared = False
-        """True if other machines write here too. Set before anything is staged."""
 
     def begin(self, algorithms: Iterable[str], *, keep: PartialRecord | None = None) -> StagedFile:
         """A new file, empty and locked. `algorithms` are those of `hashlib` by which it is to have digests.
@@ -113,7 +111,7 @@ class Staging:
         if record is None:
             raise PartialNotFound(partial_id)
         path = self._folder / f"{partial_id}{SUFFIX}"
-        for pause_seconds in CLAIM_PAUSES if self.is_shared else (0.0,):
+        for pause_seconds in CLAIM_PAUSES if self._claims.is_shared else (0.0,):
             time.sleep(pause_seconds)  # another machine may have claimed it for an instant
             with contextlib.suppress(FileNotFoundError):
                 partial = _look(path, record)
@@ -173,15 +171,17 @@ class Staging:
             return True
 
     def _is_claimed(self, name: str) -> bool:
-        return self.is_shared and self._claims.has(self._folder / name)
+        return self._claims.is_shared and self._claims.has(self._folder / name)
 
     def _names(self) -> set[str]:
-        return set(files_on_server(self._folder)) if self.is_shared else {path.name for path in self._folder.iterdir()}
+        if self._claims.is_shared:
+            return set(files_on_server(self._folder))
+        return {path.name for path in self._folder.iterdir()}
 
     def _is_still_there(self, file: io.FileIO, path: Path) -> bool:
         """Whether a file that was opened, and is locked now, still lies at its name."""
         try:
-            if not self.is_shared:
+            if not self._claims.is_shared:
                 return os.path.samestat(os.fstat(file.fileno()), path.stat())
             claim = self._claims.claim(path)
             try:
@@ -214,7 +214,7 @@ class Staging:
         record = self._read(path.stem)
         if record is None:
             # One that this machine cannot read yet keeps the file all the same.
-            return self.is_shared and path.with_suffix(RECORD_SUFFIX).name in self._names()
+            return self._claims.is_shared and path.with_suffix(RECORD_SUFFIX).name in self._names()
         return not _has_expired(record, path) and not is_over(record)
 
     def _read(self, partial_id: str) -> PartialRecord | None:

@@ -63,6 +63,11 @@ class Claims:
         self._aside = volume.aside_dir
         self._seen: dict[str, float] = {}
 
+    @property
+    def is_shared(self) -> bool:
+        """True if other machines claim files here too."""
+        return self._volume.is_shared
+
     def claim(self, path: Path) -> Claim:
         """Take a file of a folder of `.store/` aside.
 

@@ -124,7 +124,7 @@ async def test_what_fails_before_it_comes_to_its_bytes_leaves_none_either(store:
             retention=timedelta(days=1),
             extra={"job_id": job.id},
         )
-        store.publisher.begin(keep=before).let_go()
+        store.incoming.begin(keep=before).release()
         pulling = pull_runner(store, hub=hub)
 
         async with running(pulling):

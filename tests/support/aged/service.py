@@ -22,8 +22,8 @@ from app.jobs.folder import HeldJob, Jobs
 from app.pulls.request import PULL
 from app.store.actor import Actor
 from app.store.audit.audit import Reason, audit, execute, plan_prune
+from app.store.incoming.incoming import Conditions
 from app.store.incoming.partials import PartialRecord
-from app.store.incoming.publishing import Conditions
 from app.store.incoming.staged_file import StagedFile
 from app.store.locks.leases import Lease
 from app.store.policy import Policy
@@ -112,11 +112,11 @@ class Service:
         self, name: str, content: str, if_match: list[str] | None = None, if_none_match: list[str] | None = None
     ) -> str:
         """Publish it, and say which version it is now."""
-        staged = self._store.publisher.begin(size_bytes=len(content))
+        staged = self._store.incoming.begin(size_bytes=len(content))
         try:
             staged.write(content.encode())
             conditions = _conditions(if_match, if_none_match)
-            return self._store.publisher.publish(name, staged, conditions, self._actor).model.etag
+            return self._store.incoming.publish(name, staged, conditions, self._actor).model.etag
         finally:
             staged.discard()
 
@@ -167,11 +167,11 @@ class Service:
         """Begin one, and have it in hand."""
         now = datetime.now(UTC)
         record = PartialRecord(partial_id, name, "upload", self._actor.name, None, now, PARTIAL_RETENTION)
-        self._has(partial_id, self._store.publisher.begin(keep=record))
+        self._has(partial_id, self._store.incoming.begin(keep=record))
 
     def resume(self, partial_id: str) -> int:
         """Have it in hand again, and say how many bytes there are."""
-        staged, _ = self._store.publisher.resume(partial_id)
+        staged, _ = self._store.incoming.resume(partial_id)
         self._has(partial_id, staged)
         return staged.size_bytes
 
@@ -179,23 +179,23 @@ class Service:
         self._staged[partial_id].write(content.encode())
 
     def let_go(self, partial_id: str) -> None:
-        self._staged.pop(partial_id).let_go()
+        self._staged.pop(partial_id).release()
 
     def publish(self, partial_id: str, name: str, if_match: list[str] | None = None) -> str:
         """Publish what is in hand, and let go of it; say which version the model is now."""
         staged = self._staged.pop(partial_id)
         try:
             conditions = _conditions(if_match, None)
-            return self._store.publisher.publish(name, staged, conditions, self._actor).model.etag
+            return self._store.incoming.publish(name, staged, conditions, self._actor).model.etag
         finally:
-            staged.let_go()
+            staged.release()
 
     def discard(self, partial_id: str) -> None:
         """Give up what nobody has in hand."""
-        self._store.publisher.discard(partial_id)
+        self._store.incoming.discard(partial_id)
 
     def _has(self, partial_id: str, staged: StagedFile) -> None:
-        self._held.callback(staged.let_go)
+        self._held.callback(staged.release)
         self._staged[partial_id] = staged
 
     # Jobs.

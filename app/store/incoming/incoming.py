@@ -1,8 +1,8 @@
-"""How a model comes in: staged, then published in one step under the model's lock. These verbs block."""
+"""Incoming models: staged, then published in one step under the model's lock. These verbs block."""
 
 import contextlib
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,7 @@ from app.errors import (
 from app.store.actor import Actor
 from app.store.headers.description import Description
 from app.store.incoming.disk_space import DiskSpace
-from app.store.incoming.partials import PartialRecord
+from app.store.incoming.partials import Partial, PartialRecord
 from app.store.incoming.staged_file import StagedFile
 from app.store.incoming.staging import Staging
 from app.store.integrity.digests import Digests
@@ -86,8 +86,8 @@ class Published:
     has_replaced: bool
 
 
-class Publisher:
-    """The one way into a model folder for models that this service brings."""
+class Incoming:
+    """The incoming models of one model folder, from uploads and pulls: staged, resumed, published or discarded."""
 
     def __init__(
         self,
@@ -133,9 +133,9 @@ class Publisher:
     def begin(
         self, algorithms: Iterable[str] = (), size_bytes: int | None = None, *, keep: PartialRecord | None = None
     ) -> StagedFile:
-        """A place for the bytes, room made for them; raises StoreReadOnly, StoreFull.
+        """Return a new staged file, after freeing disk space for it. Raises StoreReadOnly, StoreFull.
 
-        `discard()` it in the end, published or not; with `keep` one may also `let_go()` of it and `resume()` later.
+        Call its `discard()` in the end, published or not. With `keep`, a call of `release()` keeps it for `resume()`.
         """
         self._volume.check_writable()
         with explaining_refusals():
@@ -143,7 +143,7 @@ class Publisher:
             return self.staging.begin({SHA256, *algorithms}, keep=keep)
 
     def resume(self, partial_id: str, algorithms: Iterable[str] = ()) -> tuple[StagedFile, PartialRecord]:
-        """Go on with what was kept, at its end, room made for what is missing of its expected size.
+        """Reopen a kept partial file at its end, after freeing disk space for the missing bytes.
 
         Raises PartialNotFound, PartialBusy, StoreUnavailable, StoreReadOnly, StoreFull.
         """
@@ -153,15 +153,41 @@ class Publisher:
             try:
                 self._room.make(max(0, (record.expected_bytes or 0) - staged.size_bytes))
             except BaseException:
-                staged.let_go()
+                staged.release()
                 raise
             return staged, record
 
     def discard(self, partial_id: str) -> None:
-        """Give up what was kept; raises PartialNotFound, PartialBusy, StoreUnavailable, StoreReadOnly."""
+        """Delete a kept partial file, or the record of a published one.
+
+        Raises PartialNotFound, PartialBusy, StoreUnavailable, StoreReadOnly.
+        """
         self._volume.check_writable()
         with explaining_refusals():
             self.staging.discard(partial_id)
+
+    def partials(self) -> list[Partial]:
+        """List everything that is staged now, by id. Locks nothing. Raises StoreUnavailable."""
+        self._volume.check()
+        return self.staging.partials()
+
+    def find(self, partial_id: str) -> Partial:
+        """Get a kept partial file, or what is known of a published one. Raises PartialNotFound, StoreUnavailable."""
+        self._volume.check()
+        return self.staging.find(partial_id)
+
+    def record(self, record: PartialRecord) -> None:
+        """Replace the record of a partial file. Only the writer of the file may. Raises StoreUnavailable, OSError."""
+        self._volume.check()
+        self.staging.record(record)
+
+    def sweep(self, is_over: Callable[[PartialRecord], bool] = lambda _: False) -> list[str]:
+        """Delete what no living process writes and no record keeps, and return the names. Raises StoreUnavailable.
+
+        `is_over` says of a record that what it is kept for has ended before its time.
+        """
+        self._volume.check_writable()
+        return self.staging.sweep(is_over)
 
     def publish(
         self,
