@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from app import __version__
 from app.api.http import openapi, problems
 from app.api.http.middleware import RequestLimits, RequestLog
-from app.api.http.routing import add_heads
+from app.api.http.routing import complete_routes
 from app.api.routers import routers
 from app.api.state import State
 from app.lifespan import opened
@@ -77,7 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
     for router in routers():
         # Not include_router(), which matches each request twice.
         app.router.routes.extend(router.routes)
-    add_heads(app)
+    complete_routes(app)
     problems.install(app)
     openapi.install(app, needs_key=not settings.is_anonymous)
     return app

@@ -49,6 +49,15 @@ async def test_a_body_that_turns_out_too_large_is_refused_while_it_streams() -> 
         assert (await client.post("/", content=body(11))).status_code == 413
 
 
+def test_only_marked_routes_take_larger_bodies(service: RunningService) -> None:
+    """A route below `/models/` that reads JSON has the limit too; the one that takes a model's bytes has its own."""
+    large = b"x" * ((1 << 20) + 1)
+
+    assert problem_of(service.client.put("/models/a.bin/protection", content=large)) == (413, "body-too-large")
+    assert problem_of(service.client.post("/nowhere", content=large)) == (413, "body-too-large")
+    assert service.client.put("/models/a.bin", content=large).status_code == 201
+
+
 def send_raw(service: RunningService, chunks: Iterable[bytes]) -> bytes:
     """Send bytes until the service has had enough, and return what it says."""
     address = urlsplit(service.url)

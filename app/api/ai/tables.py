@@ -11,6 +11,7 @@ from app.api.http.error_groups import IMAGE_ERRORS
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.http.request_errors import CallerGone
+from app.api.http.routing import streams_body
 from app.api.images.body import BODY
 from app.api.images.service import RecognitionServiceDep
 from app.api.ocr.schemas import ImageQuery, TablesOut, describe_tables
@@ -37,6 +38,7 @@ RECOGNITION_ERRORS = (
     responses=problems(*IMAGE_ERRORS, *RECOGNITION_ERRORS),
     openapi_extra=needs(Scope.AI) | {"requestBody": BODY},
 )
+@streams_body
 async def read_tables(
     request: Request, reader: RecognitionServiceDep, query: Annotated[ImageQuery, Query()]
 ) -> TablesOut:

@@ -1,4 +1,4 @@
-"""Around every request: its id, its limits, the one line it leaves in the log, and the catch for what nobody caught."""
+"""The middleware around every request: its id, its limits, its line in the log, and the answer to a crash."""
 
 import secrets
 import time
@@ -11,21 +11,22 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.http.problems import crash, problem
 from app.api.http.request_errors import BodyTooLarge, CrossOrigin, WrongHost
+from app.api.http.routing import find_endpoint, is_body_streamed
 from app.events import EventName
 
 log = structlog.get_logger()
 
 OnRequest = Callable[[str, str | None, int, float], None]
-"""Given the method, the route's template or None, the status, and the seconds it took."""
+"""Called with the method, the route's template or None, the status, and the seconds taken."""
 
 SILENT = {"/livez", "/readyz"}
-"""Probes ask every few seconds and would bury everything else."""
+"""Probes are not logged: they come every few seconds."""
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 MAX_ID_CHARS = 128
 
 
 class RequestLog:
-    """Gives each request an id, answers a crash with a problem, and reports and logs it when the answer is out."""
+    """Gives each request an id, answers a crash with a problem, and reports and logs each request after its answer."""
 
     def __init__(self, app: ASGIApp, *, on_request: OnRequest) -> None:
         self._app = app
@@ -66,10 +67,10 @@ class RequestLog:
 
 
 class RequestLimits:
-    """Refuses bodies that are too large, hosts that are not ours, and changes that a foreign web page asks for.
+    """Refuses bodies that are too large, hosts that are not allowed, and changes requested by pages of other origins.
 
-    The last two matter where nobody needs a key: a page that a person visits can send requests to 127.0.0.1, under any
-    name that its owner's DNS server gives that address.
+    The last two protect a service without keys: any web page that is open in a browser can send requests to 127.0.0.1,
+    also under a host name that its owner's DNS server resolves to that address.
     """
 
     def __init__(self, app: ASGIApp, *, max_body_bytes: int, allowed_hosts: tuple[str, ...]) -> None:
@@ -79,18 +80,19 @@ class RequestLimits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, as ASGI defines it."""
-        # Probes address a container by its number, and neither take nor tell anything.
+        # Probes address a container by its number; they change nothing and tell nothing.
         if scope["type"] != "http" or _is_probe(scope):
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
         try:
             self._check_source(scope["method"], headers)
-            if _is_upload(scope):
-                await self._app(scope, *_closing_if_unread(receive, send) if b"expect" in headers else (receive, send))
-                return
-            self._check_length(headers)
-            await self._app(scope, self._bounded(receive) if _has_body(headers) else receive, send)
+            if _has_body(headers):
+                self._check_length(scope, headers)
+                receive = self._bounded(scope, receive)
+                if b"expect" in headers:
+                    receive, send = _closing_if_unread(receive, send)
+            await self._app(scope, receive, send)
         except (BodyTooLarge, CrossOrigin, WrongHost) as exc:
             await problem(Request(scope), exc)(scope, receive, send)
 
@@ -103,19 +105,23 @@ class RequestLimits:
             if site not in {"same-origin", "none"} and origin.partition("://")[2] != host:
                 raise CrossOrigin(origin)
 
-    def _check_length(self, headers: dict[bytes, bytes]) -> None:
+    def _check_length(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
         declared = headers.get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > self._max_body_bytes:
+        is_large = declared.isdigit() and int(declared) > self._max_body_bytes
+        # Only a large body costs a second matching of its route.
+        if is_large and not is_body_streamed(find_endpoint(scope)):
             raise BodyTooLarge(self._max_body_bytes)
 
-    def _bounded(self, receive: Receive) -> Receive:
+    def _bounded(self, scope: Scope, receive: Receive) -> Receive:
+        """Return a `receive` that raises BodyTooLarge at the limit, unless the route streams the body."""
         received = 0
 
         async def bounded_receive() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._max_body_bytes:
+            # By now the router has put the route's function into the scope.
+            if received > self._max_body_bytes and not is_body_streamed(scope.get("endpoint")):
                 raise BodyTooLarge(self._max_body_bytes)
             return message
 
@@ -126,33 +132,21 @@ def _is_probe(scope: Scope) -> bool:
     return scope["path"].removeprefix(scope.get("root_path", "")) in SILENT
 
 
-def _is_upload(scope: Scope) -> bool:
-    """Whether the body is a model's or an image's, for which the route has limits of its own."""
-    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-    if path in {"/ocr", "/ai/table"}:
-        return True
-    if scope["method"] == "PUT":
-        return path.startswith("/models/")
-    return (scope["method"] == "POST" and path == "/uploads") or (
-        scope["method"] == "PATCH" and path.startswith("/uploads/")
-    )
-
-
 def _closing_if_unread(receive: Receive, send: Send) -> tuple[Receive, Send]:
-    """End the connection after an answer to a body that was never asked for: whether it still comes, nobody knows."""
-    is_asked_for = False
+    """Close the connection after an answer if the body was never read: the client may or may not still send it."""
+    was_read = False
 
-    async def asking_receive() -> Message:
-        nonlocal is_asked_for
-        is_asked_for = True
+    async def noting_receive() -> Message:
+        nonlocal was_read
+        was_read = True
         return await receive()
 
     async def closing_send(message: Message) -> None:
-        if message["type"] == "http.response.start" and not is_asked_for:
+        if message["type"] == "http.response.start" and not was_read:
             message["headers"] = [*message["headers"], (b"connection", b"close")]
         await send(message)
 
-    return asking_receive, closing_send
+    return noting_receive, closing_send
 
 
 def _has_body(headers: dict[bytes, bytes]) -> bool:
@@ -165,7 +159,10 @@ def _without_port(host: str) -> str:
 
 
 def _request_id(scope: Scope) -> str:
-    """The caller's own id where it is a harmless one, so that a request can be followed through several services."""
+    """Return the caller's `x-request-id` if it is printable and short, else a new one.
+
+    With the caller's, a request can be followed through the logs of several services.
+    """
     for name, value in scope["headers"]:
         if name == b"x-request-id":
             given: str = value.decode("latin-1")

@@ -1,9 +1,9 @@
-"""How paths are matched: names that hold slashes, routes below a model's own path, and a HEAD for every GET."""
+"""How requests find their routes: names that hold slashes, routes below a model's path, HEAD, and streamed bodies."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from http import HTTPStatus
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, Path
 from fastapi.routing import APIRoute
@@ -13,13 +13,41 @@ from starlette.types import Scope
 
 from app.api.http.auth import GuardedRoute
 
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+STREAMS_BODY = "streams_body"
+
+
+def streams_body(endpoint: Endpoint) -> Endpoint:
+    """Mark a route's function as one that reads the body itself, as a stream, under a limit of its own.
+
+    RequestLimits bounds the body of every other route by OCR_MAX_BODY_BYTES.
+    """
+    setattr(endpoint, STREAMS_BODY, True)
+    return endpoint
+
+
+def is_body_streamed(endpoint: object) -> bool:
+    """True if the function is marked by `streams_body`."""
+    return getattr(endpoint, STREAMS_BODY, False)
+
+
+def find_endpoint(scope: Scope) -> object:
+    """Return the function of the route that a request matches, or None. The router matches again afterwards."""
+    for route in scope["app"].router.routes:
+        match, child_scope = route.matches(scope)
+        if match is Match.FULL:
+            return child_scope["endpoint"]
+    return None
+
 
 class WholePath(PathConvertor):
-    """Starlette's own stops at a line end, so that such a name would be no path of ours instead of an invalid name."""
+    """The rest of a path, line ends included: a name with one is then an invalid name, and not an unknown path."""
 
     regex = "(?s:.*)"
 
 
+# Starlette keeps one table of convertors for the process and offers no other way to replace the one called `path`. It
+# has to be replaced before any route is constructed, so here, where every resource gets its ModelName.
 register_url_convertor("path", WholePath())
 
 ModelName = Annotated[
@@ -37,19 +65,17 @@ ModelName = Annotated[
 
 
 class PartRoute(GuardedRoute):
-    """A route about a part of a model. A model that is itself called so, in a folder, is met at its path all the same.
+    """A route for a part of a model, such as `/models/{name}/verify`.
 
-    Where there is none, the path is the part's for every method: those that it lacks are 405, not somebody's model.
+    If there is a model whose own name is `x/verify`, its path means that model. Otherwise the path is the part's for
+    every method: one that the part does not have is answered 405, and never taken for a request about a model.
     """
 
-    _taken: ClassVar[dict[str, set[str]]] = {}
-
-    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:  # noqa: ANN401 - FastAPI's
-        super().__init__(path, endpoint, **options)
-        self._taken.setdefault(self.path, set()).update(self.methods or ())
+    path_methods: Collection[str] = ()
+    """The methods of all routes with this path; `complete_routes` sets it."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Whether the request is for this route."""
+        """Return whether the request is for this route, and what the match adds to the request's scope."""
         match, child_scope = super().matches(scope)
         if match is Match.NONE:
             return match, child_scope
@@ -57,24 +83,36 @@ class PartRoute(GuardedRoute):
         part = self.path.rpartition("/")[2]
         if inventory and f"{child_scope['path_params']['name']}/{part}" in inventory.models:
             return Match.NONE, {}
-        if match is Match.PARTIAL and scope["method"] not in self._taken[self.path]:
-            match = Match.FULL  # so that it is this route which refuses the method
+        if match is Match.PARTIAL and scope["method"] not in self.path_methods:
+            match = Match.FULL  # so that this route refuses the method
         return match, child_scope
 
 
-def add_heads(app: FastAPI) -> None:
-    """Give each GET of the application its HEAD; those whose headers are of use are in the document too."""
-    gets = [route for route in app.router.routes if isinstance(route, APIRoute) and "GET" in (route.methods or ())]
-    # Behind all others, so that no other request looks at them.
-    app.router.routes += [_head_of(route) for route in gets]
+def complete_routes(app: FastAPI) -> None:
+    """Give each GET route of the application a HEAD route, and tell each PartRoute which methods its path has."""
+    # After all others, so that no other request is compared with them.
+    app.router.routes += [_head_of(route) for route in _api_routes(app) if "GET" in (route.methods or ())]
+    methods: dict[str, set[str]] = {}
+    for route in _api_routes(app):
+        methods.setdefault(route.path, set()).update(route.methods or ())
+    for route in _api_routes(app):
+        if isinstance(route, PartRoute):
+            route.path_methods = methods[route.path]
+
+
+def _api_routes(app: FastAPI) -> list[APIRoute]:
+    return [route for route in app.router.routes if isinstance(route, APIRoute)]
 
 
 def _head_of(route: APIRoute) -> APIRoute:
-    """A route of its own, because FastAPI would give two methods of one the same id in the document."""
+    """Return a HEAD route with the same handler. One route with both methods would have one id in the document.
+
+    It is in the document only if its headers are of use.
+    """
     head = copy.copy(route)
     head.methods = {"HEAD"}
     head.name = f"head_{route.name}"
     head.summary = f"{route.summary}: headers only"
-    head.description = "The same as GET, without the body: what has changed, how large it is, whether it is there."
+    head.description = "The headers of GET without the body: whether the resource exists, its size and its version."
     head.include_in_schema = route.include_in_schema and "headers" in route.responses.get(HTTPStatus.OK, {})
     return head

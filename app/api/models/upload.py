@@ -15,7 +15,7 @@ from app.api.http.deps import ActorDep, StoreDep, WatcherDep
 from app.api.http.error_groups import UPLOAD_ERRORS
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
-from app.api.http.routing import ModelName
+from app.api.http.routing import ModelName, streams_body
 from app.api.models.digest_fields import PARAMETERS, announced_digests
 from app.api.models.list_cache import ListCacheDep
 from app.api.models.routes import detail_of
@@ -66,6 +66,7 @@ UPLOAD_REQUEST: dict[str, Any] = {
     responses=UPLOAD_RESPONSES | problems(*UPLOAD_ERRORS),
     openapi_extra=needs(Scope.WRITE) | UPLOAD_REQUEST,
 )
+@streams_body
 async def upload_model(
     request: Request,
     name: ModelName,

@@ -18,6 +18,7 @@ from app.api.http.error_groups import IMAGE_ERRORS, LOAD_ERRORS
 from app.api.http.keys import Scope
 from app.api.http.negotiation import best_of
 from app.api.http.problem_table import PROBLEM_TYPES
+from app.api.http.routing import streams_body
 from app.api.images.body import BINARY, BODY
 from app.api.images.service import RecognitionServiceDep
 from app.api.jobs.respond_async import BackgroundDep, PrefersJob, accepted, accepted_or
@@ -64,6 +65,7 @@ OCR_RESPONSES: dict[int | str, dict[str, Any]] = {
     responses=OCR_RESPONSES | accepted_or(*OCR_ERRORS),
     openapi_extra=needs(Scope.AI) | {"requestBody": BODY},
 )
+@streams_body
 async def recognise_text(
     request: Request,
     reader: RecognitionServiceDep,

@@ -21,6 +21,7 @@ from app.api.http.deps import ActorDep, StoreDep, WatcherDep
 from app.api.http.error_groups import UPLOAD_ERRORS
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
+from app.api.http.routing import streams_body
 from app.api.models.upload import CONDITIONS, location_of
 from app.api.models.upload_receiver import UploadReceiverDep
 from app.api.uploads import tus
@@ -110,6 +111,7 @@ async def list_uploads(store: StoreDep) -> UploadList:
         "requestBody": body(required=False),
     },
 )
+@streams_body
 async def create_upload(
     request: Request, actor: ActorDep, store: StoreDep, watcher: WatcherDep, receiver: UploadReceiverDep
 ) -> Response:
@@ -180,6 +182,7 @@ async def get_upload(request: Request, upload_id: UploadId, store: StoreDep) -> 
     openapi_extra=needs(Scope.WRITE)
     | {"parameters": [OFFSET_PARAMETER, CHECKSUM_PARAMETER, VERSION_PARAMETER], "requestBody": body(required=True)},
 )
+@streams_body
 async def append_to_upload(
     request: Request,
     upload_id: UploadId,
