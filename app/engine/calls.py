@@ -1,4 +1,4 @@
-"""Calls of the engine as events: which, how long, and what came of them."""
+"""Engine calls reported as events: name, outcome and seconds."""
 
 import asyncio
 from typing import Any
@@ -23,9 +23,9 @@ async def timed_call(
     on_event: OnEvent,
     work: str | None = None,
 ) -> Any:  # noqa: ANN401 - a JSON value
-    """Call a process and report `engine.called`; `work` is what the call is known by, if not its name.
+    """Call a process and report `engine.called` with the call's name, or with `work` if given.
 
-    Raises what the call raises.
+    Raises what `EngineProcess.call` raises.
     """
     began, outcome = asyncio.get_running_loop().time(), "abandoned"
     try:

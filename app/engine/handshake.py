@@ -1,4 +1,4 @@
-"""What makes of a live process a ready one: its license, its instance, its first facts, the check of its folder."""
+"""The handshake with a new engine process: apply the license, start the engine, ask for its facts, check its folder."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from app.events import EventName, OnEvent
 
 
 class Handshake:
-    """Greets each new process of one supervisor, and remembers what became of the license."""
+    """Makes each new process of one supervisor ready; remembers whether the license could be applied."""
 
     def __init__(
         self,
@@ -21,20 +21,21 @@ class Handshake:
         on_event: OnEvent,
     ) -> None:
         self.license_error: str | None = None
+        """Why the license file could not be applied; it is not tried again."""
         self._models_dir = models_dir
         self._license_file = license_file
         self._limits = limits
         self._on_event = on_event
 
-    async def greet(self, process: EngineProcess) -> EngineFacts | None:
-        """Its facts, when it may be called ready; None when it was killed because it may not.
+    async def run(self, process: EngineProcess) -> EngineFacts | None:
+        """Return the facts of a process that is ready; kill it and return None if it must not be used.
 
         Raises EngineDied and EngineTimedOut.
         """
         try:
             await self._apply_license(process)
             await process.call("start", seconds=self._limits.start_seconds)
-            facts = await self.ask_for_facts(process)
+            facts = await self.fetch_facts(process)
         except EngineCallFailed as exc:
             process.kill(exc.reason)
             return None
@@ -46,8 +47,8 @@ class Handshake:
             return None
         return facts
 
-    async def ask_for_facts(self, process: EngineProcess) -> EngineFacts:
-        """What AsposeAI says of itself now. Raises EngineCallFailed, EngineDied, EngineTimedOut and ProtocolError."""
+    async def fetch_facts(self, process: EngineProcess) -> EngineFacts:
+        """Ask AsposeAI for its facts. Raises EngineCallFailed, EngineDied, EngineTimedOut and ProtocolError."""
         asked_at = datetime.now(UTC)
         return EngineFacts.from_status(asked_at, await process.call("status", seconds=self._limits.status_seconds))
 
@@ -57,7 +58,7 @@ class Handshake:
         try:
             await process.call("apply_license", {"path": str(self._license_file)}, seconds=self._limits.start_seconds)
         except EngineError as exc:
-            # Unlicensed is better than dead, and the next process is not to die of it again.
+            # An unlicensed engine is better than none, and the next process must not die of the license again.
             self.license_error = exc.reason if isinstance(exc, EngineCallFailed) else str(exc)
             self._on_event(EventName.ENGINE_LICENSE_REFUSED, {"error": self.license_error})
             if not isinstance(exc, EngineCallFailed):

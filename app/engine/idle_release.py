@@ -1,4 +1,4 @@
-"""Gives everything back when nobody has used the engine for long: a loaded model, and what a recognition left."""
+"""Releases the engine when it has not been used for a while: the loaded model, and the memory that recognition kept."""
 
 import asyncio
 import contextlib
@@ -6,14 +6,17 @@ import contextlib
 from app.engine.supervisor import Supervisor
 from app.errors import EngineNotReady
 
-LOOKS = 10
-"""How often to look in the time after which it is released: so much later than that it may be."""
+CHECKS_PER_PERIOD = 10
+"""How often to check within the idle time: the release is late by at most that fraction of it."""
 
 
 async def release_when_idle(supervisor: Supervisor, seconds: float) -> None:
-    """Release an engine that was used, and then not for that long; until cancelled. A fresh one has nothing to give."""
+    """Release the engine whenever it was used and then idle for that long, until cancelled.
+
+    A fresh process that was never used is left alone: it has nothing to give back.
+    """
     while True:
-        await asyncio.sleep(seconds / LOOKS)
+        await asyncio.sleep(seconds / CHECKS_PER_PERIOD)
         if not supervisor.is_busy and (idle := supervisor.idle_seconds) is not None and idle >= seconds:
             with contextlib.suppress(EngineNotReady):
                 await supervisor.release(f"released after {seconds:g} s without use")

@@ -1,9 +1,9 @@
-"""What the engine's process has loaded, and the work on it: texts one by one, whatever happens to one of them."""
+"""The model that the engine process has loaded, and the work on texts with it."""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Container
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,17 +23,17 @@ from app.errors import (
 from app.events import EventName, OnEvent
 
 STOP_SECONDS = 5.0
-"""How long a process that is to make room for another may take to end."""
+"""How long a process may take to end when another one must replace it."""
 MAX_DEATHS = 3
-"""After so many engine processes that died of the texts of one request, the rest of them is not tried."""
+"""After the texts of one request have ended this many engine processes, the remaining texts are not tried."""
 
 Hold = Callable[[str, str, int], Callable[[], None]]
-"""Takes a lease on a model for a use by a process; gives what releases it. Blocks; raises ModelLocked."""
+"""Takes a lease: model, use and process id; returns the function that releases it. Blocks; raises ModelLocked."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
-    """What is to be loaded."""
+    """A processor and the model to load for it."""
 
     processor: Processor
     model: str
@@ -42,50 +42,46 @@ class LoadRequest:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What an engine process has loaded."""
+    """The processor and the model that an engine process has loaded."""
 
     processor: Processor
     model: str
     since: datetime
     mapped_bytes: int
-    """The part of its address space that is the model's file."""
+    """How many bytes of the model folder the process has mapped."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextTask:
-    """What is to be done with texts, on a processor that is loaded for it."""
+    """Work on texts: what must be loaded for it, and the processor's parameters."""
 
-    wanted: LoadRequest
-    keywords: tuple[str, ...] = ()
-    question: str = ""
-
-    def call_for(self, text: str) -> dict[str, Any]:
-        """The engine's parameters for one text."""
-        return {"text": text, "keywords": list(self.keywords), "question": self.question}
+    load: LoadRequest
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """What the processor takes besides a text, such as `question`; `app.engine.child` gives it to AsposeAI."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
-    """How long loading may take, and how much the engine may hold."""
+    """How long a load may take, and how much memory the engine process may hold."""
 
     load_seconds: float = 300.0
     memory_bytes: int = 0
-    """0 for any."""
+    """0 for no limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextOutcome:
-    """What came of one text: the answer, or why there is none."""
+    """The result of one text: the processor's answer, or the error."""
 
     answer: str | None
     error: ServiceError | None
 
 
 class ModelSession:
-    """What is loaded, and the work on it. It changes nothing of the engine's state but through the supervisor.
+    """Loads models and works on texts. It changes the engine's state only through the supervisor.
 
-    A process loads once: AsposeAI maps the model anew with every load, and gives nothing back before its process ends.
-    So another processor, another model, and a load that failed all take another process.
+    A process loads once: AsposeAI maps the model again with every load and gives nothing back before its process ends.
+    So another processor, another model, and a load that failed each need a new process.
     """
 
     def __init__(
@@ -98,7 +94,7 @@ class ModelSession:
         on_event: OnEvent,
     ) -> None:
         self.loading: LoadRequest | None = None
-        """What is being loaded."""
+        """The load in progress."""
         self._supervisor = supervisor
         self._models_dir = models_dir
         self._hold = hold
@@ -108,28 +104,28 @@ class ModelSession:
 
     @property
     def loaded(self) -> Loaded | None:
-        """What the present process has loaded."""
+        """What the present process has loaded, or None."""
         if self._loaded and self._supervisor.is_ready and self._supervisor.pid == self._loaded[0]:
             return self._loaded[1]
         return None
 
-    def uses(self, model: str) -> bool:
-        """Whether that model is loaded, or about to be."""
+    def is_using(self, model: str) -> bool:
+        """Whether a model is loaded or being loaded."""
         return model in {used.model for used in (self.loaded, self.loading) if used}
 
     def require_queue_space(self) -> None:
-        """Raise EngineNotReady or EngineBusy when there is no waiting for a turn."""
+        """Raise EngineNotReady or EngineBusy if a caller could not wait in the queue now."""
         self._supervisor.require_queue_space()
 
     async def load(self, wanted: LoadRequest) -> Loaded:
-        """Have that loaded, when the turn has come; at once when it is.
+        """Load a model for a processor and return what is loaded. Returns at once if that is loaded already.
 
-        Raises EngineNotReady, EngineBusy, ModelTooLarge, ModelLocked, and EngineCallFailed, EngineDied or
-        EngineTimedOut when the loading fails.
+        Raises EngineNotReady, EngineBusy, ModelTooLarge, ModelLocked; EngineCallFailed, EngineDied or EngineTimedOut
+        if the load fails.
         """
         if (loaded := self.loaded) and _is(loaded, wanted):
             return loaded
-        async with self._supervisor.turn():
+        async with self._supervisor.acquire():
             return (await self._ensure(wanted))[1]
 
     async def run(
@@ -140,13 +136,13 @@ class ModelSession:
         seconds: float,
         on_outcome: Callable[[TextOutcome], None] = lambda _: None,
     ) -> list[TextOutcome]:
-        """An outcome for each text, in order; `seconds` is the most that one may take.
+        """Process texts one by one and return an outcome for each, in order; one text may take `seconds`.
 
-        A text that the engine's process dies of costs only itself: the others go to the next process. Raises what
-        `load` raises when that is why there is no outcome at all.
+        If a text ends the engine process, the next text goes to the next process. Raises what `load` raises if the
+        load for the first text fails.
         """
         outcomes: list[TextOutcome] = []
-        async with self._supervisor.turn():
+        async with self._supervisor.acquire():
             work = self._outcomes(task, texts, seconds)
             async with contextlib.aclosing(work):
                 async for outcome in work:
@@ -155,12 +151,13 @@ class ModelSession:
         return outcomes
 
     async def _outcomes(self, task: TextTask, texts: list[str], seconds: float) -> AsyncGenerator[TextOutcome]:
+        """Yield an outcome for each text; after a fatal error, that error for each of the rest."""
         fatal: ServiceError | None = None
         deaths = 0
         for number, text in enumerate(texts):
             if fatal is None:
                 try:
-                    process, _ = await self._ensure(task.wanted)
+                    process, _ = await self._ensure(task.load)
                 except ServiceError as exc:
                     if number == 0:
                         raise
@@ -178,8 +175,8 @@ class ModelSession:
 
     async def _process(self, process: EngineProcess, task: TextTask, text: str, seconds: float) -> TextOutcome:
         try:
-            work = task.wanted.processor
-            params = task.call_for(text)
+            work = task.load.processor
+            params = {"text": text, "parameters": task.parameters}
             answer = await timed_call(process, "process", params, seconds=seconds, work=work, on_event=self._on_event)
         except (EngineCallFailed, EngineDied, EngineTimedOut) as exc:
             return TextOutcome(None, exc)
@@ -190,7 +187,7 @@ class ModelSession:
         return TextOutcome(answer, None)
 
     async def _ensure(self, wanted: LoadRequest) -> tuple[EngineProcess, Loaded]:
-        """The process that has it loaded, a new one if need be. Only while having the turn."""
+        """Return a process that has loaded what is wanted, a new one if need be. Only while holding the engine."""
         if 0 < self._limits.memory_bytes < wanted.model_bytes:
             raise ModelTooLarge(wanted.model, wanted.model_bytes, self._limits.memory_bytes)
         process = await self._supervisor.wait_until_ready()
@@ -206,24 +203,26 @@ class ModelSession:
             self.loading = None
 
     async def _load(self, process: EngineProcess, wanted: LoadRequest) -> Loaded:
-        held = _Held()
-        process.when_gone(held.let_go)
+        leases = _ProcessLeases()
+        # A lease lives as long as its process, not as long as this session: when the end of the process is known to
+        # anyone, its leases are released. So a deletion that was refused succeeds as soon as `release()` returns.
+        process.when_gone(leases.release)
         names = {wanted.model} | self._recognised()
-        holding = asyncio.create_task(asyncio.to_thread(self._hold_all, held, names, wanted.processor, process.pid))
+        holding = asyncio.create_task(asyncio.to_thread(self._hold_all, leases, names, wanted.processor, process.pid))
         try:
             await asyncio.shield(holding)
             params = {"processor": wanted.processor, "model": wanted.model}
             seconds = self._limits.load_seconds
             await timed_call(process, "load", params, seconds=seconds, on_event=self._on_event)
             mapped = await asyncio.to_thread(mapped_below, process.pid, self._models_dir)
-            await asyncio.to_thread(held.let_go, but={wanted.model} | set(mapped))
+            await asyncio.to_thread(leases.release, but={wanted.model} | set(mapped))
         except BaseException as exc:
-            # What it may have mapped and taken meanwhile is gone only with it, and the leases go then too.
+            # Only the end of the process surely unmaps what it may have mapped; its leases end with it.
             process.kill(f"{wanted.model} could not be loaded ({exc!r:.200})", is_fault=False)
             await asyncio.shield(process.wait())
-            # A thread goes on when who waited for it was cancelled, and takes what it was about to.
+            # The thread goes on after a cancellation and may take leases after the process is gone.
             await asyncio.wait({holding})
-            await asyncio.to_thread(held.let_go)
+            await asyncio.to_thread(leases.release)
             raise
         loaded = Loaded(wanted.processor, wanted.model, datetime.now(UTC), sum(mapped.values()))
         self._loaded = process.pid, loaded
@@ -231,15 +230,16 @@ class ModelSession:
         self._supervisor.refresh_facts()
         return loaded
 
-    def _hold_all(self, held: "_Held", names: set[str], use: str, pid: int) -> None:
+    def _hold_all(self, leases: "_ProcessLeases", names: set[str], use: str, pid: int) -> None:
         for name in names:
-            held.add(name, self._hold(name, use, pid))
+            leases.add(name, self._hold(name, use, pid))
 
     def _recognised(self) -> set[str]:
         facts = self._supervisor.facts
         return set(facts.recognised) if facts else set()
 
     async def _recycle_if_grown(self, process: EngineProcess) -> None:
+        """End a process that holds more memory than the limit; the next text starts another."""
         if not self._limits.memory_bytes:
             return
         resident_bytes = await asyncio.to_thread(resident_bytes_of, process.pid)
@@ -251,8 +251,8 @@ class ModelSession:
             )
 
 
-class _Held:
-    """The leases that are held for one process: let go of when it is gone, or when the loading failed."""
+class _ProcessLeases:
+    """The leases on the models that one process may use: released when it is gone, or when the load failed."""
 
     def __init__(self) -> None:
         self._leases: dict[str, Callable[[], None]] = {}
@@ -260,9 +260,10 @@ class _Held:
     def add(self, name: str, release: Callable[[], None]) -> None:
         self._leases[name] = release
 
-    def let_go(self, but: Container[str] = ()) -> None:
+    def release(self, but: Container[str] = ()) -> None:
+        """Release all leases except those on some models. Blocks."""
         for name in [name for name in self._leases if name not in but]:
-            if release := self._leases.pop(name, None):
+            if release := self._leases.pop(name, None):  # two threads may release at once
                 release()
 
 

@@ -1,4 +1,4 @@
-"""The engine process's stdout and stderr: logged line by line, bounded, the last of it kept to explain a death."""
+"""The stdout and stderr of the engine process: logged line by line, limited; the last lines explain a death."""
 
 import asyncio
 from collections import deque
@@ -6,14 +6,17 @@ from collections.abc import Callable
 
 CHUNK_BYTES = 1 << 16
 PAUSE_SECONDS = 0.02
-"""Between chunks: a flooding engine waits on its full pipe at 3 MB/s instead of filling the service's time."""
+"""The pause between chunks: an engine that floods its output is held to 3 MB/s, and the service stays responsive."""
 MAX_LINE_CHARS = 1000
-LINES_A_SECOND = 50
+"""Longer lines are cut."""
+LINES_PER_SECOND = 50
+"""How many lines are logged; the others are counted."""
 TAIL_LINES = 10
+"""How many of the last lines are kept."""
 
 
 class Output:
-    """Reads one process's output to its end."""
+    """Reads the output of one process to its end."""
 
     def __init__(self, stream: asyncio.StreamReader, on_line: Callable[[str], None]) -> None:
         self._stream = stream
@@ -23,7 +26,7 @@ class Output:
 
     @property
     def tail(self) -> tuple[str, ...]:
-        """The last lines, oldest first."""
+        """The last lines, the oldest first."""
         return tuple(self._tail)
 
     async def read(self) -> None:
@@ -33,17 +36,17 @@ class Output:
             while chunk := await self._stream.read(CHUNK_BYTES):
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
-                    self._take(line)
+                    self._add(line)
                 if len(rest) > MAX_LINE_CHARS:
-                    self._take(rest)
+                    self._add(rest)
                     rest = b""
                 if len(chunk) == CHUNK_BYTES:
                     await asyncio.sleep(PAUSE_SECONDS)
         finally:
-            self._take(rest)
+            self._add(rest)
             self._report_suppressed()
 
-    def _take(self, raw: bytes) -> None:
+    def _add(self, raw: bytes) -> None:
         line = raw[:MAX_LINE_CHARS].decode(errors="replace").rstrip()
         if not line:
             return
@@ -52,7 +55,7 @@ class Output:
         second = int(loop.time())
         if second != self._second:
             self._second, self._logged = second, 0
-        if self._logged < LINES_A_SECOND:
+        if self._logged < LINES_PER_SECOND:
             self._logged += 1
             self._on_line(line)
         else:

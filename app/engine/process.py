@@ -1,4 +1,4 @@
-"""The service's handle on one engine process: start it, call it, end it, and say how it ended."""
+"""One engine process as the service sees it: start it, call it, end it, and learn how it ended."""
 
 import asyncio
 import contextlib
@@ -18,9 +18,9 @@ from app.engine.process_memory import Memory, memory_of
 from app.errors import EngineCallFailed, EngineDied, EngineTimedOut
 
 DRAIN_SECONDS = 0.2
-"""How long a dead process's last output is waited for; a grandchild may hold the pipe open for ever."""
+"""How long to wait for the last output of a dead process; a grandchild may keep the pipe open for ever."""
 END_SECONDS = 1.0
-"""How long a process may live on after it closed its socket, and after SIGTERM."""
+"""How long a process may live after it closed its socket, and after SIGTERM."""
 
 TOO_LONG = f"a line of more than {MAX_LINE_BYTES} bytes"
 
@@ -33,21 +33,21 @@ class Exit:
     code: int
     """The exit status, or minus the signal's number."""
     ordered: str | None
-    """Why the service ended it, or None when it ended by itself."""
+    """Why the service ended it, or None if it ended by itself."""
     is_fault: bool
-    """Whether the engine is to blame. Releases, deadlines and callers that went away are not its fault."""
+    """Whether the engine is at fault. Releases, deadlines and callers that disconnect are not its fault."""
     tail: tuple[str, ...]
     """The last lines it printed."""
 
     @property
     def reason(self) -> str:
-        """One line for people: what ended it, and why when the service did."""
+        """How it ended, in one line for people, with the service's reason if the service ended it."""
         how = f"exit status {self.code}" if self.code >= 0 else f"killed by {_name_of(-self.code)}"
         return f"{self.ordered} ({how})" if self.ordered else how
 
 
 class EngineProcess:
-    """One engine process. It is disposable: it may be killed at any moment and nothing is lost."""
+    """One engine process. It is disposable: killing it at any moment loses nothing."""
 
     def __init__(
         self,
@@ -80,9 +80,10 @@ class EngineProcess:
         on_line: Callable[[str], None],
         on_gone: Callable[[], None],
     ) -> "EngineProcess":
-        """Start a process that serves the engine of that import string. It is alive then, not ready.
+        """Start a process that serves the engine of an import string. It is alive then, but not ready.
 
-        `on_line` is given each line it prints; `on_gone` is called in a thread when it is gone, before anybody is told.
+        `on_line` gets each line that the process prints. `on_gone` is called in a thread when the process has ended,
+        before `wait()` and pending calls return.
         """
         ours, theirs = socket.socketpair()
         ours.setblocking(False)  # noqa: FBT003 - the standard library's own signature
@@ -107,9 +108,9 @@ class EngineProcess:
     async def call(self, name: str, params: dict[str, Any] | None = None, *, seconds: float) -> Any:  # noqa: ANN401
         """Call the engine and return its result, a JSON value.
 
-        Raises EngineCallFailed when the engine says no, EngineDied when the process ends meanwhile, and EngineTimedOut
-        after that many seconds. A native call cannot be stopped: timed out, or abandoned by its caller, it ends with
-        its process.
+        Raises EngineCallFailed if the engine reports an error, EngineDied if the process ends during the call, and
+        EngineTimedOut after that many seconds. A native call cannot be stopped: if it times out or is cancelled, its
+        process is killed.
         """
         if self.exit:
             raise EngineDied(self.exit.reason)
@@ -133,23 +134,23 @@ class EngineProcess:
 
     @property
     def is_ending(self) -> bool:
-        """Whether it is gone, or was told to go."""
+        """Whether it has ended or was told to end."""
         return self._ordered is not None or self.exit is not None
 
     def when_gone(self, call: Callable[[], None]) -> None:
-        """Have something called in a thread when it is gone, before anybody is told."""
+        """Add a function to be called in a thread when the process has ended, before `wait()` returns."""
         self._on_gone.append(call)
 
     async def memory(self) -> Memory | None:
-        """What the process holds now, or None when it is gone."""
+        """Return the memory of the process, or None if it has ended."""
         return await asyncio.to_thread(memory_of, self.pid)
 
     async def wait(self) -> Exit:
-        """Wait until the process is gone and reaped; say how it ended."""
+        """Wait until the process is reaped; return how it ended."""
         return await asyncio.shield(self._over)
 
     async def stop(self, ordered: str, *, seconds: float) -> Exit:
-        """End the process within that many seconds: ask, close its socket, SIGTERM, SIGKILL; wait until it is gone."""
+        """End the process within that many seconds and wait for it: free_resources, closed socket, SIGTERM, SIGKILL."""
         deadline = asyncio.get_running_loop().time() + seconds
         with contextlib.suppress(EngineCallFailed, EngineDied, EngineTimedOut):
             await self.call("free_resources", seconds=seconds / 2)
@@ -163,7 +164,7 @@ class EngineProcess:
         return await self.wait()
 
     def kill(self, ordered: str, *, is_fault: bool = True) -> None:
-        """SIGKILL, at once, without waiting. The first reason given is the one that counts."""
+        """Send SIGKILL and return at once. Of several reasons, the first is reported."""
         if not self.exit:
             self._blame(ordered, is_fault=is_fault)
             self._signal(signal.SIGKILL)
@@ -173,18 +174,18 @@ class EngineProcess:
             self._ordered, self._is_fault = ordered, is_fault
 
     def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):  # it ended, and _watch() is about to say so
+        with contextlib.suppress(ProcessLookupError):  # it ended, and _watch() is about to report it
             self._process.send_signal(number)
 
     async def _send(self, line: bytes) -> None:
         try:
             await asyncio.get_running_loop().sock_sendall(self._channel, line)
         except OSError:
-            # It is dying: _watch() is about to fail this call with the reason.
+            # It is ending: _watch() is about to fail this call with the reason.
             return
 
     async def _watch(self) -> Exit:
-        """The one place that learns of the end: reads until then, and fails what was still waiting."""
+        """Read answers and output until the process ends, then fail the calls that wait. Only this sets `exit`."""
         answers = asyncio.create_task(self._read_answers())
         output = asyncio.create_task(self._output.read())
         code = await self._process.wait()
@@ -223,7 +224,10 @@ class EngineProcess:
                     raise ProtocolError(TOO_LONG)
 
     def _resolve(self, line: bytes) -> None:
-        """Give an answer to who waits for it. Nobody's would be read for ever, and nothing else be done meanwhile."""
+        """Give a reply to the call that waits for it.
+
+        Raises ProtocolError for a reply to no call: an engine that floods them would keep the service reading.
+        """
         if len(line) > MAX_LINE_BYTES:
             raise ProtocolError(TOO_LONG)
         answer = Reply.decode(line)

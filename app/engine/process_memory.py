@@ -1,4 +1,4 @@
-"""What a process holds, as the kernel counts it. These block, for milliseconds: call them from a thread."""
+"""Memory and mapped files of a process, as the kernel counts them. These calls block for milliseconds: use a thread."""
 
 import contextlib
 import os
@@ -10,15 +10,16 @@ import psutil
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a process holds, in bytes."""
+    """The memory of a process, in bytes."""
 
     resident_bytes: int
+    """The memory in use, pages shared with other processes included."""
     private_bytes: int
-    """The part no other process shares: what the kernel has back when this process ends."""
+    """The part that no other process shares: what the kernel gets back when the process ends."""
 
 
 def memory_of(pid: int) -> Memory | None:
-    """What a process holds now, or None when it is gone."""
+    """Return the memory of a process, or None if it has ended."""
     try:
         held = psutil.Process(pid).memory_full_info()
     except psutil.NoSuchProcess:
@@ -27,7 +28,7 @@ def memory_of(pid: int) -> Memory | None:
 
 
 def resident_bytes_of(pid: int) -> int:
-    """Its memory in use, what it shares included; 0 when it is gone. Much cheaper than the rest."""
+    """Return the memory in use of a process, or 0 if it has ended. Much cheaper than `memory_of`."""
     try:
         return int(psutil.Process(pid).memory_info().rss)
     except psutil.NoSuchProcess:
@@ -35,9 +36,10 @@ def resident_bytes_of(pid: int) -> int:
 
 
 def mapped_below(pid: int, folder: Path) -> dict[str, int]:
-    """The files below a folder that a process has mapped: their paths relative to it, and the bytes mapped.
+    """Return the files below a folder that a process has mapped: their paths relative to it, and the bytes mapped.
 
-    `maps` and not psutil's `smaps`, for which the kernel looks at every page: 20 ms with 500 MB, and a release waits.
+    Reads `maps` and not, as psutil does, `smaps`, for which the kernel inspects every page: 20 ms with 500 MB, while
+    a release waits.
     """
     found: dict[str, int] = {}
     root = f"{folder}/"
@@ -52,7 +54,7 @@ def mapped_below(pid: int, folder: Path) -> dict[str, int]:
 
 
 def tree_bytes() -> int:
-    """What this process and all its children hold, pages shared among them counted once (PSS)."""
+    """Return the memory of this process and its descendants, pages shared among them counted once (PSS)."""
     me = psutil.Process(os.getpid())
     total = 0
     for process in (me, *me.children(recursive=True)):

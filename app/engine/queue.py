@@ -1,4 +1,4 @@
-"""Whose turn it is: one user of the engine at a time, in the order in which they came, and only a few may wait."""
+"""The queue before the engine: one call at a time, first come first served, and only a few may wait."""
 
 import asyncio
 import contextlib
@@ -9,49 +9,49 @@ from app.errors import EngineBusy
 
 
 class CallQueue:
-    """The queue before one engine."""
+    """The callers that wait for one engine; `size` is how many may wait while one uses it."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._queue = asyncio.Lock()
         self._engine = asyncio.Lock()
-        """Only the first of the queue waits for this one, so that the supervisor never waits behind more than one."""
+        """Only the first caller of the queue waits for this lock, so the supervisor waits behind at most one caller."""
         self._waiting = 0
 
     @property
-    def is_taken(self) -> bool:
-        """Whether somebody uses the engine, or is the next to."""
+    def is_busy(self) -> bool:
+        """Whether a caller uses the engine or is about to."""
         return self._queue.locked() or self._engine.locked()
 
     @property
     def waiting(self) -> int:
-        """How many wait for their turn."""
+        """How many callers wait."""
         return self._waiting
 
     def require_queue_space(self) -> None:
-        """Raise EngineBusy when too many wait already."""
-        if self.is_taken and self._waiting >= self._size:
+        """Raise EngineBusy if the queue is full."""
+        if self.is_busy and self._waiting >= self._size:
             raise EngineBusy(self._waiting)
 
     @asynccontextmanager
-    async def take(self, *, bypass_limit: bool = False) -> AsyncIterator[None]:
-        """Wait for a turn, and have it; raises EngineBusy at once when too many wait already.
+    async def acquire(self, *, bypass_limit: bool = False) -> AsyncIterator[None]:
+        """Wait for the engine and use it alone. Raises EngineBusy at once if the queue is full.
 
-        Who was admitted before, and comes back for more, is not refused.
+        `bypass_limit` is for a job that was accepted when the queue had space: its later items are never refused.
         """
         if not bypass_limit:
             self.require_queue_space()
-        async with contextlib.AsyncExitStack() as turn:
+        async with contextlib.AsyncExitStack() as held:
             self._waiting += 1
             try:
-                await turn.enter_async_context(self._queue)
-                await turn.enter_async_context(self._engine)
+                await held.enter_async_context(self._queue)
+                await held.enter_async_context(self._engine)
             finally:
                 self._waiting -= 1
             yield
 
     @asynccontextmanager
     async def acquire_first(self) -> AsyncIterator[None]:
-        """Have a turn before all who wait, and count as nobody's waiting: for the supervisor itself."""
+        """Use the engine next, before all callers that wait and without counting as one. For the supervisor itself."""
         async with self._engine:
             yield

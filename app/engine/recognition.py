@@ -1,6 +1,6 @@
-"""Recognition as the service asks for it: an image in a folder of its own, one call, its result in the same folder.
+"""The service's side of recognition: send the path of an image to the engine process, read the pages it wrote.
 
-The folder lies below the service's own in the state folder, so that it goes with the service, however that ends.
+The image lies in a folder of its own in the state folder, where the next service sweeps it if this one is killed.
 """
 
 import asyncio
@@ -28,30 +28,31 @@ REFUSALS: dict[str, type[errors.ImageError]] = {
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """What came of it."""
+    """The result of a recognition."""
 
     pages: list[dict[str, Any]]
+    """One for each page that was read, as `app.engine.child.results` makes them."""
     seconds: float
-    """In the engine, without the wait for its turn."""
+    """How long the engine worked, without the wait in the queue."""
     document: Path | None
-    """The file of the format that was asked for."""
+    """The file of the format that was requested, beside the image."""
 
 
 async def recognise(
     supervisor: Supervisor,
     image: Path,
     media_type: str | None,
-    wish: RecognitionOptions,
+    options: RecognitionOptions,
     limits: ImageLimits,
     *,
     seconds: float,
     bypass_limit: bool = False,
 ) -> Recognition:
-    """Read an image with the engine. Raises any ImageError, and any EngineError; EngineLacks among them.
+    """Recognise an image with the engine. Raises any ImageError and any EngineError.
 
-    For whom was admitted before, and comes back for more, the engine is never busy.
+    `bypass_limit` is for the images of a job, which are never refused with EngineBusy.
     """
-    params = {"image": str(image), "media_type": media_type, "wish": asdict(wish), "limits": asdict(limits)}
+    params = {"image": str(image), "media_type": media_type, "options": asdict(options), "limits": asdict(limits)}
     answer = await supervisor.call("recognise", params, seconds=seconds, bypass_limit=bypass_limit)
     match answer:
         case {"refused": str(name), "facts": dict(facts)}:

@@ -14,7 +14,7 @@ from app.engine.handshake import Handshake
 from app.engine.process import EngineProcess
 from app.engine.queue import CallQueue
 from app.engine.states import EngineState, LastExit, Release, SupervisorLimits
-from app.errors import EngineCallFailed, EngineDied, EngineNotReady, EngineTimedOut
+from app.errors import EngineCallFailed, EngineDied, EngineLacks, EngineNotReady, EngineTimedOut
 from app.events import EventName, OnEvent
 
 
@@ -24,12 +24,12 @@ class Supervisor:
     What each request does in each state:
 
     - starting: a call raises EngineNotReady; a release ends the process and starts another.
-    - ready: a call runs, or waits for its turn, or raises EngineBusy; a release lets the running call finish, ends the
-      process and starts another, which is the next for who waits.
-    - stopping: a call raises EngineNotReady; a release joins the one under way.
-    - backing_off, failed: a call raises EngineNotReady; a release starts another process at once, its budget renewed.
-      Both end by themselves, so that nobody whose texts or images kill the engine takes it from the others for good.
-    - stopped: both raise EngineNotReady.
+    - ready: a call runs, waits in the queue, or raises EngineBusy; a release lets the running call finish, ends the
+      process and starts another, on which the calls that wait run.
+    - stopping: a call raises EngineNotReady; a release joins the one in progress.
+    - backing_off, failed: a call raises EngineNotReady; a release starts another process at once and resets the count
+      of deaths. Both states end by themselves: a caller can crash the engine repeatedly but cannot disable it.
+    - stopped: a call and a release raise EngineNotReady.
 
     A stop in any state ends the process, as a release does, and leaves the engine stopped.
     """
@@ -47,71 +47,86 @@ class Supervisor:
         self.reason: str | None = None
         """Why the engine is not ready, for people."""
         self.started_at: datetime | None = None
+        """When the present process, or the last one, was started."""
         self.restarts = 0
-        self.last_ending: LastExit | None = None
+        """How often the process was replaced, releases included."""
+        self.last_exit: LastExit | None = None
         self.facts: EngineFacts | None = None
-        """What AsposeAI last said; kept across a restart until the next process says otherwise."""
+        """AsposeAI's last facts; kept across a restart until the next process reports its own."""
         self._spawn, self._models_dir, self._limits, self._on_event = spawn, models_dir, limits, on_event
         self._process: EngineProcess | None = None
-        self._greeter = Handshake(models_dir, license_file, limits, on_event)
-        self._turns = CallQueue(limits.queue_size)
-        self._deaths = 0  # in a row and by its own fault, since it was stable
+        self._handshake = Handshake(models_dir, license_file, limits, on_event)
+        self._queue = CallQueue(limits.queue_size)
+        self._deaths = 0
+        """How many processes died in a row by their own fault, since the last one that was stable."""
         self._last_death: str | None = None
         """Why the last process died, if by its own fault."""
-        self._facts_stale, self._stop_requested = asyncio.Event(), asyncio.Event()
+        self._facts_stale = asyncio.Event()
+        self._stop_requested = asyncio.Event()
+        """The present process must end: for a release, or because the supervisor stops."""
         self._release: asyncio.Future[Release] | None = None
+        """The release in progress; all its callers wait for this one result."""
         self._release_reason = ""
         self._stopping = False
+        """The supervisor itself must end, and start no other process."""
         self._changed = asyncio.Event()
+        """Set at the next change of state, and then replaced."""
         self._used_at: float | None = None
+        """When the last use ended, on the loop's clock; None if the present process was not used."""
 
     @property
     def license_error(self) -> str | None:
         """Why the license file could not be applied."""
-        return self._greeter.license_error
+        return self._handshake.license_error
 
     @property
     def pid(self) -> int | None:
-        """The engine process, or None when there is none."""
+        """The process id of the engine, or None if there is no process."""
         return self._process.pid if self._process else None
 
     @property
     def is_ready(self) -> bool:
-        """Whether a call would be taken, now or when its turn comes."""
+        """Whether the process takes calls."""
         return self.state is EngineState.READY and self._process is not None and not self._process.is_ending
 
     @property
     def is_busy(self) -> bool:
-        """Whether a call runs."""
-        return self._turns.is_taken
+        """Whether a caller uses the engine or is about to."""
+        return self._queue.is_busy
 
     @property
     def waiting(self) -> int:
-        """How many calls wait for their turn."""
-        return self._turns.waiting
+        """How many callers wait in the queue."""
+        return self._queue.waiting
 
     @property
     def idle_seconds(self) -> float | None:
-        """How long ago the last turn ended; None when the process has not been used."""
+        """How long ago the last use ended; None if the process was not used."""
         return asyncio.get_running_loop().time() - self._used_at if self._used_at and self.is_ready else None
 
     def require_ready(self) -> EngineProcess:
-        """The process that takes calls; raises EngineNotReady."""
+        """Return the process that takes calls. Raises EngineNotReady."""
         if self._process is None or not self.is_ready:
             raise EngineNotReady(self.state, self.reason or "its process is being replaced")
         return self._process
 
+    def require_capability(self, name: str) -> None:
+        """Raise EngineLacks if AsposeAI has said that it cannot do this here."""
+        for capability in self.facts.capabilities if self.facts else ():
+            if capability.name == name and not capability.available:
+                raise EngineLacks(name, capability.reason or "")
+
     def require_queue_space(self) -> None:
-        """Raise what would keep somebody from waiting for a turn: EngineNotReady, EngineBusy."""
-        # Whoever has the turn may be replacing the process: that is worth waiting for.
-        if not self._turns.is_taken:
+        """Raise EngineNotReady or EngineBusy if a caller could not wait in the queue now."""
+        # While a caller uses the engine it may be replacing the process, which is worth waiting for.
+        if not self._queue.is_busy:
             self.require_ready()
-        self._turns.require_queue_space()
+        self._queue.require_queue_space()
 
     async def wait_until_ready(self) -> EngineProcess:
-        """The process that takes calls, as soon as there is one.
+        """Wait for a process that takes calls, and return it.
 
-        Raises EngineNotReady when it takes longer than a start may, and at once where nothing follows soon.
+        Raises EngineNotReady if that takes longer than a start may, and at once if the engine is failed or stopped.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._limits.start_seconds):
@@ -120,15 +135,18 @@ class Supervisor:
         return self.require_ready()
 
     async def memory(self) -> process_memory.Memory | None:
-        """What the engine process holds now, or None when there is none."""
+        """Return the memory of the engine process, or None if there is no process."""
         return await self._process.memory() if self._process else None
 
     @contextlib.asynccontextmanager
-    async def turn(self, *, bypass_limit: bool = False) -> AsyncIterator[None]:
-        """Have the engine for oneself, in turn. Raises EngineNotReady, EngineBusy; neither for who `is_admitted`."""
+    async def acquire(self, *, bypass_limit: bool = False) -> AsyncIterator[None]:
+        """Wait in the queue, then use the engine alone.
+
+        Raises EngineNotReady and EngineBusy, neither with `bypass_limit`: see `CallQueue.acquire`.
+        """
         if not bypass_limit:
             self.require_queue_space()
-        async with self._turns.take(bypass_limit=bypass_limit):
+        async with self._queue.acquire(bypass_limit=bypass_limit):
             try:
                 yield
             finally:
@@ -137,13 +155,16 @@ class Supervisor:
     async def call(
         self, name: str, params: dict[str, Any] | None = None, *, seconds: float, bypass_limit: bool = False
     ) -> Any:  # noqa: ANN401
-        """Call the engine when its turn has come; `seconds` counts from then. Raises any EngineError."""
-        async with self.turn(bypass_limit=bypass_limit):
-            process = await self.wait_until_ready()  # whoever had the turn before may have ended its process
+        """Wait in the queue, then call the engine; `seconds` counts from then. Raises any EngineError."""
+        async with self.acquire(bypass_limit=bypass_limit):
+            process = await self.wait_until_ready()  # the caller before may have ended the process
             return await timed_call(process, name, params, seconds=seconds, on_event=self._on_event)
 
     async def release(self, reason: str = "released") -> Release:
-        """Give back everything the engine holds: end its process, have the kernel confirm it, start a fresh one."""
+        """End the process, wait until the kernel has reaped it, and start a fresh one; return what came back.
+
+        Raises EngineNotReady if the service is shutting down.
+        """
         if self._stopping or self.state is EngineState.STOPPED:
             raise EngineNotReady(self.state, "the service is shutting down")
         if self._release is None:
@@ -152,7 +173,7 @@ class Supervisor:
         return await asyncio.shield(self._release)
 
     def refresh_facts(self) -> None:
-        """Ask AsposeAI again what it sees, as soon as the running call is over. Returns at once."""
+        """Have the facts fetched again after the running call. Returns at once."""
         self._facts_stale.set()
 
     async def stop(self) -> None:
@@ -160,10 +181,10 @@ class Supervisor:
         self._stopping = True
         self._stop_requested.set()
 
-    # The life of the engine, in order. Only run() and what it awaits writes the state.
+    # The life of a process, in order. Only run() and what it awaits write the state.
 
     async def run(self) -> None:
-        """Start, watch, replace, until `stop()`."""
+        """Start a process, watch it, replace it; until `stop()`."""
         while not self._stopping:
             try:
                 await self._start()
@@ -186,46 +207,49 @@ class Supervisor:
         except OSError as exc:  # no memory, no process slot, a full or missing state folder
             self._note_death(f"its process could not be started: {exc}")
             return
-        greeting = asyncio.create_task(self._greeter.greet(self._process))
-        wish = asyncio.create_task(self._stop_requested.wait())
-        await asyncio.wait({greeting, wish}, return_when=asyncio.FIRST_COMPLETED)
-        wish.cancel()
-        if not greeting.done():
-            self._process.kill("asked to end while it was starting", is_fault=False)
-        # Whatever ended the start ended the process as well, and _bury() says how.
+        await self._make_ready(self._process)
+
+    async def _make_ready(self, process: EngineProcess) -> None:
+        handshake = asyncio.create_task(self._handshake.run(process))
+        stop_requested = asyncio.create_task(self._stop_requested.wait())
+        await asyncio.wait({handshake, stop_requested}, return_when=asyncio.FIRST_COMPLETED)
+        stop_requested.cancel()
+        if not handshake.done():
+            process.kill("asked to end while it was starting", is_fault=False)
+        # A handshake that failed has ended the process as well; _reap() reports how.
         try:
-            if facts := await greeting:
+            if facts := await handshake:
                 self.facts = facts
                 self._set_state(EngineState.READY, None)
         except EngineDied:
             pass
-        except EngineTimedOut as exc:  # a caller's deadline is no fault of the engine's, but this one is ours
+        except EngineTimedOut as exc:  # elsewhere a deadline is the caller's; missing this one is the engine's fault
             self._note_death(str(exc))
 
     async def _watch(self) -> None:
-        """While ready: wait for the process's end, or for a wish to end it."""
+        """While ready: wait until the process ends, or end it when that is requested."""
         if self._process is None or self.state is not EngineState.READY:
             return
         since = asyncio.get_running_loop().time()
-        facts = asyncio.create_task(self._keep_facts(self._process))
+        facts = asyncio.create_task(self._keep_facts_fresh(self._process))
         over = asyncio.create_task(self._process.wait())
-        wish = asyncio.create_task(self._stop_requested.wait())
-        await asyncio.wait({over, wish}, return_when=asyncio.FIRST_COMPLETED)
+        stop_requested = asyncio.create_task(self._stop_requested.wait())
+        await asyncio.wait({over, stop_requested}, return_when=asyncio.FIRST_COMPLETED)
         if not over.done():
             await self._end(self._process)
-        for task in (facts, wish, over):
+        for task in (facts, stop_requested, over):
             task.cancel()
-        await asyncio.gather(facts, wish, over, return_exceptions=True)
+        await asyncio.gather(facts, stop_requested, over, return_exceptions=True)
         if asyncio.get_running_loop().time() - since >= self._limits.stable_seconds:
             self._deaths = 0
 
-    async def _keep_facts(self, process: EngineProcess) -> None:
+    async def _keep_facts_fresh(self, process: EngineProcess) -> None:
         while True:
             await self._facts_stale.wait()
             self._facts_stale.clear()
-            async with self._turns.acquire_first():
+            async with self._queue.acquire_first():
                 try:
-                    self.facts = await self._greeter.ask_for_facts(process)
+                    self.facts = await self._handshake.fetch_facts(process)
                 except EngineCallFailed as exc:
                     self._on_event(EventName.ENGINE_STATUS_FAILED, {"error": exc.reason})
                 except (EngineDied, EngineTimedOut):
@@ -235,29 +259,29 @@ class Supervisor:
                     return
 
     async def _end(self, process: EngineProcess) -> None:
-        """End a ready process: no new calls, the running one may finish, then everything goes."""
-        ordered = self._release_reason if self._release and not self._stopping else "the service is shutting down"
-        self._set_state(EngineState.STOPPING, ordered)
+        """End a ready process: refuse new calls, give the running one half of the time to finish, then stop."""
+        reason = self._release_reason if self._release and not self._stopping else "the service is shutting down"
+        self._set_state(EngineState.STOPPING, reason)
         started = asyncio.get_running_loop().time()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._limits.stop_seconds / 2), self._turns.acquire_first():
+            async with asyncio.timeout(self._limits.stop_seconds / 2), self._queue.acquire_first():
                 pass
         before = await process.memory()
         mapped = await asyncio.to_thread(process_memory.mapped_below, process.pid, self._models_dir)
         until = started + self._limits.stop_seconds
-        ending = await process.stop(ordered, seconds=max(0.0, until - asyncio.get_running_loop().time()))
+        ending = await process.stop(reason, seconds=max(0.0, until - asyncio.get_running_loop().time()))
         seconds = asyncio.get_running_loop().time() - started
         after_bytes = await asyncio.to_thread(process_memory.tree_bytes)
         self._complete_release(Release(process.pid, before, sum(mapped.values()), after_bytes, ending.reason, seconds))
 
     async def _reap(self) -> None:
-        """Whatever came before: wait until the process is gone, and remember how it went."""
+        """Wait until the process is gone, killing it if it still runs, and record how it ended."""
         process, self._process = self._process, None
         if process is None:
             return
         process.kill("its supervisor ended", is_fault=False)
         ending = await process.wait()
-        self.last_ending = LastExit(datetime.now(UTC), ending)
+        self.last_exit = LastExit(datetime.now(UTC), ending)
         cause = "fault" if ending.is_fault else "ordered"
         self._on_event(EventName.ENGINE_EXITED, {"pid": ending.pid, "reason": ending.reason, "cause": cause})
         if ending.is_fault:
@@ -267,7 +291,7 @@ class Supervisor:
         self._deaths, self._last_death = self._deaths + 1, reason
 
     async def _back_off(self) -> None:
-        """Between two processes: wait after a death, for long after too many; not after an end that was ordered."""
+        """Pause between two processes: after a death, longer after too many, not at all after a requested end."""
         if self._stopping:
             return
         if self._last_death and not self._release:

@@ -24,6 +24,6 @@ async def test_it_is_released_once_it_was_used_and_then_not(tmp_path: Path) -> N
         await engine.until_replaced(first)
 
         assert supervisor.idle_seconds is None
-        assert supervisor.last_ending is not None
-        assert "without use" in supervisor.last_ending.exit.reason
+        assert supervisor.last_exit is not None
+        assert "without use" in supervisor.last_exit.exit.reason
         watching.cancel()

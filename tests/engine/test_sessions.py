@@ -73,7 +73,7 @@ async def test_the_first_use_loads_and_holds_the_model(tmp_path: Path) -> None:
         assert outcomes == [TextOutcome("A", None), TextOutcome("B", None)]
         assert worked.session.loaded is not None
         assert (worked.session.loaded.processor, worked.session.loaded.model) == ("spell-check", DEFAULT_MODEL)
-        assert worked.session.uses(DEFAULT_MODEL)
+        assert worked.session.is_using(DEFAULT_MODEL)
         assert +worked.leases.held == {DEFAULT_MODEL: 1}
 
         await worked.engine.supervisor.release()
@@ -113,7 +113,7 @@ async def test_a_load_that_fails_leaves_nothing(tmp_path: Path) -> None:
             await worked.session.load(SPELLING)
 
         assert not +worked.leases.held
-        assert not worked.session.uses(DEFAULT_MODEL)
+        assert not worked.session.is_using(DEFAULT_MODEL)
         await worked.engine.until_replaced(pid)
 
 

@@ -65,8 +65,8 @@ async def test_kill_9_brings_it_back_within_a_second(tmp_path: Path) -> None:
         await engine.until_replaced(pid, within=1)
         assert await supervisor.call("echo", {"text": "x"}, seconds=5) == "x"
         assert supervisor.restarts == 1
-        assert supervisor.last_ending is not None
-        assert supervisor.last_ending.exit.reason == "killed by SIGKILL"
+        assert supervisor.last_exit is not None
+        assert supervisor.last_exit.exit.reason == "killed by SIGKILL"
 
 
 async def test_calls_run_one_at_a_time_and_only_a_few_wait(tmp_path: Path) -> None:
@@ -105,8 +105,8 @@ async def test_an_engine_that_exits_at_start_is_given_up_after_its_budget(tmp_pa
         assert sum(event == "engine.starting" for event, _ in engine.events) == QUICK.restart_budget + 1
         assert supervisor.reason is not None
         assert "exit status 3" in supervisor.reason
-        assert supervisor.last_ending is not None
-        assert supervisor.last_ending.exit.tail == ("no engine for you",)
+        assert supervisor.last_exit is not None
+        assert supervisor.last_exit.exit.tail == ("no engine for you",)
 
         assert (await supervisor.release()).pid is None
         await engine.until(EngineState.STARTING)

@@ -81,7 +81,7 @@ class Echo:
             message = "Failed to load model"
             raise RuntimeError(message)
 
-    def process(self, text: str, keywords: list[str], question: str) -> str:
+    def process(self, text: str, parameters: dict[str, Any]) -> str:
         """Answer in capitals, or do what the text says: `sleep:1`, `hold_gil:60`, `fail:why`, `abort:`."""
         name, colon, argument = text.partition(":")
         if not colon:
@@ -191,6 +191,6 @@ class Misbehaves(Echo):
     def return_an_object(self) -> object:
         return object()
 
-    def process(self, text: str, keywords: list[str], question: str) -> Any:
+    def process(self, text: str, parameters: dict[str, Any]) -> Any:
         """Answer with what is no text."""
         return json.loads(text)

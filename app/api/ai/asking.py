@@ -1,6 +1,6 @@
 """How a route of `/ai` answers: with what came of the texts, or at once with a job, as the caller prefers."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Annotated
 
@@ -43,11 +43,9 @@ class Asking:
         self._actor = actor
         self._prefers_job = prefers_job
 
-    async def answer(
-        self, processor: Processor, body: TextsIn, *, keywords: Iterable[str] = (), question: str = ""
-    ) -> AiOut | Response:
+    async def answer(self, processor: Processor, body: TextsIn) -> AiOut | Response:
         """The answer, of whichever kind."""
-        task = await self._text_service.admit(processor, body, keywords=keywords, question=question)
+        task = await self._text_service.admit(processor, body)
         if not self._prefers_job:
             return await cancel_on_disconnect(self._request, self._text_service.work(self._request, task, body))
         self._session.require_queue_space()
@@ -58,7 +56,7 @@ class Asking:
         async def run(on_done: Callable[[], None]) -> AiOut:
             return await self._text_service.work(self._request, task, body, on_outcome=lambda _: on_done())
 
-        asked = {"processor": task.wanted.processor, "model": task.wanted.model, "texts": len(body.texts)}
+        asked = {"processor": task.load.processor, "model": task.load.model, "texts": len(body.texts)}
         return Work(TEXTS, asked, len(body.texts), run, AsyncExitStack())
 
 

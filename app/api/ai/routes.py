@@ -43,7 +43,7 @@ async def find_keywords(body: KeywordsIn, asking: AskingDep) -> AiOut | Response
 
     What `/ai/spell-check` says of errors, loading and callers that hang up is so here too.
     """
-    return await asking.answer(Processor.KEYWORDS, body, keywords=body.keywords)
+    return await asking.answer(Processor.KEYWORDS, body)
 
 
 @router.post(
@@ -59,7 +59,7 @@ async def ask(body: QueryIn, asking: AskingDep) -> AiOut | Response:
 
     What `/ai/spell-check` says of errors, loading and callers that hang up is so here too.
     """
-    return await asking.answer(Processor.QUERY, body, question=body.question)
+    return await asking.answer(Processor.QUERY, body)
 
 
 job_router = job_routes(JOBS, "text job", {TEXTS}, "ai", scope=Scope.AI, reading=Scope.AI, results=AiOut)

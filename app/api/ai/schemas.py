@@ -1,6 +1,6 @@
 """What calls of a model take and give on the wire."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,6 +23,10 @@ class TextsIn(BaseModel):
     timeout_seconds: Annotated[float | None, Field(gt=0, le=86400)] = None
     """How long the engine may work on one text, if less than `OCR_ENGINE_CALL_TIMEOUT`."""
 
+    def parameters(self) -> dict[str, Any]:
+        """Return what the processor takes besides the texts."""
+        return {}
+
 
 class SpellCheckIn(TextsIn):
     """Texts to be corrected."""
@@ -43,6 +47,10 @@ class KeywordsIn(TextsIn):
     keywords: Annotated[list[Words], Field(min_length=1, max_length=50)]
     """What to look for."""
 
+    def parameters(self) -> dict[str, Any]:
+        """Return the keywords."""
+        return {"keywords": self.keywords}
+
 
 class QueryIn(TextsIn):
     """Texts, and a question about each."""
@@ -53,6 +61,10 @@ class QueryIn(TextsIn):
 
     question: Annotated[str, Field(min_length=1, max_length=1000)]
     """The question, in plain language."""
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the question."""
+        return {"question": self.question}
 
 
 class ChangeOut(Schema):

@@ -1,7 +1,7 @@
 """Where texts are taken in for a model: what is to be loaded for them is chosen, and what came of them is described."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Annotated
 
 from anyio import to_thread
@@ -41,7 +41,7 @@ class TextService:
             if capability.name == "ai" and not capability.available:
                 raise errors.EngineLacks(capability.name, capability.reason or "")
         try:
-            is_used = self._session.uses(name or DEFAULT_MODEL)
+            is_used = self._session.is_using(name or DEFAULT_MODEL)
             look_at = self._store.find if is_used else self._find_undamaged
             model = await to_thread.run_sync(look_at, name or DEFAULT_MODEL)
         except errors.ModelNotFound:
@@ -58,11 +58,10 @@ class TextService:
             raise errors.ModelDamaged(name, description.problem or "")
         return model
 
-    async def admit(
-        self, processor: Processor, body: TextsIn, *, keywords: Iterable[str] = (), question: str = ""
-    ) -> TextTask:
+    async def admit(self, processor: Processor, body: TextsIn) -> TextTask:
         """The task that a request is. Raises TextTooLong, and what `choose` raises."""
-        task = TextTask(await self.choose(processor), tuple(keywords), question)
+        parameters = body.parameters()
+        task = TextTask(await self.choose(processor), parameters)
         self._limits.check(task, body.texts)
         return task
 
@@ -96,8 +95,8 @@ def _described(task: TextTask, body: TextsIn, outcomes: list[TextOutcome], path:
         else:
             results.append(_result(body, text, outcome.answer or ""))
     return AiOut(
-        processor=task.wanted.processor,
-        model=task.wanted.model,
+        processor=task.load.processor,
+        model=task.load.model,
         failed_count=sum(outcome.error is not None for outcome in outcomes),
         results=results,
     )

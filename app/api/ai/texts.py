@@ -19,13 +19,14 @@ class TextLimits:
 
     def check(self, task: TextTask, texts: list[str]) -> None:
         """Raise TextTooLong for the first that is."""
-        beside = len(task.question.encode()) + sum(len(keyword.encode()) for keyword in task.keywords)
+        given = [part for value in task.parameters.values() for part in ([value] if isinstance(value, str) else value)]
+        beside = sum(len(part.encode()) for part in given)
         for index, text in enumerate(texts):
             size_bytes = len(text.encode())
             if size_bytes > MAX_TEXT_BYTES:
                 raise TextTooLong(index, size_bytes, MAX_TEXT_BYTES, "The whole")
             # AsposeAI gives a spell check's text to the model line by line.
-            if task.wanted.processor is Processor.SPELL_CHECK:
+            if task.load.processor is Processor.SPELL_CHECK:
                 size_bytes = max((len(line.encode()) for line in text.splitlines()), default=0)
                 what = "A line"
             else:

@@ -82,7 +82,7 @@ async def release_engine(supervisor: SupervisorDep) -> ReleaseOut:
 
 
 def _last_exit(supervisor: Supervisor) -> EngineExitOut | None:
-    ending = supervisor.last_ending
+    ending = supervisor.last_exit
     if ending is None:
         return None
     return EngineExitOut(at=ending.at, pid=ending.exit.pid, reason=ending.exit.reason, output=list(ending.exit.tail))

@@ -81,7 +81,7 @@ async def delete_model(
         plan = await to_thread.run_sync(make_plan, limiter=threads.changes)
     except errors.ModelInUse:
         # Whatever else forbids it was found before: nothing is released in vain.
-        if query.dry_run or not query.release or not session.uses(name):
+        if query.dry_run or not query.release or not session.is_using(name):
             raise
         await supervisor.release(f"released to delete {name}")
         plan = await to_thread.run_sync(make_plan, limiter=threads.changes)

@@ -1,6 +1,6 @@
-"""AsposeAI as the worker serves it. The only module that imports the vendor; nobody imports this one.
+"""The engine that the worker serves: AsposeAI. Only this module imports the vendor, and no module imports this one.
 
-What the vendor's calls really do, as measured with aspose-ocr-python-net 26.10.0, is in docs/engine.md.
+docs/engine.md has what the vendor's calls really do, measured with aspose-ocr-python-net 26.10.0.
 """
 
 import importlib.metadata
@@ -47,17 +47,18 @@ PROCESSORS = {
     Processor.KEYWORDS: KeywordsAIProcessor,
     Processor.QUERY: NaturalLanguageQueryAIProcessor,
 }
-KINDS_OF_INPUT = {"application/pdf": InputType.PDF, "image/tiff": InputType.TIFF}
-"""Those that may have pages; any other is a single image."""
-"""Those with pages; everything else is a single image."""
+SETTERS = {"keywords": "set_keywords", "question": "set_query"}
+"""The methods of a processor that take its parameters."""
+INPUT_TYPES = {"application/pdf": InputType.PDF, "image/tiff": InputType.TIFF}
+"""The formats with pages; any other is a single image."""
 
 
 class AsposeAIError(Exception):
-    """What AsposeAI says in a .NET exception, as a sentence."""
+    """The message of a .NET exception from AsposeAI, as a sentence."""
 
 
 class AsposeAIEngine:
-    """One long-lived AsposeAI and its license. Every method blocks, with the GIL held."""
+    """One long-lived AsposeAI and its license. Every method blocks and holds the GIL."""
 
     def __init__(self) -> None:
         self._ai: AsposeAI | None = None
@@ -65,9 +66,9 @@ class AsposeAIEngine:
         self._tables: tuple[AsposeAI, TableAIProcessor] | None = None
 
     def apply_license(self, path: str) -> None:
-        """Apply a license file. Raises RuntimeError when it is missing or no license.
+        """Apply a license file. Raises RuntimeError if it is missing or not a license.
 
-        The vendor verifies it with OpenSSL 1.1 and aborts the process where that is missing, so ask before.
+        The vendor verifies the file with OpenSSL 1.1 and aborts the process if that is missing, so this checks first.
         """
         if reason := missing_for_recognition():
             msg = f"the license file {path} was not read: {reason}"
@@ -75,14 +76,14 @@ class AsposeAIEngine:
         License().set_license(path)
 
     def start(self) -> None:
-        """Build the instance, after the license: a license applied later would not count."""
+        """Create the AsposeAI instance. Call `apply_license` first: a license applied later has no effect on it."""
         self._ai = AsposeAI()
 
     def status(self) -> dict[str, Any]:
-        """Everything `app.engine.contract.messages.EngineFacts` holds, in one call of about a millisecond."""
+        """Return the fields of `app.engine.contract.messages.EngineFacts`, in about a millisecond."""
         ai = self._started()
         local_path = Path(ai.get_local_path())
-        # The vendor raises when the folder is gone, which is the store's to report.
+        # list_local() raises if the folder is gone; the store reports that.
         listed = [str(path) for path in ai.list_local()] if local_path.is_dir() else []
         return {
             "vendor_package": DISTRIBUTION,
@@ -100,9 +101,9 @@ class AsposeAIEngine:
         }
 
     def load(self, processor: str, model: str) -> None:
-        """Load a model, for one processor. Once: a second load would map the model a second time.
+        """Load a model for a processor. Raises AsposeAIError, always at a second load: it would map the model twice.
 
-        Raises AsposeAIError. A model other than the default counts only with a licence.
+        Without a licence AsposeAI ignores the name and loads its default model.
         """
         if self._processor is not None:
             msg = "this process has loaded a model already"
@@ -119,15 +120,13 @@ class AsposeAIEngine:
             raise AsposeAIError(_sentence(exc)) from exc
         self._processor = made
 
-    def process(self, text: str, keywords: list[str], question: str) -> str:
+    def process(self, text: str, parameters: dict[str, Any]) -> str:
         """Run the loaded processor on one text and return its answer. Raises AsposeAIError.
 
-        AsposeAI takes several at once too, but gives no answer for an empty one, and none at all when one fails.
+        AsposeAI takes several texts at once too, but gives no answer for an empty one, and none at all if one fails.
         """
-        if isinstance(self._processor, KeywordsAIProcessor):
-            self._processor.set_keywords(keywords)
-        if isinstance(self._processor, NaturalLanguageQueryAIProcessor):
-            self._processor.set_query(question)
+        for name, value in parameters.items():
+            getattr(self._processor, SETTERS[name])(value)
         try:
             self._started().run_postprocessor([text])
         except RuntimeError as exc:
@@ -139,10 +138,10 @@ class AsposeAIEngine:
         return answer
 
     def recognise(
-        self, image: str, media_type: str | None, wish: dict[str, Any], limits: dict[str, int]
+        self, image: str, media_type: str | None, options: dict[str, Any], limits: dict[str, int]
     ) -> dict[str, Any]:
-        """Read an image as `app.engine.recognition.Wish` says; the pages and the document go into its folder."""
-        wanted = RecognitionOptions(**wish)
+        """Recognise an image as `app.engine.contract.recognition` says; write the pages and document beside it."""
+        wanted = RecognitionOptions(**options)
         if missing := missing_for_recognition() or (missing_for_ai() if wanted.tables else None):
             return {"unavailable": missing}
         try:
@@ -151,15 +150,15 @@ class AsposeAIEngine:
             return {"refused": type(exc).__name__, "facts": exc.facts}
 
     def free_resources(self) -> None:
-        """Call the vendor's `free_resources()`. It frees no memory: only the end of this process does."""
+        """Call the vendor's `free_resources()`, which frees no memory: only the end of this process does."""
         self._started().free_resources()
 
     def _tables_in(self, output: OcrOutput) -> list[str]:
-        """Each page as a table. Takes no model; with a mode other than NONE it takes a file that the package lacks."""
+        """Return each page as a table. Needs no model; a mode other than NONE needs a file that the package lacks."""
         if self._tables is None:
             config = AsposeAIModelConfig()
             config.allow_auto_download = False
-            # An instance of its own: on the other it would take the place of what is loaded, without a word.
+            # A separate AsposeAI: on the other one, this processor would silently replace the loaded one.
             self._tables = AsposeAI(), TableAIProcessor(AITableDetectionMode.NONE)
             self._tables[0].set_post_processor(self._tables[1], config)
         ai, processor = self._tables
@@ -176,26 +175,28 @@ class AsposeAIEngine:
 def _recognise(
     image: Path,
     media_type: str | None,
-    wish: RecognitionOptions,
+    options: RecognitionOptions,
     limits: ImageLimits,
     tables_in: Callable[[OcrOutput], list[str]],
 ) -> dict[str, Any]:
     from app.engine.child import image_checks  # noqa: PLC0415 - Pillow and pypdf would be half of every start
 
     began = time.perf_counter()
-    kind, first, count = image_checks.examine(image, media_type, wish.pages, limits)
-    # Otherwise the vendor fetches from the internet what a language lacks.
+    kind, first, count = image_checks.examine(image, media_type, options.pages, limits)
+    # Otherwise the vendor downloads the file that a language needs.
     Resources.allow_automatic_downloads(False)  # noqa: FBT003 - the vendor takes no keywords
-    source = OcrInput(KINDS_OF_INPUT.get(kind, InputType.SINGLE_IMAGE), _filters(wish))
-    source.add(str(image), first, count) if kind in KINDS_OF_INPUT else source.add(str(image))
-    document = f"document.{wish.save_as.lower()}" if wish.save_as else None
+    source = OcrInput(INPUT_TYPES.get(kind, InputType.SINGLE_IMAGE), _filters(options))
+    source.add(str(image), first, count) if kind in INPUT_TYPES else source.add(str(image))
+    document = f"document.{options.save_as.lower()}" if options.save_as else None
     try:
-        output = AsposeOcr().recognize(source, _settings(wish))
-        skews = [page.angle for page in AsposeOcr().calculate_skew(source)] if wish.auto_skew else [None] * len(output)
-        tables = tables_in(output) if wish.tables else [None] * len(output)
-        if wish.save_as:
+        output = AsposeOcr().recognize(source, _settings(options))
+        skews = (
+            [page.angle for page in AsposeOcr().calculate_skew(source)] if options.auto_skew else [None] * len(output)
+        )
+        tables = tables_in(output) if options.tables else [None] * len(output)
+        if options.save_as:
             saved = str(image.with_name(str(document)))
-            AsposeOcr.save_multipage_document(saved, getattr(SaveFormat, wish.save_as), output)
+            AsposeOcr.save_multipage_document(saved, getattr(SaveFormat, options.save_as), output)
     except RuntimeError as exc:
         raise results.refusal(exc) or exc from exc
     is_licensed = bool(License().is_licensed)
@@ -207,19 +208,19 @@ def _recognise(
     return {"seconds": time.perf_counter() - began, "document": document}
 
 
-def _settings(wish: RecognitionOptions) -> RecognitionSettings:
+def _settings(options: RecognitionOptions) -> RecognitionSettings:
     settings = RecognitionSettings()
-    if wish.language not in (known := [name.lower() for name in dir(Language) if name.isupper()]):
-        raise UnknownLanguage(wish.language, " ".join(known))
-    settings.language = getattr(Language, wish.language.upper())
-    settings.detect_areas_mode = getattr(DetectAreasMode, wish.areas.upper())
-    settings.upscale_small_font = wish.upscale
+    if options.language not in (known := [name.lower() for name in dir(Language) if name.isupper()]):
+        raise UnknownLanguage(options.language, " ".join(known))
+    settings.language = getattr(Language, options.language.upper())
+    settings.detect_areas_mode = getattr(DetectAreasMode, options.areas.upper())
+    settings.upscale_small_font = options.upscale
     return settings
 
 
-def _filters(wish: RecognitionOptions) -> PreprocessingFilter:
+def _filters(options: RecognitionOptions) -> PreprocessingFilter:
     filters = PreprocessingFilter()
-    if wish.auto_skew:
+    if options.auto_skew:
         filters.add(PreprocessingFilter.auto_skew())
     return filters
 
@@ -229,6 +230,6 @@ def _capability(name: str, missing: str | None) -> dict[str, Any]:
 
 
 def _sentence(exc: RuntimeError) -> str:
-    """The first line without .NET's wrapping: 'Proxy error(AggregateException): ... (what happened) ---> ...'."""
+    """Return the first line without .NET's wrapping: 'Proxy error(AggregateException): ... (the message) ---> ...'."""
     first = str(exc).partition(" --->")[0].partition("\n")[0].partition("): ")[2] or str(exc)
     return re.sub(r"^One or more errors occurred\. \((.*)\)$", r"\1", first.strip())

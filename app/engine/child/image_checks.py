@@ -1,7 +1,7 @@
-"""What is handed to the vendor's recognition at all. Runs in the engine process: hostile input may hang or kill it.
+"""Checks of an image before the vendor gets it. They run in the engine process: hostile input may hang or kill it.
 
 Sizes are taken from headers and checked before anything is decoded. Then each image is decoded once, because the
-vendor reads a truncated one as an empty page and says nothing.
+vendor reads a truncated one as an empty page without an error.
 """
 
 import struct
@@ -15,7 +15,7 @@ from pypdf.errors import PyPdfError
 from app.engine.contract.recognition import ImageLimits
 from app.errors import EncryptedPdf, ImageTooLarge, UnreadableImage, UnsupportedImage
 
-# The limits below are stricter, and this one only warns.
+# Our own limits are stricter; Pillow's only warns.
 Image.MAX_IMAGE_PIXELS = None
 
 FORMATS = {
@@ -26,12 +26,13 @@ FORMATS = {
     "BMP": "image/bmp",
     "GIF": "image/gif",
 }
+"""Pillow's names of the formats that are read, and their media types."""
 PDF = "application/pdf"
 TIFF = "image/tiff"
 MAX_SIDE_PIXELS = 20_000
-"""The vendor needs 17 s to fail on an image of 100,000 x 1."""
+"""The longest side: on an image of 100,000 x 1 the vendor fails after 17 s."""
 PDF_DOTS_PER_POINT = 150 / 72
-"""The vendor renders the pages of a PDF at 150 dots an inch."""
+"""The vendor renders the pages of a PDF at 150 dots per inch."""
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, OverflowError)
 BROKEN_IMAGE = (*BROKEN, struct.error, zlib.error, MemoryError)
 BROKEN_PDF = (*BROKEN, PyPdfError, RecursionError, AttributeError, zlib.error)
@@ -69,7 +70,7 @@ def _image_type(path: Path) -> str:
 def _examine_image(path: Path, pages: tuple[int, int] | None, limits: ImageLimits) -> tuple[int, int]:
     try:
         with Image.open(path, formats=("PNG", "JPEG", "TIFF", "BMP", "GIF")) as image:
-            # An animation is a picture that moves: its first frame is read.
+            # Of an animation, the first frame is read.
             total = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
             first, count = _selected(pages, total, limits)
             for number in range(first, first + count):
@@ -104,7 +105,7 @@ def _examine_pdf(path: Path, pages: tuple[int, int] | None, limits: ImageLimits)
 
 
 def _check_pictures(resources: object, limits: ImageLimits) -> None:
-    """The pictures of a page, as far as it names them itself."""
+    """Check the sizes of the pictures that a page names directly."""
     resources = resources.get_object() if hasattr(resources, "get_object") else resources
     pictures = resources.get("/XObject", {}) if isinstance(resources, dict) else {}
     for picture in pictures.get_object().values() if hasattr(pictures, "get_object") else ():
@@ -114,7 +115,7 @@ def _check_pictures(resources: object, limits: ImageLimits) -> None:
 
 
 def _selected(pages: tuple[int, int] | None, total: int, limits: ImageLimits) -> tuple[int, int]:
-    """Which pages to read, of that many: the first, counted from 0, and how many."""
+    """Return the first page to read, counted from 0, and how many."""
     if total < 1:
         raise UnreadableImage("it has no pages")
     first, last = pages or (1, total)

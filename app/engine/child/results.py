@@ -1,4 +1,4 @@
-"""The vendor's results of a recognition as plain fields. Runs in the engine process; imports nothing of the vendor."""
+"""Plain fields from the vendor's results of a recognition, without an import of the vendor."""
 
 import re
 import struct
@@ -14,7 +14,7 @@ from app.errors import (
 )
 
 NOTICE = re.compile(r"\s*\*{3,} Trial Licenses \*{3,}\s*\Z")
-"""What the evaluation mode puts at the end of each text that it has cut."""
+"""The notice that the evaluation mode puts at the end of each text that it has cut."""
 
 
 def page_fields(
@@ -25,7 +25,10 @@ def page_fields(
     skew: float | None,
     table: str | None = None,
 ) -> dict[str, Any]:
-    """One page. Unlicensed, the vendor's notice is taken off its text and told as a field instead."""
+    """Return the fields of one page.
+
+    Without a license, the vendor's notice is removed from the text and reported as `truncated_by_evaluation`.
+    """
     text = str(result.recognition_text or "").replace("\r\n", "\n")
     whole = text if is_licensed else NOTICE.sub("", text)
     width, height = _size(result.serializable_image)
@@ -42,7 +45,7 @@ def page_fields(
 
 
 def refusal(exc: RuntimeError) -> ImageError | None:
-    """What the vendor's error says of the image, or None when it says something else."""
+    """Return the ImageError that the vendor's error means, or None if it is not about the image."""
     message = str(exc)
     if match := re.search(r"install the '([^']+)'", message):
         return ResourceMissing(match[1])
@@ -65,7 +68,7 @@ def _lines(result: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401
 
 
 def _size(image: bytearray | None) -> tuple[int | None, int | None]:
-    """Of the image that was read, filters applied: the boxes are in its pixels. The vendor keeps it as a PNG."""
+    """Return the size of the image after filters, to which the boxes refer. The vendor keeps it as a PNG."""
     at = bytes(image[:64]).find(b"IHDR") if image else -1
     if image is None or at < 0:
         return None, None

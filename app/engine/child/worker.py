@@ -3,8 +3,8 @@
     python -P -m app.engine.child.worker SOCKET_FD PARENT_PID ENGINE
 
 ENGINE is an import string such as `app.engine.child.aspose_ai:AsposeAIEngine`; its public methods are the calls. It is
-built before the first call is read. A native call blocks this whole process with the GIL held, so there is nothing
-here that must go on meanwhile: no heartbeat, no thread.
+created before the first call is read. A native call blocks this whole process and holds the GIL, so nothing here may
+have to run meanwhile: no heartbeat, no thread.
 """
 
 import ctypes
@@ -23,9 +23,9 @@ PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 def main(socket_fd: int, parent_pid: int, engine: str) -> None:
-    """Serve calls from the socket until its end."""
+    """Serve calls until the service closes the socket."""
     _die_with(parent_pid)
-    _give_way()
+    _lower_priority()
     # An aborted .NET runtime would write hundreds of megabytes into the working directory.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Ctrl-C on a terminal reaches the whole process group; the service decides when the engine ends.
@@ -42,8 +42,8 @@ def _die_with(parent_pid: int) -> None:
         sys.exit("the service ended while its engine process was starting")
 
 
-def _give_way() -> None:
-    """Compute on what the service leaves: llama.cpp takes every core, and answers would wait for it."""
+def _lower_priority() -> None:
+    """Run at the lowest priority: llama.cpp uses every core, and the service's answers would wait for it."""
     os.nice(19)
     if sys.platform == "linux":
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

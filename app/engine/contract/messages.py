@@ -1,7 +1,7 @@
-"""What crosses the socket between the service and the engine process: one JSON object a line, plain fields only.
+"""The messages on the socket between the service and the engine process: one JSON object per line, plain fields only.
 
-The service sends calls, the engine process answers each. Exceptions cross as text: one that could not be unpickled
-would stop the reader for good.
+The service sends calls; the engine process sends one reply to each. Exceptions cross as text: a pickled one that the
+reader cannot load would stop the reader for good.
 """
 
 import json
@@ -11,11 +11,11 @@ from datetime import datetime
 from typing import Any
 
 MAX_LINE_BYTES = 1 << 20
-"""Longer lines break the protocol; what is larger travels as a file path."""
+"""Longer lines break the protocol; larger data is passed as the path of a file."""
 
 
 class ProtocolError(Exception):
-    """The other side sent something that is no message."""
+    """The other side sent something that is not a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,12 @@ class Call:
     params: dict[str, Any]
 
     def encode(self) -> bytes:
-        """The call as a line."""
+        """Return the call as a line."""
         return _line({"id": self.id, "call": self.name, "params": self.params})
 
     @classmethod
     def decode(cls, line: bytes) -> "Call":
-        """Read a line; raises ProtocolError."""
+        """Build a message from a line. Raises ProtocolError."""
         match _object(line):
             case {"id": int(number), "call": str(name), "params": dict(params)} if not isinstance(number, bool):
                 return cls(number, name, params)
@@ -41,30 +41,30 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came of a call: its result, or the sentence that says why there is none."""
+    """The reply to a call: its result, or a sentence that says why there is none."""
 
     id: int
     result: Any = None
     error: str | None = None
 
     def encode(self) -> bytes:
-        """The answer as a line, with ? for what is no text: half a surrogate pair."""
+        """Return the reply as a line, with `?` for each lone surrogate, which UTF-8 cannot encode."""
         message = {"id": self.id, "result": self.result, "error": self.error}
         return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode(errors="replace") + b"\n"
 
     @classmethod
     def decode(cls, line: bytes) -> "Reply":
-        """Read a line; raises ProtocolError."""
+        """Build a message from a line. Raises ProtocolError."""
         match _object(line):
             case {"id": int(number), "result": result, "error": str() | None as error} if not isinstance(number, bool):
-                _insist_on_text(line, result, error)
+                _require_unicode(line, result, error)
                 return cls(number, result, error)
         raise ProtocolError(_shown(line))
 
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """One thing the engine can do here, or the reason why it cannot."""
+    """Whether the engine can do one thing on this machine, and why not."""
 
     name: str
     available: bool
@@ -72,7 +72,7 @@ class Capability:
 
     @classmethod
     def from_status(cls, capability: object) -> "Capability":
-        """Read one of the engine's `status` call; raises ProtocolError."""
+        """Build a Capability from one entry of the engine's `status` answer. Raises ProtocolError."""
         match capability:
             case {"name": str(name), "available": bool(available), "reason": str() | None as reason}:
                 return cls(name, available, reason)
@@ -82,24 +82,24 @@ class Capability:
 
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
-    """What AsposeAI said of itself when it was last asked. It is asked between two turns, for a millisecond."""
+    """The last `status` answer of AsposeAI. It is asked between two calls, which takes a millisecond."""
 
     asked_at: datetime
     vendor_package: str
     vendor_version: str
     is_licensed: bool
     local_path: str
-    """`get_local_path()`, made absolute, links resolved."""
+    """`get_local_path()` as an absolute path with links resolved."""
     list_local: tuple[str, ...]
     """`list_local()` as AsposeAI gives it: paths relative to its working directory."""
     recognised: frozenset[str]
-    """The same files as names of models."""
+    """The files of `list_local`, as names of models."""
     is_initialized: bool
     capabilities: tuple[Capability, ...]
 
     @classmethod
     def from_status(cls, asked_at: datetime, status: object) -> "EngineFacts":
-        """Read the result of the engine's `status` call; raises ProtocolError."""
+        """Build the facts from the engine's `status` answer. Raises ProtocolError."""
         match status:
             case {
                 "vendor_package": str(package),
@@ -137,8 +137,8 @@ def _object(line: bytes) -> object:
         raise ProtocolError(_shown(line)) from exc
 
 
-def _insist_on_text(line: bytes, *values: object) -> None:
-    """JSON can say half a surrogate pair, which could be shown to nobody as UTF-8."""
+def _require_unicode(line: bytes, *values: object) -> None:
+    """Raise ProtocolError if a value holds a lone surrogate, which UTF-8 cannot encode."""
     if b"\\u" not in line:
         return
     try:

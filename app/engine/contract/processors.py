@@ -3,13 +3,13 @@
 from enum import StrEnum
 
 DEFAULT_MODEL = "lmstudio-community_Llama-3.2-3B-Instruct-GGUF/Llama-3.2-3B-Instruct-Q4_K_M.gguf"
-"""The model that AsposeAI uses when none is named; without a licence it uses no other, whatever is named."""
+"""The model that AsposeAI uses unless another is named; without a licence it uses no other."""
 MAX_TEXT_BYTES = 128 << 10
-"""The longest text, and the longest answer, in UTF-8: as JSON it fits a line whatever it holds."""
+"""The longest text and the longest answer, in UTF-8: escaped as JSON it still fits a line of the socket."""
 
 
 class Processor(StrEnum):
-    """One of AsposeAI's post-processors. An engine process loads one of them, once, with its model."""
+    """A post-processor of AsposeAI. An engine process loads one of them, once, with its model."""
 
     SPELL_CHECK = "spell-check"
     KEYWORDS = "keywords"

@@ -1,4 +1,4 @@
-"""Brings what AsposeAI's package lacks into the native folder: OpenSSL 1.1 and the llama.cpp libraries."""
+"""Fetches the libraries that AsposeAI's package lacks into the native folder: OpenSSL 1.1 and llama.cpp."""
 
 import fcntl
 import hashlib
@@ -21,21 +21,21 @@ SCRATCH = ".provision-"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One folder of libraries, all from one package."""
+    """One folder of libraries from one package."""
 
     name: str
     """The folder's name below the native folder."""
     pins: tuple[Pin, ...]
-    """The packages it may come from, the best first."""
+    """The packages that it may come from, the preferred one first."""
     licence: str
     fetch: Callable[[tuple[Pin, ...], Path], tuple[Pin, Path]]
     unpack: Callable[[Path, Path, tuple[str, ...]], None]
     wanted: tuple[str, ...]
-    """Shell patterns of the files in the package; they lie flat in the folder."""
+    """Shell patterns of the files to extract; the folder holds them without subfolders."""
     links: dict[str, str]
-    """Further names of the libraries, by which they are asked for."""
+    """Further names of the libraries, by which they are loaded."""
     libraries: tuple[str, ...]
-    """What makes a folder that was filled by hand a whole one."""
+    """The libraries that the folder must have; one filled by hand with all of them is left alone."""
 
 
 PARTS = (
@@ -74,17 +74,17 @@ PARTS = (
 
 @dataclass(frozen=True, slots=True)
 class ProvisionOutcome:
-    """What became of one part."""
+    """The result of providing one part."""
 
     sentence: str
     failure: Cause | None = None
 
 
 def provision(native_dir: Path) -> Iterator[ProvisionOutcome]:
-    """Bring what is missing, part by part; say of each what it is now.
+    """Fetch the missing parts; yield an outcome for each part.
 
-    What is there, whole and pinned, is left alone, without a look at the network. A part is published by one rename,
-    so that a run killed midway leaves nothing half; the next one takes its rest away.
+    A part that is complete and of a pinned version is left alone, without network access. Each part is published by
+    one rename, so a killed run leaves no incomplete part; the next run removes what it left.
     """
     if reason := platform_problem():
         yield ProvisionOutcome(reason, Cause.PLATFORM)
@@ -156,7 +156,7 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def _is_whole(part: Part, folder: Path, manifest: dict[str, Any]) -> bool:
-    """Whether it is of a pinned package, and every file is still the one that came."""
+    """Whether the part is of a pinned package and every file still has its recorded digest."""
     if manifest.get("sha256") not in {pin.sha256 for pin in part.pins}:
         return False
     files = manifest.get("files", {})
@@ -172,7 +172,7 @@ def _sha256(path: Path) -> str:
 
 @contextmanager
 def _alone(native_dir: Path) -> Iterator[None]:
-    """One run at a time; and clear away what a killed one left."""
+    """Lock the native folder against other runs, and remove what a killed run left."""
     lock = os.open(native_dir, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
