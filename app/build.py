@@ -1,32 +1,53 @@
-"""Builds the parts of a service from its settings, for the service and for the command line."""
+"""Builds from the settings what both a service and the command line use: the store, and what pulls models.
 
-from datetime import timedelta
+Settings are read here and in `app.build_service`; parts get plain values. Every command imports this module, so it
+imports neither a web framework nor, before a pull, an HTTP client.
+"""
+
+from typing import TYPE_CHECKING
 
 from app.events import OnEvent
 from app.jobs.folder import Jobs
-from app.pulls.pull import OnPublished, PullLimits
-from app.pulls.request import PULL, PullRequest, Source
-from app.pulls.runner import PullRunner
-from app.pulls.sources.url import Fetcher
+from app.pulls.request import PULL
 from app.settings import Settings
+from app.store.policy import Policy
 from app.store.store import Store
 
+if TYPE_CHECKING:
+    from app.pulls.pull import OnPublished
+    from app.pulls.request import PullRequest, Source
+    from app.pulls.runner import PullRunner
+
 RESUMABLE = frozenset({PULL})
-"""The kinds of job that another service goes on with when their runner dies."""
+"""The kinds of job that another service continues if the process that runs them dies."""
+
+
+def build_store(settings: Settings, on_event: OnEvent) -> Store:
+    """Build the store of the model folder. `Store.open` finds or creates the folder."""
+    return Store(
+        settings.models_dir,
+        Policy(settings.old_patterns, settings.protected),
+        trash_retention=settings.trash_retention,
+        on_event=on_event,
+    )
 
 
 def build_jobs(store: Store) -> Jobs:
-    """The jobs in a store's folder."""
+    """Build the jobs whose records are in a store's folder."""
     return Jobs(store, RESUMABLE)
 
 
-def build_puller(
-    settings: Settings, store: Store, jobs: Jobs, on_published: OnPublished, on_event: OnEvent
-) -> PullRunner:
-    """A puller for one store; raises SettingsError when the hub's token cannot be read."""
+def build_pull_runner(
+    settings: Settings, store: Store, jobs: Jobs, on_published: "OnPublished", on_event: OnEvent
+) -> "PullRunner":
+    """Build the runner of pulls into a store. Raises SettingsError if the hub's token cannot be read."""
+    from app.pulls.pull import PullLimits  # noqa: PLC0415 - these import an HTTP client
+    from app.pulls.runner import PullRunner  # noqa: PLC0415
+    from app.pulls.sources.url import Fetcher  # noqa: PLC0415
+
     token = settings.read_hub_token()
 
-    def resolve(request: PullRequest) -> list[Source]:
+    def resolve(request: "PullRequest") -> "list[Source]":
         from app.pulls.sources import hub  # noqa: PLC0415 - a second that a service which pulls nothing need not spend
 
         return hub.resolve(request, settings.hub_endpoint, token)
@@ -37,12 +58,12 @@ def build_puller(
         Fetcher(
             token=token,
             allowed_urls=settings.pull_allowed_urls,
-            stall_seconds=settings.pull_stall_timeout / timedelta(seconds=1),
+            stall_seconds=settings.pull_stall_timeout.total_seconds(),
         ),
         resolve,
         PullLimits(
             retries=settings.pull_retries,
-            pause_seconds=settings.pull_retry_pause / timedelta(seconds=1),
+            pause_seconds=settings.pull_retry_pause.total_seconds(),
             partial_retention=settings.partial_retention,
         ),
         at_once=settings.pulls_at_once,

@@ -12,7 +12,7 @@ from app.api.http.middleware import RequestLimits, RequestLog
 from app.api.http.routing import complete_routes
 from app.api.routers import routers
 from app.api.state import State
-from app.lifespan import opened
+from app.lifespan import running
 from app.metrics import Metrics
 from app.settings import Settings
 
@@ -48,7 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-        async with opened(settings, counters) as state:
+        async with running(settings, counters) as state:
             yield state
 
     app = FastAPI(

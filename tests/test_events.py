@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.engine.states import State
+from app.engine.states import EngineState
 from app.events import EventName
 from app.store.journal import Action
 
@@ -44,7 +44,7 @@ def test_each_declared_event_is_reported_somewhere() -> None:
         for node in ast.walk(module)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "EventName"
     }
-    reported |= {EventName(f"engine.{state}").name for state in State}
+    reported |= {EventName(f"engine.{state}").name for state in EngineState}
     reported |= {EventName(f"model.{action}").name for action in Action}
 
     assert reported == {event.name for event in EventName}

@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
+from app.build import build_store
 from app.errors import ServiceError, StoreUnavailable
 from app.events import EventName
 from app.settings import SettingsError, load_settings
 from app.store.actor import Actor
-from app.store.policy import Policy
 from app.store.store import Store
 from app.store.volume.monitor import require_safety
 
@@ -46,8 +46,7 @@ def open_store(*, to_change: bool = False) -> Store:
     settings = load_settings()
     if not settings.models_dir.is_dir():
         raise StoreUnavailable(f"{settings.models_dir} is missing (OCR_MODELS_DIR)")
-    policy = Policy(settings.old_patterns, settings.protected)
-    store = Store(settings.models_dir, policy, trash_retention=settings.trash_retention, on_event=_warn)
+    store = build_store(settings, _warn)
     store.open()
     if to_change and store.volume.is_shared and store.volume.is_writable:
         require_safety(store.volume, _warn, is_single=settings.single_service)

@@ -10,6 +10,7 @@ import anyio
 import click
 from anyio import to_thread
 
+from app.build import build_jobs, build_pull_runner
 from app.cli.console import REFUSED, actor, as_json, open_store, print_rows
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
@@ -34,8 +35,6 @@ INTERRUPTED = 130
 @as_json
 def pull(source: str, file: str | None, revision: str, *, is_json: bool, **options: str | None) -> None:
     """Fetch FILE of a repository of the hub, or a URL; FILE may be a pattern. Ctrl-C cancels it."""
-    from app.build import build_jobs  # noqa: PLC0415 - a quarter of a second that the other commands need not wait
-
     settings, store = load_settings(), open_store(to_change=True)
     jobs = build_jobs(store)
     request = _request(source, file, revision, options)
@@ -65,9 +64,7 @@ class _Following:
 
     async def run(self) -> Job:
         """Ask for it and wait for its end; raises what `Puller.ask_for` raises."""
-        from app.build import build_puller  # noqa: PLC0415 - see pull()
-
-        pull_runner = build_puller(self._settings, self._store, self._jobs, _on_published, lambda *_: None)
+        pull_runner = build_pull_runner(self._settings, self._store, self._jobs, _on_published, lambda *_: None)
         try:
             job, _ = await pull_runner.ask_for(self._request, actor())
             self.job_id = job.id

@@ -1,0 +1,179 @@
+"""Builds a whole service from the settings: the store, the engine, and what answers requests.
+
+Parts get plain values; only `app.build` and this module read settings for them. Nothing runs before `app.lifespan`
+starts it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from app.api.ai.service import TextService
+from app.api.ai.texts import TextLimits
+from app.api.http.auth import Access
+from app.api.http.keys import Keyring
+from app.api.images.receiver import ImageReceiver
+from app.api.images.service import RecognitionService
+from app.api.models.list_cache import ListCache
+from app.api.models.upload_receiver import UploadReceiver
+from app.api.state import State
+from app.build import build_jobs, build_pull_runner, build_store
+from app.engine.contract.recognition import ImageLimits
+from app.engine.model_session import ModelSession, SessionLimits
+from app.engine.native.workdir import WorkDirectories
+from app.engine.process import EngineProcess
+from app.engine.states import SupervisorLimits
+from app.engine.supervisor import Supervisor
+from app.events import EventName, OnEvent
+from app.jobs.runner import BackgroundJobs
+from app.metrics import Metrics
+from app.settings import Settings
+from app.store.inventory_watcher import InventoryWatcher
+from app.store.store import Store
+from app.store.volume.monitor import VolumeMonitor
+
+LEASE_SECONDS = 2.0
+"""How long a load waits for a change of its model; a change takes milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of one service."""
+
+    state: State
+    """The parts that requests use."""
+    workdirs: WorkDirectories
+    idle_seconds: float
+    """How long the engine may be unused before it is released; 0 for ever."""
+    job_retention: timedelta
+    """How long a finished job is kept."""
+
+
+async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -> Parts:
+    """Build every part of a service, and open its store. Raises KeysError, SettingsError, StoreError and OSError."""
+    access = await asyncio.to_thread(build_access, settings)
+    store = build_store(settings, on_event)
+    jobs = build_jobs(store)
+    await asyncio.to_thread(store.open)
+    watch = VolumeMonitor(store.volume, on_event, is_single=settings.single_service, is_observer=settings.read_only)
+    workdirs = await asyncio.to_thread(build_workdirs, settings, store.root)
+    supervisor = build_supervisor(settings, store.root, workdirs, on_event)
+    session = build_model_session(settings, store, supervisor, on_event)
+    watcher = InventoryWatcher(
+        store, on_change=supervisor.refresh_facts, on_event=on_event, unanswered=lambda: watch.unanswered
+    )
+    state = State(
+        access=access,
+        store=store,
+        jobs=jobs,
+        watch=watch,
+        watcher=watcher,
+        supervisor=supervisor,
+        session=session,
+        text_service=build_text_service(settings, store, supervisor, session),
+        background=BackgroundJobs(jobs),
+        list_cache=ListCache(store, watcher, supervisor),
+        receiver=build_upload_receiver(settings),
+        reader=build_recognition_service(settings, supervisor, workdirs),
+        metrics=metrics,
+        pull_runner=build_pull_runner(settings, store, jobs, lambda model: watcher.look_at(model.name), on_event),
+    )
+    return Parts(state, workdirs, settings.engine_idle_release.total_seconds(), settings.job_retention)
+
+
+def build_access(settings: Settings) -> Access:
+    """Read the file of API keys, if there is one. Blocks; raises KeysError."""
+    keyring = Keyring.load(settings.api_keys_file) if settings.api_keys_file else None
+    return Access(keyring, read_only=settings.read_only)
+
+
+def build_workdirs(settings: Settings, models_dir: Path) -> WorkDirectories:
+    """Create the folder that holds the working directories of engine processes. Blocks; raises OSError."""
+    return WorkDirectories(settings.state_dir.resolve(), models_dir, settings.native_dir.resolve())
+
+
+def build_supervisor(settings: Settings, models_dir: Path, workdirs: WorkDirectories, on_event: OnEvent) -> Supervisor:
+    """Build the supervisor of the engine process. `Supervisor.run` starts the process."""
+    return Supervisor(
+        _spawner(settings.engine_class, workdirs, on_event),
+        models_dir=models_dir,
+        license_file=settings.license_file.resolve() if settings.license_file else None,
+        limits=SupervisorLimits(
+            start_seconds=settings.engine_start_timeout.total_seconds(),
+            stop_seconds=settings.shutdown_grace.total_seconds() / 2,
+            queue_size=settings.engine_queue_size,
+            restart_budget=settings.engine_restart_budget,
+            stable_seconds=settings.engine_stable_after.total_seconds(),
+        ),
+        on_event=on_event,
+    )
+
+
+def _spawner(engine_class: str, workdirs: WorkDirectories, on_event: OnEvent) -> Callable[[], Awaitable[EngineProcess]]:
+    """Return a function that starts an engine process in a new working directory."""
+
+    async def spawn() -> EngineProcess:
+        directory = await asyncio.to_thread(workdirs.prepare)
+        return await EngineProcess.spawn(
+            engine_class,
+            directory=directory,
+            environment=workdirs.environment(directory),
+            on_line=lambda line: on_event(EventName.ENGINE_OUTPUT, {"line": line}),
+            on_gone=lambda: workdirs.discard(directory),
+        )
+
+    return spawn
+
+
+def build_model_session(settings: Settings, store: Store, supervisor: Supervisor, on_event: OnEvent) -> ModelSession:
+    """Build the session that loads models. It gets the store's leases as a function, and knows no store."""
+
+    def hold(name: str, use: str, pid: int) -> Callable[[], None]:
+        return store.locks.lease(name, kind="engine", holder=use, pid=pid, seconds=LEASE_SECONDS).release
+
+    return ModelSession(
+        supervisor,
+        models_dir=store.root,
+        hold=hold,
+        limits=SessionLimits(
+            load_seconds=settings.engine_load_timeout.total_seconds(),
+            memory_bytes=settings.engine_memory_limit,
+        ),
+        on_event=on_event,
+    )
+
+
+def build_text_service(settings: Settings, store: Store, supervisor: Supervisor, session: ModelSession) -> TextService:
+    """Build what processes texts with a language model."""
+    limits = TextLimits(settings.ai_max_text_bytes, settings.engine_call_timeout.total_seconds())
+    return TextService(store, supervisor, session, limits)
+
+
+def build_recognition_service(
+    settings: Settings, supervisor: Supervisor, workdirs: WorkDirectories
+) -> RecognitionService:
+    """Build what recognises text in images."""
+    receiver = ImageReceiver(
+        workdirs.folder_for_call,
+        max_bytes=settings.max_image_bytes,
+        stall_seconds=settings.upload_stall_timeout.total_seconds(),
+    )
+    return RecognitionService(
+        supervisor,
+        receiver,
+        ImageLimits(settings.max_image_pixels, settings.max_image_pages),
+        max_files=settings.max_image_files,
+        seconds=settings.recognition_timeout.total_seconds(),
+    )
+
+
+def build_upload_receiver(settings: Settings) -> UploadReceiver:
+    """Build what receives the bodies of uploads."""
+    return UploadReceiver(
+        max_uploads=settings.max_uploads,
+        max_bytes=settings.max_upload_bytes,
+        stall_seconds=settings.upload_stall_timeout.total_seconds(),
+        retention=settings.partial_retention,
+    )
