@@ -49,6 +49,15 @@ async def test_a_body_that_turns_out_too_large_is_refused_while_it_streams() -> 
         assert (await client.post("/", content=body(11))).status_code == 413
 
 
+def test_json_that_turns_out_too_large_is_refused_like_any_body(service: RunningService) -> None:
+    """FastAPI reads such a body itself, and would answer whatever ends that with a 400."""
+    endless = itertools.repeat(b"x" * 65536, 32)
+
+    refused = service.client.post("/engine/load", content=endless, headers={"content-type": "application/json"})
+
+    assert problem_of(refused) == (413, "body-too-large")
+
+
 def test_only_marked_routes_take_larger_bodies(service: RunningService) -> None:
     """A route below `/models/` that reads JSON has the limit too; the one that takes a model's bytes has its own."""
     large = b"x" * ((1 << 20) + 1)

@@ -18,7 +18,7 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "integer", "minimum": 0},
     },
     "connection": {"description": "`close`: the rest of the body is not read.", "schema": {"type": "string"}},
-    "tus-version": {"description": "The versions of tus that are spoken.", "schema": {"type": "string"}},
+    "tus-version": {"description": "The versions of tus that are supported.", "schema": {"type": "string"}},
     "www-authenticate": {"description": "How to authenticate (RFC 6750).", "schema": {"type": "string"}},
 }
 
@@ -31,23 +31,23 @@ def install(app: FastAPI) -> None:
 
 
 def problem(request: Request, exc: Exception) -> Response:
-    """The answer for an exception of the table."""
+    """Return the answer for an exception of the table."""
     kind = PROBLEM_TYPES[type(exc)]
     return _respond(kind.describe(exc, request.url.path, _id_of(request)), kind.headers_for(exc))
 
 
 def crash(request: Request) -> Response:
-    """The answer for an exception that nobody expected. Its text stays in the log."""
+    """Return the answer for an unexpected exception. The exception's text is only in the log."""
     return _respond(INTERNAL_ERROR.describe(CRASH, request.url.path, _id_of(request)), {})
 
 
 def problems(*exceptions: type[Exception]) -> dict[int | str, dict[str, Any]]:
-    """The same exceptions for the OpenAPI document: a route's `responses`."""
+    """Return the `responses` of a route that can raise these exceptions, for the OpenAPI document."""
     return responses_of([PROBLEM_TYPES[exception] for exception in exceptions], "")
 
 
 def responses_of(kinds: list[ProblemType], instance: str) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI responses of some kinds of problem, an example for each."""
+    """Return OpenAPI responses for some types of problem, with an example of each."""
     responses: dict[int | str, dict[str, Any]] = {}
     for kind in kinds:
         response = responses.setdefault(kind.status, {"description": "", "content": {MEDIA_TYPE: {"examples": {}}}})
@@ -66,10 +66,13 @@ async def _render(request: Request, exc: Exception) -> Response:
 
 
 async def _render_framework(request: Request, exc: Exception) -> Response:
-    """What Starlette itself refuses: an unknown path, a method that a path does not have, a request it cannot parse."""
+    """Return the problem for an HTTPException: an unknown path, a wrong method, or a body that cannot be parsed."""
     assert isinstance(exc, HTTPException)  # noqa: S101 - registered for nothing else
-    if isinstance(exc.__cause__, UnicodeDecodeError):  # of other bodies that are no JSON, FastAPI says so itself
+    # FastAPI turns whatever ends the reading of a body into a 400 of its own, except that it is no JSON.
+    if isinstance(exc.__cause__, UnicodeDecodeError):
         return problem(request, RequestValidationError([{"loc": ("body",), "msg": "It is not UTF-8"}]))
+    if isinstance(exc.__cause__, Exception) and type(exc.__cause__) in PROBLEM_TYPES:
+        return problem(request, exc.__cause__)
     status = HTTPStatus(exc.status_code)
     headers = {name.lower(): value for name, value in (exc.headers or {}).items()}
     detail = exc.detail if exc.detail != status.phrase else f"{request.method} {request.url.path}: {status.phrase}."
@@ -81,7 +84,7 @@ async def _render_framework(request: Request, exc: Exception) -> Response:
 
 
 def _methods_at(request: Request) -> list[str]:
-    """Every method of the path that was asked for: the router names only those of its first route."""
+    """Return every method of the requested path. Starlette names only those of the first route."""
     path = request.scope["route"].path
     routes = [route for route in request.app.routes if getattr(route, "path", None) == path]
     return sorted({method for route in routes for method in route.methods or ()})
