@@ -62,7 +62,10 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
     supervisor = build_supervisor(settings, store.root, workdirs, on_event)
     session = build_model_session(settings, store, supervisor, on_event)
     watcher = InventoryWatcher(
-        store, on_change=supervisor.refresh_facts, on_event=on_event, unanswered=lambda: watch.unanswered
+        store,
+        on_change=lambda: supervisor.note_models(watcher.inventory.models if watcher.inventory else {}),
+        on_event=on_event,
+        unanswered=lambda: watch.unanswered,
     )
     state = State(
         access=access,

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,8 @@ class Supervisor:
         """How many processes died in a row by their own fault, since the last one that was stable."""
         self._last_death: str | None = None
         """Why the last process died, if by its own fault."""
+        self._known: Mapping[str, object] = {}
+        """The models in the folder, as last noted."""
         self._facts_stale = asyncio.Event()
         self._stop_requested = asyncio.Event()
         """The present process must end: for a release, or because the supervisor stops."""
@@ -176,6 +179,11 @@ class Supervisor:
         """Have the facts fetched again after the running call. Returns at once."""
         self._facts_stale.set()
 
+    def note_models(self, models: Mapping[str, object]) -> None:
+        """Take note of the models that lie in the folder now, and ask AsposeAI again. Returns at once."""
+        self._known = models
+        self.refresh_facts()
+
     async def stop(self) -> None:
         """Make `run()` end the process and return."""
         self._stopping = True
@@ -210,6 +218,7 @@ class Supervisor:
         await self._make_ready(self._process)
 
     async def _make_ready(self, process: EngineProcess) -> None:
+        known = self._known  # before the question, so that the facts tell of each of them
         handshake = asyncio.create_task(self._handshake.run(process))
         stop_requested = asyncio.create_task(self._stop_requested.wait())
         await asyncio.wait({handshake, stop_requested}, return_when=asyncio.FIRST_COMPLETED)
@@ -219,7 +228,7 @@ class Supervisor:
         # A handshake that failed has ended the process as well; _reap() reports how.
         try:
             if facts := await handshake:
-                self.facts = facts
+                self.facts = replace(facts, known=known)
                 self._set_state(EngineState.READY, None)
         except EngineDied:
             pass
@@ -248,8 +257,9 @@ class Supervisor:
             await self._facts_stale.wait()
             self._facts_stale.clear()
             async with self._queue.acquire_first():
+                known = self._known
                 try:
-                    self.facts = await self._handshake.fetch_facts(process)
+                    self.facts = replace(await self._handshake.fetch_facts(process), known=known)
                 except EngineCallFailed as exc:
                     self._on_event(EventName.ENGINE_STATUS_FAILED, {"error": exc.reason})
                 except (EngineDied, EngineTimedOut):

@@ -11,11 +11,13 @@ from anyio import fail_after, to_thread
 from app.api.models.list_cache import ListCache
 from app.api.models.list_query import ListQuery
 from app.engine.process import EngineProcess
-from app.engine.states import SupervisorLimits
+from app.engine.states import EngineState, SupervisorLimits
 from app.engine.supervisor import Supervisor
 from app.store.inventory_watcher import InventoryWatcher
 from app.store.policy import Policy
 from app.store.store import Store
+from tests.support.supervised import supervised
+from tests.support.waiting import eventually_async
 
 MANY = 100
 """More than there are threads that everybody shares."""
@@ -54,3 +56,40 @@ async def test_a_disk_that_does_not_answer_keeps_no_list_waiting(tmp_path: Path)
         answering.set()
         await asyncio.wait(stuck)
     assert answer.size > 100
+
+
+@pytest.mark.anyio
+async def test_a_model_that_came_after_the_question_is_not_passed_over(tmp_path: Path) -> None:
+    """Whatever its times are: here a folder of older files comes, while the engine cannot be asked."""
+    early = tmp_path / "early"
+    early.mkdir()
+    (early / "a.bin").touch()
+    async with supervised(tmp_path) as engine:
+        supervisor = await engine.until(EngineState.READY)
+        root = tmp_path / "models"
+        (root / "old.bin").touch()
+        store = Store(root, Policy(), trash_retention=timedelta(0), on_event=lambda *_: None)
+        store.open()
+        watcher = InventoryWatcher(
+            store,
+            on_change=lambda: supervisor.note_models(watcher.inventory.models if watcher.inventory else {}),
+            on_event=lambda *_: None,
+        )
+        listing = ListCache(store, watcher, supervisor)
+
+        def shown() -> dict[str, bool | None]:
+            return {name: listing.describe(model).recognised for name, model in watcher.current().models.items()}
+
+        await watcher.scan()
+        await eventually_async(lambda: shown() == {"old.bin": False})
+
+        async with supervisor.acquire():
+            early.rename(root / "early")
+            await watcher.look_at("early")
+            assert shown() == {"early/a.bin": None, "old.bin": False}
+        await eventually_async(lambda: shown() == {"early/a.bin": False, "old.bin": False})
+
+        pid = supervisor.pid
+        await supervisor.release()
+        await engine.until_replaced(pid)
+        assert shown() == {"early/a.bin": False, "old.bin": False}

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Mapping
 from fnmatch import translate
-from functools import cached_property
 from pathlib import Path
 
 from app.api.models.list_query import ListQuery
@@ -64,8 +63,9 @@ class ModelView:
             return None
         if model.name in self.facts.recognised:
             return True
-        # A file that came after AsposeAI was asked is not one that it passed over.
-        return None if model.changed_ns > self._asked_ns else False
+        # A file that came after AsposeAI was asked is not one that it passed over. Times do not tell: a file's may be
+        # that of another machine or of some milliseconds ago, and a folder brings files that are older than itself.
+        return False if self.facts.known.get(model.name) == model else None
 
     def tests(self, query: ListQuery) -> list[Test]:
         """What a model must pass to be among those that are asked for, the quickest first."""
@@ -87,8 +87,3 @@ class ModelView:
         if query.in_use is not None:
             tests.append(lambda model: self.is_in_use(model) is query.in_use)
         return tests
-
-    @cached_property
-    def _asked_ns(self) -> float:
-        assert self.facts  # noqa: S101 - asked for only then
-        return self.facts.asked_at.timestamp() * 1e9

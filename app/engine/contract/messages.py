@@ -6,7 +6,8 @@ reader cannot load would stop the reader for good.
 
 import json
 import reprlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -96,6 +97,8 @@ class EngineFacts:
     """The files of `list_local`, as names of models."""
     is_initialized: bool
     capabilities: tuple[Capability, ...]
+    known: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
+    """The models that were known to lie in the folder before it was asked, by name: of these alone it has spoken."""
 
     @classmethod
     def from_status(cls, asked_at: datetime, status: object) -> "EngineFacts":
