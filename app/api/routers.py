@@ -8,7 +8,7 @@ from app.api.engine import loading
 from app.api.engine import routes as engine
 from app.api.health import metrics_route, probes
 from app.api.http import docs_page
-from app.api.maintenance import audit, prune, trash
+from app.api.maintenance import audit, journal, prune, storage, trash
 from app.api.models import deletion, list_routes, safeguards, upload, verification
 from app.api.models import routes as models
 from app.api.ocr import routes as ocr
@@ -33,8 +33,10 @@ def routers() -> tuple[APIRouter, ...]:
         pulls.job_router,
         deletion.router,
         trash.router,
+        journal.router,
         audit.router,
         prune.router,
+        storage.router,
         engine.router,
         loading.router,
         ai.router,

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from app.cli.console import IN_PART, Verbs, actor, as_json, open_store, print_rows, rfc3339
-from app.store.audit.audit import AGEING, Finding, Outcome, PrunePlan, Reason, execute, plan_prune
+from app.store.audit.audit import AGEING, Finding, PruneOutcome, PrunePlan, Reason, execute, plan_prune
 from app.store.audit.report import judge
 from app.store.trash.records import TrashEntry
 
@@ -38,7 +38,7 @@ def list_models(*, is_json: bool) -> None:
             "name": model.name,
             "size_bytes": model.size_bytes,
             "modified_at": rfc3339(model.modified_at),
-            "status": "old" if store.policy.is_old(model.name) else "current",
+            "status": store.policy.status_of(model.name),
             "protected": store.protections.joined(model.name, given.get(model.name)) is not None,
         }
         for model in inventory.models.values()
@@ -126,7 +126,7 @@ def empty(*, is_json: bool) -> None:
 
 def _finding(finding: Finding) -> dict[str, Any]:
     return {
-        "status": "old" if finding.is_old else "current",
+        "status": finding.status,
         "name": finding.model.name,
         "size_bytes": finding.model.size_bytes,
         "reasons": [reason.value for reason in finding.reasons],
@@ -135,10 +135,9 @@ def _finding(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _outcome(outcome: Outcome) -> dict[str, Any]:
-    went = "stayed" if outcome.receipt is None else "trashed" if outcome.receipt.trash_id else "deleted"
+def _outcome(outcome: PruneOutcome) -> dict[str, Any]:
     why = str(outcome.error) if outcome.error else None
-    return {"name": outcome.finding.model.name, "outcome": went, "why": why}
+    return {"name": outcome.finding.model.name, "outcome": outcome.result, "why": why}
 
 
 def _entry(entry: TrashEntry) -> dict[str, Any]:

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Literal
+
+Status = Literal["current", "old"]
+"""Of a model: `old` if it may be pruned for its age."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +18,10 @@ class Policy:
     def is_old(self, name: str) -> bool:
         """Whether the model is stale; else it is current."""
         return self.stale_pattern(name) is not None
+
+    def status_of(self, name: str) -> Status:
+        """Return `old` for a stale model."""
+        return "old" if self.is_old(name) else "current"
 
     def stale_pattern(self, name: str) -> str | None:
         """The first pattern that makes the model stale, or None."""

@@ -1,5 +1,6 @@
 """`/trash`, `/journal`, and how `DELETE /models/{name}` can be asked, over HTTP."""
 
+import json
 import os
 from pathlib import Path
 
@@ -36,6 +37,20 @@ def test_there_and_back_again(service: RunningService, models: Path) -> None:
         ("trashed", "anonymous"),
     ]
     assert events[1]["request_id"] == "r-1"
+
+
+def test_the_journal_shows_what_a_newer_service_did(service: RunningService, models: Path) -> None:
+    """An action that this version does not know, written by a newer service on the folder, is shown as it is."""
+    (models / "a.bin").write_bytes(b"12345")
+    service.client.delete("/models/a.bin").raise_for_status()
+    journal = models / ".store/journal.jsonl"
+    line = json.loads(journal.read_text().splitlines()[-1]) | {"action": "quarantined"}
+    with journal.open("a") as writer:
+        writer.write(json.dumps(line) + "\n")
+
+    events = service.client.get("/journal", params={"limit": 2}).raise_for_status().json()["events"]
+
+    assert [event["action"] for event in events] == ["quarantined", "trashed"]
 
 
 def test_a_restore_can_choose_another_name_and_overwrites_none(service: RunningService, models: Path) -> None:

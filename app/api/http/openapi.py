@@ -1,5 +1,6 @@
 """The OpenAPI document: what FastAPI knows, and every problem that an operation can give."""
 
+import json
 from typing import Any
 
 from fastapi import FastAPI
@@ -65,7 +66,16 @@ def _document(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             _complete(path, method, operation, needs_key=needs_key)
+    _drop_inlined(document)
     return document
+
+
+def _drop_inlined(document: dict[str, Any]) -> None:
+    """Remove the schemas of enumerations that nothing refers to: FastAPI adds them in spite of `InlineEnum`."""
+    text, schemas = json.dumps(document), document["components"]["schemas"]
+    for name in [name for name, schema in schemas.items() if "enum" in schema]:
+        if f'"#/components/schemas/{name}"' not in text:
+            del schemas[name]
 
 
 def _complete(path: str, method: str, operation: dict[str, Any], *, needs_key: bool) -> None:

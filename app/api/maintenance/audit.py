@@ -1,6 +1,5 @@
-"""`/audit` and `/storage`: what is old, corrupt, protected and used, and where the bytes are."""
+"""`/audit`: a report on every model, as JSON or as text."""
 
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,15 +11,14 @@ from app import errors
 from app.api.examples.models import FOLDER
 from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
-from app.api.http.deps import StoreDep, VolumeMonitorDep, WatcherDep
+from app.api.http.deps import StoreDep, WatcherDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
-from app.api.maintenance.schemas import AuditOut, FindingOut, PartialOut, ReclaimableOut, StorageOut, VolumeCheckOut
+from app.api.maintenance.schemas import AuditOut, FindingOut, PartialOut, ReclaimableOut
 from app.api.models.list_cache import ListCache, ListCacheDep
 from app.api.models.schemas import BlockerOut, protection_out
 from app.store.audit.audit import Finding
 from app.store.audit.report import Report, report
-from app.store.audit.storage import measure
 from app.store.incoming.partials import Partial
 from app.store.locks.leases import Blocker
 from app.store.protections import Protection
@@ -36,7 +34,7 @@ AS_TEXT: dict[int | str, dict[str, Any]] = {
 
 @router.get(
     "/audit",
-    summary="Say which models are old or corrupt, and why",
+    summary="Get audit",
     response_description="The report, as JSON or as text.",
     response_model=AuditOut,
     responses={**AS_TEXT, **problems(errors.StoreUnavailable)},
@@ -46,37 +44,21 @@ async def get_audit(
     store: StoreDep,
     watcher: WatcherDep,
     list_cache: ListCacheDep,
-    accept: Annotated[str, Header(description="`text/plain` for lines to read and to grep.")] = "application/json",
+    accept: Annotated[
+        str, Header(description="`text/plain` for a report in lines, to read or to grep.")
+    ] = "application/json",
 ) -> Any:  # noqa: ANN401 - a report or its text
-    """Judge every model: old or current, corrupt, protected, in use; what is not a model yet; what could be had back.
+    """Get a report on every model, on unfinished files and on reclaimable space.
 
-    A model is old when it matches a stale pattern, or when a newer version of the same name lies beside it. It is
-    corrupt when a verification found so, or its header says that it is cut off. As text, each line begins with `OLD:`
-    or `CURRENT:` and the path; `PARTIAL:` is what is not a model yet.
+    A model is old if it matches a stale pattern, or if a newer version of the same name exists beside it. It is corrupt
+    if a verification found other bytes than recorded, or if its header shows that the file is cut off. In the text
+    format each line begins with `OLD:`, `CURRENT:` or, for an unfinished file, `PARTIAL:`.
     """
     inventory = await watcher.current_when_scanned()
     found = await to_thread.run_sync(report, store, inventory, limiter=threads.audits)
     if accept.partition(",")[0].partition(";")[0].strip() == TEXT:
         return Response(_as_text(found, store.root), media_type=TEXT)
     return _as_json(found, store.root, list_cache)
-
-
-@router.get(
-    "/storage",
-    summary="Say where the bytes are",
-    response_description="The bytes of the model folder and its disk.",
-    responses=problems(errors.StoreUnavailable),
-    openapi_extra=needs(Scope.READ),
-)
-async def get_storage(store: StoreDep, watcher: WatcherDep, watch: VolumeMonitorDep) -> StorageOut:
-    """Account for the bytes of models, trash and free space, and say which volume they are on and what it can do.
-
-    A volume that is missing, or another than the service started with, is 503 `store-unavailable`.
-    """
-    inventory = await watcher.current_when_scanned()
-    storage = await to_thread.run_sync(measure, store.volume, inventory)
-    checks = [VolumeCheckOut.model_validate(check) for check in watch.checks]
-    return StorageOut(**asdict(storage), is_safe=store.volume.unsafe is None, checks=checks)
 
 
 def _as_text(found: Report, root: Path) -> str:
@@ -137,8 +119,8 @@ def _finding(finding: Finding, blockers: list[Blocker], root: Path, list_cache: 
         name=finding.model.name,
         path=f"{root}/{finding.model.name}",
         size_bytes=finding.model.size_bytes,
-        status="old" if finding.is_old else "current",
-        reasons=[reason.value for reason in finding.reasons],
+        status=finding.status,
+        reasons=list(finding.reasons),
         stale_pattern=finding.stale_pattern,
         superseded_by=finding.superseded_by,
         corrupt=finding.corrupt,

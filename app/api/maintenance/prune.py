@@ -1,6 +1,6 @@
-"""`/prune`: the deletion of what is old or corrupt, as planned."""
+"""`/prune`: plan the deletion of old or corrupt models, and execute that plan."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from anyio import to_thread
 from fastapi import APIRouter, Response
@@ -15,15 +15,16 @@ from app.api.http.keys import Scope
 from app.api.http.problem_table import PROBLEM_TYPES
 from app.api.http.problems import problems
 from app.api.http.request_errors import PlanChanged
-from app.api.maintenance.schemas import PrunedOut, PruneOut, ReasonOut
-from app.store.audit.audit import Finding, Outcome, PrunePlan, Reason, execute, plan_prune
+from app.api.http.schema import InlineEnum
+from app.api.maintenance.schemas import PrunedOut, PruneOut
+from app.store.audit.audit import PruneOutcome, PrunePlan, Reason, execute, plan_prune
 from app.store.audit.report import judge
 
 router = APIRouter(tags=["upkeep"], route_class=GuardedRoute)
 
 
 class PruneBody(BaseModel):
-    """What to prune."""
+    """A prune: a dry run, or the execution of its plan."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -33,13 +34,13 @@ class PruneBody(BaseModel):
     )
 
     dry_run: bool = True
-    """Plan only. To execute, send the plan's id with `false`."""
+    """True to plan only. To execute the plan, send its `plan_id` with `false`."""
     plan_id: Annotated[str, Field(max_length=128)] | None = None
-    """The plan to execute, as the dry run gave it."""
-    reasons: list[ReasonOut] = ["stale_pattern", "superseded"]
-    """Which models: those for which one of these speaks. What is corrupt goes only when that is asked for."""
+    """The plan to execute: the `plan_id` that the dry run returned."""
+    reasons: list[InlineEnum[Reason]] = [Reason.STALE_PATTERN, Reason.SUPERSEDED]
+    """Prune the models that have at least one of these reasons. `corrupt` is not among the defaults."""
     permanent: bool = False
-    """Past the trash."""
+    """Delete permanently instead of moving to the trash. Cannot be undone."""
 
     @model_validator(mode="after")
     def _executes_a_plan(self) -> "PruneBody":
@@ -50,29 +51,30 @@ class PruneBody(BaseModel):
 
 @router.post(
     "/prune",
-    summary="Delete what is old or corrupt, as planned",
-    response_description="The plan, or what became of every model of it.",
+    summary="Prune models",
+    response_description="The plan, or the result for each of its models.",
     response_model=PruneOut,
     responses={
-        207: {"description": "Some models of the plan stayed; each says why.", "model": PruneOut},
+        207: {"description": "Some models of the plan could not be deleted; each has the reason.", "model": PruneOut},
         **problems(errors.StoreUnavailable, *errors.UNWRITABLE, PlanChanged, RequestValidationError),
     },
     openapi_extra=needs(Scope.WRITE),
 )
-async def prune(body: PruneBody, store: StoreDep, watcher: WatcherDep, actor: ActorDep, response: Response) -> PruneOut:
-    """Plan the deletion of the old models that are not protected, or execute exactly that plan.
+async def prune_models(
+    body: PruneBody, store: StoreDep, watcher: WatcherDep, actor: ActorDep, response: Response
+) -> PruneOut:
+    """Plan the deletion of old models that are not protected, or execute that plan.
 
-    The first call is a dry run and gives the models, the bytes and a `plan_id`. The second sends the same request with
-    that id and `dry_run` false. If a model came, changed or went meanwhile, it is another plan, and the answer is 409.
-    Every model is checked again under its lock; one that cannot go stops no other, and then the answer is 207.
+    First send a dry run: it returns the models, the bytes and a `plan_id`. Then send the same request with that id and
+    `dry_run` false. If a model was added, changed or removed meanwhile, the plan is another one and the answer is 409.
+    Each model is checked again under its lock. If some cannot be deleted, the others are, and the answer is 207.
     """
-    await watcher.scan()  # not even a second old: what is planned here is deleted
+    await watcher.scan()  # The inventory may be a second old; a plan to delete must not be.
     inventory = watcher.current()
-    reasons = [Reason(reason) for reason in body.reasons]
     findings, _ = await to_thread.run_sync(judge, store, inventory, limiter=threads.audits)
-    plan = plan_prune(findings, reasons, permanent=body.permanent)
+    plan = plan_prune(findings, body.reasons, permanent=body.permanent)
     if body.dry_run:
-        return _answer(plan, [_planned(finding) for finding in plan.findings], dry_run=True)
+        return _answer(plan, [PruneOutcome(finding) for finding in plan.findings], dry_run=True)
     if body.plan_id != plan.id:
         raise PlanChanged(str(body.plan_id))
     outcomes = await to_thread.run_sync(execute, plan, store, actor, limiter=threads.changes)
@@ -81,47 +83,31 @@ async def prune(body: PruneBody, store: StoreDep, watcher: WatcherDep, actor: Ac
             watcher.forget(outcome.receipt.name)
     if any(outcome.error for outcome in outcomes):
         response.status_code = 207
-    return _answer(plan, [_outcome(outcome) for outcome in outcomes], dry_run=False)
+    return _answer(plan, outcomes, dry_run=False)
 
 
-def _planned(finding: Finding) -> PrunedOut:
-    return _pruned(finding, "planned", None, None, 0)
-
-
-def _outcome(outcome: Outcome) -> PrunedOut:
-    if outcome.receipt is None:
-        return _pruned(outcome.finding, "stayed", outcome.error, None, 0)
-    receipt = outcome.receipt
-    done: Literal["trashed", "deleted"] = "trashed" if receipt.trash_id else "deleted"
-    return _pruned(outcome.finding, done, None, receipt.trash_id, receipt.freed_bytes)
-
-
-def _pruned(
-    finding: Finding,
-    outcome: Literal["planned", "trashed", "deleted", "stayed"],
-    error: errors.StoreError | None,
-    trash_id: str | None,
-    freed_bytes: int,
-) -> PrunedOut:
-    return PrunedOut(
-        name=finding.model.name,
-        size_bytes=finding.model.size_bytes,
-        reasons=[reason.value for reason in finding.reasons],
-        outcome=outcome,
-        problem=PROBLEM_TYPES[type(error)].slug if error else None,
-        detail=str(error) if error else None,
-        trash_id=trash_id,
-        freed_bytes=freed_bytes,
-    )
-
-
-def _answer(plan: PrunePlan, models: list[PrunedOut], *, dry_run: bool) -> PruneOut:
+def _answer(plan: PrunePlan, outcomes: list[PruneOutcome], *, dry_run: bool) -> PruneOut:
+    models = [_pruned(outcome) for outcome in outcomes]
     return PruneOut(
         plan_id=plan.id,
         dry_run=dry_run,
-        complete=all(model.outcome != "stayed" for model in models),
+        complete=not any(outcome.error for outcome in outcomes),
         count=len(models),
         total_size_bytes=sum(model.size_bytes for model in models),
         freed_bytes=sum(model.freed_bytes for model in models),
         models=models,
+    )
+
+
+def _pruned(outcome: PruneOutcome) -> PrunedOut:
+    model, receipt, error = outcome.finding.model, outcome.receipt, outcome.error
+    return PrunedOut(
+        name=model.name,
+        size_bytes=model.size_bytes,
+        reasons=list(outcome.finding.reasons),
+        outcome=outcome.result,
+        problem=PROBLEM_TYPES[type(error)].slug if error else None,
+        detail=str(error) if error else None,
+        trash_id=receipt.trash_id if receipt else None,
+        freed_bytes=receipt.freed_bytes if receipt else 0,
     )

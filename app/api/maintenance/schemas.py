@@ -1,259 +1,238 @@
-"""What answers about the trash, the journal, the audit and the disk look like on the wire."""
+"""Schemas of the trash, the journal, the audit, prunes and the storage."""
 
 from typing import Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
-from app.api.http.schema import Schema, Timestamp
-from app.api.models.schemas import BlockerOut, HeaderOut, ProtectionOut
+from app.api.http.schema import InlineEnum, Schema, Timestamp
+from app.api.models.schemas import BlockerOut, ProtectionOut
+from app.store.audit.audit import PruneResult, Reason
+from app.store.journal import Action
+from app.store.policy import Status
 from app.store.volume.checks import CheckName
-
-ReasonOut = Literal["stale_pattern", "superseded", "corrupt"]
 
 
 class TrashEntryOut(Schema):
     """One deleted model."""
 
     id: str
-    """What restores or purges it."""
+    """The entry's id, with which it is restored or purged."""
     name: str
-    """The name it had."""
+    """The name that the model had."""
     size_bytes: NonNegativeInt
-    """Its size, still taken on the disk."""
+    """The model's size, which still takes disk space."""
     deleted_at: Timestamp
-    """When it was deleted."""
+    """When the model was deleted."""
     expires_at: Timestamp
-    """When it goes for good."""
+    """When the entry is purged."""
 
 
 class TrashList(Schema):
-    """Everything that can be restored."""
+    """The deleted models that can be restored."""
 
     count: NonNegativeInt
-    """How many entries there are."""
+    """How many entries the trash has."""
     total_size_bytes: NonNegativeInt
-    """What they take on the disk together."""
+    """Their total size."""
     entries: list[TrashEntryOut]
     """The entries, oldest first."""
 
 
 class PurgeOut(Schema):
-    """What a purge deleted for good."""
+    """The entries that a purge deleted permanently."""
 
     count: NonNegativeInt
-    """How many entries went. Those that another caller purged meanwhile are not among them."""
+    """How many entries were purged, without those that another caller purged meanwhile."""
     freed_bytes: NonNegativeInt
-    """What they took on the disk together."""
+    """The disk space freed."""
     entries: list[TrashEntryOut]
-    """The entries that went, oldest first."""
+    """The purged entries, oldest first."""
 
 
 class EventOut(Schema):
-    """One line of the journal."""
+    """One event of the journal."""
 
     at: Timestamp
-    """When."""
+    """When it happened."""
     actor: str
-    """Who: the name of an API key, `anonymous` where none is needed, or `service` for what a service did by itself."""
-    action: Literal["uploaded", "pulled", "trashed", "deleted", "restored", "purged", "protected", "unprotected"]
-    """What was done."""
+    """Who did it: the name of an API key, `anonymous` where no key is needed, `cli:` and a user, or `service` for what
+    a service did by itself."""
+    action: str = Field(examples=[action.value for action in Action])
+    """What was done: `uploaded`, `pulled`, `trashed`, `deleted`, `restored`, `purged`, `protected` or `unprotected`.
+    Newer services on the folder may write other actions."""
     name: str
-    """To which model."""
+    """The model's name."""
     trash_id: str | None
-    """Its entry in the trash, if it was there before or after."""
+    """The id of the model's trash entry, if the action created, restored or purged one."""
     size_bytes: NonNegativeInt
-    """Its size."""
+    """The model's size."""
     request_id: str | None
-    """The request that asked for it."""
+    """The id of the request that asked for it."""
     reason: str | None
-    """Why a service did it by itself: the entry `expired`, made `room` for an incoming model, was `replaced` where no
-    trash is kept, or its purge was `recovered` after a process was killed. Null for what a caller asked for."""
+    """Why a service did it by itself: the trash entry `expired`; `room` was needed for an incoming model; the model was
+    `replaced` where no trash is kept; or the action was `recovered` after a process was killed. Null if a caller asked
+    for it."""
 
 
 class JournalOut(Schema):
-    """What happened to the models of this folder."""
+    """The journal of changes to the models of this folder."""
 
     events: list[EventOut]
     """The last events, newest first."""
 
 
 class FindingOut(Schema):
-    """What the audit says of one model."""
+    """The audit's finding about one model."""
 
     name: str
-    """The model."""
+    """The model's name."""
     path: str
-    """Its absolute path on the machine of this service."""
+    """The model's absolute path on this service's machine."""
     size_bytes: NonNegativeInt
-    """Its size."""
-    status: Literal["current", "old"]
-    """`old` when it is stale or superseded; `corrupt` alone makes nothing old."""
-    reasons: list[ReasonOut]
-    """Why it may be pruned."""
+    """The model's size."""
+    status: Status
+    """`old` if the model is stale or superseded. A corrupt model is not old for that reason alone."""
+    reasons: list[InlineEnum[Reason]]
+    """Why the model may be pruned. Empty if there is no reason."""
     stale_pattern: str | None
-    """The pattern of `OCR_OLD_PATTERNS` that it matches."""
+    """The pattern of `OCR_OLD_PATTERNS` that its name matches."""
     superseded_by: str | None
     """The newest version of the same name."""
     corrupt: str | None
-    """What is wrong with it: a verification found other bytes than came, or its header says that it is cut off."""
+    """What is wrong with the file: a verification found other bytes than recorded, or the header shows that the file is
+    cut off."""
     remarks: list[Literal["not_recognised"]]
-    """What is no reason to delete it: AsposeAI was asked since the file came, and does not name it. It names only the
-    models that it would load itself, of which there are few."""
+    """`not_recognised`: AsposeAI was asked after the file was written, and does not list it. That is no reason to
+    delete it: AsposeAI lists only the few models that it would load by itself."""
     protected_by: ProtectionOut | None
-    """Why it must not be deleted, old or not."""
+    """Why the model must not be deleted, old or not. Null if it is not protected."""
     blockers: list[BlockerOut]
-    """Who uses it."""
-
-
-class VerificationOut(Schema):
-    """What a verification found."""
-
-    name: str
-    """The model."""
-    outcome: Literal["intact", "corrupt", "unrecorded", "changed", "unreadable"]
-    """`intact`: the bytes are those on record. `corrupt`: they are others, at the same size and time; or nothing is on
-    record, and the header is damaged. `unrecorded`: nothing was on record of this version, and now this is. `changed`:
-    it was written meanwhile. `unreadable`: the disk, or its rights, did not let it be read."""
-    reason: str | None
-    """In words, unless it is intact."""
-    sha256: str | None
-    """Of the bytes on the disk; null when they could not be read as one version."""
-    recorded_sha256: str | None
-    """Of the bytes as they came; null when nothing was on record of this version."""
-    recorded: bool
-    """Whether what was found is on record now; it is not where the disk cannot be written."""
-    size_bytes: NonNegativeInt
-    """The model's size."""
-    header: HeaderOut
-    """What its file says of itself."""
-    seconds: NonNegativeFloat
-    """How long it took."""
-    bytes_per_second: NonNegativeInt
-    """How fast it was read."""
+    """The holders of leases on the model."""
 
 
 class PartialOut(Schema):
-    """One file that is not a model yet."""
+    """One unfinished file of an upload or a pull."""
 
     id: str
-    """Of the upload or pull that it belongs to, where it is one to be gone on with."""
+    """The id of the upload or pull that the file belongs to, if that can be resumed."""
     name: str | None
-    """The model it is to be; null when nobody wrote that down."""
+    """The name that the model will have. Null if it was not recorded."""
     size_bytes: NonNegativeInt
-    """What lies on the disk."""
+    """The bytes stored so far."""
     age_seconds: NonNegativeFloat
-    """Since the last byte came."""
+    """The time since the last byte was written."""
     active: bool
-    """Whether a living process writes it."""
+    """Whether a running process is writing to it."""
     expires_at: Timestamp | None
-    """When it is swept if nothing more comes; null for what goes as soon as nobody writes it."""
+    """When it is deleted if no more bytes arrive. Null for a file that is deleted once no process writes to it."""
 
 
 class ReclaimableOut(Schema):
-    """What could be had back."""
+    """The disk space that could be freed."""
 
     models_bytes: NonNegativeInt
-    """By pruning the old models: those that are neither protected nor in use."""
+    """By pruning old models that are neither protected nor in use."""
     corrupt_bytes: NonNegativeInt
-    """By pruning the corrupt ones that are not old, likewise."""
+    """By pruning corrupt models that are not old, not protected and not in use."""
     partials_bytes: NonNegativeInt
-    """By giving up what nobody writes at the moment."""
+    """By deleting unfinished files to which no process is writing."""
     trash_bytes: NonNegativeInt
-    """By `DELETE /trash`."""
+    """By emptying the trash."""
 
 
 class AuditOut(Schema):
-    """Every model judged."""
+    """The report of an audit: every model, and every unfinished file."""
 
     old_count: NonNegativeInt
-    """How many are old."""
+    """How many models are old."""
     current_count: NonNegativeInt
-    """How many are not."""
+    """How many models are current."""
     corrupt_count: NonNegativeInt
-    """How many of both are corrupt."""
+    """How many models, old or current, are corrupt."""
     unread_count: NonNegativeInt
-    """How many headers were not read yet, because there are too many for one question, or they cannot be: ask again."""
+    """How many models' headers were not read, because they are unreadable or because reading would have taken too long.
+    The next audit reads on."""
     reclaimable: ReclaimableOut
-    """What could be had back."""
+    """The disk space that could be freed."""
     models: list[FindingOut]
     """The models, sorted by name."""
     partials: list[PartialOut]
-    """What is not a model yet."""
+    """The unfinished files."""
 
 
 class PrunedOut(Schema):
-    """What is to become, or became, of one model of a plan."""
+    """One model of a prune plan, and what was done with it."""
 
     name: str
-    """The model."""
+    """The model's name."""
     size_bytes: NonNegativeInt
-    """Its size."""
-    reasons: list[ReasonOut]
-    """Why it may be pruned."""
-    outcome: Literal["planned", "trashed", "deleted", "stayed"]
-    """What became of it."""
+    """The model's size."""
+    reasons: list[InlineEnum[Reason]]
+    """Why the model may be pruned."""
+    outcome: InlineEnum[PruneResult]
+    """`planned` in a dry run; `trashed`, `deleted` without the trash, or `stayed` if it could not be deleted."""
     problem: str | None
-    """What kept it: the end of a problem's `type`, such as `model-in-use`."""
+    """Why it stayed: the last part of a problem's `type`, such as `model-in-use`."""
     detail: str | None
-    """The same for people."""
+    """Why it stayed, as a sentence."""
     trash_id: str | None
-    """Its entry in the trash."""
+    """The id of its trash entry."""
     freed_bytes: NonNegativeInt
-    """What the disk has back of it."""
+    """The disk space freed by it."""
 
 
 class PruneOut(Schema):
-    """A plan, or what became of it."""
+    """A prune plan, or the result of executing it."""
 
     plan_id: str
-    """What executes this very plan."""
+    """The plan's id; send it to execute the plan."""
     dry_run: bool
-    """Whether nothing was done."""
+    """Whether nothing was deleted."""
     complete: bool
-    """Whether every model went as planned."""
+    """Whether no model stayed."""
     count: NonNegativeInt
-    """How many models it is about."""
+    """How many models the plan has."""
     total_size_bytes: NonNegativeInt
-    """What they take together."""
+    """Their total size."""
     freed_bytes: NonNegativeInt
-    """What the disk has back."""
+    """The disk space freed."""
     models: list[PrunedOut]
-    """Each of them, sorted by name."""
+    """The plan's models, sorted by name."""
 
 
 class VolumeCheckOut(Schema):
-    """One thing that the model folder's file system was tried for."""
+    """One check of the model folder's file system."""
 
     name: CheckName
-    """What was tried. `shared-locks` is tried on network file systems only: whether locks reach other machines."""
+    """What was checked. `shared-locks`, whether locks reach other machines, is checked on network file systems only."""
     ok: bool
-    """Whether it works."""
+    """Whether the check passed."""
     required: bool
-    """Whether changes of the model folder are refused without it."""
+    """Whether changes to the model folder are refused unless the check passes."""
     reason: str | None
-    """What is wrong, and what would help; null when it works."""
+    """What is wrong, and what would help. Null if the check passed."""
 
 
 class StorageOut(Schema):
-    """Where the bytes are, and what keeps them."""
+    """The disk space used and free, and the state of the volume."""
 
     volume_id: str | None
-    """The identity of the volume, which was checked; null where none could be written."""
+    """The identity of the volume, which was checked for this answer. Null if none could be written."""
     is_writable: bool
-    """Whether the folder could be written when the service started."""
+    """Whether the folder was writable when the service started."""
     is_safe: bool
-    """Whether changes of the folder are safe on this file system; if not, they answer 503 `store-unsafe`."""
+    """Whether changes are safe on this file system. If not, they are refused with 503 `store-unsafe`."""
     file_system: str
     """The type of the folder's file system, such as `ext4`, `nfs4` or `fuse.glusterfs`."""
     checks: list[VolumeCheckOut]
-    """What the file system was tried for, at the start and every minute. Empty on a folder that cannot be written."""
+    """The checks of the file system, made at the start and every minute. Empty on a folder that cannot be written."""
     models_bytes: NonNegativeInt
-    """What the models take."""
+    """The disk space that models use."""
     trash_bytes: NonNegativeInt
-    """What the trash takes; `DELETE /trash` gives it back."""
+    """The disk space that the trash uses. `DELETE /trash` frees it."""
     partial_bytes: NonNegativeInt
-    """What uploads and pulls take that are not finished."""
+    """The disk space that unfinished uploads and pulls use."""
     free_bytes: NonNegativeInt
-    """What is free on the disk for this service."""
+    """The disk space that this service may still use."""
     total_bytes: NonNegativeInt
-    """The whole disk, with what others have on it."""
+    """The size of the whole disk, including what others use."""

@@ -1,4 +1,4 @@
-"""`/trash` and `/journal`: the way back, the way out, and the record of who did what."""
+"""`/trash`: list, restore and purge deleted models."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ from app.api.http.deps import ActorDep, StoreDep, WatcherDep
 from app.api.http.error_groups import WRITE_ERRORS
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
-from app.api.maintenance.schemas import EventOut, JournalOut, PurgeOut, TrashEntryOut, TrashList
+from app.api.maintenance.schemas import PurgeOut, TrashEntryOut, TrashList
 from app.api.models.list_cache import ListCacheDep
 from app.api.models.schemas import ModelOut
 from app.store.trash.trash import Purged
@@ -24,37 +24,28 @@ router = APIRouter(tags=["trash"], route_class=GuardedRoute)
 
 TrashId = Annotated[
     str,
-    Path(description="An entry's id, as `GET /trash` has it.", examples=["20261121T063713Z-3a56954a93f8"]),
+    Path(description="The entry's id, from `GET /trash`.", examples=["20261121T063713Z-3a56954a93f8"]),
 ]
 
 
 class RestoreQuery(BaseModel):
-    """What may be asked of a restore."""
+    """The query parameters of a restore."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     as_: str | SkipJsonSchema[None] = Field(default=None, alias="as", examples=["en_ocr_v1.bin"])
-    """The name to restore it at; without it, the one it had."""
-
-
-class JournalQuery(BaseModel):
-    """What may be asked of the journal."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
-    limit: int = Field(default=100, ge=1, le=1000)
-    """How many events to show."""
+    """The name to restore the model at. Defaults to the name that it had."""
 
 
 @router.get(
     "/trash",
     summary="List the trash",
-    response_description="The trash.",
+    response_description="The entries of the trash, oldest first.",
     responses=problems(errors.StoreUnavailable),
     openapi_extra=needs(Scope.READ),
 )
 async def list_trash(store: StoreDep) -> TrashList:
-    """List the deleted models that can still be restored, oldest first. Their bytes are still on the disk."""
+    """List the deleted models that can still be restored, oldest first. They still take disk space."""
     entries = await to_thread.run_sync(store.trash_entries)
     return TrashList(
         count=len(entries),
@@ -66,7 +57,7 @@ async def list_trash(store: StoreDep) -> TrashList:
 @router.post(
     "/trash/{trash_id}/restore",
     summary="Restore a model",
-    response_description="The model, back in its place.",
+    response_description="The restored model.",
     responses=problems(
         errors.TrashEntryNotFound,
         errors.InvalidModelName,
@@ -80,7 +71,7 @@ async def list_trash(store: StoreDep) -> TrashList:
     ),
     openapi_extra=needs(Scope.WRITE),
 )
-async def restore_model(
+async def restore_trash_entry(
     trash_id: TrashId,
     query: Annotated[RestoreQuery, Query()],
     actor: ActorDep,
@@ -88,7 +79,7 @@ async def restore_model(
     watcher: WatcherDep,
     list_cache: ListCacheDep,
 ) -> ModelOut:
-    """Put a deleted model back where it was, whole, or at another name with `as`. Nothing is ever overwritten."""
+    """Restore a deleted model at its old name, or at another with `as`. An existing model is never overwritten."""
     model = await to_thread.run_sync(store.restore, trash_id, query.as_, actor, limiter=threads.changes)
     await watcher.look_at(model.name)
     return list_cache.describe(model)
@@ -96,40 +87,26 @@ async def restore_model(
 
 @router.delete(
     "/trash/{trash_id}",
-    summary="Purge one entry",
-    response_description="What went for good.",
+    summary="Purge a trash entry",
+    response_description="The purged entry.",
     responses=problems(errors.TrashEntryNotFound, *WRITE_ERRORS),
     openapi_extra=needs(Scope.WRITE),
 )
-async def purge_entry(trash_id: TrashId, actor: ActorDep, store: StoreDep) -> PurgeOut:
-    """Delete one entry of the trash for good; the disk has its bytes back when this is answered."""
+async def purge_trash_entry(trash_id: TrashId, actor: ActorDep, store: StoreDep) -> PurgeOut:
+    """Delete one entry of the trash permanently. Its disk space is free when the request is answered."""
     return _purged([await to_thread.run_sync(store.purge, trash_id, actor, limiter=threads.changes)])
 
 
 @router.delete(
     "/trash",
     summary="Empty the trash",
-    response_description="What went for good.",
+    response_description="The purged entries.",
     responses=problems(*WRITE_ERRORS),
     openapi_extra=needs(Scope.WRITE),
 )
 async def empty_trash(actor: ActorDep, store: StoreDep) -> PurgeOut:
-    """Delete everything in the trash for good; the disk has the bytes back when this is answered."""
+    """Delete every entry of the trash permanently. Their disk space is free when the request is answered."""
     return _purged(await to_thread.run_sync(store.empty_trash, actor, limiter=threads.changes))
-
-
-@router.get(
-    "/journal",
-    summary="Read the journal",
-    response_description="The last events, newest first.",
-    responses=problems(errors.StoreUnavailable, RequestValidationError),
-    openapi_extra=needs(Scope.READ),
-)
-async def read_journal(query: Annotated[JournalQuery, Query()], store: StoreDep) -> JournalOut:
-    """Say who did what to which model, and when: every deletion, restore and purge on this folder, by any service."""
-    await to_thread.run_sync(store.volume.check)
-    events = await to_thread.run_sync(store.journal.latest, query.limit)
-    return JournalOut(events=[EventOut.model_validate(event) for event in events])
 
 
 def _purged(purged: list[Purged]) -> PurgeOut:

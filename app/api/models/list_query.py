@@ -23,6 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from app.store.headers.formats import Format
 from app.store.names import MAX_NAME_BYTES
+from app.store.policy import Status
 
 MAX_LIMIT = 1000
 
@@ -79,7 +80,7 @@ class ListQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    status: Maybe[Literal["current", "old"]] = None
+    status: Maybe[Status] = None
     """Only models of that status."""
     format: Maybe[Format] = None
     """Only models of that format, by the suffix of their name."""

@@ -1,93 +1,96 @@
-"""What answers look like on the wire. The docstrings are the text of the docs page."""
+"""Schemas of models: in the list, one by one, their protections, deletions and verifications."""
 
-from typing import Literal
+from pydantic import NonNegativeFloat, NonNegativeInt
 
-from pydantic import NonNegativeInt
-
-from app.api.http.schema import Schema, Timestamp
+from app.api.http.schema import InlineEnum, Schema, Timestamp
 from app.store.headers.formats import Format
+from app.store.integrity.verification import Verdict
+from app.store.policy import Status
 from app.store.protections import Protection
 
 
+# A field whose value can change while the file stays as it is belongs in `ModelView.changing_facts` too, and what it is
+# computed from in `ModelView.sources`; else the list goes on showing the old value. A test compares them.
 class ModelOut(Schema):
     """One model: a regular file below the model folder."""
 
     name: str
-    """Its path relative to the model folder, with `/`."""
+    """The model's path relative to the model folder, with `/`."""
     path: str
-    """Its absolute path on the machine of this service."""
+    """The model's absolute path on this service's machine."""
     format: Format
-    """By the suffix of its name."""
+    """The file's format, by the suffix of its name."""
     size_bytes: NonNegativeInt
-    """Its size."""
+    """The file's size."""
     modified_at: Timestamp
-    """When it was last written."""
-    status: Literal["current", "old"]
-    """`old` when it matches a pattern of `OCR_OLD_PATTERNS`."""
+    """When the file was last written."""
+    status: Status
+    """`old` if the name matches a pattern of `OCR_OLD_PATTERNS`."""
     protected: bool
-    """Whether a pattern of `OCR_PROTECTED`, or somebody, forbids deleting and replacing it."""
+    """Whether the model must not be deleted or replaced: by a pattern of `OCR_PROTECTED`, or by a caller."""
     in_use: bool
-    """Whether anybody holds a lease on it, on this machine or another. A model in use cannot be deleted."""
+    """Whether any process, on this machine or another, holds a lease on the model. It cannot be deleted then."""
     recognised: bool | None
-    """Whether AsposeAI's own `list_local()` names it; null while the engine has not been asked since the file came."""
+    """Whether AsposeAI's `list_local()` lists it. Null until the engine has been asked after the file was written."""
     etag: str
-    """Changes whenever the file is replaced, grows or is written."""
+    """Changes whenever the file is written or replaced."""
 
 
 class HeaderOut(Schema):
-    """What a model file says of itself, read from its header; its tensors are not looked at."""
+    """The header of a model file. Its tensors are not read."""
 
-    format: Literal["gguf", "onnx", "safetensors", "unknown"]
-    """What it is by its content, whatever its suffix says."""
+    format: Format
+    """The file's format, by its content."""
     problem: str | None
-    """What is wrong with it: truncated, corrupt, or beyond what is read of a header."""
+    """What is wrong with the file: truncated, corrupt, or a header larger than the service reads; else null."""
     facts: dict[str, str | int | bool | None]
-    """What it tells, null where it does not say. GGUF: `architecture`, `parameter_count`, `quantisation`,
+    """The header's values; null where the file has none. GGUF: `architecture`, `parameter_count`, `quantisation`,
     `context_length`, `has_chat_template` and more; safetensors: `tensor_count`, `dtypes`, `metadata.…`; ONNX:
     `producer_name`, `opset_imports`, `node_count`."""
 
 
 class BlockerOut(Schema):
-    """One user of a model: somebody who holds a lease on it."""
+    """One holder of a lease on a model."""
 
     kind: str
-    """What it uses the model for: `engine`, `command`, `verify`, `protection`; `unknown` of one that does not say."""
+    """What the model is used for: `engine`, `command`, `verify` or `protection`; `unknown` if the holder left no
+    record."""
     holder: str | None
-    """Which one of that kind."""
+    """The holder's name."""
     pid: int | None
-    """Its process."""
+    """The id of the holder's process."""
     host: str | None
-    """The machine or container that the process is on."""
+    """The machine or container that the process runs on."""
     since: str | None
-    """When it began to."""
+    """When the lease began."""
 
 
 class ProtectionOut(Schema):
-    """Why a model must not be deleted or replaced: a pattern, what somebody said, or both."""
+    """Why a model must not be deleted or replaced: a pattern of the configuration, a caller's reason, or both."""
 
     pattern: str | None
-    """The pattern of `OCR_PROTECTED` that its name matches; only the configuration can lift that."""
+    """The pattern of `OCR_PROTECTED` that the name matches. Only the configuration can remove it."""
     reason: str | None
-    """What somebody gave as a reason; `DELETE /models/{name}/protection` lifts that."""
+    """The reason that a caller gave. `DELETE /models/{name}/protection` removes this protection."""
     by: str | None
-    """Who: the name of an API key, `anonymous` where none is needed, or `cli:` and a user."""
+    """The caller: the name of an API key, `anonymous` where no key is needed, or `cli:` and a user."""
     since: Timestamp | None
-    """When."""
+    """When the caller protected it."""
 
 
 class ProtectionState(Schema):
     """Whether a model is protected."""
 
     name: str
-    """The model."""
+    """The model's name."""
     protected: bool
-    """Whether nobody can delete or replace it."""
+    """Whether the model must not be deleted or replaced."""
     protected_by: ProtectionOut | None
-    """Why."""
+    """Why it is protected. Null if it is not."""
 
 
 def protection_out(protection: Protection | None) -> ProtectionOut | None:
-    """The same on the wire."""
+    """Build the schema of a protection; None for None."""
     if protection is None:
         return None
     given = protection.given
@@ -100,68 +103,97 @@ def protection_out(protection: Protection | None) -> ProtectionOut | None:
 
 
 class ModelDetail(ModelOut):
-    """One model, with what its file says of itself, and what is known beside it."""
+    """One model with its header, its digest, its protection and the holders of its leases."""
 
     header: HeaderOut
-    """What its file says of itself."""
+    """The file's header."""
 
     sha256: str | None
-    """The SHA-256 on record of this version, from an upload, a pull or the first verification; null without."""
+    """The recorded SHA-256 of this version, from an upload, a pull or the first verification. Null if none is
+    recorded."""
 
     corrupt_since: Timestamp | None
-    """Since when a verification knows that its bytes are not those on record; null when none has found so."""
+    """When a verification found that the bytes differ from the recorded digest. Null if none has."""
 
     blockers: list[BlockerOut]
-    """Who uses it, as of now; empty when it can be deleted, protection aside."""
+    """The holders of leases on the model. If empty, the model can be deleted unless it is protected."""
 
     protected_by: ProtectionOut | None
-    """Why it is protected, as of now."""
+    """Why the model is protected. Null if it is not."""
 
 
 class ScanWarningOut(Schema):
-    """Something in the model folder that could not be listed."""
+    """Something in the model folder that cannot be listed as a model."""
 
     path: str
-    """Where it lies, relative to the model folder."""
+    """Its path relative to the model folder."""
     reason: str
-    """Why it is not in the list."""
+    """Why it is not listed."""
 
 
 class ModelList(Schema):
-    """The models below the model folder: all, those that match, or a page of them."""
+    """The models below the model folder: all, those that match the filters, or one page of them."""
 
     count: NonNegativeInt
-    """How many models match, on this page or another."""
+    """How many models match, on all pages."""
     total_size_bytes: NonNegativeInt
-    """What they take together."""
+    """The total size of the models that match."""
     models: list[ModelOut]
-    """The models of this page, sorted as was asked, by name if nothing was."""
+    """The models of this page, in the order of `sort`."""
     next_cursor: str | None
-    """What to send as `cursor` for the next page; null when this is the last, as it always is without `limit`."""
+    """The `cursor` of the next page. Null on the last page, and without `limit`."""
     warnings: list[ScanWarningOut]
-    """What the scan met and could not list: links, devices, unreadable folders, names that no URL can carry. They are
-    the folder's, whatever is asked for; a page that a `cursor` led to does not repeat them."""
+    """What the scan found and could not list: links, devices, unreadable folders, names that no URL can hold. They do
+    not depend on the filters, and only the first page has them."""
 
 
 class PathOut(Schema):
-    """Where models lie on the machine of this service."""
+    """The path of the model folder, or of one model."""
 
     path: str
-    """The absolute path, links resolved."""
+    """The absolute path on this service's machine, with links resolved."""
 
 
 class ReceiptOut(Schema):
-    """What a deletion did."""
+    """The result of a deletion."""
 
     name: str
-    """The model that is gone."""
+    """The deleted model's name."""
     size_bytes: NonNegativeInt
-    """Its size."""
+    """The model's size."""
     freed_bytes: NonNegativeInt
-    """What the disk has back: nothing while the model is in the trash."""
+    """The disk space freed. 0 while the model is in the trash."""
     trash_id: str | None
-    """Its entry in the trash; null when it was deleted at once, without a way back."""
+    """The id of the model's trash entry. Null if it was deleted permanently."""
     expires_at: Timestamp | None
-    """When the trash lets go of it, and its bytes come back; null when they already have."""
+    """When the trash entry is purged. Null if the model was deleted permanently."""
     dry_run: bool
-    """Whether this only says what would be done."""
+    """Whether nothing was deleted, and this shows what would be."""
+
+
+class VerificationOut(Schema):
+    """The result of a verification."""
+
+    name: str
+    """The model's name."""
+    outcome: InlineEnum[Verdict]
+    """`intact`: the bytes match the recorded digest. `corrupt`: they do not, though size and time are the same; or no
+    digest is recorded and the header is damaged. `unrecorded`: no digest of this version was recorded, and now one is.
+    `changed`: the file was written during the verification. `unreadable`: the disk or its permissions did not let the
+    file be read."""
+    reason: str | None
+    """The outcome as a sentence. Null if the model is intact."""
+    sha256: str | None
+    """The SHA-256 of the bytes on the disk. Null if they could not be read as one version."""
+    recorded_sha256: str | None
+    """The recorded SHA-256. Null if none was recorded of this version."""
+    recorded: bool
+    """Whether the outcome is recorded now. It is not if the disk cannot be written."""
+    size_bytes: NonNegativeInt
+    """The model's size."""
+    header: HeaderOut
+    """The file's header."""
+    seconds: NonNegativeFloat
+    """How long the verification took."""
+    bytes_per_second: NonNegativeInt
+    """How fast the file was read."""

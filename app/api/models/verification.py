@@ -14,8 +14,7 @@ from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.http.request_errors import CallerGone
 from app.api.http.routing import ModelName, PartRoute
-from app.api.maintenance.schemas import VerificationOut
-from app.api.models.schemas import HeaderOut
+from app.api.models.schemas import HeaderOut, VerificationOut
 from app.store.actor import Actor
 from app.store.integrity.verification import Verification, verify
 from app.store.store import Store
@@ -46,7 +45,7 @@ async def verify_model(request: Request, name: ModelName, actor: ActorDep, store
     found = await cancel_on_disconnect(request, _verified(store, name, actor))
     return VerificationOut(
         name=name,
-        outcome=found.verdict.value,
+        outcome=found.verdict,
         reason=found.reason,
         sha256=found.sha256,
         recorded_sha256=found.recorded_sha256,

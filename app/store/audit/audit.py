@@ -11,7 +11,7 @@ from app.errors import StoreError
 from app.store.actor import Actor
 from app.store.integrity.corruption import Damage
 from app.store.inventory import Inventory, Model
-from app.store.policy import Policy
+from app.store.policy import Policy, Status
 from app.store.protections import Protection, Protections
 from app.store.store import Receipt, Store
 
@@ -51,8 +51,13 @@ class Finding:
 
     @property
     def is_old(self) -> bool:
-        """Whether its time is over."""
+        """True if a reason makes the model old: stale pattern, or superseded."""
         return not AGEING.isdisjoint(self.reasons)
+
+    @property
+    def status(self) -> Status:
+        """Return `old` if the model is old, else `current`."""
+        return "old" if self.is_old else "current"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +74,35 @@ class PrunePlan:
         return hashlib.sha256(json.dumps([exact, self.permanent]).encode()).hexdigest()[:32]
 
 
+class PruneResult(StrEnum):
+    """What a prune did with one model."""
+
+    PLANNED = "planned"
+    """Nothing yet: this is a dry run."""
+    TRASHED = "trashed"
+    DELETED = "deleted"
+    """At once, without the trash."""
+    STAYED = "stayed"
+    """The deletion was refused."""
+
+
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one model of a plan."""
+class PruneOutcome:
+    """One model of a plan, and what the prune did with it."""
 
     finding: Finding
-    receipt: Receipt | None
-    error: StoreError | None
+    receipt: Receipt | None = None
+    error: StoreError | None = None
     """Why it stayed."""
+
+    @property
+    def result(self) -> PruneResult:
+        """Return what the prune did with the model."""
+        if self.error:
+            return PruneResult.STAYED
+        if self.receipt is None:
+            return PruneResult.PLANNED
+        return PruneResult.TRASHED if self.receipt.trash_id else PruneResult.DELETED
 
 
 def audit(inventory: Inventory, policy: Policy, protections: Protections, damage: Damage = NO_DAMAGE) -> list[Finding]:
@@ -114,14 +140,14 @@ def plan_prune(findings: Iterable[Finding], reasons: Iterable[Reason], *, perman
     return PrunePlan(tuple(chosen), permanent)
 
 
-def execute(plan: PrunePlan, store: Store, actor: Actor) -> list[Outcome]:
+def execute(plan: PrunePlan, store: Store, actor: Actor) -> list[PruneOutcome]:
     """Delete each model of the plan that is still that version, free and unprotected; one that stays stops no other."""
     outcomes = []
     for finding in plan.findings:
         model = finding.model
         try:
             deletion = store.plan_deletion(model.name, if_match=[model.etag], permanent=plan.permanent)
-            outcomes.append(Outcome(finding, store.delete(deletion, actor), None))
+            outcomes.append(PruneOutcome(finding, store.delete(deletion, actor)))
         except StoreError as exc:
-            outcomes.append(Outcome(finding, None, exc))
+            outcomes.append(PruneOutcome(finding, error=exc))
     return outcomes
