@@ -9,8 +9,8 @@ from app.api.models.list_cache import ListCache
 from app.api.models.upload_receiver import UploadReceiver
 from app.engine.model_session import ModelSession
 from app.engine.supervisor import Supervisor
+from app.jobs.batches import BackgroundJobs
 from app.jobs.folder import Jobs
-from app.jobs.runner import BackgroundJobs
 from app.metrics import Metrics
 from app.pulls.runner import PullRunner
 from app.store.inventory_watcher import InventoryWatcher

@@ -13,6 +13,7 @@ from anyio import to_thread
 from app.build import build_jobs, build_pull_runner
 from app.cli.console import REFUSED, actor, as_json, open_store, print_rows
 from app.jobs.folder import Jobs
+from app.jobs.progress import PROGRESS_INTERVAL_SECONDS
 from app.jobs.records import Job
 from app.pulls import request as pulls
 from app.pulls.request import IfExists, PullRequest
@@ -20,7 +21,6 @@ from app.settings import Settings, load_settings
 from app.store.inventory import Model
 from app.store.store import Store
 
-LOOK_SECONDS = 0.25
 INTERRUPTED = 130
 """As a shell says it of a command that Ctrl-C ended."""
 
@@ -85,7 +85,7 @@ class _Following:
             if bar:
                 bar.update(job.progress.done - shown)
                 shown = job.progress.done
-            await anyio.sleep(LOOK_SECONDS)
+            await anyio.sleep(PROGRESS_INTERVAL_SECONDS)
         if bar:
             bar.update(job.progress.done - shown)
             bar.render_finish()

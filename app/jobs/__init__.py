@@ -1,1 +1,1 @@
-"""Jobs: work that outlives the request that asked for it. Imports the store; knows no HTTP and no engine."""
+"""Jobs: work that outlives the request that asked for it. This package imports the store, and no HTTP or engine."""

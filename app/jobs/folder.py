@@ -1,23 +1,20 @@
-"""Jobs: work that outlives the request that asked for it. One record each, which any replica can read and cancel.
+"""The jobs in a model folder: one record each, which any service on the folder can read and cancel.
 
-A job's runner holds the kernel's lock on it for as long as it lives. A job that is not finished and whose lock nobody
-holds waits for somebody to take it, or lost its runner; for both, `Jobs.take()` is what to do. These verbs block.
+A job's runner holds the kernel's lock on the job for as long as the runner lives. An unfinished job whose lock is free
+is new or has lost its runner; in both cases `Jobs.take()` takes it. The methods block.
 """
 
 import contextlib
 import re
-import threading
 import time
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from app.errors import JobAbandoned, JobNotFound, LookupStale, ModelInUse, ModelLocked, ServiceError
-from app.jobs.progress import Progress
+from app.errors import JobAbandoned, JobNotFound, LookupStale, ModelInUse, ModelLocked
+from app.jobs.held_job import HeldJob
 from app.jobs.records import (
-    Failure,
     Job,
     JobState,
     job_of_draft,
@@ -31,84 +28,15 @@ from app.jobs.records import (
 )
 from app.store.actor import Actor
 from app.store.store import Store
-from app.store.volume.server_lookups import files_on_server
 from app.store.volume.volume import explaining_refusals
 
 JOB_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
 CLAIM_PAUSES = (0.02, 0.1)
-"""On a shared volume, how long to wait before a record that is not there is looked for again, in seconds."""
+"""On a shared volume, how long to wait before looking again for a record that is missing, in seconds."""
 STRAY_SECONDS = 3600.0
-"""How old a file that belongs to no job must be before it is removed."""
-LOOK_SECONDS = 1.0
-"""On a shared volume, how often a job asks the file system's server whether it is to end."""
+"""The age at which a file that belongs to no job is removed."""
 TAKE_SECONDS = 0.2
-"""How long to wait for a job's lock: whoever cancels or sweeps holds it for an instant."""
-
-
-class HeldJob:
-    """A job whose lock this process holds: only it may write the record. A context manager that lets go in the end."""
-
-    def __init__(self, job: Job, folder: Path, lock: contextlib.ExitStack, *, is_shared: bool) -> None:
-        self.job = job
-        """As last written."""
-        self._is_shared = is_shared
-        self._look_at = 0.0
-        self._folder = folder
-        self._lock = lock
-        self._writing = threading.Lock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.let_go()
-
-    @property
-    def result_file(self) -> Path:
-        """Where a result that is too large for the record may be written; it goes when the record goes."""
-        return result_of(self._folder, self.job.id)
-
-    def is_cancelled(self) -> bool:
-        """Whether anybody asked for its end. One `stat`: ask every half second or so."""
-        marker = marker_of(self._folder, self.job.id)
-        if marker.exists():
-            return True
-        if not self._is_shared or time.monotonic() < self._look_at:
-            return False
-        self._look_at = time.monotonic() + LOOK_SECONDS
-        with contextlib.suppress(OSError):
-            return marker.name in files_on_server(self._folder)
-        return False
-
-    def update(self, *, phase: str | None = None, progress: Progress | None = None) -> None:
-        """Say how far it is; from now on it runs. Raises StoreFull, StoreReadOnly."""
-        phase = self.job.phase if phase is None else phase
-        self._write(replace(self.job, state=JobState.RUNNING, phase=phase, progress=progress or self.job.progress))
-
-    def succeed(self, result: dict[str, Any] | None) -> None:
-        """Finish it, done. Raises StoreFull, StoreReadOnly."""
-        self._finish(replace(self.job, state=JobState.SUCCEEDED, result=result))
-
-    def fail(self, error: ServiceError) -> None:
-        """Finish it, with the reason why it is not done. Raises StoreFull, StoreReadOnly."""
-        failure = Failure(type(error).__name__, str(error))
-        self._finish(replace(self.job, state=JobState.FAILED, failure=failure))
-
-    def cancel(self) -> None:
-        """Finish it because somebody asked for that. Raises StoreFull, StoreReadOnly."""
-        self._finish(replace(self.job, state=JobState.CANCELLED))
-
-    def let_go(self) -> None:
-        """Give the lock back. A job that is not finished is anybody's then."""
-        self._lock.close()
-
-    def _finish(self, job: Job) -> None:
-        self._write(replace(job, finished_at=datetime.now(UTC)), is_lasting=True)
-        marker_of(self._folder, job.id).unlink(missing_ok=True)
-
-    def _write(self, job: Job, *, is_lasting: bool = False) -> None:
-        with self._writing:
-            self.job = write_record(self._folder, job, is_lasting=is_lasting)
+"""How long to wait for a job's lock: a cancellation and a sweep hold it for an instant."""
 
 
 class Jobs:
@@ -124,7 +52,7 @@ class Jobs:
         self._finished: set[str] = set()
 
     def create(self, kind: str, request: dict[str, Any], actor: Actor) -> Job:
-        """A new job of a resumable kind that waits for whoever takes it.
+        """Create a job of a resumable kind and return it; any service on the folder may take it.
 
         Raises StoreUnavailable, StoreReadOnly, StoreFull.
         """
@@ -132,17 +60,17 @@ class Jobs:
             return held.job
 
     def begin(self, kind: str, request: dict[str, Any], actor: Actor) -> HeldJob:
-        """A new job of the caller's own, queued, which no other process can take. Raises what `create` raises."""
+        """Create a queued job and return it held, so that no other process can take it. Raises what `create` raises."""
         self._volume.check_writable()
         job = new_job(kind, request, actor)
         with contextlib.ExitStack() as lock:
-            # Before the record, so that nobody ever finds one that seems to be without a runner.
+            # Before the record, so that no process finds the job without its runner.
             lock.enter_context(self._locks.exclusive(_lock_name(job.id), seconds=TAKE_SECONDS))
             job = write_record(self._folder, job, is_lasting=True)
             return self._held(job, lock)
 
     def take(self, job_id: str) -> HeldJob | None:
-        """Take over a job that nobody holds; None when somebody does, or it is finished.
+        """Take a job and return it held; None when another process holds it, or it is finished.
 
         Raises JobNotFound, StoreUnavailable.
         """
@@ -161,7 +89,7 @@ class Jobs:
             return None if job.is_finished else self._held(job, lock)
 
     def get(self, job_id: str) -> Job:
-        """One job as it is now; raises JobNotFound, StoreUnavailable."""
+        """Return one job as it is now; raises JobNotFound, StoreUnavailable."""
         self._volume.check()
         if JOB_ID.fullmatch(job_id):
             for pause_seconds in (0.0, *CLAIM_PAUSES) if self._volume.is_shared else (0.0,):
@@ -171,7 +99,7 @@ class Jobs:
         raise JobNotFound(job_id)
 
     def newest(self, kinds: Iterable[str] | None = None, state: JobState | None = None) -> Iterator[Job]:
-        """The jobs of some kinds, or of all, newest first, read one by one; raises StoreUnavailable."""
+        """Yield the jobs of some kinds, or of all, newest first, each read in its turn; raises StoreUnavailable."""
         self._volume.check()
         wanted = None if kinds is None else frozenset(kinds)
         for record in sorted(self._folder.glob("*.json"), reverse=True):
@@ -180,12 +108,12 @@ class Jobs:
                 yield job
 
     def unfinished(self, kind: str) -> list[Job]:
-        """The jobs of a kind that may still change, oldest first; raises StoreUnavailable."""
+        """Return the unfinished jobs of a kind, oldest first; raises StoreUnavailable."""
         self._volume.check()
         jobs, records = [], sorted(self._folder.glob("*.json"))
         self._finished &= {record.stem for record in records}
         for record in records:
-            # Asked every second or two, while what is finished stays so, and there may be thousands of them.
+            # This is called every second, and there may be thousands of finished jobs, which stay finished.
             job = None if record.stem in self._finished else read_record(record)
             if job and job.is_finished:
                 self._finished.add(job.id)
@@ -194,24 +122,24 @@ class Jobs:
         return jobs
 
     def unheld(self, kind: str) -> list[Job]:
-        """The unfinished jobs of a kind that nobody runs, oldest first; raises StoreUnavailable."""
+        """Return the unfinished jobs of a kind that no process holds, oldest first; raises StoreUnavailable."""
         return [job for job in self.unfinished(kind) if not self.is_held(job.id)]
 
     def is_held(self, job_id: str) -> bool:
-        """Whether any living process runs it."""
+        """Whether a living process holds the job."""
         return self._locks.is_locked(_lock_name(job_id))
 
     def cancel(self, job_id: str) -> Job:
-        """Ask for a job's end: its runner, wherever it is, hears of it; one that nobody runs ends here and now.
+        """Cancel a job and return it. Its runner, in any process, notices soon; a job without one ends at once.
 
-        A finished one stays as it is. Raises JobNotFound, StoreUnavailable, StoreReadOnly, StoreFull.
+        A finished job stays as it is. Raises JobNotFound, StoreUnavailable, StoreReadOnly, StoreFull.
         """
         self._volume.check_writable()
         job = self.get(job_id)
         if job.is_finished:
             return job
         with explaining_refusals():
-            # First the marker: whoever takes the job before this does finds it.
+            # First the marker: a runner that takes the job before the next line finds it.
             marker_of(self._folder, job_id).touch()
             if held := self.take(job_id):
                 with held:
@@ -230,9 +158,10 @@ class Jobs:
         return result_of(self._folder, job_id)
 
     def sweep(self, retention: timedelta) -> list[str]:
-        """Remove what finished longer ago than `retention`, and say which; clear what killed processes left.
+        """Remove the jobs that finished longer ago than `retention`, and the files that killed processes left.
 
-        A job that lost its runner fails, unless it is of a resumable kind. Raises StoreUnavailable, StoreReadOnly.
+        Return the ids of the removed jobs. A job that lost its runner fails, unless it is of a resumable kind. Raises
+        StoreUnavailable, StoreReadOnly.
         """
         swept, known = [], set[str]()
         for job in self.newest():
@@ -243,7 +172,7 @@ class Jobs:
                 self._remove(job.id)
                 swept.append(job.id)
             elif job.finished_at:
-                # Of one that asked for its end too late, or of a runner killed at its last step.
+                # Left by a cancellation that came too late, or by a runner that was killed at its last step.
                 marker_of(self._folder, job.id).unlink(missing_ok=True)
         for path in self._folder.iterdir():
             if self._is_left(path, known):
@@ -251,18 +180,24 @@ class Jobs:
         return swept
 
     def _is_left(self, path: Path, known: set[str]) -> bool:
-        """Whether a killed process has left a file that belongs to no job, or a draft that it did not rename."""
+        """Whether a killed process left this file: it belongs to no job, or is a draft that was not renamed."""
         if job_id := job_of_draft(path):
             if self._volume.has_lock_queries:
                 return not self.is_held(job_id)
             return _is_older_than(path, STRAY_SECONDS)
-        return path.stem not in known and _is_older_than(path, STRAY_SECONDS) and self._is_nobodys(path.stem)
+        return path.stem not in known and _is_older_than(path, STRAY_SECONDS) and self._is_orphan(path.stem)
 
     def _held(self, job: Job, lock: contextlib.ExitStack) -> HeldJob:
-        return HeldJob(job, self._folder, lock.pop_all(), is_shared=self._volume.is_shared)
+        return HeldJob(
+            job,
+            self._folder,
+            lock.pop_all(),
+            is_shared=self._volume.is_shared,
+            is_resumable=job.kind in self._resumable,
+        )
 
-    def _is_nobodys(self, job_id: str) -> bool:
-        # In this order: whoever makes a job holds it until its record is there.
+    def _is_orphan(self, job_id: str) -> bool:
+        # In this order: a new job is held until its record is there.
         return not self.is_held(job_id) and read_record(record_of(self._folder, job_id)) is None
 
     def _fail_abandoned(self, job: Job) -> None:
@@ -284,5 +219,5 @@ def _is_older_than(path: Path, seconds: float) -> bool:
 
 
 def _lock_name(job_id: str) -> str:
-    """A lock name that no model can have."""
+    """Return the job's lock name, which no model can have."""
     return f"/jobs/{job_id}"

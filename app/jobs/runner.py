@@ -1,109 +1,100 @@
-"""Work of minutes as a job: it goes on when its caller has left, and is followed and cancelled as any job."""
+"""Runs one job of any kind: its work, its progress, its cancellation and its outcome."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
-from anyio import to_thread
+import anyio
+from anyio import CancelScope, to_thread
 
-from app import errors
-from app.jobs.folder import HeldJob, Jobs
-from app.jobs.progress import Meter
-from app.jobs.records import Job
-from app.store.actor import Actor
-
-LOOK_SECONDS = 0.25
-"""How often progress is written, and how soon the wish to cancel is heard."""
+from app.errors import JobAbandoned, ServiceError, StoreError, StoreUnavailable
+from app.jobs.held_job import HeldJob
+from app.jobs.progress import PROGRESS_INTERVAL_SECONDS, Meter, Unit
+from app.jobs.records import JobState
 
 
-class Results(Protocol):
-    """What came of the items of a job: a schema."""
+class Work(ABC):
+    """The work of one job. A kind of job is a subclass with `run`; everything else has a default.
 
-    failed_count: int
+    The runner reads the phase and the counts while `run` runs, and writes them to the job's record.
+    """
 
-    def model_dump_json(self) -> str:
-        """As it goes over the wire."""
+    unit: Unit = "items"
+    phase: str = "working"
+    done: int = 0
+    total: int | None = None
+    is_cancelled: bool = False
+    """Set by the runner before it cancels `run` for good; after any other cancellation another runner may go on."""
+
+    @abstractmethod
+    async def run(self) -> dict[str, Any]:
+        """Do the work and return the result for the job's record.
+
+        A ServiceError fails the job. The runner cancels `run` when the job is cancelled or the service stops.
+        """
+
+    def count(self) -> tuple[int, int | None]:
+        """How many units are done, and how many there are in all, if that is known."""
+        return self.done, self.total
+
+    def clean_up(self) -> None:  # noqa: B027 - most kinds have nothing to remove
+        """Remove what only an unfinished job needs. Called in a thread once the record has the outcome."""
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What a job does."""
+async def run_job(held: HeldJob, work: Work) -> bool:
+    """Run a job's work to its end and write the outcome to its record. Return False when the job is left unfinished.
 
-    kind: str
-    """Jobs of this kind end with the process that runs them."""
-    request: dict[str, Any]
-    """What was asked for, for the record."""
-    total: int
-    """How many items there are."""
-    run: Callable[[Callable[[], None]], Coroutine[Any, Any, Results]]
-    """Does it, and calls what it is given after each item. Raises a ServiceError when nothing came of any."""
-    holding: AsyncExitStack
-    """What it needs meanwhile; closed before anybody reads that the job ended."""
+    A resumable job is left unfinished for the next runner when the service stops or the store is unavailable; any other
+    job fails then. Raises StoreError and OSError when the outcome cannot be written.
+    """
+    report = partial(_report, held, work, Meter(work.unit))
+    try:
+        finish = await _outcome_of(held, work, report)
+    except asyncio.CancelledError:
+        if not held.is_resumable:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(held.fail, JobAbandoned(held.job.kind, held.job.owner))
+        raise
+    if finish is None:
+        return False
+    with CancelScope(shield=True):
+        for step in (report, finish, work.clean_up):
+            await to_thread.run_sync(step)
+    return True
 
 
-class BackgroundJobs:
-    """Runs them, each in its turn before the engine like any request. The results lie in a file beside the record."""
+async def _outcome_of(held: HeldJob, work: Work, report: Callable[[], bool]) -> Callable[[], None] | None:
+    """Run the work, and return how the job is to be finished; None when it is left for the next runner."""
+    finish: Callable[[], None] | None = None
 
-    def __init__(self, jobs: Jobs) -> None:
-        self._jobs = jobs
-        self._running: set[asyncio.Task[None]] = set()
+    async def follow() -> None:
+        while not await to_thread.run_sync(report):  # noqa: ASYNC110 - other processes write what it waits for
+            await anyio.sleep(PROGRESS_INTERVAL_SECONDS)
+        work.is_cancelled = True
+        tasks.cancel_scope.cancel()
 
-    async def begin(self, work: Work, actor: Actor) -> Job:
-        """A job for it. Raises StoreUnavailable, StoreReadOnly, StoreFull."""
-        async with work.holding as holding:
-            held = await to_thread.run_sync(self._jobs.begin, work.kind, work.request, actor)
-            running = asyncio.create_task(self._run(held, work, holding.pop_all()))
-        self._running.add(running)
-        running.add_done_callback(self._running.discard)
-        return held.job
-
-    async def close(self) -> None:
-        """End what still runs; its records say so."""
-        running = set(self._running)
-        for task in running:
-            task.cancel()
-        if running:
-            await asyncio.wait(running)
-
-    async def _run(self, held: HeldJob, work: Work, holding: AsyncExitStack) -> None:
-        with held:
-            try:
-                async with holding:
-                    results = await self._results(held, work)
-                if results is None:
-                    await to_thread.run_sync(held.cancel)
-                    return
-                await to_thread.run_sync(lambda: held.result_file.write_text(results.model_dump_json()))
-                await to_thread.run_sync(held.succeed, {"failed_count": results.failed_count})
-            except asyncio.CancelledError:
-                held.fail(errors.JobAbandoned(work.kind, held.job.owner))
-                raise
-            except errors.ServiceError as exc:
-                await to_thread.run_sync(held.fail, exc)
-
-    async def _results(self, held: HeldJob, work: Work) -> Results | None:
-        """Work, and write how far it is; None when somebody cancelled it meanwhile."""
-        done = 0
-
-        def count() -> None:
-            nonlocal done
-            done += 1
-
-        working = asyncio.create_task(work.run(count))
-        meter, written = Meter("items"), -1
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(follow)
         try:
-            while not working.done() or done != written:
-                if done != written:
-                    written = done
-                    phase, progress = "working" if done else "waiting", meter.at(done, work.total)
-                    await to_thread.run_sync(partial(held.update, phase=phase, progress=progress))
-                await asyncio.wait({working}, timeout=LOOK_SECONDS)
-                if await to_thread.run_sync(held.is_cancelled):
-                    return None
-            return working.result()
-        finally:
-            working.cancel()
-            await asyncio.wait({working})
+            finish = partial(held.succeed, await work.run())
+        except ServiceError as exc:
+            # Without the store there is no record either: the next runner that has both goes on.
+            is_left = isinstance(exc, StoreUnavailable) and held.is_resumable
+            finish = None if is_left else partial(held.fail, exc)
+        except OSError as exc:
+            finish = partial(held.fail, StoreUnavailable(str(exc)))
+        tasks.cancel_scope.cancel()
+    # Cancelled by itself, the group ends here; cancelled from outside, it raises.
+    return held.cancel if finish is None and work.is_cancelled else finish
+
+
+def _report(held: HeldJob, work: Work, meter: Meter) -> bool:
+    """Write the phase and the progress if they have changed, and return whether the job is cancelled."""
+    phase, progress = work.phase, meter.at(*work.count())
+    if held.job.state is JobState.QUEUED or (phase, progress) != (held.job.phase, held.job.progress):
+        with contextlib.suppress(StoreError, OSError):  # the next report may be written
+            held.update(phase=phase, progress=progress)
+    return held.is_cancelled()

@@ -13,7 +13,8 @@ from anyio import CancelScope, CapacityLimiter, to_thread
 
 from app.errors import PartialBusy, PartialNotFound, SourceMismatch, SourceUnavailable
 from app.jobs.records import Job
-from app.pulls.request import PullRequest, Source, partial_id, plan
+from app.jobs.runner import Work
+from app.pulls.request import PullRequest, Source, forget_partials, partial_id, plan
 from app.pulls.sources.url import Answer, Fetcher
 from app.store.incoming.incoming import SHA256, Conditions
 from app.store.incoming.partials import PartialRecord
@@ -57,8 +58,11 @@ class Pulled:
     """`pulled` or `kept`."""
 
 
-class PullRun:
-    """One run of one pull. `run()` it; the attributes may be read meanwhile."""
+class PullRun(Work):
+    """One run of one pull."""
+
+    unit = "bytes"
+    phase = "resolving"
 
     def __init__(
         self,
@@ -69,9 +73,6 @@ class PullRun:
         limits: PullLimits,
         on_published: OnPublished,
     ) -> None:
-        self.phase = "resolving"
-        self.is_abandoned = False
-        """Set before a cancellation after which nothing is to be left; otherwise another process goes on."""
         self._job = job
         self._request = PullRequest.from_record(job.request)
         self._store = store
@@ -94,6 +95,10 @@ class PullRun:
         """What is to come in all; None while nobody knows."""
         sizes = [source.size_bytes for source in self._sources]
         return None if not sizes or None in sizes else sum(size or 0 for size in sizes)
+
+    def count(self) -> tuple[int, int | None]:
+        """How many bytes have come, and how many there are in all."""
+        return self.done_bytes, self.total_bytes
 
     async def run(self) -> dict[str, Any]:
         """Bring every file, and say what came.
@@ -121,7 +126,7 @@ class PullRun:
             pulled = await self._publish(staged, source, conditions)
             is_to_stay = True  # its record: it says that this was done, until the job says so
         except asyncio.CancelledError:
-            is_to_stay = not self.is_abandoned
+            is_to_stay = not self.is_cancelled
             raise
         finally:
             self._staged = None
@@ -141,11 +146,12 @@ class PullRun:
                     raise
             await asyncio.sleep(max(0.5, self._limits.pause_seconds))
 
-    def forget(self) -> None:
-        """Remove the records of what was published, once the job's own record says what came of it."""
+    def clean_up(self) -> None:
+        """Remove the staging records of this run and of earlier ones, once the job's record has the outcome."""
         for source in self._sources:
             with contextlib.suppress(PartialNotFound):
                 self._store.incoming.discard(partial_id(self._job.id, source.name))
+        forget_partials(self._store, self._job.id)
 
     def _published_before(self, source: Source) -> Pulled | None:
         """What this job published before its last runner ended without saying so."""

@@ -17,7 +17,7 @@ from app.api.http.request_errors import TextTooLong
 from app.api.jobs.respond_async import BackgroundDep, PrefersJob, accepted, accepted_or
 from app.engine.contract.processors import Processor
 from app.engine.model_session import TextTask
-from app.jobs.runner import Work
+from app.jobs.batches import Batch
 
 TEXTS, JOBS = "texts", "/ai/jobs"
 """The kind of these jobs, and where they are."""
@@ -52,12 +52,12 @@ class Asking:
         job = await self._background.begin(self._work(task, body), self._actor)
         return accepted(self._request, JOBS, job)
 
-    def _work(self, task: TextTask, body: TextsIn) -> Work:
+    def _work(self, task: TextTask, body: TextsIn) -> Batch:
         async def run(on_done: Callable[[], None]) -> AiOut:
             return await self._text_service.work(self._request, task, body, on_outcome=lambda _: on_done())
 
         asked = {"processor": task.load.processor, "model": task.load.model, "texts": len(body.texts)}
-        return Work(TEXTS, asked, len(body.texts), run, AsyncExitStack())
+        return Batch(TEXTS, asked, len(body.texts), run, AsyncExitStack())
 
 
 AskingDep = Annotated[Asking, Depends()]

@@ -10,8 +10,8 @@ from app import errors
 from app.api.http.deps import part
 from app.api.http.problems import problems
 from app.api.jobs.schemas import JobOut, describe
+from app.jobs.batches import BackgroundJobs
 from app.jobs.records import Job
-from app.jobs.runner import BackgroundJobs
 
 ACCEPTED: dict[int | str, dict[str, Any]] = {
     202: {

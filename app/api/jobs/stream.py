@@ -14,10 +14,9 @@ from fastapi.sse import format_sse_event
 from app.api.jobs.schemas import JobEvent, describe_event
 from app.errors import StoreUnavailable
 from app.jobs.folder import Jobs
+from app.jobs.progress import PROGRESS_INTERVAL_SECONDS
 from app.jobs.records import Job
 
-LOOK_SECONDS = 0.25
-"""How often the record is read: any replica may be writing it, so nobody tells."""
 KEEP_ALIVE_SECONDS = 15.0
 SSE, JSON_LINES = "text/event-stream", "application/x-ndjson"
 KEEP_ALIVE = {SSE: b": still there\n\n", JSON_LINES: b"\n"}
@@ -60,7 +59,7 @@ async def _records(jobs: Jobs, job: Job, media_type: str, stopping: asyncio.Even
 
 async def _is_set(event: asyncio.Event) -> bool:
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), LOOK_SECONDS)
+        await asyncio.wait_for(event.wait(), PROGRESS_INTERVAL_SECONDS)
     return event.is_set()
 
 

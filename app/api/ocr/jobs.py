@@ -12,7 +12,7 @@ from app.api.images.receiver import Image
 from app.api.images.service import RecognitionService
 from app.api.ocr.schemas import FileOut, RecognitionsOut, describe
 from app.engine.contract.recognition import RecognitionOptions
-from app.jobs.runner import Work
+from app.jobs.batches import Batch
 
 IMAGES, JOBS = "images", "/ocr/jobs"
 """The kind of these jobs, and where they are."""
@@ -27,7 +27,7 @@ def work_on(
     request: Request,
     asked: dict[str, Any],
     holding: AsyncExitStack,
-) -> Work:
+) -> Batch:
     """The job of reading these images, which lie where `holding` keeps them."""
     path, request_id = request.url.path, str(request.scope["request_id"])
 
@@ -48,7 +48,7 @@ def work_on(
             raise failures[0]
         return RecognitionsOut(failed_count=len(failures), results=files)
 
-    return Work(IMAGES, asked | {"files": len(images)}, len(images), run, holding)
+    return Batch(IMAGES, asked | {"files": len(images)}, len(images), run, holding)
 
 
 def _insist_on_life(failures: list[errors.ServiceError]) -> None:

@@ -124,7 +124,7 @@ def test_a_job_has_one_runner(store: Store, jobs: Jobs) -> None:
     taken = jobs.take(running.id)
     assert taken
     assert taken.job.phase == "working"
-    taken.let_go()
+    taken.release()
 
 
 def test_a_finished_job_is_not_taken(jobs: Jobs) -> None:

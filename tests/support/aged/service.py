@@ -18,7 +18,8 @@ from typing import Any
 
 from app.build import build_jobs
 from app.errors import StoreError
-from app.jobs.folder import HeldJob, Jobs
+from app.jobs.folder import Jobs
+from app.jobs.held_job import HeldJob
 from app.pulls.request import PULL
 from app.store.actor import Actor
 from app.store.audit.audit import Reason, audit, execute, plan_prune
@@ -211,7 +212,7 @@ class Service:
         return held is not None
 
     def let_go_of_job(self, job_id: str) -> None:
-        self._held_jobs.pop(job_id).let_go()
+        self._held_jobs.pop(job_id).release()
 
     def finish_job(self, job_id: str) -> None:
         """Finish it, and let go of it."""

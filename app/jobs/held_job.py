@@ -1,0 +1,87 @@
+"""A job whose lock this process holds, so that it alone writes the job's record."""
+
+import contextlib
+import threading
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from app.errors import ServiceError
+from app.jobs.progress import Progress
+from app.jobs.records import Failure, Job, JobState, marker_of, result_of, write_record
+from app.store.volume.server_lookups import files_on_server
+
+SERVER_POLL_INTERVAL_SECONDS = 1.0
+"""On a shared volume, how often a job asks the file system's server whether it is cancelled."""
+
+
+class HeldJob:
+    """A job that this process holds, until it is released. As a context manager, it releases the job on exit."""
+
+    def __init__(
+        self, job: Job, folder: Path, lock: contextlib.ExitStack, *, is_shared: bool, is_resumable: bool
+    ) -> None:
+        self.job = job
+        """As last written."""
+        self.is_resumable = is_resumable
+        """Whether another process goes on with the job when this one releases it unfinished."""
+        self._is_shared = is_shared
+        self._poll_at = 0.0
+        self._folder = folder
+        self._lock = lock
+        self._writing = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    @property
+    def result_file(self) -> Path:
+        """The path for a result that is too large for the record; the file is removed together with the record."""
+        return result_of(self._folder, self.job.id)
+
+    def is_cancelled(self) -> bool:
+        """Whether the job was cancelled. This takes one `stat`, so it may be called every half second or so."""
+        marker = marker_of(self._folder, self.job.id)
+        if marker.exists():
+            return True
+        if not self._is_shared or time.monotonic() < self._poll_at:
+            return False
+        self._poll_at = time.monotonic() + SERVER_POLL_INTERVAL_SECONDS
+        with contextlib.suppress(OSError):
+            return marker.name in files_on_server(self._folder)
+        return False
+
+    def update(self, *, phase: str | None = None, progress: Progress | None = None) -> None:
+        """Write the phase and the progress, and the state `running`. Raises StoreFull, StoreReadOnly."""
+        phase = self.job.phase if phase is None else phase
+        self._write(replace(self.job, state=JobState.RUNNING, phase=phase, progress=progress or self.job.progress))
+
+    def succeed(self, result: dict[str, Any] | None) -> None:
+        """Finish the job as succeeded, with its result. Raises StoreFull, StoreReadOnly."""
+        self._finish(replace(self.job, state=JobState.SUCCEEDED, result=result))
+
+    def fail(self, error: ServiceError) -> None:
+        """Finish the job as failed, with the error. Raises StoreFull, StoreReadOnly."""
+        failure = Failure(type(error).__name__, str(error))
+        self._finish(replace(self.job, state=JobState.FAILED, failure=failure))
+
+    def cancel(self) -> None:
+        """Finish the job as cancelled. Raises StoreFull, StoreReadOnly."""
+        self._finish(replace(self.job, state=JobState.CANCELLED))
+
+    def release(self) -> None:
+        """Release the lock. Any process may take an unfinished job then."""
+        self._lock.close()
+
+    def _finish(self, job: Job) -> None:
+        self._write(replace(job, finished_at=datetime.now(UTC)), is_lasting=True)
+        marker_of(self._folder, job.id).unlink(missing_ok=True)
+
+    def _write(self, job: Job, *, is_lasting: bool = False) -> None:
+        with self._writing:
+            self.job = write_record(self._folder, job, is_lasting=is_lasting)

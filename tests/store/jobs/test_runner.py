@@ -1,0 +1,183 @@
+"""The one runner of jobs, with a kind of job that neither the service nor the runner has heard of."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from anyio import to_thread
+
+from app.errors import ModelNotFound, StoreUnavailable
+from app.jobs.adopter import JobAdopter
+from app.jobs.folder import Jobs
+from app.jobs.held_job import HeldJob
+from app.jobs.records import Job, JobState
+from app.jobs.runner import Work, run_job
+from app.store.actor import Actor
+from app.store.policy import Policy
+from app.store.store import Store
+from tests.support.processes import python
+from tests.support.waiting import eventually_async
+
+pytestmark = pytest.mark.anyio
+
+ME = Actor("me")
+COUNTING = "counting"
+HOLDS = """
+import sys
+from datetime import timedelta
+from pathlib import Path
+from app.jobs.folder import Jobs
+from app.store.policy import Policy
+from app.store.store import Store
+store = Store(Path(sys.argv[1]), Policy(), trash_retention=timedelta(0), on_event=print)
+store.open()
+held = Jobs(store, {"counting"}).take(sys.argv[2])
+held.update(phase="working")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+class Counting(Work):
+    """Count to a number; on the way, do what a test wants."""
+
+    def __init__(self, job: Job, on_each: Callable[[], None] = lambda: None) -> None:
+        self.total = job.request["to"]
+        self._on_each = on_each
+
+    async def run(self) -> dict[str, Any]:
+        while self.done < (self.total or 0):
+            await anyio.lowlevel.checkpoint()
+            self._on_each()
+            self.done += 1
+        return {"counted": self.done}
+
+
+class Waiting(Work):
+    """Wait for ever."""
+
+    async def run(self) -> dict[str, Any]:
+        await anyio.sleep_forever()
+        return {}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "models", Policy(), trash_retention=timedelta(days=1), on_event=lambda *_: None)
+    store.open()
+    return store
+
+
+@pytest.fixture(params=[True, False], ids=["resumable", "bound to its runner"])
+def jobs(store: Store, request: pytest.FixtureRequest) -> Jobs:
+    return Jobs(store, {COUNTING} if request.param else {})
+
+
+@pytest.fixture
+def resumable_jobs(store: Store) -> Jobs:
+    return Jobs(store, {COUNTING})
+
+
+async def test_a_job_of_a_new_kind_succeeds(jobs: Jobs) -> None:
+    """Its record has its counts, its phase and its result."""
+    with jobs.begin(COUNTING, {"to": 3}, ME) as held:
+        assert await run_job(held, Counting(held.job))
+
+    job = jobs.get(held.job.id)
+    assert (job.state, job.phase, job.result) == (JobState.SUCCEEDED, "working", {"counted": 3})
+    assert (job.progress.done, job.progress.total, job.progress.unit) == (3, 3, "items")
+
+
+@pytest.mark.parametrize(
+    ("error", "name"), [(ModelNotFound("a.bin"), "ModelNotFound"), (OSError(5, "broken"), "StoreUnavailable")]
+)
+async def test_a_job_of_a_new_kind_fails(jobs: Jobs, error: Exception, name: str) -> None:
+    """With the error that its work raised."""
+
+    def fail() -> None:
+        raise error
+
+    with jobs.begin(COUNTING, {"to": 3}, ME) as held:
+        assert await run_job(held, Counting(held.job, fail))
+
+    failure = jobs.get(held.job.id).failure
+    assert failure
+    assert failure.error == name
+
+
+async def test_a_job_of_a_new_kind_is_cancelled(jobs: Jobs) -> None:
+    """Any process may do it, and its work is told that it is for good."""
+    with jobs.begin(COUNTING, {}, ME) as held:
+        work = Waiting()
+        running = asyncio.create_task(run_job(held, work))
+        await eventually_async(lambda: jobs.get(held.job.id).state is JobState.RUNNING)
+        await to_thread.run_sync(jobs.cancel, held.job.id)
+
+        assert await running
+    assert work.is_cancelled
+    assert jobs.get(held.job.id).state is JobState.CANCELLED
+
+
+@pytest.mark.parametrize("is_stopped", [True, False], ids=["stopped", "without its store"])
+async def test_a_job_of_a_new_kind_outlives_its_runner_if_it_may(jobs: Jobs, *, is_stopped: bool) -> None:
+    """A resumable one waits for the next runner, and another fails."""
+
+    def be_gone() -> None:
+        raise StoreUnavailable("it is gone")
+
+    with jobs.begin(COUNTING, {"to": 3}, ME) as held:
+        if is_stopped:
+            work: Work = Waiting()
+            with anyio.move_on_after(0.5):
+                await run_job(held, work)
+        else:
+            work = Counting(held.job, be_gone)
+            assert await run_job(held, work) is not held.is_resumable
+    job = jobs.get(held.job.id)
+
+    assert not work.is_cancelled
+    if held.is_resumable:
+        assert not job.is_finished
+    else:
+        assert job.failure
+        assert job.failure.error == ("JobAbandoned" if is_stopped else "StoreUnavailable")
+
+
+async def test_a_job_of_a_new_kind_is_adopted(store: Store, resumable_jobs: Jobs) -> None:
+    """A new one, one whose runner was killed, and none that this service does not understand."""
+    jobs = resumable_jobs
+    fresh, orphan, strange = (jobs.create(COUNTING, {"to": to}, ME) for to in (1, 2, None))
+    with python(HOLDS, store.root, orphan.id):
+        assert jobs.is_held(orphan.id)
+
+    async def count(held: HeldJob) -> None:
+        await run_job(held, Counting(held.job))
+
+    adopter = JobAdopter(jobs, COUNTING, count, at_once=1, accepts=lambda job: job.request["to"] is not None)
+    running = asyncio.create_task(adopter.run())
+    try:
+        await eventually_async(lambda: all(jobs.get(each.id).is_finished for each in (fresh, orphan)))
+    finally:
+        adopter.stop()
+        await running
+
+    assert [jobs.get(each.id).result for each in (fresh, orphan)] == [{"counted": 1}, {"counted": 2}]
+    assert jobs.get(strange.id).state is JobState.QUEUED
+
+
+async def test_a_report_that_cannot_be_written_ends_no_job(store: Store, jobs: Jobs) -> None:
+    """The next one may be written: what counts is the outcome."""
+    folder, aside = store.volume.jobs_dir, store.volume.jobs_dir.with_name("aside")
+    with jobs.begin(COUNTING, {"to": 2}, ME) as held:
+
+        def lose_the_folder() -> None:
+            folder.rename(aside) if folder.exists() else aside.rename(folder)
+
+        assert await run_job(held, Counting(held.job, lose_the_folder))
+
+    assert jobs.get(held.job.id).state is JobState.SUCCEEDED
