@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.api.http.negotiation import best_of
+from app.api.http.negotiation import best_of, best_or_first
 from app.api.http.request_errors import NotAcceptable
 
 OFFERED = ("application/json", "text/plain", "application/pdf")
@@ -19,10 +19,13 @@ OFFERED = ("application/json", "text/plain", "application/pdf")
         (["*/*, application/json;q=0"], "text/plain"),
         (["APPLICATION/PDF"], "application/pdf"),
         (["image/png, */*;q=0.1"], "application/json"),
+        (["*/*, text/plain"], "text/plain"),
+        (["application/json, text/plain, */*"], "application/json"),
+        (["text/*, application/pdf"], "application/pdf"),
     ],
 )
 def test_the_best_of_what_is_offered(accept: list[str], best: str) -> None:
-    """By quality, the most specific range first, and of equals the first offered."""
+    """By quality, by what is named most specifically, and of equals the first offered."""
     assert best_of(OFFERED, accept) == best
 
 
@@ -31,3 +34,13 @@ def test_nothing_that_is_offered(accept: str) -> None:
     """It is refused, and what there is is named."""
     with pytest.raises(NotAcceptable, match="application/json, text/plain or application/pdf"):
         best_of(OFFERED, [accept])
+
+
+@pytest.mark.parametrize(
+    ("accept", "best"),
+    [([], "application/json"), (["image/png"], "application/json"), (["text/plain;q=0"], "application/json"),
+     (["text/plain"], "text/plain"), (["text/plain;q=0.1, application/json"], "application/json")],
+)  # fmt: skip
+def test_a_resource_that_refuses_nobody_gives_the_first(accept: list[str], best: str) -> None:
+    """An audit or a stream of records comes in its usual format, whatever else is accepted."""
+    assert best_or_first(OFFERED, accept) == best

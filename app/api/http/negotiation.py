@@ -1,19 +1,36 @@
-"""Which format of an answer a caller prefers (RFC 9110, section 12.5.1)."""
+"""Which format of an answer a caller prefers (RFC 9110, section 12.5.1). The only place where `Accept` is parsed."""
 
 from collections.abc import Iterable, Sequence
 
 from app.api.http.request_errors import NotAcceptable
 
+Preference = tuple[float, int]
+"""The quality of a media type, and how specific the range is that gives it."""
+NONE: Preference = (0.0, 0)
+
 
 def best_of(offered: Sequence[str], accept: Iterable[str]) -> str:
-    """The offered media type that `Accept` rates highest; of equals the first. Raises NotAcceptable."""
+    """Return the offered media type that `Accept` rates highest. Raises NotAcceptable.
+
+    Of equal quality the one that `Accept` names more specifically wins, and then the one offered first.
+    """
+    best = _best(offered, accept)
+    if best is None:
+        raise NotAcceptable(", ".join(offered[:-1]) + f" or {offered[-1]}")
+    return best
+
+
+def best_or_first(offered: Sequence[str], accept: Iterable[str]) -> str:
+    """Return what `best_of` does, and the first offered media type to a caller that accepts none of them."""
+    return _best(offered, accept) or offered[0]
+
+
+def _best(offered: Sequence[str], accept: Iterable[str]) -> str | None:
     ranges = [_rated(part) for line in accept for part in line.split(",") if part.strip()]
     if not ranges:
         return offered[0]
-    best = max(offered, key=lambda media_type: _quality(media_type, ranges))
-    if not _quality(best, ranges):
-        raise NotAcceptable(", ".join(offered[:-1]) + f" or {offered[-1]}")
-    return best
+    best = max(offered, key=lambda media_type: _preference(media_type, ranges))
+    return best if _preference(best, ranges)[0] else None
 
 
 def _rated(part: str) -> tuple[str, float]:
@@ -28,10 +45,11 @@ def _rated(part: str) -> tuple[str, float]:
     return media_range, 1.0
 
 
-def _quality(media_type: str, ranges: list[tuple[str, float]]) -> float:
-    """Of the most specific range that fits."""
-    for fitting in (media_type, media_type.partition("/")[0] + "/*", "*/*"):
+def _preference(media_type: str, ranges: list[tuple[str, float]]) -> Preference:
+    """Return the quality and the specificity of the most specific range that fits the media type."""
+    fitting = (media_type, media_type.partition("/")[0] + "/*", "*/*")
+    for specificity, wanted in zip((3, 2, 1), fitting, strict=True):
         for media_range, quality in ranges:
-            if media_range == fitting:
-                return quality
-    return 0.0
+            if media_range == wanted:
+                return quality, specificity
+    return NONE

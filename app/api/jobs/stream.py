@@ -11,6 +11,7 @@ from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 from fastapi.sse import format_sse_event
 
+from app.api.http.negotiation import best_or_first
 from app.api.jobs.schemas import JobEvent, describe_event
 from app.errors import StoreUnavailable
 from app.jobs.folder import Jobs
@@ -33,7 +34,7 @@ class Records(StreamingResponse):
 
 def follow(request: Request, jobs: Jobs, job: Job) -> Response:
     """Stream a job, from as it is now to its end, or to the end of this service; to HEAD, only say how."""
-    media_type = SSE if SSE in request.headers.get("accept", "") else JSON_LINES
+    media_type = best_or_first((JSON_LINES, SSE), request.headers.getlist("accept"))
     # Nothing on the way may hold records back.
     headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
     if request.method == "HEAD":

@@ -11,8 +11,10 @@ from app import errors
 from app.api.examples.models import FOLDER
 from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
+from app.api.http.conditional import JSON
 from app.api.http.deps import StoreDep, WatcherDep
 from app.api.http.keys import Scope
+from app.api.http.negotiation import best_or_first
 from app.api.http.problems import problems
 from app.api.maintenance.schemas import AuditOut, FindingOut, PartialOut, ReclaimableOut
 from app.api.models.list_cache import ListCache, ListCacheDep
@@ -56,7 +58,7 @@ async def get_audit(
     """
     inventory = await watcher.current_when_scanned()
     found = await to_thread.run_sync(report, store, inventory, limiter=threads.audits)
-    if accept.partition(",")[0].partition(";")[0].strip() == TEXT:
+    if best_or_first((JSON, TEXT), [accept]) == TEXT:
         return Response(_as_text(found, store.root), media_type=TEXT)
     return _as_json(found, store.root, list_cache)
 
