@@ -12,7 +12,6 @@ from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import VolumeMonitorDep, WatcherDep, part
 from app.api.http.keys import Scope
-from app.engine.states import EngineState
 from app.engine.supervisor import Supervisor
 from app.errors import StoreUnavailable
 from app.metrics import Metrics, Observation
@@ -70,8 +69,7 @@ async def _observe(
     return Observation(
         version=__version__,
         vendor_version=facts.vendor_version if facts else None,
-        engine_state=supervisor.state.value,
-        engine_states=tuple(EngineState),
+        engine_state=supervisor.state,
         engine_is_busy=supervisor.is_busy,
         engine_waiting=supervisor.waiting,
         engine_resident_bytes=memory.resident_bytes if memory else None,
