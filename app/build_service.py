@@ -81,7 +81,7 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
         receiver=build_upload_receiver(settings),
         reader=build_recognition_service(settings, supervisor, workdirs),
         metrics=metrics,
-        pull_runner=build_pull_runner(settings, store, jobs, lambda model: watcher.look_at(model.name), on_event),
+        pull_runner=build_pull_runner(settings, store, jobs, lambda model: watcher.refresh(model.name), on_event),
     )
     return Parts(state, workdirs, settings.engine_idle_release.total_seconds(), settings.job_retention)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 from common import Server, fill, median_ratio, print_table, settled
 
-from app.store.inventory import look_again, scan
+from app.store.inventory import rescan, scan
 
 COUNT, FOLDERS = 100_000, 100
 ROUNDS = 9
@@ -51,7 +51,7 @@ def scan_rows(name: str, models: Path) -> list[list[str]]:
     works: dict[str, Callable[[], object]] = {
         "os.scandir and stat": lambda: bare(models),
         "scan": lambda: scan(models),
-        "a look at 10 of them": lambda: look_again(models, inventory, some),
+        "a look at 10 of them": lambda: rescan(models, inventory, some),
     }
     taken: dict[str, list[float]] = {work: [] for work in works}
     for number in range(ROUNDS + 1):

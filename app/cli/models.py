@@ -12,8 +12,7 @@ from typing import Any
 import click
 
 from app.cli.console import IN_PART, Verbs, actor, as_json, open_store, print_rows, rfc3339
-from app.store.audit.audit import AGEING, Finding, PruneOutcome, PrunePlan, Reason, execute, plan_prune
-from app.store.audit.report import judge
+from app.store.audit.audit import AGEING, Finding, PruneOutcome, PrunePlan, Reason, plan_prune
 from app.store.trash.records import TrashEntry
 
 
@@ -65,11 +64,11 @@ def delete(names: Sequence[str], *, permanent: bool, dry_run: bool, is_json: boo
     """Delete models, into the trash unless told otherwise. The first that is refused ends it."""
     store, rows = open_store(to_change=True), []
     for name in names:
-        plan = store.plan_deletion(name, permanent=permanent)
+        plan = store.deletions.plan(name, permanent=permanent)
         if dry_run:
             rows.append({"name": name, "size_bytes": plan.model.size_bytes, "outcome": "planned"})
         else:
-            rows.append(asdict(store.delete(plan, actor())))
+            rows.append(asdict(store.deletions.delete(plan, actor())))
     print_rows(rows, is_json=is_json)
 
 
@@ -78,7 +77,7 @@ def delete(names: Sequence[str], *, permanent: bool, dry_run: bool, is_json: boo
 def show_audit(*, is_json: bool) -> None:
     """Say which models are old or corrupt, and why."""
     store = open_store()
-    findings, _ = judge(store, store.scan(), seconds=math.inf)
+    findings, _ = store.audits.judge(store.scan(), seconds=math.inf)
     print_rows([_finding(finding) for finding in findings], is_json=is_json)
 
 
@@ -90,13 +89,13 @@ def show_audit(*, is_json: bool) -> None:
 def prune(reasons: Sequence[str], *, permanent: bool, yes: bool, is_json: bool) -> None:
     """Delete the old models that are not protected; show them unless told --yes. Corrupt ones go with --reason."""
     store = open_store(to_change=True)
-    findings, _ = judge(store, store.scan(), seconds=math.inf)
+    findings, _ = store.audits.judge(store.scan(), seconds=math.inf)
     plan = plan_prune(findings, [Reason(reason) for reason in reasons] or AGEING, permanent=permanent)
     if not yes:
         print_rows([_finding(finding) for finding in plan.findings], is_json=is_json)
         click.echo(_sum_of(plan), err=True)
         return
-    outcomes = execute(plan, store, actor())
+    outcomes = store.audits.execute(plan, actor())
     print_rows([_outcome(outcome) for outcome in outcomes], is_json=is_json)
     if any(outcome.error for outcome in outcomes):
         sys.exit(IN_PART)
@@ -106,7 +105,7 @@ def prune(reasons: Sequence[str], *, permanent: bool, yes: bool, is_json: bool) 
 @as_json
 def list_trash(*, is_json: bool) -> None:
     """List what can be restored, oldest first."""
-    print_rows([_entry(entry) for entry in open_store().trash_entries()], is_json=is_json)
+    print_rows([_entry(entry) for entry in open_store().trash.entries()], is_json=is_json)
 
 
 @trash.command("restore")
@@ -114,14 +113,14 @@ def list_trash(*, is_json: bool) -> None:
 @click.option("--as", "name", help="The name to restore it at; without it, the one it had.")
 def restore(trash_id: str, name: str | None) -> None:
     """Put a deleted model back; nothing is ever overwritten."""
-    click.echo(open_store(to_change=True).restore(trash_id, name, actor()).name)
+    click.echo(open_store(to_change=True).trash.restore(trash_id, name, actor()).name)
 
 
 @trash.command("empty")
 @as_json
 def empty(*, is_json: bool) -> None:
     """Delete everything in the trash for good."""
-    print_rows([_entry(gone.entry) for gone in open_store(to_change=True).empty_trash(actor())], is_json=is_json)
+    print_rows([_entry(gone.entry) for gone in open_store(to_change=True).trash.empty(actor())], is_json=is_json)
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

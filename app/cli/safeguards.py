@@ -10,7 +10,6 @@ import click
 from app.cli.console import IN_PART, actor, as_json, open_store, print_rows
 from app.errors import ModelError
 from app.store.integrity.verification import OnRead, Verdict
-from app.store.integrity.verification import verify as verified
 from app.store.store import Store
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
@@ -76,7 +75,7 @@ def verify(names: Sequence[str], *, is_all: bool, is_json: bool) -> None:
 
 def _verified(store: Store, name: str, on_read: OnRead) -> dict[str, Any]:
     try:
-        verification = verified(store, name, actor(), on_read)
+        verification = store.verifications.verify(name, actor(), on_read)
     except ModelError as exc:  # deleted or changed meanwhile: the others are verified all the same
         return {"name": name, "outcome": "refused", "sha256": None, "reason": str(exc)}
     return {

@@ -16,7 +16,8 @@ from app.jobs.records import Job
 from app.store.actor import Actor
 from app.store.incoming.incoming import Conditions
 from app.store.inventory import Model
-from app.store.store import LOCK_SECONDS, Store
+from app.store.locks.model_locks import LOCK_SECONDS
+from app.store.store import Store
 
 PULL = "pull"
 """The kind of these jobs."""

@@ -89,7 +89,7 @@ def scan(root: Path, before: Inventory | None = None) -> Inventory:
     return found.inventory((status.st_dev, status.st_ino))
 
 
-def look_again(root: Path, before: Inventory, names: Iterable[str]) -> Inventory:
+def rescan(root: Path, before: Inventory, names: Iterable[str]) -> Inventory:
     """The inventory after something changed at those paths, relative to the folder: they alone are looked at.
 
     A scan of 10,000 files takes a tenth of a second of an idle processor, and seconds of a busy one, since each file

@@ -56,7 +56,7 @@ class InventoryWatcher:
         self.inventory: Inventory | None = None
         """The newest; the same object as long as nothing changes. None while the folder is unavailable or unscanned."""
         self.unavailable: StoreUnavailable | None = None
-        self.leased_bytes: frozenset[int] = frozenset()
+        self.leased_positions: frozenset[int] = frozenset()
         self.protected: Mapping[str, ManualProtection] = {}
         """What is protected by what somebody said; the same object as long as nothing changes."""
         self._store = store
@@ -80,7 +80,7 @@ class InventoryWatcher:
             raise self.unavailable or StoreUnavailable("it has not been scanned yet")
         return self.inventory
 
-    def forget(self, name: str) -> None:
+    def remove(self, name: str) -> None:
         """Take out a model that this process just deleted, without waiting for the watcher to notice."""
         self._forgotten[name] = time.monotonic()
         if self.inventory and name in self.inventory.models:
@@ -93,12 +93,12 @@ class InventoryWatcher:
         await self._scanned.wait()
         return self.current()
 
-    async def look_at(self, name: str) -> None:
+    async def refresh(self, name: str) -> None:
         """Look at one name now, at which this process just put a model, without waiting for the watcher to notice."""
         self._forgotten.pop(name, None)
-        await self._renew(lambda before: self._store.look_again(before, [name]) if before else self._store.scan())
+        await self._renew(lambda before: self._store.rescan(before, [name]) if before else self._store.scan())
 
-    async def look_at_protections(self) -> None:
+    async def refresh_protections(self) -> None:
         """Look at them now, which this process just changed, without waiting for the next tick."""
         with contextlib.suppress(OSError):  # the folder went away; the next tick says so
             self.protected = await self._in_thread(self._store.protections.given)
@@ -110,7 +110,7 @@ class InventoryWatcher:
         self._scan_seconds = time.monotonic() - self._scan_began
         self._scan_soon = False
         if not self._scanned.is_set():
-            await self.look_at_protections()
+            await self.refresh_protections()
         self._scanned.set()
 
     async def run(self) -> None:
@@ -137,7 +137,7 @@ class InventoryWatcher:
 
     async def _look_again(self, changed: set[str]) -> None:
         """Look at what is said to have changed."""
-        await self._renew(lambda before: self._store.look_again(before, changed) if before else self._store.scan())
+        await self._renew(lambda before: self._store.rescan(before, changed) if before else self._store.scan())
         # A folder that just came may have been filled before the watcher watched it.
         self._scan_soon = await self._in_thread(lambda: any((self._store.root / name).is_dir() for name in changed))
 
@@ -192,7 +192,7 @@ class InventoryWatcher:
         """What is looked at every tick; in a thread."""
         try:
             self._store.volume.check()
-            self.leased_bytes = self._store.locks.leased_bytes()
+            self.leased_positions = self._store.locks.leased_positions()
             self.protected = self._store.protections.given()
             status = self._store.root.stat()
         except (StoreUnavailable, OSError):

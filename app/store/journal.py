@@ -15,11 +15,12 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
 
-from app.errors import ModelInUse, ModelLocked
+from app.errors import ModelInUse, ModelLocked, StoreError
+from app.events import EventName, OnEvent
 from app.store.actor import Actor
 from app.store.locks.model_locks import ModelLocks
+from app.store.volume.volume import Volume
 
 ROTATE_BYTES = 8 << 20
 """About 40,000 lines. A file that grew larger is renamed, and a new one begun."""
@@ -74,10 +75,16 @@ class JournalEntry:
         return cls(**fields | {"at": datetime.fromisoformat(fields["at"])})
 
 
-class RecordEvent(Protocol):
-    """Writes a line of the journal."""
+class Journal:
+    """The journal of one model folder; any number of processes write it."""
 
-    def __call__(
+    def __init__(self, volume: Volume, locks: ModelLocks, on_event: OnEvent) -> None:
+        self._volume = volume
+        self._path = volume.journal_file
+        self._locks = locks
+        self._on_event = on_event
+
+    def record(
         self,
         actor: Actor,
         action: Action,
@@ -86,17 +93,18 @@ class RecordEvent(Protocol):
         size_bytes: int,
         reason: str | None = None,
     ) -> None:
-        """Who did what to which model, its entry in the trash, its size, and why if nobody asked."""
+        """Report a change of a model as an event, and append it to the journal.
 
-
-class Journal:
-    """The journal of one model folder; any number of processes write it."""
-
-    def __init__(self, path: Path, locks: ModelLocks) -> None:
-        self._path = path
-        self._locks = locks
-        self.is_shared = False
-        """True if other machines write it too. Set before the first write."""
+        `trash_id` is the model's entry in the trash, and `reason` says why the service made the change by itself. The
+        change is made already: if the journal cannot be written, that is an event, and nothing is undone.
+        """
+        fields = {"name": name, "size_bytes": size_bytes, "actor": actor.name, "trash_id": trash_id}
+        self._on_event(EventName(f"model.{action}"), fields | ({"reason": reason} if reason else {}))
+        now, request_id = datetime.now(UTC), actor.request_id
+        try:
+            self.write(JournalEntry(now, actor.name, action, name, trash_id, size_bytes, request_id, reason))
+        except (OSError, StoreError) as exc:
+            self._on_event(EventName.JOURNAL_FAILED, {"error": str(exc), "action": action, "name": name})
 
     def write(self, entry: JournalEntry) -> None:
         """Append one entry, and have it on disk before this returns. Raises OSError, and ModelLocked after 10 s."""
@@ -129,14 +137,15 @@ class Journal:
         One kernel writes a short line with O_APPEND whole, even with other writers. Two clients of a network file
         system each append at the end that they know of. So they take turns, and open the file anew to learn its end.
         """
-        if not self.is_shared:
+        if not self._volume.is_shared:
             yield
             return
         with self._locks.exclusive(LOCK_NAME, seconds=LOCK_SECONDS):
             yield
 
     def latest(self, count: int) -> list[JournalEntry]:
-        """The last entries, newest first; reads 24 MiB at most, and one file at least."""
+        """Get the last entries, newest first. Reads 24 MiB at most, and one file at least. Raises StoreUnavailable."""
+        self._volume.check()
         entries = (_entry_in(line) for line in reversed(self._lines()))
         return list(islice(filter(None, entries), count))
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from app.errors import LookupStale, ModelNotFound, ModelProtected, NotAModel
 from app.store.actor import Actor
-from app.store.journal import Action, RecordEvent
-from app.store.locks.model_locks import ModelLocks
+from app.store.journal import Action, Journal
+from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
 from app.store.name_records import NameRecords
 from app.store.names import parts_of
 from app.store.policy import Policy
@@ -22,7 +22,6 @@ from app.store.volume.volume import Volume, explaining_refusals
 
 LOCK_NAME = "/protection"
 """A lock name that no model can have: held by whoever writes or removes a record."""
-LOCK_SECONDS = 2.0
 
 SETTLED_NS = 2_000_000_000
 """A folder that changed less than so long ago may change again without another time: it is read again."""
@@ -55,12 +54,12 @@ class Protection:
 class Protections:
     """The protections of one model folder."""
 
-    def __init__(self, volume: Volume, locks: ModelLocks, policy: Policy, record_event: RecordEvent) -> None:
+    def __init__(self, volume: Volume, locks: ModelLocks, policy: Policy, journal: Journal) -> None:
         self._records = NameRecords(volume.protection_dir)
         self._volume = volume
         self._locks = locks
         self._policy = policy
-        self._record_event = record_event
+        self._journal = journal
         self._given: Mapping[str, ManualProtection] = {}
         self._seen_ns: int | None = None
 
@@ -114,7 +113,7 @@ class Protections:
             model = self._volume.find(name)
             fields = asdict(given) | {"since": given.since.isoformat()}
             self._records.write(name, fields, is_lasting=True)
-        self._record_event(actor, Action.PROTECTED, name, None, model.size_bytes)
+        self._journal.record(actor, Action.PROTECTED, name, None, model.size_bytes)
         return Protection(self._policy.protecting(name), given)
 
     def unprotect(self, name: str, actor: Actor) -> None:
@@ -130,7 +129,7 @@ class Protections:
                     raise LookupStale
                 self._volume.find(name)
                 return
-        self._record_event(actor, Action.UNPROTECTED, name, None, self._size_of(name))
+        self._journal.record(actor, Action.UNPROTECTED, name, None, self._size_of(name))
 
     @contextmanager
     def _changing(self, name: str, actor: Actor) -> Iterator[None]:

@@ -85,7 +85,7 @@ async def test_a_model_that_came_after_the_question_is_not_passed_over(tmp_path:
 
         async with supervisor.acquire():
             early.rename(root / "early")
-            await watcher.look_at("early")
+            await watcher.refresh("early")
             assert shown() == {"early/a.bin": None, "old.bin": False}
         await eventually_async(lambda: shown() == {"early/a.bin": False, "old.bin": False})
 

@@ -25,7 +25,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 LEASES = """
 import sys
 from pathlib import Path
-from app.store.locks import ModelLocks
+from app.store.locks.model_locks import ModelLocks
 with ModelLocks(Path(sys.argv[1])).lease(sys.argv[2]):
     print("leased", flush=True)
     sys.stdin.read()

@@ -116,7 +116,7 @@ def check_after_a_sweep(store: Store) -> None:
     assert {path.suffix for path in store.volume.jobs_dir.iterdir()} <= {".json"}
     assert list((store.volume.lock_file.parent / "leases").glob("*")) == []
     assert all(len(same) == 1 for same in by_label(store.root).values()), "a model lies in the trash as well"
-    entries = {entry.id for entry in store.trash_entries()}
+    entries = {entry.id for entry in store.trash.entries()}
     # A record without a file is of a deletion that was killed before its rename; it goes when it expires.
     assert {path.name for path in store.volume.trash_dir.iterdir() if path.suffix != ".json"} == entries
     assert set(store.scan().models) == {

@@ -89,7 +89,7 @@ def check(store: Store, logs: Path) -> None:
     begins = Counter(event.trash_id for event in events if event.action == "trashed")
     assert set(begins.values()) | set(ends.values()) <= {1}
     assert set(ends) <= set(begins)
-    assert {entry.id for entry in store.trash_entries()} == set(begins) - set(ends)
+    assert {entry.id for entry in store.trash.entries()} == set(begins) - set(ends)
     # What was published and did not go for good is there once, and nothing else is.
     assert found == Counter((uploaded | pulled) - lost(events, notes))
     assert list(store.volume.staging_dir.iterdir()) == []

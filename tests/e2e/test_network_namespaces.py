@@ -27,7 +27,7 @@ HUB_ADDRESS = "10.231.0.3"
 HOLDS_A_LEASE = """
 import sys
 from pathlib import Path
-from app.store.locks import ModelLocks
+from app.store.locks.model_locks import ModelLocks
 with ModelLocks(Path(sys.argv[1])).lease(sys.argv[2]):
     print("held", flush=True)
     sys.stdin.read()

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from app.errors import ModelChanged, ModelInUse, ModelNotFound
 from app.store.actor import Actor
-from app.store.audit.audit import Reason, audit, execute, plan_prune, superseded_by
-from app.store.audit.storage import measure
+from app.store.audit.audit import Reason, audit, plan_prune, superseded_by
 from app.store.policy import Policy
 from app.store.store import Store
 
@@ -92,7 +91,7 @@ def test_a_plan_deletes_exactly_its_models_and_says_what_stayed(store: Store) ->
     (store.root / "old_gone.bin").unlink()
 
     with store.locks.lease("old_leased.bin"):
-        outcomes = {outcome.finding.model.name: outcome for outcome in execute(plan, store, ME)}
+        outcomes = {outcome.finding.model.name: outcome for outcome in store.audits.execute(plan, ME)}
 
     assert [name for name, outcome in outcomes.items() if outcome.receipt] == ["en_ocr_v1.bin", "old_de.bin"]
     errors = {name: type(outcome.error) for name, outcome in outcomes.items() if outcome.error}
@@ -108,9 +107,9 @@ def test_a_plan_deletes_exactly_its_models_and_says_what_stayed(store: Store) ->
 def test_the_bytes_are_accounted_for(store: Store) -> None:
     """Models and trash as they are; the identity is that of the volume."""
     models_bytes = store.scan().total_size_bytes
-    store.delete(store.plan_deletion("fr.bin"))
+    store.deletions.delete(store.deletions.plan("fr.bin"))
 
-    storage = measure(store.volume, store.scan())
+    storage = store.measure(store.scan())
 
     assert storage.models_bytes == models_bytes - len("fr.bin")
     assert storage.trash_bytes == sum(path.stat().st_size for path in (store.root / ".store/trash").iterdir())

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import StoreUnavailable
-from app.store.inventory import Model, look_again, scan
+from app.store.inventory import Model, rescan, scan
 
 
 def test_every_regular_file_below_the_folder_is_a_model(tmp_path: Path) -> None:
@@ -126,6 +126,6 @@ def test_looking_again_at_what_changed_finds_what_a_scan_finds(changes: list[tup
                 except OSError:
                     continue
                 touched |= told
-            inventory = look_again(root, inventory, touched)
+            inventory = rescan(root, inventory, touched)
             assert inventory == scan(root)
             assert list(inventory.models) == sorted(inventory.models)

@@ -27,7 +27,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def trash(store: Store) -> str:
-    trash_id = store.delete(store.plan_deletion("org_repo/a.gguf"), ME).trash_id
+    trash_id = store.deletions.delete(store.deletions.plan("org_repo/a.gguf"), ME).trash_id
     assert trash_id is not None
     return trash_id
 
@@ -39,10 +39,10 @@ def event(number: int) -> JournalEntry:
 def test_the_journal_says_who_did_what(store: Store) -> None:
     """Every change, newest first, whoever writes; what is refused leaves no line."""
     trash_id = trash(store)
-    store.restore(trash_id, "b.bin", ME)
-    store.delete(store.plan_deletion("b.bin", permanent=True), Actor("you"))
+    store.trash.restore(trash_id, "b.bin", ME)
+    store.deletions.delete(store.deletions.plan("b.bin", permanent=True), Actor("you"))
     with pytest.raises(TrashEntryNotFound):
-        store.purge(trash_id)
+        store.trash.purge(trash_id)
 
     events = store.journal.latest(10)
 
@@ -62,7 +62,7 @@ def test_the_journal_is_rotated_and_survives_a_line_cut_short(store: Store) -> N
     with journal.open("ab") as file:
         file.write(b'{"at": "2026-\n' + b" " * ROTATE_BYTES + b"\n")
 
-    store.restore(trash_id)  # fills it beyond its size
+    store.trash.restore(trash_id)  # fills it beyond its size
     trash(store)  # goes into a new one
 
     assert journal.stat().st_size < 1000
@@ -120,5 +120,5 @@ def test_a_journal_that_cannot_be_written_undoes_nothing(tmp_path: Path) -> None
     (store.root / "a.bin").touch()
     store.volume.journal_file.mkdir()
 
-    assert store.delete(store.plan_deletion("a.bin")).trash_id is not None
+    assert store.deletions.delete(store.deletions.plan("a.bin")).trash_id is not None
     assert told == ["model.trashed", "journal.failed"]

@@ -100,8 +100,8 @@ async def test_whatever_happens_to_the_folder_shows_within_a_second(kept: Keepin
 async def test_leases_show_within_a_second(kept: Keeping) -> None:
     """What others use is known without asking them."""
     with kept.store.locks.lease("a.bin"):
-        await eventually_async(lambda: is_leased("a.bin", kept.watcher.leased_bytes), within=STALENESS_SECONDS)
-    await eventually_async(lambda: not kept.watcher.leased_bytes, within=STALENESS_SECONDS)
+        await eventually_async(lambda: is_leased("a.bin", kept.watcher.leased_positions), within=STALENESS_SECONDS)
+    await eventually_async(lambda: not kept.watcher.leased_positions, within=STALENESS_SECONDS)
 
 
 async def test_a_folder_that_goes_away_is_unavailable_until_it_is_back(kept: Keeping) -> None:
@@ -144,7 +144,7 @@ async def test_a_model_deleted_here_is_gone_from_the_list_at_once(tmp_path: Path
         await asyncio.sleep(0)
         (kept.root / "a.bin").unlink()
 
-        kept.watcher.forget("a.bin")
+        kept.watcher.remove("a.bin")
         assert kept.watcher.inventory is not None
         assert not kept.watcher.inventory.models
         await slow_scan

@@ -16,7 +16,6 @@ from app.build import build_jobs
 from app.errors import DigestMismatch, PartialBusy, PartialNotFound, StoreFull
 from app.pulls.request import PULL
 from app.store.actor import Actor
-from app.store.audit.storage import measure
 from app.store.incoming import staging as staging_module
 from app.store.incoming.incoming import Conditions
 from app.store.incoming.partials import PartialRecord
@@ -295,11 +294,11 @@ def test_who_comes_when_it_was_just_published_does_not_write_the_model(store: St
 
 def test_what_is_unfinished_is_accounted_for(store: Store, staging: Staging) -> None:
     """Its bytes and its record's, apart from those of the models and the trash."""
-    assert measure(store.volume, store.scan()).partial_bytes == 0
+    assert store.measure(store.scan()).partial_bytes == 0
     keep = kept(staging, b"x" * 1000)
 
     record_bytes = (store.volume.staging_dir / f"{keep.id}.json").stat().st_size
-    assert measure(store.volume, store.scan()).partial_bytes == 1000 + record_bytes
+    assert store.measure(store.scan()).partial_bytes == 1000 + record_bytes
 
 
 def test_to_let_go_of_a_file_ends_its_reading(staging: Staging) -> None:

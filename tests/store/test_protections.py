@@ -47,11 +47,11 @@ def test_what_is_protected_stays_whatever_is_tried(
         elif verb == "delete" and there:
             if is_protected:
                 with pytest.raises(ModelProtected):
-                    store.delete(store.plan_deletion("a.bin"))
+                    store.deletions.delete(store.deletions.plan("a.bin"))
             else:
-                store.delete(store.plan_deletion("a.bin"))
-        elif verb == "restore" and not there and (entries := store.trash_entries()):
-            store.restore(entries[-1].id)
+                store.deletions.delete(store.deletions.plan("a.bin"))
+        elif verb == "restore" and not there and (entries := store.trash.entries()):
+            store.trash.restore(entries[-1].id)
         elif verb == "upload" and not there:
             path.write_bytes(b"2")
         assert not is_protected or path.exists()
@@ -64,11 +64,11 @@ def test_a_deletion_that_was_planned_before_is_refused(tmp_path: Path) -> None:
     """Protection is looked at again under the lock."""
     store = opened(tmp_path)
     (tmp_path / "a.bin").touch()
-    plan = store.plan_deletion("a.bin")
+    plan = store.deletions.plan("a.bin")
     store.protections.protect("a.bin", "mine", ME)
 
     with pytest.raises(ModelProtected):
-        store.delete(plan)
+        store.deletions.delete(plan)
 
 
 def test_of_a_protection_and_a_deletion_at_once_one_wins(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def race(store: Store, name: str, verb: str, won: list[str]) -> None:
         if verb == "protect":
             store.protections.protect(name, "mine", ME)
         else:
-            store.delete(store.plan_deletion(name))
+            store.deletions.delete(store.deletions.plan(name))
     except (ModelNotFound, ModelProtected, ModelInUse, ModelLocked):
         return
     won.append(verb)
@@ -114,7 +114,7 @@ def test_the_protections_are_the_same_object_until_one_changes(tmp_path: Path) -
     (record,) = store.volume.protection_dir.iterdir()
     record.write_text('{"name": "a.bin"}')
     with pytest.raises(ModelProtected, match="cannot be read"):
-        store.plan_deletion("a.bin")
+        store.deletions.plan("a.bin")
 
 
 def test_a_record_that_cannot_be_read_protects_and_hides_no_other(tmp_path: Path) -> None:
@@ -130,6 +130,6 @@ def test_a_record_that_cannot_be_read_protects_and_hides_no_other(tmp_path: Path
         record.mkdir()  # to read it is an OSError, for root as well
 
     with pytest.raises(ModelProtected, match="cannot be read"):
-        store.plan_deletion("a.bin")
+        store.deletions.plan("a.bin")
     assert list(opened(tmp_path).protections.given()) == ["b.bin"]
     assert [store.digests.of(store.find(name)) for name in ("a.bin", "b.bin")] == [None, "00"]

@@ -26,7 +26,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def trash(store: Store, name: str = "org_repo/a.gguf") -> str:
-    trash_id = store.delete(store.plan_deletion(name), ME).trash_id
+    trash_id = store.deletions.delete(store.deletions.plan(name), ME).trash_id
     assert trash_id is not None
     return trash_id
 
@@ -37,13 +37,13 @@ def test_a_restored_model_is_what_it_was(store: Store) -> None:
     trash_id = trash(store)
     (store.root / "org_repo").rmdir()
 
-    after = store.restore(trash_id)
+    after = store.trash.restore(trash_id)
 
     assert (after.name, after.etag) == (before.name, before.etag)
     assert (store.root / "org_repo/a.gguf").read_bytes() == b"content"
     assert list((store.root / ".store/trash").iterdir()) == []
     with pytest.raises(TrashEntryNotFound):
-        store.restore(trash_id)
+        store.trash.restore(trash_id)
 
 
 @pytest.mark.parametrize("in_one_step", [True, False], ids=["renameat2", "link and unlink"])
@@ -56,13 +56,13 @@ def test_a_restore_never_overwrites(store: Store, *, in_one_step: bool, monkeypa
     (store.root / "org_repo/a.gguf").write_bytes(b"newer")
 
     with pytest.raises(ModelExists):
-        store.restore(trash_id)
+        store.trash.restore(trash_id)
     assert (store.root / "org_repo/a.gguf").read_bytes() == b"newer"
-    assert [entry.id for entry in store.trash_entries()] == [trash_id]
+    assert [entry.id for entry in store.trash.entries()] == [trash_id]
 
-    assert store.restore(trash_id, "restored/b.gguf").name == "restored/b.gguf"
+    assert store.trash.restore(trash_id, "restored/b.gguf").name == "restored/b.gguf"
     assert (store.root / "restored/b.gguf").read_bytes() == b"content"
-    assert store.trash_entries() == []
+    assert store.trash.entries() == []
 
 
 @pytest.mark.parametrize("name", ["../a", ".store/trash/x", "/etc/a", "", "out/a"])
@@ -73,16 +73,16 @@ def test_a_restore_leads_nowhere_but_into_the_folder(store: Store, tmp_path: Pat
     trash_id = trash(store)
 
     with pytest.raises((InvalidModelName, NotAModel)):
-        store.restore(trash_id, name)
+        store.trash.restore(trash_id, name)
 
-    assert [entry.id for entry in store.trash_entries()] == [trash_id]
+    assert [entry.id for entry in store.trash.entries()] == [trash_id]
     assert list((tmp_path / "outside").iterdir()) == []
 
 
 @pytest.mark.parametrize("trash_id", ["", "..", "../../store.json", "x", "20260101T000000Z-000000000000"])
 def test_an_id_that_is_none_is_not_found(store: Store, trash_id: str) -> None:
     """Ids are not paths."""
-    for verb in (store.restore, store.purge):
+    for verb in (store.trash.restore, store.trash.purge):
         with pytest.raises(TrashEntryNotFound):
             verb(trash_id)
     store.volume.check()
@@ -94,7 +94,7 @@ def test_of_many_restores_one_wins(store: Store) -> None:
 
     def restore(_: int) -> str:
         try:
-            return store.restore(trash_id).name
+            return store.trash.restore(trash_id).name
         except (TrashEntryNotFound, ModelExists):
             return "too late"
 
@@ -112,9 +112,9 @@ def test_purging_and_emptying_free_the_disk(store: Store) -> None:
         (store.root / name).write_bytes(b"12345")
         trash(store, name)
 
-    assert store.purge(first).entry.name == "org_repo/a.gguf"
-    assert [gone.entry.name for gone in store.empty_trash()] == ["b.bin", "c.bin"]
-    assert store.empty_trash() == []
+    assert store.trash.purge(first).entry.name == "org_repo/a.gguf"
+    assert [gone.entry.name for gone in store.trash.empty()] == ["b.bin", "c.bin"]
+    assert store.trash.empty() == []
     assert list((store.root / ".store/trash").iterdir()) == []
 
 
@@ -126,7 +126,7 @@ def test_of_many_purges_one_wins(store: Store) -> None:
 
         def purge(_: int, trash_id: str = trash_id) -> str:
             try:
-                return store.purge(trash_id).entry.name
+                return store.trash.purge(trash_id).entry.name
             except TrashEntryNotFound:
                 return "too late"
 
@@ -141,39 +141,39 @@ def test_a_permanent_deletion_says_what_the_disk_has_back(store: Store) -> None:
     (store.root / "b.bin").write_bytes(os.urandom(10_000))
     (store.root / "c.bin").hardlink_to(store.root / "b.bin")
 
-    still_linked = store.delete(store.plan_deletion("b.bin", permanent=True))
-    gone = store.delete(store.plan_deletion("c.bin", permanent=True))
+    still_linked = store.deletions.delete(store.deletions.plan("b.bin", permanent=True))
+    gone = store.deletions.delete(store.deletions.plan("c.bin", permanent=True))
 
     assert (still_linked.freed_bytes, still_linked.trash_id) == (0, None)
     assert gone.freed_bytes >= 10_000
-    assert store.trash_entries() == []
+    assert store.trash.entries() == []
 
 
 def test_a_plan_changes_nothing_and_refuses_what_its_execution_would(store: Store) -> None:
     """It finds the lease, and the version that it was not asked for."""
     etag = store.find("org_repo/a.gguf").etag
 
-    plan = store.plan_deletion("org_repo/a.gguf", if_match=[etag])
+    plan = store.deletions.plan("org_repo/a.gguf", if_match=[etag])
     with pytest.raises(ModelChanged):
-        store.plan_deletion("org_repo/a.gguf", if_match=['"other"'])
+        store.deletions.plan("org_repo/a.gguf", if_match=['"other"'])
     with store.locks.lease("org_repo/a.gguf"), pytest.raises(ModelInUse):
-        store.plan_deletion("org_repo/a.gguf")
+        store.deletions.plan("org_repo/a.gguf")
 
     assert (store.root / "org_repo/a.gguf").exists()
-    assert store.delete(plan).name == "org_repo/a.gguf"
+    assert store.deletions.delete(plan).name == "org_repo/a.gguf"
 
 
 def test_a_plan_for_one_version_does_not_delete_another(store: Store) -> None:
     """Replaced between plan and execution, the model stays; a plan for any version takes what is there."""
     path = store.root / "org_repo/a.gguf"
-    exact = store.plan_deletion("org_repo/a.gguf", if_match=[store.find("org_repo/a.gguf").etag])
-    loose = store.plan_deletion("org_repo/a.gguf")
+    exact = store.deletions.plan("org_repo/a.gguf", if_match=[store.find("org_repo/a.gguf").etag])
+    loose = store.deletions.plan("org_repo/a.gguf")
     path.write_bytes(b"another version")
 
     with pytest.raises(ModelChanged):
-        store.delete(exact)
+        store.deletions.delete(exact)
     assert path.exists()
-    assert store.delete(loose).size_bytes == len(b"another version")
+    assert store.deletions.delete(loose).size_bytes == len(b"another version")
 
 
 def test_what_is_no_file_stops_no_purge_of_others(store: Store) -> None:
@@ -186,7 +186,7 @@ def test_what_is_no_file_stops_no_purge_of_others(store: Store) -> None:
     (store.root / "c.bin").touch()
     third = trash(store, "c.bin")
 
-    assert [purged.entry.id for purged in store.empty_trash(ME)] == [first, third]
+    assert [purged.entry.id for purged in store.trash.empty(ME)] == [first, third]
     assert second.is_dir()
     assert [(e.action, e.trash_id) for e in store.journal.latest(2)] == [("purged", third), ("purged", first)]
 

@@ -78,7 +78,7 @@ def test_a_service_beside_others_whose_locks_reach_it_may_change_the_folder(stor
         other.wait()
         watch.look()
         assert store.volume.unsafe is None
-    store.delete(store.plan_deletion("a.bin"))
+    store.deletions.delete(store.deletions.plan("a.bin"))
 
 
 def test_a_service_whose_locks_do_not_reach_another_changes_nothing(
@@ -88,14 +88,14 @@ def test_a_service_whose_locks_do_not_reach_another_changes_nothing(
     with python(BEATS_WITHOUT_A_LOCK, store.volume.services_dir):
         watch.look()
         with pytest.raises(StoreUnsafe, match="not known yet"):
-            store.plan_deletion("a.bin")
+            store.deletions.plan("a.bin")
         looks_until(watch, lambda: "do not reach" in str(store.volume.unsafe))
         with pytest.raises(StoreUnsafe, match="OCR_SINGLE_SERVICE"):
-            store.plan_deletion("a.bin")
+            store.deletions.plan("a.bin")
         assert store.find("a.bin")
     looks_until(watch, lambda: store.volume.unsafe is None)
 
-    store.delete(store.plan_deletion("a.bin"))
+    store.deletions.delete(store.deletions.plan("a.bin"))
     told = [event for event in events if event[1] == "shared-locks"]
     assert told == [("volume.check_failed", "shared-locks"), ("volume.check_passed", "shared-locks")]
 
@@ -106,7 +106,7 @@ def test_an_operator_may_state_that_a_service_is_the_only_one(store: Store) -> N
     with python(BEATS_WITHOUT_A_LOCK, store.volume.services_dir):
         looks_until(watch, lambda: any("do not reach" in str(check.reason) for check in watch.checks))
 
-        store.delete(store.plan_deletion("a.bin"))
+        store.deletions.delete(store.deletions.plan("a.bin"))
     watch.close()
 
 

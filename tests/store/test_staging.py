@@ -25,7 +25,7 @@ from app.store.actor import Actor
 from app.store.incoming.incoming import Conditions, Published
 from app.store.policy import Policy
 from app.store.store import Store
-from app.store.trash.trash import Trash
+from app.store.trash.folder import TrashFolder
 from app.store.volume.claims import Claims
 from app.store.volume.filesystem import FileSystem
 from tests.support.processes import python
@@ -102,15 +102,15 @@ def test_a_digest_is_of_one_version(store: Store) -> None:
     sha256 = publish(store, "a.bin", b"content").sha256
     assert store.digests.of(store.find("a.bin")) == sha256
 
-    trash_id = store.delete(store.plan_deletion("a.bin")).trash_id
+    trash_id = store.deletions.delete(store.deletions.plan("a.bin")).trash_id
     assert trash_id
-    assert store.digests.of(store.restore(trash_id)) == sha256
+    assert store.digests.of(store.trash.restore(trash_id)) == sha256
 
     (store.root / "a.bin").write_bytes(b"another")
     assert store.digests.of(store.find("a.bin")) is None
-    store.delete(store.plan_deletion("a.bin", permanent=True))
+    store.deletions.delete(store.deletions.plan("a.bin", permanent=True))
     publish(store, "a.bin", b"content")
-    store.delete(store.plan_deletion("a.bin", permanent=True))
+    store.deletions.delete(store.deletions.plan("a.bin", permanent=True))
     assert list(store.volume.digests_dir.iterdir()) == []
 
 
@@ -125,9 +125,9 @@ def test_what_is_replaced_can_be_brought_back(tmp_path: Path, kind: str) -> None
 
     assert published.has_replaced
     assert (store.root / "a.bin").read_bytes() == b"newer"
-    (entry,) = store.trash_entries()
+    (entry,) = store.trash.entries()
     assert [event.action for event in store.journal.latest(2)] == ["uploaded", "trashed"]
-    assert store.restore(entry.id, "b.bin").size_bytes == 3
+    assert store.trash.restore(entry.id, "b.bin").size_bytes == 3
     assert (store.root / "b.bin").read_bytes() == b"old"
 
 
@@ -151,7 +151,7 @@ def test_a_replacement_that_fails_leaves_what_was_there(tmp_path: Path, kind: st
 def leave_a_double(store: Store) -> str:
     """As a replacement of a.bin that is killed at its last step leaves one in the trash; its id."""
     publish(store, "a.bin", b"old")
-    trash = Trash(store.volume, store.locks, Claims(store.volume), timedelta(days=1))
+    trash = TrashFolder(store.volume, store.locks, Claims(store.volume), timedelta(days=1))
     with store.volume.parent_of("a.bin") as (folder, leaf):
         entry = trash.link_aside(store.find("a.bin"), folder, leaf)
     assert entry
@@ -163,9 +163,9 @@ def test_what_a_killed_replacement_left_goes_with_its_model(store: Store, *, per
     """No sweep need come first: what is deleted for good is gone, and what is in the trash is there once."""
     double = leave_a_double(store)
 
-    receipt = store.delete(store.plan_deletion("a.bin", permanent=permanent), ME)
+    receipt = store.deletions.delete(store.deletions.plan("a.bin", permanent=permanent), ME)
 
-    assert [entry.id for entry in store.trash_entries()] == ([] if permanent else [receipt.trash_id])
+    assert [entry.id for entry in store.trash.entries()] == ([] if permanent else [receipt.trash_id])
     assert receipt.trash_id != double
     assert (receipt.freed_bytes > 0) is permanent
 
@@ -175,7 +175,7 @@ def test_what_a_killed_replacement_left_is_not_restored_elsewhere(store: Store) 
     double = leave_a_double(store)
 
     with pytest.raises(TrashEntryNotFound):
-        store.restore(double, "b.bin")
+        store.trash.restore(double, "b.bin")
 
     assert [path.name for path in store.root.glob("*.bin")] == ["a.bin"]
     store.sweep()
@@ -241,7 +241,7 @@ def test_what_is_refused_is_refused_before_and_after(
             publish(store, name, b"new", conditions)
 
     assert store.scan().models == before
-    assert (staged_in(store), store.trash_entries()) == ([], [])
+    assert (staged_in(store), store.trash.entries()) == ([], [])
     assert list((tmp_path / "outside").iterdir()) == []
 
 

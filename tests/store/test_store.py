@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from app.errors import ModelInUse, ModelNotFound, ModelProtected, NotAModel, StoreUnavailable
+from app.store.deletions import Receipt
 from app.store.policy import Policy
-from app.store.store import Receipt, Store
+from app.store.store import Store
 
 DAY = timedelta(days=1)
 
@@ -22,7 +23,7 @@ def opened(root: Path, policy: Policy | None = None, retention: timedelta = DAY)
 
 
 def delete(store: Store, name: str, **options: Any) -> Receipt:
-    return store.delete(store.plan_deletion(name, **options))
+    return store.deletions.delete(store.deletions.plan(name, **options))
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_a_deleted_model_lies_whole_in_the_trash_with_its_record(root: Path) -> 
 
     receipt = delete(store, "org_repo/b.gguf")
 
-    (entry,) = store.trash_entries()
+    (entry,) = store.trash.entries()
     assert (entry.id, entry.name, entry.size_bytes) == (receipt.trash_id, "org_repo/b.gguf", 2)
     assert entry.expires_at - entry.deleted_at == DAY
     assert trashed(root)[entry.id] == b"bb"
@@ -126,7 +127,7 @@ def test_of_many_threads_one_deletes(root: Path) -> None:
         outcomes = list(threads.map(try_to_delete, range(32)))
 
     assert sorted(outcomes) == ["a.bin"] + ["not found"] * 31
-    assert len(store.trash_entries()) == 1
+    assert len(store.trash.entries()) == 1
 
 
 def test_the_sweep_purges_what_has_expired_and_nothing_else(root: Path) -> None:
@@ -138,7 +139,7 @@ def test_the_sweep_purges_what_has_expired_and_nothing_else(root: Path) -> None:
     purged = store.sweep()
 
     assert [gone.entry.name for gone in purged] == ["a.bin"]
-    assert [entry.name for entry in store.trash_entries()] == ["org_repo/b.gguf"]
+    assert [entry.name for entry in store.trash.entries()] == ["org_repo/b.gguf"]
     assert len(trashed(root)) == 2
 
 
@@ -148,7 +149,7 @@ def test_the_sweep_clears_a_record_whose_file_was_never_moved(root: Path) -> Non
     record = root / ".store/trash/20260101T000000Z-abc.json"
     record.write_text('{"id": "20260101T000000Z-abc"')
 
-    assert store.trash_entries() == []
+    assert store.trash.entries() == []
     store.sweep()
     assert record.exists()
     os.utime(record, (0, 0))

@@ -22,9 +22,10 @@ from app.errors import (
     TrashEntryNotFound,
 )
 from app.store.actor import Actor
+from app.store.deletions import Receipt
 from app.store.incoming.incoming import Conditions
 from app.store.policy import Policy
-from app.store.store import Receipt, Store
+from app.store.store import Store
 
 FREE = ("a.bin", "b.bin", "folder/c.gguf")
 KEPT = ("keep_d.bin", "folder/keep_e.bin")
@@ -131,7 +132,7 @@ class StoreMachine(RuleBasedStateMachine):
         etag = self.store.find(name).etag if name in self.models else '"missing"'
         wanted = {"exact": {etag}, "any": {"*"}, "other": {'"other"'}, "none": {"*"}}[condition]
         field = "if_none_match" if condition == "none" else "if_match"
-        before = {entry.id for entry in self.store.trash_entries()}
+        before = {entry.id for entry in self.store.trash.entries()}
         try:
             self.publish(name, content, Conditions(**{field: frozenset(wanted)}))
         except NotAModel:
@@ -149,7 +150,7 @@ class StoreMachine(RuleBasedStateMachine):
         return multiple()
 
     def replaced(self, name: str, content: bytes, before: set[str]) -> object:
-        came = [entry.id for entry in self.store.trash_entries() if entry.id not in before]
+        came = [entry.id for entry in self.store.trash.entries() if entry.id not in before]
         if name in self.models:
             assert len(came) == self.keeps
             self.told.append(("trashed" if self.keeps else "deleted", name))
@@ -164,9 +165,9 @@ class StoreMachine(RuleBasedStateMachine):
         store = self.hasty if expires else self.store
         if refusal := self.refusal(name):
             with pytest.raises(refusal):
-                store.plan_deletion(name)
+                store.deletions.plan(name)
             return multiple()
-        receipt = store.delete(store.plan_deletion(name, permanent=permanent), ME)
+        receipt = store.deletions.delete(store.deletions.plan(name, permanent=permanent), ME)
         self.went(name, receipt, expires=expires)
         assert (receipt.trash_id is None) == (permanent or not self.keeps)
         assert (receipt.freed_bytes > 0) == (receipt.trash_id is None)
@@ -177,28 +178,28 @@ class StoreMachine(RuleBasedStateMachine):
         """A plan for exactly one version does nothing once there is another."""
         if name not in self.models:
             return
-        plan = self.store.plan_deletion(name, if_match=[self.store.find(name).etag])
+        plan = self.store.deletions.plan(name, if_match=[self.store.find(name).etag])
         content = self.content()
         (self.folder / "models" / name).write_bytes(content + b" by somebody else")
         self.models[name] = content + b" by somebody else"
         with pytest.raises(ModelChanged):
-            self.store.delete(plan, ME)
+            self.store.deletions.delete(plan, ME)
 
     @rule(name=names)
     def dry_run(self, name: str) -> None:
         """Says what a deletion would say, and does nothing."""
         if refusal := self.refusal(name):
             with pytest.raises(refusal):
-                self.store.plan_deletion(name)
+                self.store.deletions.plan(name)
         else:
-            assert self.store.plan_deletion(name).model.size_bytes == len(self.models[name])
+            assert self.store.deletions.plan(name).model.size_bytes == len(self.models[name])
 
     @rule(name=st.sampled_from(FREE))
     def use(self, name: str) -> None:
         """A model in use stays."""
         if name in self.models:
             with self.store.locks.lease(name), pytest.raises(ModelInUse):
-                self.store.plan_deletion(name)
+                self.store.deletions.plan(name)
 
     @rule(entry=consumes(entries), name=st.none() | any_names)
     def restore(self, entry: str, name: str | None) -> None:
@@ -206,7 +207,7 @@ class StoreMachine(RuleBasedStateMachine):
         was = self.trash.get(entry)
         target = was[0] if was and name is None else name
         try:
-            model = self.store.restore(entry, name, ME)
+            model = self.store.trash.restore(entry, name, ME)
         except TrashEntryNotFound:
             assert was is None
         except InvalidModelName:
@@ -226,16 +227,16 @@ class StoreMachine(RuleBasedStateMachine):
         """Once."""
         if entry in self.trash:
             name = self.trash.pop(entry)[0]
-            assert self.store.purge(entry, ME).entry.name == name
+            assert self.store.trash.purge(entry, ME).entry.name == name
             self.told.append(("purged", name))
         with pytest.raises(TrashEntryNotFound):
-            self.store.purge(entry)
+            self.store.trash.purge(entry)
 
     @rule(empties=st.booleans())
     def sweep(self, empties: bool) -> None:  # noqa: FBT001
         """Purge what has expired, or everything."""
         due = {entry for entry, (_, _, is_due) in self.trash.items() if is_due or empties}
-        gone = self.store.empty_trash(ME) if empties else self.store.sweep()
+        gone = self.store.trash.empty(ME) if empties else self.store.sweep()
         purged = [each.entry for each in gone]
         assert {entry.id for entry in purged} == due
         for entry in purged:
@@ -251,7 +252,7 @@ class StoreMachine(RuleBasedStateMachine):
             return
         root = self.folder / "models"
         assert {name: (root / name).read_bytes() for name in self.store.scan().models} == self.models
-        entries = self.store.trash_entries()
+        entries = self.store.trash.entries()
         found = {entry.id: (entry.name, (root / ".store/trash" / entry.id).read_bytes()) for entry in entries}
         assert found == {entry: (name, content) for entry, (name, content, _) in self.trash.items()}
         assert {entry.id for entry in entries if entry.expires_at <= datetime.now(UTC)} == {

@@ -11,8 +11,7 @@ import pytest
 from app.errors import ModelInUse, ModelNotFound
 from app.store.actor import Actor
 from app.store.audit.audit import Reason
-from app.store.audit.report import judge, report
-from app.store.integrity.verification import CHUNK_BYTES, Verdict, Verification, verify
+from app.store.integrity.verification import CHUNK_BYTES, Verdict, Verification
 from app.store.policy import Policy
 from app.store.store import Store
 
@@ -36,7 +35,7 @@ def rot(path: Path) -> None:
 
 
 def verdicts(store: Store) -> Verification:
-    return verify(store, "a.bin", ME)
+    return store.verifications.verify("a.bin", ME)
 
 
 def test_what_came_is_recorded_and_recognised_again(store: Store) -> None:
@@ -58,13 +57,13 @@ def test_decay_is_found_and_remembered(store: Store) -> None:
     assert (found.verdict, found.is_remembered) == (Verdict.CORRUPT, True)
     assert found.sha256 == hashlib.sha256(b"Xs it came").hexdigest() != found.recorded_sha256
     assert store.digests.corrupt_since(store.find("a.bin"))
-    (finding,) = report(store, store.scan()).corrupt
+    (finding,) = store.audits.report(store.scan()).corrupt
     assert (finding.model.name, finding.is_old, finding.reasons) == ("a.bin", False, (Reason.CORRUPT,))
     times = (store.root / "a.bin").stat().st_mtime_ns
     (store.root / "a.bin").write_bytes(b"as it came")
     os.utime(store.root / "a.bin", ns=(times, times))
     assert verdicts(store).verdict is Verdict.INTACT
-    assert report(store, store.scan()).corrupt == []
+    assert store.audits.report(store.scan()).corrupt == []
 
 
 def test_another_version_is_not_corrupt(store: Store) -> None:
@@ -74,7 +73,7 @@ def test_another_version_is_not_corrupt(store: Store) -> None:
     verdicts(store)
     (store.root / "a.bin").write_bytes(b"a newer version")
 
-    assert report(store, store.scan()).corrupt == []
+    assert store.audits.report(store.scan()).corrupt == []
     assert verdicts(store).verdict is Verdict.UNRECORDED
 
 
@@ -82,7 +81,7 @@ def test_a_damaged_file_is_not_put_on_record_as_good(store: Store) -> None:
     """A header that says that the file is cut off is damage, also where nothing was on record."""
     (store.root / "a.gguf").write_bytes(b"GGUF\x03\x00\x00\x00")
 
-    found = verify(store, "a.gguf", ME)
+    found = store.verifications.verify("a.gguf", ME)
 
     assert (found.verdict, found.recorded_sha256) == (Verdict.CORRUPT, None)
     assert "the file ends inside its header" in str(found.reason)
@@ -96,7 +95,7 @@ def test_what_changes_while_it_is_read_is_neither(store: Store) -> None:
     def meddle(_: int) -> None:
         path.write_bytes(b"meanwhile")
 
-    found = verify(store, "a.bin", ME, meddle)
+    found = store.verifications.verify("a.bin", ME, meddle)
 
     assert (found.verdict, found.sha256, found.is_remembered) == (Verdict.CHANGED, None, False)
     assert store.digests.of(store.find("a.bin")) is None
@@ -108,13 +107,13 @@ def test_nobody_deletes_what_is_being_verified(store: Store) -> None:
 
     def on_read(_: int) -> None:
         with pytest.raises(ModelInUse) as refused:
-            store.plan_deletion("a.bin")
+            store.deletions.plan("a.bin")
         assert [(each["kind"], each["holder"]) for each in refused.value.blockers] == [("verify", "me")]
         raise InterruptedError
 
-    assert verify(store, "a.bin", ME, on_read).verdict is Verdict.UNREADABLE
+    assert store.verifications.verify("a.bin", ME, on_read).verdict is Verdict.UNREADABLE
     assert store.locks.blockers("a.bin") == []
-    store.plan_deletion("a.bin")
+    store.deletions.plan("a.bin")
 
 
 def test_two_at_once_agree(store: Store) -> None:
@@ -136,7 +135,7 @@ def test_the_records_go_with_the_model(store: Store) -> None:
     rot(store.root / "a.bin")
     verdicts(store)
 
-    store.delete(store.plan_deletion("a.bin", permanent=True))
+    store.deletions.delete(store.deletions.plan("a.bin", permanent=True))
 
     assert [path.name for path in (store.root / ".store").glob("[dc]*/*")] == []
     with pytest.raises(ModelNotFound):
@@ -147,12 +146,12 @@ def test_headers_are_read_once_and_no_longer_than_asked(store: Store) -> None:
     """What there is no time for is counted, and read by the next question; what changed is read again."""
     (store.root / "cut.gguf").write_bytes(b"GGUF\x03\x00\x00\x00")
 
-    findings, unread = judge(store, store.scan(), seconds=0)
+    findings, unread = store.audits.judge(store.scan(), seconds=0)
     assert (unread, [finding.reasons for finding in findings]) == (2, [(), ()])
-    findings, unread = judge(store, store.scan())
+    findings, unread = store.audits.judge(store.scan())
     assert (unread, [finding.reasons for finding in findings]) == (0, [(), (Reason.CORRUPT,)])
-    _, unread = judge(store, store.scan(), seconds=0)
+    _, unread = store.audits.judge(store.scan(), seconds=0)
     assert unread == 0
     (store.root / "cut.gguf").write_bytes(b"something else")
-    _, unread = judge(store, store.scan(), seconds=0)
+    _, unread = store.audits.judge(store.scan(), seconds=0)
     assert unread == 1

@@ -51,7 +51,7 @@ def test_what_a_volume_lacks_makes_it_unsafe(store: Store, monkeypatch: pytest.M
     (store.root / "a.bin").touch()
 
     with pytest.raises(StoreUnsafe, match="second time"):
-        store.plan_deletion("a.bin")
+        store.deletions.plan("a.bin")
     assert list(store.scan().models) == ["a.bin"]
 
 

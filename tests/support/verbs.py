@@ -15,7 +15,7 @@ from app.build import build_jobs
 from app.jobs.records import JobState
 from app.pulls.request import PULL, PullRequest, cancel
 from app.store.actor import Actor
-from app.store.audit.audit import Reason, audit, execute, plan_prune
+from app.store.audit.audit import Reason, audit, plan_prune
 from app.store.incoming.incoming import Conditions
 from app.store.inventory import Model
 from app.store.policy import Policy
@@ -80,17 +80,17 @@ class ByStore:
             staged.discard()
 
     def delete(self, request: str, name: str, if_match: str, *, permanent: bool) -> None:
-        plan = self._store.plan_deletion(name, if_match=[if_match], permanent=permanent)
-        self._store.delete(plan, Actor(self._actor, request))
+        plan = self._store.deletions.plan(name, if_match=[if_match], permanent=permanent)
+        self._store.deletions.delete(plan, Actor(self._actor, request))
 
     def restore(self, request: str, trash_id: str, name: str) -> None:
-        self._store.restore(trash_id, name, Actor(self._actor, request))
+        self._store.trash.restore(trash_id, name, Actor(self._actor, request))
 
     def purge(self, request: str, trash_id: str) -> None:
-        self._store.purge(trash_id, Actor(self._actor, request))
+        self._store.trash.purge(trash_id, Actor(self._actor, request))
 
     def empty(self, request: str) -> None:
-        self._store.empty_trash(Actor(self._actor, request))
+        self._store.trash.empty(Actor(self._actor, request))
 
     def sweep(self) -> None:
         self._store.sweep(self._jobs.is_over)
@@ -101,7 +101,7 @@ class ByStore:
             audit(self._store.scan(), self._store.policy, self._store.protections), list(Reason), permanent=False
         )
         known = [finding for finding in plan.findings if is_known(finding.model)]
-        execute(replace(plan, findings=tuple(known)), self._store, Actor(self._actor, request))
+        self._store.audits.execute(replace(plan, findings=tuple(known)), Actor(self._actor, request))
 
     def pull(self, request: str, url: str, name: str) -> None:
         assert self._pulls

@@ -15,7 +15,7 @@ from app.api.http.keys import Scope
 from app.engine.supervisor import Supervisor
 from app.errors import StoreUnavailable
 from app.metrics import Metrics, Observation
-from app.store.audit.storage import Storage, measure
+from app.store.audit.storage import Storage
 from app.store.inventory_watcher import InventoryWatcher
 from app.store.store import Store
 from app.store.volume.monitor import VolumeMonitor
@@ -63,7 +63,7 @@ async def _observe(
     storage: Storage | None = None
     if inventory:
         try:
-            storage = await to_thread.run_sync(measure, store.volume, inventory, limiter=threads.measurements)
+            storage = await to_thread.run_sync(store.measure, inventory, limiter=threads.measurements)
         except StoreUnavailable:  # since a moment ago
             inventory = None
     return Observation(

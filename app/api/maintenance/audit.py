@@ -20,7 +20,7 @@ from app.api.maintenance.schemas import AuditOut, FindingOut, PartialOut, Reclai
 from app.api.models.list_cache import ListCache, ListCacheDep
 from app.api.models.schemas import BlockerOut, protection_out
 from app.store.audit.audit import Finding
-from app.store.audit.report import Report, report
+from app.store.audit.audits import Report
 from app.store.incoming.partials import Partial
 from app.store.locks.leases import Blocker
 from app.store.protections import Protection
@@ -57,7 +57,7 @@ async def get_audit(
     format each line begins with `OLD:`, `CURRENT:` or, for an unfinished file, `PARTIAL:`.
     """
     inventory = await watcher.current_when_scanned()
-    found = await to_thread.run_sync(report, store, inventory, limiter=threads.audits)
+    found = await to_thread.run_sync(store.audits.report, inventory, limiter=threads.audits)
     if best_or_first((JSON, TEXT), [accept]) == TEXT:
         return Response(_as_text(found, store.root), media_type=TEXT)
     return _as_json(found, store.root, list_cache)

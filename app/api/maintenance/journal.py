@@ -38,6 +38,5 @@ async def get_journal(query: Annotated[JournalQuery, Query()], store: StoreDep) 
 
     Each event names the action, the model, the caller, the time and the request.
     """
-    await to_thread.run_sync(store.volume.check)
     events = await to_thread.run_sync(store.journal.latest, query.limit)
     return JournalOut(events=[EventOut.model_validate(event) for event in events])

@@ -17,8 +17,7 @@ from app.api.http.problems import problems
 from app.api.http.request_errors import PlanChanged
 from app.api.http.schema import InlineEnum
 from app.api.maintenance.schemas import PrunedOut, PruneOut
-from app.store.audit.audit import PruneOutcome, PrunePlan, Reason, execute, plan_prune
-from app.store.audit.report import judge
+from app.store.audit.audit import PruneOutcome, PrunePlan, Reason, plan_prune
 
 router = APIRouter(tags=["upkeep"], route_class=GuardedRoute)
 
@@ -71,16 +70,16 @@ async def prune_models(
     """
     await watcher.scan()  # The inventory may be a second old; a plan to delete must not be.
     inventory = watcher.current()
-    findings, _ = await to_thread.run_sync(judge, store, inventory, limiter=threads.audits)
+    findings, _ = await to_thread.run_sync(store.audits.judge, inventory, limiter=threads.audits)
     plan = plan_prune(findings, body.reasons, permanent=body.permanent)
     if body.dry_run:
         return _answer(plan, [PruneOutcome(finding) for finding in plan.findings], dry_run=True)
     if body.plan_id != plan.id:
         raise PlanChanged(str(body.plan_id))
-    outcomes = await to_thread.run_sync(execute, plan, store, actor, limiter=threads.changes)
+    outcomes = await to_thread.run_sync(store.audits.execute, plan, actor, limiter=threads.changes)
     for outcome in outcomes:
         if outcome.receipt:
-            watcher.forget(outcome.receipt.name)
+            watcher.remove(outcome.receipt.name)
     if any(outcome.error for outcome in outcomes):
         response.status_code = 207
     return _answer(plan, outcomes, dry_run=False)

@@ -11,7 +11,6 @@ from app.api.http.deps import StoreDep, VolumeMonitorDep, WatcherDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.maintenance.schemas import StorageOut, VolumeCheckOut
-from app.store.audit.storage import measure
 
 router = APIRouter(tags=["upkeep"], route_class=GuardedRoute)
 
@@ -29,6 +28,6 @@ async def get_storage(store: StoreDep, watcher: WatcherDep, watch: VolumeMonitor
     If the volume is missing, or is not the one that the service started with, the answer is 503 `store-unavailable`.
     """
     inventory = await watcher.current_when_scanned()
-    storage = await to_thread.run_sync(measure, store.volume, inventory)
+    storage = await to_thread.run_sync(store.measure, inventory)
     checks = [VolumeCheckOut.model_validate(check) for check in watch.checks]
     return StorageOut(**asdict(storage), is_safe=store.volume.unsafe is None, checks=checks)

@@ -18,7 +18,7 @@ from app.api.http.problems import problems
 from app.api.maintenance.schemas import PurgeOut, TrashEntryOut, TrashList
 from app.api.models.list_cache import ListCacheDep
 from app.api.models.schemas import ModelOut
-from app.store.trash.trash import Purged
+from app.store.trash.folder import Purged
 
 router = APIRouter(tags=["trash"], route_class=GuardedRoute)
 
@@ -46,7 +46,7 @@ class RestoreQuery(BaseModel):
 )
 async def list_trash(store: StoreDep) -> TrashList:
     """List the deleted models that can still be restored, oldest first. They still take disk space."""
-    entries = await to_thread.run_sync(store.trash_entries)
+    entries = await to_thread.run_sync(store.trash.entries)
     return TrashList(
         count=len(entries),
         total_size_bytes=sum(entry.size_bytes for entry in entries),
@@ -80,8 +80,8 @@ async def restore_trash_entry(
     list_cache: ListCacheDep,
 ) -> ModelOut:
     """Restore a deleted model at its old name, or at another with `as`. An existing model is never overwritten."""
-    model = await to_thread.run_sync(store.restore, trash_id, query.as_, actor, limiter=threads.changes)
-    await watcher.look_at(model.name)
+    model = await to_thread.run_sync(store.trash.restore, trash_id, query.as_, actor, limiter=threads.changes)
+    await watcher.refresh(model.name)
     return list_cache.describe(model)
 
 
@@ -94,7 +94,7 @@ async def restore_trash_entry(
 )
 async def purge_trash_entry(trash_id: TrashId, actor: ActorDep, store: StoreDep) -> PurgeOut:
     """Delete one entry of the trash permanently. Its disk space is free when the request is answered."""
-    return _purged([await to_thread.run_sync(store.purge, trash_id, actor, limiter=threads.changes)])
+    return _purged([await to_thread.run_sync(store.trash.purge, trash_id, actor, limiter=threads.changes)])
 
 
 @router.delete(
@@ -106,7 +106,7 @@ async def purge_trash_entry(trash_id: TrashId, actor: ActorDep, store: StoreDep)
 )
 async def empty_trash(actor: ActorDep, store: StoreDep) -> PurgeOut:
     """Delete every entry of the trash permanently. Their disk space is free when the request is answered."""
-    return _purged(await to_thread.run_sync(store.empty_trash, actor, limiter=threads.changes))
+    return _purged(await to_thread.run_sync(store.trash.empty, actor, limiter=threads.changes))
 
 
 def _purged(purged: list[Purged]) -> PurgeOut:

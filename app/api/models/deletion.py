@@ -17,7 +17,7 @@ from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.http.routing import ModelName
 from app.api.models.schemas import ReceiptOut
-from app.store.store import Deletion, Receipt
+from app.store.deletions import Deletion, Receipt
 
 router = APIRouter(tags=["models"], route_class=GuardedRoute)
 
@@ -75,7 +75,7 @@ async def delete_model(
     allowed = None if if_match is None else ETAG.findall(if_match)
 
     def make_plan() -> Deletion:
-        return store.plan_deletion(name, if_match=allowed, permanent=query.permanent)
+        return store.deletions.plan(name, if_match=allowed, permanent=query.permanent)
 
     try:
         plan = await to_thread.run_sync(make_plan, limiter=threads.changes)
@@ -87,8 +87,8 @@ async def delete_model(
         plan = await to_thread.run_sync(make_plan, limiter=threads.changes)
     if query.dry_run:
         return _planned(plan)
-    receipt = await to_thread.run_sync(store.delete, plan, actor, limiter=threads.changes)
-    watcher.forget(name)
+    receipt = await to_thread.run_sync(store.deletions.delete, plan, actor, limiter=threads.changes)
+    watcher.remove(name)
     return _done(receipt)
 
 

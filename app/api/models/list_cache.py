@@ -64,7 +64,7 @@ class ListCache:
     def _view(self) -> ModelView:
         store = self._store
         watcher = self._watcher
-        return ModelView(store.root, store.policy, watcher.protected, watcher.leased_bytes, self._supervisor.facts)
+        return ModelView(store.root, store.policy, watcher.protected, watcher.leased_positions, self._supervisor.facts)
 
     def _present(self) -> ListRenderer:
         """The catalogue as of now; a new one costs nothing until something is asked of it."""
@@ -78,7 +78,7 @@ class ListCache:
         return (
             catalogue is not None
             and catalogue.inventory is self._watcher.inventory
-            and catalogue.view.leased_bytes == self._watcher.leased_bytes
+            and catalogue.view.leased_positions == self._watcher.leased_positions
             and catalogue.view.protected is self._watcher.protected
             and catalogue.view.facts is self._supervisor.facts
         )

@@ -25,11 +25,11 @@ class ModelView:
         root: Path,
         policy: Policy,
         protected: Mapping[str, ManualProtection],
-        leased_bytes: frozenset[int],
+        leased_positions: frozenset[int],
         facts: EngineFacts | None,
     ) -> None:
         self.protected = protected
-        self.leased_bytes = leased_bytes
+        self.leased_positions = leased_positions
         self.facts = facts
         self._root = root
         self._policy = policy
@@ -55,7 +55,7 @@ class ModelView:
 
     def is_in_use(self, model: Model) -> bool:
         """Whether anybody holds a lease on it."""
-        return is_leased(model.name, self.leased_bytes)
+        return is_leased(model.name, self.leased_positions)
 
     def is_recognised(self, model: Model) -> bool | None:
         """Whether AsposeAI names it; None while it has not been asked since the file came."""

@@ -62,7 +62,7 @@ async def protect_model(
     A reason given before is replaced. A model in use can be protected.
     """
     protection = await to_thread.run_sync(store.protections.protect, name, body.reason, actor, limiter=threads.changes)
-    await watcher.look_at_protections()
+    await watcher.refresh_protections()
     return ProtectionState(name=name, protected=True, protected_by=protection_out(protection))
 
 
@@ -79,5 +79,5 @@ async def unprotect_model(name: ModelName, actor: ActorDep, store: StoreDep, wat
     What a pattern of `OCR_PROTECTED` protects stays so: 403.
     """
     await to_thread.run_sync(store.protections.unprotect, name, actor, limiter=threads.changes)
-    await watcher.look_at_protections()
+    await watcher.refresh_protections()
     return ProtectionState(name=name, protected=False, protected_by=None)

@@ -83,7 +83,7 @@ async def upload_model(
     """
     _check_body(request)
     published = await _take_in(request, name, actor, store.incoming, receiver)
-    await watcher.look_at(name)
+    await watcher.refresh(name)
     # Of what came, not of what lies there by now: it may have been replaced or deleted already.
     about = published.model, published.description, published.sha256
     detail = await to_thread.run_sync(detail_of, *about, store, list_cache)

@@ -16,7 +16,7 @@ from app.api.http.request_errors import CallerGone
 from app.api.http.routing import ModelName, PartRoute
 from app.api.models.schemas import HeaderOut, VerificationOut
 from app.store.actor import Actor
-from app.store.integrity.verification import Verification, verify
+from app.store.integrity.verification import Verification
 from app.store.store import Store
 
 router = APIRouter(tags=["models"], route_class=PartRoute)
@@ -65,6 +65,6 @@ async def _verified(store: Store, name: str, actor: Actor) -> Verification:
             raise CallerGone
 
     try:
-        return await to_thread.run_sync(verify, store, name, actor, on_read, limiter=threads.verifications)
+        return await to_thread.run_sync(store.verifications.verify, name, actor, on_read, limiter=threads.verifications)
     finally:
         gone.set()

@@ -240,7 +240,7 @@ async def _receive(
     published = await upload.publish(actor)
     if published is None:
         return _progress(upload.offset, record)
-    await watcher.look_at(record.name)
+    await watcher.refresh(record.name)
     return _published(request, record.name, upload.offset) | {"etag": published.model.etag}
 
 

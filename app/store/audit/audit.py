@@ -1,4 +1,4 @@
-"""Which models are old or corrupt and why, and the plan to delete them. Looks at no model: it judges an inventory."""
+"""Which models are old or corrupt and why, and the plan to delete them. Reads no model: it judges an inventory."""
 
 import hashlib
 import json
@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from app.errors import StoreError
-from app.store.actor import Actor
-from app.store.integrity.corruption import Damage
+from app.store.deletions import Receipt
+from app.store.integrity.corruption import Corruption
 from app.store.inventory import Inventory, Model
 from app.store.policy import Policy, Status
 from app.store.protections import Protection, Protections
-from app.store.store import Receipt, Store
 
 VERSION = re.compile(r"(?P<before>.*[._-])v(?P<version>\d+(?:\.\d+)*)(?P<after>(?:[._-].*)?)", re.IGNORECASE)
 """The last part of a name that looks like a version: `_v1`, `-v2.1`."""
-NO_DAMAGE = Damage({})
+NO_CORRUPTION = Corruption({})
 
 
 class Reason(StrEnum):
@@ -26,9 +25,9 @@ class Reason(StrEnum):
     STALE_PATTERN = "stale_pattern"
     """It matches a pattern of OCR_OLD_PATTERNS."""
     SUPERSEDED = "superseded"
-    """A newer version of the same name lies beside it: en_ocr_v1.bin beside en_ocr_v2.bin."""
+    """A newer version of the same name exists beside it: en_ocr_v1.bin beside en_ocr_v2.bin."""
     CORRUPT = "corrupt"
-    """Its bytes are not those that came, or its header says that it is cut off. That does not make it old."""
+    """Its bytes are not those on record, or its header shows that it is cut off. That does not make it old."""
 
 
 AGEING = frozenset({Reason.STALE_PATTERN, Reason.SUPERSEDED})
@@ -41,7 +40,7 @@ class Finding:
 
     model: Model
     reasons: tuple[Reason, ...]
-    """What speaks against it."""
+    """Why it may be pruned; empty if nothing speaks against it."""
     stale_pattern: str | None
     superseded_by: str | None
     corrupt: str | None
@@ -62,14 +61,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class PrunePlan:
-    """Exactly these versions of these models, and how they go."""
+    """Which versions of which models to delete, and how."""
 
     findings: tuple[Finding, ...]
     permanent: bool
 
     @property
     def id(self) -> str:
-        """The same for the same plan, whichever service makes it; another one when a model came, changed or went."""
+        """Identifies the plan on every service. It differs once a model of the plan was added, changed or removed."""
         exact = [[finding.model.name, finding.model.etag] for finding in self.findings]
         return hashlib.sha256(json.dumps([exact, self.permanent]).encode()).hexdigest()[:32]
 
@@ -93,7 +92,7 @@ class PruneOutcome:
     finding: Finding
     receipt: Receipt | None = None
     error: StoreError | None = None
-    """Why it stayed."""
+    """Why it was not deleted."""
 
     @property
     def result(self) -> PruneResult:
@@ -105,14 +104,16 @@ class PruneOutcome:
         return PruneResult.TRASHED if self.receipt.trash_id else PruneResult.DELETED
 
 
-def audit(inventory: Inventory, policy: Policy, protections: Protections, damage: Damage = NO_DAMAGE) -> list[Finding]:
+def audit(
+    inventory: Inventory, policy: Policy, protections: Protections, corruption: Corruption = NO_CORRUPTION
+) -> list[Finding]:
     """Judge every model, by name."""
     given = protections.given()
     superseded = superseded_by(inventory.models)
     findings = []
     for name, model in inventory.models.items():
         pattern, newer = policy.stale_pattern(name), superseded.get(name)
-        wrong = damage.problems.get(name)
+        wrong = corruption.problems.get(name)
         speaking = {Reason.STALE_PATTERN: pattern, Reason.SUPERSEDED: newer, Reason.CORRUPT: wrong}
         reasons = tuple(reason for reason, speaks in speaking.items() if speaks)
         protection = protections.joined(name, given.get(name))
@@ -121,7 +122,7 @@ def audit(inventory: Inventory, policy: Policy, protections: Protections, damage
 
 
 def superseded_by(names: Iterable[str]) -> dict[str, str]:
-    """The newest version for each name of which there is a newer one. Versions are compared number by number."""
+    """The newest version of each name that has a newer one. Versions are compared number by number."""
     versions: dict[tuple[str, str], list[tuple[tuple[int, ...], str]]] = {}
     for name in names:
         if match := VERSION.fullmatch(name):
@@ -134,20 +135,7 @@ def superseded_by(names: Iterable[str]) -> dict[str, str]:
 
 
 def plan_prune(findings: Iterable[Finding], reasons: Iterable[Reason], *, permanent: bool) -> PrunePlan:
-    """Every model for which one of those reasons speaks and that is not protected."""
+    """Plan to delete every model that has one of those reasons and is not protected."""
     wanted = set(reasons)
     chosen = [finding for finding in findings if wanted & set(finding.reasons) and finding.protection is None]
     return PrunePlan(tuple(chosen), permanent)
-
-
-def execute(plan: PrunePlan, store: Store, actor: Actor) -> list[PruneOutcome]:
-    """Delete each model of the plan that is still that version, free and unprotected; one that stays stops no other."""
-    outcomes = []
-    for finding in plan.findings:
-        model = finding.model
-        try:
-            deletion = store.plan_deletion(model.name, if_match=[model.etag], permanent=plan.permanent)
-            outcomes.append(PruneOutcome(finding, store.delete(deletion, actor)))
-        except StoreError as exc:
-            outcomes.append(PruneOutcome(finding, error=exc))
-    return outcomes

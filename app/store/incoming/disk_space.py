@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from app.errors import StoreFull
+from app.store.trash.folder import TrashFolder
 from app.store.trash.records import TrashEntry
-from app.store.trash.trash import Trash
 
 RESERVE_BYTES = 1 << 20
 """What is left free, so that a disk filled with models still takes the records of deletions."""
@@ -18,7 +18,7 @@ Purge = Callable[[Iterable[TrashEntry]], object]
 class DiskSpace:
     """The free space of one model folder's disk. None of it is set aside for anybody: who writes first has it."""
 
-    def __init__(self, root: Path, trash: Trash, purge: Purge) -> None:
+    def __init__(self, root: Path, trash: TrashFolder, purge: Purge) -> None:
         self._root = root
         self._trash = trash
         self._purge = purge

@@ -25,18 +25,16 @@ from app.store.incoming.staged_file import StagedFile
 from app.store.incoming.staging import Staging
 from app.store.integrity.digests import Digests
 from app.store.inventory import Model, model_at
-from app.store.journal import Action, RecordEvent
-from app.store.locks.model_locks import ModelLocks
+from app.store.journal import Action, Journal
+from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
 from app.store.names import parts_of
 from app.store.protections import Protections
+from app.store.trash.folder import TrashFolder
 from app.store.trash.records import TrashEntry
-from app.store.trash.trash import Trash
 from app.store.volume.claims import Claims
 from app.store.volume.server_lookups import place
 from app.store.volume.volume import Volume, explaining_refusals
 
-LOCK_SECONDS = 2.0
-"""How long publishing waits for another change of the same model."""
 SHA256 = "sha256"
 
 Announced = Mapping[str, Collection[bytes]]
@@ -95,9 +93,9 @@ class Incoming:
         locks: ModelLocks,
         protections: Protections,
         digests: Digests,
-        trash: Trash,
-        room: DiskSpace,
-        record_event: RecordEvent,
+        trash: TrashFolder,
+        disk_space: DiskSpace,
+        journal: Journal,
         claims: Claims,
         *,
         keeps_replaced: bool,
@@ -110,8 +108,8 @@ class Incoming:
         self._digests = digests
         self._trash = trash
         self._keeps_replaced = keeps_replaced
-        self._room = room
-        self._record_event = record_event
+        self._disk_space = disk_space
+        self._journal = journal
 
     def plan(self, name: str, conditions: Conditions, size_bytes: int | None) -> tuple[TrashEntry, ...]:
         """Insist that a model of that name and size could be published now. Changes nothing.
@@ -128,7 +126,7 @@ class Incoming:
             with contextlib.suppress(ModelNotFound):
                 present = self._volume.find(name)
             self._check(name, present, conditions)
-        return self._room.plan(size_bytes or 0)
+        return self._disk_space.plan(size_bytes or 0)
 
     def begin(
         self, algorithms: Iterable[str] = (), size_bytes: int | None = None, *, keep: PartialRecord | None = None
@@ -139,7 +137,7 @@ class Incoming:
         """
         self._volume.check_writable()
         with explaining_refusals():
-            self._room.make(size_bytes or 0)
+            self._disk_space.make(size_bytes or 0)
             return self.staging.begin({SHA256, *algorithms}, keep=keep)
 
     def resume(self, partial_id: str, algorithms: Iterable[str] = ()) -> tuple[StagedFile, PartialRecord]:
@@ -151,7 +149,7 @@ class Incoming:
         with explaining_refusals():
             staged, record = self.staging.reopen(partial_id, {SHA256, *algorithms})
             try:
-                self._room.make(max(0, (record.expected_bytes or 0) - staged.size_bytes))
+                self._disk_space.make(max(0, (record.expected_bytes or 0) - staged.size_bytes))
             except BaseException:
                 staged.release()
                 raise
@@ -236,8 +234,8 @@ class Incoming:
             with contextlib.suppress(OSError):
                 self._digests.record(published.model, sha256)
         if replaced and replaced.trash_id:
-            self._record_event(actor, Action.TRASHED, name, replaced.trash_id, replaced.size_bytes)
-        self._record_event(actor, action, name, None, published.model.size_bytes)
+            self._journal.record(actor, Action.TRASHED, name, replaced.trash_id, replaced.size_bytes)
+        self._journal.record(actor, action, name, None, published.model.size_bytes)
         return published
 
     def _put_in_place(
@@ -269,7 +267,7 @@ class Incoming:
         return status, _Replaced(present.size_bytes, None)
 
     def _note_deleted(self, entry: TrashEntry, actor: Actor) -> None:
-        self._record_event(actor, Action.DELETED, entry.name, None, entry.size_bytes, "replaced")
+        self._journal.record(actor, Action.DELETED, entry.name, None, entry.size_bytes, "replaced")
 
     @contextmanager
     def _entered(self, name: str) -> Iterator[tuple[int, str]]:

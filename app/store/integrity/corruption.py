@@ -1,4 +1,4 @@
-"""Which models are known to be damaged: a verification found so, or their headers say so."""
+"""Which models are known to be corrupt: a verification found so, or their headers say so."""
 
 import threading
 import time
@@ -14,35 +14,37 @@ Examine = Callable[[str], tuple[Model, Description]]
 
 
 @dataclass(frozen=True, slots=True)
-class Damage:
-    """What is known of all models."""
+class Corruption:
+    """The corrupt models among all, as far as is known."""
 
     problems: Mapping[str, str]
-    """What is wrong, by the names of the damaged ones."""
+    """What is wrong with each corrupt model, by name."""
     unread: int = 0
-    """How many headers were not looked at yet."""
+    """How many headers are not read yet."""
 
 
-def known_damage(digests: Digests, headers: "HeaderCheckCache", inventory: Inventory, *, seconds: float) -> Damage:
-    """What verifications found, and what headers say after reading on for so long at most. It blocks."""
-    damage = headers.damage(inventory, seconds=seconds)
+def known_corruption(
+    digests: Digests, headers: "HeaderCheckCache", inventory: Inventory, *, seconds: float
+) -> Corruption:
+    """What verifications found, and what headers say after reading them for so long at most. It blocks."""
+    known = headers.corruption(inventory, seconds=seconds)
     found = {
         name: f"its bytes are not those on record, as was seen at {since:%Y-%m-%dT%H:%M:%SZ}"
         for name, since in digests.corrupt_among(inventory.models).items()
     }
-    return Damage(dict(damage.problems) | found, damage.unread)
+    return Corruption(dict(known.problems) | found, known.unread)
 
 
 class HeaderCheckCache:
-    """What was read of headers, each read once for each version of a model. It blocks: use it from threads."""
+    """The corruption that headers show, each read once for each version of a model. It blocks."""
 
     def __init__(self, examine: Examine) -> None:
         self._examine = examine
         self._problems: dict[str, tuple[str, str | None]] = {}
         self._reading = threading.Lock()
 
-    def damage(self, inventory: Inventory, *, seconds: float) -> Damage:
-        """What is known of these models, after reading on for so long at most."""
+    def corruption(self, inventory: Inventory, *, seconds: float) -> Corruption:
+        """Return what headers show of these models, after reading unread ones for so long at most."""
         deadline = time.monotonic() + seconds
         with self._reading:
             models = inventory.models
@@ -50,16 +52,16 @@ class HeaderCheckCache:
             for name in models.keys() - known.keys():
                 if time.monotonic() >= deadline:
                     break
-                if found := self._look(name):
+                if found := self._check(name):
                     known[name] = found
             self._problems = known
         problems = {name: problem for name, (_, problem) in known.items() if problem}
-        return Damage(problems, sum(name not in known for name in models))
+        return Corruption(problems, sum(name not in known for name in models))
 
-    def _look(self, name: str) -> tuple[str, str | None] | None:
+    def _check(self, name: str) -> tuple[str, str | None] | None:
         try:
             model, description = self._examine(name)
-        except (StoreError, OSError):  # gone meanwhile, or unreadable: another look
+        except (StoreError, OSError):  # deleted meanwhile, or unreadable: read again next time
             return None
         return model.etag, description.problem if description.is_damaged else None
 

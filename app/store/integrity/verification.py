@@ -11,17 +11,18 @@ from enum import StrEnum
 from app.errors import StoreError
 from app.store.actor import Actor
 from app.store.headers.description import Description, describe
+from app.store.integrity.digests import Digests
 from app.store.inventory import Model, model_at
-from app.store.store import Store
-from app.store.volume.volume import explaining_refusals
+from app.store.locks.leases import Lease
+from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
+from app.store.volume.volume import Volume, explaining_refusals
 
 CHUNK_BYTES = 1 << 20
-RECORDS_LOCK = "/digests"
-"""A lock name that no model can have: held by whoever records what a verification found."""
-RECORDS_SECONDS = 2.0
+DIGESTS_LOCK = "/digests"
+"""The lock of the verdicts' records; no model can have that name."""
 
 OnRead = Callable[[int], None]
-"""Told how many bytes were read, chunk by chunk; whatever it raises ends the verification."""
+"""Receives the size of each chunk that was read. An exception that it raises ends the verification."""
 
 
 class Verdict(StrEnum):
@@ -41,7 +42,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What came of one."""
+    """The result of verifying one model."""
 
     model: Model
     """As it was before it was read."""
@@ -63,28 +64,41 @@ class Verification:
         return int(self.model.size_bytes / self.seconds) if self.seconds else 0
 
 
-def verify(store: Store, name: str, actor: Actor, on_read: OnRead = lambda _: None) -> Verification:
-    """Read a model as it is on the disk, under a lease, and remember what that shows. It blocks for as long.
+class Verifications:
+    """Verifies the models of one model folder. It blocks for as long as the reading takes."""
 
-    Raises InvalidModelName, NotAModel, ModelNotFound, ModelLocked, StoreUnavailable.
-    """
-    with store.lease(name, kind="verify", holder=actor.name), store.volume.parent_of(name) as (folder, leaf):
-        model = store.volume.find_in(folder, leaf, name)
-        began, recorded = time.monotonic(), store.digests.of(model)
-        header, is_remembered = Description("unknown"), False
-        sha256: str | None = None
-        reason: str | None
-        try:
-            with _opened(folder, leaf) as file:
-                found = _digest(file, on_read)
-                header = describe(file, model.size_bytes, name)
-                after = model_at(name, os.fstat(file))
-        except OSError as exc:
-            verdict, reason = Verdict.UNREADABLE, f"it cannot be read: {exc.strerror}"
-        else:
-            verdict, reason = _judge(model, after, found, recorded, header)
-            is_remembered = _remember(store, model, verdict, found)
-            sha256 = None if verdict is Verdict.CHANGED else found
+    def __init__(self, volume: Volume, locks: ModelLocks, digests: Digests, take_lease: Callable[..., Lease]) -> None:
+        """`take_lease` is `Store.lease`."""
+        self._volume = volume
+        self._locks = locks
+        self._digests = digests
+        self._take_lease = take_lease
+
+    def verify(self, name: str, actor: Actor, on_read: OnRead = lambda _: None) -> Verification:
+        """Read a model from the disk under a lease, judge it, and record the verdict.
+
+        Raises InvalidModelName, NotAModel, ModelNotFound, ModelLocked, StoreUnavailable.
+        """
+        with (
+            self._take_lease(name, kind="verify", holder=actor.name),
+            self._volume.parent_of(name) as (folder, leaf),
+        ):
+            model = self._volume.find_in(folder, leaf, name)
+            began, recorded = time.monotonic(), self._digests.of(model)
+            header, is_remembered = Description("unknown"), False
+            sha256: str | None = None
+            reason: str | None
+            try:
+                with _opened(folder, leaf) as file:
+                    found = _digest(file, on_read)
+                    header = describe(file, model.size_bytes, name)
+                    after = model_at(name, os.fstat(file))
+            except OSError as exc:
+                verdict, reason = Verdict.UNREADABLE, f"it cannot be read: {exc.strerror}"
+            else:
+                verdict, reason = _judge(model, after, found, recorded, header)
+                is_remembered = self._remember(model, verdict, found)
+                sha256 = None if verdict is Verdict.CHANGED else found
         return Verification(
             model=model,
             verdict=verdict,
@@ -95,6 +109,22 @@ def verify(store: Store, name: str, actor: Actor, on_read: OnRead = lambda _: No
             header=header,
             seconds=time.monotonic() - began,
         )
+
+    def _remember(self, model: Model, verdict: Verdict, sha256: str) -> bool:
+        """Record a verdict; False if there is nothing to record, or the disk cannot be written."""
+        if verdict is Verdict.CHANGED:
+            return False
+        try:
+            with explaining_refusals(), self._locks.exclusive(DIGESTS_LOCK, seconds=LOCK_SECONDS):
+                if verdict is Verdict.UNRECORDED:
+                    self._digests.record(model, sha256)
+                elif verdict is Verdict.INTACT:
+                    self._digests.mark_intact(model)
+                else:
+                    self._digests.mark_corrupt(model, sha256)
+        except (OSError, StoreError):
+            return False
+        return True
 
 
 def _judge(
@@ -130,20 +160,3 @@ def _digest(file: int, on_read: OnRead) -> str:
             digest.update(view[:count])
             on_read(count)
     return digest.hexdigest()
-
-
-def _remember(store: Store, model: Model, verdict: Verdict, sha256: str) -> bool:
-    """Whether it could be."""
-    if verdict is Verdict.CHANGED:
-        return False
-    try:
-        with explaining_refusals(), store.locks.exclusive(RECORDS_LOCK, seconds=RECORDS_SECONDS):
-            if verdict is Verdict.UNRECORDED:
-                store.digests.record(model, sha256)
-            elif verdict is Verdict.INTACT:
-                store.digests.mark_intact(model)
-            else:
-                store.digests.mark_corrupt(model, sha256)
-    except (OSError, StoreError):
-        return False
-    return True

@@ -18,6 +18,8 @@ from app.errors import ModelInUse, ModelLocked
 from app.store.locks.leases import UNKNOWN, Blocker, Lease, LeaseRecords
 from app.store.locks.ofd import EXCLUSIVE, SHARED, blocking, try_lock
 
+LOCK_SECONDS = 2.0
+"""How long a change or a lease waits for another change of the same model; each takes milliseconds."""
 RETRY_SECONDS = 0.01
 POSITIONS = 1 << 62
 
@@ -124,7 +126,7 @@ class ModelLocks:
         with self._changing_leases:
             self._leases.discard(lease)
 
-    def leased_bytes(self) -> frozenset[int]:
+    def leased_positions(self) -> frozenset[int]:
         """The positions of all leases held now, by anybody; `is_leased()` says whose. Costs 1 µs, and 2 for each."""
         try:
             with self._opened(os.O_RDONLY) as lock_file:
@@ -165,9 +167,9 @@ class ModelLocks:
             os.close(descriptor)
 
 
-def is_leased(name: str, leased_bytes: frozenset[int]) -> bool:
+def is_leased(name: str, leased_positions: frozenset[int]) -> bool:
     """Whether the model's lease is among those held."""
-    return bool(leased_bytes) and _byte_of(name) in leased_bytes
+    return bool(leased_positions) and _byte_of(name) in leased_positions
 
 
 def _byte_of(name: str) -> int:

@@ -17,7 +17,7 @@ from tests.support.processes import python
 HOLD = """
 import sys
 from pathlib import Path
-from app.store.locks import ModelLocks
+from app.store.locks.model_locks import ModelLocks
 lease = ModelLocks(Path(sys.argv[1])).lease("a.bin", kind="engine", holder="one")
 print("held", flush=True)
 sys.stdin.read()
@@ -67,7 +67,7 @@ def test_a_killed_holder_is_nobody_at_once(store: Store, locks: ModelLocks) -> N
         assert locks.blockers("a.bin") == []
         with locks.lease("a.bin"):
             assert locks.blockers("a.bin") == [UNKNOWN]
-        store.delete(store.plan_deletion("a.bin"))
+        store.deletions.delete(store.deletions.plan("a.bin"))
 
     store.sweep()
 

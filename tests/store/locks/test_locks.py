@@ -13,7 +13,7 @@ from tests.support.processes import python
 HOLD = """
 import sys
 from pathlib import Path
-from app.store.locks import ModelLocks
+from app.store.locks.model_locks import ModelLocks
 locks = ModelLocks(Path(sys.argv[1]))
 kind, name = sys.argv[2:]
 with locks.lease(name) if kind == "lease" else locks.exclusive(name, seconds=1):
@@ -67,9 +67,9 @@ def test_all_leases_can_be_seen_without_touching_them(locks: ModelLocks, tmp_pat
     names = [f"model-{number}.bin" for number in range(40)]
     held = [locks.lease(name) for name in names[:20]]
     with python(HOLD, tmp_path / "models", "lease", names[20]), locks.exclusive(names[21], seconds=0):
-        leased_bytes = locks.leased_bytes()
+        leased_positions = locks.leased_positions()
     for lease in held:
         lease.release()
 
-    assert [name for name in names if is_leased(name, leased_bytes)] == names[:21]
-    assert locks.leased_bytes() == frozenset()
+    assert [name for name in names if is_leased(name, leased_positions)] == names[:21]
+    assert locks.leased_positions() == frozenset()

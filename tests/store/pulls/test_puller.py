@@ -84,7 +84,7 @@ async def test_a_hub_that_does_not_answer_keeps_nobody_else_waiting(store: Store
         await eventually_async(lambda: len(asked) >= QUESTIONS_AT_ONCE)
         with fail_after(10):
             for _ in range(MANY):
-                assert await to_thread.run_sync(store.trash_entries) == []
+                assert await to_thread.run_sync(store.trash.entries) == []
         assert len(asked) == QUESTIONS_AT_ONCE
     finally:
         answered.set()

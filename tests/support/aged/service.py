@@ -22,7 +22,7 @@ from app.jobs.folder import Jobs
 from app.jobs.held_job import HeldJob
 from app.pulls.request import PULL
 from app.store.actor import Actor
-from app.store.audit.audit import Reason, audit, execute, plan_prune
+from app.store.audit.audit import Reason, audit, plan_prune
 from app.store.incoming.incoming import Conditions
 from app.store.incoming.partials import PartialRecord
 from app.store.incoming.staged_file import StagedFile
@@ -123,13 +123,13 @@ class Service:
 
     def delete(self, name: str, permanent: bool = False, if_match: list[str] | None = None) -> str | None:  # noqa: FBT001, FBT002 - JSON names it
         """Say what its entry of the trash is."""
-        plan = self._store.plan_deletion(name, if_match=if_match, permanent=permanent)
-        return self._store.delete(plan, self._actor).trash_id
+        plan = self._store.deletions.plan(name, if_match=if_match, permanent=permanent)
+        return self._store.deletions.delete(plan, self._actor).trash_id
 
     def prune(self) -> list[tuple[str, str]]:
         """Delete what seems old, and say which versions of which models went."""
         findings = audit(self._store.scan(), self._store.policy, self._store.protections)
-        outcomes = execute(plan_prune(findings, list(Reason), permanent=False), self._store, self._actor)
+        outcomes = self._store.audits.execute(plan_prune(findings, list(Reason), permanent=False), self._actor)
         return [(out.finding.model.name, out.finding.model.etag) for out in outcomes if out.receipt]
 
     def protect(self, name: str) -> None:
@@ -148,14 +148,14 @@ class Service:
     # The trash.
 
     def trash(self) -> list[str]:
-        return [entry.id for entry in self._store.trash_entries()]
+        return [entry.id for entry in self._store.trash.entries()]
 
     def restore(self, trash_id: str, as_name: str | None = None) -> str:
         """Say at which name it is now."""
-        return self._store.restore(trash_id, as_name, self._actor).name
+        return self._store.trash.restore(trash_id, as_name, self._actor).name
 
     def purge(self, trash_id: str) -> None:
-        self._store.purge(trash_id, self._actor)
+        self._store.trash.purge(trash_id, self._actor)
 
     def sweep(self) -> list[str]:
         purged = self._store.sweep(self._jobs.is_over)

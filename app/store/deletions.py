@@ -1,0 +1,140 @@
+"""The deletion of models: a plan, which can be shown, and its execution. Both block."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.errors import ModelChanged, ModelNotFound
+from app.store.actor import SERVICE, Actor
+from app.store.integrity.digests import Digests
+from app.store.inventory import Model
+from app.store.journal import Action, Journal
+from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
+from app.store.protections import Protections
+from app.store.trash.folder import TrashFolder, freed_by_unlinking
+from app.store.volume.renames import sync_folder
+from app.store.volume.volume import Volume, explaining_refusals
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """A plan: which version of a model to delete, and how. `Deletions.delete()` executes it."""
+
+    model: Model
+    permanent: bool
+    is_exact: bool
+    """True if only that version may be deleted, False if any version of that name may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a deletion did."""
+
+    name: str
+    size_bytes: int
+    freed_bytes: int
+    """How many bytes the disk regained: none while the model is in the trash, or has another name elsewhere."""
+    trash_id: str | None
+    """None when the model was deleted at once, without the trash."""
+    expires_at: datetime | None
+
+
+class Deletions:
+    """Deletes the models of one model folder."""
+
+    def __init__(
+        self,
+        volume: Volume,
+        locks: ModelLocks,
+        protections: Protections,
+        trash: TrashFolder,
+        digests: Digests,
+        journal: Journal,
+        *,
+        keeps_deleted: bool,
+    ) -> None:
+        """Unless it `keeps_deleted`, every deletion is permanent."""
+        self._volume = volume
+        self._locks = locks
+        self._protections = protections
+        self._trash = trash
+        self._digests = digests
+        self._journal = journal
+        self._keeps_deleted = keeps_deleted
+
+    def plan(self, name: str, *, if_match: Iterable[str] | None = None, permanent: bool = False) -> Deletion:
+        """Return what deleting a model would do. Changes nothing.
+
+        `if_match` are the ETags of the versions that may be deleted, '*' for any. Raises what the execution would raise
+        now: InvalidModelName, NotAModel, ModelNotFound, ModelProtected, ModelChanged, ModelInUse, ModelLocked,
+        StoreUnavailable, StoreReadOnly.
+        """
+        model = self._volume.find(name)
+        with explaining_refusals():
+            self._protections.check(name)
+        allowed = set(if_match) if if_match is not None else {"*"}
+        if not allowed & {"*", model.etag}:
+            raise ModelChanged(name, model.etag)
+        self._volume.check_writable()
+        # Nothing is done under the lock: taking it raises ModelInUse or ModelLocked, as the execution would.
+        with explaining_refusals(), self._locks.exclusive(name, seconds=LOCK_SECONDS):
+            return Deletion(model, permanent or not self._keeps_deleted, is_exact="*" not in allowed)
+
+    def delete(self, deletion: Deletion, actor: Actor = SERVICE) -> Receipt:
+        """Execute a plan under the model's lock: into the trash, or for good.
+
+        Of any number of concurrent deletions, in any number of processes, exactly one returns; the others raise
+        ModelNotFound or ModelLocked. Everything is checked again: raises what the plan raises, and StoreFull. Nothing
+        has changed then.
+        """
+        name = deletion.model.name
+        self._volume.check_writable()
+        with explaining_refusals(), self._locks.exclusive(name, seconds=LOCK_SECONDS):
+            self._protections.check(name)
+            with self._volume.parent_of(name) as (folder, leaf):
+                model = self._volume.find_in(folder, leaf, name)
+                if deletion.is_exact and model.etag != deletion.model.etag:
+                    raise ModelChanged(name, model.etag)
+                try:
+                    receipt = self._delete_locked(deletion, model, folder, leaf, actor)
+                except FileNotFoundError:
+                    # A program that takes no locks was faster. The rename decides; the lock only makes answers polite.
+                    raise ModelNotFound(name) from None
+        if receipt.trash_id:
+            self._journal.record(actor, Action.TRASHED, name, receipt.trash_id, receipt.size_bytes)
+        return receipt
+
+    def _delete_locked(self, deletion: Deletion, seen: Model, folder: int, leaf: str, actor: Actor) -> Receipt:
+        """Delete the version that was seen, under its lock."""
+        name = seen.name
+        self._trash.drop_doubles(seen, folder, leaf)
+        if self._volume.is_shared:
+            return self._delete_aside(deletion, seen, folder, leaf, actor)
+        if not deletion.permanent:
+            entry = self._trash.put(seen, folder, leaf)
+            return Receipt(name, seen.size_bytes, 0, entry.id, entry.expires_at)
+        freed_bytes = freed_by_unlinking(os.stat(leaf, dir_fd=folder, follow_symlinks=False))
+        os.unlink(leaf, dir_fd=folder)
+        sync_folder(folder)
+        self._journal.record(actor, Action.DELETED, name, None, seen.size_bytes)
+        self._digests.forget(name, seen.etag)
+        return Receipt(name, seen.size_bytes, freed_bytes, None, None)
+
+    def _delete_aside(self, deletion: Deletion, seen: Model, folder: int, leaf: str, actor: Actor) -> Receipt:
+        """Delete the file that the file system's server has at the name: move it aside first, then check its version.
+
+        On a shared volume a lookup may be out of date, so only what was moved is known.
+        """
+        entry, moved = self._trash.set_aside(seen, folder, leaf)
+        if deletion.is_exact and moved.etag != deletion.model.etag:
+            self._trash.put_back(entry, folder, leaf)
+            raise ModelChanged(seen.name, moved.etag)
+        if not deletion.permanent:
+            self._trash.keep(entry)
+            return Receipt(seen.name, moved.size_bytes, 0, entry.id, entry.expires_at)
+        gone = self._trash.purge_aside(
+            entry, lambda gone: self._journal.record(actor, Action.DELETED, gone.name, None, gone.size_bytes)
+        )
+        self._digests.forget(seen.name, moved.etag)
+        return Receipt(seen.name, moved.size_bytes, gone.freed_bytes if gone else 0, None, None)
