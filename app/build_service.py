@@ -31,10 +31,10 @@ from app.jobs.batches import BackgroundJobs
 from app.metrics import Metrics
 from app.settings import Settings
 from app.store.inventory_watcher import InventoryWatcher
+from app.store.locks.model_locks import LOCK_SECONDS
 from app.store.store import Store
 from app.store.volume.monitor import VolumeMonitor
 
-LEASE_SECONDS = 2.0
 """How long a load waits for a change of its model; a change takes milliseconds."""
 
 
@@ -134,7 +134,7 @@ def build_model_session(settings: Settings, store: Store, supervisor: Supervisor
     """Build the session that loads models. It gets the store's leases as a function, and knows no store."""
 
     def hold(name: str, use: str, pid: int) -> Callable[[], None]:
-        return store.locks.lease(name, kind="engine", holder=use, pid=pid, seconds=LEASE_SECONDS).release
+        return store.locks.lease(name, kind="engine", holder=use, pid=pid, seconds=LOCK_SECONDS).release
 
     return ModelSession(
         supervisor,

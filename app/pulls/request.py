@@ -21,7 +21,7 @@ from app.store.store import Store
 
 PULL = "pull"
 """The kind of these jobs."""
-LOCK_NAME = "/pulls"
+PULLS_LOCK = "/pulls"
 """A lock name that no model can have: held while a pull is looked for, and made where there is none."""
 
 
@@ -139,7 +139,7 @@ def find_running(jobs: Jobs, request: PullRequest) -> Job | None:
 def join_or_create(store: Store, jobs: Jobs, request: PullRequest, actor: Actor) -> tuple[Job, bool]:
     """The same, or a new pull, and whether it is new. Raises what `Jobs.create` raises as well."""
     store.volume.check_writable()
-    with store.locks.exclusive(LOCK_NAME, seconds=LOCK_SECONDS):
+    with store.locks.exclusive(PULLS_LOCK, seconds=LOCK_SECONDS):
         job = find_running(jobs, request)
         return (job, False) if job else (jobs.create(PULL, request.to_record(), actor), True)
 

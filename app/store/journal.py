@@ -28,9 +28,10 @@ OLDER_BYTES = 24 << 20
 """Older files are kept up to so many bytes together; the oldest goes first."""
 READ_BYTES = 24 << 20
 """How much of the journal `latest` reads: the present file, and the older ones that fit."""
-LOCK_NAME = "/journal"
-"""A lock name that no model can have."""
-LOCK_SECONDS = 10.0
+JOURNAL_LOCK = "/journal"
+"""The lock of the journal's writers; no model can have that name."""
+TURN_SECONDS = 10.0
+"""How long a writer waits for its turn on a shared volume."""
 
 
 class Action(StrEnum):
@@ -140,7 +141,7 @@ class Journal:
         if not self._volume.is_shared:
             yield
             return
-        with self._locks.exclusive(LOCK_NAME, seconds=LOCK_SECONDS):
+        with self._locks.exclusive(JOURNAL_LOCK, seconds=TURN_SECONDS):
             yield
 
     def latest(self, count: int) -> list[JournalEntry]:
@@ -172,7 +173,7 @@ class Journal:
         # and nothing is lost: each older file has a name of its own.
         with (
             contextlib.suppress(ModelInUse, ModelLocked, FileNotFoundError),
-            self._locks.exclusive(LOCK_NAME, seconds=0),
+            self._locks.exclusive(JOURNAL_LOCK, seconds=0),
         ):
             if _size(self._path) <= ROTATE_BYTES:
                 return

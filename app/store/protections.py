@@ -20,8 +20,8 @@ from app.store.names import parts_of
 from app.store.policy import Policy
 from app.store.volume.volume import Volume, explaining_refusals
 
-LOCK_NAME = "/protection"
-"""A lock name that no model can have: held by whoever writes or removes a record."""
+PROTECTION_LOCK = "/protection"
+"""The lock of the protections' records; no model can have that name."""
 
 SETTLED_NS = 2_000_000_000
 """A folder that changed less than so long ago may change again without another time: it is read again."""
@@ -139,7 +139,7 @@ class Protections:
             explaining_refusals(),
             # A lease, so that a model in use can be protected, and none that is being deleted.
             self._locks.lease(name, kind="protection", holder=actor.name, seconds=LOCK_SECONDS),
-            self._locks.exclusive(LOCK_NAME, seconds=LOCK_SECONDS),
+            self._locks.exclusive(PROTECTION_LOCK, seconds=LOCK_SECONDS),
         ):
             yield
 

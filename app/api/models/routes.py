@@ -47,11 +47,7 @@ async def get_path(store: StoreDep, query: Annotated[PathQuery, Query()]) -> Pat
 
     It is AsposeAI's own: no engine becomes ready whose `get_local_path()` is another folder.
     """
-    if query.name is None:
-        await to_thread.run_sync(store.volume.check)
-        return PathOut(path=str(store.root))
-    model = await to_thread.run_sync(store.find, query.name)
-    return PathOut(path=f"{store.root}/{model.name}")
+    return PathOut(path=await to_thread.run_sync(store.path_of, query.name))
 
 
 @router.get(

@@ -53,7 +53,7 @@ FACTS = (
 GENERAL = ("general.architecture", "general.name", "general.file_type", "general.alignment")
 TOKENS = "tokenizer.ggml.tokens"
 CHAT_TEMPLATE = "tokenizer.chat_template"
-KEPT = {*GENERAL, TOKENS, CHAT_TEMPLATE, "split.no", "split.count"}
+KEPT_KEYS = {*GENERAL, TOKENS, CHAT_TEMPLATE, "split.no", "split.count"}
 OF_ARCHITECTURE = ("context_length", "embedding_length", "block_count")
 
 
@@ -119,7 +119,7 @@ class _Gguf:
             raise BadHeader(f"its key {_shown(key)!r} is there twice")
         kind = self.reader.number(self.number)
         name = key.decode(errors="replace")
-        if name in KEPT or (length <= MAX_KEPT_KEY_BYTES and name.endswith(OF_ARCHITECTURE)):
+        if name in KEPT_KEYS or (length <= MAX_KEPT_KEY_BYTES and name.endswith(OF_ARCHITECTURE)):
             self.values[name] = self._value(kind, key)
         else:
             self._skip_value(kind, key)

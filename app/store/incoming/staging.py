@@ -28,7 +28,7 @@ from app.store.volume.server_lookups import files_on_server
 SUFFIX, RECORD_SUFFIX = ".part", ".json"
 CLAIM_PAUSES = (0.0, 0.02, 0.1)
 """On a shared volume, how long to wait before a file that is not there is looked for again, in seconds."""
-KEPT_ID = re.compile(r"[0-9a-f]{32}")
+PARTIAL_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Staging:
@@ -218,7 +218,7 @@ class Staging:
         return not _has_expired(record, path) and not is_over(record)
 
     def _read(self, partial_id: str) -> PartialRecord | None:
-        if KEPT_ID.fullmatch(partial_id):
+        if PARTIAL_ID.fullmatch(partial_id):
             with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
                 return PartialRecord.from_json(self._record_of(partial_id).read_text())
         return None

@@ -19,7 +19,7 @@ from app.store.volume.renames import rename_without_replacing
 from app.store.volume.server_lookups import files_on_server
 from app.store.volume.volume import Volume
 
-NAME = re.compile(r"(?P<folder>[a-z]+)~[0-9a-f]{16}~(?P<name>.+)")
+CLAIM_NAME = re.compile(r"(?P<folder>[a-z]+)~[0-9a-f]{16}~(?P<name>.+)")
 ABANDONED_SECONDS = 30.0
 """A claim that a sweep has seen for so long is given back: its process was killed. Living ones take seconds at most."""
 
@@ -77,16 +77,16 @@ class Claims:
 
     def has(self, path: Path) -> bool:
         """Whether a file is claimed now, on any machine."""
-        names = map(NAME.fullmatch, files_on_server(self._aside))
+        names = map(CLAIM_NAME.fullmatch, files_on_server(self._aside))
         return any(match and (match["folder"], match["name"]) == (path.parent.name, path.name) for match in names)
 
     def recover(self) -> None:
         """Give back what killed processes had claimed."""
         now = time.monotonic()
-        names = [path.name for path in self._aside.iterdir() if NAME.fullmatch(path.name)]
+        names = [path.name for path in self._aside.iterdir() if CLAIM_NAME.fullmatch(path.name)]
         self._seen = {name: self._seen.get(name, now) for name in names}
         for name, seen_at in self._seen.items():
-            match = NAME.fullmatch(name)
+            match = CLAIM_NAME.fullmatch(name)
             if match and now - seen_at >= ABANDONED_SECONDS:
                 with contextlib.suppress(OSError):
                     give_back(self._aside / name, self._aside.parent / match["folder"] / match["name"])

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from app.errors import LookupStale
 
-PROBE_PREFIX = ".look-"
+LOOKUP_PREFIX = ".look-"
 FRESH_SECONDS = 3.0
 """How long to wait for a stale cache to expire; caches last a second or so."""
 PAUSE_SECONDS = 0.05
@@ -27,11 +27,11 @@ def files_on_server(folder: Path) -> dict[str, int]:
 
     Costs a file made and removed, so it is for shared volumes. Raises OSError, FileNotFoundError included.
     """
-    probe = folder / f"{PROBE_PREFIX}{secrets.token_hex(8)}"
+    probe = folder / f"{LOOKUP_PREFIX}{secrets.token_hex(8)}"
     probe.open("x").close()
     probe.unlink()
     with os.scandir(folder) as entries:
-        return {entry.name: entry.inode() for entry in entries if not entry.name.startswith(PROBE_PREFIX)}
+        return {entry.name: entry.inode() for entry in entries if not entry.name.startswith(LOOKUP_PREFIX)}
 
 
 def place(move: Callable[[], T], folder: int, leaf: str) -> T:

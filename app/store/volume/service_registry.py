@@ -23,7 +23,7 @@ SILENT_SECONDS = 4.0
 """A service without a visible lock whose file was not renamed for so long is taken for dead."""
 FORGOTTEN_SECONDS = 60.0
 """The file of a dead service is removed after so long. If that service is alive, it creates a new file."""
-NAME = re.compile(r"(?P<id>[0-9a-f]{16})\.(?P<count>\d{1,18})")
+FILE_NAME = re.compile(r"(?P<id>[0-9a-f]{16})\.(?P<count>\d{1,18})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Services:
         """Look at the others, without being one of them."""
         now, unlocked = time.monotonic(), dict[str, int]()
         for name in files_on_server(self._folder):
-            if (match := NAME.fullmatch(name)) and match["id"] != self.id:
+            if (match := FILE_NAME.fullmatch(name)) and match["id"] != self.id:
                 service, count = match["id"], int(match["count"])
                 held = self._is_locked(name)
                 if held:
