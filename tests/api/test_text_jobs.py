@@ -137,6 +137,15 @@ def test_a_preference_may_have_parameters_and_company(service: RunningService, p
     assert service.client.post("/ai/spell-check", json={"texts": ["a"]}, headers=headers).status_code == 202
 
 
+@pytest.mark.parametrize("preference", ["respond-async=10", "respond-async,", "respond async", "return=minimal", ""])
+def test_a_preference_that_says_something_else_is_none(service: RunningService, preference: str) -> None:
+    """A field that cannot be parsed is ignored, as RFC 7240 asks of any preference that is not understood."""
+    answer = service.client.post("/ai/spell-check", json={"texts": ["a"]}, headers={"prefer": preference})
+
+    assert "preference-applied" not in answer.headers
+    assert answer.status_code != 202
+
+
 def test_a_read_only_service_begins_and_ends_no_jobs(serve: Serve) -> None:
     """They are records in the folder; a preference may be passed over, and the texts are worked on all the same."""
     service = serve(engine_class=ECHO, read_only="true")

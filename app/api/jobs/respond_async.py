@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any
 
+import http_sf
 from fastapi import Depends, Header, Request
 from fastapi.responses import JSONResponse
 from pydantic.json_schema import SkipJsonSchema
@@ -46,11 +47,16 @@ async def _prefers_job(
         ),
     ] = None,
 ) -> bool:
-    # A job is a record in the model folder, where a read-only service writes nothing; a preference is no order.
+    # A job is a record in the model folder, where a read-only service writes nothing. It may ignore a preference.
     if request.state.access.read_only:
         return False
-    preferences = ",".join(request.headers.getlist("prefer")).split(",")
-    return "respond-async" in {each.partition(";")[0].strip().lower() for each in preferences}
+    # RFC 7240 is older than structured fields; what callers send parses as one, once the names are in lower case.
+    text = ", ".join(request.headers.getlist("prefer")).lower()
+    try:
+        preferences: Any = http_sf.parse(text.encode("latin-1"), tltype="dictionary")
+    except http_sf.StructuredFieldError:
+        return False
+    return "respond-async" in preferences and preferences["respond-async"][0] is True
 
 
 PrefersJob = Annotated[bool, Depends(_prefers_job)]

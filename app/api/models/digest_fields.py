@@ -1,23 +1,15 @@
-"""`Content-Digest` and `Repr-Digest` (RFC 9530): what a caller says that its bytes come to."""
+"""`Content-Digest` and `Repr-Digest` (RFC 9530): the digests that a caller announces for the bytes it sends."""
 
-import base64
-import binascii
-import re
 from typing import Any
 
+import http_sf
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 
 ALGORITHMS = {"sha-256": ("sha256", 32), "sha-512": ("sha512", 64)}
-"""By the name in the field: `hashlib`'s name, and how many bytes such a digest has. Others are ignored."""
+"""By the name in the field: `hashlib`'s name, and the length of the digest in bytes. Other names are ignored."""
 FIELDS = ("content-digest", "repr-digest")
-"""The same here, where no body is taken that is encoded."""
-
-_ITEM = r'(?::[A-Za-z0-9+/=]*:|"(?:[ !#-\[\]-~]|\\["\\])*"|\?[01]|-?\d+(?:\.\d+)?|[A-Za-z*][!#$%&\'*+.^_`|~\w:/-]*)'
-_KEY = r"[a-z*][a-z0-9_.*-]*"
-MEMBER = re.compile(rf"({_KEY})(?:=({_ITEM}))?(?:[ ]*;[ ]*{_KEY}(?:={_ITEM})?)*", re.ASCII)
-"""One member of a dictionary, as structured fields (RFC 9651) write it; none of a digest's is an inner list."""
-COMMA = re.compile(r"[ \t]*,[ \t]*")
+"""Both mean the same here, because no encoded body is accepted."""
 
 PARAMETERS: list[dict[str, Any]] = [
     {
@@ -34,9 +26,9 @@ PARAMETERS: list[dict[str, Any]] = [
 
 
 def announced_digests(request: Request) -> dict[str, set[bytes]]:
-    """Every digest that the request announces, by `hashlib`'s name of its algorithm.
+    """Return every digest that the request announces, by `hashlib`'s name of its algorithm.
 
-    Raises RequestValidationError for a field that is malformed.
+    Raises RequestValidationError for a malformed field.
     """
     announced: dict[str, set[bytes]] = {}
     for field in FIELDS:
@@ -47,31 +39,22 @@ def announced_digests(request: Request) -> dict[str, set[bytes]]:
 
 
 def _parse(field: str, text: str) -> dict[str, bytes]:
-    digests = {}
-    at, text = 0, text.strip(" ")
-    while True:
-        member = MEMBER.match(text, at)
-        if member is None:
-            raise _malformed(field, "it is no dictionary of digests, such as sha-256=:…:")
-        if member[1] in ALGORITHMS:
-            name, length = ALGORITHMS[member[1]]
-            digests[name] = _decoded(field, member[1], member[2] or "", length)
-        if member.end() == len(text):
-            return digests
-        comma = COMMA.match(text, member.end())
-        if comma is None:
-            raise _malformed(field, f"nothing is understood from {text[member.end() :][:20]!r} on")
-        at = comma.end()
-
-
-def _decoded(field: str, algorithm: str, value: str, length: int) -> bytes:
+    """Return the digests of one field. Raises RequestValidationError, also for an empty field or a list as a digest."""
     try:
-        digest = base64.b64decode(value.strip(":"), validate=True) if value.startswith(":") else b""
-    except binascii.Error:
-        digest = b""
-    if len(digest) != length:
-        raise _malformed(field, f"a {algorithm} digest is {length} bytes in base64 between colons")
-    return digest
+        members: Any = http_sf.parse(text.encode("latin-1"), tltype="dictionary")
+    except http_sf.StructuredFieldError as exc:
+        raise _malformed(field, f"it is no dictionary of digests, such as sha-256=:…: ({exc})") from None
+    values = {key: value for key, (value, _) in members.items()}
+    if not values or any(isinstance(value, list) for value in values.values()):
+        raise _malformed(field, "it is no dictionary of digests, such as sha-256=:…:")
+    return {ALGORITHMS[key][0]: _checked(field, key, value) for key, value in values.items() if key in ALGORITHMS}
+
+
+def _checked(field: str, key: str, value: object) -> bytes:
+    length = ALGORITHMS[key][1]
+    if not isinstance(value, bytes) or len(value) != length:
+        raise _malformed(field, f"a {key} digest is {length} bytes in base64 between colons")
+    return value
 
 
 def _malformed(field: str, message: str) -> RequestValidationError:
