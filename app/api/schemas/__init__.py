@@ -1,1 +1,0 @@
-"""What requests and answers look like on the wire. The docstrings are the text of the docs page."""
