@@ -20,7 +20,7 @@ DRAFT_SUFFIX = ".new"
 
 
 class JobState(StrEnum):
-    """Where a job is on its way; the last three are final."""
+    """The state of a job; the last three are final."""
 
     QUEUED = "queued"
     RUNNING = "running"

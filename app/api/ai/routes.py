@@ -7,7 +7,7 @@ from app.api.ai.asking import JOBS, TEXT_RESPONSES, TEXTS, AskingDep
 from app.api.ai.schemas import AiOut, KeywordsIn, QueryIn, SpellCheckIn
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.keys import Scope
-from app.api.jobs.routes import job_routes
+from app.api.jobs.routes import JobKind, job_routes
 from app.engine.contract.processors import Processor
 
 router = APIRouter(tags=["ai"], route_class=GuardedRoute)
@@ -62,4 +62,14 @@ async def ask(body: QueryIn, asking: AskingDep) -> AiOut | Response:
     return await asking.answer(Processor.QUERY, body)
 
 
-job_router = job_routes(JOBS, "text job", {TEXTS}, "ai", scope=Scope.AI, reading=Scope.AI, results=AiOut)
+job_router = job_routes(
+    JobKind(
+        prefix=JOBS,
+        noun="text job",
+        kind=TEXTS,
+        tag="ai",
+        cancel_scope=Scope.AI,
+        read_scope=Scope.AI,
+        results=AiOut,
+    )
+)

@@ -1,11 +1,12 @@
-"""Jobs over HTTP, whatever they do: list, read, follow, cancel. Each resource that runs as jobs has these routes."""
+"""The routes of jobs. Each resource whose work runs as jobs has them, below a path of its own."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from itertools import islice
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, NamedTuple
 
 from anyio import to_thread
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,138 +28,189 @@ JobId = Annotated[
     str, Path(description="A job's id, as its Location has it.", examples=["20261121T092012Z-0a1b23a56954"])
 ]
 JOB_ERRORS = (errors.JobNotFound, errors.StoreUnavailable)
-NOT_YET: dict[int | str, dict[str, Any]] = {
-    202: {"model": JobOut, "description": "The job, which was told to end and will."}
+CANCELLING: dict[int | str, dict[str, Any]] = {
+    202: {"model": JobOut, "description": "The job, whose runner will cancel it."}
 }
 
 
 class JobsQuery(BaseModel):
-    """What may be asked of the list."""
+    """The parameters of a list of jobs."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    state: Literal["queued", "running", "succeeded", "failed", "cancelled"] | SkipJsonSchema[None] = None
+    state: JobState | SkipJsonSchema[None] = None
     """Only jobs in this state."""
     limit: int = Field(default=100, ge=1, le=1000)
-    """How many to show."""
+    """How many jobs to return at most."""
 
 
 def _cancel(_: Store, jobs: Jobs, job_id: str) -> Job:
     return jobs.cancel(job_id)
 
 
-def job_routes(
-    prefix: str,
-    noun: str,
-    kinds: Collection[str],
-    tag: str,
-    cancel: Callable[[Store, Jobs, str], Job] = _cancel,
-    *,
-    scope: Scope,
-    reading: Scope = Scope.READ,
-    results: type[BaseModel] | None = None,
-) -> APIRouter:
-    """The list of these jobs, and `GET`, `DELETE` and `GET .../events` of one; `GET .../results` if they have any.
+@dataclass(frozen=True, kw_only=True)
+class JobKind:
+    """A kind of job as a resource of the API."""
 
-    `scope` is what cancelling takes, `reading` what the rest takes.
+    prefix: str
+    """The path of its list."""
+    noun: str
+    """Its name in texts; in operation ids, with `_`."""
+    kind: str
+    """Its name in records."""
+    tag: str
+    cancel_scope: Scope
+    read_scope: Scope = Scope.READ
+    results: type[BaseModel] | None = None
+    """The schema of the results in a file of their own, if it has such a file."""
+    cancel: Callable[[Store, Jobs, str], Job] = _cancel
+
+    async def bind(self, request: Request) -> None:
+        """Make this the kind that a request is about."""
+        request.state.job_kind = self
+
+
+async def _kind(request: Request) -> JobKind:
+    kind: JobKind = request.state.job_kind
+    return kind
+
+
+JobKindDep = Annotated[JobKind, Depends(_kind)]
+
+
+async def _job(job_id: JobId, kind: JobKindDep, jobs: JobsDep) -> Job:
+    """Return the job that the path names; raises JobNotFound also for a job of another kind."""
+    job = await to_thread.run_sync(jobs.get, job_id)
+    if job.kind != kind.kind:
+        raise errors.JobNotFound(job_id)
+    return job
+
+
+JobDep = Annotated[Job, Depends(_job)]
+
+
+async def list_jobs(query: Annotated[JobsQuery, Query()], kind: JobKindDep, jobs: JobsDep) -> JobList:
+    """List the jobs, newest first, whichever service on the folder runs or ran them."""
+    found = await to_thread.run_sync(lambda: list(islice(jobs.newest([kind.kind], query.state), query.limit)))
+    return JobList(count=len(found), jobs=[describe(job) for job in found])
+
+
+async def get_job(job: JobDep) -> JobOut:
+    """Get the job's state, its progress and its result, whichever service on the folder runs it."""
+    return describe(job)
+
+
+async def cancel_job(job: JobDep, kind: JobKindDep, store: StoreDep, jobs: JobsDep, response: Response) -> JobOut:
+    """Cancel the job, whichever service on the folder runs it: that service notices within half a second.
+
+    A finished job stays as it is.
     """
-    router = APIRouter(tags=[tag], route_class=GuardedRoute)
-    plural = f"{noun}s"
-    slug = noun.lower().replace(" ", "_")
-
-    def get(jobs: Jobs, job_id: str) -> Job:
-        job = jobs.get(job_id)
-        if job.kind not in kinds:
-            raise errors.JobNotFound(job_id)
-        return job
-
-    @router.get(
-        prefix,
-        name=f"list_{slug}s",
-        summary=f"List {plural}",
-        response_description=f"The {plural}.",
-        responses=problems(errors.StoreUnavailable, RequestValidationError),
-        openapi_extra=needs(reading),
-    )
-    async def list_jobs(query: Annotated[JobsQuery, Query()], jobs: JobsDep) -> JobList:
-        """List them, newest first, whichever service on the folder runs or ran them."""
-        state = JobState(query.state) if query.state else None
-        found = await to_thread.run_sync(lambda: list(islice(jobs.newest(kinds, state), query.limit)))
-        return JobList(count=len(found), jobs=[describe(job) for job in found])
-
-    @router.get(
-        f"{prefix}/{{job_id}}",
-        name=f"read_{slug}",
-        summary=f"Read one {noun}",
-        response_description="The job.",
-        responses=problems(*JOB_ERRORS),
-        openapi_extra=needs(reading),
-    )
-    async def read_job(job_id: JobId, jobs: JobsDep) -> JobOut:
-        """Say how far it is, or what came of it, whichever service on the folder runs it."""
-        return describe(await to_thread.run_sync(get, jobs, job_id))
-
-    @router.delete(
-        f"{prefix}/{{job_id}}",
-        name=f"cancel_{slug}",
-        summary=f"Cancel one {noun}",
-        response_description="The job, which is finished, and nothing more happens.",
-        responses=NOT_YET | problems(*JOB_ERRORS, *errors.UNWRITABLE, errors.StoreFull),
-        openapi_extra=needs(scope),
-    )
-    async def cancel_job(job_id: JobId, store: StoreDep, jobs: JobsDep, response: Response) -> JobOut:
-        """Ask for its end, whichever service on the folder runs it: that one hears of it within half a second.
-
-        One that is finished already stays as it is.
-        """
-        await to_thread.run_sync(get, jobs, job_id)
-        job = await to_thread.run_sync(cancel, store, jobs, job_id, limiter=threads.changes)
-        response.status_code = 200 if job.is_finished else 202
-        return describe(job)
-
-    @router.get(
-        f"{prefix}/{{job_id}}/events",
-        name=f"follow_{slug}",
-        summary=f"Follow one {noun}",
-        response_class=Records,
-        response_description="Records, the last of them final.",
-        responses=STREAMS | problems(*JOB_ERRORS),
-        openapi_extra=needs(reading),
-    )
-    async def follow_job(job_id: JobId, request: Request, jobs: JobsDep) -> Response:
-        """Stream the job: a record at once, one whenever it changes, and exactly one with `final` when it is finished.
-
-        `Accept: text/event-stream` asks for server-sent events, and anything else gets JSON lines, an empty one now and
-        then to keep the connection. A stream that ends without a final record was cut, as by the end of this service:
-        ask again, here or at another service on the folder.
-        """
-        job = await to_thread.run_sync(get, jobs, job_id)
-        return follow(request, jobs, job)
-
-    async def read_results(job_id: JobId, jobs: JobsDep) -> Response:
-        """Give what came of each item, in order, once the job succeeded."""
-        job = await to_thread.run_sync(get, jobs, job_id)
-        if job.state is not JobState.SUCCEEDED:
-            raise errors.JobWithoutResults(job_id, job.state)
-        return await _results_of(jobs, job_id)
-
-    if results:
-        router.get(
-            f"{prefix}/{{job_id}}/results",
-            name=f"read_{slug}_results",
-            summary=f"Read one {noun}'s results",
-            response_model=results,
-            response_description="A result for each item, in order.",
-            responses=problems(*JOB_ERRORS, errors.JobWithoutResults),
-            openapi_extra=needs(reading),
-        )(read_results)
-    return router
+    cancelled = await to_thread.run_sync(kind.cancel, store, jobs, job.id, limiter=threads.changes)
+    response.status_code = 200 if cancelled.is_finished else 202
+    return describe(cancelled)
 
 
-async def _results_of(jobs: Jobs, job_id: str) -> Response:
-    file = jobs.result_file(job_id)
+async def stream_job_events(request: Request, job: JobDep, jobs: JobsDep) -> Response:
+    """Stream the job: a record at once, one whenever it changes, and exactly one with `final` when it is finished.
+
+    `Accept: text/event-stream` asks for server-sent events, and anything else gets JSON lines, an empty one now and
+    then to keep the connection. A stream that ends without a final record was cut, as by the end of this service:
+    ask again, here or at another service on the folder.
+    """
+    return follow(request, jobs, job)
+
+
+async def get_job_results(job: JobDep, jobs: JobsDep) -> Response:
+    """Get the result of each item, in order, once the job has succeeded."""
+    if job.state is not JobState.SUCCEEDED:
+        raise errors.JobWithoutResults(job.id, job.state)
+    file = jobs.result_file(job.id)
     try:
         found = await to_thread.run_sync(file.stat)
-    except FileNotFoundError:  # its time came just now: the results go first
-        raise errors.JobNotFound(job_id) from None
+    except FileNotFoundError:  # the job is being removed, and its results go first
+        raise errors.JobNotFound(job.id) from None
     return FileResponse(file, media_type="application/json", stat_result=found)
+
+
+class JobRoute(NamedTuple):
+    """A route that each kind of job has."""
+
+    method: str
+    path: str
+    """Below the path of the list."""
+    endpoint: Callable[..., Coroutine[Any, Any, Any]]
+    operation_id: str
+    summary: str
+    options: dict[str, Any]
+
+
+LIST = JobRoute(
+    "GET",
+    "",
+    list_jobs,
+    "list_{slug}s",
+    "List {noun}s",
+    {"response_description": "The jobs.", "responses": problems(errors.StoreUnavailable, RequestValidationError)},
+)
+GET = JobRoute(
+    "GET",
+    "/{job_id}",
+    get_job,
+    "get_{slug}",
+    "Get a {noun}",
+    {"response_description": "The job.", "responses": problems(*JOB_ERRORS)},
+)
+CANCEL = JobRoute(
+    "DELETE",
+    "/{job_id}",
+    cancel_job,
+    "cancel_{slug}",
+    "Cancel a {noun}",
+    {
+        "response_description": "The job, which is finished.",
+        "responses": CANCELLING | problems(*JOB_ERRORS, *errors.UNWRITABLE, errors.StoreFull),
+    },
+)
+STREAM = JobRoute(
+    "GET",
+    "/{job_id}/events",
+    stream_job_events,
+    "stream_{slug}_events",
+    "Stream a {noun}'s events",
+    {
+        "response_class": Records,
+        "response_description": "Records, the last of them final.",
+        "responses": STREAMS | problems(*JOB_ERRORS),
+    },
+)
+RESULTS = JobRoute(
+    "GET",
+    "/{job_id}/results",
+    get_job_results,
+    "get_{slug}_results",
+    "Get a {noun}'s results",
+    {
+        "response_description": "A result for each item, in order.",
+        "responses": problems(*JOB_ERRORS, errors.JobWithoutResults),
+    },
+)
+
+
+def job_routes(kind: JobKind) -> APIRouter:
+    """Return the routes of a kind of job, of which RESULTS is for kinds that have results in a file of their own."""
+    router = APIRouter(tags=[kind.tag], route_class=GuardedRoute, dependencies=[Depends(kind.bind)])
+    words = {"noun": kind.noun, "slug": kind.noun.replace(" ", "_")}
+    for route in (LIST, GET, CANCEL, STREAM, RESULTS):
+        if route is RESULTS and not kind.results:
+            continue
+        options = route.options | ({"response_model": kind.results} if route is RESULTS else {})
+        router.add_api_route(
+            kind.prefix + route.path,
+            route.endpoint,
+            methods=[route.method],
+            name=route.operation_id.format(**words),
+            summary=route.summary.format(**words),
+            openapi_extra=needs(kind.cancel_scope if route is CANCEL else kind.read_scope),
+            **options,
+        )
+    return router

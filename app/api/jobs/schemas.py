@@ -1,6 +1,6 @@
-"""What a job looks like on the wire."""
+"""The schemas of jobs."""
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import NonNegativeInt
 
@@ -8,7 +8,8 @@ from app import errors
 from app.api.http.problem_table import INTERNAL_ERROR, PROBLEM_TYPES
 from app.api.http.problem_types import TYPE_PREFIX
 from app.api.http.schema import Schema, Timestamp
-from app.jobs.records import Failure, Job
+from app.jobs.progress import Unit
+from app.jobs.records import Failure, Job, JobState
 
 BY_NAME = {
     exception.__name__: kind for exception, kind in PROBLEM_TYPES.items() if issubclass(exception, errors.ServiceError)
@@ -19,26 +20,26 @@ class ProgressOut(Schema):
     """How far a job is."""
 
     done: NonNegativeInt
-    """What is done of it."""
+    """How many units are done."""
     total: NonNegativeInt | None
-    """What there is to do; null while nobody knows."""
-    unit: Literal["bytes", "items"]
-    """What is counted."""
+    """How many units there are; null while that is unknown."""
+    unit: Unit
+    """The unit of the counts."""
     rate: float | None
-    """Units a second, in the last ten seconds."""
+    """Units a second, recently."""
     eta_seconds: float | None
-    """How long the rest takes at that rate."""
+    """How long the rest takes at that rate, in seconds."""
 
 
 class JobProblem(Schema):
-    """Why a job failed, with the members of a problem."""
+    """Why a job failed, with the members of a problem document."""
 
     type: str
-    """Which problem it is."""
+    """The URI of the problem type."""
     title: str
-    """The same for people."""
+    """The name of the problem type."""
     status: int
-    """The HTTP status that a request would have had for an answer."""
+    """The HTTP status of the problem type."""
     detail: str
     """What happened, and what to do about it."""
 
@@ -47,65 +48,65 @@ class JobOut(Schema):
     """A job as it is now."""
 
     id: str
-    """Sorts by the time of its creation."""
+    """The job's id. Ids sort by the time of creation."""
     kind: str
-    """What it does, such as `pull`."""
-    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
-    """The last three are final."""
+    """The kind of job, such as `pull`."""
+    state: JobState
+    """The state; `succeeded`, `failed` and `cancelled` are final."""
     phase: str
-    """What it does just now, or did last. A pull: `waiting`, `resolving`, `downloading`, `verifying`, `publishing`."""
+    """What the job does now, or did last. A pull: `waiting`, `resolving`, `downloading`, `verifying`, `publishing`."""
     progress: ProgressOut
-    """How far it is."""
+    """How much of the job is done."""
     request: dict[str, Any]
-    """What was asked for; a URL without its query."""
+    """What the job was asked to do; a URL without its query."""
     result: dict[str, Any] | None
-    """What came of it, once it succeeded. A pull: `models`, each with `name`, `size_bytes`, `sha256` and `outcome`,
+    """The result, once the job has succeeded. A pull: `models`, each with `name`, `size_bytes`, `sha256` and `outcome`,
     which is `pulled` or `kept`. Work on texts and
-    images: `failed_count`; the results lie at `/ai/jobs/{id}/results` and `/ocr/jobs/{id}/results`."""
+    images: `failed_count`; the results are at `/ai/jobs/{id}/results` and `/ocr/jobs/{id}/results`."""
     error: JobProblem | None
-    """Why it failed, if it did."""
+    """Why the job failed, if it did."""
     created_at: Timestamp
-    """When it was asked for."""
+    """When the job was created."""
     created_by: str
-    """By whom: the name of an API key, `anonymous`, or `cli:` and a user."""
+    """Who created the job: the name of an API key, `anonymous`, or `cli:` and a user."""
     updated_at: Timestamp
-    """When this was last written."""
+    """When the record was last written."""
     finished_at: Timestamp | None
-    """When it ended."""
+    """When the job finished."""
     owner: str | None
-    """The host and the process that wrote this."""
+    """The host and the process that last wrote the record."""
 
 
 class JobEvent(JobOut):
     """One record of a job's stream."""
 
     final: bool
-    """Whether the job is finished and this the last record."""
+    """Whether the job is finished and this is the last record."""
 
 
 class JobList(Schema):
     """The newest jobs."""
 
     count: NonNegativeInt
-    """How many are shown."""
+    """How many jobs are listed."""
     jobs: list[JobOut]
     """The jobs, newest first."""
 
 
 def describe(job: Job) -> JobOut:
-    """A job for the wire."""
+    """Return the schema of a job."""
     return JobOut(**_fields(job))
 
 
 def describe_event(job: Job) -> JobEvent:
-    """A record of its stream."""
+    """Return the schema of a record of a job's stream."""
     return JobEvent(**_fields(job), final=job.is_finished)
 
 
 def _fields(job: Job) -> dict[str, Any]:
     request = {name: value for name, value in job.request.items() if value is not None}
     if "url" in request:
-        request["url"] = request["url"].partition("?")[0]  # the rest may be a signature
+        request["url"] = request["url"].partition("?")[0]  # a query may hold a signature
     return {
         name: getattr(job, name) for name in JobOut.model_fields if name not in {"request", "error", "created_by"}
     } | {

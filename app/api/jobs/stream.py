@@ -1,4 +1,4 @@
-"""A job as a stream of records, as server-sent events or as JSON lines."""
+"""The stream of a job's records, as server-sent events or as JSON lines."""
 
 import asyncio
 import contextlib
@@ -27,15 +27,15 @@ STREAMS: dict[int | str, dict[str, Any]] = {
 
 
 class Records(StreamingResponse):
-    """Records as they come to be."""
+    """A stream of records."""
 
     media_type = JSON_LINES
 
 
 def follow(request: Request, jobs: Jobs, job: Job) -> Response:
-    """Stream a job, from as it is now to its end, or to the end of this service; to HEAD, only say how."""
+    """Return the stream of a job until it is finished or this service stops; for HEAD, only the headers."""
     media_type = best_or_first((JSON_LINES, SSE), request.headers.getlist("accept"))
-    # Nothing on the way may hold records back.
+    # No proxy may hold records back.
     headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
     if request.method == "HEAD":
         return Response(headers=headers, media_type=media_type)
@@ -48,7 +48,7 @@ async def _records(jobs: Jobs, job: Job, media_type: str, stopping: asyncio.Even
     said_at = time.monotonic()
     while not job.is_finished and not await _is_set(stopping):
         before = job
-        with contextlib.suppress(StoreUnavailable):  # what became of it is seen when the folder is back
+        with contextlib.suppress(StoreUnavailable):  # the record can be read again when the folder is back
             job = await to_thread.run_sync(jobs.get, job.id)
         if job != before:
             yield _encoded(job, media_type)

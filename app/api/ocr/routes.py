@@ -22,7 +22,7 @@ from app.api.http.routing import streams_body
 from app.api.images.body import BINARY, BODY
 from app.api.images.service import RecognitionServiceDep
 from app.api.jobs.respond_async import BackgroundDep, PrefersJob, accepted, accepted_or
-from app.api.jobs.routes import job_routes
+from app.api.jobs.routes import JobKind, job_routes
 from app.api.ocr.jobs import IMAGES, JOBS, work_on
 from app.api.ocr.schemas import ReadingQuery, RecognitionOut, RecognitionsOut, describe
 from app.engine.contract.processors import Processor
@@ -129,5 +129,13 @@ async def _answer(recognition: Recognition, answer: RecognitionOut, media_type: 
 
 
 job_router = job_routes(
-    JOBS, "recognition job", {IMAGES}, "recognition", scope=Scope.AI, reading=Scope.AI, results=RecognitionsOut
+    JobKind(
+        prefix=JOBS,
+        noun="recognition job",
+        kind=IMAGES,
+        tag="recognition",
+        cancel_scope=Scope.AI,
+        read_scope=Scope.AI,
+        results=RecognitionsOut,
+    )
 )

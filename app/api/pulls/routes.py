@@ -12,7 +12,7 @@ from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import ActorDep, part
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
-from app.api.jobs.routes import job_routes
+from app.api.jobs.routes import JobKind, job_routes
 from app.api.jobs.schemas import JobOut, describe
 from app.pulls.request import PULL, IfExists, PullRequest, cancel
 from app.pulls.runner import PullRunner
@@ -100,7 +100,7 @@ router = APIRouter(tags=["pulls"], route_class=GuardedRoute)
     ),
     openapi_extra=needs(Scope.WRITE),
 )
-async def pull_model(
+async def create_pull(
     body: Annotated[PullIn, Body(openapi_examples=EXAMPLES)],
     request: Request,
     response: Response,
@@ -119,4 +119,6 @@ async def pull_model(
     return describe(job)
 
 
-job_router = job_routes("/pulls", "pull", {PULL}, "pulls", cancel, scope=Scope.WRITE)
+job_router = job_routes(
+    JobKind(prefix="/pulls", noun="pull", kind=PULL, tag="pulls", cancel_scope=Scope.WRITE, cancel=cancel)
+)
