@@ -1,1 +1,4 @@
-"""The command line: serve, and the upkeep of the model folder without a server."""
+"""The command line: one module for each group of commands, `main` for the group of them all.
+
+Commands work on the store without a server, on the same locks. No rule of the store belongs here, and nothing of HTTP.
+"""

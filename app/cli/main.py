@@ -1,41 +1,24 @@
-"""The command line: serve, keep up the store without a server, make API keys, print the OpenAPI document."""
+"""The command line: the group of all commands, and those that need no module of their own."""
 
 import json
-import os
-import signal
 import sys
 
 import click
 
-from app.api.http.keys import Keyring, KeysError, Scope, entry_for, new_key
+from app.api.http.keys import Scope, entry_for, new_key
 from app.cli.models import models, trash
 from app.cli.pull import pull
 from app.cli.safeguards import lease, protect, unprotect, verify
-from app.engine.native.platform_check import platform_problem
+from app.cli.serve import CONFIGURATION_ERROR, serve
 from app.engine.native.provisioning import provision as bring_native
-from app.errors import StoreUnavailable
-from app.events import EventName
-from app.settings import Settings, SettingsError, load_settings, unknown_variables
-from app.store.volume.volume import Volume
-
-CONFIGURATION_ERROR = 2
+from app.settings import Settings, SettingsError, load_settings
 
 
 @click.group(
     help="The OCR model service. Its settings are environment variables, OCR_...; docs/settings.md lists them."
 )
 def main() -> None:
-    """Find the command."""
-
-
-@main.command()
-def serve() -> None:
-    """Serve until SIGTERM or Ctrl-C."""
-    # Ending on request is success, before uvicorn takes these signals over and after it gives them back.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
-    settings = _settings_or_exit()
-    _serve(settings)
+    """Run the command that the arguments name."""
 
 
 @main.command()
@@ -59,6 +42,7 @@ def provision() -> None:
 
 for command in (lease, protect, pull, unprotect, verify):
     models.add_command(command)
+main.add_command(serve)
 main.add_command(models)
 main.add_command(trash)
 
@@ -91,76 +75,3 @@ def openapi() -> None:
     from app.main import create_app  # noqa: PLC0415 - a tenth of a second that the other commands need not wait
 
     click.echo(json.dumps(create_app(Settings()).openapi(), indent=2))
-
-
-def _settings_or_exit() -> Settings:
-    try:
-        if reason := platform_problem():
-            raise SettingsError(reason)
-        settings = load_settings()
-        if settings.api_keys_file:
-            Keyring.load(settings.api_keys_file)
-        settings.read_hub_token()
-        _make_folders(settings)
-    except (SettingsError, KeysError) as exc:
-        click.echo(f"The service cannot start.\n{exc}", err=True)
-        sys.exit(CONFIGURATION_ERROR)
-    return settings
-
-
-def _make_folders(settings: Settings) -> None:
-    """Make them before anything else runs, where what is wrong with them can still be said plainly."""
-    try:
-        Volume(settings.models_dir).prepare()
-    except StoreUnavailable as exc:
-        raise SettingsError(f"OCR_MODELS_DIR={settings.models_dir}: {exc}") from exc
-    try:
-        settings.state_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise SettingsError(f"OCR_STATE_DIR={settings.state_dir} cannot be created: {exc.strerror}") from exc
-
-
-def _serve(settings: Settings) -> None:
-    import structlog  # noqa: PLC0415 - see openapi()
-    import uvicorn  # noqa: PLC0415
-
-    from app import logs  # noqa: PLC0415
-    from app.api.http.server import BoundedHttpProtocol, Server  # noqa: PLC0415
-    from app.deadline import end_after  # noqa: PLC0415
-    from app.main import create_app  # noqa: PLC0415
-
-    logs.configure(settings.log_format, settings.log_level)
-    log = structlog.get_logger()
-    for sentence in unknown_variables(os.environ):
-        log.warning(EventName.SETTINGS_UNKNOWN, detail=sentence)
-    if settings.is_anonymous and not settings.is_loopback:
-        log.warning(
-            EventName.SETTINGS_ANONYMOUS,
-            detail=f"anybody who reaches {settings.host}:{settings.port} may delete models",
-        )
-    app = create_app(settings)
-
-    def on_stopping() -> None:
-        app.state.stopping.set()
-        end_after(settings.shutdown_grace.total_seconds())
-
-    server = Server(
-        uvicorn.Config(
-            app,
-            host=settings.host,
-            port=settings.port,
-            loop="uvloop",
-            http=BoundedHttpProtocol,
-            ws="none",
-            lifespan="on",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=max(1, int(settings.shutdown_grace.total_seconds() / 2)),
-        ),
-        on_stopping=on_stopping,
-    )
-    server.run()
-    if not server.started:
-        sys.exit(1)
