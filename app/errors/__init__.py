@@ -1,58 +1,62 @@
-"""Everything that can go wrong in the domain. Knows no HTTP: `app.api.http.problems` maps each class to a status.
+"""The errors of the domain: one exception class for each thing that can go wrong, and the sentence that users read.
+
+Knows no HTTP: `app.api.http.problem_table` gives each class its status and problem type. Imports nothing of `app`.
 
 ServiceError
 ├─ StoreError
-│  ├─ InvalidModelName    the name can never be a model's
-│  ├─ NotAModel           something lies there that is not a regular file: a link, a folder, a device
-│  ├─ ModelNotFound       no such model
-│  ├─ ModelProtected      the configuration, or somebody, forbids its deletion
-│  ├─ ModelInUse          somebody holds a lease on it
-│  ├─ ModelLocked         somebody is changing it right now
-│  ├─ ModelExists         the name is taken, and nothing is ever overwritten
-│  ├─ ModelChanged        it is not the version that the caller named
-│  ├─ ConditionFailed     it is there and was not to be, or the other way round
-│  ├─ DigestMismatch      what came is not what was announced
-│  ├─ TrashEntryNotFound  no such entry in the trash
-│  ├─ JobNotFound         no such job
-│  ├─ JobAbandoned        the process that ran the job ended before it
-│  ├─ JobWithoutResults   the job is not done, or not well
-│  ├─ PartialNotFound     no such unfinished upload or pull
-│  ├─ PartialBusy         somebody is writing that one right now
-│  ├─ StoreUnavailable    the model folder is missing, or is not the one it was
-│  ├─ LookupStale         another machine has changed it, and this one does not see that yet
-│  ├─ StoreReadOnly       the model folder's file system is read-only
-│  ├─ StoreDenied         the service's user may not change the model folder
-│  ├─ StoreUnsafe         the model folder's file system cannot keep changes safe
-│  └─ StoreFull           the disk below the model folder is full
-├─ ImageError
-│  ├─ UnsupportedImage    not a format that is read, or not the one that was announced
-│  ├─ UnreadableImage     broken, cut short, or not an image at all
-│  ├─ ImageTooLarge       more pixels or pages than are read
-│  ├─ EncryptedPdf        it needs a password
-│  ├─ UnknownLanguage     the engine has no language of that name
-│  └─ ResourceMissing     the engine lacks the file for that language or kind of area
+│  ├─ ModelError
+│  │  ├─ InvalidModelName    the name can never be a model's
+│  │  ├─ NotAModel           the name belongs to a link, a folder or a device
+│  │  ├─ ModelNotFound       no such model
+│  │  ├─ ModelProtected      protected by the settings or by a caller
+│  │  ├─ ModelInUse          a process holds a lease on it
+│  │  ├─ ModelLocked         another request or process is changing it
+│  │  ├─ ModelExists         the name is taken, and the model is not overwritten
+│  │  ├─ ModelChanged        not the version named in If-Match
+│  │  ├─ ConditionFailed     exists against If-None-Match, or is missing against If-Match
+│  │  └─ DigestMismatch      the received bytes do not have the announced digest
+│  ├─ TrashEntryNotFound     no such entry in the trash
+│  ├─ JobNotFound            no such job
+│  ├─ JobAbandoned           the process that ran the job ended before it
+│  ├─ JobWithoutResults      the job has not succeeded
+│  ├─ PartialNotFound        no such unfinished upload or pull
+│  ├─ PartialBusy            another request or process is writing it
+│  ├─ StoreUnavailable       the model folder is missing, or is another one than at the start
+│  ├─ LookupStale            this machine does not see yet what another has changed
+│  ├─ StoreReadOnly          the model folder's file system is read-only
+│  ├─ StoreDenied            the service's user may not change the model folder
+│  ├─ StoreUnsafe            the model folder's file system cannot keep changes safe
+│  └─ StoreFull              the disk of the model folder is full
 ├─ SourceError
-│  ├─ SourceNotAllowed    the settings do not let a URL be pulled from
-│  ├─ SourceNotFound      no such repository, revision or file
-│  ├─ SourceRefused       the other side does not give it to us
-│  ├─ SourceUnavailable   the other side cannot be reached, or fails
-│  ├─ SourceMismatch      what comes is not what was said to come
-│  └─ PullConflict        another pull brings something else to the same place
+│  ├─ SourceNotAllowed       the settings do not allow pulls from this URL
+│  ├─ SourceNotFound         no such repository, revision or file
+│  ├─ SourceRefused          the source gives this service no access
+│  ├─ SourceUnavailable      the source cannot be reached, or fails
+│  ├─ SourceMismatch         the source sends something else than expected
+│  └─ PullConflict           another pull writes something else to the same model
+├─ ImageError
+│  ├─ UnsupportedImage       a format that is not read, or not the announced one
+│  ├─ UnreadableImage        corrupt, cut short, or no image at all
+│  ├─ ImageTooLarge          more pixels or pages than are read
+│  ├─ EncryptedPdf           it needs a password
+│  ├─ UnknownLanguage        the engine has no language of that name
+│  └─ ResourceMissing        the engine lacks the file for that language or kind of area
 └─ EngineError
-   ├─ EngineNotReady      no call can be taken in the engine's present state
-   ├─ EngineBusy          the queue before the engine is full
-   ├─ EngineLacks         the engine cannot do this here: a library is missing
-   ├─ ModelNotLicensed    without a licence AsposeAI uses one model only
-   ├─ EngineModelMissing  the model that AsposeAI would use is not in the folder
-   ├─ ModelTooLarge       the model does not fit the engine's memory limit
-   ├─ ModelDamaged        the model's file is cut off or corrupt: the engine is not asked
-   ├─ EngineCallFailed    the call failed, the engine lives
-   ├─ EngineTimedOut      the call passed its deadline; its process was killed
-   └─ EngineDied          the engine's process ended during the call
+   ├─ EngineNotReady         the engine takes no calls in its present state
+   ├─ EngineBusy             the queue of calls to the engine is full
+   ├─ EngineLacks            the engine cannot do this here: a library is missing
+   ├─ ModelNotLicensed       without a licence AsposeAI uses one model only
+   ├─ EngineModelMissing     the model that AsposeAI needs is not in the folder
+   ├─ ModelTooLarge          the model does not fit the engine's memory limit
+   ├─ ModelDamaged           the model's file is cut off or corrupt
+   ├─ EngineCallFailed       the call failed, the engine's process still runs
+   ├─ EngineTimedOut         the call passed its deadline, and its process was killed
+   └─ EngineDied             the engine's process ended during the call
 """
 
 from app.errors.base import ServiceError
 from app.errors.engine import (
+    EncryptedPdf,
     EngineBusy,
     EngineCallFailed,
     EngineDied,
@@ -61,32 +65,15 @@ from app.errors.engine import (
     EngineModelMissing,
     EngineNotReady,
     EngineTimedOut,
+    ImageError,
+    ImageTooLarge,
     ModelDamaged,
     ModelNotLicensed,
     ModelTooLarge,
-)
-from app.errors.images import (
-    EncryptedPdf,
-    ImageError,
-    ImageTooLarge,
     ResourceMissing,
     UnknownLanguage,
     UnreadableImage,
     UnsupportedImage,
-)
-from app.errors.models import (
-    ConditionFailed,
-    DigestMismatch,
-    InvalidModelName,
-    ModelChanged,
-    ModelError,
-    ModelExists,
-    ModelInUse,
-    ModelLocked,
-    ModelNotFound,
-    ModelProtected,
-    NotAModel,
-    StoreError,
 )
 from app.errors.pulls import (
     PullConflict,
@@ -98,13 +85,25 @@ from app.errors.pulls import (
     SourceUnavailable,
 )
 from app.errors.store import (
+    ConditionFailed,
+    DigestMismatch,
+    InvalidModelName,
     JobAbandoned,
     JobNotFound,
     JobWithoutResults,
     LookupStale,
+    ModelChanged,
+    ModelError,
+    ModelExists,
+    ModelInUse,
+    ModelLocked,
+    ModelNotFound,
+    ModelProtected,
+    NotAModel,
     PartialBusy,
     PartialNotFound,
     StoreDenied,
+    StoreError,
     StoreFull,
     StoreReadOnly,
     StoreUnavailable,
@@ -113,7 +112,7 @@ from app.errors.store import (
 )
 
 UNWRITABLE = (StoreReadOnly, StoreDenied, StoreUnsafe, LookupStale)
-"""What every change of the model folder may answer, whatever it is."""
+"""What any change of the model folder may raise beside StoreUnavailable."""
 
 __all__ = [
     "UNWRITABLE",

@@ -1,4 +1,4 @@
-"""The root of the tree of exceptions."""
+"""The root of the exceptions."""
 
 
 class ServiceError(Exception):

@@ -1,10 +1,10 @@
-"""What can go wrong with the engine."""
+"""What can go wrong with the engine, and with an image that it is given."""
 
 from app.errors.base import ServiceError
 
 
 class EngineError(ServiceError):
-    """Something about the engine."""
+    """An error about the engine."""
 
 
 class EngineNotReady(EngineError):
@@ -13,16 +13,19 @@ class EngineNotReady(EngineError):
     def __init__(self, state: str, reason: str | None) -> None:
         because = f": {reason}" if reason else ""
         super().__init__(
-            f"The engine takes no calls, its state is {state!s}{because}. GET /engine tells when it is ready."
+            f"The engine takes no calls now, its state is {state!s}{because}. Try again when GET /engine says that it "
+            "is ready."
         )
         self.state = state
 
 
 class EngineBusy(EngineError):
-    """The queue before the engine is full."""
+    """The queue of calls to the engine is full."""
 
     def __init__(self, waiting: int) -> None:
-        super().__init__(f"The engine works on one call at a time and {waiting} already wait. Try again later.")
+        super().__init__(
+            f"The engine runs one call at a time, and {waiting} calls already wait for it. Try again later."
+        )
         self.waiting = waiting
 
 
@@ -35,11 +38,12 @@ class EngineLacks(EngineError):
 
 
 class ModelNotLicensed(EngineError):
-    """AsposeAI uses one model only without a licence, whatever it is told."""
+    """Without a licence AsposeAI uses one model only, whatever it is told."""
 
     def __init__(self, name: str, allowed: str) -> None:
         super().__init__(
-            f"Without a licence (OCR_LICENSE_FILE) AsposeAI uses {allowed!r} and no other: {name!r} cannot be loaded."
+            f"Without a licence AsposeAI uses {allowed!r} only, so {name!r} cannot be loaded. Set OCR_LICENSE_FILE, or "
+            "leave the model out of the request."
         )
         self.name = name
         self.allowed = allowed
@@ -50,18 +54,19 @@ class EngineModelMissing(EngineError):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"AsposeAI would use the model {name!r}, and it is not in the model folder. Send it with "
-            f"PUT /models/{name}, or have it fetched with POST /pulls."
+            f"AsposeAI needs the model {name!r}, which is not in the model folder. Upload it with PUT /models/{name}, "
+            "or pull it with POST /pulls."
         )
         self.name = name
 
 
 class ModelTooLarge(EngineError):
-    """The model does not fit the memory that the engine may hold."""
+    """The model does not fit into the memory that the engine may hold."""
 
     def __init__(self, name: str, need_bytes: int, limit_bytes: int) -> None:
         super().__init__(
-            f"{name!r} has {need_bytes} bytes, and the engine may hold {limit_bytes} (OCR_ENGINE_MEMORY_LIMIT)."
+            f"{name!r} has {need_bytes} bytes, and the engine may hold {limit_bytes}. Load a smaller model, or raise "
+            "OCR_ENGINE_MEMORY_LIMIT."
         )
         self.name = name
         self.need_bytes = need_bytes
@@ -69,16 +74,16 @@ class ModelTooLarge(EngineError):
 
 
 class ModelDamaged(EngineError):
-    """The model's file is cut off or corrupt, by its own header; an engine that read it could die of it."""
+    """The model's file is cut off or corrupt according to its own header, and an engine that read it could die."""
 
     def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"{name!r} was not given to the engine: {reason}. Have the file brought anew.")
+        super().__init__(f"{name!r} was not given to the engine: {reason}. Upload or pull the file again.")
         self.name = name
         self.reason = reason
 
 
 class EngineCallFailed(EngineError):
-    """The engine refused or failed the call; it goes on living."""
+    """The engine refused the call or failed it; its process still runs."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The engine could not do it: {reason}")
@@ -89,7 +94,10 @@ class EngineTimedOut(EngineError):
     """The call passed its deadline. A native call cannot be stopped, so its process was killed."""
 
     def __init__(self, call: str, seconds: float) -> None:
-        super().__init__(f"The engine did not finish {call!r} within {seconds:g} s; its process was replaced.")
+        super().__init__(
+            f"The engine did not finish {call!r} within {seconds:g} s, and its process was replaced. Ask for less at "
+            "once, or raise the timeout in the settings."
+        )
 
 
 class EngineDied(EngineError):
@@ -100,3 +108,60 @@ class EngineDied(EngineError):
             f"The engine's process ended during the call ({exit_reason}); a new one is being started. Try again."
         )
         self.exit_reason = exit_reason
+
+
+class ImageError(ServiceError):
+    """An error about an image. It crosses from the engine process as the name of its class and its facts."""
+
+    def __init__(self, message: str, **facts: str | int) -> None:
+        super().__init__(message)
+        self.facts = facts
+
+
+class UnsupportedImage(ImageError):
+    """The bytes are of a format that is not read, or not of the announced format."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"The image is {what}. Send PNG, JPEG, TIFF, BMP, GIF or PDF, under its own media type.", what=what
+        )
+
+
+class UnreadableImage(ImageError):
+    """The bytes are corrupt, cut short, or no image at all."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The image cannot be read: {reason}.", reason=reason)
+
+
+class ImageTooLarge(ImageError):
+    """The image has more pixels or pages than are read."""
+
+    def __init__(self, what: str, limit: str) -> None:
+        super().__init__(f"The image has {what}, and the limit is {limit}.", what=what, limit=limit)
+
+
+class EncryptedPdf(ImageError):
+    """The PDF cannot be opened without a password."""
+
+    def __init__(self) -> None:
+        super().__init__("The PDF is encrypted. Remove the password, then send it again.")
+
+
+class UnknownLanguage(ImageError):
+    """The engine has no language of that name."""
+
+    def __init__(self, language: str, known: str) -> None:
+        super().__init__(f"AsposeAI has no language {language!r}. Use one of: {known}.", language=language, known=known)
+
+
+class ResourceMissing(ImageError):
+    """The engine lacks the file that it needs for that language or kind of area, and nothing is downloaded."""
+
+    def __init__(self, resource: str) -> None:
+        super().__init__(
+            f"For this AsposeAI needs the file {resource!r}, which its package does not contain and this service does "
+            "not download. Choose another language or kind of area.",
+            resource=resource,
+        )
+        self.resource = resource

@@ -1,17 +1,17 @@
-"""What can go wrong with the other side of a pull."""
+"""What can go wrong with the source of a pull."""
 
 from app.errors.base import ServiceError
 
 
 class SourceError(ServiceError):
-    """Something about where a pulled model comes from."""
+    """An error about the place that a pulled model comes from."""
 
 
 class SourceNotAllowed(SourceError):
-    """The settings do not let this URL be pulled from."""
+    """The settings do not allow pulls from this URL."""
 
     def __init__(self, url: str, reason: str) -> None:
-        super().__init__(f"{url} cannot be pulled: {reason}. OCR_PULL_ALLOWED_URLS says from where URLs may be pulled.")
+        super().__init__(f"{url} cannot be pulled: {reason}. OCR_PULL_ALLOWED_URLS lists the URLs that may be pulled.")
         self.url = url
 
 
@@ -23,36 +23,40 @@ class SourceNotFound(SourceError):
 
 
 class SourceRefused(SourceError):
-    """The other side knows it and does not give it to us, or does not say whether it knows it."""
+    """The source answered 401 or 403: this service has no access, or the source hides whether the file exists."""
 
     def __init__(self, what: str, reason: str) -> None:
         super().__init__(
-            f"{what} is not given to this service: {reason}. A private or gated repository takes an OCR_HUB_TOKEN "
-            "whose owner has access to it; a repository that does not exist may be answered so too."
+            f"This service has no access to {what}: {reason}. A private or gated repository needs an OCR_HUB_TOKEN "
+            "whose owner has access to it; the answer for a repository that does not exist may be the same."
         )
 
 
 class SourceUnavailable(SourceError):
-    """The other side cannot be reached, is overloaded, or fails."""
+    """The source cannot be reached, is overloaded, or fails."""
 
     def __init__(self, what: str, reason: str, retry_after_seconds: float | None = None) -> None:
-        super().__init__(f"{what} cannot be had right now: {reason}. Try again later.")
+        super().__init__(f"{what} cannot be fetched now: {reason}. Try again later.")
         self.retry_after_seconds = retry_after_seconds
 
 
 class SourceMismatch(SourceError):
-    """What comes is not what was said to come."""
+    """The source sends something else than what was announced or asked for."""
 
     def __init__(self, what: str, reason: str) -> None:
-        super().__init__(f"{what} is not what it was said to be: {reason}. Nothing was kept.")
+        super().__init__(
+            f"{what} is not what was expected: {reason}. Nothing was kept. Check the source and the digest, then pull "
+            "it again."
+        )
 
 
 class PullConflict(SourceError):
-    """Another pull brings something else to the same place."""
+    """Another pull writes something else to the same model."""
 
     def __init__(self, name: str, job_id: str) -> None:
         super().__init__(
-            f"The pull {job_id} brings {name!r} from elsewhere, or on other terms. Cancel it, or wait for its end."
+            f"The pull {job_id} fetches {name!r} from another source or on other terms. Cancel it, or wait until it "
+            "has finished."
         )
         self.name = name
         self.job_id = job_id

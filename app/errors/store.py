@@ -1,54 +1,184 @@
-"""What can go wrong with the model folder, its trash, its jobs and what comes in."""
+"""What can go wrong with a model, the model folder, the trash, jobs, and unfinished uploads and pulls."""
 
-from app.errors.models import StoreError
+from typing import Any
+
+from app.errors.base import ServiceError
+
+
+class StoreError(ServiceError):
+    """An error about the model folder or something in it."""
+
+
+class ModelError(StoreError):
+    """An error about one model."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
+class InvalidModelName(ModelError):
+    """The name can never be a model's, whatever the folder contains."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(
+            name,
+            f"The model name {name!r} cannot be used: {reason}. A model's name is its path below the model folder, "
+            "such as 'en_ocr_v2.bin' or 'org_repo/model.gguf'.",
+        )
+
+
+class NotAModel(ModelError):
+    """The name belongs to something that is not a regular file of the model folder."""
+
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__(
+            name,
+            f"{name!r} is {what}. Models are regular files below the model folder; links are not followed.",
+        )
+
+
+class ModelNotFound(ModelError):
+    """There is no model of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, f"The model folder has no model {name!r}. GET /models lists the models.")
+
+
+class ModelProtected(ModelError):
+    """The model is protected, by `OCR_PROTECTED` or by a caller, and is neither deleted nor replaced."""
+
+    def __init__(self, name: str, pattern: str | None, reason: str | None) -> None:
+        super().__init__(
+            name,
+            f"{name!r} is protected by the pattern {pattern!r} in OCR_PROTECTED. Only a change of that setting removes "
+            "the protection."
+            if pattern is not None
+            else f"{name!r} is protected: {reason}. DELETE /models/{name}/protection removes the protection.",
+        )
+        self.pattern = pattern
+        self.reason = reason
+
+
+class ModelInUse(ModelError):
+    """At least one process holds a lease on the model."""
+
+    def __init__(self, name: str, blockers: list[dict[str, Any]]) -> None:
+        super().__init__(
+            name,
+            f"{name!r} is in use, and nothing was done. Have the processes listed in blockers release it, then try "
+            "again.",
+        )
+        self.blockers = blockers
+
+
+class ModelLocked(ModelError):
+    """Another request or process is changing the model right now."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            name,
+            f"Another request or process is changing {name!r}, and nothing was done. Try again in a moment.",
+        )
+
+
+class ModelExists(ModelError):
+    """A model of that name exists."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            name,
+            f"There is already a model {name!r}, and it is not overwritten. Choose another name; an upload replaces a "
+            "model if If-Match holds its ETag.",
+        )
+
+
+class ModelChanged(ModelError):
+    """The model is not the version that the caller named in If-Match."""
+
+    def __init__(self, name: str, etag: str) -> None:
+        super().__init__(
+            name,
+            f"{name!r} is now the version {etag}, not the one named in If-Match. Nothing was done; get the model "
+            "again to see what changed.",
+        )
+        self.etag = etag
+
+
+class ConditionFailed(ModelError):
+    """The model exists although If-None-Match excludes it, or is missing although If-Match requires it."""
+
+    def __init__(self, name: str, etag: str | None) -> None:
+        super().__init__(
+            name,
+            f"There is no model {name!r}, and If-Match requires one. Nothing was done."
+            if etag is None
+            else f"There is a model {name!r}, the version {etag}, which If-None-Match excludes. Nothing was done.",
+        )
+        self.etag = etag
+
+
+class DigestMismatch(ModelError):
+    """The received bytes do not have the announced digest."""
+
+    def __init__(self, name: str, algorithm: str, expected: str, actual: str) -> None:
+        super().__init__(
+            name,
+            f"The bytes received for {name!r} have the {algorithm} {actual}, not the announced {expected}. They were "
+            "discarded; send them again.",
+        )
+        self.algorithm = algorithm
+        self.expected = expected
+        self.actual = actual
 
 
 class TrashEntryNotFound(StoreError):
-    """No such entry in the trash: it was never there, was restored, was purged, or has expired."""
+    """There is no such entry in the trash: it never existed, was restored, was purged, or has expired."""
 
     def __init__(self, trash_id: str) -> None:
-        super().__init__(f"There is no entry {trash_id!r} in the trash. GET /trash lists those there are.")
+        super().__init__(f"The trash has no entry {trash_id!r}. GET /trash lists the entries.")
         self.trash_id = trash_id
 
 
 class JobNotFound(StoreError):
-    """No such job: it was never there, or finished so long ago that it was forgotten."""
+    """There is no such job: it never existed, or finished longer ago than `OCR_JOB_RETENTION`."""
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(f"There is no job {job_id!r}. Finished ones are forgotten after OCR_JOB_RETENTION.")
+        super().__init__(f"There is no job {job_id!r}. Finished jobs are removed after OCR_JOB_RETENTION.")
         self.job_id = job_id
 
 
 class JobAbandoned(StoreError):
-    """The process that ran the job ended before the job did, and nobody can go on with it."""
+    """The process that ran the job ended before the job did, and no other process can continue it."""
 
     def __init__(self, kind: str, owner: str | None) -> None:
-        super().__init__(f"The service that ran this {kind} job ended before it was done ({owner}). Ask for it again.")
+        super().__init__(f"The service that ran this {kind} job ended before it was done ({owner}). Start it again.")
 
 
 class JobWithoutResults(StoreError):
-    """The job has no results: it is not done, or failed, or was cancelled."""
+    """The job has no results: it has not finished, has failed, or was cancelled."""
 
     def __init__(self, job_id: str, state: str) -> None:
-        super().__init__(f"The job {job_id} has no results, its state is {state!s}. They are there once it succeeded.")
+        super().__init__(f"The job {job_id} has no results: its state is {state!s}. Only a succeeded job has them.")
         self.state = state
 
 
 class PartialNotFound(StoreError):
-    """No unfinished upload or pull has that id: it was discarded, has expired, or never was."""
+    """There is no unfinished upload or pull with that id: it never existed, was cancelled, or has expired."""
 
     def __init__(self, partial_id: str) -> None:
-        super().__init__(f"Nothing unfinished has the id {partial_id!r}: it was given up, has expired, or never was.")
+        super().__init__(
+            f"There is no unfinished upload {partial_id!r}: it never existed, is complete, was cancelled, or has "
+            "expired. Begin a new one."
+        )
         self.id = partial_id
 
 
 class PartialBusy(StoreError):
-    """Somebody else is writing the unfinished upload or pull."""
+    """Another request or process is writing the unfinished upload or pull."""
 
     def __init__(self, partial_id: str) -> None:
-        super().__init__(
-            f"Another request or process is writing {partial_id!r} right now. Go on with it when that one has ended."
-        )
+        super().__init__(f"Another request or process is writing {partial_id!r}. Try again when it has ended.")
         self.id = partial_id
 
 
@@ -65,17 +195,17 @@ class StoreUnsafe(StoreError):
     def __init__(self, reason: str) -> None:
         super().__init__(
             f"The model folder is not changed, because its file system cannot keep changes safe: {reason}. Nothing was "
-            "changed; listing works. GET /storage has the checks, docs/volumes.md what helps."
+            "changed; listing works. GET /storage shows the checks, docs/volumes.md what to do."
         )
 
 
 class LookupStale(StoreError):
-    """This machine goes on seeing another version of a file than its file system's server has."""
+    """This machine still sees another version of a file than its file system's server has."""
 
     def __init__(self) -> None:
         super().__init__(
-            "Another machine has just changed this, and this one does not see it yet. Nothing was deleted or replaced. "
-            "If the model is missing now, it is back within seconds. Try again."
+            "Another machine has just changed this model, and this machine does not see the change yet. Nothing was "
+            "deleted or replaced. If the model is missing now, it is back within seconds. Try again."
         )
 
 
@@ -90,16 +220,22 @@ class StoreDenied(StoreError):
 
 
 class StoreReadOnly(StoreError):
-    """The model folder lies on a file system that is mounted read-only."""
+    """The model folder is on a file system that is mounted read-only."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"The model folder is read-only: {reason}. Nothing was changed; listing works.")
+        super().__init__(
+            f"The model folder is read-only: {reason}. Nothing was changed; listing works. Mount it writable to change "
+            "models."
+        )
 
 
 class StoreFull(StoreError):
-    """The disk is full, or a quota is."""
+    """The disk or a quota is full."""
 
     def __init__(self, reason: str, need_bytes: int | None = None, free_bytes: int | None = None) -> None:
-        super().__init__(f"There is no room for it on the model folder's disk: {reason}. Nothing was changed.")
+        super().__init__(
+            f"The model folder's disk has too little space: {reason}. Nothing was changed. Free some space, then try "
+            "again."
+        )
         self.need_bytes = need_bytes
         self.free_bytes = free_bytes

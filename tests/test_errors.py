@@ -1,0 +1,31 @@
+"""The tree of errors at the top of `app.errors` is the tree of its classes."""
+
+import re
+
+from app import errors
+
+ROW = re.compile(r"^([│ ├└─]*)(\w+)(?:  +(\S.*))?$", re.MULTILINE)
+
+
+def drawn() -> dict[str, str]:
+    """Each class of the drawing with the one it hangs from."""
+    drawing = (errors.__doc__ or "").partition("\n\n")[2].partition("\n\n")[2]
+    parents: dict[str, str] = {}
+    path: list[str] = []
+    for branch, name, about in ROW.findall(drawing):
+        depth = len(branch) // 3
+        path[depth:] = [name]
+        parents[name] = path[depth - 1] if depth else ""
+        assert about or name.endswith("Error")
+    return parents
+
+
+def test_the_drawing_has_each_class_below_its_base() -> None:
+    classes = [value for value in vars(errors).values() if isinstance(value, type)]
+    bases = {each.__name__: each.__bases__[0].__name__ for each in classes}
+
+    assert drawn() == bases | {"ServiceError": ""}
+
+
+def test_each_class_is_exported() -> None:
+    assert set(errors.__all__) - {"UNWRITABLE"} == set(drawn())
