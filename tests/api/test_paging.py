@@ -2,24 +2,30 @@
 
 import base64
 import json
+from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from app.api.models.list_query import Cursor, ListQuery
+from app.api.models.list_query import Cursor, ListQuery, Sort
 from app.api.models.list_renderer import ListRenderer
-from app.api.models.model_view import ModelView
+from app.api.models.model_view import ModelView, Sources
+from app.api.models.schemas import ModelList
+from app.engine.contract.messages import EngineFacts
 from app.store.inventory import Inventory, Model, ScanWarning
+from app.store.locks.model_locks import ModelLocks
 from app.store.policy import Policy
+from app.store.protections import ManualProtection
 from tests.support.answers import problem_of
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
 
-KNOWLEDGE = ModelView(Path("/models"), Policy(), {}, frozenset(), None)
+VIEW = ModelView(Path("/models"), Policy(), Sources({}, frozenset(), None))
 SORTS = ["name", "-name", "size_bytes", "-size_bytes", "modified_at", "-modified_at"]
 
 # Few sizes and times, so that there are many equals; names that need escaping.
@@ -32,8 +38,8 @@ def inventory_of(models: dict[str, Model], *warnings: ScanWarning) -> Inventory:
     return Inventory(dict(sorted(models.items())), warnings, (0, 0))
 
 
-def page_of(catalogue: ListRenderer, **params: Any) -> dict[str, Any]:
-    return dict(json.loads(catalogue.render(ListQuery(**params))))
+def page_of(renderer: ListRenderer, **params: Any) -> dict[str, Any]:
+    return dict(json.loads(renderer.render(ListQuery(**params))))
 
 
 @given(
@@ -46,11 +52,11 @@ def test_pages_never_repeat_a_model_and_miss_none_that_was_there_throughout(
     changing: list[dict[str, Model]], staying: dict[str, Model], limits: list[int], sort: str
 ) -> None:
     """Whatever comes and goes between two pages, in every order, with pages of any length."""
-    catalogue, cursor, seen, number = None, None, [], 0
+    renderer, cursor, seen, number = None, None, [], 0
     while number == 0 or cursor:
         present = {name: model for name, model in changing[number % len(changing)].items() if name not in staying}
-        catalogue = ListRenderer(inventory_of(present | staying), KNOWLEDGE, catalogue)
-        page = page_of(catalogue, sort=sort, limit=limits[number % len(limits)], cursor=cursor)
+        renderer = ListRenderer(inventory_of(present | staying), VIEW, renderer)
+        page = page_of(renderer, sort=sort, limit=limits[number % len(limits)], cursor=cursor)
         assert page["count"] == len(present | staying)
         assert page["next_cursor"] != cursor or not cursor, "it goes in circles"
         seen += [(model["name"], model["etag"]) for model in page["models"]]
@@ -67,13 +73,13 @@ def test_pages_never_repeat_a_model_and_miss_none_that_was_there_throughout(
 def test_pages_together_are_the_whole(models: dict[str, Model], limit: int, sort: str, status: str | None) -> None:
     """When nothing changes, they are the unpaged list in its order, and all but the last are full."""
     models |= {f"old_{name}": model._replace(name=f"old_{name}") for name, model in models.items()}
-    catalogue = ListRenderer(inventory_of(models), KNOWLEDGE)
-    whole = page_of(catalogue, sort=sort, status=status)
+    renderer = ListRenderer(inventory_of(models), VIEW)
+    whole = page_of(renderer, sort=sort, status=status)
 
-    pages = [page_of(catalogue, sort=sort, status=status, limit=limit)]
+    pages = [page_of(renderer, sort=sort, status=status, limit=limit)]
     while cursor := pages[-1]["next_cursor"]:
         assert len(pages) <= len(models), "it goes in circles"
-        pages.append(page_of(catalogue, sort=sort, status=status, limit=limit, cursor=cursor))
+        pages.append(page_of(renderer, sort=sort, status=status, limit=limit, cursor=cursor))
 
     assert [model for page in pages for model in page["models"]] == whole["models"]
     assert all(len(page["models"]) == limit for page in pages[:-1])
@@ -92,37 +98,80 @@ def test_a_garbled_cursor_is_refused_whatever_it_is(text: str) -> None:
 def test_a_model_that_is_as_it_was_is_not_made_anew() -> None:
     """Neither after a change to others; one that changed is."""
     models = {name: Model(name, 1, 0, 0, 0) for name in ("a", "b")}
-    before = ListRenderer(inventory_of(models), KNOWLEDGE)
+    before = ListRenderer(inventory_of(models), VIEW)
     before.render(ListQuery())
-    a, b = before.made["a"], before.made["b"]
+    a, b = before.rendered["a"], before.rendered["b"]
 
-    after = ListRenderer(inventory_of(models | {"b": Model("b", 2, 0, 0, 0)}), KNOWLEDGE, before)
+    after = ListRenderer(inventory_of(models | {"b": Model("b", 2, 0, 0, 0)}), VIEW, before)
 
     assert [model["size_bytes"] for model in page_of(after)["models"]] == [1, 2]
-    assert after.made["a"] is a
-    assert after.made["b"] is not b
+    assert after.rendered["a"] is a
+    assert after.rendered["b"] is not b
+
+
+@given(models=some_models, limit=st.none() | st.integers(1, 7), sort=st.sampled_from(get_args(Sort)))
+def test_the_list_is_what_its_schema_would_be(models: dict[str, Model], limit: int | None, sort: Sort) -> None:
+    """The JSON is joined by hand, and pydantic would write the same bytes: the same fields, in the same order."""
+    warning = ScanWarning('a "link"', "a symbolic link")
+    rendered = ListRenderer(inventory_of(models, warning), VIEW).render(ListQuery(sort=sort, limit=limit))
+
+    assert ModelList.model_validate_json(rendered).model_dump_json().encode() == rendered
+
+
+def facts(*recognised: str, known: dict[str, Model]) -> EngineFacts:
+    return EngineFacts(
+        asked_at=datetime.now(UTC),
+        vendor_package="aspose-ocr-python-net",
+        vendor_version="26.10.0",
+        is_licensed=False,
+        local_path="/models",
+        list_local=(),
+        recognised=frozenset(recognised),
+        is_initialized=False,
+        capabilities=(),
+        known=known,
+    )
+
+
+def test_whatever_the_schema_shows_of_a_changing_source_is_rendered_again(tmp_path: Path) -> None:
+    """Between any two views that describe a model differently, its changing facts differ."""
+    (tmp_path / "models").touch()
+    locks = ModelLocks(tmp_path / "models")
+    with locks.lease("a.bin"):
+        positions = locks.leased_positions()
+    model = Model("a.bin", 1, 0, 0, 0)
+    protections = {"a.bin": ManualProtection("a reason", "a caller", datetime.now(UTC))}
+    told = (None, facts(known={}), facts(known={"a.bin": model}), facts("a.bin", known={}))
+    views = [
+        ModelView(Path("/models"), Policy(), Sources(*sources))
+        for sources in product(({}, protections), (frozenset[int](), positions), told)
+    ]
+
+    described = {view.describe(model).model_dump_json() for view in views}
+    assert len(described) == 2 * 2 * 3
+    assert len({view.changing_facts(model) for view in views}) == len(described)
 
 
 def test_models_that_are_gone_do_not_fill_the_memory() -> None:
     """However many come and go, little more is kept than there are."""
-    catalogue = None
+    renderer = None
     for number in range(100):
         models = {f"{number}-{n}": Model(f"{number}-{n}", 1, 0, 0, 0) for n in range(100)}
-        catalogue = ListRenderer(inventory_of(models), KNOWLEDGE, catalogue)
-        catalogue.render(ListQuery())
-        assert len(catalogue.made) <= 600
+        renderer = ListRenderer(inventory_of(models), VIEW, renderer)
+        renderer.render(ListQuery())
+        assert len(renderer.rendered) <= 600
 
 
 def test_warnings_are_told_once() -> None:
     """With the first page, whatever it is filtered by, and not again with those that follow."""
     models = {name: Model(name, 1, 0, 0, 0) for name in ("a", "b")}
-    catalogue = ListRenderer(inventory_of(models, ScanWarning("link", "a symbolic link")), KNOWLEDGE)
+    renderer = ListRenderer(inventory_of(models, ScanWarning("link", "a symbolic link")), VIEW)
 
-    first = page_of(catalogue, limit=1)
+    first = page_of(renderer, limit=1)
 
     assert first["warnings"] == [{"path": "link", "reason": "a symbolic link"}]
-    assert page_of(catalogue, limit=1, cursor=first["next_cursor"])["warnings"] == []
-    assert page_of(catalogue, status="old")["warnings"] == first["warnings"]
+    assert page_of(renderer, limit=1, cursor=first["next_cursor"])["warnings"] == []
+    assert page_of(renderer, status="old")["warnings"] == first["warnings"]
 
 
 @pytest.fixture

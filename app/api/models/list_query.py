@@ -1,7 +1,7 @@
-"""What may be asked of the list, and the cursor that leads from one page to the next.
+"""The query parameters of `GET /models`, and the cursor of the next page.
 
-A cursor names the last model of its page by what the list is sorted by, not by a position: models that come and go
-between two pages move no other model from one page to another.
+A cursor holds the name and the sort key of its page's last model, not a position: models that are added or deleted
+between two pages move no other model to another page.
 """
 
 import base64
@@ -29,20 +29,20 @@ MAX_LIMIT = 1000
 
 Sort = Literal["name", "-name", "size_bytes", "-size_bytes", "modified_at", "-modified_at"]
 Position = tuple[int, str]
-"""Where a model stands in a list: by the number it is sorted by, and by its name among equals."""
+"""A model's sort key: the number that the list is sorted by, then the name."""
 Selection = tuple[Any, ...]
-"""Which models are asked for, and in which order; the same on every page of one list."""
+"""The filters and the order of a query, which are equal for every page of one list."""
 
 
 class _Optional:
-    """For the document, a parameter that may be left out is no parameter that may be null."""
+    """Describes a parameter in the document by its type alone: it may be left out, but not be null."""
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:  # noqa: ANN401
         return handler(schema["schema"])
 
 
 def _true_or_false(value: object) -> object:
-    """Only these two: what else pydantic takes for a bool, the OpenAPI document does not."""
+    """Accept `true` and `false` only, as the document says; pydantic would also accept `yes`, `1` and others."""
     return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 
 
@@ -52,22 +52,22 @@ Flag = Annotated[bool, Field(strict=True), BeforeValidator(_true_or_false)]
 Glob = Annotated[str, Field(min_length=1, max_length=MAX_NAME_BYTES)]
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT)]
 CursorText = Annotated[str, Field(max_length=4 * MAX_NAME_BYTES)]
-"""The cursor of the longest name is shorter."""
+"""Long enough for the cursor of the longest name."""
 
 
 class Cursor(BaseModel):
-    """The end of one page."""
+    """The position after which the next page begins."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     key: int
     name: str
     digest: str
-    """Of the selection that it is a position in."""
+    """The digest of the selection that the cursor belongs to."""
 
     @classmethod
     def parse(cls, text: str) -> "Cursor":
-        """Read what `str()` wrote; raises ValueError for anything else."""
+        """Read a cursor's `str()`; raises ValueError for anything else."""
         padded = text + "=" * (-len(text) % 4)
         return cls.model_validate_json(base64.b64decode(padded.encode(), altchars=b"-_", validate=True))
 
@@ -76,54 +76,55 @@ class Cursor(BaseModel):
 
 
 class ListQuery(BaseModel):
-    """What may be asked of `GET /models`; anything else is refused, so that a misspelt filter is not ignored."""
+    """The query parameters of `GET /models`. Others are refused, so that a misspelt filter is not ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     status: Maybe[Status] = None
-    """Only models of that status."""
+    """Only models with this status."""
     format: Maybe[Format] = None
-    """Only models of that format, by the suffix of their name."""
+    """Only models of this format, by the suffix of their name."""
     protected: Maybe[Flag] = None
-    """Only models that are protected, or only others."""
+    """Only models that are protected (`true`), or that are not (`false`)."""
     in_use: Maybe[Flag] = None
-    """Only models that are in use, or only others."""
+    """Only models that are in use (`true`), or that are not (`false`)."""
     recognised: Maybe[Flag] = None
-    """Only models that AsposeAI recognises, or only those it passed over; what it was not asked about is neither."""
+    """Only models that AsposeAI lists (`true`), or does not list (`false`). Models that it was not asked about match
+    neither."""
     min_size: Maybe[NonNegativeInt] = Field(default=None, examples=[1_000_000])
-    """Only models of that many bytes or more."""
+    """Only models of at least this many bytes."""
     name: Maybe[Glob] = Field(default=None, examples=["*_v2.*"])
-    """Only models whose whole name or its last part matches this shell pattern, with case: `*`, `?`, `[…]`."""
+    """Only models whose name, or its last part, matches this case-sensitive shell pattern: `*`, `?`, `[…]`."""
     sort: Sort = "name"
-    """What the list is sorted by, `-` for descending; equals by name, in the same direction."""
+    """The sort key; `-` for descending order. Models with equal keys are sorted by name in the same direction."""
     limit: Maybe[Limit] = Field(default=None, examples=[100])
-    """How many models one answer holds at most; without it, all."""
-    # Last, because what it is checked against must be known before.
+    """The page size. Without it, the answer has all models."""
+    # Last, because its validator needs the fields above.
     cursor: Maybe[CursorText] = None
-    """The `next_cursor` of the page before. It goes with the same filters and `sort`; `limit` may be another."""
+    """The `next_cursor` of the previous page. Send the same filters and `sort` with it; `limit` may differ."""
 
     @property
     def selection(self) -> Selection:
-        """Which models are asked for, in which order."""
+        """Return the filters and the order."""
         return tuple(getattr(self, field) for field in SELECTING)
 
     @property
     def after(self) -> Position | None:
-        """Where the page before this one ended."""
+        """Return the position of the previous page's last model; None for the first page."""
         if self.cursor is None:
             return None
         cursor = Cursor.parse(self.cursor)
         return cursor.key, cursor.name
 
     def cursor_at(self, position: Position) -> str:
-        """The cursor of a page that ends there."""
+        """Return the cursor of a page that ends at that position."""
         return str(Cursor(key=position[0], name=position[1], digest=_digest(self.selection)))
 
     @field_validator("cursor")
     @classmethod
     def _check_cursor(cls, text: str | None, info: ValidationInfo) -> str | None:
         if text is None or not info.data.keys() >= set(SELECTING):
-            return text  # the parameter that is wrong is told of
+            return text  # another parameter is wrong, and reported
         try:
             cursor = Cursor.parse(text)
         except ValueError:

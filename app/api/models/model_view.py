@@ -1,9 +1,10 @@
-"""What the store and the engine know of each model at one moment."""
+"""What the API says of each model, computed from the inventory, the store and the engine at one moment."""
 
 import re
 from collections.abc import Callable, Mapping
 from fnmatch import translate
 from pathlib import Path
+from typing import NamedTuple
 
 from app.api.models.list_query import ListQuery
 from app.api.models.schemas import ModelOut
@@ -14,76 +15,94 @@ from app.store.locks.model_locks import is_leased
 from app.store.policy import Policy
 from app.store.protections import ManualProtection
 
-Test = Callable[[Model], bool]
+Filter = Callable[[Model], bool]
+
+
+class Sources(NamedTuple):
+    """What a view is computed from, of what changes while the service runs."""
+
+    protected: Mapping[str, ManualProtection]
+    leased_positions: frozenset[int]
+    facts: EngineFacts | None
+
+    def are(self, others: "Sources") -> bool:
+        """True if nothing has changed: then a view of the others is up to date. Must cost next to nothing."""
+        return (
+            self.protected is others.protected  # replaced as a whole when they change, as the facts are
+            and self.facts is others.facts
+            and self.leased_positions == others.leased_positions
+        )
+
+
+ChangingFacts = tuple[bool, bool | None, bool]
 
 
 class ModelView:
-    """The rules, the protections, the leases and the engine's facts, joined. Nothing in it changes."""
+    """Builds the schema of a model from the file, the policy and the sources. A view never changes."""
 
-    def __init__(
-        self,
-        root: Path,
-        policy: Policy,
-        protected: Mapping[str, ManualProtection],
-        leased_positions: frozenset[int],
-        facts: EngineFacts | None,
-    ) -> None:
-        self.protected = protected
-        self.leased_positions = leased_positions
-        self.facts = facts
+    def __init__(self, root: Path, policy: Policy, sources: Sources) -> None:
+        self.sources = sources
         self._root = root
         self._policy = policy
 
     def describe(self, model: Model) -> ModelOut:
-        """One model as callers see it."""
+        """Build the schema of one model."""
         return ModelOut(
             name=model.name,
             path=f"{self._root}/{model.name}",
             format=format_of_name(model.name),
             size_bytes=model.size_bytes,
             modified_at=model.modified_at,
-            status="old" if self._policy.is_old(model.name) else "current",
+            status=self._policy.status_of(model.name),
             protected=self.is_protected(model),
             in_use=self.is_in_use(model),
             recognised=self.is_recognised(model),
             etag=model.etag,
         )
 
+    def changing_facts(self, model: Model) -> ChangingFacts:
+        """Return what `describe` says of a model that can change while its file stays as it is.
+
+        The rendered JSON of a model is used again while these and the file are equal, so this must cost less than
+        `describe`: protections by the policy are not looked up, since the policy never changes.
+        """
+        return self.is_in_use(model), self.is_recognised(model), model.name in self.sources.protected
+
     def is_protected(self, model: Model) -> bool:
-        """Whether the configuration, or somebody, forbids deleting it."""
-        return model.name in self.protected or self._policy.protecting(model.name) is not None
+        """True if the configuration or a caller protects the model."""
+        return model.name in self.sources.protected or self._policy.protecting(model.name) is not None
 
     def is_in_use(self, model: Model) -> bool:
-        """Whether anybody holds a lease on it."""
-        return is_leased(model.name, self.leased_positions)
+        """True if any process holds a lease on the model."""
+        return is_leased(model.name, self.sources.leased_positions)
 
     def is_recognised(self, model: Model) -> bool | None:
-        """Whether AsposeAI names it; None while it has not been asked since the file came."""
-        if self.facts is None:
+        """True if AsposeAI lists the model; None if it has not been asked after the file was written."""
+        facts = self.sources.facts
+        if facts is None:
             return None
-        if model.name in self.facts.recognised:
+        if model.name in facts.recognised:
             return True
-        # A file that came after AsposeAI was asked is not one that it passed over. Times do not tell: a file's may be
-        # that of another machine or of some milliseconds ago, and a folder brings files that are older than itself.
-        return False if self.facts.known.get(model.name) == model else None
+        # AsposeAI has not passed over a file that it was not asked about. Times do not tell: a file's may be that of
+        # another machine or of some milliseconds ago, and a folder brings files that are older than itself.
+        return False if facts.known.get(model.name) == model else None
 
-    def tests(self, query: ListQuery) -> list[Test]:
-        """What a model must pass to be among those that are asked for, the quickest first."""
-        tests: list[Test] = []
+    def filters(self, query: ListQuery) -> list[Filter]:
+        """Return the filters of a query, the fastest first; a model must pass each."""
+        filters: list[Filter] = []
         if (least := query.min_size) is not None:
-            tests.append(lambda model: model.size_bytes >= least)
+            filters.append(lambda model: model.size_bytes >= least)
         if query.format is not None:
-            tests.append(lambda model: format_of_name(model.name) == query.format)
+            filters.append(lambda model: format_of_name(model.name) == query.format)
         if query.name is not None:
             pattern = re.compile(translate(query.name)).match
-            tests.append(lambda model: bool(pattern(model.name) or pattern(model.name.rpartition("/")[2])))
+            filters.append(lambda model: bool(pattern(model.name) or pattern(model.name.rpartition("/")[2])))
         if query.recognised is not None:
-            tests.append(lambda model: self.is_recognised(model) is query.recognised)
+            filters.append(lambda model: self.is_recognised(model) is query.recognised)
         if query.status is not None:
-            wants_old = query.status == "old"
-            tests.append(lambda model: self._policy.is_old(model.name) is wants_old)
+            filters.append(lambda model: self._policy.status_of(model.name) == query.status)
         if query.protected is not None:
-            tests.append(lambda model: self.is_protected(model) is query.protected)
+            filters.append(lambda model: self.is_protected(model) is query.protected)
         if query.in_use is not None:
-            tests.append(lambda model: self.is_in_use(model) is query.in_use)
-        return tests
+            filters.append(lambda model: self.is_in_use(model) is query.in_use)
+        return filters
