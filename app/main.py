@@ -1,4 +1,4 @@
-"""The application: what it is called, what it answers to, and the lifespan of its parts. No logic."""
+"""The FastAPI application: its description, middleware, routes and lifespan."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,31 +18,31 @@ from app.settings import Settings
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 DESCRIPTION = """
-Owns one long-lived AsposeAI and the folder of OCR and AI model files beside it, so that other services need neither.
+Owns one long-lived AsposeAI and its folder of OCR and AI model files, so that other services need neither.
 
-Ask which models there are, where they lie and which are old; delete one safely, with a way back; and have back every
-byte that the engine holds.
+List the models with their paths, and see which are old; delete a model safely and restore it from the trash; release
+all memory that the engine holds.
 
-Every error is a problem detail (RFC 9457): compare its `type`, show people its `detail`. Where the service has keys,
-**Authorize** takes one; each operation says which scope it needs.
+Every error is a problem detail (RFC 9457): programs compare its `type`, people read its `detail`. If the service has
+keys, enter one under **Authorize**; each operation names the scope that it needs.
 """
 
 
 TAGS = {
     "models": "The model files.",
-    "uploads": "Models that come in over connections that break: the tus 1.0 protocol.",
-    "pulls": "Models that this service fetches, as jobs.",
-    "trash": "Deleted models, and who deleted them.",
-    "upkeep": "What is old, its deletion as planned, and where the bytes are.",
-    "engine": "AsposeAI, in a process of its own.",
-    "ai": "Texts and a local language model.",
+    "uploads": "Resumable uploads of models, by the tus 1.0 protocol.",
+    "pulls": "Jobs that fetch models from a repository or a URL.",
+    "trash": "Deleted models that can be restored, and the journal of changes.",
+    "upkeep": "Audit, prune and storage use.",
+    "engine": "The process that runs AsposeAI.",
+    "ai": "Work on texts with a local language model.",
     "recognition": "Text from images.",
-    "health": "For probes, which take no key, and for Prometheus.",
+    "health": "Probes, which need no key, and metrics for Prometheus.",
 }
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The application for these settings. Nothing is opened before its lifespan begins."""
+    """Return the application for these settings. Its lifespan opens the parts of the service."""
 
     counters = Metrics()
 
@@ -60,7 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         root_path=settings.root_path,
         redirect_slashes=False,
-        # Costs each request 5 µs where nobody has configured a tracer, and nobody here does.
+        # Costs each request 5 µs even if no tracer is configured, as is the case here.
         telemetry={"tracing": False, "metrics": False, "logs": False},
         docs_url=None,
         redoc_url=None,
@@ -75,7 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(RequestLog, on_request=counters.on_request)
     for router in routers():
-        # Not include_router(), which matches each request twice.
+        # Not include_router(): it would match each request twice.
         app.router.routes.extend(router.routes)
     complete_routes(app)
     problems.install(app)

@@ -1,1 +1,1 @@
-"""HTTP itself: keys, limits, problems, conditional requests, content negotiation, the OpenAPI document. No resource."""
+"""HTTP itself, for all resources: keys, limits, problems, conditional requests, negotiation, the OpenAPI document."""

@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110): an answer that the caller still has is a 304 without a body."""
+"""Conditional requests (RFC 9110): 304 without a body if the caller has the present answer already."""
 
 import hashlib
 import re
@@ -11,14 +11,14 @@ from app.store.incoming.incoming import Conditions
 
 JSON = "application/json"
 CACHING = {"cache-control": "no-cache"}
-"""Keep it, and ask each time whether it is still so."""
+"""Caches may store the answer, and must revalidate it before each use."""
 ETAG = re.compile(r'\*|(?:W/)?"[^"]*"')
-"""One of those that a condition names, compared as it is; '*' is any."""
+"""Matches one entity tag of a condition, or '*' for any."""
 OPAQUE_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 ETAG_HEADER = {
     "etag": {
-        "description": "What this answer is known by; send it as `If-None-Match` to learn whether it is still so.",
+        "description": "The answer's version; send it as `If-None-Match` to learn whether the answer has changed.",
         "schema": {"type": "string"},
         "example": '"6c1f8d9be8a17a3f2c0a5d1e4b7f9038"',
     },
@@ -26,24 +26,24 @@ ETAG_HEADER = {
 }
 WITH_ETAG: dict[int | str, dict[str, Any]] = {200: {"headers": ETAG_HEADER}}
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
-    304: {"description": "The caller has this answer already.", "headers": ETAG_HEADER}
+    304: {"description": "The caller has the present answer already.", "headers": ETAG_HEADER}
 }
 IF_NONE_MATCH: dict[str, Any] = {
     "name": "If-None-Match",
     "in": "header",
     "required": False,
-    "description": "The `etag` of an answer that the caller has, several with commas between, or `*`.",
+    "description": "The `etag` of an answer that the caller has, several separated by commas, or `*`.",
     "schema": {"type": "string"},
     "examples": {
         "an answer": {"value": '"6c1f8d9be8a17a3f2c0a5d1e4b7f9038"'},
         "any answer": {"value": "*"},
     },
 }
-"""For the OpenAPI document alone: nothing reads it from there."""
+"""For the OpenAPI document only; `Representation` reads the header itself."""
 
 
 def conditions_of(request: Request) -> Conditions:
-    """Which versions of a model a request lets a publication meet."""
+    """Return the request's `If-Match` and `If-None-Match`, as conditions of a publication."""
     return Conditions(_etags(request, "if-match"), _etags(request, "if-none-match"))
 
 
@@ -53,10 +53,10 @@ def _etags(request: Request, field: str) -> frozenset[str] | None:
 
 
 class Representation:
-    """Some JSON, with the answers that give it. It may be given any number of times."""
+    """A JSON body with its two answers, 200 and 304, made once and sent any number of times."""
 
     def __init__(self, body: bytes, etag: str | None = None) -> None:
-        """Without an `etag` it is a digest of the body: the same from every replica, and after a restart."""
+        """Without `etag`, a digest of the body is used: it is equal in every replica and after a restart."""
         self.size = len(body)
         self._etag = etag or f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
         headers = {"etag": self._etag} | CACHING
@@ -64,16 +64,16 @@ class Representation:
         self._unchanged = Response(status_code=304, headers=headers)
 
     def answer(self, request: Request) -> Response:
-        """What to answer to this request: the JSON, or that the caller has it."""
+        """Return 304 if the request's `If-None-Match` names this version, else the JSON."""
         for name, _ in request.scope["headers"]:
             if name == b"if-none-match":
                 break
         else:
-            return self._whole  # nearly every request, without making anything for it
+            return self._whole  # nearly every request; nothing is allocated for it
         known = ",".join(request.headers.getlist("if-none-match"))
         return self._unchanged if matches(known, self._etag) else self._whole
 
 
 def matches(known: str, etag: str) -> bool:
-    """Whether an `If-None-Match` names this etag or any; compared weakly, as the RFC has it."""
+    """True if an `If-None-Match` names this etag or `*`, by the RFC's weak comparison."""
     return known.strip() == "*" or etag.removeprefix("W/") in OPAQUE_TAG.findall(known)

@@ -1,4 +1,4 @@
-"""Callers that stall or hang up: while a body is read, and while work is done for one."""
+"""Callers that stall or disconnect, while their body is read or while the service works for them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -13,7 +13,10 @@ T = TypeVar("T")
 
 
 async def next_chunk(chunks: AsyncIterator[bytes], stall_seconds: float | None) -> bytes:
-    """What came next; nothing at the end. Raises UploadStalled when nothing comes for so long, and BodyCutShort."""
+    """Return the next chunk of a body, or b"" at its end.
+
+    Raises UploadStalled if none arrives within `stall_seconds`, and BodyCutShort if the caller disconnects.
+    """
     try:
         async with asyncio.timeout(stall_seconds):
             return await anext(chunks)
@@ -24,9 +27,9 @@ async def next_chunk(chunks: AsyncIterator[bytes], stall_seconds: float | None) 
 
 
 async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """What comes of the work; cancel it, and raise CallerGone, when the caller hangs up first.
+    """Return the result of the work; cancel the work and raise CallerGone if the caller disconnects first.
 
-    The request's body must have been read.
+    The request's body must have been read before.
     """
     working = asyncio.create_task(work)
     gone = asyncio.create_task(_until_gone(request))

@@ -1,4 +1,4 @@
-"""The docs page, served whole by the service itself: no internet, any path prefix."""
+"""The docs page. It needs no internet, and works under any path prefix."""
 
 import asyncio
 import importlib.resources
@@ -30,13 +30,13 @@ router = APIRouter(include_in_schema=False)
 @router.get("/")
 @router.get("/docs/")
 async def redirect_to_docs(request: Request) -> Response:
-    """A browser that is shown the service's address alone finds the docs page."""
+    """Redirect the service's root to the docs page."""
     return RedirectResponse(_prefix(request) + "/docs", 307)
 
 
 @router.get("/docs")
 async def get_docs(request: Request) -> Response:
-    """The docs page."""
+    """Return the docs page."""
     prefix = _prefix(request)
     page = get_swagger_ui_html(
         openapi_url=f"{prefix}/openapi.json",
@@ -52,7 +52,7 @@ async def get_docs(request: Request) -> Response:
 
 @router.get("/docs/{asset}")
 async def get_asset(asset: str) -> Response:
-    """A file of the docs page, out of the package that carries Swagger UI."""
+    """Return a file of Swagger UI, from the package that carries it."""
     if asset not in ASSETS:
         raise HTTPException(404)
     folder = importlib.resources.files("fastapi_swagger") / "resources"
@@ -61,7 +61,7 @@ async def get_asset(asset: str) -> Response:
 
 @router.get("/openapi.json")
 async def get_document(request: Request) -> Response:
-    """The OpenAPI document; made on first use, in a thread, since it takes a tenth of a second."""
+    """Return the OpenAPI document. The first request makes it in a thread, because that takes 0.1 s."""
     app: FastAPI = request.app
     document = app.openapi_schema or await asyncio.to_thread(app.openapi)
     return Response(json.dumps(document), media_type="application/json")

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI knows, and every problem that an operation can give."""
+"""The OpenAPI document: FastAPI's own, completed with the problems, scopes and headers of every operation."""
 
 import json
 from typing import Any
@@ -24,13 +24,13 @@ from app.api.http.request_errors import (
 )
 
 REQUEST_ID_HEADER = {
-    "description": "The request's id: the caller's own `x-request-id`, or a new one.",
+    "description": "The request's id: the caller's `x-request-id`, or a new one.",
     "schema": {"type": "string"},
 }
 
 
 def install(app: FastAPI, *, needs_key: bool) -> None:
-    """Let the application describe itself. Without keys the document asks for none."""
+    """Give the application its OpenAPI document. `needs_key` is whether the service has a file of keys."""
     for route in app.routes:
         if isinstance(route, APIRoute):
             route.operation_id = route.name
@@ -57,10 +57,10 @@ def _document(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
     document["components"]["securitySchemes"] = SECURITY_SCHEME
     schemas = document["components"]["schemas"]
     schemas["Problem"] = Problem.model_json_schema()
-    # FastAPI's own form of a 422, which nothing here answers.
+    # FastAPI's form of a 422, which this service never answers.
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    # Not in the schemas' own configuration, because FastAPI takes every null out of that.
+    # Not in the schemas' configuration, because FastAPI removes every null from there.
     for name, example in examples.BY_SCHEMA.items():
         schemas[name]["examples"] = [example]
     for path, methods in document["paths"].items():
@@ -79,28 +79,28 @@ def _drop_inlined(document: dict[str, Any]) -> None:
 
 
 def _complete(path: str, method: str, operation: dict[str, Any], *, needs_key: bool) -> None:
-    """Add the problems that operations share, name the scope, and show the request's id on every answer."""
+    """Add to an operation the problems that all share, its scope, and the header `x-request-id` of every answer."""
     scope = Scope(operation["security"][0]["api_key"][0]) if operation["security"] else None
-    kinds = [*_own_kinds(operation), *_shared_kinds(path, method, scope, needs_key=needs_key)]
+    kinds = [*_own_types(operation), *_shared_types(path, method, scope, needs_key=needs_key)]
     answers = {status: answer for status, answer in operation["responses"].items() if status[0] in "23"}
     for status, response in responses_of(kinds, path.replace("{name}", NAME)).items():
         answers[str(status)] = response
     for response in answers.values():
         for content in response.get("content", {}).values():
-            if "$ref" in content["schema"]:  # of whatever is not JSON FastAPI says that it is a string, too
+            if "$ref" in content["schema"]:  # FastAPI adds `type: string` to every format but JSON
                 content["schema"] = {"$ref": content["schema"]["$ref"]}
         response["headers"] = response.get("headers", {}) | {"x-request-id": REQUEST_ID_HEADER}
         if method == "head":
             response.pop("content", None)
     operation["responses"] = dict(sorted(answers.items()))
     if scope:
-        operation["description"] += f"\n\nWhere keys are needed, one with the scope `{scope}`."
+        operation["description"] += f"\n\nNeeds a key with the scope `{scope}`, if the service has keys."
         if not needs_key:
             operation["security"] = [{}, *operation["security"]]
 
 
-def _own_kinds(operation: dict[str, Any]) -> list[ProblemType]:
-    """The kinds that the route itself declared, read back from its examples."""
+def _own_types(operation: dict[str, Any]) -> list[ProblemType]:
+    """Return the problem types that the route declares, read from its examples."""
     slugs = [
         slug
         for response in operation["responses"].values()
@@ -109,7 +109,7 @@ def _own_kinds(operation: dict[str, Any]) -> list[ProblemType]:
     return [kind for kind in PROBLEM_TYPES.values() if kind.slug in slugs]
 
 
-def _shared_kinds(path: str, method: str, scope: Scope | None, *, needs_key: bool) -> list[ProblemType]:
+def _shared_types(path: str, method: str, scope: Scope | None, *, needs_key: bool) -> list[ProblemType]:
     shared: list[type[Exception]] = []
     if needs_key and scope:
         shared += [Unauthenticated, MissingScope]

@@ -1,4 +1,4 @@
-"""Which problem each exception is on the wire: its status, its stable type, and what of it is shown."""
+"""The problem of each exception: its status, its stable type, and which attributes become members."""
 
 import hashlib
 
@@ -12,7 +12,7 @@ from app.engine.contract.processors import DEFAULT_MODEL
 
 NAME = "old_en_ocr_v1.bin"
 EMPTY_SHA256 = hashlib.sha256().hexdigest()
-CRASH = Exception("The service failed; that is a defect. Report it with the request_id, which the log has too.")
+CRASH = Exception("The service failed, which is a defect. Report it with the request_id, which is in the log too.")
 INTERNAL_ERROR = ProblemType(CRASH, 500, "internal-error", "Internal error")
 
 OF_STORE = (
@@ -20,14 +20,14 @@ OF_STORE = (
         errors.InvalidModelName("../secret", "'..' would lead out of the model folder"),
         422,
         "invalid-model-name",
-        "The name cannot be a model's",
+        "The name is not valid for a model",
         ("name",),
     ),
     ProblemType(
         errors.NotAModel("latest.bin", "a symbolic link"),
         422,
         "not-a-model",
-        "What lies at that name is no model",
+        "The path is not a model file",
         ("name",),
     ),
     ProblemType(errors.ModelNotFound(NAME), 404, "model-not-found", "No such model", ("name",)),
@@ -51,21 +51,21 @@ OF_STORE = (
         errors.ModelChanged(NAME, '"18-18e9fc0680810521"'),
         412,
         "model-changed",
-        "The model is another version",
+        "The model is a different version",
         ("name", "etag"),
     ),
     ProblemType(
         errors.ConditionFailed(NAME, '"18-18e9fc0680810521"'),
         412,
         "condition-failed",
-        "The model is there, or is not",
+        "The condition of the request failed",
         ("name", "etag"),
     ),
     ProblemType(
         errors.DigestMismatch(NAME, "sha256", hashlib.sha256(b"sent").hexdigest(), EMPTY_SHA256),
         422,
         "digest-mismatch",
-        "Other bytes came than were announced",
+        "The digest differs from the announced one",
         ("name", "algorithm", "expected", "actual"),
     ),
     ProblemType(
@@ -83,9 +83,9 @@ OF_STORE = (
         "The job has no results",
         ("state",),
     ),
-    ProblemType(errors.JobAbandoned("ocr", "ocr-1:7"), 503, "job-abandoned", "The job's runner ended before it", (), 1),
+    ProblemType(errors.JobAbandoned("ocr", "ocr-1:7"), 503, "job-abandoned", "The job's runner ended early", (), 1),
     ProblemType(errors.PartialNotFound(EXAMPLE_ID), 404, "upload-not-found", "No such unfinished upload", ("id",)),
-    ProblemType(errors.PartialBusy(EXAMPLE_ID), 423, "upload-in-progress", "The upload is in other hands", ("id",), 1),
+    ProblemType(errors.PartialBusy(EXAMPLE_ID), 423, "upload-in-progress", "The upload is in use", ("id",), 1),
     ProblemType(
         errors.StoreUnavailable("/data/models is missing; is its volume mounted?"),
         503,
@@ -102,12 +102,12 @@ OF_STORE = (
         (),
         60,
     ),
-    ProblemType(errors.LookupStale(), 503, "lookup-stale", "Another machine has just changed it", (), 1),
+    ProblemType(errors.LookupStale(), 503, "lookup-stale", "Another machine has just changed the folder", (), 1),
     ProblemType(
         errors.StoreDenied("/data/models/.store/trash: Permission denied"),
         503,
         "store-denied",
-        "The service may not change the model folder",
+        "The service lacks the rights to change the model folder",
         (),
         60,
     ),
@@ -130,38 +130,38 @@ OF_STORE = (
         errors.SourceNotAllowed("https://elsewhere.example/a.gguf", "it is not below any of the allowed URLs"),
         403,
         "source-not-allowed",
-        "The URL may not be pulled from",
+        "Pulling from the URL is not allowed",
         ("url",),
     ),
     ProblemType(
         errors.SourceNotFound("file 'a.gguf' in org/repo", "the hub does not know it"),
         404,
         "source-not-found",
-        "There is nothing to pull",
+        "The source does not have the file",
     ),
     ProblemType(
         errors.SourceRefused("a.gguf of org/repo", "the hub answered 401"),
         502,
         "source-refused",
-        "The other side refused it",
+        "The source refused the request",
     ),
     ProblemType(
         errors.SourceUnavailable("a.gguf of org/repo", "the hub answered 503"),
         502,
         "source-unavailable",
-        "The other side is unavailable",
+        "The source is unavailable",
     ),
     ProblemType(
         errors.SourceMismatch("a.gguf of org/repo", "it has 10 bytes, not 20"),
         502,
         "source-mismatch",
-        "Something else came than was announced",
+        "The source sent something else than announced",
     ),
     ProblemType(
         errors.PullConflict("org_repo/a.gguf", "20261121T092012Z-0a1b23a56954"),
         409,
         "pull-conflict",
-        "Another pull brings it",
+        "Another pull fetches the model",
         ("name", "job_id"),
     ),
 )
@@ -185,7 +185,7 @@ OF_ENGINE = (
         errors.ModelNotLicensed("org_repo/model.gguf", DEFAULT_MODEL),
         409,
         "model-not-licensed",
-        "The model takes a licence",
+        "The model needs a licence",
         ("name", "allowed"),
     ),
     ProblemType(
@@ -214,29 +214,29 @@ OF_ENGINE = (
         errors.EngineCallFailed("RuntimeError: Proxy error(ArgumentException): the text is too long"),
         422,
         "engine-call-failed",
-        "The engine could not do it",
+        "The engine refused the call",
         ("reason",),
     ),
     ProblemType(errors.EngineTimedOut("run_postprocessor", 60), 504, "engine-timed-out", "The engine took too long"),
     ProblemType(
         errors.EngineDied("killed by SIGABRT"), 502, "engine-died", "The engine's process ended", ("exit_reason",)
     ),
-    ProblemType(errors.UnsupportedImage("image/webp"), 415, "unsupported-image", "The image's format is not read"),
+    ProblemType(errors.UnsupportedImage("image/webp"), 415, "unsupported-image", "The image's format is not supported"),
     ProblemType(errors.UnreadableImage("it is empty"), 422, "image-unreadable", "The image cannot be read"),
     ProblemType(errors.ImageTooLarge("51 pages", "50 in one call"), 413, "image-too-large", "The image is too large"),
     ProblemType(errors.EncryptedPdf(), 422, "pdf-encrypted", "The PDF is encrypted"),
-    ProblemType(errors.UnknownLanguage("elvish", "eng ita latin"), 422, "unknown-language", "No such language"),
+    ProblemType(errors.UnknownLanguage("elvish", "eng ita latin"), 422, "unknown-language", "Unknown language"),
     ProblemType(
         errors.ResourceMissing("aspose-ocr-cyrillic-v1.ocr"),
         422,
         "resource-missing",
-        "The engine lacks a file for that",
+        "The engine lacks a resource file",
         ("resource",),
     ),
 )
 OF_REQUESTS = (
     ProblemType(
-        request_errors.NotAcceptable("application/json or text/plain"), 406, "not-acceptable", "No such format"
+        request_errors.NotAcceptable("application/json or text/plain"), 406, "not-acceptable", "No acceptable format"
     ),
     ProblemType(request_errors.UnsupportedForm("it ends early"), 422, "unsupported-form", "The form cannot be used"),
     ProblemType(request_errors.Unauthenticated.unknown(), 401, "unauthenticated", "A valid API key is needed"),
@@ -251,7 +251,7 @@ OF_REQUESTS = (
         request_errors.PlanChanged("0c6f9f3d2b9f4f1e8a7d5c3b1a098765"),
         409,
         "plan-changed",
-        "It is another plan",
+        "The plan has changed",
         ("plan_id",),
     ),
     ProblemType(
@@ -261,22 +261,25 @@ OF_REQUESTS = (
         "A text is too long",
         ("index", "size_bytes", "limit_bytes"),
     ),
-    ProblemType(request_errors.CallerGone(), 400, "caller-gone", "The caller hung up"),
+    ProblemType(request_errors.CallerGone(), 400, "caller-gone", "The caller closed the connection"),
     ProblemType(request_errors.UploadsBusy(4), 503, "uploads-busy", "Too many uploads at once", ("limit",), 5),
     ProblemType(request_errors.UploadStalled(60), 408, "upload-stalled", "The upload stalled"),
-    ProblemType(request_errors.BodyCutShort(), 400, "body-cut-short", "The body ended early"),
+    ProblemType(request_errors.BodyCutShort(), 400, "body-cut-short", "The body is incomplete"),
     ProblemType(
-        request_errors.UnsupportedBody("a form (multipart/form-data)"), 415, "unsupported-body", "The body is no file"
+        request_errors.UnsupportedBody("a form (multipart/form-data)"),
+        415,
+        "unsupported-body",
+        "The body is not a file",
     ),
-    ProblemType(request_errors.UnsupportedTus("0.2.2"), 412, "unsupported-tus", "It is another version of tus"),
+    ProblemType(request_errors.UnsupportedTus("0.2.2"), 412, "unsupported-tus", "The version of tus is not supported"),
     ProblemType(
-        request_errors.OffsetMismatch(1048576), 409, "offset-mismatch", "The upload goes on elsewhere", ("offset",)
+        request_errors.OffsetMismatch(1048576), 409, "offset-mismatch", "The offset is not the upload's", ("offset",)
     ),
     ProblemType(
         request_errors.ChecksumMismatch("sha1"),
         460,
         "checksum-mismatch",
-        "The chunk is not what it was",
+        "The checksum does not match",
         ("algorithm",),
     ),
     ProblemType(request_errors.WrongHost("evil.example"), 421, "wrong-host", "The request is for another host"),
@@ -297,4 +300,4 @@ OF_REQUESTS = (
 PROBLEM_TYPES: dict[type[Exception], ProblemType] = {
     type(kind.sample): kind for kind in (*OF_STORE, *OF_ENGINE, *OF_REQUESTS)
 }
-"""The whole mapping. A domain error that is missing here is a 500, and a test fails."""
+"""The whole mapping. An error of the domain that is missing here is answered 500, and a test fails."""

@@ -1,4 +1,4 @@
-"""One kind of problem: how an exception looks on the wire."""
+"""A type of problem (RFC 9457), and the body of the answer."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,18 +11,18 @@ EXAMPLE_ID = "0f8fad5bd9cb469fa16570867728950e"
 
 
 class Problem(BaseModel):
-    """What went wrong and what to do, as RFC 9457 lays it out."""
+    """What went wrong and what to do, as a problem detail of RFC 9457."""
 
     model_config = ConfigDict(use_attribute_docstrings=True, extra="allow")
 
     type: str
-    """Which problem it is: stable, to be compared."""
+    """The type of problem: stable, for programs to compare."""
     title: str
-    """The same for people; the same for every occurrence."""
+    """The type of problem in words, which are the same for every occurrence."""
     status: int
     """The HTTP status."""
     detail: str
-    """What happened this time, and what to do about it."""
+    """What happened in this case, and what to do about it."""
     instance: str
     """The path of the request."""
     request_id: str
@@ -31,26 +31,26 @@ class Problem(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ProblemType:
-    """One row of the table: how an exception looks on the wire."""
+    """One row of the table: the problem of one class of exception."""
 
     sample: Exception
-    """One such exception, for the OpenAPI document's examples."""
+    """An exception of that class, for the examples of the OpenAPI document."""
     status: int
     slug: str
     title: str
     shows: tuple[str, ...] = ()
-    """Attributes of the exception that become members of the problem."""
+    """The attributes of the exception that become members of the problem."""
     retry_after_seconds: int | None = None
 
     def headers_for(self, exc: Exception) -> dict[str, str]:
-        """The headers that go with it."""
+        """Return the headers of the answer."""
         headers: dict[str, str] = dict(getattr(exc, "headers", {}))
         if self.retry_after_seconds is not None:
             headers["retry-after"] = str(self.retry_after_seconds)
         return headers
 
     def describe(self, exc: Exception, instance: str, request_id: str) -> Problem:
-        """The problem that the exception is."""
+        """Return the body of the answer."""
         shown: dict[str, Any] = {name: getattr(exc, name) for name in self.shows}
         detail = str(exc)
         if isinstance(exc, RequestValidationError):

@@ -1,12 +1,12 @@
-"""What the wire itself refuses, before the store or the engine is asked."""
+"""The errors that HTTP itself finds in a request, before the store or the engine is asked."""
 
 AS_A_FILE = "Send the file's bytes as they are, as application/octet-stream, such as `curl -T model.gguf URL` does."
-KEPT = "Of an upload to /uploads what came is kept; any other is to be sent again."
+KEPT = "An upload to /uploads keeps the bytes received; send any other request again."
 CHALLENGE = 'Bearer realm="ocr-model-service"'
 
 
 class Unauthenticated(Exception):
-    """No key, or one that is not known."""
+    """The request has no API key, or an unknown one."""
 
     def __init__(self, detail: str, challenge: str) -> None:
         super().__init__(detail)
@@ -14,59 +14,61 @@ class Unauthenticated(Exception):
 
     @classmethod
     def missing(cls) -> "Unauthenticated":
-        """The request has no key."""
+        """Return the error for a request without a key."""
         return cls("This operation needs an API key: send 'Authorization: Bearer <key>'.", CHALLENGE)
 
     @classmethod
     def unknown(cls) -> "Unauthenticated":
-        """Nobody has the key of this request."""
-        return cls("This API key is not known here.", f'{CHALLENGE}, error="invalid_token"')
+        """Return the error for a key that is not in the file of keys."""
+        return cls("This service does not know the API key.", f'{CHALLENGE}, error="invalid_token"')
 
 
 class MissingScope(Exception):
-    """The key is known and does not have the scope."""
+    """The key is known but lacks the scope."""
 
     def __init__(self, key_name: str, scope: str) -> None:
         super().__init__(
-            f"The key {key_name!r} lacks the scope {scope!r}, which this operation needs. Ask for a key that has it."
+            f"The key {key_name!r} lacks the scope {scope!r}, which this operation needs. Use a key that has it."
         )
         self.scope = str(scope)
         self.headers = {"www-authenticate": f'{CHALLENGE}, error="insufficient_scope", scope="{scope}"'}
 
 
 class ServiceReadOnly(Exception):
-    """OCR_READ_ONLY is set."""
+    """The service is read-only, and the request would change something."""
 
     def __init__(self) -> None:
-        super().__init__("This service runs with OCR_READ_ONLY=true and changes nothing. Ask one that may.")
+        super().__init__(
+            "This service runs with OCR_READ_ONLY=true and changes nothing. Use another service for changes."
+        )
 
 
 class BodyTooLarge(Exception):
-    """The request's body is larger than is read."""
+    """The request's body is larger than the limit."""
 
     def __init__(self, limit_bytes: int, setting: str = "OCR_MAX_BODY_BYTES") -> None:
-        super().__init__(f"The request's body is larger than the {limit_bytes} bytes that are read ({setting}).")
+        super().__init__(f"The request's body is larger than the limit of {limit_bytes} bytes ({setting}).")
         self.limit_bytes = limit_bytes
 
 
 class PlanChanged(Exception):
-    """The plan that is to be executed is not the plan that there would be now."""
+    """The plan that a caller confirmed is not the plan for the present models."""
 
     def __init__(self, plan_id: str) -> None:
         super().__init__(
-            f"A model came, changed or went since the plan {plan_id!r} was made, or the request is another one. "
-            "Nothing was deleted: look at a new dry run."
+            f"Since the plan {plan_id!r} was made, a model was added, changed or removed, or the request differs from "
+            "its dry run. Nothing was deleted. Make a new dry run and check it."
         )
         self.plan_id = plan_id
 
 
 class TextTooLong(Exception):
-    """A text would not fit what a model can read at once."""
+    """A text is longer than a model can read at once."""
 
     def __init__(self, index: int, size_bytes: int, limit_bytes: int, what: str) -> None:
         super().__init__(
-            f"{what} of texts[{index}] has {size_bytes} bytes in UTF-8, and a model is given {limit_bytes} at most. "
-            "Send it in parts."
+            f"{what} of texts[{index}] has {size_bytes} bytes in UTF-8; the limit for one call is {limit_bytes}. Send "
+            "it in parts."
         )
         self.index = index
         self.size_bytes = size_bytes
@@ -74,82 +76,81 @@ class TextTooLong(Exception):
 
 
 class CallerGone(Exception):
-    """The caller hung up while something was done for it."""
+    """The caller closed the connection while the service worked for it."""
 
     def __init__(self) -> None:
-        super().__init__("The caller hung up; what was being done for it was stopped, and nobody reads this.")
+        super().__init__("The caller closed the connection, so its work was stopped. Only the log shows this problem.")
 
 
 class UploadsBusy(Exception):
-    """As many uploads as may come at once are coming."""
+    """The limit of simultaneous uploads is reached."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(
-            f"{limit} uploads are coming in, which is as many as may at once (OCR_MAX_UPLOADS). Try again when one of "
-            "them is through."
+            f"{limit} uploads are running, which is the limit (OCR_MAX_UPLOADS). Try again when one has finished."
         )
         self.limit = limit
 
 
 class UploadStalled(Exception):
-    """Nothing more came of a body."""
+    """A body stopped arriving."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"Nothing more of the body came for {seconds:g} s (OCR_UPLOAD_STALL_TIMEOUT). {KEPT}")
+        super().__init__(f"No bytes of the body arrived for {seconds:g} s (OCR_UPLOAD_STALL_TIMEOUT). {KEPT}")
         self.headers = {"connection": "close"}
 
 
 class BodyCutShort(Exception):
-    """The connection ended before the body did."""
+    """The connection closed before the end of the body."""
 
     def __init__(self) -> None:
-        super().__init__(f"The connection ended before the body did. {KEPT}")
+        super().__init__(f"The connection closed before the end of the body. {KEPT}")
 
 
 class UnsupportedBody(Exception):
-    """The body is something else than a model's bytes as they are."""
+    """The body is not the plain bytes of a file."""
 
     def __init__(self, what: str, advice: str = AS_A_FILE) -> None:
         super().__init__(f"The body is {what}. {advice}")
 
 
 class UnsupportedTus(Exception):
-    """The request speaks another version of tus."""
+    """The request uses an unsupported version of tus."""
 
     def __init__(self, version: str) -> None:
-        super().__init__(f"tus {version!r} is not spoken here, only 1.0.0.")
+        super().__init__(f"tus {version!r} is not supported. Use 1.0.0.")
         self.headers = {"tus-version": "1.0.0"}
 
 
 class OffsetMismatch(Exception):
-    """The chunk does not begin where the upload ends."""
+    """The chunk does not begin at the upload's offset."""
 
     def __init__(self, offset: int) -> None:
         super().__init__(
-            f"The upload goes on at {offset}, and the chunk does not begin there. Send the rest from there."
+            f"The upload's offset is {offset}, and the chunk begins elsewhere. Send the bytes from that offset on."
         )
         self.offset = offset
 
 
 class ChecksumMismatch(Exception):
-    """The chunk is not what was announced."""
+    """The chunk does not have the checksum of its `Upload-Checksum`."""
 
     def __init__(self, algorithm: str) -> None:
         super().__init__(
-            f"The chunk's {algorithm} is not that of its Upload-Checksum. It was discarded; send it again."
+            f"The chunk's {algorithm} differs from its Upload-Checksum. The chunk was discarded; send it again."
         )
         self.algorithm = algorithm
 
 
 class NotAcceptable(Exception):
-    """None of the formats that the caller accepts is one of ours."""
+    """The answer is available in none of the formats that the caller accepts."""
 
     def __init__(self, formats: str) -> None:
-        super().__init__(f"The answer can be {formats}. Name one of them in Accept, or none for JSON.")
+        super().__init__(f"The answer can be {formats}. Name one of them in Accept, or leave Accept out for JSON.")
 
 
 class UnsupportedForm(Exception):
-    """The form is not what it should be."""
+    """The form has no usable file."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(
@@ -158,18 +159,18 @@ class UnsupportedForm(Exception):
 
 
 class WrongHost(Exception):
-    """The request addresses a host that this service is not."""
+    """The request is for a host name that this service does not have."""
 
     def __init__(self, host: str) -> None:
         super().__init__(
-            f"This service does not answer for the host {host!r}. Add it to OCR_ALLOWED_HOSTS if it should."
+            f"This service does not answer for the host {host!r}. Add the host to OCR_ALLOWED_HOSTS to allow it."
         )
 
 
 class CrossOrigin(Exception):
-    """A web page of another origin tries to change something."""
+    """A web page of another origin requests a change."""
 
     def __init__(self, origin: str) -> None:
         super().__init__(
-            f"A page of {origin} may not change anything here. Call from a program, or from this service's docs page."
+            f"Pages of {origin} cannot change anything here. Call from a program, or from this service's docs page."
         )

@@ -1,4 +1,4 @@
-"""uvicorn with what it lacks: a bound on a request's head, refusals that are problems, and an end for streams."""
+"""uvicorn, with a limit for the head of a request, problems for unparsable requests, and a notice before shutdown."""
 
 import json
 import socket
@@ -12,40 +12,40 @@ from app.api.http.problem_types import TYPE_PREFIX
 from app.api.http.problems import MEDIA_TYPE
 
 MAX_HEAD_BYTES = 1 << 16
-"""The request line and the headers together. The parser takes any amount, so one connection could take all memory."""
+"""The limit for request line and headers. The parser has none, so one connection could take all memory."""
 
 
 class Server(uvicorn.Server):
-    """A server that says when it begins to shut down: it waits for streams to end, and they could not know."""
+    """A server that calls `on_stopping` before it shuts down, so that streams end; it waits for them."""
 
     def __init__(self, config: uvicorn.Config, *, on_stopping: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_stopping = on_stopping
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Say so, and shut down."""
+        """Call `on_stopping`, then shut down."""
         self._on_stopping()
         await super().shutdown(sockets)
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """One connection. What cannot even be parsed never reaches the application, so it is answered here."""
+    """One connection. It answers requests that cannot be parsed itself, since they never reach the application."""
 
     _is_in_head = False
     _head_bytes = 0
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Start to count a request's head."""
         self._is_in_head, self._head_bytes = True, 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Its head is whole."""
+        """Stop counting: the head is complete."""
         self._is_in_head = False
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came."""
+        """Parse received bytes, and refuse the request if its head exceeds the limit."""
         was_in_head = self._is_in_head
         super().data_received(data)
         if was_in_head and self._is_in_head and not self.transport.is_closing():
@@ -53,11 +53,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(
                     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-                    f"The request line and headers are larger than the {MAX_HEAD_BYTES} bytes that are read.",
+                    f"The request line and headers are larger than the limit of {MAX_HEAD_BYTES} bytes.",
                 )
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP."""
+        """Answer a request that is not valid HTTP with a problem."""
         self._refuse(HTTPStatus.BAD_REQUEST, f"{msg} Send HTTP/1.1, the path percent-encoded.")
 
     def _refuse(self, status: HTTPStatus, detail: str) -> None:
