@@ -1,4 +1,4 @@
-"""The end of a shutdown that would never end: a thread that waits for a file system's lost server cannot be stopped."""
+"""Ends a shutdown that takes too long: a thread that waits for a file system's lost server cannot be stopped."""
 
 import os
 import threading
@@ -8,11 +8,11 @@ import structlog
 from app.events import EventName
 
 MARGIN_SECONDS = 1.0
-"""How much longer than its grace a shutdown may take: what is in order ends by itself."""
+"""How much longer than its grace a shutdown may take, so that this never ends one that works."""
 
 
 def end_after(seconds: float) -> None:
-    """End this process, with a failure, if it still runs after so long. The engine's process ends with it."""
+    """Exit with status 1 if the process still runs after `seconds` and a margin. The engine's process dies with it."""
     timer = threading.Timer(seconds + MARGIN_SECONDS, _end, [seconds])
     timer.daemon = True
     timer.start()

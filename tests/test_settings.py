@@ -62,8 +62,8 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("OCR_TRASH_RETENTION", "9" * 400, "should be at most 36500d"),
         ("OCR_JOB_RETENTION", "P99999999D", "should be at most 36500d"),
         ("OCR_HUB_ENDPOINT", "https://me:password@hub.example", "pattern"),
-        ("OCR_PULL_ALLOWED_URLS", "https://hub.example:x/", "is none"),
-        ("OCR_PULL_ALLOWED_URLS", "https://me@hub.example/", "is none"),
+        ("OCR_PULL_ALLOWED_URLS", "https://hub.example:x/", "is not one"),
+        ("OCR_PULL_ALLOWED_URLS", "https://me@hub.example/", "is not one"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_it_should_be(
@@ -120,8 +120,8 @@ def test_beyond_loopback_it_takes_keys_or_a_loud_yes(host: str, monkeypatch: pyt
 def test_a_mistyped_variable_is_pointed_out() -> None:
     """It is no error, since Kubernetes sets variables of its own for a service named 'ocr'."""
     assert unknown_variables(["OCR_PROT", "OCR_SERVICE_HOST", "OCR_PORT", "PATH"]) == [
-        "OCR_PROT is no setting; did you mean OCR_PORT?",
-        "OCR_SERVICE_HOST is no setting; did you mean OCR_HOST?",
+        "OCR_PROT is not a setting; did you mean OCR_PORT?",
+        "OCR_SERVICE_HOST is not a setting; did you mean OCR_HOST?",
     ]
 
 
