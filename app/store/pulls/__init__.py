@@ -1,1 +1,0 @@
-"""Pulls: models that come in from elsewhere, as jobs."""
