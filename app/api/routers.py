@@ -9,8 +9,8 @@ from app.api.engine import routes as engine
 from app.api.health import metrics_route, probes
 from app.api.http import docs_page
 from app.api.maintenance import audit, journal, prune, storage, trash
-from app.api.models import deletion, list_routes, safeguards, upload, verification
 from app.api.models import routes as models
+from app.api.models import safeguards, upload
 from app.api.ocr import routes as ocr
 from app.api.pulls import routes as pulls
 from app.api.uploads import routes as uploads
@@ -23,15 +23,13 @@ def routers() -> tuple[APIRouter, ...]:
     such as `/models/{name}/verify`, come before `/models/{name}`, whose name may hold slashes.
     """
     return (
-        list_routes.router,
+        models.list_router,
         safeguards.router,
-        verification.router,
         models.router,
         upload.router,
         uploads.router,
         pulls.router,
         pulls.job_router,
-        deletion.router,
         trash.router,
         journal.router,
         audit.router,

@@ -26,6 +26,11 @@ class Deletion:
     is_exact: bool
     """True if only that version may be deleted, False if any version of that name may."""
 
+    def preview(self) -> "Receipt":
+        """Return the receipt that executing the plan would give, but for the trash entry, which does not exist yet."""
+        size_bytes = self.model.size_bytes
+        return Receipt(self.model.name, size_bytes, size_bytes if self.permanent else 0, None, None)
+
 
 @dataclass(frozen=True, slots=True)
 class Receipt:

@@ -5,6 +5,8 @@ from fastapi.exceptions import RequestValidationError
 from app import errors
 from app.api.http import request_errors
 
+NAME_ERRORS = (errors.InvalidModelName, errors.NotAModel, errors.ModelNotFound, errors.StoreUnavailable)
+"""There is no model of that name, or the name is none."""
 WRITE_ERRORS = (errors.StoreUnavailable, *errors.UNWRITABLE)
 """The model folder cannot be changed."""
 LOAD_ERRORS = (

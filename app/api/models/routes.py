@@ -1,89 +1,174 @@
-"""`/models/…`: where they lie, and what is known of one."""
+"""`/models`: list, get and delete models. Uploads are in `upload`, routes below a model's path in `safeguards`."""
 
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict
+from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from app import errors
+from app.api.engine.deps import ModelSessionDep, SupervisorDep
+from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
-from app.api.http.conditional import IF_NONE_MATCH, NOT_MODIFIED, WITH_ETAG, Representation
-from app.api.http.deps import StoreDep
+from app.api.http.conditional import ETAG, IF_NONE_MATCH, NOT_MODIFIED, WITH_ETAG, Representation
+from app.api.http.deps import ActorDep, StoreDep, WatcherDep
+from app.api.http.error_groups import NAME_ERRORS, WRITE_ERRORS
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.http.routing import ModelName
-from app.api.models.list_cache import ListCache, ListCacheDep
-from app.api.models.schemas import BlockerOut, HeaderOut, ModelDetail, PathOut, protection_out
-from app.store.headers.description import Description
-from app.store.inventory import Model
-from app.store.store import Store
+from app.api.models.deletion import DeletionPlanner
+from app.api.models.detail import examine
+from app.api.models.list_cache import ListCacheDep
+from app.api.models.list_query import ListQuery
+from app.api.models.schemas import ModelDetail, ModelList, PathOut, ReceiptOut
 
+
+class ListRoute(GuardedRoute):
+    """A route that sends a cached answer before FastAPI parses the parameters.
+
+    Most requests are polls of an unchanged list, and parsing the parameters costs as much as sending the answer.
+    """
+
+    def unguarded_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return FastAPI's handler behind the cache."""
+        handle = super().unguarded_handler()
+
+        async def answer(request: Request) -> Response:
+            ready = request.state.list_cache.ready(request.scope["query_string"])
+            return await handle(request) if ready is None else ready.answer(request)
+
+        return answer
+
+
+list_router = APIRouter(tags=["models"], route_class=ListRoute)
 router = APIRouter(tags=["models"], route_class=GuardedRoute)
-
-NAME_ERRORS = (errors.InvalidModelName, errors.NotAModel, errors.ModelNotFound, errors.StoreUnavailable)
 
 
 class PathQuery(BaseModel):
-    """What may be asked of `GET /models/path`."""
+    """The query parameters of `GET /models/path`."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     name: str | SkipJsonSchema[None] = Field(default=None, examples=["en_ocr_v2.bin"])
-    """A model; without it the answer is the folder."""
+    """A model's name. Without it, the answer is the folder's path."""
+
+
+class DeletionQuery(BaseModel):
+    """The query parameters of a deletion."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    dry_run: bool = False
+    """Check everything and delete nothing. The answer shows what would be deleted."""
+    permanent: bool = False
+    """Delete permanently instead of moving to the trash. Disk space is freed immediately. Cannot be undone."""
+    release: bool = False
+    """If this service's engine is using the model, release the engine first. A dry run releases nothing."""
+
+
+@list_router.get(
+    "/models",
+    summary="List models",
+    response_model=ModelList,
+    response_description="The models.",
+    responses=WITH_ETAG | NOT_MODIFIED | problems(errors.StoreUnavailable, RequestValidationError),
+    openapi_extra=needs(Scope.READ) | {"parameters": [IF_NONE_MATCH]},
+)
+async def list_models(request: Request, query: Annotated[ListQuery, Query()], list_cache: ListCacheDep) -> Response:
+    """List the model files in the model folder and in the folders below it, whatever their suffix.
+
+    Hidden files are not models. The answer is at most one second old, whichever process changes the folder, and never
+    waits for the engine. Files that cannot be listed are in `warnings`. If the folder is not mounted, the answer is
+    503, never an empty list.
+
+    Without parameters the answer has all models. Filters can be combined; a model must match each. With `limit` the
+    answer is one page, and its `next_cursor` gets the next. Models that are added or deleted between two pages make no
+    other model appear twice or be missing.
+    """
+    answer = await list_cache.answer(request.scope["query_string"], query)
+    return answer.answer(request)
 
 
 @router.get(
     "/models/path",
-    summary="Say where the models lie",
+    summary="Get the models' folder",
     response_description="The absolute path.",
     responses=problems(*NAME_ERRORS, RequestValidationError),
     openapi_extra=needs(Scope.READ),
 )
-async def get_path(store: StoreDep, query: Annotated[PathQuery, Query()]) -> PathOut:
-    """Give the absolute path of the model folder, or of one model.
+async def get_models_path(store: StoreDep, query: Annotated[PathQuery, Query()]) -> PathOut:
+    """Get the absolute path of the model folder, or of one model.
 
-    It is AsposeAI's own: no engine becomes ready whose `get_local_path()` is another folder.
+    It is the folder that AsposeAI uses: the engine does not become ready if its `get_local_path()` is another one.
     """
     return PathOut(path=await to_thread.run_sync(store.path_of, query.name))
 
 
 @router.get(
     "/models/{name:path}",
-    summary="Describe one model",
+    summary="Get a model",
     response_model=ModelDetail,
     response_description="The model.",
     responses=WITH_ETAG | NOT_MODIFIED | problems(*NAME_ERRORS),
     openapi_extra=needs(Scope.READ) | {"parameters": [IF_NONE_MATCH]},
 )
 async def get_model(request: Request, name: ModelName, store: StoreDep, list_cache: ListCacheDep) -> Response:
-    """Describe one model as it is on disk now, with what its file says of itself.
+    """Get one model as it is on the disk now, with its header, digest, protection and leases.
 
-    Its ETag is the model's own, the one that a deletion takes as `If-Match`. It tells of the file alone: a 304 says
-    that the file is the same, and not whether the model is in use.
+    The answer's ETag is the model's `etag`, which a deletion takes as `If-Match`. It depends on the file alone: a 304
+    means that the file is unchanged, while leases or protection may have changed.
     """
     detail = await to_thread.run_sync(examine, store, list_cache, name)
     return Representation(detail.model_dump_json().encode(), detail.etag).answer(request)
 
 
-def examine(store: Store, list_cache: ListCache, name: str) -> ModelDetail:
-    """Everything that is known of one model. Reads its header: call it from a thread."""
-    model, header = store.examine(name)
-    return detail_of(model, header, store.digests.of(model), store, list_cache)
+@router.delete(
+    "/models/{name:path}",
+    summary="Delete a model",
+    response_description="The receipt of the deletion.",
+    responses=problems(
+        *NAME_ERRORS,
+        errors.ModelProtected,
+        errors.ModelChanged,
+        errors.ModelInUse,
+        errors.ModelLocked,
+        errors.EngineNotReady,
+        *WRITE_ERRORS,
+        errors.StoreFull,
+        RequestValidationError,
+    ),
+    openapi_extra=needs(Scope.WRITE),
+)
+async def delete_model(
+    name: ModelName,
+    query: Annotated[DeletionQuery, Query()],
+    actor: ActorDep,
+    store: StoreDep,
+    watcher: WatcherDep,
+    supervisor: SupervisorDep,
+    session: ModelSessionDep,
+    if_match: Annotated[
+        str | None, Header(description="Delete only this version: an `etag` of the model, several, or `*` for any.")
+    ] = None,
+) -> ReceiptOut:
+    """Move a model to the trash; with `permanent`, or if the service keeps no trash, delete it permanently.
 
-
-def detail_of(
-    model: Model, header: Description, sha256: str | None, store: Store, list_cache: ListCache
-) -> ModelDetail:
-    """A model whose header was read, with what else is known of it. Reads small files: call it from a thread."""
-    protection = store.protections.of(model.name)
-    return ModelDetail(
-        **dict(list_cache.describe(model)) | {"protected": protection is not None},
-        header=HeaderOut.model_validate(header),
-        sha256=sha256,
-        corrupt_since=store.digests.corrupt_since(model),
-        blockers=[BlockerOut.model_validate(blocker) for blocker in store.locks.blockers(model.name)],
-        protected_by=protection_out(protection),
+    If several callers delete the same model at once, through any services on the folder, exactly one gets the receipt;
+    the others get 404 or 409. A protected model and a model in use are not deleted.
+    """
+    plan = await DeletionPlanner(store.deletions, supervisor, session).plan(
+        name,
+        if_match=None if if_match is None else ETAG.findall(if_match),
+        permanent=query.permanent,
+        may_release=query.release and not query.dry_run,
     )
+    if query.dry_run:
+        receipt = plan.preview()
+    else:
+        receipt = await to_thread.run_sync(store.deletions.delete, plan, actor, limiter=threads.changes)
+        watcher.remove(name)
+    return ReceiptOut(**asdict(receipt), dry_run=query.dry_run)

@@ -1,9 +1,10 @@
-"""`/models/{name}/protection`: which models must not be deleted or replaced, because somebody said so."""
+"""`/models/{name}/protection` and `/models/{name}/verify`: keep a model from being deleted, and check its bytes."""
 
+import threading
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
@@ -11,29 +12,31 @@ from app import errors
 from app.api.http import threads
 from app.api.http.auth import needs
 from app.api.http.deps import ActorDep, StoreDep, WatcherDep
+from app.api.http.disconnects import cancel_on_disconnect
+from app.api.http.error_groups import NAME_ERRORS, WRITE_ERRORS
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
+from app.api.http.request_errors import CallerGone
 from app.api.http.routing import ModelName, PartRoute
-from app.api.models.schemas import ProtectionState, protection_out
+from app.api.models.schemas import HeaderOut, ProtectionState, VerificationOut, protection_out
+from app.store.actor import Actor
+from app.store.integrity.verification import Verification
+from app.store.store import Store
 
 MAX_REASON_CHARS = 500
 PROTECTION_ERRORS = (
-    errors.InvalidModelName,
-    errors.NotAModel,
-    errors.ModelNotFound,
+    *NAME_ERRORS,
     errors.ModelLocked,
-    errors.StoreUnavailable,
-    *errors.UNWRITABLE,
+    *WRITE_ERRORS,
     errors.StoreFull,
     RequestValidationError,
 )
-
 
 router = APIRouter(tags=["models"], route_class=PartRoute)
 
 
 class ProtectionBody(BaseModel):
-    """Why a model is to be protected."""
+    """Why a model must not be deleted or replaced."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -43,23 +46,23 @@ class ProtectionBody(BaseModel):
     )
 
     reason: Annotated[str, StringConstraints(min_length=1, max_length=MAX_REASON_CHARS, pattern=r"\S")]
-    """For whoever wants to delete it: they are shown it."""
+    """The reason, which is shown to callers who try to delete the model."""
 
 
 @router.put(
     "/models/{name:path}/protection",
     summary="Protect a model",
-    response_description="Why it is protected.",
+    response_description="The protection.",
     responses=problems(*PROTECTION_ERRORS),
     openapi_extra=needs(Scope.WRITE),
 )
 async def protect_model(
     name: ModelName, body: ProtectionBody, actor: ActorDep, store: StoreDep, watcher: WatcherDep
 ) -> ProtectionState:
-    """Let nobody delete, prune or replace the model of that name, through any service on the folder.
+    """Protect the model of this name: no service on the folder deletes, prunes or replaces it.
 
-    It stands until it is lifted, survives restarts, and belongs to the name: whatever comes to lie there is protected.
-    A reason given before is replaced. A model in use can be protected.
+    The protection lasts until it is removed, also across restarts. It belongs to the name, not to the version of the
+    file. A second protection replaces the reason of the first. A model in use can be protected.
     """
     protection = await to_thread.run_sync(store.protections.protect, name, body.reason, actor, limiter=threads.changes)
     await watcher.refresh_protections()
@@ -68,16 +71,59 @@ async def protect_model(
 
 @router.delete(
     "/models/{name:path}/protection",
-    summary="Lift a model's protection",
-    response_description="It can be deleted.",
+    summary="Remove a model's protection",
+    response_description="The model is not protected.",
     responses=problems(*PROTECTION_ERRORS, errors.ModelProtected),
     openapi_extra=needs(Scope.WRITE),
 )
 async def unprotect_model(name: ModelName, actor: ActorDep, store: StoreDep, watcher: WatcherDep) -> ProtectionState:
-    """Take back what `PUT` said; nothing happens where nothing was said.
+    """Remove the protection set by `PUT`; no effect if there is none.
 
-    What a pattern of `OCR_PROTECTED` protects stays so: 403.
+    If a pattern of `OCR_PROTECTED` protects the model, the answer is 403: only the configuration can remove that.
     """
     await to_thread.run_sync(store.protections.unprotect, name, actor, limiter=threads.changes)
     await watcher.refresh_protections()
     return ProtectionState(name=name, protected=False, protected_by=None)
+
+
+@router.post(
+    "/models/{name:path}/verify",
+    summary="Verify a model",
+    response_description="The result of the verification.",
+    responses=problems(*NAME_ERRORS, errors.ModelLocked),
+    openapi_extra=needs(Scope.WRITE),
+)
+async def verify_model(request: Request, name: ModelName, actor: ActorDep, store: StoreDep) -> VerificationOut:
+    """Read the whole file from the disk and compare its SHA-256 with the recorded one.
+
+    The digest was recorded by the upload or pull, or else by the first verification. If the bytes differ though size
+    and time are the same, the model is recorded as corrupt, which the audit shows. The model cannot be deleted during
+    the verification. Two verifications run at once, others wait. If the caller disconnects, the verification ends.
+    """
+    found = await cancel_on_disconnect(request, _verify(store, name, actor))
+    return VerificationOut(
+        name=name,
+        outcome=found.verdict,
+        reason=found.reason,
+        sha256=found.sha256,
+        recorded_sha256=found.recorded_sha256,
+        recorded=found.is_remembered,
+        size_bytes=found.model.size_bytes,
+        header=HeaderOut.model_validate(found.header),
+        seconds=round(found.seconds, 6),
+        bytes_per_second=found.bytes_per_second,
+    )
+
+
+async def _verify(store: Store, name: str, actor: Actor) -> Verification:
+    is_cancelled = threading.Event()
+
+    def on_read(_: int) -> None:
+        if is_cancelled.is_set():
+            raise CallerGone
+
+    try:
+        return await to_thread.run_sync(store.verifications.verify, name, actor, on_read, limiter=threads.verifications)
+    finally:
+        # A thread cannot be cancelled; it ends at its next chunk.
+        is_cancelled.set()

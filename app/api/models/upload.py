@@ -1,4 +1,4 @@
-"""`PUT /models/{name}`: a model comes in, as a stream of any size."""
+"""`PUT /models/{name}`: upload a model of any size in one request."""
 
 from functools import partial
 from typing import Any
@@ -16,9 +16,9 @@ from app.api.http.error_groups import UPLOAD_ERRORS
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.http.routing import ModelName, streams_body
+from app.api.models.detail import detail_of
 from app.api.models.digest_fields import PARAMETERS, announced_digests
 from app.api.models.list_cache import ListCacheDep
-from app.api.models.routes import detail_of
 from app.api.models.schemas import ModelDetail
 from app.api.models.upload_receiver import UploadReceiver, UploadReceiverDep
 from app.store.actor import Actor
@@ -28,11 +28,11 @@ router = APIRouter(tags=["models"], route_class=GuardedRoute)
 
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 HEADERS: dict[str, dict[str, Any]] = {
-    "location": {"description": "Where the model is.", "schema": {"type": "string"}},
+    "location": {"description": "The model's address.", "schema": {"type": "string"}},
     "etag": {"description": "The model's `etag`.", "schema": {"type": "string"}},
 }
 UPLOAD_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"model": ModelDetail, "description": "The model, which replaced another version.", "headers": HEADERS},
+    200: {"model": ModelDetail, "description": "The model, which has replaced another version.", "headers": HEADERS},
     201: {"headers": HEADERS},
 }
 
@@ -42,19 +42,19 @@ def _condition(name: str, description: str) -> dict[str, Any]:
 
 
 CONDITIONS = [
-    _condition("If-Match", "Replace this version: an `etag` of the model; several, or `*` for any.")
+    _condition("If-Match", "Replace only this version: an `etag` of the model, several, or `*` for any.")
     | {"examples": {"any version": {"value": "*"}}},
-    _condition("If-None-Match", "`*` to create only; that is so without it too, with another status."),
+    _condition("If-None-Match", "`*` to create only: 412 if the model exists. Without conditions, that is 409."),
 ]
 UPLOAD_REQUEST: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "The model's file as it is, of any size.",
+        "description": "The model's file, unencoded, of any size.",
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     },
     "parameters": [*CONDITIONS, *PARAMETERS],
 }
-"""For the OpenAPI document alone; the route reads the request itself, and its body as it comes."""
+"""For the OpenAPI document only: the route reads the headers and streams the body itself."""
 
 
 @router.put(
@@ -62,7 +62,7 @@ UPLOAD_REQUEST: dict[str, Any] = {
     summary="Upload a model",
     status_code=201,
     response_model=ModelDetail,
-    response_description="The model, which is new.",
+    response_description="The new model.",
     responses=UPLOAD_RESPONSES | problems(*UPLOAD_ERRORS),
     openapi_extra=needs(Scope.WRITE) | UPLOAD_REQUEST,
 )
@@ -76,15 +76,16 @@ async def upload_model(
     list_cache: ListCacheDep,
     receiver: UploadReceiverDep,
 ) -> Response:
-    """Take in a model of any size. It appears whole, its digests checked and its bytes on the disk, or not at all.
+    """Upload a model of any size. It becomes visible only once it is complete, checked and synced to the disk.
 
-    An existing model is replaced only with `If-Match`, in one step; the version before goes to the trash. Whatever can
-    be refused is refused before the body is read: with `Expect: 100-continue` it need not even be sent.
+    An existing model is replaced only with `If-Match`, in one step, and the previous version is moved to the trash.
+    Name, size and conditions are checked before the body is read: a client that sends `Expect: 100-continue` need not
+    send a body that would be refused.
     """
     _check_body(request)
-    published = await _take_in(request, name, actor, store.incoming, receiver)
+    published = await _receive(request, name, actor, store.incoming, receiver)
     await watcher.refresh(name)
-    # Of what came, not of what lies there by now: it may have been replaced or deleted already.
+    # The detail of the uploaded version: by now another caller may have replaced or deleted it.
     about = published.model, published.description, published.sha256
     detail = await to_thread.run_sync(detail_of, *about, store, list_cache)
     headers = {"location": location_of(request, name), "etag": detail.etag}
@@ -92,14 +93,14 @@ async def upload_model(
 
 
 def location_of(request: Request, name: str) -> str:
-    """Where a model is."""
+    """Return a model's address."""
     return f"{request.scope.get('root_path', '')}/models/{quote(name)}"
 
 
-async def _take_in(
+async def _receive(
     request: Request, name: str, actor: Actor, incoming: Incoming, receiver: UploadReceiver
 ) -> Published:
-    """Check, receive, check again, publish."""
+    """Check the request, receive the body, and publish it as the model; checks are made again before that."""
     announced = announced_digests(request)
     size_bytes = receiver.announced_size(request)
     conditions = conditions_of(request)
@@ -109,7 +110,7 @@ async def _take_in(
         try:
             await receiver.receive(request, staged)
             if not staged.size_bytes:
-                # Nobody means to; `curl -X PUT` without a file does it.
+                # A mistake, such as `curl -X PUT` without a file.
                 raise RequestValidationError([{"loc": ("body",), "msg": "It is empty, and a model is not"}])
             publish = partial(incoming.publish, name, staged, conditions, actor, announced)
             return await to_thread.run_sync(publish, limiter=receiver.threads)
@@ -119,7 +120,7 @@ async def _take_in(
 
 
 def _check_body(request: Request) -> None:
-    """Refuse a body that would not be the model's bytes as they are."""
+    """Refuse a form, an encoded body and a range; raises UnsupportedBody and RequestValidationError."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type in FORMS:
         raise request_errors.UnsupportedBody(f"a form ({media_type})")

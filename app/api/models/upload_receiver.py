@@ -1,4 +1,4 @@
-"""Takes in bodies of any size: none is ever held in memory, and how many come at once is bounded."""
+"""Receives the bodies of uploads: streams them to staged files, and limits how many come at once."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -18,22 +18,22 @@ LIMIT = "OCR_MAX_UPLOAD_BYTES"
 
 
 class UploadReceiver:
-    """The uploads of one service."""
+    """Limits on uploads: how many at once, how large, how long silent; writes bodies to staged files."""
 
     def __init__(self, *, max_uploads: int, max_bytes: int, stall_seconds: float, retention: timedelta) -> None:
         """`max_bytes` and `stall_seconds` may be 0 for no limit."""
         self.threads = CapacityLimiter(max_uploads)
-        """Threads of their own: a slow disk keeps nobody else waiting."""
+        """Threads for uploads only: writing to a slow disk delays no other request."""
         self._free = max_uploads
         self._max_uploads = max_uploads
         self.max_bytes = max_bytes
         self.retention = retention
-        """How long what is unfinished is kept."""
+        """How long an unfinished upload is kept."""
         self._stall_seconds = stall_seconds or None
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """Count as one of the uploads that may come at once; raises UploadsBusy."""
+        """Occupy one of the slots for uploads; raises UploadsBusy if all are taken."""
         if not self._free:
             raise UploadsBusy(self._max_uploads)
         self._free -= 1
@@ -43,7 +43,7 @@ class UploadReceiver:
             self._free += 1
 
     def announced_size(self, request: Request) -> int | None:
-        """How large the body is going to be, if the caller says; raises BodyTooLarge."""
+        """Return the body's `Content-Length`, None without one; raises BodyTooLarge."""
         length = request.headers.get("content-length")
         if length is None:
             return None
@@ -51,19 +51,19 @@ class UploadReceiver:
         return int(length)
 
     def check_size(self, size_bytes: int) -> None:
-        """Insist that a model of that size is taken; raises BodyTooLarge."""
+        """Raise BodyTooLarge if a model of that size is over the limit."""
         if self.max_bytes and size_bytes > self.max_bytes:
             raise BodyTooLarge(self.max_bytes, LIMIT)
 
     async def receive(self, request: Request, staged: StagedFile, most_bytes: int | None = None) -> None:
-        """Write the body into a staged file, which has everything that came when this raises, too.
+        """Write the body to a staged file. If this raises, the file keeps the bytes received so far.
 
         Raises BodyTooLarge, UploadStalled, BodyCutShort, StoreFull and StoreReadOnly.
         """
         await write_all(self._checked(request, staged.size_bytes, most_bytes), staged, self.threads)
 
     async def _checked(self, request: Request, staged_bytes: int, most_bytes: int | None) -> AsyncIterator[bytes]:
-        """What comes, up to where it is too much."""
+        """Yield the body's chunks until a limit is exceeded."""
         chunks, received = request.stream(), 0
         while chunk := await next_chunk(chunks, self._stall_seconds):
             received += len(chunk)

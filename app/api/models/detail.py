@@ -1,0 +1,28 @@
+"""Builds the schema of one model with everything that is known of it."""
+
+from app.api.models.list_cache import ListCache
+from app.api.models.schemas import BlockerOut, HeaderOut, ModelDetail, protection_out
+from app.store.headers.description import Description
+from app.store.inventory import Model
+from app.store.store import Store
+
+
+def examine(store: Store, list_cache: ListCache, name: str) -> ModelDetail:
+    """Read one model's header and records. Blocks: call it from a thread. Raises what `Store.examine` raises."""
+    model, header = store.examine(name)
+    return detail_of(model, header, store.digests.of(model), store, list_cache)
+
+
+def detail_of(
+    model: Model, header: Description, sha256: str | None, store: Store, list_cache: ListCache
+) -> ModelDetail:
+    """Build the detail of a model whose header and digest are known. Blocks: it reads the model's records."""
+    protection = store.protections.of(model.name)
+    return ModelDetail(
+        **dict(list_cache.describe(model)) | {"protected": protection is not None},
+        header=HeaderOut.model_validate(header),
+        sha256=sha256,
+        corrupt_since=store.digests.corrupt_since(model),
+        blockers=[BlockerOut.model_validate(blocker) for blocker in store.locks.blockers(model.name)],
+        protected_by=protection_out(protection),
+    )
