@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from app.api.ai.service import TextService
-from app.api.ai.texts import TextLimits
+from app.api.ai.service import TextLimits, TextService
+from app.api.engine.model_choice import ModelChoice
 from app.api.http.auth import Access
 from app.api.http.keys import Keyring
 from app.api.images.receiver import ImageReceiver
@@ -75,7 +75,8 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
         watcher=watcher,
         supervisor=supervisor,
         session=session,
-        text_service=build_text_service(settings, store, supervisor, session),
+        model_choice=(model_choice := ModelChoice(store, supervisor, session)),
+        text_service=build_text_service(settings, model_choice, session),
         background=BackgroundJobs(jobs),
         list_cache=ListCache(store, watcher, supervisor),
         receiver=build_upload_receiver(settings),
@@ -148,10 +149,10 @@ def build_model_session(settings: Settings, store: Store, supervisor: Supervisor
     )
 
 
-def build_text_service(settings: Settings, store: Store, supervisor: Supervisor, session: ModelSession) -> TextService:
+def build_text_service(settings: Settings, model_choice: ModelChoice, session: ModelSession) -> TextService:
     """Build what processes texts with a language model."""
     limits = TextLimits(settings.ai_max_text_bytes, settings.engine_call_timeout.total_seconds())
-    return TextService(store, supervisor, session, limits)
+    return TextService(model_choice, session, limits)
 
 
 def build_recognition_service(

@@ -4,7 +4,6 @@ from fastapi import APIRouter
 
 from app.api.ai import routes as ai
 from app.api.ai import tables
-from app.api.engine import loading
 from app.api.engine import routes as engine
 from app.api.health import metrics_route, probes
 from app.api.http import docs_page
@@ -36,7 +35,6 @@ def routers() -> tuple[APIRouter, ...]:
         prune.router,
         storage.router,
         engine.router,
-        loading.router,
         ai.router,
         ai.job_router,
         tables.router,

@@ -3,6 +3,7 @@
 from typing import TypedDict
 
 from app.api.ai.service import TextService
+from app.api.engine.model_choice import ModelChoice
 from app.api.http.auth import Access
 from app.api.images.service import RecognitionService
 from app.api.models.list_cache import ListCache
@@ -28,6 +29,7 @@ class State(TypedDict):
     watcher: InventoryWatcher
     supervisor: Supervisor
     session: ModelSession
+    model_choice: ModelChoice
     text_service: TextService
     background: BackgroundJobs
     list_cache: ListCache

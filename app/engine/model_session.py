@@ -12,6 +12,7 @@ from app.engine.calls import timed_call
 from app.engine.contract.processors import Processor
 from app.engine.process import EngineProcess
 from app.engine.process_memory import mapped_below, resident_bytes_of
+from app.engine.states import MAX_DEATHS_OF_ONE_REQUEST
 from app.engine.supervisor import Supervisor
 from app.errors import (
     EngineCallFailed,
@@ -24,8 +25,6 @@ from app.events import EventName, OnEvent
 
 STOP_SECONDS = 5.0
 """How long a process may take to end when another one must replace it."""
-MAX_DEATHS = 3
-"""After the texts of one request have ended this many engine processes, the remaining texts are not tried."""
 
 Hold = Callable[[str, str, int], Callable[[], None]]
 """Takes a lease: model, use and process id; returns the function that releases it. Blocks; raises ModelLocked."""
@@ -170,7 +169,7 @@ class ModelSession:
             if isinstance(outcome.error, EngineDied | EngineTimedOut):
                 deaths += 1
                 was_released = isinstance(outcome.error, EngineDied) and process.exit and not process.exit.is_fault
-                if was_released or deaths == MAX_DEATHS:
+                if was_released or deaths == MAX_DEATHS_OF_ONE_REQUEST:
                     fatal = outcome.error
 
     async def _process(self, process: EngineProcess, task: TextTask, text: str, seconds: float) -> TextOutcome:

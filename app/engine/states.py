@@ -7,6 +7,9 @@ from enum import StrEnum
 from app.engine.process import Exit
 from app.engine.process_memory import Memory
 
+MAX_DEATHS_OF_ONE_REQUEST = 3
+"""After the items of one request or job have ended this many engine processes, the other items are not tried."""
+
 
 class EngineState(StrEnum):
     """stopped -> starting -> ready -> stopping -> stopped; backing_off after a death, failed after too many."""

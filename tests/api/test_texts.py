@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.ai.texts import changes_between, corrected
+from app.api.ai.spell_check import changes_between, corrected
 
 TEXTS = st.text(alphabet="ab \n.é", max_size=40)
 

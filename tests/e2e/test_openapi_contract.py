@@ -12,11 +12,11 @@ import jsonschema_rs
 import pytest
 import schemathesis
 
-from app.api.ai.asking import TEXTS
+from app.api.ai.routes import TEXTS
 from app.api.examples import BY_SCHEMA
 from app.api.examples.jobs import JOB
 from app.api.http.keys import Scope, entry_for, new_key
-from app.api.ocr.jobs import IMAGES
+from app.api.ocr.routes import IMAGES
 from app.engine.contract.processors import DEFAULT_MODEL
 from app.jobs.records import Job, result_of, write_record
 from tests.support.hub import running_hub

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from app.engine.contract.processors import DEFAULT_MODEL, Processor
-from app.engine.model_session import MAX_DEATHS, LoadRequest, ModelSession, SessionLimits, TextOutcome, TextTask
-from app.engine.states import EngineState, Release
+from app.engine.model_session import LoadRequest, ModelSession, SessionLimits, TextOutcome, TextTask
+from app.engine.states import MAX_DEATHS_OF_ONE_REQUEST, EngineState, Release
 from app.errors import EngineCallFailed, EngineDied, EngineTimedOut, ModelLocked, ModelTooLarge
 from tests.support.supervised import QUICK, Supervised, supervised
 from tests.support.waiting import eventually_async
@@ -184,11 +184,13 @@ async def test_a_request_cannot_kill_one_engine_after_another(tmp_path: Path) ->
     async with working(tmp_path) as worked:
         restarts = worked.engine.supervisor.restarts
 
-        outcomes = await worked.run("a", *["abort:"] * MAX_DEATHS, "b")
+        outcomes = await worked.run("a", *["abort:"] * MAX_DEATHS_OF_ONE_REQUEST, "b")
 
         assert [outcome.answer for outcome in outcomes] == ["A", None, None, None, None]
         supervisor = worked.engine.supervisor
-        await eventually_async(lambda: supervisor.is_ready and supervisor.restarts - restarts == MAX_DEATHS)
+        await eventually_async(
+            lambda: supervisor.is_ready and supervisor.restarts - restarts == MAX_DEATHS_OF_ONE_REQUEST
+        )
 
 
 async def test_a_release_ends_the_work(tmp_path: Path) -> None:

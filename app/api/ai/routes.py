@@ -1,16 +1,63 @@
-"""`/ai`: texts in, what a local language model makes of them out; and the jobs that do so."""
+"""`/ai`: texts processed by a local language model, at once or as a job."""
 
-from fastapi import APIRouter
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Annotated
+
+from anyio import to_thread
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
-from app.api.ai.asking import JOBS, TEXT_RESPONSES, TEXTS, AskingDep
-from app.api.ai.schemas import AiOut, KeywordsIn, QueryIn, SpellCheckIn
+from app.api.ai.schemas import AiOut, KeywordsIn, QueryIn, SpellCheckIn, TextsIn, describe
+from app.api.ai.service import TextServiceDep
 from app.api.http.auth import GuardedRoute, needs
+from app.api.http.deps import ActorDep
+from app.api.http.disconnects import cancel_on_disconnect
+from app.api.http.error_groups import LOAD_ERRORS
+from app.api.http.item_problems import ProblemContextDep
 from app.api.http.keys import Scope
+from app.api.http.request_errors import TextTooLong
+from app.api.jobs.respond_async import BackgroundDep, PrefersJob, accepted, accepted_or
 from app.api.jobs.routes import JobKind, job_routes
 from app.engine.contract.processors import Processor
+from app.jobs.batches import Batch
 
 router = APIRouter(tags=["ai"], route_class=GuardedRoute)
+
+TEXTS, JOBS = "texts", "/ai/jobs"
+"""The kind of these jobs, and their path."""
+TEXT_RESPONSES = accepted_or(*LOAD_ERRORS, TextTooLong)
+
+
+async def _answerer(
+    request: Request,
+    service: TextServiceDep,
+    background: BackgroundDep,
+    actor: ActorDep,
+    prefers_job: PrefersJob,
+    context: ProblemContextDep,
+) -> Callable[[Processor, TextsIn], Awaitable[AiOut | Response]]:
+    """Return the function that answers a request of `/ai`: with the results, or at once with a job."""
+
+    async def answer(processor: Processor, body: TextsIn) -> AiOut | Response:
+        task = await service.prepare(processor, body.parameters(), body.texts)
+
+        async def work(on_outcome: Callable[[], None]) -> AiOut:
+            outcomes = await service.run(task, body.texts, seconds=body.timeout_seconds, on_outcome=on_outcome)
+            # In a thread, because the diff of long texts takes seconds.
+            return await to_thread.run_sync(describe, body, task, outcomes, context)
+
+        if not prefers_job:
+            return await cancel_on_disconnect(request, work(lambda: None))
+        service.require_queue_space()
+        asked = {"processor": processor, "model": task.load.model, "texts": len(body.texts)}
+        job = await background.begin(Batch(TEXTS, asked, len(body.texts), work, AsyncExitStack()), actor)
+        return accepted(request, JOBS, job)
+
+    return answer
+
+
+AnswerDep = Annotated[Callable[[Processor, TextsIn], Awaitable[AiOut | Response]], Depends(_answerer)]
 
 
 @router.post(
@@ -21,45 +68,45 @@ router = APIRouter(tags=["ai"], route_class=GuardedRoute)
     responses=TEXT_RESPONSES,
     openapi_extra=needs(Scope.AI),
 )
-async def check_spelling(body: SpellCheckIn, asking: AskingDep) -> AiOut | Response:
+async def check_spelling(body: SpellCheckIn, answer: AnswerDep) -> AiOut | Response:
     """Correct each text with AsposeAI's spell check, which works line by line.
 
-    Loads the model first if need be. A text that the engine cannot do has its `error`, and the others their results;
-    the answer is a problem when no text has a result. A caller that hangs up ends the work.
+    The model is loaded first if it is not loaded yet. A text that fails has an `error`, and the other texts have
+    their results; if every text fails, the answer is a problem. The work ends when the caller disconnects.
     """
-    return await asking.answer(Processor.SPELL_CHECK, body)
+    return await answer(Processor.SPELL_CHECK, body)
 
 
 @router.post(
     "/ai/keywords",
-    summary="Find keywords",
+    summary="Extract keywords",
     response_model=AiOut,
     response_description="A result for each text, in order.",
     responses=TEXT_RESPONSES,
     openapi_extra=needs(Scope.AI),
 )
-async def find_keywords(body: KeywordsIn, asking: AskingDep) -> AiOut | Response:
-    """Have each text searched for keywords; the findings are the model's own words.
+async def extract_keywords(body: KeywordsIn, answer: AnswerDep) -> AiOut | Response:
+    """Search each text for keywords; the result is the model's own words.
 
-    What `/ai/spell-check` says of errors, loading and callers that hang up is so here too.
+    Errors, loading and callers that disconnect are handled as by `POST /ai/spell-check`.
     """
-    return await asking.answer(Processor.KEYWORDS, body)
+    return await answer(Processor.KEYWORDS, body)
 
 
 @router.post(
     "/ai/query",
-    summary="Ask about texts",
+    summary="Query texts",
     response_model=AiOut,
     response_description="A result for each text, in order.",
     responses=TEXT_RESPONSES,
     openapi_extra=needs(Scope.AI),
 )
-async def ask(body: QueryIn, asking: AskingDep) -> AiOut | Response:
+async def query_texts(body: QueryIn, answer: AnswerDep) -> AiOut | Response:
     """Ask one question about each text, in plain language.
 
-    What `/ai/spell-check` says of errors, loading and callers that hang up is so here too.
+    Errors, loading and callers that disconnect are handled as by `POST /ai/spell-check`.
     """
-    return await asking.answer(Processor.QUERY, body)
+    return await answer(Processor.QUERY, body)
 
 
 job_router = job_routes(

@@ -1,27 +1,30 @@
-"""What calls of a model take and give on the wire."""
+"""Requests and answers of `/ai`."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.api.ai.spell_check import changes_between, corrected
+from app.api.http.item_problems import ProblemContext, problem_of
 from app.api.http.problem_types import Problem
 from app.api.http.schema import Schema
 from app.engine.contract.processors import Processor
+from app.engine.model_session import TextOutcome, TextTask
 
-Text = Annotated[str, Field(min_length=0)]
-"""Any. Only of a text with a constraint does pydantic insist that it holds no half of a surrogate pair."""
+InputText = Annotated[str, Field(min_length=0)]
+"""Any text. The constraint makes pydantic reject lone surrogates, which it accepts in a plain `str`."""
 Words = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class TextsIn(BaseModel):
-    """Texts for a model."""
+    """Texts to process."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    texts: Annotated[list[Text], Field(min_length=1, max_length=1000)]
-    """Each is worked on by itself, and has a result of its own. How long one may be, `OCR_AI_MAX_TEXT_BYTES` says."""
+    texts: Annotated[list[InputText], Field(min_length=1, max_length=1000)]
+    """The texts. Each is processed separately and has its own result. `OCR_AI_MAX_TEXT_BYTES` limits their length."""
     timeout_seconds: Annotated[float | None, Field(gt=0, le=86400)] = None
-    """How long the engine may work on one text, if less than `OCR_ENGINE_CALL_TIMEOUT`."""
+    """How long the engine may work on one text; `OCR_ENGINE_CALL_TIMEOUT` is the maximum and the default."""
 
     def parameters(self) -> dict[str, Any]:
         """Return what the processor takes besides the texts."""
@@ -29,23 +32,23 @@ class TextsIn(BaseModel):
 
 
 class SpellCheckIn(TextsIn):
-    """Texts to be corrected."""
+    """Texts to correct."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"texts": ["The quik brown fox"], "diff": True}]})
 
     diff: bool = False
-    """Whether to say which words changed."""
+    """Whether to list the changes, word by word."""
 
 
 class KeywordsIn(TextsIn):
-    """Texts to be searched."""
+    """Texts to search for keywords."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"texts": ["Total due: 12.50 EUR"], "keywords": ["total", "currency"]}]}
     )
 
     keywords: Annotated[list[Words], Field(min_length=1, max_length=50)]
-    """What to look for."""
+    """The keywords to search for."""
 
     def parameters(self) -> dict[str, Any]:
         """Return the keywords."""
@@ -53,7 +56,7 @@ class KeywordsIn(TextsIn):
 
 
 class QueryIn(TextsIn):
-    """Texts, and a question about each."""
+    """Texts and a question about each of them."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"texts": ["Total due: 12.50 EUR"], "question": "How much is due?"}]}
@@ -68,35 +71,56 @@ class QueryIn(TextsIn):
 
 
 class ChangeOut(Schema):
-    """A run of words and blanks that stayed, went, came or was replaced."""
+    """A run of words and blanks that is equal, deleted, inserted or replaced."""
 
     op: Literal["equal", "delete", "insert", "replace"]
-    """What happened to it."""
+    """The kind of change."""
     before: str
-    """What the text had there; all of these together are the text."""
+    """The part of the text; all these parts joined are the text."""
     after: str
-    """What the corrected text has there; all of these together are the corrected text."""
+    """The part of the corrected text; all these parts joined are the corrected text."""
 
 
 class ResultOut(Schema):
-    """What came of one text."""
+    """The result of one text."""
 
     text: str | None
-    """The model's answer: the corrected text, the findings or the answer. Null when there is none."""
+    """The corrected text, the keywords found, or the answer to the question; null after an error."""
     diff: list[ChangeOut] | None
-    """The changes, of a spell check that was asked for them."""
+    """The changes, if a spell check was requested with `diff`; else null."""
     error: Problem | None
-    """Why there is no answer."""
+    """The problem, if there is no answer; else null."""
 
 
 class AiOut(Schema):
-    """What came of the texts, in their order."""
+    """The results of the texts, in their order."""
 
     processor: Processor
-    """What was done with them."""
+    """The processor that was used."""
     model: str
-    """By which model."""
+    """The model that was used."""
     failed_count: int
-    """How many have an error."""
+    """How many texts have an error."""
     results: list[ResultOut]
-    """One for each text."""
+    """A result for each text."""
+
+
+def describe(body: TextsIn, task: TextTask, outcomes: list[TextOutcome], context: ProblemContext) -> AiOut:
+    """Return the answer to a request. Takes seconds for a diff of long texts."""
+    return AiOut(
+        processor=task.load.processor,
+        model=task.load.model,
+        failed_count=sum(outcome.error is not None for outcome in outcomes),
+        results=[_result(body, *each, context) for each in zip(body.texts, outcomes, strict=True)],
+    )
+
+
+def _result(body: TextsIn, text: str, outcome: TextOutcome, context: ProblemContext) -> ResultOut:
+    if outcome.error:
+        return ResultOut(text=None, diff=None, error=problem_of(outcome.error, context))
+    answer = outcome.answer or ""
+    if not isinstance(body, SpellCheckIn):
+        return ResultOut(text=answer, diff=None, error=None)
+    after = corrected(text, answer)
+    diff = [ChangeOut.model_validate(change) for change in changes_between(text, after)] if body.diff else None
+    return ResultOut(text=after, diff=diff, error=None)

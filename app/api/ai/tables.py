@@ -1,4 +1,4 @@
-"""`POST /ai/table`: an image comes in, and its pages as tables go out."""
+"""`POST /ai/table`: tables recognised in an image."""
 
 from typing import Annotated
 
@@ -7,15 +7,15 @@ from fastapi.exceptions import RequestValidationError
 
 from app import errors
 from app.api.http.auth import GuardedRoute, needs
+from app.api.http.disconnects import cancel_on_disconnect
 from app.api.http.error_groups import IMAGE_ERRORS
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.http.request_errors import CallerGone
 from app.api.http.routing import streams_body
-from app.api.images.body import BODY
+from app.api.images.body import BODY, ImageBodyDep
 from app.api.images.service import RecognitionServiceDep
 from app.api.ocr.schemas import ImageQuery, TablesOut, describe_tables
-from app.engine.contract.recognition import RecognitionOptions
 
 router = APIRouter(tags=["ai"], route_class=GuardedRoute)
 
@@ -33,22 +33,21 @@ RECOGNITION_ERRORS = (
 
 @router.post(
     "/ai/table",
-    summary="Read tables",
+    summary="Recognise tables",
     response_description="Each page as a table.",
     responses=problems(*IMAGE_ERRORS, *RECOGNITION_ERRORS),
     openapi_extra=needs(Scope.AI) | {"requestBody": BODY},
 )
 @streams_body
-async def read_tables(
-    request: Request, reader: RecognitionServiceDep, query: Annotated[ImageQuery, Query()]
+async def recognise_tables(
+    request: Request, body: ImageBodyDep, service: RecognitionServiceDep, query: Annotated[ImageQuery, Query()]
 ) -> TablesOut:
-    """Read an image as `POST /ocr` does, and give each page as rows of cells, as AsposeAI's table processor makes them.
+    """Read an image as `POST /ocr` does, and return each page as rows of cells, made by AsposeAI's table processor.
 
-    It takes no model and leaves what is loaded as it is. The processor takes the whole page for one table. Without a
-    licence the engine cuts every page to its first rows, and says so.
+    This needs no model and keeps the loaded model. The processor treats the whole page as one table. Without a licence
+    the engine cuts every page to its first rows or to none; a member of the answer says so.
     """
-    wish = RecognitionOptions(
-        query.language, "universal", query.auto_skew, query.upscale, query.page_range, None, tables=True
-    )
-    async with reader.read(request, wish) as recognition:
-        return describe_tables(recognition)
+    service.require_available(tables=True)
+    async with service.receive_one(body) as image:
+        options = query.to_table_options()
+        return describe_tables(await cancel_on_disconnect(request, service.recognise(image, options)))

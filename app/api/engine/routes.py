@@ -1,24 +1,28 @@
-"""`/engine`: what the engine is and holds, and how to have everything back."""
+"""`/engine`: get its state, load a model, release everything it holds."""
 
 from datetime import UTC, datetime
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from app import errors
 from app.api.engine.deps import ModelSessionDep, SupervisorDep
+from app.api.engine.model_choice import ModelChoiceDep
 from app.api.engine.schemas import (
     CapabilityOut,
     EngineExitOut,
     EngineOut,
     LicenseOut,
     LoadedOut,
+    LoadIn,
     LoadingOut,
     MemoryOut,
     ReleaseOut,
     VendorOut,
 )
 from app.api.http.auth import GuardedRoute, needs
+from app.api.http.disconnects import cancel_on_disconnect
+from app.api.http.error_groups import LOAD_ERRORS
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.engine.contract.messages import EngineFacts
@@ -27,18 +31,16 @@ from app.engine.supervisor import Supervisor
 router = APIRouter(tags=["engine"], route_class=GuardedRoute)
 
 
-@router.get(
-    "/engine", summary="Describe the engine", response_description="The engine.", openapi_extra=needs(Scope.READ)
-)
+@router.get("/engine", summary="Get the engine", response_description="The engine.", openapi_extra=needs(Scope.READ))
 async def get_engine(supervisor: SupervisorDep, session: ModelSessionDep) -> EngineOut:
-    """Say what the engine is and holds: its state, its process, its memory, its licence, what it can do, and why not.
+    """Get the engine's state, process, memory, licence and capabilities, with the reason for each that is missing.
 
-    Never waits for the engine: what AsposeAI says of itself is from `asked_at`, and the rest from now.
+    This never waits for the engine: AsposeAI's own facts are from the time `asked_at`, the rest is current.
     """
     memory = await supervisor.memory()
     started_at = supervisor.started_at if supervisor.pid else None
     return EngineOut(
-        state=supervisor.state.value,
+        state=supervisor.state,
         reason=supervisor.reason,
         pid=supervisor.pid,
         started_at=started_at,
@@ -55,18 +57,37 @@ async def get_engine(supervisor: SupervisorDep, session: ModelSessionDep) -> Eng
 
 
 @router.post(
+    "/engine/load",
+    summary="Load a model",
+    response_description="The loaded model.",
+    responses=problems(*LOAD_ERRORS, errors.InvalidModelName, errors.ModelNotFound, errors.ModelNotLicensed),
+    openapi_extra=needs(Scope.ENGINE),
+)
+async def load_model(request: Request, body: LoadIn, choice: ModelChoiceDep, session: ModelSessionDep) -> LoadedOut:
+    """Load a model for a processor; answer at once if it is loaded already.
+
+    The calls below `/ai` load what they need themselves; this call loads it beforehand. One processor is loaded at a
+    time. Loading another one replaces the engine's process, because AsposeAI frees nothing while its process lives. A
+    loaded model is in use and cannot be deleted. `GET /engine` shows `loading` meanwhile. If the caller disconnects,
+    the load is cancelled.
+    """
+    wanted = await choice.choose(body.processor, body.model)
+    return LoadedOut.model_validate(await cancel_on_disconnect(request, session.load(wanted)))
+
+
+@router.post(
     "/engine/release",
-    summary="Release everything the engine holds",
-    response_description="What came back: the old process is gone.",
+    summary="Release the engine",
+    response_description="The memory that came back. The old process has ended.",
     responses=problems(errors.EngineNotReady),
     openapi_extra=needs(Scope.ENGINE),
 )
 async def release_engine(supervisor: SupervisorDep) -> ReleaseOut:
-    """End the engine's process, have the kernel confirm it, and start a fresh one.
+    """End the engine's process, wait until the kernel has reaped it, and start a fresh one.
 
-    AsposeAI's own `free_resources()` is called and frees nothing: only the end of its process gives memory, mappings
-    and file handles back. A running call may finish first, for a few seconds; then its process is killed. A failed
-    engine gets a new start.
+    AsposeAI's own `free_resources()` is called, but only the end of its process gives memory, mappings and file
+    handles back. A running call has a few seconds to finish; then its process is killed. A failed engine is started
+    again.
     """
     release = await supervisor.release()
     return ReleaseOut(
@@ -82,10 +103,10 @@ async def release_engine(supervisor: SupervisorDep) -> ReleaseOut:
 
 
 def _last_exit(supervisor: Supervisor) -> EngineExitOut | None:
-    ending = supervisor.last_exit
-    if ending is None:
+    last = supervisor.last_exit
+    if last is None:
         return None
-    return EngineExitOut(at=ending.at, pid=ending.exit.pid, reason=ending.exit.reason, output=list(ending.exit.tail))
+    return EngineExitOut(at=last.at, pid=last.exit.pid, reason=last.exit.reason, output=list(last.exit.tail))
 
 
 def _facts(facts: EngineFacts | None, license_error: str | None) -> dict[str, Any]:

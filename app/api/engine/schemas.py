@@ -1,15 +1,27 @@
-"""What answers about the engine and the service's health look like on the wire."""
+"""Requests and answers of `/engine`, and the answers of the health probes."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt
 
 from app.api.http.schema import Schema, Timestamp
 from app.engine.contract.processors import Processor
+from app.engine.states import EngineState
+
+
+class LoadIn(BaseModel):
+    """The model to load."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    processor: Processor
+    """The processor that will use the model."""
+    model: Annotated[str, Field(max_length=4096)] | None = None
+    """The model's name. The default is AsposeAI's own choice; any other model needs a licence."""
 
 
 class VendorOut(Schema):
-    """The engine's own package."""
+    """The package of the engine."""
 
     package: str
     """Its name on PyPI."""
@@ -18,65 +30,65 @@ class VendorOut(Schema):
 
 
 class LicenseOut(Schema):
-    """How the engine is licensed."""
+    """The engine's licence."""
 
     mode: Literal["licensed", "evaluation"]
-    """What AsposeAI says. In evaluation it loads one model only, and cuts recognised text."""
+    """The mode that AsposeAI reports. In evaluation it loads only its default model and cuts recognised text."""
     error: str | None
-    """Why the file of `OCR_LICENSE_FILE` could not be applied."""
+    """Why the file `OCR_LICENSE_FILE` could not be applied, or null."""
 
 
 class CapabilityOut(Schema):
-    """One thing the engine can do, or cannot do here."""
+    """Whether the engine can do one thing on this machine."""
 
     name: str
     """`models` (list, path), `ai` (load a model and correct text) or `recognition` (read images)."""
     available: bool
     """Whether it works here."""
     reason: str | None
-    """What is missing when it does not."""
+    """What is missing if it does not work, or null."""
 
 
 class MemoryOut(Schema):
-    """What the engine's process holds now."""
+    """The memory of the engine's process."""
 
     resident_bytes: NonNegativeInt
-    """Memory in use, what it shares with other processes included."""
+    """The memory in use, pages shared with other processes included."""
     private_bytes: NonNegativeInt
-    """Memory that no other process shares: what the kernel has back when the process ends."""
+    """The memory that no other process shares: what the kernel gets back when the process ends."""
 
 
 class EngineExitOut(Schema):
     """How the last engine process ended."""
 
     at: Timestamp
-    """When."""
+    """When the process ended."""
     pid: int
-    """Which process it was."""
+    """The id of the process."""
     reason: str
-    """Its exit status or signal, and why the service ended it when it did."""
+    """Its exit status or signal, and the service's reason if the service ended it."""
     output: list[str]
     """The last lines it printed."""
 
 
 class LoadedOut(Schema):
-    """What the engine's process has loaded."""
+    """The model that the engine's process has loaded."""
 
     processor: Processor
-    """For which work."""
+    """The processor that uses the model."""
     model: str
     """The model's name."""
     since: Timestamp
-    """When it was loaded."""
+    """When the model was loaded."""
     mapped_bytes: NonNegativeInt
-    """How much of the model's file is mapped into the process."""
+    """How many bytes of the model's file are mapped into the process."""
 
 
 class LoadingOut(Schema):
-    """What is being loaded."""
+    """The model that is being loaded."""
 
     processor: Processor
-    """For which work."""
+    """The processor that uses the model."""
     model: str
     """The model's name."""
     model_bytes: NonNegativeInt
@@ -84,96 +96,96 @@ class LoadingOut(Schema):
 
 
 class EngineOut(Schema):
-    """The engine: AsposeAI, supervised in a process of its own."""
+    """The engine: AsposeAI in a supervised process of its own."""
 
-    state: Literal["stopped", "starting", "ready", "stopping", "backing_off", "failed"]
-    """`backing_off` after a death, `failed` when it died too often in a row."""
+    state: EngineState
+    """`backing_off` after its process died, `failed` after too many deaths in a row."""
     reason: str | None
-    """Why it is not ready."""
+    """Why the engine is not ready, or null."""
     pid: int | None
-    """Its process, or null while there is none."""
+    """The id of its process, or null while there is none."""
     started_at: Timestamp | None
-    """When that process was started."""
+    """When the process was started."""
     uptime_seconds: NonNegativeFloat | None
-    """How long that process has been running."""
+    """How long the process has been running."""
     restarts: NonNegativeInt
     """How often the process was replaced, releases included."""
     last_exit: EngineExitOut | None
-    """How the process before this one ended."""
+    """How the previous process ended."""
     busy: bool
-    """Whether a call runs."""
+    """Whether a call is running."""
     waiting: NonNegativeInt
-    """How many calls wait for their turn."""
+    """How many calls wait in the queue."""
     memory: MemoryOut | None
-    """What its process holds, or null while there is none."""
+    """The memory of its process, or null while there is none."""
     loading: LoadingOut | None
-    """What is being loaded now."""
+    """The model that is being loaded, or null."""
     loaded: LoadedOut | None
-    """What its process has loaded; null when nothing is."""
+    """The loaded model, or null."""
     vendor: VendorOut | None
-    """The engine's own package; null until the engine was ready once, as is all that follows."""
+    """The package of the engine. This and all members below are null until the engine was ready once."""
     license: LicenseOut | None
-    """How it is licensed."""
+    """The engine's licence."""
     local_path: str | None
-    """AsposeAI's `get_local_path()`, made absolute, links resolved: the model folder."""
+    """AsposeAI's `get_local_path()` as an absolute path with links resolved: the model folder."""
     list_local: list[str] | None
-    """AsposeAI's `list_local()` as it is: the files it would use itself, relative to its working directory."""
+    """AsposeAI's `list_local()`, unchanged: the files that it would use, relative to its working directory."""
     is_initialized: bool | None
     """AsposeAI's `is_initialized()`: whether a model is loaded."""
     asked_at: Timestamp | None
-    """When AsposeAI said the above. It is asked when it is ready, and again when the model folder changes."""
+    """When AsposeAI was asked for the above: when it became ready, or when the model folder last changed."""
     capabilities: list[CapabilityOut] | None
-    """What works here, and why the rest does not."""
+    """What the engine can do on this machine, and what is missing for the rest."""
 
 
 class ReleaseOut(Schema):
-    """What a release gave back. The old process is gone when this is answered, and a fresh one is starting."""
+    """What a release gave back. The old process has ended, and a fresh one is starting."""
 
     pid: int | None
-    """The process that ended; null when none was ready."""
+    """The id of the process that ended, or null if none was ready."""
     exit_reason: str | None
-    """How it ended."""
+    """How the process ended, or null."""
     resident_bytes_before: NonNegativeInt
-    """Its memory in use before, what it shared with other processes included."""
+    """The memory it had in use, pages shared with other processes included."""
     private_bytes_before: NonNegativeInt
-    """The part of that which it shared with nobody."""
+    """The part of that memory that no other process shared."""
     mapped_bytes_before: NonNegativeInt
-    """How much of models' files it had mapped."""
+    """How many bytes of model files it had mapped."""
     tree_bytes_after: NonNegativeInt
-    """What the whole service holds now, pages that its processes share counted once."""
+    """The memory of the whole service now, pages that its processes share counted once."""
     returned_bytes: NonNegativeInt
-    """What the kernel has back: the memory that it shared with nobody."""
+    """The memory that the kernel got back: the part that no other process shared."""
     seconds: NonNegativeFloat
     """From the request to the moment the kernel had reaped the process."""
 
 
 class Alive(Schema):
-    """The service's process answers."""
+    """The service's process is alive."""
 
     status: Literal["alive"]
-    """Always this."""
+    """Always `alive`."""
 
 
 class CheckOut(Schema):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     """`store`, `store-writable`, `engine`; `volume-` and a check of `GET /storage`; or a capability of the engine."""
     ok: bool
-    """Whether it is as it should be."""
+    """Whether the check passed."""
     required: bool
-    """Whether the service is unready without it."""
+    """Whether the service is unready if the check fails."""
     reason: str | None
-    """What is wrong when it is not ok, and what would help."""
+    """What is wrong and what would help, or null if the check passed."""
 
 
 class Ready(Schema):
-    """The service does its work."""
+    """The service is ready."""
 
-    # What is left out of the answer is not required by the document either.
+    # A member that the answer may omit must not be required by the document.
     model_config = ConfigDict(json_schema_serialization_defaults_required=False)
 
     status: Literal["ready"]
-    """Always this; anything else is a 503."""
+    """Always `ready`; a service that is not ready answers 503."""
     checks: list[CheckOut] = Field(default=[])
-    """With `?verbose`: what was looked at. The libraries of `ai` and `recognition` were really loaded by the engine."""
+    """With `?verbose`: the checks. For `ai` and `recognition` the engine has really loaded the libraries."""

@@ -1,14 +1,16 @@
-"""What routes that take an image say of it in the OpenAPI document; they read the body as it comes."""
+"""The body of a request that sends images: a dependency of routes, and its description for the OpenAPI document."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from app.api.images.receiver import FORM
+from fastapi import Depends, Request
+
+from app.api.images.receiver import FORM, ImageBody
 from app.engine.contract.recognition import MEDIA_TYPES
 
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 BODY: dict[str, Any] = {
     "required": True,
-    "description": "The image as it is, or a form with one file, in the field `file`; for a job, several of them.",
+    "description": "The image itself, or a form with the file in the field `file`. A job may have several such fields.",
     "content": {
         **dict.fromkeys(MEDIA_TYPES, BINARY),
         FORM: {
@@ -20,3 +22,11 @@ BODY: dict[str, Any] = {
         },
     },
 }
+
+
+async def _image_body(request: Request) -> ImageBody:
+    headers = request.headers
+    return ImageBody(headers.get("content-type", ""), int(headers.get("content-length", 0)), request.stream())
+
+
+ImageBodyDep = Annotated[ImageBody, Depends(_image_body)]

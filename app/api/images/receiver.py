@@ -1,4 +1,4 @@
-"""Takes in images: one as it is, or the files of a form, bounded, straight into files and never into memory."""
+"""Receives the images of a request body, one image or the files of a form, into files and with limits."""
 
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from anyio import CancelScope, to_thread
-from fastapi import Request
 from python_multipart.exceptions import FormParserError, MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
@@ -20,28 +19,41 @@ from app.errors import UnsupportedImage
 
 FORM = "multipart/form-data"
 FORM_BYTES = 1 << 16
-"""What a form may add to its file: its fields and its headers."""
+"""How many bytes of other fields and headers a form may have for each of its files."""
 BUFFER_BYTES = 1 << 20
+"""How much is received before it is written: each write takes a thread."""
 MAX_NAME_CHARS = 255
+"""Longer names of files are cut."""
 LIMIT = "OCR_MAX_IMAGE_BYTES"
+"""The setting that a BodyTooLarge names."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBody:
+    """The body of a request that sends images."""
+
+    content_type: str
+    content_length: int
+    """0 if the request does not announce it."""
+    chunks: AsyncIterator[bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image that came."""
+    """A received image."""
 
     path: Path
-    """The only file in its folder; results may be written beside it."""
+    """The image's file, alone in its folder; the engine writes results beside it."""
     media_type: str | None
-    """What the caller says that it is."""
+    """The media type that the caller names, or None."""
     name: str | None = None
-    """What its sender calls it."""
+    """The file's name in the form, or None."""
     refusal: UnsupportedImage | None = None
-    """Why it need not be looked at."""
+    """Why the image need not be given to the engine, or None."""
 
 
 class ImageReceiver:
-    """Where images wait while they are recognised."""
+    """Receives images into folders that exist while they are recognised."""
 
     def __init__(self, make_folder: Callable[[], Path], *, max_bytes: int, stall_seconds: float) -> None:
         """`stall_seconds` may be 0 for no limit."""
@@ -50,22 +62,22 @@ class ImageReceiver:
         self._stall_seconds = stall_seconds or None
 
     @asynccontextmanager
-    async def images(self, request: Request, most_files: int = 1) -> AsyncIterator[list[Image]]:
-        """The images of a request, in a folder that is gone afterwards, whatever happens.
+    async def receive(self, body: ImageBody, most_files: int = 1) -> AsyncIterator[list[Image]]:
+        """Receive the images of a request into a folder that is removed at the end, also after an error.
 
-        Raises BodyTooLarge, BodyCutShort, UploadStalled and UnsupportedForm; of a single one UnsupportedImage.
+        Raises BodyTooLarge, BodyCutShort, UploadStalled and UnsupportedForm; UnsupportedImage if there is only one.
         """
-        media_type, options = parse_options_header(request.headers.get("content-type", ""))
+        media_type, options = parse_options_header(body.content_type)
         is_form = media_type == FORM.encode()
         most_bytes = (self._max_bytes + FORM_BYTES) * most_files if is_form else self._max_bytes
-        self._check_size(int(request.headers.get("content-length", 0)), most_bytes)
-        announced = None if is_form else _told(media_type.decode("latin-1"))
+        self._check_size(body.content_length, most_bytes)
+        announced = None if is_form else _announced_type(media_type.decode("latin-1"))
         folder = await to_thread.run_sync(self._make_folder, limiter=threads.images)
         try:
             files = _Files(folder, self._max_bytes, most_files)
-            body: _Raw | _Form = _Form(files, options) if is_form else _Raw(files, announced)
+            parser: _Raw | _Form = _Form(files, options) if is_form else _Raw(files, announced)
             try:
-                await self._receive(request, body, most_bytes)
+                await self._write_all(body.chunks, parser, most_bytes)
             finally:
                 await to_thread.run_sync(files.close, limiter=threads.images)
             images = files.images
@@ -76,18 +88,17 @@ class ImageReceiver:
             with CancelScope(shield=True):
                 await to_thread.run_sync(shutil.rmtree, folder, True, limiter=threads.images)  # noqa: FBT003
 
-    async def _receive(self, request: Request, body: "_Raw | _Form", most_bytes: int) -> None:
-        chunks = request.stream()
+    async def _write_all(self, chunks: AsyncIterator[bytes], parser: "_Raw | _Form", most_bytes: int) -> None:
         received, filling = 0, bytearray()
         while chunk := await next_chunk(chunks, self._stall_seconds):
             received += len(chunk)
             self._check_size(received, most_bytes)
             filling += chunk
             if len(filling) >= BUFFER_BYTES:
-                await to_thread.run_sync(body.write, bytes(filling), limiter=threads.images)
+                await to_thread.run_sync(parser.write, bytes(filling), limiter=threads.images)
                 filling.clear()
-        await to_thread.run_sync(body.write, bytes(filling), limiter=threads.images)
-        await to_thread.run_sync(body.finish, limiter=threads.images)
+        await to_thread.run_sync(parser.write, bytes(filling), limiter=threads.images)
+        await to_thread.run_sync(parser.finish, limiter=threads.images)
 
     def _check_size(self, size_bytes: int, most_bytes: int) -> None:
         if size_bytes > most_bytes:
@@ -95,7 +106,7 @@ class ImageReceiver:
 
 
 class _Files:
-    """The files of one request, written one after the other, each in a folder of its own."""
+    """The files of one request, written one after another, each in a folder of its own."""
 
     def __init__(self, folder: Path, max_bytes: int, most_files: int) -> None:
         self.images: list[Image] = []
@@ -105,7 +116,7 @@ class _Files:
         self._file: IO[bytes] | None = None
 
     def begin(self, media_type: str | None, name: str | None = None, refusal: UnsupportedImage | None = None) -> None:
-        """What is written from now on is another image."""
+        """Start the next image: `write` adds to it from now on."""
         self.close()
         path = self._folder / str(len(self.images)) / "image"
         path.parent.mkdir()
@@ -124,7 +135,7 @@ class _Files:
 
 
 class _Raw:
-    """A body that is the image."""
+    """A body that is one image."""
 
     def __init__(self, files: _Files, media_type: str | None) -> None:
         self._files = files
@@ -193,7 +204,7 @@ class _Form:
             raise UnsupportedForm(f"it has more than {self._files.most_files} of them")
         name = options.get(b"filename", b"").decode(errors="replace")[:MAX_NAME_CHARS] or None
         try:
-            self._files.begin(_told(self._headers.get("content-type", "")), name)
+            self._files.begin(_announced_type(self._headers.get("content-type", "")), name)
         except UnsupportedImage as exc:
             self._files.begin(None, name, exc)
 
@@ -205,8 +216,8 @@ class _Form:
         self._is_over = True
 
 
-def _told(content_type: str) -> str | None:
-    """The media type that somebody named; None when it says nothing about the format. Raises UnsupportedImage."""
+def _announced_type(content_type: str) -> str | None:
+    """Return the media type of a content type, or None if it names no format. Raises UnsupportedImage."""
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type in {"", "application/octet-stream"}:
         return None

@@ -1,70 +1,114 @@
-"""Where images are taken in, given to the engine, and their text is given back."""
+"""Recognition of received images, for `/ocr` and `/ai/table`."""
 
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
-
-from fastapi import Request
+from dataclasses import dataclass
+from typing import Annotated
 
 from app.api.http.deps import part
-from app.api.http.disconnects import cancel_on_disconnect
-from app.api.images.receiver import Image, ImageReceiver
+from app.api.images.receiver import Image, ImageBody, ImageReceiver
 from app.engine.contract.recognition import ImageLimits, RecognitionOptions
 from app.engine.recognition import Recognition, recognise
+from app.engine.states import MAX_DEATHS_OF_ONE_REQUEST
 from app.engine.supervisor import Supervisor
-from app.errors import EngineLacks
+from app.errors import EngineDied, EngineTimedOut, ServiceError
+
+
+@dataclass(frozen=True, slots=True)
+class ImageOutcome:
+    """The result of one image of a job: its recognition, or the error."""
+
+    name: str | None
+    recognition: Recognition | None
+    error: ServiceError | None
 
 
 class RecognitionService:
-    """Reads images, one at a time, as the engine does."""
+    """Receives images and recognises them, one at a time."""
 
     def __init__(
         self, supervisor: Supervisor, receiver: ImageReceiver, limits: ImageLimits, *, max_files: int, seconds: float
     ) -> None:
-        """`max_files` is how many a job may have, `seconds` how long the engine may take for one."""
+        """`max_files` is how many images a job may have, `seconds` how long the engine may work on one."""
         self._supervisor = supervisor
         self._receiver = receiver
         self._limits = limits
         self._max_files = max_files
         self._seconds = seconds
 
-    @asynccontextmanager
-    async def read(self, request: Request, wish: RecognitionOptions) -> AsyncIterator[Recognition]:
-        """What the image of a request says; its document, where one is wished for, is there until the end.
+    def require_available(self, *, tables: bool = False) -> None:
+        """Raise EngineNotReady, EngineBusy or EngineLacks if no image could be recognised now.
 
-        Raises what ImageIntake and `recognise` raise. What needs no body is refused before it is read.
+        Call it before the body is received: a large upload that must be refused anyway is then not read.
         """
-        self._insist("recognition", *(("ai",) if wish.tables else ()))
-        async with self._receiver.images(request) as (image,):
-            yield await cancel_on_disconnect(request, self._read(image, wish))
+        self._supervisor.require_queue_space()
+        self._supervisor.require_capability("recognition")
+        if tables:
+            self._supervisor.require_capability("ai")
 
     @asynccontextmanager
-    async def receive(self, request: Request) -> AsyncIterator[list[Image]]:
-        """The images of a request for a job. Raises what `read` raises before it reads, and EngineBusy."""
-        self._insist("recognition")
-        async with self._receiver.images(request, self._max_files) as images:
-            self._supervisor.require_queue_space()  # others may have come meanwhile
+    async def receive_one(self, body: ImageBody) -> AsyncIterator[Image]:
+        """Receive the image of a request; its file is removed at the end.
+
+        Raises what `ImageReceiver.receive` raises.
+        """
+        async with self._receiver.receive(body) as (image,):
+            yield image
+
+    @asynccontextmanager
+    async def receive_job(self, body: ImageBody) -> AsyncIterator[list[Image]]:
+        """Receive the images of a job; their files are removed at the end.
+
+        Raises what `ImageReceiver.receive` raises, and EngineNotReady or EngineBusy if the queue filled up meanwhile.
+        """
+        async with self._receiver.receive(body, self._max_files) as images:
+            self._supervisor.require_queue_space()
             yield images
 
-    async def read_one_of(self, image: Image, wish: RecognitionOptions) -> Recognition:
-        """Read one of a job's images, in the job's next turn. Raises what `recognise` raises, but never EngineBusy."""
-        if image.refusal:
-            raise image.refusal
-        return await self._read(image, wish, bypass_limit=True)
+    async def recognise(self, image: Image, options: RecognitionOptions, *, bypass_limit: bool = False) -> Recognition:
+        """Recognise one image. Raises any ImageError and any EngineError.
 
-    def _read(
-        self, image: Image, wish: RecognitionOptions, *, bypass_limit: bool = False
-    ) -> Coroutine[Any, Any, Recognition]:
-        engine, seconds = self._supervisor, self._seconds
-        return recognise(
-            engine, image.path, image.media_type, wish, self._limits, seconds=seconds, bypass_limit=bypass_limit
+        The document, if one is requested, lies beside the image and is removed with it.
+        """
+        return await recognise(
+            self._supervisor,
+            image.path,
+            image.media_type,
+            options,
+            self._limits,
+            seconds=self._seconds,
+            bypass_limit=bypass_limit,
         )
 
-    def _insist(self, *capabilities: str) -> None:
-        self._supervisor.require_queue_space()
-        for capability in self._supervisor.facts.capabilities if self._supervisor.facts else ():
-            if capability.name in capabilities and not capability.available:
-                raise EngineLacks(capability.name, capability.reason or "")
+    async def recognise_all(
+        self, images: list[Image], options: RecognitionOptions, on_outcome: Callable[[], None]
+    ) -> list[ImageOutcome]:
+        """Recognise the images of a job, each in a queue turn of its own; call `on_outcome` after each.
+
+        Raises the first image's error if no image could be recognised.
+        """
+        outcomes: list[ImageOutcome] = []
+        deaths: list[ServiceError] = []
+        for image in images:
+            outcome = await self._outcome(image, options, deaths)
+            if isinstance(outcome.error, EngineDied | EngineTimedOut):
+                deaths.append(outcome.error)
+            outcomes.append(outcome)
+            on_outcome()
+        if outcomes[0].error and all(outcome.error for outcome in outcomes):
+            raise outcomes[0].error
+        return outcomes
+
+    async def _outcome(self, image: Image, options: RecognitionOptions, deaths: list[ServiceError]) -> ImageOutcome:
+        """Recognise one image, unless the job's images have ended too many engine processes already."""
+        try:
+            if image.refusal:
+                raise image.refusal
+            if len(deaths) >= MAX_DEATHS_OF_ONE_REQUEST:
+                raise deaths[-1]
+            return ImageOutcome(image.name, await self.recognise(image, options, bypass_limit=True), None)
+        except ServiceError as exc:
+            return ImageOutcome(image.name, None, exc)
 
 
 RecognitionServiceDep = Annotated[RecognitionService, part("reader")]

@@ -1,5 +1,6 @@
-"""`POST /ocr`: an image comes in, its text goes out."""
+"""`/ocr`: text recognised in an image, at once or as a job."""
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Annotated, Any
 
@@ -9,35 +10,39 @@ from fastapi.exceptions import RequestValidationError
 
 from app import errors
 from app.api.ai.schemas import ResultOut, SpellCheckIn
+from app.api.ai.schemas import describe as describe_texts
 from app.api.ai.service import TextService, TextServiceDep
+from app.api.engine.model_choice import ModelChoiceDep
 from app.api.http import request_errors, threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import ActorDep
 from app.api.http.disconnects import cancel_on_disconnect
 from app.api.http.error_groups import IMAGE_ERRORS, LOAD_ERRORS
+from app.api.http.item_problems import ProblemContext, ProblemContextDep, problem_of
 from app.api.http.keys import Scope
 from app.api.http.negotiation import best_of
-from app.api.http.problem_table import PROBLEM_TYPES
 from app.api.http.routing import streams_body
-from app.api.images.body import BINARY, BODY
-from app.api.images.service import RecognitionServiceDep
+from app.api.images.body import BINARY, BODY, ImageBodyDep
+from app.api.images.receiver import Image
+from app.api.images.service import RecognitionService, RecognitionServiceDep
 from app.api.jobs.respond_async import BackgroundDep, PrefersJob, accepted, accepted_or
 from app.api.jobs.routes import JobKind, job_routes
-from app.api.ocr.jobs import IMAGES, JOBS, work_on
-from app.api.ocr.schemas import ReadingQuery, RecognitionOut, RecognitionsOut, describe
+from app.api.ocr.schemas import ReadingQuery, RecognitionOut, RecognitionsOut, describe, describe_all
 from app.engine.contract.processors import Processor
-from app.engine.contract.recognition import RecognitionOptions
 from app.engine.recognition import Recognition
+from app.jobs.batches import Batch
 
 router = APIRouter(tags=["recognition"], route_class=GuardedRoute)
 
+IMAGES, JOBS = "images", "/ocr/jobs"
+"""The kind of these jobs, and their path."""
 JSON, TEXT = "application/json", "text/plain"
 SAVED = {
     "application/pdf": "PDF",
     "text/vnd.hocr+html": "HOCR",
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "DOCX",
 }
-"""Formats that the engine writes, and its names for them."""
+"""The formats that the engine writes, with its names for them."""
 TRUNCATED = "x-truncated-by-evaluation"
 OCR_ERRORS = (*IMAGE_ERRORS, request_errors.NotAcceptable, request_errors.TextTooLong, *LOAD_ERRORS)
 """Only `correct` loads a processor: without it, few of LOAD_ERRORS can happen."""
@@ -49,7 +54,7 @@ OCR_RESPONSES: dict[int | str, dict[str, Any]] = {
         },
         "headers": {
             TRUNCATED: {
-                "description": "`true` when the unlicensed engine has cut the text of a page.",
+                "description": "`true` if the unlicensed engine has cut the text of a page.",
                 "schema": {"type": "string", "enum": ["true", "false"]},
             }
         },
@@ -61,61 +66,85 @@ OCR_RESPONSES: dict[int | str, dict[str, Any]] = {
     "/ocr",
     summary="Recognise text",
     response_model=RecognitionOut,
-    response_description="What the image says, in the format that Accept asks for; without it JSON.",
+    response_description="The recognised text, in the format that `Accept` asks for; JSON by default.",
     responses=OCR_RESPONSES | accepted_or(*OCR_ERRORS),
     openapi_extra=needs(Scope.AI) | {"requestBody": BODY},
 )
 @streams_body
 async def recognise_text(
     request: Request,
-    reader: RecognitionServiceDep,
+    body: ImageBodyDep,
+    service: RecognitionServiceDep,
     text_service: TextServiceDep,
+    choice: ModelChoiceDep,
     background: BackgroundDep,
     actor: ActorDep,
     prefers_job: PrefersJob,
+    context: ProblemContextDep,
     query: Annotated[ReadingQuery, Query()],
 ) -> Response:
-    """Read a PNG, JPEG, TIFF, BMP, GIF or PDF, page by page.
+    """Recognise the text of a PNG, JPEG, TIFF, BMP, GIF or PDF, page by page.
 
-    The engine reads one image at a time; a few wait for their turn. A caller that hangs up ends the work. Without a
-    licence the engine cuts every text; the answer says so, as a field or in a header, and never passes a part off as
-    the whole.
+    The engine works on one image at a time; a few more wait in a queue. The work ends when the caller disconnects.
+    Without a licence the engine cuts every text; a member of the answer or a header says so.
 
-    A job may have several files, in as many fields `file`, and gives JSON, without `correct`.
+    A job may have several files, each in a field `file` of a form. Its results are JSON; it does not take `correct`.
     """
     offered = (JSON,) if prefers_job else (JSON, TEXT, *SAVED)
     media_type = best_of(offered, request.headers.getlist("accept"))
-    wish = RecognitionOptions(
-        query.language, query.areas, query.auto_skew, query.upscale, query.page_range, SAVED.get(media_type)
-    )
     if query.correct:
-        if wish.save_as or prefers_job:
+        if media_type in SAVED or prefers_job:
             raise RequestValidationError([{"loc": ("query", "correct"), "msg": "Only JSON and text are corrected"}])
-        await text_service.choose(Processor.SPELL_CHECK)
+        # What would prevent the correction is reported before the image is received and recognised.
+        await choice.choose(Processor.SPELL_CHECK)
+    options = query.to_options(SAVED.get(media_type))
+    service.require_available()
     if prefers_job:
         async with AsyncExitStack() as stack:
-            images = await stack.enter_async_context(reader.receive(request))
-            asked = query.model_dump(exclude={"correct"})
-            job = await background.begin(work_on(images, wish, reader, request, asked, stack.pop_all()), actor)
-            return accepted(request, JOBS, job)
-    async with reader.read(request, wish) as recognition:
-        corrections = await _corrected(request, recognition, text_service, media_type) if query.correct else []
-        return await _answer(recognition, describe(recognition, wish, corrections), media_type)
+            images = await stack.enter_async_context(service.receive_job(body))
+            work = _job(images, query, service, context, stack.pop_all())
+            return accepted(request, JOBS, await background.begin(work, actor))
+    async with service.receive_one(body) as image:
+        recognition = await cancel_on_disconnect(request, service.recognise(image, options))
+        # A second turn in the engine's queue: other calls may run between the recognition and the correction.
+        corrections = await _correct(request, recognition, text_service, context, media_type) if query.correct else []
+        return await _answer(recognition, describe(recognition, options, corrections), media_type)
 
 
-async def _corrected(
-    request: Request, recognition: Recognition, text_service: TextService, media_type: str
+def _job(
+    images: list[Image],
+    query: ReadingQuery,
+    service: RecognitionService,
+    context: ProblemContext,
+    holding: AsyncExitStack,
+) -> Batch:
+    """Return the job that recognises images, whose files `holding` keeps until its end."""
+    options = query.to_options(None)
+
+    async def run(on_outcome: Callable[[], None]) -> RecognitionsOut:
+        outcomes = await service.recognise_all(images, options, on_outcome)
+        return await to_thread.run_sync(describe_all, outcomes, options, context)
+
+    asked = query.model_dump(exclude={"correct"}) | {"files": len(images)}
+    return Batch(IMAGES, asked, len(images), run, holding)
+
+
+async def _correct(
+    request: Request, recognition: Recognition, text_service: TextService, context: ProblemContext, media_type: str
 ) -> list[ResultOut]:
-    """The spell check's result for each page. Where all of it failed, JSON still has what was recognised."""
+    """Return the spell check's result for each page.
+
+    If it fails for all pages, JSON has the recognised text with that problem on each page; plain text is a problem.
+    """
     body = SpellCheckIn(texts=[page["text"] for page in recognition.pages])
     try:
-        task = await text_service.admit(Processor.SPELL_CHECK, body)
-        return (await cancel_on_disconnect(request, text_service.work(request, task, body))).results
+        task = await text_service.prepare(Processor.SPELL_CHECK, body.parameters(), body.texts)
+        outcomes = await cancel_on_disconnect(request, text_service.run(task, body.texts))
+        return describe_texts(body, task, outcomes, context).results
     except (errors.EngineError, request_errors.TextTooLong) as exc:
         if media_type == TEXT:
             raise
-        problem = PROBLEM_TYPES[type(exc)].describe(exc, request.url.path, request.scope["request_id"])
-        return [ResultOut(text=None, diff=None, error=problem)] * len(recognition.pages)
+        return [ResultOut(text=None, diff=None, error=problem_of(exc, context))] * len(recognition.pages)
 
 
 async def _answer(recognition: Recognition, answer: RecognitionOut, media_type: str) -> Response:

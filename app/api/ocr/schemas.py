@@ -1,4 +1,4 @@
-"""What recognised text looks like on the wire."""
+"""Requests and answers of `/ocr` and `/ai/table`."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -8,8 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegative
 from pydantic.json_schema import SkipJsonSchema
 
 from app.api.ai.schemas import ResultOut
+from app.api.http.item_problems import ProblemContext, problem_of
 from app.api.http.problem_types import Problem
 from app.api.http.schema import Schema
+from app.api.images.service import ImageOutcome
 from app.engine.contract.recognition import RecognitionOptions
 from app.engine.recognition import Recognition
 
@@ -17,26 +19,32 @@ PAGE_BREAK = "\f"
 
 
 class ImageQuery(BaseModel):
-    """How to read an image, whatever is looked for."""
+    """How to read an image, for text or for tables."""
 
     model_config = ConfigDict(use_attribute_docstrings=True, extra="forbid")
 
     language: Annotated[str, Field(pattern="^[a-z_]{3,16}$")] = "latin"
-    """A language (`eng`, `deu`, `fra`) or a script (`latin`, `ext_latin`). Only Latin script needs no further file."""
+    """A language (`eng`, `deu`) or a script (`latin`, `ext_latin`). All but Latin script need a further file."""
     auto_skew: bool = False
-    """Turn skewed pages upright. The engine garbles some pages that are upright already."""
+    """Turn skewed pages upright. The engine garbles some pages that are already upright."""
     upscale: bool = False
-    """Enlarge small text first."""
+    """Enlarge small text before recognition."""
     pages: Annotated[str | SkipJsonSchema[None], Field(pattern=r"^[1-9]\d{0,5}(-[1-9]\d{0,5})?$")] = None
-    """Of a TIFF or PDF: one page (`3`), or the first and the last (`2-5`)."""
+    """The pages of a TIFF or PDF to read: one (`3`), or the first and the last (`2-5`)."""
 
     @property
     def page_range(self) -> tuple[int, int] | None:
-        """The first and the last page; None for all."""
+        """The first and the last page to read; None for all."""
         if self.pages is None:
             return None
         first, _, last = self.pages.partition("-")
         return int(first), int(last or first)
+
+    def to_table_options(self) -> RecognitionOptions:
+        """Return the engine's options for tables."""
+        return RecognitionOptions(
+            self.language, "universal", self.auto_skew, self.upscale, self.page_range, None, tables=True
+        )
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -46,58 +54,62 @@ class ImageQuery(BaseModel):
 
 
 class ReadingQuery(ImageQuery):
-    """How to read its text."""
+    """How to recognise text."""
 
     areas: Literal["universal", "lean", "document_layout", "multicolumn", "table", "curved_text", "formula"] = (
         "universal"
     )
-    """How to look for text. Only `universal` and `lean` need no further file."""
+    """How to find text on a page. All but `universal` and `lean` need a further file."""
     correct: bool = False
-    """Have a local language model correct the text, as `/ai/spell-check` does; for JSON and text."""
+    """Correct the text with a local language model, as `POST /ai/spell-check` does. Only for JSON and plain text."""
+
+    def to_options(self, save_as: str | None) -> RecognitionOptions:
+        """Return the engine's options; `save_as` is the engine's name of a format to write."""
+        return RecognitionOptions(self.language, self.areas, self.auto_skew, self.upscale, self.page_range, save_as)
 
 
 class BoxOut(Schema):
-    """A place on a page, in pixels of the image that was read, from its upper left corner."""
+    """A rectangle on a page, in pixels of the image that was read."""
 
     x: int
-    """From the left."""
+    """The left edge, from the left of the image."""
     y: int
-    """From the top."""
+    """The upper edge, from the top of the image."""
     width: NonNegativeInt
-    """To the right."""
+    """The width."""
     height: NonNegativeInt
-    """Downwards."""
+    """The height."""
 
 
 class LineOut(Schema):
-    """One line, as the engine gives it."""
+    """One line of text."""
 
     text: str
-    """What it says."""
+    """The text of the line."""
     box: BoxOut
-    """Where it is."""
+    """The place of the line."""
 
 
 class PageOut(Schema):
-    """One page of a document, or an image."""
+    """One page of a document, or a single image."""
 
     number: PositiveInt
-    """Counted from 1 in the document, whichever pages were asked for."""
+    """The page number in the document, counted from 1."""
     width: PositiveInt | None
-    """Of the image that was read, in pixels; a page of a PDF as the engine rendered it."""
+    """The width in pixels of the image that was read. The engine renders a page of a PDF to an image."""
     height: PositiveInt | None
-    """The same, downwards."""
+    """The height in pixels of the image that was read."""
     text: str
-    """What the page says; in evaluation, the part of it that the engine gives."""
+    """The text of the page; without a licence, the part that the engine gives."""
     corrected: ResultOut | None
-    """What the spell check made of it; null without `correct`."""
+    """The result of the spell check; null without `correct`."""
     skew_degrees: float | None
-    """What the engine takes for the skew of the page; null without `auto_skew`."""
+    """The skew of the page as the engine measured it; null without `auto_skew`."""
     truncated_by_evaluation: bool
-    """Whether the unlicensed engine has cut the text: to 300 characters, of a short page to less than a third.
-    Of a single line it may give nothing."""
+    """Whether the unlicensed engine has cut the text: to 300 characters, or a short page to less than a third. It
+    may give nothing of a single line."""
     lines: list[LineOut]
-    """Its lines; the unlicensed engine gives some of a long page and none of a short one."""
+    """The lines; the unlicensed engine gives some lines of a long page and none of a short one."""
 
 
 class ReadingSettingsOut(Schema):
@@ -106,74 +118,74 @@ class ReadingSettingsOut(Schema):
     language: str
     """The language or script."""
     areas: str
-    """How the engine looked for text."""
+    """How the engine found text on a page."""
     auto_skew: bool
-    """Whether it turned the pages upright."""
+    """Whether the engine turned skewed pages upright."""
     upscale: bool
-    """Whether it enlarged small text first."""
+    """Whether the engine enlarged small text."""
 
 
 class RecognitionOut(Schema):
-    """What an image says."""
+    """The recognised text of an image."""
 
     text: str
-    """The text of all pages, corrected where that was asked for and went well, a form feed between them."""
+    """The text of all pages, with a form feed between two pages; the corrected text where there is one."""
     truncated_by_evaluation: bool
     """Whether the text of any page is cut."""
     pages: list[PageOut]
     """The pages that were read, in order."""
     settings: ReadingSettingsOut
-    """How they were read."""
+    """How the pages were read."""
     engine_seconds: NonNegativeFloat
-    """How long the engine worked, without the wait for its turn."""
+    """How long the engine worked, without the wait in the queue."""
 
 
 class FileOut(Schema):
-    """What came of one file of a job."""
+    """The result of one file of a job."""
 
     name: str | None
-    """What its sender called it."""
+    """The name of the file in the form, or null."""
     recognition: RecognitionOut | None
-    """What it says; null when it could not be read."""
+    """The recognised text; null after an error."""
     error: Problem | None
-    """Why not."""
+    """The problem, if the file could not be read; else null."""
 
 
 class RecognitionsOut(Schema):
-    """What came of the files of a job."""
+    """The results of the files of a job."""
 
     failed_count: NonNegativeInt
-    """How many have an error."""
+    """How many files have an error."""
     results: list[FileOut]
-    """One for each file, in the order in which they came."""
+    """A result for each file, in the order of the form."""
 
 
 class TablePageOut(Schema):
     """One page as a table."""
 
     number: PositiveInt
-    """Counted from 1 in the document, whichever pages were asked for."""
+    """The page number in the document, counted from 1."""
     rows: list[list[str]]
-    """The cells of each row, from the top, as the engine tells them apart."""
+    """The cells of each row, from the top, as the engine separates them."""
     truncated_by_evaluation: bool
-    """Whether the unlicensed engine has cut the page: to the first rows, or to none."""
+    """Whether the unlicensed engine has cut the page to its first rows or to none."""
 
 
 class TablesOut(Schema):
-    """What the pages of a document are as tables."""
+    """The pages of a document as tables."""
 
     truncated_by_evaluation: bool
     """Whether any page is cut."""
     pages: list[TablePageOut]
     """The pages that were read, in order."""
     engine_seconds: NonNegativeFloat
-    """How long the engine worked, without the wait for its turn."""
+    """How long the engine worked, without the wait in the queue."""
 
 
 def describe(
-    recognition: Recognition, wish: RecognitionOptions, corrections: Sequence[ResultOut | None] = ()
+    recognition: Recognition, options: RecognitionOptions, corrections: Sequence[ResultOut | None] = ()
 ) -> RecognitionOut:
-    """A recognition for the wire; `corrections` are one for each page, or none."""
+    """Return the answer for a recognition; `corrections` has one result for each page, or is empty."""
     pages = [
         PageOut.model_validate(page | {"corrected": corrected})
         for page, corrected in zip_longest(recognition.pages, corrections)
@@ -182,8 +194,23 @@ def describe(
         text=PAGE_BREAK.join(_best_text(page) for page in pages),
         truncated_by_evaluation=any(page.truncated_by_evaluation for page in pages),
         pages=pages,
-        settings=ReadingSettingsOut.model_validate(wish),
+        settings=ReadingSettingsOut.model_validate(options),
         engine_seconds=round(recognition.seconds, 3),
+    )
+
+
+def describe_all(outcomes: list[ImageOutcome], options: RecognitionOptions, context: ProblemContext) -> RecognitionsOut:
+    """Return the results of a job."""
+    return RecognitionsOut(
+        failed_count=sum(outcome.error is not None for outcome in outcomes),
+        results=[
+            FileOut(
+                name=outcome.name,
+                recognition=describe(outcome.recognition, options) if outcome.recognition else None,
+                error=problem_of(outcome.error, context) if outcome.error else None,
+            )
+            for outcome in outcomes
+        ],
     )
 
 
@@ -192,7 +219,7 @@ def _best_text(page: PageOut) -> str:
 
 
 def describe_tables(recognition: Recognition) -> TablesOut:
-    """The tables of a recognition that was asked for them, for the wire."""
+    """Return the answer for a recognition with tables."""
     pages = [
         TablePageOut(
             number=page["number"],

@@ -1,0 +1,58 @@
+"""Which model to load for a processor: checked before the engine is asked, because a bad one could end its process."""
+
+from typing import Annotated
+
+from anyio import to_thread
+
+from app import errors
+from app.api.http.deps import part
+from app.engine.contract.processors import DEFAULT_MODEL, Processor
+from app.engine.model_session import LoadRequest, ModelSession
+from app.engine.supervisor import Supervisor
+from app.store.inventory import Model
+from app.store.store import Store
+
+
+class ModelChoice:
+    """Chooses the model for a processor from the store."""
+
+    def __init__(self, store: Store, supervisor: Supervisor, session: ModelSession) -> None:
+        self._store = store
+        self._supervisor = supervisor
+        self._session = session
+        self._undamaged: Model | None = None
+        """The model whose header was read last and is whole: it is not read again until the file changes."""
+
+    async def choose(self, processor: Processor, name: str | None = None) -> LoadRequest:
+        """Return what to load for a processor: the named model, or AsposeAI's default.
+
+        Raises EngineNotReady, EngineLacks, EngineModelMissing, ModelDamaged, NotAModel and StoreUnavailable; for a
+        named model also ModelNotFound, InvalidModelName and ModelNotLicensed.
+        """
+        facts = self._supervisor.facts
+        if facts is None:
+            self._supervisor.require_ready()
+        self._supervisor.require_capability("ai")
+        try:
+            model = await to_thread.run_sync(self._find, name or DEFAULT_MODEL)
+        except errors.ModelNotFound:
+            if name is None:
+                raise errors.EngineModelMissing(DEFAULT_MODEL) from None
+            raise
+        if model.name != DEFAULT_MODEL and not (facts and facts.is_licensed):
+            raise errors.ModelNotLicensed(model.name, DEFAULT_MODEL)
+        return LoadRequest(processor, model.name, model.size_bytes)
+
+    def _find(self, name: str) -> Model:
+        """Return a model whose header is whole. A header can have megabytes, so it is read only when need be."""
+        model = self._store.find(name)
+        if self._session.is_using(name) or model == self._undamaged:
+            return model
+        model, description = self._store.examine(name)
+        if description.is_damaged:
+            raise errors.ModelDamaged(name, description.problem or "")
+        self._undamaged = model
+        return model
+
+
+ModelChoiceDep = Annotated[ModelChoice, part("model_choice")]
