@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
 from app.api.ai.spell_check import changes_between, corrected
 from app.api.http.item_problems import ProblemContext, problem_of
@@ -10,6 +10,7 @@ from app.api.http.problem_types import Problem
 from app.api.http.schema import Schema
 from app.engine.contract.processors import Processor
 from app.engine.model_session import TextOutcome, TextTask
+from app.engine.recognition import Recognition
 
 InputText = Annotated[str, Field(min_length=0)]
 """Any text. The constraint makes pydantic reject lone surrogates, which it accepts in a plain `str`."""
@@ -105,6 +106,28 @@ class AiOut(Schema):
     """A result for each text."""
 
 
+class TablePageOut(Schema):
+    """One page as a table."""
+
+    number: PositiveInt
+    """The page number in the document, counted from 1."""
+    rows: list[list[str]]
+    """The cells of each row, from the top, as the engine separates them."""
+    truncated_by_evaluation: bool
+    """Whether the unlicensed engine has cut the page to its first rows or to none."""
+
+
+class TablesOut(Schema):
+    """The pages of a document as tables."""
+
+    truncated_by_evaluation: bool
+    """Whether any page is cut."""
+    pages: list[TablePageOut]
+    """The pages that were read, in order."""
+    engine_seconds: NonNegativeFloat
+    """How long the engine worked, without the wait in the queue."""
+
+
 def describe(body: TextsIn, task: TextTask, outcomes: list[TextOutcome], context: ProblemContext) -> AiOut:
     """Return the answer to a request. Takes seconds for a diff of long texts."""
     return AiOut(
@@ -124,3 +147,20 @@ def _result(body: TextsIn, text: str, outcome: TextOutcome, context: ProblemCont
     after = corrected(text, answer)
     diff = [ChangeOut.model_validate(change) for change in changes_between(text, after)] if body.diff else None
     return ResultOut(text=after, diff=diff, error=None)
+
+
+def describe_tables(recognition: Recognition) -> TablesOut:
+    """Return the answer for a recognition with tables."""
+    pages = [
+        TablePageOut(
+            number=page["number"],
+            rows=[row.split("\t") for row in page["table"].splitlines()],
+            truncated_by_evaluation=page["truncated_by_evaluation"],
+        )
+        for page in recognition.pages
+    ]
+    return TablesOut(
+        truncated_by_evaluation=any(page.truncated_by_evaluation for page in pages),
+        pages=pages,
+        engine_seconds=round(recognition.seconds, 3),
+    )

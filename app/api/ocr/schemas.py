@@ -2,55 +2,20 @@
 
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import Annotated, Literal, Self
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
-from pydantic.json_schema import SkipJsonSchema
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from app.api.ai.schemas import ResultOut
 from app.api.http.item_problems import ProblemContext, problem_of
 from app.api.http.problem_types import Problem
 from app.api.http.schema import Schema
+from app.api.images.query import ImageQuery
 from app.api.images.service import ImageOutcome
 from app.engine.contract.recognition import RecognitionOptions
 from app.engine.recognition import Recognition
 
 PAGE_BREAK = "\f"
-
-
-class ImageQuery(BaseModel):
-    """How to read an image, for text or for tables."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True, extra="forbid")
-
-    language: Annotated[str, Field(pattern="^[a-z_]{3,16}$")] = "latin"
-    """A language (`eng`, `deu`) or a script (`latin`, `ext_latin`). All but Latin script need a further file."""
-    auto_skew: bool = False
-    """Turn skewed pages upright. The engine garbles some pages that are already upright."""
-    upscale: bool = False
-    """Enlarge small text before recognition."""
-    pages: Annotated[str | SkipJsonSchema[None], Field(pattern=r"^[1-9]\d{0,5}(-[1-9]\d{0,5})?$")] = None
-    """The pages of a TIFF or PDF to read: one (`3`), or the first and the last (`2-5`)."""
-
-    @property
-    def page_range(self) -> tuple[int, int] | None:
-        """The first and the last page to read; None for all."""
-        if self.pages is None:
-            return None
-        first, _, last = self.pages.partition("-")
-        return int(first), int(last or first)
-
-    def to_table_options(self) -> RecognitionOptions:
-        """Return the engine's options for tables."""
-        return RecognitionOptions(
-            self.language, "universal", self.auto_skew, self.upscale, self.page_range, None, tables=True
-        )
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.page_range and self.page_range[0] > self.page_range[1]:
-            raise ValueError("pages: the first page comes after the last")
-        return self
 
 
 class ReadingQuery(ImageQuery):
@@ -160,28 +125,6 @@ class RecognitionsOut(Schema):
     """A result for each file, in the order of the form."""
 
 
-class TablePageOut(Schema):
-    """One page as a table."""
-
-    number: PositiveInt
-    """The page number in the document, counted from 1."""
-    rows: list[list[str]]
-    """The cells of each row, from the top, as the engine separates them."""
-    truncated_by_evaluation: bool
-    """Whether the unlicensed engine has cut the page to its first rows or to none."""
-
-
-class TablesOut(Schema):
-    """The pages of a document as tables."""
-
-    truncated_by_evaluation: bool
-    """Whether any page is cut."""
-    pages: list[TablePageOut]
-    """The pages that were read, in order."""
-    engine_seconds: NonNegativeFloat
-    """How long the engine worked, without the wait in the queue."""
-
-
 def describe(
     recognition: Recognition, options: RecognitionOptions, corrections: Sequence[ResultOut | None] = ()
 ) -> RecognitionOut:
@@ -216,20 +159,3 @@ def describe_all(outcomes: list[ImageOutcome], options: RecognitionOptions, cont
 
 def _best_text(page: PageOut) -> str:
     return page.corrected.text if page.corrected and page.corrected.text is not None else page.text
-
-
-def describe_tables(recognition: Recognition) -> TablesOut:
-    """Return the answer for a recognition with tables."""
-    pages = [
-        TablePageOut(
-            number=page["number"],
-            rows=[row.split("\t") for row in page["table"].splitlines()],
-            truncated_by_evaluation=page["truncated_by_evaluation"],
-        )
-        for page in recognition.pages
-    ]
-    return TablesOut(
-        truncated_by_evaluation=any(page.truncated_by_evaluation for page in pages),
-        pages=pages,
-        engine_seconds=round(recognition.seconds, 3),
-    )
