@@ -25,7 +25,7 @@ Handlers = dict[EventName, Callable[[Fields], None]]
 METHODS = {"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"}
 REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
 CALL_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
-CHANGES = [action for action in Action if action not in {Action.PROTECTED, Action.UNPROTECTED}]
+COUNTED_ACTIONS = [action for action in Action if action not in {Action.PROTECTED, Action.UNPROTECTED}]
 """The actions that move bytes."""
 PULL_OUTCOMES = [state for state in JobState if state not in UNFINISHED]
 NO_VERSION = re.compile(r"version=(?!\s*\d+(\.\d+)*\s*([;,]|$))")
@@ -133,7 +133,7 @@ def _count_changes(registry: CollectorRegistry) -> Handlers:
 
         return on_change
 
-    return {EventName(f"model.{action}"): handler(action) for action in CHANGES}
+    return {EventName(f"model.{action}"): handler(action) for action in COUNTED_ACTIONS}
 
 
 def _count_pulls(registry: CollectorRegistry) -> Handlers:

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-PREFIX = "OCR_"
+ENV_PREFIX = "OCR_"
 LONGEST = timedelta(days=36_500)
 """Later dates may exceed what `datetime` can hold."""
 URL = r"https?://(\[[0-9A-Fa-f:.]+\]|[^/?#@:\s\[\]]+)(:[0-9]{1,5})?(/[^?#\s]*)?"
@@ -64,7 +64,7 @@ class SettingsError(Exception):
 class Settings(BaseSettings):
     """The settings, read once at start. Durations are '90s', '30m', '24h' or '7d'; lists are separated by commas."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, use_attribute_docstrings=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, use_attribute_docstrings=True, extra="forbid")
 
     host: str = "127.0.0.1"
     """The address to listen on. One beyond loopback requires OCR_API_KEYS_FILE or OCR_ALLOW_ANONYMOUS=true."""
@@ -220,10 +220,10 @@ def load_settings() -> Settings:
 
 def unknown_variables(environment: Iterable[str]) -> list[str]:
     """Return a sentence for each `OCR_...` variable that is not a setting. Kubernetes may set such ones itself."""
-    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    known = [ENV_PREFIX + name.upper() for name in Settings.model_fields]
     sentences = []
     for variable in sorted(environment):
-        if variable.startswith(PREFIX) and variable not in known:
+        if variable.startswith(ENV_PREFIX) and variable not in known:
             close = difflib.get_close_matches(variable, known, n=1)
             sentences.append(f"{variable} is not a setting" + (f"; did you mean {close[0]}?" if close else ""))
     return sentences
@@ -234,4 +234,4 @@ def _explain(error: ErrorDetails) -> str:
         return str(error["msg"]).removeprefix("Value error, ")
     name = str(error["loc"][0])
     about = (Settings.model_fields[name].description or "").strip()
-    return f"{PREFIX}{name.upper()}={error['input']!s}: {error['msg']}. It is: {about}"
+    return f"{ENV_PREFIX}{name.upper()}={error['input']!s}: {error['msg']}. It is: {about}"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import PREFIX, Settings, SettingsError, load_settings, unknown_variables
+from app.settings import ENV_PREFIX, Settings, SettingsError, load_settings, unknown_variables
 
 DOCS = Path(__file__).parents[1] / "docs" / "settings.md"
 
@@ -130,6 +130,6 @@ def test_every_setting_is_documented_as_it_is() -> None:
     documented = DOCS.read_text()
 
     for name, field in Settings.model_fields.items():
-        assert f"`{PREFIX}{name.upper()}`" in documented
+        assert f"`{ENV_PREFIX}{name.upper()}`" in documented
         assert field.description is not None
         assert field.description.strip() in documented

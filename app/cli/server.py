@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from app import logs
 from app.api.http.server import BoundedHttpProtocol, Server
-from app.deadline import end_after
+from app.cli.deadline import end_after
 from app.events import EventName
 from app.main import create_app
 from app.settings import Settings, unknown_variables

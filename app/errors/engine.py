@@ -38,7 +38,7 @@ class EngineLacks(EngineError):
 
 
 class ModelNotLicensed(EngineError):
-    """Without a licence AsposeAI uses one model only, whatever it is told."""
+    """Without a licence AsposeAI uses one model only, and ignores the name of any other."""
 
     def __init__(self, name: str, allowed: str) -> None:
         super().__init__(

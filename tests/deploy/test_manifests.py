@@ -13,7 +13,7 @@ import yaml
 
 from app import __version__
 from app.api.http.keys import Keyring
-from app.settings import PREFIX, Settings, SettingsError, load_settings
+from app.settings import ENV_PREFIX, Settings, SettingsError, load_settings
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "Dockerfile"
@@ -52,7 +52,7 @@ def image_environment() -> dict[str, str]:
 
 def settings_from(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Settings:
     """What `serve` would read in a container with exactly these variables."""
-    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+    for name in [name for name in os.environ if name.startswith(ENV_PREFIX)]:
         monkeypatch.delenv(name)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -87,8 +87,8 @@ def test_the_image_keeps_everything_on_its_volume() -> None:
 
 @pytest.mark.parametrize("path", [DOCKERFILE, COMPOSE, KUSTOMIZATION, *MANIFESTS], ids=lambda path: path.name)
 def test_every_variable_is_a_setting(path: Path) -> None:
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    assert set(re.findall(rf"\b{PREFIX}[A-Z][A-Z_]*", path.read_text())) <= known
+    known = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
+    assert set(re.findall(rf"\b{ENV_PREFIX}[A-Z][A-Z_]*", path.read_text())) <= known
 
 
 def test_compose_sets_what_the_service_accepts(monkeypatch: pytest.MonkeyPatch) -> None:
