@@ -73,7 +73,7 @@ class Keyring:
                 f"{path} is no file of keys: {exc!r}. `python -m app keys new` prints a right entry"
             ) from exc
         if not keys:
-            raise KeysError(f"{path} holds no key, so nobody could call the service")
+            raise KeysError(f"{path} holds no key, so every request would be refused")
         return cls(keys)
 
     def find(self, token: str) -> Key | None:

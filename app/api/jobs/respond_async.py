@@ -25,12 +25,12 @@ BackgroundDep = Annotated[BackgroundJobs, part("background")]
 
 
 def accepted_or(*exceptions: type[Exception]) -> dict[int | str, dict[str, Any]]:
-    """A route's `responses`: a job, and these problems beside those of making one."""
+    """Return a route's `responses`: a job, these problems, and those of creating a job."""
     return ACCEPTED | problems(*exceptions, errors.StoreUnavailable, *errors.UNWRITABLE, errors.StoreFull)
 
 
 def accepted(request: Request, prefix: str, job: Job) -> JSONResponse:
-    """The answer that says where the job is, below `prefix`."""
+    """Return the 202 answer, with the job's location below `prefix`."""
     location = f"{request.scope.get('root_path', '')}{prefix}/{job.id}"
     headers = {"location": location, "preference-applied": "respond-async"}
     return JSONResponse(describe(job).model_dump(mode="json"), 202, headers)
@@ -42,8 +42,8 @@ async def _prefers_job(
         str | SkipJsonSchema[None],
         Header(
             alias="prefer",
-            description="`respond-async`: answer at once with a job, which goes on when its caller leaves. "
-            "A read-only service begins no jobs, and answers as without.",
+            description="`respond-async`: answer at once with a job, which continues when its caller disconnects. "
+            "A read-only service creates no jobs and ignores this.",
         ),
     ] = None,
 ) -> bool:
