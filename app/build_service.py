@@ -57,30 +57,26 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
     store = build_store(settings, on_event)
     jobs = build_jobs(store)
     await asyncio.to_thread(store.open)
-    watch = VolumeMonitor(store.volume, on_event, is_single=settings.single_service, is_observer=settings.read_only)
+    volume_monitor = build_volume_monitor(settings, store, on_event)
     workdirs = await asyncio.to_thread(build_workdirs, settings, store.root)
     supervisor = build_supervisor(settings, store.root, workdirs, on_event)
     session = build_model_session(settings, store, supervisor, on_event)
-    watcher = InventoryWatcher(
-        store,
-        on_change=lambda: supervisor.note_models(watcher.inventory.models if watcher.inventory else {}),
-        on_event=on_event,
-        unanswered=lambda: watch.unanswered,
-    )
+    model_choice = ModelChoice(store, supervisor, session)
+    watcher = build_inventory_watcher(store, supervisor, volume_monitor, on_event)
     state = State(
         access=access,
         store=store,
         jobs=jobs,
-        watch=watch,
-        watcher=watcher,
+        volume_monitor=volume_monitor,
+        inventory_watcher=watcher,
         supervisor=supervisor,
-        session=session,
-        model_choice=(model_choice := ModelChoice(store, supervisor, session)),
+        model_session=session,
+        model_choice=model_choice,
         text_service=build_text_service(settings, model_choice, session),
-        background=BackgroundJobs(jobs),
+        background_jobs=BackgroundJobs(jobs),
         list_cache=ListCache(store, watcher, supervisor),
-        receiver=build_upload_receiver(settings),
-        reader=build_recognition_service(settings, supervisor, workdirs),
+        upload_receiver=build_upload_receiver(settings),
+        recognition_service=build_recognition_service(settings, supervisor, workdirs),
         metrics=metrics,
         pull_runner=build_pull_runner(settings, store, jobs, lambda model: watcher.refresh(model.name), on_event),
     )
@@ -91,6 +87,25 @@ def build_access(settings: Settings) -> Access:
     """Read the file of API keys, if there is one. Blocks; raises KeysError."""
     keyring = Keyring.load(settings.api_keys_file) if settings.api_keys_file else None
     return Access(keyring, read_only=settings.read_only)
+
+
+def build_volume_monitor(settings: Settings, store: Store, on_event: OnEvent) -> VolumeMonitor:
+    """Build the monitor of the store's volume. A read-only service only looks whether the volume answers."""
+    return VolumeMonitor(store.volume, on_event, is_single=settings.single_service, is_observer=settings.read_only)
+
+
+def build_inventory_watcher(
+    store: Store, supervisor: Supervisor, volume_monitor: VolumeMonitor, on_event: OnEvent
+) -> InventoryWatcher:
+    """Build the watcher of the model folder. It tells the supervisor of each new inventory."""
+
+    def on_change() -> None:
+        supervisor.note_models(watcher.inventory.models if watcher.inventory else {})
+
+    watcher = InventoryWatcher(
+        store, on_change=on_change, on_event=on_event, unanswered=lambda: volume_monitor.unanswered
+    )
+    return watcher
 
 
 def build_workdirs(settings: Settings, models_dir: Path) -> WorkDirectories:

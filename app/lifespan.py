@@ -53,11 +53,11 @@ async def start(parts: Parts, on_event: OnEvent) -> Tasks:
     """Start every part. The engine becomes ready later; requests are answered before."""
     state = parts.state
     # Before the first request it must be known whether the volume may be changed.
-    await asyncio.to_thread(_check_volume, state["watch"], on_event)
+    await asyncio.to_thread(_check_volume, state["volume_monitor"], on_event)
     engine = _start("engine", state["supervisor"].run())
     others = [
-        _start("volume", monitor_volume(state["watch"], state["store"], on_event)),
-        _start("inventory", state["watcher"].run()),
+        _start("volume", monitor_volume(state["volume_monitor"], state["store"], on_event)),
+        _start("inventory", state["inventory_watcher"].run()),
     ]
     if parts.idle_seconds:
         others.append(_start("idle release", release_when_idle(state["supervisor"], parts.idle_seconds)))
@@ -72,7 +72,7 @@ async def start(parts: Parts, on_event: OnEvent) -> Tasks:
 async def stop(parts: Parts, tasks: Tasks) -> None:
     """Stop every part: first what asks for work, then the engine, then what watches."""
     state = parts.state
-    await state["background"].close()
+    await state["background_jobs"].close()
     if tasks.pulls:
         state["pull_runner"].stop()
         await _finished(tasks.pulls)
@@ -81,7 +81,7 @@ async def stop(parts: Parts, tasks: Tasks) -> None:
     for task in tasks.others:
         task.cancel()
         await _finished(task)
-    await asyncio.to_thread(state["watch"].close)
+    await asyncio.to_thread(state["volume_monitor"].close)
     await asyncio.to_thread(parts.workdirs.close)
 
 

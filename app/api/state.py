@@ -25,15 +25,15 @@ class State(TypedDict):
     access: Access
     store: Store
     jobs: Jobs
-    watch: VolumeMonitor
-    watcher: InventoryWatcher
+    volume_monitor: VolumeMonitor
+    inventory_watcher: InventoryWatcher
     supervisor: Supervisor
-    session: ModelSession
+    model_session: ModelSession
     model_choice: ModelChoice
     text_service: TextService
-    background: BackgroundJobs
+    background_jobs: BackgroundJobs
     list_cache: ListCache
-    receiver: UploadReceiver
-    reader: RecognitionService
+    upload_receiver: UploadReceiver
+    recognition_service: RecognitionService
     metrics: Metrics
     pull_runner: PullRunner

@@ -7,4 +7,4 @@ from app.engine.model_session import ModelSession
 from app.engine.supervisor import Supervisor
 
 SupervisorDep = Annotated[Supervisor, part("supervisor")]
-ModelSessionDep = Annotated[ModelSession, part("session")]
+ModelSessionDep = Annotated[ModelSession, part("model_session")]

@@ -30,7 +30,7 @@ async def _actor(request: Request) -> Actor:
 async def _store(request: Request) -> Store:
     """Return the store; raise the volume's problem if the volume does not answer, so that no thread waits for it."""
     state: Any = request.state
-    if problem := state.watch.unanswered:
+    if problem := state.volume_monitor.unanswered:
         raise problem
     store: Store = state.store
     return store
@@ -44,7 +44,7 @@ async def _jobs(request: Request, _: Annotated[Store, Depends(_store)]) -> Jobs:
 
 StoreDep = Annotated[Store, Depends(_store)]
 JobsDep = Annotated[Jobs, Depends(_jobs)]
-VolumeMonitorDep = Annotated[VolumeMonitor, part("watch")]
-WatcherDep = Annotated[InventoryWatcher, part("watcher")]
+VolumeMonitorDep = Annotated[VolumeMonitor, part("volume_monitor")]
+WatcherDep = Annotated[InventoryWatcher, part("inventory_watcher")]
 ActorDep = Annotated[Actor, Depends(_actor)]
 """The name of the caller's API key, or 'anonymous', and the request's id."""

@@ -111,4 +111,4 @@ class RecognitionService:
             return ImageOutcome(image.name, None, exc)
 
 
-RecognitionServiceDep = Annotated[RecognitionService, part("reader")]
+RecognitionServiceDep = Annotated[RecognitionService, part("recognition_service")]

@@ -21,7 +21,7 @@ ACCEPTED: dict[int | str, dict[str, Any]] = {
         "headers": {"location": {"description": "Where the job is.", "schema": {"type": "string"}}},
     }
 }
-BackgroundDep = Annotated[BackgroundJobs, part("background")]
+BackgroundDep = Annotated[BackgroundJobs, part("background_jobs")]
 
 
 def accepted_or(*exceptions: type[Exception]) -> dict[int | str, dict[str, Any]]:

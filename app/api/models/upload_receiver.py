@@ -73,4 +73,4 @@ class UploadReceiver:
             yield chunk
 
 
-UploadReceiverDep = Annotated[UploadReceiver, part("receiver")]
+UploadReceiverDep = Annotated[UploadReceiver, part("upload_receiver")]
