@@ -31,14 +31,14 @@ def trash() -> None:
 def list_models(*, is_json: bool) -> None:
     """List every model."""
     store = open_store()
-    inventory, given = store.scan(), store.protections.given()
+    inventory, manual = store.scan(), store.protections.manual()
     rows = [
         {
             "name": model.name,
             "size_bytes": model.size_bytes,
             "modified_at": rfc3339(model.modified_at),
             "status": store.policy.status_of(model.name),
-            "protected": store.protections.joined(model.name, given.get(model.name)) is not None,
+            "protected": store.protections.combine(model.name, manual.get(model.name)) is not None,
         }
         for model in inventory.models.values()
     ]

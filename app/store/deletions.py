@@ -87,7 +87,7 @@ class Deletions:
             return Deletion(model, permanent or not self._keeps_deleted, is_exact="*" not in allowed)
 
     def delete(self, deletion: Deletion, actor: Actor = SERVICE) -> Receipt:
-        """Execute a plan under the model's lock: into the trash, or for good.
+        """Execute a plan under the model's lock: into the trash, or permanently.
 
         Of any number of concurrent deletions, in any number of processes, exactly one returns; the others raise
         ModelNotFound or ModelLocked. Everything is checked again: raises what the plan raises, and StoreFull. Nothing

@@ -26,27 +26,27 @@ class Model(NamedTuple):
     modified_ns: int
     """Nanoseconds since the epoch."""
     changed_ns: int
-    """When it came to this name or was last written, by the kernel's own clock."""
+    """When it got this name or was last written, by the kernel's clock."""
     inode: int
 
     @property
     def modified_at(self) -> datetime:
-        """The modification time, to the microsecond; a time that no calendar has is the first or the last of one."""
+        """The modification time, to the microsecond; beyond the years 1 to 9999 it is the first or the last moment."""
         return EPOCH + timedelta(microseconds=min(max(self.modified_ns // 1000, EARLIEST_US), LATEST_US))
 
     @property
     def etag(self) -> str:
-        """Changes whenever the file is replaced, grows or is written.
+        """Identifies a version of the file: it changes whenever the file is replaced, grows or is written.
 
         Made of what every machine sees alike. Inode numbers are not: several network file systems give each mount its
-        own. Models that come in through the store have a modification time of their own, see `StagedFile.stamp`.
+        own. The store gives each model that it publishes a new modification time, see `StagedFile.stamp`.
         """
         return f'"{self.size_bytes:x}-{self.modified_ns:x}"'
 
 
 @dataclass(frozen=True, slots=True)
 class ScanWarning:
-    """Something in the folder that the scan could not list, and why."""
+    """An entry of the folder that the scan could not list, and why."""
 
     path: str
     """Relative to the model folder; bytes that are not UTF-8 are shown as \\x escapes."""
@@ -65,7 +65,7 @@ class Inventory:
 
     @property
     def total_size_bytes(self) -> int:
-        """What the models take together."""
+        """The size of all models."""
         return sum(model.size_bytes for model in self.models.values())
 
 
@@ -77,7 +77,7 @@ def model_at(name: str, status: os.stat_result) -> Model:
 def scan(root: Path, before: Inventory | None = None) -> Inventory:
     """Look at everything in the folder. Links are not followed, hidden entries skipped; the unreadable is a warning.
 
-    A model that is as it was `before` is the same object, so that what was made of it stays good.
+    A model that has not changed since `before` is the identical object, so that values cached for it stay valid.
     Raises StoreUnavailable when the folder itself cannot be read.
     """
     try:
@@ -90,10 +90,10 @@ def scan(root: Path, before: Inventory | None = None) -> Inventory:
 
 
 def rescan(root: Path, before: Inventory, names: Iterable[str]) -> Inventory:
-    """The inventory after something changed at those paths, relative to the folder: they alone are looked at.
+    """Return the inventory after changes at these paths, relative to the folder. Only they are looked at.
 
-    A scan of 10,000 files takes a tenth of a second of an idle processor, and seconds of a busy one, since each file
-    waits anew for its turn among Python's threads.
+    A scan of 10,000 files takes a tenth of a second of an idle processor, and seconds of a busy one, since the
+    thread waits for Python's interpreter lock at each file.
     """
     known = list(before.models)
     shown = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
@@ -101,7 +101,7 @@ def rescan(root: Path, before: Inventory, names: Iterable[str]) -> Inventory:
         return before
     found = _Found(before.models, before.models.copy(), {warning.path: warning for warning in before.warnings}, known)
     for name in shown:
-        found.forget(name)
+        found.remove(name)
         try:
             status = _status_below(root, name, before.root_id[0])
         except (FileNotFoundError, NotADirectoryError):
@@ -115,7 +115,7 @@ def rescan(root: Path, before: Inventory, names: Iterable[str]) -> Inventory:
 
 
 def _is_as_it_was(root: Path, name: str, before: Inventory, known: list[str]) -> bool:
-    """Whether that is quickly said, as it is of what this process has just deleted or put there itself."""
+    """True if one lookup shows that nothing changed, as for what this process has just deleted or published itself."""
     if before.warnings:
         return False
     try:
@@ -128,12 +128,12 @@ def _is_as_it_was(root: Path, name: str, before: Inventory, known: list[str]) ->
 
 
 def _below(folder: str, names: list[str]) -> list[str]:
-    """The sorted names that begin so; found by bisection, because 100,000 comparisons take 8 ms."""
+    """The names below a folder, of sorted ones; found by bisection, because 100,000 comparisons take 8 ms."""
     return names[bisect_left(names, folder) : bisect_left(names, folder[:-1] + chr(ord("/") + 1))]
 
 
 def _status_below(root: Path, name: str, device: int) -> os.stat_result:
-    """What lies at that path, reached through real folders of this file system; raises NotADirectoryError otherwise."""
+    """The status of a path that leads through real folders of this file system. Raises NotADirectoryError otherwise."""
     path = root
     *folders, leaf = name.split("/")
     for part in folders:
@@ -149,18 +149,18 @@ class _Found:
     """What a look at the folder has found so far."""
 
     known: dict[str, Model]
-    """From the look before."""
+    """The models of the previous inventory."""
     models: dict[str, Model]
     warnings: dict[str, ScanWarning]
     names: list[str] | None = None
-    """Those of the look before, sorted, for as long as `models` has no other."""
+    """The names of the previous inventory, sorted; None once `models` has others."""
 
     def warn(self, name: str, reason: str) -> None:
         shown = os.fsencode(name).decode(errors="backslashreplace")
         self.warnings[shown] = ScanWarning(shown, reason)
 
-    def forget(self, name: str) -> None:
-        """Take out what was at that path, and below it if it was a folder."""
+    def remove(self, name: str) -> None:
+        """Remove the model at that path, and those below it if it was a folder."""
         below = name + "/"
         if self.models.pop(name, None) is None:
             for gone in _below(below, sorted(self.models) if self.names is None else self.names):
@@ -170,7 +170,7 @@ class _Found:
 
     def inventory(self, root_id: tuple[int, int]) -> Inventory:
         warnings = tuple(self.warnings[path] for path in sorted(self.warnings))
-        # Strings alone sort faster than pairs of which they are the first.
+        # Names alone sort faster than pairs of name and model.
         models = self.models if self.names is not None else {name: self.models[name] for name in sorted(self.models)}
         return Inventory(models, warnings, root_id)
 
@@ -182,15 +182,15 @@ def _walk(root: Path, folder: str, device: int, found: _Found) -> None:
         prefix = folders.pop()
         try:
             with os.scandir(root / prefix) as entries:
-                folders += [below for entry in entries if (below := _look_at(entry, prefix, device, found))]
+                folders += [below for entry in entries if (below := _examine(entry, prefix, device, found))]
         except OSError as exc:
             if not prefix:
                 raise
-            if not isinstance(exc, FileNotFoundError):  # deleted since; no news
+            if not isinstance(exc, FileNotFoundError):  # deleted meanwhile
                 found.warn(prefix, f"the folder cannot be read: {exc.strerror}")
 
 
-def _look_at(entry: os.DirEntry[str], prefix: str, device: int, found: _Found) -> str | None:
+def _examine(entry: os.DirEntry[str], prefix: str, device: int, found: _Found) -> str | None:
     if entry.name.startswith("."):
         return None
     name = prefix + entry.name
@@ -204,7 +204,7 @@ def _look_at(entry: os.DirEntry[str], prefix: str, device: int, found: _Found) -
 
 
 def _note(name: str, status: os.stat_result, device: int, found: _Found) -> str | None:
-    """Note a model or a warning; or return the folder that is to be looked into."""
+    """Note a model or a warning; or return the folder to look into next."""
     if reason := problem_with(name):
         found.warn(name, reason)
     elif stat.S_ISREG(status.st_mode):

@@ -1,7 +1,7 @@
 """Keeps the inventory of the model folder fresh, so that reading it never waits for the disk.
 
-A watcher (inotify) says where to look again; where the file system cannot notify, as over a network, the folder is
-scanned again and again. Whatever any process adds, replaces, grows or removes shows within a second.
+inotify says which paths to look at again; where the file system cannot notify, as over a network, the folder is scanned
+again and again. A model that any process adds, replaces, grows or removes shows within a second.
 """
 
 import asyncio
@@ -25,24 +25,24 @@ from app.store.store import Store
 TICK_SECONDS = 0.25
 """How often leases, protections and the folder's identity are looked at; microseconds each."""
 QUIET_MS, GATHER_MS = 20, 200
-"""A change is looked at once nothing else changes for QUIET_MS, and after GATHER_MS in any case."""
+"""A change is looked at once nothing else has changed for QUIET_MS, and after GATHER_MS at the latest."""
 UNNOTIFIED_RESCAN_SECONDS = 0.5
 WATCH_AGAIN_SECONDS = 30.0
-"""How long it does without a watcher that failed: no watches were left, or it met a name that is not UTF-8."""
+"""How long to scan instead after inotify failed: no watches were left, or a name was not UTF-8."""
 SAFETY_RESCAN_SECONDS = 10.0
-"""Where the file system notifies, against what it does not tell: writes through a mapping, an overflowing queue."""
+"""How often to scan although the file system notifies: it misses writes to mappings, and its queue can overflow."""
 MANY_CHANGES = 1000
-"""More at once, and a scan is quicker; it also finds what a flood of changes pushed out of the kernel's queue."""
+"""With more changes at once a scan is quicker, and it finds those that overflowed the kernel's queue."""
 SCAN_SHARE, SAFETY_SHARE = 1, 50
-"""Rest at least as long as a scan took, and before one that is only for safety fifty times as long."""
+"""The pause after a scan is at least as long as the scan, and before a safety rescan fifty times as long."""
 
 T = TypeVar("T")
 Look = Callable[[Inventory | None], Inventory]
-"""A look at the disk, given what is known so far."""
+"""Looks at the disk, given the present inventory."""
 
 
 class InventoryWatcher:
-    """The present inventory of one store. `run()` keeps it so; the attributes may be read at any time."""
+    """The present inventory of one store. `run()` keeps it fresh; the attributes may be read at any time."""
 
     def __init__(
         self,
@@ -54,26 +54,26 @@ class InventoryWatcher:
     ) -> None:
         """`unanswered` says why the volume counts as unavailable if it has not answered for too long."""
         self.inventory: Inventory | None = None
-        """The newest; the same object as long as nothing changes. None while the folder is unavailable or unscanned."""
+        """The newest one, the identical object until a change. None while the folder is unavailable or unscanned."""
         self.unavailable: StoreUnavailable | None = None
         self.leased_positions: frozenset[int] = frozenset()
         self.protected: Mapping[str, ManualProtection] = {}
-        """What is protected by what somebody said; the same object as long as nothing changes."""
+        """The protections that callers set, by name; the identical object until something changes."""
         self._store = store
         self._on_change = on_change
         self._unanswered = unanswered
-        self._thread = CapacityLimiter(2)  # of its own: a volume that does not answer keeps nobody else waiting
+        self._thread = CapacityLimiter(2)  # of its own: a volume that does not answer makes no other work wait
         self._on_event = on_event
         self._notifying = True
         self._scan_began = 0.0
         self._scan_seconds = 0.0
         self._scan_soon = False
-        self._forgotten: dict[str, float] = {}
+        self._removed: dict[str, float] = {}
         self._scanned = asyncio.Event()
         self._looking = asyncio.Lock()
 
     def current(self) -> Inventory:
-        """The inventory, or StoreUnavailable with the reason why there is none."""
+        """The inventory. Raises StoreUnavailable with the reason why there is none."""
         if problem := self._unanswered():
             raise problem
         if self.inventory is None:
@@ -81,30 +81,30 @@ class InventoryWatcher:
         return self.inventory
 
     def remove(self, name: str) -> None:
-        """Take out a model that this process just deleted, without waiting for the watcher to notice."""
-        self._forgotten[name] = time.monotonic()
+        """Remove a model that this process has just deleted, without waiting for the notification."""
+        self._removed[name] = time.monotonic()
         if self.inventory and name in self.inventory.models:
             models = self.inventory.models.copy()  # of 100,000 in a millisecond, which a comprehension is not
             del models[name]
             self._replace(replace(self.inventory, models=models))
 
     async def current_when_scanned(self) -> Inventory:
-        """The same, after the first scan: only a request that comes before it waits."""
+        """The inventory, waiting for the first scan if that is not over. Raises StoreUnavailable."""
         await self._scanned.wait()
         return self.current()
 
     async def refresh(self, name: str) -> None:
-        """Look at one name now, at which this process just put a model, without waiting for the watcher to notice."""
-        self._forgotten.pop(name, None)
+        """Look at one name to which this process has just moved a model, without waiting for the notification."""
+        self._removed.pop(name, None)
         await self._renew(lambda before: self._store.rescan(before, [name]) if before else self._store.scan())
 
     async def refresh_protections(self) -> None:
-        """Look at them now, which this process just changed, without waiting for the next tick."""
+        """Read the protections, which this process has just changed, without waiting for the next tick."""
         with contextlib.suppress(OSError):  # the folder went away; the next tick says so
-            self.protected = await self._in_thread(self._store.protections.given)
+            self.protected = await self._in_thread(self._store.protections.manual)
 
     async def scan(self) -> None:
-        """Look at every file now."""
+        """Scan every file now."""
         self._scan_began = time.monotonic()
         await self._renew(self._store.scan)
         self._scan_seconds = time.monotonic() - self._scan_began
@@ -114,15 +114,15 @@ class InventoryWatcher:
         self._scanned.set()
 
     async def run(self) -> None:
-        """Keep looking until cancelled."""
+        """Keep the inventory fresh until cancelled."""
         while True:
             await self.scan()
             await self._follow()
 
     async def _follow(self) -> None:
-        """Follow one folder until it is no longer there, or another lies in its place."""
+        """Follow one folder until it is gone, or another folder has its path."""
         self._notifying = self._store.volume.file_system.is_local
-        # What changed before the watcher stood was not told.
+        # Changes before inotify was set up were not notified.
         self._scan_soon = True
         async with aclosing(self._signals()) as signals:
             async for changed in signals:
@@ -133,16 +133,16 @@ class InventoryWatcher:
                     await self.scan()
                     await asyncio.sleep(min(self._scan_seconds * SCAN_SHARE, TICK_SECONDS))
                 elif changed:
-                    await self._look_again(changed)
+                    await self._rescan(changed)
 
-    async def _look_again(self, changed: set[str]) -> None:
-        """Look at what is said to have changed."""
+    async def _rescan(self, changed: set[str]) -> None:
+        """Look at the paths that have changed."""
         await self._renew(lambda before: self._store.rescan(before, changed) if before else self._store.scan())
-        # A folder that just came may have been filled before the watcher watched it.
+        # A new folder may have been filled before inotify watched it.
         self._scan_soon = await self._in_thread(lambda: any((self._store.root / name).is_dir() for name in changed))
 
     async def _renew(self, look: Look) -> None:
-        """Replace the inventory by what a look at the disk finds; one look at a time, each on top of the last."""
+        """Replace the inventory by what a look at the disk finds. One look at a time, each based on the one before."""
         async with self._looking:
             began = time.monotonic()
             try:
@@ -156,12 +156,12 @@ class InventoryWatcher:
                 if self.unavailable:
                     self._on_event(EventName.STORE_AVAILABLE, {})
                 self.unavailable = None
-                self._replace(self._without_forgotten(found, began))
+                self._replace(self._without_removed(found, began))
 
     async def _signals(self) -> AsyncGenerator[set[str], None]:
-        """Every tick, and at once when something changed: the paths at which it did, relative to the folder.
+        """Yield the changed paths, relative to the folder: at once when something changes, and an empty set each tick.
 
-        Ends when it is time to try a watcher that failed again.
+        Ends when it is time to set up a failed watcher again.
         """
         until = math.inf
         if self._notifying and self.inventory:
@@ -189,11 +189,11 @@ class InventoryWatcher:
         return await to_thread.run_sync(function, *arguments, limiter=self._thread, abandon_on_cancel=True)
 
     def _look(self) -> tuple[int, int] | None:
-        """What is looked at every tick; in a thread."""
+        """Look at leases, protections and the folder's identity, as every tick does. Runs in a thread."""
         try:
             self._store.volume.check()
             self.leased_positions = self._store.locks.leased_positions()
-            self.protected = self._store.protections.given()
+            self.protected = self._store.protections.manual()
             status = self._store.root.stat()
         except (StoreUnavailable, OSError):
             return None
@@ -209,18 +209,18 @@ class InventoryWatcher:
             pause = max(UNNOTIFIED_RESCAN_SECONDS, self._scan_seconds * (1 + SCAN_SHARE))
         return time.monotonic() - self._scan_began >= pause
 
-    def _without_forgotten(self, found: Inventory, began: float) -> Inventory:
-        """A look that began before a deletion may still have seen the model."""
-        self._forgotten = {name: at for name, at in self._forgotten.items() if at >= began}
-        if not any(name in found.models for name in self._forgotten):
+    def _without_removed(self, found: Inventory, began: float) -> Inventory:
+        """Remove models deleted since the look began; it may still have seen them."""
+        self._removed = {name: at for name, at in self._removed.items() if at >= began}
+        if not any(name in found.models for name in self._removed):
             return found
         models = found.models.copy()
-        for name in self._forgotten:
+        for name in self._removed:
             models.pop(name, None)
         return replace(found, models=models)
 
     def _look_from(self, look: Look) -> Inventory:
-        """The same inventory if nothing changed; in a thread."""
+        """Look at the disk, and return the present inventory object if nothing changed. Runs in a thread."""
         before = self.inventory
         found = look(before)
         return before if before is not None and found == before else found
@@ -237,7 +237,7 @@ def _first(failures: BaseExceptionGroup[BaseException]) -> str:
 
 
 class _ModelsFilter(DefaultFilter):
-    """Everything but the store's own files."""
+    """Lets all paths pass but the store's own files."""
 
     ignore_dirs = (STORE_DIR,)
     ignore_entity_patterns = ()

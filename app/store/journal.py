@@ -1,6 +1,6 @@
-"""The journal: who did what to which model, when, and what came of it. Append-only JSON lines, rotated.
+"""The journal: who changed which model, how and when. Append-only JSON lines, in files that are rotated.
 
-`journal.jsonl` is the present file; `journal.<time>-<random>.jsonl` are older ones, which no writer ever replaces.
+`journal.jsonl` is the present file; `journal.<time>-<random>.jsonl` are older ones, which no process changes.
 """
 
 import contextlib
@@ -23,9 +23,9 @@ from app.store.locks.model_locks import ModelLocks
 from app.store.volume.volume import Volume
 
 ROTATE_BYTES = 8 << 20
-"""About 40,000 lines. A file that grew larger is renamed, and a new one begun."""
+"""About 40,000 lines. A larger file is renamed, and a new one begun."""
 OLDER_BYTES = 24 << 20
-"""Older files are kept up to so many bytes together; the oldest goes first."""
+"""The size of all older files together; beyond it the oldest is deleted."""
 READ_BYTES = 24 << 20
 """How much of the journal `latest` reads: the present file, and the older ones that fit."""
 JOURNAL_LOCK = "/journal"
@@ -112,8 +112,8 @@ class Journal:
         with self._one_writer():
             journal = self._opened()
             try:
-                # What a full disk cut short is not to take the next line with it. Another's line that is just being
-                # written may look so too; then an empty line lies between, which is none.
+                # A line that a full disk cut short must not spoil the next one. A line that another process is just
+                # writing may look so too; then an empty line separates them, which readers skip.
                 line = entry.to_line() if _ends_with_a_line(journal) else b"\n" + entry.to_line()
                 if os.write(journal, line) < len(line):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
@@ -133,7 +133,7 @@ class Journal:
 
     @contextmanager
     def _one_writer(self) -> Iterator[None]:
-        """Keep writers on other machines away.
+        """Exclude writers on other machines.
 
         One kernel writes a short line with O_APPEND whole, even with other writers. Two clients of a network file
         system each append at the end that they know of. So they take turns, and open the file anew to learn its end.
@@ -160,17 +160,17 @@ class Journal:
                     break
                 files.insert(0, older)
             lines = [line for file in files for line in _lines(file)]
-            # If it was rotated in between, what was the present file may be in neither.
+            # If it was rotated meanwhile, the lines of the present file may be missing: read again.
             if _identity(self._path) == present:
                 return lines
 
     def _older(self) -> list[Path]:
-        """The files of before, oldest first."""
+        """The older files, oldest first."""
         return sorted(self._path.parent.glob(f"{self._path.stem}.*{self._path.suffix}"))
 
     def _rotate(self) -> None:
-        # A second process finds the new file small, or not there yet. If it does not see that, it renames a small file,
-        # and nothing is lost: each older file has a name of its own.
+        # Another process that rotates now finds the new file small, or missing. If it does not see that, it renames a
+        # small file, and nothing is lost: each older file has a name of its own.
         with (
             contextlib.suppress(ModelInUse, ModelLocked, FileNotFoundError),
             self._locks.exclusive(JOURNAL_LOCK, seconds=0),

@@ -1,4 +1,4 @@
-"""A small JSON record for each of some models, by name: one file for each, replaced in one step."""
+"""Small JSON records of models, by name: one file for each, replaced in one step."""
 
 import contextlib
 import hashlib
@@ -20,12 +20,12 @@ class NameRecords:
         self.folder = folder
 
     def write(self, name: str, fields: dict[str, Any], *, is_lasting: bool = False) -> None:
-        """Write a name's record in place of any other; a lasting one is on the disk before this returns.
+        """Replace a name's record; a lasting one is on the disk before this returns.
 
-        Hold a lock meanwhile that only one writer of this record can hold.
+        Hold a lock that only one writer of this record can hold.
         """
         record = self._record_of(name)
-        # A name of its own: a client that remembers an older draft would write into the record it has become.
+        # A unique name: a client that caches an older draft would write into the record that the draft has become.
         path = record.with_suffix(f".{secrets.token_hex(8)}.new")
         with path.open("x") as draft:
             draft.write(json.dumps({"name": name} | fields))
@@ -35,7 +35,7 @@ class NameRecords:
         path.replace(record)
 
     def read(self, name: str) -> dict[str, Any] | None:
-        """A name's record, or None; OSError when there is one that cannot be read."""
+        """A name's record, or None. Raises OSError if there is one that cannot be read."""
         fields = _read(self._record_of(name))
         return fields if fields and fields["name"] == name else None
 
@@ -48,7 +48,7 @@ class NameRecords:
         return True
 
     def remove_if(self, name: str, is_outdated: Callable[[dict[str, Any]], bool], claims: Claims) -> None:
-        """Remove a name's record if it is outdated, as it is on the file system's server, and not as it is remembered.
+        """Remove a name's record if its content on the file system's server, past any cache, is outdated.
 
         Raises LookupStale, OSError and ValueError.
         """
@@ -65,13 +65,13 @@ class NameRecords:
             claim.remove()
 
     def is_on_server(self, name: str) -> bool:
-        """Whether there is a record of a name, whatever this machine remembers. For shared volumes; raises OSError."""
+        """True if the file system's server has a record of a name, past any cache. Raises OSError."""
         return self._record_of(name).name in files_on_server(self.folder)
 
     def all(self) -> Iterator[dict[str, Any]]:
-        """Every record that can be read, in no order; none where there is no folder."""
+        """Every record that can be read, in no order; none if there is no folder."""
         for record in self.folder.glob("*.json"):
-            # Another user of the folder may have left one that is nobody else's: the others count all the same.
+            # A record that another user's permissions protect is skipped; the others count.
             with contextlib.suppress(OSError):
                 if fields := _read(record):
                     yield fields
@@ -81,7 +81,7 @@ class NameRecords:
 
 
 def _read(record: Path) -> dict[str, Any] | None:
-    # A record that a lost connection or a power cut left in pieces is none.
+    # A record that a lost connection or a power cut left incomplete counts as missing.
     with contextlib.suppress(FileNotFoundError, ValueError):
         return _fields_in(record.read_text())
     return None

@@ -1,7 +1,7 @@
-"""Which models must not be deleted or replaced: by a pattern of the configuration, or because somebody said so.
+"""Which models must not be deleted or replaced: by a pattern of the configuration, or by a caller's request.
 
-What somebody said is a record in `.store/protection/`. It is the name that is protected, not the file: the record stays
-until it is lifted, through restarts, for every service on the folder, whatever comes to lie at that name.
+A caller's protection is a record in `.store/protection/`, valid for every service on the folder. It protects the name
+and not the file: it stays until it is removed, also while there is no model of that name or another one.
 """
 
 import time
@@ -24,16 +24,16 @@ PROTECTION_LOCK = "/protection"
 """The lock of the protections' records; no model can have that name."""
 
 SETTLED_NS = 2_000_000_000
-"""A folder that changed less than so long ago may change again without another time: it is read again."""
+"""How old a folder's time must be to rely on it: within one step of its clock, a change leaves the time as it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class ManualProtection:
-    """What somebody said."""
+    """A protection that a caller set."""
 
     reason: str
     by: str
-    """Who: the name of the API key, or the user of the command line."""
+    """The name of the `Actor` that set it."""
     since: datetime
 
 
@@ -42,13 +42,13 @@ class Protection:
     """Why one model is protected: for one of these reasons, or both."""
 
     pattern: str | None
-    """The first pattern of OCR_PROTECTED that its name matches; only the configuration can lift that."""
-    given: ManualProtection | None
+    """The first pattern of OCR_PROTECTED that its name matches; only the configuration can change that."""
+    manual: ManualProtection | None
 
     @property
     def because(self) -> str:
         """The reason in words."""
-        return self.given.reason if self.pattern is None and self.given else str(self.pattern)
+        return self.manual.reason if self.pattern is None and self.manual else str(self.pattern)
 
 
 class Protections:
@@ -60,64 +60,64 @@ class Protections:
         self._locks = locks
         self._policy = policy
         self._journal = journal
-        self._given: Mapping[str, ManualProtection] = {}
+        self._manual: Mapping[str, ManualProtection] = {}
         self._seen_ns: int | None = None
 
     def of(self, name: str) -> Protection | None:
-        """Why a model is protected, as it is on disk now; None when it is not."""
+        """Get the protection of a model from the disk; None if it is not protected."""
         try:
             fields = self._records.read(name)
         except OSError:
-            fields = {}  # there is one, whatever it says
-        return self.joined(name, _given(fields))
+            fields = {}  # a record that cannot be read still protects
+        return self.combine(name, _manual_in(fields))
 
     def check(self, name: str) -> None:
         """Raise ModelProtected if the model is protected. Raises OSError on a shared volume that does not answer.
 
-        Hold the model's lock meanwhile: then no protection begins before that is released.
+        Hold the model's lock: then no protection can be set before it is released.
         """
         protection = self.of(name)
         if protection is None and self._volume.is_shared and self._records.is_on_server(name):
-            protection = self.joined(name, _given({}))  # another machine's, which cannot be read here yet
+            protection = self.combine(name, _manual_in({}))  # of another machine, not readable here yet
         if protection:
-            raise ModelProtected(name, protection.pattern, protection.given.reason if protection.given else None)
+            raise ModelProtected(name, protection.pattern, protection.manual.reason if protection.manual else None)
 
-    def joined(self, name: str, given: ManualProtection | None) -> Protection | None:
-        """What the configuration says of a model, and this."""
+    def combine(self, name: str, manual: ManualProtection | None) -> Protection | None:
+        """Combine a caller's protection with the configuration's patterns; None if the model is not protected."""
         pattern = self._policy.protecting(name)
-        return None if pattern is None and given is None else Protection(pattern, given)
+        return None if pattern is None and manual is None else Protection(pattern, manual)
 
-    def given(self) -> Mapping[str, ManualProtection]:
-        """What is said of all models, by name: the same object as long as nothing changes. Costs one `stat` as a rule.
+    def manual(self) -> Mapping[str, ManualProtection]:
+        """Protections set by callers (not by `OCR_PROTECTED`), by model name. Raises OSError.
 
-        OSError is let through.
+        Cached, and the identical object until a change; read again when the folder's modification time changes.
         """
         try:
             changed_ns = self._records.folder.stat().st_mtime_ns
         except FileNotFoundError:
             changed_ns = 0
         if changed_ns != self._seen_ns:
-            given = {fields["name"]: said for fields in self._records.all() if (said := _given(fields))}
-            if given != self._given:
-                self._given = given
+            manual = {fields["name"]: found for fields in self._records.all() if (found := _manual_in(fields))}
+            if manual != self._manual:
+                self._manual = manual
             self._seen_ns = changed_ns if time.time_ns() - changed_ns > SETTLED_NS else None
-        return self._given
+        return self._manual
 
     def protect(self, name: str, reason: str, actor: Actor) -> Protection:
-        """Let nobody delete or replace the model of that name, in place of what was said of it before.
+        """Protect the model of that name from deletion and replacement. Replaces a caller's earlier protection.
 
         Raises InvalidModelName, NotAModel, ModelNotFound, ModelLocked, StoreUnavailable, StoreReadOnly, StoreFull.
         """
-        given = ManualProtection(reason, actor.name, datetime.now(UTC))
+        manual = ManualProtection(reason, actor.name, datetime.now(UTC))
         with self._changing(name, actor):
             model = self._volume.find(name)
-            fields = asdict(given) | {"since": given.since.isoformat()}
+            fields = asdict(manual) | {"since": manual.since.isoformat()}
             self._records.write(name, fields, is_lasting=True)
         self._journal.record(actor, Action.PROTECTED, name, None, model.size_bytes)
-        return Protection(self._policy.protecting(name), given)
+        return Protection(self._policy.protecting(name), manual)
 
     def unprotect(self, name: str, actor: Actor) -> None:
-        """Take that back; there may be no model any more. Where nothing was said nothing happens.
+        """Remove the protection set by `protect`, also of a deleted model; no effect if there is none.
 
         Raises ModelProtected when a pattern protects it, ModelNotFound when there is nothing, and what `protect` does.
         """
@@ -150,11 +150,11 @@ class Protections:
             return 0
 
 
-def _given(fields: dict[str, Any] | None) -> ManualProtection | None:
+def _manual_in(fields: dict[str, Any] | None) -> ManualProtection | None:
     if fields is None:
         return None
     try:
         return ManualProtection(str(fields["reason"]), str(fields["by"]), datetime.fromisoformat(fields["since"]))
     except (ValueError, KeyError, TypeError):
-        # It was meant to protect; who wrote it in another form is no reason to delete the model.
+        # A record of another form still protects: it was written to.
         return ManualProtection("a record that cannot be read", "unknown", datetime.fromtimestamp(0, UTC))

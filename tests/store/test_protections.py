@@ -57,7 +57,7 @@ def test_what_is_protected_stays_whatever_is_tried(
         assert not is_protected or path.exists()
         for each in stores:
             assert (each.protections.of("a.bin") is not None) == is_protected
-            assert ("a.bin" in each.protections.given()) == is_protected
+            assert ("a.bin" in each.protections.manual()) == is_protected
 
 
 def test_a_deletion_that_was_planned_before_is_refused(tmp_path: Path) -> None:
@@ -103,14 +103,14 @@ def test_the_protections_are_the_same_object_until_one_changes(tmp_path: Path) -
     """So that a list which is made of it is made once; an unreadable record protects all the same."""
     store = opened(tmp_path)
     (tmp_path / "a.bin").touch()
-    before = store.protections.given()
-    assert store.protections.given() is before
+    before = store.protections.manual()
+    assert store.protections.manual() is before
     store.protections.protect("a.bin", "mine", ME)
 
-    after = store.protections.given()
+    after = store.protections.manual()
 
     assert after["a.bin"].reason == "mine"
-    assert store.protections.given() is after
+    assert store.protections.manual() is after
     (record,) = store.volume.protection_dir.iterdir()
     record.write_text('{"name": "a.bin"}')
     with pytest.raises(ModelProtected, match="cannot be read"):
@@ -131,5 +131,5 @@ def test_a_record_that_cannot_be_read_protects_and_hides_no_other(tmp_path: Path
 
     with pytest.raises(ModelProtected, match="cannot be read"):
         store.deletions.plan("a.bin")
-    assert list(opened(tmp_path).protections.given()) == ["b.bin"]
+    assert list(opened(tmp_path).protections.manual()) == ["b.bin"]
     assert [store.digests.of(store.find(name)) for name in ("a.bin", "b.bin")] == [None, "00"]

@@ -84,7 +84,7 @@ def _line(label: str, what: str, about: list[str]) -> str:
 
 
 def _protection(protection: Protection) -> str:
-    if protection.pattern is None and (given := protection.given):
+    if protection.pattern is None and (given := protection.manual):
         return f"protected by {given.by}: {given.reason}"
     return f"protected by {protection.pattern}"
 

@@ -93,7 +93,7 @@ def protection_out(protection: Protection | None) -> ProtectionOut | None:
     """Build the schema of a protection; None for None."""
     if protection is None:
         return None
-    given = protection.given
+    given = protection.manual
     return ProtectionOut(
         pattern=protection.pattern,
         reason=given.reason if given else None,

@@ -108,7 +108,7 @@ def audit(
     inventory: Inventory, policy: Policy, protections: Protections, corruption: Corruption = NO_CORRUPTION
 ) -> list[Finding]:
     """Judge every model, by name."""
-    given = protections.given()
+    manual = protections.manual()
     superseded = superseded_by(inventory.models)
     findings = []
     for name, model in inventory.models.items():
@@ -116,7 +116,7 @@ def audit(
         wrong = corruption.problems.get(name)
         speaking = {Reason.STALE_PATTERN: pattern, Reason.SUPERSEDED: newer, Reason.CORRUPT: wrong}
         reasons = tuple(reason for reason, speaks in speaking.items() if speaks)
-        protection = protections.joined(name, given.get(name))
+        protection = protections.combine(name, manual.get(name))
         findings.append(Finding(model, reasons, pattern, newer, wrong, protection))
     return findings
 

@@ -81,7 +81,7 @@ class Audits:
         self._deletions = deletions
 
     def judge(self, inventory: Inventory, *, seconds: float = READ_SECONDS) -> tuple[list[Finding], int]:
-        """Judge every model after reading headers for so long at most; also return how many headers are unread."""
+        """Judge every model, reading headers for `seconds` at most; also return how many are unread."""
         corruption = known_corruption(self._digests, self._headers, inventory, seconds=seconds)
         return audit(inventory, self._policy, self._protections, corruption), corruption.unread
 

@@ -1,4 +1,4 @@
-"""Room for what comes in: what is free, and before anything is refused what the trash would give, oldest first."""
+"""Disk space for incoming models: what is free, plus what purging the trash would free, oldest entries first."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -9,14 +9,14 @@ from app.store.trash.folder import TrashFolder
 from app.store.trash.records import TrashEntry
 
 RESERVE_BYTES = 1 << 20
-"""What is left free, so that a disk filled with models still takes the records of deletions."""
+"""Bytes that incoming models leave free, so that deletions can still write their records on a full disk."""
 
 Purge = Callable[[Iterable[TrashEntry]], object]
-"""Deletes entries for good, and says so."""
+"""Purges entries of the trash and records that in the journal."""
 
 
 class DiskSpace:
-    """The free space of one model folder's disk. None of it is set aside for anybody: who writes first has it."""
+    """The free space of one model folder's disk. It is not reserved: of two that fit singly, the later is refused."""
 
     def __init__(self, root: Path, trash: TrashFolder, purge: Purge) -> None:
         self._root = root
@@ -24,9 +24,9 @@ class DiskSpace:
         self._purge = purge
 
     def plan(self, size_bytes: int) -> tuple[TrashEntry, ...]:
-        """Which entries of the trash would have to go for so many bytes to fit; none as a rule. Changes nothing.
+        """Return the entries of the trash to purge so that this many bytes fit; usually none. Changes nothing.
 
-        Raises StoreFull when all of them would not be enough.
+        Raises StoreFull when purging all of them would not be enough.
         """
         status = os.statvfs(self._root)
         free_bytes = status.f_bavail * status.f_frsize - RESERVE_BYTES
@@ -44,6 +44,6 @@ class DiskSpace:
             raise StoreFull(reason, size_bytes, free_bytes)
         return tuple(going)
 
-    def make(self, size_bytes: int) -> None:
-        """Let so many bytes fit, as a plan made now would have it; raises StoreFull, and nothing is purged then."""
+    def free(self, size_bytes: int) -> None:
+        """Purge what `plan` returns for this many bytes. Raises StoreFull, and then purges nothing."""
         self._purge(self.plan(size_bytes))

@@ -38,18 +38,18 @@ from app.store.volume.volume import Volume, explaining_refusals
 SHA256 = "sha256"
 
 Announced = Mapping[str, Collection[bytes]]
-"""Digests that the bytes are said to have, by `hashlib`'s name of the algorithm."""
+"""Digests that the caller expects of the bytes, by `hashlib`'s name of the algorithm."""
 NOTHING: Announced = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Which versions a publication may meet at its name: sets of etags, '*' for any, None where nothing was said."""
+    """Which present versions a publication allows: sets of etags, '*' for any, None without a condition."""
 
     if_match: frozenset[str] | None = None
-    """Only these may be replaced. Without it nothing is."""
+    """Only these may be replaced. If None, none is replaced."""
     if_none_match: frozenset[str] | None = None
-    """None of these may be there."""
+    """None of these may be present."""
 
     def check(self, name: str, present: Model | None) -> None:
         """Raises ModelExists, ModelChanged or ConditionFailed."""
@@ -112,9 +112,9 @@ class Incoming:
         self._journal = journal
 
     def plan(self, name: str, conditions: Conditions, size_bytes: int | None) -> tuple[TrashEntry, ...]:
-        """Insist that a model of that name and size could be published now. Changes nothing.
+        """Check that a model of that name and size could be published now. Changes nothing.
 
-        Returns what would have to go from the trash for it to fit, which is nothing as a rule.
+        Returns the entries of the trash to purge so that it fits, which are usually none.
 
         Raises InvalidModelName, NotAModel, ModelProtected, ModelExists, ModelChanged, ConditionFailed, ModelInUse,
         ModelLocked, StoreUnavailable, StoreReadOnly, StoreFull.
@@ -137,7 +137,7 @@ class Incoming:
         """
         self._volume.check_writable()
         with explaining_refusals():
-            self._disk_space.make(size_bytes or 0)
+            self._disk_space.free(size_bytes or 0)
             return self.staging.begin({SHA256, *algorithms}, keep=keep)
 
     def resume(self, partial_id: str, algorithms: Iterable[str] = ()) -> tuple[StagedFile, PartialRecord]:
@@ -149,7 +149,7 @@ class Incoming:
         with explaining_refusals():
             staged, record = self.staging.reopen(partial_id, {SHA256, *algorithms})
             try:
-                self._disk_space.make(max(0, (record.expected_bytes or 0) - staged.size_bytes))
+                self._disk_space.free(max(0, (record.expected_bytes or 0) - staged.size_bytes))
             except BaseException:
                 staged.release()
                 raise
@@ -197,10 +197,10 @@ class Incoming:
         *,
         action: Literal[Action.UPLOADED, Action.PULLED] = Action.UPLOADED,
     ) -> Published:
-        """Let a staged file be the model of that name. What it replaces goes to the trash.
+        """Make a staged file the model of that name, in one step. A replaced version goes to the trash.
 
-        Killed at any point, this leaves the model of before or the new one, whole. Everything is checked again: raises
-        what the plan raises, and DigestMismatch when it is not what was announced; nothing has changed then.
+        Killed at any point, this leaves the previous model or the new one, whole. Everything is checked again: raises
+        what `plan` raises, and DigestMismatch when the bytes are not as announced; nothing has changed then.
         """
         _check_digests(name, staged, announced)
         staged.sync()
@@ -210,7 +210,7 @@ class Incoming:
         with explaining_refusals(), self._entered(name) as (folder, leaf):
             present = _present(self._volume, folder, leaf, name)
             if present and conditions.if_match is None and self._volume.is_shared:
-                present = None  # it may be gone; the move below replaces nothing, and the server says if there is one
+                present = None  # perhaps stale; the move below replaces nothing, and the server refuses a taken name
             else:
                 self._check(name, present, conditions)
             modified_ns = staged.stamp(
@@ -227,10 +227,10 @@ class Incoming:
                 if not self._volume.is_shared:
                     raise
                 raise LookupStale from exc  # another machine has moved what this one was about to move
-            # Its size and time as they were written: some clients tell those of before for a while.
+            # The size and time as written: clients of some network file systems report the previous ones for a while.
             model = model_at(name, status)._replace(size_bytes=staged.size_bytes, modified_ns=modified_ns)
             published = Published(model, description, sha256, replaced is not None)
-            # What was done is done: a disk that has no room for the record leaves the digest unknown.
+            # The model is published: if the disk is too full for the record, its digest stays unknown.
             with contextlib.suppress(OSError):
                 self._digests.record(published.model, sha256)
         if replaced and replaced.trash_id:
@@ -241,7 +241,7 @@ class Incoming:
     def _put_in_place(
         self, staged: StagedFile, present: Model | None, conditions: Conditions, folder: int, leaf: str, actor: Actor
     ) -> tuple[os.stat_result, "_Replaced | None"]:
-        """Move a staged file to its name; return what is there then, and what became of the version before."""
+        """Move a staged file to its name; return its status there, and what became of the replaced version."""
         if present is None:
             move = partial(staged.move, folder, leaf, replacing=False)
             return place(move, folder, leaf) if self._volume.is_shared else move(), None
@@ -249,7 +249,7 @@ class Incoming:
             entry = self._trash.link_aside(present, folder, leaf)
             is_linked = entry is not None
             if entry is None:
-                # There is no model of that name for a moment. Killed in it, the version before is put back by a sweep.
+                # Now there is no model of that name. If this process is killed here, a sweep puts the old one back.
                 entry, present = self._trash.set_aside(present, folder, leaf)
         except FileNotFoundError:
             raise ConditionFailed(present.name, None) from None
@@ -271,7 +271,7 @@ class Incoming:
 
     @contextmanager
     def _entered(self, name: str) -> Iterator[tuple[int, str]]:
-        """Open the folder a name lies in, made if it is missing, under the model's lock."""
+        """Open the folder of a name, creating it if it is missing, and hold the model's lock."""
         with self._volume.parent_of(name, create=True) as place, self._locks.exclusive(name, seconds=LOCK_SECONDS):
             yield place
 
@@ -281,7 +281,7 @@ class Incoming:
         conditions.check(name, present)
 
     def _check_place(self, name: str) -> None:
-        """Insist that no file lies where a folder would have to."""
+        """Raise NotAModel if a part of the path above the model is a file."""
         parts = parts_of(name)
         for count in range(1, len(parts)):
             above = "/".join(parts[:count])

@@ -1,4 +1,4 @@
-"""Unfinished files that are kept when their writer lets go of them: the record beside each, and what can be told."""
+"""What is known of a file in staging, and the record that keeps it when its writer releases it."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -15,22 +15,22 @@ class PartialRecord:
     id: str
     """32 hexadecimal digits, used once."""
     name: str
-    """The model it is to be."""
+    """The name of the model that it becomes."""
     kind: Kind
     actor: str
-    """Who began it."""
+    """Who began it: the name of an `Actor`."""
     expected_bytes: int | None
-    """How large it is going to be, if that is known."""
+    """The size of the whole file, if that is known."""
     created_at: datetime
     retention: timedelta
-    """How long it is kept after the last byte came."""
+    """How long it is kept after its last byte was written."""
     extra: dict[str, Any] = field(default_factory=dict)
-    """Whatever the one who began it needs to go on, as JSON has it."""
+    """What the upload or pull needs to resume it, as JSON."""
     is_publishing: bool = False
     """Set before the file is moved to the model's name. With it, and without the file, the model was published."""
 
     def expires_at(self, modified_at: datetime) -> datetime:
-        """When it is swept if nothing more comes."""
+        """When a sweep deletes it, unless more bytes are written."""
         return modified_at + self.retention
 
     def to_json(self) -> str:
@@ -53,29 +53,29 @@ class Partial:
 
     id: str
     size_bytes: int
-    """What lies on the disk."""
+    """Bytes on the disk."""
     modified_at: datetime
-    """When the last byte came."""
+    """When its last byte was written."""
     is_active: bool
-    """Whether a living process writes it."""
+    """True if a living process holds its lock."""
     is_published: bool = False
-    """Whether it is a model by now, and nothing is staged any more."""
+    """True if it was published, so that only its record is left in staging."""
     record: PartialRecord | None = None
-    """None for what is not kept: a plain upload, or what a killed process left of one."""
+    """None if it is not kept: a plain upload, or what a killed process left of one."""
 
     @property
     def name(self) -> str | None:
-        """The model it is for."""
+        """The name of the model that it becomes."""
         return self.record.name if self.record else None
 
     @property
     def kind(self) -> Kind | None:
-        """Who brings it: an upload or a pull."""
+        """Whether an upload or a pull writes it."""
         return self.record.kind if self.record else None
 
     @property
     def expected_bytes(self) -> int | None:
-        """How large it is going to be."""
+        """The size of the whole file, if that is known."""
         return self.record.expected_bytes if self.record else None
 
     @property
@@ -85,10 +85,10 @@ class Partial:
 
     @property
     def expires_at(self) -> datetime | None:
-        """When it is swept if nothing more comes; None for what goes as soon as nobody writes it."""
+        """When a sweep deletes it, unless more bytes are written; None if it is deleted once no process writes it."""
         return self.record.expires_at(self.modified_at) if self.record else None
 
 
 def modified_at(seconds: float) -> datetime:
-    """A file's time."""
+    """A file's modification time, from seconds since the epoch."""
     return datetime.fromtimestamp(seconds, UTC)

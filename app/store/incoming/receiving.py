@@ -1,4 +1,4 @@
-"""Bytes that come over a network, in an upload or a pull, go into a staged file while the next ones come."""
+"""Writes the bytes of an upload or a pull to a staged file while the next ones arrive."""
 
 import asyncio
 import contextlib
@@ -9,15 +9,15 @@ from anyio import CancelScope, CapacityLimiter, to_thread
 from app.store.incoming.staged_file import StagedFile
 
 BUFFER_BYTES = 4 << 20
-"""One is written and hashed by a thread while the next one fills: twice that is what a transfer takes of memory."""
+"""The size of a buffer. A thread writes and hashes one while the next one fills, so a transfer takes two of memory."""
 LONGEST_SECONDS = 0.05
-"""How long bytes wait for more to be written with: a thread for each few of them would cost more than they do."""
+"""How long bytes wait for more before they are written: a call of a thread for each few bytes would cost more."""
 
 
 async def write_all(chunks: AsyncIterable[bytes], staged: StagedFile, threads: CapacityLimiter) -> None:
-    """Write everything that comes, soon after it comes; raises StoreFull, StoreReadOnly, and what the chunks raise.
+    """Write all chunks to a staged file. Raises StoreFull, StoreReadOnly, and what the chunks raise.
 
-    What came before an error is written before that is raised: whoever can goes on there.
+    Bytes that arrived before an error are written before it is raised, so that the transfer can be resumed after them.
     """
     waiting = bytearray()
     writing: asyncio.Task[None] | None = None

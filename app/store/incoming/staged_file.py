@@ -1,4 +1,4 @@
-"""One staging file in the hands of its writer."""
+"""One staged file, as its writer uses it."""
 
 import errno
 import hashlib
@@ -22,24 +22,24 @@ class StagedFile:
     def __init__(self, file: io.FileIO, path: Path, algorithms: Iterable[str], record_path: Path | None = None) -> None:
         self.size_bytes = os.fstat(file.fileno()).st_size
         self.record_path = record_path
-        """The record beside it, by which it is kept."""
+        """The path of the record that keeps it; None if it is not kept."""
         self._file = file
         self._path = path
         self._algorithms = tuple(algorithms)
         self._start_hashing()
-        # A request that ends early lets go of the file while a thread may still write it.
+        # A request that ends early releases the file while a thread may still write it.
         self._working = threading.Lock()
         self._is_ending = False
 
     @property
     def is_kept(self) -> bool:
-        """Whether it stays in staging when its writer lets go of it."""
+        """True if it stays in staging when its writer releases it."""
         return self.record_path is not None
 
     def write(self, data: bytes | bytearray) -> None:
-        """Append, and take it into the digests; raises StoreFull, StoreReadOnly, with what fitted written.
+        """Append bytes and update the digests. Raises StoreFull, StoreReadOnly, after writing what fitted.
 
-        What was written outlives this process: the kernel has it. It outlives the machine's power once it is synced.
+        Written bytes survive the end of this process, since the kernel has them, and a power cut only after `sync()`.
         """
         with explaining_refusals(), self._working:
             rest = memoryview(data)
@@ -51,10 +51,10 @@ class StagedFile:
                 rest = rest[written:]
 
     def digest(self, algorithm: str) -> bytes:
-        """The digest of everything in it, by one of the algorithms that were asked for in the beginning.
+        """The digest of the whole file, by one of the algorithms given at the beginning.
 
-        Costs the reading of it when some was written before this writer had it, which may take minutes; raises
-        ValueError when its writer lets go of it meanwhile.
+        Reads bytes that an earlier writer wrote, which may take minutes. Raises ValueError if the file is released
+        meanwhile.
         """
         while True:
             with self._working:
@@ -65,7 +65,7 @@ class StagedFile:
                 self._hash(self._read(self._hashed_bytes, self.size_bytes))
 
     def digest_since(self, start: int, algorithm: str) -> bytes:
-        """The digest of what lies behind a position, read again; by any algorithm of `hashlib`."""
+        """The digest of the bytes from a position to the end, read from the disk, by any algorithm of `hashlib`."""
         digest = hashlib.new(algorithm)
         with self._working:
             while start < self.size_bytes:
@@ -75,17 +75,17 @@ class StagedFile:
         return digest.digest()
 
     def describe(self, name: str) -> Description:
-        """What it says of itself in its header, as a model of that name."""
+        """Describe the file from its header, as a model of that name."""
         with self._working:
             return describe(self._file.fileno(), self.size_bytes, name)
 
     def sync(self) -> None:
-        """Have everything that was written on the disk; raises StoreFull, StoreReadOnly."""
+        """Return once all written bytes are on the disk. Raises StoreFull, StoreReadOnly."""
         with explaining_refusals(), self._working:
             os.fsync(self._file.fileno())
 
     def cut(self, size_bytes: int) -> None:
-        """Give up what lies behind a position."""
+        """Truncate the file to this size."""
         with explaining_refusals(), self._working:
             self._file.truncate(size_bytes)
             self._file.seek(size_bytes)
@@ -94,12 +94,10 @@ class StagedFile:
                 self._start_hashing()
 
     def stamp(self, step_ns: int, *, other_than: tuple[int, int] | None) -> int:
-        """Give it a modification time of its own, which the version's etag is made of, and return that in nanoseconds.
+        """Set its modification time to now, and return that in nanoseconds. Raises StoreReadOnly.
 
-        Raises StoreReadOnly.
-
-        `step_ns` are the steps in which the file system keeps times. `other_than` are the size and the time, in
-        nanoseconds, of another version: of the same size, it gets another time.
+        The time is part of the version's etag. `step_ns` is the precision of the file system's times. `other_than` are
+        the size and the time, in nanoseconds, of the present version: if both are equal, the time is one step later.
         """
         with explaining_refusals(), self._working:
             now_ns = time.time_ns() // step_ns * step_ns
@@ -109,15 +107,15 @@ class StagedFile:
             return now_ns
 
     def rename(self, leaf: str) -> None:
-        """Give it another name in the staging folder; raises FileExistsError when that is taken."""
+        """Rename it in the staging folder. Raises FileExistsError if the name is taken."""
         with self._working:
             self._move_without_replacing(None, leaf)
             self._path = self._path.with_name(leaf)
 
     def move(self, folder: int, leaf: str, *, replacing: bool) -> os.stat_result:
-        """Give it a name in an open folder, in one step, and return what is there then; it is staged no longer.
+        """Move it out of staging to a name in an open folder, in one step, and return its status there.
 
-        Unless `replacing`, raises FileExistsError when the name is taken.
+        Unless `replacing`, raises FileExistsError if the name is taken.
         """
         with self._working:
             if replacing:
@@ -134,12 +132,12 @@ class StagedFile:
             self._file.close()
 
     def discard(self) -> None:
-        """Let go of it for good: what has no name elsewhere is gone, and its record too."""
+        """Close the file, and delete it and its record from staging. A published model stays."""
         self._is_ending = True
         with self._working, self._file:
             if self.record_path:
                 self.record_path.unlink(missing_ok=True)
-            # Its name is nobody else's, and after a move there is nothing at it.
+            # No other file ever gets this name, so after a move there is nothing to delete.
             self._path.unlink(missing_ok=True)
 
     def _start_hashing(self) -> None:
@@ -158,7 +156,7 @@ class StagedFile:
         return data
 
     def _move_without_replacing(self, folder: int | None, leaf: str) -> None:
-        """Into the staging folder when no other is given."""
+        """Move it into an open folder, by default the staging folder."""
         staging = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             target_folder = staging if folder is None else folder

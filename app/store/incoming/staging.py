@@ -1,7 +1,7 @@
-"""Staging: where a model's bytes lie until all of them are there, checked and on the disk. Then one rename shows them.
+"""Staging: where a model's bytes are until all of them are written, checked and synced. Then one rename publishes them.
 
-A staging file is alive while its writer holds the kernel's lock on it, which ends with the writer, however it was
-killed. What is not locked is swept, unless a record beside it says that it is kept: then any process may go on with it.
+A staged file is active while its writer holds the kernel's lock on it, which ends with the writer even if that is
+killed. A sweep deletes files that are not locked, unless a record beside the file keeps it for a later resumption.
 
 On a shared volume a client may still see a file here that another machine has published or removed. So a process that
 resumes one claims it by a rename first, which the file system's server decides.
@@ -27,29 +27,29 @@ from app.store.volume.server_lookups import files_on_server
 
 SUFFIX, RECORD_SUFFIX = ".part", ".json"
 CLAIM_PAUSES = (0.0, 0.02, 0.1)
-"""On a shared volume, how long to wait before a file that is not there is looked for again, in seconds."""
+"""On a shared volume, how long to wait before each new attempt to find a missing file, in seconds."""
 PARTIAL_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Staging:
-    """The staging folder of one model folder, and on the same file system as it."""
+    """The staging folder of one model folder, on the same file system."""
 
     def __init__(self, folder: Path, claims: Claims) -> None:
         self._folder = folder
         self._claims = claims
 
     def begin(self, algorithms: Iterable[str], *, keep: PartialRecord | None = None) -> StagedFile:
-        """A new file, empty and locked. `algorithms` are those of `hashlib` by which it is to have digests.
+        """Create an empty locked file. `algorithms` are those of `hashlib` that its digests are computed by.
 
-        With `keep` it has that record's id, and stays when its writer lets go of it or is killed. Raises
-        FileExistsError for an id that is taken.
+        With `keep` it has that record's id, and stays when its writer releases it or is killed. Raises FileExistsError
+        if the id is taken.
         """
         file, path = self._created()
         staged = StagedFile(file, path, algorithms)
         if keep:
             try:
                 staged.rename(keep.id + SUFFIX)
-                # Only now: while it is locked it needs no record, and a record alone would say that it was published.
+                # Not before: a locked file needs no record, and one without a file would mean that it was published.
                 self.record(keep)
                 staged.record_path = self._record_of(keep.id)
             except BaseException:
@@ -58,9 +58,9 @@ class Staging:
         return staged
 
     def reopen(self, partial_id: str, algorithms: Iterable[str]) -> tuple[StagedFile, PartialRecord]:
-        """Go on with a file that was kept, at its end. What lies there is read again when a digest is asked for.
+        """Lock a kept file and open it at its end. Its bytes are read again when a digest is asked for.
 
-        Raises PartialNotFound, also when it was published or has expired, and PartialBusy while somebody writes it.
+        Raises PartialNotFound, also when it was published or has expired, and PartialBusy while it is active.
         """
         record, path = self._read(partial_id), self._folder / f"{partial_id}{SUFFIX}"
         try:
@@ -70,7 +70,7 @@ class Staging:
         try:
             if not try_to_lock(file.fileno()):
                 raise PartialBusy(partial_id)
-            # Who held the lock before may have published or removed it since it was opened.
+            # Another process may have published or removed it between the opening and the lock.
             if record is None or not self._is_still_there(file, path) or _has_expired(record, file):
                 raise PartialNotFound(partial_id)
             file.seek(0, os.SEEK_END)
@@ -81,7 +81,7 @@ class Staging:
 
     @contextlib.contextmanager
     def announced(self, staged: StagedFile) -> Iterator[None]:
-        """Say in its record, if it has one, that it is being published; take that back if it fails."""
+        """Mark its record, if it has one, as being published; remove the mark if that fails."""
         record = self._read(staged.record_path.stem) if staged.record_path else None
         if record:
             self.record(replace(record, is_publishing=True))
@@ -94,7 +94,7 @@ class Staging:
             raise
 
     def record(self, record: PartialRecord) -> None:
-        """Write a record in place of the one before, whole. Only the writer of the file may."""
+        """Replace a record in one step. Only the writer of the file may call this."""
         draft, path = self._created()  # locked, so no sweep takes it
         with draft:
             try:
@@ -106,7 +106,7 @@ class Staging:
                 raise
 
     def find(self, partial_id: str) -> Partial:
-        """What is known of one that is kept, or was published; raises PartialNotFound."""
+        """Get a kept file, or a published one of which the record is left. Raises PartialNotFound."""
         record = self._read(partial_id)
         if record is None:
             raise PartialNotFound(partial_id)
@@ -114,7 +114,7 @@ class Staging:
         for pause_seconds in CLAIM_PAUSES if self._claims.is_shared else (0.0,):
             time.sleep(pause_seconds)  # another machine may have claimed it for an instant
             with contextlib.suppress(FileNotFoundError):
-                partial = _look(path, record)
+                partial = _partial_at(path, record)
                 if not partial.is_active and record.expires_at(partial.modified_at) <= datetime.now(UTC):
                     raise PartialNotFound(partial_id)
                 return partial
@@ -127,11 +127,11 @@ class Staging:
         raise PartialNotFound(partial_id)
 
     def partials(self) -> list[Partial]:
-        """Everything that is staged now, by id. Nothing is locked for it."""
+        """List everything in staging, by id, without taking a lock."""
         return sorted(self._partials(), key=lambda partial: partial.id)
 
     def discard(self, partial_id: str) -> None:
-        """Remove one that is kept, or the record of one that was published; raises PartialNotFound, PartialBusy."""
+        """Delete a kept file, or the record of a published one. Raises PartialNotFound, PartialBusy."""
         if self.find(partial_id).is_published:
             self._record_of(partial_id).unlink(missing_ok=True)
             return
@@ -139,9 +139,9 @@ class Staging:
         staged.discard()
 
     def sweep(self, is_over: Callable[[PartialRecord], bool] = lambda _: False) -> list[str]:
-        """Remove what no living process writes and no record keeps, and say what it was.
+        """Delete files that are neither active nor kept, and return their names.
 
-        `is_over` says of a record that what it is kept for has ended before its time.
+        `is_over` tells whether the upload or pull of a record has ended before the record expires.
         """
         swept = []
         names = self._names()
@@ -179,7 +179,7 @@ class Staging:
         return {path.name for path in self._folder.iterdir()}
 
     def _is_still_there(self, file: io.FileIO, path: Path) -> bool:
-        """Whether a file that was opened, and is locked now, still lies at its name."""
+        """True if a file that was opened, and is locked now, still has its name."""
         try:
             if not self._claims.is_shared:
                 return os.path.samestat(os.fstat(file.fileno()), path.stat())
@@ -196,7 +196,7 @@ class Staging:
             path = self._folder / f"{secrets.token_hex(16)}{SUFFIX}"
             file = io.FileIO(path, "x+")
             try:
-                # A sweeper may have come before the lock did.
+                # A sweep may have deleted the file before it was locked.
                 if try_to_lock(file.fileno()) and os.fstat(file.fileno()).st_nlink:
                     return file, path
             except BaseException:
@@ -208,12 +208,12 @@ class Staging:
     def _partials(self) -> Iterator[Partial]:
         for path in self._folder.glob(f"*{SUFFIX}"):
             with contextlib.suppress(FileNotFoundError):
-                yield _look(path, self._read(path.stem))
+                yield _partial_at(path, self._read(path.stem))
 
     def _is_kept(self, path: Path, is_over: Callable[[PartialRecord], bool]) -> bool:
         record = self._read(path.stem)
         if record is None:
-            # One that this machine cannot read yet keeps the file all the same.
+            # A record that this machine cannot read yet keeps the file too.
             return self._claims.is_shared and path.with_suffix(RECORD_SUFFIX).name in self._names()
         return not _has_expired(record, path) and not is_over(record)
 
@@ -227,7 +227,7 @@ class Staging:
         return self._folder / f"{partial_id}{RECORD_SUFFIX}"
 
 
-def _look(path: Path, record: PartialRecord | None) -> Partial:
+def _partial_at(path: Path, record: PartialRecord | None) -> Partial:
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
         is_active = is_locked(file.fileno())

@@ -26,7 +26,7 @@ class Corruption:
 def known_corruption(
     digests: Digests, headers: "HeaderCheckCache", inventory: Inventory, *, seconds: float
 ) -> Corruption:
-    """What verifications found, and what headers say after reading them for so long at most. It blocks."""
+    """What verifications found, and what headers say after reading them for `seconds` at most. It blocks."""
     known = headers.corruption(inventory, seconds=seconds)
     found = {
         name: f"its bytes are not those on record, as was seen at {since:%Y-%m-%dT%H:%M:%SZ}"
@@ -44,7 +44,7 @@ class HeaderCheckCache:
         self._reading = threading.Lock()
 
     def corruption(self, inventory: Inventory, *, seconds: float) -> Corruption:
-        """Return what headers show of these models, after reading unread ones for so long at most."""
+        """Return what headers show of these models, after reading unread ones for `seconds` at most."""
         deadline = time.monotonic() + seconds
         with self._reading:
             models = inventory.models

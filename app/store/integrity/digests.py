@@ -1,6 +1,6 @@
-"""Which SHA-256 a model had when it came, and whether its bytes were found to be others since.
+"""The SHA-256 on record for a model, and whether its bytes were found to be others since.
 
-Both are small records by name, good for as long as the model is that version.
+Both are small records by name, valid as long as the model is that version.
 """
 
 import contextlib
@@ -23,30 +23,30 @@ class Digests:
         self._claims = claims
 
     def record(self, model: Model, sha256: str) -> None:
-        """Note the digest of this version, in place of any other's. Hold the model's lock meanwhile."""
+        """Record the digest of this version, in place of another version's. Hold the model's lock."""
         self._digests.write(model.name, {"etag": model.etag, "sha256": sha256})
         self._corrupt.remove(model.name)
 
     def of(self, model: Model) -> str | None:
-        """The digest that was noted of this very version, in hexadecimal; None when none was, or it has changed."""
+        """The recorded digest of this version, in hexadecimal; None if there is none, or the model has changed."""
         record = _read(self._digests, model)
         return record.get("sha256") if record and _is_of(record, model.etag) else None
 
     def mark_corrupt(self, model: Model, sha256: str) -> None:
-        """Note that this version has other bytes by now than were recorded. Hold a lock, as for `record`."""
+        """Record that this version has other bytes than its digest says. Hold the model's lock."""
         since = datetime.now(UTC).isoformat()
         self._corrupt.write(model.name, {"etag": model.etag, "sha256": sha256, "since": since}, is_lasting=True)
 
     def mark_intact(self, model: Model) -> None:
-        """Note that they are what they were."""
+        """Remove the record of corruption: the bytes are those of the digest. Hold the model's lock."""
         self._corrupt.remove(model.name)
 
     def corrupt_since(self, model: Model) -> datetime | None:
-        """Since when this version is known to be corrupt; None when it is not."""
+        """Since when this version is known to be corrupt; None if it is not."""
         return _since(_read(self._corrupt, model), model)
 
     def corrupt_among(self, models: dict[str, Model]) -> dict[str, datetime]:
-        """The same of those that are, of all these models by name."""
+        """The corrupt ones among these models, by name, and since when each is known to be corrupt."""
         found = {}
         for record in self._corrupt.all():
             model = models.get(record["name"])
@@ -55,21 +55,21 @@ class Digests:
         return found
 
     def forget(self, name: str, etag: str) -> None:
-        """Remove the records of a version that is gone. Those of another version of that name stay."""
+        """Remove the records of a deleted version. Those of another version of that name stay."""
         for records in (self._digests, self._corrupt):
             with contextlib.suppress(OSError, ValueError, StoreError):
                 records.remove_if(name, lambda record: _is_of(record, etag), self._claims)
 
 
 def _read(records: NameRecords, model: Model) -> dict[str, str] | None:
-    # What cannot be read says as much as what is not there.
+    # A record that cannot be read counts as missing.
     with contextlib.suppress(OSError):
         return records.read(model.name)
     return None
 
 
 def _is_of(record: dict[str, Any], etag: str) -> bool:
-    """Whether a record is of that version. Records of before had the inode number in front of what an etag is now."""
+    """True if a record is of that version. Older records have the inode number before the present form of the etag."""
     noted = record.get("etag")
     return noted == etag or (isinstance(noted, str) and noted.count("-") > 1 and noted.endswith("-" + etag[1:]))
 

@@ -1,4 +1,4 @@
-"""Verification: the bytes of a model are read again and compared with what was recorded of them."""
+"""Verification: reads the bytes of a model and compares them with the digest on record."""
 
 import contextlib
 import hashlib
@@ -31,13 +31,13 @@ class Verdict(StrEnum):
     INTACT = "intact"
     """The bytes are those on record."""
     CORRUPT = "corrupt"
-    """They are others, and the file's size and time are the same; or nothing is on record and its header is damaged."""
+    """The bytes are others, with an unchanged size and time; or nothing is on record and the header is corrupt."""
     UNRECORDED = "unrecorded"
-    """Nothing was on record of this version; now its digest is."""
+    """There was no digest of this version on record; now there is."""
     CHANGED = "changed"
-    """It was written while it was read: nothing can be said, try again."""
+    """The file was written while it was read, so the result is unknown: try again."""
     UNREADABLE = "unreadable"
-    """The disk, or its rights, did not let it be read."""
+    """The disk failed, or the file's permissions forbid reading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +45,22 @@ class Verification:
     """The result of verifying one model."""
 
     model: Model
-    """As it was before it was read."""
+    """The model as it was before it was read."""
     verdict: Verdict
     reason: str | None
-    """In words, unless all is well."""
+    """Why, in words; None if it is intact."""
     sha256: str | None
-    """Of the bytes as they are; None when they could not be read as one version."""
+    """The digest of the bytes now; None if they could not be read as one version."""
     recorded_sha256: str | None
-    """Of the bytes as they came; None when nothing was on record."""
+    """The digest on record before; None if there was none."""
     is_remembered: bool
-    """Whether what was found is on record; it is not on a disk that cannot be written."""
+    """True if the verdict is on record; it is not on a disk that cannot be written."""
     header: Description
     seconds: float
 
     @property
     def bytes_per_second(self) -> int:
-        """How fast it was read."""
+        """How fast the file was read."""
         return int(self.model.size_bytes / self.seconds) if self.seconds else 0
 
 
@@ -151,7 +151,7 @@ def _opened(folder: int, leaf: str) -> Iterator[int]:
 
 
 def _digest(file: int, on_read: OnRead) -> str:
-    # From the disk, where it decays, and not from what the kernel remembers of it; a model that is mapped stays mapped.
+    # Drop the kernel's cache, so that the bytes come from the disk, where they decay. A mapped model stays mapped.
     os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
     os.posix_fadvise(file, 0, 0, os.POSIX_FADV_SEQUENTIAL)
     digest, chunk = hashlib.sha256(), bytearray(CHUNK_BYTES)

@@ -1,4 +1,4 @@
-"""Sweeps what has expired now and then, for as long as the service lives."""
+"""Runs the sweeps of a service every few seconds."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ async def keep_swept(sweeps: Sequence[Callable[[], object]], on_event: OnEvent) 
             for each in sweeps:
                 each()
 
-    thread = CapacityLimiter(1)  # of its own: a volume that does not answer keeps nobody else waiting
+    thread = CapacityLimiter(1)  # of its own: a volume that does not answer makes no other work wait
     while True:
         began = time.monotonic()
         try:

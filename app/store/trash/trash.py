@@ -56,7 +56,7 @@ class Trash:
         return model
 
     def purge(self, trash_id: str, actor: Actor = SERVICE) -> Purged:
-        """Delete one entry of the trash for good.
+        """Delete one entry of the trash permanently.
 
         Raises TrashEntryNotFound, ModelLocked, StoreUnavailable, StoreReadOnly, StoreDenied, StoreUnsafe.
         """
@@ -68,7 +68,7 @@ class Trash:
         raise TrashEntryNotFound(trash_id)  # another process was faster
 
     def empty(self, actor: Actor = SERVICE) -> list[Purged]:
-        """Delete all entries of the trash for good, and return them. Raises what `purge` raises."""
+        """Delete all entries of the trash permanently, and return them. Raises what `purge` raises."""
         self._volume.check_writable()
         return self._purge(self.entries(), actor)
 
