@@ -79,7 +79,7 @@ class PartRoute(GuardedRoute):
         match, child_scope = super().matches(scope)
         if match is Match.NONE:
             return match, child_scope
-        inventory = scope["state"]["watcher"].inventory
+        inventory = scope["state"]["inventory_watcher"].inventory
         part = self.path.rpartition("/")[2]
         if inventory and f"{child_scope['path_params']['name']}/{part}" in inventory.models:
             return Match.NONE, {}
