@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from app.events import OnEvent
 from app.jobs.folder import Jobs
-from app.pulls.request import PULL
+from app.pulls.pull_jobs import PULL
 from app.settings import Settings
 from app.store.policy import Policy
 from app.store.store import Store
 
 if TYPE_CHECKING:
     from app.pulls.pull import OnPublished
-    from app.pulls.request import PullRequest, Source
     from app.pulls.runner import PullRunner
+    from app.pulls.sources.base import Source
 
 RESUMABLE = frozenset({PULL})
 """The kinds of job that another service continues if the process that runs them dies."""
@@ -43,24 +43,11 @@ def build_pull_runner(
     """Build the runner of pulls into a store. Raises SettingsError if the hub's token cannot be read."""
     from app.pulls.pull import PullLimits  # noqa: PLC0415 - these import an HTTP client
     from app.pulls.runner import PullRunner  # noqa: PLC0415
-    from app.pulls.sources.url import Fetcher  # noqa: PLC0415
-
-    token = settings.read_hub_token()
-
-    def resolve(request: "PullRequest") -> "list[Source]":
-        from app.pulls.sources import hub  # noqa: PLC0415 - a second that a service which pulls nothing need not spend
-
-        return hub.resolve(request, settings.hub_endpoint, token)
 
     return PullRunner(
         store,
         jobs,
-        Fetcher(
-            token=token,
-            allowed_urls=settings.pull_allowed_urls,
-            stall_seconds=settings.pull_stall_timeout.total_seconds(),
-        ),
-        resolve,
+        build_sources(settings),
         PullLimits(
             retries=settings.pull_retries,
             pause_seconds=settings.pull_retry_pause.total_seconds(),
@@ -69,4 +56,17 @@ def build_pull_runner(
         at_once=settings.pulls_at_once,
         on_published=on_published,
         on_event=on_event,
+    )
+
+
+def build_sources(settings: Settings) -> "tuple[Source, ...]":
+    """Build the sources of models, of which the first that accepts a request is used. Raises SettingsError likewise."""
+    from app.pulls.sources.http import HttpClient  # noqa: PLC0415 - see build_pull_runner()
+    from app.pulls.sources.hub import HubSource  # noqa: PLC0415
+    from app.pulls.sources.url import UrlSource  # noqa: PLC0415
+
+    http = HttpClient(settings.pull_stall_timeout.total_seconds())
+    return (
+        HubSource(http, endpoint=settings.hub_endpoint, token=settings.read_hub_token()),
+        UrlSource(http, settings.pull_allowed_urls),
     )

@@ -1,7 +1,6 @@
 """`models pull` on the command line: the same job as over HTTP, run in this process unless a service takes it first."""
 
 import asyncio
-import json
 import re
 import sys
 from typing import Any
@@ -15,14 +14,14 @@ from app.cli.console import REFUSED, actor, as_json, open_store, print_rows
 from app.jobs.folder import Jobs
 from app.jobs.progress import PROGRESS_INTERVAL_SECONDS
 from app.jobs.records import Job
-from app.pulls import request as pulls
+from app.pulls.pull_jobs import PullJobs
 from app.pulls.request import IfExists, PullRequest
 from app.settings import Settings, load_settings
 from app.store.inventory import Model
 from app.store.store import Store
 
 INTERRUPTED = 130
-"""As a shell says it of a command that Ctrl-C ended."""
+"""The exit status of a command that Ctrl-C ended, as a shell reports it."""
 
 
 @click.command("pull")
@@ -43,7 +42,7 @@ def pull(source: str, file: str | None, revision: str, *, is_json: bool, **optio
         job = asyncio.run(following.run())
     except KeyboardInterrupt:
         if following.job_id:
-            pulls.cancel(store, jobs, following.job_id)
+            PullJobs(store, jobs).cancel(following.job_id)
         sys.exit(INTERRUPTED)
     if job.result is None:
         click.echo(job.failure.detail if job.failure else "It was cancelled.", err=True)
@@ -52,7 +51,7 @@ def pull(source: str, file: str | None, revision: str, *, is_json: bool, **optio
 
 
 class _Following:
-    """One pull, followed by its record: whether this process runs it or a service, that looks the same."""
+    """One pull, whose record is followed: so it makes no difference whether this process runs it or a service."""
 
     def __init__(self, settings: Settings, store: Store, jobs: Jobs, request: PullRequest, *, is_quiet: bool) -> None:
         self.job_id: str | None = None
@@ -63,7 +62,7 @@ class _Following:
         self._is_quiet = is_quiet
 
     async def run(self) -> Job:
-        """Ask for it and wait for its end; raises what `Puller.ask_for` raises."""
+        """Ask for the pull and wait for its end; raises what `PullRunner.ask_for` raises."""
         pull_runner = build_pull_runner(self._settings, self._store, self._jobs, _on_published, lambda *_: None)
         try:
             job, _ = await pull_runner.ask_for(self._request, actor())
@@ -93,7 +92,7 @@ class _Following:
 
 
 def _request(source: str, file: str | None, revision: str, options: dict[str, str | None]) -> PullRequest:
-    """Checked as a request's body is."""
+    """Return the request that the arguments describe; raises UsageError when there is none."""
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if "://" in source:
         given["url"] = source
@@ -101,14 +100,11 @@ def _request(source: str, file: str | None, revision: str, options: dict[str, st
         given |= {"repository": source, "revision": revision}
     if file:
         given["files" if re.search(r"[*?\[]", file) else "file"] = file
-    from app.api.pulls.routes import PullIn  # noqa: PLC0415 - half a second that the other commands need not wait
-
     try:
-        return PullIn(**given).to_request()
+        return PullRequest(**given | {"if_exists": IfExists(given["if_exists"])})
     except ValueError as exc:
-        errors = json.loads(exc.json()) if hasattr(exc, "json") else []
-        raise click.UsageError("; ".join(str(error["msg"]) for error in errors) or str(exc)) from None
+        raise click.UsageError(str(exc)) from None
 
 
 async def _on_published(_: Model) -> None:
-    """A service on the folder sees it by itself."""
+    """A service on the folder notices the new model by itself."""

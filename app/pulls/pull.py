@@ -14,8 +14,10 @@ from anyio import CancelScope, CapacityLimiter, to_thread
 from app.errors import PartialBusy, PartialNotFound, SourceMismatch, SourceUnavailable
 from app.jobs.records import Job
 from app.jobs.runner import Work
-from app.pulls.request import PullRequest, Source, forget_partials, partial_id, plan
-from app.pulls.sources.url import Answer, Fetcher
+from app.pulls.conditions import publication_conditions
+from app.pulls.partials import discard_partials, partial_id
+from app.pulls.request import PullRequest
+from app.pulls.sources.base import Answer, Source, SourceFile, resolve_files
 from app.store.incoming.incoming import SHA256, Conditions
 from app.store.incoming.partials import PartialRecord
 from app.store.incoming.receiving import write_all
@@ -29,8 +31,6 @@ LONGEST_RETRY_AFTER_SECONDS = 600.0
 """Who asks for a longer pause than this is not waited for."""
 
 T = TypeVar("T")
-Resolve = Callable[[PullRequest], list[Source]]
-"""Asks the hub what a request means; it blocks."""
 OnPublished = Callable[[Model], Awaitable[None]]
 """Is told of each model before the job is done."""
 
@@ -68,20 +68,18 @@ class PullRun(Work):
         self,
         job: Job,
         store: Store,
-        fetcher: Fetcher,
-        resolve: Resolve,
+        source: Source,
         limits: PullLimits,
         on_published: OnPublished,
     ) -> None:
         self._job = job
         self._request = PullRequest.from_record(job.request)
         self._store = store
-        self._fetcher = fetcher
-        self._resolve = resolve
+        self._source = source
         self._limits = limits
         self._on_published = on_published
         self._threads = CapacityLimiter(2)  # of its own: a slow disk keeps nobody else waiting
-        self._sources: list[Source] = []
+        self._files: list[SourceFile] = []
         self._finished_bytes = 0
         self._staged: StagedFile | None = None
 
@@ -93,7 +91,7 @@ class PullRun(Work):
     @property
     def total_bytes(self) -> int | None:
         """What is to come in all; None while nobody knows."""
-        sizes = [source.size_bytes for source in self._sources]
+        sizes = [file.size_bytes for file in self._files]
         return None if not sizes or None in sizes else sum(size or 0 for size in sizes)
 
     def count(self) -> tuple[int, int | None]:
@@ -103,27 +101,26 @@ class PullRun(Work):
     async def run(self) -> dict[str, Any]:
         """Bring every file, and say what came.
 
-        Raises errors of the source, those of `Incoming.publish`, and StoreFull, StoreReadOnly, StoreUnavailable.
+        Raises errors of the file, those of `Incoming.publish`, and StoreFull, StoreReadOnly, StoreUnavailable.
         Nothing of the file that failed is kept then; those before it are models by now.
         """
-        asked = self._request, self._fetcher, self._resolve, self._threads
-        self._sources = await self._retrying(lambda: find_sources(*asked))
-        pulled = [await self._bring(index) for index in range(len(self._sources))]
+        self._files = await self._retrying(lambda: resolve_files(self._source, self._request, self._threads))
+        pulled = [await self._bring(index) for index in range(len(self._files))]
         return {"models": [asdict(each) for each in pulled]}
 
     async def _bring(self, index: int) -> Pulled:
-        source = self._sources[index]
-        if pulled := await self._in_thread(self._published_before, source):
+        file = self._files[index]
+        if pulled := await self._in_thread(self._published_before, file):
             return pulled
-        conditions = await self._in_thread(plan, self._store, source, self._request.if_exists)
+        conditions = await self._in_thread(publication_conditions, self._store, file, self._request.if_exists)
         if conditions is None:
-            return await self._in_thread(self._kept, source)
-        staged, record = await self._staged_when_free(source)
+            return await self._in_thread(self._kept, file)
+        staged, record = await self._staged_when_free(file)
         self._staged = staged
         is_to_stay = False
         try:
-            await self._download(staged, record, source)
-            pulled = await self._publish(staged, source, conditions)
+            await self._download(staged, record, file)
+            pulled = await self._publish(staged, file, conditions)
             is_to_stay = True  # its record: it says that this was done, until the job says so
         except asyncio.CancelledError:
             is_to_stay = not self.is_cancelled
@@ -135,12 +132,12 @@ class PullRun(Work):
         self._finished_bytes += pulled.size_bytes
         return pulled
 
-    async def _staged_when_free(self, source: Source) -> tuple[StagedFile, PartialRecord]:
+    async def _staged_when_free(self, file: SourceFile) -> tuple[StagedFile, PartialRecord]:
         """Wait for the lock of a runner that was killed: a server gives it back when it notices, seconds later."""
         deadline = time.monotonic() + LONGEST_PAUSE_SECONDS
         while True:
             try:
-                return await self._in_thread(self._stage, source)
+                return await self._in_thread(self._stage, file)
             except PartialBusy:
                 if time.monotonic() >= deadline:
                     raise
@@ -148,91 +145,91 @@ class PullRun(Work):
 
     def clean_up(self) -> None:
         """Remove the staging records of this run and of earlier ones, once the job's record has the outcome."""
-        for source in self._sources:
+        for file in self._files:
             with contextlib.suppress(PartialNotFound):
-                self._store.incoming.discard(partial_id(self._job.id, source.name))
-        forget_partials(self._store, self._job.id)
+                self._store.incoming.discard(partial_id(self._job.id, file.name))
+        discard_partials(self._store, self._job.id)
 
-    def _published_before(self, source: Source) -> Pulled | None:
+    def _published_before(self, file: SourceFile) -> Pulled | None:
         """What this job published before its last runner ended without saying so."""
         try:
-            partial = self._store.incoming.find(partial_id(self._job.id, source.name))
+            partial = self._store.incoming.find(partial_id(self._job.id, file.name))
         except PartialNotFound:
             return None
         if not partial.is_published:
             return None
         self._finished_bytes += partial.size_bytes
-        return Pulled(source.name, partial.size_bytes, source.sha256, "pulled")
+        return Pulled(file.name, partial.size_bytes, file.sha256, "pulled")
 
-    def _kept(self, source: Source) -> Pulled:
-        model = self._store.find(source.name)
-        self._finished_bytes += source.size_bytes or 0
+    def _kept(self, file: SourceFile) -> Pulled:
+        model = self._store.find(file.name)
+        self._finished_bytes += file.size_bytes or 0
         return Pulled(model.name, model.size_bytes, self._store.digests.of(model), "kept")
 
-    def _stage(self, source: Source) -> tuple[StagedFile, PartialRecord]:
+    def _stage(self, file: SourceFile) -> tuple[StagedFile, PartialRecord]:
         """What came before of this very version, or an empty file."""
         incoming = self._store.incoming
-        facts = {"job_id": self._job.id, "url": source.label, "sha256": source.sha256, "etag": None}
+        facts = {"job_id": self._job.id, "url": file.label, "sha256": file.sha256, "etag": None}
         try:
-            staged, record = incoming.resume(partial_id(self._job.id, source.name))
+            staged, record = incoming.resume(partial_id(self._job.id, file.name))
         except PartialNotFound:
             # What has expired, or was killed before it had a record, still lies where this is to lie.
             incoming.sweep()
         else:
-            if record.expected_bytes == source.size_bytes and facts | {"etag": record.extra["etag"]} == record.extra:
+            if record.expected_bytes == file.size_bytes and facts | {"etag": record.extra["etag"]} == record.extra:
                 return staged, record
             staged.discard()
         record = PartialRecord(
-            id=partial_id(self._job.id, source.name),
-            name=source.name,
+            id=partial_id(self._job.id, file.name),
+            name=file.name,
             kind="pull",
             actor=self._job.created_by.name,
-            expected_bytes=source.size_bytes,
+            expected_bytes=file.size_bytes,
             created_at=datetime.now(UTC),
             retention=self._limits.partial_retention,
             extra=facts,
         )
-        return incoming.begin((), source.size_bytes, keep=record), record
+        return incoming.begin((), file.size_bytes, keep=record), record
 
-    async def _download(self, staged: StagedFile, record: PartialRecord, source: Source) -> None:
+    async def _download(self, staged: StagedFile, record: PartialRecord, file: SourceFile) -> None:
         """Let come what is missing, however often it ends early; what came is written each time."""
         self.phase = "downloading"
         etag: str | None = record.extra["etag"]
 
         async def fetch() -> None:
             nonlocal etag
-            if staged.size_bytes and staged.size_bytes == source.size_bytes:
+            if staged.size_bytes and staged.size_bytes == file.size_bytes:
                 return
-            if not etag and not source.sha256:
+            if not etag and not file.sha256:
                 # Nothing would tell whether the rest is of the same version.
                 await self._in_thread(staged.cut, 0)
-            async with self._fetcher.open(source, staged.size_bytes, etag) as answer:
+            async with self._source.open(file, staged.size_bytes, etag) as answer:
                 if answer.start != staged.size_bytes:
-                    await self._in_thread(_start_over, staged, source, answer)
+                    await self._in_thread(_start_over, staged, file, answer)
                 if answer.etag != etag:
                     etag = answer.etag
                     noted = replace(record, extra=record.extra | {"etag": etag})
                     await self._in_thread(self._store.incoming.record, noted)
-                await write_all(_checked(staged, source, answer), staged, self._threads)
+                await write_all(_checked(staged, file, answer), staged, self._threads)
 
         await self._retrying(fetch)
 
-    async def _publish(self, staged: StagedFile, source: Source, conditions: Conditions) -> Pulled:
+    async def _publish(self, staged: StagedFile, file: SourceFile, conditions: Conditions) -> Pulled:
         if not staged.size_bytes:
-            raise SourceMismatch(source.label, "it is empty, and a model is not")
+            raise SourceMismatch(file.label, "it is empty, and a model is not")
         self.phase = "verifying"
         # Let alone when this is to end: to read what came before a restart anew can take longer than a shutdown may.
         digesting = to_thread.run_sync(staged.digest, SHA256, limiter=self._threads, abandon_on_cancel=True)
         sha256 = (await digesting).hex()
         self.phase = "publishing"
-        announced = {SHA256: {bytes.fromhex(source.sha256)}} if source.sha256 else {}
+        announced = {SHA256: {bytes.fromhex(file.sha256)}} if file.sha256 else {}
         incoming, actor = self._store.incoming, self._job.created_by
         with CancelScope(shield=True):  # a matter of milliseconds, and what was done is to be said
             published = await self._in_thread(
-                lambda: incoming.publish(source.name, staged, conditions, actor, announced, action=Action.PULLED)
+                lambda: incoming.publish(file.name, staged, conditions, actor, announced, action=Action.PULLED)
             )
         await self._on_published(published.model)
-        return Pulled(source.name, published.model.size_bytes, sha256, "pulled")
+        return Pulled(file.name, published.model.size_bytes, sha256, "pulled")
 
     async def _retrying(self, attempt: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the attempt returns
         """Try until it works, or fails for good, or too often in a row without bringing a byte."""
@@ -257,34 +254,22 @@ class PullRun(Work):
         return await to_thread.run_sync(function, *arguments, limiter=self._threads)
 
 
-async def find_sources(
-    request: PullRequest, fetcher: Fetcher, resolve: Resolve, threads: CapacityLimiter
-) -> list[Source]:
-    """Ask the other side what a pull means; raises errors of the source."""
-    if request.repository:
-        sources = await to_thread.run_sync(resolve, request, limiter=threads)
-        return [replace(source, sha256=request.sha256 or source.sha256) for source in sources]
-    source = Source(request.target, request.url or "", sha256=request.sha256)
-    async with fetcher.open(source) as answer:
-        return [replace(source, size_bytes=answer.total_bytes)]
-
-
-def _start_over(staged: StagedFile, source: Source, answer: Answer) -> None:
+def _start_over(staged: StagedFile, file: SourceFile, answer: Answer) -> None:
     if answer.start:
-        raise SourceMismatch(source.label, f"its bytes come from {answer.start} on, not from {staged.size_bytes}")
+        raise SourceMismatch(file.label, f"its bytes come from {answer.start} on, not from {staged.size_bytes}")
     staged.cut(0)
 
 
-async def _checked(staged: StagedFile, source: Source, answer: Answer) -> AsyncIterator[bytes]:
+async def _checked(staged: StagedFile, file: SourceFile, answer: Answer) -> AsyncIterator[bytes]:
     """The bytes that come, as many as there should; raises SourceMismatch, SourceUnavailable when they end early."""
-    size_bytes = answer.total_bytes if source.size_bytes is None else source.size_bytes
+    size_bytes = answer.total_bytes if file.size_bytes is None else file.size_bytes
     if answer.total_bytes not in {None, size_bytes}:
-        raise SourceMismatch(source.label, f"it has {answer.total_bytes:,} bytes, not {size_bytes:,}")
+        raise SourceMismatch(file.label, f"it has {answer.total_bytes:,} bytes, not {size_bytes:,}")
     come_bytes = staged.size_bytes
-    async for chunk in answer.chunks(source):
+    async for chunk in answer.chunks():
         come_bytes += len(chunk)
         if size_bytes is not None and come_bytes > size_bytes:
-            raise SourceMismatch(source.label, f"more than the {size_bytes:,} bytes came that it should have")
+            raise SourceMismatch(file.label, f"more than the {size_bytes:,} bytes came that it should have")
         yield chunk
     if size_bytes is not None and come_bytes < size_bytes:
-        raise SourceUnavailable(source.label, f"it ended after {come_bytes:,} of {size_bytes:,} bytes")
+        raise SourceUnavailable(file.label, f"it ended after {come_bytes:,} of {size_bytes:,} bytes")

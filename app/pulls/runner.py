@@ -1,7 +1,7 @@
 """Runs pulls: new ones that this service is asked for, and those whose runner died, whichever service that was."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
@@ -13,10 +13,11 @@ from app.jobs.folder import Jobs
 from app.jobs.held_job import HeldJob
 from app.jobs.records import Job
 from app.jobs.runner import run_job
-from app.pulls import request as pulls
-from app.pulls.pull import OnPublished, PullLimits, PullRun, Resolve, find_sources
-from app.pulls.request import PULL, PullRequest
-from app.pulls.sources.url import Fetcher
+from app.pulls.conditions import publication_conditions
+from app.pulls.pull import OnPublished, PullLimits, PullRun
+from app.pulls.pull_jobs import PULL, PullJobs, request_of
+from app.pulls.request import PullRequest
+from app.pulls.sources.base import Source, resolve_files, source_for
 from app.store.actor import Actor
 from app.store.names import parts_of
 from app.store.store import Store
@@ -34,8 +35,7 @@ class PullRunner:
         self,
         store: Store,
         jobs: Jobs,
-        fetcher: Fetcher,
-        resolve: Resolve,
+        sources: Sequence[Source],
         limits: PullLimits,
         *,
         at_once: int,
@@ -43,26 +43,25 @@ class PullRunner:
         on_event: OnEvent,
     ) -> None:
         self._store = store
-        self._jobs = jobs
-        self._fetcher = fetcher
-        self._resolve = resolve
+        self._pull_jobs = PullJobs(store, jobs)
+        self._sources = sources
         self._limits = limits
         self._on_published = on_published
         self._on_event = on_event
         self._threads = CapacityLimiter(QUESTIONS_AT_ONCE)
         self._adopter = JobAdopter(
-            jobs, PULL, self.pull, at_once=at_once, accepts=lambda job: pulls.request_of(job) is not None
+            jobs, PULL, self.pull, at_once=at_once, accepts=lambda job: request_of(job) is not None
         )
 
     async def run(self) -> None:
         """Take the pulls that no process runs, and run them, until stopped."""
-        await to_thread.run_sync(self._fetcher.connect)
         await self._adopter.run()
         await self.close()
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._fetcher.aclose()
+        for source in self._sources:
+            await source.aclose()
 
     def stop(self) -> None:
         """Stop every pull where it is. Another service, or this one after its next start, goes on with it."""
@@ -71,14 +70,14 @@ class PullRunner:
     async def check(self, request: PullRequest) -> None:
         """Check whether a pull could be done now, as far as its source answers.
 
-        Raises errors of the source, and what `Incoming.plan` raises.
+        Raises errors of the source, and what `publication_conditions` raises.
         """
         try:
-            sources = await find_sources(request, self._fetcher, self._resolve, self._threads)
+            files = await resolve_files(source_for(self._sources, request), request, self._threads)
         except SourceUnavailable:
             return  # the pull waits for it
-        for source in sources:
-            await self._in_thread(pulls.plan, self._store, source, request.if_exists)
+        for file in files:
+            await self._in_thread(publication_conditions, self._store, file, request.if_exists)
 
     async def ask_for(self, request: PullRequest, actor: Actor) -> tuple[Job, bool]:
         """Return the unfinished pull of the same request, or a new one, and whether it is new.
@@ -87,18 +86,20 @@ class PullRunner:
         """
         if not request.files:
             parts_of(request.target)
-        running = await self._in_thread(pulls.find_running, self._jobs, request)
-        if running:
-            return running, False
+        unfinished = await self._in_thread(self._pull_jobs.find_unfinished, request)
+        if unfinished:
+            return unfinished, False
         await self.check(request)
-        job, is_new = await self._in_thread(pulls.join_or_create, self._store, self._jobs, request, actor)
+        job, is_new = await self._in_thread(self._pull_jobs.find_or_create, request, actor)
         self._adopter.wake()
         return job, is_new
 
     async def pull(self, held: HeldJob) -> None:
         """Run one pull to its end and write the outcome, also a failure, to its record."""
-        run = PullRun(held.job, self._store, self._fetcher, self._resolve, self._limits, self._on_published)
-        about = {"job_id": held.job.id, "target": PullRequest.from_record(held.job.request).target}
+        request = PullRequest.from_record(held.job.request)
+        source = source_for(self._sources, request)
+        run = PullRun(held.job, self._store, source, self._limits, self._on_published)
+        about = {"job_id": held.job.id, "target": request.target}
         self._on_event(EventName.PULL_STARTED, about)
         began = time.monotonic()
         try:

@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from app.build import build_jobs
-from app.pulls.request import PULL
+from app.pulls.pull_jobs import PULL
 from app.store.policy import Policy
 from app.store.store import Store
 from tests.conftest import Serve

@@ -14,7 +14,7 @@ import pytest
 
 from app.build import build_jobs
 from app.errors import DigestMismatch, PartialBusy, PartialNotFound, StoreFull
-from app.pulls.request import PULL
+from app.pulls.pull_jobs import PULL
 from app.store.actor import Actor
 from app.store.incoming import staging as staging_module
 from app.store.incoming.incoming import Conditions

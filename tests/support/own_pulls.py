@@ -7,9 +7,11 @@ from typing import Any
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
 from app.pulls.pull import PullLimits
-from app.pulls.request import PULL, PullRequest, Source
+from app.pulls.pull_jobs import PULL
+from app.pulls.request import PullRequest
 from app.pulls.runner import PullRunner
-from app.pulls.sources.url import Fetcher
+from app.pulls.sources.http import HttpClient
+from app.pulls.sources.url import UrlSource
 from app.store.actor import Actor
 from app.store.inventory import Model
 from app.store.store import Store
@@ -51,13 +53,8 @@ class OwnPulls:
 
 async def _pull_runner(store: Store, jobs: Jobs, allowed_urls: tuple[str, ...]) -> PullRunner:
     """On the loop that it will run on."""
-    fetcher = Fetcher(token=None, allowed_urls=allowed_urls, stall_seconds=10)
-    fetcher.connect()
-    return PullRunner(store, jobs, fetcher, _no_hub, LIMITS, at_once=1, on_published=_on_published, on_event=_on_event)
-
-
-def _no_hub(_: PullRequest) -> list[Source]:
-    raise NotImplementedError
+    sources = [UrlSource(HttpClient(10), allowed_urls)]
+    return PullRunner(store, jobs, sources, LIMITS, at_once=1, on_published=_on_published, on_event=_on_event)
 
 
 async def _on_published(_: Model) -> None:

@@ -13,7 +13,8 @@ import httpx
 
 from app.build import build_jobs
 from app.jobs.records import JobState
-from app.pulls.request import PULL, PullRequest, cancel
+from app.pulls.pull_jobs import PULL, PullJobs
+from app.pulls.request import PullRequest
 from app.store.actor import Actor
 from app.store.audit.audit import Reason, audit, plan_prune
 from app.store.incoming.incoming import Conditions
@@ -115,7 +116,7 @@ class ByStore:
 
     def cancel(self) -> None:
         for job in self._jobs.unfinished(PULL)[:1]:
-            cancel(self._store, self._jobs, job.id)
+            PullJobs(self._store, self._jobs).cancel(job.id)
 
 
 class ByHttp:

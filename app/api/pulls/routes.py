@@ -1,4 +1,4 @@
-"""`POST /pulls`: models come from a repository or a URL, as a job; and what there is to do with those jobs."""
+"""`POST /pulls`: pull models from a repository or a URL, as a job; and the routes of these jobs."""
 
 from typing import Annotated, Any, Self
 
@@ -14,57 +14,60 @@ from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.jobs.routes import JobKind, job_routes
 from app.api.jobs.schemas import JobOut, describe
-from app.pulls.request import PULL, IfExists, PullRequest, cancel
+from app.jobs.folder import Jobs
+from app.jobs.records import Job
+from app.pulls.pull_jobs import PULL, PullJobs
+from app.pulls.request import (
+    MAX_REPOSITORY_LENGTH,
+    MAX_REVISION_LENGTH,
+    MAX_TEXT_LENGTH,
+    REPOSITORY,
+    SHA256,
+    IfExists,
+    PullRequest,
+)
 from app.pulls.runner import PullRunner
+from app.store.store import Store
 
 LOCATION = {"location": {"description": "Where the job is.", "schema": {"type": "string"}}}
 PULL_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"model": JobOut, "description": "The unfinished job that brings this already.", "headers": LOCATION},
     202: {"headers": LOCATION},
 }
-Text = Annotated[str, Field(min_length=1, max_length=2048)]
+Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_LENGTH)]
 PullRunnerDep = Annotated[PullRunner, part("pull_runner")]
 
 
 class PullIn(BaseModel):
-    """What is to be pulled: `repository` with `file` or `files`, or `url`."""
+    """The files to pull: `repository` with `file` or `files`, or `url`."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    repository: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$", max_length=200)] | None = None
+    repository: Annotated[str, Field(pattern=f"^{REPOSITORY}$", max_length=MAX_REPOSITORY_LENGTH)] | None = None
     """A repository of the hub; its files become `<org>_<repo>/<file>`, where AsposeAI looks for them."""
     file: Text | None = None
     """A file's path in the repository."""
     files: Text | None = None
     """A shell pattern for several files of one model, such as `*-00001-of-*.gguf`; they are one job."""
-    revision: Annotated[str, Field(min_length=1, max_length=200)] = "main"
-    """A branch, tag or commit; whichever commit it is when the pull begins, all bytes are of that one."""
+    revision: Annotated[str, Field(min_length=1, max_length=MAX_REVISION_LENGTH)] = "main"
+    """A branch, tag or commit. All files are of the commit that it names when the pull begins."""
     url: Text | None = None
     """A plain URL below one of `OCR_PULL_ALLOWED_URLS`."""
     name: Text | None = None
-    """The model that the URL is to be; without it, the last part of the URL's path."""
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")] | None = None
-    """What the file must have; without it, what the hub says."""
+    """The name of the model that the URL becomes; without it, the last part of the URL's path."""
+    sha256: Annotated[str, Field(pattern=f"^{SHA256}$")] | None = None
+    """The digest that the file must have; without it, the one that the hub states."""
     if_exists: IfExists = IfExists.FAIL
-    """About a model that is there: `fail`, `keep` it and be done, or `replace` it, unless it is the very same."""
+    """What to do if the model exists: `fail`, `keep` it and succeed, or `replace` it unless it is the same."""
 
     @model_validator(mode="after")
-    def _is_one_thing(self) -> Self:
-        if (self.repository is None) == (self.url is None):
-            raise ValueError("Either repository or url is needed")
-        if self.repository and (self.file is None) == (self.files is None):
-            raise ValueError("With repository either file or files is needed")
-        if self.url and (self.file or self.files):
-            raise ValueError("With url there is no file")
-        if self.repository and self.name:
-            raise ValueError("A file of a repository has its name by its place there")
-        if self.files and self.sha256:
-            raise ValueError("One sha256 cannot be that of several files")
+    def _is_request(self) -> Self:
+        self.to_request()
         return self
 
     def to_request(self) -> PullRequest:
-        """The same for the store."""
-        return PullRequest(**self.model_dump() | {"sha256": self.sha256.lower() if self.sha256 else None})
+        """Return the request in the domain; raises ValueError when its fields contradict each other."""
+        return PullRequest(**self.model_dump())
 
 
 EXAMPLES: dict[str, Example] = {
@@ -119,6 +122,10 @@ async def create_pull(
     return describe(job)
 
 
+def _cancel(store: Store, jobs: Jobs, job_id: str) -> Job:
+    return PullJobs(store, jobs).cancel(job_id)
+
+
 job_router = job_routes(
-    JobKind(prefix="/pulls", noun="pull", kind=PULL, tag="pulls", cancel_scope=Scope.WRITE, cancel=cancel)
+    JobKind(prefix="/pulls", noun="pull", kind=PULL, tag="pulls", cancel_scope=Scope.WRITE, cancel=_cancel)
 )

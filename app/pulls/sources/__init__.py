@@ -1,1 +1,1 @@
-"""Where pulled bytes come from: a repository of the hub, or a URL."""
+"""The sources that models are pulled from: repositories of the hub, and URLs."""

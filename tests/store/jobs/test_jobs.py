@@ -12,7 +12,7 @@ from app.errors import JobNotFound, StoreReadOnly, StoreUnavailable
 from app.jobs.folder import Jobs
 from app.jobs.progress import Meter, Progress
 from app.jobs.records import JobState, read_record, record_of
-from app.pulls.request import PULL
+from app.pulls.pull_jobs import PULL
 from app.store.actor import Actor
 from app.store.policy import Policy
 from app.store.store import Store

@@ -6,24 +6,27 @@ import httpx
 import pytest
 
 from app.errors import SourceError, SourceMismatch, SourceNotAllowed, SourceUnavailable
-from app.pulls.request import PullRequest, Source
-from app.pulls.sources import hub as hub_client
-from app.pulls.sources.url import Fetcher, refusal
+from app.pulls.request import PullRequest
+from app.pulls.sources.base import Source, SourceFile
+from app.pulls.sources.http import HttpClient, refusal
+from app.pulls.sources.hub import HubSource
+from app.pulls.sources.hub_files import find_files
+from app.pulls.sources.url import UrlSource
 from tests.support.hub import COMMIT, Fault, HubFile, running_hub
 
 REPOSITORY = "org/repo"
 
 
-def fetcher(*allowed_urls: str, token: str | None = None) -> Fetcher:
-    return Fetcher(token=token, allowed_urls=allowed_urls, stall_seconds=5)
+def urls(*allowed_urls: str) -> UrlSource:
+    return UrlSource(HttpClient(5), allowed_urls)
 
 
-async def error_of(fetching: Fetcher, source: Source, start: int = 0) -> type[SourceError]:
-    """What asking for a source raises."""
+async def error_of(source: Source, file: SourceFile, start: int = 0) -> type[SourceError]:
+    """What asking for a file raises."""
     with pytest.raises(SourceError) as refused:
-        async with fetching.open(source, start) as answer:
-            _ = [chunk async for chunk in answer.chunks(source)]
-    await fetching.aclose()
+        async with source.open(file, start) as answer:
+            _ = [chunk async for chunk in answer.chunks()]
+    await source.aclose()
     return type(refused.value)
 
 
@@ -55,14 +58,14 @@ async def test_a_range_that_is_no_number_is_a_mismatch(total: str) -> None:
         url = hub.put("/a.bin", b"x" * 100)
         hub.faults.append(Fault(status=206, headers={"Content-Range": f"bytes 10-99/{total}"}))
 
-        assert await error_of(fetcher(hub.cdn_url), Source("a.bin", url), 10) is SourceMismatch
+        assert await error_of(urls(hub.cdn_url), SourceFile("a.bin", url), 10) is SourceMismatch
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("url", ["https://xn--/a", "https:///a", "https://a.example:99999/a", "https://a.example:0/a"])
 async def test_a_url_that_leads_nowhere_is_refused(url: str) -> None:
     """Also where httpx would find that out only as it connects."""
-    assert await error_of(fetcher("https://a.example"), Source("a.bin", url)) is SourceNotAllowed
+    assert await error_of(urls("https://a.example"), SourceFile("a.bin", url)) is SourceNotAllowed
 
 
 @pytest.mark.anyio
@@ -72,7 +75,12 @@ async def test_a_redirect_that_leads_nowhere_is_a_mismatch(location: str) -> Non
     with running_hub() as hub:
         hub.redirects["/a.bin"] = location
 
-        assert await error_of(fetcher(), Source("a.bin", f"{hub.url}/a.bin", is_hub=True)) is SourceMismatch
+        assert (
+            await error_of(
+                HubSource(HttpClient(5), endpoint=hub.url, token=None), SourceFile("a.bin", f"{hub.url}/a.bin")
+            )
+            is SourceMismatch
+        )
 
 
 @pytest.mark.anyio
@@ -80,7 +88,7 @@ async def test_a_password_in_a_url_is_shown_to_nobody() -> None:
     """A URL with one is refused, and the refusal goes to the log."""
     for url in ("https://me:hunter2@a.example/x", "https://me:hunter2@a.example:no/x"):
         with pytest.raises(SourceNotAllowed) as refused:
-            async with fetcher("https://a.example").open(Source("a.bin", url)):
+            async with urls("https://a.example").open(SourceFile("a.bin", url)):
                 pass
         assert "hunter2" not in str(refused.value)
 
@@ -93,7 +101,7 @@ def test_a_page_of_something_else_is_no_hub() -> None:
             hub.redirects[f"/api/models/{REPOSITORY}/revision/main"] = hub.put("/page", page)
 
             with pytest.raises(SourceMismatch, match="OCR_HUB_ENDPOINT"):
-                hub_client.resolve(PullRequest(repository=REPOSITORY, files="*"), hub.url, None)
+                find_files(PullRequest(repository=REPOSITORY, files="*"), hub.url, None)
 
 
 @dataclass
@@ -111,7 +119,7 @@ def test_a_digest_that_is_none_is_not_taken_for_one() -> None:
         hub.files[REPOSITORY, "m.gguf"] = OddFile(b"model")
         requests = [PullRequest(repository=REPOSITORY, file="m.gguf"), PullRequest(repository=REPOSITORY, files="*")]
 
-        found = [source for request in requests for source in hub_client.resolve(request, hub.url, None)]
+        found = [source for request in requests for source in find_files(request, hub.url, None)]
 
     assert [source.sha256 for source in found] == [None, None]
     assert all(f"/resolve/{COMMIT}/" in source.url for source in found)

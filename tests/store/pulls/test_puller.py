@@ -8,13 +8,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from anyio import fail_after, to_thread
+from anyio import CapacityLimiter, fail_after, to_thread
 
 from app.build import build_jobs
-from app.pulls.pull import PullLimits, Resolve
-from app.pulls.request import PULL, PullRequest, Source, partial_id
+from app.pulls.partials import partial_id
+from app.pulls.pull import PullLimits
+from app.pulls.pull_jobs import PULL
+from app.pulls.request import PullRequest
 from app.pulls.runner import QUESTIONS_AT_ONCE, PullRunner
-from app.pulls.sources.url import Fetcher
+from app.pulls.sources.base import Source, SourceFile
+from app.pulls.sources.http import HttpClient
+from app.pulls.sources.hub import HubSource
+from app.pulls.sources.url import UrlSource
 from app.store.actor import Actor
 from app.store.incoming.partials import PartialRecord
 from app.store.policy import Policy
@@ -36,19 +41,31 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-def no_sources(_: PullRequest) -> list[Source]:
-    return []
+class SilentHub(HubSource):
+    """A hub that answers when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(HttpClient(5), endpoint=None, token=None)
+        self.answered = threading.Event()
+        self.asked: list[PullRequest] = []
+
+    async def resolve(self, request: PullRequest, threads: CapacityLimiter) -> list[SourceFile]:
+        return await to_thread.run_sync(self._answer, request, limiter=threads)
+
+    def _answer(self, request: PullRequest) -> list[SourceFile]:
+        self.asked.append(request)
+        self.answered.wait()
+        return []
 
 
-def pull_runner(store: Store, *, hub: Hub | None = None, resolve: Resolve = no_sources) -> PullRunner:
+def pull_runner(store: Store, *sources: Source, hub: Hub | None = None) -> PullRunner:
     async def on_published(_: object) -> None:
         """Nobody needs to know."""
 
     return PullRunner(
         store,
         build_jobs(store),
-        Fetcher(token=None, allowed_urls=(hub.cdn_url,) if hub else (), stall_seconds=5),
-        resolve,
+        [*sources, UrlSource(HttpClient(5), (hub.cdn_url,) if hub else ())],
         PullLimits(0, 0, timedelta(days=1)),
         at_once=2,
         on_published=on_published,
@@ -68,26 +85,18 @@ async def running(pulling: PullRunner) -> AsyncIterator[asyncio.Task[None]]:
 
 async def test_a_hub_that_does_not_answer_keeps_nobody_else_waiting(store: Store) -> None:
     """However many ask for pulls meanwhile, the threads that reading takes are free."""
-    answered = threading.Event()
-
-    asked: list[PullRequest] = []
-
-    def resolve(request: PullRequest) -> list[Source]:
-        asked.append(request)
-        answered.wait()
-        return []
-
-    pulling = pull_runner(store, resolve=resolve)
+    hub = SilentHub()
+    pulling = pull_runner(store, hub)
     requests = [PullRequest(repository="org/repo", file=f"{number}.bin") for number in range(MANY)]
     asking = [asyncio.create_task(pulling.ask_for(request, ME)) for request in requests]
     try:
-        await eventually_async(lambda: len(asked) >= QUESTIONS_AT_ONCE)
+        await eventually_async(lambda: len(hub.asked) >= QUESTIONS_AT_ONCE)
         with fail_after(10):
             for _ in range(MANY):
                 assert await to_thread.run_sync(store.trash.entries) == []
-        assert len(asked) == QUESTIONS_AT_ONCE
+        assert len(hub.asked) == QUESTIONS_AT_ONCE
     finally:
-        answered.set()
+        hub.answered.set()
         await asyncio.wait(asking)
     await pulling.close()
 

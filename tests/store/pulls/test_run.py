@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from app.build import build_jobs
+from app.pulls.partials import partial_id
 from app.pulls.pull import PullLimits, PullRun
-from app.pulls.request import PULL, PullRequest, partial_id
-from app.pulls.sources.url import Fetcher
+from app.pulls.pull_jobs import PULL
+from app.pulls.request import PullRequest
+from app.pulls.sources.http import HttpClient
+from app.pulls.sources.url import UrlSource
 from app.store.actor import Actor
 from app.store.policy import Policy
 from app.store.store import Store
@@ -24,10 +27,10 @@ async def bring(store: Store, hub: Hub, job_id: str) -> list[str]:
     async def on_published(_: object) -> None:
         """Nobody needs to know."""
 
-    fetcher = Fetcher(token=None, allowed_urls=(hub.cdn_url,), stall_seconds=5)
-    run = PullRun(build_jobs(store).get(job_id), store, fetcher, lambda _: [], PullLimits(0, 0, HOUR), on_published)
+    source = UrlSource(HttpClient(5), (hub.cdn_url,))
+    run = PullRun(build_jobs(store).get(job_id), store, source, PullLimits(0, 0, HOUR), on_published)
     result = await run.run()
-    await fetcher.aclose()
+    await source.aclose()
     return [model["name"] for model in result["models"]]
 
 

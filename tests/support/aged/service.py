@@ -20,7 +20,7 @@ from app.build import build_jobs
 from app.errors import StoreError
 from app.jobs.folder import Jobs
 from app.jobs.held_job import HeldJob
-from app.pulls.request import PULL
+from app.pulls.pull_jobs import PULL
 from app.store.actor import Actor
 from app.store.audit.audit import Reason, audit, plan_prune
 from app.store.incoming.incoming import Conditions

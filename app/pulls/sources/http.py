@@ -1,0 +1,200 @@
+"""Requests for the bytes of a file over HTTP: from a given position, through redirects that a source allows."""
+
+import re
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import httpx
+from anyio import to_thread
+
+from app.errors import SourceMismatch, SourceNotAllowed, SourceNotFound, SourceRefused, SourceUnavailable
+from app.pulls.sources.base import SourceFile
+
+MAX_REDIRECTS = 10
+CONNECT_SECONDS = 10.0
+TRANSIENT = {408, 425, 429}
+REDIRECTS = {301, 302, 303, 307, 308}
+REFUSED = {401, 403, 451}
+GONE = {404, 410}
+RANGE_NOT_SATISFIABLE = 416
+IDENTITY = {"accept-encoding": "identity"}
+"""Asks for the bytes of the file and not of a compression of it."""
+NUMBER = r"[0-9]{1,18}"
+"""The size of any file has at most 18 digits; Python refuses to read thousands of them."""
+CONTENT_RANGE = re.compile(rf"bytes ({NUMBER})-{NUMBER}/({NUMBER}|\*)")
+MAX_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """The answer to one request for bytes; see `app.pulls.sources.base.Answer`."""
+
+    start: int
+    total_bytes: int | None
+    etag: str | None
+    """The file's strong ETag."""
+    response: httpx.Response
+    label: str
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the bytes as they arrive; raises SourceUnavailable when they end early, or stall."""
+        with _explaining(self.label):
+            async for chunk in self.response.aiter_raw():
+                yield chunk
+
+
+class HttpClient:
+    """The connections to other services, and the requests for bytes over them."""
+
+    def __init__(self, stall_seconds: float) -> None:
+        """`stall_seconds` is how long to wait for the next bytes, 0 for no limit."""
+        self._stall_seconds = stall_seconds or None
+        self._client: httpx.AsyncClient | None = None
+        self._connecting = threading.Lock()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._client:
+            await self._client.aclose()
+
+    @asynccontextmanager
+    async def open(
+        self,
+        file: SourceFile,
+        start: int,
+        etag: str | None,
+        *,
+        check_url: Callable[[httpx.URL], None],
+        headers_for: Callable[[httpx.URL], dict[str, str]] = lambda _: {},
+    ) -> AsyncIterator[HttpAnswer]:
+        """Ask for a file's bytes from a position on, of the version with that ETag; for all of it when it is another.
+
+        `check_url` and `headers_for` are called for the file's URL and for that of each redirect. Raises what
+        `check_url` raises, SourceNotFound, SourceRefused, SourceMismatch, and SourceUnavailable for what may pass.
+        """
+        client = self._client
+        if client is None:
+            client = await to_thread.run_sync(self._connected)
+        ranges = {"range": f"bytes={start}-"} if start else {}
+        if start and etag:
+            ranges["if-range"] = etag
+        url = _parsed(file.url)
+        for _ in range(MAX_REDIRECTS):
+            check_url(url)
+            request = client.build_request("GET", url, headers=IDENTITY | headers_for(url) | ranges)
+            with _explaining(file.label):
+                response = await client.send(request, stream=True)
+            try:
+                if response.status_code in REDIRECTS:
+                    url = _target(file, url, response)
+                    continue
+                if response.status_code == RANGE_NOT_SATISFIABLE and ranges:
+                    ranges = {}  # it is another file by now
+                    continue
+                yield _answer(file, response)
+                return
+            finally:
+                await response.aclose()
+        raise SourceUnavailable(file.label, "it redirects for ever")
+
+    def _connected(self) -> httpx.AsyncClient:
+        """Return the client, which is made once: to read the certificates takes a moment."""
+        with self._connecting:
+            if self._client is None:
+                timeout = httpx.Timeout(self._stall_seconds, connect=CONNECT_SECONDS)
+                self._client = httpx.AsyncClient(timeout=timeout)
+            return self._client
+
+
+def shown(url: httpx.URL) -> str:
+    """Return a URL for people: without user and password, and without the query, which may hold a signature."""
+    return str(url.copy_with(userinfo=b"")).partition("?")[0]
+
+
+def origin_of(url: httpx.URL) -> tuple[str, str, int | None]:
+    """Return the scheme, the host and the port of a URL."""
+    return url.scheme, url.host, url.port
+
+
+def refusal(what: str, status: int, headers: httpx.Headers) -> Exception:
+    """Return the error for an HTTP status."""
+    reason = f"{headers.get('x-error-message') or headers.get('x-error-code') or 'it'} ({status})"
+    if status in GONE:
+        return SourceNotFound(what, reason)
+    if status in REFUSED:
+        return SourceRefused(what, reason)
+    if status in TRANSIENT or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        return SourceUnavailable(what, f"the other side answered {status}", _retry_after(headers))
+    return SourceMismatch(what, f"the other side answered {status}")
+
+
+def _answer(file: SourceFile, response: httpx.Response) -> HttpAnswer:
+    headers = response.headers
+    if response.status_code not in {httpx.codes.OK, httpx.codes.PARTIAL_CONTENT}:
+        raise refusal(file.label, response.status_code, headers)
+    if (coding := headers.get("content-encoding", "identity")) != "identity":
+        raise SourceMismatch(file.label, f"it comes encoded ({coding})")
+    etag = headers.get("etag")
+    strong = etag if etag and not etag.startswith("W/") else None
+    if response.status_code == httpx.codes.OK:
+        length = headers.get("content-length", "")
+        return HttpAnswer(0, int(length) if re.fullmatch(NUMBER, length) else None, strong, response, file.label)
+    part = CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
+    if not part:
+        raise SourceMismatch(file.label, "a part of it came that says not which")
+    return HttpAnswer(int(part[1]), None if part[2] == "*" else int(part[2]), strong, response, file.label)
+
+
+def _parsed(url: str) -> httpx.URL:
+    try:
+        return _connectable(httpx.URL(url))
+    except httpx.InvalidURL as exc:
+        raise SourceNotAllowed(url.partition("?")[0].rpartition("@")[2], f"it is no URL ({exc})") from None
+
+
+def _target(file: SourceFile, url: httpx.URL, response: httpx.Response) -> httpx.URL:
+    try:
+        return _connectable(url.join(response.headers["location"]))
+    except (KeyError, httpx.InvalidURL):
+        raise SourceMismatch(file.label, "it redirects to no URL") from None
+
+
+def _connectable(url: httpx.URL) -> httpx.URL:
+    """Return the URL; raises InvalidURL for a host or a port that httpx would refuse only when it connects."""
+    try:
+        is_good = bool(url.host) and (url.port is None or 0 < url.port <= MAX_PORT)
+    except UnicodeError as exc:
+        raise httpx.InvalidURL(str(exc)) from exc
+    if not is_good:
+        raise httpx.InvalidURL("no host, or no port that there is")
+    return url
+
+
+@contextmanager
+def _explaining(label: str) -> Iterator[None]:
+    """Raise SourceUnavailable for failures of the connection, and SourceMismatch for a redirect to an invalid host."""
+    try:
+        yield
+    except httpx.ReadTimeout:
+        raise SourceUnavailable(label, "nothing came for too long") from None
+    except UnicodeError:  # httpx parses redirects, even if it does not follow them
+        raise SourceMismatch(label, "it redirects to no host") from None
+    except httpx.TransportError as exc:
+        raise SourceUnavailable(label, str(exc) or type(exc).__name__) from exc
+
+
+def _retry_after(headers: httpx.Headers) -> float | None:
+    """Return the seconds that a Retry-After header asks to wait, or None without a valid one."""
+    value = headers.get("retry-after", "")
+    if re.fullmatch(NUMBER, value):
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    # A date without a time zone is in GMT, the only one that HTTP has.
+    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds())

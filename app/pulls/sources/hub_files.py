@@ -1,0 +1,89 @@
+"""The files of a repository of the hub: their sizes, digests and URLs. The functions block.
+
+huggingface_hub lists the files and does not download them. Its downloads go through a cache, which would take the disk
+twice and a copy in the end; it gave up resuming because its locks lie on network file systems; and its fast path is a
+native library outside the reach of our limits, cancellations and digests. So the bytes come by plain HTTP, with ranges,
+into staging.
+"""
+
+import fnmatch
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import httpx
+from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+from app.errors import SourceMismatch, SourceNotFound, SourceUnavailable
+from app.pulls.request import SHA256, PullRequest, model_name
+from app.pulls.sources.base import SourceFile
+from app.pulls.sources.http import refusal
+
+TIMEOUT_SECONDS = 10.0
+NO_TOKEN = False
+"""For huggingface_hub, which takes None for the token that it finds on this machine."""
+
+
+def find_files(request: PullRequest, endpoint: str | None, token: str | None) -> list[SourceFile]:
+    """Return every file that a pull of a repository means, of one commit.
+
+    Raises SourceNotFound, SourceRefused, SourceMismatch, SourceUnavailable.
+    """
+    if request.file:
+        with _explaining(f"{request.file!r} of {request.repository}"):
+            return [_one(request.repository or "", request.file, request.revision, endpoint, token)]
+    with _explaining(f"repository {request.repository}"):
+        return _several(request, endpoint, token)
+
+
+def _one(repository: str, file: str, revision: str, endpoint: str | None, token: str | None) -> SourceFile:
+    """Return one file, from a `HEAD` that names the commit, the size and, for a large file, the SHA-256."""
+    url = hf_hub_url(repository, file, revision=revision, endpoint=endpoint)
+    found = get_hf_file_metadata(url, token=token or NO_TOKEN, endpoint=endpoint, timeout=TIMEOUT_SECONDS)
+    url = hf_hub_url(repository, file, revision=found.commit_hash or revision, endpoint=endpoint)
+    return SourceFile(model_name(repository, file), url, found.size, _sha256(found.etag))
+
+
+def _several(request: PullRequest, endpoint: str | None, token: str | None) -> list[SourceFile]:
+    repository, pattern = request.repository or "", request.files or ""
+    api = HfApi(endpoint=endpoint, token=token or NO_TOKEN)
+    found = api.model_info(repository, revision=request.revision, files_metadata=True, timeout=TIMEOUT_SECONDS)
+    files = {sibling.rfilename: sibling for sibling in found.siblings or ()}
+    revision = found.sha or request.revision
+    sources = [
+        SourceFile(
+            model_name(repository, file),
+            hf_hub_url(repository, file, revision=revision, endpoint=endpoint),
+            files[file].size,
+            _sha256(files[file].lfs.sha256) if files[file].lfs else None,  # type: ignore[union-attr]  # asked in the same line
+        )
+        for file in _matching(files, pattern)
+    ]
+    if not sources:
+        raise SourceNotFound(f"file like {pattern!r} in {repository}", f"it holds {', '.join(sorted(files)[:20])}")
+    return sources
+
+
+def _matching(files: Iterable[str], pattern: str) -> list[str]:
+    return sorted(file for file in files if fnmatch.fnmatchcase(file, pattern))
+
+
+def _sha256(text: str | None) -> str | None:
+    """Return a SHA-256, or None for another digest, which a small file's ETag is."""
+    return text.lower() if text and re.fullmatch(SHA256, text) else None
+
+
+@contextmanager
+def _explaining(what: str) -> Iterator[None]:
+    try:
+        yield
+    except HfHubHTTPError as exc:
+        raise refusal(what, exc.response.status_code, exc.response.headers) from exc
+    except HFValidationError as exc:
+        raise SourceNotFound(what, str(exc)) from exc
+    except (httpx.RequestError, OfflineModeIsEnabled) as exc:
+        raise SourceUnavailable(what, str(exc) or type(exc).__name__) from exc
+    except (ValueError, TypeError, KeyError, AttributeError) as exc:
+        # Raised by huggingface_hub when it cannot read an answer, such as the page of a website.
+        raise SourceMismatch(what, "the hub's answer is not one that a hub gives; check OCR_HUB_ENDPOINT") from exc
