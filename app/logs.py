@@ -3,7 +3,6 @@
 import json
 import logging
 import sys
-from typing import Literal
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
@@ -23,8 +22,11 @@ def _to_json(event: object, **_: object) -> str:
     return _encode(event)
 
 
-def configure(log_format: Literal["auto", "console", "json"], level: str) -> None:
-    """Write structlog's events and the standard library's records (uvicorn's, watchfiles') in one format."""
+def configure(log_format: str, level: str) -> None:
+    """Write structlog's events and the standard library's records (uvicorn's, watchfiles') in one format.
+
+    The format and the level are those of the settings OCR_LOG_FORMAT and OCR_LOG_LEVEL.
+    """
     is_console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     rendering: list[Processor]
     # Tracebacks without the values of variables, which may be keys, tokens or models' bytes.

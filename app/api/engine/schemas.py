@@ -1,10 +1,10 @@
-"""Requests and answers of `/engine`, and the answers of the health probes."""
+"""Requests and answers of `/engine`."""
 
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt
 
-from app.api.http.schema import Schema, Timestamp
+from app.api.http.schema import InlineEnum, Schema, Timestamp
 from app.engine.contract.processors import Processor
 from app.engine.states import EngineState
 
@@ -98,7 +98,7 @@ class LoadingOut(Schema):
 class EngineOut(Schema):
     """The engine: AsposeAI in a supervised process of its own."""
 
-    state: EngineState
+    state: InlineEnum[EngineState]
     """`backing_off` after its process died, `failed` after too many deaths in a row."""
     reason: str | None
     """Why the engine is not ready, or null."""
@@ -157,35 +157,3 @@ class ReleaseOut(Schema):
     """The memory that the kernel got back: the part that no other process shared."""
     seconds: NonNegativeFloat
     """From the request to the moment the kernel had reaped the process."""
-
-
-class Alive(Schema):
-    """The service's process is alive."""
-
-    status: Literal["alive"]
-    """Always `alive`."""
-
-
-class CheckOut(Schema):
-    """The result of one check."""
-
-    name: str
-    """`store`, `store-writable`, `engine`; `volume-` and a check of `GET /storage`; or a capability of the engine."""
-    ok: bool
-    """Whether the check passed."""
-    required: bool
-    """Whether the service is unready if the check fails."""
-    reason: str | None
-    """What is wrong and what would help, or null if the check passed."""
-
-
-class Ready(Schema):
-    """The service is ready."""
-
-    # A member that the answer may omit must not be required by the document.
-    model_config = ConfigDict(json_schema_serialization_defaults_required=False)
-
-    status: Literal["ready"]
-    """Always `ready`; a service that is not ready answers 503."""
-    checks: list[CheckOut] = Field(default=[])
-    """With `?verbose`: the checks. For `ai` and `recognition` the engine has really loaded the libraries."""

@@ -1,12 +1,14 @@
-"""The answers that the docs page shows: true ones, of the service that `make serve` starts."""
+"""Examples of answers for the OpenAPI document, by schema: real ones, of the service that `make serve` starts."""
 
 from typing import Any
 
-from app.api.examples import engine, jobs, maintenance, models
+from app.api.examples import engine, health, jobs, maintenance, models, uploads
 
 BY_SCHEMA: dict[str, dict[str, Any]] = {
     **models.BY_SCHEMA,
+    **uploads.BY_SCHEMA,
     **maintenance.BY_SCHEMA,
     **engine.BY_SCHEMA,
     **jobs.BY_SCHEMA,
+    **health.BY_SCHEMA,
 }

@@ -128,17 +128,4 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
     "RecognitionsOut": {"failed_count": 0, "results": [FILE]},
     "TablePageOut": TABLE_PAGE,
     "TablesOut": {"truncated_by_evaluation": True, "pages": [TABLE_PAGE], "engine_seconds": 1.514},
-    "Ready": {
-        "status": "ready",
-        "checks": [
-            {"name": "store", "ok": True, "required": True, "reason": None},
-            {"name": "store-writable", "ok": True, "required": False, "reason": None},
-            {"name": "engine", "ok": True, "required": True, "reason": None},
-            *(
-                {"name": each["name"], "ok": each["available"], "required": False, "reason": each["reason"]}
-                for each in ENGINE["capabilities"]
-            ),
-        ],
-    },
-    "Alive": {"status": "alive"},
 }

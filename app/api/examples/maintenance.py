@@ -1,8 +1,8 @@
-"""The answers about the trash, the audit and the disk that the docs page shows."""
+"""Examples of the trash, the journal, the audit, prunes and the storage."""
 
 from typing import Any
 
-from app.api.examples.models import FOLDER, HEADER
+from app.api.examples.models import FOLDER
 
 TRASH_ENTRY: dict[str, Any] = {
     "id": "20261121T063713Z-3a56954a93f8",
@@ -53,19 +53,6 @@ RECLAIMABLE: dict[str, Any] = {
     "trash_bytes": 0,
 }
 
-VERIFICATION: dict[str, Any] = {
-    "name": "en_ocr_v2.bin",
-    "outcome": "intact",
-    "reason": None,
-    "sha256": "3db8754815d1394ccb5f0012336aaa36b0711bff80ac5470836a0cf1b581cbf9",
-    "recorded_sha256": "3db8754815d1394ccb5f0012336aaa36b0711bff80ac5470836a0cf1b581cbf9",
-    "recorded": True,
-    "size_bytes": 24,
-    "header": HEADER,
-    "seconds": 0.000412,
-    "bytes_per_second": 58252,
-}
-
 PRUNED: dict[str, Any] = {
     "name": "old_en_ocr_v1.bin",
     "size_bytes": 24,
@@ -100,18 +87,6 @@ STORAGE: dict[str, Any] = {
     "total_bytes": 270582939648,
 }
 
-UPLOAD: dict[str, Any] = {
-    "id": "0f8fad5bd9cb469fa16570867728950e",
-    "name": "en_ocr_v2.bin",
-    "offset": 12,
-    "size_bytes": 24,
-    "published": False,
-    "active": False,
-    "created_by": "anonymous",
-    "created_at": "2026-11-21T06:37:11.339795Z",
-    "expires_at": "2026-11-22T06:37:11.339795Z",
-}
-
 BY_SCHEMA: dict[str, dict[str, Any]] = {
     "TrashEntryOut": TRASH_ENTRY,
     "TrashList": {"count": 1, "total_size_bytes": 24, "entries": [TRASH_ENTRY]},
@@ -121,7 +96,6 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
     "FindingOut": FINDING,
     "PartialOut": PARTIAL,
     "ReclaimableOut": RECLAIMABLE,
-    "VerificationOut": VERIFICATION,
     "AuditOut": {
         "old_count": 1,
         "current_count": 0,
@@ -134,6 +108,4 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
     "PrunedOut": PRUNED,
     "PruneOut": PRUNE,
     "StorageOut": STORAGE,
-    "UploadOut": UPLOAD,
-    "UploadList": {"count": 1, "uploads": [UPLOAD]},
 }

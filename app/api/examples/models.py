@@ -1,4 +1,4 @@
-"""The answers about models that the docs page shows."""
+"""Examples of models, deletions and verifications."""
 
 from typing import Any
 
@@ -68,6 +68,19 @@ RECEIPT: dict[str, Any] = {
     "dry_run": False,
 }
 
+VERIFICATION: dict[str, Any] = {
+    "name": "en_ocr_v2.bin",
+    "outcome": "intact",
+    "reason": None,
+    "sha256": "3db8754815d1394ccb5f0012336aaa36b0711bff80ac5470836a0cf1b581cbf9",
+    "recorded_sha256": "3db8754815d1394ccb5f0012336aaa36b0711bff80ac5470836a0cf1b581cbf9",
+    "recorded": True,
+    "size_bytes": 24,
+    "header": HEADER,
+    "seconds": 0.000412,
+    "bytes_per_second": 58252,
+}
+
 BY_SCHEMA: dict[str, dict[str, Any]] = {
     "ModelOut": CURRENT_MODEL,
     "BlockerOut": BLOCKER,
@@ -78,4 +91,5 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
     "ModelList": MODEL_LIST,
     "PathOut": PATH,
     "ReceiptOut": RECEIPT,
+    "VerificationOut": VERIFICATION,
 }

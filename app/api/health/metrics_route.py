@@ -1,4 +1,4 @@
-"""`/metrics`: for Prometheus, in its text format or in OpenMetrics."""
+"""`/metrics`: the metrics for Prometheus, in its text format or in OpenMetrics."""
 
 import asyncio
 from typing import Annotated, Any
@@ -32,7 +32,7 @@ MetricsDep = Annotated[Metrics, part("metrics")]
 
 @router.get(
     "/metrics",
-    summary="Report metrics",
+    summary="Get metrics",
     response_class=Response,
     response_description="The metrics, in the format that `Accept` asks for.",
     responses=FORMATS,
@@ -45,10 +45,12 @@ async def get_metrics(
     watcher: WatcherDep,
     supervisor: SupervisorDep,
 ) -> Response:
-    """Say how many requests, changes and engine processes there were, and what the store and the engine hold now.
+    """Get counters of requests, changes and engine processes, and gauges of the model folder and the engine.
 
-    Never waits for the engine. Of a model folder that is unavailable it says just that.
+    Never waits for the engine. If the model folder is unavailable, `ocr_store_available` is 0 and the folder's other
+    gauges are left out.
     """
+    # Not `StoreDep`, which raises while the volume does not answer: the other metrics are needed most then.
     accept = request.headers.get("accept", "")
     observation = await _observe(request.state.store, watch, watcher, supervisor)
     content, content_type = await asyncio.to_thread(metrics.render, accept, observation)
@@ -64,7 +66,7 @@ async def _observe(
     if inventory:
         try:
             storage = await to_thread.run_sync(store.measure, inventory, limiter=threads.measurements)
-        except StoreUnavailable:  # since a moment ago
+        except StoreUnavailable:  # since the last scan
             inventory = None
     return Observation(
         version=__version__,

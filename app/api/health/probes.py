@@ -1,4 +1,4 @@
-"""`/livez` and `/readyz`: a service that is dead is to be restarted, one that is not ready is to get no traffic."""
+"""`/livez` and `/readyz`: a service that is not alive must be restarted; one that is not ready must get no traffic."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 
 from app import errors
 from app.api.engine.deps import SupervisorDep
-from app.api.engine.schemas import Alive, CheckOut, Ready
+from app.api.health.schemas import Alive, CheckOut, Ready
 from app.api.http.auth import PUBLIC, GuardedRoute
 from app.api.http.deps import StoreDep, VolumeMonitorDep, WatcherDep
 from app.api.http.problems import problems
@@ -19,16 +19,16 @@ from app.store.volume.monitor import VolumeMonitor
 router = APIRouter(tags=["health"], route_class=GuardedRoute)
 
 
-@router.get("/livez", summary="Is the process alive?", response_description="It is.", openapi_extra=PUBLIC)
+@router.get("/livez", summary="Check liveness", response_description="The process is alive.", openapi_extra=PUBLIC)
 async def get_livez() -> Alive:
-    """Answer at once, whatever the engine and the disk are doing. Restart the service when this does not."""
+    """Answer at once, whatever the engine and the disk are doing. If there is no answer, restart the service."""
     return Alive(status="alive")
 
 
 @router.get(
     "/readyz",
-    summary="Is everything ready?",
-    response_description="It is.",
+    summary="Check readiness",
+    response_description="The service is ready.",
     responses=problems(errors.EngineNotReady, errors.StoreUnavailable, RequestValidationError),
     response_model_exclude_unset=True,
     openapi_extra=PUBLIC,
@@ -42,10 +42,11 @@ async def get_readyz(
         Literal["", "true", "false"], Query(description="List the checks; `?verbose` is enough.")
     ] = "false",
 ) -> Ready:
-    """Say 200 when the engine is ready, busy or not, and the model folder is there; else 503 with the reason.
+    """Answer 200 if the engine is ready, busy or not, and the model folder is available; else 503 with the reason.
 
-    Listing and deleting work before the engine is ready. `?verbose` also says what was checked and is not required:
-    whether the folder can be written, what its file system can do, and which native libraries the engine could load.
+    Listing and deleting models work before the engine is ready. With `?verbose` the answer lists all checks, including
+    those that are not required: whether the folder is writable, what its file system can do, and which native libraries
+    the engine could load.
     """
     watcher.current()
     supervisor.require_ready()
@@ -55,7 +56,7 @@ async def get_readyz(
 
 
 def _checks(store: Store, watch: VolumeMonitor, supervisor: Supervisor) -> Iterator[CheckOut]:
-    """The required ones hold, or there would be a problem instead."""
+    """Yield every check. The required ones have passed; else `get_readyz` has raised."""
     yield CheckOut(name="store", ok=True, required=True, reason=None)
     writable = store.volume.is_writable
     why = None if writable else "the model folder could not be written at the start; changes answer 503"

@@ -18,6 +18,7 @@ from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import JobsDep, StoreDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
+from app.api.http.schema import InlineEnum
 from app.api.jobs.schemas import JobList, JobOut, describe
 from app.api.jobs.stream import STREAMS, Records, follow
 from app.jobs.folder import Jobs
@@ -38,7 +39,7 @@ class JobsQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    state: JobState | SkipJsonSchema[None] = None
+    state: InlineEnum[JobState] | SkipJsonSchema[None] = None
     """Only jobs in this state."""
     limit: int = Field(default=100, ge=1, le=1000)
     """How many jobs to return at most."""

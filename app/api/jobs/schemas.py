@@ -7,7 +7,7 @@ from pydantic import NonNegativeInt
 from app import errors
 from app.api.http.problem_table import INTERNAL_ERROR, PROBLEM_TYPES
 from app.api.http.problem_types import TYPE_PREFIX
-from app.api.http.schema import Schema, Timestamp
+from app.api.http.schema import InlineEnum, Schema, Timestamp
 from app.jobs.progress import Unit
 from app.jobs.records import Failure, Job, JobState
 
@@ -51,7 +51,7 @@ class JobOut(Schema):
     """The job's id. Ids sort by the time of creation."""
     kind: str
     """The kind of job, such as `pull`."""
-    state: JobState
+    state: InlineEnum[JobState]
     """The state; `succeeded`, `failed` and `cancelled` are final."""
     phase: str
     """What the job does now, or did last. A pull: `waiting`, `resolving`, `downloading`, `verifying`, `publishing`."""

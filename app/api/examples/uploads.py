@@ -1,0 +1,20 @@
+"""Examples of resumable uploads."""
+
+from typing import Any
+
+UPLOAD: dict[str, Any] = {
+    "id": "0f8fad5bd9cb469fa16570867728950e",
+    "name": "en_ocr_v2.bin",
+    "offset": 12,
+    "size_bytes": 24,
+    "published": False,
+    "active": False,
+    "created_by": "anonymous",
+    "created_at": "2026-11-21T06:37:11.339795Z",
+    "expires_at": "2026-11-22T06:37:11.339795Z",
+}
+
+BY_SCHEMA: dict[str, dict[str, Any]] = {
+    "UploadOut": UPLOAD,
+    "UploadList": {"count": 1, "uploads": [UPLOAD]},
+}

@@ -1,0 +1,40 @@
+"""Schemas of the probes."""
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from app.api.http.schema import Schema
+
+
+class Alive(Schema):
+    """The service's process is alive."""
+
+    status: Literal["alive"]
+    """Always `alive`."""
+
+
+class CheckOut(Schema):
+    """One check of the service's parts."""
+
+    name: str
+    """`store`, `store-writable` or `engine`; `volume-` and the name of a check of `GET /storage`; or the name of an
+    engine's capability."""
+    ok: bool
+    """Whether the check passed."""
+    required: bool
+    """Whether the service is unready unless the check passes."""
+    reason: str | None
+    """What is wrong, and what would help. Null if the check passed."""
+
+
+class Ready(Schema):
+    """The service is ready."""
+
+    # `checks` is left out of an answer without `?verbose`, so the document must not require it.
+    model_config = ConfigDict(json_schema_serialization_defaults_required=False)
+
+    status: Literal["ready"]
+    """Always `ready`; a service that is not answers 503."""
+    checks: list[CheckOut] = Field(default=[])
+    """The checks, with `?verbose` only. For `ai` and `recognition` the engine has loaded the native libraries."""
