@@ -1,1 +1,1 @@
-"""`/engine`: the state of the engine, load and release."""
+"""`/engine`: the engine's state, load and release; and the choice of a model to load."""

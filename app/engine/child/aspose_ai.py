@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable
 from itertools import count as count_from
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -190,22 +191,26 @@ def _recognise(
     document = f"document.{options.save_as.lower()}" if options.save_as else None
     try:
         output = AsposeOcr().recognize(source, _settings(options))
-        skews = (
-            [page.angle for page in AsposeOcr().calculate_skew(source)] if options.auto_skew else [None] * len(output)
-        )
-        tables = tables_in(output) if options.tables else [None] * len(output)
+        pages = _pages(source, output, first + 1, tables_in(output) if options.tables else None, options)
         if options.save_as:
             saved = str(image.with_name(str(document)))
             AsposeOcr.save_multipage_document(saved, getattr(SaveFormat, options.save_as), output)
     except RuntimeError as exc:
         raise results.refusal(exc) or exc from exc
-    is_licensed = bool(License().is_licensed)
-    pages = [
-        results.page_fields(page, number, is_licensed=is_licensed, skew=skew, table=table)
-        for number, page, skew, table in zip(count_from(first + 1), output, skews, tables, strict=False)
-    ]
     image.with_name(PAGES_FILE).write_text(json.dumps(pages))
     return {"seconds": time.perf_counter() - began, "document": document}
+
+
+def _pages(
+    source: OcrInput, output: OcrOutput, first: int, tables: list[str] | None, options: RecognitionOptions
+) -> list[dict[str, Any]]:
+    """Return the fields of each page; `first` is the number of the first one."""
+    skews = [page.angle for page in AsposeOcr().calculate_skew(source)] if options.auto_skew else repeat(None)
+    is_licensed = bool(License().is_licensed)
+    return [
+        results.page_fields(page, number, is_licensed=is_licensed, skew=skew, table=table)
+        for number, page, skew, table in zip(count_from(first), output, skews, tables or repeat(None), strict=False)
+    ]
 
 
 def _settings(options: RecognitionOptions) -> RecognitionSettings:

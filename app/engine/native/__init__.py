@@ -1,1 +1,5 @@
-"""The native libraries that AsposeAI needs and its package lacks, and the folders and environment of its process."""
+"""The native libraries that AsposeAI needs and its package lacks.
+
+`provisioning` fetches them for the command line, `workdir` makes them visible to a new engine process, and in that
+process `libraries` says which are missing.
+"""

@@ -1,7 +1,7 @@
-"""Fetches one pinned package by this machine's own client, npm or apt, and unpacks what is wanted of it.
+"""Fetches a pinned package with this machine's own client, npm or apt, and unpacks some of its files.
 
-Where packages come from is the client's configuration and is never named here. Nothing of the machine is changed: apt
-works on lists and a cache of its own in the scratch folder, npm on a cache there.
+The client's configuration says where packages come from; no address is here. The machine is not changed: apt uses
+lists and a cache in the scratch folder, npm a cache there.
 """
 
 import io
@@ -20,7 +20,7 @@ CLIENT_SECONDS = 180
 DEBIAN_11 = "bullseye"
 UNNAMED_SUITES = ("stable", "testing", "unstable", "sid")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-# In a file of its own because only a file can clear a list; the hooks in those lists work on the machine's own caches.
+# A file, because options on the command line cannot clear a list; the hooks cleared here work on the machine's caches.
 APT_CONFIGURATION = """\
 Dir::State "{scratch}/state";
 Dir::State::status "{scratch}/status";
@@ -30,7 +30,7 @@ Dir::Etc::sourceparts "/dev/null";
 #clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
-APT::Sandbox::User "root"; // apt's own user may not reach into somebody's home
+APT::Sandbox::User "root"; // apt's own user may have no access to a home folder
 Acquire::Languages "none";
 Acquire::Retries "1";
 Acquire::http::Timeout "20";
@@ -40,7 +40,7 @@ Acquire::Check-Valid-Until "false"; // Debian 11 is no longer updated, and the d
 
 
 class Cause(IntEnum):
-    """Why a package could not be brought; the number is the command's exit status."""
+    """Why a package could not be fetched; the number is the command's exit status."""
 
     FOLDER = 1
     PLATFORM = 3
@@ -51,7 +51,7 @@ class Cause(IntEnum):
 
 
 class CannotProvision(Exception):
-    """The sentence says what is wrong and what would help."""
+    """A package cannot be fetched. The sentence says what is wrong and what would help."""
 
     def __init__(self, cause: Cause, sentence: str) -> None:
         self.cause = cause
@@ -60,7 +60,7 @@ class CannotProvision(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """One package that may be used, and the SHA-256 of its archive."""
+    """One version of a package, and the SHA-256 of its archive."""
 
     package: str
     version: str
@@ -68,7 +68,7 @@ class Pin:
 
 
 def npm_fetch(pins: tuple[Pin, ...], scratch: Path) -> tuple[Pin, Path]:
-    """Fetch the one pinned package into the scratch folder; return it and its archive."""
+    """Fetch the only pinned version into the scratch folder; return it and its archive. Raises CannotProvision."""
     (pin,) = pins
     npm = _client("npm", f"install it (Debian's package is npm) so that it can fetch {pin.package}")
     options = (f"--cache={scratch}/npm", "--fetch-retries=1", "--fetch-retry-mintimeout=500", "--ignore-scripts")
@@ -84,7 +84,10 @@ def npm_fetch(pins: tuple[Pin, ...], scratch: Path) -> tuple[Pin, Path]:
 
 
 def apt_fetch(pins: tuple[Pin, ...], scratch: Path) -> tuple[Pin, Path]:
-    """Fetch the first pinned version that Debian 11's archive has into the scratch folder."""
+    """Fetch the first pinned version that Debian 11's archive has; return it and its archive.
+
+    Raises CannotProvision.
+    """
     apt = _client("apt-get", "the libraries come from Debian 11: use the Docker image, or a machine with Debian")
     configuration = _private_apt(apt, scratch)
     updated = _run(apt, "-c", configuration, "update", cwd=scratch)
@@ -113,23 +116,23 @@ def apt_fetch(pins: tuple[Pin, ...], scratch: Path) -> tuple[Pin, Path]:
     return pin, found[0]
 
 
-def npm_unpack(archive: Path, folder: Path, wanted: tuple[str, ...]) -> None:
-    """Extract what matches into the folder, flat."""
+def npm_unpack(archive: Path, folder: Path, patterns: tuple[str, ...]) -> None:
+    """Extract the files that match a pattern into the folder, without subfolders."""
     with tarfile.open(archive) as members:
-        _extract(members, folder, wanted)
+        _extract(members, folder, patterns)
 
 
-def deb_unpack(archive: Path, folder: Path, wanted: tuple[str, ...]) -> None:
-    """Extract what matches into the folder, flat."""
+def deb_unpack(archive: Path, folder: Path, patterns: tuple[str, ...]) -> None:
+    """Extract the files that match a pattern into the folder, without subfolders."""
     dpkg = _client("dpkg-deb", "it belongs to every Debian")
-    # A few megabytes, so memory will do.
+    # A few megabytes fit in memory.
     done = subprocess.run([dpkg, "--fsys-tarfile", archive], capture_output=True, check=True)  # noqa: S603 - as below
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as members:
-        _extract(members, folder, wanted)
+        _extract(members, folder, patterns)
 
 
 def _private_apt(apt: str, scratch: Path) -> str:
-    """Write an apt configuration that knows Debian 11 where this machine's knows its own Debian; return its path."""
+    """Write an apt configuration with Debian 11 in place of this machine's Debian; return its path."""
     for folder in ("state/lists/partial", "cache/archives/partial"):
         (scratch / folder).mkdir(parents=True)
     (scratch / "status").touch()
@@ -140,9 +143,10 @@ def _private_apt(apt: str, scratch: Path) -> str:
 
 
 def _sources(apt: str, scratch: Path) -> Iterator[str]:
+    """Yield lines for apt's list of sources: the machine's own mirrors, with the suites of Debian 11."""
     system = platform.freedesktop_os_release()
     suites = {system.get("VERSION_CODENAME", ""), *UNNAMED_SUITES} if system["ID"] == "debian" else set()
-    # Asked of apt with no lists, so that every format of sources is understood, and nothing is fetched.
+    # apt itself prints the URIs, so every format of sources is understood; without lists it fetches nothing.
     uris = _run(apt, "-o", f"Dir::State::lists={scratch}/none", "update", "--print-uris", cwd=scratch).stdout
     found = dict.fromkeys(
         (uri, DEBIAN_11 + security)
@@ -160,11 +164,11 @@ def _sources(apt: str, scratch: Path) -> Iterator[str]:
         yield f"deb [arch=amd64{trust}] {uri} {suite} main\n"
 
 
-def _extract(members: tarfile.TarFile, folder: Path, wanted: tuple[str, ...]) -> None:
+def _extract(members: tarfile.TarFile, folder: Path, patterns: tuple[str, ...]) -> None:
     # Only the contents of plain files, under their last name: Debian 12's Python has none of tarfile's filters.
     for member in members:
         name = PurePosixPath(member.name)
-        if any(name.match(pattern) for pattern in wanted) and (content := members.extractfile(member)):
+        if any(name.match(pattern) for pattern in patterns) and (content := members.extractfile(member)):
             with content, (folder / name.name).open("xb") as file:
                 shutil.copyfileobj(content, file)
 
@@ -177,7 +181,7 @@ def _client(name: str, help_: str) -> str:
 
 def _run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(  # noqa: S603 - no shell, and no word of it comes from outside
+        return subprocess.run(  # noqa: S603 - no shell, and no argument comes from outside
             command,
             cwd=cwd,
             env=os.environ | {"LC_ALL": "C"},
@@ -193,6 +197,6 @@ def _run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def _complaint(done: subprocess.CompletedProcess[str]) -> str:
-    """The first line of what it said that names the trouble."""
+    """Return the first line of a command's output that names an error."""
     lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
     return next((line for line in lines if re.match(r"[EW]: |npm (error|ERR!) ", line)), lines[-1])

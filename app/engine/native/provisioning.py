@@ -30,7 +30,7 @@ class Part:
     licence: str
     fetch: Callable[[tuple[Pin, ...], Path], tuple[Pin, Path]]
     unpack: Callable[[Path, Path, tuple[str, ...]], None]
-    wanted: tuple[str, ...]
+    patterns: tuple[str, ...]
     """Shell patterns of the files to extract; the folder holds them without subfolders."""
     links: dict[str, str]
     """Further names of the libraries, by which they are loaded."""
@@ -119,11 +119,11 @@ def _bring(part: Part, scratch: Path, folder: Path) -> Pin:
         raise CannotProvision(
             Cause.DIFFERENT,
             f"{pin.package} {pin.version} came with the SHA-256 {digest}, and {pin.sha256} is pinned: "
-            "somebody changed it on the way, or update this service",
+            "it was changed on the way, or update this service",
         )
     staged = scratch / part.name
     staged.mkdir()
-    part.unpack(archive, staged, part.wanted)
+    part.unpack(archive, staged, part.patterns)
     for link, target in part.links.items():
         (staged / link).symlink_to(target)
     (staged / MANIFEST).write_text(json.dumps(_facts(part, pin, staged), indent=2) + "\n")
