@@ -26,13 +26,13 @@ from app.pulls.pull_jobs import PULL
 from app.store.policy import Policy
 from app.store.store import Store
 from tests.conftest import Serve
+from tests.support.crash.actions import JOB_RETENTION
+from tests.support.crash.labelled import Labelled, everything
+from tests.support.crash.labelled_hub import LabelledHub
+from tests.support.crash.random_changes import Note, change_until_killed
 from tests.support.hub import Hub
-from tests.support.labelled import Labelled, everything
-from tests.support.labelled_hub import LabelledHub
 from tests.support.own_pulls import OwnPulls
-from tests.support.random_changes import Note, change_until_killed
 from tests.support.service import ECHO, RunningService
-from tests.support.verbs import JOB_RETENTION
 from tests.support.waiting import eventually
 
 KILLS = int(os.environ.get("TEST_KILLS", "150"))
@@ -133,7 +133,7 @@ def check_after_a_sweep(store: Store) -> None:
 def changing(through: str, root: Path, seed: int, log: Path, hub: Hub) -> Iterator[BaseProcess]:
     """One such process, forked from a server that has imported everything; it is at work when this yields."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", "tests.support.random_changes"])
+    context.set_forkserver_preload(["__main__", "tests.support.crash.random_changes"])
     ours, theirs = context.Pipe()
     process = context.Process(
         target=change_until_killed, args=(through, root, seed, log, hub.cdn_url, theirs), daemon=True

@@ -15,10 +15,10 @@ from app.store.journal import JournalEntry
 from app.store.policy import Policy
 from app.store.store import Store
 from tests.conftest import Serve
+from tests.support.crash.labelled import everything
+from tests.support.crash.labelled_hub import LabelledHub
+from tests.support.crash.random_changes import Note, journal_files, notes_in
 from tests.support.hub import Hub
-from tests.support.labelled import everything
-from tests.support.labelled_hub import LabelledHub
-from tests.support.random_changes import Note, journal_files, notes_in
 from tests.support.service import ECHO, ROOT
 
 PROCESSES, SERVICES = 8, 2
@@ -33,7 +33,7 @@ def change_at_random(serve: Serve, hub: Hub, logs: Path, seconds: float) -> Stor
     root = services[0].models_dir
     through = [service.url for service in services] + [str(root)] * (PROCESSES - SERVICES)
     hubs = [[hub.cdn_url]] * SERVICES + [[]] * (PROCESSES - SERVICES)  # the services pull
-    command = [sys.executable, "-m", "tests.support.random_changes"]
+    command = [sys.executable, "-m", "tests.support.crash.random_changes"]
     processes = [
         subprocess.Popen(
             [*command, each, root, f"{SEED + number}", f"{seconds}", logs / f"{number}.log", *hubs[number]],

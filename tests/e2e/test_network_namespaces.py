@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import Serve
-from tests.support.labelled import content_of
-from tests.support.labelled_hub import path_of
+from tests.support.crash.labelled import content_of
+from tests.support.crash.labelled_hub import path_of
 from tests.support.processes import python
 from tests.support.service import ECHO, ROOT, RunningService
 from tests.support.waiting import eventually
@@ -61,7 +61,7 @@ def namespaces() -> Iterator[None]:
 @pytest.fixture
 def hub_url(namespaces: None) -> Iterator[str]:
     """Of a hub that both namespaces reach, and this one does not."""
-    command = ["ip", "netns", "exec", NAMES[1], sys.executable, "-m", "tests.support.labelled_hub", HUB_ADDRESS]
+    command = ["ip", "netns", "exec", NAMES[1], sys.executable, "-m", "tests.support.crash.labelled_hub", HUB_ADDRESS]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as hub:
         assert hub.stdout
         yield hub.stdout.readline().strip()

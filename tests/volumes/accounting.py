@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.labelled import HEAD_BYTES, content_of
+from tests.support.crash.labelled import HEAD_BYTES, content_of
 from tests.support.waiting import eventually
 from tests.volumes.asking import (
     Pair,

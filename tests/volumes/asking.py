@@ -12,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec
 
 import httpx
 
-from tests.support.labelled import content_of
+from tests.support.crash.labelled import content_of
 from tests.support.waiting import eventually
 
 P = ParamSpec("P")

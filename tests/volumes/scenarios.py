@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx
 
-from tests.support.labelled import content_of
-from tests.support.labelled_hub import path_of
+from tests.support.crash.labelled import content_of
+from tests.support.crash.labelled_hub import path_of
 from tests.support.waiting import eventually
 from tests.volumes.asking import (
     SEEN_SECONDS,

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.crash.labelled_hub import LabelledHub
 from tests.support.hub import Hub
-from tests.support.labelled_hub import LabelledHub
 from tests.support.service import ECHO, ROOT, RunningService
 from tests.support.waiting import eventually
 from tests.volumes.asking import Pair, RefusedAsUnsafe, ask, succeed

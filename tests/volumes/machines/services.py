@@ -7,8 +7,8 @@ from pathlib import Path
 
 import httpx
 
+from tests.support.crash.labelled_hub import LabelledHub
 from tests.support.hub import Hub
-from tests.support.labelled_hub import LabelledHub
 from tests.support.waiting import eventually
 from tests.volumes.asking import Pair, succeed
 from tests.volumes.machines import Kind, Machine, two_machines

@@ -10,7 +10,7 @@ import pytest
 
 from app.store.locks.model_locks import ModelLocks
 from tests.conftest import Serve
-from tests.store.test_verification import rot
+from tests.store.integrity.test_verification import rot
 from tests.support.service import ECHO, ROOT
 from tests.support.waiting import eventually
 

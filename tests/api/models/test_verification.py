@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from app.store.locks.model_locks import ModelLocks
-from tests.store.test_verification import rot
+from tests.store.integrity.test_verification import rot
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
 

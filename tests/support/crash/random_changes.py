@@ -1,6 +1,6 @@
 """A process that changes a model folder at random, and notes what it is about to do and what came of it.
 
-    python -m tests.support.random_changes FOLDER|URL FOLDER SEED SECONDS LOG [HUB_URL]
+    python -m tests.support.crash.random_changes FOLDER|URL FOLDER SEED SECONDS LOG [HUB_URL]
 
 Through a Store of its own, or through the service at that URL; with a hub's URL it pulls
 as well. A further kind of change is one more method of `Changes` whose name is in WEIGHTS.
@@ -23,9 +23,9 @@ import httpx
 from app.errors import ServiceError
 from app.store.inventory import Model
 from app.store.journal import ROTATE_BYTES
-from tests.support.labelled import content_of, read
-from tests.support.labelled_hub import path_of
-from tests.support.verbs import ByHttp, ByStore, Refused, Verbs
+from tests.support.crash.actions import ByHttp, ByStore, Refused, Verbs
+from tests.support.crash.labelled import content_of, read
+from tests.support.crash.labelled_hub import path_of
 
 NAMES = ("a.bin", "b.bin", "c.gguf", "org_repo/d.gguf", "org_repo/e.gguf", "old_f.bin", "g_v1.bin", "g_v2.bin")
 SIZES = (0, 100, 10_000, 300_000)

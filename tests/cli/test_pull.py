@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.test_upkeep import run
+from tests.cli.test_models import run
 from tests.conftest import Serve
 from tests.support.hub import Fault, Hub, running_hub
 from tests.support.service import ECHO

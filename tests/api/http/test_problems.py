@@ -10,7 +10,7 @@ from app.api.http.problem_types import TYPE_PREFIX
 from app.api.http.problems import MEDIA_TYPE
 from tests.support.service import RunningService
 
-DOCS = Path(__file__).parents[2] / "docs" / "api.md"
+DOCS = Path(__file__).parents[3] / "docs" / "api.md"
 MEMBERS = {"type", "title", "status", "detail", "instance", "request_id"}
 
 

@@ -21,7 +21,7 @@ from app.store.incoming.incoming import Conditions
 from app.store.inventory import Model
 from app.store.policy import Policy
 from app.store.store import Store
-from tests.support.labelled_hub import DRIP_SECONDS, label_of
+from tests.support.crash.labelled_hub import DRIP_SECONDS, label_of
 from tests.support.own_pulls import OwnPulls
 from tests.support.waiting import eventually
 

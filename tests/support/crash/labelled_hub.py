@@ -1,13 +1,13 @@
 """A hub whose CDN has every labelled model: at once, or in drips.
 
-python -m tests.support.labelled_hub ADDRESS runs one there, prints its URL, and ends with its input.
+python -m tests.support.crash.labelled_hub ADDRESS runs one there, prints its URL, and ends with its input.
 """
 
 import sys
 from urllib.parse import urlsplit
 
+from tests.support.crash.labelled import content_of
 from tests.support.hub import Fault, Hub
-from tests.support.labelled import content_of
 
 DRIP_SECONDS = 0.01
 

@@ -1,0 +1,52 @@
+"""Requests for pulls, and what their jobs come to."""
+
+import hashlib
+from typing import Any
+
+import httpx
+
+from tests.support.service import RunningService
+from tests.support.waiting import eventually
+
+REPOSITORY = "org/repo"
+FILE = "model-Q4.gguf"
+NAME = "org_repo/model-Q4.gguf"
+CONTENT = b"".join(hashlib.sha256(b"%d" % n).digest() for n in range(3 << 15))
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+FINISHED = {"succeeded", "failed", "cancelled"}
+CUT = 1 << 20
+
+
+def ask(service: RunningService, **body: Any) -> httpx.Response:
+    return service.client.post("/pulls", json={"repository": REPOSITORY, "file": FILE} | body)
+
+
+def ask_url(service: RunningService, url: str, **body: Any) -> httpx.Response:
+    return service.client.post("/pulls", json={"url": url} | body)
+
+
+def pull(service: RunningService, **body: Any) -> dict[str, Any]:
+    return finished(service, ask(service, **body))
+
+
+def finished(service: RunningService, answer: httpx.Response) -> dict[str, Any]:
+    """The job of an answer, once it is finished."""
+    assert answer.status_code in {200, 202}, answer.text
+    return eventually(lambda: job if (job := job_at(service, answer))["state"] in FINISHED else None, within=20)
+
+
+def job_at(service: RunningService, answer: httpx.Response) -> dict[str, Any]:
+    return dict(service.client.get(answer.headers["location"]).raise_for_status().json())
+
+
+def told(job: dict[str, Any]) -> tuple[str, str]:
+    """The state and the end of the problem's type."""
+    return job["state"], job["error"]["type"].rpartition(":")[2] if job["error"] else ""
+
+
+def left(service: RunningService) -> list[str]:
+    return sorted(path.name for path in (service.models_dir / ".store/staging").iterdir())
+
+
+def nothing_is_left(service: RunningService) -> bool:
+    return left(service) == [] and service.client.get("/models").json()["count"] == 0

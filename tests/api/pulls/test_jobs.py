@@ -1,0 +1,163 @@
+"""Pulls are jobs: one for the same request, seen, cancelled and adopted by every service on the folder."""
+
+import signal
+
+import pytest
+
+from tests.api.pulls.requests import (
+    CONTENT,
+    CUT,
+    FILE,
+    NAME,
+    REPOSITORY,
+    ask,
+    finished,
+    job_at,
+    left,
+    nothing_is_left,
+    pull,
+)
+from tests.conftest import Serve
+from tests.support.hub import Fault, Hub
+from tests.support.waiting import eventually
+
+
+def test_asked_for_twice_it_is_one_job(start: Serve, hub: Hub) -> None:
+    """Also through another service; what brings something else to the same place is refused."""
+    hub.faults.append(Fault(wait_after=CUT))
+    gate = hub.faults[0].gate
+    first, second = start(), start()
+    asked = ask(first)
+    eventually(lambda: job_at(first, asked)["progress"]["done"] == CUT)
+
+    again = ask(second)
+    other = ask(second, if_exists="replace")
+    gate.set()
+
+    assert (again.status_code, again.headers["location"]) == (200, asked.headers["location"])
+    assert (other.status_code, other.json()["job_id"]) == (409, asked.json()["id"])
+    assert finished(second, asked)["state"] == "succeeded"
+    assert len(hub.asked("cdn")) == 1
+
+
+@pytest.mark.slow
+def test_so_many_run_at_once_and_the_others_wait(start: Serve, hub: Hub) -> None:
+    """In the order in which they were asked for."""
+    faults = [Fault(wait_after=0) for _ in range(3)]
+    hub.faults.extend(faults)
+    for name in "abc":
+        hub.add(REPOSITORY, f"{name}.bin", name.encode() * 1000)
+    service = start(pulls_at_once=2)
+
+    jobs = [ask(service, file=f"{name}.bin") for name in "abc"]
+    eventually(lambda: len(hub.asked("cdn")) == 2)
+    states = [job_at(service, job)["state"] for job in jobs]
+    for fault in faults:
+        fault.gate.set()
+
+    assert states == ["running", "running", "queued"]
+    assert [finished(service, job)["state"] for job in jobs] == ["succeeded"] * 3
+    assert [job["id"] for job in service.client.get("/pulls").json()["jobs"]] == [j.json()["id"] for j in jobs[::-1]]
+
+
+def test_another_service_reports_cancels_and_leaves_nothing(start: Serve, hub: Hub) -> None:
+    """Whoever runs it."""
+    hub.faults.append(Fault(wait_after=CUT))
+    first, second = start(), start()
+    asked = ask(first)
+    running = eventually(lambda: job if (job := job_at(second, asked))["progress"]["done"] else None)
+
+    cancelled = second.client.delete(asked.headers["location"])
+
+    assert (running["phase"], running["progress"]["total"]) == ("downloading", len(CONTENT))
+    assert (cancelled.status_code, cancelled.json()["state"]) == (202, "running")
+    assert finished(second, asked)["state"] == "cancelled"
+    eventually(lambda: nothing_is_left(first))
+    assert second.client.delete(asked.headers["location"]).status_code == 200
+
+
+def test_a_waiting_pull_is_cancelled_at_once(start: Serve, hub: Hub) -> None:
+    """Nobody runs it, so nobody is waited for."""
+    hub.faults.append(Fault(wait_after=0))
+    hub.add(REPOSITORY, "b.bin", b"b")
+    service = start(pulls_at_once=1)
+    ask(service)
+    waiting = ask(service, file="b.bin")
+
+    cancelled = service.client.delete(waiting.headers["location"])
+
+    assert (cancelled.status_code, cancelled.json()["state"]) == (200, "cancelled")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_a_service_that_ended_is_gone_on_from_where_it_was(start: Serve, hub: Hub, number: int) -> None:
+    """By the next start: from the bytes on the disk, which are hashed again."""
+    hub.faults.append(Fault(wait_after=2 * CUT))
+    before = start()
+    asked = ask(before)
+    eventually(lambda: job_at(before, asked)["progress"]["done"] == 2 * CUT)
+    before.stop(number)
+    assert len(left(before)) == 2
+
+    after = start()
+
+    job = finished(after, asked)
+    assert job["state"] == "succeeded", job
+    assert (after.models_dir / NAME).read_bytes() == CONTENT
+    assert [seen.headers.get("Range") for seen in hub.asked("cdn")] == [None, f"bytes={2 * CUT}-"]
+    assert left(after) == []
+    assert job["owner"].endswith(f":{after.process.pid}")
+
+
+def test_another_replica_adopts_what_a_dead_one_pulled(start: Serve, hub: Hub) -> None:
+    """Without anybody asking for it."""
+    hub.faults.append(Fault(wait_after=CUT))
+    first, second = start(), start()
+    asked = ask(first)
+    eventually(lambda: job_at(second, asked)["progress"]["done"] == CUT)
+
+    first.stop(signal.SIGKILL)
+
+    job = finished(second, asked)
+    assert job["state"] == "succeeded", job
+    assert job["owner"].endswith(f":{second.process.pid}")
+    assert (second.models_dir / NAME).read_bytes() == CONTENT
+
+
+@pytest.mark.slow
+def test_bytes_of_another_version_are_not_gone_on_with(start: Serve, hub: Hub) -> None:
+    """When the repository has moved on while nobody ran."""
+    hub.faults.append(Fault(wait_after=CUT))
+    before = start()
+    asked = ask(before)
+    eventually(lambda: job_at(before, asked)["progress"]["done"] == CUT)
+    before.stop(signal.SIGKILL)
+    hub.add(REPOSITORY, FILE, CONTENT[::-1])
+
+    after = start()
+
+    assert finished(after, asked)["state"] == "succeeded"
+    assert (after.models_dir / NAME).read_bytes() == CONTENT[::-1]
+    assert [seen.headers.get("Range") for seen in hub.asked("cdn")] == [None, None]
+
+
+def test_a_job_is_not_found_once_it_was_never(start: Serve) -> None:
+    """404, whatever is asked of it."""
+    client = start().client
+
+    for path in ("/pulls/nope", "/pulls/20261121T092012Z-0a1b23a56954", "/pulls/nope/events"):
+        assert client.get(path).json()["type"].endswith(":job-not-found")
+    assert client.delete("/pulls/nope").status_code == 404
+
+
+def test_pulls_are_counted_and_logged(start: Serve, hub: Hub) -> None:
+    """One line when it begins and one with what came of it."""
+    service = start()
+    pull(service)
+
+    eventually(lambda: "pull.finished" in service.log)
+    assert "pull.started" in service.log
+    assert '"outcome": "succeeded"' in service.log
+    metrics = service.client.get("/metrics").text
+    assert 'ocr_pulls_total{outcome="succeeded"} 1.0' in metrics
+    assert 'ocr_pulled_bytes_total{outcome="succeeded"} 3.145728e+06' in metrics

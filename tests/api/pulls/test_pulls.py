@@ -1,0 +1,243 @@
+"""Models are pulled from a repository, whatever its server answers."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.api.pulls.requests import (
+    CONTENT,
+    CUT,
+    FILE,
+    NAME,
+    REPOSITORY,
+    SHA256,
+    ask,
+    ask_url,
+    finished,
+    left,
+    nothing_is_left,
+    pull,
+    told,
+)
+from tests.conftest import Serve
+from tests.support.answers import problem_of
+from tests.support.hub import COMMIT, Fault, Hub
+from tests.support.service import RunningService
+
+
+def test_a_file_of_a_repository_becomes_a_model(start: Serve, hub: Hub) -> None:
+    """Where AsposeAI looks for it, whole, its digest recorded, with a line in the journal."""
+    service = start()
+
+    answer = ask(service)
+    job = finished(service, answer)
+
+    assert answer.status_code == 202
+    assert answer.headers["location"] == f"/pulls/{answer.json()['id']}"
+    assert job["result"] == {
+        "models": [{"name": NAME, "size_bytes": len(CONTENT), "sha256": SHA256, "outcome": "pulled"}]
+    }
+    assert (job["progress"]["done"], job["progress"]["total"], job["created_by"]) == (len(CONTENT),) * 2 + (
+        "anonymous",
+    )
+    assert (service.models_dir / NAME).read_bytes() == CONTENT
+    assert service.client.get(f"/models/{NAME}").json()["sha256"] == SHA256
+    (event,) = service.client.get("/journal").json()["events"]
+    assert (event["action"], event["name"], event["actor"]) == ("pulled", NAME, "anonymous")
+    assert left(service) == []
+    assert all(f"/resolve/{COMMIT}/" in seen.path for seen in hub.asked("hub", "GET"))
+
+
+def test_several_files_are_one_job(start: Serve, hub: Hub) -> None:
+    """A pattern; also small files, which the hub keeps itself and gives no SHA-256 for."""
+    parts = {f"m-0000{n}-of-00002.gguf": b"%d" % n * 5000 for n in (1, 2)}
+    for name, content in parts.items():
+        hub.add(REPOSITORY, name, content)
+    hub.add(REPOSITORY, "m-config.json", b"{}", is_large=False)
+    service = start()
+
+    job = pull(service, file=None, files="m-*")
+
+    assert job["state"] == "succeeded", job
+    names = [model["name"] for model in job["result"]["models"]]
+    assert names == ["org_repo/m-00001-of-00002.gguf", "org_repo/m-00002-of-00002.gguf", "org_repo/m-config.json"]
+    assert job["progress"]["total"] == job["progress"]["done"] == 10_002
+    assert (service.models_dir / names[1]).read_bytes() == parts["m-00002-of-00002.gguf"]
+
+
+def test_a_cut_connection_is_gone_on_with(start: Serve, hub: Hub) -> None:
+    """By a range of the very version, and every byte is asked for once."""
+    hub.faults.extend([Fault(cut_after=CUT), Fault(cut_after=CUT)])
+    service = start()
+
+    assert pull(service)["state"] == "succeeded"
+
+    assert (service.models_dir / NAME).read_bytes() == CONTENT
+    ranges = [seen.headers.get("Range") for seen in hub.asked("cdn")]
+    assert ranges == [None, f"bytes={CUT}-", f"bytes={2 * CUT}-"]
+    assert all(seen.headers["If-Range"] for seen in hub.asked("cdn")[1:])
+
+
+@pytest.mark.parametrize("second", [Fault(ignore_range=True), Fault(status=416)])
+def test_without_ranges_it_starts_over(start: Serve, hub: Hub, second: Fault) -> None:
+    """What came before is dropped, and what comes is whole."""
+    hub.faults.extend([Fault(cut_after=CUT), second])
+    service = start()
+
+    assert pull(service)["state"] == "succeeded"
+    assert (service.models_dir / NAME).read_bytes() == CONTENT
+
+
+def test_a_file_that_changes_midway_is_never_mixed(start: Serve, hub: Hub) -> None:
+    """Another ETag, and the new version comes from its first byte on."""
+    newer = CONTENT[::-1]
+    url = hub.put("/plain/a.bin", CONTENT)
+    service = start(pull_allowed_urls=hub.cdn_url)
+    hub.faults.extend([Fault(wait_after=0), Fault(cut_after=CUT), Fault(content=newer)])
+    hub.faults[0].gate.set()
+
+    job = finished(service, ask_url(service, url))
+
+    assert job["state"] == "succeeded", job
+    assert (service.models_dir / "a.bin").read_bytes() == newer
+
+
+@pytest.mark.parametrize(
+    ("faults", "slug"),
+    [
+        ([Fault(missing_bytes=10)], "source-mismatch"),
+        ([Fault(content=CONTENT[:-1] + b"?")], "digest-mismatch"),
+        ([Fault(headers={"Content-Encoding": "gzip"})], "source-mismatch"),
+        ([Fault(status=403)], "source-refused"),
+        ([Fault(status=404)], "source-not-found"),
+        ([Fault(status=500)] * 4, "source-unavailable"),
+        ([Fault(cut_after=0)] * 4, "source-unavailable"),
+        ([Fault(status=429, headers={"Retry-After": "86400"})], "source-unavailable"),
+    ],
+)
+def test_what_goes_wrong_for_good_leaves_nothing(
+    strict: tuple[RunningService, Hub], faults: list[Fault], slug: str
+) -> None:
+    """The job says why; no model, no bytes in staging."""
+    service, hub = strict
+    hub.served.clear()
+    hub.faults.extend(faults)
+
+    job = pull(service)
+
+    assert told(job) == ("failed", slug)
+    assert len(job["error"]["detail"]) > 40
+    assert nothing_is_left(service)
+    assert not hub.faults
+
+
+def test_who_is_overloaded_is_asked_again_later(start: Serve, hub: Hub) -> None:
+    """429 and 503, with and without Retry-After; what is received in between forgives."""
+    later = {"Retry-After": "1"}
+    hub.hub_faults.extend([Fault(), Fault(status=503), Fault(status=429, headers=later)])
+    hub.faults.extend(
+        [Fault(status=429), Fault(status=503), Fault(cut_after=CUT), Fault(status=500), Fault(status=502)]
+    )
+    service = start()
+
+    assert pull(service)["state"] == "succeeded"
+    assert (service.models_dir / NAME).read_bytes() == CONTENT
+
+
+def test_a_connection_that_stalls_is_tried_anew(start: Serve, hub: Hub) -> None:
+    """Nothing for too long is as good as cut."""
+    hub.faults.append(Fault(wait_after=CUT))
+    service = start(pull_stall_timeout="0.2s")
+
+    assert pull(service)["state"] == "succeeded"
+    assert (service.models_dir / NAME).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "slug"),
+    [
+        ({"repository": "org/nope"}, 404, "source-not-found"),
+        ({"file": "nope.gguf"}, 404, "source-not-found"),
+        ({"revision": "nope"}, 404, "source-not-found"),
+        ({"file": None, "files": "*.nope"}, 404, "source-not-found"),
+        ({"repository": "a--b/.."}, 404, "source-not-found"),
+        ({"file": "../../x"}, 422, "invalid-model-name"),
+        ({"file": None}, 422, "invalid-request"),
+        ({"files": "*"}, 422, "invalid-request"),
+        ({"name": "a.bin"}, 422, "invalid-request"),
+        ({"url": "https://models.example/a.bin"}, 422, "invalid-request"),
+        ({"sha256": "00"}, 422, "invalid-request"),
+        ({"if_exists": "maybe"}, 422, "invalid-request"),
+    ],
+)
+def test_what_cannot_be_pulled_is_refused_at_once(
+    strict: tuple[RunningService, Hub], body: dict[str, Any], status: int, slug: str
+) -> None:
+    """Without a job."""
+    service, _ = strict
+    jobs = service.client.get("/pulls").json()["count"]
+
+    answer = ask(service, **body)
+
+    assert problem_of(answer) == (status, slug), answer.text
+    assert service.client.get("/pulls").json()["count"] == jobs
+
+
+@pytest.mark.slow
+def test_a_gated_repository_takes_a_token(start: Serve, hub: Hub, tmp_path: Path) -> None:
+    """Without one, or with a wrong one, the answer says what it takes; with it, it never reaches another host."""
+    hub.token = "hf_secret"
+    hub.gated.add(REPOSITORY)
+    (tmp_path / "token").write_text("hf_secret\n")
+
+    for service in (start(), start(hub_token="hf_wrong")):
+        refused = ask(service)
+        assert problem_of(refused) == (502, "source-refused")
+        assert "OCR_HUB_TOKEN" in refused.json()["detail"]
+    service = start(hub_token_file=tmp_path / "token")
+    assert pull(service)["state"] == "succeeded"
+
+    assert {seen.headers["Authorization"] for seen in hub.asked("hub", "GET")} == {"Bearer hf_secret"}
+    assert hub.asked("cdn")
+    assert not any("Authorization" in seen.headers for seen in hub.seen if seen.server == "cdn")
+    assert "hf_secret" not in service.log
+
+
+@pytest.mark.slow
+def test_the_token_of_this_machine_is_not_sent(start: Serve, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the one in the settings."""
+    monkeypatch.setenv("HF_TOKEN", "hf_somebodys")
+
+    assert pull(start())["state"] == "succeeded"
+    assert not any("Authorization" in seen.headers for seen in hub.seen)
+
+
+def test_a_model_that_does_not_fit_is_refused(start: Serve, hub: Hub) -> None:
+    """507 before a byte came, with what it takes and what there is."""
+    hub.sizes[REPOSITORY, FILE] = 1 << 60
+    service = start()
+
+    refused = ask(service)
+
+    assert (refused.status_code, refused.json()["need_bytes"]) == (507, 1 << 60)
+    assert nothing_is_left(service)
+
+
+@pytest.mark.slow
+def test_a_model_that_is_there_stays_unless_told_otherwise(start: Serve, hub: Hub) -> None:
+    """`fail` refuses, `keep` is content, `replace` puts the old one into the trash; not when it is the very same."""
+    service = start()
+    pull(service)
+    asked = len(hub.asked("cdn"))
+
+    refused = ask(service)
+    assert problem_of(refused) == (409, "model-exists")
+    for if_exists in ("keep", "replace"):
+        assert pull(service, if_exists=if_exists)["result"]["models"][0]["outcome"] == "kept"
+    assert len(hub.asked("cdn")) == asked
+
+    hub.add(REPOSITORY, FILE, b"newer")
+    assert pull(service, if_exists="replace")["result"]["models"][0]["outcome"] == "pulled"
+    assert (service.models_dir / NAME).read_bytes() == b"newer"
+    assert service.client.get("/trash").json()["count"] == 1

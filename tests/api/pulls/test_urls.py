@@ -1,0 +1,72 @@
+"""Pulls from URLs: only from where it is allowed."""
+
+import hashlib
+import json
+
+from tests.api.pulls.requests import REPOSITORY, ask_url, finished, told
+from tests.conftest import Serve
+from tests.support.answers import problem_of
+from tests.support.hub import Hub
+
+
+def test_a_url_is_pulled_only_from_where_it_may_be(start: Serve, hub: Hub) -> None:
+    """Below an allowed URL, part by part; without any, from nowhere."""
+    url = hub.put("/models/a.bin", b"model")
+    hub.put("/models2/a.bin", b"model")
+    none, some = start(), start(pull_allowed_urls=f"{hub.cdn_url}/models")
+
+    refused = [ask_url(none, url)]
+    elsewhere = (
+        f"{hub.cdn_url}/models2/a.bin",
+        f"{hub.cdn_url}/models/../models2/a.bin",
+        f"{hub.cdn_url}/models/%2e%2e/models2/a.bin",
+        f"{hub.url}/models/a.bin",
+        f"http://{hub.cdn_url.removeprefix('http://')}@127.0.0.1/models/a.bin",
+        f"{hub.cdn_url.replace('http:', 'https:')}/models/a.bin",
+        f"{hub.cdn_url.rpartition(':')[0]}:1/models/a.bin",
+        "file:///etc/passwd",
+        "http://[",
+    )
+    refused += [ask_url(some, each) for each in elsewhere]
+    job = finished(some, ask_url(some, url, name="plain/b.bin", sha256=hashlib.sha256(b"model").hexdigest().upper()))
+
+    assert {problem_of(answer) for answer in refused} == {(403, "source-not-allowed")}
+    assert "OCR_PULL_ALLOWED_URLS" in refused[0].json()["detail"]
+    assert (job["state"], job["result"]["models"][0]["name"]) == ("succeeded", "plain/b.bin")
+    assert {seen.path for seen in hub.seen} == {"/models/a.bin"}
+
+
+def test_a_redirect_does_not_lead_out_of_what_is_allowed(start: Serve, hub: Hub) -> None:
+    """Not at once, and not when the file is fetched; within it, it is followed."""
+    target = hub.put("/models/a.bin", b"model")
+    hub.redirects |= {
+        "/models/out": f"{hub.url}/api/models/{REPOSITORY}",
+        "/models/in": target,
+        "/models/round": "/models/round",
+        "/models/nowhere": "http://[",
+    }
+    service = start(pull_allowed_urls=f"{hub.cdn_url}/models/", pull_retries=0)
+
+    out = ask_url(service, f"{hub.cdn_url}/models/out")
+    within = finished(service, ask_url(service, f"{hub.cdn_url}/models/in", name="a.bin"))
+    around = finished(service, ask_url(service, f"{hub.cdn_url}/models/round"))
+    nowhere = ask_url(service, f"{hub.cdn_url}/models/nowhere")
+
+    assert problem_of(out) == (403, "source-not-allowed")
+    assert within["state"] == "succeeded"
+    assert told(around) == ("failed", "source-unavailable")
+    assert nowhere.status_code == 403
+    assert hub.asked("hub") == []
+
+
+def test_what_may_be_a_signature_is_shown_to_nobody(start: Serve, hub: Hub) -> None:
+    """A URL's query is neither in the job nor in the log."""
+    url = hub.put("/models/a.bin", b"model")
+    service = start(pull_allowed_urls=hub.cdn_url)
+
+    job = finished(service, ask_url(service, f"{url}?signature=secret", sha256="0" * 64))
+
+    assert told(job) == ("failed", "digest-mismatch")
+    assert job["request"]["url"] == url
+    assert "secret" not in json.dumps(job) + service.log
+    assert "signature=secret" in hub.asked("cdn")[-1].path
