@@ -78,7 +78,7 @@ async def test_calls_run_one_at_a_time_and_only_a_few_wait(tmp_path: Path) -> No
         queued = [asyncio.create_task(supervisor.call("echo", {"text": text}, seconds=5)) for text in "ab"]
         await eventually_async(lambda: supervisor.waiting == 2)
 
-        with pytest.raises(EngineBusy, match="2 already wait"):
+        with pytest.raises(EngineBusy, match="2 calls already wait"):
             await supervisor.call("echo", {"text": "c"}, seconds=5)
 
         assert await asyncio.gather(running, *queued) == [None, "a", "b"]
