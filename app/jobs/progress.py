@@ -1,4 +1,4 @@
-"""How far a job is, and how fast it goes."""
+"""The progress of a job: its counts, its rate and the time that remains."""
 
 import time
 from collections import deque

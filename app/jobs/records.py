@@ -1,4 +1,4 @@
-"""A job's record: what was asked for, how far it is and what came of it, in one JSON file that is replaced whole."""
+"""A job's record: its request, its progress and its outcome, in one JSON file that is replaced as a whole."""
 
 import contextlib
 import json
@@ -34,12 +34,12 @@ UNFINISHED = frozenset({JobState.QUEUED, JobState.RUNNING})
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a job failed. What that is on the wire, `app.api.http.problem_table` says."""
+    """Why a job failed."""
 
     error: str
     """The name of a class of `app.errors`."""
     detail: str
-    """Its sentence."""
+    """The error's message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,38 +47,38 @@ class Job:
     """One job as it is now."""
 
     id: str
-    """Sorts by the time of its creation."""
+    """Ids sort by the time of creation."""
     kind: str
-    """What it does: `pull` or another."""
+    """The kind of job, such as `pull`."""
     created_at: datetime
     created_by: Actor
     request: dict[str, Any]
-    """What was asked for: enough to run it, whoever does."""
+    """The request: everything that any runner needs."""
     updated_at: datetime
     state: JobState = JobState.QUEUED
     phase: str = "waiting"
-    """What it does, or did last, in a word or two."""
+    """The step that the job is at, or was at last."""
     progress: Progress = field(default_factory=Progress)
     result: dict[str, Any] | None = None
-    """What came of it; a large result lies in a file beside the record, `result_of()`."""
+    """The result; a large one is in a file beside the record, see `result_of`."""
     failure: Failure | None = None
     finished_at: datetime | None = None
     owner: str | None = None
-    """The host and the process that wrote this, for people."""
+    """The host and the process that last wrote the record, for people."""
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing will change any more."""
+        """Whether the state is final."""
         return self.state not in UNFINISHED
 
     def to_json(self) -> str:
-        """The record as text."""
+        """Return the record as JSON."""
         fields = asdict(self) | {"created_by": self.created_by.to_record()}
         return json.dumps(fields, default=datetime.isoformat)
 
     @classmethod
     def from_json(cls, text: str) -> "Job":
-        """Read a record; raises ValueError, KeyError or TypeError when it is none."""
+        """Read a record; raises ValueError, KeyError or TypeError when the text is none."""
         fields = json.loads(text)
         for name in ("created_at", "updated_at", "finished_at"):
             fields[name] = datetime.fromisoformat(fields[name]) if fields[name] else None
@@ -89,17 +89,17 @@ class Job:
 
 
 def new_job(kind: str, request: dict[str, Any], actor: Actor) -> Job:
-    """A job that begins now, not written yet."""
+    """Return a new job, which is not written yet."""
     now = datetime.now(UTC)
-    # Like the trash's ids, and those of one second sort too: five digits are its microseconds.
+    # Like the ids of the trash. Five digits are the microseconds, so that the ids of one second sort too.
     job_id = f"{now:%Y%m%dT%H%M%SZ}-{now.microsecond:05x}{secrets.token_hex(4)[:7]}"
     return Job(job_id, kind, now, actor, request, now)
 
 
 def write_record(folder: Path, job: Job, *, is_lasting: bool) -> Job:
-    """Replace the record in one step; a lasting one is on the disk before this returns. Hold the job's lock meanwhile.
+    """Replace the record atomically, and return the job as written. The caller holds the job's lock.
 
-    Raises StoreFull, StoreReadOnly.
+    With `is_lasting` the record is on the disk before this returns. Raises StoreFull, StoreReadOnly.
     """
     job = replace(job, updated_at=datetime.now(UTC), owner=f"{socket.gethostname()}:{os.getpid()}")
     draft = new_draft_of(folder, job.id)
@@ -114,7 +114,7 @@ def write_record(folder: Path, job: Job, *, is_lasting: bool) -> Job:
 
 
 def read_record(record: Path) -> Job | None:
-    """The job of a record; None where there is none, or none that can be read."""
+    """Return the job of a record; None when the record is missing or cannot be read."""
     with contextlib.suppress(FileNotFoundError):
         return _job_in(record.read_text())
     return None
@@ -127,9 +127,9 @@ def _job_in(text: str) -> Job | None:
 
 
 def read_anew(folder: Path, job_id: str, claims: Claims) -> Job | None:
-    """The job's record as the file system's server has it. Hold the job's lock meanwhile; raises LookupStale.
+    """Return the job as the file system's server has its record; raises LookupStale. The caller holds the job's lock.
 
-    A client may go on reading the record that another machine has replaced, so it is claimed, read and given back.
+    A client may continue to read a record that another machine has replaced, so it is claimed, read and released.
     """
     try:
         claim = claims.claim(record_of(folder, job_id))
@@ -143,12 +143,12 @@ def read_anew(folder: Path, job_id: str, claims: Claims) -> Job | None:
 
 
 def record_of(folder: Path, job_id: str) -> Path:
-    """Where a job's record lies."""
+    """Return the path of a job's record."""
     return folder / f"{job_id}.json"
 
 
 def new_draft_of(folder: Path, job_id: str) -> Path:
-    """The path for a new draft of a job's record, which is then renamed to the record.
+    """Return the path for a new draft of a job's record, which is then renamed to the record.
 
     Each draft has a name of its own: a client that remembers an older draft would write into the record it has become.
     """
@@ -156,15 +156,15 @@ def new_draft_of(folder: Path, job_id: str) -> Path:
 
 
 def job_of_draft(path: Path) -> str | None:
-    """The id of the job that a draft is of; None for what is no draft."""
+    """Return the id of a draft's job; None for a path that is no draft."""
     return path.name.partition(".")[0] if path.suffix == DRAFT_SUFFIX else None
 
 
 def marker_of(folder: Path, job_id: str) -> Path:
-    """What tells a job's runner, wherever it is, that somebody asked for its end."""
+    """Return the path of the marker that tells a job's runner, in any process, that the job is cancelled."""
     return folder / f"{job_id}.cancel"
 
 
 def result_of(folder: Path, job_id: str) -> Path:
-    """Where a result that is too large for the record lies."""
+    """Return the path of a result that is too large for the record."""
     return folder / f"{job_id}.result"

@@ -1,4 +1,4 @@
-"""One pull on its way: resolving, downloading, verifying, publishing; each file with its own bytes in staging."""
+"""The work of one pull: resolve the request, then download, verify and publish each file, staged by itself."""
 
 import asyncio
 import contextlib
@@ -28,28 +28,28 @@ from app.store.store import Store
 
 LONGEST_PAUSE_SECONDS = 60.0
 LONGEST_RETRY_AFTER_SECONDS = 600.0
-"""Who asks for a longer pause than this is not waited for."""
+"""A source that asks for a longer pause than this fails the pull."""
 
 T = TypeVar("T")
 OnPublished = Callable[[Model], Awaitable[None]]
-"""Is told of each model before the job is done."""
+"""Called with each model before the job finishes."""
 
 
 @dataclass(frozen=True, slots=True)
 class PullLimits:
-    """How patient a pull is."""
+    """How long a pull tries."""
 
     retries: int
-    """Failures in a row, none of which brought a byte, before it is given up."""
+    """How many failures in a row, none of which brought a byte, are followed by another attempt."""
     pause_seconds: float
-    """Before the first retry; twice as long before each further one."""
+    """The pause before the first retry; each further one is twice as long."""
     partial_retention: timedelta
-    """How long what has come is kept when nobody goes on with it."""
+    """How long the partial file of a pull without a runner is kept after its last byte."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """One model that a pull brought, or found there."""
+    """One model that a pull brought or kept."""
 
     name: str
     size_bytes: int
@@ -78,31 +78,31 @@ class PullRun(Work):
         self._source = source
         self._limits = limits
         self._on_published = on_published
-        self._threads = CapacityLimiter(2)  # of its own: a slow disk keeps nobody else waiting
+        self._threads = CapacityLimiter(2)  # of its own, so that a slow disk delays no other work
         self._files: list[SourceFile] = []
         self._finished_bytes = 0
         self._staged: StagedFile | None = None
 
     @property
     def done_bytes(self) -> int:
-        """What has come so far, of all files."""
+        """How many bytes of all files have arrived."""
         return self._finished_bytes + (self._staged.size_bytes if self._staged else 0)
 
     @property
     def total_bytes(self) -> int | None:
-        """What is to come in all; None while nobody knows."""
+        """The size of all files; None while it is unknown."""
         sizes = [file.size_bytes for file in self._files]
         return None if not sizes or None in sizes else sum(size or 0 for size in sizes)
 
     def count(self) -> tuple[int, int | None]:
-        """How many bytes have come, and how many there are in all."""
+        """How many bytes have arrived, and how many there are."""
         return self.done_bytes, self.total_bytes
 
     async def run(self) -> dict[str, Any]:
-        """Bring every file, and say what came.
+        """Bring every file, and return the models.
 
-        Raises errors of the file, those of `Incoming.publish`, and StoreFull, StoreReadOnly, StoreUnavailable.
-        Nothing of the file that failed is kept then; those before it are models by now.
+        Raises errors of the source, those of `Incoming.publish`, and StoreFull, StoreReadOnly, StoreUnavailable.
+        Nothing of the file that failed is kept then; the files before it are models already.
         """
         self._files = await self._retrying(lambda: resolve_files(self._source, self._request, self._threads))
         pulled = [await self._bring(index) for index in range(len(self._files))]
@@ -121,7 +121,7 @@ class PullRun(Work):
         try:
             await self._download(staged, record, file)
             pulled = await self._publish(staged, file, conditions)
-            is_to_stay = True  # its record: it says that this was done, until the job says so
+            is_to_stay = True  # its record says that it was published, until the job's record does
         except asyncio.CancelledError:
             is_to_stay = not self.is_cancelled
             raise
@@ -133,7 +133,7 @@ class PullRun(Work):
         return pulled
 
     async def _staged_when_free(self, file: SourceFile) -> tuple[StagedFile, PartialRecord]:
-        """Wait for the lock of a runner that was killed: a server gives it back when it notices, seconds later."""
+        """Stage a file. Wait for the lock of a killed runner, which a file server releases only after seconds."""
         deadline = time.monotonic() + LONGEST_PAUSE_SECONDS
         while True:
             try:
@@ -151,7 +151,7 @@ class PullRun(Work):
         discard_partials(self._store, self._job.id)
 
     def _published_before(self, file: SourceFile) -> Pulled | None:
-        """What this job published before its last runner ended without saying so."""
+        """Return the model if an earlier runner of this job published it and was killed before the record said so."""
         try:
             partial = self._store.incoming.find(partial_id(self._job.id, file.name))
         except PartialNotFound:
@@ -167,13 +167,13 @@ class PullRun(Work):
         return Pulled(model.name, model.size_bytes, self._store.digests.of(model), "kept")
 
     def _stage(self, file: SourceFile) -> tuple[StagedFile, PartialRecord]:
-        """What came before of this very version, or an empty file."""
+        """Return the partial file of an earlier run if it is of this version, or else an empty file."""
         incoming = self._store.incoming
         facts = {"job_id": self._job.id, "url": file.label, "sha256": file.sha256, "etag": None}
         try:
             staged, record = incoming.resume(partial_id(self._job.id, file.name))
         except PartialNotFound:
-            # What has expired, or was killed before it had a record, still lies where this is to lie.
+            # A file that has expired, or has no record because its writer was killed, may still have this name.
             incoming.sweep()
         else:
             if record.expected_bytes == file.size_bytes and facts | {"etag": record.extra["etag"]} == record.extra:
@@ -192,7 +192,7 @@ class PullRun(Work):
         return incoming.begin((), file.size_bytes, keep=record), record
 
     async def _download(self, staged: StagedFile, record: PartialRecord, file: SourceFile) -> None:
-        """Let come what is missing, however often it ends early; what came is written each time."""
+        """Download the missing bytes, in as many attempts as it takes; each attempt writes those that arrive."""
         self.phase = "downloading"
         etag: str | None = record.extra["etag"]
 
@@ -201,7 +201,7 @@ class PullRun(Work):
             if staged.size_bytes and staged.size_bytes == file.size_bytes:
                 return
             if not etag and not file.sha256:
-                # Nothing would tell whether the rest is of the same version.
+                # Without a tag and a digest, nothing would show that the rest is of another version.
                 await self._in_thread(staged.cut, 0)
             async with self._source.open(file, staged.size_bytes, etag) as answer:
                 if answer.start != staged.size_bytes:
@@ -218,13 +218,13 @@ class PullRun(Work):
         if not staged.size_bytes:
             raise SourceMismatch(file.label, "it is empty, and a model is not")
         self.phase = "verifying"
-        # Let alone when this is to end: to read what came before a restart anew can take longer than a shutdown may.
+        # Abandoned on cancellation: reading the bytes of an earlier run again can take longer than a shutdown may.
         digesting = to_thread.run_sync(staged.digest, SHA256, limiter=self._threads, abandon_on_cancel=True)
         sha256 = (await digesting).hex()
         self.phase = "publishing"
         announced = {SHA256: {bytes.fromhex(file.sha256)}} if file.sha256 else {}
         incoming, actor = self._store.incoming, self._job.created_by
-        with CancelScope(shield=True):  # a matter of milliseconds, and what was done is to be said
+        with CancelScope(shield=True):  # it takes milliseconds, and the journal has to tell of it
             published = await self._in_thread(
                 lambda: incoming.publish(file.name, staged, conditions, actor, announced, action=Action.PULLED)
             )
@@ -232,7 +232,7 @@ class PullRun(Work):
         return Pulled(file.name, published.model.size_bytes, sha256, "pulled")
 
     async def _retrying(self, attempt: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the attempt returns
-        """Try until it works, or fails for good, or too often in a row without bringing a byte."""
+        """Attempt something until it succeeds, fails for good, or fails too often in a row without bringing a byte."""
         failures = 0
         while True:
             before = self.done_bytes
@@ -246,7 +246,7 @@ class PullRun(Work):
             await asyncio.sleep(pause_seconds)
 
     def _pause(self, failures: int, exc: SourceUnavailable) -> float:
-        """Longer each time, and never twice the same: those who failed together do not come back together."""
+        """Return the next pause: longer each time, and random, so that clients do not return all at once."""
         longest = min(LONGEST_PAUSE_SECONDS, self._limits.pause_seconds * 2.0 ** (failures - 1))
         return max(exc.retry_after_seconds or 0.0, longest * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
 
@@ -261,7 +261,7 @@ def _start_over(staged: StagedFile, file: SourceFile, answer: Answer) -> None:
 
 
 async def _checked(staged: StagedFile, file: SourceFile, answer: Answer) -> AsyncIterator[bytes]:
-    """The bytes that come, as many as there should; raises SourceMismatch, SourceUnavailable when they end early."""
+    """Yield the bytes that arrive; raises SourceMismatch for too many, and SourceUnavailable for too few."""
     size_bytes = answer.total_bytes if file.size_bytes is None else file.size_bytes
     if answer.total_bytes not in {None, size_bytes}:
         raise SourceMismatch(file.label, f"it has {answer.total_bytes:,} bytes, not {size_bytes:,}")

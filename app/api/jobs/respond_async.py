@@ -1,4 +1,4 @@
-"""`Prefer: respond-async` (RFC 7240): the caller would rather have a job than wait."""
+"""`Prefer: respond-async` (RFC 7240): the caller prefers a job to waiting."""
 
 from typing import Annotated, Any
 

@@ -31,7 +31,7 @@ from app.store.store import Store
 
 LOCATION = {"location": {"description": "Where the job is.", "schema": {"type": "string"}}}
 PULL_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"model": JobOut, "description": "The unfinished job that brings this already.", "headers": LOCATION},
+    200: {"model": JobOut, "description": "The unfinished job of the same request.", "headers": LOCATION},
     202: {"headers": LOCATION},
 }
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_LENGTH)]
@@ -82,7 +82,7 @@ router = APIRouter(tags=["pulls"], route_class=GuardedRoute)
     "/pulls",
     summary="Pull a model",
     status_code=202,
-    response_description="The job that brings it.",
+    response_description="The job that pulls it.",
     responses=PULL_RESPONSES
     | problems(
         errors.SourceNotAllowed,
@@ -112,9 +112,9 @@ async def create_pull(
 ) -> JobOut:
     """Fetch a model from a repository of the hub, or from a URL, as a job that outlives its caller and this service.
 
-    What can be refused is refused at once: the other side is asked what there is and how large it is. The model appears
-    whole, its digest checked, or not at all. Connections that break are gone on with where they ended, also by another
-    service on the folder when this one dies. Asked for twice, it is the same job.
+    What can be refused is refused at once: the source is asked which files there are and how large they are. The model
+    appears whole, with its digest checked, or not at all. A download that breaks off continues where it ended, also in
+    another service on the folder if this one dies. A second request for the same pull gets the same job.
     """
     job, is_new = await pull_runner.ask_for(body.to_request(), actor)
     response.headers["location"] = f"{request.scope.get('root_path', '')}/pulls/{job.id}"
