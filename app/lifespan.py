@@ -97,7 +97,7 @@ def _reporter(metrics: Metrics) -> OnEvent:
 
 def _check_volume(watch: VolumeMonitor, on_event: OnEvent) -> None:
     try:
-        watch.look()
+        watch.check()
     except (StoreError, OSError) as exc:  # the inventory reports it too, and tries again
         on_event(EventName.STORE_UNAVAILABLE, {"reason": str(exc)})
 

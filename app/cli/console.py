@@ -1,4 +1,4 @@
-"""What the commands on the store share: its opening, who asks, refusals, tables."""
+"""What the commands on the store share: opening it, the actor, refusals, tables."""
 
 import getpass
 import json
@@ -24,7 +24,7 @@ as_json = click.option("--json", "is_json", is_flag=True, help="Print JSON.")
 
 
 class Verbs(click.Group):
-    """Commands whose refusals are a line on stderr and an exit status."""
+    """A group of commands that answers refusals by a line on stderr and an exit status."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
         """Run the command."""
@@ -39,9 +39,9 @@ class Verbs(click.Group):
 
 
 def open_store(*, to_change: bool = False) -> Store:
-    """The store of the settings; raises StoreUnavailable rather than make a folder that is missing.
+    """Open the store of the settings. Raises StoreUnavailable if the folder is missing, and does not create it.
 
-    One that is opened `to_change` a folder on a network file system is first judged, which may take a few seconds.
+    With `to_change` a volume on a network file system is checked first, which may take a few seconds.
     """
     settings = load_settings()
     if not settings.models_dir.is_dir():
@@ -54,7 +54,7 @@ def open_store(*, to_change: bool = False) -> Store:
 
 
 def actor() -> Actor:
-    """Who asks: the user of this machine."""
+    """The user of this machine, as an actor."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # in a container, users have numbers and no names
@@ -63,18 +63,18 @@ def actor() -> Actor:
 
 
 def _warn(event: EventName, fields: dict[str, Any]) -> None:
-    if event.startswith("model."):  # what was asked for, which the command says itself
+    if event.startswith("model."):  # the change that was asked for, which the command prints itself
         return
     click.echo(f"{event}: {fields}", err=True)
 
 
 def rfc3339(moment: datetime) -> str:
-    """A time as all answers write it, to the second."""
+    """A time in RFC 3339, to the second, as the API writes it."""
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def print_rows(rows: Iterable[dict[str, Any]], *, is_json: bool) -> None:
-    """Rows as JSON, or as columns as wide as their widest cell."""
+    """Print rows as JSON, or as columns as wide as their widest cell."""
     rows = list(rows)
     if is_json:
         click.echo(json.dumps(rows, indent=2, default=datetime.isoformat))

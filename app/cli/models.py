@@ -1,4 +1,4 @@
-"""The store's verbs on the command line, without a server, on the same locks as every service on the folder.
+"""The commands on models and on the trash. They need no server, and take the locks that services take.
 
 Exit status: 0 done, 1 refused (the reason is on stderr), 2 wrong usage or settings, 3 done in part.
 """
@@ -57,11 +57,11 @@ def path(name: str | None) -> None:
 
 @models.command("delete")
 @click.argument("names", nargs=-1, required=True)
-@click.option("--permanent", is_flag=True, help="Past the trash, without a way back.")
+@click.option("--permanent", is_flag=True, help="Delete at once, without the trash.")
 @click.option("--dry-run", is_flag=True, help="Check everything and change nothing.")
 @as_json
 def delete(names: Sequence[str], *, permanent: bool, dry_run: bool, is_json: bool) -> None:
-    """Delete models, into the trash unless told otherwise. The first that is refused ends it."""
+    """Delete models, into the trash unless told otherwise. Stops at the first that is refused."""
     store, rows = open_store(to_change=True), []
     for name in names:
         plan = store.deletions.plan(name, permanent=permanent)
@@ -75,15 +75,21 @@ def delete(names: Sequence[str], *, permanent: bool, dry_run: bool, is_json: boo
 @models.command("audit")
 @as_json
 def show_audit(*, is_json: bool) -> None:
-    """Say which models are old or corrupt, and why."""
+    """List every model with what makes it old or corrupt."""
     store = open_store()
     findings, _ = store.audits.judge(store.scan(), seconds=math.inf)
     print_rows([_finding(finding) for finding in findings], is_json=is_json)
 
 
 @models.command("prune")
-@click.option("--reason", "reasons", type=click.Choice([r.value for r in Reason]), multiple=True, help="Only for this.")
-@click.option("--permanent", is_flag=True, help="Past the trash, without a way back.")
+@click.option(
+    "--reason",
+    "reasons",
+    type=click.Choice([r.value for r in Reason]),
+    multiple=True,
+    help="Only models with this reason.",
+)
+@click.option("--permanent", is_flag=True, help="Delete at once, without the trash.")
 @click.option("--yes", is_flag=True, help="Delete; without it the plan is shown and nothing is done.")
 @as_json
 def prune(reasons: Sequence[str], *, permanent: bool, yes: bool, is_json: bool) -> None:
@@ -112,14 +118,14 @@ def list_trash(*, is_json: bool) -> None:
 @click.argument("trash_id")
 @click.option("--as", "name", help="The name to restore it at; without it, the one it had.")
 def restore(trash_id: str, name: str | None) -> None:
-    """Put a deleted model back; nothing is ever overwritten."""
+    """Restore a deleted model. An existing model is never overwritten."""
     click.echo(open_store(to_change=True).trash.restore(trash_id, name, actor()).name)
 
 
 @trash.command("empty")
 @as_json
 def empty(*, is_json: bool) -> None:
-    """Delete everything in the trash for good."""
+    """Delete all entries of the trash permanently."""
     print_rows([_entry(gone.entry) for gone in open_store(to_change=True).trash.empty(actor())], is_json=is_json)
 
 

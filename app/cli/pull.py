@@ -1,4 +1,4 @@
-"""`models pull` on the command line: the same job as over HTTP, run in this process unless a service takes it first."""
+"""The command `models pull`: a job like one created over HTTP, run in this process unless a service takes it first."""
 
 import asyncio
 import re
@@ -28,8 +28,8 @@ INTERRUPTED = 130
 @click.argument("source", metavar="ORG/REPO|URL")
 @click.argument("file", required=False)
 @click.option("--revision", default="main", help="A branch, tag or commit of the repository.")
-@click.option("--name", help="The model that a URL is to be.")
-@click.option("--sha256", help="What the file must have.")
+@click.option("--name", help="The model's name, for a URL.")
+@click.option("--sha256", help="The digest that the file must have.")
 @click.option("--if-exists", type=click.Choice([each.value for each in IfExists]), default="fail")
 @as_json
 def pull(source: str, file: str | None, revision: str, *, is_json: bool, **options: str | None) -> None:

@@ -1,4 +1,4 @@
-"""What keeps models safe, on the command line: leases, protections, verification."""
+"""The commands that keep models safe: leases, protections, verification."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from app.store.integrity.verification import OnRead, Verdict
 from app.store.store import Store
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
-"""As a shell says it of a command that it cannot run."""
+"""A shell's exit statuses for a command that it cannot run."""
 GOOD = {Verdict.INTACT, Verdict.UNRECORDED}
 
 
@@ -21,14 +21,14 @@ GOOD = {Verdict.INTACT, Verdict.UNRECORDED}
 @click.argument("name")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def lease(name: str, command: tuple[str, ...]) -> None:
-    """Run COMMAND; nobody deletes or replaces the model until it ends. The status is the command's.
+    """Run COMMAND, and prevent the deletion and replacement of the model until it ends. Exits with its status.
 
-    What COMMAND starts keeps the model too, unless it closes the descriptors that it was given.
+    Programs that COMMAND starts keep the lease too, unless they close the inherited descriptors.
     """
     held = open_store().lease(name, kind="command", holder=" ".join(command))
     held.give_to_children()
     try:
-        # In this process's place: signals reach it, its status is everybody's, and it dies with no lease left.
+        # In place of this process: it gets the signals, its exit status is this one's, and the lease ends with it.
         os.execvp(command[0], command)  # noqa: S606 - what the caller typed
     except OSError as exc:
         held.release()
@@ -38,16 +38,16 @@ def lease(name: str, command: tuple[str, ...]) -> None:
 
 @click.command("protect")
 @click.argument("name")
-@click.option("--reason", required=True, help="For whoever wants to delete it.")
+@click.option("--reason", required=True, help="Shown when a deletion is refused.")
 def protect(name: str, reason: str) -> None:
-    """Let nobody delete or replace a model until it is unprotected."""
+    """Prevent the deletion and replacement of a model until it is unprotected."""
     open_store(to_change=True).protections.protect(name, reason, actor())
 
 
 @click.command("unprotect")
 @click.argument("name")
 def unprotect(name: str) -> None:
-    """Take that back; what OCR_PROTECTED protects stays so."""
+    """Remove the protection of a model; a pattern of OCR_PROTECTED still protects it."""
     open_store(to_change=True).protections.unprotect(name, actor())
 
 
@@ -56,15 +56,15 @@ def unprotect(name: str) -> None:
 @click.option("--all", "is_all", is_flag=True, help="Every model of the folder.")
 @as_json
 def verify(names: Sequence[str], *, is_all: bool, is_json: bool) -> None:
-    """Read models and compare them with what is on record of them; status 3 unless all is well.
+    """Read models and compare them with the digests on record. Exits with 3 unless all are intact.
 
-    What nothing was on record of is recorded.
+    If there is no digest of a model on record, this records it.
     """
     if bool(names) == is_all:
         raise click.UsageError("name the models, or say --all")
     store = open_store()
     models = list(store.scan().models.values()) if is_all else [store.find(name) for name in names]
-    # Nothing of it where nobody watches.
+    # No bar if stderr is not a terminal.
     bar = click.progressbar(length=sum(m.size_bytes for m in models), file=sys.stderr, hidden=not sys.stderr.isatty())
     with bar:
         found = [_verified(store, model.name, bar.update) for model in models]
@@ -76,7 +76,7 @@ def verify(names: Sequence[str], *, is_all: bool, is_json: bool) -> None:
 def _verified(store: Store, name: str, on_read: OnRead) -> dict[str, Any]:
     try:
         verification = store.verifications.verify(name, actor(), on_read)
-    except ModelError as exc:  # deleted or changed meanwhile: the others are verified all the same
+    except ModelError as exc:  # deleted or changed meanwhile: the others are still verified
         return {"name": name, "outcome": "refused", "sha256": None, "reason": str(exc)}
     return {
         "name": name,

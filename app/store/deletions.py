@@ -113,7 +113,7 @@ class Deletions:
     def _delete_locked(self, deletion: Deletion, seen: Model, folder: int, leaf: str, actor: Actor) -> Receipt:
         """Delete the version that was seen, under its lock."""
         name = seen.name
-        self._trash.drop_doubles(seen, folder, leaf)
+        self._trash.remove_extra_links(seen, folder, leaf)
         if self._volume.is_shared:
             return self._delete_aside(deletion, seen, folder, leaf, actor)
         if not deletion.permanent:

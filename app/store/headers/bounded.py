@@ -1,15 +1,15 @@
-"""Reading a file's header within bounds: so many bytes, so many steps, so much text, whatever the header says."""
+"""Reads a file's header within bounds of bytes, steps and text, even if the header claims more."""
 
 import os
 from struct import Struct
 from typing import BinaryIO
 
 MAX_READ_BYTES = 64 * 1024 * 1024
-"""Of one header. A tokenizer of 262,144 tokens with its merges takes some 15 MB."""
+"""The most that is read of one header. A tokenizer of 262,144 tokens with its merges takes some 15 MB."""
 MAX_STEPS = 2_000_000
-"""Of one header; a step is what skipping one string takes. The largest tokenizers have 800,000 tokens and merges."""
+"""The most work for one header; skipping a string is a step. The largest tokenizers have 800,000 tokens and merges."""
 MAX_TEXT = 200
-"""Characters that are kept of any text."""
+"""The most characters that are kept of a text."""
 FIRST_READ_BYTES = 4096
 WINDOW_BYTES = 256 * 1024
 
@@ -26,10 +26,10 @@ class BeyondBounds(BadHeader):
 
 
 class HeaderReader:
-    """A position in a file, moved by reading and skipping. Whatever would lead past the file's end raises BadHeader.
+    """A position in a file, moved by reading and skipping. A move past the file's end raises BadHeader.
 
     Reads 4 KiB after each jump and twice as much each time it reads on, up to 256 KiB, so that neither a header of
-    many strings nor one scattered among tensors costs more reads than it must. OSError is let through.
+    many strings nor one scattered among tensors costs more reads than it must. Raises OSError.
     """
 
     def __init__(self, file: int | BinaryIO, size_bytes: int) -> None:
@@ -43,13 +43,13 @@ class HeaderReader:
         self._steps_left = MAX_STEPS
 
     def step(self, count: int = 1) -> None:
-        """Ask for leave to do so much more work; raises BadHeader when the header has had its share."""
+        """Count steps of work. Raises BeyondBounds when the header needs more than MAX_STEPS."""
         self._steps_left -= count
         if self._steps_left < 0:
             raise BeyondBounds("its header lists more than is read of one")
 
     def window(self, at_least: int) -> tuple[bytes, int]:
-        """What is read ahead, and the index in it of the position, from which so many bytes are there at least."""
+        """Return the bytes read ahead, and the position's index in them, with at least this many bytes after it."""
         index = self.position - self._window_start
         if index < 0 or index + at_least > len(self._window):
             self._refill(at_least)
@@ -57,20 +57,20 @@ class HeaderReader:
         return self._window, index
 
     def take(self, count: int) -> bytes:
-        """The next bytes."""
+        """Read the next bytes."""
         window, index = self.window(count)
         self.position += count
         return window[index : index + count]
 
     def number(self, code: Struct) -> int:
-        """The next number of that code, which is to be one of an integer."""
+        """Read the next integer, by a code of one integer."""
         window, index = self.window(code.size)
         self.position += code.size
         number: int = code.unpack_from(window, index)[0]
         return number
 
     def varint(self) -> int:
-        """The next number of up to 64 bits in protobuf's variable length, 7 bits to the byte, the lowest first."""
+        """Read the next number of up to 64 bits in protobuf's variable length: 7 bits a byte, the lowest first."""
         number = 0
         for shift in range(0, 70, 7):
             window, index = self.window(1)
@@ -82,13 +82,13 @@ class HeaderReader:
         raise BadHeader("a number in its header never ends")
 
     def skip(self, count: int) -> None:
-        """Leave out so many bytes, which are not read."""
+        """Skip this many bytes without reading them."""
         if self.position + count > self.size_bytes:
             raise self.ended()
         self.position += count
 
     def text(self, length: int) -> str:
-        """The next so many bytes as text that is fit to be shown, of which only the beginning is read."""
+        """Read the beginning of a text of this many bytes, made printable, and skip the rest."""
         if self.position + length > self.size_bytes:
             raise self.ended()
         kept = min(length, 4 * MAX_TEXT + 4)  # no UTF-8 character is longer than 4 bytes
@@ -97,7 +97,7 @@ class HeaderReader:
         return text
 
     def ended(self) -> BadHeader:
-        """What to raise when the header goes on past the end of the file."""
+        """The error to raise if the header ends after the file."""
         return BadHeader(f"the file ends inside its header, after {self.size_bytes:,} bytes")
 
     def _refill(self, at_least: int) -> None:
@@ -110,7 +110,7 @@ class HeaderReader:
             raise BeyondBounds(f"its header is larger than the {MAX_READ_BYTES:,} bytes that are read of one")
         self._bytes_left -= count
         self._window, self._window_start = self._read(count), self.position
-        if len(self._window) < at_least:  # it has been cut since its size was asked for
+        if len(self._window) < at_least:  # it was truncated after its size was read
             raise BadHeader(f"the file ends inside its header, after {self.position + len(self._window):,} bytes")
 
     def _read(self, count: int) -> bytes:
@@ -121,7 +121,7 @@ class HeaderReader:
 
 
 def shown(text: str) -> str:
-    """Text that a header holds, fit for JSON, a log and a terminal: what is not printable escaped, the rest cut."""
+    """A text of a header, safe for JSON, logs and terminals: escaped where not printable, and cut to MAX_TEXT."""
     printable = "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text[: MAX_TEXT + 1]

@@ -1,6 +1,6 @@
-"""What a model file says of itself: read from its header, without its tensors, and believed no further than it adds up.
+"""Describes a model file from its header, without reading its tensors, and checks the header against the file's size.
 
-A header costs at most 64 MiB of reading and well under a second, whatever it says; see `app.store.headers.bounded`.
+A header costs at most 64 MiB of reading and well under a second; see `app.store.headers.bounded`.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,30 +22,30 @@ READERS: dict[Format, Callable[[HeaderReader, Facts], None]] = {
     "safetensors": read_safetensors,
 }
 BEGINNING_BYTES = 16
-"""So many tell the format."""
+"""This many bytes tell the format."""
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What one file says of itself."""
+    """What the header of one file says."""
 
     format: Format
-    """By the content, not by the name."""
+    """The format of the content, not of the name."""
     problem: str | None = None
     """Why the file is not what it should be, as a clause without a full stop: cut off, corrupt, another format than its
     name says, or a header beyond what is read of one. None if the header and the file's size agree."""
     facts: Mapping[str, Fact] = field(default_factory=dict)
-    """By name; which ones there are is said by FACTS of the format's module. With a problem, those read before it."""
+    """The facts, by the names in FACTS of the format's module. With a problem, those that were read before it."""
     is_damaged: bool = False
-    """Whether the problem is that the file is cut off or corrupt, and not that it is more than is read here."""
+    """True if the file is cut off or corrupt; False if its header is only beyond what is read here."""
 
 
 def describe(file: int | BinaryIO, size_bytes: int, name: str = "") -> Description:
     """Read the header of an open file, a descriptor or a binary file, of that size.
 
-    The name helps in two cases: an ONNX file that is cut off is known for one only by its name, and a file whose name
-    promises a format that it does not have is a problem. No content makes it raise; OSError is let through. A
-    descriptor's position is neither used nor moved; a file's is moved.
+    The name matters in two cases: only by its name is a truncated ONNX file known to be one, and a name of another
+    format than the content's is a problem. Any content gives a description; raises OSError alone. The position of a
+    descriptor is neither used nor moved; that of a file object is moved.
     """
     if not size_bytes:
         return Description("unknown", "the file is empty", is_damaged=True)
@@ -61,7 +61,7 @@ def describe(file: int | BinaryIO, size_bytes: int, name: str = "") -> Descripti
             READERS[found](reader, facts)
     except BadHeader as exc:
         problem, is_damaged = str(exc), not isinstance(exc, BeyondBounds)
-    if found == "onnx" and promised != "onnx" and problem:  # no magic number: only the whole could have told
+    if found == "onnx" and promised != "onnx" and problem:  # no magic number: only the whole file could have told
         found, problem, is_damaged, facts = "unknown", None, False, {}
     if promised not in {"unknown", found}:
         problem = f"its name ends in .{promised}, and its content is {found if found in READERS else 'something else'}"

@@ -1,4 +1,4 @@
-"""Which format of model file a name speaks of."""
+"""The formats of model files, and their suffixes."""
 
 from typing import Literal
 
@@ -8,6 +8,6 @@ BY_SUFFIX: dict[str, Format] = {".gguf": "gguf", ".onnx": "onnx", ".safetensors"
 
 
 def format_of_name(name: str) -> Format:
-    """The format that the suffix stands for, in capitals too."""
+    """The format of a name's suffix, in upper or lower case."""
     leaf = name.rpartition("/")[2]
     return BY_SUFFIX.get(leaf[leaf.rfind(".") :].lower(), "unknown")

@@ -1,13 +1,13 @@
-"""What ggml's numbers mean: the types of tensors and their sizes, and the names of files' quantisations.
+"""ggml's numbers: the types of tensors and their sizes, and the names of files' quantisations.
 
 From `ggml_type` in ggml.h and GGML_QUANT_SIZES in gguf-py, and from `llama_ftype` in llama.h. Numbers that llama.cpp
-has taken back keep their meaning here while old files may hold them, unless forks gave them another.
+has withdrawn keep their meaning here while old files may hold them, unless forks gave them another.
 """
 
 from typing import NamedTuple
 
 MAX_TYPE = 1023
-"""A greater number is no type of any fork's; those of ik_llama.cpp end at 399."""
+"""No fork has a type of a greater number; those of ik_llama.cpp end at 399."""
 
 
 class TensorType(NamedTuple):

@@ -1,4 +1,4 @@
-"""What a GGUF file says of itself: its key-values and the list of its tensors, none of which is read.
+"""Reads the header of a GGUF file: its key-values and the list of its tensors, but no tensor.
 
 By the specification (docs/gguf.md of ggml) and, where that is silent, by what llama.cpp's reader (gguf.cpp) accepts.
 """
@@ -20,9 +20,9 @@ MAX_DIMENSIONS = 8
 MAX_SIZE = 2**63 - 1
 DEFAULT_ALIGNMENT = 32
 ENTRY_STEPS = 30
-"""What a key-value or a tensor takes, measured in strings that are skipped."""
+"""The work for a key-value or a tensor, in steps of the reader."""
 ELEMENT_STEPS = 20
-"""What an array within an array takes."""
+"""The work for an array within an array."""
 MAX_DEPTH = 4
 """Of arrays in arrays. The specification allows them; no file is known that has them, and llama.cpp refuses them."""
 
@@ -62,7 +62,7 @@ def read_gguf(reader: HeaderReader, facts: Facts) -> None:
 
     Sizes are in bytes. parameter_count is the number of elements of all tensors of this file, which may be one shard
     of a model; expected_size_bytes ends with the last tensor, after which padding may follow. quantisation is the
-    file's own word for it, or else the type that most elements are of. Raises BadHeader at the first thing that is
+    file's own name for it, or else the type of most elements. Raises BadHeader at the first thing that is
     wrong, the facts before it noted.
     """
     facts.update(dict.fromkeys(FACTS))
@@ -85,7 +85,7 @@ def read_gguf(reader: HeaderReader, facts: Facts) -> None:
 
 
 class _Gguf:
-    """The parts a GGUF header is made of, in this file's version and byte order, and the values that are kept."""
+    """Reads the parts of a GGUF header in this file's version and byte order, and keeps the wanted values."""
 
     def __init__(self, reader: HeaderReader, facts: Facts) -> None:
         self.reader = reader
@@ -103,7 +103,7 @@ class _Gguf:
         self.size = Struct(self.order + ("I" if version == 1 else "Q"))
 
     def check_room(self, count: int, what: str, least_bytes: int) -> None:
-        """Insist that so many can be in the file and be read of it."""
+        """Check that the file can hold this many entries, and count the work of reading them."""
         if count * least_bytes > self.reader.size_bytes - self.reader.position:
             size = self.reader.size_bytes
             raise BadHeader(f"its header lists {count:,} {what}, more than a file of {size:,} bytes can hold")
@@ -114,7 +114,7 @@ class _Gguf:
         length = self._length_of_name()
         key = self.reader.take(length)
         known = len(self._keys)
-        self._keys.add(hash(key))  # keyed by chance for each process: none can be made to meet
+        self._keys.add(hash(key))  # seeded per process, so that no file can force collisions
         if len(self._keys) == known:
             raise BadHeader(f"its key {_shown(key)!r} is there twice")
         kind = self.reader.number(self.number)
@@ -172,7 +172,7 @@ class _Gguf:
             self.reader.skip(struct.calcsize(self._code(kind, key)))
 
     def _skip_array(self, key: bytes, depth: int) -> int:
-        """Leave an array out; its length."""
+        """Skip an array, and return its length."""
         kind, length = self.reader.number(self.number), self.reader.number(self.size)
         if kind == STRING:
             self.reader.step(length)
@@ -188,7 +188,7 @@ class _Gguf:
         return length
 
     def _skip_strings(self, count: int) -> None:
-        """Leave strings out, within the window that was read: a tokenizer has hundreds of thousands."""
+        """Skip strings within the window that was read, since a tokenizer has hundreds of thousands."""
         unpack, width, reader = self.size.unpack_from, self.size.size, self.reader
         while count:
             window, start = reader.window(width)
@@ -218,11 +218,11 @@ class _Tensors:
     count: int = 0
     """How many elements they have."""
     elements: dict[str, int] = field(default_factory=dict)
-    """The same by type."""
+    """How many elements they have, by type."""
     names: set[int] = field(default_factory=set)
 
     def add(self, name: bytes, shape: tuple[int, ...], kind: int, offset: int) -> None:
-        """Note one more, and insist that it is possible."""
+        """Note one more tensor, and check that it is possible."""
         count = 1
         for dimension in shape:
             count *= dimension
@@ -253,7 +253,7 @@ class _Tensors:
 
 
 def _note_tensors(listed: _Tensors, reader: HeaderReader, facts: Facts) -> None:
-    """Note what the list of tensors says, and insist that the file is as long as it says."""
+    """Note the facts of the list of tensors, and check that the file is long enough for it."""
     elements = listed.elements
     facts["parameter_count"] = listed.count
     if elements and facts["quantisation"] is None:

@@ -1,4 +1,4 @@
-"""What an ONNX file says of itself: the top fields of its model and of its graph. Nodes and tensors are skipped.
+"""Reads the header of an ONNX file: the top fields of its model and of its graph. Nodes and tensors are skipped.
 
 An ONNX file is one protobuf message, ModelProto of onnx.proto: fields one after another, each with its number, its
 wire type and, but for plain numbers, its length. It has no magic number.
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from app.store.headers.bounded import BadHeader, Facts, HeaderReader, shown
 
 FIELD_STEPS = 8
-"""What a field takes, measured in steps of the reader."""
+"""The work for a field, in steps of the reader."""
 MAX_IR_VERSION = 99
 """The greatest so far is 13; another first byte is rather that of another protobuf message."""
 MAX_OPSETS = 20
@@ -50,9 +50,9 @@ FACTS = (
 
 
 def recognised(beginning: bytes) -> bool:
-    """Whether a file that begins so can be an ONNX file: its first field is a plausible ir_version, the next known.
+    """True if these can be the first bytes of an ONNX file: a plausible ir_version, then a known field.
 
-    Every writer known writes fields by their number. A few other protobuf messages begin so too.
+    All known writers write fields in the order of their numbers. A few other protobuf messages begin like this too.
     """
     if len(beginning) < 3 or beginning[0] != 1 << 3 | VARINT or not 1 <= beginning[1] <= MAX_IR_VERSION:  # noqa: PLR2004
         return False
@@ -63,7 +63,7 @@ def recognised(beginning: bytes) -> bool:
 def read_onnx(reader: HeaderReader, facts: Facts) -> None:
     """Note the facts of an ONNX file, from its beginning.
 
-    The counts are of the main graph alone. Tensors that lie in files beside this one are not looked for. Raises
+    The counts are of the main graph alone. Tensors in other files beside this one are not looked for. Raises
     BadHeader at the first thing that is wrong, the facts before it noted.
     """
     facts.update(dict.fromkeys(FACTS))
@@ -97,7 +97,7 @@ class _Field(NamedTuple):
 
 
 def _fields(reader: HeaderReader, end: int) -> Iterator[_Field]:
-    """The fields of the message that ends there. Whoever asks may read what follows one; it is skipped otherwise."""
+    """Yield the fields of the message that ends there. The caller may read a field's content, or it is skipped."""
     while reader.position < end:
         reader.step(FIELD_STEPS)
         tag = reader.varint()
@@ -140,5 +140,5 @@ def _opset(reader: HeaderReader, length: int) -> str:
 
 
 def _signed(value: int) -> int:
-    """An int64 as protobuf writes it: the negative ones as two's complement."""
+    """Convert protobuf's unsigned number to an int64, whose negative values are written as two's complement."""
     return value - 2**64 if value >= 2**63 else value

@@ -1,4 +1,4 @@
-"""What a safetensors file says of itself: its JSON header, in which every tensor has its type, shape and place.
+"""Reads the header of a safetensors file: JSON with the type, shape and offsets of every tensor.
 
 By the format's README and, where that is silent, by what the reference implementation (tensor.rs) accepts.
 """
@@ -21,13 +21,13 @@ MAX_METADATA = 20
 MAX_SIZE = 2**63 - 1
 TENSOR_STEPS = 30
 METADATA_STEPS = 10
-"""What a tensor and an entry of `__metadata__` take, measured in steps of the reader."""
+"""The work for a tensor and for an entry of `__metadata__`, in steps of the reader."""
 
 LENGTH = Struct("<Q")
 BEGINNING = re.compile(rb"[\s\S]{6}\0\0\{[\"} \t\r\n]")
-"""A header's length, of which no file needs more than 48 bits, and how a JSON object begins."""
+"""A header's length, below 2^48 in any real file, and the beginning of a JSON object."""
 
-# The possessive quantifiers keep these from ever going back, so they take time in proportion to the text.
+# The possessive quantifiers never backtrack, so matching takes time in proportion to the text.
 _STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _SPACE = r"[ \t\r\n]*+"
 _KEY = re.compile(rf"{_SPACE}({_STRING}){_SPACE}:{_SPACE}", re.DOTALL)
@@ -69,7 +69,7 @@ METADATA = "metadata."
 
 
 def recognised(beginning: bytes) -> bool:
-    """Whether a file that begins so is a safetensors file. There is no magic number; 10 bytes tell."""
+    """True if these are the first bytes of a safetensors file. There is no magic number; 10 bytes tell."""
     return BEGINNING.match(beginning) is not None
 
 
@@ -101,14 +101,14 @@ def read_safetensors(reader: HeaderReader, facts: Facts) -> None:
 
 
 class _Json:
-    """A JSON text read one member at a time, so that none of it is in memory twice, however it is nested."""
+    """A JSON text read one member at a time, so that no part of it is in memory twice, however deeply it is nested."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.index = 0
 
     def members(self) -> Iterator[str]:
-        """Each key of the object that begins here, as written; whoever asks is to move past its value."""
+        """Yield each key of the object that begins here, as written. The caller must move past its value."""
         if not self.text.startswith("{", self.index):
             raise self.unexpected()
         self.index += 1
@@ -121,7 +121,7 @@ class _Json:
             more = self.match(_NEXT)[1] == ","
 
     def match(self, pattern: re.Pattern[str]) -> re.Match[str]:
-        """What the pattern finds here; move past it."""
+        """Match a pattern here, and move past the match. Raises BadHeader if it does not match."""
         found = pattern.match(self.text, self.index)
         if found is None:
             raise self.unexpected()
@@ -129,7 +129,7 @@ class _Json:
         return found
 
     def unexpected(self) -> BadHeader:
-        """What to raise when the text goes on in no way that the format knows."""
+        """The error to raise if the text does not continue as the format demands."""
         return BadHeader(f"its header is not the JSON that the format wants, at character {self.index:,}")
 
 
@@ -155,7 +155,7 @@ class _Tensors:
             raise header.unexpected()
 
     def note(self, start: int) -> None:
-        """Note what the list says, and insist that the data, which begins there, is as long and without gaps."""
+        """Note the facts, and check that the data, which begins at `start`, has the expected length and no gaps."""
         facts, elements = self._facts, self._elements
         facts["tensor_count"] = len(self._places)
         if sum(elements.values()) > MAX_SIZE:
@@ -188,10 +188,10 @@ class _Tensors:
                 kept += 1
 
     def _add(self, key: str, header: _Json) -> None:
-        """Note one more tensor, and insist that it is possible."""
+        """Note one more tensor, and check that it is possible."""
         self._reader.step(TENSOR_STEPS)
         name = shown(key[1:-1])
-        if hash(key) in self._names:  # keyed by chance for each process: none can be made to meet
+        if hash(key) in self._names:  # seeded per process, so that no file can force collisions
             raise BadHeader(f"its tensor {name!r} is there twice")
         self._names.add(hash(key))
         try:
@@ -216,7 +216,7 @@ def _are_sizes(value: object) -> TypeGuard[list[int]]:
 
 
 def _decoded(written: str, header: _Json) -> str:
-    """The beginning of a string, without reading the rest of it."""
+    """Decode the beginning of a string, without the rest."""
     most = 12 * (MAX_TEXT + 1) + 1  # no character takes more than two escapes of 6
     if len(written) > most:
         cut = next((end for end in range(most, most - 6, -1) if _is_json(written[:end] + '"')), 1)

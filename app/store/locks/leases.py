@@ -1,7 +1,7 @@
-"""Who holds a lease: the kernel knows that a lock is held and not by whom, so a holder leaves a record beside it.
+"""Who holds a lease: the kernel knows that a lock is held, but not by whom, so each holder writes a record.
 
-A record is believed only while the kernel says that its writer is alive, who holds a lock on it. What a killed holder
-left counts for nothing from that moment, and is swept.
+A record counts only while its writer lives and holds the kernel's lock on it. The record of a killed holder is ignored
+at once, and swept later.
 """
 
 import contextlib
@@ -22,15 +22,15 @@ from app.store.locks.ofd import is_locked, try_to_lock
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
-    """One holder of a lease, as it says of itself."""
+    """One holder of a lease, by its own record."""
 
     kind: str
     """What it uses the model for: `engine`, `command`, `verify`, `protection`; `unknown` when it left no record."""
     holder: str | None = None
-    """Which one of that kind, for people."""
+    """Which holder of that kind, for people to read."""
     pid: int | None = None
     host: str | None = None
-    """The machine or container that the pid is of."""
+    """The machine or container of the pid."""
     since: str | None = None
     """RFC 3339."""
 
@@ -57,27 +57,27 @@ class Lease:
         self.release()
 
     def release(self) -> None:
-        """Let go, from any thread; a second time does nothing."""
+        """Release the lease, from any thread. A second call has no effect."""
         self._on_release(self)
         self._held.close()
 
     def on_release(self, call: Callable[["Lease"], None]) -> None:
-        """Have a function called before the lock is given back."""
+        """Set the function to call before the lock is released."""
         self._on_release = call
 
     def add_lock(self, lock_file: int) -> None:
-        """Hold another opening of the lock file as well, in place of one whose lock was lost."""
+        """Also hold this opening of the lock file, in place of one whose lock was lost."""
         self._held.callback(os.close, lock_file)
         self._descriptors.append(lock_file)
 
     def give_to_children(self) -> None:
-        """Let the programs that this process starts or becomes hold it too: it ends with the last of them."""
+        """Share the lease with the programs that this process starts or becomes; it ends with the last of them."""
         for descriptor in self._descriptors:
             os.set_inheritable(descriptor, True)  # noqa: FBT003 - has no name
 
 
 class LeaseRecord:
-    """A record, and the lock that says its writer is alive."""
+    """A record, and the lock that shows that its writer lives."""
 
     def __init__(self, file: io.FileIO, path: Path) -> None:
         self.descriptor = file.fileno()
@@ -85,7 +85,7 @@ class LeaseRecord:
         self._path = path
 
     def remove(self) -> None:
-        """Remove it."""
+        """Remove the record, and release its lock."""
         with self._file, contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
 
@@ -97,26 +97,26 @@ class LeaseRecords:
         self._folder = folder
 
     def write(self, name: str, kind: str, holder: str | None, pid: int | None) -> LeaseRecord | None:
-        """Say who is about to hold a lease. None where nothing can be written: the lease is good without."""
+        """Write a record of the coming holder of a lease; None on a read-only disk, where a lease works without."""
         since = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         blocker = Blocker(kind, holder, os.getpid() if pid is None else pid, socket.gethostname(), since)
         text = json.dumps({"name": name} | asdict(blocker))
         with contextlib.suppress(OSError):
             self._folder.mkdir(exist_ok=True)
             while not (record := self._begin(name)):
-                pass  # a sweeper took it for a dead one's, between its making and its lock
+                pass  # a sweep deleted it between its creation and its lock
             os.write(record.descriptor, text.encode())
             return record
         return None
 
     def of(self, name: str) -> list[Blocker]:
-        """The living holders of a model's leases that say who they are, the longest first."""
+        """The living holders of a model's leases that wrote a record, the longest first."""
         read = map(_read_if_alive, self._folder.glob(f"{_key_of(name)}-*.json"))
         found = [blocker for known, blocker in filter(None, read) if known == name]
         return sorted(found, key=lambda blocker: blocker.since or "")
 
     def sweep(self) -> None:
-        """Remove the records of holders that are gone."""
+        """Delete the records of dead holders."""
         for path in self._folder.glob("*.json"):
             with contextlib.suppress(FileNotFoundError), path.open("r+b") as record:
                 if try_to_lock(record.fileno()):
@@ -136,7 +136,7 @@ def _key_of(name: str) -> str:
 
 
 def _read_if_alive(path: Path) -> tuple[str, Blocker] | None:
-    # One that is being written, or is of another version of this service, says nothing.
+    # A record that is being written, or of another version of this service, is ignored.
     with contextlib.suppress(FileNotFoundError, ValueError, TypeError, KeyError), path.open("rb") as record:
         if is_locked(record.fileno()):
             fields: dict[str, Any] = json.loads(record.read())

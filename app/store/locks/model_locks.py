@@ -1,8 +1,8 @@
 """Kernel locks on models, across threads, processes and replicas: one byte of one lock file for each name.
 
-Open-file-description locks (Linux 3.15): they end with their holder whatever kills it, work over NFS, and can be asked
-about without being taken. A byte of one file, rather than a file for each model, leaves nothing to clean up and no
-lock file to unlink from under a waiter; the byte's position is a hash of the name, and 2^62 of them do not collide.
+Open-file-description locks (Linux 3.15) end with their holder however it is killed, work over NFS, and can be queried
+without being taken. One byte of one file, instead of a file for each model, leaves nothing to clean up, and no lock
+file to unlink while another process waits for it. The byte's position is a hash of the name; among 2^62 none collide.
 """
 
 import hashlib
@@ -37,13 +37,13 @@ class ModelLocks:
     def exclusive(self, name: str, *, seconds: float) -> Iterator[None]:
         """Hold the lock for one change to one model.
 
-        Raises ModelInUse at once when somebody holds a lease, and ModelLocked when another change holds the lock for
-        longer than `seconds`.
+        Raises ModelInUse at once if the model is leased, and ModelLocked if another change holds the lock for longer
+        than `seconds`.
         """
         deadline = time.monotonic() + seconds
         with self._opened(os.O_RDWR) as lock_file:
-            while not try_lock(lock_file, EXCLUSIVE, _byte_of(name)):
-                found = blocking(lock_file, _byte_of(name), 1)
+            while not try_lock(lock_file, EXCLUSIVE, _position_of(name)):
+                found = blocking(lock_file, _position_of(name), 1)
                 if (found and found[0] == SHARED) or self._is_leased_here(name):
                     raise ModelInUse(name, [asdict(blocker) for blocker in self._holders_of(name)])
                 if time.monotonic() >= deadline:
@@ -60,10 +60,10 @@ class ModelLocks:
         pid: int | None = None,
         seconds: float = 0.0,
     ) -> Lease:
-        """Say for a while that a model is in use: shared among users, and in the way of every change.
+        """Take a shared lock that prevents every change of a model while it is in use.
 
-        With a `kind` it says who: which `holder` of that kind, in which process, this one if not another's `pid`.
-        Raises ModelLocked when a change holds the lock for longer than `seconds`. On a read-only disk it works too.
+        With a `kind` a record says who holds it: which `holder` of that kind, in which process (`pid`, by default this
+        one). Raises ModelLocked if a change holds the lock for longer than `seconds`. Works on a read-only disk too.
         """
         deadline = time.monotonic() + seconds
         with ExitStack() as held:
@@ -71,12 +71,12 @@ class ModelLocks:
             if record:
                 held.callback(record.remove)
             try:
-                # Left before the record is: a record without a lease is nobody's, a lease without one is somebody's.
+                # Released before the record is removed: a record without a lease is ignored, not the other way round.
                 lock_file = held.enter_context(self._opened(os.O_RDONLY))
             except FileNotFoundError:
-                # A read-only folder that no service ever wrote: there is nothing to hold, and nobody to be held off.
+                # A read-only folder without a lock file: no process can change it, so there is nothing to lock.
                 return Lease(name, held.pop_all(), [])
-            while not try_lock(lock_file, SHARED, _byte_of(name)):
+            while not try_lock(lock_file, SHARED, _position_of(name)):
                 if time.monotonic() >= deadline:
                     raise ModelLocked(name)
                 time.sleep(RETRY_SECONDS)
@@ -87,7 +87,7 @@ class ModelLocks:
             return lease
 
     def retake_lost_leases(self) -> Iterator[Lease]:
-        """Take the leases of this process again whose locks the file system has lost, as a restarted server does.
+        """Take this process's leases again whose locks the file system has lost, as after a restart of its server.
 
         Yields each lease whose lock was lost. `is_lost` is set on those that could not be taken again, because their
         model is being changed. Costs 1 µs for each lease.
@@ -103,7 +103,7 @@ class ModelLocks:
 
     def _retake(self, lease: Lease) -> None:
         lock_file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        if try_lock(lock_file, SHARED, _byte_of(lease.name)):
+        if try_lock(lock_file, SHARED, _position_of(lease.name)):
             lease.add_lock(lock_file)
         else:
             os.close(lock_file)
@@ -111,11 +111,11 @@ class ModelLocks:
 
     def _has_lock(self, name: str) -> bool:
         with self._opened(os.O_RDONLY) as lock_file:
-            found = blocking(lock_file, _byte_of(name), 1)
+            found = blocking(lock_file, _position_of(name), 1)
         return found is not None and found[0] == SHARED
 
     def _leased_here(self) -> set[str]:
-        """The models that this process leases: CIFS does not tell a machine of its own locks."""
+        """The models that this process leases. Needed because CIFS does not report a machine's own locks."""
         with self._changing_leases:
             return {lease.name for lease in self._leases if not lease.is_lost}
 
@@ -127,31 +127,33 @@ class ModelLocks:
             self._leases.discard(lease)
 
     def leased_positions(self) -> frozenset[int]:
-        """The positions of all leases held now, by anybody; `is_leased()` says whose. Costs 1 µs, and 2 for each."""
+        """The lock positions of all leases of all processes; see `is_leased()`. Costs 1 µs, and 2 for each lease."""
         try:
             with self._opened(os.O_RDONLY) as lock_file:
-                return frozenset(_leases(lock_file, 0, POSITIONS)) | {_byte_of(name) for name in self._leased_here()}
+                return frozenset(_leases(lock_file, 0, POSITIONS)) | {
+                    _position_of(name) for name in self._leased_here()
+                }
         except FileNotFoundError:
             return frozenset()
 
     def blockers(self, name: str) -> list[Blocker]:
-        """Who uses a model now; empty when nobody does. A holder that left no record shows only when no other did."""
+        """The holders of a model's leases. Holders without a record show, as unknown, only if no other has one."""
         try:
             with self._opened(os.O_RDONLY) as lock_file:
-                found = blocking(lock_file, _byte_of(name), 1)
+                found = blocking(lock_file, _position_of(name), 1)
         except FileNotFoundError:
             return []
         is_leased = (found and found[0] == SHARED) or self._is_leased_here(name)
         return self._holders_of(name) if is_leased else []
 
     def is_locked(self, name: str) -> bool:
-        """Whether anybody holds the exclusive lock, asked without taking it."""
+        """True if a process holds the exclusive lock; takes no lock."""
         with self._opened(os.O_RDONLY) as lock_file:
-            found = blocking(lock_file, _byte_of(name), 1)
+            found = blocking(lock_file, _position_of(name), 1)
         return found is not None and found[0] == EXCLUSIVE
 
     def sweep(self) -> None:
-        """Remove what killed holders of leases left."""
+        """Delete the records of killed holders of leases."""
         self._records.sweep()
 
     def _holders_of(self, name: str) -> list[Blocker]:
@@ -159,7 +161,7 @@ class ModelLocks:
 
     @contextmanager
     def _opened(self, flags: int) -> Iterator[int]:
-        # Closing this descriptor is what gives the lock back.
+        # Closing this descriptor releases the lock.
         descriptor = os.open(self._path, flags | os.O_CLOEXEC)
         try:
             yield descriptor
@@ -168,16 +170,16 @@ class ModelLocks:
 
 
 def is_leased(name: str, leased_positions: frozenset[int]) -> bool:
-    """Whether the model's lease is among those held."""
-    return bool(leased_positions) and _byte_of(name) in leased_positions
+    """True if the model's position is among those of the leases."""
+    return bool(leased_positions) and _position_of(name) in leased_positions
 
 
-def _byte_of(name: str) -> int:
+def _position_of(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) >> 2
 
 
 def _leases(lock_file: int, start: int, end: int) -> Iterator[int]:
-    """The kernel names one lock of the range, not the first: look again on both sides of it."""
+    """The positions of all leases. The kernel names any one lock of a range, so search again on both sides."""
     spans = [(start, end)]
     while spans:
         start, end = spans.pop()

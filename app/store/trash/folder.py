@@ -1,16 +1,18 @@
-"""The trash: deleted models, each with its record, until they expire. Record first, file second.
+"""The files of the trash: deleted models, each with its record, until they expire.
 
-Where a file lies says what it is, and each step from one to the next is a rename that the file system's server decides,
-so that of any number of machines exactly one makes it, whatever their caches believe:
+`put` writes the record before it moves the file; `take` and `purge` remove it after they move or delete the file.
 
-- `trash/<id>`: a deleted model, to be restored or purged.
+The place of a file is its state, and each step from one to the next is a rename that the file system's server decides.
+So of any number of machines exactly one makes the step, even if their caches are stale:
+
+- `trash/<id>`: a deleted model, which can be restored or purged.
 - `aside/<id>.model`: a model that is being replaced or, on a shared volume, deleted, while its version is checked.
   When its process was killed, it is put back at its name, or becomes `trash/<id>` if that name is taken.
 - `aside/trash~...`: an entry that is being restored; see `app.store.volume.claims`.
 - `trash/<id>.purged`: an entry that is being purged. If its process is killed, the next sweep completes it.
 
-No file is ever removed because a lookup said something of another: a client of a network file system goes on seeing a
-name for a while after another machine has renamed it.
+No file is ever deleted because of what a lookup found: a client of a network file system still sees a name for a while
+after another machine has renamed it.
 """
 
 import contextlib
@@ -38,23 +40,23 @@ ASIDE, PURGED = ".model", ".purged"
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """An entry that is gone for good."""
+    """A purged entry."""
 
     entry: TrashEntry
     freed_bytes: int
-    """What the disk has back."""
+    """How many bytes the disk regained."""
     etag: str
     """The version that was removed."""
     has_other_name: bool
-    """True if its bytes are still there under another name."""
+    """True if the file still exists under another name."""
 
 
 OnPurge = Callable[[TrashEntry], None]
-"""Told of each purge just before the bytes go, while it can still be written down."""
+"""Receives each entry just before its bytes are deleted, so that the journal has the purge even after a crash."""
 
 
 class TrashFolder:
-    """The trash folder of one model folder, and on the same file system as it: in and out are renames."""
+    """The trash folder of one model folder, on the same file system: models move in and out by renames."""
 
     def __init__(self, volume: Volume, locks: ModelLocks, claims: Claims, retention: timedelta) -> None:
         self._volume = volume
@@ -65,26 +67,26 @@ class TrashFolder:
         self._retention = retention
         self._records = TrashRecords(self._folder)
 
-    # Into the trash. Hold the model's lock meanwhile. The model's file is given by its open folder and last part.
+    # Into the trash. Hold the model's lock. The model's file is given by its open folder and last part.
 
     def put(self, model: Model, parent: int, leaf: str) -> TrashEntry:
-        """Move a model's file into the trash. On a shared volume `set_aside` comes first, see there.
+        """Move a model's file into the trash. On a shared volume use `set_aside` instead.
 
-        Killed at any point, this leaves the file in place or in the trash, whole. Raises FileNotFoundError when the
-        file is gone.
+        Killed at any point, this leaves the file in place or in the trash, whole. Raises FileNotFoundError if the file
+        is gone.
         """
         entry = self._new_entry(model)
         path = self._folder / entry.id
         self._move_in(entry, parent, leaf, path)
-        self._insist_on_file(entry, path.lstat(), path, parent, leaf)
+        self._require_file(entry, path.lstat(), path, parent, leaf)
         return entry
 
     def set_aside(self, model: Model, parent: int, leaf: str) -> tuple[TrashEntry, Model]:
-        """Move a model's file aside, and return what was moved. Then `keep`, `put_back` or `purge_aside` it.
+        """Move a model's file aside, and return its entry and the version that was moved.
 
-        On a shared volume that may be another version than was looked up, and what is returned is what the server has
-        moved. Killed before the second step, or after LookupStale was raised, it is put back by the next sweep. Raises
-        FileNotFoundError when the file is gone.
+        Then call `keep`, `put_back` or `purge_aside`. On a shared volume the server may have moved another version than
+        was looked up. If the process is killed before the second step, or LookupStale was raised, the next sweep puts
+        the file back. Raises FileNotFoundError if the file is gone.
         """
         entry = self._new_entry(model)
         path = self._aside / (entry.id + ASIDE)
@@ -93,7 +95,7 @@ class TrashFolder:
             return entry, model
         status = self._volume.status(path)
         try:
-            self._insist_on_file(entry, status, path, parent, leaf)
+            self._require_file(entry, status, path, parent, leaf)
             moved = model_at(model.name, status)
             if moved.size_bytes != entry.size_bytes:
                 entry = self._records.correct(entry, moved.size_bytes)
@@ -102,8 +104,8 @@ class TrashFolder:
             raise
         return entry, moved
 
-    def _insist_on_file(self, entry: TrashEntry, status: os.stat_result, path: Path, parent: int, leaf: str) -> None:
-        """Undo a move and raise NotAModel if it has moved something else than a file, such as a folder of models."""
+    def _require_file(self, entry: TrashEntry, status: os.stat_result, path: Path, parent: int, leaf: str) -> None:
+        """Undo a move and raise NotAModel if it moved something other than a file, such as a folder of models."""
         if what := what_instead(status.st_mode):
             with folder_opened(path.parent) as folder:
                 os.rename(path.name, leaf, src_dir_fd=folder, dst_dir_fd=parent)
@@ -113,8 +115,8 @@ class TrashFolder:
     def link_aside(self, model: Model, parent: int, leaf: str) -> TrashEntry | None:
         """Give a model's file a second name aside, so that its own can be replaced in one step.
 
-        Only on local volumes: there the linked file is certainly the one that was looked up. None on a shared volume,
-        and where the file system has no hard links or its owner's rights forbid one.
+        Returns None on a shared volume, where the linked file may not be the one that was looked up, and where hard
+        links are not supported or the owner's rights forbid one.
         """
         if self._volume.is_shared:
             return None
@@ -132,17 +134,17 @@ class TrashFolder:
         return entry
 
     def keep(self, entry: TrashEntry) -> None:
-        """Make what was set aside an entry of the trash."""
+        """Move a file that was set aside into the trash."""
         (self._aside / (entry.id + ASIDE)).rename(self._folder / entry.id)
 
     def put_back(self, entry: TrashEntry, parent: int, leaf: str) -> bool:
-        """Undo `set_aside` and `link_aside`. False if the name is taken by now: then it is an entry of the trash.
+        """Undo `set_aside` or `link_aside`. Returns False if the name is taken: then the file is an entry of the trash.
 
-        Raises FileNotFoundError when it is aside no longer, and LookupStale: then a sweep does it later.
+        Raises FileNotFoundError if the file is not aside any more, and LookupStale: then a sweep does it later.
         """
         name = entry.id + ASIDE
         with self._locked(entry), folder_opened(self._aside) as aside:
-            status = self._volume.status(self._aside / name)  # else a link could be one of another file
+            status = self._volume.status(self._aside / name)  # without it a stale client could link another file
             try:
                 if stat.S_ISDIR(status.st_mode):
                     os.rename(name, leaf, src_dir_fd=aside, dst_dir_fd=parent)  # it replaces no file
@@ -150,7 +152,7 @@ class TrashFolder:
                     move = partial(rename_without_replacing, name, leaf, source_folder=aside, target_folder=parent)
                     place(move, parent, leaf) if self._volume.is_shared else move()
             except FileExistsError:
-                if self._drop_double(entry, parent, leaf):
+                if self._remove_extra_link(entry, parent, leaf):
                     return True
                 self.keep(entry)
                 return False
@@ -158,18 +160,18 @@ class TrashFolder:
             self._records.remove(entry.id)
             return True
 
-    def drop_doubles(self, model: Model, parent: int, leaf: str) -> None:
-        """Remove second names that killed replacements left aside, before the model is deleted. Hold its lock."""
+    def remove_extra_links(self, model: Model, parent: int, leaf: str) -> None:
+        """Remove the second names of a model's file that killed replacements left aside. Hold the model's lock."""
         if self._volume.is_shared or os.stat(leaf, dir_fd=parent, follow_symlinks=False).st_nlink == 1:
             return
         for path in self._aside.glob(f"*{ASIDE}"):
             if (entry := self._records.read(path.stem)) and entry.name == model.name:
-                self._drop_double(entry, parent, leaf)
+                self._remove_extra_link(entry, parent, leaf)
 
-    def _drop_double(self, entry: TrashEntry, parent: int, leaf: str) -> bool:
-        """Remove what is aside if it is a second name of the model's file, as `link_aside` makes one.
+    def _remove_extra_link(self, entry: TrashEntry, parent: int, leaf: str) -> bool:
+        """Remove a file that is aside if it is a second name of the model's file, made by `link_aside`.
 
-        Never on a shared volume: there two different files can look like one.
+        Never on a shared volume, where two different files can look like one.
         """
         path = self._aside / (entry.id + ASIDE)
         if self._volume.is_shared or not os.path.samestat(
@@ -181,13 +183,13 @@ class TrashFolder:
         return True
 
     def purge_aside(self, entry: TrashEntry, on_purge: OnPurge) -> Purged | None:
-        """Delete for good what was set aside; None if a sweep has put it back."""
+        """Delete a file that was set aside; None if a sweep has put it back."""
         return self._purge(entry, self._aside / (entry.id + ASIDE), on_purge)
 
     # Out of the trash.
 
     def entries(self) -> list[TrashEntry]:
-        """Everything in the trash that can be restored, oldest first."""
+        """The entries that can be restored, oldest first."""
         with os.scandir(self._folder) as found:
             names = {each.name for each in found}
         ids = [name for name in names if ENTRY_ID.fullmatch(name) and name + RECORD_SUFFIX in names]
@@ -201,9 +203,9 @@ class TrashFolder:
         return entry
 
     def take(self, entry: TrashEntry, parent: int, leaf: str) -> None:
-        """Move an entry's file to a name, given by its open folder and last part. Hold that model's lock meanwhile.
+        """Move an entry's file to a name, given by its open folder and last part. Hold that model's lock.
 
-        Raises FileExistsError when the name is taken, TrashEntryNotFound when somebody else took or purged the entry.
+        Raises FileExistsError if the name is taken, TrashEntryNotFound if another process restored or purged the entry.
         Killed at any point, this leaves the file in the trash or at its name, whole.
         """
         try:
@@ -228,11 +230,11 @@ class TrashFolder:
             raise
 
     def purge(self, entry: TrashEntry, on_purge: OnPurge) -> Purged | None:
-        """Delete an entry for good; None if another process has restored or purged it."""
+        """Delete an entry permanently; None if another process has restored or purged it."""
         return self._purge(entry, self._folder / entry.id, on_purge)
 
     def freed_by_purging(self, entry: TrashEntry) -> int:
-        """What the disk would have back, in bytes."""
+        """How many bytes the disk would regain."""
         try:
             return freed_by_unlinking((self._folder / entry.id).stat())
         except FileNotFoundError:
@@ -244,14 +246,14 @@ class TrashFolder:
         """Complete what killed processes left half done, and remove the records of entries that are gone.
 
         `put_back` must call this class's `put_back` under the model's lock; it may raise ModelInUse and ModelLocked.
-        Entries that a living process has locked are skipped. A record is kept until its entry has expired, since a file
-        that is not seen may be there all the same.
+        Entries that a living process has locked are skipped. A record is kept until its entry has expired, since a
+        client with a stale cache may not see its file.
         """
         purged = []
         set_aside = {path.name for path in self._aside.glob(f"*{ASIDE}")}
         names = {path.name for path in self._folder.iterdir()}
         for name in sorted(names | set_aside):
-            # What cannot be completed now, such as what a living process works on, stops nothing else.
+            # A step that cannot be made now, as while a living process works on the entry, stops no other.
             with contextlib.suppress(StoreError, OSError):
                 if name in set_aside:
                     if entry := self._records.read(name.removesuffix(ASIDE)):
@@ -265,7 +267,7 @@ class TrashFolder:
     def _recover_aside(self, entry: TrashEntry, put_back: Callable[[TrashEntry], None]) -> None:
         try:
             put_back(entry)
-        except (NotAModel, InvalidModelName):  # its name cannot be reached any more
+        except (NotAModel, InvalidModelName):  # no model can have that path now, so it stays in the trash
             self.keep(entry)
 
     def _complete_purge(self, name: str, on_purge: OnPurge) -> Purged | None:
@@ -273,7 +275,7 @@ class TrashFolder:
             entry_id = name.removesuffix(PURGED)
             if entry := self._records.read(entry_id):
                 return self._remove(entry, trash, on_purge)
-            os.unlink(name, dir_fd=trash)  # without a record there is nothing to say of it
+            os.unlink(name, dir_fd=trash)  # without a record there is nothing for the journal
             return None
 
     def _forget_record(self, entry_id: str, names: set[str]) -> None:
@@ -282,7 +284,7 @@ class TrashFolder:
             return
         # A process that holds the lock may be between writing the record and moving the file.
         with self._locks.exclusive(_lock_name(entry_id), seconds=0):
-            # The trash twice: what is moved from the one to the other meanwhile is in neither list otherwise.
+            # The trash twice: a file that is moved between the two lists would be in neither.
             files = {name for folder in (self._folder, self._aside, self._folder) for name in files_on_server(folder)}
             if not any(entry_id in name and name != entry_id + RECORD_SUFFIX for name in files):
                 self._records.remove(entry_id)
@@ -300,8 +302,8 @@ class TrashFolder:
             try:
                 os.rename(leaf, path.name, src_dir_fd=parent, dst_dir_fd=folder)
             except OSError:
-                # A network that loses an answer may have made the move; then the record must stay. One without a file
-                # is in no list, and goes when it expires.
+                # A network that lost the answer may have made the move, so the record must stay. One without a file
+                # is in no list, and is deleted when it expires.
                 if not self._volume.is_shared:
                     self._records.remove(entry.id)
                 raise
@@ -310,7 +312,7 @@ class TrashFolder:
 
     @contextlib.contextmanager
     def _locked(self, entry: TrashEntry) -> Iterator[None]:
-        """Hold an entry's lock, which tells sweeps that a living process is at it."""
+        """Hold an entry's lock, so that sweeps leave the entry alone."""
         try:
             with self._locks.exclusive(_lock_name(entry.id), seconds=LOCK_SECONDS):
                 yield
@@ -328,9 +330,9 @@ class TrashFolder:
             return self._remove(entry, trash, on_purge)
 
     def _remove(self, entry: TrashEntry, trash: int, on_purge: OnPurge) -> Purged | None:
-        """The journal first, the bytes second, the record last: killed in between, the next sweep does it again."""
+        """Write the journal, delete the file, remove the record. If killed in between, the next sweep does it again."""
         status = os.stat(entry.id + PURGED, dir_fd=trash, follow_symlinks=False)
-        if not stat.S_ISREG(status.st_mode):  # no model, and not ours to remove
+        if not stat.S_ISREG(status.st_mode):  # something else, which the store must not delete
             os.rename(entry.id + PURGED, entry.id, src_dir_fd=trash, dst_dir_fd=trash)
             return None
         on_purge(entry)
@@ -341,10 +343,10 @@ class TrashFolder:
 
 
 def freed_by_unlinking(status: os.stat_result) -> int:
-    """What the disk has back when a file loses this name: nothing while it has another."""
+    """How many bytes the disk regains by unlinking a file: none while it has another name."""
     return status.st_blocks * 512 if status.st_nlink == 1 else 0
 
 
 def _lock_name(name: str) -> str:
-    """The lock of one entry, of any of its names: one that no model can have."""
+    """The lock of an entry, from any of its file names. No model can have that name."""
     return f"/trash/{name.partition('.')[0]}"

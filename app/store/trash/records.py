@@ -1,4 +1,4 @@
-"""The records of the trash: `<id>.json` beside each deleted model's file, which says what it was and when it goes."""
+"""The records of the trash: `<id>.json` beside each deleted model's file, with its name and when it expires."""
 
 import contextlib
 import json
@@ -45,7 +45,7 @@ class TrashRecords:
         self._folder = folder
 
     def write(self, entry: TrashEntry) -> None:
-        """Write a new record, and have it on disk before this returns. One that cannot be written leaves nothing."""
+        """Write a new record, and sync it to the disk. If that fails, no record is left."""
         with self._path_of(entry.id).open("x") as record:
             try:
                 record.write(entry.to_json())
@@ -58,7 +58,7 @@ class TrashRecords:
             sync_folder(folder)
 
     def correct(self, entry: TrashEntry, size_bytes: int) -> TrashEntry:
-        """Replace a record by one with the size that was really moved, and return that."""
+        """Replace a record by one with the size of the file that was really moved, and return it."""
         corrected = replace(entry, size_bytes=size_bytes)
         draft = self._draft_of(entry.id)
         with draft.open("w") as record:
@@ -69,7 +69,7 @@ class TrashRecords:
         return corrected
 
     def read(self, entry_id: str) -> TrashEntry | None:
-        """The record of an id; None where there is none, or none that can be read as that id's."""
+        """The record of an id; None if there is none, or it cannot be read."""
         with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
             entry = TrashEntry.from_json(self._path_of(entry_id).read_text())
             return entry if entry.id == entry_id and ENTRY_ID.fullmatch(entry_id) else None

@@ -1,6 +1,6 @@
-"""What a volume can do, tried in a folder of its own in `.store/`: at each start, and again now and then.
+"""Checks of what a volume can do, made in a temporary folder in `.store/` at each start and once a minute.
 
-Every promise of the store rests on one of these. What a file system says of itself is not asked: it is tried.
+Every guarantee of the store depends on one of them. They try each ability, and do not trust what a file system reports.
 """
 
 import contextlib
@@ -21,16 +21,16 @@ from app.store.volume.volume import FULL_ERRORS
 
 PROBE_PREFIX = "probe-"
 STALE_SECONDS = 600.0
-"""The age after which a probe folder is considered abandoned; a trial takes milliseconds."""
+"""The age after which a probe folder counts as abandoned; the checks take milliseconds."""
 TIME_STEPS_NS = (1, 100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
-"""The steps in which file systems keep times, in nanoseconds: ext4, CIFS, ..., SFTP, FAT."""
+"""The precisions of file systems' times, in nanoseconds: ext4, CIFS, ..., SFTP, FAT."""
 COARSE_NS = 1_000_000_000
 MARK_NS = 1_700_000_001_234_567_891
 """A time in 2023 that every step but 1 ns rounds."""
 
 
 class CheckName(StrEnum):
-    """What a volume is tried for."""
+    """The names of the checks."""
 
     LOCKS = "locks"
     LOCK_QUERIES = "lock-queries"
@@ -46,33 +46,33 @@ class CheckName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class VolumeCheck:
-    """One thing that a volume must or should be able to do."""
+    """The result of one check."""
 
     name: CheckName
     ok: bool
     required: bool
     """True if changes are refused without it."""
     reason: str | None = None
-    """What is wrong, and what would help; None when it is ok."""
+    """What is wrong, and what would help; None if it is ok."""
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeReport:
-    """What a volume was found to do."""
+    """The results of all checks."""
 
     checks: tuple[VolumeCheck, ...]
     time_step_ns: int
-    """The steps in which it keeps modification times."""
+    """The precision of its modification times."""
 
     def has(self, name: CheckName) -> bool:
-        """Whether a check was made and passed."""
+        """True if the check was made and passed."""
         return any(check.ok for check in self.checks if check.name == name)
 
 
 def try_volume(store_dir: Path, file_system: FileSystem, on_step: Callable[[], None] = lambda: None) -> VolumeReport:
-    """Try everything in a new folder, and remove that. It blocks; `on_step` is called before each trial.
+    """Make all checks in a new folder, and remove it. It blocks; `on_step` is called before each check.
 
-    Raises OSError, as on a full disk: then nothing is known.
+    Raises OSError, as on a full disk; then nothing is known.
     """
     folder = store_dir / f"{PROBE_PREFIX}{secrets.token_hex(8)}"
     folder.mkdir()
@@ -100,7 +100,7 @@ def try_volume(store_dir: Path, file_system: FileSystem, on_step: Callable[[], N
 
 
 def sweep_probes(store_dir: Path) -> None:
-    """Remove the folders that killed processes left, once no living one can be at them. They hold no user's file."""
+    """Remove the probe folders that killed processes left. They hold no user's file."""
     for folder in store_dir.glob(f"{PROBE_PREFIX}*"):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - folder.stat().st_mtime > STALE_SECONDS:
@@ -112,7 +112,7 @@ def _checked(name: CheckName, check: Callable[[Path], str | None], folder: Path,
         reason = check(folder)
     except (OSError, StoreError) as exc:
         if isinstance(exc, OSError) and exc.errno in FULL_ERRORS:
-            raise  # which says nothing of what the volume can do
+            raise  # says nothing about what the volume can do
         reason = f"it failed: {exc}"
     return VolumeCheck(name, reason is None, required, reason)
 
@@ -134,7 +134,7 @@ def _lock_queries(folder: Path) -> str | None:
 
 
 def _exclusive_names(folder: Path) -> str | None:
-    """A name that is taken is not taken again: by a creation, by a rename without replacement."""
+    """Neither a creation nor a rename without replacement overwrites an existing file."""
     for name in ("one", "other"):
         (folder / name).write_text(name)
     with contextlib.suppress(FileExistsError):
@@ -178,7 +178,7 @@ def _time_step(folder: Path) -> tuple[int, VolumeCheck]:
 
 
 def _file_numbers(folder: Path) -> str | None:
-    """A list has the numbers that the files have: by them it is seen that another machine has replaced one."""
+    """A folder's listing has the inode numbers of its files. They show that another machine has replaced a file."""
     (folder / "numbered").open("x").close()
     with os.scandir(folder) as entries:
         number = next(entry.inode() for entry in entries if entry.name == "numbered")

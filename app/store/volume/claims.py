@@ -1,9 +1,8 @@
-"""Claims: a file of `.store/` is taken aside for a moment, so that exactly one process on any machine acts on it.
+"""Claims: a file of `.store/` is moved aside for a moment, so that exactly one process on any machine acts on it.
 
-The file is renamed to a name that nobody else knows, in `.store/aside/`, where there are few files. The rename is
-decided by the file system's server: of any number of claims of one file exactly one succeeds, and none if the file is
-gone, whatever a client remembers. Then the claimant looks at it past its client's cache, and gives it back, moves it on
-or removes it.
+The file is renamed to a unique name in `.store/aside/`, where there are few files. The file system's server decides the
+rename: of any number of claims of one file exactly one succeeds, and none if the file is gone, even if a client's cache
+is stale. Then the claimant looks at the file past its cache, and gives it back, moves it or removes it.
 """
 
 import contextlib
@@ -21,11 +20,11 @@ from app.store.volume.volume import Volume
 
 CLAIM_NAME = re.compile(r"(?P<folder>[a-z]+)~[0-9a-f]{16}~(?P<name>.+)")
 ABANDONED_SECONDS = 30.0
-"""A claim that a sweep has seen for so long is given back: its process was killed. Living ones take seconds at most."""
+"""After this age a claim counts as left by a killed process and is given back; living claims take seconds at most."""
 
 
 class Claim:
-    """One file that was taken aside."""
+    """One file that was moved aside."""
 
     def __init__(self, volume: Volume, path: Path) -> None:
         self._path = volume.aside_dir / f"{path.parent.name}~{secrets.token_hex(8)}~{path.name}"
@@ -34,24 +33,24 @@ class Claim:
         path.rename(self._path)
 
     def status(self) -> os.stat_result:
-        """What was claimed, as the file system's server has it. Raises LookupStale."""
+        """The status of the claimed file, as the file system's server has it. Raises LookupStale."""
         return self._volume.status(self._path)
 
     def read_text(self) -> str:
-        """Its content."""
+        """The text of the claimed file."""
         return self._path.read_text()
 
     def move(self, folder: int, leaf: str) -> None:
-        """Give it a name in an open folder; raises FileExistsError when that is taken. Call `status` before."""
+        """Move it to a name in an open folder. Raises FileExistsError if the name is taken. Call `status` before."""
         with folder_opened(self._path.parent) as aside:
             rename_without_replacing(self._path.name, leaf, source_folder=aside, target_folder=folder)
 
     def give_back(self) -> None:
-        """Put it back where it was."""
+        """Move it back to its original name."""
         give_back(self._path, self._original)
 
     def remove(self) -> None:
-        """Remove it."""
+        """Delete the claimed file."""
         self._path.unlink()
 
 
@@ -69,19 +68,19 @@ class Claims:
         return self._volume.is_shared
 
     def claim(self, path: Path) -> Claim:
-        """Take a file of a folder of `.store/` aside.
+        """Move a file of a folder of `.store/` aside.
 
         Raises FileNotFoundError if another process has claimed, moved or removed it.
         """
         return Claim(self._volume, path)
 
     def has(self, path: Path) -> bool:
-        """Whether a file is claimed now, on any machine."""
+        """True if a file is claimed now, on any machine."""
         names = map(CLAIM_NAME.fullmatch, files_on_server(self._aside))
         return any(match and (match["folder"], match["name"]) == (path.parent.name, path.name) for match in names)
 
     def recover(self) -> None:
-        """Give back what killed processes had claimed."""
+        """Give back the files that killed processes had claimed."""
         now = time.monotonic()
         names = [path.name for path in self._aside.iterdir() if CLAIM_NAME.fullmatch(path.name)]
         self._seen = {name: self._seen.get(name, now) for name in names}
@@ -93,7 +92,7 @@ class Claims:
 
 
 def give_back(path: Path, original: Path) -> None:
-    """Rename a claimed file back.
+    """Rename a claimed file back to its original name.
 
     Entries of the trash and records of jobs have unique names. In other folders a newer file may have taken the name;
     then the newer one is kept.
@@ -106,7 +105,7 @@ def give_back(path: Path, original: Path) -> None:
             rename_without_replacing(path.name, original.name, source_folder=aside, target_folder=folder)
         except FileExistsError:
             if original.parent.name == "staging":
-                # Not removed: the lookup may be stale. An unlocked file without a record is swept.
+                # Not deleted: the lookup may be stale. A sweep deletes an unlocked file without a record.
                 path.rename(original.with_name(f"{secrets.token_hex(16)}.part"))
             else:
                 path.unlink()

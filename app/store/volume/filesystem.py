@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 
 LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "f2fs", "bcachefs", "ramfs"}
-"""File systems whose every change comes through this machine's kernel. What it knows of names is never out of date."""
+"""File systems whose every change comes through this machine's kernel, so that its lookups are never stale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,14 +14,14 @@ class FileSystem:
     """The file system of one folder."""
 
     kind: str
-    """Its type as the kernel calls it, such as `ext4` or `fuse.glusterfs`; `unknown` where no mount was found."""
+    """The kernel's name of its type, such as `ext4` or `fuse.glusterfs`; `unknown` if no mount was found."""
 
     @property
     def is_local(self) -> bool:
         """True if no other machine can change it, so that lookups are current and inotify tells every change.
 
-        Any other is treated as shared: its client keeps names and attributes for a while, and another machine's rename
-        or unlink is not seen until then. Nothing may be removed or replaced because of what such a lookup said.
+        Any other is treated as shared: its client caches names and attributes for a while, and until then does not see
+        another machine's rename or unlink. Nothing may be deleted or replaced because of such a lookup.
         """
         return self.kind in LOCAL
 
@@ -32,7 +32,7 @@ class FileSystem:
 
 
 def file_system_of(folder: Path) -> FileSystem:
-    """The file system that a folder lies on, by the mount table of this process."""
+    """The file system of a folder, by the mount table of this process."""
     best, kind = -1, "unknown"
     for mount in psutil.disk_partitions(all=True):
         # Not `>`: of several mounts on one mount point, the last one hides the others.

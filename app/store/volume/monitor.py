@@ -1,4 +1,4 @@
-"""Watches the volume for as long as a service runs: whether it answers, what it can do, and who else uses it."""
+"""Watches the volume while a service runs: whether it answers, what it can do, and which other services use it."""
 
 import asyncio
 import contextlib
@@ -12,31 +12,31 @@ from app.errors import StoreError, StoreUnavailable
 from app.events import EventName, OnEvent
 from app.store.store import Store
 from app.store.volume.checks import CheckName, VolumeCheck, VolumeReport, sweep_probes, try_volume
-from app.store.volume.service_registry import BEAT_SECONDS, Services
+from app.store.volume.service_registry import HEARTBEAT_SECONDS, Services
 from app.store.volume.volume import Volume
 
 TRY_SECONDS = 60.0
-"""How often everything is tried again."""
+"""How often all checks are made again."""
 TRY_AGAIN_SECONDS = 5.0
-"""How often while changes are refused."""
-LIFTED = {CheckName.SHARED_LOCKS, CheckName.FILE_NUMBERS}
-"""The checks that a service needs only beside others."""
+"""How often they are made while changes are refused."""
+REQUIRED_BESIDE_OTHERS = {CheckName.SHARED_LOCKS, CheckName.FILE_NUMBERS}
+"""The checks that are not required if no other service uses the folder."""
 HUNG_SECONDS = 3.0
-"""A volume whose check takes longer than this is unavailable until it answers."""
+"""A volume that answers no call for this long counts as unavailable until it does."""
 
 
 class VolumeMonitor:
-    """The checks of one volume. `start` and `look` block; the attributes may be read at any time."""
+    """The checks of one volume. Its methods block; the attributes may be read at any time."""
 
     def __init__(
         self, volume: Volume, on_event: OnEvent, *, is_single: bool = False, is_observer: bool = False
     ) -> None:
         """`is_single`: the operator states that no other service uses the folder (`OCR_SINGLE_SERVICE`).
 
-        An observer changes nothing, so it only looks whether the volume answers.
+        `is_observer`: the service changes nothing, so it only checks whether the volume answers.
         """
         self.checks: tuple[VolumeCheck, ...] = ()
-        """As of the last look."""
+        """The results of the last check."""
         self._volume = volume
         self._on_event = on_event
         self._is_single = is_single
@@ -55,8 +55,8 @@ class VolumeMonitor:
             return None
         return StoreUnavailable(f"its file system has not answered for {seconds:.0f} s; is its server there?")
 
-    def look(self) -> None:
-        """Try the volume if it is time, show the other services that this one lives, and judge what was found.
+    def check(self) -> None:
+        """Check the volume if it is time, show the other services that this one lives, and judge the results.
 
         Raises StoreUnavailable and OSError.
         """
@@ -79,8 +79,8 @@ class VolumeMonitor:
             self._services.beat()
             self._beat_error = None
 
-    def look_before_changing(self) -> None:
-        """For a command that changes the folder once: observe the other services until all are judged, about 4 s.
+    def check_before_change(self) -> None:
+        """Check the volume and observe the other services until all are judged, about 4 s. For commands.
 
         Raises StoreUnavailable and OSError.
         """
@@ -89,16 +89,16 @@ class VolumeMonitor:
             self._services.look()
             if self._services.unreachable or not self._services.unjudged:
                 break
-            time.sleep(BEAT_SECONDS / 2)
+            time.sleep(HEARTBEAT_SECONDS / 2)
         self._judge()
 
     def close(self) -> None:
-        """Tell the other services that this one ends."""
+        """Delete this service's file in the registry."""
         with contextlib.suppress(OSError):
             self._services.leave()
 
     def _asked(self) -> None:
-        """A question to the volume begins: it has not been waiting for longer."""
+        """Note that a call to the volume begins now."""
         if self._asked_at is not None:
             self._asked_at = time.monotonic()
 
@@ -113,7 +113,7 @@ class VolumeMonitor:
     def _try(self) -> None:
         self._tried_at = time.monotonic()
         sweep_probes(self._volume.store_dir)
-        with contextlib.suppress(OSError):  # a full disk can be tried again when there is room; what was found holds
+        with contextlib.suppress(OSError):  # a full disk cannot be checked; the previous report stays valid
             self._report = try_volume(self._volume.store_dir, self._volume.file_system, self._asked)
             self._volume.time_step_ns = self._report.time_step_ns
             self._volume.has_file_numbers = self._report.has(CheckName.FILE_NUMBERS)
@@ -122,10 +122,12 @@ class VolumeMonitor:
     def _judge(self) -> None:
         checks = self._report.checks + ((self._shared_locks(),) if self._volume.is_shared else ())
         if self._is_single:
-            checks = tuple(replace(check, required=check.required and check.name not in LIFTED) for check in checks)
+            checks = tuple(
+                replace(check, required=check.required and check.name not in REQUIRED_BESIDE_OTHERS) for check in checks
+            )
         before = {check.name: check.ok for check in self.checks}
         self.checks = checks
-        # On a local disk without room for a trial, what is known of local file systems holds.
+        # A local disk that is too full for the checks counts as safe, as local file systems are.
         untried = "it could not be tried yet" if self._volume.is_shared and not self._report.checks else None
         self._volume.unsafe = next((check.reason for check in checks if check.required and not check.ok), untried)
         for check in checks:
@@ -157,11 +159,11 @@ class VolumeMonitor:
 
 
 async def monitor_volume(watch: VolumeMonitor, store: Store, on_event: OnEvent) -> None:
-    """Look at the volume every second, and take lost leases again, until cancelled."""
-    thread = CapacityLimiter(1)  # of its own: a volume that does not answer keeps nobody else waiting
+    """Check the volume every second, and take lost leases again, until cancelled."""
+    thread = CapacityLimiter(1)  # of its own: a volume that does not answer makes no other work wait
 
     def look() -> None:
-        watch.look()
+        watch.check()
         for lease in store.locks.retake_lost_leases() if store.volume.has_lock_queries else ():
             on_event(EventName.LEASE_LOST if lease.is_lost else EventName.LEASE_RETAKEN, {"name": lease.name})
 
@@ -169,7 +171,7 @@ async def monitor_volume(watch: VolumeMonitor, store: Store, on_event: OnEvent) 
     try:
         while True:
             looking = asyncio.ensure_future(to_thread.run_sync(look, limiter=thread, abandon_on_cancel=True))
-            while not (await asyncio.wait({looking}, timeout=BEAT_SECONDS))[0]:
+            while not (await asyncio.wait({looking}, timeout=HEARTBEAT_SECONDS))[0]:
                 if was_answered and (problem := watch.unanswered):
                     was_answered = False
                     on_event(EventName.VOLUME_UNANSWERED, {"reason": str(problem)})
@@ -178,12 +180,12 @@ async def monitor_volume(watch: VolumeMonitor, store: Store, on_event: OnEvent) 
             was_answered = True
             with contextlib.suppress(StoreError, OSError):  # the inventory reports what is unavailable
                 looking.result()
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(HEARTBEAT_SECONDS)
     finally:
         looking.cancel()
 
 
 def require_safety(volume: Volume, on_event: OnEvent, *, is_single: bool) -> None:
-    """For commands: judge the volume before it is changed. What is wrong is raised by the change itself."""
+    """Check the volume before a command changes it. The change itself raises what the check finds."""
     with contextlib.suppress(StoreError, OSError):
-        VolumeMonitor(volume, on_event, is_single=is_single).look_before_changing()
+        VolumeMonitor(volume, on_event, is_single=is_single).check_before_change()

@@ -1,4 +1,4 @@
-"""The rename that never overwrites: the one way a file comes to a model's name."""
+"""The rename that never overwrites, by which every file gets a model's name."""
 
 import ctypes
 import errno
@@ -6,19 +6,19 @@ import os
 
 RENAME_NOREPLACE = 1  # <linux/fs.h>
 UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
-"""What a file system answers that cannot do it at all."""
+"""The errors of a file system that does not support the call."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def rename_without_replacing(source: str, target: str, *, source_folder: int, target_folder: int) -> None:
-    """Move a file to another name on the same file system; raises FileExistsError when that name is taken.
+    """Move a file to another name on the same file system; raises FileExistsError if the name is taken.
 
-    Names are relative to open folders. One rename where the file system can do that (`RENAME_NOREPLACE`); a link and an
-    unlink where it cannot, as on NFS and most FUSE file systems, between which both names are there.
+    Names are relative to open folders. One rename if the file system supports `RENAME_NOREPLACE`; else, as on NFS and
+    most FUSE file systems, a link and an unlink, between which the file has both names.
 
-    A client links the file that it remembers at the source's name. So the source is one that no other machine moves, or
-    one that was looked up by `status_on_server` since.
+    A client links the file that its cache has at the source's name. So the source must be one that no other machine
+    moves, or one just looked up by `status_on_server`.
     """
     moved = _libc.renameat2(
         source_folder, os.fsencode(source), target_folder, os.fsencode(target), ctypes.c_uint(RENAME_NOREPLACE)
@@ -33,7 +33,7 @@ def rename_without_replacing(source: str, target: str, *, source_folder: int, ta
 
 
 def sync_folder(folder: int) -> None:
-    """Have the names in an open folder on the disk, wherever the file system can synchronise folders."""
+    """Sync the names in an open folder to the disk, if the file system can sync folders."""
     try:
         os.fsync(folder)
     except OSError as exc:

@@ -1,8 +1,8 @@
-"""Looks that reach past a client's cache, for the few decisions that rest on what a name is now.
+"""Lookups past a client's cache, for the few decisions that need to know which file has a name now.
 
-A client of a network file system remembers for a while which file a name stands for, and that there was none. Renaming
-does not refresh that: after a rename GlusterFS's client still reports the old cached file at the new name. But after a
-client has changed a folder, it reads that folder's listing from the server, and the listing has each file's number.
+A client of a network file system caches for a while which file has a name, and that there was none. Renaming does not
+refresh that: after a rename GlusterFS's client still reports the old cached file at the new name. But after a client
+has changed a folder, it reads that folder's listing from the server, and the listing has each file's number.
 """
 
 import os
@@ -16,7 +16,7 @@ from app.errors import LookupStale
 
 LOOKUP_PREFIX = ".look-"
 FRESH_SECONDS = 3.0
-"""How long to wait for a stale cache to expire; caches last a second or so."""
+"""How long to wait for a stale cache to expire; caches last about a second."""
 PAUSE_SECONDS = 0.05
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ T = TypeVar("T")
 def files_on_server(folder: Path) -> dict[str, int]:
     """The names in a folder and the numbers of their files, as its server has them now.
 
-    Costs a file made and removed, so it is for shared volumes. Raises OSError, FileNotFoundError included.
+    Creates and removes a file, so it is for shared volumes. Raises OSError, FileNotFoundError included.
     """
     probe = folder / f"{LOOKUP_PREFIX}{secrets.token_hex(8)}"
     probe.open("x").close()
@@ -37,7 +37,7 @@ def files_on_server(folder: Path) -> dict[str, int]:
 def place(move: Callable[[], T], folder: int, leaf: str) -> T:
     """Move a file to a name that must be free; retry if the name is taken only in this client's cache.
 
-    Raises FileExistsError when it is taken, and LookupStale when this machine goes on believing so.
+    Raises FileExistsError if the server has a file of that name, and LookupStale if only this client's cache still has.
     """
     deadline = time.monotonic() + FRESH_SECONDS
     while True:
@@ -52,10 +52,9 @@ def place(move: Callable[[], T], folder: int, leaf: str) -> T:
 
 
 def status_on_server(path: Path) -> os.stat_result:
-    """What lies at a path, once the client tells of the same file as the server. Use it in folders with few files.
+    """The status of a path, once the client and the server report one file there. For folders with few files.
 
-    Raises FileNotFoundError when the server has no such name, and LookupStale when the client goes on telling of
-    another file.
+    Raises FileNotFoundError if the server has no such name, and LookupStale if the client still reports another file.
     """
     deadline = time.monotonic() + FRESH_SECONDS
     while True:

@@ -1,8 +1,8 @@
 """The services on one folder, and whether the locks of each reach the others.
 
 Each service has a file in `.store/services/` and holds the kernel's lock on it for as long as it lives. Every second it
-renames that file, `<id>.<count>`: clients cache times and contents, but a fresh listing has the server's names. A file
-that is renamed again and again, and whose lock cannot be seen from here, belongs to a living service whose locks do not
+renames that file, `<id>.<count>`: clients cache times and contents, but a fresh listing has the server's names. If a
+file is renamed again and again and its lock cannot be seen from here, it belongs to a living service whose locks do not
 reach this machine.
 """
 
@@ -17,12 +17,12 @@ from pathlib import Path
 from app.store.locks.ofd import try_to_lock
 from app.store.volume.server_lookups import files_on_server
 
-BEAT_SECONDS = 1.0
+HEARTBEAT_SECONDS = 1.0
 """How often each service renames its file."""
 SILENT_SECONDS = 4.0
-"""A service without a visible lock whose file was not renamed for so long is taken for dead."""
+"""A service without a visible lock counts as dead if its file was not renamed for this long."""
 FORGOTTEN_SECONDS = 60.0
-"""The file of a dead service is removed after so long. If that service is alive, it creates a new file."""
+"""The file of a dead service is deleted after this time. If that service lives after all, it creates a new file."""
 FILE_NAME = re.compile(r"(?P<id>[0-9a-f]{16})\.(?P<count>\d{1,18})")
 
 
@@ -34,11 +34,11 @@ class _Seen:
     at: float
     """When its file was first seen with that count, on the monotonic clock."""
     moved_at: float | None = None
-    """When its count was seen to change; None while it was not."""
+    """When its count was last seen to change; None if it never was."""
 
 
 class Services:
-    """This service among the others on its folder. It blocks; OSError is let through."""
+    """This service among the others on its folder. It blocks, and raises OSError."""
 
     def __init__(self, folder: Path) -> None:
         self.id = secrets.token_hex(8)
@@ -53,13 +53,13 @@ class Services:
         self._reached: set[str] = set()
 
     def beat(self) -> None:
-        """Show that this service lives, and look at the others."""
+        """Rename this service's file, and look at the other services."""
         if self._file is None or not self._renamed() or not self._is_still_locked(self._file):
             self._join()
         self.look()
 
     def look(self) -> None:
-        """Look at the others, without being one of them."""
+        """Look at the other services, without having a file."""
         now, unlocked = time.monotonic(), dict[str, int]()
         for name in files_on_server(self._folder):
             if (match := FILE_NAME.fullmatch(name)) and match["id"] != self.id:
@@ -84,7 +84,7 @@ class Services:
         self.unreachable = frozenset(
             service for service, seen in self._seen.items() if seen.moved_at and now - seen.moved_at < SILENT_SECONDS
         )
-        # One whose lock was seen before and is not any more has died, as long as its file is not renamed.
+        # A service whose lock was visible before has died, unless its file is renamed.
         self.unjudged = frozenset(
             service
             for service, seen in self._seen.items()
@@ -92,7 +92,7 @@ class Services:
         )
 
     def leave(self) -> None:
-        """Remove this service's file, and give its lock back."""
+        """Delete this service's file, and release its lock."""
         if self._file:
             with self._file, contextlib.suppress(OSError):
                 self._path_of(self._count).unlink(missing_ok=True)
@@ -101,7 +101,7 @@ class Services:
     def _join(self) -> None:
         self._folder.mkdir(exist_ok=True)
         self.leave()
-        # Under another name until it is locked: a service without a visible lock alarms the others.
+        # Another name until it is locked: other services take a file without a visible lock for an alarm.
         draft = self._folder / f".{self.id}"
         draft.unlink(missing_ok=True)
         self._file = io.FileIO(draft, "x+")
@@ -111,13 +111,13 @@ class Services:
 
     @staticmethod
     def _is_still_locked(file: io.FileIO) -> bool:
-        """Lock this service's file again: a server that was restarted has forgotten the lock. False if that fails."""
+        """Lock this service's file again, since a restarted server loses the lock. False if that fails."""
         with contextlib.suppress(OSError):
             return try_to_lock(file.fileno())
         return False
 
     def _renamed(self) -> bool:
-        """False if the file is gone: another service took this one for dead, or the folder was emptied."""
+        """Rename this service's file. False if it is gone: another service deleted it, or the folder was emptied."""
         try:
             self._path_of(self._count).rename(self._path_of(self._count + 1))
         except FileNotFoundError:
@@ -126,9 +126,9 @@ class Services:
         return True
 
     def _is_locked(self, name: str) -> bool | None:
-        """Whether a service's lock can be seen; None for a file that was renamed since it was listed.
+        """True if a service's lock can be seen; None if its file was renamed since it was listed.
 
-        By trying to take it, since not every file system can be asked. Nobody else ever waits for that lock.
+        It tries to take the lock, since not every file system can be queried. No process ever waits for that lock.
         """
         try:
             with io.FileIO(self._folder / name, "r+") as file:

@@ -1,4 +1,4 @@
-"""The model folder as a place on a disk: whether it is there, whether it is the one it was, and safe ways into it."""
+"""The model folder on its disk: whether it is mounted, writable and the right one, and safe paths into it."""
 
 import contextlib
 import errno
@@ -43,7 +43,7 @@ LOST_ERRORS = {
     errno.ESHUTDOWN,
     errno.ETIMEDOUT,
 }
-"""What a file system answers whose server or disk has failed, or has lost what this client still had open."""
+"""The errors of a file system whose server or disk has failed, or has lost files that this client had open."""
 
 
 class Volume:
@@ -66,18 +66,18 @@ class Volume:
         self.services_dir = self.store_dir / "services"
         self._identity_file = self.store_dir / "store.json"
         self.identity: str | None = None
-        """What `.store/store.json` says; None where none could be written."""
+        """The id in `.store/store.json`; None if none could be written."""
         self.file_system = file_system or FileSystem("unknown")
-        """What the folder lies on."""
+        """The file system of the folder."""
         self._is_given = file_system is not None
         self.time_step_ns = 1
-        """The steps in which the file system keeps times, as `app.store.volume.checks` found them."""
+        """The precision of the file system's times, as `app.store.volume.checks` found it."""
         self.has_file_numbers = True
         """Whether a directory listing has the inode numbers of its files, as `app.store.volume.checks` found."""
         self.has_lock_queries = True
         """Whether F_OFD_GETLK reports locks held on this machine, as `app.store.volume.checks` found."""
         self.unsafe: str | None = None
-        """Why this folder must not be changed, although it could be; None when it is safe. Set by `VolumeWatch`."""
+        """Why this folder must not be changed, although it is writable; None if it is safe. Set by `VolumeMonitor`."""
         self._unwritable: OSError | None = None
         self._identity_seen: tuple[int, int, int] | None = None
 
@@ -87,16 +87,16 @@ class Volume:
         return not self.file_system.is_local
 
     def status(self, path: Path) -> os.stat_result:
-        """The status of a file in a folder with few files, past what this machine remembers of it.
+        """The status of a file in a folder with few files, past this machine's cache.
 
         Raises FileNotFoundError and LookupStale.
         """
         return status_on_server(path) if self.is_shared and self.has_file_numbers else path.lstat()
 
     def prepare(self) -> None:
-        """Create the folder and its `.store/` where they are missing. One that cannot be written is served read-only.
+        """Create the folder and its `.store/` if they are missing. A folder that cannot be written is served read-only.
 
-        Raises StoreUnavailable when there is no folder and none can be made.
+        Raises StoreUnavailable if there is no folder and none can be created.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -120,17 +120,17 @@ class Volume:
 
     @property
     def is_writable(self) -> bool:
-        """Whether it could be written at the start."""
+        """True if the folder could be written at the start."""
         return self._unwritable is None
 
     def check(self) -> None:
-        """Insist that the folder is there and is the one the service started with; raises StoreUnavailable."""
+        """Raise StoreUnavailable if the folder is missing, or is not the one the service started with."""
         try:
             if not self.root.is_dir():
                 raise StoreUnavailable(f"{self.root} is missing; is its volume mounted?")
             if self.identity is None or self._is_identity_as_seen() or self._read_identity() == self.identity:
                 return
-        except OSError as exc:  # a network's file system that has lost its server
+        except OSError as exc:  # a network file system that has lost its server
             raise StoreUnavailable(f"{exc.filename}: {exc.strerror}") from exc
         else:
             raise StoreUnavailable(f"{self.root} is not the folder the service started with; is its volume mounted?")
@@ -144,7 +144,7 @@ class Volume:
             raise StoreUnsafe(self.unsafe)
 
     def find(self, name: str) -> Model:
-        """The model of that name as it is on disk now.
+        """Get the model of that name as it is on the disk now.
 
         Raises InvalidModelName, NotAModel, ModelNotFound and StoreUnavailable.
         """
@@ -153,7 +153,7 @@ class Volume:
             return self.find_in(folder, leaf, name)
 
     def find_in(self, folder: int, leaf: str, name: str) -> Model:
-        """The same within an open folder."""
+        """Get a model by its open folder and the last part of its name. Raises ModelNotFound, NotAModel."""
         try:
             with explaining_refusals():
                 status = os.stat(leaf, dir_fd=folder, follow_symlinks=False)
@@ -167,8 +167,8 @@ class Volume:
     def parent_of(self, name: str, *, create: bool = False) -> Iterator[tuple[int, str]]:
         """Open the folder a name lies in, one part at a time and following no link; yield it and the name's last part.
 
-        Whatever is done relative to that descriptor stays inside the model folder, even if somebody swaps a folder for
-        a link meanwhile. `create` makes missing folders. Raises InvalidModelName, NotAModel, ModelNotFound.
+        A call relative to that descriptor stays inside the model folder, even if a folder is replaced by a link
+        meanwhile. `create` makes missing folders. Raises InvalidModelName, NotAModel, ModelNotFound.
         """
         *folders, leaf = parts_of(name)
         with contextlib.ExitStack() as opened:
@@ -184,7 +184,7 @@ class Volume:
             yield folder, leaf
 
     def _create_identity(self) -> None:
-        """Write the identity once, whole, whoever else starts at the same moment."""
+        """Create the identity file in one step; if several services start at once, one of them does."""
         if self._identity_file.exists():
             return
         draft = self._identity_file.with_suffix(f".{secrets.token_hex(8)}")
@@ -202,14 +202,14 @@ class Volume:
                 sync_folder(folder)
 
     def _is_identity_as_seen(self) -> bool:
-        """Whether the file is the one that was read last. No open: many at once keep a client of NFS waiting."""
+        """True if the identity file is the one read last. Opens nothing: many opens at once are slow on NFS."""
         with contextlib.suppress(FileNotFoundError):
             status = self._identity_file.stat()
             return self._identity_seen == (status.st_dev, status.st_ino, status.st_mtime_ns)
         return False
 
     def _read_identity(self) -> str | None:
-        """What it says; None when it is not there. Raises StoreUnavailable when it says nothing."""
+        """Read the identity file; None if it is missing. Raises StoreUnavailable if it cannot be parsed."""
         try:
             with self._identity_file.open() as file:
                 status = os.fstat(file.fileno())

@@ -35,7 +35,7 @@ def test_a_local_disk_passes_every_check_and_nothing_is_left(store: Store) -> No
     os.utime(left, (0, 0))
     watch = VolumeMonitor(store.volume, lambda *_: None)
 
-    watch.look()
+    watch.check()
 
     assert {check.name for check in watch.checks} == set(CheckName) - {CheckName.SHARED_LOCKS}
     assert [check.reason for check in watch.checks if not check.ok] == []
@@ -47,7 +47,7 @@ def test_what_a_volume_lacks_makes_it_unsafe(store: Store, monkeypatch: pytest.M
     """Changes are refused with the reason; lists are not."""
     # No file system here gives one lock twice, so the lock is told that it was given.
     monkeypatch.setattr(checks, "try_to_lock", lambda _: True)
-    VolumeMonitor(store.volume, lambda *_: None, is_single=True).look()
+    VolumeMonitor(store.volume, lambda *_: None, is_single=True).check()
     (store.root / "a.bin").touch()
 
     with pytest.raises(StoreUnsafe, match="second time"):
@@ -119,7 +119,7 @@ def test_a_volume_that_does_not_answer_is_unavailable_until_it_does(store: Store
     content = identity.read_text()
     identity.unlink()
     os.mkfifo(identity)
-    looking = threading.Thread(target=watch.look)
+    looking = threading.Thread(target=watch.check)
     looking.start()
 
     assert watch.unanswered is None

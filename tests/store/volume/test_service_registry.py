@@ -62,7 +62,7 @@ def watch(store: Store, events: list[tuple[str, str | None]]) -> Iterator[Volume
 
 def looks_until(watch: VolumeMonitor, is_so: Callable[[], object]) -> None:
     def look() -> object:
-        watch.look()
+        watch.check()
         return is_so()
 
     eventually(look, within=10)
@@ -72,11 +72,11 @@ def test_a_service_beside_others_whose_locks_reach_it_may_change_the_folder(stor
     """At once, and also after one of them was killed."""
     with python(BEATS, store.volume.services_dir) as other:
         for _ in range(5):
-            watch.look()
+            watch.check()
             assert store.volume.unsafe is None
         other.kill()
         other.wait()
-        watch.look()
+        watch.check()
         assert store.volume.unsafe is None
     store.deletions.delete(store.deletions.plan("a.bin"))
 
@@ -86,7 +86,7 @@ def test_a_service_whose_locks_do_not_reach_another_changes_nothing(
 ) -> None:
     """Neither before it is known that the other lives nor after; when the other has ended it does."""
     with python(BEATS_WITHOUT_A_LOCK, store.volume.services_dir):
-        watch.look()
+        watch.check()
         with pytest.raises(StoreUnsafe, match="not known yet"):
             store.deletions.plan("a.bin")
         looks_until(watch, lambda: "do not reach" in str(store.volume.unsafe))
@@ -113,11 +113,11 @@ def test_an_operator_may_state_that_a_service_is_the_only_one(store: Store) -> N
 def test_a_command_waits_until_it_is_known_whether_another_lives(store: Store) -> None:
     """What a killed service left holds it up for seconds; a living one whose locks do not reach refuses it."""
     (store.volume.services_dir / "0123456789abcdef.7").touch()
-    VolumeMonitor(store.volume, lambda *_: None).look_before_changing()
+    VolumeMonitor(store.volume, lambda *_: None).check_before_change()
     assert store.volume.unsafe is None
 
     with python(BEATS_WITHOUT_A_LOCK, store.volume.services_dir):
-        VolumeMonitor(store.volume, lambda *_: None).look_before_changing()
+        VolumeMonitor(store.volume, lambda *_: None).check_before_change()
         assert "do not reach" in str(store.volume.unsafe)
 
 
