@@ -51,40 +51,22 @@ class Store:
         """Without a `file_system`, `open()` finds out which one the folder is on."""
         self._on_event = on_event
         self.policy = policy
-        self.volume = Volume(root, file_system)
-        self.locks = locks = ModelLocks(self.volume.lock_file)
-        self.claims = Claims(self.volume)
-        self.journal = Journal(self.volume, locks, on_event)
-        self.digests = Digests(self.volume.digests_dir, self.volume.corrupt_dir, self.claims)
-        self.protections = Protections(self.volume, locks, policy, self.journal)
-        folder = TrashFolder(self.volume, locks, self.claims, trash_retention)
-        keeps_trash = trash_retention > timedelta(0)
-        self.trash = Trash(self.volume, locks, folder, self.digests, self.journal)
-        self.deletions = Deletions(
-            self.volume, locks, self.protections, folder, self.digests, self.journal, keeps_deleted=keeps_trash
-        )
+        self.volume = volume = Volume(root, file_system)
+        self.locks = locks = ModelLocks(volume.lock_file)
+        self.claims = Claims(volume)
+        self.journal = journal = Journal(volume, locks, on_event)
+        self.digests = digests = Digests(volume.digests_dir, volume.corrupt_dir, self.claims)
+        self.protections = protections = Protections(volume, locks, policy, journal)
+        folder, keeps = TrashFolder(volume, locks, self.claims, trash_retention), trash_retention > timedelta(0)
+        self.trash = Trash(volume, locks, folder, digests, journal)
+        self.deletions = Deletions(volume, locks, protections, folder, digests, journal, keeps_deleted=keeps)
+        disk_space = DiskSpace(volume.root, folder, self.trash.make_space)
         self.incoming = Incoming(
-            self.volume,
-            locks,
-            self.protections,
-            self.digests,
-            folder,
-            DiskSpace(self.root, folder, self.trash.make_space),
-            self.journal,
-            self.claims,
-            keeps_replaced=keeps_trash,
+            volume, locks, protections, digests, folder, disk_space, journal, self.claims, keeps_replaced=keeps
         )
-        self.verifications = Verifications(self.volume, locks, self.digests, self.lease)
-        self.audits = Audits(
-            policy,
-            self.protections,
-            self.digests,
-            HeaderCheckCache(self.examine),
-            locks,
-            self.incoming,
-            self.trash,
-            self.deletions,
-        )
+        self.verifications = Verifications(volume, locks, digests, self.lease)
+        headers = HeaderCheckCache(self.examine)
+        self.audits = Audits(policy, protections, digests, headers, locks, self.incoming, self.trash, self.deletions)
 
     @property
     def root(self) -> Path:

@@ -208,35 +208,40 @@ class Incoming:
         self._check_place(name)
         self._volume.check_writable()
         with explaining_refusals(), self._entered(name) as (folder, leaf):
-            present = _present(self._volume, folder, leaf, name)
-            if present and conditions.if_match is None and self._volume.is_shared:
-                present = None  # perhaps stale; the move below replaces nothing, and the server refuses a taken name
-            else:
-                self._check(name, present, conditions)
-            modified_ns = staged.stamp(
-                self._volume.time_step_ns, other_than=(present.size_bytes, present.modified_ns) if present else None
-            )
-            try:
-                with self.staging.announced(staged):
-                    status, replaced = self._put_in_place(staged, present, conditions, folder, leaf, actor)
-            except FileExistsError:  # another machine's upload, or a program that takes no locks
-                present = _present(self._volume, folder, leaf, name)
-                self._check(name, present, conditions)
-                raise ModelExists(name) from None
-            except FileNotFoundError as exc:
-                if not self._volume.is_shared:
-                    raise
-                raise LookupStale from exc  # another machine has moved what this one was about to move
-            # The size and time as written: clients of some network file systems report the previous ones for a while.
-            model = model_at(name, status)._replace(size_bytes=staged.size_bytes, modified_ns=modified_ns)
-            published = Published(model, description, sha256, replaced is not None)
+            model, replaced = self._publish_locked(name, staged, conditions, folder, leaf, actor)
             # The model is published: if the disk is too full for the record, its digest stays unknown.
             with contextlib.suppress(OSError):
-                self._digests.record(published.model, sha256)
+                self._digests.record(model, sha256)
         if replaced and replaced.trash_id:
             self._journal.record(actor, Action.TRASHED, name, replaced.trash_id, replaced.size_bytes)
-        self._journal.record(actor, action, name, None, published.model.size_bytes)
-        return published
+        self._journal.record(actor, action, name, None, model.size_bytes)
+        return Published(model, description, sha256, replaced is not None)
+
+    def _publish_locked(
+        self, name: str, staged: StagedFile, conditions: Conditions, folder: int, leaf: str, actor: Actor
+    ) -> tuple[Model, "_Replaced | None"]:
+        """Check the conditions and move the file to its name, under the model's lock."""
+        present = _present(self._volume, folder, leaf, name)
+        if present and conditions.if_match is None and self._volume.is_shared:
+            present = None  # perhaps stale; the move below replaces nothing, and the server refuses a taken name
+        else:
+            self._check(name, present, conditions)
+        modified_ns = staged.stamp(
+            self._volume.time_step_ns, other_than=(present.size_bytes, present.modified_ns) if present else None
+        )
+        try:
+            with self.staging.announced(staged):
+                status, replaced = self._put_in_place(staged, present, conditions, folder, leaf, actor)
+        except FileExistsError:  # another machine's upload, or a program that takes no locks
+            self._check(name, _present(self._volume, folder, leaf, name), conditions)
+            raise ModelExists(name) from None
+        except FileNotFoundError as exc:
+            if not self._volume.is_shared:
+                raise
+            raise LookupStale from exc  # another machine has moved what this one was about to move
+        # The size and time as written: clients of some network file systems report the previous ones for a while.
+        model = model_at(name, status)._replace(size_bytes=staged.size_bytes, modified_ns=modified_ns)
+        return model, replaced
 
     def _put_in_place(
         self, staged: StagedFile, present: Model | None, conditions: Conditions, folder: int, leaf: str, actor: Actor

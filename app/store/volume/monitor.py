@@ -136,26 +136,27 @@ class VolumeMonitor:
                 self._on_event(event, {"check": check.name.value, "required": check.required, "reason": check.reason})
 
     def _shared_locks(self) -> VolumeCheck:
-        name, required = CheckName.SHARED_LOCKS, True
+        reason = self._problem_with_shared_locks()
+        return VolumeCheck(CheckName.SHARED_LOCKS, reason is None, required=True, reason=reason)
+
+    def _problem_with_shared_locks(self) -> str | None:
+        """Why the locks of this service may not reach another one; None if they do."""
         if self._volume.file_system.keeps_locks_to_itself:
-            reason = (
+            return (
                 "a client of CIFS does not tell its server of every lock, so that a model in use here could be deleted "
                 "by another machine. Use another volume, or let one service alone use the folder and say so with "
                 "OCR_SINGLE_SERVICE=true"
             )
-            return VolumeCheck(name, ok=False, required=required, reason=reason)
         if self._beat_error:
-            return VolumeCheck(name, ok=False, required=required, reason=self._beat_error)
+            return self._beat_error
         if self._services.unreachable:
-            reason = (
+            return (
                 "another service uses this folder, and its locks do not reach this machine. Use a volume with locks "
                 "that do, or let one service alone use the folder and say so with OCR_SINGLE_SERVICE=true"
             )
-            return VolumeCheck(name, ok=False, required=required, reason=reason)
         if self._services.unjudged:
-            reason = "another service has left a file in .store/services, and it is not known yet whether it lives"
-            return VolumeCheck(name, ok=False, required=required, reason=reason)
-        return VolumeCheck(name, ok=True, required=required)
+            return "another service has left a file in .store/services, and it is not known yet whether it lives"
+        return None
 
 
 async def monitor_volume(watch: VolumeMonitor, store: Store, on_event: OnEvent) -> None:
