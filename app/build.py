@@ -10,8 +10,7 @@ from app.events import OnEvent
 from app.jobs.folder import Jobs
 from app.pulls.pull_jobs import PULL
 from app.settings import Settings
-from app.store.policy import Policy
-from app.store.store import Store
+from app.store import Policy, Store
 
 if TYPE_CHECKING:
     from app.pulls.pull import OnPublished

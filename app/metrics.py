@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from app.engine.states import EngineState
 from app.events import EventName
 from app.jobs.records import UNFINISHED, JobState
-from app.store.journal import Action
+from app.store import Action
 
 Fields = dict[str, Any]
 Handlers = dict[EventName, Callable[[Fields], None]]

@@ -14,8 +14,7 @@ from app.build import build_store
 from app.errors import ServiceError, StoreUnavailable
 from app.events import EventName
 from app.settings import SettingsError, load_settings
-from app.store.actor import Actor
-from app.store.store import Store
+from app.store import Actor, Store
 from app.store.volume.monitor import require_safety
 
 REFUSED, MISCONFIGURED, IN_PART = 1, 2, 3

@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from app.cli.console import IN_PART, Verbs, actor, as_json, open_store, print_rows, rfc3339
-from app.store.audit.audit import AGEING, Finding, PruneOutcome, PrunePlan, Reason, plan_prune
-from app.store.trash.records import TrashEntry
+from app.store import Finding, PruneOutcome, PrunePlan, Reason, TrashEntry
+from app.store.audit.audit import AGEING, plan_prune
 
 
 @click.group(cls=Verbs)

@@ -17,8 +17,7 @@ from app.jobs.records import Job
 from app.pulls.pull_jobs import PullJobs
 from app.pulls.request import IfExists, PullRequest
 from app.settings import Settings, load_settings
-from app.store.inventory import Model
-from app.store.store import Store
+from app.store import Model, Store
 
 INTERRUPTED = 130
 """The exit status of a command that Ctrl-C ended, as a shell reports it."""

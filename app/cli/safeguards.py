@@ -9,8 +9,8 @@ import click
 
 from app.cli.console import IN_PART, actor, as_json, open_store, print_rows
 from app.errors import ModelError
-from app.store.integrity.verification import OnRead, Verdict
-from app.store.store import Store
+from app.store import Store, Verdict
+from app.store.integrity.verification import OnRead
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """A shell's exit statuses for a command that it cannot run."""

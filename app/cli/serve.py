@@ -9,7 +9,7 @@ from app.api.http.keys import Keyring, KeysError
 from app.engine.native.platform_check import platform_problem
 from app.errors import StoreUnavailable
 from app.settings import Settings, SettingsError, load_settings
-from app.store.volume.volume import Volume
+from app.store import Volume
 
 CONFIGURATION_ERROR = 2
 

@@ -3,9 +3,7 @@
 from app.errors import ModelNotFound
 from app.pulls.request import IfExists
 from app.pulls.sources.base import SourceFile
-from app.store.incoming.incoming import Conditions
-from app.store.inventory import Model
-from app.store.store import Store
+from app.store import Conditions, Model, Store
 
 
 def publication_conditions(store: Store, file: SourceFile, if_exists: IfExists) -> Conditions | None:

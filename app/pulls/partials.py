@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 
 from app.errors import PartialBusy, PartialNotFound
-from app.store.store import Store
+from app.store import Store
 
 
 def partial_id(job_id: str, name: str) -> str:

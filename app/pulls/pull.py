@@ -18,13 +18,9 @@ from app.pulls.conditions import publication_conditions
 from app.pulls.partials import discard_partials, partial_id
 from app.pulls.request import PullRequest
 from app.pulls.sources.base import Answer, Source, SourceFile, resolve_files
-from app.store.incoming.incoming import SHA256, Conditions
-from app.store.incoming.partials import PartialRecord
+from app.store import Action, Conditions, Model, PartialRecord, StagedFile, Store
+from app.store.incoming.incoming import SHA256
 from app.store.incoming.receiving import write_all
-from app.store.incoming.staged_file import StagedFile
-from app.store.inventory import Model
-from app.store.journal import Action
-from app.store.store import Store
 
 LONGEST_PAUSE_SECONDS = 60.0
 LONGEST_RETRY_AFTER_SECONDS = 600.0

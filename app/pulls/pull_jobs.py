@@ -5,9 +5,8 @@ from app.jobs.folder import Jobs
 from app.jobs.records import Job
 from app.pulls.partials import discard_partials
 from app.pulls.request import PullRequest
-from app.store.actor import Actor
+from app.store import Actor, Store
 from app.store.locks.model_locks import LOCK_SECONDS
-from app.store.store import Store
 
 PULL = "pull"
 """The kind of these jobs."""

@@ -18,9 +18,8 @@ from app.pulls.pull import OnPublished, PullLimits, PullRun
 from app.pulls.pull_jobs import PULL, PullJobs, request_of
 from app.pulls.request import PullRequest
 from app.pulls.sources.base import Source, resolve_files, source_for
-from app.store.actor import Actor
+from app.store import Actor, Store
 from app.store.names import parts_of
-from app.store.store import Store
 
 T = TypeVar("T")
 

@@ -9,8 +9,7 @@ from app.api.http.deps import part
 from app.engine.contract.processors import DEFAULT_MODEL, Processor
 from app.engine.model_session import LoadRequest, ModelSession
 from app.engine.supervisor import Supervisor
-from app.store.inventory import Model
-from app.store.store import Store
+from app.store import Model, Store
 
 
 class ModelChoice:

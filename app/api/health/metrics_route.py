@@ -15,9 +15,8 @@ from app.api.http.keys import Scope
 from app.engine.supervisor import Supervisor
 from app.errors import StoreUnavailable
 from app.metrics import Metrics, Observation
-from app.store.audit.storage import Storage
+from app.store import Storage, Store
 from app.store.inventory_watcher import InventoryWatcher
-from app.store.store import Store
 from app.store.volume.monitor import VolumeMonitor
 
 router = APIRouter(tags=["health"], route_class=GuardedRoute)

@@ -13,7 +13,7 @@ from app.api.http.auth import PUBLIC, GuardedRoute
 from app.api.http.deps import StoreDep, VolumeMonitorDep, WatcherDep
 from app.api.http.problems import problems
 from app.engine.supervisor import Supervisor
-from app.store.store import Store
+from app.store import Store
 from app.store.volume.monitor import VolumeMonitor
 
 router = APIRouter(tags=["health"], route_class=GuardedRoute)

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import Response
 
-from app.store.incoming.incoming import Conditions
+from app.store import Conditions
 
 JSON = "application/json"
 CACHING = {"cache-control": "no-cache"}

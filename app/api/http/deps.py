@@ -8,9 +8,8 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from app.jobs.folder import Jobs
-from app.store.actor import Actor
+from app.store import Actor, Store
 from app.store.inventory_watcher import InventoryWatcher
-from app.store.store import Store
 from app.store.volume.monitor import VolumeMonitor
 
 

@@ -23,7 +23,7 @@ from app.api.jobs.schemas import JobList, JobOut, describe
 from app.api.jobs.stream import STREAMS, Records, follow
 from app.jobs.folder import Jobs
 from app.jobs.records import Job, JobState
-from app.store.store import Store
+from app.store import Store
 
 JobId = Annotated[
     str, Path(description="A job's id, as its Location has it.", examples=["20261121T092012Z-0a1b23a56954"])

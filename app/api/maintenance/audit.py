@@ -19,11 +19,7 @@ from app.api.http.problems import problems
 from app.api.maintenance.schemas import AuditOut, FindingOut, PartialOut, ReclaimableOut
 from app.api.models.list_cache import ListCache, ListCacheDep
 from app.api.models.schemas import BlockerOut, protection_out
-from app.store.audit.audit import Finding
-from app.store.audit.audits import Report
-from app.store.incoming.partials import Partial
-from app.store.locks.leases import Blocker
-from app.store.protections import Protection
+from app.store import Blocker, Finding, Partial, Protection, Report
 
 router = APIRouter(tags=["upkeep"], route_class=GuardedRoute)
 

@@ -17,7 +17,8 @@ from app.api.http.problems import problems
 from app.api.http.request_errors import PlanChanged
 from app.api.http.schema import InlineEnum
 from app.api.maintenance.schemas import PrunedOut, PruneOut
-from app.store.audit.audit import PruneOutcome, PrunePlan, Reason, plan_prune
+from app.store import PruneOutcome, PrunePlan, Reason
+from app.store.audit.audit import plan_prune
 
 router = APIRouter(tags=["upkeep"], route_class=GuardedRoute)
 

@@ -6,9 +6,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from app.api.http.schema import InlineEnum, Schema, Timestamp
 from app.api.models.schemas import BlockerOut, ProtectionOut
-from app.store.audit.audit import PruneResult, Reason
-from app.store.journal import Action
-from app.store.policy import Status
+from app.store import Action, PruneResult, Reason, Status
 from app.store.volume.checks import CheckName
 
 

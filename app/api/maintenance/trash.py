@@ -18,7 +18,7 @@ from app.api.http.problems import problems
 from app.api.maintenance.schemas import PurgeOut, TrashEntryOut, TrashList
 from app.api.models.list_cache import ListCacheDep
 from app.api.models.schemas import ModelOut
-from app.store.trash.folder import Purged
+from app.store import Purged
 
 router = APIRouter(tags=["trash"], route_class=GuardedRoute)
 

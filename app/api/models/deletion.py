@@ -9,7 +9,7 @@ from app.api.http import threads
 from app.engine.model_session import ModelSession
 from app.engine.supervisor import Supervisor
 from app.errors import ModelInUse
-from app.store.deletions import Deletion, Deletions
+from app.store import Deletion, Deletions
 
 
 class DeletionPlanner:

@@ -2,9 +2,7 @@
 
 from app.api.models.list_cache import ListCache
 from app.api.models.schemas import BlockerOut, HeaderOut, ModelDetail, protection_out
-from app.store.headers.description import Description
-from app.store.inventory import Model
-from app.store.store import Store
+from app.store import Description, Model, Store
 
 
 def examine(store: Store, list_cache: ListCache, name: str) -> ModelDetail:

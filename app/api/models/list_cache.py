@@ -12,9 +12,8 @@ from app.api.models.list_renderer import ListRenderer
 from app.api.models.model_view import ModelView, Sources
 from app.api.models.schemas import ModelOut
 from app.engine.supervisor import Supervisor
-from app.store.inventory import Model
+from app.store import Model, Store
 from app.store.inventory_watcher import InventoryWatcher
-from app.store.store import Store
 
 KEPT_BYTES = 8 << 20
 """How much the answers to queries may take together. The whole list is kept besides, however large it is."""

@@ -21,9 +21,9 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError
 
+from app.store import Status
 from app.store.headers.formats import Format
 from app.store.names import MAX_NAME_BYTES
-from app.store.policy import Status
 
 MAX_LIMIT = 1000
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from app.api.models.list_query import ListQuery, Position, Selection
 from app.api.models.model_view import ChangingFacts, ModelView
 from app.api.models.schemas import ScanWarningOut
-from app.store.inventory import Inventory, Model
+from app.store import Inventory, Model
 
 QUICK_MODELS = 200
 """Rendering a page of so many models takes under two milliseconds, even if none was rendered before."""

@@ -19,9 +19,7 @@ from app.api.http.problems import problems
 from app.api.http.request_errors import CallerGone
 from app.api.http.routing import ModelName, PartRoute
 from app.api.models.schemas import HeaderOut, ProtectionState, VerificationOut, protection_out
-from app.store.actor import Actor
-from app.store.integrity.verification import Verification
-from app.store.store import Store
+from app.store import Actor, Store, Verification
 
 MAX_REASON_CHARS = 500
 PROTECTION_ERRORS = (

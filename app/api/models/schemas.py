@@ -3,10 +3,8 @@
 from pydantic import NonNegativeFloat, NonNegativeInt
 
 from app.api.http.schema import InlineEnum, Schema, Timestamp
+from app.store import Protection, Status, Verdict
 from app.store.headers.formats import Format
-from app.store.integrity.verification import Verdict
-from app.store.policy import Status
-from app.store.protections import Protection
 
 
 # A field whose value can change while the file stays as it is belongs in `ModelView.changing_facts` too, and what it is

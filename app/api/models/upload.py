@@ -21,8 +21,7 @@ from app.api.models.digest_fields import PARAMETERS, announced_digests
 from app.api.models.list_cache import ListCacheDep
 from app.api.models.schemas import ModelDetail
 from app.api.models.upload_receiver import UploadReceiver, UploadReceiverDep
-from app.store.actor import Actor
-from app.store.incoming.incoming import Incoming, Published
+from app.store import Actor, Incoming, Published
 
 router = APIRouter(tags=["models"], route_class=GuardedRoute)
 

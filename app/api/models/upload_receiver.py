@@ -11,8 +11,8 @@ from fastapi import Request
 from app.api.http.deps import part
 from app.api.http.disconnects import next_chunk
 from app.api.http.request_errors import BodyTooLarge, UploadsBusy
+from app.store import StagedFile
 from app.store.incoming.receiving import write_all
-from app.store.incoming.staged_file import StagedFile
 
 LIMIT = "OCR_MAX_UPLOAD_BYTES"
 

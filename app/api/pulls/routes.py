@@ -27,7 +27,7 @@ from app.pulls.request import (
     PullRequest,
 )
 from app.pulls.runner import PullRunner
-from app.store.store import Store
+from app.store import Store
 
 LOCATION = {"location": {"description": "Where the job is.", "schema": {"type": "string"}}}
 PULL_RESPONSES: dict[int | str, dict[str, Any]] = {

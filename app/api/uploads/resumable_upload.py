@@ -11,10 +11,7 @@ from app import errors
 from app.api.http import request_errors
 from app.api.models.upload_receiver import UploadReceiver
 from app.api.uploads import tus
-from app.store.actor import Actor
-from app.store.incoming.incoming import Conditions, Incoming, Published
-from app.store.incoming.partials import PartialRecord
-from app.store.incoming.staged_file import StagedFile
+from app.store import Actor, Conditions, Incoming, PartialRecord, Published, StagedFile
 
 T = TypeVar("T")
 

@@ -46,10 +46,8 @@ from app.api.uploads.schemas import (
     body,
     with_headers,
 )
-from app.store.actor import Actor
-from app.store.incoming.partials import Partial, PartialRecord
+from app.store import Actor, Partial, PartialRecord, Store
 from app.store.inventory_watcher import InventoryWatcher
-from app.store.store import Store
 
 router = APIRouter(tags=["uploads"], route_class=tus.TusRoute)
 
