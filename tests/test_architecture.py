@@ -1,0 +1,91 @@
+"""docs/architecture.md names what there is: each folder, and only files, symbols and states that exist."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from app.engine.states import EngineState
+from app.jobs.records import JobState
+
+ROOT = Path(__file__).parents[1]
+APP = ROOT / "app"
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
+CODE = re.compile(r"`([^`\n]+)`")
+FILE = re.compile(r"(?:[a-z_]+/)*[a-z_]+\.py")
+FOLDER = re.compile(r"(?:[a-z_]+/)+")
+SYMBOL = re.compile(r"(?:[A-Z][A-Za-z]+(?:\.[a-z_]+)?|[A-Z]{4,}|[a-z_]+\(\.\.\.\))")
+LONGEST_LINES = 150
+
+
+def folders() -> list[Path]:
+    return [APP, *sorted(path.parent for path in APP.glob("*/**/__init__.py"))]
+
+
+def defined() -> set[str]:
+    """The classes with their methods and fields, functions and constants of app, as the page would name them."""
+    names: set[str] = set()
+    for path in APP.rglob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            names |= set(names_of(node))
+            if isinstance(node, ast.ClassDef):
+                names |= {f"{node.name}.{name}" for member in node.body for name in names_of(member)}
+    return names
+
+
+def names_of(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return [node.name, f"{node.name}(...)"]
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+@pytest.mark.parametrize("folder", folders(), ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_each_folder_is_in_the_table(folder: Path) -> None:
+    name = "app/" if folder == APP else f"{folder.relative_to(APP)}/"
+
+    assert re.search(rf"^\| [^|]*`{name}`", PAGE, re.MULTILINE)
+
+
+def test_each_path_that_is_named_exists() -> None:
+    """A path is below app; a file's name alone is of the folders that its line names, or of app itself."""
+    missing = []
+    for line in PAGE.splitlines():
+        spans = CODE.findall(line)
+        here = [APP, *(APP / span for span in spans if FOLDER.fullmatch(span))]
+        for span in spans:
+            if FOLDER.fullmatch(span):
+                found = span == "app/" or (APP / span).is_dir()
+            elif FILE.fullmatch(span):
+                found = any((folder / span).is_file() for folder in here)
+            else:
+                continue
+            if not found:
+                missing.append(span)
+
+    assert not missing
+
+
+def test_each_symbol_that_is_named_exists() -> None:
+    spans = {span for span in CODE.findall(PAGE) if SYMBOL.fullmatch(span)}
+
+    assert len(spans) > 20
+    assert not spans - defined() - {"GET", "POST", "DELETE"}
+
+
+def test_a_symbol_that_is_said_to_be_in_a_file_is_there() -> None:
+    for symbol, file in re.findall(r"`(\w+)` in `([a-z_/]+\.py)`", PAGE):
+        names = {name for node in ast.parse((APP / file).read_text()).body for name in names_of(node)}
+        assert symbol in names, file
+
+
+@pytest.mark.parametrize("state", [*EngineState, *JobState])
+def test_each_state_is_on_the_page(state: EngineState | JobState) -> None:
+    assert re.search(rf"\b{state}\b", PAGE)
+
+
+def test_it_stays_a_map() -> None:
+    assert len(PAGE.splitlines()) <= LONGEST_LINES
