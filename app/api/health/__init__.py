@@ -1,1 +1,1 @@
-"""`/livez`, `/readyz` and `/metrics`: for probes and Prometheus."""
+"""`/livez`, `/readyz` and `/metrics`: for probes and Prometheus. None of them waits for the engine."""

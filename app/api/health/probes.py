@@ -59,7 +59,9 @@ def _checks(store: Store, watch: VolumeMonitor, supervisor: Supervisor) -> Itera
     """Yield every check. The required ones have passed; else `get_readyz` has raised."""
     yield CheckOut(name="store", ok=True, required=True, reason=None)
     writable = store.volume.is_writable
-    why = None if writable else "the model folder could not be written at the start; changes answer 503"
+    why = (
+        None if writable else "the model folder was not writable when the service started; changes are refused with 503"
+    )
     yield CheckOut(name="store-writable", ok=writable, required=False, reason=why)
     for check in watch.checks:
         yield CheckOut(name=f"volume-{check.name.value}", ok=check.ok, required=False, reason=check.reason)

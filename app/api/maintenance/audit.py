@@ -70,7 +70,7 @@ def _as_text(found: Report, root: Path) -> str:
         lines.append(_line("OLD:" if finding.is_old else "CURRENT:", f"{root}/{finding.model.name}", about))
     for partial in found.partials:
         about = [f"for {partial.name}"] if partial.name else []
-        about += [f"{partial.size_bytes} bytes", "active" if partial.is_active else "nobody writes it"]
+        about += [f"{partial.size_bytes} bytes", "active" if partial.is_active else "inactive"]
         lines.append(_line("PARTIAL:", partial.id, about))
     return "".join(lines)
 

@@ -45,7 +45,7 @@ class PruneBody(BaseModel):
     @model_validator(mode="after")
     def _executes_a_plan(self) -> "PruneBody":
         if not self.dry_run and self.plan_id is None:
-            raise ValueError("to execute, name the plan_id that a dry run of the same request gave")
+            raise ValueError("to execute a plan, send the plan_id that a dry run of the same request returned")
         return self
 
 

@@ -129,11 +129,12 @@ class ListQuery(BaseModel):
             cursor = Cursor.parse(text)
         except ValueError:
             raise PydanticCustomError(
-                "cursor", "this is no cursor of this list; send 'next_cursor' as it came, or none for the first page"
+                "cursor", "this is no cursor of this list; send 'next_cursor' unchanged, or none for the first page"
             ) from None
         if cursor.digest != _digest(tuple(info.data[field] for field in SELECTING)):
             raise PydanticCustomError(
-                "cursor", "this cursor belongs to other filters or another sort; send those again, or begin without it"
+                "cursor",
+                "this cursor belongs to other filters or another sort; send the same, or no cursor for the first page",
             )
         return text
 

@@ -110,7 +110,7 @@ async def _receive(
             await receiver.receive(request, staged)
             if not staged.size_bytes:
                 # A mistake, such as `curl -X PUT` without a file.
-                raise RequestValidationError([{"loc": ("body",), "msg": "It is empty, and a model is not"}])
+                raise RequestValidationError([{"loc": ("body",), "msg": "It is empty; a model cannot be empty"}])
             publish = partial(incoming.publish, name, staged, conditions, actor, announced)
             return await to_thread.run_sync(publish, limiter=receiver.threads)
         finally:
@@ -126,4 +126,6 @@ def _check_body(request: Request) -> None:
     if (coding := request.headers.get("content-encoding", "identity")).lower() != "identity":
         raise request_errors.UnsupportedBody(f"encoded ({coding})")
     if "content-range" in request.headers:
-        raise RequestValidationError([{"loc": ("header", "content-range"), "msg": "A model is sent whole"}])
+        raise RequestValidationError(
+            [{"loc": ("header", "content-range"), "msg": "Send the whole model; for parts, use POST /uploads"}]
+        )

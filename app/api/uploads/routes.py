@@ -131,7 +131,7 @@ async def create_upload(
         try:
             headers = await _receive(request, upload, record, actor, watcher) if has_chunk else _progress(0, record)
         except BaseException:
-            # The caller never got the upload's address, so nobody could resume it.
+            # The caller never got the upload's address, so it could not resume it.
             await upload.discard()
             raise
         await upload.release()
@@ -247,7 +247,7 @@ def _new_record(request: Request, actor: str, retention: timedelta) -> PartialRe
     name, sha256 = tus.name_and_sha256(request)
     size_bytes = tus.number(request, "upload-length")
     if not size_bytes:
-        raise RequestValidationError([{"loc": ("header", "upload-length"), "msg": "A model is not empty"}])
+        raise RequestValidationError([{"loc": ("header", "upload-length"), "msg": "A model cannot be empty"}])
     conditions = {field: tags and sorted(tags) for field, tags in asdict(conditions_of(request)).items()}
     extra = conditions | {"sha256": sha256}
     return PartialRecord(secrets.token_hex(16), name, UPLOAD, actor, size_bytes, datetime.now(UTC), retention, extra)

@@ -63,7 +63,7 @@ def number(request: Request, field: str) -> int:
     """Read a header that holds a number of bytes; raises RequestValidationError."""
     text = request.headers.get(field, "")
     if not (text.isascii() and text.isdigit() and int(text) <= MAX_SIZE):
-        raise _malformed(field, "it is a number of bytes, and needed")
+        raise _malformed(field, "it is required, and is a number of bytes")
     return int(text)
 
 
@@ -75,7 +75,7 @@ def metadata(request: Request) -> dict[str, str]:
         try:
             found[key] = base64.b64decode(value.strip(), validate=True).decode()
         except (binascii.Error, UnicodeDecodeError):
-            raise _malformed("upload-metadata", f"the value of {key!r} is no UTF-8 text in base64") from None
+            raise _malformed("upload-metadata", f"the value of {key!r} is not UTF-8 text in base64") from None
     return found
 
 
@@ -83,10 +83,12 @@ def name_and_sha256(request: Request) -> tuple[str, str | None]:
     """Read a new upload's model name, and its SHA-256 in hexadecimal if given; raises RequestValidationError."""
     found = metadata(request)
     if "filename" not in found:
-        raise _malformed("upload-metadata", "it has no 'filename', which is the model's name in base64")
+        raise _malformed("upload-metadata", "it lacks 'filename', the model's name in base64")
     sha256 = found.get("sha256", "").lower() or None
     if sha256 and not SHA256_HEX.fullmatch(sha256):
-        raise _malformed("upload-metadata", "'sha256' is 64 hexadecimal digits, in base64 as every value")
+        raise _malformed(
+            "upload-metadata", "'sha256' must be 64 hexadecimal digits, encoded in base64 like every value"
+        )
     return found["filename"], sha256
 
 
@@ -101,7 +103,9 @@ def checksum(request: Request) -> Checksum | None:
     except binascii.Error:
         digest = b""
     if len(digest) != CHECKSUMS.get(algorithm):
-        raise _malformed("upload-checksum", f"it is one of {', '.join(CHECKSUMS)}, a space, and the digest in base64")
+        raise _malformed(
+            "upload-checksum", f"it must be one of {', '.join(CHECKSUMS)}, a space, and the digest in base64"
+        )
     return Checksum(algorithm, digest)
 
 
