@@ -101,13 +101,14 @@ async def _receive(
 ) -> Published:
     """Check the request, receive the body, and publish it as the model; checks are made again before that."""
     announced = announced_digests(request)
-    size_bytes = receiver.announced_size(request)
+    size_bytes = int(length) if (length := request.headers.get("content-length")) else None
+    receiver.check_size(size_bytes or 0)
     conditions = conditions_of(request)
     with receiver.slot():
         await to_thread.run_sync(incoming.plan, name, conditions, size_bytes, limiter=threads.changes)
         staged = await to_thread.run_sync(incoming.begin, announced, size_bytes, limiter=receiver.threads)
         try:
-            await receiver.receive(request, staged)
+            await receiver.receive(request.stream(), staged)
             if not staged.size_bytes:
                 # A mistake, such as `curl -X PUT` without a file.
                 raise RequestValidationError([{"loc": ("body",), "msg": "It is empty; a model cannot be empty"}])

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Annotated
 
 from anyio import CapacityLimiter
-from fastapi import Request
 
 from app.api.http.deps import part
 from app.api.http.disconnects import next_chunk
@@ -42,30 +41,24 @@ class UploadReceiver:
         finally:
             self._free += 1
 
-    def announced_size(self, request: Request) -> int | None:
-        """Return the body's `Content-Length`, None without one; raises BodyTooLarge."""
-        length = request.headers.get("content-length")
-        if length is None:
-            return None
-        self.check_size(int(length))
-        return int(length)
-
     def check_size(self, size_bytes: int) -> None:
         """Raise BodyTooLarge if a model of that size is over the limit."""
         if self.max_bytes and size_bytes > self.max_bytes:
             raise BodyTooLarge(self.max_bytes, LIMIT)
 
-    async def receive(self, request: Request, staged: StagedFile, most_bytes: int | None = None) -> None:
-        """Write the body to a staged file. If this raises, the file keeps the bytes received so far.
+    async def receive(self, body: AsyncIterator[bytes], staged: StagedFile, most_bytes: int | None = None) -> None:
+        """Write a body to a staged file. If this raises, the file keeps the bytes received so far.
 
         Raises BodyTooLarge, UploadStalled, BodyCutShort, StoreFull and StoreReadOnly.
         """
-        await write_all(self._checked(request, staged.size_bytes, most_bytes), staged, self.threads)
+        await write_all(self._checked(body, staged.size_bytes, most_bytes), staged, self.threads)
 
-    async def _checked(self, request: Request, staged_bytes: int, most_bytes: int | None) -> AsyncIterator[bytes]:
+    async def _checked(
+        self, body: AsyncIterator[bytes], staged_bytes: int, most_bytes: int | None
+    ) -> AsyncIterator[bytes]:
         """Yield the body's chunks until a limit is exceeded."""
-        chunks, received = request.stream(), 0
-        while chunk := await next_chunk(chunks, self._stall_seconds):
+        received = 0
+        while chunk := await next_chunk(body, self._stall_seconds):
             received += len(chunk)
             self.check_size(staged_bytes + received)
             if most_bytes is not None and received > most_bytes:

@@ -1,16 +1,15 @@
 """One resumable upload while one request writes it."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import TypeVar
 
 from anyio import CancelScope, to_thread
-from fastapi import Request
 
 from app import errors
 from app.api.http import request_errors
 from app.api.models.upload_receiver import UploadReceiver
-from app.api.uploads import tus
+from app.api.uploads.tus import Checksum
 from app.store import Actor, Conditions, Incoming, PartialRecord, Published, StagedFile
 
 T = TypeVar("T")
@@ -42,15 +41,15 @@ class ResumableUpload:
         if offset != self.offset:
             raise request_errors.OffsetMismatch(self.offset)
 
-    async def receive(self, request: Request) -> None:
-        """Append the request's body. If the connection breaks, the bytes received so far are kept.
+    async def receive(self, body: AsyncIterator[bytes], checksum: Checksum | None) -> None:
+        """Append a chunk. If the connection breaks, the bytes received so far are kept.
 
         A chunk with a checksum is kept whole or not at all.
         Raises BodyCutShort, UploadStalled, BodyTooLarge, ChecksumMismatch, StoreFull.
         """
-        start, checksum = self.offset, tus.checksum(request)
+        start = self.offset
         try:
-            await self._receiver.receive(request, self._staged, self._size_bytes - start)
+            await self._receiver.receive(body, self._staged, self._size_bytes - start)
             if checksum and await self._run(self._staged.digest_since, start, checksum.algorithm) != checksum.digest:
                 raise request_errors.ChecksumMismatch(checksum.algorithm)
         except BaseException:

@@ -234,7 +234,7 @@ async def _receive(
     request: Request, upload: ResumableUpload, record: PartialRecord, actor: Actor, watcher: InventoryWatcher
 ) -> dict[str, str]:
     """Receive a chunk, publish the model if it was the last, and return the headers of the answer."""
-    await upload.receive(request)
+    await upload.receive(request.stream(), tus.checksum(request))
     published = await upload.publish(actor)
     if published is None:
         return _progress(upload.offset, record)
