@@ -219,7 +219,7 @@ class ModelSession:
             # Only the end of the process surely unmaps what it may have mapped; its leases end with it.
             process.kill(f"{wanted.model} could not be loaded ({exc!r:.200})", is_fault=False)
             await asyncio.shield(process.wait())
-            # The thread goes on after a cancellation and may take leases after the process is gone.
+            # The thread continues after a cancellation and may take leases after the process is gone.
             await asyncio.wait({holding})
             await asyncio.to_thread(leases.release)
             raise

@@ -164,7 +164,7 @@ class Supervisor:
             return await timed_call(process, name, params, seconds=seconds, on_event=self._on_event)
 
     async def release(self, reason: str = "released") -> Release:
-        """End the process, wait until the kernel has reaped it, and start a fresh one; return what came back.
+        """End the process, wait until the kernel has reaped it, and start a fresh one; return what was released.
 
         Raises EngineNotReady if the service is shutting down.
         """

@@ -42,7 +42,7 @@ class Jobs:
     """The jobs of one model folder, in `.store/jobs/`: `<id>.json`, and beside it `<id>.cancel` and `<id>.result`."""
 
     def __init__(self, store: Store, resumable: Collection[str]) -> None:
-        """`resumable` are the kinds of job that another process goes on with; others fail when their runner dies."""
+        """`resumable` are the kinds of job that another process can continue; others fail when their runner dies."""
         self._resumable = frozenset(resumable)
         self._volume = store.volume
         self._locks = store.locks

@@ -26,7 +26,7 @@ class HeldJob:
         self.job = job
         """As last written."""
         self.is_resumable = is_resumable
-        """Whether another process goes on with the job when this one releases it unfinished."""
+        """True if another process can continue the job when this one releases it unfinished."""
         self._is_shared = is_shared
         self._poll_at = 0.0
         self._folder = folder

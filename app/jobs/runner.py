@@ -27,7 +27,7 @@ class Work(ABC):
     done: int = 0
     total: int | None = None
     is_cancelled: bool = False
-    """Set by the runner before it cancels `run` for good; after any other cancellation another runner may go on."""
+    """Set by the runner before it cancels `run` for good; after any other cancellation another runner may continue."""
 
     @abstractmethod
     async def run(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ async def run_job(held: HeldJob, work: Work) -> bool:
 
 
 async def _outcome_of(held: HeldJob, work: Work, report: Callable[[], bool]) -> Callable[[], None] | None:
-    """Run the work, and return how the job is to be finished; None when it is left for the next runner."""
+    """Run the work and return the step that finishes the job; None if the job is left for the next runner."""
     finish: Callable[[], None] | None = None
 
     async def follow() -> None:
@@ -81,7 +81,7 @@ async def _outcome_of(held: HeldJob, work: Work, report: Callable[[], bool]) -> 
         try:
             finish = partial(held.succeed, await work.run())
         except ServiceError as exc:
-            # Without the store there is no record either: the next runner that has both goes on.
+            # Without the store there is no record either: the next runner that has both continues.
             is_left = isinstance(exc, StoreUnavailable) and held.is_resumable
             finish = None if is_left else partial(held.fail, exc)
         except OSError as exc:

@@ -63,7 +63,7 @@ class PullRunner:
             await source.aclose()
 
     def stop(self) -> None:
-        """Stop every pull where it is. Another service, or this one after its next start, goes on with it."""
+        """Stop every pull where it is. Another service, or this one after its next start, continues it."""
         self._adopter.stop()
 
     async def check(self, request: PullRequest) -> None:

@@ -169,7 +169,7 @@ class Store:
             self._on_event(EventName.STAGING_SWEPT, {"files": swept})
 
     def _sweep_step(self, step: Callable[[], object]) -> None:
-        """Make one step of a sweep. A step that fails is reported, and the next ones are made all the same."""
+        """Make one step of a sweep. A step that fails is reported, and the next steps are still made."""
         try:
             with explaining_refusals():
                 step()

@@ -8,7 +8,7 @@ from app.store.headers.formats import Format
 
 
 # A field whose value can change while the file stays as it is belongs in `ModelView.changing_facts` too, and what it is
-# computed from in `Sources`; else the list goes on showing the old value. A test compares them.
+# computed from in `Sources`; else the list keeps showing the old value. A test compares them.
 class ModelOut(Schema):
     """One model: a regular file below the model folder."""
 
