@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tusclient.exceptions import TusCommunicationError
-from tusclient.uploader import Uploader
+from tusclient.uploader import Uploader  # type: ignore[attr-defined]
 
 from tests.conftest import Serve
 from tests.e2e.test_crashes import KILLS

@@ -5,7 +5,7 @@ import io
 
 import httpx
 from tusclient.client import TusClient
-from tusclient.uploader import Uploader
+from tusclient.uploader import Uploader  # type: ignore[attr-defined]
 
 from tests.support.service import RunningService
 

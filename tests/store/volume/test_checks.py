@@ -59,9 +59,7 @@ def test_coarse_times_are_found_and_told(tmp_path: Path, monkeypatch: pytest.Mon
     """Two versions of one size that come within one step would have the same etag."""
     utime = os.utime
     # Every file system here keeps nanoseconds, so the clock's step is put into the call that sets them.
-    monkeypatch.setattr(
-        checks.os, "utime", lambda path, ns: utime(path, ns=tuple(each // 10**9 * 10**9 for each in ns))
-    )
+    monkeypatch.setattr(os, "utime", lambda path, ns: utime(path, ns=tuple(each // 10**9 * 10**9 for each in ns)))
 
     report = try_volume(tmp_path, FileSystem("fuse.sshfs"))
 
