@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     """The address to listen on. One beyond loopback requires OCR_API_KEYS_FILE or OCR_ALLOW_ANONYMOUS=true."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
-    """The TCP port to listen on; 0 for any free port, which the log then names."""
+    """The TCP port to listen on; 0 for any free port, whose number is in the log."""
     root_path: Annotated[str, Field(pattern=r"^(/[^/]+)*$")] = ""
     """The path prefix under which a reverse proxy serves this service, such as '/ocr'."""
     allowed_hosts: CommaSeparated = ()
@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     trash_retention: Duration = timedelta(hours=24)
     """How long a deleted model can be restored; 0 to delete permanently at once."""
     single_service: bool = False
-    """States that only this service uses the folder, so that it may change one whose locks reach no other machine."""
+    """Set to true if no other service uses the folder: changes then do not require locks that reach other machines."""
     job_retention: Annotated[Duration, _at_least(timedelta(seconds=10))] = timedelta(hours=24)
     """How long a finished job and its results are kept."""
     partial_retention: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(hours=24)
@@ -114,7 +114,7 @@ class Settings(BaseSettings):
     max_image_pixels: Annotated[int, Field(ge=1)] = 40_000_000
     """The largest page in pixels, width times height; an A4 page at 600 dpi has 35 million."""
     max_image_pages: Annotated[int, Field(ge=1, le=1000)] = 50
-    """The most pages in one call; of a longer document, request a part of the pages with `pages`."""
+    """The most pages in one call; request a part of a longer document with `pages`."""
     max_image_files: Annotated[int, Field(ge=1)] = 20
     """The most files of one recognition job, each of `OCR_MAX_IMAGE_BYTES` at most; more are answered 422."""
     recognition_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(minutes=5)
@@ -127,24 +127,24 @@ class Settings(BaseSettings):
     hub_token_file: Path | None = None
     """A file that contains the token, instead of OCR_HUB_TOKEN."""
     pull_allowed_urls: Annotated[CommaSeparated, AfterValidator(_urls)] = ()
-    """URL prefixes that plain URLs may be pulled from, redirects included. Without any, only repositories may."""
+    """URL prefixes that pulls of plain URLs are limited to, redirects included. Without any, URLs are refused."""
     pulls_at_once: Annotated[int, Field(ge=1)] = 2
     """How many pulls run at once on this service; the others wait for this service or another on the folder."""
     pull_retries: Annotated[int, Field(ge=0)] = 8
-    """After how many failures in a row, none of which brought a byte, a pull fails."""
+    """How many retries in a row a pull makes without receiving a byte before it fails."""
     pull_retry_pause: Duration = timedelta(seconds=1)
-    """The pause before the first retry; it doubles up to a minute, and is longer if Retry-After says so."""
+    """The pause before the first retry; it doubles up to a minute, and is longer if Retry-After asks for more."""
     pull_stall_timeout: Duration = timedelta(seconds=60)
-    """How long a pull's connection may bring nothing before a new one is opened; 0 for no limit."""
+    """How long a pull's connection may receive nothing before it is replaced; 0 for no limit."""
 
     license_file: Path | None = None
     """An Aspose licence file for the engine; without it AsposeAI runs in evaluation mode."""
     engine_class: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] = "app.engine.child.aspose_ai:AsposeAIEngine"
-    """The import string of the engine's class. Only tests need another than the default."""
+    """The import string of the engine's class. Only tests change it."""
     engine_start_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=30)
     """How long an engine process may take to become ready before it is replaced."""
     engine_restart_budget: Annotated[int, Field(ge=0)] = 5
-    """How many deaths of the engine in a row are followed by a prompt restart; after one more it waits a minute."""
+    """How many deaths of the engine in a row get a prompt restart; after one more death the restart waits a minute."""
     engine_stable_after: Duration = timedelta(seconds=30)
     """Uptime after which the count of the engine's deaths is reset."""
     engine_queue_size: Annotated[int, Field(ge=0)] = 7

@@ -65,7 +65,7 @@ def keys() -> None:
 def new(name: str, scopes: tuple[str, ...]) -> None:
     """Print a new key on stderr, once, and its entry for OCR_API_KEYS_FILE on stdout."""
     key = new_key()
-    click.echo(f"The key, which is kept nowhere: {key}", err=True)
+    click.echo(f"The key, which is not stored: {key}", err=True)
     click.echo(entry_for(name, [Scope(scope) for scope in scopes], key))
 
 
