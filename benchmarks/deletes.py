@@ -123,7 +123,7 @@ def main() -> None:
         )
     print_table(
         f"Milliseconds to delete a model, {ROUNDS} interleaved rounds of {DELETIONS}: medians of rounds, p99 of all; "
-        "ratios are medians of the ratios of rounds",
+        "ratios are medians of the rounds' ratios",
         ("", "p50", "p99", f"against {COUNTS[0]}"),
         rows,
     )

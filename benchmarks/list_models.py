@@ -38,7 +38,7 @@ def main() -> None:
             if count in FRESHNESS_COUNTS:
                 freshness += [freshness_row(folder, count, under_load=under_load) for under_load in (False, True)]
     print_table(
-        f"Requests a second, 32 connections: medians of {ROUNDS} rounds; ratios are medians of the ratios of rounds",
+        f"Requests per second, 32 connections: medians of {ROUNDS} rounds; ratios are medians of the rounds' ratios",
         (
             "models",
             "answer",
@@ -53,12 +53,12 @@ def main() -> None:
         speed,
     )
     print_table(
-        "Latency in ms, 32 connections that all ask as fast as they are answered: p50 / p99, medians of rounds",
+        "Latency in ms, 32 connections that each send the next request at once: p50 / p99, medians of rounds",
         ("models", "bare ASGI", "FastAPI", "service", "naive"),
         latency,
     )
     print_table(
-        f"Seconds from a change by another process until GET /models shows it, {CHANGES} changes, asked every 10 ms",
+        f"Seconds from a change by another process until GET /models shows it; {CHANGES} changes, a request every 10 ms",
         ("models", "load", "median", "max", "adds, max", "replaces, max", "growths, max", "removals, max"),
         freshness,
     )

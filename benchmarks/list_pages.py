@@ -53,19 +53,19 @@ def main() -> None:
     with contextlib.ExitStack() as running:
         few, many = (running.enter_context(caller_of(count)) for count in (FEW, MANY))
         others = other(few)
-        pages = [page_row("the same again, by name", same(few), same(many))]
-        pages += [page_row("another each time, by name, models never shown before", others, walk(many, {}))]
+        pages = [page_row("one page repeatedly, by name", same(few), same(many))]
+        pages += [page_row("a new page each time, by name, models never shown before", others, walk(many, {}))]
         many.get()  # shows every one of them
-        pages += [page_row(f"another each time, {name}", others, walk(many, params)) for name, params in LISTS.items()]
+        pages += [page_row(f"a new page each time, {name}", others, walk(many, params)) for name, params in LISTS.items()]
         firsts = [first_row(many, name, params) for name, params in LISTS.items()]
     print_table(
-        f"Milliseconds to a page of {LIMIT}, {ROUNDS} interleaved rounds of {REQUESTS} requests: medians of rounds, "
-        "p99 of all; ratios are medians of the ratios of rounds",
+        f"Milliseconds per page of {LIMIT}, {ROUNDS} interleaved rounds of {REQUESTS} requests: medians of rounds, "
+        "p99 of all; ratios are medians of the rounds' ratios",
         ("page", f"of {FEW:,}, p50", "p99", f"of {MANY:,}, p50", "p99", "ratio"),
         pages,
     )
     print_table(
-        f"Milliseconds to a page of {LIMIT} of {MANY:,} after a change, and to the one after it; medians of {CHANGES}",
+        f"Milliseconds per page of {LIMIT} of {MANY:,}: the first after a change, and the next; medians of {CHANGES}",
         ("list", "first", "next"),
         firsts,
     )

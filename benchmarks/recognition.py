@@ -81,7 +81,7 @@ CASES = [
     Case("sans, 48 px", TEXT, points=48),
     Case("sans, 28 px, 2 degrees", TEXT, degrees=2),
     Case("sans, 28 px, 5 degrees", TEXT, degrees=5),
-    Case("the same with auto_skew", TEXT, degrees=5, auto_skew=True),
+    Case("sans, 28 px, 5 degrees with auto_skew", TEXT, degrees=5, auto_skew=True),
     Case("sans, 28 px, 0 degrees with auto_skew", TEXT, auto_skew=True),
     Case("sans, 28 px, 180 degrees", TEXT, degrees=180),
     Case("German, serif, 28 px", GERMAN, "liberation/LiberationSerif-Regular.ttf", language="deu", tesseract="deu"),
@@ -101,7 +101,7 @@ def main() -> None:
             rows = list(compared(server))
     both = [row for row in rows if row is not None]
     means = [statistics.mean(column) for column in zip(*both, strict=True)]
-    print(f"| mean of those both read | {means[0]:.1%} | {means[1]:.1%} | | {means[2]:.2f} | {means[3]:.2f} |")
+    print(f"| mean of the images that both read | {means[0]:.1%} | {means[1]:.1%} | | {means[2]:.2f} | {means[3]:.2f} |")
 
 
 def compared(server: Server) -> Iterator[tuple[float, float, float, float] | None]:
@@ -112,7 +112,7 @@ def compared(server: Server) -> Iterator[tuple[float, float, float, float] | Non
         length = len(ours) if ours else len("\n".join(case.lines)) * 3 // 10
         their_error = error_rate(case, theirs[:length])
         if ours is None:
-            print(f"| {case.name} | cannot | {their_error:.1%} | {length} | | {their_seconds:.2f} |")
+            print(f"| {case.name} | unsupported | {their_error:.1%} | {length} | | {their_seconds:.2f} |")
             yield None
             continue
         our_error = error_rate(case, ours)

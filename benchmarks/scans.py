@@ -109,8 +109,8 @@ def main() -> None:
             each = (float(megabytes) * 1e6 - at_rest) / COUNT
             memory.append([f"{COUNT:,} models, {name}", megabytes, f"{each:,.0f}"])
     print_table(
-        f"Milliseconds to look at {COUNT:,} files that the kernel has in its cache, {ROUNDS} interleaved rounds; "
-        "ratios are medians of the ratios of rounds",
+        f"Milliseconds to scan {COUNT:,} files in the kernel's cache, {ROUNDS} interleaved rounds; "
+        "ratios are medians of the rounds' ratios",
         ("", "median", "least", "µs a file", "against the floor"),
         rows,
     )

@@ -33,7 +33,7 @@ def main() -> None:
     rates = {party: [SIZE / 1e6 / each for each in rounds] for party, rounds in seconds.items()}
     slower = [min(pair) for pair in zip(rates["cp"], rates["sha256sum"], strict=True)]
     print_table(
-        f"1 GiB over loopback: medians of {ROUNDS} rounds; ratios are medians of the ratios of rounds",
+        f"1 GiB over loopback: medians of {ROUNDS} rounds; ratios are medians of the rounds' ratios",
         ("", "MB/s", "least", "most", "upload / this"),
         [
             [

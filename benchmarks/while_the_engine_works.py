@@ -139,7 +139,7 @@ def main() -> None:
                     for path in PATHS:
                         phase[path] += latencies[path]
     print_table(
-        f"Milliseconds to an answer, {REQUESTS_PER_SECOND} requests a second, engine idle and within a call of "
+        f"Milliseconds per answer at {REQUESTS_PER_SECOND} requests per second, engine idle and during a call of "
         f"{HOLD_SECONDS:g} s; {ROUNDS} rounds of each, {MODELS} models",
         ("", "path", "requests", "idle p50", "idle p99", "call p50", "call p99", "p50 ratio", "p99 ratio"),
         [row(name, path, *collected[name]) for name in SERVERS for path in PATHS],
