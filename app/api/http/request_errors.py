@@ -28,7 +28,7 @@ class MissingScope(Exception):
 
     def __init__(self, key_name: str, scope: str) -> None:
         super().__init__(
-            f"The key {key_name!r} lacks the scope {scope!r}, which this operation needs. Use a key that has it."
+            f"The key {key_name!r} lacks the scope '{scope}', which this operation needs. Use a key that has it."
         )
         self.scope = str(scope)
         self.headers = {"www-authenticate": f'{CHALLENGE}, error="insufficient_scope", scope="{scope}"'}
