@@ -58,7 +58,7 @@ def main() -> None:
         latency,
     )
     print_table(
-        f"Seconds from a change by another process until GET /models shows it; {CHANGES} changes, a request every 10 ms",
+        f"Seconds from a change by another process until GET /models shows it; {CHANGES} changes, polled every 10 ms",
         ("models", "load", "median", "max", "adds, max", "replaces, max", "growths, max", "removals, max"),
         freshness,
     )

@@ -56,7 +56,8 @@ def main() -> None:
         pages = [page_row("one page repeatedly, by name", same(few), same(many))]
         pages += [page_row("a new page each time, by name, models never shown before", others, walk(many, {}))]
         many.get()  # shows every one of them
-        pages += [page_row(f"a new page each time, {name}", others, walk(many, params)) for name, params in LISTS.items()]
+        for name, params in LISTS.items():
+            pages.append(page_row(f"a new page each time, {name}", others, walk(many, params)))
         firsts = [first_row(many, name, params) for name, params in LISTS.items()]
     print_table(
         f"Milliseconds per page of {LIMIT}, {ROUNDS} interleaved rounds of {REQUESTS} requests: medians of rounds, "

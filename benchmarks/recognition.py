@@ -101,7 +101,7 @@ def main() -> None:
             rows = list(compared(server))
     both = [row for row in rows if row is not None]
     means = [statistics.mean(column) for column in zip(*both, strict=True)]
-    print(f"| mean of the images that both read | {means[0]:.1%} | {means[1]:.1%} | | {means[2]:.2f} | {means[3]:.2f} |")
+    print(f"| mean of images that both read | {means[0]:.1%} | {means[1]:.1%} | | {means[2]:.2f} | {means[3]:.2f} |")
 
 
 def compared(server: Server) -> Iterator[tuple[float, float, float, float] | None]:
