@@ -10,12 +10,12 @@ from fastapi.responses import Response
 
 from app.api.ai.schemas import AiOut, KeywordsIn, QueryIn, SpellCheckIn, TextsIn, describe
 from app.api.ai.service import TextServiceDep
+from app.api.engine.model_choice import LOAD_ERRORS
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import ActorDep
 from app.api.http.disconnects import cancel_on_disconnect
-from app.api.http.error_groups import LOAD_ERRORS
-from app.api.http.item_problems import ProblemContextDep
 from app.api.http.keys import Scope
+from app.api.http.problems import ProblemContextDep
 from app.api.http.request_errors import TextTooLong
 from app.api.jobs.respond_async import BackgroundDep, PrefersJob, accepted, accepted_or
 from app.api.jobs.routes import JobKind, job_routes

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
 from app.api.ai.spell_check import changes_between, corrected
-from app.api.http.item_problems import ProblemContext, problem_of
 from app.api.http.problem_types import Problem
+from app.api.http.problems import ProblemContext, problem_of
 from app.api.http.schema import Schema
 from app.engine.contract.processors import Processor
 from app.engine.model_session import TextOutcome, TextTask

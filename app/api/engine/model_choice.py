@@ -3,13 +3,33 @@
 from typing import Annotated
 
 from anyio import to_thread
+from fastapi.exceptions import RequestValidationError
 
 from app import errors
 from app.api.http.deps import part
+from app.api.http.request_errors import CallerGone
 from app.engine.contract.processors import DEFAULT_MODEL, Processor
 from app.engine.model_session import LoadRequest, ModelSession
 from app.engine.supervisor import Supervisor
 from app.store import Model, Store
+
+LOAD_ERRORS = (
+    errors.EngineNotReady,
+    errors.EngineBusy,
+    errors.EngineLacks,
+    errors.EngineModelMissing,
+    errors.ModelTooLarge,
+    errors.ModelDamaged,
+    errors.ModelLocked,
+    errors.EngineCallFailed,
+    errors.EngineTimedOut,
+    errors.EngineDied,
+    errors.NotAModel,
+    errors.StoreUnavailable,
+    CallerGone,
+    RequestValidationError,
+)
+"""A processor of AsposeAI cannot be loaded."""
 
 
 class ModelChoice:

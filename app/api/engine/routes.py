@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 
 from app import errors
 from app.api.engine.deps import ModelSessionDep, SupervisorDep
-from app.api.engine.model_choice import ModelChoiceDep
+from app.api.engine.model_choice import LOAD_ERRORS, ModelChoiceDep
 from app.api.engine.schemas import (
     CapabilityOut,
     EngineExitOut,
@@ -22,7 +22,6 @@ from app.api.engine.schemas import (
 )
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.disconnects import cancel_on_disconnect
-from app.api.http.error_groups import LOAD_ERRORS
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.engine.contract.messages import EngineFacts

@@ -1,13 +1,15 @@
 """Errors on the wire: every non-2xx answer is a problem detail (RFC 9457)."""
 
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from app import errors
 from app.api.http.problem_table import CRASH, INTERNAL_ERROR, PROBLEM_TYPES
 from app.api.http.problem_types import EXAMPLE_ID, Problem, ProblemType
 
@@ -21,6 +23,25 @@ HEADERS: dict[str, dict[str, Any]] = {
     "tus-version": {"description": "The versions of tus that are supported.", "schema": {"type": "string"}},
     "www-authenticate": {"description": "How to authenticate (RFC 6750).", "schema": {"type": "string"}},
 }
+NAME_ERRORS = (errors.InvalidModelName, errors.NotAModel, errors.ModelNotFound, errors.StoreUnavailable)
+"""There is no model of that name, or the name is none."""
+WRITE_ERRORS = (errors.StoreUnavailable, *errors.UNWRITABLE)
+"""The model folder cannot be changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemContext:
+    """The members of a problem that come from the request."""
+
+    path: str
+    request_id: str
+
+
+async def _context(request: Request) -> ProblemContext:
+    return ProblemContext(request.url.path, str(request.scope["request_id"]))
+
+
+ProblemContextDep = Annotated[ProblemContext, Depends(_context)]
 
 
 def install(app: FastAPI) -> None:
@@ -39,6 +60,11 @@ def problem(request: Request, exc: Exception) -> Response:
 def crash(request: Request) -> Response:
     """Return the answer for an unexpected exception. The exception's text is only in the log."""
     return _respond(INTERNAL_ERROR.describe(CRASH, request.url.path, _id_of(request)), {})
+
+
+def problem_of(exc: Exception, context: ProblemContext) -> Problem:
+    """Return the problem that describes an error of one item."""
+    return PROBLEM_TYPES[type(exc)].describe(exc, context.path, context.request_id)
 
 
 def problems(*exceptions: type[Exception]) -> dict[int | str, dict[str, Any]]:

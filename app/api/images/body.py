@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from app import errors
+from app.api.http.request_errors import BodyCutShort, UnsupportedForm, UploadStalled
 from app.api.images.receiver import FORM, ImageBody
 from app.engine.contract.recognition import MEDIA_TYPES
 
@@ -22,6 +24,18 @@ BODY: dict[str, Any] = {
         },
     },
 }
+IMAGE_ERRORS = (
+    errors.UnsupportedImage,
+    errors.UnreadableImage,
+    errors.ImageTooLarge,
+    errors.EncryptedPdf,
+    errors.UnknownLanguage,
+    errors.ResourceMissing,
+    UnsupportedForm,
+    BodyCutShort,
+    UploadStalled,
+)
+"""An image cannot be received or read."""
 
 
 async def _image_body(request: Request) -> ImageBody:

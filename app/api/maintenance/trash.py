@@ -12,9 +12,8 @@ from app import errors
 from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import ActorDep, StoreDep, WatcherDep
-from app.api.http.error_groups import WRITE_ERRORS
 from app.api.http.keys import Scope
-from app.api.http.problems import problems
+from app.api.http.problems import WRITE_ERRORS, problems
 from app.api.maintenance.schemas import PurgeOut, TrashEntryOut, TrashList
 from app.api.models.list_cache import ListCacheDep
 from app.api.models.schemas import ModelOut

@@ -16,9 +16,8 @@ from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.conditional import ETAG, IF_NONE_MATCH, NOT_MODIFIED, WITH_ETAG, Representation
 from app.api.http.deps import ActorDep, StoreDep, WatcherDep
-from app.api.http.error_groups import NAME_ERRORS, WRITE_ERRORS
 from app.api.http.keys import Scope
-from app.api.http.problems import problems
+from app.api.http.problems import NAME_ERRORS, WRITE_ERRORS, problems
 from app.api.http.routing import ModelName
 from app.api.models.deletion import DeletionPlanner
 from app.api.models.detail import examine

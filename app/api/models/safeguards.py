@@ -13,9 +13,8 @@ from app.api.http import threads
 from app.api.http.auth import needs
 from app.api.http.deps import ActorDep, StoreDep, WatcherDep
 from app.api.http.disconnects import cancel_on_disconnect
-from app.api.http.error_groups import NAME_ERRORS, WRITE_ERRORS
 from app.api.http.keys import Scope
-from app.api.http.problems import problems
+from app.api.http.problems import NAME_ERRORS, WRITE_ERRORS, problems
 from app.api.http.request_errors import CallerGone
 from app.api.http.routing import ModelName, PartRoute
 from app.api.models.schemas import HeaderOut, ProtectionState, VerificationOut, protection_out

@@ -8,11 +8,11 @@ from anyio import CancelScope, to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 
+from app import errors
 from app.api.http import request_errors, threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.conditional import JSON, conditions_of
 from app.api.http.deps import ActorDep, StoreDep, WatcherDep
-from app.api.http.error_groups import UPLOAD_ERRORS
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.http.routing import ModelName, streams_body
@@ -26,6 +26,26 @@ from app.store import Actor, Incoming, Published
 router = APIRouter(tags=["models"], route_class=GuardedRoute)
 
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+UPLOAD_ERRORS = (
+    errors.InvalidModelName,
+    errors.NotAModel,
+    errors.ModelProtected,
+    errors.ModelExists,
+    errors.ModelInUse,
+    errors.ModelLocked,
+    errors.ModelChanged,
+    errors.ConditionFailed,
+    errors.DigestMismatch,
+    errors.StoreUnavailable,
+    *errors.UNWRITABLE,
+    errors.StoreFull,
+    request_errors.BodyCutShort,
+    request_errors.UploadStalled,
+    request_errors.UnsupportedBody,
+    request_errors.UploadsBusy,
+    RequestValidationError,
+)
+"""A model cannot be received or published."""
 HEADERS: dict[str, dict[str, Any]] = {
     "location": {"description": "The model's address.", "schema": {"type": "string"}},
     "etag": {"description": "The model's `etag`.", "schema": {"type": "string"}},

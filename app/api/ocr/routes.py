@@ -12,17 +12,16 @@ from app import errors
 from app.api.ai.schemas import ResultOut, SpellCheckIn
 from app.api.ai.schemas import describe as describe_texts
 from app.api.ai.service import TextService, TextServiceDep
-from app.api.engine.model_choice import ModelChoiceDep
+from app.api.engine.model_choice import LOAD_ERRORS, ModelChoiceDep
 from app.api.http import request_errors, threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import ActorDep
 from app.api.http.disconnects import cancel_on_disconnect
-from app.api.http.error_groups import IMAGE_ERRORS, LOAD_ERRORS
-from app.api.http.item_problems import ProblemContext, ProblemContextDep, problem_of
 from app.api.http.keys import Scope
 from app.api.http.negotiation import best_of
+from app.api.http.problems import ProblemContext, ProblemContextDep, problem_of
 from app.api.http.routing import streams_body
-from app.api.images.body import BINARY, BODY, ImageBodyDep
+from app.api.images.body import BINARY, BODY, IMAGE_ERRORS, ImageBodyDep
 from app.api.images.receiver import Image
 from app.api.images.service import RecognitionService, RecognitionServiceDep
 from app.api.jobs.respond_async import BackgroundDep, PrefersJob, accepted, accepted_or

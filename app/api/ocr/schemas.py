@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from app.api.ai.schemas import ResultOut
-from app.api.http.item_problems import ProblemContext, problem_of
 from app.api.http.problem_types import Problem
+from app.api.http.problems import ProblemContext, problem_of
 from app.api.http.schema import Schema
 from app.api.images.query import ImageQuery
 from app.api.images.service import ImageOutcome

@@ -18,11 +18,10 @@ from app.api.http import request_errors, threads
 from app.api.http.auth import PUBLIC, needs
 from app.api.http.conditional import JSON, conditions_of
 from app.api.http.deps import ActorDep, StoreDep, WatcherDep
-from app.api.http.error_groups import UPLOAD_ERRORS
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.http.routing import streams_body
-from app.api.models.upload import CONDITIONS, location_of
+from app.api.models.upload import CONDITIONS, UPLOAD_ERRORS, location_of
 from app.api.models.upload_receiver import UploadReceiverDep
 from app.api.uploads import tus
 from app.api.uploads.resumable_upload import ResumableUpload
