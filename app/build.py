@@ -14,7 +14,7 @@ from app.store import Policy, Store
 
 if TYPE_CHECKING:
     from app.pulls.pull import OnPublished
-    from app.pulls.runner import PullRunner
+    from app.pulls.pull_runner import PullRunner
     from app.pulls.sources.base import Source
 
 RESUMABLE = frozenset({PULL})
@@ -41,7 +41,7 @@ def build_pull_runner(
 ) -> "PullRunner":
     """Build the runner of pulls into a store. Raises SettingsError if the hub's token cannot be read."""
     from app.pulls.pull import PullLimits  # noqa: PLC0415 - these import an HTTP client
-    from app.pulls.runner import PullRunner  # noqa: PLC0415
+    from app.pulls.pull_runner import PullRunner  # noqa: PLC0415
 
     return PullRunner(
         store,

@@ -13,7 +13,7 @@ from app.engine.supervisor import Supervisor
 from app.jobs.batches import BackgroundJobs
 from app.jobs.folder import Jobs
 from app.metrics import Metrics
-from app.pulls.runner import PullRunner
+from app.pulls.pull_runner import PullRunner
 from app.store import Store
 from app.store.inventory_watcher import InventoryWatcher
 from app.store.volume.monitor import VolumeMonitor

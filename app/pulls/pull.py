@@ -15,7 +15,7 @@ from app.errors import PartialBusy, PartialNotFound, SourceMismatch, SourceUnava
 from app.jobs.records import Job
 from app.jobs.runner import Work
 from app.pulls.conditions import publication_conditions
-from app.pulls.partials import discard_partials, partial_id
+from app.pulls.pull_partials import discard_partials, partial_id
 from app.pulls.request import PullRequest
 from app.pulls.sources.base import Answer, Source, SourceFile, resolve_files
 from app.store import Action, Conditions, Model, PartialRecord, StagedFile, Store

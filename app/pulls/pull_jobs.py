@@ -3,7 +3,7 @@
 from app.errors import PullConflict
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
-from app.pulls.partials import discard_partials
+from app.pulls.pull_partials import discard_partials
 from app.pulls.request import PullRequest
 from app.store import Actor, Store
 from app.store.locks.model_locks import LOCK_SECONDS

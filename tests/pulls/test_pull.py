@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from app.build import build_jobs
-from app.pulls.partials import partial_id
 from app.pulls.pull import PullLimits, PullRun
 from app.pulls.pull_jobs import PULL
+from app.pulls.pull_partials import partial_id
 from app.pulls.request import PullRequest
 from app.pulls.sources.http import HttpClient
 from app.pulls.sources.url import UrlSource

@@ -8,8 +8,8 @@ from app.jobs.folder import Jobs
 from app.jobs.records import Job
 from app.pulls.pull import PullLimits
 from app.pulls.pull_jobs import PULL
+from app.pulls.pull_runner import PullRunner
 from app.pulls.request import PullRequest
-from app.pulls.runner import PullRunner
 from app.pulls.sources.http import HttpClient
 from app.pulls.sources.url import UrlSource
 from app.store.actor import Actor

@@ -17,6 +17,7 @@ from app.api.jobs.schemas import JobOut, describe
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
 from app.pulls.pull_jobs import PULL, PullJobs
+from app.pulls.pull_runner import PullRunner
 from app.pulls.request import (
     MAX_REPOSITORY_LENGTH,
     MAX_REVISION_LENGTH,
@@ -26,7 +27,6 @@ from app.pulls.request import (
     IfExists,
     PullRequest,
 )
-from app.pulls.runner import PullRunner
 from app.store import Store
 
 LOCATION = {"location": {"description": "Where the job is.", "schema": {"type": "string"}}}

@@ -12,8 +12,8 @@ from anyio import CapacityLimiter
 from app.build import build_jobs
 from app.errors import SourceNotAllowed, SourceUnavailable
 from app.pulls.pull import PullLimits
+from app.pulls.pull_runner import PullRunner
 from app.pulls.request import PullRequest
-from app.pulls.runner import PullRunner
 from app.pulls.sources.base import Answer, SourceFile
 from app.store.actor import Actor
 from app.store.policy import Policy

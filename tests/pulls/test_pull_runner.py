@@ -11,11 +11,11 @@ import pytest
 from anyio import CapacityLimiter, fail_after, to_thread
 
 from app.build import build_jobs
-from app.pulls.partials import partial_id
 from app.pulls.pull import PullLimits
 from app.pulls.pull_jobs import PULL
+from app.pulls.pull_partials import partial_id
+from app.pulls.pull_runner import QUESTIONS_AT_ONCE, PullRunner
 from app.pulls.request import PullRequest
-from app.pulls.runner import QUESTIONS_AT_ONCE, PullRunner
 from app.pulls.sources.base import Source, SourceFile
 from app.pulls.sources.http import HttpClient
 from app.pulls.sources.hub import HubSource
