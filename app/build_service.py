@@ -20,7 +20,7 @@ from app.api.models.list_cache import ListCache
 from app.api.models.upload_receiver import UploadReceiver
 from app.api.state import State
 from app.build import build_jobs, build_pull_runner, build_store
-from app.engine.contract.recognition import ImageLimits
+from app.engine.contract.recognition_call import ImageLimits
 from app.engine.model_session import ModelSession, SessionLimits
 from app.engine.native.workdir import WorkDirectories
 from app.engine.process import EngineProcess
@@ -34,8 +34,6 @@ from app.store import Store
 from app.store.inventory_watcher import InventoryWatcher
 from app.store.locks.model_locks import LOCK_SECONDS
 from app.store.volume.monitor import VolumeMonitor
-
-"""How long a load waits for a change of its model; a change takes milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)

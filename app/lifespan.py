@@ -18,8 +18,8 @@ from app.errors import StoreError
 from app.events import EventName, OnEvent
 from app.metrics import Metrics
 from app.settings import Settings
-from app.store.trash.sweeper import keep_swept
 from app.store.volume.monitor import VolumeMonitor, monitor_volume
+from app.sweeper import keep_swept
 
 log = structlog.get_logger()
 

@@ -13,7 +13,7 @@ import click
 
 from app.cli.console import IN_PART, Verbs, actor, as_json, open_store, print_rows, rfc3339
 from app.store import Finding, PruneOutcome, PrunePlan, Reason, TrashEntry
-from app.store.audit.audit import AGEING, plan_prune
+from app.store.audit.findings import AGEING, plan_prune
 
 
 @click.group(cls=Verbs)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from app import errors
-from app.engine.contract.recognition import PAGES_FILE, ImageLimits, RecognitionOptions
+from app.engine.contract.recognition_call import PAGES_FILE, ImageLimits, RecognitionOptions
 from app.engine.supervisor import Supervisor
 
 REFUSALS: dict[str, type[errors.ImageError]] = {

@@ -1,13 +1,13 @@
 """The store: the model folder and its rules. Knows neither HTTP nor the engine, jobs or pulls.
 
 Import from here what the other folders of `app` use. What is not listed is the store's own, or needed by few: the
-watchers that a running service starts (`inventory_watcher`, `volume.monitor`, `trash.sweeper`) and the plain functions
-of `names`, `headers` and `audit`.
+watchers that a running service starts (`inventory_watcher`, `volume.monitor`) and the plain functions of `names`,
+`headers` and `audit`.
 """
 
 from app.store.actor import SERVICE, Actor
-from app.store.audit.audit import Finding, PruneOutcome, PrunePlan, PruneResult, Reason
 from app.store.audit.audits import Audits, Report
+from app.store.audit.findings import Finding, PruneOutcome, PrunePlan, PruneResult, Reason
 from app.store.audit.storage import Storage
 from app.store.deletions import Deletion, Deletions, Receipt
 from app.store.headers.description import Description

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from app.engine.contract.recognition import RecognitionOptions
+from app.engine.contract.recognition_call import RecognitionOptions
 
 
 class ImageQuery(BaseModel):

@@ -14,7 +14,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from app.api.http import threads
 from app.api.http.disconnects import next_chunk
 from app.api.http.request_errors import BodyTooLarge, UnsupportedForm
-from app.engine.contract.recognition import MEDIA_TYPES
+from app.engine.contract.recognition_call import MEDIA_TYPES
 from app.errors import UnsupportedImage
 
 FORM = "multipart/form-data"

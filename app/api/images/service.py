@@ -7,7 +7,7 @@ from typing import Annotated
 
 from app.api.http.deps import part
 from app.api.images.receiver import Image, ImageBody, ImageReceiver
-from app.engine.contract.recognition import ImageLimits, RecognitionOptions
+from app.engine.contract.recognition_call import ImageLimits, RecognitionOptions
 from app.engine.recognition import Recognition, recognise
 from app.engine.states import MAX_DEATHS_OF_ONE_REQUEST
 from app.engine.supervisor import Supervisor

@@ -18,7 +18,7 @@ from app.api.http.request_errors import PlanChanged
 from app.api.http.schema import InlineEnum
 from app.api.maintenance.schemas import PrunedOut, PruneOut
 from app.store import PruneOutcome, PrunePlan, Reason
-from app.store.audit.audit import plan_prune
+from app.store.audit.findings import plan_prune
 
 router = APIRouter(tags=["upkeep"], route_class=GuardedRoute)
 

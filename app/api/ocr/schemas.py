@@ -12,7 +12,7 @@ from app.api.http.problems import ProblemContext, problem_of
 from app.api.http.schema import Schema
 from app.api.images.query import ImageQuery
 from app.api.images.service import ImageOutcome
-from app.engine.contract.recognition import RecognitionOptions
+from app.engine.contract.recognition_call import RecognitionOptions
 from app.engine.recognition import Recognition
 
 PAGE_BREAK = "\f"

@@ -38,7 +38,7 @@ from aspose.ocr.models.preprocessingfilters import PreprocessingFilter
 
 from app.engine.child import results
 from app.engine.contract.processors import DEFAULT_MODEL, MAX_TEXT_BYTES, Processor
-from app.engine.contract.recognition import PAGES_FILE, ImageLimits, RecognitionOptions
+from app.engine.contract.recognition_call import PAGES_FILE, ImageLimits, RecognitionOptions
 from app.engine.native.libraries import missing_for_ai, missing_for_recognition
 from app.errors import ImageError, UnknownLanguage
 
@@ -141,7 +141,7 @@ class AsposeAIEngine:
     def recognise(
         self, image: str, media_type: str | None, options: dict[str, Any], limits: dict[str, int]
     ) -> dict[str, Any]:
-        """Recognise an image as `app.engine.contract.recognition` says; write the pages and document beside it."""
+        """Recognise an image as `app.engine.contract.recognition_call` says; write the pages and document beside it."""
         wanted = RecognitionOptions(**options)
         if missing := missing_for_recognition() or (missing_for_ai() if wanted.tables else None):
             return {"unavailable": missing}

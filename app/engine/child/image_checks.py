@@ -12,7 +12,7 @@ from PIL import Image, ImageFile
 from pypdf import PdfReader
 from pypdf.errors import PyPdfError
 
-from app.engine.contract.recognition import ImageLimits
+from app.engine.contract.recognition_call import ImageLimits
 from app.errors import EncryptedPdf, ImageTooLarge, UnreadableImage, UnsupportedImage
 
 # Our own limits are stricter; Pillow's only warns.

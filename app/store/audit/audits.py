@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from app.errors import StoreError
 from app.store.actor import Actor
-from app.store.audit.audit import Finding, PruneOutcome, PrunePlan, Reason, audit
+from app.store.audit.findings import Finding, PruneOutcome, PrunePlan, Reason, audit
 from app.store.deletions import Deletions
 from app.store.incoming.incoming import Incoming
 from app.store.incoming.partials import Partial

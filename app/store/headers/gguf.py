@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from struct import Struct
 
 from app.store.headers.bounded import MAX_TEXT, BadHeader, BeyondBounds, Fact, Facts, HeaderReader, shown
-from app.store.headers.ggml import FILE_TYPES, MAX_TYPE, TENSOR_TYPES, TensorType
+from app.store.headers.gguf_types import FILE_TYPES, MAX_TYPE, TENSOR_TYPES, TensorType
 
 MAGIC = b"GGUF"
 VERSIONS = (1, 2, 3)

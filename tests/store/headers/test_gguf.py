@@ -9,8 +9,8 @@ import pytest
 
 from app.store.headers.bounded import MAX_READ_BYTES, MAX_STEPS
 from app.store.headers.description import Description, describe
-from app.store.headers.ggml import TENSOR_TYPES
 from app.store.headers.gguf import FACTS
+from app.store.headers.gguf_types import TENSOR_TYPES
 from tests.support.model_files import (
     ARRAY,
     F32,

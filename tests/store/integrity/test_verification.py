@@ -10,7 +10,7 @@ import pytest
 
 from app.errors import ModelInUse, ModelNotFound
 from app.store.actor import Actor
-from app.store.audit.audit import Reason
+from app.store.audit.findings import Reason
 from app.store.integrity.verification import CHUNK_BYTES, Verdict, Verification
 from app.store.policy import Policy
 from app.store.store import Store

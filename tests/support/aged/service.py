@@ -22,7 +22,7 @@ from app.jobs.folder import Jobs
 from app.jobs.held_job import HeldJob
 from app.pulls.pull_jobs import PULL
 from app.store.actor import Actor
-from app.store.audit.audit import Reason, audit, plan_prune
+from app.store.audit.findings import Reason, audit, plan_prune
 from app.store.incoming.incoming import Conditions
 from app.store.incoming.partials import PartialRecord
 from app.store.incoming.staged_file import StagedFile

@@ -16,7 +16,7 @@ from app.jobs.records import JobState
 from app.pulls.pull_jobs import PULL, PullJobs
 from app.pulls.request import PullRequest
 from app.store.actor import Actor
-from app.store.audit.audit import Reason, audit, plan_prune
+from app.store.audit.findings import Reason, audit, plan_prune
 from app.store.incoming.incoming import Conditions
 from app.store.inventory import Model
 from app.store.policy import Policy

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.errors import ModelChanged, ModelInUse, ModelNotFound
 from app.store.actor import Actor
-from app.store.audit.audit import Reason, audit, plan_prune, superseded_by
+from app.store.audit.findings import Reason, audit, plan_prune, superseded_by
 from app.store.policy import Policy
 from app.store.store import Store
 
