@@ -1,24 +1,24 @@
 # docker build --tag ocr-model-service .
 #
-# How to run it is in deploy/compose.yaml and deploy/kubernetes/; deploy/check_image.py builds and tries it without
-# Docker. AsposeAI exists for x86-64 only: elsewhere add --platform=linux/amd64.
+# deploy/compose.yaml and deploy/kubernetes/ show how to run the image. deploy/check_image.py builds and tests it
+# without Docker. AsposeAI exists for x86-64 only: on other machines add --platform=linux/amd64.
 
-# The engine needs glibc, libstdc++, libgcc and zlib of the base; every Debian with apt on it has them. OpenSSL 1.1 and
-# llama.cpp, which no such base has, are brought by the same command as everywhere, checked against the same digests.
+# The engine needs glibc, libstdc++, libgcc and zlib of the base; every Debian with apt has them. No such base has
+# OpenSSL 1.1 and llama.cpp: `python -m app provision` fetches them, as everywhere, and checks their digests.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS builder
 WORKDIR /srv/ocr
 COPY requirements.lock ./
-# Only wheels, so no compiler is needed, and no package runs code of its own here. The base's pip serves; the venv has none.
+# Only wheels: no compiler is needed, and no package runs its own code here. The base's pip installs; the venv has none.
 RUN python -m venv --without-pip /opt/venv \
     && python -m pip --python /opt/venv install --no-cache-dir --only-binary=:all: --require-hashes -r requirements.lock
 COPY app app
-# Unchecked, because copying may change the times of files; nobody edits them in an image.
+# Unchecked, because copying may change the times of files, and files in an image are not edited.
 RUN python -m compileall -q --invalidation-mode unchecked-hash app
 
 FROM ${PYTHON_IMAGE} AS native
-# Of this stage only the libraries remain, and they are pinned.
+# Only the libraries of this stage are copied, and they are pinned.
 # hadolint ignore=DL3008,DL3009
 RUN apt-get update && apt-get install --yes --no-install-recommends npm
 COPY --from=builder /opt/venv /opt/venv
@@ -27,8 +27,8 @@ COPY app app
 RUN OCR_NATIVE_DIR=/opt/ocr/native /opt/venv/bin/python -m app provision
 
 FROM ${PYTHON_IMAGE}
-# The base comes without bytecode, and a read-only root cannot keep any: every start would compile what it imports of
-# the standard library, twice, in the service and in its engine process.
+# The base has no bytecode, and a read-only root cannot store any. Without this, every start would compile the imported
+# modules of the standard library twice, in the service and in the engine process.
 RUN python -m compileall -q -x '/(site-packages|tests?)/' "$(python -c 'import os; print(os.path.dirname(os.__file__))')" \
     && install --directory --owner=10001 --group=10001 /data
 WORKDIR /srv/ocr
@@ -37,9 +37,9 @@ COPY --from=builder /opt/venv /opt/venv
 COPY --from=builder /srv/ocr/app app
 COPY --from=native /opt/ocr/native /opt/ocr/native
 
-# Nothing outside /data is written to, so the root file system may be read-only and needs no tmpfs.
-# OCR_HOST is what makes the port reachable from outside the container. It also makes the service refuse to start
-# until OCR_API_KEYS_FILE names a file of keys; OCR_ALLOW_ANONYMOUS=true instead lets everybody in. Neither is set here.
+# The service writes only below /data, so the root file system may be read-only and needs no tmpfs.
+# OCR_HOST makes the port reachable from outside the container. With it the service does not start until
+# OCR_API_KEYS_FILE names a file of keys, or OCR_ALLOW_ANONYMOUS=true allows every client. Neither is set here.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     OCR_HOST=0.0.0.0 \
@@ -47,12 +47,12 @@ ENV PATH=/opt/venv/bin:$PATH \
     OCR_MODELS_DIR=/data/models \
     OCR_STATE_DIR=/data/state \
     OCR_NATIVE_DIR=/opt/ocr/native
-# A number, for Kubernetes' runAsNonRoot; it has no name and no home.
+# A number, for Kubernetes' runAsNonRoot; the user has no name and no home.
 USER 10001:10001
 VOLUME /data
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-# Alive, not ready: a container must not be restarted because its engine is.
+# /livez, not /readyz: a container must not be restarted because its engine restarts.
 HEALTHCHECK --interval=30s --timeout=3s --start-period=30s CMD ["python", "-c", "import http.client as h, os; c = h.HTTPConnection('127.0.0.1', os.environ['OCR_PORT'], timeout=2); c.request('GET', '/livez'); raise SystemExit(c.getresponse().status != 200)"]
 CMD ["python", "-m", "app", "serve"]
 

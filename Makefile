@@ -1,9 +1,9 @@
-# make serve and make test need nothing but Python 3.11 to 3.13 and make: each sets up .venv first.
+# make serve and make test need only Python 3.11 to 3.13 and make: each creates .venv first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# OpenSSL 1.1 and llama.cpp for the engine, once; where they cannot be had, the service runs with less.
-NATIVE = @$(BIN)/python -m app provision || echo 'Going on without; GET /engine says what that costs.'
+# Fetches OpenSSL 1.1 and llama.cpp for the engine, once. Without them the service runs, but with fewer capabilities.
+NATIVE = @$(BIN)/python -m app provision || echo 'Continuing without these libraries. GET /engine shows which capabilities are missing.'
 
 .PHONY: help serve test test-slow test-crashes test-kernel-volumes lint check lock bench clean
 help: ## Show this list.
@@ -17,14 +17,14 @@ test: $(VENV)/dev ## Set everything up and run the test suite.
 	$(NATIVE)
 	$(BIN)/python -m pytest
 
-test-slow: $(VENV)/dev ## Run what is slower: a browser, a fuzz of the API, the image, the manifests.
+test-slow: $(VENV)/dev ## Run the slow tests: a browser, a fuzz of the API, the image, the manifests.
 	$(NATIVE)
 	$(BIN)/python -m pytest -m slow --timeout 900
 
-test-crashes: $(VENV)/dev ## Kill over 1,000 processes and services at what they do; CI kills 150.
+test-crashes: $(VENV)/dev ## Kill over 1,000 processes and services while they work; CI kills 150.
 	TEST_KILLS=1000 $(BIN)/python -m pytest -m slow --timeout 1800 -s tests/e2e/test_crashes.py tests/e2e/test_resumable_crashes.py
 
-test-kernel-volumes: $(VENV)/dev ## As root, with QEMU: two machines on one folder over NFS and CIFS, for half an hour.
+test-kernel-volumes: $(VENV)/dev ## Test two QEMU machines on one folder over NFS and CIFS; as root, half an hour.
 	$(BIN)/python -m tests.volumes.machines nfs cifs
 
 lint: $(VENV)/dev ## Check format, style, types and layers.
@@ -33,7 +33,7 @@ lint: $(VENV)/dev ## Check format, style, types and layers.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/dev ## Measure, and print the tables of docs/benchmarks.md.
+bench: $(VENV)/dev ## Run the benchmarks and print the tables of docs/benchmarks.md.
 	$(BIN)/python benchmarks/list_models.py
 	$(BIN)/python benchmarks/list_pages.py
 	$(BIN)/python benchmarks/scans.py
@@ -43,16 +43,16 @@ bench: $(VENV)/dev ## Measure, and print the tables of docs/benchmarks.md.
 	$(BIN)/python benchmarks/at_rest.py
 	$(BIN)/python benchmarks/engine_cycles.py
 
-lock: $(VENV)/dev ## Pin what pyproject.toml allows, newest versions, with hashes.
+lock: $(VENV)/dev ## Pin the newest versions that pyproject.toml allows, with hashes.
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
 	    --custom-compile-command 'make lock' pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
 	    --custom-compile-command 'make lock' --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
-clean: ## Remove what make made; data/ and native/ stay.
+clean: ## Remove what make created, except data/ and native/.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build
 
-# The first start finds two example files to list and to delete.
+# Two example files, to list and to delete after the first start.
 data/models:
 	mkdir -p $@
 	printf 'an example, not a model\n' > $@/en_ocr_v2.bin

@@ -1,11 +1,11 @@
-"""Build the image without Docker and run it as strictly as anybody would: read-only, unprivileged, with one volume.
+"""Build the image without Docker, and run it with the compose file's restrictions: read-only, unprivileged, one volume.
 
     python deploy/check_image.py
 
-Buildah builds the real Dockerfile. In the place of the official base image stands a minimal Debian 12 with its Python,
-made by debootstrap and kept in build/image; everything else is removed again, whatever happens. It takes a minute,
-root on Debian, and apt, npm and pip as this machine has them configured; what of buildah and debootstrap is missing it
-installs.
+Buildah builds the real Dockerfile. The base is a minimal Debian 12 with its Python, made by debootstrap and kept in
+build/image, in place of the official base image. Everything else is removed at the end, even after an error. It takes
+a minute and needs root on Debian, and apt, npm and pip with this machine's configuration. It installs buildah and
+debootstrap if they are missing.
 """
 
 import configparser
