@@ -62,7 +62,7 @@ class Supervisor:
         """How many processes died in a row by their own fault, since the last one that was stable."""
         self._last_death: str | None = None
         """Why the last process died, if by its own fault."""
-        self._known: Mapping[str, object] = {}
+        self._known_models: Mapping[str, object] = {}
         """The models in the folder, as last noted."""
         self._facts_stale = asyncio.Event()
         self._stop_requested = asyncio.Event()
@@ -181,7 +181,7 @@ class Supervisor:
 
     def note_models(self, models: Mapping[str, object]) -> None:
         """Take note of the models that lie in the folder now, and ask AsposeAI again. Returns at once."""
-        self._known = models
+        self._known_models = models
         self.refresh_facts()
 
     async def stop(self) -> None:
@@ -218,7 +218,7 @@ class Supervisor:
         await self._make_ready(self._process)
 
     async def _make_ready(self, process: EngineProcess) -> None:
-        known = self._known  # before the question, so that the facts tell of each of them
+        known_models = self._known_models  # before the question, so that the facts tell of each of them
         handshake = asyncio.create_task(self._handshake.run(process))
         stop_requested = asyncio.create_task(self._stop_requested.wait())
         await asyncio.wait({handshake, stop_requested}, return_when=asyncio.FIRST_COMPLETED)
@@ -228,7 +228,7 @@ class Supervisor:
         # A handshake that failed has ended the process as well; _reap() reports how.
         try:
             if facts := await handshake:
-                self.facts = replace(facts, known=known)
+                self.facts = replace(facts, known_models=known_models)
                 self._set_state(EngineState.READY, None)
         except EngineDied:
             pass
@@ -257,9 +257,9 @@ class Supervisor:
             await self._facts_stale.wait()
             self._facts_stale.clear()
             async with self._queue.acquire_first():
-                known = self._known
+                known_models = self._known_models
                 try:
-                    self.facts = replace(await self._handshake.fetch_facts(process), known=known)
+                    self.facts = replace(await self._handshake.fetch_facts(process), known_models=known_models)
                 except EngineCallFailed as exc:
                     self._on_event(EventName.ENGINE_STATUS_FAILED, {"error": exc.reason})
                 except (EngineDied, EngineTimedOut):

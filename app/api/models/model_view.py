@@ -83,7 +83,7 @@ class ModelView:
             return True
         # AsposeAI has not passed over a file that it was not asked about. Times do not tell: a file's may be that of
         # another machine or of some milliseconds ago, and a folder brings files that are older than itself.
-        return False if facts.known.get(model.name) == model else None
+        return False if facts.known_models.get(model.name) == model else None
 
     def filters(self, query: ListQuery) -> list[Filter]:
         """Return the filters of a query, the fastest first; a model must pass each."""

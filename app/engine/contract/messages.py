@@ -97,7 +97,7 @@ class EngineFacts:
     """The files of `list_local`, as names of models."""
     is_initialized: bool
     capabilities: tuple[Capability, ...]
-    known: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
+    known_models: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
     """The models that were known to lie in the folder before it was asked, by name: of these alone it has spoken."""
 
     @classmethod

@@ -118,7 +118,7 @@ def test_the_list_is_what_its_schema_would_be(models: dict[str, Model], limit: i
     assert ModelList.model_validate_json(rendered).model_dump_json().encode() == rendered
 
 
-def facts(*recognised: str, known: dict[str, Model]) -> EngineFacts:
+def facts(*recognised: str, known_models: dict[str, Model]) -> EngineFacts:
     return EngineFacts(
         asked_at=datetime.now(UTC),
         vendor_package="aspose-ocr-python-net",
@@ -129,7 +129,7 @@ def facts(*recognised: str, known: dict[str, Model]) -> EngineFacts:
         recognised=frozenset(recognised),
         is_initialized=False,
         capabilities=(),
-        known=known,
+        known_models=known_models,
     )
 
 
@@ -141,7 +141,7 @@ def test_whatever_the_schema_shows_of_a_changing_source_is_rendered_again(tmp_pa
         positions = locks.leased_positions()
     model = Model("a.bin", 1, 0, 0, 0)
     protections = {"a.bin": ManualProtection("a reason", "a caller", datetime.now(UTC))}
-    told = (None, facts(known={}), facts(known={"a.bin": model}), facts("a.bin", known={}))
+    told = (None, facts(known_models={}), facts(known_models={"a.bin": model}), facts("a.bin", known_models={}))
     views = [
         ModelView(Path("/models"), Policy(), Sources(*sources))
         for sources in product(({}, protections), (frozenset[int](), positions), told)
