@@ -1,4 +1,4 @@
-"""Engine calls reported as events: name, outcome and seconds."""
+"""`timed_call`: a call to the engine that is reported as an event with its name, outcome and seconds."""
 
 import asyncio
 from typing import Any
@@ -12,6 +12,7 @@ OUTCOMES: dict[type[EngineError], str] = {
     EngineTimedOut: "timed_out",
     EngineDied: "died",
 }
+"""The `outcome` of the event for each error; without an error it is `ok`, for a cancelled call `abandoned`."""
 
 
 async def timed_call(
@@ -23,7 +24,7 @@ async def timed_call(
     on_event: OnEvent,
     work: str | None = None,
 ) -> Any:  # noqa: ANN401 - a JSON value
-    """Call a process and report `engine.called` with the call's name, or with `work` if given.
+    """Call an engine process, return its result, and report `engine.called` with `work` (by default the call's name).
 
     Raises what `EngineProcess.call` raises.
     """

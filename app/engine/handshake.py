@@ -1,4 +1,4 @@
-"""The handshake with a new engine process: apply the license, start the engine, ask for its facts, check its folder."""
+"""The handshake with a new engine process: apply the license, start AsposeAI, get its facts, check its model folder."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from app.events import EventName, OnEvent
 
 
 class Handshake:
-    """Makes each new process of one supervisor ready; remembers whether the license could be applied."""
+    """Makes each new process of one supervisor ready, and remembers an error of the license file."""
 
     def __init__(
         self,
@@ -21,14 +21,14 @@ class Handshake:
         on_event: OnEvent,
     ) -> None:
         self.license_error: str | None = None
-        """Why the license file could not be applied; it is not tried again."""
+        """Why the license file could not be applied, or None. After an error, later processes start without the license."""
         self._models_dir = models_dir
         self._license_file = license_file
         self._limits = limits
         self._on_event = on_event
 
     async def run(self, process: EngineProcess) -> EngineFacts | None:
-        """Return the facts of a process that is ready; kill it and return None if it must not be used.
+        """Make a new process ready and return AsposeAI's facts; kill the process and return None if it cannot be used.
 
         Raises EngineDied and EngineTimedOut.
         """
@@ -48,7 +48,7 @@ class Handshake:
         return facts
 
     async def fetch_facts(self, process: EngineProcess) -> EngineFacts:
-        """Ask AsposeAI for its facts. Raises EngineCallFailed, EngineDied, EngineTimedOut and ProtocolError."""
+        """Call `status` and return AsposeAI's facts. Raises EngineCallFailed, EngineDied, EngineTimedOut and ProtocolError."""
         asked_at = datetime.now(UTC)
         return EngineFacts.from_status(asked_at, await process.call("status", seconds=self._limits.status_seconds))
 
@@ -58,7 +58,7 @@ class Handshake:
         try:
             await process.call("apply_license", {"path": str(self._license_file)}, seconds=self._limits.start_seconds)
         except EngineError as exc:
-            # An unlicensed engine is better than none, and the next process must not die of the license again.
+            # An unlicensed engine is better than none, and the license must not end the next process too.
             self.license_error = exc.reason if isinstance(exc, EngineCallFailed) else str(exc)
             self._on_event(EventName.ENGINE_LICENSE_REFUSED, {"error": self.license_error})
             if not isinstance(exc, EngineCallFailed):

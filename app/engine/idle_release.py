@@ -1,4 +1,4 @@
-"""Releases the engine when it has not been used for a while: the loaded model, and the memory that recognition kept."""
+"""Releases an idle engine, which frees the loaded model and the memory that recognition keeps."""
 
 import asyncio
 import contextlib
@@ -7,13 +7,13 @@ from app.engine.supervisor import Supervisor
 from app.errors import EngineNotReady
 
 CHECKS_PER_PERIOD = 10
-"""How often to check within the idle time: the release is late by at most that fraction of it."""
+"""How many checks are made within the idle time; a release is late by at most the time between two checks."""
 
 
 async def release_when_idle(supervisor: Supervisor, seconds: float) -> None:
-    """Release the engine whenever it was used and then idle for that long, until cancelled.
+    """Release the engine each time it has been idle for `seconds` after a use. Runs until cancelled.
 
-    A fresh process that was never used is left alone: it has nothing to give back.
+    A process that was never used is not released: it holds no model.
     """
     while True:
         await asyncio.sleep(seconds / CHECKS_PER_PERIOD)

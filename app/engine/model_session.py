@@ -27,7 +27,10 @@ STOP_SECONDS = 5.0
 """How long a process may take to end when another one must replace it."""
 
 Hold = Callable[[str, str, int], Callable[[], None]]
-"""Takes a lease: model, use and process id; returns the function that releases it. Blocks; raises ModelLocked."""
+"""Takes a lease on a model, given its name, its use and a process id; returns the function that releases the lease.
+
+Blocks. Raises ModelLocked.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +55,11 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class TextTask:
-    """Work on texts: what must be loaded for it, and the processor's parameters."""
+    """Work on texts: the processor and model to load, and the processor's parameters."""
 
     load: LoadRequest
     parameters: dict[str, Any] = field(default_factory=dict)
-    """What the processor takes besides a text, such as `question`; `app.engine.child` gives it to AsposeAI."""
+    """What the processor takes besides a text, such as `question`; `app.engine.child` passes it to AsposeAI."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class SessionLimits:
 
     load_seconds: float = 300.0
     memory_bytes: int = 0
-    """0 for no limit."""
+    """The most memory that the engine process may hold; 0 for no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +82,8 @@ class TextOutcome:
 class ModelSession:
     """Loads models and works on texts. It changes the engine's state only through the supervisor.
 
-    A process loads once: AsposeAI maps the model again with every load and gives nothing back before its process ends.
-    So another processor, another model, and a load that failed each need a new process.
+    A process loads one model, once: AsposeAI maps the model again with every load and unmaps nothing until its process
+    ends. So another processor, another model, and a failed load each need a new process.
     """
 
     def __init__(
@@ -103,7 +106,7 @@ class ModelSession:
 
     @property
     def loaded(self) -> Loaded | None:
-        """What the present process has loaded, or None."""
+        """The processor and the model that the current process has loaded; None if it has loaded none."""
         if self._loaded and self._supervisor.is_ready and self._supervisor.pid == self._loaded[0]:
             return self._loaded[1]
         return None
@@ -117,12 +120,12 @@ class ModelSession:
         self._supervisor.require_queue_space()
 
     async def load(self, wanted: LoadRequest) -> Loaded:
-        """Load a model for a processor and return what is loaded. Returns at once if that is loaded already.
+        """Load a model for a processor and return it. Returns at once if it is loaded already.
 
         Raises EngineNotReady, EngineBusy, ModelTooLarge, ModelLocked; EngineCallFailed, EngineDied or EngineTimedOut
         if the load fails.
         """
-        if (loaded := self.loaded) and _is(loaded, wanted):
+        if (loaded := self.loaded) and _matches(loaded, wanted):
             return loaded
         async with self._supervisor.acquire():
             return (await self._ensure(wanted))[1]
@@ -150,7 +153,7 @@ class ModelSession:
         return outcomes
 
     async def _outcomes(self, task: TextTask, texts: list[str], seconds: float) -> AsyncGenerator[TextOutcome]:
-        """Yield an outcome for each text; after a fatal error, that error for each of the rest."""
+        """Yield an outcome for each text; after a fatal error, yield that error for each remaining text."""
         fatal: ServiceError | None = None
         deaths = 0
         for number, text in enumerate(texts):
@@ -186,11 +189,14 @@ class ModelSession:
         return TextOutcome(answer, None)
 
     async def _ensure(self, wanted: LoadRequest) -> tuple[EngineProcess, Loaded]:
-        """Return a process that has loaded what is wanted, a new one if need be. Only while holding the engine."""
+        """Return a process with the wanted model loaded; replace a process that has loaded another model.
+
+        Call this only while holding the engine.
+        """
         if 0 < self._limits.memory_bytes < wanted.model_bytes:
             raise ModelTooLarge(wanted.model, wanted.model_bytes, self._limits.memory_bytes)
         process = await self._supervisor.wait_until_ready()
-        if (loaded := self.loaded) and _is(loaded, wanted):
+        if (loaded := self.loaded) and _matches(loaded, wanted):
             return process, loaded
         self.loading = wanted
         try:
@@ -203,8 +209,8 @@ class ModelSession:
 
     async def _load(self, process: EngineProcess, wanted: LoadRequest) -> Loaded:
         leases = _ProcessLeases()
-        # A lease lives as long as its process, not as long as this session: when the end of the process is known to
-        # anyone, its leases are released. So a deletion that was refused succeeds as soon as `release()` returns.
+        # A lease lives as long as its process, not as long as this session: `when_gone` releases the leases before any
+        # caller learns that the process has ended. So a refused deletion succeeds as soon as `release()` returns.
         process.when_gone(leases.release)
         names = {wanted.model} | self._recognised()
         holding = asyncio.create_task(asyncio.to_thread(self._hold_all, leases, names, wanted.processor, process.pid))
@@ -216,7 +222,7 @@ class ModelSession:
             mapped = await asyncio.to_thread(mapped_below, process.pid, self._models_dir)
             await asyncio.to_thread(leases.release, but={wanted.model} | set(mapped))
         except BaseException as exc:
-            # Only the end of the process surely unmaps what it may have mapped; its leases end with it.
+            # Only the end of the process is sure to unmap the files that it may have mapped; its leases end with it.
             process.kill(f"{wanted.model} could not be loaded ({exc!r:.200})", is_fault=False)
             await asyncio.shield(process.wait())
             # The thread continues after a cancellation and may take leases after the process is gone.
@@ -238,7 +244,7 @@ class ModelSession:
         return set(facts.recognised) if facts else set()
 
     async def _recycle_if_grown(self, process: EngineProcess) -> None:
-        """End a process that holds more memory than the limit; the next text starts another."""
+        """End a process that holds more memory than the limit; the next text waits for another process."""
         if not self._limits.memory_bytes:
             return
         resident_bytes = await asyncio.to_thread(resident_bytes_of, process.pid)
@@ -251,7 +257,7 @@ class ModelSession:
 
 
 class _ProcessLeases:
-    """The leases on the models that one process may use: released when it is gone, or when the load failed."""
+    """The leases on the models that one process may use; released when the process has ended or its load has failed."""
 
     def __init__(self) -> None:
         self._leases: dict[str, Callable[[], None]] = {}
@@ -266,7 +272,7 @@ class _ProcessLeases:
                 release()
 
 
-def _is(loaded: Loaded, wanted: LoadRequest) -> bool:
+def _matches(loaded: Loaded, wanted: LoadRequest) -> bool:
     return (loaded.processor, loaded.model) == (wanted.processor, wanted.model)
 
 

@@ -1,4 +1,4 @@
-"""The stdout and stderr of the engine process: logged line by line, limited; the last lines explain a death."""
+"""The stdout and stderr of an engine process, logged line by line within limits; the last lines are kept."""
 
 import asyncio
 from collections import deque
@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 CHUNK_BYTES = 1 << 16
 PAUSE_SECONDS = 0.02
-"""The pause between chunks: an engine that floods its output is held to 3 MB/s, and the service stays responsive."""
+"""The pause after a full chunk: it limits an engine that floods its output to 3 MB/s, so the service can answer."""
 MAX_LINE_CHARS = 1000
-"""Longer lines are cut."""
+"""The longest line that is logged; longer lines are cut."""
 LINES_PER_SECOND = 50
-"""How many lines are logged; the others are counted."""
+"""How many lines are logged in each second; further lines are only counted."""
 TAIL_LINES = 10
-"""How many of the last lines are kept."""
+"""How many of the last lines are kept, to explain why the process died."""
 
 
 class Output:
-    """Reads the output of one process to its end."""
+    """Reads and logs the output of one process until the stream ends."""
 
     def __init__(self, stream: asyncio.StreamReader, on_line: Callable[[str], None]) -> None:
         self._stream = stream
@@ -26,11 +26,11 @@ class Output:
 
     @property
     def tail(self) -> tuple[str, ...]:
-        """The last lines, the oldest first."""
+        """The last lines of the output, the oldest first."""
         return tuple(self._tail)
 
     async def read(self) -> None:
-        """Read until the end of the stream, or until cancelled."""
+        """Read and log the output until the end of the stream, or until cancelled."""
         rest = b""
         try:
             while chunk := await self._stream.read(CHUNK_BYTES):

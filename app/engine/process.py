@@ -1,4 +1,4 @@
-"""One engine process as the service sees it: start it, call it, end it, and learn how it ended."""
+"""One engine process, seen from the service: start it, call it, end it, and learn how it ended."""
 
 import asyncio
 import contextlib
@@ -18,30 +18,30 @@ from app.engine.process_memory import Memory, memory_of
 from app.errors import EngineCallFailed, EngineDied, EngineTimedOut
 
 DRAIN_SECONDS = 0.2
-"""How long to wait for the last output of a dead process; a grandchild may keep the pipe open for ever."""
+"""How long to wait for the last output of an ended process; its child may keep the pipe open for ever."""
 END_SECONDS = 1.0
-"""How long a process may live after it closed its socket, and after SIGTERM."""
+"""How long a process may run after its socket was closed, and after SIGTERM."""
 
 TOO_LONG = f"a line of more than {MAX_LINE_BYTES} bytes"
 
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a process ended."""
+    """How an engine process ended."""
 
     pid: int
     code: int
-    """The exit status, or minus the signal's number."""
+    """The exit status; if a signal ended the process, minus the signal's number."""
     ordered: str | None
-    """Why the service ended it, or None if it ended by itself."""
+    """Why the service ended the process; None if the service did not end it."""
     is_fault: bool
-    """Whether the engine is at fault. Releases, deadlines and callers that disconnect are not its fault."""
+    """Whether the engine is at fault. Releases, deadlines and callers that disconnect are not the engine's fault."""
     tail: tuple[str, ...]
-    """The last lines it printed."""
+    """The last lines that the process printed."""
 
     @property
     def reason(self) -> str:
-        """How it ended, in one line for people, with the service's reason if the service ended it."""
+        """How the process ended, in one line for people, with the service's reason if the service ended it."""
         how = f"exit status {self.code}" if self.code >= 0 else f"killed by {_name_of(-self.code)}"
         return f"{self.ordered} ({how})" if self.ordered else how
 
@@ -80,9 +80,9 @@ class EngineProcess:
         on_line: Callable[[str], None],
         on_gone: Callable[[], None],
     ) -> "EngineProcess":
-        """Start a process that serves the engine of an import string. It is alive then, but not ready.
+        """Start an engine process and return it; it runs, but is not ready before the call `start`.
 
-        `on_line` gets each line that the process prints. `on_gone` is called in a thread when the process has ended,
+        `engine` is the import string of the class to serve. `on_line` gets each line that the process prints. `on_gone` is called in a thread when the process has ended,
         before `wait()` and pending calls return.
         """
         ours, theirs = socket.socketpair()
@@ -134,7 +134,7 @@ class EngineProcess:
 
     @property
     def is_ending(self) -> bool:
-        """Whether it has ended or was told to end."""
+        """Whether the process has ended or the service is ending it."""
         return self._ordered is not None or self.exit is not None
 
     def when_gone(self, call: Callable[[], None]) -> None:
@@ -146,11 +146,15 @@ class EngineProcess:
         return await asyncio.to_thread(memory_of, self.pid)
 
     async def wait(self) -> Exit:
-        """Wait until the process is reaped; return how it ended."""
+        """Wait until the kernel has reaped the process; return how it ended."""
         return await asyncio.shield(self._over)
 
     async def stop(self, ordered: str, *, seconds: float) -> Exit:
-        """End the process within that many seconds and wait for it: free_resources, closed socket, SIGTERM, SIGKILL."""
+        """End the process within `seconds` and return how it ended.
+
+        The steps are: call `free_resources`, close the socket, send SIGTERM, send SIGKILL. Each comes only if the
+        process still runs.
+        """
         deadline = asyncio.get_running_loop().time() + seconds
         with contextlib.suppress(EngineCallFailed, EngineDied, EngineTimedOut):
             await self.call("free_resources", seconds=seconds / 2)
@@ -181,11 +185,11 @@ class EngineProcess:
         try:
             await asyncio.get_running_loop().sock_sendall(self._channel, line)
         except OSError:
-            # It is ending: _watch() is about to fail this call with the reason.
+            # The process is ending: _watch() is about to fail this call with the reason.
             return
 
     async def _watch(self) -> Exit:
-        """Read answers and output until the process ends, then fail the calls that wait. Only this sets `exit`."""
+        """Read answers and output until the process ends, then fail the pending calls. Only this method sets `exit`."""
         answers = asyncio.create_task(self._read_answers())
         output = asyncio.create_task(self._output.read())
         code = await self._process.wait()
@@ -209,7 +213,7 @@ class EngineProcess:
             self.kill(f"it broke the protocol: {exc}")
         else:
             await asyncio.sleep(END_SECONDS)
-            self.kill("it closed its socket and went on running")
+            self.kill("it closed its socket but did not end")
 
     async def _dispatch_answers(self) -> None:
         loop, rest = asyncio.get_running_loop(), bytearray()
@@ -224,16 +228,16 @@ class EngineProcess:
                     raise ProtocolError(TOO_LONG)
 
     def _resolve(self, line: bytes) -> None:
-        """Give a reply to the call that waits for it.
+        """Decode a reply and set it as the result of its pending call.
 
-        Raises ProtocolError for a reply to no call: an engine that floods them would keep the service reading.
+        Raises ProtocolError if no pending call has its id: an engine that floods replies would keep the service busy.
         """
         if len(line) > MAX_LINE_BYTES:
             raise ProtocolError(TOO_LONG)
         answer = Reply.decode(line)
         waiting = self._pending.get(answer.id)
         if waiting is None or waiting.done():
-            msg = f"an answer to nothing: {line[:200]!r}"
+            msg = f"a reply to no call: {line[:200]!r}"
             raise ProtocolError(msg)
         waiting.set_result(answer)
 
@@ -246,5 +250,5 @@ class EngineProcess:
 def _name_of(number: int) -> str:
     try:
         return signal.Signals(number).name
-    except ValueError:  # most of the real-time signals have none
+    except ValueError:  # most real-time signals have no name
         return f"signal {number}"

@@ -1,4 +1,4 @@
-"""Memory and mapped files of a process, as the kernel counts them. These calls block for milliseconds: use a thread."""
+"""Memory and mapped files of a process, as the kernel counts them. These functions block for milliseconds."""
 
 import contextlib
 import os
@@ -13,9 +13,9 @@ class Memory:
     """The memory of a process, in bytes."""
 
     resident_bytes: int
-    """The memory in use, pages shared with other processes included."""
+    """The memory in use, including pages shared with other processes."""
     private_bytes: int
-    """The part that no other process shares: what the kernel gets back when the process ends."""
+    """The part that no other process shares; the kernel gets it back when the process ends."""
 
 
 def memory_of(pid: int) -> Memory | None:
@@ -36,10 +36,10 @@ def resident_bytes_of(pid: int) -> int:
 
 
 def mapped_below(pid: int, folder: Path) -> dict[str, int]:
-    """Return the files below a folder that a process has mapped: their paths relative to it, and the bytes mapped.
+    """Return how many bytes a process has mapped of each file below a folder, by path relative to the folder.
 
-    Reads `maps` and not, as psutil does, `smaps`, for which the kernel inspects every page: 20 ms with 500 MB, while
-    a release waits.
+    A process that has ended has no mapped files. This reads `maps`; psutil reads `smaps`, for which the kernel
+    inspects every page: 20 ms with 500 MB, while a release waits.
     """
     found: dict[str, int] = {}
     root = f"{folder}/"
@@ -54,7 +54,7 @@ def mapped_below(pid: int, folder: Path) -> dict[str, int]:
 
 
 def tree_bytes() -> int:
-    """Return the memory of this process and its descendants, pages shared among them counted once (PSS)."""
+    """Return the memory of this process and its descendants; pages shared among them are counted once (PSS)."""
     me = psutil.Process(os.getpid())
     total = 0
     for process in (me, *me.children(recursive=True)):

@@ -1,4 +1,4 @@
-"""The queue before the engine: one call at a time, first come first served, and only a few may wait."""
+"""The queue in front of the engine: one caller uses the engine, a limited number wait, in order of arrival."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from app.errors import EngineBusy
 
 
 class CallQueue:
-    """The callers that wait for one engine; `size` is how many may wait while one uses it."""
+    """The callers that wait for one engine; at most `size` of them wait while one uses the engine."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -35,9 +35,9 @@ class CallQueue:
 
     @asynccontextmanager
     async def acquire(self, *, bypass_limit: bool = False) -> AsyncIterator[None]:
-        """Wait for the engine and use it alone. Raises EngineBusy at once if the queue is full.
+        """Wait for the engine in order of arrival, then hold it alone. Raises EngineBusy at once if the queue is full.
 
-        `bypass_limit` is for a job that was accepted when the queue had space: its later items are never refused.
+        `bypass_limit` admits the caller to a full queue: it is for the later items of a job that was accepted.
         """
         if not bypass_limit:
             self.require_queue_space()
@@ -52,6 +52,6 @@ class CallQueue:
 
     @asynccontextmanager
     async def acquire_first(self) -> AsyncIterator[None]:
-        """Use the engine next, before all callers that wait and without counting as one. For the supervisor itself."""
+        """Hold the engine next, before all callers that wait and without counting as one. Only the supervisor calls it."""
         async with self._engine:
             yield

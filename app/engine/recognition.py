@@ -1,6 +1,6 @@
 """The service's side of recognition: send the path of an image to the engine process, read the pages it wrote.
 
-The image lies in a folder of its own in the state folder, where the next service sweeps it if this one is killed.
+Each image has a folder of its own in the state folder. If this service is killed, the next one removes that folder.
 """
 
 import asyncio
@@ -24,18 +24,19 @@ REFUSALS: dict[str, type[errors.ImageError]] = {
         errors.UnknownLanguage,
     )
 }
+"""The errors about an image that the engine process may answer, by class name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """The result of a recognition."""
+    """The result of recognising one image."""
 
     pages: list[dict[str, Any]]
-    """One for each page that was read, as `app.engine.child.results` makes them."""
+    """The fields of each page that was read, as `app.engine.child.results.page_fields` makes them."""
     seconds: float
     """How long the engine worked, without the wait in the queue."""
     document: Path | None
-    """The file of the format that was requested, beside the image."""
+    """The path of the requested document, beside the image; None if no document was requested."""
 
 
 async def recognise(
@@ -62,7 +63,7 @@ async def recognise(
         case {"seconds": float(took), "document": str() | None as document}:
             pages = await asyncio.to_thread(_read, image.parent / PAGES_FILE)
             return Recognition(pages, took, image.parent / document if document else None)
-    raise errors.EngineCallFailed(f"it answered {answer!r:.200}")
+    raise errors.EngineCallFailed(f"it sent an unknown answer: {answer!r:.200}")
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

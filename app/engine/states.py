@@ -8,11 +8,14 @@ from app.engine.process import Exit
 from app.engine.process_memory import Memory
 
 MAX_DEATHS_OF_ONE_REQUEST = 3
-"""After the items of one request or job have ended this many engine processes, the other items are not tried."""
+"""How many engine processes the items of one request or job may end; then its remaining items fail without a try."""
 
 
 class EngineState(StrEnum):
-    """stopped -> starting -> ready -> stopping -> stopped; backing_off after a death, failed after too many."""
+    """The state of the engine: stopped -> starting -> ready -> stopping -> stopped.
+
+    A process that ends by its own fault has died: then the state is backing_off, after too many deaths in a row failed.
+    """
 
     STOPPED = "stopped"
     STARTING = "starting"
@@ -24,24 +27,24 @@ class EngineState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SupervisorLimits:
-    """How long the engine may take, in seconds, and how often its process may die."""
+    """The supervisor's limits: times in seconds, the length of the queue, and how often a process may die."""
 
     start_seconds: float = 30.0
-    """From the start of a process to its readiness."""
+    """The longest time from the start of a process until it is ready."""
     stop_seconds: float = 8.0
-    """From the request to end a process to its end, by SIGKILL if need be."""
+    """The longest time from the request to end a process until it has ended; SIGKILL ends it in time."""
     status_seconds: float = 30.0
     """How long one `status` call may take."""
     queue_size: int = 7
     """How many calls may wait while one runs."""
     restart_budget: int = 5
-    """How many deaths in a row, each before `stable_seconds` of readiness, are allowed before the engine is failed."""
+    """How many deaths in a row are followed by a restart; after one more, the engine is failed."""
     stable_seconds: float = 30.0
-    """How long a process must be ready for the deaths before it not to count."""
+    """After a process was ready for this long, the deaths before it no longer count."""
     first_delay_seconds: float = 0.05
-    """The pause before a restart after the first death; doubled for each further one."""
+    """The pause before a restart after the first death; each further death doubles the pause."""
     max_delay_seconds: float = 10.0
-    """The longest such pause."""
+    """The longest pause before a restart."""
     failed_seconds: float = 60.0
     """How long the engine stays failed before it is started again."""
 
@@ -54,7 +57,7 @@ class SupervisorLimits:
 
 @dataclass(frozen=True, slots=True)
 class LastExit:
-    """How the last process ended, and when."""
+    """How and when the last engine process ended."""
 
     at: datetime
     exit: Exit
@@ -62,22 +65,22 @@ class LastExit:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What a release of the engine gave back."""
+    """The result of a release: which process ended, and the memory before and after."""
 
     pid: int | None
-    """The process that ended; None if there was none."""
+    """The id of the process that ended; None if there was no process."""
     before: Memory | None
-    """What that process held; None if there was none."""
+    """The memory that the process held before its end; None if there was no process."""
     mapped_bytes: int
-    """How many bytes of models it had mapped."""
+    """How many bytes of model files the process had mapped."""
     after_bytes: int
-    """What the service and its children hold without it."""
+    """The memory of the service and its child processes after the end of the process."""
     exit_reason: str | None
-    """How it ended."""
+    """How the process ended; None if there was no process."""
     seconds: float
-    """From the request to the moment the kernel had reaped the process."""
+    """The time from the request until the kernel had reaped the process."""
 
     @property
     def returned_bytes(self) -> int:
-        """The memory that the kernel got back: what the process shared with no other."""
+        """The memory that the kernel got back: the part that the process shared with no other process."""
         return self.before.private_bytes if self.before else 0

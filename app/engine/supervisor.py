@@ -1,4 +1,4 @@
-"""The supervisor: decides when an engine process starts, stops and is replaced; the only writer of its state."""
+"""The supervisor: starts, stops and replaces engine processes, and is the only writer of the engine's state."""
 
 import asyncio
 import contextlib
@@ -26,10 +26,10 @@ class Supervisor:
 
     - starting: a call raises EngineNotReady; a release ends the process and starts another.
     - ready: a call runs, waits in the queue, or raises EngineBusy; a release lets the running call finish, ends the
-      process and starts another, on which the calls that wait run.
+      process and starts another, which serves the waiting calls.
     - stopping: a call raises EngineNotReady; a release joins the one in progress.
     - backing_off, failed: a call raises EngineNotReady; a release starts another process at once and resets the count
-      of deaths. Both states end by themselves: a caller can crash the engine repeatedly but cannot disable it.
+      of deaths. Both states end after a pause: a caller can crash the engine repeatedly but cannot disable it.
     - stopped: a call and a release raise EngineNotReady.
 
     A stop in any state ends the process, as a release does, and leaves the engine stopped.
@@ -46,14 +46,14 @@ class Supervisor:
     ) -> None:
         self.state = EngineState.STOPPED
         self.reason: str | None = None
-        """Why the engine is not ready, for people."""
+        """Why the engine is not ready, in words for people; None while it is ready."""
         self.started_at: datetime | None = None
-        """When the present process, or the last one, was started."""
+        """When the current process was started; without a process, when the last one was."""
         self.restarts = 0
-        """How often the process was replaced, releases included."""
+        """How often the process was replaced, including by releases."""
         self.last_exit: LastExit | None = None
         self.facts: EngineFacts | None = None
-        """AsposeAI's last facts; kept across a restart until the next process reports its own."""
+        """The last answer of AsposeAI about itself; kept until the next process gives its own."""
         self._spawn, self._models_dir, self._limits, self._on_event = spawn, models_dir, limits, on_event
         self._process: EngineProcess | None = None
         self._handshake = Handshake(models_dir, license_file, limits, on_event)
@@ -61,35 +61,35 @@ class Supervisor:
         self._deaths = 0
         """How many processes died in a row by their own fault, since the last one that was stable."""
         self._last_death: str | None = None
-        """Why the last process died, if by its own fault."""
+        """Why the last process died; None if its end was not its own fault."""
         self._known_models: Mapping[str, object] = {}
-        """The models in the folder, as last noted."""
+        """The models in the folder by name, from the last `note_models`."""
         self._facts_stale = asyncio.Event()
         self._stop_requested = asyncio.Event()
-        """The present process must end: for a release, or because the supervisor stops."""
+        """Set when the current process must end, for a release or because the supervisor stops."""
         self._release: asyncio.Future[Release] | None = None
         """The release in progress; all its callers wait for this one result."""
         self._release_reason = ""
         self._stopping = False
-        """The supervisor itself must end, and start no other process."""
+        """Whether the supervisor must end and start no other process."""
         self._changed = asyncio.Event()
-        """Set at the next change of state, and then replaced."""
+        """Set at the next change of state, then replaced by a new event."""
         self._used_at: float | None = None
-        """When the last use ended, on the loop's clock; None if the present process was not used."""
+        """When the last use ended, on the loop's clock; None if the current process was not used."""
 
     @property
     def license_error(self) -> str | None:
-        """Why the license file could not be applied."""
+        """Why the license file could not be applied; None if there was no error."""
         return self._handshake.license_error
 
     @property
     def pid(self) -> int | None:
-        """The process id of the engine, or None if there is no process."""
+        """The id of the engine process; None if there is no process."""
         return self._process.pid if self._process else None
 
     @property
     def is_ready(self) -> bool:
-        """Whether the process takes calls."""
+        """Whether the engine takes calls."""
         return self.state is EngineState.READY and self._process is not None and not self._process.is_ending
 
     @property
@@ -104,32 +104,32 @@ class Supervisor:
 
     @property
     def idle_seconds(self) -> float | None:
-        """How long ago the last use ended; None if the process was not used."""
+        """The time since the last use of the engine; None if its process was not used or is not ready."""
         return asyncio.get_running_loop().time() - self._used_at if self._used_at and self.is_ready else None
 
     def require_ready(self) -> EngineProcess:
-        """Return the process that takes calls. Raises EngineNotReady."""
+        """Return the engine process if it takes calls. Raises EngineNotReady."""
         if self._process is None or not self.is_ready:
             raise EngineNotReady(self.state, self.reason or "its process is being replaced")
         return self._process
 
     def require_capability(self, name: str) -> None:
-        """Raise EngineLacks if AsposeAI has said that it cannot do this here."""
+        """Raise EngineLacks if AsposeAI reports that a capability is not available on this machine."""
         for capability in self.facts.capabilities if self.facts else ():
             if capability.name == name and not capability.available:
                 raise EngineLacks(name, capability.reason or "")
 
     def require_queue_space(self) -> None:
         """Raise EngineNotReady or EngineBusy if a caller could not wait in the queue now."""
-        # While a caller uses the engine it may be replacing the process, which is worth waiting for.
+        # A caller that holds the engine may be replacing its process, so a process that is not ready is no error then.
         if not self._queue.is_busy:
             self.require_ready()
         self._queue.require_queue_space()
 
     async def wait_until_ready(self) -> EngineProcess:
-        """Wait for a process that takes calls, and return it.
+        """Wait until the engine takes calls, and return its process.
 
-        Raises EngineNotReady if that takes longer than a start may, and at once if the engine is failed or stopped.
+        Raises EngineNotReady after `limits.start_seconds`, and at once if the engine is failed or stopped.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._limits.start_seconds):
@@ -143,9 +143,9 @@ class Supervisor:
 
     @contextlib.asynccontextmanager
     async def acquire(self, *, bypass_limit: bool = False) -> AsyncIterator[None]:
-        """Wait in the queue, then use the engine alone.
+        """Wait in the queue, then hold the engine alone.
 
-        Raises EngineNotReady and EngineBusy, neither with `bypass_limit`: see `CallQueue.acquire`.
+        Raises EngineNotReady and EngineBusy. With `bypass_limit` raises neither: see `CallQueue.acquire`.
         """
         if not bypass_limit:
             self.require_queue_space()
@@ -158,13 +158,16 @@ class Supervisor:
     async def call(
         self, name: str, params: dict[str, Any] | None = None, *, seconds: float, bypass_limit: bool = False
     ) -> Any:  # noqa: ANN401
-        """Wait in the queue, then call the engine; `seconds` counts from then. Raises any EngineError."""
+        """Wait in the queue, call the engine and return its result. `seconds` limits the call, not the wait.
+
+        Raises any EngineError.
+        """
         async with self.acquire(bypass_limit=bypass_limit):
             process = await self.wait_until_ready()  # the caller before may have ended the process
             return await timed_call(process, name, params, seconds=seconds, on_event=self._on_event)
 
     async def release(self, reason: str = "released") -> Release:
-        """End the process, wait until the kernel has reaped it, and start a fresh one; return what was released.
+        """End the process, wait until the kernel has reaped it, and start another; return the memory before and after.
 
         Raises EngineNotReady if the service is shutting down.
         """
@@ -176,23 +179,23 @@ class Supervisor:
         return await asyncio.shield(self._release)
 
     def refresh_facts(self) -> None:
-        """Have the facts fetched again after the running call. Returns at once."""
+        """Request new facts from AsposeAI, to be fetched after the running call. Returns at once."""
         self._facts_stale.set()
 
     def note_models(self, models: Mapping[str, object]) -> None:
-        """Take note of the models that lie in the folder now, and ask AsposeAI again. Returns at once."""
+        """Record which models are in the folder, and request new facts from AsposeAI. Returns at once."""
         self._known_models = models
         self.refresh_facts()
 
     async def stop(self) -> None:
-        """Make `run()` end the process and return."""
+        """Make `run()` end the process and return. Does not wait for that."""
         self._stopping = True
         self._stop_requested.set()
 
     # The life of a process, in order. Only run() and what it awaits write the state.
 
     async def run(self) -> None:
-        """Start a process, watch it, replace it; until `stop()`."""
+        """Start an engine process, watch it and replace it, until `stop()`."""
         while not self._stopping:
             try:
                 await self._start()
@@ -218,7 +221,7 @@ class Supervisor:
         await self._make_ready(self._process)
 
     async def _make_ready(self, process: EngineProcess) -> None:
-        known_models = self._known_models  # before the question, so that the facts tell of each of them
+        known_models = self._known_models  # read before the call, so that AsposeAI's answer covers each of them
         handshake = asyncio.create_task(self._handshake.run(process))
         stop_requested = asyncio.create_task(self._stop_requested.wait())
         await asyncio.wait({handshake, stop_requested}, return_when=asyncio.FIRST_COMPLETED)
@@ -236,7 +239,7 @@ class Supervisor:
             self._note_death(str(exc))
 
     async def _watch(self) -> None:
-        """While ready: wait until the process ends, or end it when that is requested."""
+        """Wait until a ready process ends, or end it for a release or a stop."""
         if self._process is None or self.state is not EngineState.READY:
             return
         since = asyncio.get_running_loop().time()
@@ -301,7 +304,7 @@ class Supervisor:
         self._deaths, self._last_death = self._deaths + 1, reason
 
     async def _back_off(self) -> None:
-        """Pause between two processes: after a death, longer after too many, not at all after a requested end."""
+        """Pause after a death, before the next process; longer after more deaths in a row. A release ends the pause."""
         if self._stopping:
             return
         if self._last_death and not self._release:

@@ -1,7 +1,7 @@
 """The messages on the socket between the service and the engine process: one JSON object per line, plain fields only.
 
-The service sends calls; the engine process sends one reply to each. Exceptions cross as text: a pickled one that the
-reader cannot load would stop the reader for good.
+The service sends calls; the engine process sends one reply to each. Exceptions cross as text, because a pickled
+exception that the service cannot load would stop its reader.
 """
 
 import json
@@ -12,11 +12,11 @@ from datetime import datetime
 from typing import Any
 
 MAX_LINE_BYTES = 1 << 20
-"""Longer lines break the protocol; larger data is passed as the path of a file."""
+"""The longest line; a longer one breaks the protocol. Larger data is passed as the path of a file."""
 
 
 class ProtocolError(Exception):
-    """The other side sent something that is not a message."""
+    """The engine process or the service sent something that is not a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,12 @@ class Call:
     params: dict[str, Any]
 
     def encode(self) -> bytes:
-        """Return the call as a line."""
+        """Return the call as a line of JSON."""
         return _line({"id": self.id, "call": self.name, "params": self.params})
 
     @classmethod
     def decode(cls, line: bytes) -> "Call":
-        """Build a message from a line. Raises ProtocolError."""
+        """Build a call from a line of JSON. Raises ProtocolError."""
         match _object(line):
             case {"id": int(number), "call": str(name), "params": dict(params)} if not isinstance(number, bool):
                 return cls(number, name, params)
@@ -42,20 +42,20 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The reply to a call: its result, or a sentence that says why there is none."""
+    """The reply to a call: its result, or an error that says why there is no result."""
 
     id: int
     result: Any = None
     error: str | None = None
 
     def encode(self) -> bytes:
-        """Return the reply as a line, with `?` for each lone surrogate, which UTF-8 cannot encode."""
+        """Return the reply as a line of JSON, with `?` for each lone surrogate, which UTF-8 cannot encode."""
         message = {"id": self.id, "result": self.result, "error": self.error}
         return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode(errors="replace") + b"\n"
 
     @classmethod
     def decode(cls, line: bytes) -> "Reply":
-        """Build a message from a line. Raises ProtocolError."""
+        """Build a reply from a line of JSON. Raises ProtocolError."""
         match _object(line):
             case {"id": int(number), "result": result, "error": str() | None as error} if not isinstance(number, bool):
                 _require_unicode(line, result, error)
@@ -65,7 +65,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """Whether the engine can do one thing on this machine, and why not."""
+    """One thing that the engine may be able to do on this machine, and the reason if it cannot."""
 
     name: str
     available: bool
@@ -83,22 +83,23 @@ class Capability:
 
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
-    """The last `status` answer of AsposeAI. It is asked between two calls, which takes a millisecond."""
+    """What AsposeAI answered to a `status` call, which takes about a millisecond."""
 
     asked_at: datetime
     vendor_package: str
     vendor_version: str
     is_licensed: bool
     local_path: str
-    """`get_local_path()` as an absolute path with links resolved."""
+    """AsposeAI's `get_local_path()`, the model folder, as an absolute path with links resolved."""
     list_local: tuple[str, ...]
-    """`list_local()` as AsposeAI gives it: paths relative to its working directory."""
+    """AsposeAI's `list_local()`, unchanged: paths relative to its working directory."""
     recognised: frozenset[str]
-    """The files of `list_local`, as names of models."""
+    """The files of `list_local` as model names."""
     is_initialized: bool
     capabilities: tuple[Capability, ...]
     known_models: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
-    """The models that were known to lie in the folder before it was asked, by name: of these alone it has spoken."""
+    """The models by name that were in the folder before the `status` call; about newer models the answer says nothing.
+    """
 
     @classmethod
     def from_status(cls, asked_at: datetime, status: object) -> "EngineFacts":

@@ -3,13 +3,13 @@
 from enum import StrEnum
 
 DEFAULT_MODEL = "lmstudio-community_Llama-3.2-3B-Instruct-GGUF/Llama-3.2-3B-Instruct-Q4_K_M.gguf"
-"""The model that AsposeAI uses unless another is named; without a licence it uses no other."""
+"""The model that AsposeAI loads by default; without a licence it loads no other model."""
 MAX_TEXT_BYTES = 128 << 10
-"""The longest text and the longest answer, in UTF-8: escaped as JSON it still fits a line of the socket."""
+"""The longest text and the longest answer, in UTF-8; escaped as JSON, a text of this size fits a line of the socket."""
 
 
 class Processor(StrEnum):
-    """A post-processor of AsposeAI. An engine process loads one of them, once, with its model."""
+    """A post-processor of AsposeAI. An engine process loads one processor with its model, once."""
 
     SPELL_CHECK = "spell-check"
     KEYWORDS = "keywords"

@@ -1,15 +1,15 @@
 """The recognition call: what the service asks the engine process for, and where the engine process writes the result.
 
-The service puts the image into a folder of its own and sends the path. The engine process writes the pages, and the
+The service writes the image into a separate folder and sends its path. The engine process writes the pages, and the
 document if one is requested, into the same folder.
 """
 
 from dataclasses import dataclass
 
 MEDIA_TYPES = ("image/png", "image/jpeg", "image/tiff", "image/bmp", "image/gif", "application/pdf")
-"""The formats that are read."""
+"""The media types of the images that can be recognised."""
 PAGES_FILE = "pages.json"
-"""The name of the file with the pages, beside the image."""
+"""The name of the file that the pages are written to, beside the image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,4 +39,4 @@ class RecognitionOptions:
     save_as: str | None
     """A name of the vendor's `SaveFormat`: the document to write besides the pages."""
     tables: bool = False
-    """Whether to give each page as a `table` too: one line for each row, a tab between two cells."""
+    """Whether each page also gets a `table`: one line for each row, a tab between two cells."""
