@@ -21,7 +21,7 @@ class Handshake:
         on_event: OnEvent,
     ) -> None:
         self.license_error: str | None = None
-        """Why the license file could not be applied, or None. After an error, later processes start without the license."""
+        """Why the license file could not be applied, or None. Later processes then start without the license."""
         self._models_dir = models_dir
         self._license_file = license_file
         self._limits = limits
@@ -48,7 +48,7 @@ class Handshake:
         return facts
 
     async def fetch_facts(self, process: EngineProcess) -> EngineFacts:
-        """Call `status` and return AsposeAI's facts. Raises EngineCallFailed, EngineDied, EngineTimedOut and ProtocolError."""
+        """Return AsposeAI's present facts. Raises EngineCallFailed, EngineDied, EngineTimedOut and ProtocolError."""
         asked_at = datetime.now(UTC)
         return EngineFacts.from_status(asked_at, await process.call("status", seconds=self._limits.status_seconds))
 

@@ -32,7 +32,7 @@ class Exit:
     pid: int
     code: int
     """The exit status; if a signal ended the process, minus the signal's number."""
-    ordered: str | None
+    end_reason: str | None
     """Why the service ended the process; None if the service did not end it."""
     is_fault: bool
     """Whether the engine is at fault. Releases, deadlines and callers that disconnect are not the engine's fault."""
@@ -43,7 +43,7 @@ class Exit:
     def reason(self) -> str:
         """How the process ended, in one line for people, with the service's reason if the service ended it."""
         how = f"exit status {self.code}" if self.code >= 0 else f"killed by {_name_of(-self.code)}"
-        return f"{self.ordered} ({how})" if self.ordered else how
+        return f"{self.end_reason} ({how})" if self.end_reason else how
 
 
 class EngineProcess:
@@ -66,7 +66,7 @@ class EngineProcess:
         self._on_gone = [on_gone]
         self._pending: dict[int, asyncio.Future[Reply]] = {}
         self._ids = itertools.count(1)
-        self._ordered: str | None = None
+        self._end_reason: str | None = None
         self._is_fault = True
         self._over = asyncio.create_task(self._watch())
 
@@ -82,8 +82,8 @@ class EngineProcess:
     ) -> "EngineProcess":
         """Start an engine process and return it; it runs, but is not ready before the call `start`.
 
-        `engine` is the import string of the class to serve. `on_line` gets each line that the process prints. `on_gone` is called in a thread when the process has ended,
-        before `wait()` and pending calls return.
+        `engine` is the import string of the class to serve. `on_line` gets each line that the process prints. `on_gone`
+        is called in a thread when the process has ended, before `wait()` and pending calls return.
         """
         ours, theirs = socket.socketpair()
         ours.setblocking(False)  # noqa: FBT003 - the standard library's own signature
@@ -135,7 +135,7 @@ class EngineProcess:
     @property
     def is_ending(self) -> bool:
         """Whether the process has ended or the service is ending it."""
-        return self._ordered is not None or self.exit is not None
+        return self._end_reason is not None or self.exit is not None
 
     def when_gone(self, call: Callable[[], None]) -> None:
         """Add a function to be called in a thread when the process has ended, before `wait()` returns."""
@@ -149,7 +149,7 @@ class EngineProcess:
         """Wait until the kernel has reaped the process; return how it ended."""
         return await asyncio.shield(self._over)
 
-    async def stop(self, ordered: str, *, seconds: float) -> Exit:
+    async def stop(self, reason: str, *, seconds: float) -> Exit:
         """End the process within `seconds` and return how it ended.
 
         The steps are: call `free_resources`, close the socket, send SIGTERM, send SIGKILL. Each comes only if the
@@ -158,24 +158,24 @@ class EngineProcess:
         deadline = asyncio.get_running_loop().time() + seconds
         with contextlib.suppress(EngineCallFailed, EngineDied, EngineTimedOut):
             await self.call("free_resources", seconds=seconds / 2)
-        self._blame(ordered, is_fault=False)
+        self._note_end_reason(reason, is_fault=False)
         with contextlib.suppress(OSError):
             self._channel.shutdown(socket.SHUT_RDWR)
         if not await self._gone_by(deadline - END_SECONDS):
             self._signal(signal.SIGTERM)
             if not await self._gone_by(deadline):
-                self.kill(ordered, is_fault=False)
+                self.kill(reason, is_fault=False)
         return await self.wait()
 
-    def kill(self, ordered: str, *, is_fault: bool = True) -> None:
+    def kill(self, reason: str, *, is_fault: bool = True) -> None:
         """Send SIGKILL and return at once. Of several reasons, the first is reported."""
         if not self.exit:
-            self._blame(ordered, is_fault=is_fault)
+            self._note_end_reason(reason, is_fault=is_fault)
             self._signal(signal.SIGKILL)
 
-    def _blame(self, ordered: str, *, is_fault: bool) -> None:
-        if self._ordered is None:
-            self._ordered, self._is_fault = ordered, is_fault
+    def _note_end_reason(self, reason: str, *, is_fault: bool) -> None:
+        if self._end_reason is None:
+            self._end_reason, self._is_fault = reason, is_fault
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):  # it ended, and _watch() is about to report it
@@ -200,7 +200,7 @@ class EngineProcess:
         self._channel.close()
         for on_gone in self._on_gone:
             await asyncio.to_thread(on_gone)
-        self.exit = Exit(self.pid, code, self._ordered, self._is_fault, self._output.tail)
+        self.exit = Exit(self.pid, code, self._end_reason, self._is_fault, self._output.tail)
         for answer in self._pending.values():
             if not answer.done():
                 answer.set_exception(EngineDied(self.exit.reason))

@@ -52,6 +52,6 @@ class CallQueue:
 
     @asynccontextmanager
     async def acquire_first(self) -> AsyncIterator[None]:
-        """Hold the engine next, before all callers that wait and without counting as one. Only the supervisor calls it."""
+        """Hold the engine next, before all callers that wait and without counting as one. For the supervisor only."""
         async with self._engine:
             yield
