@@ -8,8 +8,8 @@ from app.api.engine import routes as engine
 from app.api.health import metrics_route, probes
 from app.api.http import docs_page
 from app.api.maintenance import audit, journal, prune, storage, trash
+from app.api.models import protection, upload, verification
 from app.api.models import routes as models
-from app.api.models import safeguards, upload
 from app.api.ocr import routes as ocr
 from app.api.pulls import routes as pulls
 from app.api.uploads import routes as uploads
@@ -23,7 +23,8 @@ def routers() -> tuple[APIRouter, ...]:
     """
     return (
         models.list_router,
-        safeguards.router,
+        protection.router,
+        verification.router,
         models.router,
         upload.router,
         uploads.router,

@@ -6,10 +6,12 @@ import sys
 import click
 
 from app.api.http.keys import Scope, entry_for, new_key
+from app.cli.lease import lease
 from app.cli.models import models, trash
+from app.cli.protection import protect, unprotect
 from app.cli.pull import pull
-from app.cli.safeguards import lease, protect, unprotect, verify
 from app.cli.serve import CONFIGURATION_ERROR, serve
+from app.cli.verification import verify
 from app.engine.native.provisioning import provision as bring_native
 from app.settings import Settings, SettingsError, load_settings
 

@@ -1,4 +1,4 @@
-"""`/models`: list, get and delete models. Uploads are in `upload`, routes below a model's path in `safeguards`."""
+"""`/models`: list, get and delete models. Other modules: `upload`, `protection`, `verification`."""
 
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict

@@ -1,6 +1,5 @@
-"""The commands that keep models safe: leases, protections, verification."""
+"""The command that compares models with the digests on record."""
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -12,43 +11,7 @@ from app.errors import ModelError
 from app.store import Store, Verdict
 from app.store.integrity.verification import OnRead
 
-NOT_EXECUTABLE, NOT_FOUND = 126, 127
-"""A shell's exit statuses for a command that it cannot run."""
 GOOD = {Verdict.INTACT, Verdict.UNRECORDED}
-
-
-@click.command("lease")
-@click.argument("name")
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def lease(name: str, command: tuple[str, ...]) -> None:
-    """Run COMMAND, and prevent the deletion and replacement of the model until it ends. Exits with its status.
-
-    Programs that COMMAND starts keep the lease too, unless they close the inherited descriptors.
-    """
-    held = open_store().lease(name, kind="command", holder=" ".join(command))
-    held.give_to_children()
-    try:
-        # In place of this process: it gets the signals, its exit status is this one's, and the lease ends with it.
-        os.execvp(command[0], command)  # noqa: S606 - what the caller typed
-    except OSError as exc:
-        held.release()
-        click.echo(f"{command[0]}: {exc.strerror}", err=True)
-        sys.exit(NOT_FOUND if isinstance(exc, FileNotFoundError) else NOT_EXECUTABLE)
-
-
-@click.command("protect")
-@click.argument("name")
-@click.option("--reason", required=True, help="Shown when a deletion is refused.")
-def protect(name: str, reason: str) -> None:
-    """Prevent the deletion and replacement of a model until it is unprotected."""
-    open_store(to_change=True).protections.protect(name, reason, actor())
-
-
-@click.command("unprotect")
-@click.argument("name")
-def unprotect(name: str) -> None:
-    """Remove the protection of a model; a pattern of OCR_PROTECTED still protects it."""
-    open_store(to_change=True).protections.unprotect(name, actor())
 
 
 @click.command("verify")

@@ -1,10 +1,9 @@
-"""`/models/{name}/protection` and `/models/{name}/verify`: keep a model from being deleted, and check its bytes."""
+"""`/models/{name}/protection`: keep a model from being deleted and replaced."""
 
-import threading
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
@@ -12,13 +11,10 @@ from app import errors
 from app.api.http import threads
 from app.api.http.auth import needs
 from app.api.http.deps import ActorDep, StoreDep, WatcherDep
-from app.api.http.disconnects import cancel_on_disconnect
 from app.api.http.keys import Scope
 from app.api.http.problems import NAME_ERRORS, WRITE_ERRORS, problems
-from app.api.http.request_errors import CallerGone
 from app.api.http.routing import ModelName, PartRoute
-from app.api.models.schemas import HeaderOut, ProtectionState, VerificationOut, protection_out
-from app.store import Actor, Store, Verification
+from app.api.models.schemas import ProtectionState, protection_out
 
 MAX_REASON_CHARS = 500
 PROTECTION_ERRORS = (
@@ -81,46 +77,3 @@ async def unprotect_model(name: ModelName, actor: ActorDep, store: StoreDep, wat
     await to_thread.run_sync(store.protections.unprotect, name, actor, limiter=threads.changes)
     await watcher.refresh_protections()
     return ProtectionState(name=name, protected=False, protected_by=None)
-
-
-@router.post(
-    "/models/{name:path}/verify",
-    summary="Verify a model",
-    response_description="The result of the verification.",
-    responses=problems(*NAME_ERRORS, errors.ModelLocked),
-    openapi_extra=needs(Scope.WRITE),
-)
-async def verify_model(request: Request, name: ModelName, actor: ActorDep, store: StoreDep) -> VerificationOut:
-    """Read the whole file from the disk and compare its SHA-256 with the recorded one.
-
-    The digest was recorded by the upload or pull, or else by the first verification. If the bytes differ though size
-    and time are the same, the model is recorded as corrupt, which the audit shows. The model cannot be deleted during
-    the verification. Two verifications run at once, others wait. If the caller disconnects, the verification ends.
-    """
-    found = await cancel_on_disconnect(request, _verify(store, name, actor))
-    return VerificationOut(
-        name=name,
-        outcome=found.verdict,
-        reason=found.reason,
-        sha256=found.sha256,
-        recorded_sha256=found.recorded_sha256,
-        recorded=found.is_remembered,
-        size_bytes=found.model.size_bytes,
-        header=HeaderOut.model_validate(found.header),
-        seconds=round(found.seconds, 6),
-        bytes_per_second=found.bytes_per_second,
-    )
-
-
-async def _verify(store: Store, name: str, actor: Actor) -> Verification:
-    is_cancelled = threading.Event()
-
-    def on_read(_: int) -> None:
-        if is_cancelled.is_set():
-            raise CallerGone
-
-    try:
-        return await to_thread.run_sync(store.verifications.verify, name, actor, on_read, limiter=threads.verifications)
-    finally:
-        # A thread cannot be cancelled; it ends at its next chunk.
-        is_cancelled.set()
