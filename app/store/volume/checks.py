@@ -42,6 +42,7 @@ class CheckName(StrEnum):
     HARD_LINKS = "hard-links"
     NOTIFICATION = "notification"
     SHARED_LOCKS = "shared-locks"
+    """Made by `app.store.volume.shared_locks`, beside the others: it observes services, and not files."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from app.errors import StoreError, StoreUnavailable
 from app.events import EventName, OnEvent
 from app.store.store import Store
 from app.store.volume.checks import CheckName, VolumeCheck, VolumeReport, sweep_probes, try_volume
-from app.store.volume.service_registry import HEARTBEAT_SECONDS, Services
+from app.store.volume.service_registry import HEARTBEAT_SECONDS
+from app.store.volume.shared_locks import SharedLocks
 from app.store.volume.volume import Volume
 
 TRY_SECONDS = 60.0
@@ -41,10 +42,9 @@ class VolumeMonitor:
         self._on_event = on_event
         self._is_single = is_single
         self._is_observer = is_observer
-        self._services = Services(volume.services_dir)
+        self._shared_locks = SharedLocks(volume)
         self._report = VolumeReport((), 1)
         self._tried_at = -TRY_SECONDS
-        self._beat_error: str | None = None
         self._asked_at: float | None = None
 
     @property
@@ -74,10 +74,8 @@ class VolumeMonitor:
 
     def _beat(self) -> None:
         if self._volume.is_shared:
-            self._beat_error = "its services cannot be looked at"
             self._asked()
-            self._services.beat()
-            self._beat_error = None
+            self._shared_locks.beat()
 
     def check_before_change(self) -> None:
         """Check the volume and observe the other services until all are judged, about 4 s. For commands.
@@ -85,17 +83,14 @@ class VolumeMonitor:
         Raises StoreUnavailable and OSError.
         """
         self._try()
-        while self._volume.is_shared:
-            self._services.look()
-            if self._services.unreachable or not self._services.unjudged:
-                break
-            time.sleep(HEARTBEAT_SECONDS / 2)
+        if self._volume.is_shared:
+            self._shared_locks.observe()
         self._judge()
 
     def close(self) -> None:
         """Delete this service's file in the registry."""
         with contextlib.suppress(OSError):
-            self._services.leave()
+            self._shared_locks.leave()
 
     def _asked(self) -> None:
         """Note that a call to the volume begins now."""
@@ -120,7 +115,7 @@ class VolumeMonitor:
             self._volume.has_lock_queries = self._report.has(CheckName.LOCK_QUERIES)
 
     def _judge(self) -> None:
-        checks = self._report.checks + ((self._shared_locks(),) if self._volume.is_shared else ())
+        checks = self._report.checks + ((self._shared_locks.check(),) if self._volume.is_shared else ())
         if self._is_single:
             checks = tuple(
                 replace(check, required=check.required and check.name not in REQUIRED_BESIDE_OTHERS) for check in checks
@@ -134,29 +129,6 @@ class VolumeMonitor:
             if check.ok != before.get(check.name, True):
                 event = EventName.VOLUME_CHECK_PASSED if check.ok else EventName.VOLUME_CHECK_FAILED
                 self._on_event(event, {"check": check.name.value, "required": check.required, "reason": check.reason})
-
-    def _shared_locks(self) -> VolumeCheck:
-        reason = self._problem_with_shared_locks()
-        return VolumeCheck(CheckName.SHARED_LOCKS, reason is None, required=True, reason=reason)
-
-    def _problem_with_shared_locks(self) -> str | None:
-        """Why the locks of this service may not reach another one; None if they do."""
-        if self._volume.file_system.keeps_locks_to_itself:
-            return (
-                "a client of CIFS does not tell its server of every lock, so that a model in use here could be deleted "
-                "by another machine. Use another volume, or let one service alone use the folder and say so with "
-                "OCR_SINGLE_SERVICE=true"
-            )
-        if self._beat_error:
-            return self._beat_error
-        if self._services.unreachable:
-            return (
-                "another service uses this folder, and its locks do not reach this machine. Use a volume with locks "
-                "that do, or let one service alone use the folder and say so with OCR_SINGLE_SERVICE=true"
-            )
-        if self._services.unjudged:
-            return "another service has left a file in .store/services, and it is not known yet whether it lives"
-        return None
 
 
 async def monitor_volume(watch: VolumeMonitor, store: Store, on_event: OnEvent) -> None:
