@@ -1,1 +1,1 @@
-"""The wire: HTTP in, HTTP out. A folder is the first segment of a URL; `http/` is about HTTP and no resource."""
+"""The HTTP API. Each folder serves one group of URLs; `http/` has what all of them share."""

@@ -1,4 +1,4 @@
-"""The parts of a running service, which the lifespan opens and each request carries in its state."""
+"""The state of every request: the parts of the running service."""
 
 from typing import TypedDict
 
@@ -20,7 +20,7 @@ from app.store.volume.monitor import VolumeMonitor
 
 
 class State(TypedDict):
-    """What the lifespan yields. `app.api.http.deps.part` gives a route one of them by its name here."""
+    """The parts of the service by name. The lifespan creates them; `app.api.http.deps.part` passes one to a route."""
 
     access: Access
     store: Store

@@ -29,7 +29,7 @@ LOAD_ERRORS = (
     CallerGone,
     RequestValidationError,
 )
-"""A processor of AsposeAI cannot be loaded."""
+"""Errors of a route that loads a processor of AsposeAI."""
 
 
 class ModelChoice:

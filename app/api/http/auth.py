@@ -1,4 +1,4 @@
-"""Authorisation: each route declares the scope it needs, and checks it. Without keys, every caller is allowed."""
+"""Authorisation: each route declares the scope that a key needs, and checks it. Without keys, every call is allowed."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -34,7 +34,7 @@ class Access:
         self._keyring = keyring
 
     def check(self, request: Request, scope: StatedScope) -> None:
-        """Check a request against the scope of its route, and put its key's name into the request's scope for the log.
+        """Check that the request's API key has the scope of the route, and store the key's name for the log.
 
         Raises Unauthenticated, MissingScope and ServiceReadOnly.
         """
@@ -56,14 +56,14 @@ class Access:
 
 
 class GuardedRoute(APIRoute):
-    """A route that checks the scope which its entry in the OpenAPI document names.
+    """A route that checks that the caller's key has the scope declared in its `openapi_extra`.
 
-    It is no FastAPI dependency, because resolving one takes a third of the time of a list request. A route that
-    declares neither a scope nor PUBLIC cannot be constructed.
+    The check is not a FastAPI dependency, because resolving a dependency takes a third of the time of a list request.
+    A route that declares neither a scope nor PUBLIC cannot be constructed.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the handler, with the check of the scope before it."""
+        """Return a handler that checks the scope and then calls the route's own handler."""
         handle = self.unguarded_handler()
         security = (self.openapi_extra or {})["security"]
         if not security:
@@ -77,5 +77,5 @@ class GuardedRoute(APIRoute):
         return guarded
 
     def unguarded_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return FastAPI's own handler, without the check."""
+        """Return FastAPI's own handler, which checks no scope."""
         return super().get_route_handler()

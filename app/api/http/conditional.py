@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110): 304 without a body if the caller has the present answer already."""
+"""Conditional requests (RFC 9110): 304 without a body if the caller already has the answer."""
 
 import hashlib
 import re
@@ -15,6 +15,7 @@ CACHING = {"cache-control": "no-cache"}
 ETAG = re.compile(r'\*|(?:W/)?"[^"]*"')
 """Matches one entity tag of a condition, or '*' for any."""
 OPAQUE_TAG = re.compile(r'(?:W/)?("[^"]*")')
+"""Matches one entity tag; the group is the tag without the prefix `W/` of a weak one."""
 
 ETAG_HEADER = {
     "etag": {
@@ -26,13 +27,13 @@ ETAG_HEADER = {
 }
 WITH_ETAG: dict[int | str, dict[str, Any]] = {200: {"headers": ETAG_HEADER}}
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
-    304: {"description": "The caller has the present answer already.", "headers": ETAG_HEADER}
+    304: {"description": "The caller already has this version of the answer.", "headers": ETAG_HEADER}
 }
 IF_NONE_MATCH: dict[str, Any] = {
     "name": "If-None-Match",
     "in": "header",
     "required": False,
-    "description": "The `etag` of an answer that the caller has, several separated by commas, or `*`.",
+    "description": "The `etag` of an answer that the caller already has; several, separated by commas; or `*` for any.",
     "schema": {"type": "string"},
     "examples": {
         "an answer": {"value": '"6c1f8d9be8a17a3f2c0a5d1e4b7f9038"'},
@@ -43,7 +44,7 @@ IF_NONE_MATCH: dict[str, Any] = {
 
 
 def conditions_of(request: Request) -> Conditions:
-    """Return the request's `If-Match` and `If-None-Match`, as conditions of a publication."""
+    """Return the request's `If-Match` and `If-None-Match`, as the conditions for publishing a model."""
     return Conditions(_etags(request, "if-match"), _etags(request, "if-none-match"))
 
 
@@ -53,10 +54,10 @@ def _etags(request: Request, field: str) -> frozenset[str] | None:
 
 
 class Representation:
-    """A JSON body with its two answers, 200 and 304, made once and sent any number of times."""
+    """A JSON body with its answers, 200 and 304, which are built once and can be sent many times."""
 
     def __init__(self, body: bytes, etag: str | None = None) -> None:
-        """Without `etag`, a digest of the body is used: it is equal in every replica and after a restart."""
+        """Without `etag`, the ETag is a digest of the body, which is equal in every service and after a restart."""
         self.size = len(body)
         self._etag = etag or f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
         headers = {"etag": self._etag} | CACHING
@@ -69,11 +70,11 @@ class Representation:
             if name == b"if-none-match":
                 break
         else:
-            return self._whole  # nearly every request; nothing is allocated for it
+            return self._whole  # the usual case, so nothing is allocated for it
         known = ",".join(request.headers.getlist("if-none-match"))
         return self._unchanged if matches(known, self._etag) else self._whole
 
 
 def matches(known: str, etag: str) -> bool:
-    """True if an `If-None-Match` names this etag or `*`, by the RFC's weak comparison."""
+    """True if an `If-None-Match` names this etag or `*`, by the weak comparison of RFC 9110."""
     return known.strip() == "*" or etag.removeprefix("W/") in OPAQUE_TAG.findall(known)

@@ -1,6 +1,6 @@
-"""How a route gets a part of the service: the lifespan opens each part once, and each request's state holds them.
+"""Dependencies that pass a part of the service to a route, from the request's state.
 
-The parts of the store, which most resources need, are here; any other is declared beside its class or its routes.
+Dependencies on parts of the store, which most resources need, are here; others are beside the part or its routes.
 """
 
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from app.store.volume.monitor import VolumeMonitor
 
 
 def part(name: str) -> Any:  # noqa: ANN401 - FastAPI's own type for a dependency
-    """Return a dependency on the part that `app.api.state.State` calls `name`."""
+    """Return a FastAPI dependency on the part that has this name in `app.api.state.State`."""
 
     async def get_part(request: Request) -> object:
         return getattr(request.state, name)
@@ -27,7 +27,7 @@ async def _actor(request: Request) -> Actor:
 
 
 async def _store(request: Request) -> Store:
-    """Return the store; raise the volume's problem if the volume does not answer, so that no thread waits for it."""
+    """Return the store. Raises StoreUnavailable if its volume does not answer, so that no thread waits for it."""
     state: Any = request.state
     if problem := state.volume_monitor.unanswered:
         raise problem
@@ -36,7 +36,7 @@ async def _store(request: Request) -> Store:
 
 
 async def _jobs(request: Request, _: Annotated[Store, Depends(_store)]) -> Jobs:
-    """The jobs, under the same condition as the store whose folder they lie in."""
+    """Return the jobs, which are in the store's folder. Raises StoreUnavailable if the volume does not answer."""
     jobs: Jobs = request.state.jobs
     return jobs
 

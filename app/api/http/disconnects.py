@@ -1,4 +1,4 @@
-"""Callers that stall or disconnect, while their body is read or while the service works for them."""
+"""Detects callers that stall or disconnect while their body is read or their request is processed."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -15,7 +15,7 @@ T = TypeVar("T")
 async def next_chunk(chunks: AsyncIterator[bytes], stall_seconds: float | None) -> bytes:
     """Return the next chunk of a body, or b"" at its end.
 
-    Raises UploadStalled if none arrives within `stall_seconds`, and BodyCutShort if the caller disconnects.
+    Raises UploadStalled if no chunk arrives within `stall_seconds`, and BodyCutShort if the caller disconnects.
     """
     try:
         async with asyncio.timeout(stall_seconds):
@@ -27,9 +27,9 @@ async def next_chunk(chunks: AsyncIterator[bytes], stall_seconds: float | None) 
 
 
 async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Return the result of the work; cancel the work and raise CallerGone if the caller disconnects first.
+    """Return the result of a coroutine; cancel it and raise CallerGone if the caller disconnects first.
 
-    The request's body must have been read before.
+    Call this only after the request's body has been read.
     """
     working = asyncio.create_task(work)
     gone = asyncio.create_task(_until_gone(request))

@@ -1,4 +1,4 @@
-"""The docs page. It needs no internet, and works under any path prefix."""
+"""The docs page. It works without internet access and under any path prefix."""
 
 import asyncio
 import importlib.resources
@@ -36,7 +36,7 @@ async def redirect_to_docs(request: Request) -> Response:
 
 @router.get("/docs")
 async def get_docs(request: Request) -> Response:
-    """Return the docs page."""
+    """Return the docs page, which shows the OpenAPI document with Swagger UI."""
     prefix = _prefix(request)
     page = get_swagger_ui_html(
         openapi_url=f"{prefix}/openapi.json",
@@ -52,7 +52,7 @@ async def get_docs(request: Request) -> Response:
 
 @router.get("/docs/{asset}")
 async def get_asset(asset: str) -> Response:
-    """Return a file of Swagger UI, from the package that carries it."""
+    """Return a file of Swagger UI, which the package `fastapi_swagger` contains."""
     if asset not in ASSETS:
         raise HTTPException(404)
     folder = importlib.resources.files("fastapi_swagger") / "resources"
@@ -61,7 +61,7 @@ async def get_asset(asset: str) -> Response:
 
 @router.get("/openapi.json")
 async def get_document(request: Request) -> Response:
-    """Return the OpenAPI document. The first request makes it in a thread, because that takes 0.1 s."""
+    """Return the OpenAPI document. The first request builds it in a thread, because that takes 0.1 s."""
     app: FastAPI = request.app
     document = app.openapi_schema or await asyncio.to_thread(app.openapi)
     return Response(json.dumps(document), media_type="application/json")

@@ -14,19 +14,19 @@ READS: Final = "reads"
 
 
 class StatedScope(StrEnum):
-    """A scope that states whether it changes something. One that does not say so counts as changing."""
+    """A scope that states whether it allows changes. A scope without that statement counts as allowing them."""
 
     changes: bool
 
     def __new__(cls, name: str, does: str = CHANGES) -> Self:
-        """`does` is READS if a read-only service may do it."""
+        """Create a scope. `does` is READS if a read-only service allows its requests, else CHANGES."""
         scope = str.__new__(cls, name)
         scope._value_ = name
         scope.changes = does != READS
         return scope
 
     def is_change(self, method: str) -> bool:
-        """True if a read-only service refuses this method under this scope; DELETE, such as to cancel a job, always."""
+        """True if a read-only service refuses this HTTP method under this scope. It always refuses DELETE."""
         return self.changes or method == "DELETE"
 
 
@@ -40,12 +40,12 @@ class Scope(StatedScope):
 
 
 class KeysError(Exception):
-    """The file of keys cannot be used; the text says why."""
+    """The file of keys cannot be used; the message has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One entry of the file. It has the key's digest and not the key."""
+    """One entry of the file of keys: the name, the scopes and the SHA-256 of a key, but not the key."""
 
     name: str
     scopes: frozenset[Scope]
@@ -53,7 +53,7 @@ class Key:
 
 
 class Keyring:
-    """The keys of one file."""
+    """The API keys of one file."""
 
     def __init__(self, keys: tuple[Key, ...]) -> None:
         self._keys = keys
@@ -70,14 +70,14 @@ class Keyring:
             raise KeysError(f"{path} cannot be read ({exc.strerror})") from exc
         except (ValueError, KeyError, TypeError) as exc:
             raise KeysError(
-                f"{path} is no file of keys: {exc!r}. `python -m app keys new` prints a right entry"
+                f"{path} is not a file of keys: {exc!r}. `python -m app keys new` prints a correct entry"
             ) from exc
         if not keys:
             raise KeysError(f"{path} holds no key, so every request would be refused")
         return cls(keys)
 
     def find(self, token: str) -> Key | None:
-        """Return the key whose text is `token`, or None. Takes the same time for every token."""
+        """Return the key that matches a token, or None. The time taken does not depend on the token."""
         digest = digest_of(token)
         found = None
         for key in self._keys:
@@ -87,16 +87,16 @@ class Keyring:
 
 
 def new_key() -> str:
-    """Return a key of 256 random bits. It cannot be guessed, so its digest needs no slow hash."""
+    """Return a new key of 256 random bits. A key cannot be guessed, so a fast hash is enough for its digest."""
     return KEY_PREFIX + secrets.token_urlsafe(32)
 
 
 def digest_of(token: str) -> bytes:
-    """Return the SHA-256 of a key, which is all that the file holds of it."""
+    """Return the SHA-256 of a key. The file holds this digest instead of the key."""
     return hashlib.sha256(token.encode()).digest()
 
 
 def entry_for(name: str, scopes: list[Scope], key: str) -> str:
-    """Return a key's entry in the file, as TOML."""
+    """Return the entry of a key in the file of keys, as TOML."""
     listed = ", ".join(f'"{scope}"' for scope in scopes)
     return f'[[keys]]\nname = "{name}"\nscopes = [{listed}]\nsha256 = "{digest_of(key).hex()}"\n'

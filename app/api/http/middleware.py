@@ -1,4 +1,4 @@
-"""The middleware around every request: its id, its limits, its line in the log, and the answer to a crash."""
+"""The middleware of every request: the request's id, limits, log line, and the answer to a crash."""
 
 import secrets
 import time
@@ -19,14 +19,14 @@ log = structlog.get_logger()
 OnRequest = Callable[[str, str | None, int, float], None]
 """Called with the method, the route's template or None, the status, and the seconds taken."""
 
-SILENT = {"/livez", "/readyz"}
-"""Probes are not logged: they come every few seconds."""
+PROBES = {"/livez", "/readyz"}
+"""The paths of probes. They are called every few seconds and not logged."""
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 MAX_ID_CHARS = 128
 
 
 class RequestLog:
-    """Gives each request an id, answers a crash with a problem, and reports and logs each request after its answer."""
+    """Middleware that gives each request an id, answers a crash with a problem, and logs and reports each answer."""
 
     def __init__(self, app: ASGIApp, *, on_request: OnRequest) -> None:
         self._app = app
@@ -67,10 +67,10 @@ class RequestLog:
 
 
 class RequestLimits:
-    """Refuses bodies that are too large, hosts that are not allowed, and changes requested by pages of other origins.
+    """Middleware that refuses large bodies, unknown host names, and changes requested by web pages of other origins.
 
-    The last two protect a service without keys: any web page that is open in a browser can send requests to 127.0.0.1,
-    also under a host name that its owner's DNS server resolves to that address.
+    The checks of host and origin protect a service without keys: any web page that is open in a browser can send
+    requests to 127.0.0.1, also under a host name that the page's owner resolves to that address.
     """
 
     def __init__(self, app: ASGIApp, *, max_body_bytes: int, allowed_hosts: tuple[str, ...]) -> None:
@@ -80,7 +80,7 @@ class RequestLimits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, as ASGI defines it."""
-        # Probes address a container by its number; they change nothing and tell nothing.
+        # Probes address a container by its IP address; they change nothing and reveal nothing.
         if scope["type"] != "http" or _is_probe(scope):
             await self._app(scope, receive, send)
             return
@@ -108,7 +108,7 @@ class RequestLimits:
     def _check_length(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
         declared = headers.get(b"content-length", b"0")
         is_large = declared.isdigit() and int(declared) > self._max_body_bytes
-        # Only a large body costs a second matching of its route.
+        # Only for a large body, because this matches the route once more than the router does.
         if is_large and not is_body_streamed(find_endpoint(scope)):
             raise BodyTooLarge(self._max_body_bytes)
 
@@ -129,11 +129,14 @@ class RequestLimits:
 
 
 def _is_probe(scope: Scope) -> bool:
-    return scope["path"].removeprefix(scope.get("root_path", "")) in SILENT
+    return scope["path"].removeprefix(scope.get("root_path", "")) in PROBES
 
 
 def _closing_if_unread(receive: Receive, send: Send) -> tuple[Receive, Send]:
-    """Close the connection after an answer if the body was never read: the client may or may not still send it."""
+    """Return a `receive` and a `send` that close the connection after the answer if the body was never read.
+
+    After `Expect: 100-continue` and a final answer, a client may or may not send the body.
+    """
     was_read = False
 
     async def noting_receive() -> Message:
@@ -159,9 +162,9 @@ def _without_port(host: str) -> str:
 
 
 def _request_id(scope: Scope) -> str:
-    """Return the caller's `x-request-id` if it is printable and short, else a new one.
+    """Return the caller's `x-request-id` if it is printable and short, else a new id.
 
-    With the caller's, a request can be followed through the logs of several services.
+    With the caller's id, a request can be found in the logs of several services.
     """
     for name, value in scope["headers"]:
         if name == b"x-request-id":

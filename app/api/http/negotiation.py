@@ -1,18 +1,18 @@
-"""Which format of an answer a caller prefers (RFC 9110, section 12.5.1). The only place where `Accept` is parsed."""
+"""Content negotiation (RFC 9110, section 12.5.1): which format a caller prefers. Only this module parses `Accept`."""
 
 from collections.abc import Iterable, Sequence
 
 from app.api.http.request_errors import NotAcceptable
 
 Preference = tuple[float, int]
-"""The quality of a media type, and how specific the range is that gives it."""
-NONE: Preference = (0.0, 0)
+"""The quality of a media type, and the specificity of the range in `Accept` that gives this quality."""
+NOT_ACCEPTED: Preference = (0.0, 0)
 
 
 def best_of(offered: Sequence[str], accept: Iterable[str]) -> str:
     """Return the offered media type that `Accept` rates highest. Raises NotAcceptable.
 
-    Of equal quality the one that `Accept` names more specifically wins, and then the one offered first.
+    Of two media types of equal quality, the one that `Accept` names more specifically wins, then the one offered first.
     """
     best = _best(offered, accept)
     if best is None:
@@ -21,7 +21,7 @@ def best_of(offered: Sequence[str], accept: Iterable[str]) -> str:
 
 
 def best_or_first(offered: Sequence[str], accept: Iterable[str]) -> str:
-    """Return what `best_of` does, and the first offered media type to a caller that accepts none of them."""
+    """Return the offered media type that `Accept` rates highest, or the first offered one if it accepts none."""
     return _best(offered, accept) or offered[0]
 
 
@@ -52,4 +52,4 @@ def _preference(media_type: str, ranges: list[tuple[str, float]]) -> Preference:
         for media_range, quality in ranges:
             if media_range == wanted:
                 return quality, specificity
-    return NONE
+    return NOT_ACCEPTED

@@ -10,8 +10,8 @@ from fastapi.routing import APIRoute
 from app.api import examples
 from app.api.http.auth import SECURITY_SCHEME
 from app.api.http.keys import Scope
-from app.api.http.middleware import SILENT
-from app.api.http.problem_table import INTERNAL_ERROR, NAME, PROBLEM_TYPES
+from app.api.http.middleware import PROBES
+from app.api.http.problem_table import EXAMPLE_NAME, INTERNAL_ERROR, PROBLEM_TYPES
 from app.api.http.problem_types import Problem, ProblemType
 from app.api.http.problems import MEDIA_TYPE, responses_of
 from app.api.http.request_errors import (
@@ -30,7 +30,7 @@ REQUEST_ID_HEADER = {
 
 
 def install(app: FastAPI, *, needs_key: bool) -> None:
-    """Give the application its OpenAPI document. `needs_key` is whether the service has a file of keys."""
+    """Set the application's OpenAPI document. `needs_key`: whether the service has a file of keys."""
     for route in app.routes:
         if isinstance(route, APIRoute):
             route.operation_id = route.name
@@ -57,10 +57,10 @@ def _document(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
     document["components"]["securitySchemes"] = SECURITY_SCHEME
     schemas = document["components"]["schemas"]
     schemas["Problem"] = Problem.model_json_schema()
-    # FastAPI's form of a 422, which this service never answers.
+    # FastAPI's schemas of a 422 answer, which this service never sends.
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    # Not in the schemas' configuration, because FastAPI removes every null from there.
+    # Examples are added here because FastAPI removes every null from those in a schema's configuration.
     for name, example in examples.BY_SCHEMA.items():
         schemas[name]["examples"] = [example]
     for path, methods in document["paths"].items():
@@ -71,7 +71,7 @@ def _document(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
 
 
 def _drop_inlined(document: dict[str, Any]) -> None:
-    """Remove the schemas of enumerations that nothing refers to: FastAPI adds them in spite of `InlineEnum`."""
+    """Remove the unused schemas of enumerations, which FastAPI adds in spite of `InlineEnum`."""
     text, schemas = json.dumps(document), document["components"]["schemas"]
     for name in [name for name, schema in schemas.items() if "enum" in schema]:
         if f'"#/components/schemas/{name}"' not in text:
@@ -79,11 +79,11 @@ def _drop_inlined(document: dict[str, Any]) -> None:
 
 
 def _complete(path: str, method: str, operation: dict[str, Any], *, needs_key: bool) -> None:
-    """Add to an operation the problems that all share, its scope, and the header `x-request-id` of every answer."""
+    """Complete one operation: its scope, the problems that all operations share, and `x-request-id` on each answer."""
     scope = Scope(operation["security"][0]["api_key"][0]) if operation["security"] else None
     kinds = [*_own_types(operation), *_shared_types(path, method, scope, needs_key=needs_key)]
     answers = {status: answer for status, answer in operation["responses"].items() if status[0] in "23"}
-    for status, response in responses_of(kinds, path.replace("{name}", NAME)).items():
+    for status, response in responses_of(kinds, path.replace("{name}", EXAMPLE_NAME)).items():
         answers[str(status)] = response
     for response in answers.values():
         for content in response.get("content", {}).values():
@@ -100,7 +100,7 @@ def _complete(path: str, method: str, operation: dict[str, Any], *, needs_key: b
 
 
 def _own_types(operation: dict[str, Any]) -> list[ProblemType]:
-    """Return the problem types that the route declares, read from its examples."""
+    """Return the problem types that an operation's route declares, found by the names of their examples."""
     slugs = [
         slug
         for response in operation["responses"].values()
@@ -117,6 +117,6 @@ def _shared_types(path: str, method: str, scope: Scope | None, *, needs_key: boo
         shared.append(ServiceReadOnly)
     if method not in {"get", "head", "options"}:
         shared.append(CrossOrigin)
-    if path not in SILENT:
+    if path not in PROBES:
         shared += [BodyTooLarge, WrongHost]
     return [*(PROBLEM_TYPES[exception] for exception in shared), INTERNAL_ERROR]

@@ -1,4 +1,4 @@
-"""The problem of each exception: its status, its stable type, and which attributes become members."""
+"""The problem table: for each exception its HTTP status, its problem type, and the attributes that become members."""
 
 import hashlib
 
@@ -10,7 +10,7 @@ from app.api.http import request_errors
 from app.api.http.problem_types import EXAMPLE_ID, ProblemType
 from app.engine.contract.processors import DEFAULT_MODEL
 
-NAME = "old_en_ocr_v1.bin"
+EXAMPLE_NAME = "old_en_ocr_v1.bin"
 EMPTY_SHA256 = hashlib.sha256().hexdigest()
 CRASH = Exception("The service failed, which is a defect. Report it with the request_id, which is in the log too.")
 INTERNAL_ERROR = ProblemType(CRASH, 500, "internal-error", "Internal error")
@@ -30,39 +30,39 @@ OF_STORE = (
         "The path is not a model file",
         ("name",),
     ),
-    ProblemType(errors.ModelNotFound(NAME), 404, "model-not-found", "No such model", ("name",)),
+    ProblemType(errors.ModelNotFound(EXAMPLE_NAME), 404, "model-not-found", "No such model", ("name",)),
     ProblemType(
-        errors.ModelProtected(NAME, None, "the archive is read with it until March"),
+        errors.ModelProtected(EXAMPLE_NAME, None, "the archive is read with it until March"),
         403,
         "model-protected",
         "The model is protected",
         ("name", "pattern", "reason"),
     ),
     ProblemType(
-        errors.ModelInUse(NAME, [BLOCKER]),
+        errors.ModelInUse(EXAMPLE_NAME, [BLOCKER]),
         409,
         "model-in-use",
         "The model is in use",
         ("name", "blockers"),
     ),
-    ProblemType(errors.ModelLocked(NAME), 409, "model-locked", "The model is being changed", ("name",), 1),
-    ProblemType(errors.ModelExists(NAME), 409, "model-exists", "The name is taken", ("name",)),
+    ProblemType(errors.ModelLocked(EXAMPLE_NAME), 409, "model-locked", "The model is being changed", ("name",), 1),
+    ProblemType(errors.ModelExists(EXAMPLE_NAME), 409, "model-exists", "The name is taken", ("name",)),
     ProblemType(
-        errors.ModelChanged(NAME, '"18-18e9fc0680810521"'),
+        errors.ModelChanged(EXAMPLE_NAME, '"18-18e9fc0680810521"'),
         412,
         "model-changed",
         "The model is a different version",
         ("name", "etag"),
     ),
     ProblemType(
-        errors.ConditionFailed(NAME, '"18-18e9fc0680810521"'),
+        errors.ConditionFailed(EXAMPLE_NAME, '"18-18e9fc0680810521"'),
         412,
         "condition-failed",
         "The condition of the request failed",
         ("name", "etag"),
     ),
     ProblemType(
-        errors.DigestMismatch(NAME, "sha256", hashlib.sha256(b"sent").hexdigest(), EMPTY_SHA256),
+        errors.DigestMismatch(EXAMPLE_NAME, "sha256", hashlib.sha256(b"sent").hexdigest(), EMPTY_SHA256),
         422,
         "digest-mismatch",
         "The digest differs from the announced one",
@@ -300,4 +300,4 @@ OF_REQUESTS = (
 PROBLEM_TYPES: dict[type[Exception], ProblemType] = {
     type(kind.sample): kind for kind in (*OF_STORE, *OF_ENGINE, *OF_REQUESTS)
 }
-"""The whole mapping. An error of the domain that is missing here is answered 500, and a test fails."""
+"""The problem type of each exception class. An exception without an entry is answered 500; a test finds such errors."""

@@ -1,4 +1,4 @@
-"""A type of problem (RFC 9457), and the body of the answer."""
+"""Problem details (RFC 9457): a problem type, and the body of an answer."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +16,9 @@ class Problem(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True, extra="allow")
 
     type: str
-    """The type of problem: stable, for programs to compare."""
+    """The problem type: a stable URI, for programs to compare."""
     title: str
-    """The type of problem in words, which are the same for every occurrence."""
+    """The problem type in words, equal for every occurrence."""
     status: int
     """The HTTP status."""
     detail: str
@@ -31,26 +31,27 @@ class Problem(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ProblemType:
-    """One row of the table: the problem of one class of exception."""
+    """One row of the problem table: how one class of exception is answered."""
 
     sample: Exception
-    """An exception of that class, for the examples of the OpenAPI document."""
+    """An exception of the class, for the examples of the OpenAPI document."""
     status: int
     slug: str
+    """The last part of the problem's `type`."""
     title: str
     shows: tuple[str, ...] = ()
     """The attributes of the exception that become members of the problem."""
     retry_after_seconds: int | None = None
 
     def headers_for(self, exc: Exception) -> dict[str, str]:
-        """Return the headers of the answer."""
+        """Return the headers that the answer to an exception has besides the usual ones."""
         headers: dict[str, str] = dict(getattr(exc, "headers", {}))
         if self.retry_after_seconds is not None:
             headers["retry-after"] = str(self.retry_after_seconds)
         return headers
 
     def describe(self, exc: Exception, instance: str, request_id: str) -> Problem:
-        """Return the body of the answer."""
+        """Return the body of the answer to an exception."""
         shown: dict[str, Any] = {name: getattr(exc, name) for name in self.shows}
         detail = str(exc)
         if isinstance(exc, RequestValidationError):

@@ -1,4 +1,4 @@
-"""Errors on the wire: every non-2xx answer is a problem detail (RFC 9457)."""
+"""Answers to errors: every error is answered with a problem detail (RFC 9457)."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -24,9 +24,9 @@ HEADERS: dict[str, dict[str, Any]] = {
     "www-authenticate": {"description": "How to authenticate (RFC 6750).", "schema": {"type": "string"}},
 }
 NAME_ERRORS = (errors.InvalidModelName, errors.NotAModel, errors.ModelNotFound, errors.StoreUnavailable)
-"""There is no model of that name, or the name is none."""
+"""Errors of a route that finds a model by its name."""
 WRITE_ERRORS = (errors.StoreUnavailable, *errors.UNWRITABLE)
-"""The model folder cannot be changed."""
+"""Errors of a route that changes the model folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +45,25 @@ ProblemContextDep = Annotated[ProblemContext, Depends(_context)]
 
 
 def install(app: FastAPI) -> None:
-    """Let the application render every exception as a problem."""
+    """Register the handlers that answer every exception with a problem."""
     for exception in PROBLEM_TYPES:
         app.add_exception_handler(exception, _render)
     app.add_exception_handler(HTTPException, _render_framework)
 
 
 def problem(request: Request, exc: Exception) -> Response:
-    """Return the answer for an exception of the table."""
+    """Return the answer to an exception of the problem table."""
     kind = PROBLEM_TYPES[type(exc)]
     return _respond(kind.describe(exc, request.url.path, _id_of(request)), kind.headers_for(exc))
 
 
 def crash(request: Request) -> Response:
-    """Return the answer for an unexpected exception. The exception's text is only in the log."""
+    """Return the answer to an unexpected exception, whose text is only in the log."""
     return _respond(INTERNAL_ERROR.describe(CRASH, request.url.path, _id_of(request)), {})
 
 
 def problem_of(exc: Exception, context: ProblemContext) -> Problem:
-    """Return the problem that describes an error of one item."""
+    """Return the problem of one item of a request, such as one text or one file: a member of an answer."""
     return PROBLEM_TYPES[type(exc)].describe(exc, context.path, context.request_id)
 
 
@@ -73,7 +73,7 @@ def problems(*exceptions: type[Exception]) -> dict[int | str, dict[str, Any]]:
 
 
 def responses_of(kinds: list[ProblemType], instance: str) -> dict[int | str, dict[str, Any]]:
-    """Return OpenAPI responses for some types of problem, with an example of each."""
+    """Return the OpenAPI responses for these problem types, with an example of each."""
     responses: dict[int | str, dict[str, Any]] = {}
     for kind in kinds:
         response = responses.setdefault(kind.status, {"description": "", "content": {MEDIA_TYPE: {"examples": {}}}})
@@ -94,9 +94,9 @@ async def _render(request: Request, exc: Exception) -> Response:
 async def _render_framework(request: Request, exc: Exception) -> Response:
     """Return the problem for an HTTPException: an unknown path, a wrong method, or a body that cannot be parsed."""
     assert isinstance(exc, HTTPException)  # noqa: S101 - registered for nothing else
-    # FastAPI turns whatever ends the reading of a body into a 400 of its own, except that it is no JSON.
+    # FastAPI answers its own 400 to every exception while a body is read, except for invalid JSON.
     if isinstance(exc.__cause__, UnicodeDecodeError):
-        return problem(request, RequestValidationError([{"loc": ("body",), "msg": "It is not UTF-8"}]))
+        return problem(request, RequestValidationError([{"loc": ("body",), "msg": "The body is not valid UTF-8"}]))
     if isinstance(exc.__cause__, Exception) and type(exc.__cause__) in PROBLEM_TYPES:
         return problem(request, exc.__cause__)
     status = HTTPStatus(exc.status_code)
@@ -105,12 +105,12 @@ async def _render_framework(request: Request, exc: Exception) -> Response:
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         headers["allow"] = ", ".join(_methods_at(request))
     slug = status.phrase.lower().replace(" ", "-")
-    kind = ProblemType(Exception(f"{detail} The docs page lists what there is."), status, slug, status.phrase)
+    kind = ProblemType(Exception(f"{detail} The docs page lists all operations."), status, slug, status.phrase)
     return _respond(kind.describe(kind.sample, request.url.path, _id_of(request)), headers)
 
 
 def _methods_at(request: Request) -> list[str]:
-    """Return every method of the requested path. Starlette names only those of the first route."""
+    """Return all methods of the requested path. Starlette names only those of the first route with the path."""
     path = request.scope["route"].path
     routes = [route for route in request.app.routes if getattr(route, "path", None) == path]
     return sorted({method for route in routes for method in route.methods or ()})

@@ -1,6 +1,6 @@
-"""The errors that HTTP itself finds in a request, before the store or the engine is asked."""
+"""Errors that the API itself finds in a request, unlike those of the store and the engine in `app.errors`."""
 
-AS_A_FILE = "Send the file's bytes as they are, as application/octet-stream, such as `curl -T model.gguf URL` does."
+AS_A_FILE = "Send the file's bytes unencoded, as application/octet-stream, as `curl -T model.gguf URL` does."
 KEPT = "An upload to /uploads keeps the bytes received; send any other request again."
 CHALLENGE = 'Bearer realm="ocr-model-service"'
 
@@ -52,7 +52,7 @@ class BodyTooLarge(Exception):
 
 
 class PlanChanged(Exception):
-    """The plan that a caller confirmed is not the plan for the present models."""
+    """The plan to execute is outdated: the models or the request have changed since the dry run."""
 
     def __init__(self, plan_id: str) -> None:
         super().__init__(
@@ -68,7 +68,7 @@ class TextTooLong(Exception):
     def __init__(self, index: int, size_bytes: int, limit_bytes: int, what: str) -> None:
         super().__init__(
             f"{what} of texts[{index}] has {size_bytes} bytes in UTF-8; the limit for one call is {limit_bytes}. Send "
-            "it in parts."
+            "the text in parts."
         )
         self.index = index
         self.size_bytes = size_bytes
@@ -93,7 +93,7 @@ class UploadsBusy(Exception):
 
 
 class UploadStalled(Exception):
-    """A body stopped arriving."""
+    """No bytes of a body arrived within the time limit."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"No bytes of the body arrived for {seconds:g} s (OCR_UPLOAD_STALL_TIMEOUT). {KEPT}")
@@ -108,7 +108,7 @@ class BodyCutShort(Exception):
 
 
 class UnsupportedBody(Exception):
-    """The body is not the plain bytes of a file."""
+    """The body is not the unencoded bytes of a file."""
 
     def __init__(self, what: str, advice: str = AS_A_FILE) -> None:
         super().__init__(f"The body is {what}. {advice}")

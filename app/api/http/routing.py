@@ -1,4 +1,4 @@
-"""How requests find their routes: names that hold slashes, routes below a model's path, HEAD, and streamed bodies."""
+"""Routing: model names with slashes, routes below a model's path, HEAD, and routes that stream the body."""
 
 import copy
 from collections.abc import Callable, Collection
@@ -18,9 +18,9 @@ STREAMS_BODY = "streams_body"
 
 
 def streams_body(endpoint: Endpoint) -> Endpoint:
-    """Mark a route's function as one that reads the body itself, as a stream, under a limit of its own.
+    """Mark a route's function that reads the body as a stream and has its own limit for it.
 
-    RequestLimits bounds the body of every other route by OCR_MAX_BODY_BYTES.
+    `RequestLimits` bounds the body of every other route by OCR_MAX_BODY_BYTES.
     """
     setattr(endpoint, STREAMS_BODY, True)
     return endpoint
@@ -41,19 +41,22 @@ def find_endpoint(scope: Scope) -> object:
 
 
 class WholePath(PathConvertor):
-    """The rest of a path, line ends included: a name with one is then an invalid name, and not an unknown path."""
+    """A path convertor that matches the rest of a path, line breaks included.
+
+    So a name with a line break is answered as an invalid name and not as an unknown path.
+    """
 
     regex = "(?s:.*)"
 
 
 # Starlette keeps one table of convertors for the process and offers no other way to replace the one called `path`. It
-# has to be replaced before any route is constructed, so here, where every resource gets its ModelName.
+# has to be replaced before any route is constructed, so on import of this module, which such routes need for ModelName.
 register_url_convertor("path", WholePath())
 
 ModelName = Annotated[
     str,
     Path(
-        description="The model's path below the model folder. It may hold `/`, as it is or as `%2F`.",
+        description="The model's path relative to the model folder. Slashes may be sent as `/` or as `%2F`.",
         openapi_examples={
             "an old model": {"value": "old_en_ocr_v1.bin"},
             "a model in a folder": {
@@ -65,10 +68,10 @@ ModelName = Annotated[
 
 
 class PartRoute(GuardedRoute):
-    """A route for a part of a model, such as `/models/{name}/verify`.
+    """A route below a model's path, such as `/models/{name}/verify`.
 
-    If there is a model whose own name is `x/verify`, its path means that model. Otherwise the path is the part's for
-    every method: one that the part does not have is answered 405, and never taken for a request about a model.
+    If there is a model named `x/verify`, the path `/models/x/verify` means that model. Otherwise the path belongs to
+    this route for every method: a method that it lacks is answered 405, and is not taken for a request about a model.
     """
 
     path_methods: Collection[str] = ()
@@ -89,8 +92,8 @@ class PartRoute(GuardedRoute):
 
 
 def complete_routes(app: FastAPI) -> None:
-    """Give each GET route of the application a HEAD route, and tell each PartRoute which methods its path has."""
-    # After all others, so that no other request is compared with them.
+    """Add a HEAD route for each GET route of the application, and set `path_methods` of each PartRoute."""
+    # HEAD routes come last, so that no other request is compared with them.
     app.router.routes += [_head_of(route) for route in _api_routes(app) if "GET" in (route.methods or ())]
     methods: dict[str, set[str]] = {}
     for route in _api_routes(app):
@@ -105,14 +108,15 @@ def _api_routes(app: FastAPI) -> list[APIRoute]:
 
 
 def _head_of(route: APIRoute) -> APIRoute:
-    """Return a HEAD route with the same handler. One route with both methods would have one id in the document.
+    """Return a HEAD route with the handler of a GET route.
 
-    It is in the document only if its headers are of use.
+    It is a route of its own, because a route with two methods would have one operation id in the OpenAPI document. The
+    document has it only if the GET route documents headers.
     """
     head = copy.copy(route)
     head.methods = {"HEAD"}
     head.name = f"head_{route.name}"
     head.summary = f"{route.summary}: headers only"
-    head.description = "The headers of GET without the body: whether the resource exists, its size and its version."
+    head.description = "Get the headers that GET returns, without the body."
     head.include_in_schema = route.include_in_schema and "headers" in route.responses.get(HTTPStatus.OK, {})
     return head

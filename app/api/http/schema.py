@@ -1,4 +1,4 @@
-"""What the schemas of all resources share: their base class, times and enumerations."""
+"""Shared by the schemas of all resources: the base class, times and enumerations."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -16,10 +16,11 @@ def _rfc3339(moment: datetime) -> str:
 Timestamp = Annotated[
     datetime, PlainSerializer(_rfc3339, return_type=str), WithJsonSchema({"type": "string", "format": "date-time"})
 ]
+"""A time in an answer, as RFC 3339 in UTC with microseconds."""
 
 
 class Schema(BaseModel):
-    """What all answers share: they are read from the domain's own objects, and never change."""
+    """The base class of the bodies of answers: immutable, and built from the attributes of the domain's objects."""
 
     model_config = ConfigDict(
         from_attributes=True,
@@ -30,10 +31,10 @@ class Schema(BaseModel):
 
 
 class _Inline:
-    """Validates an enumeration as pydantic does, and lists its values in the document."""
+    """Annotates an enumeration: validated as pydantic does, but its values are listed inline in the document."""
 
     def __get_pydantic_core_schema__(self, enumeration: type[StrEnum], handler: GetCoreSchemaHandler) -> CoreSchema:
-        # Not strict: JSON has only the value. Without a name of its own in the document, unlike pydantic's.
+        # Not strict, because JSON holds only the value. Unlike pydantic's own schema, it has no name in the document.
         return core_schema.enum_schema(enumeration, list(enumeration), sub_type="str", strict=False)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -43,7 +44,7 @@ class _Inline:
 
 AnyEnum = TypeVar("AnyEnum", bound=StrEnum)
 InlineEnum = Annotated[AnyEnum, _Inline()]
-"""An enumeration of the domain whose values the OpenAPI document lists where they are used, not apart.
+"""An enumeration of the domain whose values the OpenAPI document lists inline, not as a schema with a name.
 
-Without it, each enumeration that a schema takes from the domain would change the document that clients know.
+So a schema can use an enumeration of the domain without changing the document that clients know.
 """

@@ -1,4 +1,4 @@
-"""uvicorn, with a limit for the head of a request, problems for unparsable requests, and a notice before shutdown."""
+"""uvicorn with a limit for request heads, problems for unparsable requests, and a callback before shutdown."""
 
 import json
 import socket
@@ -12,11 +12,11 @@ from app.api.http.problem_types import TYPE_PREFIX
 from app.api.http.problems import MEDIA_TYPE
 
 MAX_HEAD_BYTES = 1 << 16
-"""The limit for request line and headers. The parser has none, so one connection could take all memory."""
+"""The limit for the request line and headers. The parser has no limit, so one connection could take all memory."""
 
 
 class Server(uvicorn.Server):
-    """A server that calls `on_stopping` before it shuts down, so that streams end; it waits for them."""
+    """A uvicorn server that calls `on_stopping`, to end open streams, before the shutdown that waits for them."""
 
     def __init__(self, config: uvicorn.Config, *, on_stopping: Callable[[], None]) -> None:
         super().__init__(config)
@@ -29,7 +29,7 @@ class Server(uvicorn.Server):
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """One connection. It answers requests that cannot be parsed itself, since they never reach the application."""
+    """One HTTP connection. It answers unparsable requests itself, because they never reach the application."""
 
     _is_in_head = False
     _head_bytes = 0
@@ -58,7 +58,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer a request that is not valid HTTP with a problem."""
-        self._refuse(HTTPStatus.BAD_REQUEST, f"{msg} Send HTTP/1.1, the path percent-encoded.")
+        self._refuse(HTTPStatus.BAD_REQUEST, f"{msg} Send HTTP/1.1 with a percent-encoded path.")
 
     def _refuse(self, status: HTTPStatus, detail: str) -> None:
         slug = status.phrase.lower().replace(" ", "-")

@@ -35,7 +35,7 @@ IMAGE_ERRORS = (
     BodyCutShort,
     UploadStalled,
 )
-"""An image cannot be received or read."""
+"""Errors of a route that receives and reads an image."""
 
 
 async def _image_body(request: Request) -> ImageBody:

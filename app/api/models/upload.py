@@ -45,7 +45,7 @@ UPLOAD_ERRORS = (
     request_errors.UploadsBusy,
     RequestValidationError,
 )
-"""A model cannot be received or published."""
+"""Errors of a route that receives and publishes a model."""
 HEADERS: dict[str, dict[str, Any]] = {
     "location": {"description": "The model's address.", "schema": {"type": "string"}},
     "etag": {"description": "The model's `etag`.", "schema": {"type": "string"}},

@@ -208,11 +208,11 @@ def test_a_made_key_is_the_one_that_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "no file of keys"),
+        ("", "not a file of keys"),
         ("keys = []", "holds no key"),
         ('[[keys]]\nname = "x"\nscopes = ["root"]\nsha256 = "00"', "'root' is not a valid Scope"),
         ('[[keys]]\nname = "x"', "scopes"),
-        ("nonsense", "no file of keys"),
+        ("nonsense", "not a file of keys"),
     ],
 )
 def test_a_file_that_holds_no_keys_is_refused(tmp_path: Path, text: str, says: str) -> None:
