@@ -1,1 +1,1 @@
-"""Jobs: work that outlives the request that asked for it. This package imports the store, and no HTTP or engine."""
+"""Jobs: work that continues after the request that started it. This package imports the store, not HTTP or engine."""

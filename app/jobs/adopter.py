@@ -1,4 +1,4 @@
-"""Runs the resumable jobs of one kind: new ones, and those whose runner died, whichever service that was."""
+"""Runs the resumable jobs of one kind: new jobs, and jobs whose runner died, in this or another service."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ POLL_INTERVAL_SECONDS = 1.0
 
 
 class JobAdopter:
-    """Takes the jobs of a kind that no process holds, and runs so many of them at once."""
+    """Takes the jobs of a kind that no process holds, and runs up to `at_once` of them at the same time."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class JobAdopter:
         at_once: int,
         accepts: Callable[[Job], bool] = lambda _: True,
     ) -> None:
-        """`accepts` tells whether this service understands a job, which a newer one may have made."""
+        """`accepts` returns False for a job that a newer service created and this service does not understand."""
         self._jobs = jobs
         self._kind = kind
         self._run_held = run_held
@@ -39,7 +39,7 @@ class JobAdopter:
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
-        """Take jobs and run them until stopped."""
+        """Take jobs and run them until `stop` is called."""
         with self._scope:
             async with anyio.create_task_group() as tasks:
                 while True:
@@ -53,11 +53,11 @@ class JobAdopter:
         self._wake.set()
 
     def stop(self) -> None:
-        """Cancel the running jobs where they are. Another service, or this one after its next start, takes them."""
+        """Interrupt the running jobs and leave them unfinished, so that any service on the folder can continue them."""
         self._scope.cancel()
 
     async def _take_some(self, tasks: TaskGroup) -> None:
-        # Without its folder there is nothing to take; requests for the models are told why.
+        # If the model folder is missing, there are no jobs to take; requests for models report the reason.
         with contextlib.suppress(StoreError, OSError):
             for job in await to_thread.run_sync(self._jobs.unheld, self._kind):
                 if self._free and self._accepts(job) and (held := await to_thread.run_sync(self._jobs.take, job.id)):
@@ -70,5 +70,6 @@ class JobAdopter:
                 await self._run_held(held)
         finally:
             self._free += 1
-            if held.job.is_finished:  # one whose outcome cannot be written, as on a full disk, waits for the next look
+            # A job whose outcome could not be written, as on a full disk, is retried only at the next poll.
+            if held.job.is_finished:
                 self.wake()

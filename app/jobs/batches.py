@@ -1,4 +1,4 @@
-"""Batches: jobs that work on items one after another, begun by a request and ended with the service."""
+"""Batches: jobs that process items one after another. A request starts a batch; a batch fails if the service stops."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Results(Protocol):
-    """The results of a batch, one for each item: a schema."""
+    """The results of a batch, one for each item: a pydantic schema of the API."""
 
     failed_count: int
 
@@ -30,22 +30,22 @@ class Results(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a request asks to be done in a job."""
+    """The work that a request starts as a job."""
 
     kind: str
-    """The kind of the job, which is not a resumable one."""
+    """The kind of the job; it must not be a resumable kind."""
     request: dict[str, Any]
-    """What was asked for, for the job's record."""
+    """The request's parameters, as the job's record shows them."""
     total: int
-    """How many items there are."""
+    """The number of items."""
     run: Callable[[Callable[[], None]], Coroutine[Any, Any, Results]]
-    """Does the work, and calls its argument after each item. Raises a ServiceError when every item failed."""
+    """Processes the items and calls its argument after each of them. Raises ServiceError if every item failed."""
     holding: AsyncExitStack
-    """The resources that the work needs; closed before the job's record says that the job has ended."""
+    """The resources that the work needs; closed before the job's outcome is written."""
 
 
 class BackgroundJobs:
-    """Runs batches beside the requests of a service. The results of each lie in a file beside its job's record."""
+    """Runs batches in the background of a service. The results of a batch are in a file beside its job's record."""
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
@@ -62,7 +62,7 @@ class BackgroundJobs:
         return job
 
     async def close(self) -> None:
-        """Cancel the batches that still run, and wait until their jobs' records say so."""
+        """Cancel the running batches, and wait until the records of their jobs are written."""
         running = dict(self._running)
         for scope in running.values():
             scope.cancel()
@@ -76,7 +76,7 @@ class BackgroundJobs:
                 with scope:
                     await run_job(held, _BatchWork(batch, holding, held.result_file))
             finally:
-                await holding.aclose()  # of a batch that was cancelled before its work began
+                await holding.aclose()  # needed if the batch was cancelled before its work began
 
 
 class _BatchWork(Work):
@@ -106,7 +106,10 @@ class _BatchWork(Work):
 
 
 async def _cancelled_once(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Await a coroutine, and cancel it as asyncio does: once, so that it may wait for something while it cleans up."""
+    """Await a coroutine, and cancel it only once, as asyncio does, so that it may wait while it cleans up.
+
+    An anyio scope would cancel it again at each `await`.
+    """
     task = asyncio.create_task(coroutine)
     try:
         await asyncio.wait({task})

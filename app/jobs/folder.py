@@ -31,11 +31,11 @@ from app.store.volume.volume import explaining_refusals
 
 JOB_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
 CLAIM_PAUSES = (0.02, 0.1)
-"""On a shared volume, how long to wait before looking again for a record that is missing, in seconds."""
+"""On a shared volume, the pauses before a missing record is looked for again, in seconds."""
 STRAY_SECONDS = 3600.0
-"""The age at which a file that belongs to no job is removed."""
+"""The age at which a sweep removes a file that belongs to no job."""
 TAKE_SECONDS = 0.2
-"""How long to wait for a job's lock: a cancellation and a sweep hold it for an instant."""
+"""How long to wait for a job's lock, which a cancellation and a sweep hold for an instant."""
 
 
 class Jobs:
@@ -59,7 +59,10 @@ class Jobs:
             return held.job
 
     def begin(self, kind: str, request: dict[str, Any], actor: Actor) -> HeldJob:
-        """Create a queued job and return it held, so that no other process can take it. Raises what `create` raises."""
+        """Create a queued job and return it held, so that no other process can take it.
+
+        Raises StoreUnavailable, StoreReadOnly, StoreFull.
+        """
         self._volume.check_writable()
         job = new_job(kind, request, actor)
         with contextlib.ExitStack() as lock:
@@ -78,27 +81,30 @@ class Jobs:
                 lock.enter_context(self._locks.exclusive(_lock_name(job_id), seconds=TAKE_SECONDS))
             except (ModelLocked, ModelInUse):
                 return None
-            # As it is under the lock; on a shared volume, past what this machine remembers of it.
+            # Read again under the lock; on a shared volume, from the server and not from this machine's cache.
             try:
                 job = read_anew(self._folder, job_id, self._claims) if self._volume.is_shared else self.get(job_id)
             except LookupStale:
-                return None  # the next look may see it
+                return None  # the next poll may find the record
             if job is None:
                 raise JobNotFound(job_id)
             return None if job.is_finished else self._held(job, lock)
 
     def get(self, job_id: str) -> Job:
-        """Return one job as it is now; raises JobNotFound, StoreUnavailable."""
+        """Read one job's record and return the job; raises JobNotFound, StoreUnavailable."""
         self._volume.check()
         if JOB_ID.fullmatch(job_id):
             for pause_seconds in (0.0, *CLAIM_PAUSES) if self._volume.is_shared else (0.0,):
-                time.sleep(pause_seconds)  # another machine may have claimed the record for an instant
+                time.sleep(pause_seconds)  # another machine may have renamed the record for an instant, to claim it
                 if job := read_record(record_of(self._folder, job_id)):
                     return job
         raise JobNotFound(job_id)
 
     def newest(self, kinds: Iterable[str] | None = None, state: JobState | None = None) -> Iterator[Job]:
-        """Yield the jobs of some kinds, or of all, newest first, each read in its turn; raises StoreUnavailable."""
+        """Yield jobs, newest first, filtered by kind and state; each record is read when its job is yielded.
+
+        Raises StoreUnavailable.
+        """
         self._volume.check()
         wanted = None if kinds is None else frozenset(kinds)
         for record in sorted(self._folder.glob("*.json"), reverse=True):
@@ -112,7 +118,7 @@ class Jobs:
         jobs, records = [], sorted(self._folder.glob("*.json"))
         self._finished &= {record.stem for record in records}
         for record in records:
-            # This is called every second, and there may be thousands of finished jobs, which stay finished.
+            # A finished job stays finished. This runs every second, and there may be thousands of them.
             job = None if record.stem in self._finished else read_record(record)
             if job and job.is_finished:
                 self._finished.add(job.id)
@@ -125,20 +131,20 @@ class Jobs:
         return [job for job in self.unfinished(kind) if not self.is_held(job.id)]
 
     def is_held(self, job_id: str) -> bool:
-        """Whether a living process holds the job."""
+        """Return True if a living process holds the job's lock."""
         return self._locks.is_locked(_lock_name(job_id))
 
     def cancel(self, job_id: str) -> Job:
-        """Cancel a job and return it. Its runner, in any process, notices soon; a job without one ends at once.
+        """Cancel a job and return it. A job without a runner is finished at once; a runner notices it soon.
 
-        A finished job stays as it is. Raises JobNotFound, StoreUnavailable, StoreReadOnly, StoreFull.
+        A finished job is not changed. Raises JobNotFound, StoreUnavailable, StoreReadOnly, StoreFull.
         """
         self._volume.check_writable()
         job = self.get(job_id)
         if job.is_finished:
             return job
         with explaining_refusals():
-            # First the marker: a runner that takes the job before the next line finds it.
+            # The marker comes first, so that a runner that takes the job before the next line finds the marker.
             marker_of(self._folder, job_id).touch()
             if held := self.take(job_id):
                 with held:
@@ -146,21 +152,21 @@ class Jobs:
         return self.get(job_id)
 
     def is_over(self, job_id: str) -> bool:
-        """Whether a job has finished or is unknown; raises StoreUnavailable."""
+        """Return True if a job is finished or does not exist; raises StoreUnavailable."""
         try:
             return self.get(job_id).is_finished
         except JobNotFound:
             return True
 
     def result_file(self, job_id: str) -> Path:
-        """The path of a job's large result, whether there is one or not."""
+        """Return the path of a job's result file; the file need not exist."""
         return result_of(self._folder, job_id)
 
     def sweep(self, retention: timedelta) -> list[str]:
         """Remove the jobs that finished longer ago than `retention`, and the files that killed processes left.
 
-        Return the ids of the removed jobs. A job that lost its runner fails, unless it is of a resumable kind. Raises
-        StoreUnavailable, StoreReadOnly.
+        Return the ids of the removed jobs. A job whose runner died is marked as failed, unless its kind is resumable.
+        Raises StoreUnavailable, StoreReadOnly.
         """
         swept, known = [], set[str]()
         for job in self.newest():
@@ -171,7 +177,7 @@ class Jobs:
                 self._remove(job.id)
                 swept.append(job.id)
             elif job.finished_at:
-                # Left by a cancellation that came too late, or by a runner that was killed at its last step.
+                # The marker is left by a late cancellation, or by a runner that was killed at its last step.
                 marker_of(self._folder, job.id).unlink(missing_ok=True)
         for path in self._folder.iterdir():
             if self._is_left(path, known):
@@ -179,7 +185,7 @@ class Jobs:
         return swept
 
     def _is_left(self, path: Path, known: set[str]) -> bool:
-        """Whether a killed process left this file: it belongs to no job, or is a draft that was not renamed."""
+        """Return True if a killed process left this file: it belongs to no job, or is a draft that was not renamed."""
         if job_id := job_of_draft(path):
             if self._volume.has_lock_queries:
                 return not self.is_held(job_id)
@@ -196,7 +202,7 @@ class Jobs:
         )
 
     def _is_orphan(self, job_id: str) -> bool:
-        # In this order: a new job is held until its record is there.
+        # The lock is checked first, because a new job is held until its record exists.
         return not self.is_held(job_id) and read_record(record_of(self._folder, job_id)) is None
 
     def _fail_abandoned(self, job: Job) -> None:
@@ -206,7 +212,7 @@ class Jobs:
                     held.fail(JobAbandoned(job.kind, job.owner))
 
     def _remove(self, job_id: str) -> None:
-        # The record last: killed in between, this is done again.
+        # The record goes last, so that the next sweep repeats a removal that was interrupted.
         for path_of in (marker_of, result_of, record_of):
             path_of(self._folder, job_id).unlink(missing_ok=True)
 
@@ -218,5 +224,5 @@ def _is_older_than(path: Path, seconds: float) -> bool:
 
 
 def _lock_name(job_id: str) -> str:
-    """Return the job's lock name, which no model can have."""
+    """Return the name of a job's lock. It begins with `/`, so no model can have it."""
     return f"/jobs/{job_id}"

@@ -1,4 +1,4 @@
-"""A job whose lock this process holds, so that it alone writes the job's record."""
+"""A job whose lock this process holds. Only the holder of the lock writes the job's record."""
 
 import contextlib
 import threading
@@ -14,19 +14,19 @@ from app.jobs.records import Failure, Job, JobState, marker_of, result_of, write
 from app.store.volume.server_lookups import files_on_server
 
 SERVER_POLL_INTERVAL_SECONDS = 1.0
-"""On a shared volume, how often a job asks the file system's server whether it is cancelled."""
+"""On a shared volume, how often the file system's server is asked whether the job is cancelled."""
 
 
 class HeldJob:
-    """A job that this process holds, until it is released. As a context manager, it releases the job on exit."""
+    """A job that this process holds until `release`. As a context manager, it releases the job on exit."""
 
     def __init__(
         self, job: Job, folder: Path, lock: contextlib.ExitStack, *, is_shared: bool, is_resumable: bool
     ) -> None:
         self.job = job
-        """As last written."""
+        """The job, as last written to its record."""
         self.is_resumable = is_resumable
-        """True if another process can continue the job when this one releases it unfinished."""
+        """True if another process can continue the job after this process has released it unfinished."""
         self._is_shared = is_shared
         self._poll_at = 0.0
         self._folder = folder
@@ -41,11 +41,11 @@ class HeldJob:
 
     @property
     def result_file(self) -> Path:
-        """The path for a result that is too large for the record; the file is removed together with the record."""
+        """The path for a result that is too large for the record. A sweep removes the file together with the record."""
         return result_of(self._folder, self.job.id)
 
     def is_cancelled(self) -> bool:
-        """Whether the job was cancelled. This takes one `stat`, so it may be called every half second or so."""
+        """Return True if the job is cancelled. Costs one `stat`; on a shared volume also one listing a second."""
         marker = marker_of(self._folder, self.job.id)
         if marker.exists():
             return True
@@ -57,7 +57,7 @@ class HeldJob:
         return False
 
     def update(self, *, phase: str | None = None, progress: Progress | None = None) -> None:
-        """Write the phase and the progress, and the state `running`. Raises StoreFull, StoreReadOnly."""
+        """Write the phase and the progress, and set the state to `running`. Raises StoreFull, StoreReadOnly."""
         phase = self.job.phase if phase is None else phase
         self._write(replace(self.job, state=JobState.RUNNING, phase=phase, progress=progress or self.job.progress))
 
@@ -75,7 +75,7 @@ class HeldJob:
         self._finish(replace(self.job, state=JobState.CANCELLED))
 
     def release(self) -> None:
-        """Release the lock. Any process may take an unfinished job then."""
+        """Release the lock. After that, any process may take an unfinished job."""
         self._lock.close()
 
     def _finish(self, job: Job) -> None:

@@ -1,4 +1,4 @@
-"""The progress of a job: its counts, its rate and the time that remains."""
+"""The progress of a job: its counts, its rate and its remaining time."""
 
 import time
 from collections import deque
@@ -6,31 +6,32 @@ from dataclasses import dataclass
 from typing import Literal
 
 PROGRESS_INTERVAL_SECONDS = 0.25
-"""How often a runner writes progress and looks for a cancellation, and how often a reader looks for new progress."""
+"""How often a runner writes progress and checks for a cancellation, and how often a reader polls the progress."""
 WINDOW_SECONDS = 10.0
-"""The rate is an average over this time: long enough to hide a slow second, short enough to show a stall."""
+"""The rate is the average over this time: long enough to smooth a slow second, short enough to show a stall."""
 
 Unit = Literal["bytes", "items"]
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How many units are done, of how many."""
+    """The progress of a job at one moment."""
 
     done: int = 0
+    """How many units are done."""
     total: int | None = None
-    """None while it is unknown."""
+    """How many units there are; None while the total is unknown."""
     unit: Unit = "bytes"
     rate: float | None = None
-    """Units a second, recently."""
+    """Units a second, averaged over the last WINDOW_SECONDS; None while there is no rate."""
     eta_seconds: float | None = None
-    """How long the rest takes at that rate; None while it is unknown."""
+    """The remaining time at that rate; None while the rate or the total is unknown."""
 
 
 class Meter:
-    """Computes progress from counts. It keeps the recent counts, from which it computes the rate.
+    """Computes a job's progress from its counts, and the rate from its recent counts.
 
-    Bytes come all the time, so that the rate falls while none come. Items come rarely, so that it changes with an item.
+    The rate of bytes falls while no byte arrives. The rate of items, which finish rarely, changes only with an item.
     """
 
     def __init__(self, unit: Unit) -> None:
@@ -39,14 +40,14 @@ class Meter:
         self._last = Progress(unit=unit)
 
     def at(self, done: int, total: int | None) -> Progress:
-        """Return the progress now. A count lower than the last one starts the measurement again."""
+        """Return the progress for the present counts. If `done` is lower than before, the rate is measured anew."""
         if self._unit == "items" and self._seen and (done, total) == (self._last.done, self._last.total):
             return self._last
         now = time.monotonic()
         if self._seen and done < self._seen[-1][1]:
             self._seen.clear()
         self._seen.append((now, done))
-        while len(self._seen) > 2 and now - self._seen[0][0] > WINDOW_SECONDS:  # noqa: PLR2004 - a rate takes two
+        while len(self._seen) > 2 and now - self._seen[0][0] > WINDOW_SECONDS:  # noqa: PLR2004 - a rate needs two counts
             self._seen.popleft()
         began, before = self._seen[0]
         rate = (done - before) / (now - began) if now > began else None

@@ -44,7 +44,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job as it is now."""
+    """One job, as its record describes it."""
 
     id: str
     """Ids sort by the time of creation."""
@@ -53,22 +53,22 @@ class Job:
     created_at: datetime
     created_by: Actor
     request: dict[str, Any]
-    """The request: everything that any runner needs."""
+    """The parameters of the job: everything that a runner needs."""
     updated_at: datetime
     state: JobState = JobState.QUEUED
     phase: str = "waiting"
-    """The step that the job is at, or was at last."""
+    """The current step of the job; of a finished job, the last step."""
     progress: Progress = field(default_factory=Progress)
     result: dict[str, Any] | None = None
-    """The result; a large one is in a file beside the record, see `result_of`."""
+    """The result, once the job has succeeded. A large result is in a file beside the record: see `result_of`."""
     failure: Failure | None = None
     finished_at: datetime | None = None
     owner: str | None = None
-    """The host and the process that last wrote the record, for people."""
+    """`<host>:<pid>` of the process that last wrote the record, for messages."""
 
     @property
     def is_finished(self) -> bool:
-        """Whether the state is final."""
+        """True if the state is final."""
         return self.state not in UNFINISHED
 
     def to_json(self) -> str:
@@ -78,7 +78,7 @@ class Job:
 
     @classmethod
     def from_json(cls, text: str) -> "Job":
-        """Read a record; raises ValueError, KeyError or TypeError when the text is none."""
+        """Build a job from a record's JSON; raises ValueError, KeyError or TypeError if the text is no record."""
         fields = json.loads(text)
         for name in ("created_at", "updated_at", "finished_at"):
             fields[name] = datetime.fromisoformat(fields[name]) if fields[name] else None
@@ -89,17 +89,17 @@ class Job:
 
 
 def new_job(kind: str, request: dict[str, Any], actor: Actor) -> Job:
-    """Return a new job, which is not written yet."""
+    """Return a new queued job with a new id. This writes no record."""
     now = datetime.now(UTC)
-    # Like the ids of the trash. Five digits are the microseconds, so that the ids of one second sort too.
+    # Like the ids of the trash. Five hex digits are the microseconds, so that ids of the same second sort by time too.
     job_id = f"{now:%Y%m%dT%H%M%SZ}-{now.microsecond:05x}{secrets.token_hex(4)[:7]}"
     return Job(job_id, kind, now, actor, request, now)
 
 
 def write_record(folder: Path, job: Job, *, is_lasting: bool) -> Job:
-    """Replace the record atomically, and return the job as written. The caller holds the job's lock.
+    """Replace a job's record atomically, and return the job as written. The caller must hold the job's lock.
 
-    With `is_lasting` the record is on the disk before this returns. Raises StoreFull, StoreReadOnly.
+    With `is_lasting` the record is synced to the disk first. Raises StoreFull, StoreReadOnly.
     """
     job = replace(job, updated_at=datetime.now(UTC), owner=f"{socket.gethostname()}:{os.getpid()}")
     draft = new_draft_of(folder, job.id)
@@ -114,7 +114,7 @@ def write_record(folder: Path, job: Job, *, is_lasting: bool) -> Job:
 
 
 def read_record(record: Path) -> Job | None:
-    """Return the job of a record; None when the record is missing or cannot be read."""
+    """Return the job in a record; None if the record is missing or is not valid."""
     with contextlib.suppress(FileNotFoundError):
         return _job_in(record.read_text())
     return None
@@ -127,9 +127,10 @@ def _job_in(text: str) -> Job | None:
 
 
 def read_anew(folder: Path, job_id: str, claims: Claims) -> Job | None:
-    """Return the job as the file system's server has its record; raises LookupStale. The caller holds the job's lock.
+    """Read a job's record past this machine's cache and return the job. The caller must hold the job's lock.
 
-    A client may continue to read a record that another machine has replaced, so it is claimed, read and released.
+    A network file system's client may continue to read a record that another machine has replaced. So the record is
+    claimed (renamed), read and renamed back. Returns None if it is missing or not valid. Raises LookupStale.
     """
     try:
         claim = claims.claim(record_of(folder, job_id))
@@ -148,23 +149,24 @@ def record_of(folder: Path, job_id: str) -> Path:
 
 
 def new_draft_of(folder: Path, job_id: str) -> Path:
-    """Return the path for a new draft of a job's record, which is then renamed to the record.
+    """Return the path for a new draft of a job's record. `write_record` renames the draft to the record.
 
-    Each draft has a name of its own: a client that remembers an older draft would write into the record it has become.
+    Each draft has a new name: a network file system's client that has cached an older draft of the same name would
+    write into the record that this draft has become.
     """
     return folder / f"{job_id}.{secrets.token_hex(4)}{DRAFT_SUFFIX}"
 
 
 def job_of_draft(path: Path) -> str | None:
-    """Return the id of a draft's job; None for a path that is no draft."""
+    """Return the job id in a draft's path; None if the path is no draft."""
     return path.name.partition(".")[0] if path.suffix == DRAFT_SUFFIX else None
 
 
 def marker_of(folder: Path, job_id: str) -> Path:
-    """Return the path of the marker that tells a job's runner, in any process, that the job is cancelled."""
+    """Return the path of a job's cancellation marker: an empty file that tells the job's runner to cancel the job."""
     return folder / f"{job_id}.cancel"
 
 
 def result_of(folder: Path, job_id: str) -> Path:
-    """Return the path of a result that is too large for the record."""
+    """Return the path of the file for a job's result that is too large for the record."""
     return folder / f"{job_id}.result"

@@ -1,4 +1,4 @@
-"""Runs one job of any kind: its work, its progress, its cancellation and its outcome."""
+"""Runs one job of any kind: does its work, writes its progress and its outcome, and cancels it on request."""
 
 import asyncio
 import contextlib
@@ -17,9 +17,9 @@ from app.jobs.records import JobState
 
 
 class Work(ABC):
-    """The work of one job. A kind of job is a subclass with `run`; everything else has a default.
+    """The work of one job. Each kind of job is a subclass that defines `run`; the other members have defaults.
 
-    The runner reads the phase and the counts while `run` runs, and writes them to the job's record.
+    While `run` runs, the runner writes the phase and the counts to the job's record.
     """
 
     unit: Unit = "items"
@@ -27,28 +27,28 @@ class Work(ABC):
     done: int = 0
     total: int | None = None
     is_cancelled: bool = False
-    """Set by the runner before it cancels `run` for good; after any other cancellation another runner may continue."""
+    """True if `run` is cancelled because the job was cancelled, and not because the service stops."""
 
     @abstractmethod
     async def run(self) -> dict[str, Any]:
         """Do the work and return the result for the job's record.
 
-        A ServiceError fails the job. The runner cancels `run` when the job is cancelled or the service stops.
+        A ServiceError fails the job. `run_job` cancels this coroutine when the job is cancelled or the service stops.
         """
 
     def count(self) -> tuple[int, int | None]:
-        """How many units are done, and how many there are in all, if that is known."""
+        """Return how many units are done, and how many there are in total; None for an unknown total."""
         return self.done, self.total
 
     def clean_up(self) -> None:  # noqa: B027 - most kinds have nothing to remove
-        """Remove what only an unfinished job needs. Called in a thread once the record has the outcome."""
+        """Remove files that only an unfinished job needs. Called in a thread after the outcome has been written."""
 
 
 async def run_job(held: HeldJob, work: Work) -> bool:
-    """Run a job's work to its end and write the outcome to its record. Return False when the job is left unfinished.
+    """Run a job's work and write the outcome to its record. Return False if the job is left unfinished.
 
-    A resumable job is left unfinished for the next runner when the service stops or the store is unavailable; any other
-    job fails then. Raises StoreError and OSError when the outcome cannot be written.
+    When the service stops or the store is unavailable, a resumable job is left for the next runner, and any other job
+    fails. Raises StoreError and OSError if the outcome cannot be written.
     """
     report = partial(_report, held, work, Meter(work.unit))
     try:
@@ -67,11 +67,11 @@ async def run_job(held: HeldJob, work: Work) -> bool:
 
 
 async def _outcome_of(held: HeldJob, work: Work, report: Callable[[], bool]) -> Callable[[], None] | None:
-    """Run the work and return the step that finishes the job; None if the job is left for the next runner."""
+    """Run the work and return the function that finishes the job; None if the job is left for the next runner."""
     finish: Callable[[], None] | None = None
 
     async def follow() -> None:
-        while not await to_thread.run_sync(report):  # noqa: ASYNC110 - other processes write what it waits for
+        while not await to_thread.run_sync(report):  # noqa: ASYNC110 - another process writes the cancellation
             await anyio.sleep(PROGRESS_INTERVAL_SECONDS)
         work.is_cancelled = True
         tasks.cancel_scope.cancel()
@@ -81,20 +81,20 @@ async def _outcome_of(held: HeldJob, work: Work, report: Callable[[], bool]) -> 
         try:
             finish = partial(held.succeed, await work.run())
         except ServiceError as exc:
-            # Without the store there is no record either: the next runner that has both continues.
+            # Without the store the outcome cannot be written either: the next runner continues once the store is back.
             is_left = isinstance(exc, StoreUnavailable) and held.is_resumable
             finish = None if is_left else partial(held.fail, exc)
         except OSError as exc:
             finish = partial(held.fail, StoreUnavailable(str(exc)))
         tasks.cancel_scope.cancel()
-    # Cancelled by itself, the group ends here; cancelled from outside, it raises.
+    # Reached after `tasks.cancel_scope.cancel()`. A cancellation from outside raises above instead.
     return held.cancel if finish is None and work.is_cancelled else finish
 
 
 def _report(held: HeldJob, work: Work, meter: Meter) -> bool:
-    """Write the phase and the progress if they have changed, and return whether the job is cancelled."""
+    """Write the phase and the progress if they have changed. Return True if the job is cancelled."""
     phase, progress = work.phase, meter.at(*work.count())
     if held.job.state is JobState.QUEUED or (phase, progress) != (held.job.phase, held.job.progress):
-        with contextlib.suppress(StoreError, OSError):  # the next report may be written
+        with contextlib.suppress(StoreError, OSError):  # the next report may succeed
             held.update(phase=phase, progress=progress)
     return held.is_cancelled()

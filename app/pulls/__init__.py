@@ -1,1 +1,1 @@
-"""Pulls: models that the service fetches from a repository or a URL, as jobs. Imports the store; knows no HTTP."""
+"""Pulls: jobs that fetch models from a repository or a URL. This package imports the store, and nothing of our API."""

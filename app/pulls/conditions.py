@@ -1,4 +1,4 @@
-"""The conditions under which a pulled file may become a model, as its request says."""
+"""The conditions under which a pulled file may be published as a model, by the request's `if_exists`."""
 
 from app.errors import ModelNotFound
 from app.pulls.request import IfExists
@@ -7,9 +7,9 @@ from app.store import Conditions, Model, Store
 
 
 def publication_conditions(store: Store, file: SourceFile, if_exists: IfExists) -> Conditions | None:
-    """Return the conditions under which a file could be published now; None when the existing model is to be kept.
+    """Return the conditions for publishing a file; None if the model exists and the request keeps it.
 
-    Raises what `Incoming.plan` raises, so StoreFull when it cannot fit.
+    Raises what `Incoming.plan` raises, such as StoreFull if the file does not fit on the disk.
     """
     existing = _find(store, file.name)
     if existing and (if_exists is IfExists.KEEP or _is_replaced_by_itself(store, existing, file, if_exists)):

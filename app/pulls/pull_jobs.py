@@ -1,4 +1,4 @@
-"""The jobs of pulls: found by their request, created once for it, and cancelled."""
+"""The jobs of pulls: find the job of a request, create at most one job for it, and cancel a job."""
 
 from app.errors import PullConflict
 from app.jobs.folder import Jobs
@@ -9,13 +9,13 @@ from app.store import Actor, Store
 from app.store.locks.model_locks import LOCK_SECONDS
 
 PULL = "pull"
-"""The kind of these jobs."""
+"""The job kind of pulls, as records have it."""
 PULLS_LOCK = "/pulls"
-"""A lock name that no model can have. It is held from looking for a pull to creating one."""
+"""The name of the lock under which a pull's job is looked for and created. No model can have this name."""
 
 
 def request_of(job: Job) -> PullRequest | None:
-    """Return a pull's request; None when a newer service wrote one that this service does not understand."""
+    """Return the request of a pull's job; None if a newer service wrote it and this service does not understand it."""
     try:
         return PullRequest.from_record(job.request)
     except (TypeError, ValueError, KeyError):
@@ -23,16 +23,16 @@ def request_of(job: Job) -> PullRequest | None:
 
 
 class PullJobs:
-    """The pulls among the jobs of a store."""
+    """The pulls among the jobs of a model folder."""
 
     def __init__(self, store: Store, jobs: Jobs) -> None:
         self._store = store
         self._jobs = jobs
 
     def find_unfinished(self, request: PullRequest) -> Job | None:
-        """Return the unfinished pull of the same request, if there is one.
+        """Return the unfinished pull with an equal request; None if there is none.
 
-        Raises PullConflict when an unfinished pull brings something else to the same name, and StoreUnavailable.
+        Raises PullConflict if an unfinished pull with another request has the same target name, and StoreUnavailable.
         """
         for job in self._jobs.unfinished(PULL):
             other = request_of(job)
@@ -43,7 +43,7 @@ class PullJobs:
         return None
 
     def find_or_create(self, request: PullRequest, actor: Actor) -> tuple[Job, bool]:
-        """Return the unfinished pull of the same request, or a new one, and whether it is new.
+        """Return the unfinished pull with an equal request, or a new pull; and True if the pull is new.
 
         Raises what `find_unfinished` and `Jobs.create` raise.
         """
@@ -53,7 +53,7 @@ class PullJobs:
             return (job, False) if job else (self._jobs.create(PULL, request.to_record(), actor), True)
 
     def cancel(self, job_id: str) -> Job:
-        """Cancel a pull and return it. One without a runner ends at once, and its partial files are removed.
+        """Cancel a pull and return it. If no process runs the pull, it finishes now and its partial files are removed.
 
         Raises what `Jobs.cancel` raises.
         """

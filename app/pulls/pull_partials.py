@@ -1,4 +1,4 @@
-"""The partial files of pulls, in staging: each belongs to one model of one job."""
+"""The partial files of pulls, in the staging folder. Each partial file belongs to one model of one job."""
 
 import contextlib
 import hashlib
@@ -8,13 +8,13 @@ from app.store import Store
 
 
 def partial_id(job_id: str, name: str) -> str:
-    """Return the id of the partial file of one model of one pull, by which each runner of the job finds it."""
+    """Return the id of the partial file for one model of a pull. Every runner of the job computes the same id."""
     return hashlib.sha256(f"{job_id}/{name}".encode()).hexdigest()[:32]
 
 
 def discard_partials(store: Store, job_id: str) -> None:
-    """Remove what a finished pull left in staging."""
+    """Remove the partial files of a finished pull."""
     for partial in store.incoming.partials():
         if partial.record and partial.record.extra.get("job_id") == job_id and not partial.is_active:
-            with contextlib.suppress(PartialNotFound, PartialBusy):  # a sweep was faster, or is at it
+            with contextlib.suppress(PartialNotFound, PartialBusy):  # a sweep has removed it, or is removing it
                 store.incoming.discard(partial.id)

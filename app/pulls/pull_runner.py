@@ -1,4 +1,4 @@
-"""Runs pulls: new ones that this service is asked for, and those whose runner died, whichever service that was."""
+"""Runs pulls: new pulls that clients request, and pulls whose runner died, in this or another service."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -24,11 +24,11 @@ from app.store.names import parts_of
 T = TypeVar("T")
 
 QUESTIONS_AT_ONCE = 8
-"""How many threads may wait for a source's answer. Further requests for pulls wait, and no other requests do."""
+"""How many threads may wait for a source's answer at a time. Further requests for pulls wait for a free thread."""
 
 
 class PullRunner:
-    """The pulls of one service, so many at once."""
+    """Checks and creates the pulls that clients request, and runs up to `at_once` pulls at a time."""
 
     def __init__(
         self,
@@ -53,35 +53,36 @@ class PullRunner:
         )
 
     async def run(self) -> None:
-        """Take the pulls that no process runs, and run them, until stopped."""
+        """Take the pulls that no process runs, and run them until `stop` is called."""
         await self._adopter.run()
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections to the sources."""
         for source in self._sources:
             await source.aclose()
 
     def stop(self) -> None:
-        """Stop every pull where it is. Another service, or this one after its next start, continues it."""
+        """Interrupt the running pulls and leave them unfinished, for any service on the folder to continue."""
         self._adopter.stop()
 
     async def check(self, request: PullRequest) -> None:
-        """Check whether a pull could be done now, as far as its source answers.
+        """Ask the source for a pull's files, and check that each file may be published.
 
-        Raises errors of the source, and what `publication_conditions` raises.
+        Raises errors of the source but SourceUnavailable, which the pull waits out; and what `publication_conditions`
+        raises.
         """
         try:
             files = await resolve_files(source_for(self._sources, request), request, self._threads)
         except SourceUnavailable:
-            return  # the pull waits for it
+            return  # the pull will wait for the source
         for file in files:
             await self._in_thread(publication_conditions, self._store, file, request.if_exists)
 
     async def ask_for(self, request: PullRequest, actor: Actor) -> tuple[Job, bool]:
-        """Return the unfinished pull of the same request, or a new one, and whether it is new.
+        """Return the unfinished pull with an equal request, or a new pull; and True if the pull is new.
 
-        Raises what `check` raises, InvalidModelName, PullConflict, StoreUnavailable, StoreReadOnly and StoreFull.
+        Raises what `check` raises, InvalidModelName, PullConflict, StoreUnavailable, StoreReadOnly, StoreFull.
         """
         if not request.files:
             parts_of(request.target)
@@ -94,7 +95,7 @@ class PullRunner:
         return job, is_new
 
     async def pull(self, held: HeldJob) -> None:
-        """Run one pull to its end and write the outcome, also a failure, to its record."""
+        """Run a pull that this process holds, and write its outcome, success or failure, to its record."""
         request = PullRequest.from_record(held.job.request)
         source = source_for(self._sources, request)
         run = PullRun(held.job, self._store, source, self._limits, self._on_published)

@@ -1,4 +1,4 @@
-"""The request of a pull: which files of which repository, or which URL, and which models they become."""
+"""The request of a pull: the files of a repository or a URL to fetch, and the models that they become."""
 
 import re
 from dataclasses import asdict, dataclass
@@ -13,7 +13,7 @@ SHA256 = r"[0-9a-fA-F]{64}"
 
 
 class IfExists(StrEnum):
-    """What a pull does about a model that exists."""
+    """What a pull does if the model exists already."""
 
     FAIL = "fail"
     KEEP = "keep"
@@ -22,7 +22,7 @@ class IfExists(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PullRequest:
-    """One file or several files of a repository, or one URL. Raises ValueError when it is neither, or both."""
+    """The files to pull: `repository` with `file` or `files`, or `url`. Raises ValueError for any other combination."""
 
     repository: str | None = None
     file: str | None = None
@@ -39,32 +39,32 @@ class PullRequest:
     def __post_init__(self) -> None:
         self._check_texts()
         if (self.repository is None) == (self.url is None):
-            raise ValueError("Either repository or url is needed")
+            raise ValueError("Give either repository or url")
         if self.repository and (self.file is None) == (self.files is None):
-            raise ValueError("With repository either file or files is needed")
+            raise ValueError("With repository, give either file or files")
         if self.url and (self.file or self.files):
-            raise ValueError("With url there is no file")
+            raise ValueError("With url, file and files must not be given")
         if self.repository and self.name:
-            raise ValueError("A file of a repository has its name by its place there")
+            raise ValueError("With repository, name must not be given: the model's name is <org>_<repo>/<file>")
         if self.files and self.sha256:
-            raise ValueError("One sha256 cannot be that of several files")
+            raise ValueError("With files, sha256 must not be given: it is the digest of one file")
 
     def _check_texts(self) -> None:
         for name in ("file", "files", "url", "name"):
             if not _is_text(getattr(self, name), MAX_TEXT_LENGTH):
-                raise ValueError(f"{name} has 1 to {MAX_TEXT_LENGTH} characters")
+                raise ValueError(f"{name} must have 1 to {MAX_TEXT_LENGTH} characters")
         if not _is_text(self.revision, MAX_REVISION_LENGTH):
-            raise ValueError(f"revision has 1 to {MAX_REVISION_LENGTH} characters")
+            raise ValueError(f"revision must have 1 to {MAX_REVISION_LENGTH} characters")
         if not _is_text(self.repository, MAX_REPOSITORY_LENGTH, REPOSITORY):
-            raise ValueError("repository is the name of a repository, such as org/repo")
+            raise ValueError("repository must be the name of a repository, such as org/repo")
         if not _is_text(self.sha256, MAX_TEXT_LENGTH, SHA256):
-            raise ValueError("sha256 has 64 hexadecimal digits")
+            raise ValueError("sha256 must have 64 hexadecimal digits")
         if self.sha256:
-            object.__setattr__(self, "sha256", self.sha256.lower())  # as digests are written everywhere else
+            object.__setattr__(self, "sha256", self.sha256.lower())  # all other digests are in lower case
 
     @property
     def target(self) -> str:
-        """The name of the model that it brings, or the pattern of several."""
+        """The name of the model to be pulled, or the pattern of several names."""
         if self.repository:
             return model_name(self.repository, self.file or self.files or "")
         path = re.split(r"[?#]", self.url or "", maxsplit=1)[0]
@@ -76,12 +76,12 @@ class PullRequest:
 
     @classmethod
     def from_record(cls, fields: dict[str, Any]) -> "PullRequest":
-        """Read the fields of a job's record; raises TypeError, ValueError or KeyError when they are of no request."""
+        """Build a request from a job's record; raises TypeError, ValueError or KeyError if the fields are not valid."""
         return cls(**fields | {"if_exists": IfExists(fields["if_exists"])})
 
 
 def model_name(repository: str, file: str) -> str:
-    """Return the model's name for a file of a repository, `<org>_<repo>/<file>`, where AsposeAI looks for it."""
+    """Return the model name for a file of a repository: `<org>_<repo>/<file>`, the path where AsposeAI looks for it."""
     return f"{repository.replace('/', '_')}/{file}"
 
 

@@ -1,6 +1,7 @@
-"""What a source of models is: it lists the files that a request means, and opens each as a stream of bytes.
+"""The interface of a source of models. A source lists the files of a request and opens each file as a stream of bytes.
 
-A new kind of source is a module here with a class that has these methods, a line in `app.build`, and its settings.
+To add a source, write a module in this folder with a class that has the methods of `Source`, a line in `app.build`, and
+its settings.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -22,13 +23,13 @@ class SourceFile:
     """The model's name."""
     url: str
     size_bytes: int | None = None
-    """None where the source does not say."""
+    """The size of the file; None if the source does not state it."""
     sha256: str | None = None
-    """The digest that its bytes must have, where one is known."""
+    """The digest that the file must have; None if the request and the source state none."""
 
     @property
     def label(self) -> str:
-        """Its URL without the query, which may hold a signature."""
+        """The file's URL for messages: without the query, which may hold a signature."""
         return self.url.partition("?")[0]
 
 
@@ -37,51 +38,54 @@ class Answer(Protocol):
 
     @property
     def start(self) -> int:
-        """The position of the first byte: 0 when the source sends the whole file again."""
+        """The position in the file of the answer's first byte; 0 if the source sends the whole file."""
 
     @property
     def total_bytes(self) -> int | None:
-        """The size of the whole file, if the source says."""
+        """The size of the whole file; None if the source does not state it."""
 
     @property
     def etag(self) -> str | None:
-        """The tag of the file's version, with which a later request can ask for the rest; None without one."""
+        """The ETag of the file's version, with which a later request can ask for the rest; None if there is none."""
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the bytes as they arrive; raises SourceUnavailable when they end early, or stall."""
+        """Yield the bytes as they arrive; raises SourceUnavailable if the connection breaks or stalls."""
 
 
 class Source(Protocol):
     """A place that models are pulled from."""
 
     def accepts(self, request: PullRequest) -> bool:
-        """Whether the request is for this source."""
+        """Return True if this source serves the request."""
 
     async def resolve(self, request: PullRequest, threads: CapacityLimiter) -> list[SourceFile]:
-        """Return every file that the request means, all of one version. Calls that block run in `threads`.
+        """Return the files of a request, all of one version. Calls that block run in `threads`.
 
         Raises SourceNotAllowed, SourceNotFound, SourceRefused, SourceMismatch, SourceUnavailable.
         """
 
     def open(self, file: SourceFile, start: int = 0, etag: str | None = None) -> AbstractAsyncContextManager[Answer]:
-        """Ask for a file's bytes from a position on, if it still has that tag, and for the whole file if not.
+        """Request a file's bytes from position `start` on; the whole file if its ETag is no longer `etag`.
 
-        Raises what `resolve` raises; SourceUnavailable is for what may pass.
+        Raises what `resolve` raises; SourceUnavailable is for failures that may pass.
         """
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Close the connections of the source."""
 
 
 def source_for(sources: Sequence[Source], request: PullRequest) -> Source:
-    """Return the first source that accepts a request; raises SourceNotAllowed when there is none."""
+    """Return the first source that accepts a request; raises SourceNotAllowed if no source does."""
     for source in sources:
         if source.accepts(request):
             return source
-    raise SourceNotAllowed(request.target, "this service has no source for it")
+    raise SourceNotAllowed(request.target, "no source of this service accepts the request")
 
 
 async def resolve_files(source: Source, request: PullRequest, threads: CapacityLimiter) -> list[SourceFile]:
-    """Return the files that a request means, with its digest where it states one. Raises what `resolve` raises."""
+    """Return the files of a request. The request's digest, if it has one, replaces that of the source.
+
+    Raises what `Source.resolve` raises.
+    """
     files = await source.resolve(request, threads)
     return [replace(file, sha256=request.sha256 or file.sha256) for file in files]

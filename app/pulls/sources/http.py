@@ -1,4 +1,4 @@
-"""Requests for the bytes of a file over HTTP: from a given position, through redirects that a source allows."""
+"""HTTP requests for the bytes of a file, from a given position on. They follow the redirects that the source allows."""
 
 import re
 import threading
@@ -22,42 +22,42 @@ REFUSED = {401, 403, 451}
 GONE = {404, 410}
 RANGE_NOT_SATISFIABLE = 416
 IDENTITY = {"accept-encoding": "identity"}
-"""Asks for the bytes of the file and not of a compression of it."""
+"""Requests the bytes of the file itself, not compressed."""
 NUMBER = r"[0-9]{1,18}"
-"""The size of any file has at most 18 digits; Python refuses to read thousands of them."""
+"""A file's size in a header. It has at most 18 digits, because `int()` raises ValueError for thousands of digits."""
 CONTENT_RANGE = re.compile(rf"bytes ({NUMBER})-{NUMBER}/({NUMBER}|\*)")
 MAX_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """The answer to one request for bytes; see `app.pulls.sources.base.Answer`."""
+    """The HTTP answer to a request for a file's bytes. It implements `app.pulls.sources.base.Answer`."""
 
     start: int
     total_bytes: int | None
     etag: str | None
-    """The file's strong ETag."""
+    """The file's strong ETag; None if there is none."""
     response: httpx.Response
     label: str
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the bytes as they arrive; raises SourceUnavailable when they end early, or stall."""
+        """Yield the bytes as they arrive; raises SourceUnavailable if the connection breaks or stalls."""
         with _explaining(self.label):
             async for chunk in self.response.aiter_raw():
                 yield chunk
 
 
 class HttpClient:
-    """The connections to other services, and the requests for bytes over them."""
+    """An HTTP client that requests files' bytes from other services."""
 
     def __init__(self, stall_seconds: float) -> None:
-        """`stall_seconds` is how long to wait for the next bytes, 0 for no limit."""
+        """`stall_seconds` is how long to wait for the next bytes; 0 for no limit."""
         self._stall_seconds = stall_seconds or None
         self._client: httpx.AsyncClient | None = None
         self._connecting = threading.Lock()
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Close the connections of the client."""
         if self._client:
             await self._client.aclose()
 
@@ -71,10 +71,10 @@ class HttpClient:
         check_url: Callable[[httpx.URL], None],
         headers_for: Callable[[httpx.URL], dict[str, str]] = lambda _: {},
     ) -> AsyncIterator[HttpAnswer]:
-        """Ask for a file's bytes from a position on, of the version with that ETag; for all of it when it is another.
+        """Request a file's bytes from position `start` on; the whole file if its ETag is no longer `etag`.
 
         `check_url` and `headers_for` are called for the file's URL and for that of each redirect. Raises what
-        `check_url` raises, SourceNotFound, SourceRefused, SourceMismatch, and SourceUnavailable for what may pass.
+        `check_url` raises, SourceNotFound, SourceRefused, SourceMismatch; SourceUnavailable for failures that may pass.
         """
         client = self._client
         if client is None:
@@ -93,16 +93,16 @@ class HttpClient:
                     url = _target(file, url, response)
                     continue
                 if response.status_code == RANGE_NOT_SATISFIABLE and ranges:
-                    ranges = {}  # it is another file by now
+                    ranges = {}  # the file has changed at the source: request all of it
                     continue
                 yield _answer(file, response)
                 return
             finally:
                 await response.aclose()
-        raise SourceUnavailable(file.label, "it redirects for ever")
+        raise SourceUnavailable(file.label, f"it redirects more than {MAX_REDIRECTS} times")
 
     def _connected(self) -> httpx.AsyncClient:
-        """Return the client, which is made once: to read the certificates takes a moment."""
+        """Return the client; make it at the first call, which blocks to read the certificates."""
         with self._connecting:
             if self._client is None:
                 timeout = httpx.Timeout(self._stall_seconds, connect=CONNECT_SECONDS)
@@ -111,7 +111,7 @@ class HttpClient:
 
 
 def shown(url: httpx.URL) -> str:
-    """Return a URL for people: without user and password, and without the query, which may hold a signature."""
+    """Return a URL for messages: without user and password, and without the query, which may hold a signature."""
     return str(url.copy_with(userinfo=b"")).partition("?")[0]
 
 
@@ -121,15 +121,15 @@ def origin_of(url: httpx.URL) -> tuple[str, str, int | None]:
 
 
 def refusal(what: str, status: int, headers: httpx.Headers) -> Exception:
-    """Return the error for an HTTP status."""
+    """Return the error for an HTTP status: SourceNotFound, SourceRefused, SourceUnavailable or SourceMismatch."""
     reason = f"{headers.get('x-error-message') or headers.get('x-error-code') or 'it'} ({status})"
     if status in GONE:
         return SourceNotFound(what, reason)
     if status in REFUSED:
         return SourceRefused(what, reason)
     if status in TRANSIENT or status >= httpx.codes.INTERNAL_SERVER_ERROR:
-        return SourceUnavailable(what, f"the other side answered {status}", _retry_after(headers))
-    return SourceMismatch(what, f"the other side answered {status}")
+        return SourceUnavailable(what, f"the source answered {status}", _retry_after(headers))
+    return SourceMismatch(what, f"the source answered {status}")
 
 
 def _answer(file: SourceFile, response: httpx.Response) -> HttpAnswer:
@@ -137,7 +137,7 @@ def _answer(file: SourceFile, response: httpx.Response) -> HttpAnswer:
     if response.status_code not in {httpx.codes.OK, httpx.codes.PARTIAL_CONTENT}:
         raise refusal(file.label, response.status_code, headers)
     if (coding := headers.get("content-encoding", "identity")) != "identity":
-        raise SourceMismatch(file.label, f"it comes encoded ({coding})")
+        raise SourceMismatch(file.label, f"the source sent it encoded ({coding})")
     etag = headers.get("etag")
     strong = etag if etag and not etag.startswith("W/") else None
     if response.status_code == httpx.codes.OK:
@@ -145,7 +145,7 @@ def _answer(file: SourceFile, response: httpx.Response) -> HttpAnswer:
         return HttpAnswer(0, int(length) if re.fullmatch(NUMBER, length) else None, strong, response, file.label)
     part = CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
     if not part:
-        raise SourceMismatch(file.label, "a part of it came that says not which")
+        raise SourceMismatch(file.label, "the source sent a part of it without a valid Content-Range header")
     return HttpAnswer(int(part[1]), None if part[2] == "*" else int(part[2]), strong, response, file.label)
 
 
@@ -153,24 +153,24 @@ def _parsed(url: str) -> httpx.URL:
     try:
         return _connectable(httpx.URL(url))
     except httpx.InvalidURL as exc:
-        raise SourceNotAllowed(url.partition("?")[0].rpartition("@")[2], f"it is no URL ({exc})") from None
+        raise SourceNotAllowed(url.partition("?")[0].rpartition("@")[2], f"it is not a valid URL ({exc})") from None
 
 
 def _target(file: SourceFile, url: httpx.URL, response: httpx.Response) -> httpx.URL:
     try:
         return _connectable(url.join(response.headers["location"]))
     except (KeyError, httpx.InvalidURL):
-        raise SourceMismatch(file.label, "it redirects to no URL") from None
+        raise SourceMismatch(file.label, "it redirects to an invalid URL") from None
 
 
 def _connectable(url: httpx.URL) -> httpx.URL:
-    """Return the URL; raises InvalidURL for a host or a port that httpx would refuse only when it connects."""
+    """Return the URL; raises InvalidURL if its host or port is not valid, which httpx finds only when it connects."""
     try:
         is_good = bool(url.host) and (url.port is None or 0 < url.port <= MAX_PORT)
     except UnicodeError as exc:
         raise httpx.InvalidURL(str(exc)) from exc
     if not is_good:
-        raise httpx.InvalidURL("no host, or no port that there is")
+        raise httpx.InvalidURL("no host, or an invalid port")
     return url
 
 
@@ -180,15 +180,15 @@ def _explaining(label: str) -> Iterator[None]:
     try:
         yield
     except httpx.ReadTimeout:
-        raise SourceUnavailable(label, "nothing came for too long") from None
+        raise SourceUnavailable(label, "the source sent nothing for too long") from None
     except UnicodeError:  # httpx parses redirects, even if it does not follow them
-        raise SourceMismatch(label, "it redirects to no host") from None
+        raise SourceMismatch(label, "it redirects to an invalid host") from None
     except httpx.TransportError as exc:
         raise SourceUnavailable(label, str(exc) or type(exc).__name__) from exc
 
 
 def _retry_after(headers: httpx.Headers) -> float | None:
-    """Return the seconds that a Retry-After header asks to wait, or None without a valid one."""
+    """Return the seconds to wait of a Retry-After header; None if there is no valid one."""
     value = headers.get("retry-after", "")
     if re.fullmatch(NUMBER, value):
         return float(value)
@@ -196,5 +196,5 @@ def _retry_after(headers: httpx.Headers) -> float | None:
         moment = parsedate_to_datetime(value)
     except ValueError:
         return None
-    # A date without a time zone is in GMT, the only one that HTTP has.
+    # A date without a time zone is in GMT: HTTP dates have no other.
     return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds())

@@ -1,4 +1,4 @@
-"""Files in repositories of the hub."""
+"""The source for repositories of the hub, such as huggingface.co."""
 
 from contextlib import AbstractAsyncContextManager
 
@@ -12,20 +12,20 @@ from app.pulls.sources.http import HttpAnswer, HttpClient, origin_of, shown
 
 
 class HubSource:
-    """The hub. Its bytes come by plain HTTP; `hub_files` says why."""
+    """The source for repositories of the hub. It downloads with our HTTP client; `hub_files` explains why."""
 
     def __init__(self, http: HttpClient, *, endpoint: str | None, token: str | None) -> None:
-        """`endpoint` is the hub's URL, None for the public one. `token` is sent to the hub and to no other host."""
+        """`endpoint` is the hub's URL; None for the public hub. `token` is sent to the hub and to no other host."""
         self._http = http
         self._endpoint = endpoint
         self._token = token
 
     def accepts(self, request: PullRequest) -> bool:
-        """Whether the request names a repository."""
+        """Return True if the request names a repository."""
         return request.repository is not None
 
     async def resolve(self, request: PullRequest, threads: CapacityLimiter) -> list[SourceFile]:
-        """Return every file that the request means, of one commit; raises what `find_files` raises."""
+        """Return the files of a request, all of one commit; raises what `find_files` raises."""
         # Importing huggingface_hub takes a second, which a service that pulls nothing need not spend.
         from app.pulls.sources.hub_files import find_files  # noqa: PLC0415
 
@@ -34,10 +34,10 @@ class HubSource:
     def open(
         self, file: SourceFile, start: int = 0, etag: str | None = None
     ) -> AbstractAsyncContextManager[HttpAnswer]:
-        """Ask for the file's bytes; raises what `HttpClient.open` raises."""
+        """Request a file's bytes from position `start` on; raises what `HttpClient.open` raises."""
 
         def check(url: httpx.URL) -> None:
-            # The hub redirects to the host that keeps its bytes. That host is trusted, but not without encryption.
+            # The hub redirects to the host that stores the bytes. Any host is accepted, but only with encryption.
             if url.scheme not in {"https", httpx.URL(file.url).scheme}:
                 raise SourceNotAllowed(shown(url), "the hub redirects from https to something else")
 
@@ -48,5 +48,5 @@ class HubSource:
         return self._http.open(file, start, etag, check_url=check, headers_for=headers_for)
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Close the connections of the source."""
         await self._http.aclose()

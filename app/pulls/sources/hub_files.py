@@ -1,9 +1,9 @@
-"""The files of a repository of the hub: their sizes, digests and URLs. The functions block.
+"""Lists the files of a repository of the hub: their sizes, digests and URLs. The functions block.
 
-huggingface_hub lists the files and does not download them. Its downloads go through a cache, which would take the disk
-twice and a copy in the end; it gave up resuming because its locks lie on network file systems; and its fast path is a
-native library outside the reach of our limits, cancellations and digests. So the bytes come by plain HTTP, with ranges,
-into staging.
+huggingface_hub only lists the files; our HTTP client downloads them into staging, with range requests. There are three
+reasons. huggingface_hub downloads into a cache, which takes twice the disk space and a copy. It gave up resuming
+downloads, because its locks lie on network file systems. Its fast path is a native library that our limits,
+cancellations and digests do not reach.
 """
 
 import fnmatch
@@ -22,11 +22,11 @@ from app.pulls.sources.http import refusal
 
 TIMEOUT_SECONDS = 10.0
 NO_TOKEN = False
-"""For huggingface_hub, which takes None for the token that it finds on this machine."""
+"""Tells huggingface_hub to send no token. None would make it send a token that it finds on this machine."""
 
 
 def find_files(request: PullRequest, endpoint: str | None, token: str | None) -> list[SourceFile]:
-    """Return every file that a pull of a repository means, of one commit.
+    """Return the files of a request for a repository, all of one commit.
 
     Raises SourceNotFound, SourceRefused, SourceMismatch, SourceUnavailable.
     """
@@ -38,7 +38,7 @@ def find_files(request: PullRequest, endpoint: str | None, token: str | None) ->
 
 
 def _one(repository: str, file: str, revision: str, endpoint: str | None, token: str | None) -> SourceFile:
-    """Return one file, from a `HEAD` that names the commit, the size and, for a large file, the SHA-256."""
+    """Return one file. A `HEAD` request yields its commit, its size and, for a large file, its SHA-256."""
     url = hf_hub_url(repository, file, revision=revision, endpoint=endpoint)
     found = get_hf_file_metadata(url, token=token or NO_TOKEN, endpoint=endpoint, timeout=TIMEOUT_SECONDS)
     url = hf_hub_url(repository, file, revision=found.commit_hash or revision, endpoint=endpoint)
@@ -56,12 +56,13 @@ def _several(request: PullRequest, endpoint: str | None, token: str | None) -> l
             model_name(repository, file),
             hf_hub_url(repository, file, revision=revision, endpoint=endpoint),
             files[file].size,
-            _sha256(files[file].lfs.sha256) if files[file].lfs else None,  # type: ignore[union-attr]  # asked in the same line
+            _sha256(files[file].lfs.sha256) if files[file].lfs else None,  # type: ignore[union-attr]  # checked in the same line
         )
         for file in _matching(files, pattern)
     ]
     if not sources:
-        raise SourceNotFound(f"file like {pattern!r} in {repository}", f"it holds {', '.join(sorted(files)[:20])}")
+        names = ", ".join(sorted(files)[:20])
+        raise SourceNotFound(f"file like {pattern!r} in {repository}", f"the repository holds {names}")
     return sources
 
 
@@ -70,7 +71,7 @@ def _matching(files: Iterable[str], pattern: str) -> list[str]:
 
 
 def _sha256(text: str | None) -> str | None:
-    """Return a SHA-256, or None for another digest, which a small file's ETag is."""
+    """Return the text if it is a SHA-256, else None. A small file's ETag is another digest."""
     return text.lower() if text and re.fullmatch(SHA256, text) else None
 
 
@@ -86,4 +87,4 @@ def _explaining(what: str) -> Iterator[None]:
         raise SourceUnavailable(what, str(exc) or type(exc).__name__) from exc
     except (ValueError, TypeError, KeyError, AttributeError) as exc:
         # Raised by huggingface_hub when it cannot read an answer, such as the page of a website.
-        raise SourceMismatch(what, "the hub's answer is not one that a hub gives; check OCR_HUB_ENDPOINT") from exc
+        raise SourceMismatch(what, "the answer is not that of a hub; check OCR_HUB_ENDPOINT") from exc
