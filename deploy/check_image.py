@@ -141,7 +141,7 @@ def build() -> float:
 
 
 def pip_files(file: Path) -> Iterator[tuple[str, str]]:
-    """Gather how pip is configured here into one file; say which files belong where in the build."""
+    """Write this machine's configuration of pip to one file; return which files the build needs, and where."""
     config = configparser.RawConfigParser()
     config.read_dict({"global": {}})
     config.read(["/etc/pip.conf", *(Path.home() / name for name in (".pip/pip.conf", ".config/pip/pip.conf"))])
@@ -293,7 +293,7 @@ def buildah(*arguments: str) -> str:
 
 
 def run(*command: str) -> str:
-    """Run a program and return what it prints; all it said is shown when it fails."""
+    """Run a program and return its output. If it fails, show all of its output."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
         raise CheckFailed(f"{' '.join(command)}: status {done.returncode}\n{done.stdout}{done.stderr}")
@@ -301,7 +301,7 @@ def run(*command: str) -> str:
 
 
 def ask(port: int, method: str, path: str) -> tuple[int, Any]:
-    """Make one request; return the status and the body, or (0, None) while nobody listens."""
+    """Make one request; return the status and the body, or (0, None) if no process listens."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.request(method, path)
@@ -335,7 +335,7 @@ def mount_options(pid: int, mount_point: str) -> str:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on."""
+    """Return a free port of loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
