@@ -1,5 +1,5 @@
 """The code of the engine process. The service starts it with `-m` and never imports it.
 
-It imports only `app.engine.contract`, `app.engine.native.libraries` and `app.errors` of the service: whatever else it
-imported would be loaded in each new engine process.
+Of the service it imports only `app.engine.contract`, `app.engine.native.libraries` and `app.errors`: each import costs
+time and memory in every new engine process.
 """

@@ -1,6 +1,7 @@
-"""The engine that the worker serves: AsposeAI. Only this module imports the vendor, and no module imports this one.
+"""The engine that the worker serves: AsposeAI. Only this module imports the vendor's package.
 
-docs/engine.md has what the vendor's calls really do, measured with aspose-ocr-python-net 26.10.0.
+No module imports this one: the worker loads it by name. docs/engine.md describes what the vendor's calls really do,
+measured with aspose-ocr-python-net 26.10.0.
 """
 
 import importlib.metadata
@@ -49,17 +50,17 @@ PROCESSORS = {
     Processor.QUERY: NaturalLanguageQueryAIProcessor,
 }
 SETTERS = {"keywords": "set_keywords", "question": "set_query"}
-"""The methods of a processor that take its parameters."""
+"""The vendor's methods that set a processor's parameters, by parameter."""
 INPUT_TYPES = {"application/pdf": InputType.PDF, "image/tiff": InputType.TIFF}
-"""The formats with pages; any other is a single image."""
+"""The formats that can have several pages; an image of another format is a single one."""
 
 
 class AsposeAIError(Exception):
-    """The message of a .NET exception from AsposeAI, as a sentence."""
+    """AsposeAI cannot do the call. The message is one sentence, usually that of the .NET exception."""
 
 
 class AsposeAIEngine:
-    """One long-lived AsposeAI and its license. Every method blocks and holds the GIL."""
+    """One AsposeAI instance and its license, for the life of the process. Every method blocks and holds the GIL."""
 
     def __init__(self) -> None:
         self._ai: AsposeAI | None = None
@@ -69,7 +70,8 @@ class AsposeAIEngine:
     def apply_license(self, path: str) -> None:
         """Apply a license file. Raises RuntimeError if it is missing or not a license.
 
-        The vendor verifies the file with OpenSSL 1.1 and aborts the process if that is missing, so this checks first.
+        The vendor verifies the file with OpenSSL 1.1 and aborts the process if OpenSSL is missing, so this is checked
+        first.
         """
         if reason := missing_for_recognition():
             msg = f"the license file {path} was not read: {reason}"
@@ -77,11 +79,11 @@ class AsposeAIEngine:
         License().set_license(path)
 
     def start(self) -> None:
-        """Create the AsposeAI instance. Call `apply_license` first: a license applied later has no effect on it."""
+        """Create the AsposeAI instance. Call `apply_license` before: a later license does not change the instance."""
         self._ai = AsposeAI()
 
     def status(self) -> dict[str, Any]:
-        """Return the fields of `app.engine.contract.messages.EngineFacts`, in about a millisecond."""
+        """Return the fields of `app.engine.contract.messages.EngineFacts`. Takes about a millisecond."""
         ai = self._started()
         local_path = Path(ai.get_local_path())
         # list_local() raises if the folder is gone; the store reports that.
@@ -102,9 +104,9 @@ class AsposeAIEngine:
         }
 
     def load(self, processor: str, model: str) -> None:
-        """Load a model for a processor. Raises AsposeAIError, always at a second load: it would map the model twice.
+        """Load a model for a processor. Raises AsposeAIError, also at a second load, which would map the model twice.
 
-        Without a licence AsposeAI ignores the name and loads its default model.
+        Without a licence AsposeAI ignores the model's name and loads its default model.
         """
         if self._processor is not None:
             msg = "this process has loaded a model already"
@@ -124,7 +126,7 @@ class AsposeAIEngine:
     def process(self, text: str, parameters: dict[str, Any]) -> str:
         """Run the loaded processor on one text and return its answer. Raises AsposeAIError.
 
-        AsposeAI takes several texts at once too, but gives no answer for an empty one, and none at all if one fails.
+        One text at a time, because AsposeAI gives a list of texts no answer for an empty one, and none if one fails.
         """
         for name, value in parameters.items():
             getattr(self._processor, SETTERS[name])(value)
@@ -141,7 +143,11 @@ class AsposeAIEngine:
     def recognise(
         self, image: str, media_type: str | None, options: dict[str, Any], limits: dict[str, int]
     ) -> dict[str, Any]:
-        """Recognise an image as `app.engine.contract.recognition_call` says; write the pages and document beside it."""
+        """Recognise an image; write the pages, and the document if requested, beside the image.
+
+        Returns `seconds` and `document` (a file name); or `unavailable` with the reason if a library is missing; or
+        `refused` and `facts`, the class name and the facts of an ImageError.
+        """
         wanted = RecognitionOptions(**options)
         if missing := missing_for_recognition() or (missing_for_ai() if wanted.tables else None):
             return {"unavailable": missing}
@@ -151,15 +157,15 @@ class AsposeAIEngine:
             return {"refused": type(exc).__name__, "facts": exc.facts}
 
     def free_resources(self) -> None:
-        """Call the vendor's `free_resources()`, which frees no memory: only the end of this process does."""
+        """Call the vendor's `free_resources()`. It frees no memory; only the end of this process does."""
         self._started().free_resources()
 
     def _tables_in(self, output: OcrOutput) -> list[str]:
-        """Return each page as a table. Needs no model; a mode other than NONE needs a file that the package lacks."""
+        """Return each page as a table. Mode NONE needs no model; other modes need a file that the package lacks."""
         if self._tables is None:
             config = AsposeAIModelConfig()
             config.allow_auto_download = False
-            # A separate AsposeAI: on the other one, this processor would silently replace the loaded one.
+            # A separate AsposeAI: in `self._ai`, this processor would silently replace the loaded processor.
             self._tables = AsposeAI(), TableAIProcessor(AITableDetectionMode.NONE)
             self._tables[0].set_post_processor(self._tables[1], config)
         ai, processor = self._tables
@@ -184,7 +190,7 @@ def _recognise(
 
     began = time.perf_counter()
     kind, first, count = image_checks.examine(image, media_type, options.pages, limits)
-    # Otherwise the vendor downloads the file that a language needs.
+    # Without this call, the vendor downloads the file that a language needs.
     Resources.allow_automatic_downloads(False)  # noqa: FBT003 - the vendor takes no keywords
     source = OcrInput(INPUT_TYPES.get(kind, InputType.SINGLE_IMAGE), _filters(options))
     source.add(str(image), first, count) if kind in INPUT_TYPES else source.add(str(image))
@@ -204,7 +210,7 @@ def _recognise(
 def _pages(
     source: OcrInput, output: OcrOutput, first: int, tables: list[str] | None, options: RecognitionOptions
 ) -> list[dict[str, Any]]:
-    """Return the fields of each page; `first` is the number of the first one."""
+    """Return the fields of each page; `first` is the number of the first page."""
     skews = [page.angle for page in AsposeOcr().calculate_skew(source)] if options.auto_skew else repeat(None)
     is_licensed = bool(License().is_licensed)
     return [
@@ -235,6 +241,6 @@ def _capability(name: str, missing: str | None) -> dict[str, Any]:
 
 
 def _sentence(exc: RuntimeError) -> str:
-    """Return the first line without .NET's wrapping: 'Proxy error(AggregateException): ... (the message) ---> ...'."""
+    """Return the message of a .NET exception without its wrapping 'Proxy error(AggregateException): ... ---> ...'."""
     first = str(exc).partition(" --->")[0].partition("\n")[0].partition("): ")[2] or str(exc)
     return re.sub(r"^One or more errors occurred\. \((.*)\)$", r"\1", first.strip())

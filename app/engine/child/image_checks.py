@@ -1,7 +1,7 @@
-"""Checks of an image before the vendor gets it. They run in the engine process: hostile input may hang or kill it.
+"""Checks of an image before the vendor gets it. They run in the engine process, which hostile input may hang or kill.
 
-Sizes are taken from headers and checked before anything is decoded. Then each image is decoded once, because the
-vendor reads a truncated one as an empty page without an error.
+Sizes are read from headers and checked before any pixel is decoded. Then each image is decoded once, because the
+vendor reads a truncated image as an empty page, without an error.
 """
 
 import struct
@@ -15,7 +15,7 @@ from pypdf.errors import PyPdfError
 from app.engine.contract.recognition_call import ImageLimits
 from app.errors import EncryptedPdf, ImageTooLarge, UnreadableImage, UnsupportedImage
 
-# Our own limits are stricter; Pillow's only warns.
+# Turns off Pillow's limit, which only warns; `_check_size` has stricter ones.
 Image.MAX_IMAGE_PIXELS = None
 
 FORMATS = {
@@ -26,24 +26,25 @@ FORMATS = {
     "BMP": "image/bmp",
     "GIF": "image/gif",
 }
-"""Pillow's names of the formats that are read, and their media types."""
+"""The media types of the formats that can be read, by Pillow's names."""
 PDF = "application/pdf"
-TIFF = "image/tiff"
 MAX_SIDE_PIXELS = 20_000
-"""The longest side: on an image of 100,000 x 1 the vendor fails after 17 s."""
+"""The longest side of a page: on an image of 100,000 x 1 pixels the vendor fails after 17 s."""
 PDF_DOTS_PER_POINT = 150 / 72
 """The vendor renders the pages of a PDF at 150 dots per inch."""
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, OverflowError)
 BROKEN_IMAGE = (*BROKEN, struct.error, zlib.error, MemoryError)
 BROKEN_PDF = (*BROKEN, PyPdfError, RecursionError, AttributeError, zlib.error)
+"""The exceptions that Pillow and pypdf raise for files that are broken."""
 
 
 def examine(
     path: Path, announced: str | None, pages: tuple[int, int] | None, limits: ImageLimits
 ) -> tuple[str, int, int]:
-    """Insist that an image can be read; its media type, the first page and the number of pages to read.
+    """Check that an image can be read. Return its media type, the first page to read, counted from 0, and how many.
 
-    Raises UnsupportedImage, UnreadableImage, ImageTooLarge and EncryptedPdf.
+    `announced` is the media type that the caller names, or None. Raises UnsupportedImage, UnreadableImage,
+    ImageTooLarge and EncryptedPdf.
     """
     with path.open("rb") as file:
         head = file.read(1024)
@@ -70,7 +71,7 @@ def _image_type(path: Path) -> str:
 def _examine_image(path: Path, pages: tuple[int, int] | None, limits: ImageLimits) -> tuple[int, int]:
     try:
         with Image.open(path, formats=("PNG", "JPEG", "TIFF", "BMP", "GIF")) as image:
-            # Of an animation, the first frame is read.
+            # Only the first frame of an animation is read.
             total = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
             first, count = _selected(pages, total, limits)
             for number in range(first, first + count):
@@ -105,7 +106,7 @@ def _examine_pdf(path: Path, pages: tuple[int, int] | None, limits: ImageLimits)
 
 
 def _check_pictures(resources: object, limits: ImageLimits) -> None:
-    """Check the sizes of the pictures that a page names directly."""
+    """Check the sizes of the images that are resources of a PDF page; images nested in forms are not checked."""
     resources = resources.get_object() if hasattr(resources, "get_object") else resources
     pictures = resources.get("/XObject", {}) if isinstance(resources, dict) else {}
     for picture in pictures.get_object().values() if hasattr(pictures, "get_object") else ():
@@ -115,12 +116,12 @@ def _check_pictures(resources: object, limits: ImageLimits) -> None:
 
 
 def _selected(pages: tuple[int, int] | None, total: int, limits: ImageLimits) -> tuple[int, int]:
-    """Return the first page to read, counted from 0, and how many."""
+    """Return the first page to read, counted from 0, and the number of pages to read."""
     if total < 1:
         raise UnreadableImage("it has no pages")
     first, last = pages or (1, total)
     if first > total:
-        raise UnreadableImage(f"page {first} was asked for, and it has {total}")
+        raise UnreadableImage(f"page {first} was requested, but the last page is {total}")
     count = min(last, total) - first + 1
     if count > limits.max_pages:
         raise ImageTooLarge(

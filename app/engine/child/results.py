@@ -1,4 +1,4 @@
-"""Plain fields from the vendor's results of a recognition, without an import of the vendor."""
+"""Converts the vendor's results of a recognition to JSON fields, without an import of the vendor's package."""
 
 import re
 import struct
@@ -14,7 +14,7 @@ from app.errors import (
 )
 
 NOTICE = re.compile(r"\s*\*{3,} Trial Licenses \*{3,}\s*\Z")
-"""The notice that the evaluation mode puts at the end of each text that it has cut."""
+"""The notice at the end of each text that AsposeAI without a license has cut."""
 
 
 def page_fields(
@@ -45,7 +45,7 @@ def page_fields(
 
 
 def refusal(exc: RuntimeError) -> ImageError | None:
-    """Return the ImageError that the vendor's error means, or None if it is not about the image."""
+    """Return the ImageError for an error of the vendor, or None if the error is not about the image."""
     message = str(exc)
     if match := re.search(r"install the '([^']+)'", message):
         return ResourceMissing(match[1])
@@ -68,7 +68,7 @@ def _lines(result: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401
 
 
 def _size(image: bytearray | None) -> tuple[int | None, int | None]:
-    """Return the size of the image after filters, to which the boxes refer. The vendor keeps it as a PNG."""
+    """Return width and height of the image after filters, to which the boxes refer. The vendor keeps it as a PNG."""
     at = bytes(image[:64]).find(b"IHDR") if image else -1
     if image is None or at < 0:
         return None, None

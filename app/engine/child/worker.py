@@ -1,10 +1,10 @@
-"""The engine process: one engine, one call at a time, until the service closes the socket.
+"""The main module of the engine process: serves one call at a time until the service closes the socket.
 
     python -P -m app.engine.child.worker SOCKET_FD PARENT_PID ENGINE
 
 ENGINE is an import string such as `app.engine.child.aspose_ai:AsposeAIEngine`; its public methods are the calls. It is
-created before the first call is read. A native call blocks this whole process and holds the GIL, so nothing here may
-have to run meanwhile: no heartbeat, no thread.
+created before the first call is read. A native call blocks the whole process and holds the GIL, so heartbeats and
+threads could not run here.
 """
 
 import ctypes
@@ -38,12 +38,12 @@ def _die_with(parent_pid: int) -> None:
     """Let the kernel kill this process when the service ends, even while a native call holds the GIL."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:  # it ended before the request above was in force
+    if os.getppid() != parent_pid:  # the service ended before prctl() took effect
         sys.exit("the service ended while its engine process was starting")
 
 
 def _lower_priority() -> None:
-    """Run at the lowest priority: llama.cpp uses every core, and the service's answers would wait for it."""
+    """Run at the lowest priority: llama.cpp uses every core, which would delay the service's answers."""
     os.nice(19)
     if sys.platform == "linux":
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
@@ -64,14 +64,14 @@ def _serve(channel: socket.socket, engine: object) -> None:
 def _answer(engine: object, call: Call) -> bytes:
     try:
         return Reply(call.id, result=_method(engine, call.name)(**call.params)).encode()
-    except Exception as exc:  # noqa: BLE001 - whatever the vendor raises is an answer; the traceback goes to the log
+    except Exception as exc:  # noqa: BLE001 - each error of the vendor becomes an answer; the log has the traceback
         traceback.print_exc()
         return Reply(call.id, error=f"{type(exc).__name__}: {exc}").encode()
 
 
 def _method(engine: object, name: str) -> Any:  # noqa: ANN401 - resolved by name
     if name.startswith("_"):
-        msg = f"{name!r} is no call of the engine"
+        msg = f"{name!r} is not a call of the engine"
         raise AttributeError(msg)
     return getattr(engine, name)
 

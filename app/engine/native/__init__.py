@@ -1,5 +1,5 @@
 """The native libraries that AsposeAI needs and its package lacks.
 
-`provisioning` fetches them for the command line, `workdir` makes them visible to a new engine process, and in that
-process `libraries` says which are missing.
+`provisioning` fetches them for the command line, `workdir` makes them visible to a new engine process, and `libraries`
+finds, in that process, which are missing.
 """

@@ -1,6 +1,6 @@
-"""Which native libraries the engine process lacks. Call these in the engine process: it has its own library path.
+"""Checks which native libraries are missing. They run in the engine process, which has its own library path.
 
-docs/engine.md has what was measured with aspose-ocr-python-net 26.10.0 on Debian 12.
+docs/engine.md describes what was measured with aspose-ocr-python-net 26.10.0 on Debian 12.
 """
 
 import ctypes

@@ -1,7 +1,7 @@
 """Fetches a pinned package with this machine's own client, npm or apt, and unpacks some of its files.
 
-The client's configuration says where packages come from; no address is here. The machine is not changed: apt uses
-lists and a cache in the scratch folder, npm a cache there.
+The client's configuration says where packages come from; this module has no address. The machine is not changed: the
+lists and caches of apt and npm are in the scratch folder.
 """
 
 import io
@@ -19,8 +19,9 @@ from pathlib import Path, PurePosixPath
 CLIENT_SECONDS = 180
 DEBIAN_11 = "bullseye"
 UNNAMED_SUITES = ("stable", "testing", "unstable", "sid")
+"""The suites that a list of sources may name in place of a release's code name."""
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-# A file, because options on the command line cannot clear a list; the hooks cleared here work on the machine's caches.
+# A file, because options on the command line cannot clear a list. The cleared hooks would change the machine's caches.
 APT_CONFIGURATION = """\
 Dir::State "{scratch}/state";
 Dir::State::status "{scratch}/status";
@@ -51,7 +52,7 @@ class Cause(IntEnum):
 
 
 class CannotProvision(Exception):
-    """A package cannot be fetched. The sentence says what is wrong and what would help."""
+    """A package cannot be fetched. The message says what is wrong and what would help."""
 
     def __init__(self, cause: Cause, sentence: str) -> None:
         self.cause = cause
@@ -68,7 +69,7 @@ class Pin:
 
 
 def npm_fetch(pins: tuple[Pin, ...], scratch: Path) -> tuple[Pin, Path]:
-    """Fetch the only pinned version into the scratch folder; return it and its archive. Raises CannotProvision."""
+    """Fetch the only pinned version into the scratch folder; return its pin and its archive. Raises CannotProvision."""
     (pin,) = pins
     npm = _client("npm", f"install it (Debian's package is npm) so that it can fetch {pin.package}")
     options = (f"--cache={scratch}/npm", "--fetch-retries=1", "--fetch-retry-mintimeout=500", "--ignore-scripts")
@@ -84,7 +85,7 @@ def npm_fetch(pins: tuple[Pin, ...], scratch: Path) -> tuple[Pin, Path]:
 
 
 def apt_fetch(pins: tuple[Pin, ...], scratch: Path) -> tuple[Pin, Path]:
-    """Fetch the first pinned version that Debian 11's archive has; return it and its archive.
+    """Fetch the first pinned version that Debian 11's archive has; return its pin and its archive.
 
     Raises CannotProvision.
     """
@@ -98,7 +99,7 @@ def apt_fetch(pins: tuple[Pin, ...], scratch: Path) -> tuple[Pin, Path]:
         raise CannotProvision(
             Cause.UNREACHABLE,
             f"apt finds no {package} ({_complaint(updated)}): "
-            "connect this machine to the Debian archive in its apt sources, or name there one that has Debian 11",
+            "connect this machine to the Debian archive in its apt sources, or add an archive that has Debian 11",
         )
     pin = next((pin for pin in pins if pin.version in versions), None)
     if pin is None:
@@ -117,14 +118,14 @@ def apt_fetch(pins: tuple[Pin, ...], scratch: Path) -> tuple[Pin, Path]:
 
 
 def npm_unpack(archive: Path, folder: Path, patterns: tuple[str, ...]) -> None:
-    """Extract the files that match a pattern into the folder, without subfolders."""
+    """Extract the files of an npm archive that match a pattern into a folder, without subfolders."""
     with tarfile.open(archive) as members:
         _extract(members, folder, patterns)
 
 
 def deb_unpack(archive: Path, folder: Path, patterns: tuple[str, ...]) -> None:
-    """Extract the files that match a pattern into the folder, without subfolders."""
-    dpkg = _client("dpkg-deb", "it belongs to every Debian")
+    """Extract the files of a Debian archive that match a pattern into a folder, without subfolders."""
+    dpkg = _client("dpkg-deb", "every Debian has it")
     # A few megabytes fit in memory.
     done = subprocess.run([dpkg, "--fsys-tarfile", archive], capture_output=True, check=True)  # noqa: S603 - as below
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as members:
@@ -132,7 +133,7 @@ def deb_unpack(archive: Path, folder: Path, patterns: tuple[str, ...]) -> None:
 
 
 def _private_apt(apt: str, scratch: Path) -> str:
-    """Write an apt configuration with Debian 11 in place of this machine's Debian; return its path."""
+    """Write an apt configuration for Debian 11 with folders of its own; return its path."""
     for folder in ("state/lists/partial", "cache/archives/partial"):
         (scratch / folder).mkdir(parents=True)
     (scratch / "status").touch()
@@ -143,10 +144,10 @@ def _private_apt(apt: str, scratch: Path) -> str:
 
 
 def _sources(apt: str, scratch: Path) -> Iterator[str]:
-    """Yield lines for apt's list of sources: the machine's own mirrors, with the suites of Debian 11."""
+    """Yield lines for apt's list of sources: the mirrors that this machine uses, with the suites of Debian 11."""
     system = platform.freedesktop_os_release()
     suites = {system.get("VERSION_CODENAME", ""), *UNNAMED_SUITES} if system["ID"] == "debian" else set()
-    # apt itself prints the URIs, so every format of sources is understood; without lists it fetches nothing.
+    # apt prints the URIs, so every format of its sources is understood. `--print-uris` fetches nothing.
     uris = _run(apt, "-o", f"Dir::State::lists={scratch}/none", "update", "--print-uris", cwd=scratch).stdout
     found = dict.fromkeys(
         (uri, DEBIAN_11 + security)
@@ -156,8 +157,8 @@ def _sources(apt: str, scratch: Path) -> Iterator[str]:
     if not found:
         raise CannotProvision(
             Cause.NOT_DEBIAN,
-            f"apt on this {system.get('PRETTY_NAME', system['ID'])} has no source for Debian, from whose release 11 "
-            "the libraries come: use the Docker image, or a machine with Debian",
+            f"apt on this {system.get('PRETTY_NAME', system['ID'])} has no source for Debian, and the libraries "
+            "come from Debian 11: use the Docker image, or a machine with Debian",
         )
     trust = f" signed-by={KEYRING}" if KEYRING.exists() else ""
     for uri, suite in found:
@@ -165,7 +166,7 @@ def _sources(apt: str, scratch: Path) -> Iterator[str]:
 
 
 def _extract(members: tarfile.TarFile, folder: Path, patterns: tuple[str, ...]) -> None:
-    # Only the contents of plain files, under their last name: Debian 12's Python has none of tarfile's filters.
+    # Writes only the contents of plain files, under their last name: Debian 12's Python lacks tarfile's filters.
     for member in members:
         name = PurePosixPath(member.name)
         if any(name.match(pattern) for pattern in patterns) and (content := members.extractfile(member)):

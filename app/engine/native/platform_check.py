@@ -1,4 +1,4 @@
-"""Whether this machine can run the service at all."""
+"""The check whether this machine can run the service."""
 
 import os
 import sys

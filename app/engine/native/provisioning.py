@@ -21,21 +21,21 @@ SCRATCH = ".provision-"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One folder of libraries from one package."""
+    """One folder of native libraries, and the package that they come from."""
 
     name: str
-    """The folder's name below the native folder."""
+    """The name of the folder, below the native folder."""
     pins: tuple[Pin, ...]
-    """The packages that it may come from, the preferred one first."""
+    """The packages that the libraries may come from, the preferred one first."""
     licence: str
     fetch: Callable[[tuple[Pin, ...], Path], tuple[Pin, Path]]
     unpack: Callable[[Path, Path, tuple[str, ...]], None]
     patterns: tuple[str, ...]
-    """Shell patterns of the files to extract; the folder holds them without subfolders."""
+    """Shell patterns of the files to extract."""
     links: dict[str, str]
-    """Further names of the libraries, by which they are loaded."""
+    """The symbolic links to make: the name by which AsposeAI loads a library, and the library's file name."""
     libraries: tuple[str, ...]
-    """The libraries that the folder must have; one filled by hand with all of them is left alone."""
+    """The libraries that the folder must have. A folder that was filled by hand with all of them is not changed."""
 
 
 PARTS = (
@@ -43,7 +43,7 @@ PARTS = (
         "openssl",
         (
             Pin("libssl1.1", "1.1.1w-0+deb11u8", "dcc68a543de6cb955a57077b66dcdb15f61d1e31e072f2c6cc4082c37da1b00d"),
-            # The archive without its security part has this one.
+            # Debian's main archive has this version; its security archive has the one above.
             Pin("libssl1.1", "1.1.1w-0+deb11u1", "aadf8b4b197335645b230c2839b4517aa444fd2e8f434e5438c48a18857988f7"),
         ),
         "OpenSSL",
@@ -74,7 +74,7 @@ PARTS = (
 
 @dataclass(frozen=True, slots=True)
 class ProvisionOutcome:
-    """The result of providing one part."""
+    """The result for one part: a sentence for people, and the cause if the part could not be filled."""
 
     sentence: str
     failure: Cause | None = None
@@ -83,15 +83,15 @@ class ProvisionOutcome:
 def provision(native_dir: Path) -> Iterator[ProvisionOutcome]:
     """Fetch the missing parts; yield an outcome for each part.
 
-    A part that is complete and of a pinned version is left alone, without network access. Each part is published by
-    one rename, so a killed run leaves no incomplete part; the next run removes what it left.
+    A complete part of a pinned version is not fetched again. Each part is published by one rename, so a killed run
+    leaves no incomplete part; the next run removes its scratch folder.
     """
     if reason := platform_problem():
         yield ProvisionOutcome(reason, Cause.PLATFORM)
         return
     try:
         native_dir.mkdir(parents=True, exist_ok=True)
-        with _alone(native_dir):
+        with _locked(native_dir):
             for part in PARTS:
                 yield _provide(part, native_dir)
     except OSError as exc:
@@ -107,19 +107,19 @@ def _provide(part: Part, native_dir: Path) -> ProvisionOutcome:
         return ProvisionOutcome(f"{folder} has {manifest['package']} {manifest['version']}.")
     try:
         with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=native_dir, ignore_cleanup_errors=True) as scratch:
-            pin = _bring(part, Path(scratch).resolve(), folder)
+            pin = _install(part, Path(scratch).resolve(), folder)
     except CannotProvision as exc:
         return ProvisionOutcome(f"{folder} was not filled: {exc}.", exc.cause)
     return ProvisionOutcome(f"{folder} was filled with {pin.package} {pin.version}.")
 
 
-def _bring(part: Part, scratch: Path, folder: Path) -> Pin:
+def _install(part: Part, scratch: Path, folder: Path) -> Pin:
     pin, archive = part.fetch(part.pins, scratch)
     if (digest := _sha256(archive)) != pin.sha256:
         raise CannotProvision(
             Cause.DIFFERENT,
-            f"{pin.package} {pin.version} came with the SHA-256 {digest}, and {pin.sha256} is pinned: "
-            "it was changed on the way, or update this service",
+            f"{pin.package} {pin.version} has the SHA-256 {digest}, but {pin.sha256} is pinned: "
+            "the download was altered, or this service must be updated",
         )
     staged = scratch / part.name
     staged.mkdir()
@@ -156,7 +156,7 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def _is_whole(part: Part, folder: Path, manifest: dict[str, Any]) -> bool:
-    """Whether the part is of a pinned package and every file still has its recorded digest."""
+    """Return whether a part is of a pinned package and every file still has its recorded digest."""
     if manifest.get("sha256") not in {pin.sha256 for pin in part.pins}:
         return False
     files = manifest.get("files", {})
@@ -171,8 +171,8 @@ def _sha256(path: Path) -> str:
 
 
 @contextmanager
-def _alone(native_dir: Path) -> Iterator[None]:
-    """Lock the native folder against other runs, and remove what a killed run left."""
+def _locked(native_dir: Path) -> Iterator[None]:
+    """Lock the native folder against other runs, and remove the scratch folders of killed runs."""
     lock = os.open(native_dir, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,6 +1,6 @@
-"""Working directories and the environment of engine processes, made by the service.
+"""The working directories and the environment variables of engine processes.
 
-docs/engine.md has what was measured with aspose-ocr-python-net 26.10.0 on Debian 12.
+docs/engine.md describes what was measured with aspose-ocr-python-net 26.10.0 on Debian 12.
 """
 
 import fcntl
@@ -18,7 +18,7 @@ MODELS_LINK = Path("Aspose.AI.LLM", "models")
 RUNTIMES = Path("Aspose.AI.LLM", "runtimes", "b6451")
 """Where AsposeAI looks for the native llama.cpp libraries, below its working directory."""
 ACCELERATIONS = ("noavx", "vulkan", "openblas")
-"""The runtime folders that AsposeAI may choose: with libvulkan or OpenBLAS installed it accepts only that one."""
+"""The runtime folders that AsposeAI may choose; it accepts only `vulkan` or `openblas` if that library is installed."""
 LIBDL_PLACES = ("/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/usr/lib", "/lib")
 PREFIX = "engine-"
 
@@ -26,9 +26,8 @@ PREFIX = "engine-"
 class WorkDirectories:
     """This service's folder below the state folder, with a working directory for each engine process.
 
-    A lock on the folder shows that its service is alive. The next service to start removes the folders without one,
-    which killed services left. `native_dir` is the folder that `app.engine.native.provisioning` fills; it may be
-    missing.
+    The service holds a lock on its folder. A service that starts removes the unlocked folders, which killed services
+    left. `native_dir` is the folder that `app.engine.native.provisioning` fills; it may be missing.
     """
 
     def __init__(self, state_dir: Path, models_dir: Path, native_dir: Path) -> None:
@@ -43,7 +42,7 @@ class WorkDirectories:
             fcntl.flock(self._owner, fcntl.LOCK_EX)
 
     def prepare(self) -> Path:
-        """Make a working directory in which AsposeAI's model folder is a link to the real one."""
+        """Make a working directory for an engine process, with links to the model folder and the native libraries."""
         directory = Path(tempfile.mkdtemp(prefix="run-", dir=self._folder))
         (directory / "tmp").mkdir()
         (directory / "lib").mkdir()
@@ -60,24 +59,24 @@ class WorkDirectories:
         return directory
 
     def environment(self, directory: Path) -> dict[str, str]:
-        """Return the whole environment of an engine process in that directory."""
+        """Return all environment variables of an engine process that runs in `directory`."""
         return {
-            # No program is on it: where AsposeAI finds nvcc, it wants CUDA libraries.
+            # A folder without programs: if AsposeAI finds nvcc, it requires CUDA libraries.
             "PATH": str(directory / "lib"),
-            # .NET and the vendor write below these two; the directory is removed with the process.
+            # .NET and the vendor write below HOME and TMPDIR; the directory is removed after the process.
             "HOME": str(directory),
             "TMPDIR": str(directory / "tmp"),
-            # The output is read as UTF-8, whatever the service's own locale is.
+            # The service reads the output as UTF-8, in any locale of its own.
             "LANG": "C.UTF-8",
-            # Counts only at exec. OpenSSL 1.1 is on this process's path alone; the service keeps the system's.
+            # The loader reads it only at exec. Only this process finds OpenSSL 1.1; the service keeps the system's.
             "LD_LIBRARY_PATH": f"{directory / 'lib'}:{self._openssl}:{self._llama}",
             # The process starts in the working directory, from which `-m app...` would not be found.
             "PYTHONPATH": str(Path(app.__file__).parent.parent),
             # The last line before a crash must reach the pipe.
             "PYTHONUNBUFFERED": "1",
-            # .NET Core 3.1 does not know an ICU as new as Debian 12's and would abort.
+            # .NET Core 3.1 does not find an ICU as new as Debian 12's and would abort.
             "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT": "1",
-            # .NET would create a debugger's pipe and socket in /tmp and leave them there.
+            # With diagnostics, .NET creates a debugger's pipe and socket in /tmp and leaves them there.
             "COMPlus_EnableDiagnostics": "0",
         }
 
@@ -86,11 +85,11 @@ class WorkDirectories:
         shutil.rmtree(directory, ignore_errors=True)
 
     def folder_for_call(self) -> Path:
-        """Make a folder for data too large for the socket. The caller removes it."""
+        """Make a folder for data of one call that is too large for the socket. The caller removes the folder."""
         return Path(tempfile.mkdtemp(prefix="call-", dir=self._folder))
 
     def close(self) -> None:
-        """Remove the service's folder with everything in it."""
+        """Remove this service's folder and everything in it."""
         shutil.rmtree(self._folder, ignore_errors=True)
         os.close(self._owner)
 
@@ -114,9 +113,9 @@ def _sweep(state_dir: Path) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Lock a folder, so that a sweep never removes a folder that another service has made and not yet locked."""
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _locked(state_dir: Path) -> Iterator[None]:
+    """Lock the state folder: no sweep may remove a folder that another service has made and not yet locked."""
+    lock = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
