@@ -121,10 +121,8 @@ class ImageError(ServiceError):
 class UnsupportedImage(ImageError):
     """The bytes are of a format that is not read, or not of the announced format."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(
-            f"The image is {what}. Send PNG, JPEG, TIFF, BMP, GIF or PDF, under its own media type.", what=what
-        )
+    def __init__(self, what: str, known: str) -> None:
+        super().__init__(f"The image is {what}. Send {known}, under its own media type.", what=what, known=known)
 
 
 class UnreadableImage(ImageError):

@@ -8,6 +8,7 @@ from app import errors
 from app.api.examples.models import BLOCKER
 from app.api.http import request_errors
 from app.api.http.problem_types import EXAMPLE_ID, ProblemType
+from app.engine.contract.image_formats import FORMAT_NAMES
 from app.engine.contract.processors import DEFAULT_MODEL
 
 EXAMPLE_NAME = "old_en_ocr_v1.bin"
@@ -221,7 +222,12 @@ OF_ENGINE = (
     ProblemType(
         errors.EngineDied("killed by SIGABRT"), 502, "engine-died", "The engine's process ended", ("exit_reason",)
     ),
-    ProblemType(errors.UnsupportedImage("image/webp"), 415, "unsupported-image", "The image's format is not supported"),
+    ProblemType(
+        errors.UnsupportedImage("image/webp", FORMAT_NAMES),
+        415,
+        "unsupported-image",
+        "The image's format is not supported",
+    ),
     ProblemType(errors.UnreadableImage("it is empty"), 422, "image-unreadable", "The image cannot be read"),
     ProblemType(errors.ImageTooLarge("51 pages", "50 in one call"), 413, "image-too-large", "The image is too large"),
     ProblemType(errors.EncryptedPdf(), 422, "pdf-encrypted", "The PDF is encrypted"),

@@ -7,7 +7,7 @@ from fastapi import Depends, Request
 from app import errors
 from app.api.http.request_errors import BodyCutShort, UnsupportedForm, UploadStalled
 from app.api.images.receiver import FORM, ImageBody
-from app.engine.contract.recognition_call import MEDIA_TYPES
+from app.engine.contract.image_formats import MEDIA_TYPES
 
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 BODY: dict[str, Any] = {

@@ -14,7 +14,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from app.api.http import threads
 from app.api.http.disconnects import next_chunk
 from app.api.http.request_errors import BodyTooLarge, UnsupportedForm
-from app.engine.contract.recognition_call import MEDIA_TYPES
+from app.engine.contract.image_formats import FORMAT_NAMES, MEDIA_TYPES
 from app.errors import UnsupportedImage
 
 FORM = "multipart/form-data"
@@ -222,5 +222,5 @@ def _announced_type(content_type: str) -> str | None:
     if media_type in {"", "application/octet-stream"}:
         return None
     if media_type not in MEDIA_TYPES:
-        raise UnsupportedImage(media_type)
+        raise UnsupportedImage(media_type, FORMAT_NAMES)
     return media_type

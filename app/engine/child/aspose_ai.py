@@ -38,6 +38,7 @@ from aspose.ocr.ai import (
 from aspose.ocr.models.preprocessingfilters import PreprocessingFilter
 
 from app.engine.child import results
+from app.engine.contract.image_formats import PDF, TIFF
 from app.engine.contract.processors import DEFAULT_MODEL, MAX_TEXT_BYTES, Processor
 from app.engine.contract.recognition_call import PAGES_FILE, ImageLimits, RecognitionOptions
 from app.engine.native.libraries import missing_for_ai, missing_for_recognition
@@ -51,7 +52,7 @@ PROCESSORS = {
 }
 SETTERS = {"keywords": "set_keywords", "question": "set_query"}
 """The vendor's methods that set a processor's parameters, by parameter."""
-INPUT_TYPES = {"application/pdf": InputType.PDF, "image/tiff": InputType.TIFF}
+INPUT_TYPES = {PDF: InputType.PDF, TIFF: InputType.TIFF}
 """The formats that can have several pages; an image of another format is a single one."""
 
 

@@ -12,22 +12,19 @@ from PIL import Image, ImageFile
 from pypdf import PdfReader
 from pypdf.errors import PyPdfError
 
+from app.engine.contract.image_formats import FORMAT_NAMES, IMAGE_FORMATS, PDF
 from app.engine.contract.recognition_call import ImageLimits
 from app.errors import EncryptedPdf, ImageTooLarge, UnreadableImage, UnsupportedImage
 
 # Turns off Pillow's limit, which only warns; `_check_size` has stricter ones.
 Image.MAX_IMAGE_PIXELS = None
 
-FORMATS = {
-    "PNG": "image/png",
-    "JPEG": "image/jpeg",
-    "MPO": "image/jpeg",
-    "TIFF": "image/tiff",
-    "BMP": "image/bmp",
-    "GIF": "image/gif",
+PILLOW_FORMATS = tuple(each.pillow_format for each in IMAGE_FORMATS if each.pillow_format)
+"""The formats that Pillow tries to open."""
+MEDIA_TYPES = {
+    name: each.media_type for each in IMAGE_FORMATS for name in (each.pillow_format, *each.pillow_variants) if name
 }
-"""The media types of the formats that can be read, by Pillow's names."""
-PDF = "application/pdf"
+"""The media types, by the formats that Pillow reports."""
 MAX_SIDE_PIXELS = 20_000
 """The longest side of a page: on an image of 100,000 x 1 pixels the vendor fails after 17 s."""
 PDF_DOTS_PER_POINT = 150 / 72
@@ -52,7 +49,7 @@ def examine(
         raise UnreadableImage("it is empty")
     media_type = PDF if b"%PDF-" in head else _image_type(path)
     if announced not in {None, media_type}:
-        raise UnsupportedImage(f"announced as {announced} and is {media_type}")
+        raise UnsupportedImage(f"announced as {announced} and is {media_type}", FORMAT_NAMES)
     if media_type == PDF:
         first, count = _examine_pdf(path, pages, limits)
     else:
@@ -62,15 +59,15 @@ def examine(
 
 def _image_type(path: Path) -> str:
     try:
-        with Image.open(path, formats=("PNG", "JPEG", "TIFF", "BMP", "GIF")) as image:
-            return FORMATS[image.format or ""]
+        with Image.open(path, formats=PILLOW_FORMATS) as image:
+            return MEDIA_TYPES[image.format or ""]
     except BROKEN_IMAGE as exc:
-        raise UnreadableImage("it is none of PNG, JPEG, TIFF, BMP, GIF and PDF, or its header is broken") from exc
+        raise UnreadableImage(f"it is not {FORMAT_NAMES}, or its header is broken") from exc
 
 
 def _examine_image(path: Path, pages: tuple[int, int] | None, limits: ImageLimits) -> tuple[int, int]:
     try:
-        with Image.open(path, formats=("PNG", "JPEG", "TIFF", "BMP", "GIF")) as image:
+        with Image.open(path, formats=PILLOW_FORMATS) as image:
             # Only the first frame of an animation is read.
             total = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
             first, count = _selected(pages, total, limits)

@@ -6,8 +6,6 @@ document if one is requested, into the same folder.
 
 from dataclasses import dataclass
 
-MEDIA_TYPES = ("image/png", "image/jpeg", "image/tiff", "image/bmp", "image/gif", "application/pdf")
-"""The media types of the images that can be recognised."""
 PAGES_FILE = "pages.json"
 """The name of the file that the pages are written to, beside the image."""
 
