@@ -16,6 +16,7 @@ from app.build_service import Parts, build_parts
 from app.engine.idle_release import release_when_idle
 from app.errors import StoreError
 from app.events import EventName, OnEvent
+from app.jobs.sweep import sweep_jobs
 from app.metrics import Metrics
 from app.settings import Settings
 from app.store.volume.monitor import VolumeMonitor, monitor_volume
@@ -64,7 +65,7 @@ async def start(parts: Parts, on_event: OnEvent) -> Tasks:
     if state["access"].read_only:
         return Tasks(engine, None, others)
     store, jobs = state["store"], state["jobs"]
-    sweeps = (partial(store.sweep, jobs.is_over), partial(jobs.sweep, parts.job_retention))
+    sweeps = (partial(store.sweep, jobs.is_over), partial(sweep_jobs, jobs, parts.job_retention))
     others.append(_start("sweeper", keep_swept(sweeps, on_event)))
     return Tasks(engine, _start("pulls", state["pull_runner"].run()), others)
 

@@ -8,16 +8,14 @@ import contextlib
 import re
 import time
 from collections.abc import Collection, Iterable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from app.errors import JobAbandoned, JobNotFound, LookupStale, ModelInUse, ModelLocked
+from app.errors import JobNotFound, LookupStale, ModelInUse, ModelLocked
 from app.jobs.held_job import HeldJob
 from app.jobs.records import (
     Job,
     JobState,
-    job_of_draft,
     marker_of,
     new_job,
     read_anew,
@@ -32,8 +30,6 @@ from app.store.volume.volume import explaining_refusals
 JOB_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
 CLAIM_PAUSES = (0.02, 0.1)
 """On a shared volume, the pauses before a missing record is looked for again, in seconds."""
-STRAY_SECONDS = 3600.0
-"""The age at which a sweep removes a file that belongs to no job."""
 TAKE_SECONDS = 0.2
 """How long to wait for a job's lock, which a cancellation and a sweep hold for an instant."""
 
@@ -43,8 +39,8 @@ class Jobs:
 
     def __init__(self, store: Store, resumable: Collection[str]) -> None:
         """`resumable` are the kinds of job that another process can continue; others fail when their runner dies."""
-        self._resumable = frozenset(resumable)
-        self._volume = store.volume
+        self.resumable = frozenset(resumable)
+        self.volume = store.volume
         self._locks = store.locks
         self._claims = store.claims
         self._folder = store.volume.jobs_dir
@@ -63,7 +59,7 @@ class Jobs:
 
         Raises StoreUnavailable, StoreReadOnly, StoreFull.
         """
-        self._volume.check_writable()
+        self.volume.check_writable()
         job = new_job(kind, request, actor)
         with contextlib.ExitStack() as lock:
             # Before the record, so that no process finds the job without its runner.
@@ -83,7 +79,7 @@ class Jobs:
                 return None
             # Read again under the lock; on a shared volume, from the server and not from this machine's cache.
             try:
-                job = read_anew(self._folder, job_id, self._claims) if self._volume.is_shared else self.get(job_id)
+                job = read_anew(self._folder, job_id, self._claims) if self.volume.is_shared else self.get(job_id)
             except LookupStale:
                 return None  # the next poll may find the record
             if job is None:
@@ -92,9 +88,9 @@ class Jobs:
 
     def get(self, job_id: str) -> Job:
         """Read one job's record and return the job; raises JobNotFound, StoreUnavailable."""
-        self._volume.check()
+        self.volume.check()
         if JOB_ID.fullmatch(job_id):
-            for pause_seconds in (0.0, *CLAIM_PAUSES) if self._volume.is_shared else (0.0,):
+            for pause_seconds in (0.0, *CLAIM_PAUSES) if self.volume.is_shared else (0.0,):
                 time.sleep(pause_seconds)  # another machine may have renamed the record for an instant, to claim it
                 if job := read_record(record_of(self._folder, job_id)):
                     return job
@@ -105,7 +101,7 @@ class Jobs:
 
         Raises StoreUnavailable.
         """
-        self._volume.check()
+        self.volume.check()
         wanted = None if kinds is None else frozenset(kinds)
         for record in sorted(self._folder.glob("*.json"), reverse=True):
             job = read_record(record)
@@ -114,7 +110,7 @@ class Jobs:
 
     def unfinished(self, kind: str) -> list[Job]:
         """Return the unfinished jobs of a kind, oldest first; raises StoreUnavailable."""
-        self._volume.check()
+        self.volume.check()
         jobs, records = [], sorted(self._folder.glob("*.json"))
         self._finished &= {record.stem for record in records}
         for record in records:
@@ -139,7 +135,7 @@ class Jobs:
 
         A finished job is not changed. Raises JobNotFound, StoreUnavailable, StoreReadOnly, StoreFull.
         """
-        self._volume.check_writable()
+        self.volume.check_writable()
         job = self.get(job_id)
         if job.is_finished:
             return job
@@ -162,65 +158,14 @@ class Jobs:
         """Return the path of a job's result file; the file need not exist."""
         return result_of(self._folder, job_id)
 
-    def sweep(self, retention: timedelta) -> list[str]:
-        """Remove the jobs that finished longer ago than `retention`, and the files that killed processes left.
-
-        Return the ids of the removed jobs. A job whose runner died is marked as failed, unless its kind is resumable.
-        Raises StoreUnavailable, StoreReadOnly.
-        """
-        swept, known = [], set[str]()
-        for job in self.newest():
-            known.add(job.id)
-            if job.finished_at is None and job.kind not in self._resumable:
-                self._fail_abandoned(job)
-            elif job.finished_at and job.finished_at + retention <= datetime.now(UTC):
-                self._remove(job.id)
-                swept.append(job.id)
-            elif job.finished_at:
-                # The marker is left by a late cancellation, or by a runner that was killed at its last step.
-                marker_of(self._folder, job.id).unlink(missing_ok=True)
-        for path in self._folder.iterdir():
-            if self._is_left(path, known):
-                path.unlink(missing_ok=True)
-        return swept
-
-    def _is_left(self, path: Path, known: set[str]) -> bool:
-        """Return True if a killed process left this file: it belongs to no job, or is a draft that was not renamed."""
-        if job_id := job_of_draft(path):
-            if self._volume.has_lock_queries:
-                return not self.is_held(job_id)
-            return _is_older_than(path, STRAY_SECONDS)
-        return path.stem not in known and _is_older_than(path, STRAY_SECONDS) and self._is_orphan(path.stem)
-
     def _held(self, job: Job, lock: contextlib.ExitStack) -> HeldJob:
         return HeldJob(
             job,
             self._folder,
             lock.pop_all(),
-            is_shared=self._volume.is_shared,
-            is_resumable=job.kind in self._resumable,
+            is_shared=self.volume.is_shared,
+            is_resumable=job.kind in self.resumable,
         )
-
-    def _is_orphan(self, job_id: str) -> bool:
-        # The lock is checked first, because a new job is held until its record exists.
-        return not self.is_held(job_id) and read_record(record_of(self._folder, job_id)) is None
-
-    def _fail_abandoned(self, job: Job) -> None:
-        with contextlib.suppress(JobNotFound):
-            if held := self.take(job.id):
-                with held:
-                    held.fail(JobAbandoned(job.kind, job.owner))
-
-    def _remove(self, job_id: str) -> None:
-        # The record goes last, so that the next sweep repeats a removal that was interrupted.
-        for path_of in (marker_of, result_of, record_of):
-            path_of(self._folder, job_id).unlink(missing_ok=True)
-
-
-def _is_older_than(path: Path, seconds: float) -> bool:
-    with contextlib.suppress(FileNotFoundError):
-        return time.time() - path.stat().st_mtime > seconds
-    return False
 
 
 def _lock_name(job_id: str) -> str:

@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 
 from app.build import build_jobs
+from app.jobs.sweep import sweep_jobs
 from app.pulls.pull_jobs import PULL
 from app.store.policy import Policy
 from app.store.store import Store
@@ -111,7 +112,7 @@ def check_after_a_sweep(store: Store) -> None:
     jobs = build_jobs(store)
     assert jobs.unfinished(PULL) == []
     store.sweep(jobs.is_over)
-    jobs.sweep(JOB_RETENTION)
+    sweep_jobs(jobs, JOB_RETENTION)
     assert list(store.volume.staging_dir.iterdir()) == []
     assert {path.suffix for path in store.volume.jobs_dir.iterdir()} <= {".json"}
     assert list((store.volume.lock_file.parent / "leases").glob("*")) == []

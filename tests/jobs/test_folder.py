@@ -1,8 +1,6 @@
 """Jobs outlive requests and processes, and any replica can read and cancel them."""
 
-import os
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,39 +9,11 @@ from app.build import build_jobs
 from app.errors import JobNotFound, StoreReadOnly, StoreUnavailable
 from app.jobs.folder import Jobs
 from app.jobs.progress import Meter, Progress
-from app.jobs.records import JobState, read_record, record_of
+from app.jobs.records import JobState
 from app.pulls.pull_jobs import PULL
-from app.store.actor import Actor
-from app.store.policy import Policy
 from app.store.store import Store
+from tests.support.held_jobs import HOLDS, ME, files, store_on
 from tests.support.processes import python
-
-ME = Actor("me", "request-1")
-DAY = timedelta(days=1)
-NOW = timedelta(0)
-
-HOLDS = """
-import sys
-from datetime import timedelta
-from pathlib import Path
-from app.build import build_jobs
-from app.store.actor import Actor
-from app.jobs.progress import Progress
-from app.store.policy import Policy
-from app.store.store import Store
-store = Store(Path(sys.argv[1]), Policy(), trash_retention=timedelta(0), on_event=print)
-store.open()
-held = build_jobs(store).begin(sys.argv[2], {"text": "x"}, Actor("other"))
-held.update(phase="working", progress=Progress(1, 3, "items"))
-print("held", flush=True)
-sys.stdin.read()
-"""
-
-
-def store_on(root: Path) -> Store:
-    store = Store(root, Policy(), trash_retention=DAY, on_event=lambda *_: None)
-    store.open()
-    return store
 
 
 @pytest.fixture
@@ -54,10 +24,6 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture
 def jobs(store: Store) -> Jobs:
     return build_jobs(store)
-
-
-def files(store: Store) -> list[str]:
-    return sorted(path.name for path in store.volume.jobs_dir.iterdir())
 
 
 def test_a_record_says_what_was_asked_for_and_how_far_it_is(jobs: Jobs) -> None:
@@ -156,66 +122,6 @@ def test_a_job_that_nobody_runs_is_cancelled_at_once(store: Store, jobs: Jobs) -
 
     assert jobs.cancel(waiting.id).state == JobState.CANCELLED
     assert files(store) == [f"{waiting.id}.json"]
-
-
-def test_a_job_whose_runner_was_killed_fails_or_waits_for_another(store: Store, jobs: Jobs) -> None:
-    """A pull can be gone on with; another kind fails, and says why."""
-    for kind in ("ocr", PULL):
-        with python(HOLDS, store.root, kind):
-            jobs.sweep(DAY)
-            assert {job.state for job in jobs.newest([kind])} == {JobState.RUNNING}
-    jobs.sweep(DAY)
-
-    (ocr,), (pull,) = jobs.newest(["ocr"]), jobs.newest([PULL])
-    assert ocr.state == JobState.FAILED
-    assert ocr.failure
-    assert ocr.failure.error == "JobAbandoned"
-    assert "ended before it was done" in ocr.failure.detail
-    assert pull.state == JobState.RUNNING
-    assert [job.id for job in jobs.unheld(PULL)] == [pull.id]
-
-
-def test_finished_jobs_are_forgotten_in_time(store: Store, jobs: Jobs) -> None:
-    """With all that lies beside them; those that are not finished stay."""
-    waiting = jobs.create(PULL, {}, ME)
-    with jobs.begin("ocr", {}, ME) as held:
-        held.result_file.write_text("large")
-        held.succeed(None)
-
-    assert jobs.sweep(DAY) == []
-    assert jobs.result_file(held.job.id).read_text() == "large"
-    assert jobs.sweep(NOW) == [held.job.id]
-    assert files(store) == [f"{waiting.id}.json"]
-
-
-def test_what_a_killed_process_left_is_cleared(store: Store, jobs: Jobs) -> None:
-    """A draft without a record, a marker or a result without a job; not what a living one writes, nor what is new."""
-    with jobs.begin("ocr", {}, ME) as held:
-        record_of(store.volume.jobs_dir, held.job.id).unlink()
-        held.result_file.touch()
-        for name in ("new", "cancel", "result"):
-            (store.volume.jobs_dir / f"20261121T092012Z-0a1b23a56954.{name}").touch()
-            os.utime(store.volume.jobs_dir / f"20261121T092012Z-0a1b23a56954.{name}", (0, 0))
-        (store.volume.jobs_dir / "20261121T092012Z-0a1b23a56955.result").touch()
-
-        jobs.sweep(DAY)
-
-        assert files(store) == sorted([held.result_file.name, "20261121T092012Z-0a1b23a56955.result"])
-
-
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"id": 1}', "nonsense"])
-def test_a_record_that_cannot_be_read_is_none(store: Store, jobs: Jobs, text: str) -> None:
-    """What a power cut left in pieces is no job, and is swept."""
-    record = store.volume.jobs_dir / "20261121T092012Z-0a1b23a56954.json"
-    record.write_text(text)
-
-    assert read_record(record) is None
-    assert list(jobs.newest()) == []
-    jobs.sweep(DAY)
-    assert files(store) == [record.name]
-    os.utime(record, (0, 0))
-    jobs.sweep(DAY)
-    assert files(store) == []
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 
 from app.build import build_jobs
 from app.errors import DigestMismatch, PartialBusy, PartialNotFound, StoreFull
+from app.jobs.sweep import sweep_jobs
 from app.pulls.pull_jobs import PULL
 from app.store.actor import Actor
 from app.store.incoming import staging as staging_module
@@ -333,14 +334,14 @@ def test_what_a_finished_job_left_is_swept(store: Store, *, is_published: bool) 
         store.incoming.publish("a.bin", staged, Conditions(), ME)
     staged.release()
     store.sweep(jobs.is_over)
-    jobs.sweep(timedelta(hours=24))
+    sweep_jobs(jobs, timedelta(hours=24))
     left = len(list(store.volume.staging_dir.iterdir()))
     jobs.cancel(job.id)
     (store.volume.jobs_dir / f"{job.id}.cancel").touch()
     (store.volume.jobs_dir / f"{job.id}.0123abcd.new").touch()
 
     store.sweep(jobs.is_over)
-    jobs.sweep(timedelta(hours=24))
+    sweep_jobs(jobs, timedelta(hours=24))
 
     assert left == (1 if is_published else 2)
     assert list(store.volume.staging_dir.iterdir()) == []

@@ -20,6 +20,7 @@ from app.build import build_jobs
 from app.errors import StoreError
 from app.jobs.folder import Jobs
 from app.jobs.held_job import HeldJob
+from app.jobs.sweep import sweep_jobs
 from app.pulls.pull_jobs import PULL
 from app.store.actor import Actor
 from app.store.audit.findings import Reason, audit, plan_prune
@@ -159,7 +160,7 @@ class Service:
 
     def sweep(self) -> list[str]:
         purged = self._store.sweep(self._jobs.is_over)
-        self._jobs.sweep(timedelta(hours=24))
+        sweep_jobs(self._jobs, timedelta(hours=24))
         return [each.entry.id for each in purged]
 
     # Uploads in parts.

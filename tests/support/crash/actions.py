@@ -13,6 +13,7 @@ import httpx
 
 from app.build import build_jobs
 from app.jobs.records import JobState
+from app.jobs.sweep import sweep_jobs
 from app.pulls.pull_jobs import PULL, PullJobs
 from app.pulls.request import PullRequest
 from app.store.actor import Actor
@@ -95,7 +96,7 @@ class ByStore:
 
     def sweep(self) -> None:
         self._store.sweep(self._jobs.is_over)
-        self._jobs.sweep(JOB_RETENTION)
+        sweep_jobs(self._jobs, JOB_RETENTION)
 
     def prune(self, request: str, is_known: Callable[[Model], bool]) -> None:
         plan = plan_prune(

@@ -1,0 +1,70 @@
+"""The sweep of jobs: a job whose runner died fails unless it is resumable; old jobs and stray files are removed."""
+
+import contextlib
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from app.errors import JobAbandoned, JobNotFound
+from app.jobs.folder import Jobs
+from app.jobs.records import Job, job_of_draft, marker_of, read_record, record_of, result_of
+
+STRAY_SECONDS = 3600.0
+"""The age at which a sweep removes a file that belongs to no job."""
+
+
+def sweep_jobs(jobs: Jobs, retention: timedelta) -> list[str]:
+    """Remove the jobs that finished longer ago than `retention`, and the files that killed processes left.
+
+    Return the ids of the removed jobs. A job whose runner died is marked as failed, unless its kind is resumable.
+    Raises StoreUnavailable, StoreReadOnly.
+    """
+    folder, swept, known = jobs.volume.jobs_dir, [], set[str]()
+    for job in jobs.newest():
+        known.add(job.id)
+        if job.finished_at is None and job.kind not in jobs.resumable:
+            _fail_abandoned(jobs, job)
+        elif job.finished_at and job.finished_at + retention <= datetime.now(UTC):
+            _remove(folder, job.id)
+            swept.append(job.id)
+        elif job.finished_at:
+            # The marker is left by a late cancellation, or by a runner that was killed at its last step.
+            marker_of(folder, job.id).unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if _is_left(jobs, path, known):
+            path.unlink(missing_ok=True)
+    return swept
+
+
+def _fail_abandoned(jobs: Jobs, job: Job) -> None:
+    """Fail a job that no process holds: its runner died, and no other can continue it."""
+    with contextlib.suppress(JobNotFound):
+        if held := jobs.take(job.id):
+            with held:
+                held.fail(JobAbandoned(job.kind, job.owner))
+
+
+def _remove(folder: Path, job_id: str) -> None:
+    # The record goes last, so that the next sweep repeats a removal that was interrupted.
+    for path_of in (marker_of, result_of, record_of):
+        path_of(folder, job_id).unlink(missing_ok=True)
+
+
+def _is_left(jobs: Jobs, path: Path, known: set[str]) -> bool:
+    """Return True if a killed process left this file: it belongs to no job, or is a draft that was not renamed."""
+    if job_id := job_of_draft(path):
+        if jobs.volume.has_lock_queries:
+            return not jobs.is_held(job_id)
+        return _is_older_than(path, STRAY_SECONDS)
+    return path.stem not in known and _is_older_than(path, STRAY_SECONDS) and _is_orphan(jobs, path.stem)
+
+
+def _is_orphan(jobs: Jobs, job_id: str) -> bool:
+    # The lock is checked first, because a new job is held until its record exists.
+    return not jobs.is_held(job_id) and read_record(record_of(jobs.volume.jobs_dir, job_id)) is None
+
+
+def _is_older_than(path: Path, seconds: float) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return time.time() - path.stat().st_mtime > seconds
+    return False

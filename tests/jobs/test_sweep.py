@@ -1,0 +1,88 @@
+"""What becomes of jobs whose runner died, of old ones, and of what killed processes left beside them."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from app.build import build_jobs
+from app.jobs.folder import Jobs
+from app.jobs.records import JobState, read_record, record_of
+from app.jobs.sweep import sweep_jobs
+from app.pulls.pull_jobs import PULL
+from app.store.store import Store
+from tests.support.held_jobs import DAY, HOLDS, ME, files, store_on
+from tests.support.processes import python
+
+NOW = timedelta(0)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return store_on(tmp_path / "models")
+
+
+@pytest.fixture
+def jobs(store: Store) -> Jobs:
+    return build_jobs(store)
+
+
+def test_a_job_whose_runner_was_killed_fails_or_waits_for_another(store: Store, jobs: Jobs) -> None:
+    """A pull can be gone on with; another kind fails, and says why."""
+    for kind in ("ocr", PULL):
+        with python(HOLDS, store.root, kind):
+            sweep_jobs(jobs, DAY)
+            assert {job.state for job in jobs.newest([kind])} == {JobState.RUNNING}
+    sweep_jobs(jobs, DAY)
+
+    (ocr,), (pull,) = jobs.newest(["ocr"]), jobs.newest([PULL])
+    assert ocr.state == JobState.FAILED
+    assert ocr.failure
+    assert ocr.failure.error == "JobAbandoned"
+    assert "ended before it was done" in ocr.failure.detail
+    assert pull.state == JobState.RUNNING
+    assert [job.id for job in jobs.unheld(PULL)] == [pull.id]
+
+
+def test_finished_jobs_are_forgotten_in_time(store: Store, jobs: Jobs) -> None:
+    """With all that lies beside them; those that are not finished stay."""
+    waiting = jobs.create(PULL, {}, ME)
+    with jobs.begin("ocr", {}, ME) as held:
+        held.result_file.write_text("large")
+        held.succeed(None)
+
+    assert sweep_jobs(jobs, DAY) == []
+    assert jobs.result_file(held.job.id).read_text() == "large"
+    assert sweep_jobs(jobs, NOW) == [held.job.id]
+    assert files(store) == [f"{waiting.id}.json"]
+
+
+def test_what_a_killed_process_left_is_cleared(store: Store, jobs: Jobs) -> None:
+    """A draft without a record, a marker or a result without a job; not what a living one writes, nor what is new."""
+    with jobs.begin("ocr", {}, ME) as held:
+        record_of(store.volume.jobs_dir, held.job.id).unlink()
+        held.result_file.touch()
+        for name in ("new", "cancel", "result"):
+            (store.volume.jobs_dir / f"20261121T092012Z-0a1b23a56954.{name}").touch()
+            os.utime(store.volume.jobs_dir / f"20261121T092012Z-0a1b23a56954.{name}", (0, 0))
+        (store.volume.jobs_dir / "20261121T092012Z-0a1b23a56955.result").touch()
+
+        sweep_jobs(jobs, DAY)
+
+        assert files(store) == sorted([held.result_file.name, "20261121T092012Z-0a1b23a56955.result"])
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"id": 1}', "nonsense"])
+def test_a_record_that_cannot_be_read_is_none(store: Store, jobs: Jobs, text: str) -> None:
+    """What a power cut left in pieces is no job, and is swept."""
+    record = store.volume.jobs_dir / "20261121T092012Z-0a1b23a56954.json"
+    record.write_text(text)
+
+    assert read_record(record) is None
+    assert list(jobs.newest()) == []
+    sweep_jobs(jobs, DAY)
+    assert files(store) == [record.name]
+    os.utime(record, (0, 0))
+    sweep_jobs(jobs, DAY)
+    assert files(store) == []
