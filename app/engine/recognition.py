@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from app import errors
+from app.engine.contract.messages import CapabilityName
 from app.engine.contract.recognition_call import PAGES_FILE, ImageLimits, RecognitionOptions
 from app.engine.supervisor import Supervisor
 
@@ -56,14 +57,22 @@ async def recognise(
     params = {"image": str(image), "media_type": media_type, "options": asdict(options), "limits": asdict(limits)}
     answer = await supervisor.call("recognise", params, seconds=seconds, bypass_limit=bypass_limit)
     match answer:
-        case {"refused": str(name), "facts": dict(facts)}:
-            raise REFUSALS[name](**facts)
+        case {"refused": str(name), "facts": dict(facts)} if refusal := _refusal(name, facts):
+            raise refusal
         case {"unavailable": str(reason)}:
-            raise errors.EngineLacks("recognition", reason)
+            raise errors.EngineLacks(CapabilityName.RECOGNITION, reason)
         case {"seconds": float(took), "document": str() | None as document}:
             pages = await asyncio.to_thread(_read, image.parent / PAGES_FILE)
             return Recognition(pages, took, image.parent / document if document else None)
     raise errors.EngineCallFailed(f"it sent an unknown answer: {answer!r:.200}")
+
+
+def _refusal(name: str, facts: dict[str, Any]) -> errors.ImageError | None:
+    """Build the error about an image; None if there is no such error, or it has other facts."""
+    try:
+        return REFUSALS[name](**facts)
+    except (KeyError, TypeError):
+        return None
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from app.engine import process_memory
 from app.engine.calls import timed_call
-from app.engine.contract.messages import EngineFacts, ProtocolError
+from app.engine.contract.messages import CapabilityName, EngineFacts, ProtocolError
 from app.engine.handshake import Handshake
 from app.engine.process import EngineProcess
 from app.engine.queue import CallQueue
@@ -113,7 +113,7 @@ class Supervisor:
             raise EngineNotReady(self.state, self.reason or "its process is being replaced")
         return self._process
 
-    def require_capability(self, name: str) -> None:
+    def require_capability(self, name: CapabilityName) -> None:
         """Raise EngineLacks if AsposeAI reports that a capability is not available on this machine."""
         for capability in self.facts.capabilities if self.facts else ():
             if capability.name == name and not capability.available:

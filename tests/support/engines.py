@@ -178,6 +178,13 @@ class Reads(Echo):
         return getattr(self, name)(*map(float, argument.split()))
 
 
+class Refuses(Echo):
+    """Is asked to read an image, and answers what the image says."""
+
+    def recognise(self, image: str, **_asked: object) -> Any:
+        return json.loads(Path(image).read_bytes())
+
+
 class Misbehaves(Echo):
     """Says and does what `tests.support.misbehaviour` has, instead of an answer; its status is what it is told."""
 

@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from app import errors
 from app.api.http.deps import part
 from app.api.http.request_errors import CallerGone
+from app.engine.contract.messages import CapabilityName
 from app.engine.contract.processors import DEFAULT_MODEL, Processor
 from app.engine.model_session import LoadRequest, ModelSession
 from app.engine.supervisor import Supervisor
@@ -51,7 +52,7 @@ class ModelChoice:
         facts = self._supervisor.facts
         if facts is None:
             self._supervisor.require_ready()
-        self._supervisor.require_capability("ai")
+        self._supervisor.require_capability(CapabilityName.AI)
         try:
             model = await to_thread.run_sync(self._find, name or DEFAULT_MODEL)
         except errors.ModelNotFound:

@@ -9,6 +9,7 @@ from app.api.examples.models import BLOCKER
 from app.api.http import request_errors
 from app.api.http.problem_types import EXAMPLE_ID, ProblemType
 from app.engine.contract.image_formats import FORMAT_NAMES
+from app.engine.contract.messages import CapabilityName
 from app.engine.contract.processors import DEFAULT_MODEL
 
 EXAMPLE_NAME = "old_en_ocr_v1.bin"
@@ -176,7 +177,7 @@ OF_ENGINE = (
         1,
     ),
     ProblemType(
-        errors.EngineLacks("ai", "the native llama.cpp libraries are not installed"),
+        errors.EngineLacks(CapabilityName.AI, "the native llama.cpp libraries are not installed"),
         501,
         "engine-lacks",
         "The engine cannot do this here",

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from app.api.http.deps import part
 from app.api.images.receiver import Image, ImageBody, ImageReceiver
+from app.engine.contract.messages import CapabilityName
 from app.engine.contract.recognition_call import ImageLimits, RecognitionOptions
 from app.engine.recognition import Recognition, recognise
 from app.engine.states import MAX_DEATHS_OF_ONE_REQUEST
@@ -42,9 +43,9 @@ class RecognitionService:
         Call it before the body is received: a large upload that must be refused anyway is then not read.
         """
         self._supervisor.require_queue_space()
-        self._supervisor.require_capability("recognition")
+        self._supervisor.require_capability(CapabilityName.RECOGNITION)
         if tables:
-            self._supervisor.require_capability("ai")
+            self._supervisor.require_capability(CapabilityName.AI)
 
     @asynccontextmanager
     async def receive_one(self, body: ImageBody) -> AsyncIterator[Image]:

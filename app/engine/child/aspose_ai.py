@@ -39,6 +39,7 @@ from aspose.ocr.models.preprocessingfilters import PreprocessingFilter
 
 from app.engine.child import results
 from app.engine.contract.image_formats import PDF, TIFF
+from app.engine.contract.messages import CapabilityName
 from app.engine.contract.processors import DEFAULT_MODEL, MAX_TEXT_BYTES, Processor
 from app.engine.contract.recognition_call import PAGES_FILE, ImageLimits, RecognitionOptions
 from app.engine.native.libraries import missing_for_ai, missing_for_recognition
@@ -98,9 +99,9 @@ class AsposeAIEngine:
             "recognised": [Path(path).relative_to(local_path).as_posix() for path in listed],
             "is_initialized": bool(ai.is_initialized()),
             "capabilities": [
-                _capability("models", None),
-                _capability("ai", missing_for_ai()),
-                _capability("recognition", missing_for_recognition()),
+                _capability(CapabilityName.MODELS, None),
+                _capability(CapabilityName.AI, missing_for_ai()),
+                _capability(CapabilityName.RECOGNITION, missing_for_recognition()),
             ],
         }
 
@@ -237,7 +238,7 @@ def _filters(options: RecognitionOptions) -> PreprocessingFilter:
     return filters
 
 
-def _capability(name: str, missing: str | None) -> dict[str, Any]:
+def _capability(name: CapabilityName, missing: str | None) -> dict[str, Any]:
     return {"name": name, "available": missing is None, "reason": missing}
 
 

@@ -9,6 +9,7 @@ import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 MAX_LINE_BYTES = 1 << 20
@@ -61,6 +62,17 @@ class Reply:
                 _require_unicode(line, result, error)
                 return cls(number, result, error)
         raise ProtocolError(_shown(line))
+
+
+class CapabilityName(StrEnum):
+    """What the engine may be able to do on a machine, or not."""
+
+    MODELS = "models"
+    """List the models and tell their folder. Always available."""
+    AI = "ai"
+    """Load a model and work on texts."""
+    RECOGNITION = "recognition"
+    """Read images."""
 
 
 @dataclass(frozen=True, slots=True)

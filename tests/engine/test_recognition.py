@@ -1,0 +1,50 @@
+"""What the engine process answers about an image becomes an error of the service, whatever it is."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.engine.contract.recognition_call import ImageLimits, RecognitionOptions
+from app.engine.recognition import REFUSALS, recognise
+from app.engine.states import EngineState
+from app.errors import EngineCallFailed, EngineLacks, ImageError, ServiceError, UnreadableImage, UnsupportedImage
+from tests.support.supervised import supervised
+
+pytestmark = pytest.mark.anyio
+
+OPTIONS = RecognitionOptions("eng", "auto", auto_skew=False, upscale=False, pages=None, save_as=None)
+
+
+def subclasses(of: type[ServiceError]) -> set[type[ServiceError]]:
+    return {each for direct in of.__subclasses__() for each in (direct, *subclasses(direct))}
+
+
+def test_every_error_about_an_image_may_cross() -> None:
+    assert set(REFUSALS.values()) == subclasses(ImageError)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ({"refused": "UnreadableImage", "facts": {"reason": "it is empty"}}, UnreadableImage),
+        ({"refused": "UnsupportedImage", "facts": {"what": "a song", "known": "PNG"}}, UnsupportedImage),
+        ({"unavailable": "no libcrypto"}, EngineLacks),
+        ({"refused": "NoSuchError", "facts": {}}, EngineCallFailed),
+        ({"refused": "EngineDied", "facts": {"exit_reason": "it says so"}}, EngineCallFailed),
+        ({"refused": "UnreadableImage", "facts": {"why": "a field of another version"}}, EngineCallFailed),
+        ({"refused": "UnreadableImage"}, EngineCallFailed),
+        ([], EngineCallFailed),
+    ],
+)
+async def test_an_answer_without_a_result_is_an_error(answer: Any, error: type[ServiceError], tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    image.write_text(json.dumps(answer))
+    async with supervised(tmp_path, "Refuses") as engine:
+        supervisor = await engine.until(EngineState.READY)
+
+        with pytest.raises(error):
+            await recognise(supervisor, image, None, OPTIONS, ImageLimits(1, 1), seconds=5)
+
+        assert supervisor.state is EngineState.READY
