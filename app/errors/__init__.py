@@ -1,6 +1,7 @@
 """The errors of the domain: one exception class for each thing that can go wrong, and the sentence that users read.
 
-Knows no HTTP: `app.api.http.problem_table` gives each class its status and problem type. Imports nothing of `app`.
+This package knows no HTTP: `app.api.http.problem_table` gives each class its status and problem type. It imports no
+other package of `app`.
 
 ServiceError
 ├─ StoreError
@@ -13,7 +14,7 @@ ServiceError
 │  │  ├─ ModelLocked         another request or process is changing it
 │  │  ├─ ModelExists         the name is taken, and the model is not overwritten
 │  │  ├─ ModelChanged        not the version named in If-Match
-│  │  ├─ ConditionFailed     exists against If-None-Match, or is missing against If-Match
+│  │  ├─ ConditionFailed     exists although If-None-Match excludes it, or is missing although If-Match needs it
 │  │  └─ DigestMismatch      the received bytes do not have the announced digest
 │  ├─ TrashEntryNotFound     no such entry in the trash
 │  ├─ JobNotFound            no such job
@@ -21,8 +22,8 @@ ServiceError
 │  ├─ JobWithoutResults      the job has not succeeded
 │  ├─ PartialNotFound        no such unfinished upload or pull
 │  ├─ PartialBusy            another request or process is writing it
-│  ├─ StoreUnavailable       the model folder is missing, or is another one than at the start
-│  ├─ LookupStale            this machine does not see yet what another has changed
+│  ├─ StoreUnavailable       the model folder is missing, or was replaced since the service started
+│  ├─ LookupStale            this machine does not see another machine's change yet
 │  ├─ StoreReadOnly          the model folder's file system is read-only
 │  ├─ StoreDenied            the service's user may not change the model folder
 │  ├─ StoreUnsafe            the model folder's file system cannot keep changes safe
@@ -32,13 +33,13 @@ ServiceError
 │  ├─ SourceNotFound         no such repository, revision or file
 │  ├─ SourceRefused          the source gives this service no access
 │  ├─ SourceUnavailable      the source cannot be reached, or fails
-│  ├─ SourceMismatch         the source sends something else than expected
-│  └─ PullConflict           another pull writes something else to the same model
+│  ├─ SourceMismatch         the source sends other data than expected
+│  └─ PullConflict           another pull of the model has another source or other terms
 ├─ ImageError
-│  ├─ UnsupportedImage       a format that is not read, or not the announced one
+│  ├─ UnsupportedImage       a format that is not supported, or not the announced one
 │  ├─ UnreadableImage        corrupt, cut short, or no image at all
-│  ├─ ImageTooLarge          more pixels or pages than are read
-│  ├─ EncryptedPdf           it needs a password
+│  ├─ ImageTooLarge          more pixels or pages than the limits allow
+│  ├─ EncryptedPdf           the PDF needs a password
 │  ├─ UnknownLanguage        the engine has no language of that name
 │  └─ ResourceMissing        the engine lacks the file for that language or kind of area
 └─ EngineError
@@ -112,7 +113,7 @@ from app.errors.store import (
 )
 
 UNWRITABLE = (StoreReadOnly, StoreDenied, StoreUnsafe, LookupStale)
-"""What any change of the model folder may raise beside StoreUnavailable."""
+"""The errors that any change of the model folder may raise, besides StoreUnavailable."""
 
 __all__ = [
     "UNWRITABLE",

@@ -1,5 +1,5 @@
-"""The root of the exceptions."""
+"""The base class of all errors."""
 
 
 class ServiceError(Exception):
-    """The root. Attributes are facts; `str()` is a sentence that says what to do."""
+    """The base class of all errors. `str()` is a sentence for users that says what to do; attributes hold the facts."""

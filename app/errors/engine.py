@@ -1,4 +1,4 @@
-"""What can go wrong with the engine, and with an image that it is given."""
+"""The errors of the engine, and of the images that it reads."""
 
 from app.errors.base import ServiceError
 
@@ -13,7 +13,7 @@ class EngineNotReady(EngineError):
     def __init__(self, state: str, reason: str | None) -> None:
         because = f": {reason}" if reason else ""
         super().__init__(
-            f"The engine takes no calls now, its state is {state!s}{because}. Try again when GET /engine says that it "
+            f"The engine takes no calls now; its state is {state!s}{because}. Try again when GET /engine shows that it "
             "is ready."
         )
         self.state = state
@@ -30,7 +30,7 @@ class EngineBusy(EngineError):
 
 
 class EngineLacks(EngineError):
-    """The engine cannot do this on this machine."""
+    """The engine lacks a capability on this machine, usually because a library is missing."""
 
     def __init__(self, capability: str, reason: str) -> None:
         super().__init__(f"The engine cannot do this here: {reason}.")
@@ -38,7 +38,7 @@ class EngineLacks(EngineError):
 
 
 class ModelNotLicensed(EngineError):
-    """Without a licence AsposeAI uses one model only, and ignores the name of any other."""
+    """The model needs a licence: without one AsposeAI uses one model only, and ignores the name of any other."""
 
     def __init__(self, name: str, allowed: str) -> None:
         super().__init__(
@@ -86,7 +86,7 @@ class EngineCallFailed(EngineError):
     """The engine refused the call or failed it; its process still runs."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"The engine could not do it: {reason}")
+        super().__init__(f"The engine's call failed: {reason}")
         self.reason = reason
 
 
@@ -95,8 +95,8 @@ class EngineTimedOut(EngineError):
 
     def __init__(self, call: str, seconds: float) -> None:
         super().__init__(
-            f"The engine did not finish {call!r} within {seconds:g} s, and its process was replaced. Ask for less at "
-            "once, or raise the timeout in the settings."
+            f"The engine did not finish {call!r} within {seconds:g} s, and its process was replaced. Send less in "
+            "one request, or raise the timeout in the settings."
         )
 
 
@@ -111,7 +111,7 @@ class EngineDied(EngineError):
 
 
 class ImageError(ServiceError):
-    """An error about an image. It crosses from the engine process as the name of its class and its facts."""
+    """An error about an image. The engine process sends it to the service as the class name and the facts."""
 
     def __init__(self, message: str, **facts: str | int) -> None:
         super().__init__(message)
@@ -119,21 +119,21 @@ class ImageError(ServiceError):
 
 
 class UnsupportedImage(ImageError):
-    """The bytes are of a format that is not read, or not of the announced format."""
+    """The image has a format that is not supported, or not the announced format."""
 
     def __init__(self, what: str, known: str) -> None:
-        super().__init__(f"The image is {what}. Send {known}, under its own media type.", what=what, known=known)
+        super().__init__(f"The image is {what}. Send {known}, with its own media type.", what=what, known=known)
 
 
 class UnreadableImage(ImageError):
-    """The bytes are corrupt, cut short, or no image at all."""
+    """The bytes are corrupt, cut short, or not an image."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The image cannot be read: {reason}.", reason=reason)
 
 
 class ImageTooLarge(ImageError):
-    """The image has more pixels or pages than are read."""
+    """The image has more pixels or pages than the limits allow."""
 
     def __init__(self, what: str, limit: str) -> None:
         super().__init__(f"The image has {what}, and the limit is {limit}.", what=what, limit=limit)
@@ -154,12 +154,12 @@ class UnknownLanguage(ImageError):
 
 
 class ResourceMissing(ImageError):
-    """The engine lacks the file that it needs for that language or kind of area, and nothing is downloaded."""
+    """The engine lacks the file for the requested language or kind of area, and the service does not download it."""
 
     def __init__(self, resource: str) -> None:
         super().__init__(
-            f"For this AsposeAI needs the file {resource!r}, which its package does not contain and this service does "
-            "not download. Choose another language or kind of area.",
+            f"This needs the file {resource!r}, which AsposeAI's package does not contain and this service does not "
+            "download. Choose another language or kind of area.",
             resource=resource,
         )
         self.resource = resource

@@ -1,4 +1,4 @@
-"""What can go wrong with the source of a pull."""
+"""The errors of the source of a pull."""
 
 from app.errors.base import ServiceError
 
@@ -41,7 +41,7 @@ class SourceUnavailable(SourceError):
 
 
 class SourceMismatch(SourceError):
-    """The source sends something else than what was announced or asked for."""
+    """The source sends other data than was announced or requested."""
 
     def __init__(self, what: str, reason: str) -> None:
         super().__init__(
@@ -51,7 +51,7 @@ class SourceMismatch(SourceError):
 
 
 class PullConflict(SourceError):
-    """Another pull writes something else to the same model."""
+    """Another pull of the same model is not finished, and has another source or other terms."""
 
     def __init__(self, name: str, job_id: str) -> None:
         super().__init__(

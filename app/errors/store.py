@@ -1,4 +1,4 @@
-"""What can go wrong with a model, the model folder, the trash, jobs, and unfinished uploads and pulls."""
+"""The errors of models, the model folder, the trash, jobs, and unfinished uploads and pulls."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ class ModelError(StoreError):
 
 
 class InvalidModelName(ModelError):
-    """The name can never be a model's, whatever the folder contains."""
+    """The name is not valid for any model."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(
@@ -152,7 +152,7 @@ class JobAbandoned(StoreError):
     """The process that ran the job ended before the job did, and no other process can continue it."""
 
     def __init__(self, kind: str, owner: str | None) -> None:
-        super().__init__(f"The service that ran this {kind} job ended before it was done ({owner}). Start it again.")
+        super().__init__(f"The service that ran this {kind} job ended before it was done ({owner}). Start a new job.")
 
 
 class JobWithoutResults(StoreError):
@@ -169,7 +169,7 @@ class PartialNotFound(StoreError):
     def __init__(self, partial_id: str) -> None:
         super().__init__(
             f"There is no unfinished upload {partial_id!r}: it never existed, is complete, was cancelled, or has "
-            "expired. Begin a new one."
+            "expired. Start a new one."
         )
         self.id = partial_id
 
@@ -190,7 +190,7 @@ class StoreUnavailable(StoreError):
 
 
 class StoreUnsafe(StoreError):
-    """The model folder's file system lacks what a change needs to be safe beside other services."""
+    """The model folder's file system lacks functions that keep changes safe when several services share the folder."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(
@@ -200,12 +200,12 @@ class StoreUnsafe(StoreError):
 
 
 class LookupStale(StoreError):
-    """This machine still sees another version of a file than its file system's server has."""
+    """This machine still sees an outdated version of a file on a file server."""
 
     def __init__(self) -> None:
         super().__init__(
             "Another machine has just changed this model, and this machine does not see the change yet. Nothing was "
-            "deleted or replaced. If the model is missing now, it is back within seconds. Try again."
+            "deleted or replaced. If the model is missing now, it reappears within seconds. Try again."
         )
 
 

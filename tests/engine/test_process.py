@@ -76,7 +76,7 @@ async def test_private_methods_are_no_calls(launch: Launcher) -> None:
     """The socket reaches the engine's public methods only."""
     process = await launch()
 
-    with pytest.raises(EngineCallFailed, match="no call"):
+    with pytest.raises(EngineCallFailed, match="not a call"):
         await process.call("__init__", seconds=5)
 
 

@@ -1,1 +1,1 @@
-"""`/ai`: texts processed by a local language model."""
+"""`/ai`: texts processed by a local language model, and tables recognised in images."""

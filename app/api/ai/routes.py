@@ -25,7 +25,7 @@ from app.jobs.batches import Batch
 router = APIRouter(tags=["ai"], route_class=GuardedRoute)
 
 TEXTS, JOBS = "texts", "/ai/jobs"
-"""The kind of these jobs, and their path."""
+"""The kind of text jobs, and the path of their routes."""
 TEXT_RESPONSES = accepted_or(*LOAD_ERRORS, TextTooLong)
 
 
@@ -86,7 +86,7 @@ async def check_spelling(body: SpellCheckIn, answer: AnswerDep) -> AiOut | Respo
     openapi_extra=needs(Scope.AI),
 )
 async def extract_keywords(body: KeywordsIn, answer: AnswerDep) -> AiOut | Response:
-    """Search each text for keywords; the result is the model's own words.
+    """Search each text for keywords; the result is in the model's own words.
 
     Errors, loading and callers that disconnect are handled as by `POST /ai/spell-check`.
     """

@@ -13,8 +13,8 @@ from app.engine.model_session import TextOutcome, TextTask
 from app.engine.recognition import Recognition
 
 InputText = Annotated[str, Field(min_length=0)]
-"""Any text. The constraint makes pydantic reject lone surrogates, which it accepts in a plain `str`."""
-Words = Annotated[str, Field(min_length=1, max_length=200)]
+"""Any text. With a constraint, pydantic rejects lone surrogates, which it accepts in a plain `str`."""
+Keyword = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class TextsIn(BaseModel):
@@ -28,7 +28,7 @@ class TextsIn(BaseModel):
     """How long the engine may work on one text; `OCR_ENGINE_CALL_TIMEOUT` is the maximum and the default."""
 
     def parameters(self) -> dict[str, Any]:
-        """Return what the processor takes besides the texts."""
+        """Return the processor's parameters besides the texts: none, unless a subclass has some."""
         return {}
 
 
@@ -48,11 +48,11 @@ class KeywordsIn(TextsIn):
         json_schema_extra={"examples": [{"texts": ["Total due: 12.50 EUR"], "keywords": ["total", "currency"]}]}
     )
 
-    keywords: Annotated[list[Words], Field(min_length=1, max_length=50)]
+    keywords: Annotated[list[Keyword], Field(min_length=1, max_length=50)]
     """The keywords to search for."""
 
     def parameters(self) -> dict[str, Any]:
-        """Return the keywords."""
+        """Return the keywords as the processor's parameters."""
         return {"keywords": self.keywords}
 
 
@@ -67,19 +67,19 @@ class QueryIn(TextsIn):
     """The question, in plain language."""
 
     def parameters(self) -> dict[str, Any]:
-        """Return the question."""
+        """Return the question as the processor's parameter."""
         return {"question": self.question}
 
 
 class ChangeOut(Schema):
-    """A run of words and blanks that is equal, deleted, inserted or replaced."""
+    """One step of the difference between a text and the corrected text: a run of words and blanks."""
 
     op: Literal["equal", "delete", "insert", "replace"]
-    """The kind of change."""
+    """What the correction did with the run."""
     before: str
-    """The part of the text; all these parts joined are the text."""
+    """The run in the text; all `before` joined are the text."""
     after: str
-    """The part of the corrected text; all these parts joined are the corrected text."""
+    """The run in the corrected text; all `after` joined are the corrected text."""
 
 
 class ResultOut(Schema):
@@ -129,7 +129,7 @@ class TablesOut(Schema):
 
 
 def describe(body: TextsIn, task: TextTask, outcomes: list[TextOutcome], context: ProblemContext) -> AiOut:
-    """Return the answer to a request. Takes seconds for a diff of long texts."""
+    """Return the answer of `/ai` for texts and their outcomes. Takes seconds for a diff of long texts."""
     return AiOut(
         processor=task.load.processor,
         model=task.load.model,
@@ -150,7 +150,7 @@ def _result(body: TextsIn, text: str, outcome: TextOutcome, context: ProblemCont
 
 
 def describe_tables(recognition: Recognition) -> TablesOut:
-    """Return the answer for a recognition with tables."""
+    """Return the answer of `POST /ai/table` for a recognition with tables."""
     pages = [
         TablePageOut(
             number=page["number"],

@@ -16,8 +16,9 @@ class TextLimits:
     """How long a text may be, and how long the engine may work on one."""
 
     max_bytes: int
-    """AsposeAI's context, in the worst case of one token per byte."""
+    """The longest text that fits AsposeAI's context in the worst case, one token per byte."""
     call_seconds: float
+    """The longest time for one text."""
 
     def check(self, task: TextTask, texts: list[str]) -> None:
         """Raise TextTooLong for the first text that is too long."""
@@ -27,13 +28,13 @@ class TextLimits:
         for index, text in enumerate(texts):
             size_bytes = len(text.encode())
             if size_bytes > MAX_TEXT_BYTES:
-                raise TextTooLong(index, size_bytes, MAX_TEXT_BYTES, "The whole")
+                raise TextTooLong(index, size_bytes, MAX_TEXT_BYTES, "The content")
             # AsposeAI gives a spell check's text to the model line by line.
             if task.load.processor is Processor.SPELL_CHECK:
                 size_bytes = max((len(line.encode()) for line in text.splitlines()), default=0)
                 what = "A line"
             else:
-                what = "The whole, with keywords or question,"
+                what = "The content, with the keywords or the question,"
             if given_bytes + size_bytes > self.max_bytes:
                 raise TextTooLong(index, given_bytes + size_bytes, self.max_bytes, what)
 
@@ -66,7 +67,7 @@ class TextService:
     ) -> list[TextOutcome]:
         """Return an outcome for each text, in order; call `on_outcome` after each.
 
-        `seconds` may shorten the time for one text. Raises the first text's error if no text has an answer.
+        `seconds` can shorten the time for one text, not extend it. If no text has an answer, raises the first error.
         """
         seconds = min(seconds or self._limits.call_seconds, self._limits.call_seconds)
         outcomes = await self._session.run(task, texts, seconds=seconds, on_outcome=lambda _: on_outcome())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A run of words that is equal, deleted, inserted or replaced."""
+    """A run of words and blanks that is equal, deleted, inserted or replaced (`op`)."""
 
     op: str
     before: str
@@ -22,7 +22,7 @@ def corrected(text: str, answer: str) -> str:
 def changes_between(before: str, after: str) -> list[Change]:
     """Return the changes word by word, in order. Takes seconds for long texts.
 
-    All `before` parts joined are the one text, all `after` parts the other.
+    All `before` parts joined are the old text, all `after` parts joined are the new text.
     """
     old, new = (re.findall(r"\s+|\S+", text) for text in (before, after))
     matcher = difflib.SequenceMatcher(None, old, new)

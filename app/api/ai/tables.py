@@ -45,7 +45,7 @@ async def recognise_tables(
     """Read an image as `POST /ocr` does, and return each page as rows of cells, made by AsposeAI's table processor.
 
     This needs no model and keeps the loaded model. The processor treats the whole page as one table. Without a licence
-    the engine cuts every page to its first rows or to none; a member of the answer says so.
+    the engine cuts every page to its first rows or to none; then `truncated_by_evaluation` is true.
     """
     service.require_available(tables=True)
     async with service.receive_one(body) as image:

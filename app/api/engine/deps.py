@@ -1,4 +1,4 @@
-"""The parts of the engine, for the routes that use it."""
+"""The dependencies by which routes get the supervisor and the model session."""
 
 from typing import Annotated
 

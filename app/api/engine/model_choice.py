@@ -1,4 +1,4 @@
-"""Which model to load for a processor: checked before the engine is asked, because a bad one could end its process."""
+"""Chooses the model for a processor and checks it before the load: a damaged model could end the engine process."""
 
 from typing import Annotated
 
@@ -34,17 +34,17 @@ LOAD_ERRORS = (
 
 
 class ModelChoice:
-    """Chooses the model for a processor from the store."""
+    """Chooses the model to load for a processor, and checks it in the store."""
 
     def __init__(self, store: Store, supervisor: Supervisor, session: ModelSession) -> None:
         self._store = store
         self._supervisor = supervisor
         self._session = session
         self._undamaged: Model | None = None
-        """The model whose header was read last and is whole: it is not read again until the file changes."""
+        """The last model whose header was found whole; the header is read again only after the file has changed."""
 
     async def choose(self, processor: Processor, name: str | None = None) -> LoadRequest:
-        """Return what to load for a processor: the named model, or AsposeAI's default.
+        """Return the load request for a processor and a model: the named one, or AsposeAI's default.
 
         Raises EngineNotReady, EngineLacks, EngineModelMissing, ModelDamaged, NotAModel and StoreUnavailable; for a
         named model also ModelNotFound, InvalidModelName and ModelNotLicensed.
@@ -64,7 +64,10 @@ class ModelChoice:
         return LoadRequest(processor, model.name, model.size_bytes)
 
     def _find(self, name: str) -> Model:
-        """Return a model whose header is whole. A header can have megabytes, so it is read only when need be."""
+        """Return a model of the store. Raises ModelDamaged if its header is not whole.
+
+        The header can have megabytes, so it is not read if the model is loaded or was checked last.
+        """
         model = self._store.find(name)
         if self._session.is_using(name) or model == self._undamaged:
             return model

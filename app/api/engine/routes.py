@@ -1,4 +1,4 @@
-"""`/engine`: get its state, load a model, release everything it holds."""
+"""`/engine`: get the engine's state, load a model, release the engine's memory."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -67,8 +67,8 @@ async def load_model(request: Request, body: LoadIn, choice: ModelChoiceDep, ses
 
     The calls below `/ai` load what they need themselves; this call loads it beforehand. One processor is loaded at a
     time. Loading another one replaces the engine's process, because AsposeAI frees nothing while its process lives. A
-    loaded model is in use and cannot be deleted. `GET /engine` shows `loading` meanwhile. If the caller disconnects,
-    the load is cancelled.
+    loaded model is in use and cannot be deleted. During the load `GET /engine` shows it as `loading`. If the caller
+    disconnects, the load is cancelled.
     """
     wanted = await choice.choose(body.processor, body.model)
     return LoadedOut.model_validate(await cancel_on_disconnect(request, session.load(wanted)))
@@ -77,7 +77,7 @@ async def load_model(request: Request, body: LoadIn, choice: ModelChoiceDep, ses
 @router.post(
     "/engine/release",
     summary="Release the engine",
-    response_description="The memory that came back. The old process has ended.",
+    response_description="The memory before and after. The old process has ended.",
     responses=problems(errors.EngineNotReady),
     openapi_extra=needs(Scope.ENGINE),
 )

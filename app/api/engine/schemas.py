@@ -24,16 +24,16 @@ class VendorOut(Schema):
     """The package of the engine."""
 
     package: str
-    """Its name on PyPI."""
+    """The name of the package on PyPI."""
     version: str
-    """Its version."""
+    """The version of the package."""
 
 
 class LicenseOut(Schema):
     """The engine's licence."""
 
     mode: Literal["licensed", "evaluation"]
-    """The mode that AsposeAI reports. In evaluation it loads only its default model and cuts recognised text."""
+    """The mode that AsposeAI reports. In evaluation AsposeAI loads only its default model and cuts recognised text."""
     error: str | None
     """Why the file `OCR_LICENSE_FILE` could not be applied, or null."""
 
@@ -44,18 +44,18 @@ class CapabilityOut(Schema):
     name: str
     """`models` (list, path), `ai` (load a model and correct text) or `recognition` (read images)."""
     available: bool
-    """Whether it works here."""
+    """Whether the engine can do this on this machine."""
     reason: str | None
-    """What is missing if it does not work, or null."""
+    """What is missing; null if the capability is available."""
 
 
 class MemoryOut(Schema):
     """The memory of the engine's process."""
 
     resident_bytes: NonNegativeInt
-    """The memory in use, pages shared with other processes included."""
+    """The memory in use, including pages shared with other processes."""
     private_bytes: NonNegativeInt
-    """The memory that no other process shares: what the kernel gets back when the process ends."""
+    """The memory that no other process shares; the kernel gets it back when the process ends."""
 
 
 class EngineExitOut(Schema):
@@ -66,9 +66,9 @@ class EngineExitOut(Schema):
     pid: int
     """The id of the process."""
     reason: str
-    """Its exit status or signal, and the service's reason if the service ended it."""
+    """The exit status or signal of the process, and the service's reason if the service ended it."""
     output: list[str]
-    """The last lines it printed."""
+    """The last lines that the process printed."""
 
 
 class LoadedOut(Schema):
@@ -92,7 +92,7 @@ class LoadingOut(Schema):
     model: str
     """The model's name."""
     model_bytes: NonNegativeInt
-    """The size of its file."""
+    """The size of the model's file."""
 
 
 class EngineOut(Schema):
@@ -103,27 +103,27 @@ class EngineOut(Schema):
     reason: str | None
     """Why the engine is not ready, or null."""
     pid: int | None
-    """The id of its process, or null while there is none."""
+    """The id of the engine's process, or null while there is none."""
     started_at: Timestamp | None
     """When the process was started."""
     uptime_seconds: NonNegativeFloat | None
     """How long the process has been running."""
     restarts: NonNegativeInt
-    """How often the process was replaced, releases included."""
+    """How often the process was replaced, including by releases."""
     last_exit: EngineExitOut | None
-    """How the previous process ended."""
+    """How the previous process ended, or null."""
     busy: bool
     """Whether a call is running."""
     waiting: NonNegativeInt
     """How many calls wait in the queue."""
     memory: MemoryOut | None
-    """The memory of its process, or null while there is none."""
+    """The memory of the engine's process, or null while there is none."""
     loading: LoadingOut | None
     """The model that is being loaded, or null."""
     loaded: LoadedOut | None
     """The loaded model, or null."""
     vendor: VendorOut | None
-    """The package of the engine. This and all members below are null until the engine was ready once."""
+    """The package of the engine. This and all members below are null until the engine has been ready once."""
     license: LicenseOut | None
     """The engine's licence."""
     local_path: str | None
@@ -133,27 +133,27 @@ class EngineOut(Schema):
     is_initialized: bool | None
     """AsposeAI's `is_initialized()`: whether a model is loaded."""
     asked_at: Timestamp | None
-    """When AsposeAI was asked for the above: when it became ready, or when the model folder last changed."""
+    """When AsposeAI was last asked for these facts: when it became ready, or when the model folder last changed."""
     capabilities: list[CapabilityOut] | None
     """What the engine can do on this machine, and what is missing for the rest."""
 
 
 class ReleaseOut(Schema):
-    """What a release gave back. The old process has ended, and a fresh one is starting."""
+    """The memory before and after a release. The old process has ended, and a new one is starting."""
 
     pid: int | None
     """The id of the process that ended, or null if none was ready."""
     exit_reason: str | None
     """How the process ended, or null."""
     resident_bytes_before: NonNegativeInt
-    """The memory it had in use, pages shared with other processes included."""
+    """The memory that the old process had in use, including pages shared with other processes."""
     private_bytes_before: NonNegativeInt
-    """The part of that memory that no other process shared."""
+    """The part of `resident_bytes_before` that no other process shared."""
     mapped_bytes_before: NonNegativeInt
-    """How many bytes of model files it had mapped."""
+    """How many bytes of model files the old process had mapped."""
     tree_bytes_after: NonNegativeInt
-    """The memory of the whole service now, pages that its processes share counted once."""
+    """The memory of the whole service after the release; pages that its processes share are counted once."""
     returned_bytes: NonNegativeInt
     """The memory that the kernel got back: the part that no other process shared."""
     seconds: NonNegativeFloat
-    """From the request to the moment the kernel had reaped the process."""
+    """The time from the request until the kernel had reaped the process."""

@@ -1,4 +1,4 @@
-"""Examples of answers for the OpenAPI document, by schema: real ones, of the service that `make serve` starts."""
+"""Examples of answers for the OpenAPI document, by schema; they are real answers of the service of `make serve`."""
 
 from typing import Any
 

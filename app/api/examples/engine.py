@@ -1,4 +1,4 @@
-"""The answers of the engine that the docs page shows."""
+"""Examples of the engine's state, of processed texts and of recognised images."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The answers about jobs that the docs page shows."""
+"""Examples of jobs."""
 
 from typing import Any
 
@@ -29,9 +29,9 @@ JOB: dict[str, Any] = {
 
 PROBLEM: dict[str, Any] = {
     "type": "urn:ocr-model-service:problem:source-unavailable",
-    "title": "The other side is unavailable",
+    "title": "The source is unavailable",
     "status": 502,
-    "detail": "a.gguf of org/repo cannot be had right now: the hub answered 503. Try again later.",
+    "detail": "a.gguf of org/repo cannot be fetched now: the hub answered 503. Try again later.",
 }
 
 BY_SCHEMA: dict[str, dict[str, Any]] = {

@@ -1,4 +1,4 @@
-"""`/livez` and `/readyz`: a service that is not alive must be restarted; one that is not ready must get no traffic."""
+"""`/livez` and `/readyz`: restart a service that is not alive; send no traffic to a service that is not ready."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -21,7 +21,7 @@ router = APIRouter(tags=["health"], route_class=GuardedRoute)
 
 @router.get("/livez", summary="Check liveness", response_description="The process is alive.", openapi_extra=PUBLIC)
 async def get_livez() -> Alive:
-    """Answer at once, whatever the engine and the disk are doing. If there is no answer, restart the service."""
+    """Answer at once, without the engine or the disk. If there is no answer, restart the service."""
     return Alive(status="alive")
 
 

@@ -23,7 +23,7 @@ class CheckOut(Schema):
     ok: bool
     """Whether the check passed."""
     required: bool
-    """Whether the service is unready unless the check passes."""
+    """Whether the service is ready only if the check passes."""
     reason: str | None
     """What is wrong, and what would help. Null if the check passed."""
 
@@ -35,6 +35,6 @@ class Ready(Schema):
     model_config = ConfigDict(json_schema_serialization_defaults_required=False)
 
     status: Literal["ready"]
-    """Always `ready`; a service that is not answers 503."""
+    """Always `ready`; a service that is not ready answers 503."""
     checks: list[CheckOut] = Field(default=[])
-    """The checks, with `?verbose` only. For `ai` and `recognition` the engine has loaded the native libraries."""
+    """The checks, with `?verbose` only. `ai` and `recognition` passed if the engine could load the native libraries."""

@@ -14,7 +14,7 @@ class ImageQuery(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True, extra="forbid")
 
     language: Annotated[str, Field(pattern="^[a-z_]{3,16}$")] = "latin"
-    """A language (`eng`, `deu`) or a script (`latin`, `ext_latin`). All but Latin script need a further file."""
+    """A language (`eng`, `deu`) or a script (`latin`, `ext_latin`). Scripts other than Latin need a further file."""
     auto_skew: bool = False
     """Turn skewed pages upright. The engine garbles some pages that are already upright."""
     upscale: bool = False

@@ -1,4 +1,4 @@
-"""Receives the images of a request body, one image or the files of a form, into files and with limits."""
+"""Receives the images of a request body into files, within limits. The body is one image, or a form with files."""
 
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -21,11 +21,11 @@ FORM = "multipart/form-data"
 FORM_BYTES = 1 << 16
 """How many bytes of other fields and headers a form may have for each of its files."""
 BUFFER_BYTES = 1 << 20
-"""How much is received before it is written: each write takes a thread."""
+"""How many bytes are collected before they are written, because each write takes a thread."""
 MAX_NAME_CHARS = 255
-"""Longer names of files are cut."""
+"""The longest file name that is kept; longer names are cut."""
 LIMIT = "OCR_MAX_IMAGE_BYTES"
-"""The setting that a BodyTooLarge names."""
+"""The setting that limits an image, for the message of BodyTooLarge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class ImageBody:
 
     content_type: str
     content_length: int
-    """0 if the request does not announce it."""
+    """The announced length; 0 if the request announces none."""
     chunks: AsyncIterator[bytes]
 
 
@@ -49,14 +49,14 @@ class Image:
     name: str | None = None
     """The file's name in the form, or None."""
     refusal: UnsupportedImage | None = None
-    """Why the image need not be given to the engine, or None."""
+    """The error of an image that is not given to the engine, or None."""
 
 
 class ImageReceiver:
     """Receives images into folders that exist while they are recognised."""
 
     def __init__(self, make_folder: Callable[[], Path], *, max_bytes: int, stall_seconds: float) -> None:
-        """`stall_seconds` may be 0 for no limit."""
+        """`stall_seconds` is the longest pause between two chunks of a body; 0 for no limit."""
         self._make_folder = make_folder
         self._max_bytes = max_bytes
         self._stall_seconds = stall_seconds or None
@@ -65,7 +65,7 @@ class ImageReceiver:
     async def receive(self, body: ImageBody, most_files: int = 1) -> AsyncIterator[list[Image]]:
         """Receive the images of a request into a folder that is removed at the end, also after an error.
 
-        Raises BodyTooLarge, BodyCutShort, UploadStalled and UnsupportedForm; UnsupportedImage if there is only one.
+        Raises BodyTooLarge, BodyCutShort, UploadStalled and UnsupportedForm; for a single image also UnsupportedImage.
         """
         media_type, options = parse_options_header(body.content_type)
         is_form = media_type == FORM.encode()
@@ -124,7 +124,7 @@ class _Files:
         self.images.append(Image(path, media_type, name, refusal))
 
     def write(self, data: bytes) -> None:
-        assert self._file  # noqa: S101 - something was begun
+        assert self._file  # noqa: S101 - begin() was called
         self._file.write(data)
         if self._file.tell() > self._max_bytes:
             raise BodyTooLarge(self._max_bytes, LIMIT)
@@ -183,7 +183,7 @@ class _Form:
         if not self._is_over:
             raise UnsupportedForm("it ends early")
         if not self._files.images:
-            raise UnsupportedForm("it has none")
+            raise UnsupportedForm("it has no file")
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]
@@ -201,7 +201,7 @@ class _Form:
         if not self._is_file:
             return
         if len(self._files.images) == self._files.most_files:
-            raise UnsupportedForm(f"it has more than {self._files.most_files} of them")
+            raise UnsupportedForm(f"it has more than {self._files.most_files} files")
         name = options.get(b"filename", b"").decode(errors="replace")[:MAX_NAME_CHARS] or None
         try:
             self._files.begin(_announced_type(self._headers.get("content-type", "")), name)

@@ -34,17 +34,17 @@ from app.jobs.batches import Batch
 router = APIRouter(tags=["recognition"], route_class=GuardedRoute)
 
 IMAGES, JOBS = "images", "/ocr/jobs"
-"""The kind of these jobs, and their path."""
+"""The kind of recognition jobs, and the path of their routes."""
 JSON, TEXT = "application/json", "text/plain"
 SAVED = {
     "application/pdf": "PDF",
     "text/vnd.hocr+html": "HOCR",
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "DOCX",
 }
-"""The formats that the engine writes, with its names for them."""
+"""The media types of the documents that the engine can write, with the engine's names of the formats."""
 TRUNCATED = "x-truncated-by-evaluation"
 OCR_ERRORS = (*IMAGE_ERRORS, request_errors.NotAcceptable, request_errors.TextTooLong, *LOAD_ERRORS)
-"""Only `correct` loads a processor: without it, few of LOAD_ERRORS can happen."""
+"""The errors of `POST /ocr`. Most of LOAD_ERRORS can happen only with `correct`, which loads a processor."""
 OCR_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {
@@ -85,7 +85,8 @@ async def recognise_text(
     """Recognise the text of a PNG, JPEG, TIFF, BMP, GIF or PDF, page by page.
 
     The engine works on one image at a time; a few more wait in a queue. The work ends when the caller disconnects.
-    Without a licence the engine cuts every text; a member of the answer or a header says so.
+    Without a licence the engine cuts every text; then `truncated_by_evaluation`, or the header
+    `X-Truncated-By-Evaluation`, is true.
 
     A job may have several files, each in a field `file` of a form. Its results are JSON; it does not take `correct`.
     """
@@ -94,7 +95,7 @@ async def recognise_text(
     if query.correct:
         if media_type in SAVED or prefers_job:
             raise RequestValidationError([{"loc": ("query", "correct"), "msg": "Only JSON and text are corrected"}])
-        # What would prevent the correction is reported before the image is received and recognised.
+        # Errors of the correction's model are reported before the image is received and recognised.
         await choice.choose(Processor.SPELL_CHECK)
     options = query.to_options(SAVED.get(media_type))
     service.require_available()
@@ -117,7 +118,7 @@ def _job(
     context: ProblemContext,
     holding: AsyncExitStack,
 ) -> Batch:
-    """Return the job that recognises images, whose files `holding` keeps until its end."""
+    """Return the job that recognises images. `holding` keeps their files until the job ends."""
     options = query.to_options(None)
 
     async def run(on_outcome: Callable[[], None]) -> RecognitionsOut:
@@ -133,7 +134,8 @@ async def _correct(
 ) -> list[ResultOut]:
     """Return the spell check's result for each page.
 
-    If it fails for all pages, JSON has the recognised text with that problem on each page; plain text is a problem.
+    If the spell check fails for all pages, each page of a JSON answer has that problem beside its recognised text; for
+    plain text the error is raised.
     """
     body = SpellCheckIn(texts=[page["text"] for page in recognition.pages])
     try:

@@ -1,4 +1,4 @@
-"""Requests and answers of `/ocr` and `/ai/table`."""
+"""Requests and answers of `/ocr`."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -41,9 +41,9 @@ class BoxOut(Schema):
     y: int
     """The upper edge, from the top of the image."""
     width: NonNegativeInt
-    """The width."""
+    """The width of the rectangle."""
     height: NonNegativeInt
-    """The height."""
+    """The height of the rectangle."""
 
 
 class LineOut(Schema):
@@ -71,8 +71,8 @@ class PageOut(Schema):
     skew_degrees: float | None
     """The skew of the page as the engine measured it; null without `auto_skew`."""
     truncated_by_evaluation: bool
-    """Whether the unlicensed engine has cut the text: to 300 characters, or a short page to less than a third. It
-    may give nothing of a single line."""
+    """Whether the unlicensed engine has cut the text: to 300 characters, or a short page to less than a third. A
+    page of a single line may lose all its text."""
     lines: list[LineOut]
     """The lines; the unlicensed engine gives some lines of a long page and none of a short one."""
 
@@ -94,7 +94,7 @@ class RecognitionOut(Schema):
     """The recognised text of an image."""
 
     text: str
-    """The text of all pages, with a form feed between two pages; the corrected text where there is one."""
+    """The text of all pages, with a form feed between two pages. Corrected pages have their corrected text."""
     truncated_by_evaluation: bool
     """Whether the text of any page is cut."""
     pages: list[PageOut]

@@ -49,7 +49,7 @@ def examine(
         raise UnreadableImage("it is empty")
     media_type = PDF if b"%PDF-" in head else _image_type(path)
     if announced not in {None, media_type}:
-        raise UnsupportedImage(f"announced as {announced} and is {media_type}", FORMAT_NAMES)
+        raise UnsupportedImage(f"{media_type}, not {announced} as announced", FORMAT_NAMES)
     if media_type == PDF:
         first, count = _examine_pdf(path, pages, limits)
     else:

@@ -52,7 +52,7 @@ def refusal(exc: RuntimeError) -> ImageError | None:
     if "InvalidPassword" in message:
         return EncryptedPdf()
     if "too large to create" in message or "System.OutOfMemoryException" in message:
-        return ImageTooLarge("a page that the engine has no memory for", "what it can hold")
+        return ImageTooLarge("a page that does not fit into the engine's memory", "the memory that it can get")
     if "Error during open file" in message or "InvalidPdfFileFormat" in message:
         return UnreadableImage("the engine cannot open it")
     return None
