@@ -1,3 +1,3 @@
-"""A REST microservice that owns one long-lived AsposeAI and the folder of model files beside it."""
+"""A REST service that runs one long-lived AsposeAI and manages its folder of model files."""
 
 __version__ = "0.1.0"

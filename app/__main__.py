@@ -1,4 +1,4 @@
-"""`python -m app`."""
+"""The entry point of `python -m app`: runs the command line."""
 
 from app.cli.main import main
 

@@ -1,7 +1,7 @@
-"""Builds from the settings what both a service and the command line use: the store, and what pulls models.
+"""Builds, from the settings, the parts that the service and the command line share: the store, the jobs, the pulls.
 
-Settings are read here and in `app.build_service`; parts get plain values. Every command imports this module, so it
-imports neither a web framework nor, before a pull, an HTTP client.
+Only this module and `app.build_service` read settings; parts get plain values. Every command imports this module, so it
+imports no web framework, and imports an HTTP client only in the functions that build pulls.
 """
 
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ RESUMABLE = frozenset({PULL})
 
 
 def build_store(settings: Settings, on_event: OnEvent) -> Store:
-    """Build the store of the model folder. `Store.open` finds or creates the folder."""
+    """Build the store of the model folder. Touches no file: `Store.open` finds or creates the folder."""
     return Store(
         settings.models_dir,
         Policy(settings.old_patterns, settings.protected),
@@ -59,7 +59,10 @@ def build_pull_runner(
 
 
 def build_sources(settings: Settings) -> "tuple[Source, ...]":
-    """Build the sources of models, of which the first that accepts a request is used. Raises SettingsError likewise."""
+    """Build the sources of models; `source_for` uses the first that accepts a request.
+
+    Raises SettingsError if the hub's token cannot be read.
+    """
     from app.pulls.sources.http import HttpClient  # noqa: PLC0415 - see build_pull_runner()
     from app.pulls.sources.hub import HubSource  # noqa: PLC0415
     from app.pulls.sources.url import UrlSource  # noqa: PLC0415

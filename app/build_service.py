@@ -1,7 +1,6 @@
-"""Builds a whole service from the settings: the store, the engine, and what answers requests.
+"""Builds all parts of a service from the settings: the store, the engine, and the parts that answer requests.
 
-Parts get plain values; only `app.build` and this module read settings for them. Nothing runs before `app.lifespan`
-starts it.
+Only this module and `app.build` read settings; parts get plain values. `app.lifespan` starts the parts.
 """
 
 import asyncio
@@ -44,13 +43,13 @@ class Parts:
     """The parts that requests use."""
     workdirs: WorkDirectories
     idle_seconds: float
-    """How long the engine may be unused before it is released; 0 for ever."""
+    """How long the engine may be unused before it is released; 0 to never release it."""
     job_retention: timedelta
     """How long a finished job is kept."""
 
 
 async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -> Parts:
-    """Build every part of a service, and open its store. Raises KeysError, SettingsError, StoreError and OSError."""
+    """Build every part of a service, and open its store. Raises KeysError, SettingsError, StoreError, OSError."""
     access = await asyncio.to_thread(build_access, settings)
     store = build_store(settings, on_event)
     jobs = build_jobs(store)
@@ -88,14 +87,14 @@ def build_access(settings: Settings) -> Access:
 
 
 def build_volume_monitor(settings: Settings, store: Store, on_event: OnEvent) -> VolumeMonitor:
-    """Build the monitor of the store's volume. A read-only service only looks whether the volume answers."""
+    """Build the monitor of the store's volume. In a read-only service it only checks whether the volume answers."""
     return VolumeMonitor(store.volume, on_event, is_single=settings.single_service, is_observer=settings.read_only)
 
 
 def build_inventory_watcher(
     store: Store, supervisor: Supervisor, volume_monitor: VolumeMonitor, on_event: OnEvent
 ) -> InventoryWatcher:
-    """Build the watcher of the model folder. It tells the supervisor of each new inventory."""
+    """Build the watcher of the model folder. The watcher passes each new inventory to the supervisor."""
 
     def on_change() -> None:
         supervisor.note_models(watcher.inventory.models if watcher.inventory else {})
@@ -145,7 +144,7 @@ def _spawner(engine_class: str, workdirs: WorkDirectories, on_event: OnEvent) ->
 
 
 def build_model_session(settings: Settings, store: Store, supervisor: Supervisor, on_event: OnEvent) -> ModelSession:
-    """Build the session that loads models. It gets the store's leases as a function, and knows no store."""
+    """Build the session that loads models. It takes leases through a function, because the engine imports no store."""
 
     def hold(name: str, use: str, pid: int) -> Callable[[], None]:
         return store.locks.lease(name, kind="engine", holder=use, pid=pid, seconds=LOCK_SECONDS).release
@@ -163,7 +162,7 @@ def build_model_session(settings: Settings, store: Store, supervisor: Supervisor
 
 
 def build_text_service(settings: Settings, model_choice: ModelChoice, session: ModelSession) -> TextService:
-    """Build what processes texts with a language model."""
+    """Build the service that processes texts with a language model."""
     limits = TextLimits(settings.ai_max_text_bytes, settings.engine_call_timeout.total_seconds())
     return TextService(model_choice, session, limits)
 
@@ -171,7 +170,7 @@ def build_text_service(settings: Settings, model_choice: ModelChoice, session: M
 def build_recognition_service(
     settings: Settings, supervisor: Supervisor, workdirs: WorkDirectories
 ) -> RecognitionService:
-    """Build what recognises text in images."""
+    """Build the service that recognises text in images."""
     receiver = ImageReceiver(
         workdirs.folder_for_call,
         max_bytes=settings.max_image_bytes,
@@ -187,7 +186,7 @@ def build_recognition_service(
 
 
 def build_upload_receiver(settings: Settings) -> UploadReceiver:
-    """Build what receives the bodies of uploads."""
+    """Build the receiver of uploads' bodies."""
     return UploadReceiver(
         max_uploads=settings.max_uploads,
         max_bytes=settings.max_upload_bytes,

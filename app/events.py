@@ -1,7 +1,7 @@
-"""Every event that the service reports: its name and its level in the log, declared once.
+"""Declares every event that the service reports, with its name and its level in the log.
 
-Parts report events through an `OnEvent` callback and know neither the log nor the metrics; `app.lifespan` connects
-both. Events of the process itself (settings, requests, shutdown) go to the log directly, under names from here too.
+Parts report events to an `OnEvent` callback, which `app.lifespan` connects with the log and the metrics. Events of the
+process itself (settings, requests, shutdown) are logged directly, also under names of this module.
 """
 
 import logging
@@ -11,18 +11,18 @@ from typing import Any, Self
 
 
 class EventName(StrEnum):
-    """The name of an event, as the log has it; `level` is one of `logging`'s."""
+    """The name of an event in the log, and its `level`, which is one of the levels of `logging`."""
 
     level: int
 
     def __new__(cls, name: str, level: int = logging.INFO) -> Self:
-        """Make a member from its name and its level."""
+        """Create a member from its name and its level."""
         member = str.__new__(cls, name)
         member._value_ = name
         member.level = level
         return member
 
-    # The first six are "engine." and a state of app.engine.states.
+    # The first six names are "engine." and a state of app.engine.states.
     ENGINE_STOPPED = "engine.stopped"
     ENGINE_STARTING = "engine.starting"
     ENGINE_READY = "engine.ready"
@@ -38,7 +38,7 @@ class EventName(StrEnum):
     ENGINE_RELEASED = "engine.released"
     ENGINE_OUTPUT = "engine.output"
 
-    # "model." and an action of app.store.journal.
+    # Each of these names is "model." and an action of app.store.journal.
     MODEL_UPLOADED = "model.uploaded"
     MODEL_PULLED = "model.pulled"
     MODEL_TRASHED = "model.trashed"

@@ -1,4 +1,4 @@
-"""The life of one service: its parts are built, started, used by requests, and stopped in reverse order."""
+"""The lifespan of one service: builds its parts, starts them, lets requests use them, and stops them."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ Task = asyncio.Task[None]
 
 @asynccontextmanager
 async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
-    """Start a service, yield the parts that requests use, and stop it. Everything it held is released then."""
+    """Start a service, yield the parts that requests use, and stop the service on exit, which releases everything."""
     on_event = _reporter(metrics)
     parts = await build_parts(settings, metrics, on_event)
     tasks = await start(parts, on_event)
@@ -41,19 +41,19 @@ async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
 
 @dataclass(frozen=True, slots=True)
 class Tasks:
-    """What runs for as long as the service does."""
+    """The tasks that run for as long as the service does."""
 
     engine: Task
     pulls: Task | None
     """None for a read-only service."""
     others: list[Task]
-    """They hold nothing, and may be cancelled at any moment."""
+    """Tasks that hold no resources, and may be cancelled at any moment."""
 
 
 async def start(parts: Parts, on_event: OnEvent) -> Tasks:
-    """Start every part. The engine becomes ready later; requests are answered before."""
+    """Start every part and return the tasks. Does not wait for the engine, which becomes ready later."""
     state = parts.state
-    # Before the first request it must be known whether the volume may be changed.
+    # The first request must find out whether the volume may be changed, so check it before.
     await asyncio.to_thread(_check_volume, state["volume_monitor"], on_event)
     engine = _start("engine", state["supervisor"].run())
     others = [
@@ -71,7 +71,7 @@ async def start(parts: Parts, on_event: OnEvent) -> Tasks:
 
 
 async def stop(parts: Parts, tasks: Tasks) -> None:
-    """Stop every part: first what asks for work, then the engine, then what watches."""
+    """Stop every part: first the jobs and pulls, then the engine, then the other tasks."""
     state = parts.state
     await state["background_jobs"].close()
     if tasks.pulls:
@@ -87,7 +87,7 @@ async def stop(parts: Parts, tasks: Tasks) -> None:
 
 
 def _reporter(metrics: Metrics) -> OnEvent:
-    """Return what parts report their events to: the log and the metrics."""
+    """Return the callback to which parts report their events. It logs each event and counts it in the metrics."""
 
     def on_event(event: EventName, fields: dict[str, Any]) -> None:
         log.log(event.level, event, **fields)
@@ -99,12 +99,12 @@ def _reporter(metrics: Metrics) -> OnEvent:
 def _check_volume(watch: VolumeMonitor, on_event: OnEvent) -> None:
     try:
         watch.check()
-    except (StoreError, OSError) as exc:  # the inventory reports it too, and tries again
+    except (StoreError, OSError) as exc:  # the inventory's watcher tries again, and reports it too
         on_event(EventName.STORE_UNAVAILABLE, {"reason": str(exc)})
 
 
 def _start(name: str, work: Coroutine[Any, Any, None]) -> Task:
-    """Run a part for as long as the service lives. If it fails, that is a defect, and the service ends."""
+    """Start a task that runs for as long as the service does. If it raises, which is a defect, the service stops."""
     task = asyncio.create_task(work, name=name)
 
     def on_done(task: Task) -> None:
@@ -117,6 +117,6 @@ def _start(name: str, work: Coroutine[Any, Any, None]) -> Task:
 
 
 async def _finished(task: Task) -> None:
-    # A part that failed was logged when it did.
+    """Wait until a task is finished. Its exception, if it raised one, has been logged already."""
     with contextlib.suppress(asyncio.CancelledError):
         await asyncio.wait({task})

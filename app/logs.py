@@ -1,4 +1,4 @@
-"""Logging: one line for each event, with its fields, on stderr; readable on a terminal, JSON otherwise."""
+"""Configures logging: each event is one line on stderr, readable on a terminal and JSON otherwise."""
 
 import json
 import logging
@@ -18,18 +18,18 @@ _encode = json.JSONEncoder(default=repr).encode
 
 
 def _to_json(event: object, **_: object) -> str:
-    """Encode like json.dumps, which makes a new encoder for each line and takes twice as long for a request's line."""
+    """Encode an event as JSON. json.dumps makes a new encoder for each line, and takes twice as long for a request."""
     return _encode(event)
 
 
 def configure(log_format: str, level: str) -> None:
-    """Write structlog's events and the standard library's records (uvicorn's, watchfiles') in one format.
+    """Make structlog and the standard library's logging (uvicorn, watchfiles) write lines in one format.
 
-    The format and the level are those of the settings OCR_LOG_FORMAT and OCR_LOG_LEVEL.
+    `log_format` and `level` are the values of OCR_LOG_FORMAT and OCR_LOG_LEVEL.
     """
     is_console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     rendering: list[Processor]
-    # Tracebacks without the values of variables, which may be keys, tokens or models' bytes.
+    # Tracebacks omit the values of variables, which may be keys, tokens or models' bytes.
     if is_console:
         rendering = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     else:
@@ -49,5 +49,5 @@ def configure(log_format: str, level: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it logs every batch of changes at info
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every URL, and a query may be a signature
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # at info, it logs every batch of changes
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # at info, it logs URLs, whose queries may hold signatures

@@ -1,7 +1,7 @@
-"""The metrics for Prometheus: counters of what has happened, and gauges of what is so when Prometheus asks.
+"""The metrics for Prometheus: counters of events, and gauges that are read when Prometheus scrapes.
 
-Parts report events and do not know this module. Each label has few values: routes are templates, and neither paths nor
-names of models are labels.
+Parts report events and do not import this module. Every label has few values: routes are templates, and neither paths
+nor model names are labels.
 """
 
 import re
@@ -26,15 +26,15 @@ METHODS = {"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"}
 REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
 CALL_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 COUNTED_ACTIONS = [action for action in Action if action not in {Action.PROTECTED, Action.UNPROTECTED}]
-"""The actions that move bytes."""
+"""The actions that add, move or remove the bytes of a model."""
 PULL_OUTCOMES = [state for state in JobState if state not in UNFINISHED]
 NO_VERSION = re.compile(r"version=(?!\s*\d+(\.\d+)*\s*([;,]|$))")
-"""In an Accept field: a version that prometheus_client could not compare with another."""
+"""Matches a version in an Accept field that prometheus_client cannot compare, because it is not a dotted number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What is so when Prometheus asks. A value that is not known now is None, and its metric is left out."""
+    """The values of the gauges for one scrape. A value that is unknown is None, and its metric is left out."""
 
     version: str
     vendor_version: str | None
@@ -46,13 +46,13 @@ class Observation:
     engine_has_model: bool | None
     capabilities: dict[str, bool]
     models: int | None
-    """How many there are; None while the model folder is unavailable."""
+    """The number of models; None while the model folder is unavailable."""
     store_bytes: dict[str, int]
-    """By kind: `models`, `trash` and so on."""
+    """Bytes in the model folder by kind: `models`, `trash` and so on."""
     free_bytes: int | None
     total_bytes: int | None
     volume_checks: dict[str, bool]
-    """Each check of the model folder's file system, and whether it passes."""
+    """The checks of the model folder's file system by name; True if the check passes."""
 
 
 class Metrics:
@@ -71,16 +71,16 @@ class Metrics:
         )
 
     def on_event(self, event: EventName, fields: Fields) -> None:
-        """Count what a part reports; most events are for the log alone."""
+        """Count an event that a part reports. Most events are for the log only, and are ignored here."""
         if handle := self._handlers.get(event):
             handle(fields)
 
     def on_request(self, method: str, route: str | None, status: int, seconds: float) -> None:
-        """Count one request. `route` is a template such as `/models/{name:path}`, or None where there was none."""
+        """Count one request. `route` is a template such as `/models/{name:path}`; None if no route matched."""
         self._requests.count(method, route or "none", status, seconds)
 
     def render(self, accept: str, observation: Observation) -> tuple[bytes, str]:
-        """Return the exposition in the format that an Accept field prefers, by default plain text, and its type."""
+        """Return the metrics in the format that an Accept field prefers, by default plain text, and the media type."""
         encode, content_type = choose_encoder("" if NO_VERSION.search(accept) else accept)
         return encode(_Exposition(self._registry, observation)), content_type
 
@@ -92,12 +92,12 @@ class _Requests:
         self._count = _counter(registry, "ocr_http_requests", "Requests answered.", "method", "route", "status")
         self._seconds = Histogram(
             "ocr_http_request_seconds",
-            "From a request's first byte to its answer's last.",
+            "Time from a request's first byte to the last byte of its answer.",
             ("method", "route"),
             buckets=REQUEST_SECONDS,
             registry=registry,
         )
-        # Looking a child up by its labels costs more than counting: once for each combination is enough.
+        # Looking up a child by its labels costs more than counting, so each child is kept.
         self._children: dict[tuple[str, str, int], Callable[[float], None]] = {}
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -120,11 +120,11 @@ class _Requests:
 
 
 def _count_changes(registry: CollectorRegistry) -> Handlers:
-    changes = _counter(registry, "ocr_store_changes", "What happened to models.", "action")
-    changed_bytes = _counter(registry, "ocr_store_changed_bytes", "The bytes of those models.", "action")
+    changes = _counter(registry, "ocr_store_changes", "Changes of models, by action.", "action")
+    changed_bytes = _counter(registry, "ocr_store_changed_bytes", "The bytes of the changed models.", "action")
 
     def handler(action: Action) -> Callable[[Fields], None]:
-        # Made before the first change, so that Prometheus sees the first as an increase.
+        # The counters exist before the first change, so that Prometheus sees the first change as an increase.
         count, count_bytes = changes.labels(action).inc, changed_bytes.labels(action).inc
 
         def on_change(fields: Fields) -> None:
@@ -137,8 +137,8 @@ def _count_changes(registry: CollectorRegistry) -> Handlers:
 
 
 def _count_pulls(registry: CollectorRegistry) -> Handlers:
-    pulls = _counter(registry, "ocr_pulls", "Pulls that ended.", "outcome")
-    pulled_bytes = _counter(registry, "ocr_pulled_bytes", "The bytes that pulls brought.", "outcome")
+    pulls = _counter(registry, "ocr_pulls", "Finished pulls.", "outcome")
+    pulled_bytes = _counter(registry, "ocr_pulled_bytes", "The bytes of finished pulls.", "outcome")
     for outcome in PULL_OUTCOMES:
         pulls.labels(outcome)
         pulled_bytes.labels(outcome)
@@ -152,7 +152,11 @@ def _count_pulls(registry: CollectorRegistry) -> Handlers:
 
 def _count_engine_calls(registry: CollectorRegistry) -> Handlers:
     calls = Histogram(
-        "ocr_engine_call_seconds", "Calls of the engine.", ("work", "outcome"), buckets=CALL_SECONDS, registry=registry
+        "ocr_engine_call_seconds",
+        "The duration of calls of the engine.",
+        ("work", "outcome"),
+        buckets=CALL_SECONDS,
+        registry=registry,
     )
     loads = _counter(registry, "ocr_engine_loads", "Models loaded.", "processor")
 
@@ -168,7 +172,7 @@ def _count_engine_calls(registry: CollectorRegistry) -> Handlers:
 def _count_engine_processes(registry: CollectorRegistry) -> Handlers:
     exits = _counter(registry, "ocr_engine_exits", "Ends of engine processes.", "cause")
     releases = _counter(registry, "ocr_engine_releases", "Releases of the engine.")
-    released_bytes = _counter(registry, "ocr_engine_released_bytes", "The bytes that the kernel had back from them.")
+    released_bytes = _counter(registry, "ocr_engine_released_bytes", "The bytes of memory that releases gave back.")
     recycled = _counter(registry, "ocr_engine_recycled", "Processes replaced because they had grown.")
 
     def on_exited(fields: Fields) -> None:
@@ -193,7 +197,7 @@ def _counter(registry: CollectorRegistry, name: str, documentation: str, *labels
 
 
 class _Exposition(Collector):
-    """The counters, then the gauges of one observation. Made for each scrape, so that two at once do not mix."""
+    """Collects the counters, and the gauges of one observation. Each scrape has its own instance."""
 
     def __init__(self, counted: CollectorRegistry, observation: Observation) -> None:
         self._counted = counted
@@ -214,21 +218,21 @@ class _Exposition(Collector):
 def _engine(now: Observation) -> Iterator[Metric]:
     states = {state.value: float(state is now.engine_state) for state in EngineState}
     yield _gauge("ocr_engine_state", "1 for the state that the engine is in.", "state", states)
-    yield _gauge("ocr_engine_busy", "Whether a call runs.", value=now.engine_is_busy)
+    yield _gauge("ocr_engine_busy", "1 while the engine runs a call.", value=now.engine_is_busy)
     yield _gauge("ocr_engine_waiting", "Calls that wait in the queue.", value=now.engine_waiting)
     memory = {"resident": now.engine_resident_bytes, "private": now.engine_private_bytes}
     yield _gauge("ocr_engine_memory_bytes", "Memory of the engine process.", "kind", memory)
-    yield _gauge("ocr_engine_model_loaded", "Whether a model is loaded.", value=now.engine_has_model)
-    yield _gauge("ocr_engine_capability", "Whether each capability is available.", "capability", now.capabilities)
+    yield _gauge("ocr_engine_model_loaded", "1 while a model is loaded.", value=now.engine_has_model)
+    yield _gauge("ocr_engine_capability", "1 if the capability is available.", "capability", now.capabilities)
 
 
 def _store(now: Observation) -> Iterator[Metric]:
-    yield _gauge("ocr_store_available", "Whether the model folder is there.", value=now.models is not None)
+    yield _gauge("ocr_store_available", "1 while the model folder is available.", value=now.models is not None)
     yield _gauge("ocr_store_models", "Models in the folder.", value=now.models)
-    yield _gauge("ocr_store_bytes", "What the model folder holds, in bytes.", "kind", now.store_bytes)
-    yield _gauge("ocr_store_free_bytes", "Free space on its disk.", value=now.free_bytes)
-    yield _gauge("ocr_store_disk_bytes", "The size of its disk.", value=now.total_bytes)
-    yield _gauge("ocr_volume_check", "Whether its file system passes each check.", "check", now.volume_checks)
+    yield _gauge("ocr_store_bytes", "Bytes of files in the model folder, by kind.", "kind", now.store_bytes)
+    yield _gauge("ocr_store_free_bytes", "Free space on the model folder's disk.", value=now.free_bytes)
+    yield _gauge("ocr_store_disk_bytes", "The size of the model folder's disk.", value=now.total_bytes)
+    yield _gauge("ocr_volume_check", "1 if the folder's file system passes the check.", "check", now.volume_checks)
 
 
 def _gauge(

@@ -14,20 +14,20 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ENV_PREFIX = "OCR_"
 LONGEST = timedelta(days=36_500)
-"""Later dates may exceed what `datetime` can hold."""
+"""The longest duration of a setting. The present plus a longer one may exceed what `datetime` can hold."""
 URL = r"https?://(\[[0-9A-Fa-f:.]+\]|[^/?#@:\s\[\]]+)(:[0-9]{1,5})?(/[^?#\s]*)?"
-"""Without a password, which answers and logs would show, and without a query or fragment."""
+"""A URL without a password, which answers and logs would show, and without a query or fragment."""
 VISIBLE = r"[!-~]*"
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def _duration(value: object) -> object:
-    """Parse '90s', '30m', '24h', '7d' or a number of seconds. pydantic parses ISO 8601."""
+    """Parse '90s', '30m', '24h', '7d' or a number of seconds. Leave other values to pydantic, which parses ISO 8601."""
     if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", value.strip())):
         try:
             return timedelta(**{UNITS[match[2] or "s"]: float(match[1])})
         except OverflowError:
-            return timedelta.max  # which is too long as well
+            return timedelta.max  # the range check refuses it as too long
     return value
 
 
@@ -184,7 +184,7 @@ class Settings(BaseSettings):
         return self.api_keys_file is None
 
     def read_hub_token(self) -> str | None:
-        """Return the hub's token from the variable or the file, or None. Raises SettingsError if it is unusable."""
+        """Return the hub's token from its variable or file; None without one. Raises SettingsError if it is invalid."""
         variable, token = "OCR_HUB_TOKEN", self.hub_token.get_secret_value() if self.hub_token else ""
         if self.hub_token_file is not None:
             variable = f"OCR_HUB_TOKEN_FILE={self.hub_token_file}"
@@ -219,7 +219,7 @@ def load_settings() -> Settings:
 
 
 def unknown_variables(environment: Iterable[str]) -> list[str]:
-    """Return a sentence for each `OCR_...` variable that is not a setting. Kubernetes may set such ones itself."""
+    """Return a sentence for each `OCR_...` variable that is not a setting. Kubernetes may set some for its services."""
     known = [ENV_PREFIX + name.upper() for name in Settings.model_fields]
     sentences = []
     for variable in sorted(environment):

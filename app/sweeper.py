@@ -12,13 +12,13 @@ from app.store.volume.volume import explaining_refusals
 
 PAUSE_SECONDS = 5.0
 PAUSE_SHARE = 20
-"""A pause is at least that many times as long as the sweep before it: a large trash does not keep a disk busy."""
+"""A pause is at least this many times as long as the sweep before it, so that long sweeps do not keep a disk busy."""
 
 
 async def keep_swept(sweeps: Sequence[Callable[[], object]], on_event: OnEvent) -> None:
-    """Run the sweeps one after another every few seconds until cancelled; the first that fails ends the round.
+    """Run the sweeps one after another, every few seconds, until cancelled. A failure ends the round.
 
-    They share one folder: one that is missing or read-only is so for all of them.
+    All sweeps use the same folder, so a folder that is missing or read-only would fail the others too.
     """
 
     def sweep() -> None:
@@ -26,7 +26,7 @@ async def keep_swept(sweeps: Sequence[Callable[[], object]], on_event: OnEvent) 
             for each in sweeps:
                 each()
 
-    thread = CapacityLimiter(1)  # of its own: a volume that does not answer makes no other work wait
+    thread = CapacityLimiter(1)  # not a shared thread, so that a volume that does not answer delays no other work
     while True:
         began = time.monotonic()
         try:

@@ -1,4 +1,5 @@
-"""The command line: one module for each group of commands, `main` for the group of them all.
+"""The command line `ocr-models`: one module for each group of commands, and `main` for the top-level group.
 
-Commands work on the store without a server, on the same locks. No rule of the store belongs here, and nothing of HTTP.
+Commands work on the model folder without a server, and take the locks that services take. The rules of the store and
+HTTP do not belong here.
 """

@@ -1,4 +1,4 @@
-"""What the commands on the store share: opening it, the actor, refusals, tables."""
+"""Functions that the commands share: open the store, name the actor, report refusals, print tables."""
 
 import getpass
 import json
@@ -23,10 +23,10 @@ as_json = click.option("--json", "is_json", is_flag=True, help="Print JSON.")
 
 
 class Verbs(click.Group):
-    """A group of commands that answers refusals by a line on stderr and an exit status."""
+    """A group of commands that reports an error as a line on stderr and an exit status."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
-        """Run the command."""
+        """Run the command. Exit with 1 for a ServiceError and with 2 for a SettingsError."""
         try:
             return super().invoke(ctx)
         except ServiceError as exc:
@@ -38,9 +38,9 @@ class Verbs(click.Group):
 
 
 def open_store(*, to_change: bool = False) -> Store:
-    """Open the store of the settings. Raises StoreUnavailable if the folder is missing, and does not create it.
+    """Open the store that the settings name. Raises StoreUnavailable if the model folder is missing; never creates it.
 
-    With `to_change` a volume on a network file system is checked first, which may take a few seconds.
+    With `to_change`, a folder on a network file system is checked first, which may take a few seconds.
     """
     settings = load_settings()
     if not settings.models_dir.is_dir():
@@ -53,7 +53,7 @@ def open_store(*, to_change: bool = False) -> Store:
 
 
 def actor() -> Actor:
-    """The user of this machine, as an actor."""
+    """Return the user who runs the command, as an actor."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # in a container, users have numbers and no names
@@ -62,18 +62,18 @@ def actor() -> Actor:
 
 
 def _warn(event: EventName, fields: dict[str, Any]) -> None:
-    if event.startswith("model."):  # the change that was asked for, which the command prints itself
+    if event.startswith("model."):  # the command prints its own changes
         return
     click.echo(f"{event}: {fields}", err=True)
 
 
 def rfc3339(moment: datetime) -> str:
-    """A time in RFC 3339, to the second, as the API writes it."""
+    """Return a time in RFC 3339, to the second, as the API writes times."""
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def print_rows(rows: Iterable[dict[str, Any]], *, is_json: bool) -> None:
-    """Print rows as JSON, or as columns as wide as their widest cell."""
+    """Print rows as JSON, or as a table with aligned columns."""
     rows = list(rows)
     if is_json:
         click.echo(json.dumps(rows, indent=2, default=datetime.isoformat))

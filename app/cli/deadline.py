@@ -1,4 +1,4 @@
-"""Ends a shutdown that takes too long: a thread that waits for a file system's lost server cannot be stopped."""
+"""Ends a process whose shutdown takes too long: a thread that waits for a lost file server cannot be stopped."""
 
 import os
 import threading
@@ -8,11 +8,11 @@ import structlog
 from app.events import EventName
 
 MARGIN_SECONDS = 1.0
-"""How much longer than its grace a shutdown may take, so that this never ends one that works."""
+"""The time added to the grace of a shutdown, so that a shutdown that works is never ended."""
 
 
 def end_after(seconds: float) -> None:
-    """Exit with status 1 if the process still runs after `seconds` and a margin. The engine's process dies with it."""
+    """Exit with status 1 if this process still runs after `seconds` and a margin. The engine process ends with it."""
     timer = threading.Timer(seconds + MARGIN_SECONDS, _end, [seconds])
     timer.daemon = True
     timer.start()

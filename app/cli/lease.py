@@ -8,21 +8,21 @@ import click
 from app.cli.console import open_store
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
-"""A shell's exit statuses for a command that it cannot run."""
+"""The exit statuses that shells use for a command that they cannot run."""
 
 
 @click.command("lease")
 @click.argument("name")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def lease(name: str, command: tuple[str, ...]) -> None:
-    """Run COMMAND, and prevent the deletion and replacement of the model until it ends. Exits with its status.
+    """Run COMMAND, and prevent that the model is deleted or replaced until COMMAND ends. Exits with COMMAND's status.
 
-    Programs that COMMAND starts keep the lease too, unless they close the inherited descriptors.
+    Programs that COMMAND starts hold the lease too, unless they close the inherited descriptors.
     """
     held = open_store().lease(name, kind="command", holder=" ".join(command))
     held.give_to_children()
     try:
-        # In place of this process: it gets the signals, its exit status is this one's, and the lease ends with it.
+        # COMMAND replaces this process: it gets the signals, its exit status is seen, and the lease ends with it.
         os.execvp(command[0], command)  # noqa: S606 - what the caller typed
     except OSError as exc:
         held.release()

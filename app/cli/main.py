@@ -1,4 +1,4 @@
-"""The command line: the group of all commands, and those that need no module of their own."""
+"""The command line: the top-level group of commands, and the commands `provision`, `keys new` and `openapi`."""
 
 import json
 import sys
@@ -20,15 +20,15 @@ from app.settings import Settings, SettingsError, load_settings
     help="The OCR model service. Its settings are environment variables, OCR_...; docs/settings.md lists them."
 )
 def main() -> None:
-    """Run the command that the arguments name."""
+    """Run the command line `ocr-models`."""
 
 
 @main.command()
 def provision() -> None:
-    """Bring OpenSSL 1.1 and llama.cpp, which AsposeAI's package lacks, into OCR_NATIVE_DIR, unless they are there.
+    """Download OpenSSL 1.1 and llama.cpp, which AsposeAI's package lacks, into OCR_NATIVE_DIR, unless they are there.
 
     Exit status: 0 all is there, 1 the folder cannot be written, 2 wrong settings, 3 wrong platform, 4 no npm or no apt,
-    5 not Debian, 6 nothing to be fetched from, 7 another digest or version than pinned.
+    5 not Debian, 6 npm or apt could not download it, 7 another digest or version than pinned.
     """
     try:
         native_dir = load_settings().native_dir
@@ -51,7 +51,7 @@ main.add_command(trash)
 
 @main.group()
 def keys() -> None:
-    """Make API keys."""
+    """Create API keys."""
 
 
 @keys.command("new")

@@ -1,4 +1,4 @@
-"""The commands on models and on the trash. They need no server, and take the locks that services take.
+"""The commands on models and on the trash. They need no server and take the locks that services take.
 
 Exit status: 0 done, 1 refused (the reason is on stderr), 2 wrong usage or settings, 3 done in part.
 """
@@ -18,7 +18,7 @@ from app.store.audit.findings import AGEING, plan_prune
 
 @click.group(cls=Verbs)
 def models() -> None:
-    """List, find, delete and judge models."""
+    """List, find, delete, audit and prune models."""
 
 
 @click.group(cls=Verbs)
@@ -58,10 +58,10 @@ def path(name: str | None) -> None:
 @models.command("delete")
 @click.argument("names", nargs=-1, required=True)
 @click.option("--permanent", is_flag=True, help="Delete at once, without the trash.")
-@click.option("--dry-run", is_flag=True, help="Check everything and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Check whether the models could be deleted, and change nothing.")
 @as_json
 def delete(names: Sequence[str], *, permanent: bool, dry_run: bool, is_json: bool) -> None:
-    """Delete models, into the trash unless told otherwise. Stops at the first that is refused."""
+    """Move models to the trash, or delete them with --permanent. Stops at the first model that is refused."""
     store, rows = open_store(to_change=True), []
     for name in names:
         plan = store.deletions.plan(name, permanent=permanent)
@@ -75,7 +75,7 @@ def delete(names: Sequence[str], *, permanent: bool, dry_run: bool, is_json: boo
 @models.command("audit")
 @as_json
 def show_audit(*, is_json: bool) -> None:
-    """List every model with what makes it old or corrupt."""
+    """List every model with the reasons that make it old or corrupt."""
     store = open_store()
     findings, _ = store.audits.judge(store.scan(), seconds=math.inf)
     print_rows([_finding(finding) for finding in findings], is_json=is_json)
@@ -90,10 +90,10 @@ def show_audit(*, is_json: bool) -> None:
     help="Only models with this reason.",
 )
 @click.option("--permanent", is_flag=True, help="Delete at once, without the trash.")
-@click.option("--yes", is_flag=True, help="Delete; without it the plan is shown and nothing is done.")
+@click.option("--yes", is_flag=True, help="Delete the models. Without --yes, only list them.")
 @as_json
 def prune(reasons: Sequence[str], *, permanent: bool, yes: bool, is_json: bool) -> None:
-    """Delete the old models that are not protected; show them unless told --yes. Corrupt ones go with --reason."""
+    """List the old models that are not protected; with --yes, delete them. Include corrupt models with --reason."""
     store = open_store(to_change=True)
     findings, _ = store.audits.judge(store.scan(), seconds=math.inf)
     plan = plan_prune(findings, [Reason(reason) for reason in reasons] or AGEING, permanent=permanent)
@@ -110,15 +110,15 @@ def prune(reasons: Sequence[str], *, permanent: bool, yes: bool, is_json: bool) 
 @trash.command("list")
 @as_json
 def list_trash(*, is_json: bool) -> None:
-    """List what can be restored, oldest first."""
+    """List the deleted models that can be restored, oldest first."""
     print_rows([_entry(entry) for entry in open_store().trash.entries()], is_json=is_json)
 
 
 @trash.command("restore")
 @click.argument("trash_id")
-@click.option("--as", "name", help="The name to restore it at; without it, the one it had.")
+@click.option("--as", "name", help="The name to restore the model to. Default: its name before the deletion.")
 def restore(trash_id: str, name: str | None) -> None:
-    """Restore a deleted model. An existing model is never overwritten."""
+    """Restore a deleted model. Never overwrites an existing model."""
     click.echo(open_store(to_change=True).trash.restore(trash_id, name, actor()).name)
 
 
@@ -151,4 +151,4 @@ def _entry(entry: TrashEntry) -> dict[str, Any]:
 
 def _sum_of(plan: PrunePlan) -> str:
     size_bytes = sum(finding.model.size_bytes for finding in plan.findings)
-    return f"{len(plan.findings)} models, {size_bytes:,} bytes; nothing was deleted, --yes does it"
+    return f"{len(plan.findings)} models, {size_bytes:,} bytes; nothing was deleted. --yes deletes them"

@@ -9,12 +9,12 @@ from app.cli.console import actor, open_store
 @click.argument("name")
 @click.option("--reason", required=True, help="Shown when a deletion is refused.")
 def protect(name: str, reason: str) -> None:
-    """Prevent the deletion and replacement of a model until it is unprotected."""
+    """Prevent that a model is deleted or replaced, until it is unprotected."""
     open_store(to_change=True).protections.protect(name, reason, actor())
 
 
 @click.command("unprotect")
 @click.argument("name")
 def unprotect(name: str) -> None:
-    """Remove the protection of a model; a pattern of OCR_PROTECTED still protects it."""
+    """Remove the protection of a model. A pattern of OCR_PROTECTED continues to protect it."""
     open_store(to_change=True).protections.unprotect(name, actor())

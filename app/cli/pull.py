@@ -1,4 +1,4 @@
-"""The command `models pull`: a job like one created over HTTP, run in this process unless a service takes it first."""
+"""The command `models pull`. It creates a job, as `POST /pulls` does, and runs it unless a service takes it first."""
 
 import asyncio
 import re
@@ -20,7 +20,7 @@ from app.settings import Settings, load_settings
 from app.store import Model, Store
 
 INTERRUPTED = 130
-"""The exit status of a command that Ctrl-C ended, as a shell reports it."""
+"""The exit status that shells report for a command that Ctrl-C ended."""
 
 
 @click.command("pull")
@@ -32,7 +32,7 @@ INTERRUPTED = 130
 @click.option("--if-exists", type=click.Choice([each.value for each in IfExists]), default="fail")
 @as_json
 def pull(source: str, file: str | None, revision: str, *, is_json: bool, **options: str | None) -> None:
-    """Fetch FILE of a repository of the hub, or a URL; FILE may be a pattern. Ctrl-C cancels it."""
+    """Pull FILE from a repository of the hub, or a URL. FILE may be a shell pattern. Ctrl-C cancels the pull."""
     settings, store = load_settings(), open_store(to_change=True)
     jobs = build_jobs(store)
     request = _request(source, file, revision, options)
@@ -44,13 +44,13 @@ def pull(source: str, file: str | None, revision: str, *, is_json: bool, **optio
             PullJobs(store, jobs).cancel(following.job_id)
         sys.exit(INTERRUPTED)
     if job.result is None:
-        click.echo(job.failure.detail if job.failure else "It was cancelled.", err=True)
+        click.echo(job.failure.detail if job.failure else "The pull was cancelled.", err=True)
         sys.exit(REFUSED)
     print_rows(job.result["models"], is_json=is_json)
 
 
 class _Following:
-    """One pull, whose record is followed: so it makes no difference whether this process runs it or a service."""
+    """One pull whose record is polled for progress, whether this process or a service runs the pull."""
 
     def __init__(self, settings: Settings, store: Store, jobs: Jobs, request: PullRequest, *, is_quiet: bool) -> None:
         self.job_id: str | None = None
@@ -61,7 +61,7 @@ class _Following:
         self._is_quiet = is_quiet
 
     async def run(self) -> Job:
-        """Ask for the pull and wait for its end; raises what `PullRunner.ask_for` raises."""
+        """Create the pull, wait until it is finished, and return its job. Raises what `PullRunner.ask_for` raises."""
         pull_runner = build_pull_runner(self._settings, self._store, self._jobs, _on_published, lambda *_: None)
         try:
             job, _ = await pull_runner.ask_for(self._request, actor())
@@ -91,7 +91,7 @@ class _Following:
 
 
 def _request(source: str, file: str | None, revision: str, options: dict[str, str | None]) -> PullRequest:
-    """Return the request that the arguments describe; raises UsageError when there is none."""
+    """Return the request for the command's arguments; raises UsageError if they contradict each other."""
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if "://" in source:
         given["url"] = source
@@ -106,4 +106,4 @@ def _request(source: str, file: str | None, revision: str, options: dict[str, st
 
 
 async def _on_published(_: Model) -> None:
-    """A service on the folder notices the new model by itself."""
+    """Do nothing: a service on the folder watches the folder and finds the new model."""

@@ -1,4 +1,4 @@
-"""The `serve` command: checks what can be checked before anything starts, then runs the server."""
+"""The command `serve`: checks the platform, the settings and the folders, then runs the server."""
 
 import signal
 import sys
@@ -16,8 +16,8 @@ CONFIGURATION_ERROR = 2
 
 @click.command("serve")
 def serve() -> None:
-    """Serve until SIGTERM or Ctrl-C."""
-    # Ending on request is success, before uvicorn takes these signals over and after it gives them back.
+    """Run the service until SIGTERM or Ctrl-C."""
+    # Exit with 0 for these signals also while uvicorn does not handle them: before it starts and after it has stopped.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     settings = _settings_or_exit()
@@ -27,7 +27,7 @@ def serve() -> None:
 
 
 def _settings_or_exit() -> Settings:
-    """Read the settings and make their folders; end the process with one sentence if they are wrong."""
+    """Read the settings and create their folders. If a setting is wrong, print the reason and exit with 2."""
     try:
         if reason := platform_problem():
             raise SettingsError(reason)
@@ -43,7 +43,7 @@ def _settings_or_exit() -> Settings:
 
 
 def _make_folders(settings: Settings) -> None:
-    """Make the folders of the settings before anything starts, so that a problem is one sentence on stderr."""
+    """Create the model folder and the state folder. Raises SettingsError if one of them cannot be created."""
     try:
         Volume(settings.models_dir).prepare()
     except StoreUnavailable as exc:

@@ -1,4 +1,7 @@
-"""The process of the `serve` command: its log, the application, and uvicorn. Slow to import: no other command does."""
+"""Runs the server of the command `serve`: the log, the application and uvicorn.
+
+This module is slow to import, so no other command imports it.
+"""
 
 import os
 import sys
@@ -16,7 +19,7 @@ from app.settings import Settings, unknown_variables
 
 
 def run(settings: Settings) -> None:
-    """Serve until a signal ends it. Exits with 1 if the server could not start."""
+    """Run the server until a signal stops it. Exits with 1 if the server cannot start."""
     logs.configure(settings.log_format, settings.log_level)
     _log_doubtful(settings)
     app = create_app(settings)
@@ -32,7 +35,7 @@ def run(settings: Settings) -> None:
 
 
 def _log_doubtful(settings: Settings) -> None:
-    """Warn of settings that are allowed and may be a mistake."""
+    """Log a warning for each setting that is allowed but may be a mistake."""
     log = structlog.get_logger()
     for sentence in unknown_variables(os.environ):
         log.warning(EventName.SETTINGS_UNKNOWN, detail=sentence)

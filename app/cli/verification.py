@@ -16,15 +16,15 @@ GOOD = {Verdict.INTACT, Verdict.UNRECORDED}
 
 @click.command("verify")
 @click.argument("names", nargs=-1)
-@click.option("--all", "is_all", is_flag=True, help="Every model of the folder.")
+@click.option("--all", "is_all", is_flag=True, help="Verify every model of the folder.")
 @as_json
 def verify(names: Sequence[str], *, is_all: bool, is_json: bool) -> None:
-    """Read models and compare them with the digests on record. Exits with 3 unless all are intact.
+    """Read models and compare them with the digests on record. A digest that is not on record is recorded.
 
-    If there is no digest of a model on record, this records it.
+    Exits with 3 if a model is corrupt, unreadable, or changed while it was read.
     """
     if bool(names) == is_all:
-        raise click.UsageError("name the models, or say --all")
+        raise click.UsageError("name the models, or give --all")
     store = open_store()
     models = list(store.scan().models.values()) if is_all else [store.find(name) for name in names]
     # No bar if stderr is not a terminal.
@@ -39,7 +39,7 @@ def verify(names: Sequence[str], *, is_all: bool, is_json: bool) -> None:
 def _verified(store: Store, name: str, on_read: OnRead) -> dict[str, Any]:
     try:
         verification = store.verifications.verify(name, actor(), on_read)
-    except ModelError as exc:  # deleted or changed meanwhile: the others are still verified
+    except ModelError as exc:  # the model was deleted or changed meanwhile; the others are still verified
         return {"name": name, "outcome": "refused", "sha256": None, "reason": str(exc)}
     return {
         "name": name,

@@ -1,1 +1,1 @@
-"""What every kind of job has in common on the wire: list, read, cancel, follow, results."""
+"""The routes that every kind of job has: list, get, cancel, stream events, get results."""

@@ -1,4 +1,4 @@
-"""`Prefer: respond-async` (RFC 7240): the caller prefers a job to waiting."""
+"""The header `Prefer: respond-async` (RFC 7240), with which a caller requests a job instead of a late answer."""
 
 from typing import Annotated, Any
 
@@ -25,12 +25,12 @@ BackgroundDep = Annotated[BackgroundJobs, part("background_jobs")]
 
 
 def accepted_or(*exceptions: type[Exception]) -> dict[int | str, dict[str, Any]]:
-    """Return a route's `responses`: a job, these problems, and those of creating a job."""
+    """Return a route's `responses`: 202 with a job, the problems of `exceptions`, and those of creating a job."""
     return ACCEPTED | problems(*exceptions, errors.StoreUnavailable, *errors.UNWRITABLE, errors.StoreFull)
 
 
 def accepted(request: Request, prefix: str, job: Job) -> JSONResponse:
-    """Return the 202 answer, with the job's location below `prefix`."""
+    """Return the 202 answer with a job, whose location is below `prefix`."""
     location = f"{request.scope.get('root_path', '')}{prefix}/{job.id}"
     headers = {"location": location, "preference-applied": "respond-async"}
     return JSONResponse(describe(job).model_dump(mode="json"), 202, headers)
@@ -47,10 +47,10 @@ async def _prefers_job(
         ),
     ] = None,
 ) -> bool:
-    # A job is a record in the model folder, where a read-only service writes nothing. It may ignore a preference.
+    # A job is a record in the model folder, where a read-only service writes nothing. RFC 7240 lets it ignore this.
     if request.state.access.read_only:
         return False
-    # RFC 7240 is older than structured fields; what callers send parses as one, once the names are in lower case.
+    # RFC 7240 is older than structured fields, but real values parse as one once their names are in lower case.
     text = ", ".join(request.headers.getlist("prefer")).lower()
     try:
         preferences: Any = http_sf.parse(text.encode("latin-1"), tltype="dictionary")

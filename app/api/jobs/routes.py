@@ -1,4 +1,4 @@
-"""The routes of jobs. Each resource whose work runs as jobs has them, below a path of its own."""
+"""The routes of jobs. Every resource whose work runs as jobs has these routes, below its own path."""
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class JobsQuery(BaseModel):
     state: InlineEnum[JobState] | SkipJsonSchema[None] = None
     """Only jobs in this state."""
     limit: int = Field(default=100, ge=1, le=1000)
-    """How many jobs to return at most."""
+    """The most jobs to return."""
 
 
 def _cancel(_: Store, jobs: Jobs, job_id: str) -> Job:
@@ -54,20 +54,20 @@ class JobKind:
     """A kind of job as a resource of the API."""
 
     prefix: str
-    """The path of its list."""
+    """The path of the list of these jobs, such as `/pulls`."""
     noun: str
-    """Its name in texts; in operation ids, with `_`."""
+    """The kind's name in texts; in operation ids, with `_` for spaces."""
     kind: str
-    """Its name in records."""
+    """The kind's name in jobs' records."""
     tag: str
     cancel_scope: Scope
     read_scope: Scope = Scope.READ
     results: type[BaseModel] | None = None
-    """The schema of the results in a file of their own, if it has such a file."""
+    """The schema of the results, if this kind of job writes its results to a file of their own."""
     cancel: Callable[[Store, Jobs, str], Job] = _cancel
 
     async def bind(self, request: Request) -> None:
-        """Make this the kind that a request is about."""
+        """Store this kind in the state of a request, where `JobKindDep` finds it."""
         request.state.job_kind = self
 
 
@@ -80,7 +80,7 @@ JobKindDep = Annotated[JobKind, Depends(_kind)]
 
 
 async def _job(job_id: JobId, kind: JobKindDep, jobs: JobsDep) -> Job:
-    """Return the job that the path names; raises JobNotFound also for a job of another kind."""
+    """Return the job that the path names. Raises JobNotFound if it does not exist or is of another kind."""
     job = await to_thread.run_sync(jobs.get, job_id)
     if job.kind != kind.kind:
         raise errors.JobNotFound(job_id)
@@ -102,9 +102,9 @@ async def get_job(job: JobDep) -> JobOut:
 
 
 async def cancel_job(job: JobDep, kind: JobKindDep, store: StoreDep, jobs: JobsDep, response: Response) -> JobOut:
-    """Cancel the job, whichever service on the folder runs it: that service notices within half a second.
+    """Cancel the job, whichever service on the folder runs it. That service notices it within half a second.
 
-    A finished job stays as it is.
+    A finished job is not changed.
     """
     cancelled = await to_thread.run_sync(kind.cancel, store, jobs, job.id, limiter=threads.changes)
     response.status_code = 200 if cancelled.is_finished else 202
@@ -114,9 +114,9 @@ async def cancel_job(job: JobDep, kind: JobKindDep, store: StoreDep, jobs: JobsD
 async def stream_job_events(request: Request, job: JobDep, jobs: JobsDep) -> Response:
     """Stream the job: a record at once, one whenever it changes, and exactly one with `final` when it is finished.
 
-    `Accept: text/event-stream` asks for server-sent events, and anything else gets JSON lines, an empty one now and
-    then to keep the connection. A stream that ends without a final record was cut, as by the end of this service:
-    ask again, here or at another service on the folder.
+    `Accept: text/event-stream` requests server-sent events; any other value gets JSON lines. An empty line or comment
+    every 15 seconds keeps the connection open. If a stream ends without a final record, as when this service stops,
+    request it again from this or another service on the folder.
     """
     return follow(request, jobs, job)
 
@@ -128,7 +128,7 @@ async def get_job_results(job: JobDep, jobs: JobsDep) -> Response:
     file = jobs.result_file(job.id)
     try:
         found = await to_thread.run_sync(file.stat)
-    except FileNotFoundError:  # the job is being removed, and its results go first
+    except FileNotFoundError:  # the job is being removed, and its results are removed first
         raise errors.JobNotFound(job.id) from None
     return FileResponse(file, media_type="application/json", stat_result=found)
 
@@ -138,7 +138,7 @@ class JobRoute(NamedTuple):
 
     method: str
     path: str
-    """Below the path of the list."""
+    """The path below that of the list."""
     endpoint: Callable[..., Coroutine[Any, Any, Any]]
     operation_id: str
     summary: str
@@ -198,7 +198,7 @@ RESULTS = JobRoute(
 
 
 def job_routes(kind: JobKind) -> APIRouter:
-    """Return the routes of a kind of job, of which RESULTS is for kinds that have results in a file of their own."""
+    """Return the routes of a kind of job. RESULTS is left out if the kind has no results in a file of their own."""
     router = APIRouter(tags=[kind.tag], route_class=GuardedRoute, dependencies=[Depends(kind.bind)])
     words = {"noun": kind.noun, "slug": kind.noun.replace(" ", "_")}
     for route in (LIST, GET, CANCEL, STREAM, RESULTS):

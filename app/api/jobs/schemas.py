@@ -17,18 +17,18 @@ BY_NAME = {
 
 
 class ProgressOut(Schema):
-    """How far a job is."""
+    """The progress of a job."""
 
     done: NonNegativeInt
     """How many units are done."""
     total: NonNegativeInt | None
-    """How many units there are; null while that is unknown."""
+    """How many units there are; null while the total is unknown."""
     unit: Unit
     """The unit of the counts."""
     rate: float | None
-    """Units a second, recently."""
+    """Units a second, averaged over the last 10 seconds; null while there is no rate."""
     eta_seconds: float | None
-    """How long the rest takes at that rate, in seconds."""
+    """The remaining time at that rate, in seconds; null while it is unknown."""
 
 
 class JobProblem(Schema):
@@ -45,7 +45,7 @@ class JobProblem(Schema):
 
 
 class JobOut(Schema):
-    """A job as it is now."""
+    """A job, with its present state and progress."""
 
     id: str
     """The job's id. Ids sort by the time of creation."""
@@ -54,17 +54,17 @@ class JobOut(Schema):
     state: InlineEnum[JobState]
     """The state; `succeeded`, `failed` and `cancelled` are final."""
     phase: str
-    """What the job does now, or did last. A pull: `waiting`, `resolving`, `downloading`, `verifying`, `publishing`."""
+    """The current step, or the last. Of a pull: `waiting`, `resolving`, `downloading`, `verifying`, `publishing`."""
     progress: ProgressOut
-    """How much of the job is done."""
+    """The progress of the job."""
     request: dict[str, Any]
-    """What the job was asked to do; a URL without its query."""
+    """The parameters of the request that created the job. A URL is shown without its query."""
     result: dict[str, Any] | None
-    """The result, once the job has succeeded. A pull: `models`, each with `name`, `size_bytes`, `sha256` and `outcome`,
-    which is `pulled` or `kept`. Work on texts and
-    images: `failed_count`; the results are at `/ai/jobs/{id}/results` and `/ocr/jobs/{id}/results`."""
+    """The result, once the job has succeeded. Of a pull: `models`, each with `name`, `size_bytes`, `sha256` and
+    `outcome`, which is `pulled` or `kept`. Of work on texts and images: `failed_count`; the results themselves are at
+    `/ai/jobs/{id}/results` and `/ocr/jobs/{id}/results`."""
     error: JobProblem | None
-    """Why the job failed, if it did."""
+    """Why the job failed; null unless it did."""
     created_at: Timestamp
     """When the job was created."""
     created_by: str
@@ -72,7 +72,7 @@ class JobOut(Schema):
     updated_at: Timestamp
     """When the record was last written."""
     finished_at: Timestamp | None
-    """When the job finished."""
+    """When the job finished; null while it is not finished."""
     owner: str | None
     """The host and the process that last wrote the record."""
 
@@ -94,12 +94,12 @@ class JobList(Schema):
 
 
 def describe(job: Job) -> JobOut:
-    """Return the schema of a job."""
+    """Return a job as the API shows it."""
     return JobOut(**_fields(job))
 
 
 def describe_event(job: Job) -> JobEvent:
-    """Return the schema of a record of a job's stream."""
+    """Return a job as one record of its stream."""
     return JobEvent(**_fields(job), final=job.is_finished)
 
 
@@ -118,5 +118,5 @@ def _fields(job: Job) -> dict[str, Any]:
 
 
 def _problem(failure: Failure) -> JobProblem:
-    kind = BY_NAME.get(failure.error, INTERNAL_ERROR)  # a newer service may know errors that this one does not
+    kind = BY_NAME.get(failure.error, INTERNAL_ERROR)  # a newer service may have written an error unknown here
     return JobProblem(type=TYPE_PREFIX + kind.slug, title=kind.title, status=kind.status, detail=failure.detail)

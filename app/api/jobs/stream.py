@@ -27,15 +27,18 @@ STREAMS: dict[int | str, dict[str, Any]] = {
 
 
 class Records(StreamingResponse):
-    """A stream of records."""
+    """The response of a stream; its default media type is JSON lines."""
 
     media_type = JSON_LINES
 
 
 def follow(request: Request, jobs: Jobs, job: Job) -> Response:
-    """Return the stream of a job until it is finished or this service stops; for HEAD, only the headers."""
+    """Return a response that streams a job's records until the job is finished or this service stops.
+
+    The answer to HEAD has the headers only.
+    """
     media_type = best_or_first((JSON_LINES, SSE), request.headers.getlist("accept"))
-    # No proxy may hold records back.
+    # These headers tell proxies not to buffer the records.
     headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
     if request.method == "HEAD":
         return Response(headers=headers, media_type=media_type)
@@ -45,17 +48,17 @@ def follow(request: Request, jobs: Jobs, job: Job) -> Response:
 
 async def _records(jobs: Jobs, job: Job, media_type: str, stopping: asyncio.Event) -> AsyncIterator[bytes]:
     yield _encoded(job, media_type)
-    said_at = time.monotonic()
+    sent_at = time.monotonic()
     while not job.is_finished and not await _is_set(stopping):
         before = job
         with contextlib.suppress(StoreUnavailable):  # the record can be read again when the folder is back
             job = await to_thread.run_sync(jobs.get, job.id)
         if job != before:
             yield _encoded(job, media_type)
-            said_at = time.monotonic()
-        elif time.monotonic() - said_at > KEEP_ALIVE_SECONDS:
+            sent_at = time.monotonic()
+        elif time.monotonic() - sent_at > KEEP_ALIVE_SECONDS:
             yield KEEP_ALIVE[media_type]
-            said_at = time.monotonic()
+            sent_at = time.monotonic()
 
 
 async def _is_set(event: asyncio.Event) -> bool:

@@ -1,1 +1,1 @@
-"""`/pulls`: models that the service fetches, as jobs."""
+"""`/pulls`: jobs that fetch models from a repository or a URL."""

@@ -1,4 +1,4 @@
-"""`POST /pulls`: pull models from a repository or a URL, as a job; and the routes of these jobs."""
+"""`POST /pulls`, which creates a job that pulls models from a repository or a URL; and the routes of these jobs."""
 
 from typing import Annotated, Any, Self
 
@@ -44,21 +44,21 @@ class PullIn(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     repository: Annotated[str, Field(pattern=f"^{REPOSITORY}$", max_length=MAX_REPOSITORY_LENGTH)] | None = None
-    """A repository of the hub; its files become `<org>_<repo>/<file>`, where AsposeAI looks for them."""
+    """A repository of the hub. Its files become models named `<org>_<repo>/<file>`, where AsposeAI looks for them."""
     file: Text | None = None
     """A file's path in the repository."""
     files: Text | None = None
-    """A shell pattern for several files of one model, such as `*-00001-of-*.gguf`; they are one job."""
+    """A shell pattern for several files, such as the parts of one model: `*-of-00003.gguf`. One job pulls them all."""
     revision: Annotated[str, Field(min_length=1, max_length=MAX_REVISION_LENGTH)] = "main"
-    """A branch, tag or commit. All files are of the commit that it names when the pull begins."""
+    """A branch, tag or commit. All files are of the commit that the revision names when the pull begins."""
     url: Text | None = None
     """A plain URL below one of `OCR_PULL_ALLOWED_URLS`."""
     name: Text | None = None
-    """The name of the model that the URL becomes; without it, the last part of the URL's path."""
+    """The name of the model that the URL becomes. Default: the last part of the URL's path."""
     sha256: Annotated[str, Field(pattern=f"^{SHA256}$")] | None = None
-    """The digest that the file must have; without it, the one that the hub states."""
+    """The SHA-256 that the file must have. Default: the one that the hub states, if it states one."""
     if_exists: IfExists = IfExists.FAIL
-    """What to do if the model exists: `fail`, `keep` it and succeed, or `replace` it unless it is the same."""
+    """What to do if the model exists: `fail`, `keep` it and succeed, or `replace` it unless its digest is the same."""
 
     @model_validator(mode="after")
     def _is_request(self) -> Self:
@@ -66,7 +66,7 @@ class PullIn(BaseModel):
         return self
 
     def to_request(self) -> PullRequest:
-        """Return the request in the domain; raises ValueError when its fields contradict each other."""
+        """Return the request as a PullRequest; raises ValueError if its fields contradict each other."""
         return PullRequest(**self.model_dump())
 
 
@@ -110,11 +110,12 @@ async def create_pull(
     actor: ActorDep,
     pull_runner: PullRunnerDep,
 ) -> JobOut:
-    """Fetch a model from a repository of the hub, or from a URL, as a job that outlives its caller and this service.
+    """Create a job that fetches a model from a repository of the hub or from a URL.
 
-    What can be refused is refused at once: the source is asked which files there are and how large they are. The model
-    appears whole, with its digest checked, or not at all. A download that breaks off continues where it ended, also in
-    another service on the folder if this one dies. A second request for the same pull gets the same job.
+    The request is checked before the answer: the source is asked for the files and their sizes. The model appears only
+    when it is complete and its digest has been checked. An interrupted download continues at the byte where it ended;
+    if this service dies, another service on the folder continues it. Repeating the request while the job is unfinished
+    returns 200 and that job.
     """
     job, is_new = await pull_runner.ask_for(body.to_request(), actor)
     response.headers["location"] = f"{request.scope.get('root_path', '')}/pulls/{job.id}"
