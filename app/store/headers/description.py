@@ -5,24 +5,36 @@ A header costs at most 64 MiB of reading and well under a second; see `app.store
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
-from app.store.headers import onnx, safetensors
 from app.store.headers.bounded import BadHeader, BeyondBounds, Fact, Facts, HeaderReader
 from app.store.headers.formats import Format, format_of_name
-from app.store.headers.gguf import MAGIC, read_gguf
-from app.store.headers.onnx import read_onnx
-from app.store.headers.safetensors import read_safetensors
+from app.store.headers.gguf import is_gguf, read_gguf
+from app.store.headers.onnx import is_onnx, read_onnx
+from app.store.headers.safetensors import is_safetensors, read_safetensors
 
 __all__ = ["Description", "Fact", "describe", "format_of_name"]
 
-READERS: dict[Format, Callable[[HeaderReader, Facts], None]] = {
-    "gguf": read_gguf,
-    "onnx": read_onnx,
-    "safetensors": read_safetensors,
-}
 BEGINNING_BYTES = 16
 """This many bytes tell the format."""
+
+
+class FormatReader(NamedTuple):
+    """How one format is recognised and read."""
+
+    format: Format
+    recognises: Callable[[bytes], bool]
+    """True if a file with this beginning, of BEGINNING_BYTES at most, is of the format."""
+    read: Callable[[HeaderReader, Facts], None]
+    """Notes the facts, and raises BadHeader at the first thing that is wrong."""
+
+
+READERS = (
+    FormatReader("gguf", is_gguf, read_gguf),
+    FormatReader("safetensors", is_safetensors, read_safetensors),
+    FormatReader("onnx", is_onnx, read_onnx),
+)
+"""The readers of all formats. The first that recognises a file reads it; ONNX is last, since it has no magic number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +68,19 @@ def describe(file: int | BinaryIO, size_bytes: int, name: str = "") -> Descripti
     problem, is_damaged = None, False
     try:
         window, index = reader.window(min(BEGINNING_BYTES, size_bytes))
-        found = _format_of(window[index : index + BEGINNING_BYTES])
-        if found != "unknown":
-            READERS[found](reader, facts)
+        if chosen := _reader_of(window[index : index + BEGINNING_BYTES]):
+            found = chosen.format
+            chosen.read(reader, facts)
     except BadHeader as exc:
         problem, is_damaged = str(exc), not isinstance(exc, BeyondBounds)
     if found == "onnx" and promised != "onnx" and problem:  # no magic number: only the whole file could have told
         found, problem, is_damaged, facts = "unknown", None, False, {}
     if promised not in {"unknown", found}:
-        problem = f"its name ends in .{promised}, and its content is {found if found in READERS else 'something else'}"
+        problem = (
+            f"its name ends in .{promised}, and its content is {'something else' if found == 'unknown' else found}"
+        )
     return Description(found, problem, facts, is_damaged)
 
 
-def _format_of(beginning: bytes) -> Format:
-    if beginning.startswith(MAGIC):
-        return "gguf"
-    if safetensors.recognised(beginning):
-        return "safetensors"
-    return "onnx" if onnx.recognised(beginning) else "unknown"
+def _reader_of(beginning: bytes) -> FormatReader | None:
+    return next((reader for reader in READERS if reader.recognises(beginning)), None)

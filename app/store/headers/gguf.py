@@ -57,6 +57,11 @@ KEPT_KEYS = {*GENERAL, TOKENS, CHAT_TEMPLATE, "split.no", "split.count"}
 OF_ARCHITECTURE = ("context_length", "embedding_length", "block_count")
 
 
+def is_gguf(beginning: bytes) -> bool:
+    """True if these are the first bytes of a GGUF file."""
+    return beginning.startswith(MAGIC)
+
+
 def read_gguf(reader: HeaderReader, facts: Facts) -> None:
     """Note the facts of a GGUF file of version 1, 2 or 3, little or big endian, from its beginning.
 

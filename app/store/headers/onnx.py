@@ -49,7 +49,7 @@ FACTS = (
 """Every ONNX file's description has all of them; None where the file does not say."""
 
 
-def recognised(beginning: bytes) -> bool:
+def is_onnx(beginning: bytes) -> bool:
     """True if these can be the first bytes of an ONNX file: a plausible ir_version, then a known field.
 
     All known writers write fields in the order of their numbers. A few other protobuf messages begin like this too.

@@ -68,7 +68,7 @@ METADATA = "metadata."
 """What the keys of `__metadata__` begin with among the facts."""
 
 
-def recognised(beginning: bytes) -> bool:
+def is_safetensors(beginning: bytes) -> bool:
     """True if these are the first bytes of a safetensors file. There is no magic number; 10 bytes tell."""
     return BEGINNING.match(beginning) is not None
 

@@ -3,12 +3,14 @@
 import io
 import os
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.store.headers.description import Description, describe, format_of_name
+from app.store.headers.description import READERS, Description, describe, format_of_name
+from app.store.headers.formats import BY_SUFFIX, Format
 from tests.support.model_files import (
     described,
     message,
@@ -26,6 +28,14 @@ TINY = {
     "a.safetensors": tiny_safetensors(),
     "a.onnx": tiny_onnx(),
 }
+
+
+def test_each_format_has_a_suffix_and_a_reader() -> None:
+    formats = {*get_args(Format)} - {"unknown"}
+
+    assert formats == set(BY_SUFFIX.values())
+    assert formats == {reader.format for reader in READERS}
+    assert len(READERS) == len(formats)
 
 
 @pytest.mark.parametrize("name", TINY)
