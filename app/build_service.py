@@ -29,9 +29,8 @@ from app.events import EventName, OnEvent
 from app.jobs.batches import BackgroundJobs
 from app.metrics import Metrics
 from app.settings import Settings
-from app.store import Store
+from app.store import LOCK_SECONDS, Store
 from app.store.inventory_watcher import InventoryWatcher
-from app.store.locks.model_locks import LOCK_SECONDS
 from app.store.volume.monitor import VolumeMonitor
 
 

@@ -8,7 +8,7 @@ from anyio import CapacityLimiter, to_thread
 
 from app.errors import StoreError
 from app.events import EventName, OnEvent
-from app.store.volume.volume import explaining_refusals
+from app.store import explaining_refusals
 
 PAUSE_SECONDS = 5.0
 PAUSE_SHARE = 20

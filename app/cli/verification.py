@@ -8,8 +8,7 @@ import click
 
 from app.cli.console import IN_PART, actor, as_json, open_store, print_rows
 from app.errors import ModelError
-from app.store import Store, Verdict
-from app.store.integrity.verification import OnRead
+from app.store import OnRead, Store, Verdict
 
 GOOD = {Verdict.INTACT, Verdict.UNRECORDED}
 

@@ -13,8 +13,7 @@ from app.jobs.folder import Jobs
 from app.jobs.held_job import HeldJob
 from app.jobs.records import Job
 from app.jobs.runner import Work, run_job
-from app.store import Actor
-from app.store.volume.volume import explaining_refusals
+from app.store import Actor, explaining_refusals
 
 T = TypeVar("T")
 

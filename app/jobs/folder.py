@@ -24,8 +24,7 @@ from app.jobs.records import (
     result_of,
     write_record,
 )
-from app.store import Actor, Store
-from app.store.volume.volume import explaining_refusals
+from app.store import Actor, Store, explaining_refusals
 
 JOB_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
 CLAIM_PAUSES = (0.02, 0.1)

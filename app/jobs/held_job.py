@@ -11,7 +11,7 @@ from typing import Any, Self
 from app.errors import ServiceError
 from app.jobs.progress import Progress
 from app.jobs.records import Failure, Job, JobState, marker_of, result_of, write_record
-from app.store.volume.server_lookups import files_on_server
+from app.store import files_on_server
 
 SERVER_POLL_INTERVAL_SECONDS = 1.0
 """On a shared volume, how often the file system's server is asked whether the job is cancelled."""

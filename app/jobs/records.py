@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from app.jobs.progress import Progress
-from app.store import Actor
-from app.store.volume.claims import Claims
-from app.store.volume.volume import explaining_refusals
+from app.store import Actor, Claims, explaining_refusals
 
 DRAFT_SUFFIX = ".new"
 

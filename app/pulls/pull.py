@@ -18,9 +18,7 @@ from app.pulls.conditions import publication_conditions
 from app.pulls.pull_partials import discard_partials, partial_id
 from app.pulls.request import PullRequest
 from app.pulls.sources.base import Answer, Source, SourceFile, resolve_files
-from app.store import Action, Conditions, Model, PartialRecord, StagedFile, Store
-from app.store.incoming.incoming import SHA256
-from app.store.incoming.receiving import write_all
+from app.store import SHA256, Action, Conditions, Model, PartialRecord, StagedFile, Store, write_all
 
 LONGEST_PAUSE_SECONDS = 60.0
 LONGEST_RETRY_AFTER_SECONDS = 600.0

@@ -5,8 +5,7 @@ from app.jobs.folder import Jobs
 from app.jobs.records import Job
 from app.pulls.pull_partials import discard_partials
 from app.pulls.request import PullRequest
-from app.store import Actor, Store
-from app.store.locks.model_locks import LOCK_SECONDS
+from app.store import LOCK_SECONDS, Actor, Store
 
 PULL = "pull"
 """The job kind of pulls, as records have it."""

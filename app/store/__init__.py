@@ -1,8 +1,8 @@
 """The store: the model folder and its rules. Knows neither HTTP nor the engine, jobs or pulls.
 
 Import from here what the other folders of `app` use. What is not listed is the store's own, or needed by few: the
-watchers that a running service starts (`inventory_watcher`, `volume.monitor`) and the plain functions of `names`,
-`headers` and `audit`.
+watchers that a running service starts (`inventory_watcher`, `volume.monitor`) and the plain functions of `names`
+and `audit`.
 """
 
 from app.store.actor import SERVICE, Actor
@@ -11,32 +11,43 @@ from app.store.audit.findings import Finding, PruneOutcome, PrunePlan, PruneResu
 from app.store.audit.storage import Storage
 from app.store.deletions import Deletion, Deletions, Receipt
 from app.store.headers.description import Description
-from app.store.incoming.incoming import Conditions, Incoming, Published
+from app.store.headers.formats import Format, format_of_name
+from app.store.incoming.incoming import SHA256, Conditions, Incoming, Published
 from app.store.incoming.partials import Partial, PartialRecord
+from app.store.incoming.receiving import write_all
 from app.store.incoming.staged_file import StagedFile
-from app.store.integrity.verification import Verdict, Verification, Verifications
+from app.store.integrity.verification import OnRead, Verdict, Verification, Verifications
 from app.store.inventory import Inventory, Model
 from app.store.journal import Action, Journal, JournalEntry
 from app.store.locks.leases import Blocker, Lease
+from app.store.locks.model_locks import LOCK_SECONDS, is_leased
 from app.store.policy import Policy, Status
 from app.store.protections import ManualProtection, Protection, Protections
 from app.store.store import Store
 from app.store.trash.folder import Purged
 from app.store.trash.records import TrashEntry
 from app.store.trash.trash import Trash
-from app.store.volume.volume import Volume
+from app.store.volume.checks import CheckName
+from app.store.volume.claims import Claims
+from app.store.volume.server_lookups import files_on_server
+from app.store.volume.volume import Volume, explaining_refusals
 
 __all__ = [
+    "LOCK_SECONDS",
     "SERVICE",
+    "SHA256",
     "Action",
     "Actor",
     "Audits",
     "Blocker",
+    "CheckName",
+    "Claims",
     "Conditions",
     "Deletion",
     "Deletions",
     "Description",
     "Finding",
+    "Format",
     "Incoming",
     "Inventory",
     "Journal",
@@ -44,6 +55,7 @@ __all__ = [
     "Lease",
     "ManualProtection",
     "Model",
+    "OnRead",
     "Partial",
     "PartialRecord",
     "Policy",
@@ -67,4 +79,9 @@ __all__ = [
     "Verification",
     "Verifications",
     "Volume",
+    "explaining_refusals",
+    "files_on_server",
+    "format_of_name",
+    "is_leased",
+    "write_all",
 ]

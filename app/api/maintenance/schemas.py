@@ -6,8 +6,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from app.api.http.schema import InlineEnum, Schema, Timestamp
 from app.api.models.schemas import BlockerOut, ProtectionOut
-from app.store import Action, PruneResult, Reason, Status
-from app.store.volume.checks import CheckName
+from app.store import Action, CheckName, PruneResult, Reason, Status
 
 
 class TrashEntryOut(Schema):

@@ -21,8 +21,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError
 
-from app.store import Status
-from app.store.headers.formats import Format
+from app.store import Format, Status
 from app.store.names import MAX_NAME_BYTES
 
 MAX_LIMIT = 1000

@@ -9,9 +9,7 @@ from typing import NamedTuple
 from app.api.models.list_query import ListQuery
 from app.api.models.schemas import ModelOut
 from app.engine.contract.messages import EngineFacts
-from app.store import ManualProtection, Model, Policy
-from app.store.headers.formats import format_of_name
-from app.store.locks.model_locks import is_leased
+from app.store import ManualProtection, Model, Policy, format_of_name, is_leased
 
 Filter = Callable[[Model], bool]
 

@@ -3,8 +3,7 @@
 from pydantic import NonNegativeFloat, NonNegativeInt
 
 from app.api.http.schema import InlineEnum, Schema, Timestamp
-from app.store import Protection, Status, Verdict
-from app.store.headers.formats import Format
+from app.store import Format, Protection, Status, Verdict
 
 
 # A field whose value can change while the file stays as it is belongs in `ModelView.changing_facts` too, and what it is

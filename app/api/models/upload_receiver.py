@@ -10,8 +10,7 @@ from anyio import CapacityLimiter
 from app.api.http.deps import part
 from app.api.http.disconnects import next_chunk
 from app.api.http.request_errors import BodyTooLarge, UploadsBusy
-from app.store import StagedFile
-from app.store.incoming.receiving import write_all
+from app.store import StagedFile, write_all
 
 LIMIT = "OCR_MAX_UPLOAD_BYTES"
 
