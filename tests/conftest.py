@@ -1,4 +1,7 @@
-"""What every test may ask for. Everything lives in the test's own temporary folder; nothing global is to be reset."""
+"""What every test may ask for: services of its own, or services that many tests share and that it finds empty.
+
+A start costs a second of a core, so what needs no service of its own takes a shared one.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -6,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.service import RunningService
+from tests.support.service import ECHO, RunningService
 
 Serve = Callable[..., RunningService]
 
@@ -15,7 +18,45 @@ Serve = Callable[..., RunningService]
 def serve(tmp_path: Path) -> Iterator[Serve]:
     """Start real services, each `python -m app serve` with the settings given as keyword arguments, on one folder."""
     with ExitStack() as running:
-        yield lambda **settings: running.enter_context(RunningService(tmp_path, **settings))
+
+        def start(folder: Path = tmp_path, **settings: object) -> RunningService:
+            return running.enter_context(RunningService(folder, **settings))  # type: ignore[arg-type]
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """A service without keys, with an engine that behaves, for all tests of this process. Ask for `service`."""
+    settings = {"engine_class": ECHO, "engine_stable_after": 0, "protected": "keep_*"}
+    with RunningService(tmp_path_factory.mktemp("service"), **settings) as running:  # type: ignore[arg-type]
+        yield running
+
+
+@pytest.fixture
+def service(shared_service: RunningService) -> RunningService:
+    """The shared service, ready and empty: no model, nothing in the trash. Its journal and its jobs stay."""
+    return shared_service.clear().wait_until_ready()
+
+
+@pytest.fixture
+def models(service: RunningService) -> Path:
+    """Its model folder."""
+    return service.models_dir
+
+
+@pytest.fixture(scope="session")
+def shared_replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RunningService]]:
+    """Two services on one folder for all tests of this process. Ask for `replicas`."""
+    folder = tmp_path_factory.mktemp("replicas")
+    with ExitStack() as running:
+        yield [running.enter_context(RunningService(folder, engine_class=ECHO, max_uploads=16)) for _ in range(2)]
+
+
+@pytest.fixture
+def replicas(shared_replicas: list[RunningService]) -> list[RunningService]:
+    """Two services on one folder, which is empty. `serve(replicas[0].folder, ...)` starts one more on it."""
+    return [each.clear().wait_until_ready() for each in shared_replicas]
 
 
 @pytest.fixture

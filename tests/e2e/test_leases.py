@@ -9,15 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Serve
-from tests.support.service import ECHO, ROOT, RunningService
+from tests.support.service import ROOT, RunningService
 from tests.support.waiting import eventually
 
 Hold = Callable[..., subprocess.Popen[bytes]]
 
 
 @pytest.fixture
-def hold(tmp_path: Path) -> Iterator[Hold]:
+def hold(replicas: list[RunningService]) -> Iterator[Hold]:
     """Run a command under a lease of a.bin."""
     with ExitStack() as running:
 
@@ -25,7 +24,7 @@ def hold(tmp_path: Path) -> Iterator[Hold]:
             process = subprocess.Popen(
                 [sys.executable, "-m", "app", "models", "lease", "a.bin", "--", *command],
                 cwd=ROOT,
-                env=os.environ | {"OCR_MODELS_DIR": str(tmp_path / "models")},
+                env=os.environ | {"OCR_MODELS_DIR": str(replicas[0].models_dir)},
                 stdin=subprocess.PIPE,
                 stderr=subprocess.PIPE,
             )
@@ -37,13 +36,12 @@ def hold(tmp_path: Path) -> Iterator[Hold]:
 
 
 @pytest.fixture
-def services(serve: Serve) -> list[RunningService]:
+def services(replicas: list[RunningService]) -> list[RunningService]:
     """Two on one folder with a model."""
-    services = [serve(engine_class=ECHO) for _ in range(2)]
-    (services[0].models_dir / "a.bin").write_bytes(b"a")
-    for service in services:
+    (replicas[0].models_dir / "a.bin").write_bytes(b"a")
+    for service in replicas:
         eventually(lambda service=service: service.client.get("/models").json()["count"] == 1)
-    return services
+    return replicas
 
 
 def blockers(service: RunningService) -> list[dict[str, object]]:
@@ -95,6 +93,8 @@ def test_what_the_command_started_keeps_the_model(services: list[RunningService]
 
 def test_a_command_that_cannot_run_says_so(services: list[RunningService], hold: Hold) -> None:
     """127 as a shell has it, and 1 when there is no such model; neither leaves a lease."""
+    records = services[0].models_dir / ".store/locks/leases"
+    before = set(records.iterdir())  # of commands that other tests have killed
     missing = hold("no-such-command")
     assert missing.communicate()[1] == b"no-such-command: No such file or directory\n"
     assert missing.returncode == 127
@@ -103,4 +103,4 @@ def test_a_command_that_cannot_run_says_so(services: list[RunningService], hold:
     gone = hold("true")
     gone.communicate()
     assert gone.returncode == 1
-    assert list((services[0].models_dir / ".store/locks/leases").iterdir()) == []
+    assert set(records.iterdir()) <= before

@@ -4,13 +4,13 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.conftest import Serve
-from tests.support.service import ECHO
+from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 
 
-def test_of_64_deletes_through_four_services_one_wins(serve: Serve) -> None:
+def test_of_64_deletes_through_four_services_one_wins(serve: Serve, replicas: list[RunningService]) -> None:
     """Exactly one 200; the others 404 or 409; one entry in the trash; no 500."""
-    services = [serve(engine_class=ECHO) for _ in range(4)]
+    services = [*replicas, *(serve(replicas[0].folder, engine_class=ECHO) for _ in range(2))]
     models = services[0].models_dir
     for attempt in range(5):
         name = f"model-{attempt}.bin"
@@ -29,9 +29,9 @@ def test_of_64_deletes_through_four_services_one_wins(serve: Serve) -> None:
         assert not (models / name).exists()
 
 
-def test_a_deletion_in_one_shows_in_the_other_within_a_second(serve: Serve) -> None:
+def test_a_deletion_in_one_shows_in_the_other_within_a_second(replicas: list[RunningService]) -> None:
     """Replicas need no word between them but the folder."""
-    one, other = serve(engine_class=ECHO), serve(engine_class=ECHO)
+    one, other = replicas
     (one.models_dir / "a.bin").touch()
     eventually(lambda: other.client.get("/models").json()["count"] == 1, within=1)
 
@@ -40,9 +40,9 @@ def test_a_deletion_in_one_shows_in_the_other_within_a_second(serve: Serve) -> N
     eventually(lambda: other.client.get("/models").json()["count"] == 0, within=1)
 
 
-def test_each_service_has_an_engine_of_its_own(serve: Serve) -> None:
+def test_each_service_has_an_engine_of_its_own(serve: Serve, replicas: list[RunningService]) -> None:
     """On one state folder, in directories of their own."""
-    one, other = serve(engine_class=ECHO).wait_until_ready(), serve(engine_class=ECHO).wait_until_ready()
+    one, other = serve(replicas[0].folder, engine_class=ECHO).wait_until_ready(), replicas[0]
 
     assert one.engine()["pid"] != other.engine()["pid"]
     one.stop()

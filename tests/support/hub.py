@@ -106,6 +106,17 @@ class Hub:
             server.shutdown()
             server.server_close()
 
+    def forget(self) -> None:
+        """Be as at the start: without files, without faults, with nothing seen; whoever still waits at one goes on."""
+        self._stopping.set()
+        self._stopping = threading.Event()
+        self.token = None
+        self.files.clear()
+        self.gated.clear()
+        self.seen.clear()
+        for kept in (self.sizes, self.served, self.redirects, self.faults, self.hub_faults):
+            kept.clear()
+
     @property
     def url(self) -> str:
         """What OCR_HUB_ENDPOINT is to be."""
@@ -144,8 +155,9 @@ class Hub:
         return [seen for seen in self.seen if (seen.server, seen.method) == (server, method)]
 
     def wait(self, fault: Fault) -> None:
-        """Until a fault's gate opens, or the server stops."""
-        while not fault.gate.wait(0.05) and not self._stopping.is_set():
+        """Until a fault's gate opens, or the server stops or forgets."""
+        stopping = self._stopping
+        while not fault.gate.wait(0.05) and not stopping.is_set():
             pass
 
     def pause(self, seconds: float) -> None:

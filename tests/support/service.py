@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ class RunningService:
 
     def __init__(self, folder: Path, *, wrapper: tuple[str, ...] = (), module: str = "app", **settings: object) -> None:
         """`wrapper` goes before the command, such as `setpriv` with its options; `module` is what python -m runs."""
+        self.folder = folder
         self.models_dir = Path(str(settings.get("models_dir", folder / "models")))
         self.state_dir = folder / "state"
         self._settings = {"OCR_MODELS_DIR": self.models_dir, "OCR_STATE_DIR": self.state_dir, "OCR_PORT": 0} | {
@@ -29,6 +31,7 @@ class RunningService:
         }
         self._command = [*wrapper, sys.executable, "-m", module, "serve"]
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+        self._log_start = 0
         self.process: subprocess.Popen[bytes]
         self.client: httpx.Client
 
@@ -61,12 +64,25 @@ class RunningService:
 
     @property
     def log(self) -> str:
-        """Everything it logged so far."""
-        return os.pread(self._log.fileno(), 1 << 26, 0).decode()
+        """Everything it logged so far, since `clear()` where that was called."""
+        return os.pread(self._log.fileno(), 1 << 26, self._log_start).decode()
 
     def wait_until_ready(self) -> "RunningService":
         """Until the engine is ready."""
         eventually(lambda: self.client.get("/readyz").status_code == 200, within=20)
+        return self
+
+    def clear(self) -> "RunningService":
+        """Leave no model and nothing in the trash, wait until it has seen that, and forget what it logged."""
+        for path in self.models_dir.iterdir():
+            if path.is_symlink() or not path.is_dir():
+                path.unlink()
+            elif path.name != ".store":
+                shutil.rmtree(path)
+        self.client.delete("/trash").raise_for_status()
+        # Otherwise a test that makes what the last one had might take the last one's list for its own.
+        eventually(self._lists_nothing)
+        self._log_start = os.fstat(self._log.fileno()).st_size
         return self
 
     def engine(self) -> dict[str, Any]:
@@ -78,6 +94,10 @@ class RunningService:
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.process.wait(timeout=40)
+
+    def _lists_nothing(self) -> bool:
+        listed = self.client.get("/models").raise_for_status().json()
+        return bool(listed["count"] == 0 and listed["warnings"] == [])
 
     def _find_url(self) -> str | None:
         if self.process.poll() is not None:

@@ -52,7 +52,8 @@ def test_kill_9_during_a_request(caller: Caller) -> None:
 
     os.kill(pid, signal.SIGKILL)
 
-    answer = held.result(timeout=1)
+    eventually(held.done, within=1)
+    answer = held.result()
     assert (answer.status_code, answer.json()["exit_reason"]) == (502, "killed by SIGKILL")
     assert caller.service.client.get("/models").status_code == 200
     eventually(lambda: caller.service.client.get("/readyz").status_code == 200, within=1)

@@ -23,7 +23,8 @@ ALERTS = ROOT / "deploy" / "prometheus"
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[RunningService]:
+def counting(tmp_path: Path) -> Iterator[RunningService]:
+    """A service of its own, which has counted nothing yet, with one model."""
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "a.bin").write_bytes(b"12345")
     with RunningService(tmp_path, engine_class=ECHO) as running:
@@ -40,76 +41,76 @@ def value(service: RunningService, name: str, **labels: str) -> float | None:
     return next((each.value for each in samples if each.name == name and each.labels == labels), None)
 
 
-def test_requests_are_counted_by_route_and_never_by_path(service: RunningService) -> None:
+def test_requests_are_counted_by_route_and_never_by_path(counting: RunningService) -> None:
     """A crawler that tries a thousand names makes no thousand series."""
     for name in ("a.bin", "b.bin", "c.bin"):
-        service.client.get(f"/models/{name}")
-    service.client.get("/no/such/route")
-    service.client.request("PROPFIND", "/models")
+        counting.client.get(f"/models/{name}")
+    counting.client.get("/no/such/route")
+    counting.client.request("PROPFIND", "/models")
 
     route = "/models/{name:path}"
-    assert value(service, "ocr_http_requests_total", method="GET", route=route, status="200") == 1
-    assert value(service, "ocr_http_requests_total", method="GET", route=route, status="404") == 2
-    assert value(service, "ocr_http_request_seconds_count", method="GET", route=route) == 3
-    assert value(service, "ocr_http_requests_total", method="GET", route="none", status="404") == 1
-    labels = {each.labels.get("method") for each in scrape(service)["ocr_http_requests"].samples}
+    assert value(counting, "ocr_http_requests_total", method="GET", route=route, status="200") == 1
+    assert value(counting, "ocr_http_requests_total", method="GET", route=route, status="404") == 2
+    assert value(counting, "ocr_http_request_seconds_count", method="GET", route=route) == 3
+    assert value(counting, "ocr_http_requests_total", method="GET", route="none", status="404") == 1
+    labels = {each.labels.get("method") for each in scrape(counting)["ocr_http_requests"].samples}
     assert labels == {"GET", "other"}
 
 
-def test_changes_are_counted_with_their_bytes(service: RunningService) -> None:
+def test_changes_are_counted_with_their_bytes(counting: RunningService) -> None:
     """What came, went to the trash, came back and went for good."""
-    client = service.client
+    client = counting.client
     client.put("/models/b.bin", content=b"1234567").raise_for_status()
     trash_id = client.delete("/models/a.bin").raise_for_status().json()["trash_id"]
     client.post(f"/trash/{trash_id}/restore").raise_for_status()
     client.delete("/models/b.bin", params={"permanent": True}).raise_for_status()
 
-    counted = {action: value(service, "ocr_store_changed_bytes_total", action=action) for action in ACTIONS}
+    counted = {action: value(counting, "ocr_store_changed_bytes_total", action=action) for action in ACTIONS}
     assert counted == {"uploaded": 7, "trashed": 5, "restored": 5, "deleted": 7, "purged": 0, "pulled": 0}
-    assert value(service, "ocr_store_changes_total", action="deleted") == 1
-    assert "model.deleted" in service.log
+    assert value(counting, "ocr_store_changes_total", action="deleted") == 1
+    assert "model.deleted" in counting.log
 
 
-def test_the_store_and_the_engine_are_as_they_are_now(service: RunningService) -> None:
+def test_the_store_and_the_engine_are_as_they_are_now(counting: RunningService) -> None:
     """Gauges are read when they are asked for, not when something last happened."""
-    pid = service.engine()["pid"]
-    assert value(service, "ocr_store_models") == 1
-    assert value(service, "ocr_store_bytes", kind="models") == 5
-    assert value(service, "ocr_engine_state", state="ready") == 1
-    assert (value(service, "ocr_engine_memory_bytes", kind="private") or 0) > 1e6
+    pid = counting.engine()["pid"]
+    assert value(counting, "ocr_store_models") == 1
+    assert value(counting, "ocr_store_bytes", kind="models") == 5
+    assert value(counting, "ocr_engine_state", state="ready") == 1
+    assert (value(counting, "ocr_engine_memory_bytes", kind="private") or 0) > 1e6
 
-    (service.models_dir / "b.bin").write_bytes(b"123")
-    service.client.post("/engine/release").raise_for_status()
+    (counting.models_dir / "b.bin").write_bytes(b"123")
+    counting.client.post("/engine/release").raise_for_status()
 
-    eventually(lambda: value(service, "ocr_store_bytes", kind="models") == 8)
-    eventually(lambda: service.engine()["pid"] not in {None, pid})
-    assert value(service, "ocr_engine_exits_total", cause="ordered") == 1
+    eventually(lambda: value(counting, "ocr_store_bytes", kind="models") == 8)
+    eventually(lambda: counting.engine()["pid"] not in {None, pid})
+    assert value(counting, "ocr_engine_exits_total", cause="ordered") == 1
 
 
-def test_calls_loads_and_releases_of_the_engine(service: RunningService) -> None:
+def test_calls_loads_and_releases_of_the_engine(counting: RunningService) -> None:
     """Each text is a call, known by the work on it, with what came of it; a release counts its bytes."""
-    (service.models_dir / DEFAULT_MODEL).parent.mkdir(parents=True)
-    (service.models_dir / DEFAULT_MODEL).write_bytes(NO_TENSORS)
+    (counting.models_dir / DEFAULT_MODEL).parent.mkdir(parents=True)
+    (counting.models_dir / DEFAULT_MODEL).write_bytes(NO_TENSORS)
     texts = {"texts": ["a", "fail:too odd", "b"]}
-    service.client.post("/ai/spell-check", json=texts).raise_for_status()
-    service.client.post("/engine/release").raise_for_status()
+    counting.client.post("/ai/spell-check", json=texts).raise_for_status()
+    counting.client.post("/engine/release").raise_for_status()
 
     def calls(work: str, outcome: str) -> float | None:
-        return value(service, "ocr_engine_call_seconds_count", work=work, outcome=outcome)
+        return value(counting, "ocr_engine_call_seconds_count", work=work, outcome=outcome)
 
     assert (calls("load", "ok"), calls("spell-check", "ok"), calls("spell-check", "failed")) == (1, 2, 1)
-    assert value(service, "ocr_engine_loads_total", processor="spell-check") == 1
-    assert value(service, "ocr_engine_releases_total") == 1
-    assert (value(service, "ocr_engine_released_bytes_total") or 0) > 1e6
+    assert value(counting, "ocr_engine_loads_total", processor="spell-check") == 1
+    assert value(counting, "ocr_engine_releases_total") == 1
+    assert (value(counting, "ocr_engine_released_bytes_total") or 0) > 1e6
 
 
-def test_a_missing_model_folder_has_no_sizes(service: RunningService) -> None:
+def test_a_missing_model_folder_has_no_sizes(counting: RunningService) -> None:
     """Not an empty folder, which somebody would take for deleted models."""
-    service.models_dir.rename(service.models_dir.with_name("away"))
+    counting.models_dir.rename(counting.models_dir.with_name("away"))
 
-    eventually(lambda: value(service, "ocr_store_available") == 0)
-    assert value(service, "ocr_store_models") is None
-    assert value(service, "ocr_store_bytes", kind="models") is None
+    eventually(lambda: value(counting, "ocr_store_available") == 0)
+    assert value(counting, "ocr_store_models") is None
+    assert value(counting, "ocr_store_bytes", kind="models") is None
 
 
 def test_openmetrics_is_given_to_who_asks_for_it(service: RunningService) -> None:
@@ -142,12 +143,12 @@ def test_promtool_finds_nothing_to_criticise(service: RunningService) -> None:
 
 
 @pytest.mark.slow
-def test_a_real_prometheus_scrapes_it_and_knows_the_alerts(service: RunningService, tmp_path: Path) -> None:
+def test_a_real_prometheus_scrapes_it_and_knows_the_alerts(counting: RunningService, tmp_path: Path) -> None:
     """With the configuration and the rules in deploy/, but for the port."""
     folder = tmp_path / "prometheus"
     shutil.copytree(ALERTS, folder)
     config = folder / "prometheus.yaml"
-    text = config.read_text().replace("127.0.0.1:8000", service.url.removeprefix("http://")).replace("15s", "1s")
+    text = config.read_text().replace("127.0.0.1:8000", counting.url.removeprefix("http://")).replace("15s", "1s")
     config.write_text(text)
     port = free_port()
     command = [

@@ -130,9 +130,9 @@ def test_a_part_of_a_model_has_its_own_methods(protected: RunningService) -> Non
             assert (method, refused.status_code, refused.headers.get("allow")) == (method, 405, methods)
 
 
-def test_services_see_each_others_protections(serve: Serve) -> None:
+def test_services_see_each_others_protections(serve: Serve, replicas: list[RunningService]) -> None:
     """A deletion elsewhere is refused at once, the list elsewhere shows it in a second, a restart forgets nothing."""
-    one, other = serve(engine_class=ECHO), serve(engine_class=ECHO)
+    one, other = replicas
     (one.models_dir / "a.bin").touch()
     for each in (one, other):
         eventually(lambda each=each: each.client.get("/models").json()["count"] == 1)
@@ -148,4 +148,5 @@ def test_services_see_each_others_protections(serve: Serve) -> None:
         eventually(lambda: not is_listed(one), within=1)
 
     one.client.put("/models/a.bin/protection", json=REASON).raise_for_status()
-    assert is_listed(serve(engine_class=ECHO))
+    assert is_listed(serve(one.folder, engine_class=ECHO))
+    one.client.delete("/models/a.bin/protection").raise_for_status()

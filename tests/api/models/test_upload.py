@@ -268,42 +268,40 @@ def test_memory_does_not_grow_with_the_body(serve: Serve) -> None:
     assert max(*seen, process.memory_info().rss) - before < 24 * MIB
 
 
-def test_of_concurrent_uploads_of_one_name_one_wins(serve: Serve) -> None:
+def test_of_concurrent_uploads_of_one_name_one_wins(replicas: list[RunningService]) -> None:
     """Through two services: exactly one 201, the others 409, and the bytes are the winner's."""
-    services = [serve(engine_class=ECHO, max_uploads=16) for _ in range(2)]
     for attempt in range(5):
         name = f"{attempt}.bin"
         with ThreadPoolExecutor(16) as threads:
-            answers = list(threads.map(lambda n: put(services[n % 2], name, b"%d" % n * 100_000), range(16)))  # noqa: B023
+            answers = list(threads.map(lambda n: put(replicas[n % 2], name, b"%d" % n * 100_000), range(16)))  # noqa: B023
 
         assert sorted(answer.status_code for answer in answers) == [201] + [409] * 15
         (winner,) = [n for n, answer in enumerate(answers) if answer.status_code == 201]
-        assert (services[0].models_dir / name).read_bytes() == b"%d" % winner * 100_000
-    assert staged(services[0]) == []
+        assert (replicas[0].models_dir / name).read_bytes() == b"%d" % winner * 100_000
+    assert staged(replicas[0]) == []
 
 
-def test_uploads_and_deletions_of_one_name_lose_nothing(serve: Serve) -> None:
+def test_uploads_and_deletions_of_one_name_lose_nothing(replicas: list[RunningService]) -> None:
     """Whatever came in is in its place or in the trash, once, however they meet."""
-    services = [serve(engine_class=ECHO) for _ in range(2)]
     uploaded: set[str] = set()
 
     def upload(number: int) -> None:
-        answer = put(services[number % 2], "a.bin", b"%d" % number, if_match="*" if number % 3 else "")
+        answer = put(replicas[number % 2], "a.bin", b"%d" % number, if_match="*" if number % 3 else "")
         assert answer.status_code in {200, 201, 409, 412, 503}
         if answer.is_success:
             uploaded.add(str(number))
 
     def delete(number: int) -> None:
-        assert services[number % 2].client.delete("/models/a.bin").status_code in {200, 404, 409}
+        assert replicas[number % 2].client.delete("/models/a.bin").status_code in {200, 404, 409}
 
     with ThreadPoolExecutor(8) as threads:
         done = [threads.submit(upload if number % 4 else delete, number) for number in range(200)]
     for each in done:
         each.result()
 
-    trash = services[0].models_dir / ".store/trash"
+    trash = replicas[0].models_dir / ".store/trash"
     found = [path.read_text() for path in trash.iterdir() if path.suffix != ".json"]
-    found += [path.read_text() for path in services[0].models_dir.glob("a.bin")]
+    found += [path.read_text() for path in replicas[0].models_dir.glob("a.bin")]
     assert sorted(found) == sorted(uploaded)
 
 

@@ -1,36 +1,77 @@
 """A hub of the tests' own and services that pull from it."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
-from tests.api.pulls.requests import CONTENT, FILE, REPOSITORY
+from tests.api.pulls.requests import CONTENT, FILE, FINISHED, REPOSITORY
 from tests.conftest import Serve
 from tests.support.hub import Hub, running_hub
 from tests.support.service import ECHO, RunningService
+from tests.support.waiting import eventually
 
 
-@pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningService, Hub]]:
-    """One service and its hub, for what leaves nothing behind."""
-    with running_hub() as hub:
-        hub.add(REPOSITORY, FILE, CONTENT)
-        folder = tmp_path_factory.mktemp("strict")
-        settings: dict[str, Any] = {"hub_endpoint": hub.url, "pull_retry_pause": "0.01s", "pull_retries": 3}
-        with RunningService(folder, engine_class=ECHO, **settings) as service:
-            yield service, hub
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
+@pytest.fixture(scope="session")
+def shared_hub() -> Iterator[Hub]:
+    """Ask for `hub`."""
     with running_hub() as running:
-        running.add(REPOSITORY, FILE, CONTENT)
         yield running
 
 
 @pytest.fixture
+def hub(shared_hub: Hub) -> Hub:
+    """A hub with one file, which has seen nothing yet."""
+    shared_hub.forget()
+    shared_hub.add(REPOSITORY, FILE, CONTENT)
+    return shared_hub
+
+
+def settings_for(hub: Hub) -> dict[str, Any]:
+    """Services pull from the test's own hub, and hardly pause before they try again."""
+    return {"engine_class": ECHO, "hub_endpoint": hub.url, "pull_retry_pause": "0.01s", "pull_retries": 3}
+
+
+@pytest.fixture
 def start(serve: Serve, hub: Hub) -> Serve:
-    """Start services that pull from the test's own hub, and hardly pause before they try again."""
-    settings = {"engine_class": ECHO, "hub_endpoint": hub.url, "pull_retry_pause": "0.01s", "pull_retries": 3}
-    return lambda **more: serve(**settings | more)
+    """Start services of the test's own."""
+    return lambda **more: serve(**settings_for(hub) | more)
+
+
+@pytest.fixture(scope="session")
+def shared_puller(shared_hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """Ask for `service`."""
+    settings = settings_for(shared_hub) | {"pull_allowed_urls": f"{shared_hub.cdn_url}/models"}
+    with RunningService(tmp_path_factory.mktemp("puller"), **settings) as running:
+        yield running
+
+
+@pytest.fixture
+def service(shared_puller: RunningService, hub: Hub) -> Iterator[RunningService]:
+    """The shared service, empty; it may pull from URLs below `/models` of the hub's CDN."""
+    yield shared_puller.clear()
+    nothing_goes_on(shared_puller)
+
+
+@pytest.fixture(scope="session")
+def shared_pair(shared_hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RunningService]]:
+    """Ask for `pair`."""
+    folder = tmp_path_factory.mktemp("pair")
+    with ExitStack() as running:
+        yield [running.enter_context(RunningService(folder, **settings_for(shared_hub))) for _ in range(2)]
+
+
+@pytest.fixture
+def pair(shared_pair: list[RunningService], hub: Hub) -> Iterator[list[RunningService]]:
+    """The two shared services on one folder, empty; they may pull from no URL."""
+    yield [each.clear() for each in shared_pair]
+    nothing_goes_on(shared_pair[0])
+
+
+def nothing_goes_on(service: RunningService) -> None:
+    """Cancel what a failed test has left, so that the next one has the hub for itself."""
+    for job in service.client.get("/pulls").raise_for_status().json()["jobs"]:
+        if job["state"] not in FINISHED:
+            service.client.delete(f"/pulls/{job['id']}")
+            eventually(lambda: service.client.get(f"/pulls/{job['id']}").json()["state"] in FINISHED)  # noqa: B023

@@ -33,12 +33,12 @@ def events(service: RunningService, path: str) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("records", [lines, events])
 def test_a_stream_ends_with_exactly_one_final_record(
-    start: Serve, hub: Hub, records: Callable[[RunningService, str], Iterator[dict[str, Any]]]
+    pair: list[RunningService], hub: Hub, records: Callable[[RunningService, str], Iterator[dict[str, Any]]]
 ) -> None:
     """From another service than the one that pulls, and again for whoever comes after the end."""
     hub.faults.append(Fault(wait_after=CUT))
     gate = hub.faults[0].gate
-    first, second = start(), start()
+    first, second = pair
     asked = ask(first)
     path = f"{asked.headers['location']}/events"
 

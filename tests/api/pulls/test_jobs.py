@@ -19,14 +19,15 @@ from tests.api.pulls.requests import (
 )
 from tests.conftest import Serve
 from tests.support.hub import Fault, Hub
+from tests.support.service import RunningService
 from tests.support.waiting import eventually
 
 
-def test_asked_for_twice_it_is_one_job(start: Serve, hub: Hub) -> None:
+def test_asked_for_twice_it_is_one_job(pair: list[RunningService], hub: Hub) -> None:
     """Also through another service; what brings something else to the same place is refused."""
     hub.faults.append(Fault(wait_after=CUT))
     gate = hub.faults[0].gate
-    first, second = start(), start()
+    first, second = pair
     asked = ask(first)
     eventually(lambda: job_at(first, asked)["progress"]["done"] == CUT)
 
@@ -60,10 +61,10 @@ def test_so_many_run_at_once_and_the_others_wait(start: Serve, hub: Hub) -> None
     assert [job["id"] for job in service.client.get("/pulls").json()["jobs"]] == [j.json()["id"] for j in jobs[::-1]]
 
 
-def test_another_service_reports_cancels_and_leaves_nothing(start: Serve, hub: Hub) -> None:
+def test_another_service_reports_cancels_and_leaves_nothing(pair: list[RunningService], hub: Hub) -> None:
     """Whoever runs it."""
     hub.faults.append(Fault(wait_after=CUT))
-    first, second = start(), start()
+    first, second = pair
     asked = ask(first)
     running = eventually(lambda: job if (job := job_at(second, asked))["progress"]["done"] else None)
 
@@ -141,9 +142,9 @@ def test_bytes_of_another_version_are_not_gone_on_with(start: Serve, hub: Hub) -
     assert [seen.headers.get("Range") for seen in hub.asked("cdn")] == [None, None]
 
 
-def test_a_job_is_not_found_once_it_was_never(start: Serve) -> None:
+def test_a_job_is_not_found_once_it_was_never(service: RunningService) -> None:
     """404, whatever is asked of it."""
-    client = start().client
+    client = service.client
 
     for path in ("/pulls/nope", "/pulls/20261121T092012Z-0a1b23a56954", "/pulls/nope/events"):
         assert client.get(path).json()["type"].endswith(":job-not-found")

@@ -26,9 +26,10 @@ from tests.support.hub import COMMIT, Fault, Hub
 from tests.support.service import RunningService
 
 
-def test_a_file_of_a_repository_becomes_a_model(start: Serve, hub: Hub) -> None:
+def test_a_file_of_a_repository_becomes_a_model(service: RunningService, hub: Hub) -> None:
     """Where AsposeAI looks for it, whole, its digest recorded, with a line in the journal."""
-    service = start()
+
+    before = service.client.get("/journal").json()["events"]
 
     answer = ask(service)
     job = finished(service, answer)
@@ -43,19 +44,19 @@ def test_a_file_of_a_repository_becomes_a_model(start: Serve, hub: Hub) -> None:
     )
     assert (service.models_dir / NAME).read_bytes() == CONTENT
     assert service.client.get(f"/models/{NAME}").json()["sha256"] == SHA256
-    (event,) = service.client.get("/journal").json()["events"]
+    event, *earlier = service.client.get("/journal").json()["events"]
     assert (event["action"], event["name"], event["actor"]) == ("pulled", NAME, "anonymous")
+    assert earlier == before
     assert left(service) == []
     assert all(f"/resolve/{COMMIT}/" in seen.path for seen in hub.asked("hub", "GET"))
 
 
-def test_several_files_are_one_job(start: Serve, hub: Hub) -> None:
+def test_several_files_are_one_job(service: RunningService, hub: Hub) -> None:
     """A pattern; also small files, which the hub keeps itself and gives no SHA-256 for."""
     parts = {f"m-0000{n}-of-00002.gguf": b"%d" % n * 5000 for n in (1, 2)}
     for name, content in parts.items():
         hub.add(REPOSITORY, name, content)
     hub.add(REPOSITORY, "m-config.json", b"{}", is_large=False)
-    service = start()
 
     job = pull(service, file=None, files="m-*")
 
@@ -66,10 +67,9 @@ def test_several_files_are_one_job(start: Serve, hub: Hub) -> None:
     assert (service.models_dir / names[1]).read_bytes() == parts["m-00002-of-00002.gguf"]
 
 
-def test_a_cut_connection_is_gone_on_with(start: Serve, hub: Hub) -> None:
+def test_a_cut_connection_is_gone_on_with(service: RunningService, hub: Hub) -> None:
     """By a range of the very version, and every byte is asked for once."""
     hub.faults.extend([Fault(cut_after=CUT), Fault(cut_after=CUT)])
-    service = start()
 
     assert pull(service)["state"] == "succeeded"
 
@@ -80,20 +80,18 @@ def test_a_cut_connection_is_gone_on_with(start: Serve, hub: Hub) -> None:
 
 
 @pytest.mark.parametrize("second", [Fault(ignore_range=True), Fault(status=416)])
-def test_without_ranges_it_starts_over(start: Serve, hub: Hub, second: Fault) -> None:
+def test_without_ranges_it_starts_over(service: RunningService, hub: Hub, second: Fault) -> None:
     """What came before is dropped, and what comes is whole."""
     hub.faults.extend([Fault(cut_after=CUT), second])
-    service = start()
 
     assert pull(service)["state"] == "succeeded"
     assert (service.models_dir / NAME).read_bytes() == CONTENT
 
 
-def test_a_file_that_changes_midway_is_never_mixed(start: Serve, hub: Hub) -> None:
+def test_a_file_that_changes_midway_is_never_mixed(service: RunningService, hub: Hub) -> None:
     """Another ETag, and the new version comes from its first byte on."""
     newer = CONTENT[::-1]
-    url = hub.put("/plain/a.bin", CONTENT)
-    service = start(pull_allowed_urls=hub.cdn_url)
+    url = hub.put("/models/a.bin", CONTENT)
     hub.faults.extend([Fault(wait_after=0), Fault(cut_after=CUT), Fault(content=newer)])
     hub.faults[0].gate.set()
 
@@ -117,11 +115,9 @@ def test_a_file_that_changes_midway_is_never_mixed(start: Serve, hub: Hub) -> No
     ],
 )
 def test_what_goes_wrong_for_good_leaves_nothing(
-    strict: tuple[RunningService, Hub], faults: list[Fault], slug: str
+    service: RunningService, hub: Hub, faults: list[Fault], slug: str
 ) -> None:
     """The job says why; no model, no bytes in staging."""
-    service, hub = strict
-    hub.served.clear()
     hub.faults.extend(faults)
 
     job = pull(service)
@@ -132,14 +128,13 @@ def test_what_goes_wrong_for_good_leaves_nothing(
     assert not hub.faults
 
 
-def test_who_is_overloaded_is_asked_again_later(start: Serve, hub: Hub) -> None:
+def test_who_is_overloaded_is_asked_again_later(service: RunningService, hub: Hub) -> None:
     """429 and 503, with and without Retry-After; what is received in between forgives."""
     later = {"Retry-After": "1"}
     hub.hub_faults.extend([Fault(), Fault(status=503), Fault(status=429, headers=later)])
     hub.faults.extend(
         [Fault(status=429), Fault(status=503), Fault(cut_after=CUT), Fault(status=500), Fault(status=502)]
     )
-    service = start()
 
     assert pull(service)["state"] == "succeeded"
     assert (service.models_dir / NAME).read_bytes() == CONTENT
@@ -172,10 +167,9 @@ def test_a_connection_that_stalls_is_tried_anew(start: Serve, hub: Hub) -> None:
     ],
 )
 def test_what_cannot_be_pulled_is_refused_at_once(
-    strict: tuple[RunningService, Hub], body: dict[str, Any], status: int, slug: str
+    service: RunningService, body: dict[str, Any], status: int, slug: str
 ) -> None:
     """Without a job."""
-    service, _ = strict
     jobs = service.client.get("/pulls").json()["count"]
 
     answer = ask(service, **body)
@@ -213,10 +207,9 @@ def test_the_token_of_this_machine_is_not_sent(start: Serve, hub: Hub, monkeypat
     assert not any("Authorization" in seen.headers for seen in hub.seen)
 
 
-def test_a_model_that_does_not_fit_is_refused(start: Serve, hub: Hub) -> None:
+def test_a_model_that_does_not_fit_is_refused(service: RunningService, hub: Hub) -> None:
     """507 before a byte came, with what it takes and what there is."""
     hub.sizes[REPOSITORY, FILE] = 1 << 60
-    service = start()
 
     refused = ask(service)
 
@@ -225,9 +218,8 @@ def test_a_model_that_does_not_fit_is_refused(start: Serve, hub: Hub) -> None:
 
 
 @pytest.mark.slow
-def test_a_model_that_is_there_stays_unless_told_otherwise(start: Serve, hub: Hub) -> None:
+def test_a_model_that_is_there_stays_unless_told_otherwise(service: RunningService, hub: Hub) -> None:
     """`fail` refuses, `keep` is content, `replace` puts the old one into the trash; not when it is the very same."""
-    service = start()
     pull(service)
     asked = len(hub.asked("cdn"))
 

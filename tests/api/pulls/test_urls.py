@@ -4,18 +4,19 @@ import hashlib
 import json
 
 from tests.api.pulls.requests import REPOSITORY, ask_url, finished, told
-from tests.conftest import Serve
 from tests.support.answers import problem_of
 from tests.support.hub import Hub
+from tests.support.service import RunningService
 
 
-def test_a_url_is_pulled_only_from_where_it_may_be(start: Serve, hub: Hub) -> None:
+def test_a_url_is_pulled_only_from_where_it_may_be(
+    service: RunningService, pair: list[RunningService], hub: Hub
+) -> None:
     """Below an allowed URL, part by part; without any, from nowhere."""
     url = hub.put("/models/a.bin", b"model")
     hub.put("/models2/a.bin", b"model")
-    none, some = start(), start(pull_allowed_urls=f"{hub.cdn_url}/models")
 
-    refused = [ask_url(none, url)]
+    refused = [ask_url(pair[0], url)]
     elsewhere = (
         f"{hub.cdn_url}/models2/a.bin",
         f"{hub.cdn_url}/models/../models2/a.bin",
@@ -27,8 +28,10 @@ def test_a_url_is_pulled_only_from_where_it_may_be(start: Serve, hub: Hub) -> No
         "file:///etc/passwd",
         "http://[",
     )
-    refused += [ask_url(some, each) for each in elsewhere]
-    job = finished(some, ask_url(some, url, name="plain/b.bin", sha256=hashlib.sha256(b"model").hexdigest().upper()))
+    refused += [ask_url(service, each) for each in elsewhere]
+    job = finished(
+        service, ask_url(service, url, name="plain/b.bin", sha256=hashlib.sha256(b"model").hexdigest().upper())
+    )
 
     assert {problem_of(answer) for answer in refused} == {(403, "source-not-allowed")}
     assert "OCR_PULL_ALLOWED_URLS" in refused[0].json()["detail"]
@@ -36,7 +39,7 @@ def test_a_url_is_pulled_only_from_where_it_may_be(start: Serve, hub: Hub) -> No
     assert {seen.path for seen in hub.seen} == {"/models/a.bin"}
 
 
-def test_a_redirect_does_not_lead_out_of_what_is_allowed(start: Serve, hub: Hub) -> None:
+def test_a_redirect_does_not_lead_out_of_what_is_allowed(service: RunningService, hub: Hub) -> None:
     """Not at once, and not when the file is fetched; within it, it is followed."""
     target = hub.put("/models/a.bin", b"model")
     hub.redirects |= {
@@ -45,7 +48,6 @@ def test_a_redirect_does_not_lead_out_of_what_is_allowed(start: Serve, hub: Hub)
         "/models/round": "/models/round",
         "/models/nowhere": "http://[",
     }
-    service = start(pull_allowed_urls=f"{hub.cdn_url}/models/", pull_retries=0)
 
     out = ask_url(service, f"{hub.cdn_url}/models/out")
     within = finished(service, ask_url(service, f"{hub.cdn_url}/models/in", name="a.bin"))
@@ -59,10 +61,9 @@ def test_a_redirect_does_not_lead_out_of_what_is_allowed(start: Serve, hub: Hub)
     assert hub.asked("hub") == []
 
 
-def test_what_may_be_a_signature_is_shown_to_nobody(start: Serve, hub: Hub) -> None:
+def test_what_may_be_a_signature_is_shown_to_nobody(service: RunningService, hub: Hub) -> None:
     """A URL's query is neither in the job nor in the log."""
     url = hub.put("/models/a.bin", b"model")
-    service = start(pull_allowed_urls=hub.cdn_url)
 
     job = finished(service, ask_url(service, f"{url}?signature=secret", sha256="0" * 64))
 

@@ -363,19 +363,18 @@ def test_what_nobody_goes_on_with_expires(serve: Serve) -> None:
     eventually(lambda: list((service.models_dir / ".store/staging").iterdir()) == [], within=15)
 
 
-def test_any_service_on_the_folder_goes_on(serve: Serve) -> None:
+def test_any_service_on_the_folder_goes_on(replicas: list[RunningService]) -> None:
     """Begun at one and finished at the other, chunk by chunk in turn; while one writes, the other says so."""
-    services = [serve(engine_class=ECHO) for _ in range(2)]
-    path = begun(services[0], "a.bin", len(CONTENT), SHA256)
-    with RawPatch(services[0], path, **RAW_CHUNK, upload_offset=0, content_length=MIB) as first:
+    path = begun(replicas[0], "a.bin", len(CONTENT), SHA256)
+    with RawPatch(replicas[0], path, **RAW_CHUNK, upload_offset=0, content_length=MIB) as first:
         first.send(CONTENT[:1000])
-        eventually(lambda: services[1].client.get(path).json()["active"])
-        assert problem_of(append(services[1], path, 0, CONTENT)) == (423, "upload-in-progress")
+        eventually(lambda: replicas[1].client.get(path).json()["active"])
+        assert problem_of(append(replicas[1], path, 0, CONTENT)) == (423, "upload-in-progress")
         first.send(CONTENT[1000:MIB])
         first.answer()
     for number, start in enumerate(range(MIB, len(CONTENT), MIB)):
-        answer = append(services[(number + 1) % 2], path, start, CONTENT[start : start + MIB])
+        answer = append(replicas[(number + 1) % 2], path, start, CONTENT[start : start + MIB])
         assert answer.status_code == 204
 
-    assert digest_of(services[0].models_dir, "a.bin") == SHA256
-    assert {offset_of(service, path) for service in services} == {len(CONTENT)}
+    assert digest_of(replicas[0].models_dir, "a.bin") == SHA256
+    assert {offset_of(service, path) for service in replicas} == {len(CONTENT)}
