@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 # Fetches OpenSSL 1.1 and llama.cpp for the engine, once. Without them the service runs, but with fewer capabilities.
 NATIVE = @$(BIN)/python -m app provision || echo 'Continuing without these libraries. GET /engine shows which capabilities are missing.'
 
+# How many tests run at once. They wait for processes more than they compute, so four are right for two cores.
+AT_ONCE ?= 4
+
 .PHONY: help serve test test-slow test-crashes test-kernel-volumes lint check lock bench clean
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 21
@@ -15,7 +18,7 @@ serve: $(VENV)/serve data/models ## Set everything up and serve on 127.0.0.1:800
 
 test: $(VENV)/dev ## Set everything up and run the test suite.
 	$(NATIVE)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile
 
 test-slow: $(VENV)/dev ## Run the slow tests: a browser, a fuzz of the API, the image, the manifests.
 	$(NATIVE)

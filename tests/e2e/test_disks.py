@@ -18,6 +18,33 @@ from tests.support.waiting import eventually
 MIB = 1 << 20
 
 
+Disk = Callable[[str], tuple[RunningService, Path]]
+
+
+@pytest.fixture(scope="module")
+def shared_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """Ask for `disk_of`."""
+    folder = tmp_path_factory.mktemp("disk")
+    (folder / "models").mkdir()
+    with RunningService(folder, wrapper=small_disk(folder / "models", "8m"), engine_class=ECHO) as running:
+        yield running
+
+
+@pytest.fixture
+def disk_of(shared_disk: RunningService) -> Disk:
+    """Give the module's service an empty disk of that size, such as '256k'; return it and the folder as it sees it."""
+    pid, models_dir = shared_disk.process.pid, shared_disk.models_dir
+
+    def resized(size: str) -> tuple[RunningService, Path]:
+        inside = seen_by(pid, models_dir)
+        mount(pid, "mount", "-o", "remount,rw,size=8m", models_dir)  # whatever a failed test has left
+        shared_disk.clear(inside)
+        mount(pid, "mount", "-o", f"remount,size={size}", models_dir)
+        return shared_disk.wait_until_ready(), inside
+
+    return resized
+
+
 def names_of(service: RunningService) -> list[str] | None:
     """None while the list is not to be had."""
     answer = service.client.get("/models")
@@ -32,6 +59,10 @@ def fill(folder: Path) -> None:
                 filler.write(b"x" * 4096)
         except OSError:
             pass
+
+
+def blocks_of(path: Path) -> int:
+    return path.stat().st_blocks if path.exists() else 0
 
 
 def changes(service: RunningService, trash_id: str) -> Iterator[Callable[[], httpx.Response]]:
@@ -53,11 +84,9 @@ def with_a_model_and_one_deleted(service: RunningService) -> str:
     return str(service.client.delete("/models/old.bin").raise_for_status().json()["trash_id"])
 
 
-def test_a_full_disk_refuses_a_deletion_and_loses_nothing(serve: Serve, tmp_path: Path) -> None:
+def test_a_full_disk_refuses_a_deletion_and_loses_nothing(disk_of: Disk) -> None:
     """There is no room for the record, so the model stays where it is; with room again it goes."""
-    (tmp_path / "models").mkdir()
-    service = serve(wrapper=small_disk(tmp_path / "models", "256k"), engine_class=ECHO)
-    inside = seen_by(service.process.pid, tmp_path / "models")
+    service, inside = disk_of("256k")
     (inside / "a.bin").write_bytes(b"content")
     fill(inside)
     eventually(lambda: service.client.get("/models").json()["count"] == 2)
@@ -70,11 +99,9 @@ def test_a_full_disk_refuses_a_deletion_and_loses_nothing(serve: Serve, tmp_path
     assert service.client.delete("/models/a.bin").status_code == 200
 
 
-def test_a_full_disk_can_be_relieved(serve: Serve, tmp_path: Path) -> None:
+def test_a_full_disk_can_be_relieved(disk_of: Disk) -> None:
     """What takes no room works on it: a purge, a restore, and a deletion past the trash, which says what it freed."""
-    (tmp_path / "models").mkdir()
-    service = serve(wrapper=small_disk(tmp_path / "models", "2m"), engine_class=ECHO)
-    inside = seen_by(service.process.pid, tmp_path / "models")
+    service, inside = disk_of("2m")
     for name in ("a.bin", "b.bin", "c.bin"):
         (inside / name).write_bytes(b"x" * 100_000)
     entries = [service.client.delete(f"/models/{name}").json()["trash_id"] for name in ("a.bin", "b.bin")]
@@ -91,11 +118,9 @@ def test_a_full_disk_can_be_relieved(serve: Serve, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_told", [True, False], ids=["length told", "chunked"])
-def test_a_disk_too_small_refuses_an_upload_and_keeps_nothing(serve: Serve, tmp_path: Path, *, is_told: bool) -> None:
+def test_a_disk_too_small_refuses_an_upload_and_keeps_nothing(disk_of: Disk, *, is_told: bool) -> None:
     """507, before the body when its length is known, midway when not; what fits still comes in."""
-    (tmp_path / "models").mkdir()
-    service = serve(wrapper=small_disk(tmp_path / "models", "4m"), engine_class=ECHO)
-    inside = seen_by(service.process.pid, tmp_path / "models")
+    service, inside = disk_of("4m")
     large = b"x" * (8 * MIB)
 
     refused = service.client.put("/models/a.bin", content=large if is_told else iter([large[:MIB]] * 8))
@@ -108,19 +133,17 @@ def test_a_disk_too_small_refuses_an_upload_and_keeps_nothing(serve: Serve, tmp_
 
 
 @pytest.mark.parametrize("size", [1, 10_000, 1_000_000])
-def test_what_is_freed_is_what_the_disk_gets(serve: Serve, tmp_path: Path, size: int) -> None:
+def test_what_is_freed_is_what_the_disk_gets(disk_of: Disk, size: int) -> None:
     """By the file's blocks, and by the file system's own count."""
-    (tmp_path / "models").mkdir()
-    service = serve(wrapper=small_disk(tmp_path / "models", "8m"), engine_class=ECHO)
-    inside = seen_by(service.process.pid, tmp_path / "models")
+    service, inside = disk_of("8m")
     (inside / "a.bin").write_bytes(b"x" * size)
     service.client.delete("/models/none.bin")  # the journal and the locks are there by now
-    before = os.statvfs(inside)
+    before, journal_before = os.statvfs(inside), blocks_of(inside / ".store/journal.jsonl")
 
     freed = service.client.delete("/models/a.bin?permanent=true").raise_for_status().json()["freed_bytes"]
 
     after = os.statvfs(inside)
-    written_meanwhile = (inside / ".store/journal.jsonl").stat().st_blocks * 512
+    written_meanwhile = (blocks_of(inside / ".store/journal.jsonl") - journal_before) * 512
     assert freed == (after.f_bavail - before.f_bavail) * after.f_frsize + written_meanwhile
 
 
@@ -140,11 +163,10 @@ def test_a_read_only_disk_lists_and_refuses_every_change(serve: Serve, tmp_path:
     assert service.client.get("/storage").json()["is_writable"] is False
 
 
-def test_a_disk_that_turns_read_only_refuses_changes_until_it_is_writable_again(serve: Serve, tmp_path: Path) -> None:
+def test_a_disk_that_turns_read_only_refuses_changes_until_it_is_writable_again(disk_of: Disk) -> None:
     """As a file system does that met an error; the service goes on, and needs no restart."""
-    models = tmp_path / "models"
-    models.mkdir()
-    service = serve(wrapper=small_disk(models, "4m"), engine_class=ECHO).wait_until_ready()
+    service, _ = disk_of("4m")
+    models = service.models_dir
     trash_id = with_a_model_and_one_deleted(service)
 
     mount(service.process.pid, "mount", "-o", "remount,ro", models)
@@ -157,10 +179,23 @@ def test_a_disk_that_turns_read_only_refuses_changes_until_it_is_writable_again(
     assert [change().status_code for change in changes(service, trash_id)] == [201, 200, 200, 404, 200, 404, 200]
 
 
+@pytest.fixture(scope="module")
+def shared_unmountable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """Ask for `unmountable`."""
+    folder = tmp_path_factory.mktemp("unmountable")
+    with RunningService(folder, wrapper=removable_disk(folder), engine_class=ECHO) as running:
+        yield running
+
+
 @pytest.fixture
-def unmountable(serve: Serve, tmp_path: Path) -> RunningService:
+def unmountable(shared_unmountable: RunningService) -> RunningService:
     """A service whose model folder is a mount of the disk at `disk`; at `other` there is another disk."""
-    return serve(wrapper=removable_disk(tmp_path), engine_class=ECHO).wait_until_ready()
+    return shared_unmountable.clear(folder_of(shared_unmountable) / "disk").wait_until_ready()
+
+
+def folder_of(service: RunningService) -> Path:
+    """Where its disks are, as it sees them."""
+    return seen_by(service.process.pid, service.folder)
 
 
 def is_unavailable(service: RunningService) -> bool:
@@ -177,56 +212,56 @@ def refuses_everything(service: RunningService, trash_id: str) -> None:
     assert service.client.get("/livez").status_code == 200
 
 
-def test_an_unmounted_disk_is_unavailable_until_it_is_back(unmountable: RunningService, tmp_path: Path) -> None:
+def test_an_unmounted_disk_is_unavailable_until_it_is_back(unmountable: RunningService) -> None:
     """Nothing is made in the empty mount point; when the disk is mounted again everything works again, by itself."""
     trash_id = with_a_model_and_one_deleted(unmountable)
-    pid = unmountable.process.pid
+    pid, folder = unmountable.process.pid, unmountable.folder
 
-    mount(pid, "umount", "--lazy", tmp_path / "models")
+    mount(pid, "umount", "--lazy", folder / "models")
     eventually(lambda: is_unavailable(unmountable))
     refuses_everything(unmountable, trash_id)
-    assert list((tmp_path / "models").iterdir()) == []
+    assert list((folder / "models").iterdir()) == []
 
-    mount(pid, "mount", "--bind", tmp_path / "disk", tmp_path / "models")
+    mount(pid, "mount", "--bind", folder / "disk", folder / "models")
     eventually(lambda: names_of(unmountable) == ["a.bin"])
     assert unmountable.client.post(f"/trash/{trash_id}/restore").status_code == 200
     assert eventually(lambda: names_of(unmountable) == ["a.bin", "old.bin"])
 
 
-def test_another_disk_in_its_place_is_not_touched(unmountable: RunningService, tmp_path: Path) -> None:
+def test_another_disk_in_its_place_is_not_touched(unmountable: RunningService) -> None:
     """Even one with models of the same names; and the right one is known when it is back."""
     trash_id = with_a_model_and_one_deleted(unmountable)
-    pid = unmountable.process.pid
-    other = seen_by(pid, tmp_path / "other")
+    pid, folder = unmountable.process.pid, unmountable.folder
+    other = seen_by(pid, folder / "other")
     (other / "a.bin").write_bytes(b"of another disk")
 
-    mount(pid, "umount", "--lazy", tmp_path / "models")
-    mount(pid, "mount", "--bind", tmp_path / "other", tmp_path / "models")
+    mount(pid, "umount", "--lazy", folder / "models")
+    mount(pid, "mount", "--bind", folder / "other", folder / "models")
     eventually(lambda: is_unavailable(unmountable))
     refuses_everything(unmountable, trash_id)
     assert [path.name for path in other.iterdir()] == ["a.bin"]
     assert (other / "a.bin").read_bytes() == b"of another disk"
 
-    mount(pid, "umount", "--lazy", tmp_path / "models")
-    mount(pid, "mount", "--bind", tmp_path / "disk", tmp_path / "models")
+    mount(pid, "umount", "--lazy", folder / "models")
+    mount(pid, "mount", "--bind", folder / "disk", folder / "models")
     eventually(lambda: names_of(unmountable) == ["a.bin"])
     assert unmountable.client.get("/models/a.bin").json()["size_bytes"] == len(b"a.bin")
 
 
-def test_a_disk_that_goes_away_under_an_upload_ends_it(unmountable: RunningService, tmp_path: Path) -> None:
+def test_a_disk_that_goes_away_under_an_upload_ends_it(unmountable: RunningService) -> None:
     """503; nothing comes into the empty mount point, and on the disk nothing of it is left once it is back."""
-    pid = unmountable.process.pid
-    disk = seen_by(pid, tmp_path / "disk")
+    pid, folder = unmountable.process.pid, unmountable.folder
+    disk = seen_by(pid, folder / "disk")
     with RawPut(unmountable, "/models/folder/b.bin", content_length=8) as upload:
         upload.send(b"half")
         eventually(lambda: list((disk / ".store/staging").iterdir()))
-        mount(pid, "umount", "--lazy", tmp_path / "models")
+        mount(pid, "umount", "--lazy", folder / "models")
         upload.send(b"rest")
 
         assert upload.answer().startswith(b"HTTP/1.1 503 ")
 
-    assert list((tmp_path / "models").iterdir()) == []
-    mount(pid, "mount", "--bind", tmp_path / "disk", tmp_path / "models")
+    assert list((folder / "models").iterdir()) == []
+    mount(pid, "mount", "--bind", folder / "disk", folder / "models")
     eventually(lambda: names_of(unmountable) == [])
     eventually(lambda: list((disk / ".store/staging").iterdir()) == [], within=20)
     assert [path.name for path in disk.iterdir()] == [".store"]

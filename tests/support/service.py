@@ -72,9 +72,12 @@ class RunningService:
         eventually(lambda: self.client.get("/readyz").status_code == 200, within=20)
         return self
 
-    def clear(self) -> "RunningService":
-        """Leave no model and nothing in the trash, wait until it has seen that, and forget what it logged."""
-        for path in self.models_dir.iterdir():
+    def clear(self, models_dir: Path | None = None) -> "RunningService":
+        """Leave no model and nothing in the trash, wait until it has seen that, and forget what it logged.
+
+        `models_dir` is where this process sees the model folder, where that is elsewhere.
+        """
+        for path in (models_dir or self.models_dir).iterdir():
             if path.is_symlink() or not path.is_dir():
                 path.unlink()
             elif path.name != ".store":

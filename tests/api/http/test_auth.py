@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,7 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
         yield running.wait_until_ready()
 
 
+@cache
 def operations() -> list[tuple[str, str]]:
     document: dict[str, Any] = create_app(Settings()).openapi()
     return [(method, path) for path, methods in document["paths"].items() for method in methods]
