@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import Serve
 from tests.support.answers import problem_of
 from tests.support.service import ECHO, ROOT
-from tests.support.waiting import eventually
+from tests.support.waiting import Deadline, eventually
 
 
 def test_it_starts_the_real_engine_lists_deletes_and_stops(serve: Serve) -> None:
@@ -37,7 +37,7 @@ def test_it_starts_the_real_engine_lists_deletes_and_stops(serve: Serve) -> None
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_shutdown_leaves_nothing(serve: Serve, number: signal.Signals) -> None:
     """No process, no socket, no working directory and no lock; free_resources() was called, and the status is 0."""
-    service = serve().wait_until_ready()
+    service = serve(shutdown_grace="60s").wait_until_ready()  # a busy machine takes long to free the resources
     children = psutil.Process(service.process.pid).children(recursive=True)
     assert children
     address = (service.client.base_url.host, service.client.base_url.port)
@@ -68,11 +68,11 @@ def test_shutdown_is_bounded_when_the_engine_ignores_everything(serve: Serve) ->
     """Within its grace the service ends, and the engine with it."""
     service = serve(engine_class="tests.support.engines:IgnoresTerm", shutdown_grace="4s").wait_until_ready()
     pid = service.engine()["pid"]
-    began = time.monotonic()
+    deadline = Deadline(4)
 
     assert service.stop() == 0
 
-    assert time.monotonic() - began < 4
+    assert not deadline.is_over
     assert not psutil.pid_exists(pid)
 
 

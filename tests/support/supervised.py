@@ -18,7 +18,7 @@ NATIVE = ROOT / "native"
 """What `make test` provisions."""
 ENGINES = "tests.support.engines:"
 QUICK = SupervisorLimits(
-    start_seconds=10, stop_seconds=3, restart_budget=3, stable_seconds=0.5, first_delay_seconds=0.02
+    start_seconds=30, stop_seconds=3, restart_budget=3, stable_seconds=0.5, first_delay_seconds=0.02
 )
 
 

@@ -100,7 +100,7 @@ def test_a_full_queue(caller: Caller) -> None:
 
 def test_a_flood_of_output(caller: Caller) -> None:
     """The service answers while the engine prints without end, and its log stays readable."""
-    flood = caller.call("flood", lines=100_000)
+    flood = caller.call("flood", deadline=100, lines=100_000)
 
     while not flood.done():
         assert caller.service.client.get("/livez", timeout=1).status_code == 200
