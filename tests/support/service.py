@@ -49,7 +49,7 @@ class RunningService:
             self.stop(signal.SIGKILL)  # nobody else does: a block that was not entered is not left either
             self._log.close()
             raise
-        self.client = httpx.Client(base_url=url, timeout=30)
+        self.client = httpx.Client(base_url=url, timeout=100)
         return self
 
     def __exit__(self, *_: object) -> None:
