@@ -24,6 +24,7 @@ from tests.conftest import Serve
 from tests.support.answers import problem_of
 from tests.support.hub import COMMIT, Fault, Hub
 from tests.support.service import RunningService
+from tests.support.waiting import eventually
 
 
 def test_a_file_of_a_repository_becomes_a_model(service: RunningService, hub: Hub) -> None:
@@ -47,7 +48,7 @@ def test_a_file_of_a_repository_becomes_a_model(service: RunningService, hub: Hu
     event, *earlier = service.client.get("/journal").json()["events"]
     assert (event["action"], event["name"], event["actor"]) == ("pulled", NAME, "anonymous")
     assert earlier == before
-    assert left(service) == []
+    eventually(lambda: left(service) == [])
     assert all(f"/resolve/{COMMIT}/" in seen.path for seen in hub.asked("hub", "GET"))
 
 
@@ -124,7 +125,7 @@ def test_what_goes_wrong_for_good_leaves_nothing(
 
     assert told(job) == ("failed", slug)
     assert len(job["error"]["detail"]) > 40
-    assert nothing_is_left(service)
+    eventually(lambda: nothing_is_left(service))
     assert not hub.faults
 
 
@@ -214,7 +215,7 @@ def test_a_model_that_does_not_fit_is_refused(service: RunningService, hub: Hub)
     refused = ask(service)
 
     assert (refused.status_code, refused.json()["need_bytes"]) == (507, 1 << 60)
-    assert nothing_is_left(service)
+    eventually(lambda: nothing_is_left(service))
 
 
 @pytest.mark.slow
