@@ -76,9 +76,8 @@ def describe(file: int | BinaryIO, size_bytes: int, name: str = "") -> Descripti
     if found == "onnx" and promised != "onnx" and problem:  # no magic number: only the whole file could have told
         found, problem, is_damaged, facts = "unknown", None, False, {}
     if promised not in {"unknown", found}:
-        problem = (
-            f"its name ends in .{promised}, and its content is {'something else' if found == 'unknown' else found}"
-        )
+        content = "something else" if found == "unknown" else found
+        problem = f"its name ends in .{promised}, and its content is {content}"
     return Description(found, problem, facts, is_damaged)
 
 
