@@ -26,7 +26,7 @@ from app.engine.process import EngineProcess
 from app.engine.states import SupervisorLimits
 from app.engine.supervisor import Supervisor
 from app.events import EventName, OnEvent
-from app.jobs.batches import BackgroundJobs
+from app.jobs.background import BackgroundJobs
 from app.metrics import Metrics
 from app.settings import Settings
 from app.store import LOCK_SECONDS, Store

@@ -10,7 +10,7 @@ from app.api.models.list_cache import ListCache
 from app.api.models.upload_receiver import UploadReceiver
 from app.engine.model_session import ModelSession
 from app.engine.supervisor import Supervisor
-from app.jobs.batches import BackgroundJobs
+from app.jobs.background import BackgroundJobs
 from app.jobs.folder import Jobs
 from app.metrics import Metrics
 from app.pulls.pull_runner import PullRunner

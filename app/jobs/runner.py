@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import anyio
 from anyio import CancelScope, to_thread
@@ -14,6 +15,8 @@ from app.errors import JobAbandoned, ServiceError, StoreError, StoreUnavailable
 from app.jobs.held_job import HeldJob
 from app.jobs.progress import PROGRESS_INTERVAL_SECONDS, Meter, Unit
 from app.jobs.records import JobState
+
+T = TypeVar("T")
 
 
 class Work(ABC):
@@ -28,12 +31,26 @@ class Work(ABC):
     total: int | None = None
     is_cancelled: bool = False
     """True if `run` is cancelled because the job was cancelled, and not because the service stops."""
+    result_file: Path
+    """The path for a result that is too large for the job's record. `run_job` sets it before it calls `run`."""
 
     @abstractmethod
     async def run(self) -> dict[str, Any]:
         """Do the work and return the result for the job's record.
 
         A ServiceError fails the job. `run_job` cancels this coroutine when the job is cancelled or the service stops.
+        The cancellation is that of an anyio scope:
+
+        - It does not interrupt `to_thread.run_sync`, which waits until the thread has ended. A function that is long in
+          a thread has to call `anyio.from_thread.check_cancelled` between its steps, or the job ends only after it.
+        - It is raised again at each `await`. Code that awaits something while it cleans up, or that stops its thread
+          by a flag in a `finally`, has to be awaited through `cancelled_once`.
+        """
+
+    async def release(self) -> None:  # noqa: B027 - most kinds hold nothing
+        """Release the resources that `run` needs.
+
+        Called before the outcome is written, also if the job could not begin or was cancelled before `run` began.
         """
 
     def count(self) -> tuple[int, int | None]:
@@ -50,6 +67,7 @@ async def run_job(held: HeldJob, work: Work) -> bool:
     When the service stops or the store is unavailable, a resumable job is left for the next runner, and any other job
     fails. Raises StoreError and OSError if the outcome cannot be written.
     """
+    work.result_file = held.result_file
     report = partial(_report, held, work, Meter(work.unit))
     try:
         finish = await _outcome_of(held, work, report)
@@ -79,7 +97,7 @@ async def _outcome_of(held: HeldJob, work: Work, report: Callable[[], bool]) -> 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(follow)
         try:
-            finish = partial(held.succeed, await work.run())
+            finish = partial(held.succeed, await _run_and_release(work))
         except ServiceError as exc:
             # Without the store the outcome cannot be written either: the next runner continues once the store is back.
             is_left = isinstance(exc, StoreUnavailable) and held.is_resumable
@@ -89,6 +107,30 @@ async def _outcome_of(held: HeldJob, work: Work, report: Callable[[], bool]) -> 
         tasks.cancel_scope.cancel()
     # Reached after `tasks.cancel_scope.cancel()`. A cancellation from outside raises above instead.
     return held.cancel if finish is None and work.is_cancelled else finish
+
+
+async def _run_and_release(work: Work) -> dict[str, Any]:
+    try:
+        return await work.run()
+    finally:
+        with CancelScope(shield=True):
+            await work.release()
+
+
+async def cancelled_once(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Await a coroutine, and cancel it only once, as asyncio does, so that it may wait while it cleans up.
+
+    An anyio scope would cancel it again at each `await`. This cancellation also interrupts `to_thread.run_sync`, and
+    the thread continues: the coroutine has to tell it to end.
+    """
+    task = asyncio.create_task(coroutine)
+    try:
+        await asyncio.wait({task})
+    finally:
+        task.cancel()
+        with CancelScope(shield=True):
+            await asyncio.wait({task})
+    return task.result()
 
 
 def _report(held: HeldJob, work: Work, meter: Meter) -> bool:

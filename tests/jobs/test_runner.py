@@ -1,6 +1,8 @@
 """The one runner of jobs, with a kind of job that neither the service nor the runner has heard of."""
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -9,14 +11,14 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-from anyio import to_thread
+from anyio import from_thread, to_thread
 
 from app.errors import ModelNotFound, StoreUnavailable
 from app.jobs.adopter import JobAdopter
 from app.jobs.folder import Jobs
 from app.jobs.held_job import HeldJob
 from app.jobs.records import Job, JobState
-from app.jobs.runner import Work, run_job
+from app.jobs.runner import Work, cancelled_once, run_job
 from app.store.actor import Actor
 from app.store.policy import Policy
 from app.store.store import Store
@@ -63,6 +65,44 @@ class Waiting(Work):
 
     async def run(self) -> dict[str, Any]:
         await anyio.sleep_forever()
+        return {}
+
+
+class ReadingOn(Work):
+    """Read in a thread for ever, and ask at each chunk whether it is cancelled."""
+
+    async def run(self) -> dict[str, Any]:
+        return await to_thread.run_sync(self._read)
+
+    def _read(self) -> dict[str, Any]:
+        while True:
+            from_thread.check_cancelled()
+            time.sleep(0.01)
+            self.done += 1
+
+
+class ReadingUntilTold(Work):
+    """Read in a thread until a flag is set, which is what the end of the coroutine does."""
+
+    def __init__(self) -> None:
+        self._is_enough = threading.Event()
+        self.has_ended = threading.Event()
+
+    async def run(self) -> dict[str, Any]:
+        return await cancelled_once(self._reading())
+
+    async def _reading(self) -> dict[str, Any]:
+        try:
+            return await to_thread.run_sync(self._read)
+        finally:
+            self._is_enough.set()
+            await to_thread.run_sync(self.has_ended.wait)
+
+    def _read(self) -> dict[str, Any]:
+        while not self._is_enough.is_set():
+            time.sleep(0.01)
+            self.done += 1
+        self.has_ended.set()
         return {}
 
 
@@ -121,6 +161,23 @@ async def test_a_job_of_a_new_kind_is_cancelled(jobs: Jobs) -> None:
         assert await running
     assert work.is_cancelled
     assert jobs.get(held.job.id).state is JobState.CANCELLED
+
+
+@pytest.mark.parametrize("kind", [ReadingOn, ReadingUntilTold])
+async def test_work_in_a_thread_ends_when_its_job_is_cancelled(jobs: Jobs, kind: type[Work]) -> None:
+    """Neither way is there by itself: a scope's cancellation waits for the thread."""
+    with jobs.begin(COUNTING, {}, ME) as held:
+        work = kind()
+        running = asyncio.create_task(run_job(held, work))
+        await eventually_async(lambda: jobs.get(held.job.id).progress.done > 0)
+        await to_thread.run_sync(jobs.cancel, held.job.id)
+        with anyio.fail_after(10):
+            assert await running
+
+    assert jobs.get(held.job.id).state is JobState.CANCELLED
+    done = work.done
+    await anyio.sleep(0.05)
+    assert work.done == done
 
 
 @pytest.mark.parametrize("is_stopped", [True, False], ids=["stopped", "without its store"])

@@ -1,7 +1,6 @@
 """`/ai`: texts processed by a local language model, at once or as a job."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from typing import Annotated
 
 from anyio import to_thread
@@ -51,7 +50,7 @@ async def _answerer(
             return await cancel_on_disconnect(request, work(lambda: None))
         service.require_queue_space()
         asked = {"processor": processor, "model": task.load.model, "texts": len(body.texts)}
-        job = await background.begin(Batch(TEXTS, asked, len(body.texts), work, AsyncExitStack()), actor)
+        job = await background.begin(TEXTS, asked, Batch(len(body.texts), work), actor)
         return accepted(request, JOBS, job)
 
     return answer

@@ -11,7 +11,7 @@ from app import errors
 from app.api.http.deps import part
 from app.api.http.problems import problems
 from app.api.jobs.schemas import JobOut, describe
-from app.jobs.batches import BackgroundJobs
+from app.jobs.background import BackgroundJobs
 from app.jobs.records import Job
 
 ACCEPTED: dict[int | str, dict[str, Any]] = {

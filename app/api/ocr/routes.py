@@ -28,6 +28,7 @@ from app.api.jobs.respond_async import BackgroundDep, PrefersJob, accepted, acce
 from app.api.jobs.routes import JobKind, job_routes
 from app.api.ocr.schemas import ReadingQuery, RecognitionOut, RecognitionsOut, describe, describe_all
 from app.engine.contract.processors import Processor
+from app.engine.contract.recognition_call import RecognitionOptions
 from app.engine.recognition import Recognition
 from app.jobs.batches import Batch
 
@@ -102,8 +103,9 @@ async def recognise_text(
     if prefers_job:
         async with AsyncExitStack() as stack:
             images = await stack.enter_async_context(service.receive_job(body))
-            work = _job(images, query, service, context, stack.pop_all())
-            return accepted(request, JOBS, await background.begin(work, actor))
+            asked = query.model_dump(exclude={"correct"}) | {"files": len(images)}
+            batch = _batch(images, options, service, context, stack.pop_all())
+            return accepted(request, JOBS, await background.begin(IMAGES, asked, batch, actor))
     async with service.receive_one(body) as image:
         recognition = await cancel_on_disconnect(request, service.recognise(image, options))
         # A second turn in the engine's queue: other calls may run between the recognition and the correction.
@@ -111,22 +113,20 @@ async def recognise_text(
         return await _answer(recognition, describe(recognition, options, corrections), media_type)
 
 
-def _job(
+def _batch(
     images: list[Image],
-    query: ReadingQuery,
+    options: RecognitionOptions,
     service: RecognitionService,
     context: ProblemContext,
     holding: AsyncExitStack,
 ) -> Batch:
-    """Return the job that recognises images. `holding` keeps their files until the job ends."""
-    options = query.to_options(None)
+    """Return the work of a job that recognises images. `holding` keeps their files until the job ends."""
 
-    async def run(on_outcome: Callable[[], None]) -> RecognitionsOut:
+    async def process(on_outcome: Callable[[], None]) -> RecognitionsOut:
         outcomes = await service.recognise_all(images, options, on_outcome)
         return await to_thread.run_sync(describe_all, outcomes, options, context)
 
-    asked = query.model_dump(exclude={"correct"}) | {"files": len(images)}
-    return Batch(IMAGES, asked, len(images), run, holding)
+    return Batch(len(images), process, holding)
 
 
 async def _correct(
