@@ -1,4 +1,4 @@
-"""Who makes a change."""
+"""The actor of a change: who makes it, as the journal and other records name them."""
 
 from dataclasses import dataclass
 
@@ -8,18 +8,18 @@ class Actor:
     """Who asked for a change, and by which request."""
 
     name: str
-    """The name of the API key, 'anonymous', 'cli:<user>', or 'service' for what the service does by itself."""
+    """The name of the API key, 'anonymous', 'cli:<user>', or 'service' for a change that no caller asked for."""
     request_id: str | None = None
 
     def to_record(self) -> dict[str, str | None]:
-        """The fields as records on disk have them."""
+        """Return the fields that a record on the disk holds for this actor."""
         return {"actor": self.name, "request_id": self.request_id}
 
     @classmethod
     def from_record(cls, fields: dict[str, str | None]) -> "Actor":
-        """Read a record's fields. Raises KeyError when they are not an actor's."""
+        """Read the actor from a record's fields. Raises KeyError if the record names no actor."""
         return cls(str(fields["actor"]), fields.get("request_id"))
 
 
 SERVICE = Actor("service")
-"""The service itself, as for what it purges because it has expired."""
+"""The actor of changes that no caller asked for, such as the purge of an expired trash entry."""

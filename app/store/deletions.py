@@ -1,4 +1,4 @@
-"""The deletion of models: a plan, which can be shown, and its execution. Both block."""
+"""Deletion of models in two steps: `plan` checks and returns a plan, `delete` executes the plan. Both block."""
 
 import os
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from app.store.volume.volume import Volume, explaining_refusals
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """A plan: which version of a model to delete, and how. `Deletions.delete()` executes it."""
+    """The plan of a deletion: which version of a model to delete, and how. `Deletions.delete()` executes the plan."""
 
     model: Model
     permanent: bool
@@ -27,7 +27,7 @@ class Deletion:
     """True if only that version may be deleted, False if any version of that name may."""
 
     def preview(self) -> "Receipt":
-        """Return the receipt that executing the plan would give, but for the trash entry, which does not exist yet."""
+        """Return the receipt that `Deletions.delete()` would return. Its trash entry is None, as there is none yet."""
         size_bytes = self.model.size_bytes
         return Receipt(self.model.name, size_bytes, size_bytes if self.permanent else 0, None, None)
 
@@ -39,10 +39,11 @@ class Receipt:
     name: str
     size_bytes: int
     freed_bytes: int
-    """How many bytes the disk regained: none while the model is in the trash, or has another name elsewhere."""
+    """How many bytes the disk regained: 0 if the model is in the trash, or the file has another hard link."""
     trash_id: str | None
-    """None when the model was deleted at once, without the trash."""
+    """The id of the trash entry; None if the model was deleted without the trash."""
     expires_at: datetime | None
+    """When the trash entry expires; None without one."""
 
 
 class Deletions:
@@ -59,7 +60,7 @@ class Deletions:
         *,
         keeps_deleted: bool,
     ) -> None:
-        """Unless it `keeps_deleted`, every deletion is permanent."""
+        """If `keeps_deleted` is False, every deletion is permanent."""
         self._volume = volume
         self._locks = locks
         self._protections = protections
@@ -69,11 +70,11 @@ class Deletions:
         self._keeps_deleted = keeps_deleted
 
     def plan(self, name: str, *, if_match: Iterable[str] | None = None, permanent: bool = False) -> Deletion:
-        """Return what deleting a model would do. Changes nothing.
+        """Return the plan to delete a model. Changes nothing.
 
-        `if_match` are the ETags of the versions that may be deleted, '*' for any. Raises what the execution would raise
-        now: InvalidModelName, NotAModel, ModelNotFound, ModelProtected, ModelChanged, ModelInUse, ModelLocked,
-        StoreUnavailable, StoreReadOnly.
+        `if_match` has the ETags of the versions that may be deleted, or '*' for any version. Raises what `delete` would
+        raise now: InvalidModelName, NotAModel, ModelNotFound, ModelProtected, ModelChanged, ModelInUse, ModelLocked,
+        StoreUnavailable, StoreReadOnly, StoreDenied, StoreUnsafe.
         """
         model = self._volume.find(name)
         with explaining_refusals():
@@ -82,16 +83,16 @@ class Deletions:
         if not allowed & {"*", model.etag}:
             raise ModelChanged(name, model.etag)
         self._volume.check_writable()
-        # Nothing is done under the lock: taking it raises ModelInUse or ModelLocked, as the execution would.
+        # The lock is taken only so that ModelInUse or ModelLocked is raised now, as `delete` would raise it.
         with explaining_refusals(), self._locks.exclusive(name, seconds=LOCK_SECONDS):
             return Deletion(model, permanent or not self._keeps_deleted, is_exact="*" not in allowed)
 
     def delete(self, deletion: Deletion, actor: Actor = SERVICE) -> Receipt:
-        """Execute a plan under the model's lock: into the trash, or permanently.
+        """Delete a model as planned, to the trash or permanently, under the model's lock.
 
-        Of any number of concurrent deletions, in any number of processes, exactly one returns; the others raise
-        ModelNotFound or ModelLocked. Everything is checked again: raises what the plan raises, and StoreFull. Nothing
-        has changed then.
+        Of any number of concurrent deletions, in any number of processes, exactly one succeeds; the others raise
+        ModelNotFound or ModelLocked. All checks are made again: raises what `plan` raises, and StoreFull. Nothing has
+        changed after an error.
         """
         name = deletion.model.name
         self._volume.check_writable()
@@ -104,14 +105,14 @@ class Deletions:
                 try:
                     receipt = self._delete_locked(deletion, model, folder, leaf, actor)
                 except FileNotFoundError:
-                    # A program that takes no locks was faster. The rename decides; the lock only makes answers polite.
+                    # A program that takes no locks removed the file first. The rename decides, not the lock.
                     raise ModelNotFound(name) from None
         if receipt.trash_id:
             self._journal.record(actor, Action.TRASHED, name, receipt.trash_id, receipt.size_bytes)
         return receipt
 
     def _delete_locked(self, deletion: Deletion, seen: Model, folder: int, leaf: str, actor: Actor) -> Receipt:
-        """Delete the version that was seen, under its lock."""
+        """Delete the file of a model, whose lock the caller holds."""
         name = seen.name
         self._trash.remove_extra_links(seen, folder, leaf)
         if self._volume.is_shared:
@@ -127,9 +128,9 @@ class Deletions:
         return Receipt(name, seen.size_bytes, freed_bytes, None, None)
 
     def _delete_aside(self, deletion: Deletion, seen: Model, folder: int, leaf: str, actor: Actor) -> Receipt:
-        """Delete the file that the file system's server has at the name: move it aside first, then check its version.
+        """Delete a model on a shared volume: move its file aside, check the version that was moved, then delete it.
 
-        On a shared volume a lookup may be out of date, so only what was moved is known.
+        The version is checked after the move, since a lookup on a shared volume may be out of date.
         """
         entry, moved = self._trash.set_aside(seen, folder, leaf)
         if deletion.is_exact and moved.etag != deletion.model.etag:

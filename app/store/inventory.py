@@ -1,4 +1,4 @@
-"""What models lie in the folder: one scan, and the frozen facts it found."""
+"""The inventory: which models are in the folder, as one scan found them."""
 
 import os
 import stat
@@ -19,27 +19,28 @@ LATEST_US = (datetime.max.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds
 
 
 class Model(NamedTuple):
-    """One model file as a scan saw it. A tuple, since a frozen dataclass takes five times as long to make."""
+    """One model file as a scan saw it. A named tuple, since creating a frozen dataclass takes five times as long."""
 
     name: str
     size_bytes: int
     modified_ns: int
     """Nanoseconds since the epoch."""
     changed_ns: int
-    """When it got this name or was last written, by the kernel's clock."""
+    """When the file got this name or was last written, by the kernel's clock, in nanoseconds since the epoch."""
     inode: int
 
     @property
     def modified_at(self) -> datetime:
-        """The modification time, to the microsecond; beyond the years 1 to 9999 it is the first or the last moment."""
+        """The modification time, to the microsecond. A time outside the years 1 to 9999 becomes the nearest inside."""
         return EPOCH + timedelta(microseconds=min(max(self.modified_ns // 1000, EARLIEST_US), LATEST_US))
 
     @property
     def etag(self) -> str:
-        """Identifies a version of the file: it changes whenever the file is replaced, grows or is written.
+        """The ETag of this version of the file. It changes whenever the file is replaced, grows or is written.
 
-        Made of what every machine sees alike. Inode numbers are not: several network file systems give each mount its
-        own. The store gives each model that it publishes a new modification time, see `StagedFile.stamp`.
+        It consists of size and modification time, which all machines see alike. They do not see inode numbers alike:
+        several network file systems give each mount its own. The store sets a new modification time on each model that
+        it publishes, see `StagedFile.stamp`.
         """
         return f'"{self.size_bytes:x}-{self.modified_ns:x}"'
 
@@ -55,30 +56,30 @@ class ScanWarning:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """The result of one scan. Nothing in it touches the disk again."""
+    """The result of one scan, in memory: its properties do not read the disk."""
 
     models: dict[str, Model]
-    """By name, sorted by name."""
+    """The models by name, sorted by name."""
     warnings: tuple[ScanWarning, ...]
     root_id: tuple[int, int]
     """Device and inode of the folder that was scanned."""
 
     @property
     def total_size_bytes(self) -> int:
-        """The size of all models."""
+        """The sum of the sizes of all models."""
         return sum(model.size_bytes for model in self.models.values())
 
 
 def model_at(name: str, status: os.stat_result) -> Model:
-    """The facts of one model file."""
+    """Make a `Model` from a file's name and status."""
     return Model(name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 def scan(root: Path, before: Inventory | None = None) -> Inventory:
-    """Look at everything in the folder. Links are not followed, hidden entries skipped; the unreadable is a warning.
+    """Scan the whole folder, and return the inventory. Raises StoreUnavailable if the folder itself cannot be read.
 
-    A model that has not changed since `before` is the identical object, so that values cached for it stay valid.
-    Raises StoreUnavailable when the folder itself cannot be read.
+    Links are not followed, hidden entries are skipped, and entries that cannot be listed become warnings. A model that
+    has not changed since `before` is the identical object, so that values cached for it stay valid.
     """
     try:
         status = root.stat()
@@ -90,10 +91,10 @@ def scan(root: Path, before: Inventory | None = None) -> Inventory:
 
 
 def rescan(root: Path, before: Inventory, names: Iterable[str]) -> Inventory:
-    """Return the inventory after changes at these paths, relative to the folder. Only they are looked at.
+    """Return the inventory `before`, brought up to date at the paths in `names`, which are relative to the folder.
 
-    A scan of 10,000 files takes a tenth of a second of an idle processor, and seconds of a busy one, since the
-    thread waits for Python's interpreter lock at each file.
+    No other path is read: a scan of 10,000 files takes a tenth of a second of an idle processor, and seconds of a busy
+    one, since the thread waits for Python's interpreter lock at each file.
     """
     known = list(before.models)
     shown = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
@@ -115,7 +116,10 @@ def rescan(root: Path, before: Inventory, names: Iterable[str]) -> Inventory:
 
 
 def _is_as_it_was(root: Path, name: str, before: Inventory, known: list[str]) -> bool:
-    """True if one lookup shows that nothing changed, as for what this process has just deleted or published itself."""
+    """True if one lookup shows that a path has not changed since `before`.
+
+    This is frequent: inotify also reports the changes of this process, which are in the inventory already.
+    """
     if before.warnings:
         return False
     try:
@@ -128,12 +132,12 @@ def _is_as_it_was(root: Path, name: str, before: Inventory, known: list[str]) ->
 
 
 def _below(folder: str, names: list[str]) -> list[str]:
-    """The names below a folder, of sorted ones; found by bisection, because 100,000 comparisons take 8 ms."""
+    """Return the names below a folder from a sorted list. Bisects the list, because 100,000 comparisons take 8 ms."""
     return names[bisect_left(names, folder) : bisect_left(names, folder[:-1] + chr(ord("/") + 1))]
 
 
 def _status_below(root: Path, name: str, device: int) -> os.stat_result:
-    """The status of a path that leads through real folders of this file system. Raises NotADirectoryError otherwise."""
+    """Get the status of a path. Raises NotADirectoryError if it leads through a link or another file system."""
     path = root
     *folders, leaf = name.split("/")
     for part in folders:
@@ -146,21 +150,21 @@ def _status_below(root: Path, name: str, device: int) -> os.stat_result:
 
 @dataclass(slots=True)
 class _Found:
-    """What a look at the folder has found so far."""
+    """The models and warnings that a scan has found so far."""
 
     known: dict[str, Model]
     """The models of the previous inventory."""
     models: dict[str, Model]
     warnings: dict[str, ScanWarning]
     names: list[str] | None = None
-    """The names of the previous inventory, sorted; None once `models` has others."""
+    """The sorted names of the previous inventory; None once a model was added, since `models` is then unsorted."""
 
     def warn(self, name: str, reason: str) -> None:
         shown = os.fsencode(name).decode(errors="backslashreplace")
         self.warnings[shown] = ScanWarning(shown, reason)
 
     def remove(self, name: str) -> None:
-        """Remove the model at that path, and those below it if it was a folder."""
+        """Remove the model at a path, or all models below the path if it was a folder, and their warnings."""
         below = name + "/"
         if self.models.pop(name, None) is None:
             for gone in _below(below, sorted(self.models) if self.names is None else self.names):
@@ -176,7 +180,7 @@ class _Found:
 
 
 def _walk(root: Path, folder: str, device: int, found: _Found) -> None:
-    """Look at everything below a folder, which is '' or ends with '/'."""
+    """Add everything below a folder to `found`. The folder is '' or ends with '/'."""
     folders = [folder]
     while folders:
         prefix = folders.pop()
@@ -186,7 +190,7 @@ def _walk(root: Path, folder: str, device: int, found: _Found) -> None:
         except OSError as exc:
             if not prefix:
                 raise
-            if not isinstance(exc, FileNotFoundError):  # deleted meanwhile
+            if not isinstance(exc, FileNotFoundError):  # a folder that was deleted meanwhile is no warning
                 found.warn(prefix, f"the folder cannot be read: {exc.strerror}")
 
 
@@ -204,7 +208,7 @@ def _examine(entry: os.DirEntry[str], prefix: str, device: int, found: _Found) -
 
 
 def _note(name: str, status: os.stat_result, device: int, found: _Found) -> str | None:
-    """Note a model or a warning; or return the folder to look into next."""
+    """Add the model or the warning at a path to `found`; if the path is a folder, return it to be scanned next."""
     if reason := problem_with(name):
         found.warn(name, reason)
     elif stat.S_ISREG(status.st_mode):
@@ -221,7 +225,7 @@ def _note(name: str, status: os.stat_result, device: int, found: _Found) -> str 
 
 
 def what_instead(mode: int, *, directory_ok: bool = False) -> str | None:
-    """What lies there instead of a model file, or None for a regular file."""
+    """Say what a file mode stands for, such as 'a symbolic link'. None for a regular file, or for an allowed folder."""
     if stat.S_ISREG(mode) or (directory_ok and stat.S_ISDIR(mode)):
         return None
     kinds = {

@@ -1,7 +1,7 @@
-"""Keeps the inventory of the model folder fresh, so that reading it never waits for the disk.
+"""Keeps the inventory of the model folder up to date in memory, so that its readers never wait for the disk.
 
-inotify says which paths to look at again; where the file system cannot notify, as over a network, the folder is scanned
-again and again. A model that any process adds, replaces, grows or removes shows within a second.
+inotify reports which paths have changed, and only those are read again. A file system that cannot notify, such as a
+network file system, is scanned again and again. A change that any process makes is in the inventory within a second.
 """
 
 import asyncio
@@ -23,26 +23,28 @@ from app.store.protections import ManualProtection
 from app.store.store import Store
 
 TICK_SECONDS = 0.25
-"""How often leases, protections and the folder's identity are looked at; microseconds each."""
+"""How often leases, protections and the folder's identity are read; each takes microseconds."""
 QUIET_MS, GATHER_MS = 20, 200
-"""A change is looked at once nothing else has changed for QUIET_MS, and after GATHER_MS at the latest."""
+"""Changes are handled together once there was no other change for QUIET_MS, and after GATHER_MS at the latest."""
 UNNOTIFIED_RESCAN_SECONDS = 0.5
+"""How often to scan a file system that does not notify."""
 WATCH_AGAIN_SECONDS = 30.0
-"""How long to scan instead after inotify failed: no watches were left, or a name was not UTF-8."""
+"""How long to scan before inotify is tried again after a failure: no watches were left, or a name was not UTF-8."""
 SAFETY_RESCAN_SECONDS = 10.0
-"""How often to scan although the file system notifies: it misses writes to mappings, and its queue can overflow."""
+"""How often to scan although inotify works: it misses writes to mapped files, and its queue can overflow."""
 MANY_CHANGES = 1000
-"""With more changes at once a scan is quicker, and it finds those that overflowed the kernel's queue."""
+"""Above this number of changes at once the whole folder is scanned. That is quicker, and finds the changes that
+overflowed the kernel's queue."""
 SCAN_SHARE, SAFETY_SHARE = 1, 50
-"""The pause after a scan is at least as long as the scan, and before a safety rescan fifty times as long."""
+"""The least pause after any scan, and before a safety rescan, as multiples of the duration of the last scan."""
 
 T = TypeVar("T")
 Look = Callable[[Inventory | None], Inventory]
-"""Looks at the disk, given the present inventory."""
+"""A function that reads the disk and returns the new inventory, given the present one; None before the first scan."""
 
 
 class InventoryWatcher:
-    """The present inventory of one store. `run()` keeps it fresh; the attributes may be read at any time."""
+    """Holds the newest inventory of one store; `run()` keeps it up to date. Attributes may be read at any time."""
 
     def __init__(
         self,
@@ -52,17 +54,19 @@ class InventoryWatcher:
         on_event: OnEvent,
         unanswered: Callable[[], StoreUnavailable | None] = lambda: None,
     ) -> None:
-        """`unanswered` says why the volume counts as unavailable if it has not answered for too long."""
+        """`unanswered` returns an error while the volume has not answered for too long, else None."""
         self.inventory: Inventory | None = None
-        """The newest one, the identical object until a change. None while the folder is unavailable or unscanned."""
+        """The newest inventory, the identical object until a change. None while the folder is unavailable or unread."""
         self.unavailable: StoreUnavailable | None = None
+        """Why the folder is unavailable; None while it is available."""
         self.leased_positions: frozenset[int] = frozenset()
+        """The lock positions of all leased models, for `is_leased()`."""
         self.protected: Mapping[str, ManualProtection] = {}
-        """The protections that callers set, by name; the identical object until something changes."""
+        """The protections that callers set, by model name; the identical object until a change."""
         self._store = store
         self._on_change = on_change
         self._unanswered = unanswered
-        self._thread = CapacityLimiter(2)  # of its own: a volume that does not answer makes no other work wait
+        self._thread = CapacityLimiter(2)  # threads of its own: a volume that does not answer blocks no other work
         self._on_event = on_event
         self._notifying = True
         self._scan_began = 0.0
@@ -73,7 +77,7 @@ class InventoryWatcher:
         self._looking = asyncio.Lock()
 
     def current(self) -> Inventory:
-        """The inventory. Raises StoreUnavailable with the reason why there is none."""
+        """Return the newest inventory. Raises StoreUnavailable if there is none, or the volume does not answer."""
         if problem := self._unanswered():
             raise problem
         if self.inventory is None:
@@ -81,30 +85,30 @@ class InventoryWatcher:
         return self.inventory
 
     def remove(self, name: str) -> None:
-        """Remove a model that this process has just deleted, without waiting for the notification."""
+        """Remove from the inventory a model that this process has just deleted, without waiting for inotify."""
         self._removed[name] = time.monotonic()
         if self.inventory and name in self.inventory.models:
-            models = self.inventory.models.copy()  # of 100,000 in a millisecond, which a comprehension is not
+            models = self.inventory.models.copy()  # copies 100,000 in a millisecond; a comprehension is slower
             del models[name]
             self._replace(replace(self.inventory, models=models))
 
     async def current_when_scanned(self) -> Inventory:
-        """The inventory, waiting for the first scan if that is not over. Raises StoreUnavailable."""
+        """Wait for the first scan, then return the newest inventory. Raises StoreUnavailable."""
         await self._scanned.wait()
         return self.current()
 
     async def refresh(self, name: str) -> None:
-        """Look at one name to which this process has just moved a model, without waiting for the notification."""
+        """Update the inventory at a name to which this process has just moved a model, without waiting for inotify."""
         self._removed.pop(name, None)
         await self._renew(lambda before: self._store.rescan(before, [name]) if before else self._store.scan())
 
     async def refresh_protections(self) -> None:
-        """Read the protections, which this process has just changed, without waiting for the next tick."""
-        with contextlib.suppress(OSError):  # the folder went away; the next tick says so
+        """Update `protected` after this process has changed a protection, without waiting for the next tick."""
+        with contextlib.suppress(OSError):  # the folder is gone; the next tick reports that
             self.protected = await self._in_thread(self._store.protections.manual)
 
     async def scan(self) -> None:
-        """Scan every file now."""
+        """Scan the whole folder now, and replace the inventory."""
         self._scan_began = time.monotonic()
         await self._renew(self._store.scan)
         self._scan_seconds = time.monotonic() - self._scan_began
@@ -114,15 +118,18 @@ class InventoryWatcher:
         self._scanned.set()
 
     async def run(self) -> None:
-        """Keep the inventory fresh until cancelled."""
+        """Keep the inventory up to date until cancelled."""
         while True:
             await self.scan()
             await self._follow()
 
     async def _follow(self) -> None:
-        """Follow one folder until it is gone, or another folder has its path."""
+        """Update the inventory after each change, until the folder is gone or replaced.
+
+        Also returns 30 s after a failure of inotify, so that `run` sets it up again.
+        """
         self._notifying = self._store.volume.file_system.is_local
-        # Changes before inotify was set up were not notified.
+        # Scan once, since changes before inotify was set up were not reported.
         self._scan_soon = True
         async with aclosing(self._signals()) as signals:
             async for changed in signals:
@@ -136,13 +143,13 @@ class InventoryWatcher:
                     await self._rescan(changed)
 
     async def _rescan(self, changed: set[str]) -> None:
-        """Look at the paths that have changed."""
+        """Update the inventory at the paths that have changed."""
         await self._renew(lambda before: self._store.rescan(before, changed) if before else self._store.scan())
-        # A new folder may have been filled before inotify watched it.
+        # Scan soon if a folder is new: it may have been filled before inotify watched it.
         self._scan_soon = await self._in_thread(lambda: any((self._store.root / name).is_dir() for name in changed))
 
     async def _renew(self, look: Look) -> None:
-        """Replace the inventory by what a look at the disk finds. One look at a time, each based on the one before."""
+        """Replace the inventory by the result of `look`. One call runs at a time, and starts from the last result."""
         async with self._looking:
             began = time.monotonic()
             try:
@@ -159,9 +166,9 @@ class InventoryWatcher:
                 self._replace(self._without_removed(found, began))
 
     async def _signals(self) -> AsyncGenerator[set[str], None]:
-        """Yield the changed paths, relative to the folder: at once when something changes, and an empty set each tick.
+        """Yield a set of changed paths, relative to the folder, after each change, and an empty set at each tick.
 
-        Ends when it is time to set up a failed watcher again.
+        Ends when inotify, after a failure, should be set up again.
         """
         until = math.inf
         if self._notifying and self.inventory:
@@ -177,7 +184,7 @@ class InventoryWatcher:
                     force_polling=False,
                 ):
                     yield {path.removeprefix(root) for _, path in changes}
-            except* (OSError, RuntimeError) as failures:  # what fails in the watcher's thread comes as a group
+            except* (OSError, RuntimeError) as failures:  # errors of the thread of `awatch` come as a group
                 self._on_event(EventName.STORE_WATCH_FAILED, {"error": _first(failures)})
                 self._notifying = False
                 until = time.monotonic() + WATCH_AGAIN_SECONDS
@@ -189,7 +196,7 @@ class InventoryWatcher:
         return await to_thread.run_sync(function, *arguments, limiter=self._thread, abandon_on_cancel=True)
 
     def _look(self) -> tuple[int, int] | None:
-        """Look at leases, protections and the folder's identity, as every tick does. Runs in a thread."""
+        """Read leases, protections and the folder's device and inode. None if it is unavailable. Runs in a thread."""
         try:
             self._store.volume.check()
             self.leased_positions = self._store.locks.leased_positions()
@@ -210,7 +217,7 @@ class InventoryWatcher:
         return time.monotonic() - self._scan_began >= pause
 
     def _without_removed(self, found: Inventory, began: float) -> Inventory:
-        """Remove models deleted since the look began; it may still have seen them."""
+        """Remove from `found` the models that this process deleted since `began`, when the disk was read."""
         self._removed = {name: at for name, at in self._removed.items() if at >= began}
         if not any(name in found.models for name in self._removed):
             return found
@@ -220,7 +227,7 @@ class InventoryWatcher:
         return replace(found, models=models)
 
     def _look_from(self, look: Look) -> Inventory:
-        """Look at the disk, and return the present inventory object if nothing changed. Runs in a thread."""
+        """Call `look`, and return the present inventory object if the result is equal to it. Runs in a thread."""
         before = self.inventory
         found = look(before)
         return before if before is not None and found == before else found
@@ -237,7 +244,7 @@ def _first(failures: BaseExceptionGroup[BaseException]) -> str:
 
 
 class _ModelsFilter(DefaultFilter):
-    """Lets all paths pass but the store's own files."""
+    """Accepts all paths except those in `.store/`."""
 
     ignore_dirs = (STORE_DIR,)
     ignore_entity_patterns = ()

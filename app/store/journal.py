@@ -23,15 +23,15 @@ from app.store.locks.model_locks import ModelLocks
 from app.store.volume.volume import Volume
 
 ROTATE_BYTES = 8 << 20
-"""About 40,000 lines. A larger file is renamed, and a new one begun."""
+"""Beyond this size, about 40,000 lines, the present file is renamed and a new one begun."""
 OLDER_BYTES = 24 << 20
-"""The size of all older files together; beyond it the oldest is deleted."""
+"""The most bytes that all older files together may have; beyond it the oldest are deleted."""
 READ_BYTES = 24 << 20
 """How much of the journal `latest` reads: the present file, and the older ones that fit."""
 JOURNAL_LOCK = "/journal"
-"""The lock of the journal's writers; no model can have that name."""
+"""The name of the journal's lock; no model can have this name."""
 TURN_SECONDS = 10.0
-"""How long a writer waits for its turn on a shared volume."""
+"""How long a writer on a shared volume waits for the journal's lock."""
 
 
 class Action(StrEnum):
@@ -41,7 +41,7 @@ class Action(StrEnum):
     PULLED = "pulled"
     TRASHED = "trashed"
     DELETED = "deleted"
-    """At once, without the trash."""
+    """Deleted permanently, without the trash."""
     RESTORED = "restored"
     PURGED = "purged"
     PROTECTED = "protected"
@@ -50,34 +50,35 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """One line: something that changed the store, or that it refused."""
+    """One line of the journal: one change of one model. A refused change has no line."""
 
     at: datetime
     actor: str
-    """The name of the API key, 'anonymous', or 'service' for what it does by itself."""
+    """The name of the `Actor` that made the change."""
     action: str
     """An `Action`, or one that a newer version of this service has written."""
     name: str
     """The model's name."""
     trash_id: str | None
+    """The id of the model's entry in the trash, if it has or had one."""
     size_bytes: int
     request_id: str | None
     reason: str | None = None
-    """Why the service did it by itself: `expired`, `room`, `replaced` or `recovered`; None if a caller asked for it."""
+    """Why the change was made if no caller asked for it: `expired`, `room`, `replaced` or `recovered`; else None."""
 
     def to_line(self) -> bytes:
-        """The entry as a line."""
+        """Return the entry as a line of JSON."""
         return json.dumps(asdict(self), default=datetime.isoformat).encode() + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> "JournalEntry":
-        """Read a line; raises ValueError, KeyError or TypeError when it is none."""
+        """Read an entry from a line. Raises ValueError, KeyError or TypeError if the line is not an entry."""
         fields = json.loads(line)
         return cls(**fields | {"at": datetime.fromisoformat(fields["at"])})
 
 
 class Journal:
-    """The journal of one model folder; any number of processes write it."""
+    """The journal of one model folder. Any number of processes may write to it."""
 
     def __init__(self, volume: Volume, locks: ModelLocks, on_event: OnEvent) -> None:
         self._volume = volume
@@ -96,8 +97,8 @@ class Journal:
     ) -> None:
         """Report a change of a model as an event, and append it to the journal.
 
-        `trash_id` is the model's entry in the trash, and `reason` says why the service made the change by itself. The
-        change is made already: if the journal cannot be written, that is an event, and nothing is undone.
+        `trash_id` is the model's entry in the trash, and `reason` says why the change was made if no caller asked for
+        it. If the journal cannot be written, a second event reports that; nothing is raised, and the change stays.
         """
         fields = {"name": name, "size_bytes": size_bytes, "actor": actor.name, "trash_id": trash_id}
         self._on_event(EventName(f"model.{action}"), fields | ({"reason": reason} if reason else {}))
@@ -108,12 +109,12 @@ class Journal:
             self._on_event(EventName.JOURNAL_FAILED, {"error": str(exc), "action": action, "name": name})
 
     def write(self, entry: JournalEntry) -> None:
-        """Append one entry, and have it on disk before this returns. Raises OSError, and ModelLocked after 10 s."""
+        """Append one entry and sync it to the disk. Raises OSError, and ModelLocked after 10 s on a shared volume."""
         with self._one_writer():
             journal = self._opened()
             try:
-                # A line that a full disk cut short must not spoil the next one. A line that another process is just
-                # writing may look so too; then an empty line separates them, which readers skip.
+                # If a full disk has cut the last line short, begin a new line, so that this entry can be read. A line
+                # that another process is writing now looks the same: then an empty line results, which readers skip.
                 line = entry.to_line() if _ends_with_a_line(journal) else b"\n" + entry.to_line()
                 if os.write(journal, line) < len(line):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
@@ -133,10 +134,11 @@ class Journal:
 
     @contextmanager
     def _one_writer(self) -> Iterator[None]:
-        """Exclude writers on other machines.
+        """Hold the journal's lock while one entry is written, on a shared volume. No lock is needed on a local disk.
 
-        One kernel writes a short line with O_APPEND whole, even with other writers. Two clients of a network file
-        system each append at the end that they know of. So they take turns, and open the file anew to learn its end.
+        One kernel appends a short line with O_APPEND as a whole, even with several writers. But each client of a
+        network file system appends at the end that it knows of. So clients take turns, and open the file anew to learn
+        its end.
         """
         if not self._volume.is_shared:
             yield
@@ -145,7 +147,10 @@ class Journal:
             yield
 
     def latest(self, count: int) -> list[JournalEntry]:
-        """Get the last entries, newest first. Reads 24 MiB at most, and one file at least. Raises StoreUnavailable."""
+        """Get the last `count` entries, newest first. Raises StoreUnavailable.
+
+        Reads the present file, and as many older files as fit into 24 MiB with it.
+        """
         self._volume.check()
         entries = (_entry_in(line) for line in reversed(self._lines()))
         return list(islice(filter(None, entries), count))
@@ -160,17 +165,17 @@ class Journal:
                     break
                 files.insert(0, older)
             lines = [line for file in files for line in _lines(file)]
-            # If it was rotated meanwhile, the lines of the present file may be missing: read again.
+            # If the journal was rotated meanwhile, lines of the present file may be missing: read again.
             if _identity(self._path) == present:
                 return lines
 
     def _older(self) -> list[Path]:
-        """The older files, oldest first."""
+        """List the older files, oldest first."""
         return sorted(self._path.parent.glob(f"{self._path.stem}.*{self._path.suffix}"))
 
     def _rotate(self) -> None:
-        # Another process that rotates now finds the new file small, or missing. If it does not see that, it renames a
-        # small file, and nothing is lost: each older file has a name of its own.
+        # If two processes rotate at once, the second finds the new file small or missing, and returns. If a stale cache
+        # hides that, it renames a small file, and nothing is lost: each older file has a unique name.
         with (
             contextlib.suppress(ModelInUse, ModelLocked, FileNotFoundError),
             self._locks.exclusive(JOURNAL_LOCK, seconds=0),
@@ -204,7 +209,7 @@ def _lines(path: Path) -> list[bytes]:
 
 
 def _entry_in(line: bytes) -> JournalEntry | None:
-    # A line that a full disk cut short is no entry.
+    # A line that a full disk has cut short is not an entry.
     with contextlib.suppress(ValueError, KeyError, TypeError):
         return JournalEntry.from_line(line)
     return None

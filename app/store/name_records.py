@@ -1,4 +1,4 @@
-"""Small JSON records of models, by name: one file for each, replaced in one step."""
+"""Small JSON records about models, found by the model's name. Each is one file, which is replaced in one step."""
 
 import contextlib
 import hashlib
@@ -14,18 +14,19 @@ from app.store.volume.server_lookups import files_on_server
 
 
 class NameRecords:
-    """The records of one folder: `<SHA-256 of the name>.json`, each an object with the name in it."""
+    """The records in one folder. Each is a file `<SHA-256 of the name>.json`: a JSON object that contains the name."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def write(self, name: str, fields: dict[str, Any], *, is_lasting: bool = False) -> None:
-        """Replace a name's record; a lasting one is on the disk before this returns.
+        """Write the record of a name, replacing an earlier one. With `is_lasting`, sync it to the disk first.
 
-        Hold a lock that only one writer of this record can hold.
+        The caller must hold a lock that excludes other writers of this record.
         """
         record = self._record_of(name)
-        # A unique name: a client that caches an older draft would write into the record that the draft has become.
+        # Each draft has a unique name. With a reused name, a client that caches the earlier draft would write into the
+        # record that this draft has become.
         path = record.with_suffix(f".{secrets.token_hex(8)}.new")
         with path.open("x") as draft:
             draft.write(json.dumps({"name": name} | fields))
@@ -35,12 +36,12 @@ class NameRecords:
         path.replace(record)
 
     def read(self, name: str) -> dict[str, Any] | None:
-        """A name's record, or None. Raises OSError if there is one that cannot be read."""
+        """Get the record of a name; None if it is missing or incomplete. Raises OSError if it cannot be read."""
         fields = _read(self._record_of(name))
         return fields if fields and fields["name"] == name else None
 
     def remove(self, name: str) -> bool:
-        """Remove a name's record; False when there is none."""
+        """Delete the record of a name. Returns False if there is none."""
         try:
             self._record_of(name).unlink()
         except FileNotFoundError:
@@ -48,9 +49,10 @@ class NameRecords:
         return True
 
     def remove_if(self, name: str, is_outdated: Callable[[dict[str, Any]], bool], claims: Claims) -> None:
-        """Remove a name's record if its content on the file system's server, past any cache, is outdated.
+        """Delete the record of a name if `is_outdated` returns True for the fields that the record has.
 
-        Raises LookupStale, OSError and ValueError.
+        The record is claimed first, so that a stale cache cannot show another record. Raises LookupStale, OSError and
+        ValueError.
         """
         claim = claims.claim(self._record_of(name))
         try:
@@ -65,13 +67,13 @@ class NameRecords:
             claim.remove()
 
     def is_on_server(self, name: str) -> bool:
-        """True if the file system's server has a record of a name, past any cache. Raises OSError."""
+        """True if the file system's server has a record of a name; bypasses this machine's cache. Raises OSError."""
         return self._record_of(name).name in files_on_server(self.folder)
 
     def all(self) -> Iterator[dict[str, Any]]:
-        """Every record that can be read, in no order; none if there is no folder."""
+        """Yield every record that can be read, in no order. Yields nothing if the folder is missing."""
         for record in self.folder.glob("*.json"):
-            # A record that another user's permissions protect is skipped; the others count.
+            # A record that this user may not read is skipped.
             with contextlib.suppress(OSError):
                 if fields := _read(record):
                     yield fields

@@ -1,4 +1,4 @@
-"""What may be a model's name: its path below the model folder, with '/' between the parts."""
+"""Rules for the names of models. A name is a file's path below the model folder, with '/' between the parts."""
 
 import re
 import unicodedata
@@ -10,16 +10,16 @@ MAX_PART_BYTES = 255
 """NAME_MAX of every common Linux file system."""
 _START, _REST = r"[ -\-0-\[\]-~]", r"[ -.0-\[\]-~]*"
 PLAIN = re.compile(rf"{_START}{_REST}(?:/{_START}{_REST})*")
-"""Nearly every name there is, and a scan asks for each: printable ASCII without backslash, and no part that is empty or
+"""Matches most valid names, as a quick check for scans: printable ASCII without backslash, and no part that is empty or
 starts with '.'."""
 
 
 def parts_of(name: str) -> tuple[str, ...]:
-    """Split a name that is safe to resolve below the model folder; raises InvalidModelName.
+    """Split a model's name into its parts. Raises InvalidModelName if it is unsafe to resolve below the model folder.
 
-    What is refused can never be a model: the parts '..' and '.', empty parts (so absolute paths too), hidden parts
-    ('.store' among them), backslashes, NUL, control characters and line separators, text that is not UTF-8, and
-    lengths that no file system takes.
+    These are refused: the parts '..' and '.', empty parts (so absolute paths too), hidden parts ('.store' among them),
+    backslashes, NUL, control characters and line separators, text that is not UTF-8, and names that are too long for
+    any file system.
     """
     if reason := problem_with(name):
         raise InvalidModelName(name, reason)
@@ -27,7 +27,7 @@ def parts_of(name: str) -> tuple[str, ...]:
 
 
 def problem_with(name: str) -> str | None:
-    """Why this cannot be a model's name, or None."""
+    """Return why a text cannot be a model's name, or None if it can."""
     if len(name) <= MAX_PART_BYTES and PLAIN.fullmatch(name):
         return None
     if reason := _problem_with_characters(name):
@@ -50,7 +50,7 @@ def _problem_with_characters(name: str) -> str | None:
     if "Cc" in categories:
         return "it contains a control character"
     if categories & {"Zl", "Zp"}:
-        return "it contains a line or paragraph separator"  # and reports of one line a model would be two
+        return "it contains a line or paragraph separator"  # it would break reports that have one line for each model
     return None
 
 

@@ -5,30 +5,33 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 Status = Literal["current", "old"]
-"""Of a model: `old` if it may be pruned for its age."""
+"""The status of a model: `old` if it may be pruned for its age, else `current`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Shell patterns, matched with case against the whole name and against its last part."""
+    """The patterns of the configuration: shell patterns that are matched with a model's name.
+
+    A pattern matches if it matches the whole name or the last part of it; upper and lower case differ.
+    """
 
     old_patterns: tuple[str, ...] = ("old_*",)
     protected_patterns: tuple[str, ...] = ()
 
     def is_old(self, name: str) -> bool:
-        """Whether the model is stale; else it is current."""
+        """True if the name matches one of `old_patterns`."""
         return self.stale_pattern(name) is not None
 
     def status_of(self, name: str) -> Status:
-        """Return `old` for a stale model."""
+        """Return `old` if the name matches one of `old_patterns`, else `current`."""
         return "old" if self.is_old(name) else "current"
 
     def stale_pattern(self, name: str) -> str | None:
-        """The first pattern that makes the model stale, or None."""
+        """Return the first of `old_patterns` that the name matches, or None."""
         return _first_match(name, self.old_patterns)
 
     def protecting(self, name: str) -> str | None:
-        """The first pattern that protects the model, or None."""
+        """Return the first of `protected_patterns` that the name matches, or None."""
         return _first_match(name, self.protected_patterns)
 
 

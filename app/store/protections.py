@@ -1,7 +1,7 @@
-"""Which models must not be deleted or replaced: by a pattern of the configuration, or by a caller's request.
+"""Protections of models from deletion and replacement, set by a pattern of the configuration or by a caller.
 
-A caller's protection is a record in `.store/protection/`, valid for every service on the folder. It protects the name
-and not the file: it stays until it is removed, also while there is no model of that name or another one.
+A caller's protection is a record in `.store/protection/`, valid for every service on the folder. It protects a name and
+not a file: it stays until a caller removes it, even if the model of that name is missing or another one.
 """
 
 import time
@@ -21,10 +21,11 @@ from app.store.policy import Policy
 from app.store.volume.volume import Volume, explaining_refusals
 
 PROTECTION_LOCK = "/protection"
-"""The lock of the protections' records; no model can have that name."""
+"""The name of the lock that each change of the records takes; no model can have this name."""
 
 SETTLED_NS = 2_000_000_000
-"""How old a folder's time must be to rely on it: within one step of its clock, a change leaves the time as it is."""
+"""The age from which an equal modification time of the folder proves that its content is equal. Until then a second
+change may have got the same time, within one step of the file system's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +40,16 @@ class ManualProtection:
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """Why one model is protected: for one of these reasons, or both."""
+    """Why one model is protected: by a pattern, by a caller, or by both."""
 
     pattern: str | None
-    """The first pattern of OCR_PROTECTED that its name matches; only the configuration can change that."""
+    """The first pattern of OCR_PROTECTED that the model's name matches; only the configuration can change it."""
     manual: ManualProtection | None
+    """The protection that a caller set."""
 
     @property
     def because(self) -> str:
-        """The reason in words."""
+        """The reason as text: the pattern, or else the caller's reason."""
         return self.manual.reason if self.pattern is None and self.manual else str(self.pattern)
 
 
@@ -64,7 +66,7 @@ class Protections:
         self._seen_ns: int | None = None
 
     def of(self, name: str) -> Protection | None:
-        """Get the protection of a model from the disk; None if it is not protected."""
+        """Get the protection of a model from the disk; None if the model is not protected."""
         try:
             fields = self._records.read(name)
         except OSError:
@@ -74,11 +76,11 @@ class Protections:
     def check(self, name: str) -> None:
         """Raise ModelProtected if the model is protected. Raises OSError on a shared volume that does not answer.
 
-        Hold the model's lock: then no protection can be set before it is released.
+        The caller must hold the model's lock, so that no protection is set before the lock is released.
         """
         protection = self.of(name)
         if protection is None and self._volume.is_shared and self._records.is_on_server(name):
-            protection = self.combine(name, _manual_in({}))  # of another machine, not readable here yet
+            protection = self.combine(name, _manual_in({}))  # another machine's record, which is not readable here yet
         if protection:
             raise ModelProtected(name, protection.pattern, protection.manual.reason if protection.manual else None)
 
@@ -88,9 +90,10 @@ class Protections:
         return None if pattern is None and manual is None else Protection(pattern, manual)
 
     def manual(self) -> Mapping[str, ManualProtection]:
-        """Protections set by callers (not by `OCR_PROTECTED`), by model name. Raises OSError.
+        """Get the protections set by callers (not by `OCR_PROTECTED`), by model name. Raises OSError.
 
-        Cached, and the identical object until a change; read again when the folder's modification time changes.
+        The result is cached and is the identical object until a change. The records are read again when the folder's
+        modification time changes.
         """
         try:
             changed_ns = self._records.folder.stat().st_mtime_ns
@@ -106,7 +109,8 @@ class Protections:
     def protect(self, name: str, reason: str, actor: Actor) -> Protection:
         """Protect the model of that name from deletion and replacement. Replaces a caller's earlier protection.
 
-        Raises InvalidModelName, NotAModel, ModelNotFound, ModelLocked, StoreUnavailable, StoreReadOnly, StoreFull.
+        Raises InvalidModelName, NotAModel, ModelNotFound, ModelLocked, StoreUnavailable, StoreReadOnly, StoreDenied,
+        StoreUnsafe, StoreFull.
         """
         manual = ManualProtection(reason, actor.name, datetime.now(UTC))
         with self._changing(name, actor):
@@ -117,9 +121,10 @@ class Protections:
         return Protection(self._policy.protecting(name), manual)
 
     def unprotect(self, name: str, actor: Actor) -> None:
-        """Remove the protection set by `protect`, also of a deleted model; no effect if there is none.
+        """Remove a caller's protection from a name, even if its model is deleted. No effect on an unprotected model.
 
-        Raises ModelProtected when a pattern protects it, ModelNotFound when there is nothing, and what `protect` does.
+        Raises ModelProtected if a pattern protects the model, ModelNotFound if there is neither a protection nor a
+        model, LookupStale, and what `protect` raises.
         """
         with self._changing(name, actor):
             if pattern := self._policy.protecting(name):
@@ -137,7 +142,7 @@ class Protections:
         self._volume.check_writable()
         with (
             explaining_refusals(),
-            # A lease, so that a model in use can be protected, and none that is being deleted.
+            # A lease and not the exclusive lock: a model in use can be protected, one that is being deleted cannot.
             self._locks.lease(name, kind="protection", holder=actor.name, seconds=LOCK_SECONDS),
             self._locks.exclusive(PROTECTION_LOCK, seconds=LOCK_SECONDS),
         ):
@@ -156,5 +161,5 @@ def _manual_in(fields: dict[str, Any] | None) -> ManualProtection | None:
     try:
         return ManualProtection(str(fields["reason"]), str(fields["by"]), datetime.fromisoformat(fields["since"]))
     except (ValueError, KeyError, TypeError):
-        # A record of another form still protects: it was written to.
+        # A record of an unknown form still protects, since it was written to protect the model.
         return ManualProtection("a record that cannot be read", "unknown", datetime.fromtimestamp(0, UTC))

@@ -1,4 +1,4 @@
-"""The store: one model folder, and the parts that make its rules. Everything here blocks: call it from a thread."""
+"""The store: one model folder, and the parts that enforce its rules. Every method blocks: call it from a thread."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -33,10 +33,10 @@ from app.store.volume.volume import Volume, explaining_refusals
 
 
 class Store:
-    """One model folder and its rules. Any number of processes may have one on the same folder.
+    """One model folder and its rules. Any number of processes may open a store on one folder at once.
 
-    The store itself finds, reads and leases models. Each kind of change is a part of it with verbs of its own, and each
-    part checks the volume first: `incoming`, `deletions`, `trash`, `protections`, `verifications`, `audits`.
+    `Store` finds, reads and leases models. Its parts make the changes: `incoming`, `deletions`, `trash`, `protections`,
+    `verifications` and `audits`. Each part checks the volume before it changes anything.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Store:
         on_event: OnEvent,
         file_system: FileSystem | None = None,
     ) -> None:
-        """Without a `file_system`, `open()` finds out which one the folder is on."""
+        """If `file_system` is None, `open()` reads the folder's file system from the mount table."""
         self._on_event = on_event
         self.policy = policy
         self.volume = volume = Volume(root, file_system)
@@ -70,38 +70,47 @@ class Store:
 
     @property
     def root(self) -> Path:
-        """The model folder, absolute, links resolved."""
+        """The absolute path of the model folder, with links resolved."""
         return self.volume.root
 
     def open(self) -> None:
-        """Create what is missing; raises StoreUnavailable."""
+        """Create the model folder and its `.store/` if they are missing. Raises StoreUnavailable."""
         self.volume.prepare()
 
     # Finding and reading models.
 
     def scan(self, before: Inventory | None = None) -> Inventory:
-        """Look at every file; raises StoreUnavailable. A model that is as it was `before` is the same object."""
+        """Scan the whole folder, and return the inventory. Raises StoreUnavailable.
+
+        A model that has not changed since `before` is the identical object.
+        """
         self.volume.check()
         return scan(self.root, before)
 
     def rescan(self, before: Inventory, names: Iterable[str]) -> Inventory:
-        """Look at those paths only; raises StoreUnavailable."""
+        """Return the inventory `before`, brought up to date at the paths in `names` only. Raises StoreUnavailable."""
         self.volume.check()
         return rescan(self.root, before, names)
 
     def find(self, name: str) -> Model:
-        """One model as it is on disk now. Raises InvalidModelName, NotAModel, ModelNotFound, StoreUnavailable."""
+        """Get a model as it is on the disk now.
+
+        Raises InvalidModelName, NotAModel, ModelNotFound, StoreUnavailable.
+        """
         return self.volume.find(name)
 
     def path_of(self, name: str | None) -> str:
-        """The absolute path of one model, or of the model folder. Raises what `find` raises."""
+        """Return the absolute path of a model, or of the model folder if `name` is None. Raises what `find` raises."""
         if name is None:
             self.volume.check()
             return str(self.root)
         return f"{self.root}/{self.find(name).name}"
 
     def examine(self, name: str) -> tuple[Model, Description]:
-        """One model, and what its file says of itself in its header. Raises what `find` raises."""
+        """Get a model and the description of its header. Raises what `find` raises.
+
+        If the file cannot be read, the description names the problem.
+        """
         self.volume.check()
         with self.volume.parent_of(name) as (folder, leaf):
             model = self.volume.find_in(folder, leaf, name)
@@ -115,20 +124,21 @@ class Store:
                 os.close(file)
 
     def measure(self, inventory: Inventory) -> Storage:
-        """Account for the bytes of the folder and its disk. Raises StoreUnavailable."""
+        """Measure the bytes that models, trash and partial files take, and the free space. Raises StoreUnavailable."""
         return measure(self.volume, inventory)
 
     # Using a model.
 
     def lease(self, name: str, *, kind: str, holder: str | None = None, pid: int | None = None) -> Lease:
-        """Keep a model from being changed while it is used; the lease says by whom, see `ModelLocks.lease`.
+        """Take a lease on a model, so that no process changes the model while it is used.
 
-        Raises InvalidModelName, NotAModel, ModelNotFound, ModelLocked, StoreUnavailable.
+        `kind`, `holder` and `pid` name the user of the model, see `ModelLocks.lease`. Raises InvalidModelName,
+        NotAModel, ModelNotFound, ModelLocked, StoreUnavailable.
         """
         self.volume.find(name)
         lease = self.locks.lease(name, kind=kind, holder=holder, pid=pid, seconds=LOCK_SECONDS)
         try:
-            self.volume.find(name)  # it may have gone before the lease began, and cannot any more
+            self.volume.find(name)  # the model may have been deleted just before the lease began; now it cannot be
         except BaseException:
             lease.release()
             raise
@@ -137,10 +147,10 @@ class Store:
     # Cleaning up.
 
     def sweep(self, is_over: Callable[[str], bool] = lambda _: False) -> list[Purged]:
-        """Purge the expired entries of the trash and return them; complete what killed processes left half done.
+        """Purge expired trash entries, and complete or undo what killed processes left unfinished.
 
-        `is_over` tells by its id whether the job of a partial file has ended, so that the file may go. Raises
-        StoreUnavailable, StoreReadOnly, StoreDenied and StoreUnsafe.
+        Returns the purged entries. `is_over` receives a job's id and returns True if that job has ended: then the job's
+        partial file is deleted. Raises StoreUnavailable, StoreReadOnly, StoreDenied and StoreUnsafe.
         """
         self.volume.check_writable()
         purged = list[Purged]()
@@ -150,7 +160,7 @@ class Store:
 
         def purge_expired() -> None:
             for entry in self.trash.expired():
-                # Each is a step of its own, so that an entry that cannot be purged stops no other.
+                # One step for each entry, so that an entry that cannot be purged does not stop the others.
                 self._sweep_step(partial(purge, entry))
 
         def recover() -> None:
@@ -169,7 +179,7 @@ class Store:
             self._on_event(EventName.STAGING_SWEPT, {"files": swept})
 
     def _sweep_step(self, step: Callable[[], object]) -> None:
-        """Make one step of a sweep. A step that fails is reported, and the next steps are still made."""
+        """Run one step of a sweep. An error is reported as an event, not raised, so that the next steps still run."""
         try:
             with explaining_refusals():
                 step()
