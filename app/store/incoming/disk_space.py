@@ -1,4 +1,4 @@
-"""Disk space for incoming models: what is free, plus what purging the trash would free, oldest entries first."""
+"""Disk space for incoming models: the free space, and the space that purging trash entries would free."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -12,11 +12,14 @@ RESERVE_BYTES = 1 << 20
 """Bytes that incoming models leave free, so that deletions can still write their records on a full disk."""
 
 Purge = Callable[[Iterable[TrashEntry]], object]
-"""Purges entries of the trash and records that in the journal."""
+"""A function that purges entries of the trash and writes the journal."""
 
 
 class DiskSpace:
-    """The free space of one model folder's disk. It is not reserved: of two that fit singly, the later is refused."""
+    """Finds and frees space on the disk of one model folder.
+
+    Space is not reserved: if two models fit singly but not together, the later one is refused.
+    """
 
     def __init__(self, root: Path, trash: TrashFolder, purge: Purge) -> None:
         self._root = root
@@ -24,9 +27,9 @@ class DiskSpace:
         self._purge = purge
 
     def plan(self, size_bytes: int) -> tuple[TrashEntry, ...]:
-        """Return the entries of the trash to purge so that this many bytes fit; usually none. Changes nothing.
+        """Return the trash entries to purge, oldest first, so that `size_bytes` fit; usually none. Changes nothing.
 
-        Raises StoreFull when purging all of them would not be enough.
+        Raises StoreFull if purging all entries would not be enough.
         """
         status = os.statvfs(self._root)
         free_bytes = status.f_bavail * status.f_frsize - RESERVE_BYTES
@@ -45,5 +48,5 @@ class DiskSpace:
         return tuple(going)
 
     def free(self, size_bytes: int) -> None:
-        """Purge what `plan` returns for this many bytes. Raises StoreFull, and then purges nothing."""
+        """Purge the entries that `plan` returns for this size. Raises StoreFull, and then purges nothing."""
         self._purge(self.plan(size_bytes))

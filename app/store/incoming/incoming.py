@@ -1,4 +1,4 @@
-"""Incoming models: staged, then published in one step under the model's lock. These verbs block."""
+"""Incoming models: their bytes are staged, then published in one step under the model's lock. All methods block."""
 
 import contextlib
 import os
@@ -38,21 +38,21 @@ from app.store.volume.volume import Volume, explaining_refusals
 SHA256 = "sha256"
 
 Announced = Mapping[str, Collection[bytes]]
-"""Digests that the caller expects of the bytes, by `hashlib`'s name of the algorithm."""
+"""The digests that the bytes must have, by `hashlib`'s name of the algorithm."""
 NOTHING: Announced = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Which present versions a publication allows: sets of etags, '*' for any, None without a condition."""
+    """The conditions of a publication: sets of ETags, where '*' stands for any version."""
 
     if_match: frozenset[str] | None = None
-    """Only these may be replaced. If None, none is replaced."""
+    """The versions that may be replaced; one of them must be present. None: no version may be replaced."""
     if_none_match: frozenset[str] | None = None
-    """None of these may be present."""
+    """The versions that must not be present. None: no such condition."""
 
     def check(self, name: str, present: Model | None) -> None:
-        """Raises ModelExists, ModelChanged or ConditionFailed."""
+        """Raise ModelExists, ModelChanged or ConditionFailed if the present version does not meet the conditions."""
         if present is None:
             if self.if_match is not None:
                 raise ConditionFailed(name, None)
@@ -67,16 +67,16 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class _Replaced:
-    """What became of the version that a publication replaced."""
+    """The version that a publication replaced."""
 
     size_bytes: int
     trash_id: str | None
-    """None when it was deleted at once."""
+    """The id of its trash entry; None if the version was deleted without the trash."""
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What a publication did."""
+    """The result of a publication."""
 
     model: Model
     description: Description
@@ -85,7 +85,7 @@ class Published:
 
 
 class Incoming:
-    """The incoming models of one model folder, from uploads and pulls: staged, resumed, published or discarded."""
+    """Stages, resumes, publishes and discards the incoming models of one model folder, from uploads and pulls."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class Incoming:
         *,
         keeps_replaced: bool,
     ) -> None:
-        """Unless it `keeps_replaced`, a replaced version is deleted at once."""
+        """If `keeps_replaced` is False, a replaced version is deleted without the trash."""
         self.staging = Staging(volume.staging_dir, claims)
         self._volume = volume
         self._locks = locks
@@ -114,10 +114,10 @@ class Incoming:
     def plan(self, name: str, conditions: Conditions, size_bytes: int | None) -> tuple[TrashEntry, ...]:
         """Check that a model of that name and size could be published now. Changes nothing.
 
-        Returns the entries of the trash to purge so that it fits, which are usually none.
+        Returns the trash entries that must be purged so that the model fits; usually none.
 
         Raises InvalidModelName, NotAModel, ModelProtected, ModelExists, ModelChanged, ConditionFailed, ModelInUse,
-        ModelLocked, StoreUnavailable, StoreReadOnly, StoreFull.
+        ModelLocked, StoreUnavailable, StoreReadOnly, StoreDenied, StoreUnsafe, StoreFull.
         """
         self._check_place(name)
         self._volume.check_writable()
@@ -131,9 +131,10 @@ class Incoming:
     def begin(
         self, algorithms: Iterable[str] = (), size_bytes: int | None = None, *, keep: PartialRecord | None = None
     ) -> StagedFile:
-        """Return a new staged file, after freeing disk space for it. Raises StoreReadOnly, StoreFull.
+        """Create a staged file, after freeing disk space for `size_bytes`.
 
-        Call its `discard()` in the end, published or not. With `keep`, a call of `release()` keeps it for `resume()`.
+        The caller must call `discard()` on the file in the end, published or not; or, with `keep`, `release()`, which
+        keeps the file for `resume()`. Raises StoreUnavailable, StoreReadOnly, StoreDenied, StoreUnsafe, StoreFull.
         """
         self._volume.check_writable()
         with explaining_refusals():
@@ -143,7 +144,7 @@ class Incoming:
     def resume(self, partial_id: str, algorithms: Iterable[str] = ()) -> tuple[StagedFile, PartialRecord]:
         """Reopen a kept partial file at its end, after freeing disk space for the missing bytes.
 
-        Raises PartialNotFound, PartialBusy, StoreUnavailable, StoreReadOnly, StoreFull.
+        Raises PartialNotFound, PartialBusy, StoreUnavailable, StoreReadOnly, StoreDenied, StoreUnsafe, StoreFull.
         """
         self._volume.check_writable()
         with explaining_refusals():
@@ -158,31 +159,38 @@ class Incoming:
     def discard(self, partial_id: str) -> None:
         """Delete a kept partial file, or the record of a published one.
 
-        Raises PartialNotFound, PartialBusy, StoreUnavailable, StoreReadOnly.
+        Raises PartialNotFound, PartialBusy, StoreUnavailable, StoreReadOnly, StoreDenied, StoreUnsafe.
         """
         self._volume.check_writable()
         with explaining_refusals():
             self.staging.discard(partial_id)
 
     def partials(self) -> list[Partial]:
-        """List everything that is staged now, by id. Locks nothing. Raises StoreUnavailable."""
+        """List all partial files, by id. Takes no lock. Raises StoreUnavailable."""
         self._volume.check()
         return self.staging.partials()
 
     def find(self, partial_id: str) -> Partial:
-        """Get a kept partial file, or what is known of a published one. Raises PartialNotFound, StoreUnavailable."""
+        """Get a kept partial file, also after its publication while its record is left.
+
+        Raises PartialNotFound, StoreUnavailable.
+        """
         self._volume.check()
         return self.staging.find(partial_id)
 
     def record(self, record: PartialRecord) -> None:
-        """Replace the record of a partial file. Only the writer of the file may. Raises StoreUnavailable, OSError."""
+        """Replace the record of a partial file. Only the file's writer may call this.
+
+        Raises StoreUnavailable, OSError.
+        """
         self._volume.check()
         self.staging.record(record)
 
     def sweep(self, is_over: Callable[[PartialRecord], bool] = lambda _: False) -> list[str]:
-        """Delete what no living process writes and no record keeps, and return the names. Raises StoreUnavailable.
+        """Delete the partial files that no living process writes and no record keeps, and return their names.
 
-        `is_over` says of a record that what it is kept for has ended before its time.
+        `is_over` receives a record and returns True if its upload or pull has ended before the record expires. Raises
+        StoreUnavailable, StoreReadOnly, StoreDenied, StoreUnsafe.
         """
         self._volume.check_writable()
         return self.staging.sweep(is_over)
@@ -197,10 +205,11 @@ class Incoming:
         *,
         action: Literal[Action.UPLOADED, Action.PULLED] = Action.UPLOADED,
     ) -> Published:
-        """Make a staged file the model of that name, in one step. A replaced version goes to the trash.
+        """Publish a staged file under a model's name, in one step. A replaced version is moved to the trash, if any.
 
-        Killed at any point, this leaves the previous model or the new one, whole. Everything is checked again: raises
-        what `plan` raises, and DigestMismatch when the bytes are not as announced; nothing has changed then.
+        If the process is killed, the name has the previous model or the new one, whole. All checks are made again:
+        raises what `plan` raises, LookupStale, and DigestMismatch if the bytes do not have the announced digests.
+        Nothing has been published after an error.
         """
         _check_digests(name, staged, announced)
         staged.sync()
@@ -220,33 +229,33 @@ class Incoming:
     def _publish_locked(
         self, name: str, staged: StagedFile, conditions: Conditions, folder: int, leaf: str, actor: Actor
     ) -> tuple[Model, "_Replaced | None"]:
-        """Check the conditions and move the file to its name, under the model's lock."""
+        """Check the conditions and move the file to its name. The caller holds the model's lock."""
         present = _present(self._volume, folder, leaf, name)
         if present and conditions.if_match is None and self._volume.is_shared:
-            present = None  # perhaps stale; the move below replaces nothing, and the server refuses a taken name
+            present = None  # the lookup may be stale; the move below never replaces, and fails if the name is taken
         else:
             self._check(name, present, conditions)
         modified_ns = staged.stamp(
             self._volume.time_step_ns, other_than=(present.size_bytes, present.modified_ns) if present else None
         )
         try:
-            with self.staging.announced(staged):
+            with self.staging.publishing(staged):
                 status, replaced = self._put_in_place(staged, present, conditions, folder, leaf, actor)
-        except FileExistsError:  # another machine's upload, or a program that takes no locks
+        except FileExistsError:  # another machine, or a program that takes no locks, has created the model
             self._check(name, _present(self._volume, folder, leaf, name), conditions)
             raise ModelExists(name) from None
         except FileNotFoundError as exc:
             if not self._volume.is_shared:
                 raise
-            raise LookupStale from exc  # another machine has moved what this one was about to move
-        # The size and time as written: clients of some network file systems report the previous ones for a while.
+            raise LookupStale from exc  # another machine has moved the file that this one was about to move
+        # Size and time are taken as written, since clients of some network file systems report old ones for a while.
         model = model_at(name, status)._replace(size_bytes=staged.size_bytes, modified_ns=modified_ns)
         return model, replaced
 
     def _put_in_place(
         self, staged: StagedFile, present: Model | None, conditions: Conditions, folder: int, leaf: str, actor: Actor
     ) -> tuple[os.stat_result, "_Replaced | None"]:
-        """Move a staged file to its name; return its status there, and what became of the replaced version."""
+        """Move a staged file to its name; return its status there, and the version that it replaced."""
         if present is None:
             move = partial(staged.move, folder, leaf, replacing=False)
             return place(move, folder, leaf) if self._volume.is_shared else move(), None
@@ -254,7 +263,7 @@ class Incoming:
             entry = self._trash.link_aside(present, folder, leaf)
             is_linked = entry is not None
             if entry is None:
-                # Now there is no model of that name. If this process is killed here, a sweep puts the old one back.
+                # Now there is no model of that name. If this process is killed here, a sweep puts the old model back.
                 entry, present = self._trash.set_aside(present, folder, leaf)
         except FileNotFoundError:
             raise ConditionFailed(present.name, None) from None
@@ -265,7 +274,7 @@ class Incoming:
             self._trash.put_back(entry, folder, leaf)
             raise
         if self._keeps_replaced:
-            with contextlib.suppress(FileNotFoundError):  # a sweep that takes this process for dead has kept it
+            with contextlib.suppress(FileNotFoundError):  # a sweep has done it, if it took this process for dead
                 self._trash.keep(entry)
             return status, _Replaced(present.size_bytes, entry.id)
         self._trash.purge_aside(entry, lambda gone: self._note_deleted(gone, actor))
@@ -277,8 +286,8 @@ class Incoming:
     @contextmanager
     def _entered(self, name: str) -> Iterator[tuple[int, str]]:
         """Open the folder of a name, creating it if it is missing, and hold the model's lock."""
-        with self._volume.parent_of(name, create=True) as place, self._locks.exclusive(name, seconds=LOCK_SECONDS):
-            yield place
+        with self._volume.parent_of(name, create=True) as opened, self._locks.exclusive(name, seconds=LOCK_SECONDS):
+            yield opened
 
     def _check(self, name: str, present: Model | None, conditions: Conditions) -> None:
         if present:

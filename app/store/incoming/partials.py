@@ -1,46 +1,48 @@
-"""What is known of a file in staging, and the record that keeps it when its writer releases it."""
+"""Partial files: the state of a file in staging, and the record that keeps the file for a later resumption."""
 
 import json
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-Kind = Literal["upload", "pull"]
+PartialKind = Literal["upload", "pull"]
 
 
 @dataclass(frozen=True, slots=True)
 class PartialRecord:
-    """`<id>.json`, beside the file `<id>.part`."""
+    """The record that keeps a partial file: `<id>.json`, beside the file `<id>.part`."""
 
     id: str
-    """32 hexadecimal digits, used once."""
+    """32 hexadecimal digits, never used again."""
     name: str
-    """The name of the model that it becomes."""
-    kind: Kind
+    """The name of the model that the file will be."""
+    kind: PartialKind
     actor: str
-    """Who began it: the name of an `Actor`."""
+    """The name of the `Actor` that began the upload or pull."""
     expected_bytes: int | None
-    """The size of the whole file, if that is known."""
+    """The size of the whole file; None if it is unknown."""
     created_at: datetime
     retention: timedelta
-    """How long it is kept after its last byte was written."""
+    """How long the file is kept after its last byte was written."""
     extra: dict[str, Any] = field(default_factory=dict)
-    """What the upload or pull needs to resume it, as JSON."""
+    """What the upload or pull needs to resume, as fields of a JSON object."""
     is_publishing: bool = False
-    """Set before the file is moved to the model's name. With it, and without the file, the model was published."""
+    """Set just before the file is moved to the model's name.
+
+    If it is set and the file is missing, the model was published."""
 
     def expires_at(self, modified_at: datetime) -> datetime:
-        """When a sweep deletes it, unless more bytes are written."""
+        """Return when a sweep deletes the file, unless more bytes are written."""
         return modified_at + self.retention
 
     def to_json(self) -> str:
-        """The record as text."""
+        """Return the record as JSON."""
         fields = asdict(self) | {"created_at": self.created_at.isoformat(), "retention": self.retention.total_seconds()}
         return json.dumps(fields)
 
     @classmethod
     def from_json(cls, text: str) -> "PartialRecord":
-        """Read a record; raises ValueError, KeyError or TypeError when it is none."""
+        """Read a record from JSON. Raises ValueError, KeyError or TypeError if the text is not a record."""
         fields = json.loads(text)
         fields["created_at"] = datetime.fromisoformat(fields["created_at"])
         fields["retention"] = timedelta(seconds=fields["retention"])
@@ -49,46 +51,46 @@ class PartialRecord:
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """One file in the staging folder as it was at one moment."""
+    """A partial file: the state of one file in the staging folder at one moment."""
 
     id: str
     size_bytes: int
-    """Bytes on the disk."""
+    """How many bytes are on the disk."""
     modified_at: datetime
-    """When its last byte was written."""
+    """When the last byte was written."""
     is_active: bool
-    """True if a living process holds its lock."""
+    """True if a living process holds the file's lock."""
     is_published: bool = False
-    """True if it was published, so that only its record is left in staging."""
+    """True if the file was published, so that only its record is left in staging."""
     record: PartialRecord | None = None
-    """None if it is not kept: a plain upload, or what a killed process left of one."""
+    """The record that keeps the file. None for an upload that cannot be resumed, running or killed."""
 
     @property
     def name(self) -> str | None:
-        """The name of the model that it becomes."""
+        """The name of the model that the file will be; None without a record."""
         return self.record.name if self.record else None
 
     @property
-    def kind(self) -> Kind | None:
-        """Whether an upload or a pull writes it."""
+    def kind(self) -> PartialKind | None:
+        """Whether an upload or a pull writes the file; None without a record."""
         return self.record.kind if self.record else None
 
     @property
     def expected_bytes(self) -> int | None:
-        """The size of the whole file, if that is known."""
+        """The size of the whole file; None if it is unknown."""
         return self.record.expected_bytes if self.record else None
 
     @property
     def created_at(self) -> datetime | None:
-        """When it was begun."""
+        """When the upload or pull began; None without a record."""
         return self.record.created_at if self.record else None
 
     @property
     def expires_at(self) -> datetime | None:
-        """When a sweep deletes it, unless more bytes are written; None if it is deleted once no process writes it."""
+        """When a sweep deletes the file, unless more bytes are written. None without a record: when its writer ends."""
         return self.record.expires_at(self.modified_at) if self.record else None
 
 
 def modified_at(seconds: float) -> datetime:
-    """A file's modification time, from seconds since the epoch."""
+    """Convert a file's modification time from seconds since the epoch to a datetime in UTC."""
     return datetime.fromtimestamp(seconds, UTC)

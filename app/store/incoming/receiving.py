@@ -1,4 +1,4 @@
-"""Writes the bytes of an upload or a pull to a staged file while the next ones arrive."""
+"""Writes the bytes of an upload or a pull to a staged file while the next bytes arrive."""
 
 import asyncio
 import contextlib
@@ -9,15 +9,15 @@ from anyio import CancelScope, CapacityLimiter, to_thread
 from app.store.incoming.staged_file import StagedFile
 
 BUFFER_BYTES = 4 << 20
-"""The size of a buffer. A thread writes and hashes one while the next one fills, so a transfer takes two of memory."""
-LONGEST_SECONDS = 0.05
-"""How long bytes wait for more before they are written: a call of a thread for each few bytes would cost more."""
+"""The size of a buffer. A thread writes and hashes one buffer while another fills, so a transfer takes two buffers."""
+GATHER_SECONDS = 0.05
+"""How long received bytes wait for more bytes before they are written, so that few bytes do not cost a thread call."""
 
 
 async def write_all(chunks: AsyncIterable[bytes], staged: StagedFile, threads: CapacityLimiter) -> None:
-    """Write all chunks to a staged file. Raises StoreFull, StoreReadOnly, and what the chunks raise.
+    """Write all chunks to a staged file. Raises StoreFull, StoreReadOnly, and what `chunks` raises.
 
-    Bytes that arrived before an error are written before it is raised, so that the transfer can be resumed after them.
+    If `chunks` raises, the bytes that arrived before are written first, so that the transfer can be resumed after them.
     """
     waiting = bytearray()
     writing: asyncio.Task[None] | None = None
@@ -28,7 +28,7 @@ async def write_all(chunks: AsyncIterable[bytes], staged: StagedFile, threads: C
         try:
             while waiting:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LONGEST_SECONDS):
+                    async with asyncio.timeout(GATHER_SECONDS):
                         await is_enough.wait()
                 data, waiting = waiting, bytearray()
                 is_enough.clear()

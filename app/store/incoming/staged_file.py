@@ -1,4 +1,4 @@
-"""One staged file, as its writer uses it."""
+"""The staged file: an open file in staging, as its writer uses it."""
 
 import errno
 import hashlib
@@ -17,29 +17,30 @@ READ_BYTES = 4 << 20
 
 
 class StagedFile:
-    """A file in the staging folder, locked. It blocks: call it from threads, any number of them."""
+    """An open and locked file in the staging folder. Its methods block, and may be called from several threads."""
 
     def __init__(self, file: io.FileIO, path: Path, algorithms: Iterable[str], record_path: Path | None = None) -> None:
         self.size_bytes = os.fstat(file.fileno()).st_size
         self.record_path = record_path
-        """The path of the record that keeps it; None if it is not kept."""
+        """The path of the record that keeps the file; None if it is not kept."""
         self._file = file
         self._path = path
         self._algorithms = tuple(algorithms)
         self._start_hashing()
-        # A request that ends early releases the file while a thread may still write it.
+        # Every method holds this lock: a request that ends early releases the file while a thread may still write it.
         self._working = threading.Lock()
         self._is_ending = False
 
     @property
     def is_kept(self) -> bool:
-        """True if it stays in staging when its writer releases it."""
+        """True if the file stays in staging when its writer releases it."""
         return self.record_path is not None
 
     def write(self, data: bytes | bytearray) -> None:
-        """Append bytes and update the digests. Raises StoreFull, StoreReadOnly, after writing what fitted.
+        """Append bytes and update the digests. Raises StoreFull, StoreReadOnly, after writing the bytes that fit.
 
-        Written bytes survive the end of this process, since the kernel has them, and a power cut only after `sync()`.
+        Written bytes survive the end of this process, since the kernel has them. They survive a power cut only after
+        `sync()`.
         """
         with explaining_refusals(), self._working:
             rest = memoryview(data)
@@ -51,21 +52,21 @@ class StagedFile:
                 rest = rest[written:]
 
     def digest(self, algorithm: str) -> bytes:
-        """The digest of the whole file, by one of the algorithms given at the beginning.
+        """Return the digest of the whole file, by one of the algorithms that the constructor was given.
 
-        Reads bytes that an earlier writer wrote, which may take minutes. Raises ValueError if the file is released
+        Reads the bytes that an earlier writer wrote, which may take minutes. Raises ValueError if the file is released
         meanwhile.
         """
         while True:
             with self._working:
                 if self._hashed_bytes >= self.size_bytes:
                     return self._hashes[algorithm].digest()
-                if self._is_ending:  # close waits for the lock, and this loop would take it again first
+                if self._is_ending:  # release() waits for the lock, and this loop would take the lock again first
                     raise ValueError("the staging file is being closed")
                 self._hash(self._read(self._hashed_bytes, self.size_bytes))
 
     def digest_since(self, start: int, algorithm: str) -> bytes:
-        """The digest of the bytes from a position to the end, read from the disk, by any algorithm of `hashlib`."""
+        """Return the digest of the bytes from `start` to the end, read from the disk, by any algorithm of `hashlib`."""
         digest = hashlib.new(algorithm)
         with self._working:
             while start < self.size_bytes:
@@ -75,12 +76,12 @@ class StagedFile:
         return digest.digest()
 
     def describe(self, name: str) -> Description:
-        """Describe the file from its header, as a model of that name."""
+        """Describe the file from its header, as a model of this name."""
         with self._working:
             return describe(self._file.fileno(), self.size_bytes, name)
 
     def sync(self) -> None:
-        """Return once all written bytes are on the disk. Raises StoreFull, StoreReadOnly."""
+        """Sync all written bytes to the disk. Raises StoreFull, StoreReadOnly."""
         with explaining_refusals(), self._working:
             os.fsync(self._file.fileno())
 
@@ -94,10 +95,11 @@ class StagedFile:
                 self._start_hashing()
 
     def stamp(self, step_ns: int, *, other_than: tuple[int, int] | None) -> int:
-        """Set its modification time to now, and return that in nanoseconds. Raises StoreReadOnly.
+        """Set the file's modification time to now, and return the time in nanoseconds. Raises StoreReadOnly.
 
-        The time is part of the version's etag. `step_ns` is the precision of the file system's times. `other_than` are
-        the size and the time, in nanoseconds, of the present version: if both are equal, the time is one step later.
+        The time is part of the ETag, so it must differ from that of the present version. `other_than` has the size and
+        the time of the present version: if both are equal to the new ones, the time is set one step later. `step_ns` is
+        the precision of the file system's times.
         """
         with explaining_refusals(), self._working:
             now_ns = time.time_ns() // step_ns * step_ns
@@ -107,15 +109,15 @@ class StagedFile:
             return now_ns
 
     def rename(self, leaf: str) -> None:
-        """Rename it in the staging folder. Raises FileExistsError if the name is taken."""
+        """Rename the file within the staging folder. Raises FileExistsError if the name is taken."""
         with self._working:
             self._move_without_replacing(None, leaf)
             self._path = self._path.with_name(leaf)
 
     def move(self, folder: int, leaf: str, *, replacing: bool) -> os.stat_result:
-        """Move it out of staging to a name in an open folder, in one step, and return its status there.
+        """Move the file out of staging to a name in an open folder, in one step, and return its status there.
 
-        Unless `replacing`, raises FileExistsError if the name is taken.
+        If `replacing` is False, raises FileExistsError if the name is taken.
         """
         with self._working:
             if replacing:
@@ -126,7 +128,7 @@ class StagedFile:
             return os.fstat(self._file.fileno())
 
     def release(self) -> None:
-        """Close and unlock the file. A kept one can be resumed by any process; another is swept."""
+        """Close and unlock the file. Any process can resume a kept file; a sweep deletes any other."""
         self._is_ending = True
         with self._working:
             self._file.close()
@@ -137,7 +139,7 @@ class StagedFile:
         with self._working, self._file:
             if self.record_path:
                 self.record_path.unlink(missing_ok=True)
-            # No other file ever gets this name, so after a move there is nothing to delete.
+            # Names in staging are never used again, so after `move` no file has this name.
             self._path.unlink(missing_ok=True)
 
     def _start_hashing(self) -> None:
@@ -156,7 +158,7 @@ class StagedFile:
         return data
 
     def _move_without_replacing(self, folder: int | None, leaf: str) -> None:
-        """Move it into an open folder, by default the staging folder."""
+        """Move the file to a name in an open folder, by default the staging folder. Raises FileExistsError."""
         staging = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             target_folder = staging if folder is None else folder

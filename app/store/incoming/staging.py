@@ -1,10 +1,10 @@
-"""Staging: where a model's bytes are until all of them are written, checked and synced. Then one rename publishes them.
+"""The staging folder holds a model's bytes until all are written, checked and synced. Then one rename publishes them.
 
-A staged file is active while its writer holds the kernel's lock on it, which ends with the writer even if that is
+A staged file is active while its writer holds a kernel lock on it, which ends with the writer, even if the writer is
 killed. A sweep deletes files that are not locked, unless a record beside the file keeps it for a later resumption.
 
 On a shared volume a client may still see a file here that another machine has published or removed. So a process that
-resumes one claims it by a rename first, which the file system's server decides.
+resumes a file first claims it by a rename, which the file system's server decides.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from app.store.volume.server_lookups import files_on_server
 
 SUFFIX, RECORD_SUFFIX = ".part", ".json"
 CLAIM_PAUSES = (0.0, 0.02, 0.1)
-"""On a shared volume, how long to wait before each new attempt to find a missing file, in seconds."""
+"""How long to wait before each attempt to find a file on a shared volume, in seconds. A claim hides it for a moment."""
 PARTIAL_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -39,17 +39,17 @@ class Staging:
         self._claims = claims
 
     def begin(self, algorithms: Iterable[str], *, keep: PartialRecord | None = None) -> StagedFile:
-        """Create an empty locked file. `algorithms` are those of `hashlib` that its digests are computed by.
+        """Create an empty staged file. Its digests are computed by these algorithms of `hashlib`.
 
-        With `keep` it has that record's id, and stays when its writer releases it or is killed. Raises FileExistsError
-        if the id is taken.
+        With `keep`, the file gets this record and its id, and stays in staging when its writer releases it or is
+        killed. Raises FileExistsError if the id is taken.
         """
         file, path = self._created()
         staged = StagedFile(file, path, algorithms)
         if keep:
             try:
                 staged.rename(keep.id + SUFFIX)
-                # Not before: a locked file needs no record, and one without a file would mean that it was published.
+                # The record is written after the file is there: a record without a file could mean a publication.
                 self.record(keep)
                 staged.record_path = self._record_of(keep.id)
             except BaseException:
@@ -58,9 +58,9 @@ class Staging:
         return staged
 
     def reopen(self, partial_id: str, algorithms: Iterable[str]) -> tuple[StagedFile, PartialRecord]:
-        """Lock a kept file and open it at its end. Its bytes are read again when a digest is asked for.
+        """Open and lock a kept file, positioned at its end. The first call of `digest` will read its bytes again.
 
-        Raises PartialNotFound, also when it was published or has expired, and PartialBusy while it is active.
+        Raises PartialNotFound, also if the file was published or has expired, and PartialBusy while it is active.
         """
         record, path = self._read(partial_id), self._folder / f"{partial_id}{SUFFIX}"
         try:
@@ -70,7 +70,7 @@ class Staging:
         try:
             if not try_to_lock(file.fileno()):
                 raise PartialBusy(partial_id)
-            # Another process may have published or removed it between the opening and the lock.
+            # Another process may have published or removed the file between the opening and the lock.
             if record is None or not self._is_still_there(file, path) or _has_expired(record, file):
                 raise PartialNotFound(partial_id)
             file.seek(0, os.SEEK_END)
@@ -80,8 +80,8 @@ class Staging:
         return StagedFile(file, path, algorithms, self._record_of(partial_id)), record
 
     @contextlib.contextmanager
-    def announced(self, staged: StagedFile) -> Iterator[None]:
-        """Mark its record, if it has one, as being published; remove the mark if that fails."""
+    def publishing(self, staged: StagedFile) -> Iterator[None]:
+        """Mark the file's record, if it has one, as being published; remove the mark if the `with` block raises."""
         record = self._read(staged.record_path.stem) if staged.record_path else None
         if record:
             self.record(replace(record, is_publishing=True))
@@ -95,7 +95,7 @@ class Staging:
 
     def record(self, record: PartialRecord) -> None:
         """Replace a record in one step. Only the writer of the file may call this."""
-        draft, path = self._created()  # locked, so no sweep takes it
+        draft, path = self._created()  # locked, so that no sweep deletes the draft
         with draft:
             try:
                 draft.write(record.to_json().encode())
@@ -106,13 +106,13 @@ class Staging:
                 raise
 
     def find(self, partial_id: str) -> Partial:
-        """Get a kept file, or a published one of which the record is left. Raises PartialNotFound."""
+        """Get a kept file, also after its publication while its record is left. Raises PartialNotFound."""
         record = self._read(partial_id)
         if record is None:
             raise PartialNotFound(partial_id)
         path = self._folder / f"{partial_id}{SUFFIX}"
         for pause_seconds in CLAIM_PAUSES if self._claims.is_shared else (0.0,):
-            time.sleep(pause_seconds)  # another machine may have claimed it for an instant
+            time.sleep(pause_seconds)  # another machine may hold a claim on the file for a moment
             with contextlib.suppress(FileNotFoundError):
                 partial = _partial_at(path, record)
                 if not partial.is_active and record.expires_at(partial.modified_at) <= datetime.now(UTC):
@@ -127,11 +127,11 @@ class Staging:
         raise PartialNotFound(partial_id)
 
     def partials(self) -> list[Partial]:
-        """List everything in staging, by id, without taking a lock."""
+        """List all partial files, by id. Takes no lock."""
         return sorted(self._partials(), key=lambda partial: partial.id)
 
     def discard(self, partial_id: str) -> None:
-        """Delete a kept file, or the record of a published one. Raises PartialNotFound, PartialBusy."""
+        """Delete a kept file and its record, or the record of a published one. Raises PartialNotFound, PartialBusy."""
         if self.find(partial_id).is_published:
             self._record_of(partial_id).unlink(missing_ok=True)
             return
@@ -141,7 +141,7 @@ class Staging:
     def sweep(self, is_over: Callable[[PartialRecord], bool] = lambda _: False) -> list[str]:
         """Delete files that are neither active nor kept, and return their names.
 
-        `is_over` tells whether the upload or pull of a record has ended before the record expires.
+        `is_over` receives a record and returns True if its upload or pull has ended before the record expires.
         """
         swept = []
         names = self._names()
@@ -179,7 +179,7 @@ class Staging:
         return {path.name for path in self._folder.iterdir()}
 
     def _is_still_there(self, file: io.FileIO, path: Path) -> bool:
-        """True if a file that was opened, and is locked now, still has its name."""
+        """True if an open and locked file still has its name, so that it was neither published nor removed."""
         try:
             if not self._claims.is_shared:
                 return os.path.samestat(os.fstat(file.fileno()), path.stat())

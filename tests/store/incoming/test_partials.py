@@ -355,7 +355,7 @@ def test_an_upload_whose_publication_fails_is_not_taken_for_published(store: Sto
     staged.write(b"whole")
 
     def fail() -> None:
-        with store.incoming.staging.announced(staged):
+        with store.incoming.staging.publishing(staged):
             raise StoreFull("no room")
 
     with pytest.raises(StoreFull):
