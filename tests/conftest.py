@@ -1,7 +1,4 @@
-"""What every test may ask for: services of its own, or services that many tests share and that it finds empty.
-
-A start costs a second of a core, so what needs no service of its own takes a shared one.
-"""
+"""Fixtures for all tests. Every file is in the test's own temporary folder, and no test changes global state."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,7 +13,7 @@ Serve = Callable[..., RunningService]
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
-    """Start real services, each `python -m app serve` with the settings given as keyword arguments, on one folder."""
+    """Start real services on one folder: each is `python -m app serve` with the settings given as keyword arguments."""
     with ExitStack() as running:
 
         def start(folder: Path = tmp_path, **settings: object) -> RunningService:
@@ -61,5 +58,5 @@ def replicas(shared_replicas: list[RunningService]) -> list[RunningService]:
 
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """Async tests run on the loop that the service runs on."""
+    """Run async tests on the event loop that the service uses."""
     return "asyncio", {"use_uvloop": True}

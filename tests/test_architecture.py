@@ -1,4 +1,4 @@
-"""docs/architecture.md names what there is: each folder, and only files, symbols and states that exist."""
+"""docs/architecture.md lists every folder of the code, and names only files, symbols and states that exist."""
 
 import ast
 import re
@@ -20,11 +20,12 @@ LONGEST_LINES = 150
 
 
 def folders() -> list[Path]:
+    """Return every package folder of `app`."""
     return [APP, *sorted(path.parent for path in APP.glob("*/**/__init__.py"))]
 
 
 def defined() -> set[str]:
-    """The classes with their methods and fields, functions and constants of app, as the page would name them."""
+    """Return the names that `app` defines, as the page writes them: classes, members, functions and constants."""
     names: set[str] = set()
     for path in APP.rglob("*.py"):
         for node in ast.parse(path.read_text()).body:
@@ -35,6 +36,7 @@ def defined() -> set[str]:
 
 
 def names_of(node: ast.stmt) -> list[str]:
+    """Return the names that one statement defines."""
     if isinstance(node, ast.ClassDef):
         return [node.name]
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -45,13 +47,14 @@ def names_of(node: ast.stmt) -> list[str]:
 
 @pytest.mark.parametrize("folder", folders(), ids=lambda folder: str(folder.relative_to(ROOT)))
 def test_each_folder_is_in_the_table(folder: Path) -> None:
+    """The page's table has a row for each package folder."""
     name = "app/" if folder == APP else f"{folder.relative_to(APP)}/"
 
     assert re.search(rf"^\| [^|]*`{name}`", PAGE, re.MULTILINE)
 
 
 def test_each_path_that_is_named_exists() -> None:
-    """A path is below app; a file's name alone is of the folders that its line names, or of app itself."""
+    """Every path on the page exists below `app`; a bare file name is of `app` or of a folder named on its line."""
     missing = []
     for line in PAGE.splitlines():
         spans = CODE.findall(line)
@@ -70,6 +73,7 @@ def test_each_path_that_is_named_exists() -> None:
 
 
 def test_each_symbol_that_is_named_exists() -> None:
+    """Every class, function and constant on the page is defined in `app`."""
     spans = {span for span in CODE.findall(PAGE) if SYMBOL.fullmatch(span)}
 
     assert len(spans) > 20
@@ -77,6 +81,7 @@ def test_each_symbol_that_is_named_exists() -> None:
 
 
 def test_a_symbol_that_is_said_to_be_in_a_file_is_there() -> None:
+    """Where the page says "`X` in `file.py`", that file defines X."""
     for symbol, file in re.findall(r"`(\w+)` in `([a-z_/]+\.py)`", PAGE):
         names = {name for node in ast.parse((APP / file).read_text()).body for name in names_of(node)}
         assert symbol in names, file
@@ -84,8 +89,10 @@ def test_a_symbol_that_is_said_to_be_in_a_file_is_there() -> None:
 
 @pytest.mark.parametrize("state", [*EngineState, *JobState])
 def test_each_state_is_on_the_page(state: EngineState | JobState) -> None:
+    """The page names every state of the engine and of jobs."""
     assert re.search(rf"\b{state}\b", PAGE)
 
 
 def test_it_stays_a_map() -> None:
+    """The page has at most LONGEST_LINES lines."""
     assert len(PAGE.splitlines()) <= LONGEST_LINES

@@ -1,4 +1,4 @@
-"""The tree of errors at the top of `app.errors` is the tree of its classes."""
+"""The tree of errors in the docstring of `app.errors` matches the classes."""
 
 import re
 
@@ -8,7 +8,7 @@ ROW = re.compile(r"^([│ ├└─]*)(\w+)(?:  +(\S.*))?$", re.MULTILINE)
 
 
 def drawn() -> dict[str, str]:
-    """Each class of the drawing with the one it hangs from."""
+    """Return each class of the tree in the docstring, with its parent there."""
     drawing = (errors.__doc__ or "").partition("\n\n")[2].partition("\n\n")[2]
     parents: dict[str, str] = {}
     path: list[str] = []
@@ -21,6 +21,7 @@ def drawn() -> dict[str, str]:
 
 
 def test_the_drawing_has_each_class_below_its_base() -> None:
+    """The tree in the docstring shows every error class below its base class."""
     classes = [value for value in vars(errors).values() if isinstance(value, type)]
     bases = {each.__name__: each.__bases__[0].__name__ for each in classes}
 
@@ -28,4 +29,5 @@ def test_the_drawing_has_each_class_below_its_base() -> None:
 
 
 def test_each_class_is_exported() -> None:
+    """`app.errors` exports every class of the tree."""
     assert set(errors.__all__) - {"UNWRITABLE"} == set(drawn())

@@ -1,4 +1,4 @@
-"""Events are declared once: the docs list each of them with its level, and each is reported somewhere."""
+"""`EventName` declares every event: the docs list each event with its level, and the code reports each."""
 
 import ast
 import logging
@@ -18,6 +18,7 @@ ROW = re.compile(r"^\| (`[a-z_.`, ]+`) \| (info|warning|error|critical) \|", re.
 
 
 def modules_of_app() -> list[tuple[Path, ast.Module]]:
+    """Return the syntax tree of each module of `app` but `events.py`, with its path."""
     return [
         (path.relative_to(ROOT), ast.parse(path.read_text()))
         for path in sorted((ROOT / "app").rglob("*.py"))
@@ -27,10 +28,12 @@ def modules_of_app() -> list[tuple[Path, ast.Module]]:
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
 def test_each_event_that_a_page_names_is_declared(page: Path) -> None:
+    """Every event that a page of the docs names is an EventName."""
     assert set(NAME.findall(page.read_text())) <= set(EventName)
 
 
 def test_the_docs_list_each_event_with_its_level() -> None:
+    """docs/operations.md lists exactly the declared events, each with its level."""
     rows = ROW.findall((ROOT / "docs" / "operations.md").read_text())
     listed = {name: level for names, level in rows for name in re.findall(r"`([a-z_.]+)`", names)}
 
@@ -38,6 +41,7 @@ def test_the_docs_list_each_event_with_its_level() -> None:
 
 
 def test_each_declared_event_is_reported_somewhere() -> None:
+    """Some module of `app` reports each declared event."""
     reported = {
         node.attr
         for _, module in modules_of_app()
@@ -51,6 +55,7 @@ def test_each_declared_event_is_reported_somewhere() -> None:
 
 
 def test_no_module_types_the_name_of_an_event_again() -> None:
+    """No module of `app` writes an event's name as a literal."""
     names = set(EventName) - {EventName.REQUEST}  # a word with other uses
     retyped = [
         f"{path}:{node.lineno}"

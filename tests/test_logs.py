@@ -1,4 +1,4 @@
-"""What the log says, and what it never says."""
+"""What the log shows of an exception, and what it must not show."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ for log in (structlog.get_logger(), logging.getLogger("uvicorn.error")):
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_a_traceback_has_no_values_of_variables(log_format: str) -> None:
-    """Only the code's own lines: a key, a token or a model's bytes may be among the values."""
+    """A traceback in the log shows code but no values of variables, which may be keys, tokens or models' bytes."""
     told = subprocess.run([sys.executable, "-c", CRASHES, log_format], capture_output=True, text=True, check=True)
 
     assert told.stderr.count("it crashed") >= 2

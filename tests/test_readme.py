@@ -1,4 +1,4 @@
-"""What the README shows is what happens."""
+"""The commands and answers of README.md are those of the service."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ BLOCKS = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
 
 
 def shown() -> list[tuple[str, str]]:
-    """Each command with its answer, in order; line breaks within an answer are the README's own."""
+    """Return each command of the README with its answer, in order, without the README's line breaks."""
     steps = []
     for block in BLOCKS:
         for command, answer in re.findall(r"^\$ (.*?)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
@@ -25,9 +25,10 @@ def shown() -> list[tuple[str, str]]:
 
 
 def test_each_curl_answers_what_the_readme_shows(tmp_path: Path) -> None:
-    """Run in order against a fresh service with the Makefile's example files; an ellipsis stands for anything.
+    """Each curl of the README, run in order on a fresh service, returns the answer that the README shows.
 
-    A tiny model stands for the one of 2 GB that the spell check loads.
+    The service has the example files of the Makefile, and a tiny model instead of the one of 2 GB for the spell check.
+    An ellipsis in an answer stands for any text.
     """
     subprocess.run(["make", "-s", "-f", ROOT / "Makefile", "data/models"], cwd=tmp_path, check=True)
     curls = [(command, answer) for command, answer in shown() if command.startswith("curl")]
@@ -46,7 +47,7 @@ def test_each_curl_answers_what_the_readme_shows(tmp_path: Path) -> None:
 
 
 def test_every_make_target_it_names_exists() -> None:
-    """`make serve`, `make test` and the others."""
+    """The Makefile has every target that the README names."""
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"(?:^\$ |`)make ([a-z-]+)", README, re.MULTILINE))
 
@@ -57,6 +58,6 @@ def test_every_make_target_it_names_exists() -> None:
 
 @pytest.mark.parametrize("path", [*sorted(ROOT.glob("docs/*.md")), ROOT / "README.md"], ids=lambda path: path.name)
 def test_no_link_leads_nowhere(path: Path) -> None:
-    """Every relative link of the README and the docs names a file that is there."""
+    """Every relative link of the README and the docs names an existing file."""
     for link in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
         assert (path.parent / link).exists(), link

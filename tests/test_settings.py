@@ -32,14 +32,14 @@ def test_defaults_are_ready_to_try() -> None:
 def test_durations_are_written_as_people_say_them(
     text: str, expected: timedelta, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A number and a unit, or ISO 8601."""
+    """A duration is a number with a unit such as `90s`, or ISO 8601."""
     monkeypatch.setenv("OCR_TRASH_RETENTION", text)
 
     assert load_settings().trash_retention == expected
 
 
 def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No JSON is needed for a list of patterns."""
+    """A list of patterns is separated by commas, and needs no JSON."""
     monkeypatch.setenv("OCR_PROTECTED", "en_*, org_repo/*,")
 
     assert load_settings().protected == ("en_*", "org_repo/*")
@@ -69,7 +69,7 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_wrong_value_is_named_with_what_it_should_be(
     variable: str, value: str, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The error names the variable, its value, what is wrong, and what the setting is."""
+    """The error names the variable, its value, the reason, and the meaning of the setting."""
     monkeypatch.setenv(variable, value)
 
     with pytest.raises(SettingsError) as refused:
@@ -86,7 +86,7 @@ def test_a_token_that_no_header_can_hold_is_told_at_start(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Without being shown; the line end that `echo` leaves is no part of one."""
+    """A token that no header can hold raises SettingsError without showing the token; a final line end is ignored."""
 
     def read(token: str) -> str | None:
         (tmp_path / "token").write_text(token)
@@ -105,7 +105,7 @@ def test_a_token_that_no_header_can_hold_is_told_at_start(
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "ocr.example"])
 def test_beyond_loopback_it_takes_keys_or_a_loud_yes(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody serves deletions to the network by accident."""
+    """A host beyond loopback requires OCR_API_KEYS_FILE or OCR_ALLOW_ANONYMOUS=true."""
     monkeypatch.setenv("OCR_HOST", host)
     with pytest.raises(SettingsError, match="OCR_ALLOW_ANONYMOUS=true"):
         load_settings()
@@ -118,7 +118,7 @@ def test_beyond_loopback_it_takes_keys_or_a_loud_yes(host: str, monkeypatch: pyt
 
 
 def test_a_mistyped_variable_is_pointed_out() -> None:
-    """It is no error, since Kubernetes sets variables of its own for a service named 'ocr'."""
+    """An unknown variable gets a sentence and no error: Kubernetes sets OCR_SERVICE_HOST for a service named `ocr`."""
     assert unknown_variables(["OCR_PROT", "OCR_SERVICE_HOST", "OCR_PORT", "PATH"]) == [
         "OCR_PROT is not a setting; did you mean OCR_PORT?",
         "OCR_SERVICE_HOST is not a setting; did you mean OCR_HOST?",
@@ -126,7 +126,7 @@ def test_a_mistyped_variable_is_pointed_out() -> None:
 
 
 def test_every_setting_is_documented_as_it_is() -> None:
-    """docs/settings.md has a row for each, with the text of the code."""
+    """docs/settings.md has a row for each setting, with the description in the code."""
     documented = DOCS.read_text()
 
     for name, field in Settings.model_fields.items():

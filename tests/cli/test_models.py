@@ -1,4 +1,4 @@
-"""The store's verbs on the command line, as another process beside a running service would use them."""
+"""The commands on models and the trash, run as processes of their own, also beside a running service."""
 
 import json
 import os
@@ -16,6 +16,7 @@ from tests.support.waiting import eventually
 
 
 def run(models_dir: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line on a model folder and return its exit status and output."""
     return subprocess.run(
         [sys.executable, "-m", "app", *arguments],
         cwd=ROOT,
@@ -29,6 +30,7 @@ def run(models_dir: Path, *arguments: str, **settings: str) -> subprocess.Comple
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    """Return a model folder with four models and a symbolic link."""
     models_dir = tmp_path / "models"
     models_dir.mkdir()
     for name in ("en_v1.bin", "en_v2.bin", "old_de.bin", "keep_old.bin"):
@@ -38,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_models_are_listed_as_a_table_and_as_json(folder: Path) -> None:
-    """For people in columns, for programs as JSON; what is not listed is said on stderr."""
+    """`models list` prints a table, or JSON with --json; files that are not listed are named on stderr."""
     table = run(folder, "models", "list", OCR_PROTECTED="keep_*")
     rows = json.loads(run(folder, "models", "list", "--json", OCR_PROTECTED="keep_*").stdout)
 
@@ -49,13 +51,13 @@ def test_models_are_listed_as_a_table_and_as_json(folder: Path) -> None:
 
 
 def test_paths_are_absolute(folder: Path) -> None:
-    """The folder, or one model."""
+    """`models path` prints the absolute path of the folder or of one model."""
     assert run(folder, "models", "path").stdout == f"{folder}\n"
     assert run(folder, "models", "path", "en_v1.bin").stdout == f"{folder}/en_v1.bin\n"
 
 
 def test_deleting_and_restoring(folder: Path) -> None:
-    """Into the trash and back, and out for good."""
+    """A deleted model can be restored under another name; `trash empty` deletes it for good."""
     assert run(folder, "models", "delete", "en_v1.bin", "--dry-run").returncode == 0
     assert (folder / "en_v1.bin").exists()
 
@@ -71,7 +73,7 @@ def test_deleting_and_restoring(folder: Path) -> None:
 
 
 def test_refusals_are_a_line_and_a_status(folder: Path, tmp_path: Path) -> None:
-    """1 with the reason for what the store refuses, 2 for settings; a missing folder is not made."""
+    """A refusal is one line on stderr and exit status 1, a wrong setting 2; a missing folder is not created."""
     for arguments in (("models", "delete", "missing.bin"), ("models", "path", "../x"), ("trash", "restore", "nope")):
         refused = run(folder, *arguments)
         assert (refused.returncode, refused.stdout) == (1, "")
@@ -83,7 +85,7 @@ def test_refusals_are_a_line_and_a_status(folder: Path, tmp_path: Path) -> None:
 
 
 def test_pruning_shows_first_and_says_what_stayed(folder: Path) -> None:
-    """Nothing without --yes; with it what can go goes, and status 3 says that something stayed."""
+    """`prune` only lists without --yes; with --yes it exits with 3 if a model in use stayed."""
     shown = run(folder, "models", "prune", "--json", OCR_PROTECTED="keep_*")
     assert [row["name"] for row in json.loads(shown.stdout)] == ["en_v1.bin", "old_de.bin"]
     assert "2 models, 10 bytes; nothing was deleted" in shown.stderr
@@ -97,7 +99,7 @@ def test_pruning_shows_first_and_says_what_stayed(folder: Path) -> None:
 
 
 def test_protecting_and_unprotecting(folder: Path) -> None:
-    """What is protected is listed so and not deleted, until it is unprotected by whoever may."""
+    """A protected model is listed as protected and not deleted, until `unprotect`; OCR_PROTECTED stays in force."""
     assert run(folder, "models", "protect", "old_de.bin", "--reason", "still needed").returncode == 0
 
     refused = run(folder, "models", "delete", "old_de.bin")
@@ -113,7 +115,7 @@ def test_protecting_and_unprotecting(folder: Path) -> None:
 
 
 def test_verifying(folder: Path) -> None:
-    """One, several or all; 3 when one is not what it was, and the audit knows it then; --reason prunes it."""
+    """`verify` exits with 3 if a model is corrupt; `audit` shows it, and `prune --reason corrupt` deletes it."""
     first = json.loads(run(folder, "models", "verify", "--all", "--json").stdout)
     assert {row["outcome"] for row in first} == {"unrecorded"}
     rot(folder / "en_v2.bin")
@@ -131,7 +133,7 @@ def test_verifying(folder: Path) -> None:
 
 
 def test_it_works_beside_a_service(serve: Serve) -> None:
-    """On the same locks; the service shows it within a second, and its journal says who it was."""
+    """A running service shows a command's deletion within a second, and the journal names its user."""
     service = serve(engine_class=ECHO)
     (service.models_dir / "a.bin").touch()
     eventually(lambda: service.client.get("/models").json()["count"] == 1)

@@ -1,4 +1,4 @@
-"""`models pull`, without a server and beside one."""
+"""The command `models pull`, without a server and beside one."""
 
 import json
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ CONTENT = b"model" * 1000
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
+    """Run a hub with one model."""
     with running_hub() as running:
         running.add("org/repo", "a.gguf", CONTENT)
         yield running
@@ -23,12 +24,13 @@ def hub() -> Iterator[Hub]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    """Return an empty model folder."""
     (tmp_path / "models").mkdir()
     return tmp_path / "models"
 
 
 def test_a_model_is_pulled_without_a_server(folder: Path, hub: Hub) -> None:
-    """The same job in this process; the row says what came, and nothing else is left."""
+    """`models pull` fetches a model, also after a broken connection, prints its row and leaves nothing in staging."""
     hub.faults.append(Fault(cut_after=100))
     pulled = run(folder, "models", "pull", "org/repo", "a.gguf", "--json", OCR_HUB_ENDPOINT=hub.url)
 
@@ -40,7 +42,7 @@ def test_a_model_is_pulled_without_a_server(folder: Path, hub: Hub) -> None:
 
 
 def test_what_is_refused_is_said(folder: Path, hub: Hub) -> None:
-    """1 for what cannot be had, 2 for wrong usage, each with a line that says why."""
+    """A pull that the source or the settings refuse exits with 1, wrong usage with 2; stderr names the reason."""
     missing = run(folder, "models", "pull", "org/repo", "nope.gguf", OCR_HUB_ENDPOINT=hub.url)
     url = run(folder, "models", "pull", f"{hub.cdn_url}/a.bin", OCR_HUB_ENDPOINT=hub.url)
     usage = run(folder, "models", "pull", "org/repo", OCR_HUB_ENDPOINT=hub.url)
@@ -55,7 +57,7 @@ def test_what_is_refused_is_said(folder: Path, hub: Hub) -> None:
 
 
 def test_beside_a_service_it_is_the_services_job_too(serve: Serve, hub: Hub) -> None:
-    """Whoever runs it, the service reports it."""
+    """A service on the same folder lists the command's pull, whether the service or the command ran it."""
     service = serve(engine_class=ECHO, hub_endpoint=hub.url)
 
     pulled = run(service.models_dir, "models", "pull", "org/repo", "a.gguf", OCR_HUB_ENDPOINT=hub.url)

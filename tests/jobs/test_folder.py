@@ -1,4 +1,4 @@
-"""Jobs outlive requests and processes, and any replica can read and cancel them."""
+"""Jobs in the model folder: any process can read and cancel them, and only one process runs each."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,7 @@ def jobs(store: Store) -> Jobs:
 
 
 def test_a_record_says_what_was_asked_for_and_how_far_it_is(jobs: Jobs) -> None:
-    """Whoever reads it sees what its runner wrote last."""
+    """A job's record has its request, and the state, phase, progress and result that its runner wrote last."""
     with jobs.begin("ocr", {"page": 1}, ME) as held:
         queued = jobs.get(held.job.id)
         held.update(phase="reading", progress=Progress(1, 4, "items", 0.5, 6.0))
@@ -43,7 +43,7 @@ def test_a_record_says_what_was_asked_for_and_how_far_it_is(jobs: Jobs) -> None:
 
 
 def test_a_failure_keeps_its_error_and_sentence(jobs: Jobs) -> None:
-    """The record holds the error of the domain; what that is on the wire is not the store's to know."""
+    """A failed job's record has the name of the error's class and its message."""
     with jobs.begin("ocr", {}, ME) as held:
         held.fail(StoreReadOnly("a reason"))
 
@@ -54,7 +54,7 @@ def test_a_failure_keeps_its_error_and_sentence(jobs: Jobs) -> None:
 
 
 def test_jobs_are_listed_newest_first(jobs: Jobs) -> None:
-    """Also those of one second; by kind and by state."""
+    """Jobs are listed newest first, also those created in the same second, and can be filtered by kind and state."""
     created = [jobs.create(PULL, {"number": number}, ME).id for number in range(5)]
     with jobs.begin("ocr", {}, ME) as held:
         held.succeed(None)
@@ -66,14 +66,14 @@ def test_jobs_are_listed_newest_first(jobs: Jobs) -> None:
 
 @pytest.mark.parametrize("job_id", ["nope", "../store", "20261121T092012Z-0a1b23a56954", ""])
 def test_what_is_no_job_is_not_found(jobs: Jobs, job_id: str) -> None:
-    """Neither what never was nor what can be no id, which may be a path."""
+    """`get` and `cancel` raise JobNotFound for an unknown id and for text that is no id, such as a path."""
     for verb in (jobs.get, jobs.cancel):
         with pytest.raises(JobNotFound):
             verb(job_id)
 
 
 def test_a_job_has_one_runner(store: Store, jobs: Jobs) -> None:
-    """What somebody holds nobody else can take, also in another process; what was let go of anybody can."""
+    """Only one process can hold a job; after its release, or its holder's death, another process can take it."""
     waiting = jobs.create(PULL, {}, ME)
     assert [job.id for job in jobs.unheld(PULL)] == [waiting.id]
     with jobs.take(waiting.id) or pytest.fail("not taken"):
@@ -94,7 +94,7 @@ def test_a_job_has_one_runner(store: Store, jobs: Jobs) -> None:
 
 
 def test_a_finished_job_is_not_taken(jobs: Jobs) -> None:
-    """Its outcome stays what it is."""
+    """A finished job cannot be taken, and cancelling it does not change its outcome."""
     with jobs.begin("ocr", {}, ME) as held:
         held.succeed(None)
 
@@ -104,7 +104,7 @@ def test_a_finished_job_is_not_taken(jobs: Jobs) -> None:
 
 
 def test_a_runner_hears_that_it_is_to_end(store: Store, jobs: Jobs) -> None:
-    """From whichever process; until the runner says so, the job runs."""
+    """A runner notices a cancellation by another process; the job stays `running` until the runner finishes it."""
     with jobs.begin("ocr", {}, ME) as held:
         held.update(phase="reading")
         assert not held.is_cancelled()
@@ -117,7 +117,7 @@ def test_a_runner_hears_that_it_is_to_end(store: Store, jobs: Jobs) -> None:
 
 
 def test_a_job_that_nobody_runs_is_cancelled_at_once(store: Store, jobs: Jobs) -> None:
-    """There is nobody to wait for."""
+    """Cancelling a job without a runner finishes it at once and leaves no marker."""
     waiting = jobs.create(PULL, {}, ME)
 
     assert jobs.cancel(waiting.id).state == JobState.CANCELLED
@@ -136,7 +136,7 @@ def test_a_job_that_nobody_runs_is_cancelled_at_once(store: Store, jobs: Jobs) -
 def test_without_its_volume_there_are_no_answers(
     store: Store, jobs: Jobs, tmp_path: Path, verb: Callable[[Jobs], object]
 ) -> None:
-    """An unmounted folder has no jobs rather than none."""
+    """Every method raises StoreUnavailable if the folder's volume is unmounted, and writes nothing there."""
     store.root.rename(tmp_path / "elsewhere")
     store.root.mkdir()
 
@@ -146,7 +146,7 @@ def test_without_its_volume_there_are_no_answers(
 
 
 def test_a_meter_makes_a_rate_and_an_estimate_of_counts() -> None:
-    """Nothing is said before two counts; fewer than before is a new beginning."""
+    """A meter has no rate after one count; a lower count than before restarts the measurement."""
     meter = Meter("bytes")
 
     first, second = meter.at(0, 100), meter.at(50, 100)

@@ -1,4 +1,4 @@
-"""The one runner of jobs, with a kind of job that neither the service nor the runner has heard of."""
+"""The runner of jobs and their adoption, with a kind of job that exists only in this test."""
 
 import asyncio
 import threading
@@ -46,7 +46,7 @@ sys.stdin.read()
 
 
 class Counting(Work):
-    """Count to a number; on the way, do what a test wants."""
+    """Counts to a number, and calls a function of the test before each step."""
 
     def __init__(self, job: Job, on_each: Callable[[], None] = lambda: None) -> None:
         self.total = job.request["to"]
@@ -61,7 +61,7 @@ class Counting(Work):
 
 
 class Waiting(Work):
-    """Wait for ever."""
+    """Waits until it is cancelled."""
 
     async def run(self) -> dict[str, Any]:
         await anyio.sleep_forever()
@@ -124,7 +124,7 @@ def resumable_jobs(store: Store) -> Jobs:
 
 
 async def test_a_job_of_a_new_kind_succeeds(jobs: Jobs) -> None:
-    """Its record has its counts, its phase and its result."""
+    """The record of a successful job has its counts, its phase and its result."""
     with jobs.begin(COUNTING, {"to": 3}, ME) as held:
         assert await run_job(held, Counting(held.job))
 
@@ -137,7 +137,7 @@ async def test_a_job_of_a_new_kind_succeeds(jobs: Jobs) -> None:
     ("error", "name"), [(ModelNotFound("a.bin"), "ModelNotFound"), (OSError(5, "broken"), "StoreUnavailable")]
 )
 async def test_a_job_of_a_new_kind_fails(jobs: Jobs, error: Exception, name: str) -> None:
-    """With the error that its work raised."""
+    """A job fails with the error that its work raised; an OSError becomes StoreUnavailable."""
 
     def fail() -> None:
         raise error
@@ -151,7 +151,7 @@ async def test_a_job_of_a_new_kind_fails(jobs: Jobs, error: Exception, name: str
 
 
 async def test_a_job_of_a_new_kind_is_cancelled(jobs: Jobs) -> None:
-    """Any process may do it, and its work is told that it is for good."""
+    """Cancelling a job, as any process can, cancels its work with `is_cancelled` set."""
     with jobs.begin(COUNTING, {}, ME) as held:
         work = Waiting()
         running = asyncio.create_task(run_job(held, work))
@@ -182,7 +182,7 @@ async def test_work_in_a_thread_ends_when_its_job_is_cancelled(jobs: Jobs, kind:
 
 @pytest.mark.parametrize("is_stopped", [True, False], ids=["stopped", "without its store"])
 async def test_a_job_of_a_new_kind_outlives_its_runner_if_it_may(jobs: Jobs, *, is_stopped: bool) -> None:
-    """A resumable one waits for the next runner, and another fails."""
+    """If the service stops or the store is gone, a resumable job stays unfinished, and any other job fails."""
 
     def be_gone() -> None:
         raise StoreUnavailable("it is gone")
@@ -206,7 +206,7 @@ async def test_a_job_of_a_new_kind_outlives_its_runner_if_it_may(jobs: Jobs, *, 
 
 
 async def test_a_job_of_a_new_kind_is_adopted(store: Store, resumable_jobs: Jobs) -> None:
-    """A new one, one whose runner was killed, and none that this service does not understand."""
+    """A service takes new jobs and jobs whose runner was killed, but no job that it does not understand."""
     jobs = resumable_jobs
     fresh, orphan, strange = (jobs.create(COUNTING, {"to": to}, ME) for to in (1, 2, None))
     with python(HOLDS, store.root, orphan.id):
@@ -228,7 +228,7 @@ async def test_a_job_of_a_new_kind_is_adopted(store: Store, resumable_jobs: Jobs
 
 
 async def test_a_report_that_cannot_be_written_ends_no_job(store: Store, jobs: Jobs) -> None:
-    """The next one may be written: what counts is the outcome."""
+    """A job succeeds although some of its progress could not be written."""
     folder, aside = store.volume.jobs_dir, store.volume.jobs_dir.with_name("aside")
     with jobs.begin(COUNTING, {"to": 2}, ME) as held:
 

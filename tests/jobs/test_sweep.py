@@ -1,4 +1,4 @@
-"""What becomes of jobs whose runner died, of old ones, and of what killed processes left beside them."""
+"""What a sweep does to jobs whose runner died, to old jobs, and to files that killed processes left."""
 
 import os
 from datetime import timedelta
@@ -29,7 +29,7 @@ def jobs(store: Store) -> Jobs:
 
 
 def test_a_job_whose_runner_was_killed_fails_or_waits_for_another(store: Store, jobs: Jobs) -> None:
-    """A pull can be gone on with; another kind fails, and says why."""
+    """After its runner was killed, a pull can be taken again, and a job of another kind fails as abandoned."""
     for kind in ("ocr", PULL):
         with python(HOLDS, store.root, kind):
             sweep_jobs(jobs, DAY)
@@ -46,7 +46,7 @@ def test_a_job_whose_runner_was_killed_fails_or_waits_for_another(store: Store, 
 
 
 def test_finished_jobs_are_forgotten_in_time(store: Store, jobs: Jobs) -> None:
-    """With all that lies beside them; those that are not finished stay."""
+    """A finished job is removed with its result file after its retention; unfinished jobs stay."""
     waiting = jobs.create(PULL, {}, ME)
     with jobs.begin("ocr", {}, ME) as held:
         held.result_file.write_text("large")
@@ -59,7 +59,7 @@ def test_finished_jobs_are_forgotten_in_time(store: Store, jobs: Jobs) -> None:
 
 
 def test_what_a_killed_process_left_is_cleared(store: Store, jobs: Jobs) -> None:
-    """A draft without a record, a marker or a result without a job; not what a living one writes, nor what is new."""
+    """A sweep removes old drafts, markers and results without a job, but no new files and none of a held job."""
     with jobs.begin("ocr", {}, ME) as held:
         record_of(store.volume.jobs_dir, held.job.id).unlink()
         held.result_file.touch()
@@ -75,7 +75,7 @@ def test_what_a_killed_process_left_is_cleared(store: Store, jobs: Jobs) -> None
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"id": 1}', "nonsense"])
 def test_a_record_that_cannot_be_read_is_none(store: Store, jobs: Jobs, text: str) -> None:
-    """What a power cut left in pieces is no job, and is swept."""
+    """An invalid record, as after a power cut, is no job; a sweep removes it once it is old."""
     record = store.volume.jobs_dir / "20261121T092012Z-0a1b23a56954.json"
     record.write_text(text)
 

@@ -1,4 +1,4 @@
-"""One run of one pull, and what it finds of an earlier one."""
+"""One run of a pull, and the files that it finds of an earlier run."""
 
 import os
 from datetime import timedelta
@@ -22,10 +22,10 @@ HOUR = timedelta(hours=1)
 
 
 async def bring(store: Store, hub: Hub, job_id: str) -> list[str]:
-    """Run a job once, and say what it pulled."""
+    """Run a pull's job once and return the names of the pulled models."""
 
     async def on_published(_: object) -> None:
-        """Nobody needs to know."""
+        """Do nothing with a published model."""
 
     source = UrlSource(HttpClient(5), (hub.cdn_url,))
     run = PullRun(build_jobs(store).get(job_id), store, source, PullLimits(0, 0, HOUR), on_published)
@@ -37,7 +37,7 @@ async def bring(store: Store, hub: Hub, job_id: str) -> list[str]:
 @pytest.mark.anyio
 @pytest.mark.parametrize("has_record", [True, False], ids=["expired", "killed before it had a record"])
 async def test_what_is_no_good_any_more_is_in_nobodys_way(tmp_path: Path, has_record: bool) -> None:  # noqa: FBT001
-    """A pull that is taken up after so long, or after such a death, begins anew, before any sweep has been there."""
+    """A pull starts over if its partial file has expired, or has no record because its writer was killed."""
     store = Store(tmp_path, Policy(), trash_retention=HOUR, on_event=lambda *_: None)
     store.open()
     with running_hub() as hub:

@@ -1,4 +1,4 @@
-"""One service's pulls beside each other, and beside everything else that it does."""
+"""The pulls of one service, beside each other and beside the service's other work."""
 
 import asyncio
 import threading
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.anyio
 
 ME = Actor("me")
 MANY = 60
-"""More than the threads that everybody shares."""
+"""More than the number of threads that all requests share."""
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def store(tmp_path: Path) -> Store:
 
 
 class SilentHub(HubSource):
-    """A hub that answers when it is told to."""
+    """A hub that answers only after the test sets `answered`."""
 
     def __init__(self) -> None:
         super().__init__(HttpClient(5), endpoint=None, token=None)
@@ -59,8 +59,10 @@ class SilentHub(HubSource):
 
 
 def pull_runner(store: Store, *sources: Source, hub: Hub | None = None) -> PullRunner:
+    """Return a runner of pulls from `sources` and from the URLs of `hub`."""
+
     async def on_published(_: object) -> None:
-        """Nobody needs to know."""
+        """Do nothing with a published model."""
 
     return PullRunner(
         store,
@@ -75,6 +77,7 @@ def pull_runner(store: Store, *sources: Source, hub: Hub | None = None) -> PullR
 
 @asynccontextmanager
 async def running(pulling: PullRunner) -> AsyncIterator[asyncio.Task[None]]:
+    """Run a runner's pulls inside a `with` block."""
     task = asyncio.create_task(pulling.run())
     try:
         yield task
@@ -84,7 +87,7 @@ async def running(pulling: PullRunner) -> AsyncIterator[asyncio.Task[None]]:
 
 
 async def test_a_hub_that_does_not_answer_keeps_nobody_else_waiting(store: Store) -> None:
-    """However many ask for pulls meanwhile, the threads that reading takes are free."""
+    """While many requests wait for a silent hub, the shared threads are free for other work."""
     hub = SilentHub()
     pulling = pull_runner(store, hub)
     requests = [PullRequest(repository="org/repo", file=f"{number}.bin") for number in range(MANY)]
@@ -102,7 +105,7 @@ async def test_a_hub_that_does_not_answer_keeps_nobody_else_waiting(store: Store
 
 
 async def test_what_a_newer_service_asked_for_is_left_to_it(store: Store) -> None:
-    """A job that this one does not understand ends neither it nor the others."""
+    """A pull with a field that this service does not know stays queued, and other pulls still run."""
     with running_hub() as hub:
         known = PullRequest(url=hub.put("/a.bin", b"model"))
         newer = build_jobs(store).create(PULL, known.to_record() | {"name": "b.bin", "novelty": 1}, ME)
@@ -119,7 +122,7 @@ async def test_what_a_newer_service_asked_for_is_left_to_it(store: Store) -> Non
 
 
 async def test_what_fails_before_it_comes_to_its_bytes_leaves_none_either(store: Store) -> None:
-    """As when the other side has lost the file by the time a pull is taken up again."""
+    """A resumed pull whose file is gone at the source fails and removes its partial file."""
     with running_hub() as hub:
         request = PullRequest(url=f"{hub.cdn_url}/gone.bin")
         job = build_jobs(store).create(PULL, request.to_record(), ME)

@@ -1,4 +1,4 @@
-"""A hub of the tests' own and services that pull from it."""
+"""Fixtures: a local hub, and services that pull from it."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -22,7 +22,7 @@ def shared_hub() -> Iterator[Hub]:
 
 @pytest.fixture
 def hub(shared_hub: Hub) -> Hub:
-    """A hub with one file, which has seen nothing yet."""
+    """Run a hub with one model for one test."""
     shared_hub.forget()
     shared_hub.add(REPOSITORY, FILE, CONTENT)
     return shared_hub
@@ -35,7 +35,7 @@ def settings_for(hub: Hub) -> dict[str, Any]:
 
 @pytest.fixture
 def start(serve: Serve, hub: Hub) -> Serve:
-    """Start services of the test's own."""
+    """Start services that pull from the test's hub and retry after 10 ms."""
     return lambda **more: serve(**settings_for(hub) | more)
 
 

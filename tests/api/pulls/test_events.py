@@ -1,4 +1,4 @@
-"""Streams of a pull's records."""
+"""The streams of a pull's records."""
 
 import json
 import signal
@@ -14,7 +14,7 @@ from tests.support.service import RunningService
 
 
 def lines(service: RunningService, path: str) -> Iterator[dict[str, Any]]:
-    """The records of a stream of JSON lines."""
+    """Yield the records of a stream of JSON lines."""
     with service.client.stream("GET", path) as stream:
         assert stream.headers["content-type"] == "application/x-ndjson"
         for line in stream.iter_lines():
@@ -23,7 +23,7 @@ def lines(service: RunningService, path: str) -> Iterator[dict[str, Any]]:
 
 
 def events(service: RunningService, path: str) -> Iterator[dict[str, Any]]:
-    """The records of a stream of server-sent events."""
+    """Yield the records of a stream of server-sent events."""
     with service.client.stream("GET", path, headers={"accept": "text/event-stream"}) as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
         for line in stream.iter_lines():
@@ -35,7 +35,7 @@ def events(service: RunningService, path: str) -> Iterator[dict[str, Any]]:
 def test_a_stream_ends_with_exactly_one_final_record(
     pair: list[RunningService], hub: Hub, records: Callable[[RunningService, str], Iterator[dict[str, Any]]]
 ) -> None:
-    """From another service than the one that pulls, and again for whoever comes after the end."""
+    """A stream from another service ends with one final record; a stream of a finished job has only that record."""
     hub.faults.append(Fault(wait_after=CUT))
     gate = hub.faults[0].gate
     first, second = pair
@@ -57,7 +57,7 @@ def test_a_stream_ends_with_exactly_one_final_record(
 
 
 def test_a_stream_ends_when_its_service_does(start: Serve, hub: Hub) -> None:
-    """At once and cleanly, without a final record: the job goes on elsewhere."""
+    """When its service stops, a stream ends at once without a final record, because the job is not finished."""
     hub.faults.append(Fault(wait_after=CUT))
     service = start()
     stream = lines(service, f"{ask(service).headers['location']}/events")

@@ -1,4 +1,4 @@
-"""Pulls are jobs: one for the same request, seen, cancelled and adopted by every service on the folder."""
+"""The jobs of pulls: every service on the folder can see, cancel and continue them."""
 
 import signal
 
@@ -24,7 +24,7 @@ from tests.support.waiting import eventually
 
 
 def test_asked_for_twice_it_is_one_job(pair: list[RunningService], hub: Hub) -> None:
-    """Also through another service; what brings something else to the same place is refused."""
+    """An equal request, also to another service, returns the same job; another request for the same model gets 409."""
     hub.faults.append(Fault(wait_after=CUT))
     gate = hub.faults[0].gate
     first, second = pair
@@ -43,7 +43,7 @@ def test_asked_for_twice_it_is_one_job(pair: list[RunningService], hub: Hub) -> 
 
 @pytest.mark.slow
 def test_so_many_run_at_once_and_the_others_wait(start: Serve, hub: Hub) -> None:
-    """In the order in which they were asked for."""
+    """At most OCR_PULLS_AT_ONCE pulls run; the others wait, and the oldest runs first."""
     faults = [Fault(wait_after=0) for _ in range(3)]
     hub.faults.extend(faults)
     for name in "abc":
@@ -62,7 +62,7 @@ def test_so_many_run_at_once_and_the_others_wait(start: Serve, hub: Hub) -> None
 
 
 def test_another_service_reports_cancels_and_leaves_nothing(pair: list[RunningService], hub: Hub) -> None:
-    """Whoever runs it."""
+    """Another service shows a pull's progress and cancels it; the pull leaves no files."""
     hub.faults.append(Fault(wait_after=CUT))
     first, second = pair
     asked = ask(first)
@@ -78,7 +78,7 @@ def test_another_service_reports_cancels_and_leaves_nothing(pair: list[RunningSe
 
 
 def test_a_waiting_pull_is_cancelled_at_once(start: Serve, hub: Hub) -> None:
-    """Nobody runs it, so nobody is waited for."""
+    """Cancelling a pull that no service runs returns 200 and the cancelled job."""
     hub.faults.append(Fault(wait_after=0))
     hub.add(REPOSITORY, "b.bin", b"b")
     service = start(pulls_at_once=1)
@@ -92,7 +92,7 @@ def test_a_waiting_pull_is_cancelled_at_once(start: Serve, hub: Hub) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_service_that_ended_is_gone_on_from_where_it_was(start: Serve, hub: Hub, number: int) -> None:
-    """By the next start: from the bytes on the disk, which are hashed again."""
+    """After a stop or a kill, the next start continues a pull after the bytes on the disk, and hashes those again."""
     hub.faults.append(Fault(wait_after=2 * CUT))
     before = start()
     asked = ask(before)
@@ -111,7 +111,7 @@ def test_a_service_that_ended_is_gone_on_from_where_it_was(start: Serve, hub: Hu
 
 
 def test_another_replica_adopts_what_a_dead_one_pulled(start: Serve, hub: Hub) -> None:
-    """Without anybody asking for it."""
+    """Another service on the folder continues the pull of a killed service without a request."""
     hub.faults.append(Fault(wait_after=CUT))
     first, second = start(), start()
     asked = ask(first)
@@ -127,7 +127,7 @@ def test_another_replica_adopts_what_a_dead_one_pulled(start: Serve, hub: Hub) -
 
 @pytest.mark.slow
 def test_bytes_of_another_version_are_not_gone_on_with(start: Serve, hub: Hub) -> None:
-    """When the repository has moved on while nobody ran."""
+    """A pull starts over if the repository has a new version of the file when the pull is resumed."""
     hub.faults.append(Fault(wait_after=CUT))
     before = start()
     asked = ask(before)
@@ -143,7 +143,7 @@ def test_bytes_of_another_version_are_not_gone_on_with(start: Serve, hub: Hub) -
 
 
 def test_a_job_is_not_found_once_it_was_never(service: RunningService) -> None:
-    """404, whatever is asked of it."""
+    """Every route of a job answers 404 for an unknown id."""
     client = service.client
 
     for path in ("/pulls/nope", "/pulls/20261121T092012Z-0a1b23a56954", "/pulls/nope/events"):
@@ -152,7 +152,7 @@ def test_a_job_is_not_found_once_it_was_never(service: RunningService) -> None:
 
 
 def test_pulls_are_counted_and_logged(start: Serve, hub: Hub) -> None:
-    """One line when it begins and one with what came of it."""
+    """The log has a line when a pull starts and one when it is finished; the metrics count pulls and bytes."""
     service = start()
     pull(service)
 

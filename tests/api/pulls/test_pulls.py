@@ -1,4 +1,4 @@
-"""Models are pulled from a repository, whatever its server answers."""
+"""Pulls from a repository of the hub, also when the hub answers with errors."""
 
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from tests.support.waiting import eventually
 
 
 def test_a_file_of_a_repository_becomes_a_model(service: RunningService, hub: Hub) -> None:
-    """Where AsposeAI looks for it, whole, its digest recorded, with a line in the journal."""
+    """A pulled file gets the name that AsposeAI expects, its digest on record, and a line in the journal."""
 
     before = service.client.get("/journal").json()["events"]
 
@@ -53,7 +53,7 @@ def test_a_file_of_a_repository_becomes_a_model(service: RunningService, hub: Hu
 
 
 def test_several_files_are_one_job(service: RunningService, hub: Hub) -> None:
-    """A pattern; also small files, which the hub keeps itself and gives no SHA-256 for."""
+    """A pattern pulls several files as one job, also small files, for which the hub has no SHA-256."""
     parts = {f"m-0000{n}-of-00002.gguf": b"%d" % n * 5000 for n in (1, 2)}
     for name, content in parts.items():
         hub.add(REPOSITORY, name, content)
@@ -69,7 +69,7 @@ def test_several_files_are_one_job(service: RunningService, hub: Hub) -> None:
 
 
 def test_a_cut_connection_is_gone_on_with(service: RunningService, hub: Hub) -> None:
-    """By a range of the very version, and every byte is asked for once."""
+    """A broken download continues with a range request and If-Range; no byte is requested twice."""
     hub.faults.extend([Fault(cut_after=CUT), Fault(cut_after=CUT)])
 
     assert pull(service)["state"] == "succeeded"
@@ -82,7 +82,7 @@ def test_a_cut_connection_is_gone_on_with(service: RunningService, hub: Hub) -> 
 
 @pytest.mark.parametrize("second", [Fault(ignore_range=True), Fault(status=416)])
 def test_without_ranges_it_starts_over(service: RunningService, hub: Hub, second: Fault) -> None:
-    """What came before is dropped, and what comes is whole."""
+    """A broken download starts over if the source ignores the range or answers 416."""
     hub.faults.extend([Fault(cut_after=CUT), second])
 
     assert pull(service)["state"] == "succeeded"
@@ -90,7 +90,7 @@ def test_without_ranges_it_starts_over(service: RunningService, hub: Hub, second
 
 
 def test_a_file_that_changes_midway_is_never_mixed(service: RunningService, hub: Hub) -> None:
-    """Another ETag, and the new version comes from its first byte on."""
+    """If a file's ETag changes during a pull, the new version is downloaded from its first byte."""
     newer = CONTENT[::-1]
     url = hub.put("/models/a.bin", CONTENT)
     hub.faults.extend([Fault(wait_after=0), Fault(cut_after=CUT), Fault(content=newer)])
@@ -118,7 +118,7 @@ def test_a_file_that_changes_midway_is_never_mixed(service: RunningService, hub:
 def test_what_goes_wrong_for_good_leaves_nothing(
     service: RunningService, hub: Hub, faults: list[Fault], slug: str
 ) -> None:
-    """The job says why; no model, no bytes in staging."""
+    """A failed pull has a problem with the reason, and leaves no model and no file in staging."""
     hub.faults.extend(faults)
 
     job = pull(service)
@@ -130,7 +130,7 @@ def test_what_goes_wrong_for_good_leaves_nothing(
 
 
 def test_who_is_overloaded_is_asked_again_later(service: RunningService, hub: Hub) -> None:
-    """429 and 503, with and without Retry-After; what is received in between forgives."""
+    """A pull retries after 429 and 5xx, with or without Retry-After; a received byte resets the count of failures."""
     later = {"Retry-After": "1"}
     hub.hub_faults.extend([Fault(), Fault(status=503), Fault(status=429, headers=later)])
     hub.faults.extend(
@@ -142,7 +142,7 @@ def test_who_is_overloaded_is_asked_again_later(service: RunningService, hub: Hu
 
 
 def test_a_connection_that_stalls_is_tried_anew(start: Serve, hub: Hub) -> None:
-    """Nothing for too long is as good as cut."""
+    """A connection that brings no byte for OCR_PULL_STALL_TIMEOUT is replaced, and the download continues."""
     hub.faults.append(Fault(wait_after=CUT))
     service = start(pull_stall_timeout="0.2s")
 
@@ -170,7 +170,7 @@ def test_a_connection_that_stalls_is_tried_anew(start: Serve, hub: Hub) -> None:
 def test_what_cannot_be_pulled_is_refused_at_once(
     service: RunningService, body: dict[str, Any], status: int, slug: str
 ) -> None:
-    """Without a job."""
+    """A request for a missing file, or with invalid fields, gets its problem at once and creates no job."""
     jobs = service.client.get("/pulls").json()["count"]
 
     answer = ask(service, **body)
@@ -181,7 +181,7 @@ def test_what_cannot_be_pulled_is_refused_at_once(
 
 @pytest.mark.slow
 def test_a_gated_repository_takes_a_token(start: Serve, hub: Hub, tmp_path: Path) -> None:
-    """Without one, or with a wrong one, the answer says what it takes; with it, it never reaches another host."""
+    """A gated repository requires OCR_HUB_TOKEN, which is sent to the hub only and never logged."""
     hub.token = "hf_secret"
     hub.gated.add(REPOSITORY)
     (tmp_path / "token").write_text("hf_secret\n")
@@ -201,7 +201,7 @@ def test_a_gated_repository_takes_a_token(start: Serve, hub: Hub, tmp_path: Path
 
 @pytest.mark.slow
 def test_the_token_of_this_machine_is_not_sent(start: Serve, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the one in the settings."""
+    """HF_TOKEN of the environment is not sent; only the token of the settings may be."""
     monkeypatch.setenv("HF_TOKEN", "hf_somebodys")
 
     assert pull(start())["state"] == "succeeded"
@@ -209,7 +209,7 @@ def test_the_token_of_this_machine_is_not_sent(start: Serve, hub: Hub, monkeypat
 
 
 def test_a_model_that_does_not_fit_is_refused(service: RunningService, hub: Hub) -> None:
-    """507 before a byte came, with what it takes and what there is."""
+    """A pull of a file larger than the free space gets 507 with both sizes, before a byte is downloaded."""
     hub.sizes[REPOSITORY, FILE] = 1 << 60
 
     refused = ask(service)
@@ -220,7 +220,7 @@ def test_a_model_that_does_not_fit_is_refused(service: RunningService, hub: Hub)
 
 @pytest.mark.slow
 def test_a_model_that_is_there_stays_unless_told_otherwise(service: RunningService, hub: Hub) -> None:
-    """`fail` refuses, `keep` is content, `replace` puts the old one into the trash; not when it is the very same."""
+    """If the model exists, `fail` answers 409, `keep` succeeds, and `replace` replaces only another version."""
     pull(service)
     asked = len(hub.asked("cdn"))
 

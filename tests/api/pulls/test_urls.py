@@ -1,4 +1,4 @@
-"""Pulls from URLs: only from where it is allowed."""
+"""Pulls from plain URLs, which OCR_PULL_ALLOWED_URLS limits."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from tests.support.service import RunningService
 def test_a_url_is_pulled_only_from_where_it_may_be(
     service: RunningService, pair: list[RunningService], hub: Hub
 ) -> None:
-    """Below an allowed URL, part by part; without any, from nowhere."""
+    """Only URLs below an allowed URL are pulled, compared part by part; without the setting no URL is."""
     url = hub.put("/models/a.bin", b"model")
     hub.put("/models2/a.bin", b"model")
 
@@ -40,7 +40,7 @@ def test_a_url_is_pulled_only_from_where_it_may_be(
 
 
 def test_a_redirect_does_not_lead_out_of_what_is_allowed(service: RunningService, hub: Hub) -> None:
-    """Not at once, and not when the file is fetched; within it, it is followed."""
+    """A redirect is followed only to an allowed URL, also while the file is downloaded."""
     target = hub.put("/models/a.bin", b"model")
     hub.redirects |= {
         "/models/out": f"{hub.url}/api/models/{REPOSITORY}",
@@ -62,7 +62,7 @@ def test_a_redirect_does_not_lead_out_of_what_is_allowed(service: RunningService
 
 
 def test_what_may_be_a_signature_is_shown_to_nobody(service: RunningService, hub: Hub) -> None:
-    """A URL's query is neither in the job nor in the log."""
+    """A URL's query, which may hold a signature, is neither in the job nor in the log."""
     url = hub.put("/models/a.bin", b"model")
 
     job = finished(service, ask_url(service, f"{url}?signature=secret", sha256="0" * 64))

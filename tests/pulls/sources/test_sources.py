@@ -1,4 +1,4 @@
-"""A kind of source that the service has not heard of: nothing but its own class is needed."""
+"""A source of models that exists only in this test: a class with the methods of `Source` is enough."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -27,7 +27,7 @@ CONTENT = bytes(range(256)) * 100
 
 @dataclass
 class Bytes:
-    """The bytes of a file from a position on; the first answer breaks off."""
+    """The answer of the source: the bytes of a file from a position on. The first answer breaks off."""
 
     start: int
     is_cut: bool
@@ -42,7 +42,7 @@ class Bytes:
 
 
 class Memory:
-    """Files at `memory:` URLs."""
+    """A source that serves URLs that begin with `memory:`."""
 
     def __init__(self) -> None:
         self.opened_at: list[int] = []
@@ -62,17 +62,17 @@ class Memory:
         return answer()
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Do nothing: the source has no connections."""
 
 
 async def test_a_new_source_is_pulled_from(tmp_path: Path) -> None:
-    """A connection that breaks off is gone on with, and a request that no source accepts is refused."""
+    """A pull from the new source resumes after a broken connection; a request that no source accepts is refused."""
     store = Store(tmp_path, Policy(), trash_retention=timedelta(days=1), on_event=lambda *_: None)
     store.open()
     jobs, memory = build_jobs(store), Memory()
 
     async def on_published(_: object) -> None:
-        """Nobody needs to know."""
+        """Do nothing with a published model."""
 
     limits = PullLimits(3, 0, timedelta(days=1))
     runner = PullRunner(store, jobs, [memory], limits, at_once=1, on_published=on_published, on_event=lambda *_: None)
@@ -103,6 +103,6 @@ async def test_a_new_source_is_pulled_from(tmp_path: Path) -> None:
     ],
 )
 def test_a_request_for_nothing_or_for_two_things_is_none(fields: dict[str, str]) -> None:
-    """Also where it does not come over HTTP."""
+    """A PullRequest with missing, contradicting or malformed fields raises ValueError."""
     with pytest.raises(ValueError, match=r"[a-z]+"):
         PullRequest(**fields)  # type: ignore[arg-type]

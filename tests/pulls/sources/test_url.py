@@ -1,4 +1,4 @@
-"""What the other side of a pull may answer: whatever it is, it is the source that errs, and the service goes on."""
+"""Invalid answers of a source, and invalid URLs: they raise errors of the source and nothing else."""
 
 from dataclasses import dataclass
 
@@ -18,11 +18,12 @@ REPOSITORY = "org/repo"
 
 
 def urls(*allowed_urls: str) -> UrlSource:
+    """Return a source for plain URLs below the given URLs."""
     return UrlSource(HttpClient(5), allowed_urls)
 
 
 async def error_of(source: Source, file: SourceFile, start: int = 0) -> type[SourceError]:
-    """What asking for a file raises."""
+    """Return the class of the SourceError that downloading a file raises."""
     with pytest.raises(SourceError) as refused:
         async with source.open(file, start) as answer:
             _ = [chunk async for chunk in answer.chunks()]
@@ -43,7 +44,7 @@ async def error_of(source: Source, file: SourceFile, start: int = 0) -> type[Sou
     ],
 )
 def test_any_retry_after_is_a_number_of_seconds_or_none(value: str, seconds: float | None) -> None:
-    """A date that names no time zone is one too, and a digit that is no number is none."""
+    """Retry-After may be seconds or a date, also one without a time zone; any other value is ignored."""
     found = refusal("it", 429, httpx.Headers({b"retry-after": value.encode("latin-1")}))
 
     assert isinstance(found, SourceUnavailable)
@@ -53,7 +54,7 @@ def test_any_retry_after_is_a_number_of_seconds_or_none(value: str, seconds: flo
 @pytest.mark.anyio
 @pytest.mark.parametrize("total", ["9" * 5000, "\u00b2", "-1"])
 async def test_a_range_that_is_no_number_is_a_mismatch(total: str) -> None:
-    """Neither thousands of digits nor strange ones do any harm."""
+    """A Content-Range whose total is no number, or has thousands of digits, raises SourceMismatch."""
     with running_hub() as hub:
         url = hub.put("/a.bin", b"x" * 100)
         hub.faults.append(Fault(status=206, headers={"Content-Range": f"bytes 10-99/{total}"}))
@@ -64,14 +65,14 @@ async def test_a_range_that_is_no_number_is_a_mismatch(total: str) -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize("url", ["https://xn--/a", "https:///a", "https://a.example:99999/a", "https://a.example:0/a"])
 async def test_a_url_that_leads_nowhere_is_refused(url: str) -> None:
-    """Also where httpx would find that out only as it connects."""
+    """A URL with an invalid host or port raises SourceNotAllowed, also where httpx would accept it."""
     assert await error_of(urls("https://a.example"), SourceFile("a.bin", url)) is SourceNotAllowed
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("location", ["http://127.0.0.1:99999/", "http://xn--/"])
 async def test_a_redirect_that_leads_nowhere_is_a_mismatch(location: str) -> None:
-    """The hub may redirect to any host, so it may also redirect to none."""
+    """A redirect of the hub to an invalid host or port raises SourceMismatch."""
     with running_hub() as hub:
         hub.redirects["/a.bin"] = location
 
@@ -85,7 +86,7 @@ async def test_a_redirect_that_leads_nowhere_is_a_mismatch(location: str) -> Non
 
 @pytest.mark.anyio
 async def test_a_password_in_a_url_is_shown_to_nobody() -> None:
-    """A URL with one is refused, and the refusal goes to the log."""
+    """A URL with a password is refused, and the error's message, which is logged, does not show the password."""
     for url in ("https://me:hunter2@a.example/x", "https://me:hunter2@a.example:no/x"):
         with pytest.raises(SourceNotAllowed) as refused:
             async with urls("https://a.example").open(SourceFile("a.bin", url)):
@@ -94,7 +95,7 @@ async def test_a_password_in_a_url_is_shown_to_nobody() -> None:
 
 
 def test_a_page_of_something_else_is_no_hub() -> None:
-    """As when OCR_HUB_ENDPOINT names a website, or somebody answers in between."""
+    """An answer that is not a hub's, such as a web page, raises SourceMismatch that names OCR_HUB_ENDPOINT."""
     with running_hub() as hub:
         hub.add(REPOSITORY, "m.gguf", b"model")
         for page in (b"<html>", b"[]", b'{"siblings": 1}'):
@@ -106,7 +107,7 @@ def test_a_page_of_something_else_is_no_hub() -> None:
 
 @dataclass
 class OddFile(HubFile):
-    """One whose digest is as long as a SHA-256 and is none."""
+    """A file whose digest has the length of a SHA-256 but is not hexadecimal."""
 
     @property
     def sha256(self) -> str:
@@ -114,7 +115,7 @@ class OddFile(HubFile):
 
 
 def test_a_digest_that_is_none_is_not_taken_for_one() -> None:
-    """Of one file and of several."""
+    """A digest of the hub that is not a SHA-256 is ignored, for one file and for several."""
     with running_hub() as hub:
         hub.files[REPOSITORY, "m.gguf"] = OddFile(b"model")
         requests = [PullRequest(repository=REPOSITORY, file="m.gguf"), PullRequest(repository=REPOSITORY, files="*")]
