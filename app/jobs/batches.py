@@ -9,6 +9,10 @@ from anyio import to_thread
 from app.jobs.runner import Work, cancelled_once
 from app.store import explaining_refusals
 
+BATCH_PHASES = ("waiting", "working")
+BATCH_RESULT = "`failed_count`, the number of items that failed"
+"""The members of a batch's result, for descriptions."""
+
 
 class Results(Protocol):
     """The results of a batch, one for each item: a pydantic schema of the API."""

@@ -19,7 +19,7 @@ from app.api.http.request_errors import TextTooLong
 from app.api.jobs.respond_async import BackgroundDep, PrefersJob, accepted, accepted_or
 from app.api.jobs.routes import JobKind, job_routes
 from app.engine.contract.processors import Processor
-from app.jobs.batches import Batch
+from app.jobs.batches import BATCH_PHASES, BATCH_RESULT, Batch
 
 router = APIRouter(tags=["ai"], route_class=GuardedRoute)
 
@@ -114,6 +114,8 @@ job_router = job_routes(
         noun="text job",
         kind=TEXTS,
         tag="ai",
+        phases=BATCH_PHASES,
+        result=BATCH_RESULT,
         cancel_scope=Scope.AI,
         read_scope=Scope.AI,
         results=AiOut,

@@ -1,5 +1,6 @@
 """The routes of jobs. Every resource whose work runs as jobs has these routes, below its own path."""
 
+import inspect
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from itertools import islice
@@ -60,11 +61,21 @@ class JobKind:
     kind: str
     """The kind's name in jobs' records."""
     tag: str
+    phases: tuple[str, ...]
+    """The values of `phase`, for the descriptions."""
+    result: str
+    """The members of `result`, for the descriptions: a phrase."""
     cancel_scope: Scope
     read_scope: Scope = Scope.READ
     results: type[BaseModel] | None = None
     """The schema of the results, if this kind of job writes its results to a file of their own."""
     cancel: Callable[[Store, Jobs, str], Job] = _cancel
+
+    def describe(self) -> str:
+        """Return the sentences that describe what only jobs of this kind have."""
+        phases = ", ".join(f"`{phase}`" for phase in self.phases)
+        results = f" The results themselves are at `{self.prefix}/{{job_id}}/results`." if self.results else ""
+        return f"The `phase` is one of {phases}. The `result` has {self.result}.{results}"
 
     async def bind(self, request: Request) -> None:
         """Store this kind in the state of a request, where `JobKindDep` finds it."""
@@ -205,12 +216,14 @@ def job_routes(kind: JobKind) -> APIRouter:
         if route is RESULTS and not kind.results:
             continue
         options = route.options | ({"response_model": kind.results} if route is RESULTS else {})
+        description = inspect.getdoc(route.endpoint) or ""
         router.add_api_route(
             kind.prefix + route.path,
             route.endpoint,
             methods=[route.method],
             name=route.operation_id.format(**words),
             summary=route.summary.format(**words),
+            description=f"{description}\n\n{kind.describe()}" if route is GET else description,
             openapi_extra=needs(kind.cancel_scope if route is CANCEL else kind.read_scope),
             **options,
         )

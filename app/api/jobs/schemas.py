@@ -54,15 +54,13 @@ class JobOut(Schema):
     state: InlineEnum[JobState]
     """The state; `succeeded`, `failed` and `cancelled` are final."""
     phase: str
-    """The current step, or the last. Of a pull: `waiting`, `resolving`, `downloading`, `verifying`, `publishing`."""
+    """The current step, or the last. The route that gets the job lists the phases of its kind."""
     progress: ProgressOut
     """The progress of the job."""
     request: dict[str, Any]
     """The parameters of the request that created the job. A URL is shown without its query."""
     result: dict[str, Any] | None
-    """The result, once the job has succeeded. Of a pull: `models`, each with `name`, `size_bytes`, `sha256` and
-    `outcome`, which is `pulled` or `kept`. Of work on texts and images: `failed_count`; the results themselves are at
-    `/ai/jobs/{id}/results` and `/ocr/jobs/{id}/results`."""
+    """The result, once the job has succeeded. The route that gets the job lists the members."""
     error: JobProblem | None
     """Why the job failed; null unless it did."""
     created_at: Timestamp

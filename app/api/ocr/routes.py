@@ -30,7 +30,7 @@ from app.api.ocr.schemas import ReadingQuery, RecognitionOut, RecognitionsOut, d
 from app.engine.contract.processors import Processor
 from app.engine.contract.recognition_call import RecognitionOptions
 from app.engine.recognition import Recognition
-from app.jobs.batches import Batch
+from app.jobs.batches import BATCH_PHASES, BATCH_RESULT, Batch
 
 router = APIRouter(tags=["recognition"], route_class=GuardedRoute)
 
@@ -164,6 +164,8 @@ job_router = job_routes(
         noun="recognition job",
         kind=IMAGES,
         tag="recognition",
+        phases=BATCH_PHASES,
+        result=BATCH_RESULT,
         cancel_scope=Scope.AI,
         read_scope=Scope.AI,
         results=RecognitionsOut,

@@ -128,5 +128,14 @@ def _cancel(store: Store, jobs: Jobs, job_id: str) -> Job:
 
 
 job_router = job_routes(
-    JobKind(prefix="/pulls", noun="pull", kind=PULL, tag="pulls", cancel_scope=Scope.WRITE, cancel=_cancel)
+    JobKind(
+        prefix="/pulls",
+        noun="pull",
+        kind=PULL,
+        tag="pulls",
+        phases=("waiting", "resolving", "downloading", "verifying", "publishing"),
+        result="`models`, each with `name`, `size_bytes`, `sha256` and `outcome`, which is `pulled` or `kept`",
+        cancel_scope=Scope.WRITE,
+        cancel=_cancel,
+    )
 )
