@@ -80,7 +80,7 @@ def test_each_symbol_that_is_named_exists() -> None:
     assert not spans - defined() - {"GET", "POST", "DELETE"}
 
 
-def test_a_symbol_that_is_said_to_be_in_a_file_is_there() -> None:
+def test_each_symbol_is_defined_in_the_file_named_with_it() -> None:
     """Where the page says "`X` in `file.py`", that file defines X."""
     for symbol, file in re.findall(r"`(\w+)` in `([a-z_/]+\.py)`", PAGE):
         names = {name for node in ast.parse((APP / file).read_text()).body for name in names_of(node)}
@@ -93,6 +93,6 @@ def test_each_state_is_on_the_page(state: EngineState | JobState) -> None:
     assert re.search(rf"\b{state}\b", PAGE)
 
 
-def test_it_stays_a_map() -> None:
+def test_the_page_stays_short() -> None:
     """The page has at most LONGEST_LINES lines."""
     assert len(PAGE.splitlines()) <= LONGEST_LINES

@@ -7,7 +7,7 @@ from app import errors
 ROW = re.compile(r"^([│ ├└─]*)(\w+)(?:  +(\S.*))?$", re.MULTILINE)
 
 
-def drawn() -> dict[str, str]:
+def documented_parents() -> dict[str, str]:
     """Return each class of the tree in the docstring, with its parent there."""
     drawing = (errors.__doc__ or "").partition("\n\n")[2].partition("\n\n")[2]
     parents: dict[str, str] = {}
@@ -20,14 +20,14 @@ def drawn() -> dict[str, str]:
     return parents
 
 
-def test_the_drawing_has_each_class_below_its_base() -> None:
+def test_the_documented_tree_matches_the_bases() -> None:
     """The tree in the docstring shows every error class below its base class."""
     classes = [value for value in vars(errors).values() if isinstance(value, type)]
     bases = {each.__name__: each.__bases__[0].__name__ for each in classes}
 
-    assert drawn() == bases | {"ServiceError": ""}
+    assert documented_parents() == bases | {"ServiceError": ""}
 
 
 def test_each_class_is_exported() -> None:
     """`app.errors` exports every class of the tree."""
-    assert set(errors.__all__) - {"UNWRITABLE"} == set(drawn())
+    assert set(errors.__all__) - {"UNWRITABLE"} == set(documented_parents())

@@ -54,7 +54,7 @@ def test_each_declared_event_is_reported_somewhere() -> None:
     assert reported == {event.name for event in EventName}
 
 
-def test_no_module_types_the_name_of_an_event_again() -> None:
+def test_modules_use_event_name_instead_of_literals() -> None:
     """No module of `app` writes an event's name as a literal."""
     names = set(EventName) - {EventName.REQUEST}  # a word with other uses
     retyped = [

@@ -46,7 +46,7 @@ def test_each_curl_answers_what_the_readme_shows(tmp_path: Path) -> None:
             assert re.fullmatch(pattern, real), f"{command}\nshows   {answer}\nanswers {real}"
 
 
-def test_every_make_target_it_names_exists() -> None:
+def test_every_make_target_in_the_readme_exists() -> None:
     """The Makefile has every target that the README names."""
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"(?:^\$ |`)make ([a-z-]+)", README, re.MULTILINE))
@@ -57,7 +57,7 @@ def test_every_make_target_it_names_exists() -> None:
 
 
 @pytest.mark.parametrize("path", [*sorted(ROOT.glob("docs/*.md")), ROOT / "README.md"], ids=lambda path: path.name)
-def test_no_link_leads_nowhere(path: Path) -> None:
+def test_every_relative_link_exists(path: Path) -> None:
     """Every relative link of the README and the docs names an existing file."""
     for link in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
         assert (path.parent / link).exists(), link

@@ -10,7 +10,7 @@ from app.settings import ENV_PREFIX, Settings, SettingsError, load_settings, unk
 DOCS = Path(__file__).parents[1] / "docs" / "settings.md"
 
 
-def test_defaults_are_ready_to_try() -> None:
+def test_the_defaults_serve_on_loopback() -> None:
     """Without any variable the service listens on loopback and keeps its data below the working directory."""
     settings = load_settings()
 
@@ -29,9 +29,7 @@ def test_defaults_are_ready_to_try() -> None:
         ("P1D", timedelta(days=1)),
     ],
 )
-def test_durations_are_written_as_people_say_them(
-    text: str, expected: timedelta, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_duration_is_a_number_and_a_unit(text: str, expected: timedelta, monkeypatch: pytest.MonkeyPatch) -> None:
     """A duration is a number with a unit such as `90s`, or ISO 8601."""
     monkeypatch.setenv("OCR_TRASH_RETENTION", text)
 
@@ -66,9 +64,7 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("OCR_PULL_ALLOWED_URLS", "https://me@hub.example/", "is not one"),
     ],
 )
-def test_a_wrong_value_is_named_with_what_it_should_be(
-    variable: str, value: str, says: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_invalid_value_is_explained(variable: str, value: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the variable, its value, the reason, and the meaning of the setting."""
     monkeypatch.setenv(variable, value)
 
@@ -81,7 +77,7 @@ def test_a_wrong_value_is_named_with_what_it_should_be(
 
 
 @pytest.mark.parametrize("is_in_file", [True, False])
-def test_a_token_that_no_header_can_hold_is_told_at_start(
+def test_an_invalid_hub_token_is_refused_without_showing_it(
     is_in_file: bool,  # noqa: FBT001 - a parameter of the test
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -104,7 +100,7 @@ def test_a_token_that_no_header_can_hold_is_told_at_start(
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "ocr.example"])
-def test_beyond_loopback_it_takes_keys_or_a_loud_yes(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_beyond_loopback_requires_keys_or_consent(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host beyond loopback requires OCR_API_KEYS_FILE or OCR_ALLOW_ANONYMOUS=true."""
     monkeypatch.setenv("OCR_HOST", host)
     with pytest.raises(SettingsError, match="OCR_ALLOW_ANONYMOUS=true"):
@@ -117,7 +113,7 @@ def test_beyond_loopback_it_takes_keys_or_a_loud_yes(host: str, monkeypatch: pyt
     assert load_settings().host == host
 
 
-def test_a_mistyped_variable_is_pointed_out() -> None:
+def test_unknown_variables_get_a_sentence() -> None:
     """An unknown variable gets a sentence and no error: Kubernetes sets OCR_SERVICE_HOST for a service named `ocr`."""
     assert unknown_variables(["OCR_PROT", "OCR_SERVICE_HOST", "OCR_PORT", "PATH"]) == [
         "OCR_PROT is not a setting; did you mean OCR_PORT?",
@@ -125,7 +121,7 @@ def test_a_mistyped_variable_is_pointed_out() -> None:
     ]
 
 
-def test_every_setting_is_documented_as_it_is() -> None:
+def test_every_setting_is_in_the_docs() -> None:
     """docs/settings.md has a row for each setting, with the description in the code."""
     documented = DOCS.read_text()
 

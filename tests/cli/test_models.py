@@ -72,7 +72,7 @@ def test_deleting_and_restoring(folder: Path) -> None:
     assert run(folder, "trash", "list").stdout == ""
 
 
-def test_refusals_are_a_line_and_a_status(folder: Path, tmp_path: Path) -> None:
+def test_errors_are_one_line_and_an_exit_status(folder: Path, tmp_path: Path) -> None:
     """A refusal is one line on stderr and exit status 1, a wrong setting 2; a missing folder is not created."""
     for arguments in (("models", "delete", "missing.bin"), ("models", "path", "../x"), ("trash", "restore", "nope")):
         refused = run(folder, *arguments)
@@ -84,7 +84,7 @@ def test_refusals_are_a_line_and_a_status(folder: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "missing").exists()
 
 
-def test_pruning_shows_first_and_says_what_stayed(folder: Path) -> None:
+def test_prune_lists_first_and_reports_what_stayed(folder: Path) -> None:
     """`prune` only lists without --yes; with --yes it exits with 3 if a model in use stayed."""
     shown = run(folder, "models", "prune", "--json", OCR_PROTECTED="keep_*")
     assert [row["name"] for row in json.loads(shown.stdout)] == ["en_v1.bin", "old_de.bin"]
@@ -132,7 +132,7 @@ def test_verifying(folder: Path) -> None:
     assert (folder / "en_v1.bin").exists()
 
 
-def test_it_works_beside_a_service(serve: Serve) -> None:
+def test_a_running_service_shows_a_deletion_by_a_command(serve: Serve) -> None:
     """A running service shows a command's deletion within a second, and the journal names its user."""
     service = serve(engine_class=ECHO)
     (service.models_dir / "a.bin").touch()

@@ -41,7 +41,7 @@ def test_a_model_is_pulled_without_a_server(folder: Path, hub: Hub) -> None:
     assert list((folder / ".store/staging").iterdir()) == []
 
 
-def test_what_is_refused_is_said(folder: Path, hub: Hub) -> None:
+def test_a_refused_pull_prints_why(folder: Path, hub: Hub) -> None:
     """A pull that the source or the settings refuse exits with 1, wrong usage with 2; stderr names the reason."""
     missing = run(folder, "models", "pull", "org/repo", "nope.gguf", OCR_HUB_ENDPOINT=hub.url)
     url = run(folder, "models", "pull", f"{hub.cdn_url}/a.bin", OCR_HUB_ENDPOINT=hub.url)
@@ -56,7 +56,7 @@ def test_what_is_refused_is_said(folder: Path, hub: Hub) -> None:
     assert "OCR_HUB_TOKEN" in refused.stderr
 
 
-def test_beside_a_service_it_is_the_services_job_too(serve: Serve, hub: Hub) -> None:
+def test_a_service_lists_the_pull_of_a_command(serve: Serve, hub: Hub) -> None:
     """A service on the same folder lists the command's pull, whether the service or the command ran it."""
     service = serve(engine_class=ECHO, hub_endpoint=hub.url)
 

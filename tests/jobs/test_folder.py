@@ -26,7 +26,7 @@ def jobs(store: Store) -> Jobs:
     return build_jobs(store)
 
 
-def test_a_record_says_what_was_asked_for_and_how_far_it_is(jobs: Jobs) -> None:
+def test_a_record_has_the_request_and_the_progress(jobs: Jobs) -> None:
     """A job's record has its request, and the state, phase, progress and result that its runner wrote last."""
     with jobs.begin("ocr", {"page": 1}, ME) as held:
         queued = jobs.get(held.job.id)
@@ -42,7 +42,7 @@ def test_a_record_says_what_was_asked_for_and_how_far_it_is(jobs: Jobs) -> None:
     assert done.created_at <= running.updated_at <= (done.finished_at or done.created_at)
 
 
-def test_a_failure_keeps_its_error_and_sentence(jobs: Jobs) -> None:
+def test_a_failed_job_keeps_its_error(jobs: Jobs) -> None:
     """A failed job's record has the name of the error's class and its message."""
     with jobs.begin("ocr", {}, ME) as held:
         held.fail(StoreReadOnly("a reason"))
@@ -65,7 +65,7 @@ def test_jobs_are_listed_newest_first(jobs: Jobs) -> None:
 
 
 @pytest.mark.parametrize("job_id", ["nope", "../store", "20261121T092012Z-0a1b23a56954", ""])
-def test_what_is_no_job_is_not_found(jobs: Jobs, job_id: str) -> None:
+def test_an_unknown_job_id_is_not_found(jobs: Jobs, job_id: str) -> None:
     """`get` and `cancel` raise JobNotFound for an unknown id and for text that is no id, such as a path."""
     for verb in (jobs.get, jobs.cancel):
         with pytest.raises(JobNotFound):
@@ -103,7 +103,7 @@ def test_a_finished_job_is_not_taken(jobs: Jobs) -> None:
     assert jobs.cancel(held.job.id).state == JobState.SUCCEEDED
 
 
-def test_a_runner_hears_that_it_is_to_end(store: Store, jobs: Jobs) -> None:
+def test_a_runner_notices_a_cancellation(store: Store, jobs: Jobs) -> None:
     """A runner notices a cancellation by another process; the job stays `running` until the runner finishes it."""
     with jobs.begin("ocr", {}, ME) as held:
         held.update(phase="reading")
@@ -116,7 +116,7 @@ def test_a_runner_hears_that_it_is_to_end(store: Store, jobs: Jobs) -> None:
     assert files(store) == [f"{held.job.id}.json"]
 
 
-def test_a_job_that_nobody_runs_is_cancelled_at_once(store: Store, jobs: Jobs) -> None:
+def test_a_job_without_a_runner_is_cancelled_at_once(store: Store, jobs: Jobs) -> None:
     """Cancelling a job without a runner finishes it at once and leaves no marker."""
     waiting = jobs.create(PULL, {}, ME)
 
@@ -133,7 +133,7 @@ def test_a_job_that_nobody_runs_is_cancelled_at_once(store: Store, jobs: Jobs) -
         lambda jobs: jobs.cancel("20261121T092012Z-0a1b23a56954"),
     ],
 )
-def test_without_its_volume_there_are_no_answers(
+def test_a_missing_volume_raises_store_unavailable(
     store: Store, jobs: Jobs, tmp_path: Path, verb: Callable[[Jobs], object]
 ) -> None:
     """Every method raises StoreUnavailable if the folder's volume is unmounted, and writes nothing there."""
@@ -145,7 +145,7 @@ def test_without_its_volume_there_are_no_answers(
     assert list(store.root.iterdir()) == []
 
 
-def test_a_meter_makes_a_rate_and_an_estimate_of_counts() -> None:
+def test_a_meter_computes_the_rate_and_the_remaining_time() -> None:
     """A meter has no rate after one count; a lower count than before restarts the measurement."""
     meter = Meter("bytes")
 

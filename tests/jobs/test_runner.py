@@ -181,7 +181,7 @@ async def test_work_in_a_thread_ends_when_its_job_is_cancelled(jobs: Jobs, kind:
 
 
 @pytest.mark.parametrize("is_stopped", [True, False], ids=["stopped", "without its store"])
-async def test_a_job_of_a_new_kind_outlives_its_runner_if_it_may(jobs: Jobs, *, is_stopped: bool) -> None:
+async def test_only_a_resumable_job_stays_unfinished(jobs: Jobs, *, is_stopped: bool) -> None:
     """If the service stops or the store is gone, a resumable job stays unfinished, and any other job fails."""
 
     def be_gone() -> None:
@@ -205,7 +205,7 @@ async def test_a_job_of_a_new_kind_outlives_its_runner_if_it_may(jobs: Jobs, *, 
         assert job.failure.error == ("JobAbandoned" if is_stopped else "StoreUnavailable")
 
 
-async def test_a_job_of_a_new_kind_is_adopted(store: Store, resumable_jobs: Jobs) -> None:
+async def test_jobs_without_a_runner_are_adopted(store: Store, resumable_jobs: Jobs) -> None:
     """A service takes new jobs and jobs whose runner was killed, but no job that it does not understand."""
     jobs = resumable_jobs
     fresh, orphan, strange = (jobs.create(COUNTING, {"to": to}, ME) for to in (1, 2, None))
@@ -227,7 +227,7 @@ async def test_a_job_of_a_new_kind_is_adopted(store: Store, resumable_jobs: Jobs
     assert jobs.get(strange.id).state is JobState.QUEUED
 
 
-async def test_a_report_that_cannot_be_written_ends_no_job(store: Store, jobs: Jobs) -> None:
+async def test_an_unwritable_progress_does_not_fail_a_job(store: Store, jobs: Jobs) -> None:
     """A job succeeds although some of its progress could not be written."""
     folder, aside = store.volume.jobs_dir, store.volume.jobs_dir.with_name("aside")
     with jobs.begin(COUNTING, {"to": 2}, ME) as held:

@@ -28,7 +28,7 @@ def jobs(store: Store) -> Jobs:
     return build_jobs(store)
 
 
-def test_a_job_whose_runner_was_killed_fails_or_waits_for_another(store: Store, jobs: Jobs) -> None:
+def test_only_a_job_that_cannot_be_resumed_fails_after_its_runner(store: Store, jobs: Jobs) -> None:
     """After its runner was killed, a pull can be taken again, and a job of another kind fails as abandoned."""
     for kind in ("ocr", PULL):
         with python(HOLDS, store.root, kind):
@@ -45,7 +45,7 @@ def test_a_job_whose_runner_was_killed_fails_or_waits_for_another(store: Store, 
     assert [job.id for job in jobs.unheld(PULL)] == [pull.id]
 
 
-def test_finished_jobs_are_forgotten_in_time(store: Store, jobs: Jobs) -> None:
+def test_finished_jobs_are_removed_after_their_retention(store: Store, jobs: Jobs) -> None:
     """A finished job is removed with its result file after its retention; unfinished jobs stay."""
     waiting = jobs.create(PULL, {}, ME)
     with jobs.begin("ocr", {}, ME) as held:
@@ -58,7 +58,7 @@ def test_finished_jobs_are_forgotten_in_time(store: Store, jobs: Jobs) -> None:
     assert files(store) == [f"{waiting.id}.json"]
 
 
-def test_what_a_killed_process_left_is_cleared(store: Store, jobs: Jobs) -> None:
+def test_files_of_killed_processes_are_removed(store: Store, jobs: Jobs) -> None:
     """A sweep removes old drafts, markers and results without a job, but no new files and none of a held job."""
     with jobs.begin("ocr", {}, ME) as held:
         record_of(store.volume.jobs_dir, held.job.id).unlink()
@@ -74,7 +74,7 @@ def test_what_a_killed_process_left_is_cleared(store: Store, jobs: Jobs) -> None
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"id": 1}', "nonsense"])
-def test_a_record_that_cannot_be_read_is_none(store: Store, jobs: Jobs, text: str) -> None:
+def test_an_invalid_record_is_ignored_and_removed(store: Store, jobs: Jobs, text: str) -> None:
     """An invalid record, as after a power cut, is no job; a sweep removes it once it is old."""
     record = store.volume.jobs_dir / "20261121T092012Z-0a1b23a56954.json"
     record.write_text(text)

@@ -21,7 +21,7 @@ from tests.support.hub import Hub, running_hub
 HOUR = timedelta(hours=1)
 
 
-async def bring(store: Store, hub: Hub, job_id: str) -> list[str]:
+async def run_pull(store: Store, hub: Hub, job_id: str) -> list[str]:
     """Run a pull's job once and return the names of the pulled models."""
 
     async def on_published(_: object) -> None:
@@ -36,7 +36,7 @@ async def bring(store: Store, hub: Hub, job_id: str) -> list[str]:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("has_record", [True, False], ids=["expired", "killed before it had a record"])
-async def test_what_is_no_good_any_more_is_in_nobodys_way(tmp_path: Path, has_record: bool) -> None:  # noqa: FBT001
+async def test_a_stale_partial_file_is_replaced(tmp_path: Path, has_record: bool) -> None:  # noqa: FBT001
     """A pull starts over if its partial file has expired, or has no record because its writer was killed."""
     store = Store(tmp_path, Policy(), trash_retention=HOUR, on_event=lambda *_: None)
     store.open()
@@ -52,5 +52,5 @@ async def test_what_is_no_good_any_more_is_in_nobodys_way(tmp_path: Path, has_re
                 ' "created_at": "2026-01-01T00:00:00+00:00", "retention": 60, "extra": {"etag": null}}'
             )
 
-        assert await bring(store, hub, job.id) == ["a.bin"]
+        assert await run_pull(store, hub, job.id) == ["a.bin"]
     assert (tmp_path / "a.bin").read_bytes() == b"model"

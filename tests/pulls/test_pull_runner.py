@@ -86,7 +86,7 @@ async def running(pulling: PullRunner) -> AsyncIterator[asyncio.Task[None]]:
         await asyncio.wait({task})
 
 
-async def test_a_hub_that_does_not_answer_keeps_nobody_else_waiting(store: Store) -> None:
+async def test_a_silent_hub_delays_no_other_requests(store: Store) -> None:
     """While many requests wait for a silent hub, the shared threads are free for other work."""
     hub = SilentHub()
     pulling = pull_runner(store, hub)
@@ -104,7 +104,7 @@ async def test_a_hub_that_does_not_answer_keeps_nobody_else_waiting(store: Store
     await pulling.close()
 
 
-async def test_what_a_newer_service_asked_for_is_left_to_it(store: Store) -> None:
+async def test_a_job_of_a_newer_service_is_left_alone(store: Store) -> None:
     """A pull with a field that this service does not know stays queued, and other pulls still run."""
     with running_hub() as hub:
         known = PullRequest(url=hub.put("/a.bin", b"model"))
@@ -121,7 +121,7 @@ async def test_what_a_newer_service_asked_for_is_left_to_it(store: Store) -> Non
     assert build_jobs(store).get(newer.id).state == "queued"
 
 
-async def test_what_fails_before_it_comes_to_its_bytes_leaves_none_either(store: Store) -> None:
+async def test_a_pull_that_fails_early_removes_its_partial_file(store: Store) -> None:
     """A resumed pull whose file is gone at the source fails and removes its partial file."""
     with running_hub() as hub:
         request = PullRequest(url=f"{hub.cdn_url}/gone.bin")

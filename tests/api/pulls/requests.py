@@ -17,19 +17,19 @@ FINISHED = {"succeeded", "failed", "cancelled"}
 CUT = 1 << 20
 
 
-def ask(service: RunningService, **body: Any) -> httpx.Response:
+def request_pull(service: RunningService, **body: Any) -> httpx.Response:
     """Request a pull of the test's file from the hub and return the answer."""
     return service.client.post("/pulls", json={"repository": REPOSITORY, "file": FILE} | body)
 
 
-def ask_url(service: RunningService, url: str, **body: Any) -> httpx.Response:
+def request_url_pull(service: RunningService, url: str, **body: Any) -> httpx.Response:
     """Request a pull of a URL and return the answer."""
     return service.client.post("/pulls", json={"url": url} | body)
 
 
 def pull(service: RunningService, **body: Any) -> dict[str, Any]:
     """Request a pull, wait until it is finished, and return its job."""
-    return finished(service, ask(service, **body))
+    return finished(service, request_pull(service, **body))
 
 
 def finished(service: RunningService, answer: httpx.Response) -> dict[str, Any]:
@@ -43,16 +43,16 @@ def job_at(service: RunningService, answer: httpx.Response) -> dict[str, Any]:
     return dict(service.client.get(answer.headers["location"]).raise_for_status().json())
 
 
-def told(job: dict[str, Any]) -> tuple[str, str]:
+def outcome_of(job: dict[str, Any]) -> tuple[str, str]:
     """Return a job's state, and the last part of its problem's type; an empty text if it has none."""
     return job["state"], job["error"]["type"].rpartition(":")[2] if job["error"] else ""
 
 
-def left(service: RunningService) -> list[str]:
+def staged_files(service: RunningService) -> list[str]:
     """Return the names of the files in the service's staging folder."""
     return sorted(path.name for path in (service.models_dir / ".store/staging").iterdir())
 
 
 def nothing_is_left(service: RunningService) -> bool:
     """Return True if the service has no models and no files in staging."""
-    return left(service) == [] and service.client.get("/models").json()["count"] == 0
+    return staged_files(service) == [] and service.client.get("/models").json()["count"] == 0

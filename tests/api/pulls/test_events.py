@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.pulls.requests import CUT, ask, job_at
+from tests.api.pulls.requests import CUT, job_at, request_pull
 from tests.conftest import Serve
 from tests.support.hub import Fault, Hub
 from tests.support.service import RunningService
@@ -39,7 +39,7 @@ def test_a_stream_ends_with_exactly_one_final_record(
     hub.faults.append(Fault(wait_after=CUT))
     gate = hub.faults[0].gate
     first, second = pair
-    asked = ask(first)
+    asked = request_pull(first)
     path = f"{asked.headers['location']}/events"
 
     seen = []
@@ -60,7 +60,7 @@ def test_a_stream_ends_when_its_service_does(start: Serve, hub: Hub) -> None:
     """When its service stops, a stream ends at once without a final record, because the job is not finished."""
     hub.faults.append(Fault(wait_after=CUT))
     service = start()
-    stream = lines(service, f"{ask(service).headers['location']}/events")
+    stream = lines(service, f"{request_pull(service).headers['location']}/events")
     seen = [next(stream)]
 
     service.process.send_signal(signal.SIGTERM)

@@ -10,12 +10,12 @@ from tests.api.pulls.requests import (
     FILE,
     NAME,
     REPOSITORY,
-    ask,
     finished,
     job_at,
-    left,
     nothing_is_left,
     pull,
+    request_pull,
+    staged_files,
 )
 from tests.conftest import Serve
 from tests.support.hub import Fault, Hub
@@ -23,16 +23,16 @@ from tests.support.service import RunningService
 from tests.support.waiting import eventually
 
 
-def test_asked_for_twice_it_is_one_job(pair: list[RunningService], hub: Hub) -> None:
+def test_equal_requests_share_one_job(pair: list[RunningService], hub: Hub) -> None:
     """An equal request, also to another service, returns the same job; another request for the same model gets 409."""
     hub.faults.append(Fault(wait_after=CUT))
     gate = hub.faults[0].gate
     first, second = pair
-    asked = ask(first)
+    asked = request_pull(first)
     eventually(lambda: job_at(first, asked)["progress"]["done"] == CUT)
 
-    again = ask(second)
-    other = ask(second, if_exists="replace")
+    again = request_pull(second)
+    other = request_pull(second, if_exists="replace")
     gate.set()
 
     assert (again.status_code, again.headers["location"]) == (200, asked.headers["location"])
@@ -42,7 +42,7 @@ def test_asked_for_twice_it_is_one_job(pair: list[RunningService], hub: Hub) -> 
 
 
 @pytest.mark.slow
-def test_so_many_run_at_once_and_the_others_wait(start: Serve, hub: Hub) -> None:
+def test_pulls_beyond_the_limit_wait(start: Serve, hub: Hub) -> None:
     """At most OCR_PULLS_AT_ONCE pulls run; the others wait, and the oldest runs first."""
     faults = [Fault(wait_after=0) for _ in range(3)]
     hub.faults.extend(faults)
@@ -50,7 +50,7 @@ def test_so_many_run_at_once_and_the_others_wait(start: Serve, hub: Hub) -> None
         hub.add(REPOSITORY, f"{name}.bin", name.encode() * 1000)
     service = start(pulls_at_once=2)
 
-    jobs = [ask(service, file=f"{name}.bin") for name in "abc"]
+    jobs = [request_pull(service, file=f"{name}.bin") for name in "abc"]
     eventually(lambda: len(hub.asked("cdn")) == 2)
     states = [job_at(service, job)["state"] for job in jobs]
     for fault in faults:
@@ -61,11 +61,11 @@ def test_so_many_run_at_once_and_the_others_wait(start: Serve, hub: Hub) -> None
     assert [job["id"] for job in service.client.get("/pulls").json()["jobs"]] == [j.json()["id"] for j in jobs[::-1]]
 
 
-def test_another_service_reports_cancels_and_leaves_nothing(pair: list[RunningService], hub: Hub) -> None:
+def test_another_service_reports_and_cancels_a_pull(pair: list[RunningService], hub: Hub) -> None:
     """Another service shows a pull's progress and cancels it; the pull leaves no files."""
     hub.faults.append(Fault(wait_after=CUT))
     first, second = pair
-    asked = ask(first)
+    asked = request_pull(first)
     running = eventually(lambda: job if (job := job_at(second, asked))["progress"]["done"] else None)
 
     cancelled = second.client.delete(asked.headers["location"])
@@ -82,8 +82,8 @@ def test_a_waiting_pull_is_cancelled_at_once(start: Serve, hub: Hub) -> None:
     hub.faults.append(Fault(wait_after=0))
     hub.add(REPOSITORY, "b.bin", b"b")
     service = start(pulls_at_once=1)
-    ask(service)
-    waiting = ask(service, file="b.bin")
+    request_pull(service)
+    waiting = request_pull(service, file="b.bin")
 
     cancelled = service.client.delete(waiting.headers["location"])
 
@@ -91,14 +91,14 @@ def test_a_waiting_pull_is_cancelled_at_once(start: Serve, hub: Hub) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_a_service_that_ended_is_gone_on_from_where_it_was(start: Serve, hub: Hub, number: int) -> None:
+def test_a_restarted_service_continues_a_pull(start: Serve, hub: Hub, number: int) -> None:
     """After a stop or a kill, the next start continues a pull after the bytes on the disk, and hashes those again."""
     hub.faults.append(Fault(wait_after=2 * CUT))
     before = start()
-    asked = ask(before)
+    asked = request_pull(before)
     eventually(lambda: job_at(before, asked)["progress"]["done"] == 2 * CUT)
     before.stop(number)
-    assert len(left(before)) == 2
+    assert len(staged_files(before)) == 2
 
     after = start()
 
@@ -106,15 +106,15 @@ def test_a_service_that_ended_is_gone_on_from_where_it_was(start: Serve, hub: Hu
     assert job["state"] == "succeeded", job
     assert (after.models_dir / NAME).read_bytes() == CONTENT
     assert [seen.headers.get("Range") for seen in hub.asked("cdn")] == [None, f"bytes={2 * CUT}-"]
-    eventually(lambda: left(after) == [])  # the partial files go once the job has its outcome
+    eventually(lambda: staged_files(after) == [])  # the partial files go once the job has its outcome
     assert job["owner"].endswith(f":{after.process.pid}")
 
 
-def test_another_replica_adopts_what_a_dead_one_pulled(start: Serve, hub: Hub) -> None:
+def test_another_service_continues_a_killed_services_pull(start: Serve, hub: Hub) -> None:
     """Another service on the folder continues the pull of a killed service without a request."""
     hub.faults.append(Fault(wait_after=CUT))
     first, second = start(), start()
-    asked = ask(first)
+    asked = request_pull(first)
     eventually(lambda: job_at(second, asked)["progress"]["done"] == CUT)
 
     first.stop(signal.SIGKILL)
@@ -126,11 +126,11 @@ def test_another_replica_adopts_what_a_dead_one_pulled(start: Serve, hub: Hub) -
 
 
 @pytest.mark.slow
-def test_bytes_of_another_version_are_not_gone_on_with(start: Serve, hub: Hub) -> None:
+def test_a_pull_starts_over_if_the_file_has_changed(start: Serve, hub: Hub) -> None:
     """A pull starts over if the repository has a new version of the file when the pull is resumed."""
     hub.faults.append(Fault(wait_after=CUT))
     before = start()
-    asked = ask(before)
+    asked = request_pull(before)
     eventually(lambda: job_at(before, asked)["progress"]["done"] == CUT)
     before.stop(signal.SIGKILL)
     hub.add(REPOSITORY, FILE, CONTENT[::-1])
@@ -142,7 +142,7 @@ def test_bytes_of_another_version_are_not_gone_on_with(start: Serve, hub: Hub) -
     assert [seen.headers.get("Range") for seen in hub.asked("cdn")] == [None, None]
 
 
-def test_a_job_is_not_found_once_it_was_never(service: RunningService) -> None:
+def test_an_unknown_job_answers_404(service: RunningService) -> None:
     """Every route of a job answers 404 for an unknown id."""
     client = service.client
 

@@ -12,13 +12,13 @@ from tests.api.pulls.requests import (
     NAME,
     REPOSITORY,
     SHA256,
-    ask,
-    ask_url,
     finished,
-    left,
     nothing_is_left,
+    outcome_of,
     pull,
-    told,
+    request_pull,
+    request_url_pull,
+    staged_files,
 )
 from tests.conftest import Serve
 from tests.support.answers import problem_of
@@ -32,7 +32,7 @@ def test_a_file_of_a_repository_becomes_a_model(service: RunningService, hub: Hu
 
     before = service.client.get("/journal").json()["events"]
 
-    answer = ask(service)
+    answer = request_pull(service)
     job = finished(service, answer)
 
     assert answer.status_code == 202
@@ -48,7 +48,7 @@ def test_a_file_of_a_repository_becomes_a_model(service: RunningService, hub: Hu
     event, *earlier = service.client.get("/journal").json()["events"]
     assert (event["action"], event["name"], event["actor"]) == ("pulled", NAME, "anonymous")
     assert earlier == before
-    eventually(lambda: left(service) == [])
+    eventually(lambda: staged_files(service) == [])
     assert all(f"/resolve/{COMMIT}/" in seen.path for seen in hub.asked("hub", "GET"))
 
 
@@ -68,7 +68,7 @@ def test_several_files_are_one_job(service: RunningService, hub: Hub) -> None:
     assert (service.models_dir / names[1]).read_bytes() == parts["m-00002-of-00002.gguf"]
 
 
-def test_a_cut_connection_is_gone_on_with(service: RunningService, hub: Hub) -> None:
+def test_a_broken_download_is_resumed(service: RunningService, hub: Hub) -> None:
     """A broken download continues with a range request and If-Range; no byte is requested twice."""
     hub.faults.extend([Fault(cut_after=CUT), Fault(cut_after=CUT)])
 
@@ -81,7 +81,7 @@ def test_a_cut_connection_is_gone_on_with(service: RunningService, hub: Hub) -> 
 
 
 @pytest.mark.parametrize("second", [Fault(ignore_range=True), Fault(status=416)])
-def test_without_ranges_it_starts_over(service: RunningService, hub: Hub, second: Fault) -> None:
+def test_a_download_starts_over_without_ranges(service: RunningService, hub: Hub, second: Fault) -> None:
     """A broken download starts over if the source ignores the range or answers 416."""
     hub.faults.extend([Fault(cut_after=CUT), second])
 
@@ -89,14 +89,14 @@ def test_without_ranges_it_starts_over(service: RunningService, hub: Hub, second
     assert (service.models_dir / NAME).read_bytes() == CONTENT
 
 
-def test_a_file_that_changes_midway_is_never_mixed(service: RunningService, hub: Hub) -> None:
+def test_two_versions_of_a_file_are_never_mixed(service: RunningService, hub: Hub) -> None:
     """If a file's ETag changes during a pull, the new version is downloaded from its first byte."""
     newer = CONTENT[::-1]
     url = hub.put("/models/a.bin", CONTENT)
     hub.faults.extend([Fault(wait_after=0), Fault(cut_after=CUT), Fault(content=newer)])
     hub.faults[0].gate.set()
 
-    job = finished(service, ask_url(service, url))
+    job = finished(service, request_url_pull(service, url))
 
     assert job["state"] == "succeeded", job
     assert (service.models_dir / "a.bin").read_bytes() == newer
@@ -115,21 +115,19 @@ def test_a_file_that_changes_midway_is_never_mixed(service: RunningService, hub:
         ([Fault(status=429, headers={"Retry-After": "86400"})], "source-unavailable"),
     ],
 )
-def test_what_goes_wrong_for_good_leaves_nothing(
-    service: RunningService, hub: Hub, faults: list[Fault], slug: str
-) -> None:
+def test_a_failed_pull_leaves_nothing(service: RunningService, hub: Hub, faults: list[Fault], slug: str) -> None:
     """A failed pull has a problem with the reason, and leaves no model and no file in staging."""
     hub.faults.extend(faults)
 
     job = pull(service)
 
-    assert told(job) == ("failed", slug)
+    assert outcome_of(job) == ("failed", slug)
     assert len(job["error"]["detail"]) > 40
     eventually(lambda: nothing_is_left(service))
     assert not hub.faults
 
 
-def test_who_is_overloaded_is_asked_again_later(service: RunningService, hub: Hub) -> None:
+def test_a_pull_retries_after_429_and_5xx(service: RunningService, hub: Hub) -> None:
     """A pull retries after 429 and 5xx, with or without Retry-After; a received byte resets the count of failures."""
     later = {"Retry-After": "1"}
     hub.hub_faults.extend([Fault(), Fault(status=503), Fault(status=429, headers=later)])
@@ -141,7 +139,7 @@ def test_who_is_overloaded_is_asked_again_later(service: RunningService, hub: Hu
     assert (service.models_dir / NAME).read_bytes() == CONTENT
 
 
-def test_a_connection_that_stalls_is_tried_anew(start: Serve, hub: Hub) -> None:
+def test_a_stalled_connection_is_replaced(start: Serve, hub: Hub) -> None:
     """A connection that brings no byte for OCR_PULL_STALL_TIMEOUT is replaced, and the download continues."""
     hub.faults.append(Fault(wait_after=CUT))
     service = start(pull_stall_timeout="0.2s")
@@ -167,27 +165,27 @@ def test_a_connection_that_stalls_is_tried_anew(start: Serve, hub: Hub) -> None:
         ({"if_exists": "maybe"}, 422, "invalid-request"),
     ],
 )
-def test_what_cannot_be_pulled_is_refused_at_once(
+def test_an_impossible_pull_is_refused_without_a_job(
     service: RunningService, body: dict[str, Any], status: int, slug: str
 ) -> None:
     """A request for a missing file, or with invalid fields, gets its problem at once and creates no job."""
     jobs = service.client.get("/pulls").json()["count"]
 
-    answer = ask(service, **body)
+    answer = request_pull(service, **body)
 
     assert problem_of(answer) == (status, slug), answer.text
     assert service.client.get("/pulls").json()["count"] == jobs
 
 
 @pytest.mark.slow
-def test_a_gated_repository_takes_a_token(start: Serve, hub: Hub, tmp_path: Path) -> None:
+def test_a_gated_repository_requires_a_token(start: Serve, hub: Hub, tmp_path: Path) -> None:
     """A gated repository requires OCR_HUB_TOKEN, which is sent to the hub only and never logged."""
     hub.token = "hf_secret"
     hub.gated.add(REPOSITORY)
     (tmp_path / "token").write_text("hf_secret\n")
 
     for service in (start(), start(hub_token="hf_wrong")):
-        refused = ask(service)
+        refused = request_pull(service)
         assert problem_of(refused) == (502, "source-refused")
         assert "OCR_HUB_TOKEN" in refused.json()["detail"]
     service = start(hub_token_file=tmp_path / "token")
@@ -212,19 +210,19 @@ def test_a_model_that_does_not_fit_is_refused(service: RunningService, hub: Hub)
     """A pull of a file larger than the free space gets 507 with both sizes, before a byte is downloaded."""
     hub.sizes[REPOSITORY, FILE] = 1 << 60
 
-    refused = ask(service)
+    refused = request_pull(service)
 
     assert (refused.status_code, refused.json()["need_bytes"]) == (507, 1 << 60)
     eventually(lambda: nothing_is_left(service))
 
 
 @pytest.mark.slow
-def test_a_model_that_is_there_stays_unless_told_otherwise(service: RunningService, hub: Hub) -> None:
+def test_if_exists_decides_about_an_existing_model(service: RunningService, hub: Hub) -> None:
     """If the model exists, `fail` answers 409, `keep` succeeds, and `replace` replaces only another version."""
     pull(service)
     asked = len(hub.asked("cdn"))
 
-    refused = ask(service)
+    refused = request_pull(service)
     assert problem_of(refused) == (409, "model-exists")
     for if_exists in ("keep", "replace"):
         assert pull(service, if_exists=if_exists)["result"]["models"][0]["outcome"] == "kept"

@@ -3,20 +3,18 @@
 import hashlib
 import json
 
-from tests.api.pulls.requests import REPOSITORY, ask_url, finished, told
+from tests.api.pulls.requests import REPOSITORY, finished, outcome_of, request_url_pull
 from tests.support.answers import problem_of
 from tests.support.hub import Hub
 from tests.support.service import RunningService
 
 
-def test_a_url_is_pulled_only_from_where_it_may_be(
-    service: RunningService, pair: list[RunningService], hub: Hub
-) -> None:
+def test_only_allowed_urls_are_pulled(service: RunningService, pair: list[RunningService], hub: Hub) -> None:
     """Only URLs below an allowed URL are pulled, compared part by part; without the setting no URL is."""
     url = hub.put("/models/a.bin", b"model")
     hub.put("/models2/a.bin", b"model")
 
-    refused = [ask_url(pair[0], url)]
+    refused = [request_url_pull(pair[0], url)]
     elsewhere = (
         f"{hub.cdn_url}/models2/a.bin",
         f"{hub.cdn_url}/models/../models2/a.bin",
@@ -28,9 +26,9 @@ def test_a_url_is_pulled_only_from_where_it_may_be(
         "file:///etc/passwd",
         "http://[",
     )
-    refused += [ask_url(service, each) for each in elsewhere]
+    refused += [request_url_pull(service, each) for each in elsewhere]
     job = finished(
-        service, ask_url(service, url, name="plain/b.bin", sha256=hashlib.sha256(b"model").hexdigest().upper())
+        service, request_url_pull(service, url, name="plain/b.bin", sha256=hashlib.sha256(b"model").hexdigest().upper())
     )
 
     assert {problem_of(answer) for answer in refused} == {(403, "source-not-allowed")}
@@ -39,7 +37,7 @@ def test_a_url_is_pulled_only_from_where_it_may_be(
     assert {seen.path for seen in hub.seen} == {"/models/a.bin"}
 
 
-def test_a_redirect_does_not_lead_out_of_what_is_allowed(service: RunningService, hub: Hub) -> None:
+def test_redirects_must_stay_below_allowed_urls(service: RunningService, hub: Hub) -> None:
     """A redirect is followed only to an allowed URL, also while the file is downloaded."""
     target = hub.put("/models/a.bin", b"model")
     hub.redirects |= {
@@ -49,25 +47,25 @@ def test_a_redirect_does_not_lead_out_of_what_is_allowed(service: RunningService
         "/models/nowhere": "http://[",
     }
 
-    out = ask_url(service, f"{hub.cdn_url}/models/out")
-    within = finished(service, ask_url(service, f"{hub.cdn_url}/models/in", name="a.bin"))
-    around = finished(service, ask_url(service, f"{hub.cdn_url}/models/round"))
-    nowhere = ask_url(service, f"{hub.cdn_url}/models/nowhere")
+    out = request_url_pull(service, f"{hub.cdn_url}/models/out")
+    within = finished(service, request_url_pull(service, f"{hub.cdn_url}/models/in", name="a.bin"))
+    around = finished(service, request_url_pull(service, f"{hub.cdn_url}/models/round"))
+    nowhere = request_url_pull(service, f"{hub.cdn_url}/models/nowhere")
 
     assert problem_of(out) == (403, "source-not-allowed")
     assert within["state"] == "succeeded"
-    assert told(around) == ("failed", "source-unavailable")
+    assert outcome_of(around) == ("failed", "source-unavailable")
     assert nowhere.status_code == 403
     assert hub.asked("hub") == []
 
 
-def test_what_may_be_a_signature_is_shown_to_nobody(service: RunningService, hub: Hub) -> None:
+def test_a_urls_query_is_not_shown(service: RunningService, hub: Hub) -> None:
     """A URL's query, which may hold a signature, is neither in the job nor in the log."""
     url = hub.put("/models/a.bin", b"model")
 
-    job = finished(service, ask_url(service, f"{url}?signature=secret", sha256="0" * 64))
+    job = finished(service, request_url_pull(service, f"{url}?signature=secret", sha256="0" * 64))
 
-    assert told(job) == ("failed", "digest-mismatch")
+    assert outcome_of(job) == ("failed", "digest-mismatch")
     assert job["request"]["url"] == url
     assert "secret" not in json.dumps(job) + service.log
     assert "signature=secret" in hub.asked("cdn")[-1].path

@@ -102,7 +102,7 @@ async def test_a_new_source_is_pulled_from(tmp_path: Path) -> None:
         {"url": "https://a.example/" + "a" * 2048},
     ],
 )
-def test_a_request_for_nothing_or_for_two_things_is_none(fields: dict[str, str]) -> None:
+def test_an_invalid_pull_request_raises_value_error(fields: dict[str, str]) -> None:
     """A PullRequest with missing, contradicting or malformed fields raises ValueError."""
     with pytest.raises(ValueError, match=r"[a-z]+"):
         PullRequest(**fields)  # type: ignore[arg-type]

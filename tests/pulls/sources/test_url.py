@@ -43,7 +43,7 @@ async def error_of(source: Source, file: SourceFile, start: int = 0) -> type[Sou
         ("", None),
     ],
 )
-def test_any_retry_after_is_a_number_of_seconds_or_none(value: str, seconds: float | None) -> None:
+def test_retry_after_is_parsed_or_ignored(value: str, seconds: float | None) -> None:
     """Retry-After may be seconds or a date, also one without a time zone; any other value is ignored."""
     found = refusal("it", 429, httpx.Headers({b"retry-after": value.encode("latin-1")}))
 
@@ -53,7 +53,7 @@ def test_any_retry_after_is_a_number_of_seconds_or_none(value: str, seconds: flo
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("total", ["9" * 5000, "\u00b2", "-1"])
-async def test_a_range_that_is_no_number_is_a_mismatch(total: str) -> None:
+async def test_an_invalid_content_range_raises_source_mismatch(total: str) -> None:
     """A Content-Range whose total is no number, or has thousands of digits, raises SourceMismatch."""
     with running_hub() as hub:
         url = hub.put("/a.bin", b"x" * 100)
@@ -64,14 +64,14 @@ async def test_a_range_that_is_no_number_is_a_mismatch(total: str) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("url", ["https://xn--/a", "https:///a", "https://a.example:99999/a", "https://a.example:0/a"])
-async def test_a_url_that_leads_nowhere_is_refused(url: str) -> None:
+async def test_a_url_with_an_invalid_host_or_port_is_refused(url: str) -> None:
     """A URL with an invalid host or port raises SourceNotAllowed, also where httpx would accept it."""
     assert await error_of(urls("https://a.example"), SourceFile("a.bin", url)) is SourceNotAllowed
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("location", ["http://127.0.0.1:99999/", "http://xn--/"])
-async def test_a_redirect_that_leads_nowhere_is_a_mismatch(location: str) -> None:
+async def test_a_redirect_to_an_invalid_url_raises_source_mismatch(location: str) -> None:
     """A redirect of the hub to an invalid host or port raises SourceMismatch."""
     with running_hub() as hub:
         hub.redirects["/a.bin"] = location
@@ -85,7 +85,7 @@ async def test_a_redirect_that_leads_nowhere_is_a_mismatch(location: str) -> Non
 
 
 @pytest.mark.anyio
-async def test_a_password_in_a_url_is_shown_to_nobody() -> None:
+async def test_a_url_with_a_password_is_refused_without_showing_it() -> None:
     """A URL with a password is refused, and the error's message, which is logged, does not show the password."""
     for url in ("https://me:hunter2@a.example/x", "https://me:hunter2@a.example:no/x"):
         with pytest.raises(SourceNotAllowed) as refused:
@@ -94,7 +94,7 @@ async def test_a_password_in_a_url_is_shown_to_nobody() -> None:
         assert "hunter2" not in str(refused.value)
 
 
-def test_a_page_of_something_else_is_no_hub() -> None:
+def test_an_answer_that_is_not_a_hubs_raises_source_mismatch() -> None:
     """An answer that is not a hub's, such as a web page, raises SourceMismatch that names OCR_HUB_ENDPOINT."""
     with running_hub() as hub:
         hub.add(REPOSITORY, "m.gguf", b"model")
@@ -114,7 +114,7 @@ class OddFile(HubFile):
         return "z" * 64
 
 
-def test_a_digest_that_is_none_is_not_taken_for_one() -> None:
+def test_an_invalid_digest_of_the_hub_is_ignored() -> None:
     """A digest of the hub that is not a SHA-256 is ignored, for one file and for several."""
     with running_hub() as hub:
         hub.files[REPOSITORY, "m.gguf"] = OddFile(b"model")
