@@ -43,7 +43,7 @@ async def get_audit(
     watcher: WatcherDep,
     list_cache: ListCacheDep,
     accept: Annotated[
-        str, Header(description="`text/plain` for a report in lines, to read or to grep.")
+        str, Header(description="`text/plain` for a report with one line for each model and file. The default is JSON.")
     ] = "application/json",
 ) -> Any:  # noqa: ANN401 - a report or its text
     """Get a report on every model, on unfinished files and on reclaimable space.

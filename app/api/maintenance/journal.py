@@ -34,7 +34,7 @@ class JournalQuery(BaseModel):
     openapi_extra=needs(Scope.READ),
 )
 async def get_journal(query: Annotated[JournalQuery, Query()], store: StoreDep) -> JournalOut:
-    """Get the last changes of models on this folder, made by any service, newest first.
+    """Get the last changes of models in this folder, made by any service, newest first.
 
     Each event names the action, the model, the caller, the time and the request.
     """

@@ -66,10 +66,11 @@ async def prune_models(
     """Plan the deletion of old models that are not protected, or execute that plan.
 
     First send a dry run: it returns the models, the bytes and a `plan_id`. Then send the same request with that id and
-    `dry_run` false. If a model was added, changed or removed meanwhile, the plan is another one and the answer is 409.
-    Each model is checked again under its lock. If some cannot be deleted, the others are, and the answer is 207.
+    `dry_run` false. If a model was added, changed or removed meanwhile, the plan is outdated and the answer is 409.
+    Each model is checked again under its lock. If some cannot be deleted, the others are deleted, and the answer is
+    207.
     """
-    await watcher.scan()  # The inventory may be a second old; a plan to delete must not be.
+    await watcher.scan()  # The watcher's inventory may be a second old, and a plan of deletions needs a fresh one.
     inventory = watcher.current()
     findings, _ = await to_thread.run_sync(store.audits.judge, inventory, limiter=threads.audits)
     plan = plan_prune(findings, body.reasons, permanent=body.permanent)

@@ -13,7 +13,7 @@ class TrashEntryOut(Schema):
     """One deleted model."""
 
     id: str
-    """The entry's id, with which it is restored or purged."""
+    """The entry's id, for restoring or purging it."""
     name: str
     """The name that the model had."""
     size_bytes: NonNegativeInt
@@ -30,7 +30,7 @@ class TrashList(Schema):
     count: NonNegativeInt
     """How many entries the trash has."""
     total_size_bytes: NonNegativeInt
-    """Their total size."""
+    """The total size of the entries' models."""
     entries: list[TrashEntryOut]
     """The entries, oldest first."""
 
@@ -47,13 +47,13 @@ class PurgeOut(Schema):
 
 
 class EventOut(Schema):
-    """One event of the journal."""
+    """One entry of the journal: a change to a model."""
 
     at: Timestamp
-    """When it happened."""
+    """When the change was made."""
     actor: str
-    """Who did it: the name of an API key, `anonymous` where no key is needed, `cli:` and a user, or `service` for what
-    a service did by itself."""
+    """Who made the change: the name of an API key, `anonymous` where no key is needed, `cli:` and a user, or `service`
+    for a change that a service made without a request."""
     action: str = Field(examples=[action.value for action in Action])
     """What was done: `uploaded`, `pulled`, `trashed`, `deleted`, `restored`, `purged`, `protected` or `unprotected`.
     Newer services on the folder may write other actions."""
@@ -64,11 +64,11 @@ class EventOut(Schema):
     size_bytes: NonNegativeInt
     """The model's size."""
     request_id: str | None
-    """The id of the request that asked for it."""
+    """The id of the request that made the change. Null if no request did."""
     reason: str | None
-    """Why a service did it by itself: the trash entry `expired`; `room` was needed for an incoming model; the model was
-    `replaced` where no trash is kept; or the action was `recovered` after a process was killed. Null if a caller asked
-    for it."""
+    """Why a service made the change without a request: the trash entry `expired`; `room` was needed for an incoming
+    model; the model was `replaced` and no trash is kept; or the change was `recovered` after a process was killed. Null
+    if a caller made the change."""
 
 
 class JournalOut(Schema):
@@ -92,17 +92,17 @@ class FindingOut(Schema):
     reasons: list[InlineEnum[Reason]]
     """Why the model may be pruned. Empty if there is no reason."""
     stale_pattern: str | None
-    """The pattern of `OCR_OLD_PATTERNS` that its name matches."""
+    """The pattern of `OCR_OLD_PATTERNS` that the model's name matches. Null if there is none."""
     superseded_by: str | None
-    """The newest version of the same name."""
+    """The newest version of the same name. Null if this model is not superseded."""
     corrupt: str | None
     """What is wrong with the file: a verification found other bytes than recorded, or the header shows that the file is
-    cut off."""
+    cut off. Null if neither."""
     remarks: list[Literal["not_recognised"]]
-    """`not_recognised`: AsposeAI was asked after the file was written, and does not list it. That is no reason to
-    delete it: AsposeAI lists only the few models that it would load by itself."""
+    """`not_recognised`: AsposeAI was asked after the file was written, and does not list it. That alone is no
+    reason to delete the model: AsposeAI lists only the few models that it would choose itself."""
     protected_by: ProtectionOut | None
-    """Why the model must not be deleted, old or not. Null if it is not protected."""
+    """Why the model must not be deleted. Null if it is not protected."""
     blockers: list[BlockerOut]
     """The holders of leases on the model."""
 
@@ -119,22 +119,22 @@ class PartialOut(Schema):
     age_seconds: NonNegativeFloat
     """The time since the last byte was written."""
     active: bool
-    """Whether a running process is writing to it."""
+    """Whether a running process is writing to the file."""
     expires_at: Timestamp | None
-    """When it is deleted if no more bytes arrive. Null for a file that is deleted once no process writes to it."""
+    """When the file is deleted if no more bytes arrive. Null if it is deleted as soon as no process writes to it."""
 
 
 class ReclaimableOut(Schema):
     """The disk space that could be freed."""
 
     models_bytes: NonNegativeInt
-    """By pruning old models that are neither protected nor in use."""
+    """Freed by pruning old models that are neither protected nor in use."""
     corrupt_bytes: NonNegativeInt
-    """By pruning corrupt models that are not old, not protected and not in use."""
+    """Freed by pruning corrupt models that are not old, not protected and not in use."""
     partials_bytes: NonNegativeInt
-    """By deleting unfinished files to which no process is writing."""
+    """Freed by deleting unfinished files to which no process is writing."""
     trash_bytes: NonNegativeInt
-    """By emptying the trash."""
+    """Freed by emptying the trash."""
 
 
 class AuditOut(Schema):
@@ -148,7 +148,7 @@ class AuditOut(Schema):
     """How many models, old or current, are corrupt."""
     unread_count: NonNegativeInt
     """How many models' headers were not read, because they are unreadable or because reading would have taken too long.
-    The next audit reads on."""
+    The next audit continues."""
     reclaimable: ReclaimableOut
     """The disk space that could be freed."""
     models: list[FindingOut]
@@ -167,15 +167,15 @@ class PrunedOut(Schema):
     reasons: list[InlineEnum[Reason]]
     """Why the model may be pruned."""
     outcome: InlineEnum[PruneResult]
-    """`planned` in a dry run; `trashed`, `deleted` without the trash, or `stayed` if it could not be deleted."""
+    """`planned` in a dry run; else `trashed`, `deleted` permanently, or `stayed` if the deletion failed."""
     problem: str | None
-    """Why it stayed: the last part of a problem's `type`, such as `model-in-use`."""
+    """Why the model stayed: the last part of a problem's `type`, such as `model-in-use`."""
     detail: str | None
-    """Why it stayed, as a sentence."""
+    """Why the model stayed, as a sentence."""
     trash_id: str | None
-    """The id of its trash entry."""
+    """The id of the model's trash entry. Null if it has none."""
     freed_bytes: NonNegativeInt
-    """The disk space freed by it."""
+    """The disk space freed by deleting the model."""
 
 
 class PruneOut(Schema):
@@ -184,13 +184,13 @@ class PruneOut(Schema):
     plan_id: str
     """The plan's id; send it to execute the plan."""
     dry_run: bool
-    """Whether nothing was deleted."""
+    """True for a dry run, which deletes nothing."""
     complete: bool
-    """Whether no model stayed."""
+    """False if a model of the plan could not be deleted."""
     count: NonNegativeInt
     """How many models the plan has."""
     total_size_bytes: NonNegativeInt
-    """Their total size."""
+    """The total size of the plan's models."""
     freed_bytes: NonNegativeInt
     """The disk space freed."""
     models: list[PrunedOut]
@@ -214,7 +214,7 @@ class StorageOut(Schema):
     """The disk space used and free, and the state of the volume."""
 
     volume_id: str | None
-    """The identity of the volume, which was checked for this answer. Null if none could be written."""
+    """The id of the volume, checked for this answer. Null if no id could be written to the volume."""
     is_writable: bool
     """Whether the folder was writable when the service started."""
     is_safe: bool

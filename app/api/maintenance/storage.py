@@ -22,12 +22,12 @@ router = APIRouter(tags=["upkeep"], route_class=GuardedRoute)
     responses=problems(errors.StoreUnavailable),
     openapi_extra=needs(Scope.READ),
 )
-async def get_storage(store: StoreDep, watcher: WatcherDep, watch: VolumeMonitorDep) -> StorageOut:
+async def get_storage(store: StoreDep, watcher: WatcherDep, monitor: VolumeMonitorDep) -> StorageOut:
     """Get the bytes that models, trash and unfinished transfers use, the free space, and the checks of the volume.
 
     If the volume is missing, or is not the one that the service started with, the answer is 503 `store-unavailable`.
     """
     inventory = await watcher.current_when_scanned()
     storage = await to_thread.run_sync(store.measure, inventory)
-    checks = [VolumeCheckOut.model_validate(check) for check in watch.checks]
+    checks = [VolumeCheckOut.model_validate(check) for check in monitor.checks]
     return StorageOut(**asdict(storage), is_safe=store.volume.unsafe is None, checks=checks)

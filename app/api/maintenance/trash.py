@@ -33,7 +33,7 @@ class RestoreQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     as_: str | SkipJsonSchema[None] = Field(default=None, alias="as", examples=["en_ocr_v1.bin"])
-    """The name to restore the model at. Defaults to the name that it had."""
+    """The name to restore the model at. The default is the name that it had."""
 
 
 @router.get(
@@ -78,7 +78,7 @@ async def restore_trash_entry(
     watcher: WatcherDep,
     list_cache: ListCacheDep,
 ) -> ModelOut:
-    """Restore a deleted model at its old name, or at another with `as`. An existing model is never overwritten."""
+    """Restore a deleted model at its previous name, or at another with `as`. An existing model is never overwritten."""
     model = await to_thread.run_sync(store.trash.restore, trash_id, query.as_, actor, limiter=threads.changes)
     await watcher.refresh(model.name)
     return list_cache.describe(model)

@@ -13,7 +13,7 @@ from app.store import Deletion, Deletions
 
 
 class DeletionPlanner:
-    """Plans deletions of one service's models, and releases its engine where that is what keeps a model."""
+    """Plans deletions of models. May release the service's engine first if the engine is using the model."""
 
     def __init__(self, deletions: Deletions, supervisor: Supervisor, session: ModelSession) -> None:
         self._deletions = deletions
@@ -21,7 +21,7 @@ class DeletionPlanner:
         self._session = session
 
     async def plan(self, name: str, *, if_match: Iterable[str] | None, permanent: bool, may_release: bool) -> Deletion:
-        """Plan the deletion of a model, releasing the engine first if that uses the model and `may_release`.
+        """Plan the deletion of a model; release the engine first if it uses the model and `may_release` is true.
 
         Raises what `Deletions.plan` raises, and EngineNotReady.
         """
@@ -33,6 +33,6 @@ class DeletionPlanner:
             if not may_release or not self._session.is_using(name):
                 raise
         await self._supervisor.release(f"released to delete {name}")
-        # This plan succeeds, unless others use the model too: the engine's lease ends with its process, in a callback
-        # that `ModelSession` registered at the process when it loaded the model, before `release` returned.
+        # This plan succeeds unless other processes use the model too: the engine's lease has ended, because `release`
+        # returns after the callback that `ModelSession` registered for the end of the engine's process.
         return await to_thread.run_sync(plan, limiter=threads.changes)

@@ -1,4 +1,4 @@
-"""Builds the schema of one model with everything that is known of it."""
+"""Builds `ModelDetail`: one model with its header, digest, protection and leases."""
 
 from app.api.models.list_cache import ListCache
 from app.api.models.schemas import BlockerOut, HeaderOut, ModelDetail, protection_out
@@ -6,7 +6,7 @@ from app.store import Description, Model, Store
 
 
 def examine(store: Store, list_cache: ListCache, name: str) -> ModelDetail:
-    """Read one model's header and records. Blocks: call it from a thread. Raises what `Store.examine` raises."""
+    """Return the detail of a model, read from the disk. Blocks, so use a thread. Raises what `Store.examine` raises."""
     model, header = store.examine(name)
     return detail_of(model, header, store.digests.of(model), store, list_cache)
 
@@ -14,7 +14,7 @@ def examine(store: Store, list_cache: ListCache, name: str) -> ModelDetail:
 def detail_of(
     model: Model, header: Description, sha256: str | None, store: Store, list_cache: ListCache
 ) -> ModelDetail:
-    """Build the detail of a model whose header and digest are known. Blocks: it reads the model's records."""
+    """Return the detail of a model whose header and digest are known. Blocks, because it reads the model's records."""
     protection = store.protections.of(model.name)
     return ModelDetail(
         **dict(list_cache.describe(model)) | {"protected": protection is not None},

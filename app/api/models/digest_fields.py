@@ -1,4 +1,4 @@
-"""`Content-Digest` and `Repr-Digest` (RFC 9530): the digests that a caller announces for the bytes it sends."""
+"""`Content-Digest` and `Repr-Digest` (RFC 9530): the digests that a caller announces for an uploaded model."""
 
 from typing import Any
 
@@ -7,22 +7,22 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 
 ALGORITHMS = {"sha-256": ("sha256", 32), "sha-512": ("sha512", 64)}
-"""By the name in the field: `hashlib`'s name, and the length of the digest in bytes. Other names are ignored."""
+"""By its name in the header: `hashlib`'s name of the algorithm, and the bytes of its digest. Others are ignored."""
 FIELDS = ("content-digest", "repr-digest")
-"""Both mean the same here, because no encoded body is accepted."""
+"""The headers with digests. Both have one meaning here, because encoded bodies are refused."""
 
 PARAMETERS: list[dict[str, Any]] = [
     {
         "name": name,
         "in": "header",
         "required": False,
-        "description": f"{what}, `sha-256` or `sha-512`: checked before the model becomes visible (RFC 9530).",
+        "description": f"{what}, `sha-256` or `sha-512`. It is checked before the model becomes visible (RFC 9530).",
         "schema": {"type": "string"},
         "example": "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:",
     }
     for name, what in (("Content-Digest", "The digest of the body"), ("Repr-Digest", "The digest of the model"))
 ]
-"""For the OpenAPI document alone."""
+"""The parameters in the OpenAPI document; `announced_digests` reads the headers themselves."""
 
 
 def announced_digests(request: Request) -> dict[str, set[bytes]]:
@@ -43,10 +43,10 @@ def _parse(field: str, text: str) -> dict[str, bytes]:
     try:
         members: Any = http_sf.parse(text.encode("latin-1"), tltype="dictionary")
     except http_sf.StructuredFieldError as exc:
-        raise _malformed(field, f"it is no dictionary of digests, such as sha-256=:…: ({exc})") from None
+        raise _malformed(field, f"it is not a dictionary of digests, such as sha-256=:…: ({exc})") from None
     values = {key: value for key, (value, _) in members.items()}
     if not values or any(isinstance(value, list) for value in values.values()):
-        raise _malformed(field, "it is no dictionary of digests, such as sha-256=:…:")
+        raise _malformed(field, "it is not a dictionary of digests, such as sha-256=:…:")
     return {ALGORITHMS[key][0]: _checked(field, key, value) for key, value in values.items() if key in ALGORITHMS}
 
 

@@ -16,9 +16,9 @@ from app.store import Model, Store
 from app.store.inventory_watcher import InventoryWatcher
 
 KEPT_BYTES = 8 << 20
-"""How much the answers to queries may take together. The whole list is kept besides, however large it is."""
+"""The largest total size of the cached answers to queries. The whole list is cached in addition, at any size."""
 WHOLE = b""
-"""The query string of the whole list."""
+"""The query string that requests the whole list."""
 
 
 class ListCache:
@@ -30,7 +30,7 @@ class ListCache:
         self._supervisor = supervisor
         self._working = asyncio.Lock()
         self._thread = CapacityLimiter(1)
-        """A thread of its own: a disk that does not answer may keep all shared threads busy."""
+        """One thread for rendering only, because a disk that does not answer may block all shared threads."""
         self._renderer: ListRenderer | None = None
         self._whole: Representation | None = None
         self._answers: dict[bytes, Representation] = {}
@@ -43,13 +43,13 @@ class ListCache:
         return self._whole if query_string == WHOLE else self._answers.get(query_string)
 
     async def answer(self, query_string: bytes, query: ListQuery) -> Representation:
-        """Return the answer as of now, rendered if it is not cached. Raises StoreUnavailable."""
+        """Return the up-to-date answer to a query; render it if it is not cached. Raises StoreUnavailable."""
         await self._watcher.current_when_scanned()
         renderer = self._current()
         if renderer.is_quick(query):
             return self._keep(query_string, Representation(renderer.render(query)), renderer)
         async with self._working:
-            # Another request may have rendered it while this one waited.
+            # Another request may have rendered this answer while this one waited for the lock.
             if answer := self.ready(query_string):
                 return answer
             renderer = self._current()
@@ -57,7 +57,7 @@ class ListCache:
             return self._keep(query_string, answer, renderer)
 
     def describe(self, model: Model) -> ModelOut:
-        """Build the schema of one model as of now."""
+        """Return the list's entry for one model, with its up-to-date facts."""
         return self._view().describe(model)
 
     def _view(self) -> ModelView:
@@ -67,7 +67,7 @@ class ListCache:
         return Sources(self._watcher.protected, self._watcher.leased_positions, self._supervisor.facts)
 
     def _current(self) -> ListRenderer:
-        """Return the renderer of the current list. A new one does no work until it renders something."""
+        """Return the renderer of the current list. Creating a renderer is cheap: it sorts and renders on demand."""
         if self._renderer is None or not self._is_fresh():
             self._renderer = ListRenderer(self._watcher.current(), self._view(), self._renderer)
             self._whole, self._answers, self._kept_bytes = None, {}, 0
@@ -78,7 +78,7 @@ class ListCache:
         return (
             renderer is not None
             and renderer.inventory is self._watcher.inventory
-            and renderer.view.sources.are(self._sources())
+            and renderer.view.sources.equal(self._sources())
         )
 
     def _keep(self, query_string: bytes, answer: Representation, renderer: ListRenderer) -> Representation:

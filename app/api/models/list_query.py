@@ -1,6 +1,6 @@
 """The query parameters of `GET /models`, and the cursor of the next page.
 
-A cursor holds the name and the sort key of its page's last model, not a position: models that are added or deleted
+A cursor holds the name and the sort key of its page's last model, not an index: models that are added or deleted
 between two pages move no other model to another page.
 """
 
@@ -34,14 +34,14 @@ Selection = tuple[Any, ...]
 
 
 class _Optional:
-    """Describes a parameter in the document by its type alone: it may be left out, but not be null."""
+    """Describes a parameter in the OpenAPI document as optional but not nullable."""
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:  # noqa: ANN401
         return handler(schema["schema"])
 
 
 def _true_or_false(value: object) -> object:
-    """Accept `true` and `false` only, as the document says; pydantic would also accept `yes`, `1` and others."""
+    """Convert `true` and `false` only, as documented; pydantic would also accept `yes`, `1` and others."""
     return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 
 
@@ -66,7 +66,7 @@ class Cursor(BaseModel):
 
     @classmethod
     def parse(cls, text: str) -> "Cursor":
-        """Read a cursor's `str()`; raises ValueError for anything else."""
+        """Read a cursor from the text that `str(cursor)` returned. Raises ValueError for any other text."""
         padded = text + "=" * (-len(text) % 4)
         return cls.model_validate_json(base64.b64decode(padded.encode(), altchars=b"-_", validate=True))
 
@@ -75,7 +75,7 @@ class Cursor(BaseModel):
 
 
 class ListQuery(BaseModel):
-    """The query parameters of `GET /models`. Others are refused, so that a misspelt filter is not ignored."""
+    """The query parameters of `GET /models`. Unknown parameters are refused, so no misspelt filter is ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -88,12 +88,12 @@ class ListQuery(BaseModel):
     in_use: Maybe[Flag] = None
     """Only models that are in use (`true`), or that are not (`false`)."""
     recognised: Maybe[Flag] = None
-    """Only models that AsposeAI lists (`true`), or does not list (`false`). Models that it was not asked about match
-    neither."""
+    """Only models that AsposeAI lists (`true`), or does not list (`false`). Models about which AsposeAI has
+    not been asked match neither."""
     min_size: Maybe[NonNegativeInt] = Field(default=None, examples=[1_000_000])
     """Only models of at least this many bytes."""
     name: Maybe[Glob] = Field(default=None, examples=["*_v2.*"])
-    """Only models whose name, or its last part, matches this case-sensitive shell pattern: `*`, `?`, `[…]`."""
+    """Only models whose name, or the last part of it, matches this case-sensitive shell pattern: `*`, `?`, `[…]`."""
     sort: Sort = "name"
     """The sort key; `-` for descending order. Models with equal keys are sorted by name in the same direction."""
     limit: Maybe[Limit] = Field(default=None, examples=[100])
@@ -104,7 +104,7 @@ class ListQuery(BaseModel):
 
     @property
     def selection(self) -> Selection:
-        """Return the filters and the order."""
+        """Return the filters and the order, which every page of one list shares."""
         return tuple(getattr(self, field) for field in SELECTING)
 
     @property
@@ -123,17 +123,18 @@ class ListQuery(BaseModel):
     @classmethod
     def _check_cursor(cls, text: str | None, info: ValidationInfo) -> str | None:
         if text is None or not info.data.keys() >= set(SELECTING):
-            return text  # another parameter is wrong, and reported
+            return text  # another parameter is invalid, and the error is about that one
         try:
             cursor = Cursor.parse(text)
         except ValueError:
             raise PydanticCustomError(
-                "cursor", "this is no cursor of this list; send 'next_cursor' unchanged, or none for the first page"
+                "cursor",
+                "this is not a cursor of this list; send 'next_cursor' unchanged, or no cursor for the first page",
             ) from None
         if cursor.digest != _digest(tuple(info.data[field] for field in SELECTING)):
             raise PydanticCustomError(
                 "cursor",
-                "this cursor belongs to other filters or another sort; send the same, or no cursor for the first page",
+                "this cursor belongs to other filters or another sort; send those, or no cursor for the first page",
             )
         return text
 

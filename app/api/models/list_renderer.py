@@ -1,4 +1,4 @@
-"""Renders the list of models at one moment as JSON: filtered, sorted, in pages."""
+"""Renders the list of models as JSON: filtered, sorted, in pages."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
@@ -11,41 +11,42 @@ from app.api.models.schemas import ScanWarningOut
 from app.store import Inventory, Model
 
 QUICK_MODELS = 200
-"""Rendering a page of so many models takes under two milliseconds, even if none was rendered before."""
+"""The largest page that is rendered in the event loop: under two milliseconds, even if no model is rendered yet."""
 MAX_SELECTED = 16
-"""How many selections are kept for their next pages."""
+"""How many selections are cached, for the next pages of their lists."""
 
 Rendered = tuple[Model, ChangingFacts, str]
-"""One model's JSON, after what it was rendered from."""
+"""A model, its changing facts, and the JSON that was rendered from them."""
 
 POSITIONS: dict[str, Callable[[Model], Position]] = {
     "name": lambda model: (0, model.name),
     "size_bytes": lambda model: (model.size_bytes, model.name),
     "modified_at": lambda model: (model.modified_ns, model.name),
 }
+"""By the field that a list is sorted by: the function that returns a model's position."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """The models that match a query's filters, in ascending order even if the query asks for the descending one."""
+    """The models that match a query's filters, in ascending order even if the query asks for descending order."""
 
     models: list[Model]
     total_size_bytes: int
 
 
 class ListRenderer:
-    """Renders one inventory as seen by one view. The next renderer takes over the work that is still valid."""
+    """Renders lists of one inventory with one view. Reuses the work of the renderer before it that is still valid."""
 
     def __init__(self, inventory: Inventory, view: ModelView, before: "ListRenderer | None" = None) -> None:
         self.inventory = inventory
         self.view = view
         self._selected: dict[Selection, Selected] = {}
         self.orders: dict[str, list[Model]] = {}
-        """All models in ascending order, by what they are sorted by."""
+        """By the field that a list is sorted by: all models in ascending order."""
         if before and before.inventory is inventory:
             self.orders = before.orders
         self.rendered: dict[str, Rendered] = {}
-        # Unless most of them have gone: else deleted models would fill the memory.
+        # Not reused if most of these models are deleted, which would fill the memory.
         if before and len(before.rendered) <= 2 * len(inventory.models) + QUICK_MODELS:
             self.rendered = before.rendered
 
@@ -54,10 +55,11 @@ class ListRenderer:
         return query.limit is not None and query.limit <= QUICK_MODELS and query.selection in self._selected
 
     def render(self, query: ListQuery) -> bytes:
-        """Return the JSON of the query's `ModelList`.
+        """Return the `ModelList` that answers a query, as JSON.
 
-        It is joined by hand from the JSON of each model, most of which is rendered already. Pydantic would take three
-        times as long for 10,000 models, and twelve times with their objects not kept. A test compares the bytes.
+        The JSON is joined by hand from the JSON of each model, most of which is rendered already. Pydantic would take
+        three times as long for 10,000 models, and twelve times if their objects were not kept. A test compares the
+        bytes with pydantic's.
         """
         selected = self._select(query)
         models, is_last = _page(selected.models, query)
@@ -88,7 +90,7 @@ class ListRenderer:
         return models
 
     def _json(self, model: Model) -> str:
-        """Return one model's JSON, rendered again only if it has changed."""
+        """Return one model's JSON, rendered again only if the model has changed."""
         facts = self.view.changing_facts(model)
         before = self.rendered.get(model.name)
         if before and before[0] is model and before[1] == facts:
@@ -108,7 +110,7 @@ def _position(query: ListQuery) -> Callable[[Model], Position]:
 
 
 def _page(models: list[Model], query: ListQuery) -> tuple[list[Model], bool]:
-    """Return the models of one page, and True if it is the last. Found by bisection, so long lists cost no more."""
+    """Return the models of one page, and whether it is the last. Uses bisection, so long lists cost hardly more."""
     after, limit, position = query.after, query.limit or len(models), _position(query)
     if query.sort.startswith("-"):
         end = len(models) if after is None else bisect_left(models, after, key=position)

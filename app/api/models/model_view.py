@@ -1,4 +1,4 @@
-"""What the API says of each model, computed from the inventory, the store and the engine at one moment."""
+"""Computes what the API shows of each model, from the inventory, the store and the engine."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -15,26 +15,27 @@ Filter = Callable[[Model], bool]
 
 
 class Sources(NamedTuple):
-    """What a view is computed from, of what changes while the service runs."""
+    """The inputs of a `ModelView` that change while the service runs: protections, leases, and the engine's facts."""
 
     protected: Mapping[str, ManualProtection]
     leased_positions: frozenset[int]
     facts: EngineFacts | None
 
-    def are(self, others: "Sources") -> bool:
-        """True if nothing has changed: then a view of the others is up to date. Must cost next to nothing."""
+    def equal(self, others: "Sources") -> bool:
+        """True if the sources have not changed. Every list request calls this, so it must be fast."""
         return (
-            self.protected is others.protected  # replaced as a whole when they change, as the facts are
+            self.protected is others.protected  # replaced as a whole when they change, like the facts
             and self.facts is others.facts
             and self.leased_positions == others.leased_positions
         )
 
 
 ChangingFacts = tuple[bool, bool | None, bool]
+"""Whether a model is in use, whether AsposeAI recognises it, and whether a caller protects it."""
 
 
 class ModelView:
-    """Builds the schema of a model from the file, the policy and the sources. A view never changes."""
+    """Builds the list's entry for each model from its file, the policy and the sources. Immutable."""
 
     def __init__(self, root: Path, policy: Policy, sources: Sources) -> None:
         self.sources = sources
@@ -42,7 +43,7 @@ class ModelView:
         self._policy = policy
 
     def describe(self, model: Model) -> ModelOut:
-        """Build the schema of one model."""
+        """Return the list's entry for one model."""
         return ModelOut(
             name=model.name,
             path=f"{self._root}/{model.name}",
@@ -57,10 +58,10 @@ class ModelView:
         )
 
     def changing_facts(self, model: Model) -> ChangingFacts:
-        """Return what `describe` says of a model that can change while its file stays as it is.
+        """Return the facts of a model that can change while its file is unchanged.
 
-        The rendered JSON of a model is used again while these and the file are equal, so this must cost less than
-        `describe`: protections by the policy are not looked up, since the policy never changes.
+        A model's rendered JSON is reused while these facts and the file are unchanged, so this must be faster than
+        `describe`. Protections by the policy are not looked up, since the policy never changes.
         """
         return self.is_in_use(model), self.is_recognised(model), model.name in self.sources.protected
 
@@ -73,18 +74,18 @@ class ModelView:
         return is_leased(model.name, self.sources.leased_positions)
 
     def is_recognised(self, model: Model) -> bool | None:
-        """True if AsposeAI lists the model; None if it has not been asked after the file was written."""
+        """True if AsposeAI lists the model, False if not; None if not asked since the file was written."""
         facts = self.sources.facts
         if facts is None:
             return None
         if model.name in facts.recognised:
             return True
-        # AsposeAI has not passed over a file that it was not asked about. Times do not tell: a file's may be that of
-        # another machine or of some milliseconds ago, and a folder brings files that are older than itself.
+        # False only if AsposeAI was asked while exactly this file was there. The times of files do not show that: they
+        # may come from another machine's clock, differ by milliseconds, or be older than the folder moved in.
         return False if facts.known_models.get(model.name) == model else None
 
     def filters(self, query: ListQuery) -> list[Filter]:
-        """Return the filters of a query, the fastest first; a model must pass each."""
+        """Return the filters of a query, the fastest first; a model must pass all of them."""
         filters: list[Filter] = []
         if (least := query.min_size) is not None:
             filters.append(lambda model: model.size_bytes >= least)

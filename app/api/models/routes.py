@@ -33,7 +33,7 @@ class ListRoute(GuardedRoute):
     """
 
     def unguarded_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return FastAPI's handler behind the cache."""
+        """Return a handler that sends the cached answer, or else calls FastAPI's own handler."""
         handle = super().unguarded_handler()
 
         async def answer(request: Request) -> Response:
@@ -78,15 +78,15 @@ class DeletionQuery(BaseModel):
     openapi_extra=needs(Scope.READ) | {"parameters": [IF_NONE_MATCH]},
 )
 async def list_models(request: Request, query: Annotated[ListQuery, Query()], list_cache: ListCacheDep) -> Response:
-    """List the model files in the model folder and in the folders below it, whatever their suffix.
+    """List the model files in the model folder and its subfolders, with any suffix.
 
-    Hidden files are not models. The answer is at most one second old, whichever process changes the folder, and never
-    waits for the engine. Files that cannot be listed are in `warnings`. If the folder is not mounted, the answer is
-    503, never an empty list.
+    Hidden files are not models. The answer is at most one second old, also if another process changes the folder, and
+    never waits for the engine. Files that cannot be listed are in `warnings`. If the folder is not mounted, the answer
+    is 503, never an empty list.
 
-    Without parameters the answer has all models. Filters can be combined; a model must match each. With `limit` the
-    answer is one page, and its `next_cursor` gets the next. Models that are added or deleted between two pages make no
-    other model appear twice or be missing.
+    Without parameters the answer has all models. Filters can be combined; a model must match all. With `limit` the
+    answer is one page, and its `next_cursor` requests the next page. If models are added or deleted between two pages,
+    no other model is repeated or missing.
     """
     answer = await list_cache.answer(request.scope["query_string"], query)
     return answer.answer(request)
@@ -102,7 +102,7 @@ async def list_models(request: Request, query: Annotated[ListQuery, Query()], li
 async def get_models_path(store: StoreDep, query: Annotated[PathQuery, Query()]) -> PathOut:
     """Get the absolute path of the model folder, or of one model.
 
-    It is the folder that AsposeAI uses: the engine does not become ready if its `get_local_path()` is another one.
+    AsposeAI uses this folder: if its `get_local_path()` is another folder, the engine does not become ready.
     """
     return PathOut(path=await to_thread.run_sync(store.path_of, query.name))
 
@@ -118,8 +118,8 @@ async def get_models_path(store: StoreDep, query: Annotated[PathQuery, Query()])
 async def get_model(request: Request, name: ModelName, store: StoreDep, list_cache: ListCacheDep) -> Response:
     """Get one model as it is on the disk now, with its header, digest, protection and leases.
 
-    The answer's ETag is the model's `etag`, which a deletion takes as `If-Match`. It depends on the file alone: a 304
-    means that the file is unchanged, while leases or protection may have changed.
+    The answer's ETag is the model's `etag`, which a deletion takes as `If-Match`. It depends on the file alone: 304
+    means that the file is unchanged, but leases or protection may have changed.
     """
     detail = await to_thread.run_sync(examine, store, list_cache, name)
     return Representation(detail.model_dump_json().encode(), detail.etag).answer(request)
@@ -151,7 +151,8 @@ async def delete_model(
     supervisor: SupervisorDep,
     session: ModelSessionDep,
     if_match: Annotated[
-        str | None, Header(description="Delete only this version: an `etag` of the model, several, or `*` for any.")
+        str | None,
+        Header(description="Delete only this version: an `etag`, several separated by commas, or `*` for any."),
     ] = None,
 ) -> ReceiptOut:
     """Move a model to the trash; with `permanent`, or if the service keeps no trash, delete it permanently.

@@ -6,8 +6,8 @@ from app.api.http.schema import InlineEnum, Schema, Timestamp
 from app.store import Format, Protection, Status, Verdict
 
 
-# A field whose value can change while the file stays as it is belongs in `ModelView.changing_facts` too, and what it is
-# computed from in `Sources`; else the list keeps showing the old value. A test compares them.
+# A field that can change while the file is unchanged must also be in `ModelView.changing_facts`, and its inputs in
+# `Sources`; else the list keeps showing the previous value. A test checks this.
 class ModelOut(Schema):
     """One model: a regular file below the model folder."""
 
@@ -22,15 +22,15 @@ class ModelOut(Schema):
     modified_at: Timestamp
     """When the file was last written."""
     status: Status
-    """`old` if the name matches a pattern of `OCR_OLD_PATTERNS`."""
+    """`old` if the name matches a pattern of `OCR_OLD_PATTERNS`, else `current`."""
     protected: bool
     """Whether the model must not be deleted or replaced: by a pattern of `OCR_PROTECTED`, or by a caller."""
     in_use: bool
-    """Whether any process, on this machine or another, holds a lease on the model. It cannot be deleted then."""
+    """Whether any process, on this machine or another, holds a lease on the model. A model in use cannot be deleted."""
     recognised: bool | None
-    """Whether AsposeAI's `list_local()` lists it. Null until the engine has been asked after the file was written."""
+    """Whether AsposeAI's `list_local()` lists the model. Null until AsposeAI is asked after the file was written."""
     etag: str
-    """Changes whenever the file is written or replaced."""
+    """The version of the file: changes whenever the file is written or replaced."""
 
 
 class HeaderOut(Schema):
@@ -39,7 +39,7 @@ class HeaderOut(Schema):
     format: Format
     """The file's format, by its content."""
     problem: str | None
-    """What is wrong with the file: truncated, corrupt, or a header larger than the service reads; else null."""
+    """What is wrong with the file: truncated, corrupt, or a header larger than the service reads. Null if nothing."""
     facts: dict[str, str | int | bool | None]
     """The header's values; null where the file has none. GGUF: `architecture`, `parameter_count`, `quantisation`,
     `context_length`, `has_chat_template` and more; safetensors: `tensor_count`, `dtypes`, `metadata.…`; ONNX:
@@ -110,7 +110,7 @@ class ModelDetail(ModelOut):
     recorded."""
 
     corrupt_since: Timestamp | None
-    """When a verification found that the bytes differ from the recorded digest. Null if none has."""
+    """When a verification found that the bytes differ from the recorded digest. Null if no verification has."""
 
     blockers: list[BlockerOut]
     """The holders of leases on the model. If empty, the model can be deleted unless it is protected."""
@@ -123,9 +123,9 @@ class ScanWarningOut(Schema):
     """Something in the model folder that cannot be listed as a model."""
 
     path: str
-    """Its path relative to the model folder."""
+    """The path relative to the model folder."""
     reason: str
-    """Why it is not listed."""
+    """Why the path is not listed as a model."""
 
 
 class ModelList(Schema):
@@ -140,8 +140,8 @@ class ModelList(Schema):
     next_cursor: str | None
     """The `cursor` of the next page. Null on the last page, and without `limit`."""
     warnings: list[ScanWarningOut]
-    """What the scan found and could not list: links, devices, unreadable folders, names that no URL can hold. They do
-    not depend on the filters, and only the first page has them."""
+    """What the scan found and could not list: links, devices, unreadable folders, names that no URL can hold. The
+    warnings do not depend on the filters, and only the first page has them."""
 
 
 class PathOut(Schema):
@@ -165,7 +165,7 @@ class ReceiptOut(Schema):
     expires_at: Timestamp | None
     """When the trash entry is purged. Null if the model was deleted permanently."""
     dry_run: bool
-    """Whether nothing was deleted, and this shows what would be."""
+    """True for a dry run: nothing was deleted, and the receipt shows what would be deleted."""
 
 
 class VerificationOut(Schema):
@@ -174,8 +174,9 @@ class VerificationOut(Schema):
     name: str
     """The model's name."""
     outcome: InlineEnum[Verdict]
-    """`intact`: the bytes match the recorded digest. `corrupt`: they do not, though size and time are the same; or no
-    digest is recorded and the header is damaged. `unrecorded`: no digest of this version was recorded, and now one is.
+    """`intact`: the bytes match the recorded digest. `corrupt`: the bytes differ although the file's size and time are
+    unchanged; or no digest is recorded and the header is damaged. `unrecorded`: no digest of this version was recorded
+    before, and one is recorded now.
     `changed`: the file was written during the verification. `unreadable`: the disk or its permissions did not let the
     file be read."""
     reason: str | None
@@ -183,9 +184,9 @@ class VerificationOut(Schema):
     sha256: str | None
     """The SHA-256 of the bytes on the disk. Null if they could not be read as one version."""
     recorded_sha256: str | None
-    """The recorded SHA-256. Null if none was recorded of this version."""
+    """The recorded SHA-256. Null if no digest of this version was recorded."""
     recorded: bool
-    """Whether the outcome is recorded now. It is not if the disk cannot be written."""
+    """Whether the outcome was recorded. False if the disk cannot be written."""
     size_bytes: NonNegativeInt
     """The model's size."""
     header: HeaderOut

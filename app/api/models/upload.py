@@ -51,7 +51,7 @@ HEADERS: dict[str, dict[str, Any]] = {
     "etag": {"description": "The model's `etag`.", "schema": {"type": "string"}},
 }
 UPLOAD_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"model": ModelDetail, "description": "The model, which has replaced another version.", "headers": HEADERS},
+    200: {"model": ModelDetail, "description": "The model, which has replaced a previous version.", "headers": HEADERS},
     201: {"headers": HEADERS},
 }
 
@@ -61,9 +61,9 @@ def _condition(name: str, description: str) -> dict[str, Any]:
 
 
 CONDITIONS = [
-    _condition("If-Match", "Replace only this version: an `etag` of the model, several, or `*` for any.")
+    _condition("If-Match", "Replace only this version: an `etag`, several separated by commas, or `*` for any.")
     | {"examples": {"any version": {"value": "*"}}},
-    _condition("If-None-Match", "`*` to create only: 412 if the model exists. Without conditions, that is 409."),
+    _condition("If-None-Match", "`*` to create only: the answer is 412 if the model exists. Without it, 409."),
 ]
 UPLOAD_REQUEST: dict[str, Any] = {
     "requestBody": {
@@ -112,14 +112,14 @@ async def upload_model(
 
 
 def location_of(request: Request, name: str) -> str:
-    """Return a model's address."""
+    """Return the URL path of a model."""
     return f"{request.scope.get('root_path', '')}/models/{quote(name)}"
 
 
 async def _receive(
     request: Request, name: str, actor: Actor, incoming: Incoming, receiver: UploadReceiver
 ) -> Published:
-    """Check the request, receive the body, and publish it as the model; checks are made again before that."""
+    """Receive the body and publish it as the model. The conditions are checked before and after the body."""
     announced = announced_digests(request)
     size_bytes = int(length) if (length := request.headers.get("content-length")) else None
     receiver.check_size(size_bytes or 0)
@@ -130,8 +130,8 @@ async def _receive(
         try:
             await receiver.receive(request.stream(), staged)
             if not staged.size_bytes:
-                # A mistake, such as `curl -X PUT` without a file.
-                raise RequestValidationError([{"loc": ("body",), "msg": "It is empty; a model cannot be empty"}])
+                # An empty body is a mistake, such as `curl -X PUT` without a file.
+                raise RequestValidationError([{"loc": ("body",), "msg": "The body is empty; a model cannot be empty"}])
             publish = partial(incoming.publish, name, staged, conditions, actor, announced)
             return await to_thread.run_sync(publish, limiter=receiver.threads)
         finally:

@@ -1,4 +1,4 @@
-"""Receives the bodies of uploads: streams them to staged files, and limits how many come at once."""
+"""Receives the bodies of uploads: streams them to staged files, and limits how many arrive at once."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -13,6 +13,7 @@ from app.api.http.request_errors import BodyTooLarge, UploadsBusy
 from app.store import StagedFile, write_all
 
 LIMIT = "OCR_MAX_UPLOAD_BYTES"
+"""The setting that a BodyTooLarge names."""
 
 
 class UploadReceiver:
@@ -46,7 +47,7 @@ class UploadReceiver:
             raise BodyTooLarge(self.max_bytes, LIMIT)
 
     async def receive(self, body: AsyncIterator[bytes], staged: StagedFile, most_bytes: int | None = None) -> None:
-        """Write a body to a staged file. If this raises, the file keeps the bytes received so far.
+        """Write a body of at most `most_bytes` to a staged file. After an error, the file keeps what was received.
 
         Raises BodyTooLarge, UploadStalled, BodyCutShort, StoreFull and StoreReadOnly.
         """

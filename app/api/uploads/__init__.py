@@ -1,4 +1,4 @@
 """`/uploads`: resumable uploads by the tus 1.0 protocol.
 
-What tus says on the wire is here; staging and publishing of the bytes are in `app.store.incoming`.
+The headers and answers of tus are here; staging and publishing of the bytes are in `app.store.incoming`.
 """

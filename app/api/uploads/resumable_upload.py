@@ -1,4 +1,4 @@
-"""One resumable upload while one request writes it."""
+"""A resumable upload, as one request appends to it."""
 
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class ResumableUpload:
-    """One upload and its lock, which no other request gets before `release()` or `discard()`."""
+    """An upload that one request has locked: no other request can lock it before `release()` or `discard()`."""
 
     def __init__(self, incoming: Incoming, receiver: UploadReceiver, staged: StagedFile, record: PartialRecord) -> None:
         self._incoming = incoming
@@ -44,7 +44,7 @@ class ResumableUpload:
     async def receive(self, body: AsyncIterator[bytes], checksum: Checksum | None) -> None:
         """Append a chunk. If the connection breaks, the bytes received so far are kept.
 
-        A chunk with a checksum is kept whole or not at all.
+        A chunk with a checksum is kept as a whole or discarded.
         Raises BodyCutShort, UploadStalled, BodyTooLarge, ChecksumMismatch, StoreFull.
         """
         start = self.offset
@@ -61,7 +61,7 @@ class ResumableUpload:
     async def publish(self, actor: Actor) -> Published | None:
         """Publish the model if the upload is complete; else return None.
 
-        Raises what `Incoming.publish` raises. After a DigestMismatch nothing of the upload is kept.
+        Raises what `Incoming.publish` raises. A DigestMismatch also deletes the upload.
         """
         if self.offset < self._size_bytes:
             return None

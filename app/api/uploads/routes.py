@@ -1,6 +1,6 @@
 """`/uploads`: uploads that can be resumed after a broken connection, by the tus 1.0 protocol.
 
-Bytes received are kept, whatever ends the request or the service. Any service on the folder can resume an upload.
+Bytes received are kept when the request or the service ends. Any service on the folder can resume an upload.
 """
 
 import secrets
@@ -68,7 +68,7 @@ CHUNK_ERRORS = (*UPLOAD_ERRORS, request_errors.UnsupportedTus, request_errors.Ch
     openapi_extra=PUBLIC,
 )
 async def get_upload_capabilities(receiver: UploadReceiverDep) -> Response:
-    """Get the version of the tus protocol that the service speaks, with its extensions and limits."""
+    """Get the version of the tus protocol that the service supports, with its extensions and limits."""
     headers = {
         "tus-version": tus.VERSION,
         "tus-extension": tus.EXTENSIONS,
@@ -87,9 +87,7 @@ async def get_upload_capabilities(receiver: UploadReceiverDep) -> Response:
     openapi_extra=needs(Scope.READ) | {"parameters": [VERSION_PARAMETER]},
 )
 async def list_uploads(store: StoreDep) -> UploadList:
-    """List the resumable uploads whose models are not published yet, including those created at another service on the
-    folder.
-    """
+    """List the uploads whose models are not published yet, also those created at other services on the folder."""
     partials = await to_thread.run_sync(store.incoming.partials)
     uploads = [_upload_out(each) for each in partials if each.kind == UPLOAD]
     return UploadList(count=len(uploads), uploads=sorted(uploads, key=lambda upload: upload.created_at))
@@ -130,7 +128,7 @@ async def create_upload(
         try:
             headers = await _receive(request, upload, record, actor, watcher) if has_chunk else _progress(0, record)
         except BaseException:
-            # The caller never got the upload's address, so it could not resume it.
+            # The caller does not know the upload's address, so it could not resume the upload.
             await upload.discard()
             raise
         await upload.release()
@@ -190,9 +188,9 @@ async def append_to_upload(
 ) -> Response:
     """Append a chunk at the upload's offset. The last chunk publishes the model, as `PUT /models/{name}` does.
 
-    If the connection breaks, the bytes received are kept; a chunk with an `Upload-Checksum` is kept whole or not at
-    all. If publishing fails, for example because the name is taken, the offset becomes the size less one: send the last
-    byte again to retry. If the bytes do not match the `sha256` of `Upload-Metadata`, the upload is deleted.
+    If the connection breaks, the bytes received are kept; a chunk with an `Upload-Checksum` is kept as a whole or
+    discarded. If publishing fails, for example because the name is taken, the offset becomes the size less one: send
+    the last byte again to retry. If the bytes do not match the `sha256` of `Upload-Metadata`, the upload is deleted.
     """
     tus.check_media_type(request)
     offset = tus.number(request, "upload-offset")

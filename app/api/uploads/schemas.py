@@ -22,13 +22,13 @@ class UploadOut(Schema):
     published: bool
     """Whether the upload is complete and its model is published."""
     active: bool
-    """Whether a request is writing to it now."""
+    """Whether a request is writing to the upload now."""
     created_by: str
-    """Who created it: the name of an API key, or `anonymous`."""
+    """Who created the upload: the name of an API key, or `anonymous`."""
     created_at: Timestamp
-    """When it was created."""
+    """When the upload was created."""
     expires_at: Timestamp
-    """When it is deleted if no more bytes arrive."""
+    """When the upload is deleted if no more bytes arrive."""
 
 
 class UploadList(Schema):
@@ -60,15 +60,15 @@ OFFSET = {
 }
 EXPIRES = {"upload-expires": _header("When the upload expires.", "Sun, 22 Nov 2026 06:37:11 GMT")}
 PUBLISHED = {
-    "content-location": _header("The model's address; only once it is published.", "/models/en_ocr_v2.bin"),
+    "content-location": _header("The model's address; only once the model is published.", "/models/en_ocr_v2.bin"),
     "etag": _header("The model's `etag`; only on the answer to the chunk that published it.", '"18-18e9fc0680810521"'),
 }
 LOCATION = {"location": _header("The upload's address.", "/uploads/0f8fad5bd9cb469fa16570867728950e")}
 LENGTH = {"upload-length": {"description": "The model's whole size in bytes.", "schema": _SIZE, "example": 1048576}}
 NO_STORE = {"cache-control": _header("Always `no-store`.", "no-store")}
 CAPABILITIES = RESUMABLE | {
-    "tus-version": _header("The versions of the tus protocol that the service speaks.", VERSION),
-    "tus-extension": _header("The protocol's extensions that the service speaks.", EXTENSIONS),
+    "tus-version": _header("The versions of the tus protocol that the service supports.", VERSION),
+    "tus-extension": _header("The protocol's extensions that the service supports.", EXTENSIONS),
     "tus-checksum-algorithm": _header("The algorithms that `Upload-Checksum` may name.", ",".join(CHECKSUMS)),
     "tus-max-size": {
         "description": "The largest size of an upload in bytes, if a limit is set.",
@@ -93,7 +93,7 @@ LINKS: dict[str, Any] = {
     "end": {"operationId": "cancel_upload", "parameters": _BY_ID, "description": "Cancel the upload."},
 }
 
-VERSION_PARAMETER = _parameter("Tus-Resumable", "The version of the tus protocol; 1.0.0 without it.", VERSION)
+VERSION_PARAMETER = _parameter("Tus-Resumable", "The version of the tus protocol. Without this header, 1.0.0.", VERSION)
 CHECKSUM_PARAMETER = _parameter(
     "Upload-Checksum",
     "The chunk's checksum: `sha1`, `sha256` or `sha512`, a space, and the digest in base64.",

@@ -1,4 +1,4 @@
-"""The tus 1.0 protocol: its routes, and the parsers of its headers."""
+"""The tus 1.0 protocol: the class of its routes, and parsers of its headers."""
 
 import base64
 import binascii
@@ -21,6 +21,7 @@ CHECKSUMS = {"sha1": 20, "sha256": 32, "sha512": 64}
 """The algorithms of `Upload-Checksum`, by `hashlib`'s names, and how many bytes each digest has."""
 MEDIA_TYPE = "application/offset+octet-stream"
 MAX_SIZE = 1 << 62
+"""The largest number of bytes that a header may state."""
 SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -28,7 +29,7 @@ class TusRoute(GuardedRoute):
     """A route that sends `Tus-Resumable` with every answer, errors included, and refuses other versions."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the guarded handler, which also sets the header of every answer."""
+        """Return a handler that sends `Tus-Resumable` with the answer of the guarded handler."""
         handle = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
@@ -38,12 +39,12 @@ class TusRoute(GuardedRoute):
         return answer
 
     def unguarded_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return FastAPI's handler behind the check of the version. A request without a version passes."""
+        """Return a handler that checks the version of tus, if one is sent, and then calls FastAPI's own handler."""
         handle = super().unguarded_handler()
 
         async def checked(request: Request) -> Response:
             version = request.headers.get("tus-resumable") or VERSION
-            # OPTIONS passes: a client uses it to learn which versions there are.
+            # OPTIONS passes: a client uses it to learn which versions are supported.
             if version != VERSION and request.method != "OPTIONS":
                 raise UnsupportedTus(version)
             return await handle(request)
@@ -53,7 +54,7 @@ class TusRoute(GuardedRoute):
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """The digest that a chunk is announced to have."""
+    """The checksum that a caller announces for a chunk."""
 
     algorithm: str
     digest: bytes
@@ -63,7 +64,7 @@ def number(request: Request, field: str) -> int:
     """Read a header that holds a number of bytes; raises RequestValidationError."""
     text = request.headers.get(field, "")
     if not (text.isascii() and text.isdigit() and int(text) <= MAX_SIZE):
-        raise _malformed(field, "it is required, and is a number of bytes")
+        raise _malformed(field, "it is required, and must be a number of bytes")
     return int(text)
 
 
@@ -110,7 +111,7 @@ def checksum(request: Request) -> Checksum | None:
 
 
 def has_body(request: Request) -> bool:
-    """True if the request has a body; raises UnsupportedBody if that is no chunk."""
+    """True if the request has a body; raises UnsupportedBody if the body is not a chunk."""
     is_there = "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
     if is_there:
         check_media_type(request)
@@ -118,12 +119,12 @@ def has_body(request: Request) -> bool:
 
 
 def check_media_type(request: Request) -> None:
-    """Check that the body is a chunk, unencoded; raises UnsupportedBody."""
+    """Check that the body is an unencoded chunk, by its headers; raises UnsupportedBody."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     coding = request.headers.get("content-encoding", "identity").lower()
     if media_type != MEDIA_TYPE or coding != "identity":
         what = f"encoded ({coding})" if media_type == MEDIA_TYPE else f"of the type {media_type or 'none'}"
-        raise UnsupportedBody(what, f"Send the file's bytes as they are, as {MEDIA_TYPE}.")
+        raise UnsupportedBody(what, f"Send the file's bytes unencoded, as {MEDIA_TYPE}.")
 
 
 def http_date(moment: datetime) -> str:
