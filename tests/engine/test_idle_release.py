@@ -1,4 +1,4 @@
-"""An engine that nobody uses is released, and one that somebody uses is not."""
+"""The release of an idle engine."""
 
 import asyncio
 from pathlib import Path
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_it_is_released_once_it_was_used_and_then_not(tmp_path: Path) -> None:
-    """A call longer than that is use; the fresh process after it has nothing to give back, and stays."""
+    """A used engine is released after the idle time, not during a call; the unused process after it stays."""
     async with supervised(tmp_path) as engine:
         supervisor = await engine.until(EngineState.READY)
         watching = asyncio.create_task(release_when_idle(supervisor, 0.1))

@@ -1,4 +1,4 @@
-"""Loading, leases and the work on texts, over real engine processes."""
+"""Loading, leases and the work on texts, with real engine processes."""
 
 import asyncio
 import threading
@@ -24,7 +24,7 @@ QUERY = LoadRequest(Processor.QUERY, DEFAULT_MODEL, 4)
 
 
 class Leases:
-    """Counts what is held."""
+    """Takes leases, and counts by model how many are held."""
 
     def __init__(self) -> None:
         self.held: Counter[str] = Counter()
@@ -35,7 +35,7 @@ class Leases:
 
 
 class Worked:
-    """A session under test, and what it holds."""
+    """A session under test, with its engine and its leases."""
 
     def __init__(self, engine: Supervised, session: ModelSession, leases: Leases) -> None:
         self.engine = engine
@@ -66,7 +66,7 @@ async def working(folder: Path, *, content: bytes = b"GGUF", **limits: Any) -> A
 
 
 async def test_the_first_use_loads_and_holds_the_model(tmp_path: Path) -> None:
-    """One lease, on the model that is loaded, for as long as its process lives."""
+    """The first use loads the model and holds one lease on it until its process ends."""
     async with working(tmp_path) as worked:
         outcomes = await worked.run("a", "b")
 
@@ -83,7 +83,7 @@ async def test_the_first_use_loads_and_holds_the_model(tmp_path: Path) -> None:
 
 
 async def test_what_is_loaded_is_not_loaded_again(tmp_path: Path) -> None:
-    """Neither asked for nor used."""
+    """Loading a model that is loaded returns at once, and using it does not load it again."""
     async with working(tmp_path) as worked:
         loaded = await worked.session.load(SPELLING)
         await worked.run("a")
@@ -93,7 +93,7 @@ async def test_what_is_loaded_is_not_loaded_again(tmp_path: Path) -> None:
 
 
 async def test_another_processor_takes_another_process(tmp_path: Path) -> None:
-    """A second load in the same one would map the model twice."""
+    """Using another processor replaces the process, because a second load would map the model twice."""
     async with working(tmp_path) as worked:
         await worked.run("a")
         pid = worked.engine.supervisor.pid
@@ -105,7 +105,7 @@ async def test_another_processor_takes_another_process(tmp_path: Path) -> None:
 
 
 async def test_a_load_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    """Neither a lease nor the process that tried, and the next is ready."""
+    """A failed load raises EngineCallFailed, releases the leases and replaces the process."""
     async with working(tmp_path, content=b"") as worked:
         pid = worked.engine.supervisor.pid
 
@@ -118,7 +118,7 @@ async def test_a_load_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 async def test_a_locked_model_is_not_loaded(tmp_path: Path) -> None:
-    """Somebody is deleting it, and says so; what was held by then is let go of."""
+    """A load raises ModelLocked if one model is locked, and releases the leases taken before."""
     async with working(tmp_path) as worked:
 
         def refuse(name: str, use: str, pid: int) -> Callable[[], None]:
@@ -134,7 +134,7 @@ async def test_a_locked_model_is_not_loaded(tmp_path: Path) -> None:
 
 
 async def test_a_load_that_is_abandoned_while_it_waits_for_a_lease_leaves_none(tmp_path: Path) -> None:
-    """The thread that waits gets its lease after all, when nobody is there any more."""
+    """A cancelled load releases the lease that its thread takes after the cancellation."""
     async with working(tmp_path) as worked:
         is_waiting, go_on = threading.Event(), threading.Event()
 
@@ -155,7 +155,7 @@ async def test_a_load_that_is_abandoned_while_it_waits_for_a_lease_leaves_none(t
 
 
 async def test_a_release_waits_for_what_runs_and_not_for_what_waits(tmp_path: Path) -> None:
-    """Who waits takes the next process, and must not keep this one from ending until then."""
+    """A release waits for the running work only; waiting work runs on the next process."""
     async with working(tmp_path) as worked:
         await worked.run("a")
         running = asyncio.create_task(worked.run("sleep:0.2"))
@@ -170,7 +170,7 @@ async def test_a_release_waits_for_what_runs_and_not_for_what_waits(tmp_path: Pa
 
 
 async def test_one_bad_text_does_not_spoil_the_others(tmp_path: Path) -> None:
-    """One that the engine refuses, one that kills it, one that it does not finish: each has its own error."""
+    """A text that is refused, kills the engine or misses its deadline has its own error; the others have answers."""
     async with working(tmp_path) as worked:
         outcomes = await worked.run("a", "fail:too odd", "b", "abort:", "c", "hold_gil:60", "d", seconds=0.5)
 
@@ -180,7 +180,7 @@ async def test_one_bad_text_does_not_spoil_the_others(tmp_path: Path) -> None:
 
 
 async def test_a_request_cannot_kill_one_engine_after_another(tmp_path: Path) -> None:
-    """After a few deaths the rest is not tried."""
+    """After MAX_DEATHS_OF_ONE_REQUEST deaths the remaining texts of a request are not tried."""
     async with working(tmp_path) as worked:
         restarts = worked.engine.supervisor.restarts
 
@@ -194,7 +194,7 @@ async def test_a_request_cannot_kill_one_engine_after_another(tmp_path: Path) ->
 
 
 async def test_a_release_ends_the_work(tmp_path: Path) -> None:
-    """What somebody wants back is not loaded again for the rest of a batch."""
+    """A release during a text ends the work: the remaining texts have errors, and the model is not loaded again."""
     async with working(tmp_path) as worked:
         releases: list[asyncio.Task[Release]] = []
 
@@ -212,7 +212,7 @@ async def test_a_release_ends_the_work(tmp_path: Path) -> None:
 
 
 async def test_a_process_that_grew_is_replaced(tmp_path: Path) -> None:
-    """Between two texts, without either noticing."""
+    """A process that holds more memory than the limit is replaced after each text, and every text has an answer."""
     async with working(tmp_path, memory_bytes=1000) as worked:
         assert await worked.run("a", "b") == [TextOutcome("A", None), TextOutcome("B", None)]
 
@@ -222,7 +222,7 @@ async def test_a_process_that_grew_is_replaced(tmp_path: Path) -> None:
 
 
 async def test_a_model_that_cannot_fit_is_not_tried(tmp_path: Path) -> None:
-    """The limit is known beforehand."""
+    """A load of a model larger than the memory limit raises ModelTooLarge."""
     async with working(tmp_path, memory_bytes=3) as worked:
         with pytest.raises(ModelTooLarge):
             await worked.session.load(SPELLING)

@@ -1,4 +1,4 @@
-"""One engine process: calls, deadlines, and every way it can end."""
+"""One engine process: its calls, deadlines and ways to end."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Launcher:
-    """Starts engine processes and remembers them."""
+    """Starts engine processes and keeps a list of them."""
 
     def __init__(self, folder: Path) -> None:
         (folder / "models").mkdir()
@@ -52,19 +52,19 @@ async def launch(tmp_path: Path) -> AsyncIterator[Launcher]:
 
 
 def is_in_a_call(process: EngineProcess) -> bool:
-    """Whether its one thread sleeps in the call, and no longer in reading the socket."""
+    """Return whether the process sleeps inside a call, and no longer waits for the socket."""
     return "nanosleep" in Path(f"/proc/{process.pid}/wchan").read_text()
 
 
 async def test_a_call_returns_what_the_engine_answers(launch: Launcher) -> None:
-    """Text crosses the socket both ways unchanged, whatever it holds."""
+    """A call returns the engine's answer; any text crosses the socket unchanged in both directions."""
     process = await launch()
 
     assert await process.call("echo", {"text": "žluťoučký\n\0 🦄"}, seconds=5) == "žluťoučký\n\0 🦄"
 
 
 async def test_a_failed_call_leaves_the_engine_alive(launch: Launcher) -> None:
-    """What the engine raises becomes EngineCallFailed with its text, and the next call works."""
+    """An exception in the engine raises EngineCallFailed with its text, and the next call works."""
     process = await launch()
 
     with pytest.raises(EngineCallFailed, match="RuntimeError: no such model"):
@@ -73,7 +73,7 @@ async def test_a_failed_call_leaves_the_engine_alive(launch: Launcher) -> None:
 
 
 async def test_private_methods_are_no_calls(launch: Launcher) -> None:
-    """The socket reaches the engine's public methods only."""
+    """Calling a private method of the engine raises EngineCallFailed."""
     process = await launch()
 
     with pytest.raises(EngineCallFailed, match="not a call"):
@@ -81,7 +81,7 @@ async def test_private_methods_are_no_calls(launch: Launcher) -> None:
 
 
 async def test_a_call_past_its_deadline_kills_the_process(launch: Launcher) -> None:
-    """A native call that holds the GIL cannot be stopped; its process can."""
+    """A call that misses its deadline raises EngineTimedOut and kills the process, even one that holds the GIL."""
     process = await launch()
 
     with pytest.raises(EngineTimedOut, match="'hold_gil'"):
@@ -93,7 +93,7 @@ async def test_a_call_past_its_deadline_kills_the_process(launch: Launcher) -> N
 
 
 async def test_a_caller_that_goes_away_ends_the_process(launch: Launcher) -> None:
-    """Nobody waits for an abandoned native call."""
+    """Cancelling a call kills the process that runs it."""
     process = await launch()
     await process.call("echo", {"text": "alive"}, seconds=5)
     call = asyncio.create_task(process.call("hold_gil", {"seconds": 30}, seconds=60))
@@ -107,7 +107,7 @@ async def test_a_caller_that_goes_away_ends_the_process(launch: Launcher) -> Non
 
 
 async def test_an_abort_fails_the_call_with_its_reason_and_last_words(launch: Launcher) -> None:
-    """A native fault is reported within moments, as the signal it was, with what was printed before."""
+    """An abort in native code raises EngineDied with the signal, and the exit has the last lines of output."""
     process = await launch()
 
     with pytest.raises(EngineDied, match="SIGABRT"):
@@ -119,7 +119,7 @@ async def test_an_abort_fails_the_call_with_its_reason_and_last_words(launch: La
 
 
 async def test_kill_9_during_a_call_is_noticed_at_once(launch: Launcher) -> None:
-    """The call that was running fails; it does not wait for its deadline."""
+    """A running call raises EngineDied within a second of SIGKILL, long before its deadline."""
     process = await launch()
     await process.call("echo", {"text": "alive"}, seconds=5)
     call = asyncio.create_task(process.call("hold_gil", {"seconds": 30}, seconds=30))
@@ -133,7 +133,7 @@ async def test_kill_9_during_a_call_is_noticed_at_once(launch: Launcher) -> None
 
 
 async def test_nonsense_on_the_protocol_ends_the_process(launch: Launcher) -> None:
-    """An engine that breaks the protocol is not trusted with another call."""
+    """An engine that sends something other than a message is killed, and its call raises EngineDied."""
     process = await launch()
 
     with pytest.raises(EngineDied, match="broke the protocol"):
@@ -141,7 +141,7 @@ async def test_nonsense_on_the_protocol_ends_the_process(launch: Launcher) -> No
 
 
 async def test_an_engine_that_closes_its_socket_is_ended(launch: Launcher) -> None:
-    """Alive without a socket it is of no use."""
+    """An engine that closes its socket is killed, and its call raises EngineDied."""
     process = await launch()
 
     with pytest.raises(EngineDied, match="closed its socket"):
@@ -149,7 +149,7 @@ async def test_an_engine_that_closes_its_socket_is_ended(launch: Launcher) -> No
 
 
 async def test_stop_ends_a_process_that_ignores_everything_within_its_time(launch: Launcher) -> None:
-    """Asked, hung up on and terminated in vain, it is killed; the wait is bounded."""
+    """`stop` kills a process that ignores the closed socket and SIGTERM, within the given time."""
     process = await launch("IgnoresTerm")
     await process.call("start", seconds=5)
     began = asyncio.get_running_loop().time()
@@ -162,7 +162,7 @@ async def test_stop_ends_a_process_that_ignores_everything_within_its_time(launc
 
 
 async def test_stop_lets_a_good_engine_leave_by_itself(launch: Launcher) -> None:
-    """free_resources() and the end of its socket are enough; its working directory goes with it."""
+    """`stop` lets a process end with status 0 when its socket is closed, and its working directory is removed."""
     process = await launch()
     await process.call("start", seconds=5)
     directory = Path(psutil.Process(process.pid).cwd())
@@ -174,7 +174,7 @@ async def test_stop_lets_a_good_engine_leave_by_itself(launch: Launcher) -> None
 
 
 async def test_a_flood_of_output_neither_blocks_nor_fills_the_log(launch: Launcher) -> None:
-    """An engine that prints without end is slowed down, and what is logged of it is bounded."""
+    """An engine that floods its output is slowed down, and only a limited number of its lines are logged."""
     process = await launch()
 
     async with asyncio.timeout(30):
@@ -186,7 +186,7 @@ async def test_a_flood_of_output_neither_blocks_nor_fills_the_log(launch: Launch
 
 
 async def test_the_environment_is_made_for_the_engine(launch: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the service's own environment reaches the engine but what AsposeAI needs."""
+    """The engine's environment has the variables that AsposeAI needs, and none of the service's own."""
     monkeypatch.setenv("OCR_SECRET", "x")
     process = await launch()
 
@@ -202,7 +202,7 @@ async def test_the_environment_is_made_for_the_engine(launch: Launcher, monkeypa
 
 
 async def test_it_gives_way_to_the_service(launch: Launcher) -> None:
-    """Computing on every core it would make the service's answers wait."""
+    """The engine process runs at the lowest priority, the service at its own."""
     process = await launch()
     await process.call("start", seconds=5)
 
@@ -212,7 +212,7 @@ async def test_it_gives_way_to_the_service(launch: Launcher) -> None:
 
 
 async def test_memory_is_measured_and_gone_with_the_process(launch: Launcher) -> None:
-    """A living process holds something; a dead one nothing."""
+    """`memory` returns the memory of a running process, and None after its end."""
     process = await launch()
     await process.call("echo", {"text": ""}, seconds=5)
 

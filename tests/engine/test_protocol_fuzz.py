@@ -1,4 +1,4 @@
-"""Whatever comes over the engine's socket, neither side of it hangs, spins or fails in a way that nobody expects."""
+"""Random and hostile bytes on the engine's socket: neither side hangs, loops or fails with an unexpected exception."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ from tests.support.supervised import QUICK, Supervised, supervised
 
 FORGIVING = replace(QUICK, restart_budget=10_000, max_delay_seconds=0.02)
 FIRST_CALL = 3
-"""A fresh process was asked to start, and for its status."""
+"""The id of the first call to a ready process, after `start` and `status`."""
 FATAL = [
     "lists without end",
     "half a surrogate pair",
@@ -38,7 +38,7 @@ FATAL = [
     "answers to nothing without end",
     "a signal without a name",
 ]
-"""Each of them once got past the reader, stopped it, or stopped the whole service."""
+"""The cases that once passed the reader unnoticed, stopped the reader, or stopped the whole service."""
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -59,7 +59,7 @@ GOOD_STATUS = {
 
 @given(st.sampled_from(["id", "result", "error", "call", "params", "surplus"]) | st.text(max_size=5), anything)
 def test_a_message_with_any_value_is_one_or_breaks_the_protocol(key: str, value: object) -> None:
-    """And is the same after the next crossing."""
+    """A message with any value in a field raises ProtocolError, or is equal after being encoded and decoded again."""
     for kind, good in ((Reply, {"id": 1, "result": 1, "error": None}), (Call, {"id": 1, "call": "x", "params": {}})):
         line = json.dumps(good | {key: value}).encode()
         with contextlib.suppress(ProtocolError):
@@ -69,7 +69,7 @@ def test_a_message_with_any_value_is_one_or_breaks_the_protocol(key: str, value:
 
 @given(st.text(alphabet=st.characters(), max_size=20))
 def test_text_that_has_no_utf_8_never_arrives(text: str) -> None:
-    """Half a surrogate pair would be a 500 as soon as somebody is to be shown it."""
+    """A reply with lone surrogates, which no HTTP answer could encode, arrives with `?` in their place."""
     line = Reply(1, [text], text).encode()
 
     assert Reply.decode(line).error == text.encode(errors="replace").decode()
@@ -77,7 +77,7 @@ def test_text_that_has_no_utf_8_never_arrives(text: str) -> None:
 
 @given(st.dictionaries(st.sampled_from(sorted(GOOD_STATUS)), anything, min_size=1, max_size=3))
 def test_a_status_with_any_values_is_one_or_breaks_the_protocol(changes: dict[str, object]) -> None:
-    """What is believed of it has the types that it claims."""
+    """A status answer with any values raises ProtocolError, or gives facts of the declared types."""
     with contextlib.suppress(ProtocolError):
         facts = EngineFacts.from_status(datetime.now(UTC), GOOD_STATUS | changes)
         assert all(isinstance(name, str) for name in (*facts.list_local, *facts.recognised))
@@ -94,13 +94,13 @@ def test_a_status_with_any_values_is_one_or_breaks_the_protocol(changes: dict[st
     ],
 )
 def test_a_status_of_wrong_types_breaks_the_protocol(changes: dict[str, object]) -> None:
-    """One that was believed would fail the supervisor, or whoever asks what the engine can do."""
+    """A status answer with a value of a wrong type raises ProtocolError."""
     with pytest.raises(ProtocolError):
         EngineFacts.from_status(datetime.now(UTC), GOOD_STATUS | changes)
 
 
 def test_surplus_fields_are_no_harm() -> None:
-    """A later engine may know more."""
+    """Unknown fields in a status answer are ignored."""
     capability = {"name": "ai", "available": True, "reason": None, "since": 1}
 
     (read,) = EngineFacts.from_status(
@@ -112,7 +112,7 @@ def test_surplus_fields_are_no_harm() -> None:
 
 @pytest.mark.parametrize("line", [b"[" * 100_000, b'{"id":' * 100_000, b"9" * 5000])
 def test_a_bomb_breaks_the_protocol(line: bytes) -> None:
-    """JSON's own limits are the reader's to know."""
+    """JSON nested too deeply, or with a number too long, raises ProtocolError."""
     for kind in (Reply, Call):
         with pytest.raises(ProtocolError):
             kind.decode(line)
@@ -120,7 +120,7 @@ def test_a_bomb_breaks_the_protocol(line: bytes) -> None:
 
 @pytest.mark.anyio
 async def test_an_engine_that_misbehaves_is_replaced(tmp_path: Path) -> None:
-    """Its call ends with an error, and the next process answers."""
+    """A call to an engine that breaks the protocol raises an error, and the next process answers."""
     async with supervised(tmp_path, "Misbehaves", limits=FORGIVING) as engine:
         for case in FATAL:
             assert not await survives(engine, case), case
@@ -130,7 +130,7 @@ async def test_an_engine_that_misbehaves_is_replaced(tmp_path: Path) -> None:
 @pytest.mark.anyio
 @pytest.mark.timeout(180)
 async def test_every_misbehaviour(tmp_path: Path) -> None:
-    """Those that were thought of, and 40 that were not."""
+    """After each known misbehaviour and 40 random ones the engine is replaced; only four harmless ones are answered."""
     async with supervised(tmp_path, "Misbehaves", limits=FORGIVING) as engine:
         answered = {case for case in misbehaviour.CASES if await survives(engine, case)}
         for seed in range(40):
@@ -145,7 +145,7 @@ async def test_every_misbehaviour(tmp_path: Path) -> None:
 
 
 async def survives(engine: Supervised, case: str) -> bool:
-    """Whether the engine's call ended with an answer; insists that all is well afterwards in any case."""
+    """Return whether the engine's call ended with an answer; assert that the next process works in any case."""
     supervisor = await engine.until(EngineState.READY)
     pid = supervisor.pid
     try:
@@ -165,7 +165,7 @@ async def survives(engine: Supervised, case: str) -> bool:
 @pytest.mark.anyio
 @pytest.mark.parametrize("changes", [{"capabilities": [1]}, {"recognised": [{}]}, {"local_path": "\0"}])
 async def test_an_engine_with_a_wrong_status_never_becomes_ready(tmp_path: Path, changes: dict[str, object]) -> None:
-    """It is given up after its budget, with a reason, and a good one after it is ready."""
+    """An engine with a wrong status answer is failed after the restart budget; a good engine then becomes ready."""
     told = tmp_path / "models" / "status.option"
     told.parent.mkdir()
     told.write_text(json.dumps(changes))
@@ -179,7 +179,7 @@ async def test_an_engine_with_a_wrong_status_never_becomes_ready(tmp_path: Path,
 
 @pytest.mark.anyio
 async def test_an_answer_that_is_no_text_is_never_passed_off_as_one(tmp_path: Path) -> None:
-    """Not even nothing, which once became the word None."""
+    """A JSON answer to a text that is not a string, such as null, makes the outcome EngineDied."""
     model = tmp_path / "models" / DEFAULT_MODEL
     model.parent.mkdir(parents=True)
     model.write_bytes(b"GGUF")
@@ -202,7 +202,7 @@ async def test_an_answer_that_is_no_text_is_never_passed_off_as_one(tmp_path: Pa
 
 @pytest.mark.anyio
 async def test_what_json_cannot_say_is_an_error_and_not_a_death(tmp_path: Path) -> None:
-    """An engine that returns an object of its own is told so, and lives."""
+    """A result that JSON cannot encode raises EngineCallFailed, and the process keeps running."""
     async with supervised(tmp_path, "Misbehaves") as engine:
         supervisor = await engine.until(EngineState.READY)
 
@@ -212,7 +212,7 @@ async def test_what_json_cannot_say_is_an_error_and_not_a_death(tmp_path: Path) 
 
 
 def test_a_worker_answers_or_ends_whatever_it_is_sent() -> None:
-    """It neither hangs nor spins, and what it answers are answers."""
+    """A worker process that is sent broken calls answers only the valid ones before it ends."""
     call = Call(1, "echo", {"text": "x"}).encode()
     sent = [
         b"nonsense\n",
@@ -229,7 +229,7 @@ def test_a_worker_answers_or_ends_whatever_it_is_sent() -> None:
 
 @pytest.mark.slow
 def test_workers_and_mutated_calls() -> None:
-    """The same with what nobody thought of."""
+    """A worker process that is sent three randomly mutated calls gives at most three answers and ends."""
     chance = random.Random(4)  # noqa: S311 - to be the same each time
     calls = Call(1, "echo", {"text": "x"}).encode() * 3
     sent = []
@@ -244,14 +244,14 @@ def test_workers_and_mutated_calls() -> None:
 
 
 def answers_of_workers(sent: Iterable[bytes]) -> list[int]:
-    """How many answers real worker processes give to bytes, each to its own, before they end."""
+    """Send each item to a worker process of its own; return how many answers each gives before it ends."""
     with contextlib.ExitStack() as stack:
         workers = [stack.enter_context(contextlib.closing(Worker(each))) for each in sent]
         return [worker.answers() for worker in workers]
 
 
 class Worker:
-    """A real worker process that was sent some bytes and nothing after them."""
+    """A real worker process that is sent some bytes, then the end of the stream."""
 
     def __init__(self, sent: bytes) -> None:
         self._ours, theirs = socket.socketpair()
@@ -267,7 +267,7 @@ class Worker:
             )
 
     def answers(self) -> int:
-        """Send, and wait for its end."""
+        """Send the bytes, wait for the end of the process, and return the number of its answers."""
         self._ours.settimeout(20)
         with contextlib.suppress(ConnectionError):
             self._ours.sendall(self._sent)
@@ -280,7 +280,7 @@ class Worker:
         return len([Reply.decode(line) for line in lines.splitlines()])
 
     def close(self) -> None:
-        """End it in any case."""
+        """Kill the process if it still runs."""
         self._ours.close()
         self._process.kill()
         self._process.wait()

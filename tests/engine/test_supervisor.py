@@ -1,4 +1,4 @@
-"""The supervisor keeps its contract whatever its real child does."""
+"""The supervisor's behaviour with real engine processes that work, hang, exit or die."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_it_becomes_ready_and_tells_what_the_engine_said(tmp_path: Path) -> None:
-    """Starting, then ready, with the engine's facts at hand; stopped in the end, with nothing left."""
+    """The supervisor starts, is ready with the engine's facts, and stops without leaving a process or a folder."""
     async with supervised(tmp_path) as engine:
         supervisor = await engine.until(EngineState.READY)
         pid = supervisor.pid
@@ -41,7 +41,7 @@ async def test_it_becomes_ready_and_tells_what_the_engine_said(tmp_path: Path) -
 
 
 async def test_before_it_is_ready_calls_are_refused(tmp_path: Path) -> None:
-    """Nobody waits for an engine that may never come."""
+    """A call before the engine is ready raises EngineNotReady at once."""
     async with supervised(tmp_path, "NeverAnswers") as engine:
         supervisor = await engine.until(EngineState.STARTING)
 
@@ -50,7 +50,7 @@ async def test_before_it_is_ready_calls_are_refused(tmp_path: Path) -> None:
 
 
 async def test_kill_9_brings_it_back_within_a_second(tmp_path: Path) -> None:
-    """A death is noticed at once, the running call fails with it, and another process takes over."""
+    """After SIGKILL the running call raises EngineDied, and another process is ready within a second."""
     async with supervised(tmp_path) as engine:
         supervisor = await engine.until(EngineState.READY)
         pid = supervisor.pid
@@ -70,7 +70,7 @@ async def test_kill_9_brings_it_back_within_a_second(tmp_path: Path) -> None:
 
 
 async def test_calls_run_one_at_a_time_and_only_a_few_wait(tmp_path: Path) -> None:
-    """Beyond the queue a call is refused at once, and says how many wait."""
+    """A call to a full queue raises EngineBusy at once, with the number of waiting calls."""
     async with supervised(tmp_path, limits=replace(QUICK, queue_size=2)) as engine:
         supervisor = await engine.until(EngineState.READY)
         running = asyncio.create_task(supervisor.call("sleep", {"seconds": 0.5}, seconds=5))
@@ -85,7 +85,7 @@ async def test_calls_run_one_at_a_time_and_only_a_few_wait(tmp_path: Path) -> No
 
 
 async def test_after_a_deadline_the_next_call_works(tmp_path: Path) -> None:
-    """The process that did not listen is replaced at once, and that spends nothing of the restart budget."""
+    """A process that missed a deadline is replaced at once, and this does not count as a death."""
     async with supervised(tmp_path, limits=replace(QUICK, restart_budget=0)) as engine:
         supervisor = await engine.until(EngineState.READY)
         for _ in range(3):
@@ -98,7 +98,7 @@ async def test_after_a_deadline_the_next_call_works(tmp_path: Path) -> None:
 
 
 async def test_an_engine_that_exits_at_start_is_given_up_after_its_budget(tmp_path: Path) -> None:
-    """It backs off, tries again as often as allowed, then says why it failed; a release tries again."""
+    """An engine that exits at each start is failed after the restart budget, with a reason; a release restarts it."""
     async with supervised(tmp_path, "ExitsAtStart") as engine:
         supervisor = await engine.until(EngineState.FAILED)
 
@@ -114,7 +114,7 @@ async def test_an_engine_that_exits_at_start_is_given_up_after_its_budget(tmp_pa
 
 
 async def test_a_failed_engine_is_tried_again_by_itself(tmp_path: Path) -> None:
-    """Whoever's calls killed it so often did not kill it for everybody else for good."""
+    """A failed engine is started again after `failed_seconds`, without a release."""
     limits = replace(QUICK, restart_budget=0, stable_seconds=60, failed_seconds=0.2)
     async with supervised(tmp_path, limits=limits) as engine:
         supervisor = await engine.until(EngineState.READY)
@@ -128,7 +128,7 @@ async def test_a_failed_engine_is_tried_again_by_itself(tmp_path: Path) -> None:
 
 
 async def test_a_process_that_was_ended_on_purpose_is_replaced_at_once(tmp_path: Path) -> None:
-    """However often it died before: only a death is waited for."""
+    """A released process is replaced without the pause that follows a death, even if others died before."""
     limits = replace(QUICK, stable_seconds=60, first_delay_seconds=0.2)
     async with supervised(tmp_path, limits=limits) as engine:
         supervisor = await engine.until(EngineState.READY)
@@ -146,7 +146,7 @@ async def test_a_process_that_was_ended_on_purpose_is_replaced_at_once(tmp_path:
 
 
 async def test_an_engine_that_never_answers_is_replaced_after_its_start_timeout(tmp_path: Path) -> None:
-    """Alive is not ready."""
+    """A process that does not answer `start` in time is killed, and the supervisor backs off with that reason."""
     async with supervised(tmp_path, "NeverAnswers", limits=replace(QUICK, start_seconds=0.3)) as engine:
         supervisor = await engine.until(EngineState.BACKING_OFF)
 
@@ -155,7 +155,7 @@ async def test_an_engine_that_never_answers_is_replaced_after_its_start_timeout(
 
 
 async def test_release_ends_the_process_and_starts_another(tmp_path: Path) -> None:
-    """The old process is gone when it answers, with its memory counted; those who ask together get one release."""
+    """A release returns after the process has ended, with its memory; simultaneous releases get one result."""
     async with supervised(tmp_path) as engine:
         supervisor = await engine.until(EngineState.READY)
         pid = supervisor.pid
@@ -173,7 +173,7 @@ async def test_release_ends_the_process_and_starts_another(tmp_path: Path) -> No
 
 
 async def test_release_lets_the_running_call_finish(tmp_path: Path) -> None:
-    """What runs is not lost, and neither is what waits: it has the next process."""
+    """During a release the running call finishes, and a waiting call runs on the next process."""
     async with supervised(tmp_path) as engine:
         supervisor = await engine.until(EngineState.READY)
         running = asyncio.create_task(supervisor.call("sleep", {"seconds": 0.3}, seconds=5))
@@ -188,7 +188,7 @@ async def test_release_lets_the_running_call_finish(tmp_path: Path) -> None:
 
 
 async def test_a_call_that_waits_outlives_the_process_before_it(tmp_path: Path) -> None:
-    """Whose call ran into its deadline is not its concern."""
+    """A waiting call runs on the next process if the call before it misses its deadline."""
     async with supervised(tmp_path) as engine:
         supervisor = await engine.until(EngineState.READY)
         running = asyncio.create_task(supervisor.call("hold_gil", {"seconds": 30}, seconds=0.3))
@@ -201,7 +201,7 @@ async def test_a_call_that_waits_outlives_the_process_before_it(tmp_path: Path) 
 
 
 async def test_release_does_not_wait_for_ever(tmp_path: Path) -> None:
-    """A call that does not end in time ends with its process."""
+    """A call that does not finish during a release fails, because its process is ended after `stop_seconds`."""
     async with supervised(tmp_path, limits=replace(QUICK, stop_seconds=1)) as engine:
         supervisor = await engine.until(EngineState.READY)
         running = asyncio.create_task(supervisor.call("hold_gil", {"seconds": 30}, seconds=30))
@@ -215,7 +215,7 @@ async def test_release_does_not_wait_for_ever(tmp_path: Path) -> None:
 
 
 async def test_release_while_it_starts_starts_afresh(tmp_path: Path) -> None:
-    """An engine that hangs in its start can be released too."""
+    """A release of an engine that hangs in its start ends that process and starts another."""
     async with supervised(tmp_path, "NeverAnswers") as engine:
         supervisor = await engine.until(EngineState.STARTING)
         await eventually_async(lambda: supervisor.pid is not None)
@@ -229,7 +229,7 @@ async def test_release_while_it_starts_starts_afresh(tmp_path: Path) -> None:
 
 
 async def test_stop_ends_an_engine_that_ignores_everything_within_the_grace(tmp_path: Path) -> None:
-    """Shutdown is bounded in every case, and leaves no process."""
+    """A stop ends a process that ignores SIGTERM within `stop_seconds`."""
     async with supervised(tmp_path, "IgnoresTerm", limits=replace(QUICK, stop_seconds=2)) as engine:
         supervisor = await engine.until(EngineState.READY)
         pid = supervisor.pid
@@ -241,7 +241,7 @@ async def test_stop_ends_an_engine_that_ignores_everything_within_the_grace(tmp_
 
 
 async def test_a_wrong_license_is_an_error_and_not_a_death(tmp_path: Path) -> None:
-    """The engine runs on unlicensed, and says why."""
+    """With a wrong license file the engine becomes ready unlicensed, and `license_error` has the reason."""
     async with supervised(tmp_path, license_file=tmp_path / "wrong.lic") as engine:
         supervisor = await engine.until(EngineState.READY)
 
@@ -249,7 +249,7 @@ async def test_a_wrong_license_is_an_error_and_not_a_death(tmp_path: Path) -> No
 
 
 async def test_a_license_that_kills_the_engine_is_tried_once(tmp_path: Path) -> None:
-    """The next process starts without it."""
+    """After a license file has killed a process, the next process starts without the license."""
     async with supervised(tmp_path, "DiesOfLicense", license_file=tmp_path / "wrong.lic") as engine:
         supervisor = await engine.until(EngineState.READY)
 
@@ -259,7 +259,7 @@ async def test_a_license_that_kills_the_engine_is_tried_once(tmp_path: Path) -> 
 
 
 async def test_an_engine_with_another_folder_is_not_trusted(tmp_path: Path) -> None:
-    """AsposeAI's folder and the store's are one, or the engine is not ready."""
+    """An engine whose model folder is not the store's never becomes ready, and the reason names its folder."""
     async with supervised(tmp_path, "LooksElsewhere") as engine:
         supervisor = await engine.until(EngineState.FAILED)
 
@@ -268,7 +268,7 @@ async def test_an_engine_with_another_folder_is_not_trusted(tmp_path: Path) -> N
 
 
 async def test_facts_are_asked_for_again_when_the_folder_changes(tmp_path: Path) -> None:
-    """What the engine recognises follows the folder, without a caller waiting for it."""
+    """After `refresh_facts` the supervisor gets new facts, which list a new model."""
     async with supervised(tmp_path) as engine:
         supervisor = await engine.until(EngineState.READY)
         (tmp_path / "models" / "new.gguf").touch()
@@ -279,7 +279,7 @@ async def test_facts_are_asked_for_again_when_the_folder_changes(tmp_path: Path)
 
 
 async def test_a_state_folder_that_goes_away_is_no_crash(tmp_path: Path) -> None:
-    """A process that cannot be started is a death like any other."""
+    """If the state folder is missing, the start counts as a death, and the engine is ready again when it is back."""
     async with supervised(tmp_path) as engine:
         supervisor = await engine.until(EngineState.READY)
         for child in (tmp_path / "state").glob("engine-*/**/*"):

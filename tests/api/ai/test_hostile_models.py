@@ -1,4 +1,4 @@
-"""Models that are broken or made to break something, given to the real AsposeAI and the real llama.cpp."""
+"""Damaged and hostile models, given to the real AsposeAI and the real llama.cpp."""
 
 import os
 from collections import Counter
@@ -28,7 +28,7 @@ CLASSES = ("cut", "counts", "numbers", "tensors", "tokens", "template", "bits")
 
 
 class Patient:
-    """A service whose model is replaced by others."""
+    """A service whose default model is replaced by damaged ones, and by the good one to see that it recovers."""
 
     def __init__(self, service: RunningService) -> None:
         self.service = service
@@ -37,7 +37,7 @@ class Patient:
         self.good = self.path.read_bytes()
 
     def give(self, content: bytes) -> None:
-        """Another file under the name, as an upload would do it: what is loaded keeps its own."""
+        """Replace the model's file by a rename, as an upload does; a process that has mapped the old file keeps it."""
         aside = self.path.with_suffix(".part")
         aside.write_bytes(content)
         aside.replace(self.path)
@@ -49,7 +49,7 @@ class Patient:
         return self.service.client.post("/ai/spell-check", json={"texts": ["the quik"], "timeout_seconds": seconds})
 
     def outcome_of(self, content: bytes) -> str:
-        """Have it loaded and used; what came of it, which must be one of the documented."""
+        """Load a model and use it; return the outcome, and assert that a problem is a documented one."""
         self.give(content)
         answer = self.load()
         done = "loading: "
@@ -63,7 +63,7 @@ class Patient:
         return done + str(problem.get("exit_reason", slug))
 
     def recovers(self) -> None:
-        """The good model works, and nothing of the others is left."""
+        """Assert that the good model works, and that no other process or mapping is left."""
         self.service.wait_until_ready()
         self.service.client.post("/engine/release").raise_for_status()
         self.service.wait_until_ready()
@@ -89,7 +89,7 @@ def patient(running: RunningService) -> Patient:
 
 
 def test_a_damaged_model_never_reaches_the_engine(patient: Patient) -> None:
-    """It is refused by its own header, with the reason, and the engine lives on."""
+    """A model damaged according to its header answers 422 with the reason, and the engine process is not touched."""
     pid = patient.service.engine()["pid"]
     patient.give(patient.good[:-1])
 
@@ -102,7 +102,7 @@ def test_a_damaged_model_never_reaches_the_engine(patient: Patient) -> None:
 
 
 def test_a_model_that_kills_the_engine(patient: Patient) -> None:
-    """The caller is told how it ended, and the next good model works."""
+    """A model that kills the engine process answers with the signal, and the next good model works."""
     model = hostile_gguf.Model.read(patient.path)
 
     outcome = patient.outcome_of(hostile_gguf.corpus(model)["tokens"]["none"])
@@ -112,7 +112,7 @@ def test_a_model_that_kills_the_engine(patient: Patient) -> None:
 
 
 def test_a_loaded_model_that_is_cut_off(patient: Patient) -> None:
-    """What it had mapped is gone: the kernel kills the process, and the caller is told."""
+    """Truncating a loaded model's file kills the process by SIGBUS; the call answers 502, and the service recovers."""
     patient.load().raise_for_status()
     os.truncate(patient.path, 4096)
 
@@ -124,7 +124,7 @@ def test_a_loaded_model_that_is_cut_off(patient: Patient) -> None:
 
 @pytest.mark.slow
 def test_a_model_that_is_cut_off_during_a_call(patient: Patient) -> None:
-    """The same in the middle of a long one."""
+    """Truncating a model's file during a call kills the process by SIGBUS, and the call answers with that signal."""
     tiny_gguf.write(patient.path, endless=True)
     patient.load().raise_for_status()
     with ThreadPoolExecutor(1) as threads:
@@ -138,7 +138,7 @@ def test_a_model_that_is_cut_off_during_a_call(patient: Patient) -> None:
 
 @pytest.mark.slow
 def test_what_is_no_file_of_any_model(patient: Patient) -> None:
-    """A folder, a link to nowhere, and 4 GB of nothing."""
+    """A folder, a dangling link and a 4 GB file of zeros in place of the model each answer a documented problem."""
     patient.path.unlink()
     patient.path.mkdir()
     assert refusal(patient) == "not-a-model"
@@ -162,7 +162,7 @@ def refusal(patient: Patient) -> str:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", CLASSES)
 def test_hostile_headers(patient: Patient, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Whatever a header says: a documented answer, a service that lives, and a good model that works afterwards."""
+    """A model with a hostile header answers a documented problem or a result, and the good model works afterwards."""
     outcomes: Counter[str] = Counter()
     for name, content in hostile_gguf.corpus(hostile_gguf.Model.read(patient.path))[kind].items():
         outcomes[patient.outcome_of(content)] += 1
@@ -178,7 +178,7 @@ def test_hostile_headers(patient: Patient, kind: str, capsys: pytest.CaptureFixt
 
 
 def test_the_corpus_begins_with_a_good_model(tmp_path: Path) -> None:
-    """Taken apart and put together again it is the same: what is wrong with the others is what was meant."""
+    """Reading and writing the good model gives equal bytes, so each hostile model differs only where intended."""
     path = tiny_gguf.write(tmp_path / "x.gguf")
 
     assert hostile_gguf.Model.read(path).file() == path.read_bytes()

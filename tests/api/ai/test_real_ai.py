@@ -1,4 +1,4 @@
-"""The whole stack with the real AsposeAI, the real llama.cpp and a real model of 4 MB."""
+"""The whole service with the real AsposeAI, the real llama.cpp and a real model of 4 MB."""
 
 import os
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
 
 @pytest.fixture
 def service(running: RunningService) -> RunningService:
-    """With its model in the folder, and nothing loaded."""
+    """The service with its model in the folder and no model loaded."""
     model = running.models_dir / DEFAULT_MODEL
     running.wait_until_ready()
     if not model.exists():
@@ -38,12 +38,12 @@ def correct(service: RunningService, *texts: str) -> httpx.Response:
 
 
 def test_native_libraries_are_provisioned(service: RunningService) -> None:
-    """`make test` brings them; without them nothing below means anything."""
+    """The native libraries are there (`make test` fetches them); the other tests of this module need them."""
     assert {each["name"]: each["reason"] for each in service.engine()["capabilities"]}["ai"] is None
 
 
 def test_load_correct_and_release(service: RunningService) -> None:
-    """Loaded, the model is in use and cannot go; released, nothing of it is left."""
+    """A loaded model corrects texts and cannot be deleted (409); after a release no process has it mapped or open."""
     loaded = service.client.post("/engine/load", json={"processor": "spell-check"}).raise_for_status().json()
     assert loaded["model"] == DEFAULT_MODEL
     assert loaded["mapped_bytes"] > 3_000_000
@@ -70,7 +70,7 @@ def test_load_correct_and_release(service: RunningService) -> None:
 
 
 def test_a_loaded_model_is_deleted_after_a_release(service: RunningService) -> None:
-    """When the answer is out, the model is gone and the disk has its bytes back."""
+    """DELETE with `release=true` ends the engine's use, deletes the model and frees its bytes before it answers."""
     tiny_gguf.write(service.models_dir / DEFAULT_MODEL, size_bytes=64 << 20)
     service.client.post("/engine/load", json={"processor": "spell-check"}).raise_for_status()
     path, query = f"/models/{DEFAULT_MODEL}", {"permanent": "true", "release": "true"}
@@ -90,7 +90,7 @@ def test_a_loaded_model_is_deleted_after_a_release(service: RunningService) -> N
 
 @pytest.mark.slow
 def test_keywords_and_questions(service: RunningService) -> None:
-    """Each has a process of its own, and only one of them lives."""
+    """Keywords and questions are answered, each by a process of its own, and only one engine process runs at a time."""
     for path, body in (("keywords", {"keywords": ["total"]}), ("query", {"question": "How much?"})):
         answer = service.client.post(f"/ai/{path}", json={"texts": ["Total 3", "Total 4"]} | body)
         assert [result["text"] for result in answer.raise_for_status().json()["results"]] == [tiny_gguf.ANSWER] * 2
@@ -101,7 +101,7 @@ def test_keywords_and_questions(service: RunningService) -> None:
 
 @pytest.mark.slow
 def test_a_caller_that_hangs_up_during_a_native_call(service: RunningService) -> None:
-    """The model would go on for seconds with the GIL held; its process ends within one."""
+    """A caller that disconnects during a native call ends the engine process within a second."""
     tiny_gguf.write(service.models_dir / DEFAULT_MODEL, endless=True)
     try:
         service.client.post("/engine/load", json={"processor": "spell-check"}).raise_for_status()
@@ -116,7 +116,7 @@ def test_a_caller_that_hangs_up_during_a_native_call(service: RunningService) ->
 
 
 def holders(path: Path) -> list[str]:
-    """Every process that has the file mapped or open."""
+    """Return the id of each process that has a file mapped or open."""
     wanted, found = str(path.resolve()), []
     for process in psutil.process_iter():
         try:

@@ -1,4 +1,4 @@
-"""`/ai` over HTTP, with an engine that does what a text tells it to."""
+"""`/ai` over HTTP, with an engine that does what each text tells it."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ def spell(service: RunningService, *texts: str, **body: Any) -> httpx.Response:
 
 
 def test_texts_are_corrected_in_order(service: RunningService) -> None:
-    """The model is loaded by the first use; a diff comes when it is asked for."""
+    """Texts are corrected in order, the model is loaded by the first request, and `diff` adds a diff."""
     answer = spell(service, "a quik fox", "", diff=True).raise_for_status().json()
 
     assert (answer["processor"], answer["model"], answer["failed_count"]) == ("spell-check", DEFAULT_MODEL, 0)
@@ -48,7 +48,7 @@ def test_texts_are_corrected_in_order(service: RunningService) -> None:
 
 
 def test_keywords_and_questions(service: RunningService) -> None:
-    """Other processors, on the same model."""
+    """`/ai/keywords` and `/ai/query` answer with their processors, on the same model."""
     found = service.client.post("/ai/keywords", json={"texts": ["a"], "keywords": ["b"]}).raise_for_status().json()
     assert (found["processor"], found["results"][0]["text"]) == ("keywords", "A")
 
@@ -57,7 +57,7 @@ def test_keywords_and_questions(service: RunningService) -> None:
 
 
 def test_one_bad_text_has_its_error(service: RunningService) -> None:
-    """As a problem, in its place, among the results of the others."""
+    """A text that fails has its problem in its place among the results of the other texts."""
     answer = spell(service, "a", "abort:", "b", "fail:too odd").raise_for_status().json()
 
     assert [result["text"] for result in answer["results"]] == ["A", None, "B", None]
@@ -69,12 +69,12 @@ def test_one_bad_text_has_its_error(service: RunningService) -> None:
 
 
 def test_when_no_text_has_a_result_the_answer_is_the_problem(service: RunningService) -> None:
-    """A caller with one text need not look into results."""
+    """If every text fails, the answer is the problem of the first text."""
     assert problem_of(spell(service, "fail:too odd")) == (422, "engine-call-failed")
 
 
 def test_a_deadline(service: RunningService) -> None:
-    """504; the process that did not listen is replaced, and the next call works."""
+    """A text that misses its deadline answers 504, its process is replaced, and the next request works."""
     pid = service.engine()["pid"]
 
     assert problem_of(spell(service, "hold_gil:60", timeout_seconds=0.3)) == (504, "engine-timed-out")
@@ -85,7 +85,7 @@ def test_a_deadline(service: RunningService) -> None:
 
 
 def test_kill_9_in_the_middle(service: RunningService) -> None:
-    """502, and then it works."""
+    """SIGKILL of the engine during a request answers 502, and the next request works."""
     with ThreadPoolExecutor() as threads:
         held = threads.submit(spell, service, "hold_gil:60")
 
@@ -105,7 +105,7 @@ def test_kill_9_in_the_middle(service: RunningService) -> None:
 
 
 def test_a_caller_that_hangs_up_frees_the_engine(service: RunningService) -> None:
-    """Within a second, and for others; its other texts are not worked on."""
+    """A caller that disconnects frees the engine within a second, and its remaining texts are not processed."""
     pid = service.engine()["pid"]
     with pytest.raises(httpx.ReadTimeout):
         service.client.post("/ai/spell-check", json={"texts": ["hold_gil:60"] * 3}, timeout=0.5)
@@ -118,7 +118,7 @@ def test_a_caller_that_hangs_up_frees_the_engine(service: RunningService) -> Non
 
 
 def test_a_caller_that_hangs_up_while_it_waits_ends_nobody_elses_work(service: RunningService) -> None:
-    """It only leaves the queue."""
+    """A caller that disconnects while it waits leaves the queue, and the running request is not disturbed."""
     with ThreadPoolExecutor() as threads:
         held = threads.submit(spell, service, "sleep:1")
         eventually(lambda: service.engine()["busy"])
@@ -130,7 +130,7 @@ def test_a_caller_that_hangs_up_while_it_waits_ends_nobody_elses_work(service: R
 
 
 def test_the_ninth_is_refused(service: RunningService) -> None:
-    """One works, seven wait, and one more has to come again, soon."""
+    """While one request runs and seven wait, another answers 503 with Retry-After."""
     with ThreadPoolExecutor(8) as threads:
         served: list[Future[httpx.Response]] = [threads.submit(spell, service, "sleep:1")]
         eventually(lambda: service.engine()["busy"])
@@ -145,7 +145,7 @@ def test_the_ninth_is_refused(service: RunningService) -> None:
 
 
 def test_a_text_too_long_is_refused_before_the_engine_sees_it(service: RunningService) -> None:
-    """With the limit: for a spell check that of a line, for the others that of the whole."""
+    """A text too long answers 422 with the limit: of a line for spell checks, of the whole text for the others."""
     lines = "\n".join(["x" * 3000] * 3)
     assert spell(service, lines).status_code == 200
 
@@ -162,7 +162,7 @@ def test_a_text_too_long_is_refused_before_the_engine_sees_it(service: RunningSe
 
 
 def test_without_its_model_it_says_where_to_put_it(serve: Serve) -> None:
-    """The name that AsposeAI looks for, and the calls that bring it."""
+    """If AsposeAI's default model is missing, the answer is 409 and names the model and the routes that add it."""
     service = serve(engine_class=ECHO).wait_until_ready()
 
     missing = spell(service, "a")
@@ -174,7 +174,7 @@ def test_without_its_model_it_says_where_to_put_it(serve: Serve) -> None:
 
 
 def test_a_model_beyond_the_memory_limit_is_507(serve: Serve) -> None:
-    """Nothing is tried."""
+    """Loading a model larger than the memory limit answers 507."""
     service = serve(engine_class=ECHO, engine_memory_limit=3)
     (service.models_dir / DEFAULT_MODEL).parent.mkdir(parents=True)
     (service.models_dir / DEFAULT_MODEL).write_bytes(NO_TENSORS)
@@ -187,7 +187,7 @@ def test_a_model_beyond_the_memory_limit_is_507(serve: Serve) -> None:
 
 
 def test_another_model_takes_a_licence(service: RunningService) -> None:
-    """In evaluation AsposeAI uses one, whatever it is told; a model that is not there is a 404 first."""
+    """Without a licence, loading another model answers 409; a missing model answers 404, an invalid name 422."""
     (service.models_dir / "my.gguf").write_bytes(NO_TENSORS)
 
     def load(model: str) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""`POST /ai/table` with the real engine, on tables that the test draws."""
+"""`POST /ai/table` with the real engine, on tables that the tests draw."""
 
 from collections.abc import Iterator
 
@@ -30,7 +30,7 @@ PNG = {"content-type": "image/png"}
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    """With a model, which tables have no need of."""
+    """A service with a model in its folder, which tables do not need."""
     with RunningService(tmp_path_factory.mktemp("tables"), native_dir=NATIVE) as running:
         running.client.timeout = httpx.Timeout(150)
         tiny_gguf.write(running.models_dir / DEFAULT_MODEL)
@@ -38,7 +38,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
 
 
 def test_a_table_leaves_what_is_loaded_as_it_is(service: RunningService) -> None:
-    """The first rows come cell by cell, all that the unlicensed engine gives; and texts are corrected afterwards."""
+    """A table is answered row by row, as far as the unlicensed engine reads, and the loaded model stays loaded."""
 
     def corrected(text: str) -> str:
         answer = service.client.post("/ai/spell-check", json={"texts": [text]}).raise_for_status()
@@ -62,7 +62,7 @@ def test_a_table_leaves_what_is_loaded_as_it_is(service: RunningService) -> None
 
 @pytest.mark.slow
 def test_pages_without_a_model(service: RunningService) -> None:
-    """Each page is a table of its own, and none of the page before; nothing is loaded for it."""
+    """Each requested page of a document is a separate table, and no model is loaded."""
     service.client.post("/engine/release").raise_for_status()
     service.wait_until_ready()
     prose = pictures.page("Just prose is on this page", "and nothing else at all")
@@ -79,14 +79,14 @@ def test_pages_without_a_model(service: RunningService) -> None:
 
 
 def test_an_image_that_is_none(service: RunningService) -> None:
-    """It has the problem that it has at `POST /ocr`."""
+    """Bytes that are not an image answer 422 `image-unreadable`."""
     refused = service.client.post("/ai/table", content=b"noise", headers=PNG)
 
     assert problem_of(refused) == (422, "image-unreadable")
 
 
 def test_without_the_native_libraries(serve: Serve) -> None:
-    """An engine that says it lacks them is not asked."""
+    """If the engine lacks the capability `ai`, `POST /ai/table` answers 501."""
     service = serve(engine_class="tests.support.engines:LacksAi").wait_until_ready()
 
     refused = service.client.post("/ai/table", content=b"x", headers=PNG)

@@ -1,4 +1,4 @@
-"""`Prefer: respond-async`: texts as jobs, with an engine that does what a text tells it to."""
+"""`/ai` with `Prefer: respond-async`: texts as jobs, with an engine that does what each text tells it."""
 
 import json
 import signal
@@ -35,7 +35,7 @@ def service(running: RunningService) -> RunningService:
 
 
 def begin(service: RunningService, *texts: str, **body: Any) -> str:
-    """Where the job is."""
+    """Start a job and return its path."""
     answer = service.client.post("/ai/spell-check", json={"texts": texts} | body, headers=ASYNC)
     assert (answer.status_code, answer.headers["preference-applied"]) == (202, "respond-async")
     assert answer.headers["location"] == f"/ai/jobs/{answer.json()['id']}"
@@ -43,7 +43,7 @@ def begin(service: RunningService, *texts: str, **body: Any) -> str:
 
 
 def job_at(service: RunningService, location: str, state: str) -> dict[str, Any]:
-    """The job, once it is in that state."""
+    """Wait until a job is in a state, and return the job."""
 
     def probe() -> dict[str, Any] | None:
         job: dict[str, Any] = service.client.get(location).raise_for_status().json()
@@ -53,7 +53,7 @@ def job_at(service: RunningService, location: str, state: str) -> dict[str, Any]
 
 
 def test_a_job_has_what_the_request_would_have_had(service: RunningService) -> None:
-    """Also of what failed; and the record has neither texts nor answers."""
+    """A job's results equal the answer of the request without `Prefer`; its record has neither texts nor answers."""
     location = begin(service, "a quik fox", "fail:too odd", diff=True)
 
     job = job_at(service, location, "succeeded")
@@ -68,7 +68,7 @@ def test_a_job_has_what_the_request_would_have_had(service: RunningService) -> N
 
 
 def test_progress_comes_text_by_text(service: RunningService) -> None:
-    """As JSON lines, with exactly one final record."""
+    """The events of a job are JSON lines with the progress after each text and exactly one final record."""
     location = begin(service, *["sleep:0.6"] * 3)
 
     with service.client.stream("GET", f"{location}/events") as stream:
@@ -82,7 +82,7 @@ def test_progress_comes_text_by_text(service: RunningService) -> None:
 
 
 def test_a_cancelled_job_frees_the_engine(service: RunningService) -> None:
-    """In the middle of a native call, within a second; it has no results."""
+    """Cancelling a job during a native call frees the engine within a second; the job has no results (409)."""
     location = begin(service, "hold_gil:60")
     eventually(lambda: service.engine()["busy"] and service.engine()["loaded"])
 
@@ -95,14 +95,14 @@ def test_a_cancelled_job_frees_the_engine(service: RunningService) -> None:
 
 
 def test_a_job_of_which_nothing_succeeds_fails(service: RunningService) -> None:
-    """With the problem that the request would have had."""
+    """A job without any successful text fails with the problem that the request would have had."""
     job = job_at(service, begin(service, "fail:too odd"), "failed")
 
     assert (job["error"]["status"], job["error"]["type"].rpartition(":")[2]) == (422, "engine-call-failed")
 
 
 def test_what_is_refused_is_refused_at_once(service: RunningService) -> None:
-    """No job is made of a text too long."""
+    """A text that is too long answers 422 and creates no job."""
     answer = service.client.post("/ai/spell-check", json={"texts": ["x" * 4000]}, headers=ASYNC)
 
     assert answer.status_code == 422
@@ -110,7 +110,7 @@ def test_what_is_refused_is_refused_at_once(service: RunningService) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_job_that_ended_with_its_service_says_so(serve: Serve, number: signal.Signals) -> None:
-    """To whoever asks the next one."""
+    """A job whose service was stopped or killed is `failed` with `job-abandoned` in the next service."""
     first = with_model(serve(engine_class=ECHO))
     location = begin(first, "sleep:60")
     job_at(first, location, "running")
@@ -122,7 +122,7 @@ def test_a_job_that_ended_with_its_service_says_so(serve: Serve, number: signal.
 
 
 def test_an_unknown_job_has_no_results(service: RunningService) -> None:
-    """404, as for the job itself."""
+    """The results of an unknown job answer 404."""
     assert service.client.get("/ai/jobs/20261121T092012Z-0a1b23a56954/results").status_code == 404
 
 
@@ -131,7 +131,7 @@ def test_an_unknown_job_has_no_results(service: RunningService) -> None:
     [["respond-async; wait=10"], ["wait=10", "respond-async"], ['foo="bar", RESPOND-ASYNC']],
 )
 def test_a_preference_may_have_parameters_and_company(service: RunningService, preferences: list[str]) -> None:
-    """RFC 7240 allows for both, on one line or on several."""
+    """`respond-async` is accepted with parameters and beside other preferences, on one or several lines (RFC 7240)."""
     headers = [("prefer", each) for each in preferences]
 
     assert service.client.post("/ai/spell-check", json={"texts": ["a"]}, headers=headers).status_code == 202
@@ -139,7 +139,7 @@ def test_a_preference_may_have_parameters_and_company(service: RunningService, p
 
 @pytest.mark.parametrize("preference", ["respond-async=10", "respond-async,", "respond async", "return=minimal", ""])
 def test_a_preference_that_says_something_else_is_none(service: RunningService, preference: str) -> None:
-    """A field that cannot be parsed is ignored, as RFC 7240 asks of any preference that is not understood."""
+    """A Prefer field that cannot be parsed, or has another preference, is ignored (RFC 7240)."""
     answer = service.client.post("/ai/spell-check", json={"texts": ["a"]}, headers={"prefer": preference})
 
     assert "preference-applied" not in answer.headers
@@ -147,7 +147,7 @@ def test_a_preference_that_says_something_else_is_none(service: RunningService, 
 
 
 def test_a_read_only_service_begins_and_ends_no_jobs(serve: Serve) -> None:
-    """They are records in the folder; a preference may be passed over, and the texts are worked on all the same."""
+    """A read-only service ignores `respond-async` and answers the texts at once; cancelling a job answers 403."""
     service = serve(engine_class=ECHO, read_only="true")
     with_model(service)
 
@@ -161,7 +161,7 @@ def test_a_read_only_service_begins_and_ends_no_jobs(serve: Serve) -> None:
 
 
 def test_head_of_a_stream_is_answered_at_once(service: RunningService) -> None:
-    """Though the job goes on: whoever asks for the headers has the connection back."""
+    """HEAD of a job's events answers with the headers at once while the job runs."""
     location = begin(service, "hold_gil:60")
 
     answer = service.client.head(f"{location}/events")
@@ -171,7 +171,7 @@ def test_head_of_a_stream_is_answered_at_once(service: RunningService) -> None:
 
 
 def test_results_that_go_while_they_are_asked_for(service: RunningService) -> None:
-    """A job's results go before its record does, when its time comes."""
+    """The results of a job whose file of results was removed answer 404."""
     location = begin(service, "a")
     job_at(service, location, "succeeded")
     next((service.models_dir / ".store" / "jobs").glob(f"{location.rpartition('/')[2]}*result*")).unlink()

@@ -1,4 +1,4 @@
-"""What becomes of texts, without an engine."""
+"""The correction and the diff of texts, without an engine."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +9,7 @@ TEXTS = st.text(alphabet="ab \n.é", max_size=40)
 
 
 def test_a_diff_names_the_words_that_changed() -> None:
-    """Word by word, blanks kept."""
+    """A diff lists the changes word by word, with blanks."""
     changes = changes_between("The quik brown  fox", "The quick brown  fox jumps")
 
     assert [(change.op, change.before, change.after) for change in changes] == [
@@ -22,7 +22,7 @@ def test_a_diff_names_the_words_that_changed() -> None:
 
 @given(TEXTS, TEXTS)
 def test_a_diff_holds_both_texts_whole(before: str, after: str) -> None:
-    """Nothing is lost: put together, it is the one and the other."""
+    """The `before` parts of a diff joined are the old text, the `after` parts joined are the new text."""
     changes = changes_between(before, after)
 
     assert "".join(change.before for change in changes) == before
@@ -31,7 +31,7 @@ def test_a_diff_holds_both_texts_whole(before: str, after: str) -> None:
 
 
 def test_the_line_end_that_the_vendor_adds_is_taken_off() -> None:
-    """Only that one, and only where the text has none."""
+    """The line end that AsposeAI adds is removed, but only if the text does not end with one."""
     assert corrected("a", "A\n") == "A"
     assert corrected("a\nb", "A\nB\n") == "A\nB"
     assert corrected("a\n", "A\n") == "A\n"

@@ -1,4 +1,4 @@
-"""What a caller sees when a call to the engine goes wrong, through the whole stack."""
+"""The answers to requests whose call to the engine fails, through the whole service."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from tests.support.waiting import STEP_SECONDS, eventually
 
 
 class Caller:
-    """Makes calls in threads of their own."""
+    """Makes calls to the engine over HTTP, each in a thread."""
 
     def __init__(self, service: RunningService, threads: ThreadPoolExecutor) -> None:
         self.service = service
@@ -26,7 +26,7 @@ class Caller:
         return self._threads.submit(self.service.client.post, url, json=params, params={"seconds": deadline})
 
     def answer(self, name: str, deadline: float = 20, **params: object) -> tuple[int, str]:
-        """The status and the end of the problem's type."""
+        """Make a call; return the status and the last part of the problem's type."""
         answer = self.call(name, deadline, **params).result()
         return answer.status_code, str(answer.json()["type"]).rpartition(":")[2]
 
@@ -46,7 +46,7 @@ def caller(running: RunningService) -> Iterator[Caller]:
 
 
 def test_kill_9_during_a_request(caller: Caller) -> None:
-    """That request gets a problem, the list never fails, and the engine is back within a second."""
+    """SIGKILL during a request answers it with 502; listing works, and the engine is ready again within a second."""
     pid = caller.service.engine()["pid"]
     held = caller.call("hold_gil", seconds=30)
     eventually(lambda: caller.service.engine()["busy"])
@@ -62,7 +62,7 @@ def test_kill_9_during_a_request(caller: Caller) -> None:
 
 
 def test_a_call_past_its_deadline(caller: Caller) -> None:
-    """504; the process that did not listen is replaced, and the next call works."""
+    """A call that misses its deadline answers 504, its process is replaced, and the next call works."""
     assert caller.answer("hold_gil", 0.3, seconds=30) == (504, "engine-timed-out")
 
     caller.service.wait_until_ready()
@@ -70,22 +70,22 @@ def test_a_call_past_its_deadline(caller: Caller) -> None:
 
 
 def test_an_abort(caller: Caller) -> None:
-    """502, with the signal and not with a hang."""
+    """A call that aborts the engine process answers 502."""
     assert caller.answer("abort") == (502, "engine-died")
 
 
 def test_nonsense(caller: Caller) -> None:
-    """An engine that breaks the protocol is replaced."""
+    """A call to an engine that breaks the protocol answers 502."""
     assert caller.answer("say_nonsense") == (502, "engine-died")
 
 
 def test_a_refusal(caller: Caller) -> None:
-    """What the engine says no to is the caller's to know."""
+    """A call that the engine refuses answers 422."""
     assert caller.answer("fail", message="a text too long") == (422, "engine-call-failed")
 
 
 def test_a_full_queue(caller: Caller) -> None:
-    """503 at once with Retry-After, while those before it wait and are served."""
+    """A call to a full queue answers 503 at once with Retry-After, and the calls before it are answered."""
     running = caller.call("sleep", seconds=1)
     eventually(lambda: caller.service.engine()["busy"])
     queued = [caller.call("echo", text=text) for text in "ab"]
@@ -100,7 +100,7 @@ def test_a_full_queue(caller: Caller) -> None:
 
 
 def test_a_flood_of_output(caller: Caller) -> None:
-    """The service answers while the engine prints without end, and its log stays readable."""
+    """While the engine floods its output, the service answers within a second and logs a limited number of lines."""
     flood = caller.call("flood", deadline=100, lines=100_000)
 
     while not flood.done():

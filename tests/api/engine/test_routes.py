@@ -11,7 +11,7 @@ from tests.support.waiting import eventually
 
 
 def test_it_says_what_the_engine_is_and_holds(service: RunningService) -> None:
-    """State, process, memory, vendor, licence, paths and capabilities."""
+    """`GET /engine` has state, process, memory, vendor, licence, paths and capabilities."""
     # What changed in the folder before this test is a reason to ask the engine what it sees.
     engine = eventually(lambda: None if (asked := service.engine())["busy"] else asked)
 
@@ -26,7 +26,7 @@ def test_it_says_what_the_engine_is_and_holds(service: RunningService) -> None:
 
 
 def test_release_gives_everything_back(service: RunningService) -> None:
-    """The old process is gone when it answers, and another one gets ready."""
+    """`POST /engine/release` answers after the old process has ended, and another process becomes ready."""
     before = service.wait_until_ready().engine()
 
     release = service.client.post("/engine/release").raise_for_status().json()
@@ -41,7 +41,7 @@ def test_release_gives_everything_back(service: RunningService) -> None:
 
 
 def test_listing_never_fails_while_the_engine_dies_again_and_again(service: RunningService) -> None:
-    """The model folder does not depend on the engine."""
+    """`GET /models` answers 200 while the engine process is killed repeatedly."""
     for _ in range(3):
         pid = service.wait_until_ready().engine()["pid"]
         os.kill(pid, signal.SIGKILL)
@@ -51,7 +51,7 @@ def test_listing_never_fails_while_the_engine_dies_again_and_again(service: Runn
 
 
 def test_an_engine_that_cannot_start_leaves_a_service_that_says_why(serve: Serve) -> None:
-    """/livez and /models answer, /readyz is 503 with the reason, /engine has the last words."""
+    """If the engine cannot start, /livez and /models answer 200, /readyz 503 with the reason, /engine its output."""
     service = serve(engine_class="tests.support.engines:ExitsAtStart", engine_restart_budget=1)
     eventually(lambda: service.engine()["state"] == "failed")
 
@@ -65,7 +65,7 @@ def test_an_engine_that_cannot_start_leaves_a_service_that_says_why(serve: Serve
 
 
 def test_a_wrong_license_shows(serve: Serve) -> None:
-    """As the vendor's own text, on an engine that works unlicensed."""
+    """With a wrong license file `GET /engine` has the vendor's error, and the engine works in evaluation mode."""
     service = serve(engine_class=ECHO, license_file="wrong.lic").wait_until_ready()
 
     license_out = service.engine()["license"]

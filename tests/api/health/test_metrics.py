@@ -1,4 +1,4 @@
-"""What Prometheus is told."""
+"""`GET /metrics`: counters, gauges, formats and alerts."""
 
 import shutil
 import socket
@@ -36,13 +36,13 @@ def scrape(service: RunningService) -> dict[str, Metric]:
 
 
 def value(service: RunningService, name: str, **labels: str) -> float | None:
-    """The value of one sample, or None when there is none."""
+    """Return the value of one sample; None if there is no such sample."""
     samples = [sample for family in scrape(service).values() for sample in family.samples]
     return next((each.value for each in samples if each.name == name and each.labels == labels), None)
 
 
 def test_requests_are_counted_by_route_and_never_by_path(counting: RunningService) -> None:
-    """A crawler that tries a thousand names makes no thousand series."""
+    """Requests are counted by route, so any number of model names makes one series."""
     for name in ("a.bin", "b.bin", "c.bin"):
         counting.client.get(f"/models/{name}")
     counting.client.get("/no/such/route")
@@ -58,7 +58,7 @@ def test_requests_are_counted_by_route_and_never_by_path(counting: RunningServic
 
 
 def test_changes_are_counted_with_their_bytes(counting: RunningService) -> None:
-    """What came, went to the trash, came back and went for good."""
+    """Uploads, deletions, restores and purges are counted with their bytes."""
     client = counting.client
     client.put("/models/b.bin", content=b"1234567").raise_for_status()
     trash_id = client.delete("/models/a.bin").raise_for_status().json()["trash_id"]
@@ -72,7 +72,7 @@ def test_changes_are_counted_with_their_bytes(counting: RunningService) -> None:
 
 
 def test_the_store_and_the_engine_are_as_they_are_now(counting: RunningService) -> None:
-    """Gauges are read when they are asked for, not when something last happened."""
+    """The gauges of the store and the engine are read when they are requested."""
     pid = counting.engine()["pid"]
     assert value(counting, "ocr_store_models") == 1
     assert value(counting, "ocr_store_bytes", kind="models") == 5
@@ -88,7 +88,7 @@ def test_the_store_and_the_engine_are_as_they_are_now(counting: RunningService) 
 
 
 def test_calls_loads_and_releases_of_the_engine(counting: RunningService) -> None:
-    """Each text is a call, known by the work on it, with what came of it; a release counts its bytes."""
+    """Engine calls are counted by processor and outcome, loads by processor, and releases with their bytes."""
     (counting.models_dir / DEFAULT_MODEL).parent.mkdir(parents=True)
     (counting.models_dir / DEFAULT_MODEL).write_bytes(NO_TENSORS)
     texts = {"texts": ["a", "fail:too odd", "b"]}
@@ -105,7 +105,7 @@ def test_calls_loads_and_releases_of_the_engine(counting: RunningService) -> Non
 
 
 def test_a_missing_model_folder_has_no_sizes(counting: RunningService) -> None:
-    """Not an empty folder, which somebody would take for deleted models."""
+    """If the model folder is missing, `ocr_store_available` is 0 and the folder has no other gauges."""
     counting.models_dir.rename(counting.models_dir.with_name("away"))
 
     eventually(lambda: value(counting, "ocr_store_available") == 0)
@@ -114,7 +114,7 @@ def test_a_missing_model_folder_has_no_sizes(counting: RunningService) -> None:
 
 
 def test_openmetrics_is_given_to_who_asks_for_it(service: RunningService) -> None:
-    """Prometheus itself does."""
+    """A request that accepts OpenMetrics gets OpenMetrics."""
     answer = service.client.get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
 
     assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
@@ -123,7 +123,7 @@ def test_openmetrics_is_given_to_who_asks_for_it(service: RunningService) -> Non
 
 @pytest.mark.parametrize("version", ["new", "1.x", ""])
 def test_a_version_that_is_none_gets_plain_text(service: RunningService, version: str) -> None:
-    """An Accept field that nobody understands is no defect of the service."""
+    """A request for an unknown version of OpenMetrics gets Prometheus' text format."""
     answer = service.client.get("/metrics", headers={"accept": f"application/openmetrics-text; version={version}"})
 
     assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, "text/plain")
@@ -131,7 +131,7 @@ def test_a_version_that_is_none_gets_plain_text(service: RunningService, version
 
 @pytest.mark.slow
 def test_promtool_finds_nothing_to_criticise(service: RunningService) -> None:
-    """Names, units and help texts as Prometheus' own checker wants them."""
+    """`promtool check metrics` accepts the names, units and help texts."""
     checked = subprocess.run(
         ["promtool", "check", "metrics"],
         input=service.client.get("/metrics").content,
@@ -144,7 +144,7 @@ def test_promtool_finds_nothing_to_criticise(service: RunningService) -> None:
 
 @pytest.mark.slow
 def test_a_real_prometheus_scrapes_it_and_knows_the_alerts(counting: RunningService, tmp_path: Path) -> None:
-    """With the configuration and the rules in deploy/, but for the port."""
+    """A real Prometheus with the configuration in deploy/ scrapes the service and loads the alerts."""
     folder = tmp_path / "prometheus"
     shutil.copytree(ALERTS, folder)
     config = folder / "prometheus.yaml"
@@ -167,7 +167,7 @@ def test_a_real_prometheus_scrapes_it_and_knows_the_alerts(counting: RunningServ
 
 @pytest.mark.slow
 def test_each_alert_fires_when_it_should_and_not_otherwise() -> None:
-    """As deploy/prometheus/alerts_test.yaml has it."""
+    """`promtool test rules` passes for deploy/prometheus/alerts_test.yaml."""
     subprocess.run(["promtool", "test", "rules", ALERTS / "alerts_test.yaml"], check=True)
 
 

@@ -1,4 +1,4 @@
-"""`/readyz?verbose`: what was checked, and what is missing without making the service unready."""
+"""`/readyz?verbose`: all checks, including those that are not required."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ def checks(service: RunningService) -> dict[str, dict[str, Any]]:
 
 
 def test_the_checks_are_listed_when_they_are_asked_for(service: RunningService) -> None:
-    """A probe gets one word; a person the list."""
+    """`/readyz` answers only `ready`; `?verbose` adds all checks, and another value answers 422."""
     assert service.wait_until_ready().client.get("/readyz").json() == {"status": "ready"}
     assert service.client.get("/readyz?verbose=yes").status_code == 422
     assert service.client.get("/openapi.json").json()["components"]["schemas"]["Ready"]["required"] == ["status"]
@@ -32,7 +32,7 @@ def test_the_checks_are_listed_when_they_are_asked_for(service: RunningService) 
 
 
 def test_missing_libraries_are_told_and_leave_the_service_ready(serve: Serve) -> None:
-    """With the command that brings them."""
+    """Without the native libraries the service is ready; the failed checks name the command that fetches them."""
     found = checks(serve(native_dir="/nonexistent"))
 
     for name in ("ai", "recognition"):
@@ -43,7 +43,7 @@ def test_missing_libraries_are_told_and_leave_the_service_ready(serve: Serve) ->
 
 @pytest.mark.skipif(not NATIVE.is_dir(), reason="`python -m app provision` could not bring the native libraries")
 def test_openssl_1_1_is_in_the_engines_process_alone(serve: Serve) -> None:
-    """Every check is passed by the real engine; the service has the OpenSSL of its Python."""
+    """The real engine passes every check with OpenSSL 1.1 loaded, and the service has not loaded OpenSSL 1.1."""
     service = serve()
     assert all(check["ok"] for check in checks(service).values())
 

@@ -1,4 +1,4 @@
-"""`POST /ocr` with an engine that does what the image says: dies of it, hangs, or corrects its text."""
+"""`POST /ocr` with an engine that does what the image says: die, hang, or return a text."""
 
 from collections.abc import Iterator
 
@@ -26,7 +26,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]
 
 @pytest.fixture
 def ready(reader: RunningService) -> Iterator[RunningService]:
-    """The same, ready; afterwards ready again, and without a trace of the image."""
+    """The service with a ready engine; afterwards the engine is ready again and no file of the image is left."""
     yield reader.wait_until_ready()
     reader.wait_until_ready()
     assert list(reader.state_dir.rglob("call-*")) == []
@@ -42,7 +42,7 @@ def ready(reader: RunningService) -> Iterator[RunningService]:
     ],
 )
 def test_an_image_that_the_engine_does_not_survive(ready: RunningService, image: bytes, status: int, slug: str) -> None:
-    """A documented problem, and the list answers all the while."""
+    """An image that kills, hangs or fails the engine answers a documented problem, and listing works."""
     answer = ready.client.post("/ocr", content=image, headers=PNG)
 
     assert problem_of(answer) == (status, slug)
@@ -50,7 +50,7 @@ def test_an_image_that_the_engine_does_not_survive(ready: RunningService, image:
 
 
 def test_a_caller_that_hangs_up_frees_the_engine(ready: RunningService) -> None:
-    """Its process is replaced at once, and nothing waits for the deadline."""
+    """A caller that disconnects ends the engine process at once, before the deadline."""
     pid = ready.engine()["pid"]
 
     with pytest.raises(httpx.ReadTimeout):
@@ -61,7 +61,7 @@ def test_a_caller_that_hangs_up_frees_the_engine(ready: RunningService) -> None:
 
 
 def test_the_text_is_corrected_when_asked_for(ready: RunningService) -> None:
-    """By the same engine, after the recognition; JSON has both texts."""
+    """With `correct`, JSON has the recognised and the corrected text, plain text only the latter; PDF answers 422."""
     answer = ready.client.post("/ocr?correct=true", content=b"read a quik fox", headers=PNG).raise_for_status().json()
 
     (page,) = answer["pages"]
@@ -74,7 +74,7 @@ def test_the_text_is_corrected_when_asked_for(ready: RunningService) -> None:
 
 
 def test_a_correction_that_fails_costs_nothing_that_was_recognised(ready: RunningService) -> None:
-    """JSON has the text, and beside it why it was not corrected; plain text would be neither, and is a problem."""
+    """If the correction fails, JSON has the recognised text and the problem; plain text answers 422."""
     answer = ready.client.post("/ocr?correct=true", content=b"read fail:no", headers=PNG).raise_for_status().json()
 
     (page,) = answer["pages"]
@@ -85,7 +85,7 @@ def test_a_correction_that_fails_costs_nothing_that_was_recognised(ready: Runnin
 
 
 def test_no_correction_without_a_model(ready: RunningService) -> None:
-    """The problem comes before the image is read."""
+    """With `correct` but without the model, the answer is 409 before the image is read."""
     model = ready.models_dir / DEFAULT_MODEL
     model.rename(model.with_suffix(".aside"))
 

@@ -1,4 +1,4 @@
-"""`POST /ocr` with the real engine, on images whose text is known."""
+"""`POST /ocr` with the real engine, on images of known text."""
 
 import difflib
 import io
@@ -26,7 +26,7 @@ pytestmark = [
 ]
 
 SHORT = ("The quick brown fox", "jumps over the lazy dog")
-"""The unlicensed engine gives a beginning of two lines, and nothing of one."""
+"""Two lines, because the unlicensed engine returns the beginning of two lines, and nothing of one line."""
 LONG = [f"The quick brown fox jumps over the lazy dog number {number}" for number in range(10, 17)]
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 
@@ -42,7 +42,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]
 
 @pytest.fixture
 def read(reader: RunningService) -> Iterator["Read"]:
-    """Sends an image; afterwards nothing of any image is left."""
+    """Sends images to the service; afterwards no file of any image is left."""
     yield Read(reader)
     assert leftovers(reader) == []
 
@@ -62,13 +62,13 @@ class Read:
         )
 
     def problem(self, image: bytes, media_type: str = "image/png", **query: Any) -> tuple[int, str]:
-        """The status and the end of the problem's type."""
+        """Send an image; return the status and the last part of the problem's type."""
         answer = self(image, media_type, **query)
         return answer.status_code, str(answer.json()["type"]).rpartition(":")[2]
 
 
 def leftovers(service: RunningService) -> list[str]:
-    """Files of images and of results: in the folders, and those that the engine holds open."""
+    """Return the files of images and results in the state folder, and those that the engine process holds open."""
     kept = [str(path) for path in service.state_dir.rglob("call-*")]
     kept += [str(path) for path in service.state_dir.glob("engine-*/run-*/tmp/*")]
     opened = [str(link.readlink()) for link in Path(f"/proc/{service.engine()['pid']}/fd").iterdir()]
@@ -76,13 +76,13 @@ def leftovers(service: RunningService) -> list[str]:
 
 
 def close_to(expected: str, text: str) -> bool:
-    """Whether nearly every character is right; the unlicensed engine gives a beginning."""
+    """Return whether nearly every character is right, compared with the beginning that the unlicensed engine reads."""
     matcher = difflib.SequenceMatcher(None, expected[: len(text)], text, autojunk=False)
     return bool(text) and matcher.ratio() > 0.9
 
 
 def test_the_text_of_a_page_with_its_lines(read: Read) -> None:
-    """The text is what was drawn, every box lies inside the page, and the evaluation's cut is told, not shown."""
+    """The text is the drawn one, each box is inside the page, and the evaluation's cut is a flag, not in the text."""
     image = pictures.page(*LONG)
 
     answer = read(pictures.encoded("image/png", image)).raise_for_status().json()
@@ -111,7 +111,7 @@ def test_the_text_of_a_page_with_its_lines(read: Read) -> None:
     ],
 )
 def test_other_formats_as_text(read: Read, media_type: str) -> None:
-    """As text the answer has the cut in a header."""
+    """JPEG, BMP and GIF answer plain text, with the evaluation's cut in a header."""
     answer = read(pictures.encoded(media_type, pictures.page(*SHORT)), media_type, accept="text/plain")
 
     assert close_to("\n".join(SHORT), answer.raise_for_status().text)
@@ -120,7 +120,7 @@ def test_other_formats_as_text(read: Read, media_type: str) -> None:
 
 @pytest.mark.parametrize("media_type", ["image/tiff", pytest.param("application/pdf", marks=pytest.mark.slow)])
 def test_a_page_of_several_from_a_form(read: Read, media_type: str) -> None:
-    """Pages keep their numbers when not all of them are read."""
+    """`pages` selects a page of a document in a form, and the page keeps its number."""
     pages = [pictures.page(f"{number} of three pages", "that were scanned") for number in ("First", "Second", "Third")]
     form = {"file": ("scan", pictures.encoded(media_type, *pages), media_type)}
 
@@ -152,7 +152,7 @@ def text_of_docx(content: bytes) -> str:
     ],
 )
 def test_a_document_that_the_engine_writes(read: Read, accept: str, text_of: Callable[[bytes], str]) -> None:
-    """hOCR, a PDF that can be searched, and DOCX open and hold the text."""
+    """hOCR, searchable PDF and DOCX answers can be opened and contain the text."""
     answer = read(pictures.encoded("image/png", pictures.page(*LONG)), accept=accept).raise_for_status()
 
     assert answer.headers["content-type"].partition(";")[0] == accept
@@ -161,7 +161,7 @@ def test_a_document_that_the_engine_writes(read: Read, accept: str, text_of: Cal
 
 
 def corpus() -> dict[str, tuple[bytes, str, int, str]]:
-    """Images that are no good: their bytes, what they are announced as, and the problem."""
+    """Return images that cannot be read: their bytes, announced type, expected status and problem type."""
     good = pictures.encoded("image/png", pictures.page(*SHORT))
     bmp, jpeg, tiff, pdf = (
         pictures.encoded(f, pictures.page(*SHORT)) for f in ("image/bmp", "image/jpeg", "image/tiff", "application/pdf")
@@ -204,7 +204,7 @@ CORPUS = corpus()
 
 @pytest.mark.parametrize("name", CORPUS)
 def test_a_bad_image_is_a_documented_problem(read: Read, name: str) -> None:
-    """Each has the problem that it is, from the same engine process."""
+    """Each unreadable image answers its documented problem, and the engine process survives."""
     image, media_type, status, slug = CORPUS[name]
     media_type, _, pages = media_type.partition("?pages=")
     pid = read.service.engine()["pid"]
@@ -217,7 +217,7 @@ def test_a_bad_image_is_a_documented_problem(read: Read, name: str) -> None:
 
 @pytest.mark.slow
 def test_odd_but_good_images_are_read(read: Read) -> None:
-    """CMYK, 16 bits, one bit, transparency, and of an animation the first frame."""
+    """Images in CMYK, 16 bits, one bit or with transparency are read, and of an animation the first frame."""
     grey = pictures.page(*SHORT, mode="L")
     sixteen = Image.new("I;16", grey.size)
     sixteen.putdata([value * 257 for value in grey.tobytes()])
@@ -238,7 +238,7 @@ def test_odd_but_good_images_are_read(read: Read) -> None:
 
 @pytest.mark.slow
 def test_a_batch_of_files_as_a_job(read: Read) -> None:
-    """A page, half a page and a document: the good ones are read, and the bad one has the problem that it is."""
+    """In a job of three files the two good ones are recognised, and the damaged one has its problem."""
     post, get = read.service.client.post, read.service.client.get
     png = pictures.encoded("image/png", pictures.page(*SHORT))
     tiff = pictures.encoded("image/tiff", pictures.page(*SHORT), pictures.page("A second page", "of two lines"))
@@ -255,7 +255,7 @@ def test_a_batch_of_files_as_a_job(read: Read) -> None:
 
 
 def test_what_was_asked_for_is_not_to_be_had(read: Read) -> None:
-    """A format that nobody writes, a language that nobody speaks, one without its file, and misspelt parameters."""
+    """Formats, languages and parameters that are unknown or lack a file answer documented problems."""
     image = pictures.encoded("image/png", pictures.page(*SHORT))
 
     assert read.problem(image, accept="image/png") == (406, "not-acceptable")
@@ -267,7 +267,7 @@ def test_what_was_asked_for_is_not_to_be_had(read: Read) -> None:
 
 
 def test_forms_and_bodies_that_cannot_be_used(read: Read) -> None:
-    """Without a file, with two, broken, cut, and larger than is taken, announced or not."""
+    """Broken forms, and forms without a file or with two, answer 422; bodies that are too large answer 413."""
     post = read.service.client.post
     image = ("file", ("a.png", b"x", "image/png"))
     whole = httpx.Request("POST", "http://x", files=[image])

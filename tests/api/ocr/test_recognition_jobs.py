@@ -1,4 +1,4 @@
-"""`POST /ocr` with `Prefer: respond-async`: images as jobs, with an engine that does what an image tells it to."""
+"""`POST /ocr` with `Prefer: respond-async`: images as jobs, with an engine that does what each image tells it."""
 
 import json
 import signal
@@ -32,23 +32,23 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
 
 @pytest.fixture
 def service(running: RunningService) -> Iterator[RunningService]:
-    """Ready, and afterwards without a trace of any image."""
+    """The service with a ready engine; afterwards no folder of an image is left."""
     yield running.wait_until_ready()
     assert folders(running) == []
 
 
 def folders(service: RunningService) -> list[str]:
-    """Those of images."""
+    """Return the folders of images in the state folder."""
     return [str(path) for path in service.state_dir.glob("engine-*/call-*")]
 
 
 def form(*images: bytes, media_type: str = "image/png") -> list[tuple[str, tuple[str, bytes, str]]]:
-    """Files called 0.png, 1.png and so on."""
+    """Return the fields of a form with the images as files 0.png, 1.png and so on."""
     return [("file", (f"{number}.png", image, media_type)) for number, image in enumerate(images)]
 
 
 def begin(service: RunningService, *images: bytes) -> str:
-    """Where the job is."""
+    """Start a job and return its path."""
     answer = service.client.post("/ocr", files=form(*images), headers=ASYNC)
     assert (answer.status_code, answer.headers["preference-applied"]) == (202, "respond-async")
     assert answer.headers["location"] == f"/ocr/jobs/{answer.json()['id']}"
@@ -56,7 +56,7 @@ def begin(service: RunningService, *images: bytes) -> str:
 
 
 def job_at(service: RunningService, location: str, state: str) -> dict[str, Any]:
-    """The job, once it is in that state."""
+    """Wait until a job is in a state, and return the job."""
 
     def probe() -> dict[str, Any] | None:
         job: dict[str, Any] = service.client.get(location).raise_for_status().json()
@@ -70,7 +70,7 @@ def slug_of(problem: dict[str, Any]) -> str:
 
 
 def test_one_image_as_it_is(service: RunningService) -> None:
-    """It has the result that the request would have had, and its record neither image nor text."""
+    """A job of one image has the result of the request without `Prefer`; its record has neither image nor text."""
     answer = service.client.post("/ocr?language=deu", content=b"read a fox", headers=ASYNC | PNG)
     location = answer.raise_for_status().headers["location"]
 
@@ -85,7 +85,7 @@ def test_one_image_as_it_is(service: RunningService) -> None:
 
 
 def test_a_bad_file_spoils_no_other(service: RunningService) -> None:
-    """Each has its own problem: one that is refused, one that fails, and one that the engine dies of."""
+    """A file that is refused, fails or kills the engine has its own problem; the other files have results."""
     files = form(b"read one", b"fail 1", b"abort", b"read two")
     files.insert(2, ("file", ("odd.webp", b"read three", "image/webp")))
 
@@ -103,7 +103,7 @@ def test_a_bad_file_spoils_no_other(service: RunningService) -> None:
 
 
 def test_progress_comes_file_by_file(service: RunningService) -> None:
-    """As server-sent events, with exactly one final record; and the images are gone when that one comes."""
+    """The server-sent events of a job have the progress after each file; at the final record the images are removed."""
     location = begin(service, *[b"nap 0.6"] * 3)
 
     with service.client.stream("GET", f"{location}/events", headers={"accept": "text/event-stream"}) as stream:
@@ -115,7 +115,7 @@ def test_progress_comes_file_by_file(service: RunningService) -> None:
 
 
 def test_others_get_their_turn_between_two_files(service: RunningService) -> None:
-    """A batch holds up a request for one file at most, and is not refused when it comes back to a full queue."""
+    """A request runs between two files of a job, and the job's next file may wait although the queue is full."""
     location = begin(service, *[b"nap 0.5"] * 3)
     eventually(lambda: service.engine()["busy"])
 
@@ -125,7 +125,7 @@ def test_others_get_their_turn_between_two_files(service: RunningService) -> Non
 
 
 def test_a_cancelled_job_frees_the_engine(service: RunningService) -> None:
-    """In the middle of a native call; nothing of its images is left, and it has no results."""
+    """Cancelling a job during a native call frees the engine and removes the images; the job has no results (409)."""
     location = begin(service, b"hold_gil 60", b"read never")
     eventually(lambda: service.engine()["busy"])
     assert len(folders(service)) == 1
@@ -139,14 +139,14 @@ def test_a_cancelled_job_frees_the_engine(service: RunningService) -> None:
 
 
 def test_a_job_of_which_nothing_succeeds_fails(service: RunningService) -> None:
-    """With the problem that the first file has."""
+    """A job without any successful file fails with the problem of the first file."""
     job = job_at(service, begin(service, b"fail 1", b"abort"), "failed")
 
     assert slug_of(job["error"]) == "engine-call-failed"
 
 
 def test_after_three_deaths_the_rest_is_not_tried(service: RunningService) -> None:
-    """A batch that kills every engine kills three."""
+    """After the files of a job have killed three engine processes, the remaining files are not tried."""
     location = begin(service, b"read a fox", b"abort", b"abort", b"abort", b"read never")
 
     job_at(service, location, "succeeded")
@@ -156,7 +156,7 @@ def test_after_three_deaths_the_rest_is_not_tried(service: RunningService) -> No
 
 
 def test_what_is_refused_is_refused_at_once(service: RunningService) -> None:
-    """No job is made of too many files, too large a one, or for a format or a correction that jobs do not have."""
+    """Too many files, a file too large, and a format or correction that jobs do not have create no job."""
     post = service.client.post
     before = service.client.get("/ocr/jobs").json()["count"]
     refused = {
@@ -173,7 +173,7 @@ def test_what_is_refused_is_refused_at_once(service: RunningService) -> None:
 
 
 def test_more_jobs_than_may_wait(service: RunningService) -> None:
-    """One works, one waits, and the next is refused with its images."""
+    """A job for a full queue answers 503, and its images are removed."""
     locations = [begin(service, b"hold_gil 60")]
     eventually(lambda: service.engine()["busy"])
     locations.append(begin(service, b"read a fox"))
@@ -189,7 +189,7 @@ def test_more_jobs_than_may_wait(service: RunningService) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_job_that_ended_with_its_service_says_so(serve: Serve, number: signal.Signals) -> None:
-    """To whoever asks the next service, which has also cleared the images away."""
+    """A job whose service was stopped or killed is `failed` in the next service, which removes the images."""
     first = serve(engine_class=READS).wait_until_ready()
     location = begin(first, b"hold_gil 60", b"read never")
     eventually(lambda: first.engine()["busy"])
@@ -204,7 +204,7 @@ def test_a_job_that_ended_with_its_service_says_so(serve: Serve, number: signal.
 
 
 def test_a_job_outlives_its_caller(service: RunningService) -> None:
-    """The connection that asked for it is closed before the work begins."""
+    """A job runs to its end after its caller has closed the connection."""
     with httpx.Client(base_url=service.url) as caller:
         location = caller.post("/ocr", files=form(b"nap 0.3"), headers=ASYNC).headers["location"]
 

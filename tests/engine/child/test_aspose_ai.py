@@ -1,4 +1,4 @@
-"""The real AsposeAI in its real process. What docs/engine.md says of it is measured here."""
+"""The real AsposeAI in its real process: the facts in docs/engine.md."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ RECOGNISED = "lmstudio-community_Llama-3.2-3B-Instruct-GGUF/Llama-3.2-3B-Instruc
 
 
 async def test_it_reports_itself(tmp_path: Path) -> None:
-    """Its version, its folder, which is the store's, its licence, and what works here."""
+    """The facts have AsposeAI's package, the store's folder, the missing licence and the capabilities."""
     async with supervised(tmp_path, ASPOSE) as engine:
         facts = (await engine.until(EngineState.READY, within=20)).facts
 
@@ -39,7 +39,7 @@ async def test_it_reports_itself(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not NATIVE.is_dir(), reason="`python -m app provision` could not bring the native libraries")
 async def test_with_the_native_libraries_everything_works(tmp_path: Path) -> None:
-    """The engine process really loads them, and has nothing to excuse."""
+    """With the native libraries every capability is available, and the process has mapped the libraries."""
     async with supervised(tmp_path, ASPOSE) as engine:
         supervisor = await engine.until(EngineState.READY, within=20)
         pid = supervisor.pid
@@ -52,7 +52,7 @@ async def test_with_the_native_libraries_everything_works(tmp_path: Path) -> Non
 
 
 async def test_without_them_it_says_what_is_missing_and_what_brings_it(tmp_path: Path) -> None:
-    """It runs all the same, with two capabilities less."""
+    """Without the native libraries the engine is ready; `ai` and `recognition` name what is missing and the command."""
     async with supervised(tmp_path, ASPOSE, native_dir=tmp_path / "absent") as engine:
         facts = (await engine.until(EngineState.READY, within=20)).facts
 
@@ -65,7 +65,7 @@ async def test_without_them_it_says_what_is_missing_and_what_brings_it(tmp_path:
 
 
 async def test_it_lists_only_the_model_that_it_would_use(tmp_path: Path) -> None:
-    """Its listing is no inventory: any other file, whatever its suffix, is passed over."""
+    """`list_local()` lists only AsposeAI's default model, no other file of the folder."""
     models = tmp_path / "models"
     (models / RECOGNISED).parent.mkdir(parents=True)
     (models / RECOGNISED).touch()
@@ -80,7 +80,7 @@ async def test_it_lists_only_the_model_that_it_would_use(tmp_path: Path) -> None
 
 
 async def test_kill_9_brings_it_back_within_a_second(tmp_path: Path) -> None:
-    """The next AsposeAI is ready before a caller would try again."""
+    """After SIGKILL another AsposeAI is ready within a second."""
     async with supervised(tmp_path, ASPOSE) as engine:
         supervisor = await engine.until(EngineState.READY, within=20)
         pid = supervisor.pid
@@ -92,7 +92,7 @@ async def test_kill_9_brings_it_back_within_a_second(tmp_path: Path) -> None:
 
 
 async def test_release_gives_its_memory_back(tmp_path: Path) -> None:
-    """free_resources() is called, and the process that held everything is gone."""
+    """A release ends the process with status 0 and reports the memory that it held."""
     # A busy machine may take long to free them, and is not to kill the process for that.
     async with supervised(tmp_path, ASPOSE, limits=replace(QUICK, stop_seconds=60)) as engine:
         supervisor = await engine.until(EngineState.READY, within=20)
@@ -109,7 +109,7 @@ async def test_release_gives_its_memory_back(tmp_path: Path) -> None:
 
 
 async def test_after_free_resources_it_still_answers(tmp_path: Path) -> None:
-    """The tutorials' 'any use raises' is not so; asked again before it ends, it says that nothing is loaded."""
+    """After `free_resources()` AsposeAI still answers `status`; the vendor's tutorials say that any use raises."""
     async with supervised(tmp_path, ASPOSE) as engine:
         supervisor = await engine.until(EngineState.READY, within=20)
         await supervisor.call("free_resources", seconds=5)
@@ -123,7 +123,7 @@ async def test_after_free_resources_it_still_answers(tmp_path: Path) -> None:
 
 
 async def test_a_wrong_license_is_an_error_and_not_a_death(tmp_path: Path) -> None:
-    """Where OpenSSL 1.1 is missing, reading it would abort the vendor: there it stays unread, and the error says so."""
+    """A wrong license file gives a `license_error` and no restart, with or without OpenSSL 1.1."""
     license_file = tmp_path / "wrong.lic"
     license_file.write_text("no license")
     async with supervised(tmp_path, ASPOSE, license_file=license_file) as engine:
@@ -137,7 +137,7 @@ async def test_a_wrong_license_is_an_error_and_not_a_death(tmp_path: Path) -> No
 
 
 async def test_an_unknown_call_is_refused_and_harms_nothing(tmp_path: Path) -> None:
-    """The engine's public methods are the calls, and there are no others."""
+    """An unknown call raises EngineCallFailed, and the engine stays ready."""
     async with supervised(tmp_path, ASPOSE) as engine:
         supervisor = await engine.until(EngineState.READY, within=20)
 
@@ -147,7 +147,7 @@ async def test_an_unknown_call_is_refused_and_harms_nothing(tmp_path: Path) -> N
 
 
 async def test_it_leaves_nothing_in_the_temporary_folder(tmp_path: Path) -> None:
-    """.NET's debugger pipes and lock files stay out of /tmp."""
+    """The engine leaves no .NET debugger pipes or lock files in the temporary folder."""
     before = set(os.listdir(tempfile.gettempdir()))
     async with supervised(tmp_path, ASPOSE, limits=QUICK) as engine:
         await engine.until(EngineState.READY, within=20)

@@ -1,4 +1,4 @@
-"""The vendor's results as plain fields, as far as no result can be had of it without a licence."""
+"""The conversion of the vendor's results to fields, for cases that need a licence."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ NOTICE = "\n ************* Trial Licenses ************* \n"
 
 @dataclass
 class Result:
-    """What the vendor gives for a page."""
+    """The parts of the vendor's result for one page that `page_fields` reads."""
 
     recognition_text: str
     serializable_image: bytearray | None = None
@@ -17,7 +17,7 @@ class Result:
 
 
 def test_with_a_licence_the_text_is_left_alone() -> None:
-    """Even where it says what the evaluation's notice says."""
+    """With a licence the text is unchanged, even if it contains the text of the evaluation notice."""
     page = page_fields(Result("Read:" + NOTICE), 1, is_licensed=True, skew=None)
 
     assert page["text"] == "Read:\n ************* Trial Licenses ************* "
@@ -25,7 +25,7 @@ def test_with_a_licence_the_text_is_left_alone() -> None:
 
 
 def test_without_one_only_the_notice_at_the_end_is_taken_off() -> None:
-    """What the page itself says stays."""
+    """Without a licence only the notice at the end of the text is removed."""
     page = page_fields(Result("a" + NOTICE + "b" + NOTICE), 1, is_licensed=False, skew=None)
 
     assert page["text"] == "a" + NOTICE + "b"

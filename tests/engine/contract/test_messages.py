@@ -1,4 +1,4 @@
-"""What crosses the socket."""
+"""The messages on the socket between the service and the engine process."""
 
 from datetime import UTC, datetime
 
@@ -13,7 +13,7 @@ values = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lam
 
 @given(st.integers(), st.text(), st.dictionaries(st.text(), values, max_size=3))
 def test_a_call_arrives_as_it_was_sent(call_id: int, name: str, params: dict[str, object]) -> None:
-    """On one line, whatever text it holds."""
+    """A call with any text is encoded on one line, and decoding it gives an equal call."""
     line = Call(call_id, name, params).encode()
 
     assert line.count(b"\n") == 1
@@ -22,7 +22,7 @@ def test_a_call_arrives_as_it_was_sent(call_id: int, name: str, params: dict[str
 
 @given(st.integers(), values, st.none() | st.text())
 def test_an_answer_arrives_as_it_was_sent(call_id: int, result: object, error: str | None) -> None:
-    """On one line, whatever text it holds."""
+    """A reply with any text is encoded on one line, and decoding it gives an equal reply."""
     line = Reply(call_id, result, error).encode()
 
     assert line.count(b"\n") == 1
@@ -31,7 +31,7 @@ def test_an_answer_arrives_as_it_was_sent(call_id: int, result: object, error: s
 
 @given(st.binary(max_size=60) | st.sampled_from([b"{}", b"[]", b"1", b'{"id":"x","result":1,"error":null}']))
 def test_anything_else_breaks_the_protocol(line: bytes) -> None:
-    """Any bytes at all are a message or a ProtocolError, and never another exception."""
+    """Bytes that are not a message raise ProtocolError, and no other exception."""
     with pytest.raises(ProtocolError):
         Reply.decode(line)
     with pytest.raises(ProtocolError):
@@ -40,6 +40,6 @@ def test_anything_else_breaks_the_protocol(line: bytes) -> None:
 
 @pytest.mark.parametrize("status", [None, {}, {"vendor_package": 1}, [], "ready"])
 def test_a_status_without_its_fields_breaks_the_protocol(status: object) -> None:
-    """The engine is not trusted to be the one we wrote."""
+    """A status answer that lacks fields raises ProtocolError."""
     with pytest.raises(ProtocolError):
         EngineFacts.from_status(datetime.now(UTC), status)

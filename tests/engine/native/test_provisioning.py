@@ -1,4 +1,4 @@
-"""What the native folder is after `python -m app provision`: filled with what is pinned, or as it was."""
+"""`python -m app provision`: the native folder is filled with the pinned packages, or stays unchanged."""
 
 import json
 import os
@@ -20,7 +20,7 @@ BY_HAND = {
 
 
 class Machine:
-    """A machine with an empty native folder and no package client but the scripts that are given to it."""
+    """A machine with an empty native folder, and no programs except those that a test installs."""
 
     def __init__(self, folder: Path) -> None:
         self.native = folder / "native"
@@ -28,20 +28,20 @@ class Machine:
         self.programs.mkdir()
 
     def has(self, name: str, script: str) -> None:
-        """Install a program."""
+        """Install a program with a shell script."""
         program = self.programs / name
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)
 
     def fill_by_hand(self, *parts: str) -> None:
-        """As somebody without a network would."""
+        """Create the libraries of some parts, as a user without a network would."""
         for part in parts:
             (self.native / part).mkdir(parents=True)
             for name in BY_HAND[part]:
                 (self.native / part / name).write_text("by hand")
 
     def start(self, **environment: str) -> "subprocess.Popen[str]":
-        """Start the command."""
+        """Start the command with this machine's programs only."""
         return subprocess.Popen(
             [sys.executable, "-m", "app", "provision"],
             cwd=ROOT,
@@ -52,7 +52,7 @@ class Machine:
         )
 
     def provision(self, **environment: str) -> tuple[int, str, str]:
-        """Run the command; its status, what it said and what it complained of."""
+        """Run the command; return its status, its output and its error output."""
         with self.start(**environment) as command:
             out, err = command.communicate()
         return command.returncode, out, err
@@ -64,7 +64,7 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def test_without_apt_and_npm_it_says_what_would_help_and_leaves_nothing(machine: Machine) -> None:
-    """One sentence for each part."""
+    """Without apt-get and npm the command prints one sentence for each part and leaves the native folder empty."""
     status, out, err = machine.provision()
 
     assert status == 4
@@ -75,7 +75,7 @@ def test_without_apt_and_npm_it_says_what_would_help_and_leaves_nothing(machine:
 
 
 def test_what_was_filled_by_hand_is_left_alone(machine: Machine) -> None:
-    """A machine without a network can be given the libraries."""
+    """Parts that were filled by hand are not changed."""
     machine.fill_by_hand("openssl", "llama")
 
     status, out, err = machine.provision()
@@ -86,7 +86,7 @@ def test_what_was_filled_by_hand_is_left_alone(machine: Machine) -> None:
 
 
 def test_another_archive_than_the_pinned_one_is_refused(machine: Machine) -> None:
-    """Whatever the registry, a mirror or somebody between sends, it is not unpacked."""
+    """An archive with another SHA-256 than the pinned one is not unpacked."""
     machine.fill_by_hand("openssl")
     machine.has("npm", "echo something else > package.tgz")
 
@@ -98,7 +98,7 @@ def test_another_archive_than_the_pinned_one_is_refused(machine: Machine) -> Non
 
 
 def test_an_unreachable_registry_is_told_apart_with_the_clients_own_words(machine: Machine) -> None:
-    """The first line that names the trouble."""
+    """If npm cannot reach its registry, the message has npm's first line about an error."""
     machine.fill_by_hand("openssl")
     machine.has("npm", "echo 'npm notice x' >&2; echo 'npm error code ENOTFOUND' >&2; exit 1")
 
@@ -110,7 +110,7 @@ def test_an_unreachable_registry_is_told_apart_with_the_clients_own_words(machin
 
 
 def test_a_system_whose_apt_knows_no_debian_is_refused(machine: Machine) -> None:
-    """Debian 11's library is asked of Debian's archive alone."""
+    """If apt's sources name no Debian archive, the command fails with status 5."""
     machine.fill_by_hand("llama")
     machine.has("apt-get", "echo \"'http://127.0.0.1:9/other/dists/nodistro/InRelease' other 0\"")
 
@@ -125,7 +125,7 @@ def test_a_system_whose_apt_knows_no_debian_is_refused(machine: Machine) -> None
     ("versions", "expected"), [(" libssl1.1 | 1.1.1zz-1 | elsewhere", 7), ("", 6)], ids=["another", "none"]
 )
 def test_another_version_in_the_archive_is_told_from_none(machine: Machine, versions: str, expected: int) -> None:
-    """The one asks for a newer service, the other for a network."""
+    """An archive with another version gives status 7 and names the version; an archive with none gives status 6."""
     machine.fill_by_hand("llama")
     machine.has("apt-get", "echo \"'http://127.0.0.1:9/debian/dists/stable/InRelease' debian 0\"")
     machine.has("apt-cache", f"echo '{versions}'")
@@ -138,7 +138,7 @@ def test_another_version_in_the_archive_is_told_from_none(machine: Machine, vers
 
 
 def test_killed_midway_it_leaves_nothing_half(machine: Machine, tmp_path: Path) -> None:
-    """Neither a part that the engine would take for one, nor, after the next run, its scratch folder."""
+    """A killed command leaves no incomplete part, and the next run removes its scratch folder."""
     machine.fill_by_hand("openssl")
     machine.has("npm", f"echo half > package.tgz; echo $$ > {tmp_path}/pid; exec /bin/sleep 60")
     with machine.start() as command:
@@ -154,7 +154,7 @@ def test_killed_midway_it_leaves_nothing_half(machine: Machine, tmp_path: Path) 
 
 
 def test_a_folder_that_cannot_be_made_is_named(machine: Machine, tmp_path: Path) -> None:
-    """Before anything is fetched."""
+    """If the native folder cannot be made, the command fails with status 1 and names it."""
     (tmp_path / "file").touch()
 
     status, _, err = machine.provision(OCR_NATIVE_DIR=str(tmp_path / "file" / "native"))
@@ -166,7 +166,7 @@ def test_a_folder_that_cannot_be_made_is_named(machine: Machine, tmp_path: Path)
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_real_clients_bring_the_real_libraries(machine: Machine) -> None:
-    """Once; again without any client it is satisfied, and what was damaged is brought anew."""
+    """apt and npm fetch both parts; a second run fetches nothing, and a damaged part is fetched again."""
     path = os.environ["PATH"]
     status, out, err = machine.provision(PATH=path)
     assert (status, err) == (0, "")

@@ -1,4 +1,4 @@
-"""Working directories: made for each process, gone with it, and swept after a kill."""
+"""Working directories: made for each engine process, removed after it, and swept after a kill."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def folders(state_dir: Path) -> list[Path]:
 
 
 def test_the_vendors_model_folder_is_a_link_to_the_real_one(tmp_path: Path) -> None:
-    """So AsposeAI's own path and the store's are one folder."""
+    """AsposeAI's model folder is a link to the store's, and discarding the directory keeps the models."""
     (tmp_path / "models").mkdir()
     workdirs = WorkDirectories(tmp_path / "state", tmp_path / "models", tmp_path / "native")
 
@@ -35,7 +35,7 @@ def test_the_vendors_model_folder_is_a_link_to_the_real_one(tmp_path: Path) -> N
 
 
 def test_what_a_killed_service_left_is_swept_and_what_a_living_one_uses_is_not(tmp_path: Path) -> None:
-    """A lock on the folder tells the two apart."""
+    """A starting service removes the folder of a killed service, and keeps that of a running one."""
     (tmp_path / "models").mkdir()
     state_dir = tmp_path / "state"
     with python(OPEN_ONE, state_dir, tmp_path / "models") as living:
@@ -50,7 +50,7 @@ def test_what_a_killed_service_left_is_swept_and_what_a_living_one_uses_is_not(t
 
 
 def test_the_native_libraries_lie_wherever_the_vendor_may_look(tmp_path: Path) -> None:
-    """It looks into one folder only, and which that is depends on what else is installed."""
+    """The native libraries are linked into each of the runtime folders that AsposeAI may choose."""
     (tmp_path / "models").mkdir()
     (tmp_path / "native/llama").mkdir(parents=True)
     (tmp_path / "native/llama/libllama.so").touch()
