@@ -1,4 +1,4 @@
 """The audit: which models are old or corrupt, what a prune would delete, and where the bytes of the folder are.
 
-It judges what other parts found. No file of a model is opened here; deletions are made by `app.store.deletions`.
+The audit judges what other parts found and opens no model's file. `app.store.deletions` makes the deletions.
 """

@@ -1,4 +1,4 @@
-"""The audit of a whole folder, and the prune that follows: every model judged, who uses it, what could be freed."""
+"""The audit of a whole folder, and prunes: judges every model, lists its users, and deletes by a plan."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,31 +19,31 @@ from app.store.protections import Protections
 from app.store.trash.trash import Trash
 
 READ_SECONDS = 2.0
-"""How long one audit reads headers, thousands of small ones. Each is read once; the next audit reads the rest."""
+"""How long one audit reads headers, enough for thousands. Each header is read once; the next audit reads the rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an audit says of a folder."""
+    """The result of an audit of one folder."""
 
     findings: tuple[Finding, ...]
-    """One for each model, by name."""
+    """One finding for each model, sorted by name."""
     blockers: Mapping[str, list[Blocker]]
-    """Who uses each model that is in use."""
+    """The holders of leases, by the name of the model. Has only models in use."""
     partials: tuple[Partial, ...]
     trash_bytes: int
     """The size of the models in the trash."""
     unread: int
-    """How many headers are not read yet."""
+    """How many models' headers have not been read yet."""
 
     @property
     def old(self) -> list[Finding]:
-        """The old models."""
+        """The findings of old models."""
         return [finding for finding in self.findings if finding.is_old]
 
     @property
     def corrupt(self) -> list[Finding]:
-        """The corrupt models, old or not."""
+        """The findings of corrupt models, old or not."""
         return [finding for finding in self.findings if Reason.CORRUPT in finding.reasons]
 
     @property
@@ -52,13 +52,13 @@ class Report:
         return sum(partial.size_bytes for partial in self.partials if not partial.is_active)
 
     def free_bytes(self, findings: Iterable[Finding]) -> int:
-        """How many bytes deleting these models would free, without those that are protected or in use."""
+        """Return how many bytes the deletion of these models would free. Skips protected models and models in use."""
         names = self.blockers
         return sum(f.model.size_bytes for f in findings if f.protection is None and f.model.name not in names)
 
 
 class Audits:
-    """The audits of one model folder, and the prunes that follow from them. They block."""
+    """Audits one model folder, and executes prune plans. The methods block."""
 
     def __init__(
         self,
@@ -81,12 +81,12 @@ class Audits:
         self._deletions = deletions
 
     def judge(self, inventory: Inventory, *, seconds: float = READ_SECONDS) -> tuple[list[Finding], int]:
-        """Judge every model, reading headers for `seconds` at most; also return how many are unread."""
+        """Return a finding for each model, and the number of unread headers. Reads headers for `seconds` at most."""
         corruption = known_corruption(self._digests, self._headers, inventory, seconds=seconds)
         return audit(inventory, self._policy, self._protections, corruption), corruption.unread
 
     def report(self, inventory: Inventory, *, seconds: float = READ_SECONDS) -> Report:
-        """Make the whole audit. Raises StoreUnavailable."""
+        """Return the audit of the whole folder: findings, users, partial files and trash. Raises StoreUnavailable."""
         findings, unread = self.judge(inventory, seconds=seconds)
         leased = self._locks.leased_positions()
         used = [name for name in inventory.models if is_leased(name, leased)]
@@ -99,7 +99,10 @@ class Audits:
         )
 
     def execute(self, plan: PrunePlan, actor: Actor) -> list[PruneOutcome]:
-        """Delete each model of the plan that is still that version, free and unprotected; report those that stay."""
+        """Delete each model of a plan, and return one outcome for each.
+
+        A model stays, with an error in its outcome, if its version has changed, or if it is in use or protected.
+        """
         outcomes = []
         for finding in plan.findings:
             model = finding.model

@@ -1,4 +1,4 @@
-"""Which models are old or corrupt and why, and the plan to delete them. Reads no model: it judges an inventory."""
+"""Finds which models of an inventory are old or corrupt, and why; and plans their deletion. Opens no model's file."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from app.store.policy import Policy, Status
 from app.store.protections import Protection, Protections
 
 VERSION = re.compile(r"(?P<before>.*[._-])v(?P<version>\d+(?:\.\d+)*)(?P<after>(?:[._-].*)?)", re.IGNORECASE)
-"""The last part of a name that looks like a version: `_v1`, `-v2.1`."""
+"""Splits a name at its last piece that looks like a version, such as `_v1` or `-v2.1`."""
 NO_CORRUPTION = Corruption({})
 
 
@@ -23,11 +23,11 @@ class Reason(StrEnum):
     """Why a model may be pruned."""
 
     STALE_PATTERN = "stale_pattern"
-    """It matches a pattern of OCR_OLD_PATTERNS."""
+    """The name matches a pattern of OCR_OLD_PATTERNS."""
     SUPERSEDED = "superseded"
-    """A newer version of the same name exists beside it: en_ocr_v1.bin beside en_ocr_v2.bin."""
+    """A newer version of the model exists beside it: en_ocr_v2.bin supersedes en_ocr_v1.bin."""
     CORRUPT = "corrupt"
-    """Its bytes are not those on record, or its header shows that it is cut off. That does not make it old."""
+    """The bytes do not have the recorded digest, or the header is damaged. This reason does not make a model old."""
 
 
 AGEING = frozenset({Reason.STALE_PATTERN, Reason.SUPERSEDED})
@@ -36,17 +36,19 @@ AGEING = frozenset({Reason.STALE_PATTERN, Reason.SUPERSEDED})
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What the audit says of one model."""
+    """The result of the audit for one model."""
 
     model: Model
     reasons: tuple[Reason, ...]
-    """Why it may be pruned; empty if nothing speaks against it."""
+    """Why the model may be pruned; empty if there is no reason."""
     stale_pattern: str | None
+    """The pattern of OCR_OLD_PATTERNS that the name matches, if any."""
     superseded_by: str | None
+    """The name of the newest version, if there is a newer one."""
     corrupt: str | None
-    """What is wrong with it."""
+    """What is wrong with the file, if it is known to be corrupt."""
     protection: Protection | None
-    """Why it must not be deleted, if it must not."""
+    """Why the model must not be deleted; None if it is not protected."""
 
     @property
     def is_old(self) -> bool:
@@ -68,21 +70,21 @@ class PrunePlan:
 
     @property
     def id(self) -> str:
-        """Identifies the plan on every service. It differs once a model of the plan was added, changed or removed."""
+        """A digest of the plan, equal on every service. Changes when a model joins, leaves or gets another version."""
         exact = [[finding.model.name, finding.model.etag] for finding in self.findings]
         return hashlib.sha256(json.dumps([exact, self.permanent]).encode()).hexdigest()[:32]
 
 
 class PruneResult(StrEnum):
-    """What a prune did with one model."""
+    """The result of a prune for one model."""
 
     PLANNED = "planned"
     """Nothing yet: this is a dry run."""
     TRASHED = "trashed"
     DELETED = "deleted"
-    """At once, without the trash."""
+    """Deleted permanently, without the trash."""
     STAYED = "stayed"
-    """The deletion was refused."""
+    """The model stays, since its deletion was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +94,11 @@ class PruneOutcome:
     finding: Finding
     receipt: Receipt | None = None
     error: StoreError | None = None
-    """Why it was not deleted."""
+    """Why the deletion was refused, if it was."""
 
     @property
     def result(self) -> PruneResult:
-        """Return what the prune did with the model."""
+        """The result, in one word."""
         if self.error:
             return PruneResult.STAYED
         if self.receipt is None:
@@ -107,22 +109,22 @@ class PruneOutcome:
 def audit(
     inventory: Inventory, policy: Policy, protections: Protections, corruption: Corruption = NO_CORRUPTION
 ) -> list[Finding]:
-    """Judge every model, by name."""
+    """Return one finding for each model of the inventory, sorted by name. Raises OSError."""
     manual = protections.manual()
     superseded = superseded_by(inventory.models)
     findings = []
     for name, model in inventory.models.items():
         pattern, newer = policy.stale_pattern(name), superseded.get(name)
         wrong = corruption.problems.get(name)
-        speaking = {Reason.STALE_PATTERN: pattern, Reason.SUPERSEDED: newer, Reason.CORRUPT: wrong}
-        reasons = tuple(reason for reason, speaks in speaking.items() if speaks)
+        grounds = {Reason.STALE_PATTERN: pattern, Reason.SUPERSEDED: newer, Reason.CORRUPT: wrong}
+        reasons = tuple(reason for reason, ground in grounds.items() if ground)
         protection = protections.combine(name, manual.get(name))
         findings.append(Finding(model, reasons, pattern, newer, wrong, protection))
     return findings
 
 
 def superseded_by(names: Iterable[str]) -> dict[str, str]:
-    """The newest version of each name that has a newer one. Versions are compared number by number."""
+    """Return the newest version of each model that has a newer one, by name. Compares versions number by number."""
     versions: dict[tuple[str, str], list[tuple[tuple[int, ...], str]]] = {}
     for name in names:
         if match := VERSION.fullmatch(name):

@@ -1,4 +1,4 @@
-"""Where the bytes of a model folder are."""
+"""Storage use: how many bytes of a model folder are models, trash and partial files."""
 
 import os
 import shutil
@@ -11,25 +11,25 @@ from app.store.volume.volume import Volume
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Every byte accounted for, as the disk counts them."""
+    """The storage use of one model folder and its disk."""
 
     volume_id: str | None
-    """The identity in `.store/store.json`; None where none could be written."""
+    """The identity in `.store/store.json`; None if none could be written."""
     is_writable: bool
     file_system: str
     """The file system's type, such as `ext4` or `nfs4`."""
     models_bytes: int
     trash_bytes: int
     partial_bytes: int
-    """What lies in staging: uploads and pulls that are coming in, or are kept to be gone on with."""
+    """The size of all files in staging: uploads and pulls that are running, or are kept to be resumed."""
     free_bytes: int
-    """What this service may still write."""
+    """How many bytes this service may still write."""
     total_bytes: int
-    """The whole file system, with what others have on it."""
+    """The size of the whole file system, which may hold other files too."""
 
 
 def measure(volume: Volume, inventory: Inventory) -> Storage:
-    """Add it up; raises StoreUnavailable when the folder is missing or another."""
+    """Measure the storage use of a folder and its disk. Raises StoreUnavailable if the folder is missing or another."""
     volume.check()
     usage = shutil.disk_usage(volume.root)
     return Storage(

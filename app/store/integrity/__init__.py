@@ -1,4 +1,4 @@
-"""Integrity: the SHA-256 on record for each model, and the verification of its bytes against that.
+"""Integrity: the recorded SHA-256 of each model, and the verification of the model's bytes against it.
 
-What is read of headers comes from `app.store.headers`; what to do about a corrupt model is decided elsewhere.
+`app.store.headers` reads headers. Callers decide what to do about a corrupt model.
 """

@@ -1,4 +1,4 @@
-"""Which models are known to be corrupt: a verification found so, or their headers say so."""
+"""Finds which models are known to be corrupt: from earlier verifications, and from the models' headers."""
 
 import threading
 import time
@@ -15,18 +15,18 @@ Examine = Callable[[str], tuple[Model, Description]]
 
 @dataclass(frozen=True, slots=True)
 class Corruption:
-    """The corrupt models among all, as far as is known."""
+    """The corrupt models of an inventory, as far as is known."""
 
     problems: Mapping[str, str]
     """What is wrong with each corrupt model, by name."""
     unread: int = 0
-    """How many headers are not read yet."""
+    """How many models' headers have not been read yet."""
 
 
 def known_corruption(
     digests: Digests, headers: "HeaderCheckCache", inventory: Inventory, *, seconds: float
 ) -> Corruption:
-    """What verifications found, and what headers say after reading them for `seconds` at most. It blocks."""
+    """Return the corruption that verifications recorded and that headers show. Reads headers for `seconds` at most."""
     known = headers.corruption(inventory, seconds=seconds)
     found = {
         name: f"its bytes are not those on record, as was seen at {since:%Y-%m-%dT%H:%M:%SZ}"
@@ -36,7 +36,7 @@ def known_corruption(
 
 
 class HeaderCheckCache:
-    """The corruption that headers show, each read once for each version of a model. It blocks."""
+    """Checks the headers of models, once for each version of a model, and caches the results. It blocks."""
 
     def __init__(self, examine: Examine) -> None:
         self._examine = examine
@@ -44,7 +44,7 @@ class HeaderCheckCache:
         self._reading = threading.Lock()
 
     def corruption(self, inventory: Inventory, *, seconds: float) -> Corruption:
-        """Return what headers show of these models, after reading unread ones for `seconds` at most."""
+        """Return the models whose headers are damaged, after reading unread headers for `seconds` at most."""
         deadline = time.monotonic() + seconds
         with self._reading:
             models = inventory.models

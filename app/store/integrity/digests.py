@@ -1,6 +1,6 @@
-"""The SHA-256 on record for a model, and whether its bytes were found to be others since.
+"""Records of each model's SHA-256, and of the models whose bytes were found not to match it.
 
-Both are small records by name, valid as long as the model is that version.
+Each record names a version of a model, and is valid only while the model is that version.
 """
 
 import contextlib
@@ -15,7 +15,10 @@ from app.store.volume.claims import Claims
 
 
 class Digests:
-    """The records of one model folder."""
+    """The digest records and corruption records of one model folder.
+
+    A caller that changes a model's records must hold the model's lock, or a lease on it and `DIGESTS_LOCK`.
+    """
 
     def __init__(self, digests: Path, corrupt: Path, claims: Claims) -> None:
         self._digests = NameRecords(digests)
@@ -23,30 +26,30 @@ class Digests:
         self._claims = claims
 
     def record(self, model: Model, sha256: str) -> None:
-        """Record the digest of this version, in place of another version's. Hold the model's lock."""
+        """Record the digest of this version, in place of any earlier record of the model."""
         self._digests.write(model.name, {"etag": model.etag, "sha256": sha256})
         self._corrupt.remove(model.name)
 
     def of(self, model: Model) -> str | None:
-        """The recorded digest of this version, in hexadecimal; None if there is none, or the model has changed."""
+        """Return the recorded digest of this version, in hexadecimal; None if this version has none."""
         record = _read(self._digests, model)
         return record.get("sha256") if record and _is_of(record, model.etag) else None
 
     def mark_corrupt(self, model: Model, sha256: str) -> None:
-        """Record that this version has other bytes than its digest says. Hold the model's lock."""
+        """Record that this version is corrupt: `sha256`, the digest of its bytes, is not the recorded digest."""
         since = datetime.now(UTC).isoformat()
         self._corrupt.write(model.name, {"etag": model.etag, "sha256": sha256, "since": since}, is_lasting=True)
 
     def mark_intact(self, model: Model) -> None:
-        """Remove the record of corruption: the bytes are those of the digest. Hold the model's lock."""
+        """Remove the record that this model is corrupt."""
         self._corrupt.remove(model.name)
 
     def corrupt_since(self, model: Model) -> datetime | None:
-        """Since when this version is known to be corrupt; None if it is not."""
+        """Return the time since when this version is known to be corrupt; None if it is not known to be."""
         return _since(_read(self._corrupt, model), model)
 
     def corrupt_among(self, models: dict[str, Model]) -> dict[str, datetime]:
-        """The corrupt ones among these models, by name, and since when each is known to be corrupt."""
+        """Return the corrupt models among these: since when each is known to be corrupt, by name."""
         found = {}
         for record in self._corrupt.all():
             model = models.get(record["name"])
@@ -55,7 +58,7 @@ class Digests:
         return found
 
     def forget(self, name: str, etag: str) -> None:
-        """Remove the records of a deleted version. Those of another version of that name stay."""
+        """Remove the records of a deleted version. Records of another version of the model stay."""
         for records in (self._digests, self._corrupt):
             with contextlib.suppress(OSError, ValueError, StoreError):
                 records.remove_if(name, lambda record: _is_of(record, etag), self._claims)
@@ -69,7 +72,10 @@ def _read(records: NameRecords, model: Model) -> dict[str, str] | None:
 
 
 def _is_of(record: dict[str, Any], etag: str) -> bool:
-    """True if a record is of that version. Older records have the inode number before the present form of the etag."""
+    """True if a record is about the version with this ETag.
+
+    Records of earlier releases have another form of the ETag, which begins with the inode number.
+    """
     noted = record.get("etag")
     return noted == etag or (isinstance(noted, str) and noted.count("-") > 1 and noted.endswith("-" + etag[1:]))
 

@@ -19,21 +19,22 @@ from app.store.volume.volume import Volume, explaining_refusals
 
 CHUNK_BYTES = 1 << 20
 DIGESTS_LOCK = "/digests"
-"""The lock of the verdicts' records; no model can have that name."""
+"""The name of the lock that each recording of a verdict takes; no model can have this name."""
 
 OnRead = Callable[[int], None]
-"""Receives the size of each chunk that was read. An exception that it raises ends the verification."""
+"""A function that receives the size of each chunk that was read. An exception that it raises ends the verification."""
 
 
 class Verdict(StrEnum):
-    """What a verification found."""
+    """The verdict of a verification about the bytes of a model."""
 
     INTACT = "intact"
-    """The bytes are those on record."""
+    """The bytes have the recorded digest."""
     CORRUPT = "corrupt"
-    """The bytes are others, with an unchanged size and time; or nothing is on record and the header is corrupt."""
+    """The bytes do not have the recorded digest, though size and time are unchanged; or no digest was recorded and the
+    header is damaged."""
     UNRECORDED = "unrecorded"
-    """There was no digest of this version on record; now there is."""
+    """No digest of this version was recorded before; now it is recorded."""
     CHANGED = "changed"
     """The file was written while it was read, so the result is unknown: try again."""
     UNREADABLE = "unreadable"
@@ -45,22 +46,23 @@ class Verification:
     """The result of verifying one model."""
 
     model: Model
-    """The model as it was before it was read."""
+    """The model as it was before the reading."""
     verdict: Verdict
     reason: str | None
-    """Why, in words; None if it is intact."""
+    """The reason for the verdict, as text; None if the model is intact."""
     sha256: str | None
-    """The digest of the bytes now; None if they could not be read as one version."""
+    """The digest of the bytes that were read; None if the file changed meanwhile or could not be read."""
     recorded_sha256: str | None
-    """The digest on record before; None if there was none."""
+    """The digest that was recorded before; None if there was none."""
     is_remembered: bool
-    """True if the verdict is on record; it is not on a disk that cannot be written."""
+    """True if the verdict was recorded. It cannot be recorded on a disk that cannot be written."""
     header: Description
     seconds: float
+    """How long the reading took."""
 
     @property
     def bytes_per_second(self) -> int:
-        """How fast the file was read."""
+        """The speed of the reading."""
         return int(self.model.size_bytes / self.seconds) if self.seconds else 0
 
 
@@ -75,7 +77,7 @@ class Verifications:
         self._take_lease = take_lease
 
     def verify(self, name: str, actor: Actor, on_read: OnRead = lambda _: None) -> Verification:
-        """Read a model from the disk under a lease, judge it, and record the verdict.
+        """Read a model's bytes from the disk under a lease, compare their digest, and record the verdict.
 
         Raises InvalidModelName, NotAModel, ModelNotFound, ModelLocked, StoreUnavailable.
         """
@@ -111,7 +113,7 @@ class Verifications:
         )
 
     def _remember(self, model: Model, verdict: Verdict, sha256: str) -> bool:
-        """Record a verdict; False if there is nothing to record, or the disk cannot be written."""
+        """Record a verdict. Returns False if there is nothing to record, or the disk cannot be written."""
         if verdict is Verdict.CHANGED:
             return False
         try:
@@ -151,7 +153,8 @@ def _opened(folder: int, leaf: str) -> Iterator[int]:
 
 
 def _digest(file: int, on_read: OnRead) -> str:
-    # Drop the kernel's cache, so that the bytes come from the disk, where they decay. A mapped model stays mapped.
+    # Drop the file from the kernel's cache, so that its bytes are read from the disk, where they decay. The kernel
+    # keeps the pages of a mapped model.
     os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
     os.posix_fadvise(file, 0, 0, os.POSIX_FADV_SEQUENTIAL)
     digest, chunk = hashlib.sha256(), bytearray(CHUNK_BYTES)
