@@ -68,6 +68,7 @@ def build_sources(settings: Settings) -> "tuple[Source, ...]":
     from app.pulls.sources.url import UrlSource  # noqa: PLC0415
 
     http = HttpClient(settings.pull_stall_timeout.total_seconds())
+    # The order matters: UrlSource accepts any URL, so a source of another URL scheme comes before it.
     return (
         HubSource(http, endpoint=settings.hub_endpoint, token=settings.read_hub_token()),
         UrlSource(http, settings.pull_allowed_urls),

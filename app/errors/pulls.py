@@ -4,14 +4,14 @@ from app.errors.base import ServiceError
 
 
 class SourceError(ServiceError):
-    """An error about the place that a pulled model comes from."""
+    """An error about the place that a pulled model comes from. The source's `reason` also says what to do about it."""
 
 
 class SourceNotAllowed(SourceError):
     """The settings do not allow pulls from this URL."""
 
     def __init__(self, url: str, reason: str) -> None:
-        super().__init__(f"{url} cannot be pulled: {reason}. OCR_PULL_ALLOWED_URLS lists the URLs that may be pulled.")
+        super().__init__(f"{url} cannot be pulled: {reason}.")
         self.url = url
 
 
@@ -19,17 +19,14 @@ class SourceNotFound(SourceError):
     """There is no such repository, revision or file."""
 
     def __init__(self, what: str, reason: str) -> None:
-        super().__init__(f"There is no {what}: {reason}. Check its spelling and the revision.")
+        super().__init__(f"There is no {what}: {reason}.")
 
 
 class SourceRefused(SourceError):
     """The source answered 401 or 403: this service has no access, or the source hides whether the file exists."""
 
     def __init__(self, what: str, reason: str) -> None:
-        super().__init__(
-            f"This service has no access to {what}: {reason}. A private or gated repository needs an OCR_HUB_TOKEN "
-            "whose owner has access to it; the answer for a repository that does not exist may be the same."
-        )
+        super().__init__(f"This service has no access to {what}: {reason}.")
 
 
 class SourceUnavailable(SourceError):

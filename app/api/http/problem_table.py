@@ -129,14 +129,14 @@ OF_STORE = (
         ("need_bytes", "free_bytes"),
     ),
     ProblemType(
-        errors.SourceNotAllowed("https://elsewhere.example/a.gguf", "it is not below any of the allowed URLs"),
+        errors.SourceNotAllowed("https://elsewhere.example/a.gguf", "it is not below any of OCR_PULL_ALLOWED_URLS"),
         403,
         "source-not-allowed",
         "Pulling from the URL is not allowed",
         ("url",),
     ),
     ProblemType(
-        errors.SourceNotFound("file 'a.gguf' in org/repo", "the hub does not know it"),
+        errors.SourceNotFound("file 'a.gguf' in org/repo", "the hub answered 404. Check its spelling and the revision"),
         404,
         "source-not-found",
         "The source does not have the file",

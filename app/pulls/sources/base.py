@@ -79,7 +79,7 @@ def source_for(sources: Sequence[Source], request: PullRequest) -> Source:
     for source in sources:
         if source.accepts(request):
             return source
-    raise SourceNotAllowed(request.target, "no source of this service accepts the request")
+    raise SourceNotAllowed(request.target, "no source of this service accepts it")
 
 
 async def resolve_files(source: Source, request: PullRequest, threads: CapacityLimiter) -> list[SourceFile]:

@@ -30,6 +30,14 @@ MAX_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
+class Hints:
+    """What the caller of a source can do about its refusals: sentences without their full stops."""
+
+    not_found: str
+    refused: str
+
+
+@dataclass(frozen=True, slots=True)
 class HttpAnswer:
     """The HTTP answer to a request for a file's bytes. It implements `app.pulls.sources.base.Answer`."""
 
@@ -68,6 +76,7 @@ class HttpClient:
         start: int,
         etag: str | None,
         *,
+        hints: Hints,
         check_url: Callable[[httpx.URL], None],
         headers_for: Callable[[httpx.URL], dict[str, str]] = lambda _: {},
     ) -> AsyncIterator[HttpAnswer]:
@@ -95,7 +104,7 @@ class HttpClient:
                 if response.status_code == RANGE_NOT_SATISFIABLE and ranges:
                     ranges = {}  # the file has changed at the source: request all of it
                     continue
-                yield _answer(file, response)
+                yield _answer(file, response, hints)
                 return
             finally:
                 await response.aclose()
@@ -120,22 +129,23 @@ def origin_of(url: httpx.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
 
 
-def refusal(what: str, status: int, headers: httpx.Headers) -> Exception:
+def refusal(what: str, status: int, headers: httpx.Headers, hints: Hints) -> Exception:
     """Return the error for an HTTP status: SourceNotFound, SourceRefused, SourceUnavailable or SourceMismatch."""
-    reason = f"{headers.get('x-error-message') or headers.get('x-error-code') or 'it'} ({status})"
+    reason = headers.get("x-error-message") or headers.get("x-error-code")
+    reason = f"{reason.rstrip('.')} ({status})" if reason else f"the source answered {status}"
     if status in GONE:
-        return SourceNotFound(what, reason)
+        return SourceNotFound(what, f"{reason}. {hints.not_found}")
     if status in REFUSED:
-        return SourceRefused(what, reason)
+        return SourceRefused(what, f"{reason}. {hints.refused}")
     if status in TRANSIENT or status >= httpx.codes.INTERNAL_SERVER_ERROR:
         return SourceUnavailable(what, f"the source answered {status}", _retry_after(headers))
     return SourceMismatch(what, f"the source answered {status}")
 
 
-def _answer(file: SourceFile, response: httpx.Response) -> HttpAnswer:
+def _answer(file: SourceFile, response: httpx.Response, hints: Hints) -> HttpAnswer:
     headers = response.headers
     if response.status_code not in {httpx.codes.OK, httpx.codes.PARTIAL_CONTENT}:
-        raise refusal(file.label, response.status_code, headers)
+        raise refusal(file.label, response.status_code, headers, hints)
     if (coding := headers.get("content-encoding", "identity")) != "identity":
         raise SourceMismatch(file.label, f"the source sent it encoded ({coding})")
     etag = headers.get("etag")

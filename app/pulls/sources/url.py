@@ -9,7 +9,9 @@ from anyio import CapacityLimiter
 from app.errors import SourceNotAllowed
 from app.pulls.request import PullRequest
 from app.pulls.sources.base import SourceFile
-from app.pulls.sources.http import HttpAnswer, HttpClient, origin_of, shown
+from app.pulls.sources.http import Hints, HttpAnswer, HttpClient, origin_of, shown
+
+HINTS = Hints(not_found="Check the URL", refused="Plain URLs are requested without credentials")
 
 
 class UrlSource:
@@ -33,7 +35,7 @@ class UrlSource:
         self, file: SourceFile, start: int = 0, etag: str | None = None
     ) -> AbstractAsyncContextManager[HttpAnswer]:
         """Request a file's bytes from position `start` on; raises what `HttpClient.open` raises."""
-        return self._http.open(file, start, etag, check_url=self._check)
+        return self._http.open(file, start, etag, hints=HINTS, check_url=self._check)
 
     async def aclose(self) -> None:
         """Close the connections of the source."""
@@ -41,9 +43,9 @@ class UrlSource:
 
     def _check(self, url: httpx.URL) -> None:
         if not self._allowed:
-            raise SourceNotAllowed(shown(url), "this service pulls from repositories of the hub only, not from URLs")
+            raise SourceNotAllowed(shown(url), "OCR_PULL_ALLOWED_URLS allows no URL to be pulled")
         if url.userinfo or not any(_is_below(url, allowed) for allowed in self._allowed):
-            raise SourceNotAllowed(shown(url), "it is not below any of the allowed URLs")
+            raise SourceNotAllowed(shown(url), "it is not below any of OCR_PULL_ALLOWED_URLS")
 
 
 def _is_below(url: httpx.URL, allowed: httpx.URL) -> bool:

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
+from anyio import CapacityLimiter
 
-from app.errors import SourceError, SourceMismatch, SourceNotAllowed, SourceUnavailable
+from app.errors import SourceError, SourceMismatch, SourceNotAllowed, SourceNotFound, SourceUnavailable
 from app.pulls.request import PullRequest
 from app.pulls.sources.base import Source, SourceFile
-from app.pulls.sources.http import HttpClient, refusal
+from app.pulls.sources.http import Hints, HttpClient, refusal
 from app.pulls.sources.hub import HubSource
 from app.pulls.sources.hub_files import find_files
 from app.pulls.sources.url import UrlSource
@@ -45,10 +46,24 @@ async def error_of(source: Source, file: SourceFile, start: int = 0) -> type[Sou
 )
 def test_retry_after_is_parsed_or_ignored(value: str, seconds: float | None) -> None:
     """Retry-After may be seconds or a date, also one without a time zone; any other value is ignored."""
-    found = refusal("it", 429, httpx.Headers({b"retry-after": value.encode("latin-1")}))
+    found = refusal("it", 429, httpx.Headers({b"retry-after": value.encode("latin-1")}), Hints("", ""))
 
     assert isinstance(found, SourceUnavailable)
     assert found.retry_after_seconds == seconds
+
+
+@pytest.mark.anyio
+async def test_each_source_says_what_to_do_about_a_missing_file() -> None:
+    """A missing file of a repository hints at its spelling and the revision, and a missing URL at the URL."""
+    with running_hub() as hub:
+        url = f"{hub.cdn_url}/gone.bin"
+        with pytest.raises(SourceNotFound) as of_url:
+            await urls(hub.cdn_url).resolve(PullRequest(url=url), CapacityLimiter(1))
+        with pytest.raises(SourceNotFound) as of_hub:
+            find_files(PullRequest(repository=REPOSITORY, file="gone.gguf"), hub.url, None)
+
+    assert str(of_url.value) == f"There is no {url}: the source answered 404. Check the URL."
+    assert str(of_hub.value).endswith(" (404). Check its spelling and the revision.")
 
 
 @pytest.mark.anyio
