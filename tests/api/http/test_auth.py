@@ -1,4 +1,4 @@
-"""Who may call what."""
+"""API keys, their scopes, and a read-only service."""
 
 import subprocess
 import sys
@@ -74,7 +74,7 @@ NEEDS = {
     ("get", "/readyz"): None,
     ("get", "/metrics"): Scope.READ,
 }
-"""Every operation, by hand, so that a new one is thought about."""
+"""The scope of each operation, written by hand so that the scope of a new operation is a decision."""
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -96,14 +96,14 @@ def operations() -> list[tuple[str, str]]:
     return [(method, path) for path, methods in document["paths"].items() for method in methods]
 
 
-def test_every_operation_is_accounted_for() -> None:
-    """A new route without a decision about its scope fails here."""
+def test_every_operation_has_a_decided_scope() -> None:
+    """Every operation of the OpenAPI document is in NEEDS, so a new route fails until its scope is decided here."""
     assert set(operations()) == set(NEEDS)
 
 
 @pytest.mark.parametrize(("method", "path"), operations(), ids=" ".join)
-def test_each_operation_takes_its_scope_and_no_other(keyed: RunningService, method: str, path: str) -> None:
-    """Nobody, a wrong key, and a key of every scope, at every operation of the OpenAPI document."""
+def test_each_operation_accepts_only_its_scope(keyed: RunningService, method: str, path: str) -> None:
+    """Each operation accepts a key with its scope; a key without it gets 403, and no key or a wrong one gets 401."""
     needed = NEEDS[method, path]
     url = path.replace("{name}", "missing.bin").replace("{trash_id}", "missing").replace("{job_id}", "missing")
     callers = {None: {}, "wrong": bearer("ocr_wrong"), "basic": {"authorization": "Basic eDp5"}} | {
@@ -126,34 +126,34 @@ def test_each_operation_takes_its_scope_and_no_other(keyed: RunningService, meth
 
 
 @pytest.mark.parametrize("path", [path for method, path in operations() if method == "get"])
-def test_head_takes_what_get_takes(keyed: RunningService, path: str) -> None:
-    """Also where the document does not name it, HEAD is no way around the keys."""
+def test_head_needs_the_scope_of_get(keyed: RunningService, path: str) -> None:
+    """HEAD answers with the status of GET for every key, also where the OpenAPI document does not list HEAD."""
     url = path.replace("{name}", "missing.bin").replace("{job_id}", "missing")
     for headers in ({}, *(bearer(key) for key in KEYS.values())):
         assert keyed.client.head(url, headers=headers).status_code == keyed.client.get(url, headers=headers).status_code
 
 
 def test_the_docs_page_needs_no_key(keyed: RunningService) -> None:
-    """Its Authorize button is where a person enters one."""
+    """The docs page and the OpenAPI document need no key, because a key is entered on that page."""
     for path in ("/docs", "/docs/swagger-ui.css", "/openapi.json"):
         assert keyed.client.get(path).status_code == 200
 
 
-def test_the_log_names_the_key_and_never_holds_it(keyed: RunningService) -> None:
-    """Who called is known by the key's name."""
+def test_the_log_has_the_name_of_a_key_but_not_the_key(keyed: RunningService) -> None:
+    """The log names the key of a request and never contains the key itself."""
     keyed.client.get("/models", headers=bearer(KEYS[Scope.READ]))
 
     eventually(lambda: '"key": "read"' in keyed.log)
     assert KEYS[Scope.READ] not in keyed.log
 
 
-def test_without_keys_everybody_has_every_scope(service: RunningService) -> None:
-    """On loopback nobody needs one."""
+def test_without_keys_every_request_is_allowed(service: RunningService) -> None:
+    """A service without a file of keys allows every operation."""
     assert service.client.post("/engine/release").status_code == 200
 
 
-def test_read_only_refuses_every_change(serve: Serve) -> None:
-    """Reading goes on, and nothing is touched."""
+def test_a_read_only_service_refuses_every_change(serve: Serve) -> None:
+    """A read-only service answers 403 to every change, still answers reads, and changes no file."""
     service = serve(engine_class=ECHO, read_only="true").wait_until_ready()
     (service.models_dir / "a.bin").touch()
 
@@ -170,14 +170,14 @@ def test_read_only_refuses_every_change(serve: Serve) -> None:
 
 
 def test_every_scope_states_whether_it_changes_something() -> None:
-    """So that what a read-only service refuses is written down for each."""
+    """Each scope states whether it allows changes; a read-only service refuses the scopes that do."""
     assert {scope: scope.changes for scope in Scope} == {
         Scope.READ: False, Scope.WRITE: True, Scope.ENGINE: True, Scope.AI: False,
     }  # fmt: skip
 
 
 def test_a_scope_that_states_nothing_is_refused_by_a_read_only_service() -> None:
-    """A scope that is added later is refused until it says that it changes nothing."""
+    """A read-only service refuses a scope that does not state that it changes nothing."""
 
     class Later(StatedScope):
         UNSTATED = "unstated"
@@ -191,8 +191,8 @@ def test_a_scope_that_states_nothing_is_refused_by_a_read_only_service() -> None
         access.check(request, Later.UNSTATED)
 
 
-def test_a_made_key_is_the_one_that_is_found(tmp_path: Path) -> None:
-    """What `keys new` prints on stdout goes into the file; what it prints on stderr is the key."""
+def test_a_key_made_by_the_command_is_accepted(tmp_path: Path) -> None:
+    """`keys new` prints an entry for the file on stdout and the key on stderr; the entry's keyring finds the key."""
     made = subprocess.run(
         [sys.executable, "-m", "app", "keys", "new", "ci", "--scope", "read", "--scope", "write"],
         cwd=ROOT, capture_output=True, text=True, check=True,
@@ -218,8 +218,8 @@ def test_a_made_key_is_the_one_that_is_found(tmp_path: Path) -> None:
         ("nonsense", "not a file of keys"),
     ],
 )
-def test_a_file_that_holds_no_keys_is_refused(tmp_path: Path, text: str, says: str) -> None:
-    """The service does not start with a file that would let nobody in, or somebody by mistake."""
+def test_an_invalid_file_of_keys_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    """A file of keys that is empty, malformed or has an unknown scope raises KeysError with the reason."""
     (tmp_path / "keys.toml").write_text(text)
 
     with pytest.raises(KeysError, match=says):

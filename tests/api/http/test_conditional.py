@@ -14,7 +14,7 @@ from tests.support.waiting import eventually
 
 @pytest.fixture
 def filled(service: RunningService, models: Path) -> RunningService:
-    """Three models, and a list that will not change by itself any more: it shows these very files, all asked about."""
+    """A service with three models whose list no longer changes: AsposeAI was asked about these files."""
     for name in ("a.gguf", "b.bin", "c.bin"):
         (models / name).write_bytes(b"x")
     etags = {path.name: model_at(path.name, path.stat()).etag for path in models.glob("?.*")}
@@ -32,8 +32,8 @@ LISTS = ["/models", "/models?status=current", "/models?limit=2", "/models?name=n
 
 
 @pytest.mark.parametrize("url", [*LISTS, "/models/a.gguf"])
-def test_who_has_the_answer_is_told_so_without_it(filled: RunningService, url: str) -> None:
-    """304 with the same ETag and no body, for GET and for HEAD; whoever has another gets the answer."""
+def test_if_none_match_with_the_current_etag_answers_304(filled: RunningService, url: str) -> None:
+    """GET and HEAD with the current ETag answer 304 without a body; with another ETag they answer 200."""
     first = filled.client.get(url)
     etag = first.headers["etag"]
     assert first.headers["cache-control"] == "no-cache"
@@ -48,8 +48,8 @@ def test_who_has_the_answer_is_told_so_without_it(filled: RunningService, url: s
         assert (again.status_code, again.content) == (200, first.content), unknown
 
 
-def test_several_headers_are_one_list(filled: RunningService) -> None:
-    """As RFC 9110 has it."""
+def test_several_if_none_match_headers_are_one_list(filled: RunningService) -> None:
+    """Several `If-None-Match` headers have the meaning of one header with all their ETags (RFC 9110)."""
     etag = filled.client.get("/models").headers["etag"]
 
     answer = filled.client.get("/models", headers=[("if-none-match", '"other"'), ("if-none-match", etag)])
@@ -58,15 +58,15 @@ def test_several_headers_are_one_list(filled: RunningService) -> None:
 
 
 def test_different_answers_have_different_etags(filled: RunningService) -> None:
-    """The ETag is of what was asked for, and the same whichever way it was asked for."""
+    """Equal answers have one ETag, also for different query strings; different answers have different ETags."""
     etags = [filled.client.get(url).headers["etag"] for url in LISTS]
 
     assert len(set(etags)) == len(LISTS) - 1  # all three models are current
     assert filled.client.get("/models?sort=name").headers["etag"] == etags[0]
 
 
-def test_a_poller_gets_the_change(filled: RunningService, models: Path) -> None:
-    """304 until something changes, then the new answer with a new ETag."""
+def test_a_changed_list_has_a_new_etag(filled: RunningService, models: Path) -> None:
+    """A poll with `If-None-Match` answers 304 until a model changes, then 200 with the new list and a new ETag."""
     etag = filled.client.get("/models").headers["etag"]
     assert filled.client.get("/models", headers={"if-none-match": etag}).status_code == 304
 
@@ -81,8 +81,8 @@ def test_a_poller_gets_the_change(filled: RunningService, models: Path) -> None:
     assert filled.client.get("/models").headers["etag"] != etag
 
 
-def test_the_etag_of_a_model_is_its_own(filled: RunningService) -> None:
-    """The one that the list shows, and that a deletion takes."""
+def test_the_etag_header_of_a_model_is_its_etag_field(filled: RunningService) -> None:
+    """The ETag header of a model is its `etag` field, and a deletion accepts it in `If-Match`."""
     answer = filled.client.get("/models/b.bin")
 
     assert answer.headers["etag"] == answer.json()["etag"]
@@ -90,7 +90,7 @@ def test_the_etag_of_a_model_is_its_own(filled: RunningService) -> None:
 
 
 def test_errors_have_no_etag(filled: RunningService) -> None:
-    """An error is not something to keep, whatever the caller has."""
+    """Errors have no ETag, and `If-None-Match: *` does not turn them into 304."""
     for url in ("/models/missing.bin", "/models?limit=0"):
         answer = filled.client.get(url, headers={"if-none-match": "*"})
         assert answer.status_code in {404, 422}
@@ -106,8 +106,8 @@ def test_errors_have_no_etag(filled: RunningService) -> None:
     ],
 )  # fmt: skip
 def test_head_is_get_without_the_body(filled: RunningService, url: str) -> None:
-    """The same status and the same headers, its length and type among them."""
-    # The engine's age has more digits later, and what is said of an unknown path names the method.
+    """HEAD answers with the status and the headers of GET, and no body."""
+    # The uptime of the engine gets more digits, and the problem of an unknown path names the method.
     own = {"date", "content-length"} if url in {"/engine", "/nope"} else {"date"}
     got = filled.client.get(url, headers={"x-request-id": "same"})
     head = filled.client.head(url, headers={"x-request-id": "same"})
@@ -118,8 +118,8 @@ def test_head_is_get_without_the_body(filled: RunningService, url: str) -> None:
     }
 
 
-def test_head_changes_nothing_and_has_its_own_line_in_the_log(filled: RunningService) -> None:
-    """What only POST may do, HEAD may not; the log has it under its own name."""
+def test_head_of_a_post_route_answers_405_and_is_logged_as_head(filled: RunningService) -> None:
+    """HEAD at a route that has only POST answers 405, and the log has the method HEAD."""
     refused = filled.client.head("/engine/release", headers={"x-request-id": "head-1"})
 
     assert (refused.status_code, refused.headers["allow"], refused.content) == (405, "POST", b"")
@@ -132,13 +132,13 @@ opaque = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_c
 
 
 @given(known=st.lists(opaque), etag=opaque, prefix=st.sampled_from(["", "W/"]), position=st.integers(0, 5))
-def test_an_etag_is_found_wherever_it_stands_in_a_list(
+def test_an_etag_is_found_at_any_position_of_a_list(
     known: list[str],
     etag: str,
     prefix: str,
     position: int,
 ) -> None:
-    """Commas and letters inside of an ETag do not divide it, and no other one is taken for it."""
+    """`matches` finds an ETag at any position of the list, also with commas inside ETags, and matches no other ETag."""
     others = [other for other in known if other != etag]
     assert not matches(", ".join(others), etag)
 

@@ -1,4 +1,4 @@
-"""JSON can say half a surrogate pair, which is no character, and which UTF-8 cannot carry."""
+"""A lone surrogate in JSON is refused: it is half of a character, and UTF-8 cannot encode it."""
 
 from typing import Any
 
@@ -21,8 +21,8 @@ HALF = "\\ud800"
         ("/pulls", f'{{"repository": "{HALF}", "file": "a"}}'),
     ],
 )
-def test_half_a_character_is_refused(service: RunningService, path: str, body: str) -> None:
-    """As any other value that is not valid, wherever it stands."""
+def test_a_lone_surrogate_in_a_body_answers_422(service: RunningService, path: str, body: str) -> None:
+    """A lone surrogate anywhere in a JSON body answers 422 `invalid-request`."""
     answer = service.client.post(path, content=body, headers={"content-type": "application/json"})
 
     problem: dict[str, Any] = answer.json()

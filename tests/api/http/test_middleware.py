@@ -1,4 +1,4 @@
-"""What surrounds every request: limits, foreign pages, the log line, and the catch for a crash."""
+"""The middleware of every request: limits, hosts and origins, the log line, and the answer to a crash."""
 
 import contextlib
 import itertools
@@ -23,16 +23,16 @@ def log_lines(service: RunningService, event: str) -> list[dict[str, object]]:
     return [line for line in map(json.loads, service.log.splitlines()) if line["event"] == event]
 
 
-def test_a_body_that_says_it_is_too_large_is_refused(service: RunningService) -> None:
-    """413 with the limit, before it is read."""
+def test_a_body_with_a_too_large_content_length_answers_413(service: RunningService) -> None:
+    """A body with a `Content-Length` above the limit answers 413 with the limit."""
     refused = service.client.post("/engine/release", content=b"x" * ((1 << 20) + 1))
 
     assert (refused.status_code, refused.json()["limit_bytes"]) == (413, 1 << 20)
 
 
 @pytest.mark.anyio
-async def test_a_body_that_turns_out_too_large_is_refused_while_it_streams() -> None:
-    """Without a length it is counted, and no more than the limit is ever taken in."""
+async def test_a_streamed_body_above_the_limit_answers_413() -> None:
+    """A body without a length is counted while it streams, and answers 413 once it exceeds the limit."""
     app = FastAPI()
     app.add_middleware(RequestLimits, max_body_bytes=1000, allowed_hosts=("*",))
 
@@ -49,8 +49,8 @@ async def test_a_body_that_turns_out_too_large_is_refused_while_it_streams() -> 
         assert (await client.post("/", content=body(11))).status_code == 413
 
 
-def test_json_that_turns_out_too_large_is_refused_like_any_body(service: RunningService) -> None:
-    """FastAPI reads such a body itself, and would answer whatever ends that with a 400."""
+def test_streamed_json_above_the_limit_answers_413(service: RunningService) -> None:
+    """Streamed JSON above the limit answers 413, and not the 400 that FastAPI would answer when reading it fails."""
     endless = itertools.repeat(b"x" * 65536, 32)
 
     refused = service.client.post("/engine/load", content=endless, headers={"content-type": "application/json"})
@@ -59,7 +59,7 @@ def test_json_that_turns_out_too_large_is_refused_like_any_body(service: Running
 
 
 def test_only_marked_routes_take_larger_bodies(service: RunningService) -> None:
-    """A route below `/models/` that reads JSON has the limit too; the one that takes a model's bytes has its own."""
+    """Only a route marked by `streams_body`, such as the upload of a model, takes a body above the general limit."""
     large = b"x" * ((1 << 20) + 1)
 
     assert problem_of(service.client.put("/models/a.bin/protection", content=large)) == (413, "body-too-large")
@@ -68,7 +68,7 @@ def test_only_marked_routes_take_larger_bodies(service: RunningService) -> None:
 
 
 def send_raw(service: RunningService, chunks: Iterable[bytes]) -> bytes:
-    """Send bytes until the service has had enough, and return what it says."""
+    """Send bytes until they end or the service closes the connection, and return the first bytes of its answer."""
     address = urlsplit(service.url)
     with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
         with contextlib.suppress(ConnectionError):
@@ -77,8 +77,8 @@ def send_raw(service: RunningService, chunks: Iterable[bytes]) -> bytes:
         return connection.recv(65536)
 
 
-def test_a_head_without_end_is_refused(service: RunningService) -> None:
-    """One connection cannot fill the memory with headers."""
+def test_too_large_request_headers_answer_431(service: RunningService) -> None:
+    """Headers without an end answer 431, so one connection cannot fill the memory."""
     endless = itertools.chain([b"GET / HTTP/1.1\r\n"], (b"x-%d: y\r\n" % n for n in range(1_000_000)))
 
     answer = send_raw(service, endless)
@@ -88,8 +88,8 @@ def test_a_head_without_end_is_refused(service: RunningService) -> None:
 
 
 @pytest.mark.parametrize("nonsense", [b"nonsense\r\n\r\n", b"GET /mod\xffels HTTP/1.1\r\n\r\n"])
-def test_what_is_no_http_is_a_problem_too(service: RunningService, nonsense: bytes) -> None:
-    """It never reaches the application, and is answered in the same format."""
+def test_invalid_http_is_answered_400_with_a_problem(service: RunningService, nonsense: bytes) -> None:
+    """A request that is not valid HTTP never reaches the application, and is still answered with a problem."""
     answer = send_raw(service, [nonsense])
 
     assert answer.startswith(b"HTTP/1.1 400 ")
@@ -97,8 +97,8 @@ def test_what_is_no_http_is_a_problem_too(service: RunningService, nonsense: byt
 
 
 @pytest.mark.anyio
-async def test_a_crash_is_a_problem_without_its_secrets(capfd: pytest.CaptureFixture[str]) -> None:
-    """500 says only that it is a defect, and which request it was; the log has the rest."""
+async def test_a_crash_answers_500_without_the_text_of_the_exception(capfd: pytest.CaptureFixture[str]) -> None:
+    """An unexpected exception answers 500 with the id of the request; only the log has the text of the exception."""
     app = FastAPI()
     app.add_middleware(RequestLog, on_request=lambda *_: None)
 
@@ -116,8 +116,8 @@ async def test_a_crash_is_a_problem_without_its_secrets(capfd: pytest.CaptureFix
     assert "12345" in capfd.readouterr().out
 
 
-def test_a_name_that_points_to_loopback_is_not_served(service: RunningService) -> None:
-    """Without keys only loopback's own names are answered, against pages whose name leads to 127.0.0.1."""
+def test_an_unknown_host_name_answers_421(service: RunningService) -> None:
+    """A service without keys answers only to names of loopback, against web pages whose name resolves to 127.0.0.1."""
     refused = service.client.get("/models", headers={"host": "evil.example"})
 
     assert problem_of(refused) == (421, "wrong-host")
@@ -125,8 +125,8 @@ def test_a_name_that_points_to_loopback_is_not_served(service: RunningService) -
     assert service.client.get("/livez", headers={"host": "10.0.0.7:8000"}).status_code == 200
 
 
-def test_a_foreign_page_changes_nothing(service: RunningService, models: Path) -> None:
-    """A browser sends along where a page is from; only the service's own docs page may ask for changes."""
+def test_a_change_requested_by_a_page_of_another_origin_answers_403(service: RunningService, models: Path) -> None:
+    """A change with an `Origin` other than the service itself answers 403 and is not made."""
     (models / "a.bin").touch()
     own = service.url
 
@@ -136,8 +136,8 @@ def test_a_foreign_page_changes_nothing(service: RunningService, models: Path) -
     assert service.client.delete("/models/a.bin", headers={"origin": own}).status_code == 200
 
 
-def test_one_line_a_request_and_none_for_probes(serve: Serve) -> None:
-    """With id, route, status and duration, as JSON where no terminal is."""
+def test_each_request_but_probes_has_one_log_line(serve: Serve) -> None:
+    """Each request is logged as one JSON line with id, method, route, status and duration; probes are not logged."""
     service = serve(engine_class=ECHO)
     service.client.get("/models/a%20b.bin", headers={"x-request-id": "abc"})
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Which format a caller gets."""
+"""Content negotiation: which format `Accept` selects."""
 
 import pytest
 
@@ -24,14 +24,14 @@ OFFERED = ("application/json", "text/plain", "application/pdf")
         (["text/*, application/pdf"], "application/pdf"),
     ],
 )
-def test_the_best_of_what_is_offered(accept: list[str], best: str) -> None:
-    """By quality, by what is named most specifically, and of equals the first offered."""
+def test_best_of_returns_the_type_that_accept_rates_highest(accept: list[str], best: str) -> None:
+    """`best_of` prefers the highest quality, then the most specific range, then the first offered."""
     assert best_of(OFFERED, accept) == best
 
 
 @pytest.mark.parametrize("accept", ["image/png", "text/plain;q=0", "*/*;q=nonsense", ";"])
-def test_nothing_that_is_offered(accept: str) -> None:
-    """It is refused, and what there is is named."""
+def test_best_of_raises_if_nothing_offered_is_accepted(accept: str) -> None:
+    """`best_of` raises NotAcceptable, with the offered formats, if `Accept` allows none of them."""
     with pytest.raises(NotAcceptable, match="application/json, text/plain or application/pdf"):
         best_of(OFFERED, [accept])
 
@@ -41,6 +41,6 @@ def test_nothing_that_is_offered(accept: str) -> None:
     [([], "application/json"), (["image/png"], "application/json"), (["text/plain;q=0"], "application/json"),
      (["text/plain"], "text/plain"), (["text/plain;q=0.1, application/json"], "application/json")],
 )  # fmt: skip
-def test_a_resource_that_refuses_nobody_gives_the_first(accept: list[str], best: str) -> None:
-    """An audit or a stream of records comes in its usual format, whatever else is accepted."""
+def test_best_or_first_returns_the_first_type_if_none_is_accepted(accept: list[str], best: str) -> None:
+    """`best_or_first` returns the first offered type if `Accept` allows none of the offered ones."""
     assert best_or_first(OFFERED, accept) == best

@@ -1,4 +1,4 @@
-"""Every error is a problem detail that says what to do."""
+"""Every error is answered with a problem detail that says what to do."""
 
 from pathlib import Path
 
@@ -28,10 +28,10 @@ MEMBERS = {"type", "title", "status", "detail", "instance", "request_id"}
         ("DELETE", "/models/.store/store.json", 422, "invalid-model-name"),
     ],
 )
-def test_errors_of_the_framework_and_of_the_domain_look_alike(
+def test_errors_of_the_framework_and_of_the_domain_have_one_format(
     service: RunningService, method: str, path: str, status: int, slug: str
 ) -> None:
-    """One format, with the request's id as in its header."""
+    """Errors of FastAPI and of the domain have the members of a problem, with the id of the `x-request-id` header."""
     answer = service.client.request(method, path)
 
     assert (answer.status_code, answer.headers["content-type"]) == (status, MEDIA_TYPE)
@@ -42,36 +42,36 @@ def test_errors_of_the_framework_and_of_the_domain_look_alike(
     assert len(problem["detail"]) > 20
 
 
-def test_a_body_that_is_no_text_is_a_wrong_one(service: RunningService) -> None:
-    """Like JSON that is wrong in any other way: 422."""
+def test_a_body_that_is_not_utf8_answers_422(service: RunningService) -> None:
+    """A body that is not UTF-8 answers 422 `invalid-request`, like any invalid JSON."""
     for body in (b"\x80\x81", b"{", b"[]"):
         answer = service.client.post("/pulls", content=body, headers={"content-type": "application/json"})
         assert (answer.status_code, answer.json()["type"]) == (422, TYPE_PREFIX + "invalid-request")
 
 
-def test_a_method_that_is_not_allowed_says_which_are(service: RunningService) -> None:
-    """405 carries Allow."""
+def test_405_lists_the_allowed_methods(service: RunningService) -> None:
+    """The answer 405 has an `Allow` header with all methods of the path."""
     assert service.client.put("/engine").headers["allow"] == "GET, HEAD"
     assert service.client.patch("/models/a.bin").headers["allow"] == "DELETE, GET, HEAD, PUT"
     assert service.client.delete("/models").headers["allow"] == "GET, HEAD"
 
 
 def test_a_callers_request_id_is_kept(service: RunningService) -> None:
-    """So that a request can be followed through several services; a harmful one is replaced."""
+    """A caller's `x-request-id` is returned; one that is too long is replaced by a new id."""
     assert service.client.get("/livez", headers={"x-request-id": "abc-1"}).headers["x-request-id"] == "abc-1"
     assert len(service.client.get("/livez", headers={"x-request-id": "x" * 999}).headers["x-request-id"]) == 32
 
 
 def test_every_problem_is_documented() -> None:
-    """docs/api.md has a row for each type, with its status."""
+    """docs/api.md has a row with the status for each problem type."""
     documented = DOCS.read_text()
 
     for kind in [*PROBLEM_TYPES.values(), INTERNAL_ERROR]:
         assert f"| `{kind.slug}` | {kind.status} |" in documented
 
 
-def test_every_error_of_the_domain_has_a_status() -> None:
-    """None is forgotten in the table, and each has a type of its own."""
+def test_every_error_of_the_domain_has_a_problem_type() -> None:
+    """Each ServiceError without subclasses is in the problem table, and no two entries share a type."""
     leaves = [cls for cls in vars(errors).values() if isinstance(cls, type) and not cls.__subclasses__()]
 
     domain = [cls for cls in leaves if issubclass(cls, errors.ServiceError)]

@@ -12,7 +12,7 @@ from tests.support.waiting import eventually
 
 @pytest.fixture
 def upkeep(service: RunningService, models: Path) -> RunningService:
-    """A folder with two old models, one of them protected, and a current one."""
+    """A service with three old models, one of them protected, and two current ones."""
     service.client.delete("/trash").raise_for_status()
     for name in ("en_v1.bin", "en_v2.bin", "old_de.bin", "keep_old_v1.bin", "keep_old_v2.bin"):
         (models / name).write_bytes(b"12345")
@@ -20,8 +20,8 @@ def upkeep(service: RunningService, models: Path) -> RunningService:
     return service
 
 
-def test_the_audit_says_why(upkeep: RunningService, models: Path) -> None:
-    """As JSON each reason has its field, and what pruning would free is added up."""
+def test_the_audit_has_the_reasons_for_each_model(upkeep: RunningService, models: Path) -> None:
+    """The JSON report has the reasons for each model and the bytes that a prune would free."""
     report = upkeep.client.get("/audit").json()
 
     assert (report["old_count"], report["current_count"], report["reclaimable"]["models_bytes"]) == (3, 2, 10)
@@ -32,8 +32,8 @@ def test_the_audit_says_why(upkeep: RunningService, models: Path) -> None:
     assert found["en_v2.bin"]["path"] == str(models / "en_v2.bin")
 
 
-def test_the_audit_reads_as_the_tutorials_print_it(upkeep: RunningService, models: Path) -> None:
-    """A line a model, OLD or CURRENT and the path, aligned, with the reasons behind."""
+def test_the_text_audit_has_one_line_for_each_model(upkeep: RunningService, models: Path) -> None:
+    """The text report has a line for each model: OLD or CURRENT, the path, and the reasons."""
     answer = upkeep.client.get("/audit", headers={"accept": "text/plain"})
 
     assert answer.headers["content-type"].startswith("text/plain")
@@ -46,8 +46,8 @@ def test_the_audit_reads_as_the_tutorials_print_it(upkeep: RunningService, model
     ]
 
 
-def test_a_prune_is_a_dry_run_and_then_exactly_that(upkeep: RunningService, models: Path) -> None:
-    """The plan names models and bytes; with its id the same request executes it, once."""
+def test_a_prune_executes_the_plan_of_its_dry_run_once(upkeep: RunningService, models: Path) -> None:
+    """A dry run returns a plan; a request with its id deletes exactly these models, and a second one answers 409."""
     plan = upkeep.client.post("/prune", json={}).raise_for_status().json()
     assert [model["name"] for model in plan["models"]] == ["en_v1.bin", "old_de.bin"]
     assert (plan["dry_run"], plan["count"], plan["total_size_bytes"]) == (True, 2, 10)
@@ -67,15 +67,15 @@ def test_a_prune_is_a_dry_run_and_then_exactly_that(upkeep: RunningService, mode
     assert upkeep.client.get("/trash").json()["count"] == 2
 
 
-def test_only_the_reasons_that_are_asked_for(upkeep: RunningService) -> None:
-    """A cautious caller prunes what the patterns name and nothing else."""
+def test_a_prune_uses_only_the_requested_reasons(upkeep: RunningService) -> None:
+    """A prune with `stale_pattern` alone plans no superseded model."""
     plan = upkeep.client.post("/prune", json={"reasons": ["stale_pattern"]}).json()
 
     assert [model["name"] for model in plan["models"]] == ["old_de.bin"]
 
 
-def test_a_changed_folder_is_another_plan(upkeep: RunningService, models: Path) -> None:
-    """What was not shown is not deleted."""
+def test_a_plan_is_refused_after_the_folder_changed(upkeep: RunningService, models: Path) -> None:
+    """If a model was added after the dry run, executing the plan answers 409 and deletes nothing."""
     plan = upkeep.client.post("/prune", json={}).json()
     (models / "old_new.bin").touch()
     eventually(lambda: upkeep.client.get("/models").json()["count"] == 6)
@@ -86,8 +86,8 @@ def test_a_changed_folder_is_another_plan(upkeep: RunningService, models: Path) 
     assert (models / "old_de.bin").exists()
 
 
-def test_a_partial_prune_is_no_plain_success(upkeep: RunningService, models: Path) -> None:
-    """207, and the model that stayed says why."""
+def test_a_prune_that_leaves_a_model_answers_207(upkeep: RunningService, models: Path) -> None:
+    """If a model is in use, the others are deleted, the answer is 207, and the model has the reason."""
     plan = upkeep.client.post("/prune", json={"permanent": True}).json()
     with ModelLocks(models / ".store/locks/models").lease("old_de.bin"):
         done = upkeep.client.post("/prune", json={"dry_run": False, "plan_id": plan["plan_id"], "permanent": True})
@@ -98,22 +98,22 @@ def test_a_partial_prune_is_no_plain_success(upkeep: RunningService, models: Pat
     assert (models / "old_de.bin").exists()
 
 
-def test_nothing_is_executed_without_a_plan(upkeep: RunningService) -> None:
-    """422 for an execution that names none, for a reason that is none, and for a word that is mistyped."""
+def test_an_invalid_prune_request_answers_422(upkeep: RunningService) -> None:
+    """A prune without a plan, with an unknown reason or an unknown field answers 422 and deletes nothing."""
     for body in ({"dry_run": False}, {"reasons": ["ugly"]}, {"dryrun": False}):
         assert upkeep.client.post("/prune", json=body).status_code == 422
     assert upkeep.client.get("/models").json()["count"] == 5
 
 
-def test_a_body_that_is_no_text_is_an_invalid_request(upkeep: RunningService) -> None:
-    """422 as for any other that is no JSON, and not a status that the document does not know."""
+def test_a_body_that_is_not_json_answers_422(upkeep: RunningService) -> None:
+    """A body that is not UTF-8 or not JSON answers 422, which the OpenAPI document lists, and not 400."""
     for body in (b"V \xff", b"{"):
         refused = upkeep.client.post("/prune", content=body, headers={"content-type": "application/json"})
         assert problem_of(refused) == (422, "invalid-request")
 
 
-def test_storage_adds_up(upkeep: RunningService) -> None:
-    """Models, trash, free and all; the trash grows by what the models lose."""
+def test_deleting_a_model_moves_its_bytes_to_the_trash_in_storage(upkeep: RunningService) -> None:
+    """After a deletion, `/storage` has fewer bytes of models, more bytes of trash, and an unchanged volume id."""
     before = upkeep.client.get("/storage").json()
     upkeep.client.delete("/models/en_v1.bin").raise_for_status()
     after = upkeep.client.get("/storage").json()

@@ -1,4 +1,4 @@
-"""`/trash`, `/journal`, and how `DELETE /models/{name}` can be asked, over HTTP."""
+"""`/trash`, `/journal`, and the parameters of `DELETE /models/{name}`, over HTTP."""
 
 import json
 import os
@@ -13,12 +13,14 @@ from tests.support.waiting import eventually
 
 
 @pytest.fixture(autouse=True)
-def empty(service: RunningService) -> None:
+def empty_trash(service: RunningService) -> None:
+    """Empty the trash before each test."""
+
     service.client.delete("/trash").raise_for_status()
 
 
-def test_there_and_back_again(service: RunningService, models: Path) -> None:
-    """Deleted, listed in the trash, restored, and in the list at once; each step is in the journal."""
+def test_a_deleted_model_is_restored(service: RunningService, models: Path) -> None:
+    """A deleted model is in the trash, can be restored and is listed at once; the journal has both changes."""
     (models / "a.bin").write_bytes(b"12345")
     receipt = service.client.delete("/models/a.bin", headers={"x-request-id": "r-1"}).json()
 
@@ -39,8 +41,8 @@ def test_there_and_back_again(service: RunningService, models: Path) -> None:
     assert events[1]["request_id"] == "r-1"
 
 
-def test_the_journal_shows_what_a_newer_service_did(service: RunningService, models: Path) -> None:
-    """An action that this version does not know, written by a newer service on the folder, is shown as it is."""
+def test_the_journal_shows_unknown_actions(service: RunningService, models: Path) -> None:
+    """An action that this version does not know, written by a newer service on the folder, is shown unchanged."""
     (models / "a.bin").write_bytes(b"12345")
     service.client.delete("/models/a.bin").raise_for_status()
     journal = models / ".store/journal.jsonl"
@@ -53,8 +55,8 @@ def test_the_journal_shows_what_a_newer_service_did(service: RunningService, mod
     assert [event["action"] for event in events] == ["quarantined", "trashed"]
 
 
-def test_a_restore_can_choose_another_name_and_overwrites_none(service: RunningService, models: Path) -> None:
-    """409 for a name that is taken; `as` names another."""
+def test_a_restore_overwrites_no_model_and_accepts_another_name(service: RunningService, models: Path) -> None:
+    """Restoring to a taken name answers 409; `as` restores to another name."""
     (models / "a.bin").write_bytes(b"old")
     trash_id = service.client.delete("/models/a.bin").json()["trash_id"]
     (models / "a.bin").write_bytes(b"new")
@@ -70,7 +72,7 @@ def test_a_restore_can_choose_another_name_and_overwrites_none(service: RunningS
 
 
 def test_purging_takes_one_entry_and_emptying_takes_all(service: RunningService, models: Path) -> None:
-    """What went is in the answer with what the disk has back, of a sparse file too; a second time there is nothing."""
+    """Purging deletes one entry, emptying all; both return the bytes freed on disk, also for sparse files."""
     ids = []
     for name in ("a.bin", "b.bin", "c.bin"):
         (models / name).write_bytes(b"12345")
@@ -90,7 +92,7 @@ def test_purging_takes_one_entry_and_emptying_takes_all(service: RunningService,
 
 
 def test_if_match_deletes_only_that_version(service: RunningService, models: Path) -> None:
-    """412 with the present version otherwise; several and any can be named."""
+    """A deletion with `If-Match` answers 412 if the model is another version; several ETags and `*` are accepted."""
     (models / "a.bin").write_bytes(b"1")
     etag = service.client.get("/models/a.bin").json()["etag"]
     (models / "a.bin").write_bytes(b"12")
@@ -107,8 +109,8 @@ def test_if_match_deletes_only_that_version(service: RunningService, models: Pat
     assert service.client.delete("/models/a.bin", headers={"if-match": "*"}).status_code == 200
 
 
-def test_a_dry_run_changes_nothing(service: RunningService, models: Path) -> None:
-    """It says what would go, and refuses what would be refused."""
+def test_a_dry_run_of_a_deletion_deletes_nothing(service: RunningService, models: Path) -> None:
+    """A dry run returns what would be deleted, refuses what a deletion refuses, and deletes nothing."""
     (models / "a.bin").write_bytes(b"12345")
     (models / "keep_me.bin").touch()
 
@@ -122,8 +124,8 @@ def test_a_dry_run_changes_nothing(service: RunningService, models: Path) -> Non
     assert (models / "a.bin").exists()
 
 
-def test_permanent_goes_past_the_trash(service: RunningService, models: Path) -> None:
-    """The bytes are back at once, and there is no way back."""
+def test_a_permanent_deletion_leaves_no_trash_entry(service: RunningService, models: Path) -> None:
+    """A permanent deletion frees the bytes at once and leaves no entry in the trash."""
     (models / "a.bin").write_bytes(b"x" * 10_000)
 
     receipt = service.client.delete("/models/a.bin", params={"permanent": "true"}).json()
@@ -133,8 +135,8 @@ def test_permanent_goes_past_the_trash(service: RunningService, models: Path) ->
     assert service.client.get("/trash").json()["count"] == 0
 
 
-def test_what_has_expired_goes_by_itself(serve: Serve) -> None:
-    """Swept within seconds of its time, with a line in the journal."""
+def test_an_expired_trash_entry_is_purged(serve: Serve) -> None:
+    """An entry whose retention has passed is purged within seconds, and the journal names `service` as the actor."""
     service = serve(engine_class=ECHO, trash_retention="1s")
     (service.models_dir / "a.bin").touch()
     service.client.delete("/models/a.bin").raise_for_status()

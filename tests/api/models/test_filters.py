@@ -1,4 +1,4 @@
-"""`GET /models` with filters and orders, on real files."""
+"""The filters and orders of `GET /models`, on real files."""
 
 import os
 from itertools import pairwise
@@ -18,7 +18,7 @@ FILES = {"old_a.gguf": 10, "b.GGUF": 30, "keep_c.onnx": 20, "org/d.safetensors":
 
 @pytest.fixture
 def filled(service: RunningService, models: Path) -> RunningService:
-    """Five models, one of them outdated and unprotected, and so on; the newest is the smallest."""
+    """A service with five models that differ in size, time, format, protection and age; the newest is the smallest."""
     (models / "org").mkdir()
     for number, (name, size) in enumerate(sorted(FILES.items(), key=lambda file: -file[1])):
         (models / name).write_bytes(b"x" * size)
@@ -70,15 +70,15 @@ def recognised(service: RunningService) -> list[bool | None]:
     ],
     ids=lambda value: str(sorted(value) if isinstance(value, set) else value),  # the same in each process
 )
-def test_each_filter_finds_its_models_alone_and_with_others(
+def test_filters_select_the_models_that_match_all_of_them(
     filled: RunningService, params: dict[str, object], found: set[str]
 ) -> None:
-    """A model must match every filter; count and total speak of those that do."""
+    """A list has the models that match every filter; its count and total size are of these models."""
     assert names(filled, **params) == sorted(found)
 
 
-def test_models_in_use_are_found_while_they_are(filled: RunningService, models: Path) -> None:
-    """The lease of any process counts."""
+def test_in_use_finds_a_model_while_a_process_leases_it(filled: RunningService, models: Path) -> None:
+    """`in_use` finds a model as long as any process holds a lease on it."""
     with ModelLocks(models / ".store/locks/models").lease("b.GGUF"):
         eventually(lambda: names(filled, in_use="true") == ["b.GGUF"])
         assert "b.GGUF" not in names(filled, in_use="false")
@@ -86,8 +86,8 @@ def test_models_in_use_are_found_while_they_are(filled: RunningService, models: 
 
 
 @pytest.mark.parametrize("field", ["name", "size_bytes", "modified_at"])
-def test_sorted_by_each_field_both_ways(filled: RunningService, field: str) -> None:
-    """Equals are sorted by name, and a descending list is the ascending one backwards."""
+def test_each_sort_field_works_in_both_directions(filled: RunningService, field: str) -> None:
+    """Models with equal keys are sorted by name, and descending order is ascending order reversed."""
     found = asked(filled, sort=field)["models"]
 
     keys = [(model[field], model["name"]) for model in found]
@@ -112,8 +112,8 @@ def test_sorted_by_each_field_both_ways(filled: RunningService, field: str) -> N
         ("limit=1001", "limit"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(service: RunningService, query: str, where: str) -> None:
-    """A misspelt filter is never an unfiltered answer."""
+def test_an_unknown_or_invalid_query_parameter_answers_422(service: RunningService, query: str, where: str) -> None:
+    """A misspelt or invalid parameter answers 422 and names the parameter."""
     refused = service.client.get(f"/models?{query}")
 
     assert problem_of(refused) == (422, "invalid-request")

@@ -1,4 +1,4 @@
-"""`GET /models/{name}` says what the file says of itself."""
+"""The header of a model file in `GET /models/{name}`."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ from tests.support import model_files
 from tests.support.service import RunningService
 
 
-def test_a_gguf_file_tells_what_it_is(service: RunningService, models: Path) -> None:
-    """Architecture and the like from the header; a file that is cut short says so, and so does one that is none."""
+def test_the_detail_has_the_header_of_a_gguf_file(service: RunningService, models: Path) -> None:
+    """A GGUF file has its format and facts; a truncated file and a file that is no GGUF have a problem."""
     whole = model_files.tiny_gguf()
     (models / "whole.gguf").write_bytes(whole)
     (models / "cut.gguf").write_bytes(whole[:-40])

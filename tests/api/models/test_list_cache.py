@@ -1,4 +1,4 @@
-"""What `GET /models` waits for, and what it does not."""
+"""`ListCache`: the list neither waits for a hung disk nor shows outdated recognition."""
 
 import asyncio
 import threading
@@ -20,17 +20,17 @@ from tests.support.supervised import supervised
 from tests.support.waiting import eventually_async
 
 MANY = 100
-"""More than there are threads that everybody shares."""
+"""More calls than the shared pools have threads."""
 
 
 async def no_engine() -> EngineProcess:
-    """Nobody starts one."""
+    """Fail the start of an engine, which this test does not need."""
     raise NotImplementedError
 
 
 @pytest.mark.anyio
-async def test_a_disk_that_does_not_answer_keeps_no_list_waiting(tmp_path: Path) -> None:
-    """Whatever holds every thread that is shared, in asyncio's pool and in anyio's: what is known is listed."""
+async def test_the_list_is_answered_while_all_shared_threads_are_blocked(tmp_path: Path) -> None:
+    """While every shared thread of asyncio and of anyio is blocked, the list is still answered."""
     (tmp_path / "a.bin").write_bytes(b"model")
     store = Store(tmp_path, Policy(), trash_retention=timedelta(0), on_event=lambda *_: None)
     store.open()
@@ -59,8 +59,8 @@ async def test_a_disk_that_does_not_answer_keeps_no_list_waiting(tmp_path: Path)
 
 
 @pytest.mark.anyio
-async def test_a_model_that_came_after_the_question_is_not_passed_over(tmp_path: Path) -> None:
-    """Whatever its times are: here a folder of older files comes, while the engine cannot be asked."""
+async def test_recognised_is_null_for_a_model_added_after_asposeai_was_asked(tmp_path: Path) -> None:
+    """`recognised` is null until AsposeAI is asked again, also for added files that are older than the question."""
     early = tmp_path / "early"
     early.mkdir()
     (early / "a.bin").touch()

@@ -1,4 +1,4 @@
-"""Pages of `GET /models`, while models come and go between them."""
+"""Pages and cursors of `GET /models`, while models are added and deleted between pages."""
 
 import base64
 import json
@@ -28,7 +28,7 @@ from tests.support.waiting import eventually
 VIEW = ModelView(Path("/models"), Policy(), Sources({}, frozenset(), None))
 SORTS = ["name", "-name", "size_bytes", "-size_bytes", "modified_at", "-modified_at"]
 
-# Few sizes and times, so that there are many equals; names that need escaping.
+# Few sizes and times, so that many models have equal keys; names that need escaping.
 some_models = st.dictionaries(
     st.text('abé"\U0001f600', min_size=1, max_size=3), st.tuples(st.integers(0, 3), st.integers(-1, 2)), max_size=30
 ).map(lambda made: {name: Model(name, size, modified, 0, 0) for name, (size, modified) in made.items()})
@@ -48,21 +48,21 @@ def page_of(renderer: ListRenderer, **params: Any) -> dict[str, Any]:
     limits=st.lists(st.integers(1, 7), min_size=1),
     sort=st.sampled_from(SORTS),
 )
-def test_pages_never_repeat_a_model_and_miss_none_that_was_there_throughout(
+def test_pages_neither_repeat_models_nor_miss_any_that_stays(
     changing: list[dict[str, Model]], staying: dict[str, Model], limits: list[int], sort: str
 ) -> None:
-    """Whatever comes and goes between two pages, in every order, with pages of any length."""
+    """If models come and go between pages, no page repeats a model or misses one that was there throughout."""
     renderer, cursor, seen, number = None, None, [], 0
     while number == 0 or cursor:
         present = {name: model for name, model in changing[number % len(changing)].items() if name not in staying}
         renderer = ListRenderer(inventory_of(present | staying), VIEW, renderer)
         page = page_of(renderer, sort=sort, limit=limits[number % len(limits)], cursor=cursor)
         assert page["count"] == len(present | staying)
-        assert page["next_cursor"] != cursor or not cursor, "it goes in circles"
+        assert page["next_cursor"] != cursor or not cursor, "the cursors form a circle"
         seen += [(model["name"], model["etag"]) for model in page["models"]]
         cursor, number = page["next_cursor"], number + 1
 
-    # A model that goes and comes back with another size or time is another one, and may well stand elsewhere.
+    # A model that is added again with another size or time counts as another model.
     assert len(set(seen)) == len(seen)
     assert {(model.name, model.etag) for model in staying.values()} <= set(seen)
     if sort.endswith("name"):
@@ -70,15 +70,17 @@ def test_pages_never_repeat_a_model_and_miss_none_that_was_there_throughout(
 
 
 @given(models=some_models, limit=st.integers(1, 7), sort=st.sampled_from(SORTS), status=st.sampled_from(["old", None]))
-def test_pages_together_are_the_whole(models: dict[str, Model], limit: int, sort: str, status: str | None) -> None:
-    """When nothing changes, they are the unpaged list in its order, and all but the last are full."""
+def test_all_pages_together_are_the_unpaged_list(
+    models: dict[str, Model], limit: int, sort: str, status: str | None
+) -> None:
+    """If nothing changes, the pages together are the unpaged list in its order, and all but the last page are full."""
     models |= {f"old_{name}": model._replace(name=f"old_{name}") for name, model in models.items()}
     renderer = ListRenderer(inventory_of(models), VIEW)
     whole = page_of(renderer, sort=sort, status=status)
 
     pages = [page_of(renderer, sort=sort, status=status, limit=limit)]
     while cursor := pages[-1]["next_cursor"]:
-        assert len(pages) <= len(models), "it goes in circles"
+        assert len(pages) <= len(models), "the cursors form a circle"
         pages.append(page_of(renderer, sort=sort, status=status, limit=limit, cursor=cursor))
 
     assert [model for page in pages for model in page["models"]] == whole["models"]
@@ -89,14 +91,14 @@ def test_pages_together_are_the_whole(models: dict[str, Model], limit: int, sort
 
 
 @given(text=st.text(max_size=100) | st.binary(max_size=100).map(lambda raw: base64.urlsafe_b64encode(raw).decode()))
-def test_a_garbled_cursor_is_refused_whatever_it_is(text: str) -> None:
-    """Never anything else than a validation error."""
+def test_any_text_that_is_no_cursor_raises_a_validation_error(text: str) -> None:
+    """Any text that is no cursor raises ValidationError and no other exception."""
     with pytest.raises(ValidationError, match="not a cursor of this list"):
         ListQuery(cursor=text)
 
 
-def test_a_model_that_is_as_it_was_is_not_made_anew() -> None:
-    """Neither after a change to others; one that changed is."""
+def test_only_changed_models_are_rendered_again() -> None:
+    """A new renderer reuses the JSON of unchanged models and renders changed ones again."""
     models = {name: Model(name, 1, 0, 0, 0) for name in ("a", "b")}
     before = ListRenderer(inventory_of(models), VIEW)
     before.render(ListQuery())
@@ -110,8 +112,8 @@ def test_a_model_that_is_as_it_was_is_not_made_anew() -> None:
 
 
 @given(models=some_models, limit=st.none() | st.integers(1, 7), sort=st.sampled_from(get_args(Sort)))
-def test_the_list_is_what_its_schema_would_be(models: dict[str, Model], limit: int | None, sort: Sort) -> None:
-    """The JSON is joined by hand, and pydantic would write the same bytes: the same fields, in the same order."""
+def test_the_rendered_list_equals_the_json_of_pydantic(models: dict[str, Model], limit: int | None, sort: Sort) -> None:
+    """The JSON that the renderer joins by hand has exactly the bytes that pydantic writes for `ModelList`."""
     warning = ScanWarning('a "link"', "a symbolic link")
     rendered = ListRenderer(inventory_of(models, warning), VIEW).render(ListQuery(sort=sort, limit=limit))
 
@@ -133,18 +135,18 @@ def facts(*recognised: str, known_models: dict[str, Model]) -> EngineFacts:
     )
 
 
-def test_whatever_the_schema_shows_of_a_changing_source_is_rendered_again(tmp_path: Path) -> None:
-    """Between any two views that describe a model differently, its changing facts differ."""
+def test_changing_facts_differ_wherever_the_description_differs(tmp_path: Path) -> None:
+    """If two views describe a model differently, its changing facts differ, so the model is rendered again."""
     (tmp_path / "models").touch()
     locks = ModelLocks(tmp_path / "models")
     with locks.lease("a.bin"):
         positions = locks.leased_positions()
     model = Model("a.bin", 1, 0, 0, 0)
     protections = {"a.bin": ManualProtection("a reason", "a caller", datetime.now(UTC))}
-    told = (None, facts(known_models={}), facts(known_models={"a.bin": model}), facts("a.bin", known_models={}))
+    engine_facts = (None, facts(known_models={}), facts(known_models={"a.bin": model}), facts("a.bin", known_models={}))
     views = [
         ModelView(Path("/models"), Policy(), Sources(*sources))
-        for sources in product(({}, protections), (frozenset[int](), positions), told)
+        for sources in product(({}, protections), (frozenset[int](), positions), engine_facts)
     ]
 
     described = {view.describe(model).model_dump_json() for view in views}
@@ -152,8 +154,8 @@ def test_whatever_the_schema_shows_of_a_changing_source_is_rendered_again(tmp_pa
     assert len({view.changing_facts(model) for view in views}) == len(described)
 
 
-def test_models_that_are_gone_do_not_fill_the_memory() -> None:
-    """However many come and go, little more is kept than there are."""
+def test_the_json_of_deleted_models_is_dropped() -> None:
+    """The number of rendered models that are kept is bounded, however many models are added and deleted."""
     renderer = None
     for number in range(100):
         models = {f"{number}-{n}": Model(f"{number}-{n}", 1, 0, 0, 0) for n in range(100)}
@@ -162,8 +164,8 @@ def test_models_that_are_gone_do_not_fill_the_memory() -> None:
         assert len(renderer.rendered) <= 600
 
 
-def test_warnings_are_told_once() -> None:
-    """With the first page, whatever it is filtered by, and not again with those that follow."""
+def test_only_the_first_page_has_the_warnings() -> None:
+    """The first page has the warnings, with any filter; the pages after it have none."""
     models = {name: Model(name, 1, 0, 0, 0) for name in ("a", "b")}
     renderer = ListRenderer(inventory_of(models, ScanWarning("link", "a symbolic link")), VIEW)
 
@@ -176,6 +178,8 @@ def test_warnings_are_told_once() -> None:
 
 @pytest.fixture
 def filled(service: RunningService, models: Path) -> RunningService:
+    """A service with ten listed models of different sizes."""
+
     for number in range(10):
         (models / f"m{number}.bin").write_bytes(b"x" * number)
     eventually(lambda: service.client.get("/models").json()["count"] == 10)
@@ -193,16 +197,14 @@ def walked(service: RunningService, **params: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("limit", [1, 3, 5, 10, 11, 1000])
-def test_a_caller_walks_through_all_pages(filled: RunningService, limit: int) -> None:
-    """Over HTTP, as the docs say it is done."""
+def test_following_next_cursor_yields_every_model_once(filled: RunningService, limit: int) -> None:
+    """A client that follows `next_cursor` over HTTP gets each model once, in order."""
     assert walked(filled, limit=limit, sort="-size_bytes") == [f"m{number}.bin" for number in range(9, -1, -1)]
     assert walked(filled, limit=limit, min_size=5) == [f"m{number}.bin" for number in range(5, 10)]
 
 
-def test_a_page_goes_on_where_the_last_ended_though_its_last_model_is_gone(
-    filled: RunningService, models: Path
-) -> None:
-    """A cursor is a position among names, not a model and not a number."""
+def test_a_cursor_works_after_its_model_was_deleted(filled: RunningService, models: Path) -> None:
+    """The next page begins after the name in the cursor, even if that model was deleted meanwhile."""
     first = filled.client.get("/models?limit=4").json()
     assert (len(first["models"]), first["count"], first["total_size_bytes"]) == (4, 10, 45)
 
@@ -216,8 +218,8 @@ def test_a_page_goes_on_where_the_last_ended_though_its_last_model_is_gone(
     assert second["count"] == 9
 
 
-def test_a_cursor_goes_with_its_own_filters_and_order(filled: RunningService) -> None:
-    """With others it is refused in words, and with another limit it is not."""
+def test_a_cursor_with_other_filters_or_order_answers_422(filled: RunningService) -> None:
+    """A cursor sent with other filters or another sort answers 422; `limit` may differ."""
     cursor = filled.client.get("/models?limit=4&min_size=1").json()["next_cursor"]
 
     other_terms: list[dict[str, Any]] = [
@@ -258,16 +260,16 @@ def forgeries() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("text", forgeries().values(), ids=forgeries())
-def test_a_forged_cursor_is_refused_in_words(service: RunningService, text: str) -> None:
-    """422, never a crash."""
+def test_a_forged_cursor_answers_422(service: RunningService, text: str) -> None:
+    """A forged cursor answers 422 about the parameter `cursor`, and never a crash."""
     refused = service.client.get("/models", params={"cursor": text})
 
     assert (refused.status_code, refused.json()["errors"][0]["where"]) == (422, ["query", "cursor"])
 
 
 @pytest.mark.parametrize("key", [0, -(10**400), 10**400])
-def test_a_cursor_may_name_what_never_was(filled: RunningService, key: int) -> None:
-    """It is a position, and any position has models before and after it."""
+def test_a_cursor_at_a_model_that_never_existed_is_valid(filled: RunningService, key: int) -> None:
+    """A cursor is a position between models, so its key and name need not be those of a model."""
     cursor = ListQuery(sort="size_bytes").cursor_at((key, "never"))
 
     answer = filled.client.get("/models", params={"cursor": cursor, "sort": "size_bytes"}).raise_for_status().json()

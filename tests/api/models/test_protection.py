@@ -16,7 +16,7 @@ REASON = {"reason": "the archive is read with it"}
 
 @pytest.fixture
 def protected(service: RunningService, models: Path) -> RunningService:
-    """A folder with a model that somebody protects, and one that the configuration does."""
+    """A service with a model that a caller protects and one that the configuration protects."""
     for name in ("old_a.bin", "keep_b.bin"):
         (models / name).write_bytes(b"12345")
     eventually(lambda: service.client.get("/models").json()["count"] == 2)
@@ -25,8 +25,8 @@ def protected(service: RunningService, models: Path) -> RunningService:
     service.client.delete("/models/old_a.bin/protection")
 
 
-def test_a_protected_model_says_so_and_why(protected: RunningService) -> None:
-    """In the list at once, with the reason in its detail; a configured pattern likewise."""
+def test_a_protected_model_shows_its_protection_and_the_reason(protected: RunningService) -> None:
+    """The list shows a protection at once; the detail has the caller's reason or the configured pattern."""
     listed = {model["name"]: model["protected"] for model in protected.client.get("/models").json()["models"]}
     detail = protected.client.get("/models/old_a.bin").json()
 
@@ -38,8 +38,8 @@ def test_a_protected_model_says_so_and_why(protected: RunningService) -> None:
     assert protected.client.get("/models/keep_b.bin").json()["protected_by"]["pattern"] == "keep_*"
 
 
-def test_nothing_takes_a_protected_model_away(protected: RunningService, models: Path) -> None:
-    """Neither a deletion, nor an upload in its place, nor a prune; each says why."""
+def test_a_protected_model_is_not_deleted_replaced_or_pruned(protected: RunningService, models: Path) -> None:
+    """Deleting and replacing a protected model answer 403 with the reason, and a prune leaves it out."""
     refused = [
         protected.client.delete("/models/old_a.bin"),
         protected.client.delete("/models/old_a.bin?dry_run=true"),
@@ -58,8 +58,8 @@ def test_nothing_takes_a_protected_model_away(protected: RunningService, models:
     assert (models / "old_a.bin").read_bytes() == b"12345"
 
 
-def test_what_was_given_can_be_lifted(protected: RunningService) -> None:
-    """Once or twice, and then the model can go; the journal has both."""
+def test_a_callers_protection_can_be_removed(protected: RunningService) -> None:
+    """A protection can be removed twice; then the model can be deleted, and the journal has each change."""
     for _ in range(2):
         lifted = protected.client.delete("/models/old_a.bin/protection")
         assert (lifted.status_code, lifted.json()["protected"]) == (200, False)
@@ -71,8 +71,8 @@ def test_what_was_given_can_be_lifted(protected: RunningService) -> None:
     assert actions == ["trashed", "unprotected", "protected"]
 
 
-def test_what_is_configured_cannot_be_lifted(protected: RunningService) -> None:
-    """403 with the pattern, whatever else was said of the model."""
+def test_a_configured_protection_cannot_be_removed(protected: RunningService) -> None:
+    """Removing the protection of a model that `OCR_PROTECTED` protects answers 403 with the pattern."""
     protected.client.put("/models/keep_b.bin/protection", json=REASON).raise_for_status()
 
     refused = protected.client.delete("/models/keep_b.bin/protection")
@@ -82,8 +82,8 @@ def test_what_is_configured_cannot_be_lifted(protected: RunningService) -> None:
     assert (both["pattern"], both["reason"]) == ("keep_*", REASON["reason"])
 
 
-def test_only_models_can_be_protected_and_only_with_a_reason(protected: RunningService) -> None:
-    """404 for what is not there, 422 for a body without a reason."""
+def test_protecting_needs_an_existing_model_and_a_reason(protected: RunningService) -> None:
+    """Protecting a missing model answers 404; a body without a valid reason or an invalid name answers 422."""
     for verb, body in (("PUT", REASON), ("DELETE", None)):
         missing = protected.client.request(verb, "/models/missing.bin/protection", json=body)
         assert problem_of(missing) == (404, "model-not-found")
@@ -93,14 +93,14 @@ def test_only_models_can_be_protected_and_only_with_a_reason(protected: RunningS
 
 
 def test_a_model_in_use_can_be_protected(protected: RunningService, models: Path) -> None:
-    """A lease is in the way of changes only."""
+    """A model with a lease can be protected."""
     with ModelLocks(models / ".store/locks/models").lease("old_a.bin"):
         given = protected.client.put("/models/old_a.bin/protection", json={"reason": "another"})
     assert given.json()["protected_by"]["reason"] == "another"
 
 
-def test_it_is_the_name_that_is_protected(protected: RunningService, models: Path) -> None:
-    """Whoever removes the file past the service removes no protection: the next file there has it."""
+def test_a_protection_stays_when_the_file_is_removed(protected: RunningService, models: Path) -> None:
+    """A protection belongs to the name: if the file is removed outside the service, the next file is protected."""
     (models / "old_a.bin").unlink()
     eventually(lambda: protected.client.get("/models").json()["count"] == 1)
     uploaded = protected.client.put("/models/old_a.bin", content=b"new")
@@ -111,8 +111,8 @@ def test_it_is_the_name_that_is_protected(protected: RunningService, models: Pat
     assert protected.client.delete("/models/old_a.bin/protection").status_code == 200
 
 
-def test_a_model_called_protection_is_one(protected: RunningService, models: Path) -> None:
-    """Its path is not taken for the protection of something else."""
+def test_a_model_named_protection_is_served_as_a_model(protected: RunningService, models: Path) -> None:
+    """`/models/org/protection` means the model of that name if there is one, not the protection of `org`."""
     (models / "org").mkdir()
     (models / "org/protection").write_bytes(b"1")
     eventually(lambda: protected.client.get("/models").json()["count"] == 3)
@@ -122,8 +122,8 @@ def test_a_model_called_protection_is_one(protected: RunningService, models: Pat
     assert (gone.status_code, gone.json()["name"]) == (200, "org/protection")
 
 
-def test_a_part_of_a_model_has_its_own_methods(protected: RunningService) -> None:
-    """What it lacks is a 405 that names those it has, and no upload of a model called so."""
+def test_a_method_that_a_part_lacks_answers_405(protected: RunningService) -> None:
+    """At `/models/{name}/protection` and `/models/{name}/verify`, other methods answer 405 and never reach a model."""
     for part, methods in (("protection", "DELETE, PUT"), ("verify", "POST")):
         for method in {"GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"} - set(methods.split(", ")):
             refused = protected.client.request(method, f"/models/old_a.bin/{part}")
@@ -131,7 +131,7 @@ def test_a_part_of_a_model_has_its_own_methods(protected: RunningService) -> Non
 
 
 def test_services_see_each_others_protections(serve: Serve, replicas: list[RunningService]) -> None:
-    """A deletion elsewhere is refused at once, the list elsewhere shows it in a second, a restart forgets nothing."""
+    """Another service obeys a protection at once and lists it within a second; a restarted service keeps it."""
     one, other = replicas
     (one.models_dir / "a.bin").touch()
     for each in (one, other):

@@ -21,8 +21,8 @@ def listed(service: RunningService) -> dict[str, dict[str, object]]:
     return {model["name"]: model for model in answer["models"]}
 
 
-def test_the_list_says_everything_about_each_model(service: RunningService, models: Path) -> None:
-    """Name, absolute path, size, time, status, protection, use, recognition and ETag; totals and warnings."""
+def test_the_list_has_the_fields_of_each_model_and_the_totals(service: RunningService, models: Path) -> None:
+    """The list has each model with its fields, the count, the total size, and a warning for a symbolic link."""
     (models / "org_repo").mkdir()
     (models / "org_repo/keep_me.gguf").write_bytes(b"12345")
     (models / "old_a.bin").write_bytes(b"123")
@@ -43,8 +43,8 @@ def test_the_list_says_everything_about_each_model(service: RunningService, mode
     assert service.client.get("/models/old_a.bin").json()["etag"] == old["etag"]
 
 
-def test_recognition_comes_from_the_engines_own_listing(service: RunningService, models: Path) -> None:
-    """A file that the engine names is recognised, another is not; the engine is asked again when the folder changes."""
+def test_recognised_follows_the_list_of_the_engine(service: RunningService, models: Path) -> None:
+    """`recognised` is true for a model that the engine lists, else false, soon after the folder changes."""
     (models / "known.gguf").touch()
     (models / "unknown.bin").touch()
 
@@ -53,8 +53,8 @@ def test_recognition_comes_from_the_engines_own_listing(service: RunningService,
     })  # fmt: skip
 
 
-def test_a_lease_shows_and_blocks(service: RunningService, models: Path) -> None:
-    """A model in use says so, and its deletion is refused with the blockers."""
+def test_deleting_a_leased_model_answers_409_with_its_blockers(service: RunningService, models: Path) -> None:
+    """A leased model is listed as in use, and deleting it answers 409 with the holders of the leases."""
     (models / "a.bin").touch()
     with ModelLocks(models / ".store/locks/models").lease("a.bin"):
         eventually(lambda: listed(service).get("a.bin", {}).get("in_use"))
@@ -65,8 +65,8 @@ def test_a_lease_shows_and_blocks(service: RunningService, models: Path) -> None
     assert (models / "a.bin").exists()
 
 
-def test_a_path_is_the_folder_or_one_model(service: RunningService, models: Path) -> None:
-    """Absolute, for the folder that the engine reports, and for a model in it."""
+def test_get_models_path_returns_the_folder_or_one_model(service: RunningService, models: Path) -> None:
+    """`GET /models/path` returns the absolute path of the folder that the engine uses, or of one model in it."""
     (models / "org_repo").mkdir()
     (models / "org_repo/b.gguf").touch()
 
@@ -79,8 +79,8 @@ def test_a_path_is_the_folder_or_one_model(service: RunningService, models: Path
     assert service.client.get("/models/path", params={"name": "missing"}).status_code == 404
 
 
-def test_delete_gives_a_receipt_and_the_model_is_gone_at_once(service: RunningService, models: Path) -> None:
-    """Name, size, trash entry and expiry; the next list is without it, and the next delete finds nothing."""
+def test_delete_returns_a_receipt_and_the_list_lacks_the_model(service: RunningService, models: Path) -> None:
+    """A deletion returns name, size, trash entry and expiry; then the model is not listed and not found."""
     (models / "org_repo").mkdir()
     (models / "org_repo/b.gguf").write_bytes(b"12345")
     eventually(lambda: "org_repo/b.gguf" in listed(service))
@@ -95,8 +95,8 @@ def test_delete_gives_a_receipt_and_the_model_is_gone_at_once(service: RunningSe
     assert service.client.delete("/models/org_repo/b.gguf").json()["type"].endswith(":model-not-found")
 
 
-def test_a_protected_model_is_refused(service: RunningService, models: Path) -> None:
-    """403, with the pattern that protects it."""
+def test_deleting_a_protected_model_answers_403_with_the_pattern(service: RunningService, models: Path) -> None:
+    """Deleting a model that `OCR_PROTECTED` protects answers 403 with the pattern."""
     (models / "keep_me.bin").touch()
 
     refused = service.client.delete("/models/keep_me.bin")
@@ -107,10 +107,10 @@ def test_a_protected_model_is_refused(service: RunningService, models: Path) -> 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 @pytest.mark.parametrize("name", [name for name in HOSTILE if name.isprintable() or name.isascii()], ids=repr)
-def test_hostile_names_are_a_clear_4xx_in_every_encoding(
+def test_hostile_names_answer_404_or_422_in_every_encoding(
     service: RunningService, models: Path, method: str, name: str
 ) -> None:
-    """As they are where HTTP allows, percent-encoded, and doubly so: refused or not found, and nothing is touched."""
+    """Names that lead out of the folder answer 404 or 422, raw and percent-encoded, and no file is touched."""
     canary = models.parent / "passwd"
     canary.write_text("secret")
     (models / "x").touch()
@@ -128,8 +128,8 @@ def test_hostile_names_are_a_clear_4xx_in_every_encoding(
     assert (models / "x").exists()
 
 
-def test_two_hundred_models_deleted_at_once_give_two_hundred_receipts(service: RunningService, models: Path) -> None:
-    """Nothing gets in the way of anything else."""
+def test_two_hundred_parallel_deletions_all_succeed(service: RunningService, models: Path) -> None:
+    """200 deletions by 32 threads each return a receipt, and each model is in the trash."""
     names = [f"model-{number}.bin" for number in range(200)]
     for name in names:
         (models / name).write_bytes(name.encode())

@@ -46,8 +46,8 @@ def put(service: RunningService, name: str, content: Any = CONTENT, **headers: s
     return service.client.put(f"/models/{name}", content=content, headers=fields)
 
 
-def test_a_model_comes_in(service: RunningService, models: Path) -> None:
-    """201 with its place, version and digest; it is in the list at once, and the journal knows."""
+def test_an_upload_creates_a_model(service: RunningService, models: Path) -> None:
+    """An upload answers 201 with location, ETag and digest; the model is listed at once and in the journal."""
     answer = put(service, "org%2Frepo/über a.gguf", x_request_id="r-1")
 
     assert answer.status_code == 201
@@ -57,15 +57,15 @@ def test_a_model_comes_in(service: RunningService, models: Path) -> None:
     assert answer.headers["etag"] == model["etag"]
     assert (models / "org/repo/über a.gguf").read_bytes() == CONTENT
     assert "org/repo/über a.gguf" in [each["name"] for each in service.client.get("/models").json()["models"]]
-    # Until the engine was asked about it, it is not known whether it is recognised.
+    # `recognised` is null until AsposeAI is asked about the new file.
     assert service.client.get(answer.headers["location"]).json() | {"recognised": None} == model | {"recognised": None}
     event = service.client.get("/journal", params={"limit": 1}).json()["events"][0]
     assert (event["action"], event["name"], event["request_id"]) == ("uploaded", "org/repo/über a.gguf", "r-1")
     assert staged(service) == []
 
 
-def test_the_digest_is_shown_while_it_is_true(service: RunningService, models: Path) -> None:
-    """A file that came another way has none, nor one that was written since."""
+def test_sha256_is_null_for_a_file_written_outside_the_service(service: RunningService, models: Path) -> None:
+    """A model has the digest of its upload until the file is written otherwise; a file copied in has none."""
     put(service, "a.bin").raise_for_status()
     (models / "b.bin").write_bytes(CONTENT)
 
@@ -75,8 +75,8 @@ def test_the_digest_is_shown_while_it_is_true(service: RunningService, models: P
     assert service.client.get("/models/a.bin").json()["sha256"] is None
 
 
-def test_nothing_is_replaced_by_accident(service: RunningService, models: Path) -> None:
-    """It takes If-Match with the present version, or any; the version before is in the trash."""
+def test_replacing_a_model_needs_if_match(service: RunningService, models: Path) -> None:
+    """An existing model is replaced only with a matching `If-Match`, and the replaced version is in the trash."""
     service.client.delete("/trash")
     first = put(service, "a.bin", b"first").json()
 
@@ -96,8 +96,8 @@ def test_nothing_is_replaced_by_accident(service: RunningService, models: Path) 
     assert [entry["size_bytes"] for entry in service.client.get("/trash").json()["entries"]] == [5, len(CONTENT)]
 
 
-def test_what_must_stay_stays(service: RunningService, models: Path) -> None:
-    """Protected models and those in use are not replaced, and bad names are none."""
+def test_protected_and_leased_models_are_not_replaced(service: RunningService, models: Path) -> None:
+    """Replacing a protected or leased model is refused, and so are invalid names."""
     (models / "keep_a.bin").write_bytes(b"old")
     (models / "a.bin").write_bytes(b"old")
 
@@ -111,15 +111,15 @@ def test_what_must_stay_stays(service: RunningService, models: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["content_digest", "repr_digest"])
-def test_right_digests_are_accepted(service: RunningService, models: Path, name: str) -> None:
-    """One, several, with unknown ones among them, and parameters as structured fields may have them."""
+def test_matching_digests_are_accepted(service: RunningService, models: Path, name: str) -> None:
+    """One or several matching digests are accepted, also among unknown algorithms and with parameters."""
     many = f"unixsum=30637, {field('sha-512', CONTENT)};x=1 ,\tmd5=:AAAA:,{field('sha-256', CONTENT)}"
     for number, value in enumerate((field("sha-256", CONTENT), field("sha-512", CONTENT), many, 'id="a, b"')):
         assert put(service, f"{number}.bin", **{name: value}).status_code == 201, value
 
 
-def test_wrong_digests_keep_the_model_out(service: RunningService, models: Path) -> None:
-    """422 with both values, and nothing is left; every digest that is announced counts."""
+def test_a_digest_mismatch_answers_422_and_stores_nothing(service: RunningService, models: Path) -> None:
+    """If any announced digest does not match, the answer is 422 with both digests, and nothing is stored."""
     for wrong in (field("sha-256", b"other"), f"{field('sha-256', CONTENT)}, {field('sha-512', b'other')}"):
         assert problem_of(put(service, "a.bin", repr_digest=wrong)) == (422, "digest-mismatch")
     refused = put(service, "a.bin", repr_digest=field("sha-256", CONTENT), content_digest=field("sha-256", b"")).json()
@@ -145,16 +145,16 @@ def test_wrong_digests_keep_the_model_out(service: RunningService, models: Path)
         "a=()",
     ],
 )
-def test_malformed_digests_are_refused(service: RunningService, models: Path, value: str) -> None:
-    """422 that says where, before the body is read."""
+def test_a_malformed_digest_header_answers_422(service: RunningService, models: Path, value: str) -> None:
+    """A malformed `Content-Digest` answers 422 and names the header."""
     refused = put(service, "a.bin", content_digest=value)
 
     assert problem_of(refused) == (422, "invalid-request")
     assert refused.json()["errors"][0]["where"] == ["header", "content-digest"]
 
 
-def test_what_is_no_file_is_refused(service: RunningService, models: Path) -> None:
-    """A form, an encoded body, nothing, and a part of a file would all make a model of what is none."""
+def test_forms_encoded_empty_and_partial_bodies_are_refused(service: RunningService, models: Path) -> None:
+    """A form and an encoded body answer 415; an empty body and a range answer 422."""
     assert problem_of(service.client.put("/models/a.bin", files={"file": CONTENT})) == (415, "unsupported-body")
     assert problem_of(service.client.put("/models/a.bin", data={"a": "b"})) == (415, "unsupported-body")
     assert problem_of(put(service, "a.bin", content_encoding="gzip")) == (415, "unsupported-body")
@@ -164,8 +164,8 @@ def test_what_is_no_file_is_refused(service: RunningService, models: Path) -> No
     assert not (models / "a.bin").exists()
 
 
-def test_no_byte_is_asked_for_that_would_be_refused(service: RunningService, models: Path) -> None:
-    """With Expect: 100-continue the refusal comes in its place, and ends the connection."""
+def test_expect_continue_is_refused_before_the_body(service: RunningService, models: Path) -> None:
+    """With `Expect: 100-continue`, an upload that would fail is refused before its body, and the connection closes."""
     (models / "a.bin").write_bytes(b"old")
 
     with RawPut(service, "/models/a.bin", content_length=10, expect="100-continue") as refused:
@@ -183,8 +183,8 @@ def test_no_byte_is_asked_for_that_would_be_refused(service: RunningService, mod
         assert accepted.answer().startswith(b"HTTP/1.1 201 ")
 
 
-def test_who_goes_away_midway_leaves_nothing(service: RunningService, models: Path) -> None:
-    """The staging file is gone within a second, and the log has a line instead of a crash."""
+def test_a_disconnect_during_an_upload_leaves_no_file(service: RunningService, models: Path) -> None:
+    """If the caller disconnects, the staged file is deleted within a second; the log has status 400, no crash."""
     for framing, body in ({"content_length": 100 * MIB}, b"x" * MIB), ({"transfer_encoding": "chunked"}, b"5\r\nabcde"):
         with RawPut(service, "/models/a.bin", **framing) as leaving:
             leaving.send(body)
@@ -196,8 +196,8 @@ def test_who_goes_away_midway_leaves_nothing(service: RunningService, models: Pa
     assert "request.crashed" not in service.log
 
 
-def test_only_so_many_come_at_once_and_nobody_waits_for_the_slow(serve: Serve) -> None:
-    """The next one gets 503 with Retry-After; others are served; a place that is free again is taken."""
+def test_uploads_above_the_limit_answer_503(serve: Serve) -> None:
+    """An upload above `OCR_MAX_UPLOADS` answers 503; other requests work, and a freed slot is reused."""
     service = serve(engine_class=ECHO, max_uploads=2)
     slow = [RawPut(service, f"/models/slow{n}.bin", content_length=4) for n in range(2)]
     for each in slow:
@@ -217,8 +217,8 @@ def test_only_so_many_come_at_once_and_nobody_waits_for_the_slow(serve: Serve) -
     eventually(lambda: staged(service) == [])
 
 
-def test_who_stalls_makes_room(serve: Serve) -> None:
-    """408 after the time that is set, and nothing is left."""
+def test_a_stalled_upload_answers_408(serve: Serve) -> None:
+    """An upload without bytes for `OCR_UPLOAD_STALL_TIMEOUT` answers 408 and leaves no file."""
     service = serve(engine_class=ECHO, upload_stall_timeout="0.3s")
 
     with RawPut(service, "/models/a.bin", content_length=4) as stalling:
@@ -228,15 +228,15 @@ def test_who_stalls_makes_room(serve: Serve) -> None:
     assert staged(service) == []
 
 
-def test_the_limit_of_other_bodies_is_not_that_of_models(serve: Serve) -> None:
-    """Each has its own; an upload's counts whether its length is told or not."""
+def test_uploads_have_their_own_size_limit(serve: Serve) -> None:
+    """An upload may exceed `OCR_MAX_BODY_BYTES` but not `OCR_MAX_UPLOAD_BYTES`, with or without a length."""
     service = serve(engine_class=ECHO, max_body_bytes=10, max_upload_bytes=1000)
 
     def chunks(count: int) -> Iterator[bytes]:
         for _ in range(count):
             yield b"x" * 100
 
-    assert put(service, "told.bin", b"x" * 1000).status_code == 201
+    assert put(service, "announced.bin", b"x" * 1000).status_code == 201
     assert put(service, "streamed.bin", chunks(10)).status_code == 201
     for content in (b"x" * 1001, chunks(11)):
         refused = put(service, "large.bin", content)
@@ -247,7 +247,7 @@ def test_the_limit_of_other_bodies_is_not_that_of_models(serve: Serve) -> None:
 
 
 def test_memory_does_not_grow_with_the_body(serve: Serve) -> None:
-    """256 MiB stream through, and the service's memory stays within a few buffers of what it was."""
+    """While 256 MiB are uploaded, the service's memory grows by less than 24 MiB."""
     service = serve(engine_class=ECHO).wait_until_ready()
     process = psutil.Process(service.process.pid)
     put(service, "warm.bin", (b"x" * MIB for _ in range(32))).raise_for_status()
@@ -268,8 +268,8 @@ def test_memory_does_not_grow_with_the_body(serve: Serve) -> None:
     assert max(*seen, process.memory_info().rss) - before < 24 * MIB
 
 
-def test_of_concurrent_uploads_of_one_name_one_wins(replicas: list[RunningService]) -> None:
-    """Through two services: exactly one 201, the others 409, and the bytes are the winner's."""
+def test_one_of_concurrent_uploads_of_a_name_succeeds(replicas: list[RunningService]) -> None:
+    """Of 16 uploads of one name through two services, one answers 201 and is stored; the others answer 409."""
     for attempt in range(5):
         name = f"{attempt}.bin"
         with ThreadPoolExecutor(16) as threads:
@@ -281,8 +281,8 @@ def test_of_concurrent_uploads_of_one_name_one_wins(replicas: list[RunningServic
     assert staged(replicas[0]) == []
 
 
-def test_uploads_and_deletions_of_one_name_lose_nothing(replicas: list[RunningService]) -> None:
-    """Whatever came in is in its place or in the trash, once, however they meet."""
+def test_concurrent_uploads_and_deletions_lose_no_version(replicas: list[RunningService]) -> None:
+    """Each version whose upload succeeded is either the model or in the trash, exactly once."""
     uploaded: set[str] = set()
 
     def upload(number: int) -> None:
@@ -305,8 +305,8 @@ def test_uploads_and_deletions_of_one_name_lose_nothing(replicas: list[RunningSe
     assert sorted(found) == sorted(uploaded)
 
 
-def test_a_read_only_service_reads_no_body(serve: Serve) -> None:
-    """403 in place of 100 Continue."""
+def test_a_read_only_service_refuses_an_upload_before_the_body(serve: Serve) -> None:
+    """A read-only service answers 403 instead of `100 Continue`."""
     service = serve(engine_class=ECHO, read_only="true")
 
     with RawPut(service, "/models/a.bin", content_length=10, expect="100-continue") as refused:

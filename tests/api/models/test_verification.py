@@ -1,4 +1,4 @@
-"""`POST /models/{name}/verify` and what the audit makes of it, over HTTP."""
+"""`POST /models/{name}/verify`, and what the audit reports afterwards."""
 
 import hashlib
 import os
@@ -14,8 +14,8 @@ from tests.support.waiting import eventually
 CUT_OFF = b"GGUF\x03\x00\x00\x00"
 
 
-def test_an_upload_is_verified_against_what_came(service: RunningService, models: Path) -> None:
-    """Intact, then corrupt when the disk decays; remembered in the model, in the audit, and prunable only on demand."""
+def test_a_changed_byte_is_found_corrupt_audited_and_prunable(service: RunningService, models: Path) -> None:
+    """An uploaded model is intact; after a byte changes it is corrupt, in its detail and the audit, and prunable."""
     service.client.put("/models/a.bin", content=b"as it came").raise_for_status()
     intact = service.client.post("/models/a.bin/verify").json()
     rot(models / "a.bin")
@@ -41,14 +41,14 @@ def test_an_upload_is_verified_against_what_came(service: RunningService, models
     assert not (models / "a.bin").exists()
 
 
-def test_what_is_not_there_cannot_be_verified(service: RunningService, models: Path) -> None:
-    """404, and 422 for names that are none."""
+def test_verifying_a_missing_model_answers_404(service: RunningService, models: Path) -> None:
+    """Verifying a missing model answers 404, and an invalid name 422."""
     assert service.client.post("/models/missing.bin/verify").status_code == 404
     assert service.client.post("/models/.hidden/verify").status_code == 422
 
 
-def test_a_caller_that_hangs_up_stops_it(service: RunningService, models: Path) -> None:
-    """The lease is given back long before such a file could have been read."""
+def test_a_disconnect_stops_a_verification(service: RunningService, models: Path) -> None:
+    """If the caller disconnects, the verification ends and its lease is released long before the file is read."""
     with (models / "huge.bin").open("wb") as file:
         os.truncate(file.fileno(), 1 << 40)
     eventually(lambda: service.client.get("/models").json()["count"] == 1)
@@ -63,8 +63,8 @@ def test_a_caller_that_hangs_up_stops_it(service: RunningService, models: Path) 
     assert service.client.delete("/models/huge.bin?permanent=true").status_code == 200
 
 
-def test_the_audit_tells_who_uses_what_and_what_is_passed_over(service: RunningService, models: Path) -> None:
-    """A model in use is not counted as reclaimable; what the engine does not name is a remark and no reason."""
+def test_the_audit_has_leases_damage_and_unrecognised_models(service: RunningService, models: Path) -> None:
+    """The audit names the holder of a lease, has a remark on an unlisted model, and the damage of a cut file."""
     (models / "old_a.bin").write_bytes(b"12345")
     (models / "cut.gguf").write_bytes(CUT_OFF)
     eventually(lambda: service.client.get("/models?recognised=false").json()["count"] == 1)
@@ -82,8 +82,8 @@ def test_the_audit_tells_who_uses_what_and_what_is_passed_over(service: RunningS
     assert service.client.get("/audit").json()["reclaimable"]["models_bytes"] == 5
 
 
-def test_what_is_no_model_yet_is_in_the_audit(service: RunningService, models: Path) -> None:
-    """An unfinished upload with its name, size and age, and whether anybody writes it."""
+def test_the_audit_lists_unfinished_uploads(service: RunningService, models: Path) -> None:
+    """The audit lists an unfinished upload with its name, size, and whether it is active."""
     began = service.client.post(
         "/uploads",
         headers={"tus-resumable": "1.0.0", "upload-length": "100", "upload-metadata": "filename YS5iaW4="},

@@ -1,4 +1,4 @@
-"""`/uploads`: the tus 1.0 protocol over HTTP, with a real client of it where that can say what is to be said."""
+"""`/uploads`: the tus 1.0 protocol over HTTP, with a real tus client where possible."""
 
 import base64
 import hashlib
@@ -21,14 +21,14 @@ from tests.support.tus import CHUNK, append, begin, begun, described, offset_of,
 from tests.support.waiting import eventually
 
 MIB = 1 << 20
-CONTENT = random.Random(1).randbytes(6 * MIB + 1)  # noqa: S311 - to be the same each time
+CONTENT = random.Random(1).randbytes(6 * MIB + 1)  # noqa: S311 - equal in every run
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 RAW_CHUNK = {"content_type": CHUNK["content-type"]}
 
 
 @pytest.fixture(autouse=True)
-def nothing_unfinished(service: RunningService) -> None:
-    """Whatever another test left."""
+def cancel_unfinished_uploads(service: RunningService) -> None:
+    """Cancel the uploads that another test left unfinished."""
     for upload_id in unfinished(service):
         service.client.delete(f"/uploads/{upload_id}").raise_for_status()
 
@@ -45,8 +45,8 @@ def checksum(algorithm: str, content: bytes) -> str:
     return f"{algorithm} {base64.b64encode(hashlib.new(algorithm, content).digest()).decode()}"
 
 
-def test_the_protocol_is_told(service: RunningService) -> None:
-    """Version, extensions and algorithms, as a client asks for them."""
+def test_options_returns_the_tus_capabilities(service: RunningService) -> None:
+    """OPTIONS returns the version, the extensions and the checksum algorithms."""
     answer = service.client.options("/uploads")
 
     assert answer.status_code == 204
@@ -56,8 +56,8 @@ def test_the_protocol_is_told(service: RunningService) -> None:
     assert "tus-max-size" not in answer.headers
 
 
-def test_a_client_uploads_in_chunks(service: RunningService, models: Path) -> None:
-    """The model is there with the last one, its digest known; the upload tells so and is no longer unfinished."""
+def test_a_tus_client_uploads_a_model_in_chunks(service: RunningService, models: Path) -> None:
+    """The last chunk publishes the model with its digest; then the upload is `published` and no longer listed."""
     tus = uploader(service, CONTENT, chunk_size=MIB, filename="org/repo/über.gguf", sha256=SHA256)
     tus.upload(stop_at=3 * MIB)
     assert not (models / "org").exists()
@@ -79,8 +79,8 @@ def test_a_client_uploads_in_chunks(service: RunningService, models: Path) -> No
     assert (event["action"], event["name"]) == ("uploaded", "org/repo/über.gguf")
 
 
-def test_the_first_chunk_may_come_along(service: RunningService, models: Path) -> None:
-    """A part of the model, or all of it: then the answer to the POST says where it is."""
+def test_the_creating_request_may_carry_the_first_chunk(service: RunningService, models: Path) -> None:
+    """POST may carry the first chunk, or the whole model: then the answer has the address of the published model."""
     headers = CHUNK | {"upload-length": "6", "upload-metadata": described(filename="a.bin")}
     part = service.client.post("/uploads", content=b"abc", headers=headers)
     assert (part.status_code, part.headers["upload-offset"], part.json()["offset"]) == (201, "3", 3)
@@ -94,8 +94,8 @@ def test_the_first_chunk_may_come_along(service: RunningService, models: Path) -
     assert (models / "a.bin").read_bytes() == (models / "b.bin").read_bytes() == b"abcdef"
 
 
-def test_what_fails_with_its_first_chunk_is_not_begun(service: RunningService, models: Path) -> None:
-    """Its caller was not told where it is, so nobody could go on with it."""
+def test_no_upload_is_created_if_its_first_chunk_fails(service: RunningService, models: Path) -> None:
+    """If the first chunk in a POST fails, no upload is left, since its caller does not know the address."""
     wrong = CHUNK | {"upload-checksum": checksum("sha1", b"other"), "upload-metadata": described(filename="a.bin")}
     assert problem_of(service.client.post("/uploads", content=b"abc", headers=wrong | {"upload-length": "3"}))[0] == 460
     headers = RAW_CHUNK | {"upload_metadata": wrong["upload-metadata"]}
@@ -108,16 +108,16 @@ def test_what_fails_with_its_first_chunk_is_not_begun(service: RunningService, m
     eventually(lambda: list((models / ".store/staging").glob(f"{upload_id}*")) == [])
 
 
-def test_what_came_before_a_cut_is_kept(service: RunningService, models: Path) -> None:
-    """A PATCH that breaks off in the middle is gone on with where it broke off, by a client that asks where."""
+def test_bytes_received_before_a_disconnect_are_kept(service: RunningService, models: Path) -> None:
+    """After a PATCH breaks off, a client gets the offset and sends the rest."""
     path = begun(service, "a.bin", len(CONTENT), SHA256)
     with RawPatch(service, path, **RAW_CHUNK, upload_offset=0, content_length=len(CONTENT)) as cut:
         cut.send(CONTENT[: 5 * MIB])
-        # A buffer is on the disk, and the next one has begun to fill.
+        # One buffer is on the disk, and the next is being filled.
         eventually(lambda: offset_of(service, path) >= 4 * MIB)
     eventually(lambda: not service.client.get(path).json()["active"])
 
-    # Of what the server had not handed on yet when the connection ended, some may be lost.
+    # Received bytes that the server had not passed on yet when the connection closed may be lost.
     assert 4.5 * MIB < offset_of(service, path) <= 5 * MIB
     tus = uploader(service, CONTENT, url=f"{service.url.rstrip('/')}{path}")
     assert tus.offset == offset_of(service, path)
@@ -126,8 +126,8 @@ def test_what_came_before_a_cut_is_kept(service: RunningService, models: Path) -
     assert "request.crashed" not in service.log
 
 
-def test_only_one_writes_at_a_time(service: RunningService, models: Path) -> None:
-    """While a PATCH is coming in, another and a DELETE get 423; whoever asks is told how far it is."""
+def test_a_second_writer_of_an_upload_gets_423(service: RunningService, models: Path) -> None:
+    """While a PATCH is running, another PATCH and a DELETE answer 423, and GET shows the upload as active."""
     path = begun(service, "a.bin", 6)
     with RawPatch(service, path, **RAW_CHUNK, upload_offset=0, content_length=3) as first:
         first.send(b"ab")
@@ -142,8 +142,8 @@ def test_only_one_writes_at_a_time(service: RunningService, models: Path) -> Non
     assert (models / "a.bin").read_bytes() == b"abcdef"
 
 
-def test_a_chunk_begins_where_the_last_one_ended(service: RunningService, models: Path) -> None:
-    """Otherwise 409 with the place, and nothing is written; no more may come than was announced."""
+def test_a_chunk_at_a_wrong_offset_answers_409(service: RunningService, models: Path) -> None:
+    """A chunk at another offset answers 409 with the right one; a chunk beyond the announced size answers 413."""
     path = begun(service, "a.bin", 6)
     append(service, path, 0, b"abc").raise_for_status()
 
@@ -157,8 +157,8 @@ def test_a_chunk_begins_where_the_last_one_ended(service: RunningService, models
 
 
 @pytest.mark.parametrize("algorithm", ["sha1", "sha256", "sha512"])
-def test_a_chunk_that_is_not_what_it_was_does_not_count(service: RunningService, models: Path, algorithm: str) -> None:
-    """460, also after a right one; nor does one with a checksum of which only a part came."""
+def test_a_chunk_with_a_wrong_checksum_is_discarded(service: RunningService, models: Path, algorithm: str) -> None:
+    """A chunk whose checksum does not match answers 460 and is discarded, and so is a chunk cut off by a disconnect."""
     path = begun(service, "a.bin", 6, hashlib.sha256(b"abcdef").hexdigest())
     append(service, path, 0, b"abc", upload_checksum=checksum(algorithm, b"abc")).raise_for_status()
 
@@ -175,8 +175,8 @@ def test_a_chunk_that_is_not_what_it_was_does_not_count(service: RunningService,
     assert (models / "a.bin").read_bytes() == b"abcdef"
 
 
-def test_a_model_that_is_not_what_was_announced_is_given_up(service: RunningService, models: Path) -> None:
-    """422 with both digests, and nothing of it is kept: to send its last byte again would not help."""
+def test_a_wrong_digest_of_the_whole_model_deletes_the_upload(service: RunningService, models: Path) -> None:
+    """If the complete model has another SHA-256 than announced, the answer is 422 and the upload is deleted."""
     path = begun(service, "a.bin", 3, hashlib.sha256(b"abc").hexdigest())
 
     refused = append(service, path, 0, b"abX")
@@ -187,8 +187,8 @@ def test_a_model_that_is_not_what_was_announced_is_given_up(service: RunningServ
     assert not (models / "a.bin").exists()
 
 
-def test_what_cannot_be_published_now_can_be_later(service: RunningService, models: Path) -> None:
-    """Nobody takes it for done meanwhile: its last byte counts as missing, and to send that publishes it."""
+def test_a_refused_publication_can_be_retried_with_the_last_byte(service: RunningService, models: Path) -> None:
+    """If publishing is refused, the offset is the size less one; sending the last byte later publishes the model."""
     path = begun(service, "a.bin", 3)
     (models / "a.bin").write_bytes(b"another")
 
@@ -200,8 +200,8 @@ def test_what_cannot_be_published_now_can_be_later(service: RunningService, mode
     assert (models / "a.bin").read_bytes() == b"abc"
 
 
-def test_conditions_are_those_of_the_beginning(service: RunningService, models: Path) -> None:
-    """Checked there, and when the last byte came; the version before is in the trash."""
+def test_the_conditions_of_an_upload_are_checked_twice(service: RunningService, models: Path) -> None:
+    """The conditions of the POST are checked at once and after the last byte; a replaced version is in the trash."""
     (models / "a.bin").write_bytes(b"old")
     etag = service.client.get("/models/a.bin").json()["etag"]
     assert problem_of(begin(service, "a.bin", 3)) == (409, "model-exists")
@@ -216,8 +216,8 @@ def test_conditions_are_those_of_the_beginning(service: RunningService, models: 
     assert service.client.delete(second).status_code == 204
 
 
-def test_whose_last_answer_was_lost_learns_of_it(service: RunningService, models: Path) -> None:
-    """HEAD gives the whole size, and the end of the upload can be sent any number of times."""
+def test_a_finished_upload_can_be_queried_and_its_end_sent_again(service: RunningService, models: Path) -> None:
+    """After the model is published, HEAD returns the whole size, and the last chunk can be sent again."""
     path = begun(service, "a.bin", 3)
     append(service, path, 0, b"abc").raise_for_status()
     (models / "a.bin").unlink()
@@ -230,8 +230,8 @@ def test_whose_last_answer_was_lost_learns_of_it(service: RunningService, models
     assert problem_of(service.client.get(path)) == (404, "upload-not-found")
 
 
-def test_an_upload_is_given_up(service: RunningService, models: Path) -> None:
-    """Nothing of it is left, and it cannot be gone on with."""
+def test_a_cancelled_upload_is_deleted(service: RunningService, models: Path) -> None:
+    """After DELETE the upload is not found, its bytes are deleted, and no chunk can be appended."""
     path = begun(service, "a.bin", 3)
     append(service, path, 0, b"ab").raise_for_status()
 
@@ -245,8 +245,8 @@ def test_an_upload_is_given_up(service: RunningService, models: Path) -> None:
 
 
 @pytest.mark.parametrize("upload_id", ["0" * 32, "x", "..%2F..%2Fstore", "%00", "0" * 5000])
-def test_an_upload_that_nobody_began_is_not_found(service: RunningService, upload_id: str) -> None:
-    """Whatever its id looks like."""
+def test_an_unknown_upload_id_answers_404(service: RunningService, upload_id: str) -> None:
+    """An unknown or hostile upload id answers 404 for every method."""
     path = f"/uploads/{upload_id}"
     answers = [append(service, path, 0, b"abc"), service.client.get(path), service.client.delete(path)]
 
@@ -255,7 +255,7 @@ def test_an_upload_that_nobody_began_is_not_found(service: RunningService, uploa
 
 
 def test_a_pull_is_not_an_upload(service: RunningService) -> None:
-    """What a pull has staged is neither shown here nor written."""
+    """The staged file of a pull is not listed as an upload, and can be neither appended to nor cancelled as one."""
     staging = Staging(service.models_dir / ".store/staging", Claims(Volume(service.models_dir)))
     pull = PartialRecord(secrets.token_hex(16), "a.bin", "pull", "me", 3, datetime.now(UTC), timedelta(hours=1))
     staged = staging.begin([], keep=pull)
@@ -267,8 +267,8 @@ def test_a_pull_is_not_an_upload(service: RunningService) -> None:
     staging.discard(pull.id)
 
 
-def test_what_is_no_chunk_is_refused(service: RunningService) -> None:
-    """415 and 422, before it is read; another version of tus is 412, and every refusal says which is spoken."""
+def test_an_invalid_chunk_is_refused(service: RunningService) -> None:
+    """An invalid chunk answers 415, 422, or 412 for another version of tus; each refusal has `Tus-Resumable`."""
     path = begun(service, "a.bin", 3)
     refusals = [
         (append(service, path, 0, b"abc", content_type="application/octet-stream"), 415, "unsupported-body"),
@@ -306,10 +306,10 @@ def test_what_is_no_chunk_is_refused(service: RunningService) -> None:
         ({"tus-resumable": "1.0.1"}, (412, "unsupported-tus")),
     ],
 )
-def test_what_cannot_become_a_model_is_refused_at_once(
+def test_an_upload_that_could_not_be_published_is_not_created(
     service: RunningService, models: Path, headers: dict[str, str], refusal: tuple[int, str]
 ) -> None:
-    """Before any byte is sent, and nothing is staged for it."""
+    """Invalid names, sizes, digests and bodies are refused by the POST, and nothing is staged."""
     (models / "keep_a.bin").write_bytes(b"protected")
     good = {"upload-length": "3", "upload-metadata": described(filename="a.bin"), "if-match": "*"}
     if refusal[0] != 403:
@@ -323,8 +323,8 @@ def test_what_cannot_become_a_model_is_refused_at_once(
     assert problem_of(service.client.post("/uploads", content=b"abc", headers=good)) == (415, "unsupported-body")
 
 
-def test_limits_of_uploads_hold(serve: Serve) -> None:
-    """The largest size is told and kept, and so is how many may come at once."""
+def test_the_limits_of_size_and_of_parallel_uploads_hold(serve: Serve) -> None:
+    """`Tus-Max-Size` has the largest size; a larger upload and one above the number of uploads are refused."""
     service = serve(engine_class=ECHO, max_upload_bytes=1000, max_body_bytes=10, max_uploads=1)
     assert service.client.options("/uploads").headers["tus-max-size"] == "1000"
     refused = begin(service, "a.bin", 1001)
@@ -340,8 +340,8 @@ def test_limits_of_uploads_hold(serve: Serve) -> None:
     assert append(service, other, 0, b"x" * 1000).status_code == 204
 
 
-def test_who_stalls_keeps_what_came(serve: Serve) -> None:
-    """408 after the time that is set, and the rest can come over another connection."""
+def test_a_stalled_upload_keeps_its_bytes(serve: Serve) -> None:
+    """A stalled PATCH answers 408, and the rest can be sent on another connection."""
     service = serve(engine_class=ECHO, upload_stall_timeout="0.3s")
     path = begun(service, "a.bin", 6)
 
@@ -352,8 +352,8 @@ def test_who_stalls_keeps_what_came(serve: Serve) -> None:
     assert append(service, path, 4, b"ef").status_code == 204
 
 
-def test_what_nobody_goes_on_with_expires(serve: Serve) -> None:
-    """After the time that is set nothing is left of it, and Upload-Expires had said when."""
+def test_an_abandoned_upload_expires(serve: Serve) -> None:
+    """An upload without new bytes for `OCR_PARTIAL_RETENTION` is deleted; `Upload-Expires` has the time."""
     service = serve(engine_class=ECHO, partial_retention="1s")
     path = begun(service, "a.bin", 6)
     assert append(service, path, 0, b"abc").headers["upload-expires"].endswith(" GMT")
@@ -363,8 +363,8 @@ def test_what_nobody_goes_on_with_expires(serve: Serve) -> None:
     eventually(lambda: list((service.models_dir / ".store/staging").iterdir()) == [], within=15)
 
 
-def test_any_service_on_the_folder_goes_on(replicas: list[RunningService]) -> None:
-    """Begun at one and finished at the other, chunk by chunk in turn; while one writes, the other says so."""
+def test_any_service_on_the_folder_resumes_an_upload(replicas: list[RunningService]) -> None:
+    """Two services append to one upload in turn; while one of them writes, the other answers 423."""
     path = begun(replicas[0], "a.bin", len(CONTENT), SHA256)
     with RawPatch(replicas[0], path, **RAW_CHUNK, upload_offset=0, content_length=MIB) as first:
         first.send(CONTENT[:1000])
