@@ -21,7 +21,7 @@ class Handshake:
         on_event: OnEvent,
     ) -> None:
         self.license_error: str | None = None
-        """Why the license file could not be applied, or None. Later processes then start without the license."""
+        """The error of the license file, or None. After an error, later processes start without the license."""
         self._models_dir = models_dir
         self._license_file = license_file
         self._limits = limits

@@ -96,7 +96,7 @@ class ModelSession:
         on_event: OnEvent,
     ) -> None:
         self.loading: LoadRequest | None = None
-        """The load in progress."""
+        """The load in progress, or None."""
         self._supervisor = supervisor
         self._models_dir = models_dir
         self._hold = hold
@@ -120,7 +120,7 @@ class ModelSession:
         self._supervisor.require_queue_space()
 
     async def load(self, wanted: LoadRequest) -> Loaded:
-        """Load a model for a processor and return it. Returns at once if it is loaded already.
+        """Load a model for a processor and return the loaded model. Returns at once if it is loaded already.
 
         Raises EngineNotReady, EngineBusy, ModelTooLarge, ModelLocked; EngineCallFailed, EngineDied or EngineTimedOut
         if the load fails.

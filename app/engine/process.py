@@ -18,7 +18,7 @@ from app.engine.process_memory import Memory, memory_of
 from app.errors import EngineCallFailed, EngineDied, EngineTimedOut
 
 DRAIN_SECONDS = 0.2
-"""How long to wait for the last output of an ended process; its child may keep the pipe open for ever."""
+"""How long to wait for the last output of an ended process; a child of the process may keep the pipe open for ever."""
 END_SECONDS = 1.0
 """How long a process may run after its socket was closed, and after SIGTERM."""
 

@@ -15,7 +15,7 @@ class CallQueue:
         self._size = size
         self._queue = asyncio.Lock()
         self._engine = asyncio.Lock()
-        """Only the first caller of the queue waits for this lock, so the supervisor waits behind at most one caller."""
+        """Held by the caller that uses the engine. At most one queued caller waits for it, ahead of the supervisor."""
         self._waiting = 0
 
     @property
@@ -52,6 +52,6 @@ class CallQueue:
 
     @asynccontextmanager
     async def acquire_first(self) -> AsyncIterator[None]:
-        """Hold the engine next, before all callers that wait and without counting as one. For the supervisor only."""
+        """Wait for the engine ahead of all queued callers, then hold it alone. For the supervisor only."""
         async with self._engine:
             yield

@@ -68,7 +68,7 @@ async def recognise(
 
 
 def _refusal(name: str, facts: dict[str, Any]) -> errors.ImageError | None:
-    """Build the error about an image; None if there is no such error, or it has other facts."""
+    """Return the ImageError of a class name with its facts; None if no class has that name or takes those facts."""
     try:
         return REFUSALS[name](**facts)
     except (KeyError, TypeError):

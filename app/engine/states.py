@@ -8,13 +8,13 @@ from app.engine.process import Exit
 from app.engine.process_memory import Memory
 
 MAX_DEATHS_OF_ONE_REQUEST = 3
-"""How many engine processes the items of one request or job may end; then its remaining items fail without a try."""
+"""How many engine processes one request or job may end; after that, its remaining items fail without being tried."""
 
 
 class EngineState(StrEnum):
     """The state of the engine: stopped -> starting -> ready -> stopping -> stopped.
 
-    A process that ends by its own fault has died: then the state is backing_off, after too many deaths in a row failed.
+    After a death (the process ended by its own fault) it is backing_off; after too many deaths in a row, failed.
     """
 
     STOPPED = "stopped"
@@ -32,7 +32,7 @@ class SupervisorLimits:
     start_seconds: float = 30.0
     """The longest time from the start of a process until it is ready."""
     stop_seconds: float = 8.0
-    """The longest time from the request to end a process until it has ended; SIGKILL ends it in time."""
+    """The longest time from the request to end a process until it has ended, by SIGKILL if necessary."""
     status_seconds: float = 30.0
     """How long one `status` call may take."""
     queue_size: int = 7

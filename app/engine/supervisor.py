@@ -48,12 +48,12 @@ class Supervisor:
         self.reason: str | None = None
         """Why the engine is not ready, in words for people; None while it is ready."""
         self.started_at: datetime | None = None
-        """When the current process was started; without a process, when the last one was."""
+        """When the current process was started; if there is none, when the last one was started."""
         self.restarts = 0
         """How often the process was replaced, including by releases."""
         self.last_exit: LastExit | None = None
         self.facts: EngineFacts | None = None
-        """The last answer of AsposeAI about itself; kept until the next process gives its own."""
+        """AsposeAI's last facts; kept over a restart until the next process gives new facts."""
         self._spawn, self._models_dir, self._limits, self._on_event = spawn, models_dir, limits, on_event
         self._process: EngineProcess | None = None
         self._handshake = Handshake(models_dir, license_file, limits, on_event)

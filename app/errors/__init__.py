@@ -6,22 +6,22 @@ other package of `app`.
 ServiceError
 ├─ StoreError
 │  ├─ ModelError
-│  │  ├─ InvalidModelName    the name can never be a model's
+│  │  ├─ InvalidModelName    the name is not valid for any model
 │  │  ├─ NotAModel           the name belongs to a link, a folder or a device
 │  │  ├─ ModelNotFound       no such model
 │  │  ├─ ModelProtected      protected by the settings or by a caller
-│  │  ├─ ModelInUse          a process holds a lease on it
-│  │  ├─ ModelLocked         another request or process is changing it
+│  │  ├─ ModelInUse          a process holds a lease on the model
+│  │  ├─ ModelLocked         another request or process is changing the model
 │  │  ├─ ModelExists         the name is taken, and the model is not overwritten
 │  │  ├─ ModelChanged        not the version named in If-Match
 │  │  ├─ ConditionFailed     exists although If-None-Match excludes it, or is missing although If-Match needs it
 │  │  └─ DigestMismatch      the received bytes do not have the announced digest
 │  ├─ TrashEntryNotFound     no such entry in the trash
 │  ├─ JobNotFound            no such job
-│  ├─ JobAbandoned           the process that ran the job ended before it
+│  ├─ JobAbandoned           the process that ran the job ended before the job
 │  ├─ JobWithoutResults      the job has not succeeded
 │  ├─ PartialNotFound        no such unfinished upload or pull
-│  ├─ PartialBusy            another request or process is writing it
+│  ├─ PartialBusy            another request or process is writing the upload or pull
 │  ├─ StoreUnavailable       the model folder is missing, or was replaced since the service started
 │  ├─ LookupStale            this machine does not see another machine's change yet
 │  ├─ StoreReadOnly          the model folder's file system is read-only
@@ -37,7 +37,7 @@ ServiceError
 │  └─ PullConflict           another pull of the model has another source or other terms
 ├─ ImageError
 │  ├─ UnsupportedImage       a format that is not supported, or not the announced one
-│  ├─ UnreadableImage        corrupt, cut short, or no image at all
+│  ├─ UnreadableImage        corrupt, cut short, or not an image
 │  ├─ ImageTooLarge          more pixels or pages than the limits allow
 │  ├─ EncryptedPdf           the PDF needs a password
 │  ├─ UnknownLanguage        the engine has no language of that name

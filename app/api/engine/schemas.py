@@ -17,7 +17,7 @@ class LoadIn(BaseModel):
     processor: Processor
     """The processor that will use the model."""
     model: Annotated[str, Field(max_length=4096)] | None = None
-    """The model's name. The default is AsposeAI's own choice; any other model needs a licence."""
+    """The model's name. The default is AsposeAI's default model; any other model needs a licence."""
 
 
 class VendorOut(Schema):

@@ -1,4 +1,4 @@
-"""Examples of answers for the OpenAPI document, by schema; they are real answers of the service of `make serve`."""
+"""Examples of answers for the OpenAPI document, by schema, recorded from the service that `make serve` starts."""
 
 from typing import Any
 

@@ -116,7 +116,7 @@ class _Files:
         self._file: IO[bytes] | None = None
 
     def begin(self, media_type: str | None, name: str | None = None, refusal: UnsupportedImage | None = None) -> None:
-        """Start the next image: `write` adds to it from now on."""
+        """Start the file of the next image; `write` then adds to that file."""
         self.close()
         path = self._folder / str(len(self.images)) / "image"
         path.parent.mkdir()

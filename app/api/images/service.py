@@ -40,7 +40,7 @@ class RecognitionService:
     def require_available(self, *, tables: bool = False) -> None:
         """Raise EngineNotReady, EngineBusy or EngineLacks if no image could be recognised now.
 
-        Call it before the body is received: a large upload that must be refused anyway is then not read.
+        Call this before the body is received, so that a large body is not read only to be refused.
         """
         self._supervisor.require_queue_space()
         self._supervisor.require_capability(CapabilityName.RECOGNITION)

@@ -128,7 +128,7 @@ class AsposeAIEngine:
     def process(self, text: str, parameters: dict[str, Any]) -> str:
         """Run the loaded processor on one text and return its answer. Raises AsposeAIError.
 
-        One text at a time, because AsposeAI gives a list of texts no answer for an empty one, and none if one fails.
+        AsposeAI also takes a list of texts, but skips the empty ones, and gives no answer for any text if one fails.
         """
         for name, value in parameters.items():
             getattr(self._processor, SETTERS[name])(value)

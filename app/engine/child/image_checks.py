@@ -24,21 +24,22 @@ PILLOW_FORMATS = tuple(each.pillow_format for each in IMAGE_FORMATS if each.pill
 MEDIA_TYPES = {
     name: each.media_type for each in IMAGE_FORMATS for name in (each.pillow_format, *each.pillow_variants) if name
 }
-"""The media types, by the formats that Pillow reports."""
+"""The media type of each format name that Pillow may report."""
 MAX_SIDE_PIXELS = 20_000
 """The longest side of a page: on an image of 100,000 x 1 pixels the vendor fails after 17 s."""
 PDF_DOTS_PER_POINT = 150 / 72
 """The vendor renders the pages of a PDF at 150 dots per inch."""
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, KeyError, IndexError, TypeError, OverflowError)
 BROKEN_IMAGE = (*BROKEN, struct.error, zlib.error, MemoryError)
+"""The exceptions that Pillow raises for a broken image."""
 BROKEN_PDF = (*BROKEN, PyPdfError, RecursionError, AttributeError, zlib.error)
-"""The exceptions that Pillow and pypdf raise for files that are broken."""
+"""The exceptions that pypdf raises for a broken PDF."""
 
 
 def examine(
     path: Path, announced: str | None, pages: tuple[int, int] | None, limits: ImageLimits
 ) -> tuple[str, int, int]:
-    """Check that an image can be read. Return its media type, the first page to read, counted from 0, and how many.
+    """Check that an image can be read; return its media type, the first page (counted from 0) and the number of pages.
 
     `announced` is the media type that the caller names, or None. Raises UnsupportedImage, UnreadableImage,
     ImageTooLarge and EncryptedPdf.

@@ -8,15 +8,15 @@ TIFF = "image/tiff"
 
 @dataclass(frozen=True, slots=True)
 class ImageFormat:
-    """One format."""
+    """A format of images that recognition reads."""
 
     name: str
-    """Its name in messages."""
+    """The name of the format in messages."""
     media_type: str
     pillow_format: str | None
-    """The format as which Pillow opens it; None if Pillow does not read it."""
+    """Pillow's name of the format; None if Pillow does not read the format."""
     pillow_variants: tuple[str, ...] = ()
-    """Other formats that Pillow may report for an opened file."""
+    """Other names that Pillow may report for an opened file of the format."""
 
 
 IMAGE_FORMATS = (
@@ -29,4 +29,4 @@ IMAGE_FORMATS = (
 )
 MEDIA_TYPES = tuple(each.media_type for each in IMAGE_FORMATS)
 FORMAT_NAMES = " or ".join((", ".join(each.name for each in IMAGE_FORMATS[:-1]), IMAGE_FORMATS[-1].name))
-"""All names, for messages: 'PNG, JPEG, ... or PDF'."""
+"""The names of all formats, for messages: 'PNG, JPEG, ... or PDF'."""

@@ -65,7 +65,7 @@ class Reply:
 
 
 class CapabilityName(StrEnum):
-    """What the engine may be able to do on a machine, or not."""
+    """The name of a capability of the engine."""
 
     MODELS = "models"
     """List the models and tell their folder. Always available."""
@@ -77,7 +77,7 @@ class CapabilityName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """One thing that the engine may be able to do on this machine, and the reason if it cannot."""
+    """A capability of the engine: whether it is available on this machine, and the reason if it is not."""
 
     name: str
     available: bool

@@ -1,4 +1,4 @@
-"""Checks which native libraries are missing. They run in the engine process, which has its own library path.
+"""Checks for missing native libraries. The checks run in the engine process, which has its own library path.
 
 docs/engine.md describes what was measured with aspose-ocr-python-net 26.10.0 on Debian 12.
 """

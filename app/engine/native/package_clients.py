@@ -44,11 +44,17 @@ class Cause(IntEnum):
     """Why a package could not be fetched; the number is the command's exit status."""
 
     FOLDER = 1
+    """The native folder cannot be written."""
     PLATFORM = 3
+    """This machine is not Linux on x86-64."""
     NO_CLIENT = 4
+    """apt-get, npm or dpkg-deb is not installed."""
     NOT_DEBIAN = 5
+    """The sources of apt name no Debian archive."""
     UNREACHABLE = 6
+    """The client cannot reach its registry or archive."""
     DIFFERENT = 7
+    """The package has another version or digest than the pinned one."""
 
 
 class CannotProvision(Exception):
@@ -118,13 +124,13 @@ def apt_fetch(pins: tuple[Pin, ...], scratch: Path) -> tuple[Pin, Path]:
 
 
 def npm_unpack(archive: Path, folder: Path, patterns: tuple[str, ...]) -> None:
-    """Extract the files of an npm archive that match a pattern into a folder, without subfolders."""
+    """Extract the matching files of an npm archive into a folder, without subfolders."""
     with tarfile.open(archive) as members:
         _extract(members, folder, patterns)
 
 
 def deb_unpack(archive: Path, folder: Path, patterns: tuple[str, ...]) -> None:
-    """Extract the files of a Debian archive that match a pattern into a folder, without subfolders."""
+    """Extract the matching files of a Debian package into a folder, without subfolders."""
     dpkg = _client("dpkg-deb", "every Debian has it")
     # A few megabytes fit in memory.
     done = subprocess.run([dpkg, "--fsys-tarfile", archive], capture_output=True, check=True)  # noqa: S603 - as below
@@ -147,7 +153,7 @@ def _sources(apt: str, scratch: Path) -> Iterator[str]:
     """Yield lines for apt's list of sources: the mirrors that this machine uses, with the suites of Debian 11."""
     system = platform.freedesktop_os_release()
     suites = {system.get("VERSION_CODENAME", ""), *UNNAMED_SUITES} if system["ID"] == "debian" else set()
-    # apt prints the URIs, so every format of its sources is understood. `--print-uris` fetches nothing.
+    # apt prints the URIs, so every format of its sources is understood; without lists, apt fetches nothing.
     uris = _run(apt, "-o", f"Dir::State::lists={scratch}/none", "update", "--print-uris", cwd=scratch).stdout
     found = dict.fromkeys(
         (uri, DEBIAN_11 + security)
@@ -198,6 +204,6 @@ def _run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def _complaint(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the first line of a command's output that names an error."""
+    """Return the first line of a command's error output that reports an error, or its last line."""
     lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
     return next((line for line in lines if re.match(r"[EW]: |npm (error|ERR!) ", line)), lines[-1])

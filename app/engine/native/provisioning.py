@@ -43,7 +43,7 @@ PARTS = (
         "openssl",
         (
             Pin("libssl1.1", "1.1.1w-0+deb11u8", "dcc68a543de6cb955a57077b66dcdb15f61d1e31e072f2c6cc4082c37da1b00d"),
-            # Debian's main archive has this version; its security archive has the one above.
+            # Debian 11's archive without its security suite has this version.
             Pin("libssl1.1", "1.1.1w-0+deb11u1", "aadf8b4b197335645b230c2839b4517aa444fd2e8f434e5438c48a18857988f7"),
         ),
         "OpenSSL",
@@ -84,7 +84,7 @@ def provision(native_dir: Path) -> Iterator[ProvisionOutcome]:
     """Fetch the missing parts; yield an outcome for each part.
 
     A complete part of a pinned version is not fetched again. Each part is published by one rename, so a killed run
-    leaves no incomplete part; the next run removes its scratch folder.
+    leaves no incomplete part; the next run removes the scratch folder of a killed run.
     """
     if reason := platform_problem():
         yield ProvisionOutcome(reason, Cause.PLATFORM)

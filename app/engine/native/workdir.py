@@ -18,7 +18,7 @@ MODELS_LINK = Path("Aspose.AI.LLM", "models")
 RUNTIMES = Path("Aspose.AI.LLM", "runtimes", "b6451")
 """Where AsposeAI looks for the native llama.cpp libraries, below its working directory."""
 ACCELERATIONS = ("noavx", "vulkan", "openblas")
-"""The runtime folders that AsposeAI may choose; it accepts only `vulkan` or `openblas` if that library is installed."""
+"""The runtime folders that AsposeAI may choose; with libvulkan or OpenBLAS installed it accepts only that folder."""
 LIBDL_PLACES = ("/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/usr/lib", "/lib")
 PREFIX = "engine-"
 
@@ -68,13 +68,13 @@ class WorkDirectories:
             "TMPDIR": str(directory / "tmp"),
             # The service reads the output as UTF-8, in any locale of its own.
             "LANG": "C.UTF-8",
-            # The loader reads it only at exec. Only this process finds OpenSSL 1.1; the service keeps the system's.
+            # The variable counts only at exec. Only this process finds OpenSSL 1.1; the service keeps the system's.
             "LD_LIBRARY_PATH": f"{directory / 'lib'}:{self._openssl}:{self._llama}",
             # The process starts in the working directory, from which `-m app...` would not be found.
             "PYTHONPATH": str(Path(app.__file__).parent.parent),
             # The last line before a crash must reach the pipe.
             "PYTHONUNBUFFERED": "1",
-            # .NET Core 3.1 does not find an ICU as new as Debian 12's and would abort.
+            # .NET Core 3.1 does not know an ICU as new as Debian 12's and would abort.
             "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT": "1",
             # With diagnostics, .NET creates a debugger's pipe and socket in /tmp and leaves them there.
             "COMPlus_EnableDiagnostics": "0",

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 ASPOSE = "app.engine.child.aspose_ai:AsposeAIEngine"
 RECOGNISED = "lmstudio-community_Llama-3.2-3B-Instruct-GGUF/Llama-3.2-3B-Instruct-Q4_K_M.gguf"
-"""The one model that AsposeAI uses without a licence."""
+"""The only model that AsposeAI uses without a licence."""
 
 
 async def test_it_reports_itself(tmp_path: Path) -> None:
