@@ -32,7 +32,7 @@ from app.store.protections import Protections
 from app.store.trash.folder import TrashFolder
 from app.store.trash.records import TrashEntry
 from app.store.volume.claims import Claims
-from app.store.volume.server_lookups import place
+from app.store.volume.server_lookups import move_to_free_name
 from app.store.volume.volume import Volume, explaining_refusals
 
 SHA256 = "sha256"
@@ -258,7 +258,7 @@ class Incoming:
         """Move a staged file to its name; return its status there, and the version that it replaced."""
         if present is None:
             move = partial(staged.move, folder, leaf, replacing=False)
-            return place(move, folder, leaf) if self._volume.is_shared else move(), None
+            return move_to_free_name(move, folder, leaf) if self._volume.is_shared else move(), None
         try:
             entry = self._trash.link_aside(present, folder, leaf)
             is_linked = entry is not None

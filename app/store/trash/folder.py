@@ -32,7 +32,7 @@ from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
 from app.store.trash.records import ENTRY_ID, RECORD_SUFFIX, TrashEntry, TrashRecords
 from app.store.volume.claims import Claims, folder_opened
 from app.store.volume.renames import rename_without_replacing, sync_folder
-from app.store.volume.server_lookups import files_on_server, place
+from app.store.volume.server_lookups import files_on_server, move_to_free_name
 from app.store.volume.volume import Volume
 
 ASIDE, PURGED = ".model", ".purged"
@@ -150,7 +150,7 @@ class TrashFolder:
                     os.rename(name, leaf, src_dir_fd=aside, dst_dir_fd=parent)  # it replaces no file
                 else:
                     move = partial(rename_without_replacing, name, leaf, source_folder=aside, target_folder=parent)
-                    place(move, parent, leaf) if self._volume.is_shared else move()
+                    move_to_free_name(move, parent, leaf) if self._volume.is_shared else move()
             except FileExistsError:
                 if self._remove_extra_link(entry, parent, leaf):
                     return True
@@ -224,7 +224,7 @@ class TrashFolder:
         claim = self._claims.claim(self._folder / entry.id)
         try:
             claim.status()
-            place(lambda: claim.move(parent, leaf), parent, leaf)
+            move_to_free_name(lambda: claim.move(parent, leaf), parent, leaf)
         except BaseException:
             claim.give_back()
             raise

@@ -1,6 +1,7 @@
 """Checks of what a volume can do, made in a temporary folder in `.store/` at each start and once a minute.
 
-Every guarantee of the store depends on one of them. They try each ability, and do not trust what a file system reports.
+Each guarantee of the store depends on one of these checks. A check tries an ability of the file system, since what file
+systems report about themselves cannot be relied on.
 """
 
 import contextlib
@@ -23,10 +24,11 @@ PROBE_PREFIX = "probe-"
 STALE_SECONDS = 600.0
 """The age after which a probe folder counts as abandoned; the checks take milliseconds."""
 TIME_STEPS_NS = (1, 100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
-"""The precisions of file systems' times, in nanoseconds: ext4, CIFS, ..., SFTP, FAT."""
+"""The precisions that file systems' times may have, in nanoseconds: from 1 (ext4) and 100 (CIFS) to 1 s (SFTP) and 2 s
+(FAT)."""
 COARSE_NS = 1_000_000_000
 MARK_NS = 1_700_000_001_234_567_891
-"""A time in 2023 that every step but 1 ns rounds."""
+"""A time in 2023 that is rounded at every precision but 1 ns."""
 
 
 class CheckName(StrEnum):
@@ -42,7 +44,7 @@ class CheckName(StrEnum):
     HARD_LINKS = "hard-links"
     NOTIFICATION = "notification"
     SHARED_LOCKS = "shared-locks"
-    """Made by `app.store.volume.shared_locks`, beside the others: it observes services, and not files."""
+    """Made by `app.store.volume.shared_locks` and not here, since it observes services and not files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,9 @@ class VolumeCheck:
     name: CheckName
     ok: bool
     required: bool
-    """True if changes are refused without it."""
+    """True if changes are refused unless the check passes."""
     reason: str | None = None
-    """What is wrong, and what would help; None if it is ok."""
+    """What is wrong, and what would help; None if the check has passed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +65,17 @@ class VolumeReport:
 
     checks: tuple[VolumeCheck, ...]
     time_step_ns: int
-    """The precision of its modification times."""
+    """The precision of the file system's modification times."""
 
     def has(self, name: CheckName) -> bool:
-        """True if the check was made and passed."""
+        """True if the check of that name was made and has passed."""
         return any(check.ok for check in self.checks if check.name == name)
 
 
 def try_volume(store_dir: Path, file_system: FileSystem, on_step: Callable[[], None] = lambda: None) -> VolumeReport:
-    """Make all checks in a new folder, and remove it. It blocks; `on_step` is called before each check.
+    """Make all checks in a temporary folder, and return their results. Blocks; calls `on_step` before each check.
 
-    Raises OSError, as on a full disk; then nothing is known.
+    Raises OSError if the checks cannot be made, for example on a full disk.
     """
     folder = store_dir / f"{PROBE_PREFIX}{secrets.token_hex(8)}"
     folder.mkdir()
@@ -101,7 +103,7 @@ def try_volume(store_dir: Path, file_system: FileSystem, on_step: Callable[[], N
 
 
 def sweep_probes(store_dir: Path) -> None:
-    """Remove the probe folders that killed processes left. They hold no user's file."""
+    """Remove the temporary folders that killed processes left. They hold no user's file."""
     for folder in store_dir.glob(f"{PROBE_PREFIX}*"):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - folder.stat().st_mtime > STALE_SECONDS:
@@ -113,7 +115,7 @@ def _checked(name: CheckName, check: Callable[[Path], str | None], folder: Path,
         reason = check(folder)
     except (OSError, StoreError) as exc:
         if isinstance(exc, OSError) and exc.errno in FULL_ERRORS:
-            raise  # says nothing about what the volume can do
+            raise  # a full disk does not show what the volume can do
         reason = f"it failed: {exc}"
     return VolumeCheck(name, reason is None, required, reason)
 
@@ -121,9 +123,9 @@ def _checked(name: CheckName, check: Callable[[Path], str | None], folder: Path,
 def _locks(folder: Path) -> str | None:
     with (folder / "lock").open("w+b") as holder, (folder / "lock").open("r+b") as other:
         if not try_to_lock(holder.fileno()):
-            return "a lock that nobody holds cannot be had"
+            return "a free lock cannot be taken"
         if try_to_lock(other.fileno()):
-            return "a lock that is held can be had a second time; mount the volume with locks"
+            return "a lock that is held can be taken a second time; mount the volume with locks"
     return None
 
 
@@ -131,16 +133,16 @@ def _lock_queries(folder: Path) -> str | None:
     with (folder / "asked").open("w+b") as holder, (folder / "asked").open("r+b") as other:
         if not try_to_lock(holder.fileno()) or is_locked(other.fileno()):
             return None
-    return "locks of this machine cannot be asked about, as on CIFS: what others here use may be shown as not in use"
+    return "locks held on this machine cannot be queried, as on CIFS: a model in use here may be shown as not in use"
 
 
 def _exclusive_names(folder: Path) -> str | None:
-    """Neither a creation nor a rename without replacement overwrites an existing file."""
+    """Check that neither a creation nor a rename without replacement overwrites an existing file."""
     for name in ("one", "other"):
         (folder / name).write_text(name)
     with contextlib.suppress(FileExistsError):
         (folder / "one").open("x").close()
-        return "a file can be created where there is one already"
+        return "a file can be created although its name is taken"
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with contextlib.suppress(FileExistsError):
@@ -154,38 +156,39 @@ def _exclusive_names(folder: Path) -> str | None:
 
 
 def _sizes(folder: Path) -> str | None:
-    """A file has its size after a write and a rename."""
+    """Check that a file has its size after a write and a rename."""
     with (folder / "sized").open("wb") as file:
         file.write(b"x" * 100_000)
         os.fsync(file.fileno())
     renamed = (folder / "sized").rename(folder / "renamed")
     found = {renamed.stat().st_size, len(renamed.read_bytes())}
-    return None if found == {100_000} else f"a file of 100,000 bytes is said to have {found}"
+    sizes = " and ".join(f"{size:,}" for size in sorted(found))
+    return None if found == {100_000} else f"a file of 100,000 bytes is shown with a size of {sizes} bytes"
 
 
 def _time_step(folder: Path) -> tuple[int, VolumeCheck]:
-    """The finest step that explains the stored time, and the `times` check."""
+    """Return the precision of modification times, the finest that explains a stored time; and the `times` check."""
     path = folder / "timed"
     path.open("x").close()
     os.utime(path, ns=(MARK_NS, MARK_NS))
     found_ns = path.rename(folder / "timed-renamed").stat().st_mtime_ns
     step_ns = next((step for step in TIME_STEPS_NS if MARK_NS // step * step == found_ns), None)
     if step_ns is None:
-        reason = "modification times are not kept as they are set, so a version cannot be told from another by them"
+        reason = "modification times are not stored as they are set, so they do not distinguish two versions"
         return COARSE_NS, VolumeCheck(CheckName.TIMES, ok=False, required=False, reason=reason)
-    reason = f"times are kept in steps of {step_ns / 1e9:g} s: versions of one size that come within one look alike"
+    reason = f"times are stored in steps of {step_ns / 1e9:g} s: two versions of one size in one step look alike"
     is_fine = step_ns < COARSE_NS
     return step_ns, VolumeCheck(CheckName.TIMES, is_fine, required=False, reason=None if is_fine else reason)
 
 
 def _file_numbers(folder: Path) -> str | None:
-    """A folder's listing has the inode numbers of its files. They show that another machine has replaced a file."""
+    """Check that a folder's listing has its files' inode numbers, which show that another machine replaced a file."""
     (folder / "numbered").open("x").close()
     with os.scandir(folder) as entries:
         number = next(entry.inode() for entry in entries if entry.name == "numbered")
     if number == (folder / "numbered").lstat().st_ino:
         return None
-    return "lists of folders do not have the numbers of files, so changes of other machines cannot be told apart"
+    return "listings of folders lack the inode numbers of files, so replacements by other machines are not detected"
 
 
 def _fsync(folder: Path) -> str | None:
@@ -205,5 +208,5 @@ def _hard_links(folder: Path) -> str | None:
 
 def _notification(file_system: FileSystem) -> VolumeCheck:
     ok = file_system.is_local
-    reason = f"{file_system.kind} does not tell what other machines change: the folder is listed twice a second"
+    reason = f"{file_system.kind} does not report the changes of other machines: the folder is scanned twice a second"
     return VolumeCheck(CheckName.NOTIFICATION, ok, required=False, reason=None if ok else reason)

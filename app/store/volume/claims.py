@@ -2,7 +2,7 @@
 
 The file is renamed to a unique name in `.store/aside/`, where there are few files. The file system's server decides the
 rename: of any number of claims of one file exactly one succeeds, and none if the file is gone, even if a client's cache
-is stale. Then the claimant looks at the file past its cache, and gives it back, moves it or removes it.
+is stale. Then the claimant gets the file's status from the server, and gives the file back, moves it or removes it.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ ABANDONED_SECONDS = 30.0
 
 
 class Claim:
-    """One file that was moved aside."""
+    """One claimed file, which was moved to `.store/aside/`."""
 
     def __init__(self, volume: Volume, path: Path) -> None:
         self._path = volume.aside_dir / f"{path.parent.name}~{secrets.token_hex(8)}~{path.name}"
@@ -33,20 +33,23 @@ class Claim:
         path.rename(self._path)
 
     def status(self) -> os.stat_result:
-        """The status of the claimed file, as the file system's server has it. Raises LookupStale."""
+        """Get the status of the claimed file from the file system's server. Raises LookupStale."""
         return self._volume.status(self._path)
 
     def read_text(self) -> str:
-        """The text of the claimed file."""
+        """Read the text of the claimed file."""
         return self._path.read_text()
 
     def move(self, folder: int, leaf: str) -> None:
-        """Move it to a name in an open folder. Raises FileExistsError if the name is taken. Call `status` before."""
+        """Move the claimed file to a name in an open folder. Raises FileExistsError if the name is taken.
+
+        Call `status` before, since a stale cache could move another file.
+        """
         with folder_opened(self._path.parent) as aside:
             rename_without_replacing(self._path.name, leaf, source_folder=aside, target_folder=folder)
 
     def give_back(self) -> None:
-        """Move it back to its original name."""
+        """Move the claimed file back to its original name."""
         give_back(self._path, self._original)
 
     def remove(self) -> None:
@@ -68,19 +71,19 @@ class Claims:
         return self._volume.is_shared
 
     def claim(self, path: Path) -> Claim:
-        """Move a file of a folder of `.store/` aside.
+        """Claim a file of a folder of `.store/`: move it aside.
 
-        Raises FileNotFoundError if another process has claimed, moved or removed it.
+        Raises FileNotFoundError if another process has claimed, moved or removed the file.
         """
         return Claim(self._volume, path)
 
     def has(self, path: Path) -> bool:
-        """True if a file is claimed now, on any machine."""
+        """True if a process on any machine claims the file now."""
         names = map(CLAIM_NAME.fullmatch, files_on_server(self._aside))
         return any(match and (match["folder"], match["name"]) == (path.parent.name, path.name) for match in names)
 
     def recover(self) -> None:
-        """Give back the files that killed processes had claimed."""
+        """Give back the files that killed processes had claimed: those that were claimed ABANDONED_SECONDS ago."""
         now = time.monotonic()
         names = [path.name for path in self._aside.iterdir() if CLAIM_NAME.fullmatch(path.name)]
         self._seen = {name: self._seen.get(name, now) for name in names}
@@ -94,8 +97,8 @@ class Claims:
 def give_back(path: Path, original: Path) -> None:
     """Rename a claimed file back to its original name.
 
-    Entries of the trash and records of jobs have unique names. In other folders a newer file may have taken the name;
-    then the newer one is kept.
+    Entries of the trash and records of jobs have unique names. In other folders a newer file may have taken the name.
+    Then the newer file stays, and the claimed file is deleted or, in staging, gets a new name.
     """
     if original.parent.name in {"trash", "jobs"}:
         path.rename(original)
@@ -113,7 +116,7 @@ def give_back(path: Path, original: Path) -> None:
 
 @contextmanager
 def folder_opened(folder: Path) -> Iterator[int]:
-    """A descriptor of a folder, for calls that take names relative to it."""
+    """Open a folder, and yield its descriptor for calls that take names relative to a folder."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield descriptor

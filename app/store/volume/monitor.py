@@ -17,24 +17,25 @@ from app.store.volume.shared_locks import SharedLocks
 from app.store.volume.volume import Volume
 
 TRY_SECONDS = 60.0
-"""How often all checks are made again."""
+"""How often all checks are made."""
 TRY_AGAIN_SECONDS = 5.0
-"""How often they are made while changes are refused."""
+"""How often all checks are made while changes are refused."""
 REQUIRED_BESIDE_OTHERS = {CheckName.SHARED_LOCKS, CheckName.FILE_NUMBERS}
-"""The checks that are not required if no other service uses the folder."""
+"""The checks that are required only if other services use the folder."""
 HUNG_SECONDS = 3.0
-"""A volume that answers no call for this long counts as unavailable until it does."""
+"""A volume that has not answered a call for this long counts as unavailable until it answers."""
 
 
 class VolumeMonitor:
-    """The checks of one volume. Its methods block; the attributes may be read at any time."""
+    """Makes the checks of one volume. The methods block; the attributes may be read at any time."""
 
     def __init__(
         self, volume: Volume, on_event: OnEvent, *, is_single: bool = False, is_observer: bool = False
     ) -> None:
-        """`is_single`: the operator states that no other service uses the folder (`OCR_SINGLE_SERVICE`).
+        """Make a monitor of one volume.
 
-        `is_observer`: the service changes nothing, so it only checks whether the volume answers.
+        `is_single`: the operator states that no other service uses the folder (`OCR_SINGLE_SERVICE`). `is_observer`:
+        the service changes nothing, so that the monitor only checks whether the volume answers.
         """
         self.checks: tuple[VolumeCheck, ...] = ()
         """The results of the last check."""
@@ -49,14 +50,14 @@ class VolumeMonitor:
 
     @property
     def unanswered(self) -> StoreUnavailable | None:
-        """Why the volume counts as unavailable, if it has not answered for too long."""
+        """The error to raise if the volume has not answered a call for HUNG_SECONDS; else None."""
         asked_at = self._asked_at
         if asked_at is None or (seconds := time.monotonic() - asked_at) < HUNG_SECONDS:
             return None
         return StoreUnavailable(f"its file system has not answered for {seconds:.0f} s; is its server there?")
 
     def check(self) -> None:
-        """Check the volume if it is time, show the other services that this one lives, and judge the results.
+        """Make the checks that are due, show other services that this one lives, and set `Volume.unsafe` by the results.
 
         Raises StoreUnavailable and OSError.
         """
@@ -78,9 +79,9 @@ class VolumeMonitor:
             self._shared_locks.beat()
 
     def check_before_change(self) -> None:
-        """Check the volume and observe the other services until all are judged, about 4 s. For commands.
+        """Make all checks, and observe the other services until all are judged, about 4 s. For commands.
 
-        Raises StoreUnavailable and OSError.
+        Sets `Volume.unsafe` by the results. Raises StoreUnavailable and OSError.
         """
         self._try()
         if self._volume.is_shared:
@@ -93,7 +94,7 @@ class VolumeMonitor:
             self._shared_locks.leave()
 
     def _asked(self) -> None:
-        """Note that a call to the volume begins now."""
+        """Note that another call to the volume begins now, so that `unanswered` counts from now."""
         if self._asked_at is not None:
             self._asked_at = time.monotonic()
 
@@ -108,7 +109,7 @@ class VolumeMonitor:
     def _try(self) -> None:
         self._tried_at = time.monotonic()
         sweep_probes(self._volume.store_dir)
-        with contextlib.suppress(OSError):  # a full disk cannot be checked; the previous report stays valid
+        with contextlib.suppress(OSError):  # a full disk cannot be checked: the previous report stays valid
             self._report = try_volume(self._volume.store_dir, self._volume.file_system, self._asked)
             self._volume.time_step_ns = self._report.time_step_ns
             self._volume.has_file_numbers = self._report.has(CheckName.FILE_NUMBERS)
@@ -123,7 +124,7 @@ class VolumeMonitor:
         before = {check.name: check.ok for check in self.checks}
         self.checks = checks
         # A local disk that is too full for the checks counts as safe, as local file systems are.
-        untried = "it could not be tried yet" if self._volume.is_shared and not self._report.checks else None
+        untried = "it has not been checked yet" if self._volume.is_shared and not self._report.checks else None
         self._volume.unsafe = next((check.reason for check in checks if check.required and not check.ok), untried)
         for check in checks:
             if check.ok != before.get(check.name, True):
@@ -132,8 +133,8 @@ class VolumeMonitor:
 
 
 async def monitor_volume(watch: VolumeMonitor, store: Store, on_event: OnEvent) -> None:
-    """Check the volume every second, and take lost leases again, until cancelled."""
-    thread = CapacityLimiter(1)  # of its own: a volume that does not answer makes no other work wait
+    """Check the volume every second, and retake lost leases, until cancelled. Reports the results as events."""
+    thread = CapacityLimiter(1)  # a thread of its own: a volume that does not answer blocks no other work
 
     def look() -> None:
         watch.check()
@@ -151,7 +152,7 @@ async def monitor_volume(watch: VolumeMonitor, store: Store, on_event: OnEvent) 
             if not was_answered:
                 on_event(EventName.VOLUME_ANSWERED, {})
             was_answered = True
-            with contextlib.suppress(StoreError, OSError):  # the inventory reports what is unavailable
+            with contextlib.suppress(StoreError, OSError):  # the inventory watcher reports an unavailable folder
                 looking.result()
             await asyncio.sleep(HEARTBEAT_SECONDS)
     finally:
@@ -159,6 +160,6 @@ async def monitor_volume(watch: VolumeMonitor, store: Store, on_event: OnEvent) 
 
 
 def require_safety(volume: Volume, on_event: OnEvent, *, is_single: bool) -> None:
-    """Check the volume before a command changes it. The change itself raises what the check finds."""
+    """Check the volume before a command changes it. If it is unsafe, the change itself raises StoreUnsafe."""
     with contextlib.suppress(StoreError, OSError):
         VolumeMonitor(volume, on_event, is_single=is_single).check_before_change()

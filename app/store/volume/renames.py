@@ -1,4 +1,4 @@
-"""The rename that never overwrites, by which every file gets a model's name."""
+"""A rename that never overwrites a file. Every file gets its model's name by it."""
 
 import ctypes
 import errno
@@ -12,13 +12,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def rename_without_replacing(source: str, target: str, *, source_folder: int, target_folder: int) -> None:
-    """Move a file to another name on the same file system; raises FileExistsError if the name is taken.
+    """Move a file to another name on the same file system. Raises FileExistsError if the name is taken.
 
-    Names are relative to open folders. One rename if the file system supports `RENAME_NOREPLACE`; else, as on NFS and
-    most FUSE file systems, a link and an unlink, between which the file has both names.
+    Names are relative to the open folders. This is one rename if the file system supports `RENAME_NOREPLACE`. Else, as
+    on NFS and most FUSE file systems, it is a link and an unlink, and in between the file has both names.
 
-    A client links the file that its cache has at the source's name. So the source must be one that no other machine
-    moves, or one just looked up by `status_on_server`.
+    The link is made to the file that this machine's cache has at the source's name. So no other machine may move the
+    source, or `status_on_server` must just have looked it up.
     """
     moved = _libc.renameat2(
         source_folder, os.fsencode(source), target_folder, os.fsencode(target), ctypes.c_uint(RENAME_NOREPLACE)

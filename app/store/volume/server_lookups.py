@@ -1,8 +1,8 @@
-"""Lookups past a client's cache, for the few decisions that need to know which file has a name now.
+"""Lookups that bypass a client's cache, for the few decisions that need to know which file has a name now.
 
-A client of a network file system caches for a while which file has a name, and that there was none. Renaming does not
-refresh that: after a rename GlusterFS's client still reports the old cached file at the new name. But after a client
-has changed a folder, it reads that folder's listing from the server, and the listing has each file's number.
+A client of a network file system caches which file has a name, and that a name is free. A rename does not refresh the
+cache: after one, GlusterFS's client still reports the old cached file at the new name. But after a client has changed a
+folder, it reads that folder's listing from the server, and the listing has each file's inode number.
 """
 
 import os
@@ -23,9 +23,9 @@ T = TypeVar("T")
 
 
 def files_on_server(folder: Path) -> dict[str, int]:
-    """The names in a folder and the numbers of their files, as its server has them now.
+    """Return the names in a folder and the inode numbers of their files, as the file system's server has them now.
 
-    Creates and removes a file, so it is for shared volumes. Raises OSError, FileNotFoundError included.
+    Creates and removes a file in the folder to bypass the cache. Raises OSError, FileNotFoundError included.
     """
     probe = folder / f"{LOOKUP_PREFIX}{secrets.token_hex(8)}"
     probe.open("x").close()
@@ -34,10 +34,11 @@ def files_on_server(folder: Path) -> dict[str, int]:
         return {entry.name: entry.inode() for entry in entries if not entry.name.startswith(LOOKUP_PREFIX)}
 
 
-def place(move: Callable[[], T], folder: int, leaf: str) -> T:
-    """Move a file to a name that must be free; retry if the name is taken only in this client's cache.
+def move_to_free_name(move: Callable[[], T], folder: int, leaf: str) -> T:
+    """Call `move`, which moves a file to the free name `leaf`; retry while only this machine's cache has that name.
 
-    Raises FileExistsError if the server has a file of that name, and LookupStale if only this client's cache still has.
+    Raises FileExistsError if the server has a file of that name, and LookupStale if the cache still has one after
+    FRESH_SECONDS.
     """
     deadline = time.monotonic() + FRESH_SECONDS
     while True:
@@ -52,9 +53,10 @@ def place(move: Callable[[], T], folder: int, leaf: str) -> T:
 
 
 def status_on_server(path: Path) -> os.stat_result:
-    """The status of a path, once the client and the server report one file there. For folders with few files.
+    """Return the status of a path, once this machine and the server report the same file. For folders with few files.
 
-    Raises FileNotFoundError if the server has no such name, and LookupStale if the client still reports another file.
+    Raises FileNotFoundError if the server has no such name, and LookupStale if this machine still reports another file
+    after FRESH_SECONDS.
     """
     deadline = time.monotonic() + FRESH_SECONDS
     while True:

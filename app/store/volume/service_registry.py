@@ -1,4 +1,4 @@
-"""The services on one folder, and whether the locks of each reach the others.
+"""The registry of the services on one folder, which shows whether the locks of each service reach the others.
 
 Each service has a file in `.store/services/` and holds the kernel's lock on it for as long as it lives. Every second it
 renames that file, `<id>.<count>`: clients cache times and contents, but a fresh listing has the server's names. If a
@@ -22,30 +22,30 @@ HEARTBEAT_SECONDS = 1.0
 SILENT_SECONDS = 4.0
 """A service without a visible lock counts as dead if its file was not renamed for this long."""
 FORGOTTEN_SECONDS = 60.0
-"""The file of a dead service is deleted after this time. If that service lives after all, it creates a new file."""
+"""The file of a dead service is deleted after this time. If the service is alive after all, it creates a new file."""
 FILE_NAME = re.compile(r"(?P<id>[0-9a-f]{16})\.(?P<count>\d{1,18})")
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A service without a visible lock, as of the last look."""
+    """What is known of a service without a visible lock since the last look."""
 
     count: int
     at: float
-    """When its file was first seen with that count, on the monotonic clock."""
+    """When the service's file was first seen with this count, on the monotonic clock."""
     moved_at: float | None = None
-    """When its count was last seen to change; None if it never was."""
+    """When the count was last seen to change; None if no change was seen."""
 
 
-class Services:
-    """This service among the others on its folder. It blocks, and raises OSError."""
+class ServiceRegistry:
+    """Registers this service on its folder, and observes the other services there. It blocks, and raises OSError."""
 
     def __init__(self, folder: Path) -> None:
         self.id = secrets.token_hex(8)
         self.unreachable: frozenset[str] = frozenset()
         """The ids of living services whose locks cannot be seen from here."""
         self.unjudged: frozenset[str] = frozenset()
-        """The ids of services without a visible lock observed for less than SILENT_SECONDS."""
+        """The ids of services without a visible lock that have been observed for less than SILENT_SECONDS."""
         self._folder = folder
         self._file: io.FileIO | None = None
         self._count = 0
@@ -53,13 +53,13 @@ class Services:
         self._reached: set[str] = set()
 
     def beat(self) -> None:
-        """Rename this service's file, and look at the other services."""
+        """Rename this service's file as a sign of life, and look at the other services."""
         if self._file is None or not self._renamed() or not self._is_still_locked(self._file):
             self._join()
         self.look()
 
     def look(self) -> None:
-        """Look at the other services, without having a file."""
+        """Look at the other services, without registering this one."""
         now, unlocked = time.monotonic(), dict[str, int]()
         for name in files_on_server(self._folder):
             if (match := FILE_NAME.fullmatch(name)) and match["id"] != self.id:
@@ -101,7 +101,7 @@ class Services:
     def _join(self) -> None:
         self._folder.mkdir(exist_ok=True)
         self.leave()
-        # Another name until it is locked: other services take a file without a visible lock for an alarm.
+        # The file has another name until it is locked, since a file without a visible lock alarms other services.
         draft = self._folder / f".{self.id}"
         draft.unlink(missing_ok=True)
         self._file = io.FileIO(draft, "x+")
@@ -126,9 +126,9 @@ class Services:
         return True
 
     def _is_locked(self, name: str) -> bool | None:
-        """True if a service's lock can be seen; None if its file was renamed since it was listed.
+        """True if a service's lock can be seen from here; None if its file was renamed since it was listed.
 
-        It tries to take the lock, since not every file system can be queried. No process ever waits for that lock.
+        Tries to take the lock, since locks cannot be queried on every file system. No process ever waits for this lock.
         """
         try:
             with io.FileIO(self._folder / name, "r+") as file:

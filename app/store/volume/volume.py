@@ -50,13 +50,13 @@ class Volume:
     """The model folder, and in it `.store/`: locks, trash, and the identity that proves the right volume is mounted."""
 
     def __init__(self, root: Path, file_system: FileSystem | None = None) -> None:
-        """Without a `file_system`, `prepare()` finds out which one it is."""
+        """If `file_system` is None, `prepare()` reads the folder's file system from the mount table."""
         self.root = Path(os.path.realpath(root))  # Path.resolve() raises RuntimeError for a link to itself
         self.store_dir = self.root / STORE_DIR
         self.lock_file = self.store_dir / "locks" / "models"
         self.trash_dir = self.store_dir / "trash"
         self.aside_dir = self.store_dir / "aside"
-        """Files in transit: few, and short-lived."""
+        """The folder for files in transit: few, and short-lived."""
         self.staging_dir = self.store_dir / "staging"
         self.digests_dir = self.store_dir / "digests"
         self.protection_dir = self.store_dir / "protection"
@@ -73,9 +73,9 @@ class Volume:
         self.time_step_ns = 1
         """The precision of the file system's times, as `app.store.volume.checks` found it."""
         self.has_file_numbers = True
-        """Whether a directory listing has the inode numbers of its files, as `app.store.volume.checks` found."""
+        """True if a folder's listing has the inode numbers of its files, as `app.store.volume.checks` found."""
         self.has_lock_queries = True
-        """Whether F_OFD_GETLK reports locks held on this machine, as `app.store.volume.checks` found."""
+        """True if F_OFD_GETLK reports locks held on this machine, as `app.store.volume.checks` found."""
         self.unsafe: str | None = None
         """Why this folder must not be changed, although it is writable; None if it is safe. Set by `VolumeMonitor`."""
         self._unwritable: OSError | None = None
@@ -87,7 +87,7 @@ class Volume:
         return not self.file_system.is_local
 
     def status(self, path: Path) -> os.stat_result:
-        """The status of a file in a folder with few files, past this machine's cache.
+        """Get the status of a file in a folder with few files, bypassing this machine's cache.
 
         Raises FileNotFoundError and LookupStale.
         """
@@ -165,10 +165,10 @@ class Volume:
 
     @contextmanager
     def parent_of(self, name: str, *, create: bool = False) -> Iterator[tuple[int, str]]:
-        """Open the folder a name lies in, one part at a time and following no link; yield it and the name's last part.
+        """Open the folder of a model's name, following no link; yield its descriptor and the last part of the name.
 
         A call relative to that descriptor stays inside the model folder, even if a folder is replaced by a link
-        meanwhile. `create` makes missing folders. Raises InvalidModelName, NotAModel, ModelNotFound.
+        meanwhile. With `create`, missing folders are created. Raises InvalidModelName, NotAModel, ModelNotFound.
         """
         *folders, leaf = parts_of(name)
         with contextlib.ExitStack() as opened:
@@ -202,7 +202,7 @@ class Volume:
                 sync_folder(folder)
 
     def _is_identity_as_seen(self) -> bool:
-        """True if the identity file is the one read last. Opens nothing: many opens at once are slow on NFS."""
+        """True if the identity file is the one that was read last. Opens no file, since many opens are slow on NFS."""
         with contextlib.suppress(FileNotFoundError):
             status = self._identity_file.stat()
             return self._identity_seen == (status.st_dev, status.st_ino, status.st_mtime_ns)

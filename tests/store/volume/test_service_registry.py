@@ -12,15 +12,15 @@ from app.store.policy import Policy
 from app.store.store import Store
 from app.store.volume.filesystem import FileSystem
 from app.store.volume.monitor import VolumeMonitor
-from app.store.volume.service_registry import Services
+from app.store.volume.service_registry import ServiceRegistry
 from tests.support.processes import python
 from tests.support.waiting import eventually
 
 BEATS = """
 import sys, time
 from pathlib import Path
-from app.store.volume.service_registry import Services
-services = Services(Path(sys.argv[1]))
+from app.store.volume.service_registry import ServiceRegistry
+services = ServiceRegistry(Path(sys.argv[1]))
 services.beat()
 print("beats", flush=True)
 while True:
@@ -123,7 +123,7 @@ def test_a_command_waits_until_it_is_known_whether_another_lives(store: Store) -
 
 def test_a_service_joins_again_when_its_file_was_removed(tmp_path: Path) -> None:
     """Whoever emptied the folder, or took it for dead."""
-    services = Services(tmp_path / "services")
+    services = ServiceRegistry(tmp_path / "services")
     services.beat()
     for path in (tmp_path / "services").iterdir():
         path.unlink()
