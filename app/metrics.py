@@ -25,8 +25,6 @@ Handlers = dict[EventName, Callable[[Fields], None]]
 METHODS = {"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"}
 REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
 CALL_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
-COUNTED_ACTIONS = [action for action in Action if action not in {Action.PROTECTED, Action.UNPROTECTED}]
-"""The actions that add, move or remove the bytes of a model."""
 PULL_OUTCOMES = [state for state in JobState if state not in UNFINISHED]
 NO_VERSION = re.compile(r"version=(?!\s*\d+(\.\d+)*\s*([;,]|$))")
 """Matches a version in an Accept field that prometheus_client cannot compare, because it is not a dotted number."""
@@ -133,7 +131,7 @@ def _count_changes(registry: CollectorRegistry) -> Handlers:
 
         return on_change
 
-    return {EventName(f"model.{action}"): handler(action) for action in COUNTED_ACTIONS}
+    return {EventName(f"model.{action}"): handler(action) for action in Action if action.moves_bytes}
 
 
 def _count_pulls(registry: CollectorRegistry) -> Handlers:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
+from typing import Final, Self
 
 from app.errors import ModelInUse, ModelLocked, StoreError
 from app.events import EventName, OnEvent
@@ -33,19 +34,32 @@ JOURNAL_LOCK = "/journal"
 TURN_SECONDS = 10.0
 """How long a writer on a shared volume waits for the journal's lock."""
 
+BYTES: Final = "bytes"
+NO_BYTES: Final = "no bytes"
+
 
 class Action(StrEnum):
-    """What was done to a model."""
+    """What was done to a model. Each action states whether it adds, moves or removes the bytes of the model."""
 
-    UPLOADED = "uploaded"
-    PULLED = "pulled"
-    TRASHED = "trashed"
-    DELETED = "deleted"
+    moves_bytes: bool
+    """Whether the metrics count the action, with the model's size."""
+
+    def __new__(cls, name: str, moves: str) -> Self:
+        """`moves` is BYTES, or NO_BYTES for an action that leaves the model's file as it is."""
+        action = str.__new__(cls, name)
+        action._value_ = name
+        action.moves_bytes = moves == BYTES
+        return action
+
+    UPLOADED = "uploaded", BYTES
+    PULLED = "pulled", BYTES
+    TRASHED = "trashed", BYTES
+    DELETED = "deleted", BYTES
     """Deleted permanently, without the trash."""
-    RESTORED = "restored"
-    PURGED = "purged"
-    PROTECTED = "protected"
-    UNPROTECTED = "unprotected"
+    RESTORED = "restored", BYTES
+    PURGED = "purged", BYTES
+    PROTECTED = "protected", NO_BYTES
+    UNPROTECTED = "unprotected", NO_BYTES
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from app.api.http.schema import InlineEnum, Schema, Timestamp
 from app.api.models.schemas import BlockerOut, ProtectionOut
 from app.store import Action, CheckName, PruneResult, Reason, Status
 
+ACTIONS = ", ".join(f"`{action}`" for action in Action)
+
 
 class TrashEntryOut(Schema):
     """One deleted model."""
@@ -54,9 +56,10 @@ class EventOut(Schema):
     actor: str
     """Who made the change: the name of an API key, `anonymous` where no key is needed, `cli:` and a user, or `service`
     for a change that a service made without a request."""
-    action: str = Field(examples=[action.value for action in Action])
-    """What was done: `uploaded`, `pulled`, `trashed`, `deleted`, `restored`, `purged`, `protected` or `unprotected`.
-    Newer services on the folder may write other actions."""
+    action: str = Field(
+        examples=[action.value for action in Action],
+        description=f"What was done: {ACTIONS}. Newer services on the folder may write other actions.",
+    )
     name: str
     """The model's name."""
     trash_id: str | None
