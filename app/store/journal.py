@@ -10,7 +10,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import islice
@@ -87,8 +87,11 @@ class JournalEntry:
     @classmethod
     def from_line(cls, line: bytes) -> "JournalEntry":
         """Read an entry from a line. Raises ValueError, KeyError or TypeError if the line is not an entry."""
-        fields = json.loads(line)
-        return cls(**fields | {"at": datetime.fromisoformat(fields["at"])})
+        written = json.loads(line)
+        at = datetime.fromisoformat(written["at"])
+        # A newer version of this service may write more fields.
+        known = {field.name: written[field.name] for field in fields(cls) if field.name in written}
+        return cls(**known | {"at": at})
 
 
 class Journal:

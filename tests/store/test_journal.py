@@ -1,5 +1,6 @@
 """The journal: who did what, whatever becomes of its file."""
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -108,6 +109,15 @@ def test_a_line_that_a_full_disk_cut_short_takes_no_other_with_it(store: Store) 
     store.journal.write(event(2))
 
     assert [each.size_bytes for each in store.journal.latest(10)] == [2, 1]
+
+
+def test_a_line_of_a_newer_service_is_read(store: Store) -> None:
+    """An unknown field is ignored, and an unknown action is kept."""
+    newer = json.loads(event(1).to_line()) | {"action": "encrypted", "key": "k1"}
+    with store.volume.journal_file.open("a") as file:
+        file.write(json.dumps(newer) + "\n")
+
+    assert [(each.action, each.size_bytes) for each in store.journal.latest(10)] == [("encrypted", 1)]
 
 
 def test_a_journal_that_cannot_be_written_undoes_nothing(tmp_path: Path) -> None:
