@@ -159,7 +159,7 @@ class Settings(BaseSettings):
     engine_memory_limit: Annotated[int, Field(ge=0)] = 0
     """How many bytes of memory the engine may hold, its model included, before it is replaced; 0 for no limit."""
     ai_max_text_bytes: Annotated[int, Field(ge=1, le=131072)] = 3500
-    """The longest text in bytes of UTF-8, with its keywords or question; for a spell check, the longest line."""
+    """The longest text in bytes of UTF-8, with the parameters of its request; for a spell check, the longest line."""
 
     shutdown_grace: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=20)
     """How long a shutdown may take: half for running requests, half for the engine."""

@@ -22,7 +22,7 @@ class TextLimits:
 
     def check(self, task: TextTask, texts: list[str]) -> None:
         """Raise TextTooLong for the first text that is too long."""
-        # The model gets keywords or a question in the same context as the text.
+        # The model gets the parameters, such as keywords or a question, in the same context as the text.
         given = [part for value in task.parameters.values() for part in ([value] if isinstance(value, str) else value)]
         given_bytes = sum(len(part.encode()) for part in given)
         for index, text in enumerate(texts):
@@ -34,7 +34,7 @@ class TextLimits:
                 size_bytes = max((len(line.encode()) for line in text.splitlines()), default=0)
                 what = "A line"
             else:
-                what = "The content, with the keywords or the question,"
+                what = "The content, with the parameters,"
             if given_bytes + size_bytes > self.max_bytes:
                 raise TextTooLong(index, given_bytes + size_bytes, self.max_bytes, what)
 
