@@ -24,7 +24,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 @pytest.fixture(scope="session")
 def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    """A service without keys, with an engine that behaves, for all tests of this process. Ask for `service`."""
+    """Run a service without keys, with an engine that behaves, for all tests of this process. Tests use `service`."""
     settings = {"engine_class": ECHO, "engine_stable_after": 0, "protected": "keep_*"}
     with RunningService(tmp_path_factory.mktemp("service"), **settings) as running:  # type: ignore[arg-type]
         yield running
@@ -32,19 +32,19 @@ def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running
 
 @pytest.fixture
 def service(shared_service: RunningService) -> RunningService:
-    """The shared service, ready and empty: no model, nothing in the trash. Its journal and its jobs stay."""
+    """Return the shared service, ready, with an empty model folder and trash. Its journal and its jobs are kept."""
     return shared_service.clear().wait_until_ready()
 
 
 @pytest.fixture
 def models(service: RunningService) -> Path:
-    """Its model folder."""
+    """Return the model folder of the shared service."""
     return service.models_dir
 
 
 @pytest.fixture(scope="session")
 def shared_replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RunningService]]:
-    """Two services on one folder for all tests of this process. Ask for `replicas`."""
+    """Run two services on one folder for all tests of this process. Tests use `replicas`."""
     folder = tmp_path_factory.mktemp("replicas")
     with ExitStack() as running:
         yield [running.enter_context(RunningService(folder, engine_class=ECHO, max_uploads=16)) for _ in range(2)]
@@ -52,7 +52,7 @@ def shared_replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[R
 
 @pytest.fixture
 def replicas(shared_replicas: list[RunningService]) -> list[RunningService]:
-    """Two services on one folder, which is empty. `serve(replicas[0].folder, ...)` starts one more on it."""
+    """Return the two shared services, with an empty folder. `serve(replicas[0].folder, ...)` starts a third."""
     return [each.clear().wait_until_ready() for each in shared_replicas]
 
 

@@ -1,1 +1,1 @@
-"""Real parts to test with: running services, engines that misbehave, and waiting without sleeping."""
+"""Shared parts of the tests: real services, engines that misbehave, clients and model files. No mocks."""

@@ -1,8 +1,8 @@
-"""What an answer says, in the words that tests compare."""
+"""Reads the parts of an answer that tests compare."""
 
 import httpx
 
 
 def problem_of(answer: httpx.Response) -> tuple[int, str]:
-    """The status, and the end of the problem's type."""
+    """Return the status of a problem answer and the last part of its type."""
     return answer.status_code, str(answer.json()["type"]).rpartition(":")[2]

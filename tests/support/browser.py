@@ -1,4 +1,4 @@
-"""A headless Chromium that reaches 127.0.0.1 and nothing else, driven by WebDriver, which is JSON over HTTP."""
+"""A headless Chromium that can reach only 127.0.0.1, driven by WebDriver (JSON over HTTP)."""
 
 import base64
 import json
@@ -30,11 +30,11 @@ FLAGS = (
     "--window-size=1280,1400",
 )
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
-"""The name under which WebDriver's standard hands out elements."""
+"""The key of an element's id in WebDriver's JSON, as the WebDriver standard defines it."""
 
 
 class Browser:
-    """One Chromium with a fresh profile; a context manager that ends it again."""
+    """A Chromium with a new profile. As a context manager, it starts Chromium and ends it."""
 
     def __init__(self, folder: Path) -> None:
         self._chromium, self._chromedriver = _installed("chromium"), _installed("chromedriver")
@@ -62,31 +62,31 @@ class Browser:
             self._end()
 
     def open(self, url: str) -> None:
-        """Go there, and wait for the page's load event."""
+        """Open a URL and wait for the page's load event."""
         self._call("POST", "/url", url=url)
 
     def run(self, script: str, *arguments: object) -> Any:
-        """What a script returns in the page."""
+        """Run a script in the page and return its result."""
         return self._call("POST", "/execute/sync", script=script, args=arguments)
 
     def texts(self, selector: str) -> list[str]:
-        """The text of everything that the CSS selector finds now."""
+        """Return the text of every element that matches the CSS selector now."""
         return list(
             self.run("return [...document.querySelectorAll(arguments[0])].map(found => found.innerText)", selector)
         )
 
     def text(self, selector: str) -> str:
-        """The text of one element, once it has one."""
+        """Return the text of the first element that matches; wait until it has a text."""
         return eventually(lambda: "".join(self.texts(selector)[:1]).strip(), within=20)
 
     def click(self, selector: str) -> None:
-        """Click where a person would, once it is there."""
+        """Wait for the element, scroll to it and click it."""
         element = self._find(selector)
         self.run("arguments[0].scrollIntoView({block: 'center'})", {ELEMENT: element})
         self._call("POST", f"/element/{element}/click")
 
     def type(self, selector: str, text: str) -> None:
-        """Type into a field, in place of what it holds."""
+        """Replace the text of an input field."""
         element = self._find(selector)
         self._call("POST", f"/element/{element}/clear")
         self._call("POST", f"/element/{element}/value", text=text)
@@ -96,12 +96,12 @@ class Browser:
         path.write_bytes(base64.b64decode(self._call("GET", "/screenshot/full")))
 
     def complaints(self) -> list[str]:
-        """What the console got as an error since the last call: exceptions, refusals by the page's policy, failures."""
+        """Return the console's errors since the last call: exceptions, policy violations, failed requests."""
         entries = self._call("POST", "/se/log", type="browser")
         return [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
 
     def traffic(self) -> "Traffic":
-        """What the pages asked for since the last call."""
+        """Return the requests of the pages since the last call."""
         return Traffic(
             json.loads(entry["message"])["message"] for entry in self._call("POST", "/se/log", type="performance")
         )
@@ -118,7 +118,7 @@ class Browser:
         self._session = f"/session/{answer.json()['value']['sessionId']}"
 
     def _leave_start_page(self) -> None:
-        # Debian's Chromium begins with a search engine's page, which is not what is to be tested.
+        # Debian's Chromium begins with a search engine's page, whose requests must not count.
         self.open("about:blank")
         self.complaints()
         self.traffic()
@@ -152,18 +152,18 @@ class Browser:
 
 
 class Traffic:
-    """Requests of a page and what became of them, out of the events of the DevTools protocol."""
+    """The requests of a page and their failures, read from events of the DevTools protocol."""
 
     def __init__(self, events: Iterator[dict[str, Any]]) -> None:
         self._urls: dict[str, str] = {}
         self.failures: list[str] = []
-        """Requests without an answer, and answers that are errors."""
+        """Requests without an answer, and answers with an error status."""
         for event in events:
             self._note(event["method"], event["params"])
 
     @property
     def origins(self) -> set[str]:
-        """Everybody whom the page asked for something. Pictures that the style sheet holds itself are nobody's."""
+        """The origins of all URLs that the page requested; `data:` URLs have none."""
         parts = (urlsplit(url) for url in self._urls.values() if not url.startswith("data:"))
         return {f"{part.scheme}://{part.netloc}" for part in parts}
 

@@ -1,6 +1,6 @@
-"""The service with one more route, which calls any method of the engine: no route of its own takes long enough to test.
+"""The service with one more route, which calls any method of the engine. No other route has calls of a chosen duration.
 
-Run like the service: `python -m tests.support.calling_app serve`.
+Run it like the service: `python -m tests.support.calling_app serve`.
 """
 
 from typing import Any
@@ -18,12 +18,12 @@ router = APIRouter()
 
 @router.post("/test/call/{name}")
 async def call(name: str, params: dict[str, Any], seconds: float, supervisor: SupervisorDep) -> Any:
-    """Call the engine."""
+    """Call a method of the engine and return its result."""
     return await supervisor.call(name, params, seconds=seconds)
 
 
 def create_calling_app(settings: Settings) -> FastAPI:
-    """The service's own application, and the route."""
+    """Return the service's application with the additional route."""
     application = create_app(settings)
     application.router.routes.extend(router.routes)
     return application

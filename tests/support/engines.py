@@ -1,7 +1,7 @@
-"""Engines for real children that misbehave the way the vendor's native code does, on demand.
+"""Engines for real child processes that fail on request in the ways in which the vendor's native code fails.
 
-The real AsposeAI is used wherever it can be made to do what a test needs; it cannot be made to abort, hang, flood or
-break the protocol to order, and that is what these are for.
+Tests use the real AsposeAI wherever they can. These engines are for aborts, hangs, floods and broken messages, which
+AsposeAI does not produce on request.
 """
 
 import ctypes
@@ -15,13 +15,13 @@ from typing import Any
 
 from tests.support import misbehaviour
 
-# Everything that a test must be able to change between one process and the next is told through the environment's
-# one door that is left open: the model folder, where `<option>.option` files lie.
+# A test changes an engine's behaviour between two processes by files `<option>.option` in the model folder, because an
+# engine process inherits no environment variables of the test.
 MODELS = "Aspose.AI.LLM/models"
 
 
 class Echo:
-    """Behaves. The other engines change one thing each."""
+    """An engine that behaves. The other engines are subclasses that change one thing each."""
 
     def start(self) -> None: ...
 
@@ -55,11 +55,11 @@ class Echo:
         time.sleep(seconds)
 
     def hold_gil(self, seconds: float) -> None:
-        """Hold the GIL like the vendor's calls: PyDLL does not release it."""
+        """Hold the GIL for some seconds, as the vendor's calls do: a PyDLL call does not release the GIL."""
         ctypes.PyDLL(None).usleep(int(seconds * 1e6))
 
     def abort(self) -> None:
-        """Die like .NET's FailFast."""
+        """Abort with a message, as .NET's FailFast does."""
         print("No usable version of libssl was found", file=sys.stderr, flush=True)
         os.abort()
 
@@ -68,11 +68,11 @@ class Echo:
             print(f"flood {number} " + "x" * 80, file=sys.stderr)
 
     def say_nonsense(self) -> None:
-        """Write on the protocol's own socket what is no message."""
+        """Write an invalid message to the socket of the protocol."""
         os.write(int(sys.argv[1]), b"nonsense\n")
 
     def close_socket(self) -> None:
-        """Close the socket and live on."""
+        """Close the socket of the protocol and keep the process alive for a minute."""
         os.close(int(sys.argv[1]))
         time.sleep(60)
 
@@ -82,7 +82,7 @@ class Echo:
             raise RuntimeError(message)
 
     def process(self, text: str, parameters: dict[str, Any]) -> str:
-        """Answer in capitals, or do what the text says: `sleep:1`, `hold_gil:60`, `fail:why`, `abort:`."""
+        """Return the text in capitals, or do what the text says: `sleep:1`, `hold_gil:60`, `fail:why`, `abort:`."""
         name, colon, argument = text.partition(":")
         if not colon:
             return text.upper()
@@ -96,7 +96,7 @@ class Echo:
 
 
 class IgnoresTerm(Echo):
-    """Neither SIGTERM nor the end of its socket ends it."""
+    """An engine that ends neither at SIGTERM nor when its socket is closed."""
 
     def start(self) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -106,7 +106,7 @@ class IgnoresTerm(Echo):
 
 
 class ExitsAtStart(Echo):
-    """Ends before it answers anything, with a reason on stderr."""
+    """An engine that exits before its first answer, with a reason on stderr."""
 
     def __init__(self) -> None:
         print("no engine for you", file=sys.stderr)
@@ -114,49 +114,49 @@ class ExitsAtStart(Echo):
 
 
 class NeverAnswers(Echo):
-    """Hangs in its first call."""
+    """An engine that hangs in its first call."""
 
     def start(self) -> None:
         time.sleep(60)
 
 
 class DiesOfLicense(Echo):
-    """Aborts while it reads a license file, as AsposeAI does where OpenSSL 1.1 is missing."""
+    """An engine that aborts while it reads a license file, as AsposeAI does without OpenSSL 1.1."""
 
     def apply_license(self, path: str) -> None:
         self.abort()
 
 
 class LooksElsewhere(Echo):
-    """Has its models in another folder."""
+    """An engine whose status names another model folder."""
 
     def status(self) -> dict[str, Any]:
         return super().status() | {"local_path": "/somewhere/else"}
 
 
 class SlowToFree(Echo):
-    """Takes a second to free its resources."""
+    """An engine that takes a second to free its resources."""
 
     def free_resources(self) -> None:
         self.hold_gil(1)
 
 
 class HangsInFree(Echo):
-    """Holds the GIL when it is asked to free its resources, and does not come back."""
+    """An engine that holds the GIL for a minute when it should free its resources."""
 
     def free_resources(self) -> None:
         self.hold_gil(60)
 
 
 class LacksAi(Echo):
-    """Says that it cannot load a model."""
+    """An engine whose status reports that it cannot load models."""
 
     def status(self) -> dict[str, Any]:
         return super().status() | {"capabilities": [{"name": "ai", "available": False, "reason": "no libllama.so"}]}
 
 
 class Reads(Echo):
-    """Is asked to read an image, and does what the image says instead."""
+    """An engine that, instead of recognising an image, does what the image's text says, such as `abort`."""
 
     def recognise(self, image: str, **_asked: object) -> Any:
         name, _, argument = Path(image).read_text().partition(" ")
@@ -179,14 +179,14 @@ class Reads(Echo):
 
 
 class Refuses(Echo):
-    """Is asked to read an image, and answers what the image says."""
+    """An engine that, instead of recognising an image, returns the JSON in the image's bytes."""
 
     def recognise(self, image: str, **_asked: object) -> Any:
         return json.loads(Path(image).read_bytes())
 
 
 class Misbehaves(Echo):
-    """Says and does what `tests.support.misbehaviour` has, instead of an answer; its status is what it is told."""
+    """An engine that does one case of `tests.support.misbehaviour`, and whose status a file can change."""
 
     def status(self) -> dict[str, Any]:
         told = Path(MODELS, "status.option")
@@ -199,5 +199,5 @@ class Misbehaves(Echo):
         return object()
 
     def process(self, text: str, parameters: dict[str, Any]) -> Any:
-        """Answer with what is no text."""
+        """Return the JSON value in the text, which need not be a text."""
         return json.loads(text)

@@ -1,4 +1,4 @@
-"""What tests of jobs share: stores, and a process that holds a job until it is killed."""
+"""What the tests of jobs share: stores, and the code of a process that holds a job until it is killed."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -26,13 +26,16 @@ held.update(phase="working", progress=Progress(1, 3, "items"))
 print("held", flush=True)
 sys.stdin.read()
 """
+"""The code of a process that begins a job in the folder and holds it until it is killed."""
 
 
 def store_on(root: Path) -> Store:
+    """Open a store on a folder."""
     store = Store(root, Policy(), trash_retention=DAY, on_event=lambda *_: None)
     store.open()
     return store
 
 
 def files(store: Store) -> list[str]:
+    """Return the names of the files in the store's jobs folder."""
     return sorted(path.name for path in store.volume.jobs_dir.iterdir())

@@ -1,4 +1,4 @@
-"""GGUF files that are no good, each with one thing wrong: what a hostile or broken source could hand to the engine."""
+"""Invalid GGUF files, each with one defect, as a hostile or broken source could deliver them."""
 
 import random
 from collections.abc import Iterator
@@ -18,17 +18,17 @@ Pairs = dict[str, tuple[int, Any]]
 
 @dataclass(frozen=True)
 class Model:
-    """A GGUF file in its parts."""
+    """A valid GGUF file in its parts."""
 
     pairs: Pairs
     tensors: tuple[Tensor, ...]
     data: bytes
     counts: tuple[int, int] | None = None
-    """What the header says there is of tensors and pairs, when that is not so."""
+    """The counts of tensors and pairs that the header states; None for the true counts."""
 
     @classmethod
     def read(cls, path: Path) -> "Model":
-        """Take a good file apart."""
+        """Read a valid file into its parts."""
         reader = GGUFReader(path)
         pairs: Pairs = {}
         for name, field in reader.fields.items():
@@ -43,7 +43,7 @@ class Model:
         return cls(pairs, tuple(tensors), data)
 
     def header(self) -> bytes:
-        """Everything before the data, padded."""
+        """Return all bytes before the tensors' data, with padding."""
         writer = Gguf()
         head = writer.header([(name, *value) for name, value in self.pairs.items()], self.tensors)
         if self.counts:
@@ -51,25 +51,25 @@ class Model:
         return head + bytes(-len(head) % 32)
 
     def file(self) -> bytes:
-        """The whole of it."""
+        """Return the bytes of the whole file."""
         return self.header() + self.data
 
     def but(self, name: str, kind: int, value: Any) -> bytes:
-        """The file with one pair that is another."""
+        """Return the file with one pair replaced."""
         return replace(self, pairs=self.pairs | {name: (kind, value)}).file()
 
     def without(self, *names: str) -> bytes:
-        """The file without some pairs."""
+        """Return the file without some pairs."""
         return replace(self, pairs={name: value for name, value in self.pairs.items() if name not in names}).file()
 
     def but_tensor(self, tensor: str, **changes: Any) -> bytes:
-        """The file with one tensor that is described otherwise."""
+        """Return the file with a changed description of one tensor."""
         tensors = [replace(each, **changes) if each.name == tensor else each for each in self.tensors]
         return replace(self, tensors=tuple(tensors)).file()
 
 
 def corpus(model: Model) -> dict[str, dict[str, bytes]]:
-    """Files by what is wrong with them, in classes."""
+    """Return invalid files by their defect, grouped into classes of defects."""
     return {
         "cut": dict(_cut(model)),
         "counts": dict(_counts(model)),

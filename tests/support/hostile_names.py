@@ -1,4 +1,4 @@
-"""Names that a file system takes: in every script, at its limits, and full of what means something elsewhere."""
+"""Valid but unusual file names: of every script, of the greatest length, with characters that are special elsewhere."""
 
 SCRIPTS = {
     "Latin": "Übergrößenträger",
@@ -97,7 +97,7 @@ SPECIAL = (
 LONGEST_PART = "x" * 251 + ".bin"
 LONGEST_PARTS_IN_BYTES = "ž" * 127 + "x"
 LONGEST = "/".join(["d" * 203] * 4) + "/" + "f" * 208
-"""1,024 bytes, all that a name may have."""
+"""A name of 1,024 bytes, the most that a model's name may have."""
 NO_MODELS = {
     "new\nline": "it contains a control character",
     "car\rriage": "it contains a control character",
@@ -116,4 +116,4 @@ NO_TEXT = {
     b"\xff\xfe\xfd": "\\xff\\xfe\\xfd",
     b"cut \xe2\x82": "cut \\xe2\\x82",
 }
-"""Bytes that are not UTF-8, and how they are shown."""
+"""File names that are not valid UTF-8, and how the service shows them."""

@@ -1,6 +1,6 @@
-"""A real HTTP server that speaks the hub's protocol as huggingface_hub uses it, and another that is its CDN.
+"""A real HTTP server with the hub's protocol, as huggingface_hub uses it, and a second server as its CDN.
 
-Both misbehave on request: each fault is taken by one request for bytes, in order. What every request asked is kept.
+Both servers record every request. They fail on request: each queued fault applies to one request for bytes, in order.
 """
 
 import contextlib
@@ -23,27 +23,27 @@ CHUNK_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong with one request for bytes; the fields that are set happen."""
+    """What goes wrong with one request for bytes. Each field that is set applies."""
 
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     pause_seconds: float = 0
-    """Before each chunk of the body."""
+    """The pause before each chunk of the body."""
     cut_after: int | None = None
-    """Close the connection after so many bytes of the body."""
+    """Close the connection after this many bytes of the body."""
     wait_after: int | None = None
-    """Send nothing more after so many bytes until `gate` is set."""
+    """After this many bytes of the body, send nothing more until `gate` is set."""
     gate: threading.Event = field(default_factory=threading.Event)
     ignore_range: bool = False
     missing_bytes: int = 0
-    """Say that the file is so much shorter, and send it so."""
+    """Shorten the file by this many bytes, in Content-Length and body."""
     content: bytes | None = None
-    """Send these bytes, and their ETag, from now on."""
+    """Send these bytes with their own ETag, now and for all later requests."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One request."""
+    """One request that a server received."""
 
     server: str
     """`hub` or `cdn`."""
@@ -58,34 +58,34 @@ class HubFile:
 
     content: bytes
     is_large: bool = True
-    """Whether it lies on the CDN (LFS), or with the hub itself."""
+    """True if the file is on the CDN (LFS), False if the hub sends it."""
 
     @property
     def sha256(self) -> str:
-        """Its digest."""
+        """The SHA-256 of the content."""
         return hashlib.sha256(self.content).hexdigest()
 
 
 class Hub:
-    """One hub with its CDN, on two addresses, of loopback as a rule; a context manager that stops both."""
+    """A hub and its CDN, on two addresses, by default of loopback. As a context manager, it runs both servers."""
 
     def __init__(self, hosts: tuple[str, str] = ("127.0.0.1", "127.0.0.2")) -> None:
         self.files: dict[tuple[str, str], HubFile] = {}
         self.sizes: dict[tuple[str, str], int] = {}
-        """What the hub says of a file's size, where that is not so."""
+        """The sizes that the hub states for files, where they differ from the true sizes."""
         self.served: dict[str, bytes] = {}
-        """What the CDN has, by path, where it differs from what the hub says."""
+        """The content of the CDN by path, where it differs from the repository's file or has none."""
         self.faults: deque[Fault] = deque()
-        """Of requests for bytes, at the CDN or at the hub."""
+        """The faults of the next requests for bytes, at either server."""
         self.hub_faults: deque[Fault] = deque()
-        """Of requests for what a file is."""
+        """The faults of the next requests for the metadata of files."""
         self.token: str | None = None
-        """What gated repositories take."""
+        """The token that gated repositories require."""
         self.gated: set[str] = set()
         self.redirects: dict[str, str] = {}
-        """Further redirects, by path, at either server."""
+        """Additional redirects by path, at either server."""
         self.seen: list[Seen] = []
-        # Two hosts: what huggingface_hub takes for one host, it sends the token to, whatever the port.
+        # Two hosts, because huggingface_hub sends the token to every port of the hub's host.
         self._servers = {
             "hub": ThreadingHTTPServer((hosts[0], 0), partial(Handler, self, "hub")),
             "cdn": ThreadingHTTPServer((hosts[1], 0), partial(Handler, self, "cdn")),
@@ -107,7 +107,7 @@ class Hub:
             server.server_close()
 
     def forget(self) -> None:
-        """Be as at the start: without files, without faults, with nothing seen; whoever still waits at one goes on."""
+        """Return to the initial state: no files, faults or recorded requests. Requests that wait at a gate continue."""
         self._stopping.set()
         self._stopping = threading.Event()
         self.token = None
@@ -119,26 +119,26 @@ class Hub:
 
     @property
     def url(self) -> str:
-        """What OCR_HUB_ENDPOINT is to be."""
+        """The URL of the hub, for OCR_HUB_ENDPOINT."""
         return self._url_of("hub")
 
     @property
     def cdn_url(self) -> str:
-        """Where large files lie, and plain URLs lead."""
+        """The URL of the CDN, which has large files and plain URLs."""
         return self._url_of("cdn")
 
     def add(self, repository: str, path: str, content: bytes, *, is_large: bool = True) -> HubFile:
-        """Put a file into a repository, and on the CDN."""
+        """Add a file to a repository; a large file is on the CDN."""
         file = self.files[repository, path] = HubFile(content, is_large)
         return file
 
     def put(self, path: str, content: bytes) -> str:
-        """Put a file on the CDN alone, and return its URL."""
+        """Put a file on the CDN only, and return its URL."""
         self.served[path] = content
         return f"{self.cdn_url}{path}"
 
     def content_at(self, path: str) -> bytes | None:
-        """What the CDN has there."""
+        """Return the content of the CDN at a path; None if it has none."""
         if path in self.served:
             return self.served[path]
         repository, _, name = path.removeprefix("/lfs/").partition("//")
@@ -146,22 +146,22 @@ class Hub:
         return file.content if file else None
 
     def usual_at(self, path: str) -> Fault:
-        """How requests for those bytes go where no fault is queued."""
+        """Return the fault of a request for the CDN's bytes when no fault is queued."""
         del path
         return Fault()
 
     def asked(self, server: str, method: str = "GET") -> list[Seen]:
-        """What one server was asked."""
+        """Return the requests that one server received with one method."""
         return [seen for seen in self.seen if (seen.server, seen.method) == (server, method)]
 
     def wait(self, fault: Fault) -> None:
-        """Until a fault's gate opens, or the server stops or forgets."""
+        """Wait until a fault's gate is set, or the server stops or is reset by `forget`."""
         stopping = self._stopping
         while not fault.gate.wait(0.05) and not stopping.is_set():
             pass
 
     def pause(self, seconds: float) -> None:
-        """So long, or until the server stops."""
+        """Wait for some seconds, or until the server stops."""
         if seconds:
             self._stopping.wait(seconds)
 
@@ -172,13 +172,13 @@ class Hub:
 
 @contextmanager
 def running_hub() -> Iterator[Hub]:
-    """A hub that runs until the end of the block."""
+    """Run a hub until the end of the `with` block."""
     with Hub() as hub:
         yield hub
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection to either server."""
+    """The handler of one connection to either server."""
 
     protocol_version = "HTTP/1.1"
 
@@ -188,7 +188,7 @@ class Handler(BaseHTTPRequestHandler):
         super().__init__(*args)
 
     def handle(self) -> None:
-        with contextlib.suppress(ConnectionError):  # a client that goes while nothing is asked
+        with contextlib.suppress(ConnectionError):  # the client has closed an idle connection
             super().handle()
 
     def do_GET(self) -> None:
@@ -197,8 +197,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self._answer()
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the standard library
-        """Nobody reads it."""
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the standard library
+        """Log nothing."""
 
     def _answer(self) -> None:
         url = urlsplit(self.path)
@@ -218,7 +218,7 @@ class Handler(BaseHTTPRequestHandler):
             self._refuse(404, {})
 
     def _resolve(self, repository: str, revision: str, name: str) -> None:
-        """`HEAD` and `GET /{repository}/resolve/{revision}/{file}`."""
+        """Answer `HEAD` and `GET /{repository}/resolve/{revision}/{file}`."""
         if self._fails(self._hub.hub_faults) or not self._may_enter(repository, revision):
             return
         file = self._hub.files.get((repository, name))
@@ -232,8 +232,8 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._bytes(file.content, {"X-Repo-Commit": COMMIT})
 
-    def _describe(self, rest: str, has_blobs: bool) -> None:  # noqa: FBT001 - what the query says
-        """`GET /api/models/{repository}/revision/{revision}?blobs=true`."""
+    def _describe(self, rest: str, has_blobs: bool) -> None:  # noqa: FBT001 - from the query
+        """Answer `GET /api/models/{repository}/revision/{revision}?blobs=true`."""
         repository, _, revision = rest.partition("/revision/")
         if self._fails(self._hub.hub_faults) or not self._may_enter(repository, revision or "main"):
             return
@@ -269,7 +269,7 @@ class Handler(BaseHTTPRequestHandler):
     def _bytes(
         self, content: bytes | None, headers: Mapping[str, str] | None = None, usual: Fault | None = None
     ) -> None:
-        """A file, or the part of it that was asked for."""
+        """Answer with a file, or with the range of it that the request names."""
         if content is None:
             self._refuse(404, {})
             return
@@ -298,7 +298,7 @@ class Handler(BaseHTTPRequestHandler):
         return int(wanted.removeprefix("bytes=").partition("-")[0])
 
     def _send(self, content: memoryview, fault: Fault) -> None:
-        """The body, up to what goes wrong with it."""
+        """Write the body up to the point where the fault stops it."""
         stops = [stop for stop in (fault.cut_after, fault.wait_after) if stop is not None]
         stop = min([*stops, len(content)])
         self._write(content[:stop], fault.pause_seconds)
@@ -327,7 +327,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.write(content[start : start + CHUNK_BYTES])
             self.wfile.flush()
         except OSError:
-            self.close_connection = True  # the client has gone
+            self.close_connection = True  # the client has closed the connection
 
 
 def _blob(file: HubFile) -> dict[str, Any]:

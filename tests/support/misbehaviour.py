@@ -1,4 +1,4 @@
-"""What an engine could do to the socket instead of answering, by name; and, by a number, what nobody thought of."""
+"""Invalid messages, floods and exits of an engine, by name; a number as the name means a randomly damaged message."""
 
 import itertools
 import os
@@ -11,12 +11,12 @@ from app.engine.contract.messages import MAX_LINE_BYTES
 
 
 def answer(call_id: object, result: str = '"x"', error: str = "null") -> bytes:
-    """A line, its parts JSON already."""
+    """Return one line of the protocol. The arguments are JSON already."""
     return f'{{"id":{call_id},"result":{result},"error":{error}}}\n'.encode()
 
 
 def padded_to(size_bytes: int, call_id: int) -> bytes:
-    """An answer of just that length, its line end not counted."""
+    """Return an answer whose line has exactly this many bytes, without its line end."""
     bare = answer(call_id, '""')
     return answer(call_id, '"' + "x" * (size_bytes + 1 - len(bare)) + '"')
 
@@ -50,23 +50,26 @@ SAYINGS: dict[str, Callable[[int], bytes]] = {
     "a line much too long": lambda call_id: padded_to(MAX_LINE_BYTES << 3, call_id),
     "HTTP": lambda _: b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
 }
+"""One invalid or unusual message for a call, by name."""
 FLOODS = {
     "answers to nothing without end": lambda call_id: itertools.repeat(answer(call_id + 1) * 1000),
     "a line without end": lambda _: itertools.repeat(b"x" * 65_536),
     "line ends without end": lambda _: itertools.repeat(b"\n" * 65_536),
     "a line byte by byte": lambda _: itertools.repeat(b" ", 300_000),
 }
+"""Bytes without end, or very many, by name."""
 ENDINGS = {
     "a signal without a name": lambda: os.kill(os.getpid(), signal.SIGRTMIN + 6),
     "an exit with 255": lambda: os._exit(255),
     "an exit with success": lambda: os._exit(0),
     "a stop of its own process": lambda: os.kill(os.getpid(), signal.SIGSTOP),
 }
+"""Ways to end or stop the process, by name."""
 CASES = [*SAYINGS, *FLOODS, *ENDINGS]
 
 
 def by_chance(seed: str, call_id: int) -> bytes:
-    """Good answers, mutated."""
+    """Return a valid answer with random damage, the same for the same seed."""
     chance = random.Random(seed)  # noqa: S311 - to be the same each time
     line = bytearray(answer(call_id, r'{"a":[1,2.5,"x\u00e9",null,true]}'))
     for _ in range(chance.randrange(1, 8)):
@@ -87,7 +90,7 @@ def by_chance(seed: str, call_id: int) -> bytes:
 
 
 def do(case: str, call_id: int, socket_fd: int) -> None:
-    """Misbehave, then say no more for a minute."""
+    """Do one case of misbehaviour, then stay silent for a minute."""
     if case in ENDINGS:
         ENDINGS[case]()
     said: Iterable[bytes]

@@ -1,4 +1,4 @@
-"""Small writers of model files, by the formats' specifications and not by the code that reads them; and that code."""
+"""Writers of small model files, written from the formats' specifications, and helpers that read descriptions."""
 
 import io
 import json
@@ -16,12 +16,12 @@ U32, STRING, ARRAY, U64 = 4, 8, 9, 10
 CODES = {0: "B", 1: "b", 2: "H", 3: "h", U32: "I", 5: "i", 6: "f", 7: "?", U64: "Q", 11: "q", 12: "d"}
 
 Typed = tuple[int, Any]
-"""A GGUF value with the number of its type; that of an array is (ARRAY, (type of its elements, its elements))."""
+"""A GGUF value with the number of its type. An array is (ARRAY, (type of its elements, its elements))."""
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor of a GGUF file. Its offset follows from the tensors before it unless it is given."""
+    """One tensor of a GGUF file. Without a given offset, it follows the tensors before it."""
 
     name: str
     shape: Sequence[int]
@@ -31,7 +31,7 @@ class Tensor:
 
 
 class Gguf:
-    """Writes one GGUF file."""
+    """A writer of GGUF files."""
 
     def __init__(self, version: int = 3, order: str = "<") -> None:
         self.version = version
@@ -39,20 +39,20 @@ class Gguf:
         self.size_code = "I" if version == 1 else "Q"
 
     def number(self, code: str, number: float) -> bytes:
-        """A number in this file's byte order."""
+        """Return a number in this file's byte order."""
         return struct.pack(self.order + code, number)
 
     def size(self, number: int) -> bytes:
-        """A length or a count, as wide as this version has them."""
+        """Return a length or a count, in the width of this GGUF version."""
         return self.number(self.size_code, number)
 
     def string(self, text: str | bytes) -> bytes:
-        """A text after its length."""
+        """Return a text, preceded by its length."""
         data = text.encode() if isinstance(text, str) else text
         return self.size(len(data)) + data
 
     def value(self, kind: int, value: Any) -> bytes:
-        """A value without its type."""
+        """Return a value without its type."""
         if kind == STRING:
             return self.string(value)
         if kind == ARRAY:
@@ -62,21 +62,21 @@ class Gguf:
         return self.number(CODES[kind], value)
 
     def start(self, tensors: int, pairs: int) -> bytes:
-        """What is before the first key."""
+        """Return the bytes before the first key."""
         return b"GGUF" + self.number("I", self.version) + self.size(tensors) + self.size(pairs)
 
     def pair(self, key: str | bytes, kind: int, value: Any) -> bytes:
-        """A key and its value."""
+        """Return a key and its value."""
         return self.string(key) + self.number("I", kind) + self.value(kind, value)
 
     def tensor(self, tensor: Tensor, offset: int = 0) -> bytes:
-        """What the header says of a tensor."""
+        """Return the header's description of a tensor."""
         shape = b"".join(self.size(length) for length in tensor.shape)
         place = self.number("I", tensor.kind) + self.number("Q", offset if tensor.offset is None else tensor.offset)
         return self.string(tensor.name) + self.number("I", len(tensor.shape)) + shape + place
 
     def header(self, pairs: Iterable[tuple[str, int, Any]], tensors: Sequence[Tensor], alignment: int = 32) -> bytes:
-        """Everything up to the data, without the padding before it."""
+        """Return all bytes before the data, without the padding."""
         pairs = list(pairs)
         parts = [self.start(len(tensors), len(pairs)), *(self.pair(*each) for each in pairs)]
         offset = 0
@@ -86,7 +86,7 @@ class Gguf:
         return b"".join(parts)
 
     def file(self, pairs: Iterable[tuple[str, int, Any]], tensors: Sequence[Tensor], alignment: int = 32) -> bytes:
-        """A whole file, its tensors all zeros and the last of them not padded."""
+        """Return a whole file. All tensors are zeros, and the last of them is not padded."""
         data = self.header(pairs, tensors, alignment)
         for tensor in tensors:
             data += bytes(-len(data) % alignment + tensor.size_bytes)
@@ -94,7 +94,7 @@ class Gguf:
 
 
 NO_TENSORS = Gguf().start(0, 0)
-"""The smallest file that is whole."""
+"""The smallest valid GGUF file."""
 
 LLAMA_PAIRS: tuple[tuple[str, int, Any], ...] = (
     ("general.architecture", STRING, "llama"),
@@ -116,12 +116,12 @@ LLAMA_TENSORS = (
 
 
 def tiny_gguf(version: int = 3, order: str = "<") -> bytes:
-    """A GGUF file with a little of everything that real ones have."""
+    """Return a small GGUF file with each kind of content that real files have."""
     return Gguf(version, order).file(LLAMA_PAIRS, LLAMA_TENSORS)
 
 
 def safetensors(header: Mapping[str, Any] | str, data_bytes: int = 0) -> bytes:
-    """A safetensors file, its tensors all zeros; the header is padded to 8 bytes as the reference writer does it."""
+    """Return a safetensors file. All tensors are zeros; the header is padded to 8 bytes, as by the reference writer."""
     text = (header if isinstance(header, str) else json.dumps(header, separators=(",", ":"))).encode()
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text + bytes(data_bytes)
@@ -133,13 +133,13 @@ def tensor(dtype: str, shape: Sequence[int], begin: int, end: int) -> dict[str, 
 
 
 def tiny_safetensors() -> bytes:
-    """A safetensors file with a little of everything that real ones have."""
+    """Return a small safetensors file with each kind of content that real files have."""
     tensors = {"b": tensor("F32", [3], 12, 24), "a": tensor("BF16", [2, 3], 0, 12), "none": tensor("F32", [0], 24, 24)}
     return safetensors({"__metadata__": {"format": "pt", "title": 'A "tiny" one'}, **tensors}, 24)
 
 
 def varint(number: int) -> bytes:
-    """A number as protobuf writes it."""
+    """Return a number in protobuf's encoding."""
     data = bytearray()
     while number > 0x7F:
         data.append(number & 0x7F | 0x80)
@@ -148,7 +148,7 @@ def varint(number: int) -> bytes:
 
 
 def message(*fields: tuple[int, int | str | bytes]) -> bytes:
-    """A protobuf message: numbers as varints, the rest after its length."""
+    """Return a protobuf message: numbers as varints, everything else preceded by its length."""
     data = b""
     for number, value in fields:
         if isinstance(value, int):
@@ -160,7 +160,7 @@ def message(*fields: tuple[int, int | str | bytes]) -> bytes:
 
 
 def tiny_onnx() -> bytes:
-    """An ONNX file with a little of everything that real ones have, by the field numbers of onnx.proto."""
+    """Return a small ONNX file with each kind of content that real files have, by the field numbers of onnx.proto."""
     weight = message((1, 2), (1, 3), (2, 1), (8, "w"), (9, bytes(24)))
     node = message((1, "x"), (1, "w"), (2, "y"), (4, "MatMul"))
     graph = message((1, node), (1, node), (2, "main"), (5, weight), (11, message((1, "x"))), (12, message((1, "y"))))
@@ -178,7 +178,7 @@ def tiny_onnx() -> bytes:
 
 
 def described(data: bytes, name: str = "") -> Description:
-    """What these bytes say of themselves, checked for what is promised of every description."""
+    """Describe bytes as a model file, and check what every description promises: printable and bounded texts."""
     description = describe(io.BytesIO(data), len(data), name)
     assert isinstance(description.problem, str | None)
     for key, fact in description.facts.items():
@@ -190,7 +190,7 @@ def described(data: bytes, name: str = "") -> Description:
 
 
 def peak_of(data: bytes, name: str = "") -> int:
-    """How many bytes describing this took at most, beside the file."""
+    """Return the most bytes of memory that describing the file took, without the file itself."""
     file = io.BytesIO(data)
     tracemalloc.start()
     try:

@@ -1,4 +1,4 @@
-"""Services in mount namespaces of their own, where disks come and go; what is outside sees the empty mount point."""
+"""Wrappers that run a service in its own mount namespace. Only the service sees the disks that are mounted there."""
 
 import subprocess
 from pathlib import Path
@@ -7,17 +7,17 @@ UNSHARE = ("unshare", "--map-root-user", "--mount", "sh", "-c")
 
 
 def with_mounts(script: str) -> tuple[str, ...]:
-    """A wrapper that runs these shell commands before the service, where it alone sees what they mount."""
+    """Return a wrapper that runs shell commands, such as mounts, in a new namespace before the service."""
     return (*UNSHARE, f'set -e; {script}; exec "$@"', "sh")
 
 
 def small_disk(models_dir: Path, size: str) -> tuple[str, ...]:
-    """The model folder is a file system of that size, such as '256k'."""
+    """Return a wrapper whose model folder is a file system of a given size, such as '256k'."""
     return with_mounts(f"mount -t tmpfs -o size={size} none {models_dir}")
 
 
 def removable_disk(folder: Path) -> tuple[str, ...]:
-    """The model folder `models` is a mount of the disk at `disk`; at `other` there is another disk."""
+    """Return a wrapper that mounts the disk at `disk` as the model folder `models`; at `other` is a second disk."""
     for name in ("models", "disk", "other"):
         (folder / name).mkdir()
     mounts = [f"mount -t tmpfs -o size=32m none {folder}/{name}" for name in ("disk", "other")]
@@ -31,5 +31,5 @@ def mount(pid: int, *arguments: object) -> None:
 
 
 def seen_by(pid: int, path: Path) -> Path:
-    """The same path as that process sees it."""
+    """Return the path by which this process reaches the path that another process sees."""
     return Path(f"/proc/{pid}/root{path}")

@@ -1,4 +1,4 @@
-"""Pulls that this very process runs, by the store's own puller and over real connections."""
+"""Pulls that run in the test's own process, with the service's PullRunner and real connections."""
 
 import asyncio
 from datetime import timedelta
@@ -20,7 +20,7 @@ LIMITS = PullLimits(retries=3, pause_seconds=0.01, partial_retention=timedelta(h
 
 
 class OwnPulls:
-    """The pulls of one process, one after another."""
+    """Runs the pulls of this process, one after another."""
 
     def __init__(self, store: Store, jobs: Jobs, allowed_urls: tuple[str, ...]) -> None:
         self._jobs = jobs
@@ -28,19 +28,19 @@ class OwnPulls:
         self._pull_runner = self._runner.run(_pull_runner(store, jobs, allowed_urls))
 
     def ask_for(self, request: PullRequest, actor: Actor) -> Job:
-        """Bring it, unless somebody else was faster to take the job; as it is then.
+        """Create a pull and run it, unless another process takes it first. Return the job.
 
-        Raises what `Puller.ask_for` raises.
+        Raises what `PullRunner.ask_for` raises.
         """
         job, _ = self._runner.run(self._pull_runner.ask_for(request, actor))
         return self._run(job.id)
 
     def adopt(self) -> list[Job]:
-        """Bring what nobody brings any more."""
+        """Run the unfinished pulls that no process holds, and return their jobs."""
         return [self._run(job.id) for job in self._jobs.unheld(PULL)]
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._runner.run(self._pull_runner.close())
         self._runner.close()
 
@@ -52,13 +52,13 @@ class OwnPulls:
 
 
 async def _pull_runner(store: Store, jobs: Jobs, allowed_urls: tuple[str, ...]) -> PullRunner:
-    """On the loop that it will run on."""
+    """Create the runner on the event loop that it will use."""
     sources = [UrlSource(HttpClient(10), allowed_urls)]
     return PullRunner(store, jobs, sources, LIMITS, at_once=1, on_published=_on_published, on_event=_on_event)
 
 
 async def _on_published(_: Model) -> None:
-    """Nobody lists."""
+    """Do nothing with a published model."""
 
 
 def _on_event(event: str, fields: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Images with known text, drawn by the tests."""
+"""Images and PDFs with known text."""
 
 import io
 import struct
@@ -18,7 +18,7 @@ FORMATS = {
 
 
 def page(*lines: str, points: int = 32, mode: str = "RGB") -> Image.Image:
-    """A white page with these lines on it, as large as they need."""
+    """Return a white page with these lines of text, as large as they need."""
     font = ImageFont.load_default(points)
     width = max(int(font.getlength(line)) for line in lines) + 2 * points
     image = Image.new("RGB", (width, (len(lines) + 2) * points * 3 // 2), "white")
@@ -29,7 +29,7 @@ def page(*lines: str, points: int = 32, mode: str = "RGB") -> Image.Image:
 
 
 def table(*rows: tuple[str, ...], points: int = 32) -> Image.Image:
-    """A white page with these cells in a ruled grid on it."""
+    """Return a white page with these cells in a ruled grid."""
     font, width, height = ImageFont.load_default(points), points * 9, points * 8 // 3
     image = Image.new("RGB", (len(rows[0]) * width + 80, len(rows) * height + 80), "white")
     draw = ImageDraw.Draw(image)
@@ -42,7 +42,7 @@ def table(*rows: tuple[str, ...], points: int = 32) -> Image.Image:
 
 
 def encoded(media_type: str, *pages: Image.Image) -> bytes:
-    """A file of that type; more pages than one need a type that has them."""
+    """Return a file of a media type; several pages need a type that can hold them."""
     file = io.BytesIO()
     more = {"save_all": True, "append_images": pages[1:]} if pages[1:] else {}
     pages[0].save(file, FORMATS[media_type], **more)
@@ -50,7 +50,7 @@ def encoded(media_type: str, *pages: Image.Image) -> bytes:
 
 
 def pdf_of_blank_pages(count: int, side: float = 200) -> bytes:
-    """A small PDF of that many pages."""
+    """Return a small PDF with this many blank pages."""
     writer = PdfWriter()
     for _ in range(count):
         writer.add_blank_page(side, side)
@@ -58,7 +58,7 @@ def pdf_of_blank_pages(count: int, side: float = 200) -> bytes:
 
 
 def encrypted(pdf: bytes) -> bytes:
-    """The same, behind a password."""
+    """Return the PDF, encrypted with a password."""
     writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf)))
     writer.encrypt("secret")
     return _written(writer)
@@ -71,7 +71,7 @@ def _written(writer: PdfWriter) -> bytes:
 
 
 def png_that_claims(width: int, height: int) -> bytes:
-    """A few bytes with the header of an image of that size."""
+    """Return a small PNG whose header states the given size."""
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b""))
     framed = (struct.pack(">I", len(c)) + kind + c + struct.pack(">I", zlib.crc32(kind + c)) for kind, c in chunks)

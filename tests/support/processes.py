@@ -1,4 +1,4 @@
-"""Other processes that do one thing to a folder and can be killed at it."""
+"""Other Python processes that a test starts and kills."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from tests.support.service import ROOT
 
 @contextmanager
 def python(code: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """Run Python code in another process; wait for its first line of output; kill it in the end."""
+    """Run Python code in another process; wait for its first line of output; kill it at the end of the block."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""Requests that no well-behaved client would send: halves of them, and bodies that never come."""
+"""Requests that HTTP clients do not send: partial requests, slow bodies and unnormalised paths."""
 
 import re
 import socket
@@ -8,7 +8,7 @@ from tests.support.service import RunningService
 
 
 def raw_request(service: RunningService, method: str, target: str, body: bytes = b"") -> tuple[int, bytes]:
-    """Send a request target as it is: HTTP clients tidy up paths before they send them. The status and the answer."""
+    """Send a request target unchanged, which HTTP clients would normalise. Return the status and the whole answer."""
     address = urlsplit(service.url)
     head = f"{method} {target} HTTP/1.1\r\nhost: {address.netloc}\r\ncontent-length: {len(body)}\r\nconnection: close"
     with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
@@ -18,7 +18,7 @@ def raw_request(service: RunningService, method: str, target: str, body: bytes =
 
 
 class RawPut:
-    """A `PUT` whose bytes the test sends itself; a context manager that ends the connection."""
+    """A `PUT` request whose bytes the test sends. As a context manager, it closes the connection."""
 
     method = "PUT"
 
@@ -40,7 +40,7 @@ class RawPut:
         self.connection.sendall(data)
 
     def answer(self) -> bytes:
-        """The next answer, its body included; nothing when the service has ended the connection."""
+        """Return the next answer with its body; empty if the service has closed the connection."""
         received = b""
         while b"\r\n\r\n" not in received:
             if not (data := self.connection.recv(1 << 16)):
@@ -54,12 +54,12 @@ class RawPut:
 
 
 class RawPatch(RawPut):
-    """The same as a `PATCH`."""
+    """A `PATCH` request whose bytes the test sends."""
 
     method = "PATCH"
 
 
 class RawPost(RawPut):
-    """The same as a `POST`."""
+    """A `POST` request whose bytes the test sends."""
 
     method = "POST"

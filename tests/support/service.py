@@ -1,4 +1,4 @@
-"""The real command on a real port, as a newcomer starts it."""
+"""The real service, started by its command on a free port."""
 
 import os
 import re
@@ -19,7 +19,7 @@ ECHO = "tests.support.engines:Echo"
 
 
 class RunningService:
-    """`python -m app serve` on a free port of loopback, its log in a file; a context manager that stops it again."""
+    """`python -m app serve` on a free port of loopback. As a context manager, it starts and stops the service."""
 
     def __init__(self, folder: Path, *, wrapper: tuple[str, ...] = (), module: str = "app", **settings: object) -> None:
         """`wrapper` goes before the command, such as `setpriv` with its options; `module` is what python -m runs."""
@@ -46,7 +46,7 @@ class RunningService:
         try:
             url = eventually(self._find_url, within=20)
         except BaseException:
-            self.stop(signal.SIGKILL)  # nobody else does: a block that was not entered is not left either
+            self.stop(signal.SIGKILL)  # __exit__ is not called if __enter__ raises
             self._log.close()
             raise
         self.client = httpx.Client(base_url=url, timeout=100)
@@ -59,23 +59,23 @@ class RunningService:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL of the service."""
         return str(self.client.base_url)
 
     @property
     def log(self) -> str:
-        """Everything it logged so far, since `clear()` where that was called."""
+        """The text that the service has logged since its start or the last `clear()`."""
         return os.pread(self._log.fileno(), 1 << 26, self._log_start).decode()
 
     def wait_until_ready(self) -> "RunningService":
-        """Until the engine is ready."""
+        """Wait until the engine is ready, and return the service."""
         eventually(lambda: self.client.get("/readyz").status_code == 200, within=20)
         return self
 
     def clear(self, models_dir: Path | None = None) -> "RunningService":
-        """Leave no model and nothing in the trash, wait until it has seen that, and forget what it logged.
+        """Remove all models and trash, wait until the service shows an empty list, and forget its log.
 
-        `models_dir` is where this process sees the model folder, where that is elsewhere.
+        `models_dir` is the path of the model folder in this process, if the service sees it at another path.
         """
         for path in (models_dir or self.models_dir).iterdir():
             if path.is_symlink() or not path.is_dir():
@@ -83,17 +83,17 @@ class RunningService:
             elif path.name != ".store":
                 shutil.rmtree(path)
         self.client.delete("/trash").raise_for_status()
-        # Otherwise a test that makes what the last one had might take the last one's list for its own.
+        # Otherwise a test that creates the same models as the last one could read the last one's list.
         eventually(self._lists_nothing)
         self._log_start = os.fstat(self._log.fileno()).st_size
         return self
 
     def engine(self) -> dict[str, Any]:
-        """GET /engine."""
+        """Return the answer of `GET /engine`."""
         return dict(self.client.get("/engine").raise_for_status().json())
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Ask it to end, and wait; return its exit status."""
+        """Send a signal, by default SIGTERM, wait for the end, and return the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.process.wait(timeout=40)

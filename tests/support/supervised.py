@@ -1,4 +1,4 @@
-"""A real supervisor with real engine processes, without HTTP around it."""
+"""A real supervisor with real engine processes, without HTTP."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from tests.support.service import ROOT
 from tests.support.waiting import eventually_async
 
 NATIVE = ROOT / "native"
-"""What `make test` provisions."""
+"""The folder that `make test` provisions."""
 ENGINES = "tests.support.engines:"
 QUICK = SupervisorLimits(
     start_seconds=30, stop_seconds=3, restart_budget=3, stable_seconds=0.5, first_delay_seconds=0.02
@@ -23,7 +23,7 @@ QUICK = SupervisorLimits(
 
 
 class Supervised:
-    """A supervisor under test, and what it reported."""
+    """A supervisor under test, with the events and the output lines that it reported."""
 
     def __init__(self, supervisor: Supervisor, events: list[tuple[str, dict[str, Any]]], lines: list[str]) -> None:
         self.supervisor = supervisor
@@ -31,12 +31,12 @@ class Supervised:
         self.lines = lines
 
     async def until(self, state: EngineState, *, within: float = 10) -> Supervisor:
-        """Wait for a state."""
+        """Wait until the supervisor is in a state, and return the supervisor."""
         await eventually_async(lambda: self.supervisor.state is state, within=within)
         return self.supervisor
 
     async def until_replaced(self, pid: int | None, *, within: float = 10) -> None:
-        """Wait until another process than that one is ready."""
+        """Wait until an engine process other than `pid` is ready."""
         await eventually_async(
             lambda: self.supervisor.state is EngineState.READY and self.supervisor.pid != pid,
             within=within,

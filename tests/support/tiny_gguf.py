@@ -1,7 +1,7 @@
-"""A real model file, made on the spot, that AsposeAI loads and llama.cpp runs, and whose answer is known.
+"""A small valid GGUF model that AsposeAI loads and llama.cpp runs, with a known answer.
 
-Of the architecture `llama`, with blocks that do nothing: what follows a character depends on that character alone, so
-the model says its answer, whatever it is asked, and then ends; or says it again without end. A byte is a token.
+Its architecture is `llama`, with blocks that do nothing: each next character depends only on the character before it.
+So the model answers every question with ANSWER and then ends; an endless model repeats ANSWER. Each byte is a token.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ import numpy as np
 from gguf import GGUFWriter, TokenType
 
 ANSWER = "fixed"
-"""No character twice: each says which is next."""
+"""The answer of the model. No character occurs twice, because each character determines the next."""
 CHAT_TEMPLATE = (
     "{% for m in messages %}{{'<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n'}}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
@@ -23,7 +23,7 @@ EMBEDDING, HEADS, CONTEXT = 384, 4, 8192
 
 
 def write(path: Path, *, endless: bool = False, size_bytes: int = 0) -> Path:
-    """Write a model of 4 MB, or of about `size_bytes` if that is more. An endless one takes seconds for each text."""
+    """Write a model of 4 MB, or of about `size_bytes` if that is more. An endless model takes seconds for each text."""
     path.parent.mkdir(parents=True, exist_ok=True)
     feed_forward = max(32, size_bytes // (3 * 4 * EMBEDDING) // 32 * 32)
     writer = GGUFWriter(path, "llama")
@@ -72,7 +72,7 @@ def _add_vocabulary(writer: GGUFWriter) -> None:
 
 
 def _what_follows(*, endless: bool) -> np.ndarray:
-    """For each token the one after it: through the answer, then its end; after anything else its beginning."""
+    """Return the output weights: each character of ANSWER yields the next one, and any other token the first."""
     said = [len(TOKENS) + ord(character) - 33 for character in ANSWER]
     following = np.full(VOCABULARY, said[0])
     following[said[:-1]] = said[1:]

@@ -1,16 +1,16 @@
-"""Names that lead out of a folder, as public corpora collect them, each as it is written into a request's target.
+"""Path traversals as public corpora collect them, each written as part of a request's target.
 
-The ways to write two dots and a slash are those of dotdotpwn's traversal engine (github.com/wireghoul/dotdotpwn,
+The spellings of two dots and a slash are those of dotdotpwn's traversal engine (github.com/wireghoul/dotdotpwn,
 GPL-3.0), of "Directory Traversal" in PayloadsAllTheThings (github.com/swisskyrepo/PayloadsAllTheThings, MIT) and of
 Fuzzing/LFI in SecLists (github.com/danielmiessler/SecLists, MIT). None of their files is copied: the combinations are
-made here, and aimed at files that the tests put where they lead.
+computed here, and their targets are files that the tests create.
 """
 
 from collections.abc import Iterator
 from itertools import product
 
 OUTSIDE = "canary.bin"
-"""What lies beside the model folder, and in every folder above it that a test owns."""
+"""The name of the file beside the model folder, and in each folder above it that a test owns."""
 
 DOTS = (
     "..",
@@ -147,7 +147,7 @@ WHOLE = (
 
 
 def traversals() -> Iterator[str]:
-    """Every one of them, none twice, always in the same order; all of them ASCII without spaces."""
+    """Yield every traversal once, always in the same order. All are ASCII without spaces."""
     yield from dict.fromkeys(WHOLE)
     for number, (dots, slash) in enumerate(product(DOTS, SLASHES)):
         yield (dots + slash) * (1 + number % 4) + OUTSIDE

@@ -1,7 +1,7 @@
-"""Waiting for what must come, with a deadline that a busy machine moves.
+"""Waits for a condition with a deadline that a busy machine extends.
 
-What a test promises, such as a list that is right within a second, is to hold on a machine that has a core for whoever
-needs one. So time in which somebody waited for a core does not count, up to a limit.
+A test's promise, such as a correct list within a second, is for a machine with a free core for each process. So time in
+which some process waited for a core does not count, up to a limit.
 """
 
 import asyncio
@@ -14,12 +14,12 @@ T = TypeVar("T")
 
 STEP_SECONDS = 0.01
 BUSY_FACTOR = 10
-"""How much longer than it says a deadline may become."""
+"""The most by which a busy machine can extend a deadline, as a factor."""
 PRESSURE = Path("/proc/pressure/cpu")
 
 
 class Deadline:
-    """So many seconds from now, not counting those in which some process of this machine waited for a core."""
+    """A deadline some seconds from now. Time in which a process of this machine waited for a core does not count."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -27,7 +27,7 @@ class Deadline:
 
     @property
     def is_over(self) -> bool:
-        """Whether they are over."""
+        """True if the deadline has passed."""
         elapsed, waited = time.monotonic() - self._began, _seconds_waited()
         if waited is None or self._waited is None:
             return elapsed >= self._seconds * BUSY_FACTOR
@@ -35,7 +35,7 @@ class Deadline:
 
 
 def _seconds_waited() -> float | None:
-    """For how long somebody has waited for a core since the boot, or None where the kernel does not tell."""
+    """Return how long processes have waited for a core since the boot; None if the kernel does not tell."""
     try:
         some = PRESSURE.read_text().partition("\n")[0]
     except OSError:
@@ -44,7 +44,7 @@ def _seconds_waited() -> float | None:
 
 
 def eventually(probe: Callable[[], T | Literal[False] | None], *, within: float = 5.0) -> T:
-    """Ask until the answer is true, and return it; fail when it is not within that many seconds."""
+    """Call `probe` until its result is true, and return the result. Fails after `within` seconds."""
     deadline = Deadline(within)
     while not (answer := probe()):
         assert not deadline.is_over, f"not within {within} s: {probe}"
@@ -53,7 +53,7 @@ def eventually(probe: Callable[[], T | Literal[False] | None], *, within: float 
 
 
 async def eventually_async(probe: Callable[[], T | Literal[False] | None], *, within: float = 5.0) -> T:
-    """The same on an event loop."""
+    """Call `probe` until its result is true, and return the result, on an event loop. Fails after `within` seconds."""
     deadline = Deadline(within)
     while not (answer := probe()):
         assert not deadline.is_over, f"not within {within} s: {probe}"

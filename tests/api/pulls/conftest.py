@@ -15,21 +15,21 @@ from tests.support.waiting import eventually
 
 @pytest.fixture(scope="session")
 def shared_hub() -> Iterator[Hub]:
-    """Ask for `hub`."""
+    """Run a hub for all tests of this process. Tests use `hub`."""
     with running_hub() as running:
         yield running
 
 
 @pytest.fixture
 def hub(shared_hub: Hub) -> Hub:
-    """Run a hub with one model for one test."""
+    """Return the shared hub with one model and no faults."""
     shared_hub.forget()
     shared_hub.add(REPOSITORY, FILE, CONTENT)
     return shared_hub
 
 
 def settings_for(hub: Hub) -> dict[str, Any]:
-    """Services pull from the test's own hub, and hardly pause before they try again."""
+    """Return settings of a service that pulls from the hub and retries after 10 ms."""
     return {"engine_class": ECHO, "hub_endpoint": hub.url, "pull_retry_pause": "0.01s", "pull_retries": 3}
 
 
@@ -41,7 +41,7 @@ def start(serve: Serve, hub: Hub) -> Serve:
 
 @pytest.fixture(scope="session")
 def shared_puller(shared_hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    """Ask for `service`."""
+    """Run a service that pulls from the shared hub, for all tests of this process. Tests use `service`."""
     settings = settings_for(shared_hub) | {"pull_allowed_urls": f"{shared_hub.cdn_url}/models"}
     with RunningService(tmp_path_factory.mktemp("puller"), **settings) as running:
         yield running
@@ -49,14 +49,14 @@ def shared_puller(shared_hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def service(shared_puller: RunningService, hub: Hub) -> Iterator[RunningService]:
-    """The shared service, empty; it may pull from URLs below `/models` of the hub's CDN."""
+    """Return the shared service with an empty folder. It may pull from URLs below `/models` of the hub's CDN."""
     yield shared_puller.clear()
     nothing_goes_on(shared_puller)
 
 
 @pytest.fixture(scope="session")
 def shared_pair(shared_hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RunningService]]:
-    """Ask for `pair`."""
+    """Run two services on one folder for all tests of this process. Tests use `pair`."""
     folder = tmp_path_factory.mktemp("pair")
     with ExitStack() as running:
         yield [running.enter_context(RunningService(folder, **settings_for(shared_hub))) for _ in range(2)]
@@ -64,13 +64,13 @@ def shared_pair(shared_hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture
 def pair(shared_pair: list[RunningService], hub: Hub) -> Iterator[list[RunningService]]:
-    """The two shared services on one folder, empty; they may pull from no URL."""
+    """Return the two shared services, with an empty folder. They may pull from no URL."""
     yield [each.clear() for each in shared_pair]
     nothing_goes_on(shared_pair[0])
 
 
 def nothing_goes_on(service: RunningService) -> None:
-    """Cancel what a failed test has left, so that the next one has the hub for itself."""
+    """Cancel the pulls that a failed test has left, so that the next test has the hub to itself."""
     for job in service.client.get("/pulls").raise_for_status().json()["jobs"]:
         if job["state"] not in FINISHED:
             service.client.delete(f"/pulls/{job['id']}")

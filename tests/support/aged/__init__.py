@@ -1,6 +1,6 @@
-"""Processes that see a folder as a client of a network file system does: names, attributes and lists from a memory.
+"""Processes that see a folder as a client of a network file system does: through cached names, attributes and lists.
 
-`aged.c` says what is remembered, and for how long. It is compiled when the first test asks for it.
+`aged.c` is the library that does this; its head explains what is cached and for how long. The first test compiles it.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ LIBRARIES = ("-ldl", "-lpthread")
 
 
 def library() -> Path:
-    """The library, compiled unless it was before; skips the test where there is no compiler, and fails it in CI."""
+    """Return the path of the library; compile it if needed. Without a compiler, skip the test, or fail it in CI."""
     key = hashlib.sha256(SOURCE.read_bytes() + " ".join([*COMPILE, *LIBRARIES]).encode()).hexdigest()[:16]
     compiled = Path(tempfile.gettempdir()) / f"aged-{os.getuid()}-{key}.so"
     if compiled.exists():
@@ -34,21 +34,21 @@ def library() -> Path:
         pytest.skip("there is no C compiler (cc) to build tests/support/aged with")
     draft = compiled.with_suffix(f".{os.getpid()}")
     subprocess.run([*COMPILE, "-o", draft, SOURCE, *LIBRARIES], check=True)
-    draft.rename(compiled)  # whole at once, for whoever compiles at the same moment
+    draft.rename(compiled)  # atomic, because other tests may compile at the same time
     return compiled
 
 
 def environment(**settings: object) -> dict[str, str]:
-    """That of a process with the library; `root="x"` is AGED_ROOT=x."""
+    """Return the environment of a process with the library. `root="x"` is AGED_ROOT=x."""
     aged = {f"AGED_{name.upper()}": str(value) for name, value in settings.items()}
     return os.environ | aged | {"LD_PRELOAD": str(library())}
 
 
 class Child:
-    """A process with the library that answers each line of JSON with one. A context manager that ends it."""
+    """A process with the library that answers each line of JSON with one line. Use it as a context manager."""
 
     def __init__(self, *command: str, **settings: object) -> None:
-        """`command` is what comes after `python`."""
+        """`command` are the arguments of `python`."""
         self._process = subprocess.Popen(
             [sys.executable, *command],
             cwd=ROOT,
@@ -67,17 +67,17 @@ class Child:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it still answers."""
+        """True if the process is still running."""
         return self._process.poll() is None
 
     def send(self, message: object) -> None:
-        """Tell it something; `receive()` what it answers."""
+        """Send a message; `receive()` returns the answer."""
         assert self._process.stdin
         self._process.stdin.write(json.dumps(message) + "\n")
         self._process.stdin.flush()
 
     def receive(self) -> Any:
-        """Its next answer."""
+        """Return the next answer."""
         assert self._process.stdout
         answer = self._process.stdout.readline()
         assert answer, f"the child ended with status {self._process.wait(timeout=10)}"
@@ -85,14 +85,14 @@ class Child:
 
 
 class AgedPython(Child):
-    """A Python that evaluates expressions. `evaluating.py` says what is there for them."""
+    """A Python process with the library that evaluates expressions. `evaluating.py` lists the known names."""
 
     def __init__(self, **settings: object) -> None:
-        # By its path: as a module it would import what this package needs, which takes longer than all else it does.
+        # Started by its path: as a module it would import this package's own imports, which takes most of its time.
         super().__init__(str(Path(__file__).with_name("evaluating.py")), **settings)
 
     def __call__(self, expression: str, **names: object) -> Any:
-        """What it comes to, as JSON has it; raises the OSError that it raises. Names may be given values for it."""
+        """Evaluate an expression with additional names and return its JSON value. Raises the OSError that it raises."""
         self.send([expression, names])
         answer = self.receive()
         if "errno" in answer:
@@ -100,5 +100,5 @@ class AgedPython(Child):
         return answer["value"]
 
     def let_pass(self, seconds: float) -> None:
-        """Let what it remembers grow older, without waiting."""
+        """Let the cache of the process grow older by some seconds, without waiting."""
         self(f"library.aged_pass(ctypes.c_double({seconds}))")

@@ -1,24 +1,24 @@
 /*
- * Ages what one process sees of a folder, as a client of a network file system does.
+ * Makes one process see a folder through caches, as a client of a network file system does.
  *
- * Preloaded with LD_PRELOAD. A client of NFS, GlusterFS, CIFS and the like remembers what it found at a name, or that
- * it found nothing; the attributes of what it found; and the lists of folders. For some seconds it answers from that,
- * whatever other clients have changed since. Changes are decided by the server, by name, at that moment. A client sees
- * its own changes at once. This library does the same to the calls of the C library, for everything below one folder.
- * Calls elsewhere, and locks, pass through.
+ * Preloaded with LD_PRELOAD. A client of NFS, GlusterFS or CIFS caches which file is at a name, or that there is none;
+ * the attributes of files; and the lists of folders. For some seconds it answers from its caches, although other
+ * clients may have changed the folder. The server decides about changes, by the name at that moment. A client sees its
+ * own changes at once. This library does the same to the calls of the C library, for all paths below one folder, the
+ * root. Calls elsewhere, and locks, pass through.
  *
  * Settings, from the environment or from the functions at the end of this file:
- *   AGED_ROOT             the folder; without it nothing is aged
- *   AGED_SECONDS          how long an answer is believed after the file system gave it; using it does not renew it
- *   AGED_FOREVER=1        what was found is believed for as long as that file has any name
- *   AGED_ATTRIBUTES=0     stat gives the present attributes of the file that was found, not those of that time
- *   AGED_LISTS=0          lists of folders are those of now, as FUSE has them
- *   AGED_LATENCY          how many seconds a change takes to reach the server, while other processes do things
+ *   AGED_ROOT             the folder; without it the library changes nothing
+ *   AGED_SECONDS          how long an entry of a cache is used after it was read; using it does not renew it
+ *   AGED_FOREVER=1        an entry with a file is used for as long as the file has any name
+ *   AGED_ATTRIBUTES=0     stat returns the present attributes of the cached file, not cached attributes
+ *   AGED_LISTS=0          lists of folders are not cached, as with FUSE
+ *   AGED_LATENCY          how many seconds each change takes to reach the server; other processes can act meanwhile
  *   AGED_NO_RENAME_FLAGS=1  renameat2 with flags fails with EINVAL
- *   AGED_ASKS_AGAIN=1     open and link do not use a file that has no name any more: the server says ESTALE to that,
- *                         and the kernel then asks for the name again
+ *   AGED_ASKS_AGAIN=1     open and link do not use a cached file that has no name any more: the server answers ESTALE,
+ *                         and the kernel then looks the name up again
  *
- * A file that was found is held by an O_PATH descriptor, so that no other file gets its inode number meanwhile.
+ * Each cached file is held by an O_PATH descriptor, so that no other file gets its inode number meanwhile.
  */
 
 #define _GNU_SOURCE
@@ -41,12 +41,12 @@
 #include <unistd.h>
 
 #ifndef __LP64__
-#error "struct stat and struct stat64 are taken for one another, which is right on 64-bit Linux only"
+#error "struct stat and struct stat64 must be the same, which they are on 64-bit Linux only"
 #endif
 
 #define BUCKETS 1024
 #define NO_FILE (-1)
-#define KEPT_FILES 4096 /* with more entries than that, the expired ones are removed */
+#define KEPT_FILES 4096 /* with more entries than this, the expired ones are removed */
 
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE 1
@@ -55,29 +55,29 @@
 #define RENAME_EXCHANGE 2
 #endif
 
-/* What was found at a name. */
+/* One entry of the cache of names: the file at a name, or that there is none. */
 struct entry {
     dev_t folder_device;
     ino_t folder_inode;
     char *name;
-    int file;           /* an O_PATH descriptor; NO_FILE when there was nothing */
-    struct stat status; /* of that time */
+    int file;           /* an O_PATH descriptor; NO_FILE if there was no file */
+    struct stat status; /* the cached attributes */
     double asked_at;
     struct entry *next;
 };
 
-/* What was found in a folder. */
+/* The cached list of a folder. */
 struct listing {
     dev_t device;
     ino_t inode;
     struct dirent64 *items;
     size_t count;
     double asked_at;
-    int users; /* one for the table, and one for each open folder that reads it */
+    int users; /* one for the cache, and one for each open folder that reads the list */
     struct listing *next;
 };
 
-/* One open folder that reads a listing. */
+/* An open folder that reads a listing. */
 struct reading {
     DIR *handle;
     struct listing *listing;
@@ -85,14 +85,14 @@ struct reading {
     struct reading *next;
 };
 
-/* A file that this process has opened for writing: it knows of its own writes. */
+/* A file that this process has opened for writing. Its size and times are known from the process's own writes. */
 struct written {
     dev_t device;
     ino_t inode;
     struct written *next;
 };
 
-/* Where a name lies: its folder, open, and its last part. */
+/* The place of a path: an open descriptor of its folder, and the last part of the path. */
 struct place {
     int folder;
     dev_t device;
@@ -104,7 +104,7 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static char root[PATH_MAX];
 static double seconds;
 static bool is_forever, has_old_attributes = true, has_old_lists = true, has_no_rename_flags, asks_again;
-static double passed; /* seconds that were skipped, see aged_pass() */
+static double passed; /* seconds that aged_pass() has added to the clock */
 static bool stands_still;
 static double latency;
 
@@ -114,7 +114,7 @@ static struct listing *listings;
 static struct reading *readings;
 static struct written *written_files;
 
-/* The file system itself. */
+/* System calls, which bypass the caches. */
 
 static int real_open(int folder, const char *path, int flags, mode_t mode)
 {
@@ -141,7 +141,7 @@ static int real_unlink(int folder, const char *path, int flags)
     return (int)syscall(SYS_unlinkat, folder, path, flags);
 }
 
-/* The C library's own function of that name, found once. */
+/* The C library's own function of a name; looked up once. */
 static void *real(void **known, const char *name)
 {
     if (!*known)
@@ -157,7 +157,7 @@ typedef int (*closedir_t)(DIR *);
 typedef void (*rewinddir_t)(DIR *);
 typedef int (*faccessat_t)(int, const char *, int, int);
 
-/* Time, and what is fresh. */
+/* Time, and whether an entry is still used. */
 
 static double now(void)
 {
@@ -216,7 +216,7 @@ static void free_entry(struct entry **link)
     entry_count--;
 }
 
-/* Remove the entries that are not believed any more, or all. Not while a call has an entry in its hands. */
+/* Remove the expired entries, or all. Must not be called while a caller uses an entry. */
 static void remove_entries(bool all)
 {
     for (size_t bucket = 0; bucket < BUCKETS; bucket++)
@@ -239,7 +239,7 @@ static void forget(const struct place *place)
         }
 }
 
-/* Remember what lies at a name. The descriptor is the entry's from now on; NO_FILE says that nothing is there. */
+/* Cache the file at a name; NO_FILE if there is none. The entry owns the descriptor from now on. */
 static struct entry *remember(const struct place *place, int file)
 {
     struct entry *entry = entry_at(place);
@@ -263,7 +263,7 @@ static struct entry *remember(const struct place *place, int file)
     return entry;
 }
 
-/* Ask the file system what lies at a name. NULL when it says neither that nor that there is nothing. */
+/* Ask the file system for the file at a name, and cache the answer. NULL for any error but ENOENT. */
 static struct entry *ask(const struct place *place)
 {
     int file = real_open(place->folder, place->name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
@@ -274,14 +274,14 @@ static struct entry *ask(const struct place *place)
     return remember(place, file < 0 ? NO_FILE : file);
 }
 
-/* The entry of a name if it is believed. */
+/* The entry of a name; NULL if there is none, or if it has expired. */
 static struct entry *known_at(const struct place *place)
 {
     struct entry *entry = place->folder == NO_FILE ? NULL : entry_at(place);
     return entry && is_fresh(entry) ? entry : NULL;
 }
 
-/* What this process believes of a name; asked for if it knows nothing. NULL outside of the root, and as `ask` has it. */
+/* The entry of a name, asked for if it is not cached. NULL outside of the root, and if `ask` returns NULL. */
 static struct entry *look_up(const struct place *place)
 {
     struct entry *entry = known_at(place);
@@ -309,7 +309,7 @@ static bool is_same_file(const struct entry *one, const struct entry *other)
            one->status.st_dev == other->status.st_dev;
 }
 
-/* The way to the file of an entry, whatever its name is now. */
+/* A path to the file of an entry, which works whatever the file's name is now. */
 static const char *way_to(const struct entry *entry, char way[32])
 {
     snprintf(way, 32, "/proc/self/fd/%d", entry->file);
@@ -318,7 +318,7 @@ static const char *way_to(const struct entry *entry, char way[32])
 
 /* Attributes. */
 
-/* This process has changed something about a file: it knows the attributes of now, under all of its names. */
+/* Cache the present attributes of a file that this process has changed, in the entries of all its names. */
 static void renew_attributes(dev_t device, ino_t inode)
 {
     for (size_t bucket = 0; bucket < BUCKETS; bucket++)
@@ -353,7 +353,7 @@ static void give_attributes(const struct entry *entry, struct stat *status)
     if (!has_old_attributes) {
         status_of(entry->file, status);
     } else if (is_written(&entry->status)) {
-        /* Its size and times are known from this process's own writes; how many names it has is not. */
+        /* The size and times are known from this process's own writes; the number of names is not. */
         status_of(entry->file, status);
         status->st_nlink = entry->status.st_nlink;
     }
@@ -397,8 +397,8 @@ static void read_items(struct listing *listing, DIR *handle)
 }
 
 /*
- * A list from the server has the numbers of files, so it shows that another file lies at a name than this process takes
- * for it. FUSE's readdirplus, and NFS after a change of the folder by this client, correct that then.
+ * Remove the entries that a new list contradicts. A list from the server has the inode numbers, so it shows that another
+ * file is at a name than the cached one. FUSE's readdirplus, and NFS after this client changed the folder, do the same.
  */
 static void correct_entries(const struct listing *listing)
 {
@@ -411,7 +411,7 @@ static void correct_entries(const struct listing *listing)
     }
 }
 
-/* The list of an open folder: the remembered one while it is believed, else a new one. For one more user. */
+/* The list of an open folder, cached or new, with one user added. */
 static struct listing *listing_of(DIR *handle, const struct stat *status)
 {
     for (struct listing *listing = listings; listing; listing = listing->next)
@@ -458,7 +458,7 @@ static bool is_below_root(int folder)
     return root_length && strncmp(path, root, root_length) == 0 && (!path[root_length] || path[root_length] == '/');
 }
 
-/* Find where a name lies; its folder is NO_FILE, and false returned, unless it lies below the root. */
+/* Find the place of a path. Returns false, with the folder NO_FILE, unless the path is below the root. */
 static bool find_place(int folder, const char *path, struct place *place)
 {
     char parent[PATH_MAX];
@@ -490,14 +490,14 @@ static bool find_place(int folder, const char *path, struct place *place)
     return true;
 }
 
-/* This process has changed what is in a folder. */
+/* Update the caches after this process has changed the content of a folder. */
 static void note_changed(const struct place *place)
 {
     drop_listings(place->device, place->inode, false);
     renew_attributes(place->device, place->inode);
 }
 
-/* Every call begins and ends so, and one that changes something is on its way for a while before. */
+/* Every call begins with enter() and ends with leave(); a call that changes something first waits in travel(). */
 
 static void travel(void)
 {
@@ -530,7 +530,7 @@ static int refuse(int number)
     return -1;
 }
 
-/* Looking. */
+/* Calls that read attributes. */
 
 static int aged_stat(int folder, const char *path, struct stat *status, int flags)
 {
@@ -567,9 +567,9 @@ static int aged_access(int folder, const char *path, int mode, int flags)
     return result;
 }
 
-/* Opening. */
+/* Calls that open files. */
 
-/* Open by name at the server, and make the file if it is not there; see it as this process's change if it was not. */
+/* Open a file at the server by its name, and create it if it does not exist, as a change by this process. */
 static int create(const struct place *place, int flags, mode_t mode)
 {
     struct stat status;
@@ -624,7 +624,7 @@ static int aged_open(int folder, const char *path, int flags, mode_t mode)
     enter();
     bool is_below = (flags & O_TMPFILE) != O_TMPFILE && find_place(folder, path, &place);
     if (!is_below) {
-        leave(NULL, NULL); /* what is opened elsewhere, such as a pipe, may wait for another process */
+        leave(NULL, NULL); /* opening a path elsewhere, such as a pipe, may wait for another process */
         return real_open(folder, path, flags, mode);
     }
     int file = open_below_root(&place, flags, mode);
@@ -634,7 +634,7 @@ static int aged_open(int folder, const char *path, int flags, mode_t mode)
     return file;
 }
 
-/* Changing. */
+/* Calls that change names. */
 
 static void renew_attributes_of(const struct stat *status)
 {
@@ -648,8 +648,9 @@ static struct stat status_in(const struct entry *entry)
 }
 
 /*
- * `file` is what this process took for the source, or NO_FILE to ask what is there. GlusterFS's client takes that for what is at the target now, even
- * where the server has moved another file, until it is told better by a list of the folder.
+ * Update the caches after a rename. `file` is the cached file of the source; NO_FILE to ask the server for the target.
+ * GlusterFS's client caches the source's file for the target, even if the server has moved another file, until a list
+ * of the folder corrects the entry.
  */
 static void note_renamed(const struct place *source, const struct place *target, unsigned flags, int file)
 {
@@ -761,7 +762,7 @@ static int aged_unlink(int folder, const char *path, int flags)
     return result;
 }
 
-/* After something other than a file was made at a name, or could not be. */
+/* Update the caches after a folder or a symbolic link was created at a name, or could not be. */
 static int made(const struct place *place, int result)
 {
     int number = errno;
@@ -799,7 +800,7 @@ static int aged_symlink(const char *target, int folder, const char *path)
     return result;
 }
 
-/* Changing a file's times, mode or size by name: of the file that is believed to be there. */
+/* Calls that change a file's times, mode or size by name: they change the cached file. */
 
 static struct entry *changing(const struct place *place, int flags)
 {
@@ -870,7 +871,7 @@ static int aged_truncate(const char *path, off_t size)
     return result;
 }
 
-/* The names that the C library has for all this. */
+/* The functions of the C library that this library replaces. */
 
 int stat(const char *path, struct stat *status) { return aged_stat(AT_FDCWD, path, status, 0); }
 int stat64(const char *path, struct stat64 *status) { return aged_stat(AT_FDCWD, path, (struct stat *)status, 0); }
@@ -891,7 +892,7 @@ int fstatat64(int folder, const char *path, struct stat64 *status, int flags)
     return aged_stat(folder, path, (struct stat *)status, flags);
 }
 
-/* Programs that were built with a C library older than 2.33 call these. */
+/* Programs built with a C library older than 2.33 call these functions. */
 int __xstat(int version, const char *path, struct stat *status);
 int __xstat64(int version, const char *path, struct stat64 *status);
 int __lxstat(int version, const char *path, struct stat *status);
@@ -935,7 +936,7 @@ int __fxstatat64(int version, int folder, const char *path, struct stat64 *statu
     return fstatat64(folder, path, status, flags);
 }
 
-/* The present attributes, but of the file that is believed to be there. */
+/* Returns the present attributes of the cached file. */
 int statx(int folder, const char *path, int flags, unsigned mask, struct statx *status)
 {
     struct place place;
@@ -1095,9 +1096,9 @@ int closedir(DIR *handle)
     return REAL(closedir_t, closedir)(handle);
 }
 
-/* For the process itself, through ctypes. */
+/* Functions for the process itself, which it calls through ctypes. */
 
-/* Believe nothing any more: the next look at any name asks the file system. */
+/* Empty all caches. */
 void aged_forget(void);
 void aged_forget(void)
 {
@@ -1112,7 +1113,7 @@ void aged_forget(void)
     leave(NULL, NULL);
 }
 
-/* Age another folder, from now on. */
+/* Empty all caches, and set the root, the age of entries in seconds, and AGED_FOREVER. */
 void aged_configure(const char *folder, double for_seconds, int forever);
 void aged_configure(const char *folder, double for_seconds, int forever)
 {
@@ -1125,7 +1126,7 @@ void aged_configure(const char *folder, double for_seconds, int forever)
     leave(NULL, NULL);
 }
 
-/* The other settings, each 0 or 1. */
+/* Set the other settings, each 0 or 1. */
 void aged_options(int old_attributes, int old_lists, int no_rename_flags, int asking_again);
 void aged_options(int old_attributes, int old_lists, int no_rename_flags, int asking_again)
 {
@@ -1137,7 +1138,7 @@ void aged_options(int old_attributes, int old_lists, int no_rename_flags, int as
     leave(NULL, NULL);
 }
 
-/* Let so many seconds pass for what is remembered, without waiting for them. */
+/* Let all entries grow older by some seconds, without waiting. */
 void aged_pass(double more_seconds);
 void aged_pass(double more_seconds)
 {
@@ -1146,7 +1147,7 @@ void aged_pass(double more_seconds)
     leave(NULL, NULL);
 }
 
-/* Let time pass by aged_pass() only, so that a test sees the same however slow the machine is. Forgets everything. */
+/* Stop the clock, so that only aged_pass() makes entries older and a slow machine changes no test. Empties all caches. */
 void aged_stand_still(int standing_still);
 void aged_stand_still(int standing_still)
 {
@@ -1156,7 +1157,7 @@ void aged_stand_still(int standing_still)
     leave(NULL, NULL);
 }
 
-/* Let each change take so many seconds. */
+/* Set how many seconds each change takes. */
 void aged_latency(double for_seconds);
 void aged_latency(double for_seconds)
 {
@@ -1175,7 +1176,7 @@ static void after_fork(void) { pthread_mutex_unlock(&mutex); }
 __attribute__((constructor)) static void begin(void)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) { /* each name that is remembered takes a descriptor */
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) { /* each cached name takes a descriptor */
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
     }

@@ -1,6 +1,6 @@
-"""What two services on one folder must keep to, checked on the real folder after each thing that one of them did.
+"""Checks the real folder of two services against what they have acknowledged, after each action of one of them.
 
-Each content has a size of its own, so that the journal's lines, which tell sizes, say which content went.
+Every content has its own size, so that the journal's lines, which have sizes, show which content was removed.
 """
 
 from collections import defaultdict
@@ -10,28 +10,28 @@ from typing import Any
 from tests.support.aged.two import LONG, Ageing, Answer, Found, TwoServices, find
 
 LARGEST = 1000
-"""Parts are larger than whole uploads; so many uploads may be made."""
+"""Whole uploads are smaller than this, in bytes, and parts of uploads larger. It also limits the number of uploads."""
 LOOKS = 30
-"""So many that some of them meet a deletion."""
+"""How often the other service lists the trash during a deletion: often enough to meet it half done."""
 
 
 @dataclass
 class Part:
-    """An upload in parts."""
+    """A resumable upload."""
 
     name: str
     number: int
     holder: int | None
-    """Which service has it in hand."""
+    """The service that holds the upload; None if no service does."""
     content: str = ""
     """What was acknowledged."""
     is_over: bool = False
-    """Whether it was published or given up, or somebody asked for that."""
+    """True if the upload was published or cancelled, or a cancellation was requested."""
 
 
 @dataclass
 class Job:
-    """A job."""
+    """A job and its holder."""
 
     holder: int | None = None
     is_finished: bool = False
@@ -39,25 +39,25 @@ class Job:
 
 @dataclass
 class Promised:
-    """What the services have acknowledged, and what they were asked for."""
+    """What the services have acknowledged, and what they were asked to do."""
 
     sent: dict[int, bytes] = field(default_factory=dict)
-    """Every content that may come to be a model, by its size."""
+    """Every content that may become a model, by its size."""
     places: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
-    """The sizes of acknowledged uploads, and the names at which each may be."""
+    """The names at which each acknowledged upload may be, by the upload's size."""
     may_be_purged: set[str] = field(default_factory=set)
     may_be_deleted: set[str] = field(default_factory=set)
     protected: set[str] = field(default_factory=set)
     leased: dict[str, int] = field(default_factory=dict)
-    """By which service."""
+    """The service that leases each model."""
     parts: dict[str, Part] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
     trash_ids: list[str] = field(default_factory=list)
-    """All that ever were."""
+    """All ids of trash entries so far."""
 
 
 class Checked:
-    """Commands to two services, with what must be so after each. Fails with an AssertionError that says what is not."""
+    """Sends actions to two services, and checks the folder after each. Fails with an AssertionError."""
 
     def __init__(self, services: TwoServices, ageing: Ageing, retention_seconds: float = LONG) -> None:
         services.reset(ageing, retention_seconds)
@@ -66,12 +66,12 @@ class Checked:
         self.keeps_trash = retention_seconds == LONG
         self.now: Found = find(services.root)
         self.etags: dict[str, list[str]] = defaultdict(list)
-        """The versions that each name has had, the present one last."""
+        """The ETags that each name has had; the present one is the last."""
 
     # Models.
 
     def content(self) -> str:
-        """One that nothing else has."""
+        """Return a content that no other upload has."""
         number = len(self.promised.sent) + 1
         content = f"content {number} ".ljust(50 + number, ".")
         assert len(content) < LARGEST
@@ -79,14 +79,14 @@ class Checked:
         return content
 
     def upload(self, by: int, name: str, **conditions: list[str]) -> Answer:
-        """Publish something new."""
+        """Upload a new content to a name."""
         content = self.content()
         answer = self.services.ask(by, "upload", name=name, content=content, **conditions)
         self._published(answer, name, content.encode(), conditions)
         return answer
 
     def at_once(self, name: str, verbs: tuple[str, str]) -> list[Answer]:
-        """Let each do something to the same version of a model at the same moment: one of them changes it at most."""
+        """Let both services act on one version of a model at the same time: at most one of them may change it."""
         etags = [self.now.etags[name]] if name in self.now.etags else None
         asked = [self._exactly(verb, name, etags) for verb in verbs]
         for by, verb in enumerate(verbs):
@@ -101,7 +101,7 @@ class Checked:
         return answers
 
     def _exactly(self, verb: str, name: str, etags: list[str] | None) -> dict[str, Any]:
-        """What the verb takes, to do it to that version only."""
+        """Return the arguments of a verb that acts on one version only."""
         takes: dict[str, dict[str, Any]] = {
             "upload": {"name": name, "if_match": etags},
             "delete": {"name": name, "if_match": etags or ['"none"']},
@@ -109,7 +109,7 @@ class Checked:
         return takes.get(verb, {}) | ({"content": self.content()} if verb == "upload" else {})
 
     def restore_at_once(self, trash_id: str, names: tuple[str, str]) -> list[Answer]:
-        """Let both restore the same entry, at names of which each is free: one of them does at most."""
+        """Let both services restore one entry at the same time, to two free names: at most one may succeed."""
         size = len(self.now.trash[trash_id])
         self.promised.places[size] |= set(names)
         for by, name in enumerate(names):
@@ -120,7 +120,7 @@ class Checked:
         return answers
 
     def delete(self, by: int, name: str, *, permanent: bool = False, if_match: list[str] | None = None) -> Answer:
-        """Into the trash, or for good."""
+        """Move a model to the trash, or delete it permanently."""
         if permanent:
             self.promised.may_be_deleted.add(name)
         answer = self.services.ask(by, "delete", name=name, permanent=permanent, if_match=if_match)
@@ -132,7 +132,7 @@ class Checked:
         return answer
 
     def delete_while_the_other_looks(self, by: int, name: str) -> Answer:
-        """The other lists the trash meanwhile, and may see the deletion half done."""
+        """Let one service delete a model while the other lists the trash, and may see the deletion half done."""
         for count in range(LOOKS):
             self.services.send(1 - by, "trash")
             if count == LOOKS // 2:
@@ -146,7 +146,7 @@ class Checked:
         return answer
 
     def prune(self, by: int) -> Answer:
-        """Delete the old ones."""
+        """Delete the old models."""
         answer = self.services.ask(by, "prune")
         for name, etag in answer.done or ():
             self._insist_on_version(name, [etag], "pruned")
@@ -155,7 +155,7 @@ class Checked:
         return answer
 
     def protect(self, by: int, name: str) -> Answer:
-        """From being deleted and replaced."""
+        """Protect a model from deletion and replacement."""
         answer = self.services.ask(by, "protect", name=name)
         if answer.is_done:
             self.promised.protected.add(name)
@@ -163,12 +163,12 @@ class Checked:
         return answer
 
     def unprotect(self, by: int, name: str) -> Answer:
-        """Take that back."""
+        """Remove the protection of a model."""
         self.promised.protected.discard(name)
         return self._ask(by, "unprotect", name=name)
 
     def lease(self, by: int, name: str) -> Answer:
-        """Until `release`. What was leased must have been there."""
+        """Lease a model until `release`."""
         answer = self.services.ask(by, "lease", name=name)
         if answer.is_done:
             self.promised.leased[name] = by
@@ -176,28 +176,28 @@ class Checked:
         return answer
 
     def release(self, name: str) -> Answer:
-        """By whoever leases it."""
+        """Release a lease, by the service that holds it."""
         return self._ask(self.promised.leased.pop(name), "release", name=name)
 
     def look(self, by: int, verb: str, **arguments: str) -> Answer:
-        """Anything that changes nothing; the service remembers what it sees."""
+        """Do a verb that changes nothing. The service caches what it sees."""
         return self._ask(by, verb, **arguments)
 
     def let_pass(self, by: int, seconds: float) -> None:
-        """Let what one of them remembers grow older."""
+        """Let the cache of one service grow older."""
         self.services.ask(by, "let_pass", seconds=seconds)
 
     def delay(self, seconds: float) -> None:
-        """Let each change take a while, so that the other may do something in the midst of it."""
+        """Let each change take some seconds, so that the other service can act during it."""
         for by in range(2):
             self.services.ask(by, "delay", seconds=seconds)
 
     # The trash.
 
     def restore(self, by: int, trash_id: str, as_name: str | None = None) -> Answer:
-        """At its old name, or at another."""
+        """Restore an entry of the trash to its old name or to another."""
         content = self.now.trash.get(trash_id)
-        if content:  # whatever the answer: from now on it may be there, too
+        if content:  # the model may be at the new name from now on, whatever the answer is
             self.promised.places[len(content)] |= {as_name} if as_name else set()
         answer = self.services.ask(by, "restore", trash_id=trash_id, as_name=as_name)
         if answer.is_done:
@@ -208,18 +208,18 @@ class Checked:
         return answer
 
     def purge(self, by: int, trash_id: str) -> Answer:
-        """For good."""
+        """Purge an entry of the trash."""
         self.promised.may_be_purged.add(trash_id)
         return self._ask(by, "purge", trash_id=trash_id)
 
     def sweep(self, by: int) -> Answer:
-        """Nothing of what is not due may go."""
+        """Sweep. Only what has expired may be removed."""
         return self._ask(by, "sweep")
 
     # Uploads in parts.
 
     def begin(self, by: int, name: str) -> str:
-        """Begin one, in hand of a service."""
+        """Begin a resumable upload and hold it in one service."""
         number = len(self.promised.parts)
         partial_id = f"{number:032x}"
         answer = self.services.ask(by, "begin", partial_id=partial_id, name=name)
@@ -228,7 +228,7 @@ class Checked:
         return partial_id
 
     def resume(self, by: int, partial_id: str) -> Answer:
-        """Go on with it where it ends."""
+        """Let a service resume an upload at its end."""
         part = self.promised.parts[partial_id]
         answer = self.services.ask(by, "resume", partial_id=partial_id)
         if answer.is_done:
@@ -240,11 +240,11 @@ class Checked:
         return answer
 
     def append(self, partial_id: str) -> Answer:
-        """Bytes that nothing else has, by whoever has it in hand."""
+        """Append bytes that no other upload has, by the service that holds the upload."""
         part = self.promised.parts[partial_id]
         assert part.holder is not None
         more = f"part {part.number} ".ljust(LARGEST + part.number, "-")
-        # What was published before must keep its bytes: those of an upload that is over are not known of again.
+        # Bytes that are appended after the upload was published or cancelled are not recorded as sent.
         content = part.content + more
         if not part.is_over:
             self.promised.sent[len(content)] = content.encode()
@@ -255,14 +255,14 @@ class Checked:
         return answer
 
     def let_go(self, partial_id: str) -> Answer:
-        """By whoever has it in hand."""
+        """Release an upload, by the service that holds it."""
         part = self.promised.parts[partial_id]
         holder, part.holder = part.holder, None
         assert holder is not None
         return self._ask(holder, "let_go", partial_id=partial_id)
 
     def publish(self, partial_id: str, **conditions: list[str]) -> Answer:
-        """By whoever has it in hand."""
+        """Publish an upload, by the service that holds it."""
         part = self.promised.parts[partial_id]
         holder, part.holder = part.holder, None
         assert holder is not None
@@ -274,16 +274,16 @@ class Checked:
         return answer
 
     def discard(self, by: int, partial_id: str) -> Answer:
-        """Give it up."""
+        """Cancel an upload."""
         part = self.promised.parts[partial_id]
-        # Not what another has in hand.
+        # An upload that a service holds is not cancelled.
         part.is_over = part.is_over or part.holder is None
         return self._ask(by, "discard", partial_id=partial_id)
 
     # Jobs.
 
     def create_job(self, by: int) -> str | None:
-        """One that waits for whoever takes it."""
+        """Create a job that any service may take."""
         answer = self.services.ask(by, "create_job")
         if answer.is_done:
             self.promised.jobs[answer.done] = Job()
@@ -291,7 +291,7 @@ class Checked:
         return answer.done if answer.is_done else None
 
     def take_job(self, by: int, job_id: str) -> Answer:
-        """Only what nobody has, and what is not finished."""
+        """Take a job. Fails if the job is held or finished and was taken."""
         job = self.promised.jobs[job_id]
         answer = self.services.ask(by, "take_job", job_id=job_id)
         if answer.done:
@@ -302,7 +302,7 @@ class Checked:
         return answer
 
     def finish_job(self, job_id: str) -> Answer:
-        """By whoever has it."""
+        """Finish a job, by the service that holds it."""
         job = self.promised.jobs[job_id]
         answer = self.services.ask(job.holder or 0, "finish_job", job_id=job_id)
         job.holder, job.is_finished = None, job.is_finished or answer.is_done
@@ -310,7 +310,7 @@ class Checked:
         return answer
 
     def cancel_job(self, by: int, job_id: str) -> Answer:
-        """One that nobody has ends at once."""
+        """Cancel a job. One that no service holds is finished at once."""
         job = self.promised.jobs[job_id]
         answer = self.services.ask(by, "cancel_job", job_id=job_id)
         if answer.is_done and job.is_finished:
@@ -319,7 +319,7 @@ class Checked:
         self._check(set())
         return answer
 
-    # What must be so.
+    # The checks.
 
     def _ask(self, by: int, verb: str, **arguments: Any) -> Answer:
         answer = self.services.ask(by, verb, **arguments)
@@ -337,7 +337,7 @@ class Checked:
         assert not answer.is_done or self.now.models.get(name) == content, f"{name} has not what was published"
 
     def _insist_on_version(self, name: str, if_match: list[str] | None, what: str) -> None:
-        """Insist that the version that is really there is one of those that were to be."""
+        """Check that the version that was really there is one of those of If-Match."""
         present = self.now.etags.get(name)
         if if_match is not None and "*" not in if_match:
             assert present in if_match, f"If-Match {if_match} {what} {name}, which was {present}"
@@ -348,7 +348,7 @@ class Checked:
             assert name not in self.promised.leased, f"{name} is in use and was {what}"
 
     def _check(self, may_change: set[str]) -> None:
-        """Everything that is always so; only models of these names may have changed since the last time."""
+        """Check all invariants. Only models named in `may_change` may have changed since the last check."""
         before, self.now = self.now, find(self.services.root)
         for name, etag in self.now.etags.items():
             if self.etags[name][-1:] != [etag]:
@@ -380,7 +380,7 @@ class Checked:
         assert len(sizes) == len(set(sizes)), f"one upload is at two names: {self.now.models.keys()}"
 
     def _check_uploads(self) -> None:
-        """Each is at a name where it may be, in the trash with its record, or the journal says that it went."""
+        """Check that each upload is at an allowed name or in the trash, or that the journal records its removal."""
         in_trash = {len(content) for content in self.now.trash.values()}
         gone = {line["size_bytes"] for line in self.now.journal if line["action"] in {"purged", "deleted"}}
         for size, names in self.promised.places.items():
@@ -407,7 +407,7 @@ class Checked:
 
 
 def _shown(content: bytes | None) -> str:
-    """Shorter."""
+    """Return a short form of a content for messages."""
     if content is None:
         return "nothing"
     label = b" ".join(content.split(b" ")[:2]).decode(errors="replace")

@@ -1,4 +1,4 @@
-"""Evaluates expressions, one line of JSON each: `[expression, names]`; answers `{"value": …}` or `{"errno": …}`."""
+"""Evaluates expressions, one line of JSON each: `[expression, names]`. Answers `{"value": …}` or `{"errno": …}`."""
 
 import ctypes
 import json
@@ -12,7 +12,7 @@ LIBRARY = ctypes.CDLL(None, use_errno=True)
 
 
 def rename2(source: str, target: str, flags: int) -> None:
-    """Rename with flags, as the application does it."""
+    """Rename with flags, by the system call that the application uses."""
     if LIBRARY.renameat2(-100, os.fsencode(source), -100, os.fsencode(target), flags):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
@@ -28,7 +28,7 @@ KNOWN: dict[str, Any] = {
 
 
 def answer_to(expression: str, names: dict[str, Any]) -> dict[str, Any]:
-    """The same names stay known for later expressions."""
+    """Evaluate one expression. Names in KNOWN that it assigns stay known for later expressions."""
     try:
         return {"value": eval(expression, KNOWN | names)}  # noqa: S307 - written by the tests
     except OSError as exc:

@@ -1,9 +1,9 @@
-"""One service's store in a process with the library, for tests that drive two of them on one folder.
+"""The store and the jobs of one service, in a process with the library. Tests run two such processes on one folder.
 
     python -m tests.support.aged.service
 
-Reads one JSON object per line, `{"verb": …, and what the verb takes}`, and answers each with one: `{"done": …}`,
-`{"refused": "ModelExists", "detail": …}` for an error of the store, `{"failed": "Traceback …"}` for any other.
+Reads one JSON object per line, `{"verb": …, <the verb's arguments>}`, and answers each with one: `{"done": …}`, for an
+error of the store `{"refused": "ModelExists", "detail": …}`, for any other error `{"failed": "Traceback …"}`.
 """
 
 import contextlib
@@ -34,21 +34,21 @@ from app.store.volume.filesystem import FileSystem
 
 PARTIAL_RETENTION = timedelta(hours=1)
 VERB_SECONDS = 0.1
-"""How much older what is remembered grows by each verb. Its time passes by nothing else: a test runs the same again."""
+"""How much older the cache grows with each verb. Its time passes in no other way, so that every run is the same."""
 Answer = dict[str, Any]
 
 
 def opened_store(root: Path, retention_seconds: float, service: "Service") -> Store:
-    """The store of a service on a folder that other machines share."""
+    """Open the store of a service on a folder that other machines share."""
     retention = timedelta(seconds=retention_seconds)
-    file_system = FileSystem("nfs4")  # which no mount of this machine says
+    file_system = FileSystem("nfs4")  # no mount of this machine has this type
     store = Store(root, Policy(), trash_retention=retention, on_event=service.on_event, file_system=file_system)
     store.open()
     return store
 
 
 class Service:
-    """Each public method is a verb."""
+    """One service. Each public method is a verb."""
 
     def __init__(self) -> None:
         self._aged = ctypes.CDLL(None)
@@ -61,25 +61,25 @@ class Service:
         self._jobs: Jobs
 
     def on_event(self, event: str, fields: Answer) -> None:
-        """A change that the journal does not tell of is a failure here."""
+        """Fail for a change that is missing in the journal."""
         if event == "journal.failed":
             raise AssertionError(fields)
 
     def answer_to(self, message: Answer) -> Answer:
-        """Do what a message asks for."""
+        """Do the verb of a message and return the answer."""
         verb = getattr(self, message.pop("verb"))
         self.let_pass(VERB_SECONDS)
         try:
             return {"done": verb(**message)}
         except StoreError as exc:
             return {"refused": type(exc).__name__, "detail": str(exc)}
-        except Exception:  # noqa: BLE001 - the test says what it was
+        except Exception:  # noqa: BLE001 - the test shows the traceback
             return {"failed": traceback.format_exc()}
 
-    # What is remembered of the folder.
+    # The cache.
 
     def reset(self, root: str, retention_seconds: float, ageing: Answer) -> None:
-        """Let go of everything, and be a new service on another folder that remembers nothing of it."""
+        """Release everything, and become a new service on another folder, with an empty cache."""
         self._held.close()
         for held in (self._leases, self._staged, self._held_jobs):
             held.clear()
@@ -93,27 +93,27 @@ class Service:
         self._jobs = build_jobs(self._store)
 
     def let_pass(self, seconds: float) -> None:
-        """Let what is remembered grow older, without waiting."""
+        """Let the cache grow older by some seconds, without waiting."""
         self._aged.aged_pass(ctypes.c_double(seconds))
 
     def delay(self, seconds: float) -> None:
-        """Let each change to the folder take so long from now on."""
+        """Let each later change of the folder take some seconds."""
         self._aged.aged_latency(ctypes.c_double(seconds))
 
     # Models.
 
     def scan(self) -> dict[str, str]:
-        """The models and their versions, as this service sees them."""
+        """Return the models and their ETags, as this service sees them."""
         return {name: model.etag for name, model in self._store.scan().models.items()}
 
     def find(self, name: str) -> str:
-        """The version of a model, as this service sees it."""
+        """Return the ETag of a model, as this service sees it."""
         return self._store.find(name).etag
 
     def upload(
         self, name: str, content: str, if_match: list[str] | None = None, if_none_match: list[str] | None = None
     ) -> str:
-        """Publish it, and say which version it is now."""
+        """Publish a model and return its ETag."""
         staged = self._store.incoming.begin(size_bytes=len(content))
         try:
             staged.write(content.encode())
@@ -123,12 +123,12 @@ class Service:
             staged.discard()
 
     def delete(self, name: str, permanent: bool = False, if_match: list[str] | None = None) -> str | None:  # noqa: FBT001, FBT002 - JSON names it
-        """Say what its entry of the trash is."""
+        """Delete a model and return the id of its trash entry."""
         plan = self._store.deletions.plan(name, if_match=if_match, permanent=permanent)
         return self._store.deletions.delete(plan, self._actor).trash_id
 
     def prune(self) -> list[tuple[str, str]]:
-        """Delete what seems old, and say which versions of which models went."""
+        """Delete the old models that this service sees, and return their names and ETags."""
         findings = audit(self._store.scan(), self._store.policy, self._store.protections)
         outcomes = self._store.audits.execute(plan_prune(findings, list(Reason), permanent=False), self._actor)
         return [(out.finding.model.name, out.finding.model.etag) for out in outcomes if out.receipt]
@@ -140,7 +140,7 @@ class Service:
         self._store.protections.unprotect(name, self._actor)
 
     def lease(self, name: str) -> None:
-        """Use a model until `release`."""
+        """Lease a model until `release`."""
         self._leases[name] = self._held.enter_context(self._store.lease(name, kind="engine"))
 
     def release(self, name: str) -> None:
@@ -152,7 +152,7 @@ class Service:
         return [entry.id for entry in self._store.trash.entries()]
 
     def restore(self, trash_id: str, as_name: str | None = None) -> str:
-        """Say at which name it is now."""
+        """Restore an entry of the trash and return the model's name."""
         return self._store.trash.restore(trash_id, as_name, self._actor).name
 
     def purge(self, trash_id: str) -> None:
@@ -166,13 +166,13 @@ class Service:
     # Uploads in parts.
 
     def begin(self, partial_id: str, name: str) -> None:
-        """Begin one, and have it in hand."""
+        """Begin a resumable upload and hold it."""
         now = datetime.now(UTC)
         record = PartialRecord(partial_id, name, "upload", self._actor.name, None, now, PARTIAL_RETENTION)
         self._has(partial_id, self._store.incoming.begin(keep=record))
 
     def resume(self, partial_id: str) -> int:
-        """Have it in hand again, and say how many bytes there are."""
+        """Hold a resumable upload again and return its offset."""
         staged, _ = self._store.incoming.resume(partial_id)
         self._has(partial_id, staged)
         return staged.size_bytes
@@ -184,7 +184,7 @@ class Service:
         self._staged.pop(partial_id).release()
 
     def publish(self, partial_id: str, name: str, if_match: list[str] | None = None) -> str:
-        """Publish what is in hand, and let go of it; say which version the model is now."""
+        """Publish the held upload, release it, and return the model's ETag."""
         staged = self._staged.pop(partial_id)
         try:
             conditions = _conditions(if_match, None)
@@ -193,7 +193,7 @@ class Service:
             staged.release()
 
     def discard(self, partial_id: str) -> None:
-        """Give up what nobody has in hand."""
+        """Cancel an upload that no service holds."""
         self._store.incoming.discard(partial_id)
 
     def _has(self, partial_id: str, staged: StagedFile) -> None:
@@ -206,7 +206,7 @@ class Service:
         return self._jobs.create(PULL, {"url": "http://localhost/"}, self._actor).id
 
     def take_job(self, job_id: str) -> bool:
-        """Say whether it is this service's now."""
+        """Take a job and return True; False if it is held or finished."""
         held = self._jobs.take(job_id)
         if held:
             self._held_jobs[job_id] = self._held.enter_context(held)
@@ -216,12 +216,12 @@ class Service:
         self._held_jobs.pop(job_id).release()
 
     def finish_job(self, job_id: str) -> None:
-        """Finish it, and let go of it."""
+        """Finish a held job as succeeded, and release it."""
         with self._held_jobs.pop(job_id) as held:
             held.succeed({})
 
     def cancel_job(self, job_id: str) -> str:
-        """Ask for its end, and say in which state it is now."""
+        """Cancel a job and return its state."""
         return str(self._jobs.cancel(job_id).state)
 
 

@@ -1,4 +1,4 @@
-"""The library that ages what a process sees: one process has it, and this one, which changes the folder, does not."""
+"""The library `aged.c`: one process runs with it, and this process, which changes the folder, runs without it."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ Start = Callable[..., AgedPython]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The folder that is aged, with a file in it."""
+    """Return the aged folder, which has one file."""
     folder = tmp_path / "aged"
     folder.mkdir()
     (folder / "a").write_text("first")
@@ -26,21 +26,21 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start(folder: Path) -> Iterator[Start]:
-    """Start a process with the library."""
+    """Start processes with the library."""
     with ExitStack() as running:
         yield lambda **settings: running.enter_context(AgedPython(**{"root": folder, "seconds": SECONDS, **settings}))
 
 
 @contextmanager
 def refuses(number: int) -> Iterator[None]:
-    """The error of that number."""
+    """Expect an OSError with this number."""
     with pytest.raises(OSError) as caught:
         yield
     assert caught.value.errno == number
 
 
 def replace(folder: Path, name: str, text: str) -> None:
-    """As another machine does it: a new file at the same name."""
+    """Replace a file as another machine does: with a new file of the same name."""
     (folder / "new").write_text(text)
     (folder / "new").rename(folder / name)
 
@@ -51,7 +51,7 @@ ITEMS = "sorted(os.listdir(path))"
 
 
 def test_a_rename_by_another_is_not_seen_until_the_entry_is_old(start: Start, folder: Path) -> None:
-    """Neither by stat nor by open, at the old name and at the new one; a look in between does not renew it."""
+    """`stat` and `open` see another process's rename only when the cached entry expires; using it does not renew it."""
     aged, old, new = start(), str(folder / "a"), str(folder / "b")
     inode = aged(INODE, path=old)
     with refuses(errno.ENOENT):
@@ -75,7 +75,7 @@ def test_a_rename_by_another_is_not_seen_until_the_entry_is_old(start: Start, fo
 
 
 def test_time_passes_by_itself(start: Start, folder: Path) -> None:
-    """What is remembered for a fraction of a second is asked again after it."""
+    """A cached entry expires by the clock after AGED_SECONDS."""
     aged, path = start(seconds=0.2), str(folder / "b")
     with refuses(errno.ENOENT):
         aged(INODE, path=path)
@@ -87,7 +87,7 @@ def test_time_passes_by_itself(start: Start, folder: Path) -> None:
 
 
 def test_all_ways_to_a_name_see_the_same(start: Start, folder: Path) -> None:
-    """Relative to an open folder, through a link outside, or by another spelling: the name in its folder counts."""
+    """Relative paths, paths through a symbolic link and other spellings of a path share one cached entry."""
     aged = start()
     link = folder.parent / "link"
     link.symlink_to(folder)
@@ -102,7 +102,7 @@ def test_all_ways_to_a_name_see_the_same(start: Start, folder: Path) -> None:
 
 
 def test_attributes_are_those_of_the_time(start: Start, folder: Path) -> None:
-    """By name, unless they are asked to be those of now; an open file always has its present ones."""
+    """`stat` returns cached attributes unless AGED_ATTRIBUTES=0; `fstat` of an open file returns the present ones."""
     aged, fresh, path = start(), start(attributes=0), str(folder / "a")
     size = "os.stat(path).st_size"
     assert [aged(size, path=path), fresh(size, path=path)] == [5, 5]
@@ -116,7 +116,7 @@ def test_attributes_are_those_of_the_time(start: Start, folder: Path) -> None:
 
 
 def test_what_is_found_may_be_believed_for_ever(start: Start, folder: Path) -> None:
-    """For as long as the file has a name, whichever; what was not found is asked again in time."""
+    """With AGED_FOREVER=1 an entry lasts as long as its file has any name; an entry without a file still expires."""
     aged, path = start(forever=1), str(folder / "a")
     inode = aged(INODE, path=path)
     with refuses(errno.ENOENT):
@@ -133,7 +133,7 @@ def test_what_is_found_may_be_believed_for_ever(start: Start, folder: Path) -> N
 
 
 def test_a_file_without_a_name_is_opened_or_asked_for_again(start: Start, folder: Path) -> None:
-    """As the setting has it: some servers say ESTALE, and the kernel looks again."""
+    """`open` opens the cached file though it was unlinked; with AGED_ASKS_AGAIN=1 it looks the name up again."""
     aged, asking, path = start(), start(asks_again=1), str(folder / "a")
     for each in (aged, asking):
         each(INODE, path=path)
@@ -146,7 +146,7 @@ def test_a_file_without_a_name_is_opened_or_asked_for_again(start: Start, folder
 
 
 def test_a_link_is_one_of_the_file_that_was_found(start: Start, folder: Path) -> None:
-    """Another machine has moved it, and put another at its name: the moved one gets the link."""
+    """`link` links the cached file, also if another process has moved it and put another file at its name."""
     aged, path = start(), str(folder / "a")
     aged(INODE, path=path)
     (folder / "a").rename(folder / "moved")
@@ -160,7 +160,7 @@ def test_a_link_is_one_of_the_file_that_was_found(start: Start, folder: Path) ->
 
 
 def test_a_link_of_a_file_without_a_name_fails(start: Start, folder: Path) -> None:
-    """There is nothing to link; where the kernel asks again it links what is there now."""
+    """`link` of a cached file that was unlinked fails; with AGED_ASKS_AGAIN=1 it links the file now at the name."""
     aged, asking, path = start(), start(asks_again=1), str(folder / "a")
     for each in (aged, asking):
         each(INODE, path=path)
@@ -174,7 +174,7 @@ def test_a_link_of_a_file_without_a_name_fails(start: Start, folder: Path) -> No
 
 @pytest.mark.parametrize("change", ["os.rename(path, path + '2')", "os.unlink(path)", "os.link(path, path + '2')"])
 def test_what_seems_not_to_be_there_is_not_changed(start: Start, folder: Path, change: str) -> None:
-    """A name at which nothing was found is refused without asking."""
+    """A change of a name that is cached as missing fails until the entry expires, although a file is there."""
     aged, path = start(), str(folder / "b")
     with refuses(errno.ENOENT):
         aged(INODE, path=path)
@@ -196,7 +196,7 @@ def test_what_seems_not_to_be_there_is_not_changed(start: Start, folder: Path, c
     ],
 )
 def test_what_seems_to_be_there_is_in_the_way(start: Start, folder: Path, change: str) -> None:
-    """A name at which something was found is refused without asking, and free once that is old."""
+    """Creating at a name with a cached file fails with EEXIST until the entry expires, although no file is there."""
     aged, path = start(), str(folder / "a")
     (folder / "other").touch()
     aged(INODE, path=path)
@@ -213,7 +213,7 @@ def test_what_seems_to_be_there_is_in_the_way(start: Start, folder: Path, change
     ["os.link(other, path)", "os.mkdir(path)", "os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)"],
 )
 def test_the_real_folder_decides_what_is_made(start: Start, folder: Path, change: str) -> None:
-    """Where nothing was found something is by now: that is in the way, and is seen from then on."""
+    """Creating at a name cached as missing fails with EEXIST if a file is there, and updates the entry."""
     aged, path = start(), str(folder / "b")
     with refuses(errno.ENOENT):
         aged(INODE, path=path)
@@ -225,17 +225,17 @@ def test_the_real_folder_decides_what_is_made(start: Start, folder: Path, change
 
 
 def test_the_real_folder_decides_what_is_moved_and_removed(start: Start, folder: Path) -> None:
-    """What is at the name now, whatever was found there before; and nothing when nothing is."""
+    """`rename` and `unlink` act on the file that is at the name now, not on the cached one."""
     aged, path, target = start(), str(folder / "a"), str(folder / "b")
     aged(INODE, path=path)
     replace(folder, "a", "second")
     aged("os.rename(path, to)", path=path, to=target)
     assert (folder / "b").read_text() == "second"
-    assert aged(INODE, path=target) != (folder / "b").stat().st_ino  # it takes it for the file that it had found
+    assert aged(INODE, path=target) != (folder / "b").stat().st_ino  # the target's entry is the file cached before
     aged("os.mkdir(path)", path=str(folder / "made"))
     aged("os.rmdir(path)", path=str(folder / "made"))
     aged("os.listdir(path)", path=str(folder))
-    assert aged(READ, path=target) == "second"  # a new list of the folder has corrected it
+    assert aged(READ, path=target) == "second"  # a new list of the folder has corrected the entry
 
     replace(folder, "b", "third")
     aged("os.unlink(path)", path=target)
@@ -248,11 +248,11 @@ def test_the_real_folder_decides_what_is_moved_and_removed(start: Start, folder:
     with refuses(errno.ENOENT):
         aged("os.unlink(path)", path=target)
     (folder / "b").touch()
-    assert aged("os.stat(path).st_ino", path=target)  # the refusal was news
+    assert aged("os.stat(path).st_ino", path=target)  # the refusal has updated the entry
 
 
 def test_a_rename_between_names_of_one_file_does_nothing(start: Start, folder: Path) -> None:
-    """As POSIX has it, and by what is believed: the names were two of one file, and are none any more."""
+    """A rename between two names that are cached as one file does nothing, as POSIX requires."""
     aged, path, target = start(), str(folder / "a"), str(folder / "b")
     os.link(folder / "a", folder / "b")
     assert aged(INODE, path=path) == aged(INODE, path=target)
@@ -264,7 +264,7 @@ def test_a_rename_between_names_of_one_file_does_nothing(start: Start, folder: P
 
 
 def test_a_rename_after_the_same_rename_does_nothing(start: Start, folder: Path) -> None:
-    """Another machine has moved it there, and another file is at its name: the source is believed, the target asked."""
+    """A rename does nothing if another process has done it before: both cached names are then one file."""
     aged, path, target = start(), str(folder / "a"), str(folder / "b")
     aged(INODE, path=path)
     (folder / "a").rename(folder / "b")
@@ -276,7 +276,7 @@ def test_a_rename_after_the_same_rename_does_nothing(start: Start, folder: Path)
 
 
 def test_creating_asks_where_nothing_was_found(start: Start, folder: Path) -> None:
-    """Without O_EXCL it opens what another has made meanwhile."""
+    """O_CREAT without O_EXCL, at a name cached as missing, opens the file that another process has created."""
     aged, path = start(), str(folder / "b")
     with refuses(errno.ENOENT):
         aged(INODE, path=path)
@@ -289,7 +289,7 @@ def test_creating_asks_where_nothing_was_found(start: Start, folder: Path) -> No
 
 
 def test_writing_goes_to_the_file_that_was_found(start: Start, folder: Path) -> None:
-    """Also with O_CREAT and O_TRUNC: the moved file is cut and written, not the one at the name."""
+    """Writing, also with O_CREAT and O_TRUNC, goes to the cached file that was moved, not to the one at the name."""
     aged, path = start(), str(folder / "a")
     aged(INODE, path=path)
     (folder / "a").rename(folder / "moved")
@@ -301,7 +301,7 @@ def test_writing_goes_to_the_file_that_was_found(start: Start, folder: Path) -> 
 
 
 def test_own_changes_are_seen(start: Start, folder: Path) -> None:
-    """Each of them at once, whatever was believed before; what a process writes itself counts in what it sees."""
+    """A process sees its own changes at once, also the size that its own writes give a file."""
     aged, path, target = start(), str(folder / "a"), str(folder / "b")
     for seen in (path, target):
         with suppress(OSError):
@@ -331,7 +331,7 @@ def test_own_changes_are_seen(start: Start, folder: Path) -> None:
 
 
 def test_lists_are_old_too_until_the_process_changes_the_folder(start: Start, folder: Path) -> None:
-    """By listdir, scandir, glob and an open folder; names are believed or not whatever a new list says."""
+    """Every way to list a folder returns the cached list until the process changes it; names stay cached."""
     aged, path = start(), str(folder)
     assert aged(ITEMS, path=path) == ["a"]
     (folder / "b").touch()
@@ -355,7 +355,7 @@ def test_lists_are_old_too_until_the_process_changes_the_folder(start: Start, fo
 
 
 def test_lists_may_be_those_of_now(start: Start, folder: Path) -> None:
-    """As FUSE has them; names in them are believed or not all the same."""
+    """With AGED_LISTS=0 lists are present ones, as with FUSE, while names in them are still cached."""
     aged, path = start(lists=0), str(folder)
     assert aged(ITEMS, path=path) == ["a"]
     with refuses(errno.ENOENT):
@@ -367,7 +367,7 @@ def test_lists_may_be_those_of_now(start: Start, folder: Path) -> None:
 
 
 def test_flags_of_a_rename_may_not_be_known(start: Start, folder: Path) -> None:
-    """As on most network file systems; the kernel itself looks whether the target is there, before it asks."""
+    """With AGED_NO_RENAME_FLAGS=1 a rename with flags fails with EINVAL, or with EEXIST if the target exists."""
     aged, path, target = start(no_rename_flags=1), str(folder / "a"), str(folder / "b")
 
     with refuses(errno.EINVAL):
@@ -381,7 +381,7 @@ def test_flags_of_a_rename_may_not_be_known(start: Start, folder: Path) -> None:
 
 
 def test_nothing_is_aged_outside_of_the_root(start: Start, folder: Path) -> None:
-    """What another process does there is seen at once, also beside the folder under a name that begins like its."""
+    """Changes outside the root are seen at once, also in a folder whose name begins like the root's."""
     aged, outside = start(), folder.with_name("aged-not")
     outside.mkdir()
     for path in (outside / "a", folder.parent / "b"):
@@ -394,7 +394,7 @@ def test_nothing_is_aged_outside_of_the_root(start: Start, folder: Path) -> None
 
 
 def test_everything_can_be_forgotten(start: Start, folder: Path) -> None:
-    """Names and lists; and another folder can be aged instead."""
+    """`aged_forget` empties the cache of names and lists, and `aged_configure` changes the root."""
     aged, path = start(), str(folder / "b")
     aged(ITEMS, path=str(folder))
     with refuses(errno.ENOENT):
@@ -411,7 +411,7 @@ def test_everything_can_be_forgotten(start: Start, folder: Path) -> None:
 
 
 def test_time_may_stand_still(start: Start, folder: Path) -> None:
-    """But for what is let pass."""
+    """After `aged_stand_still(1)` entries expire only by `aged_pass`."""
     aged, path = start(seconds=0.05), str(folder / "b")
     aged("library.aged_stand_still(1)")
     with refuses(errno.ENOENT):
@@ -425,9 +425,9 @@ def test_time_may_stand_still(start: Start, folder: Path) -> None:
 
 
 def test_changes_may_take_time(start: Start, folder: Path) -> None:
-    """Looks do not."""
+    """AGED_LATENCY delays changes and does not delay reads."""
     aged, path = start(latency=0.1), str(folder / "a")
-    aged(INODE, path=path)  # it has started
+    aged(INODE, path=path)  # wait until the process has started
     began = time.monotonic()
     aged(READ, path=path)
     looked = time.monotonic()
@@ -436,7 +436,7 @@ def test_changes_may_take_time(start: Start, folder: Path) -> None:
 
 
 def test_threads_may_use_it(start: Start, folder: Path) -> None:
-    """Many at once: each sees its own changes, and lists are whole."""
+    """Many threads at once each see their own changes."""
     aged = start()
     aged(
         "list(ThreadPoolExecutor(8).map(lambda n: [(Path(path, f'{n}').write_text('x'), os.listdir(path),"

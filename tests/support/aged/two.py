@@ -1,4 +1,4 @@
-"""Two services that share a folder and do not see each other's changes at once, and what is really in that folder."""
+"""Two services that share a folder and see each other's changes late, and the true content of that folder."""
 
 import json
 import shutil
@@ -11,15 +11,15 @@ from app.store.inventory import STORE_DIR, model_at
 from tests.support.aged import Child
 
 FOREVER_SECONDS = 5.0
-"""With entries that are believed for ever: how long those are believed that say that nothing is there."""
-IN_MEMORY = Path("/dev/shm")  # noqa: S108 - no disk has to be waited for
+"""With `forever`, how long a cached entry that says that there is no file is used."""
+IN_MEMORY = Path("/dev/shm")  # noqa: S108 - faster than a disk
 LONG = 3600.0
 TINY = 1e-6
 
 
 @dataclass(frozen=True)
 class Ageing:
-    """How the services see the folder; `aged.c` says what each of these is."""
+    """How the services see the folder. `aged.c` explains each field."""
 
     seconds: float = FOREVER_SECONDS
     forever: bool = False
@@ -31,34 +31,34 @@ class Ageing:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a service answered."""
+    """The answer of a service."""
 
     done: Any = None
     refused: str | None = None
-    """The class of the error."""
+    """The name of the error's class; None without an error."""
     detail: str = ""
 
     @property
     def is_done(self) -> bool:
-        """Whether it was not refused."""
+        """True if the service did not refuse."""
         return self.refused is None
 
 
 class TwoServices:
-    """Start once: they are new services on a new folder after each `reset()`. Indexed by 0 and 1."""
+    """Two service processes, indexed 0 and 1. After each `reset()` they are new services on a new folder."""
 
     def __init__(self) -> None:
         self._children = [self._started(), self._started()]
         self.root = Path()
 
     def close(self) -> None:
-        """End both, and remove the folder."""
+        """End both processes and remove the folder."""
         for child in self._children:
             child.__exit__()
         self._remove()
 
     def reset(self, ageing: Ageing, retention_seconds: float) -> None:
-        """A new folder, which neither of them knows anything of."""
+        """Create a new folder, of which both services have cached nothing."""
         self._remove()
         self.root = (
             Path(tempfile.mkdtemp(prefix="two-services-", dir=IN_MEMORY if IN_MEMORY.is_dir() else None)) / "models"
@@ -72,16 +72,16 @@ class TwoServices:
             assert answer.is_done, answer
 
     def ask(self, index: int, verb: str, **arguments: Any) -> Answer:
-        """Let one of them do something; fails when it fails otherwise than by an error of the store."""
+        """Send a verb to a service and return its answer. Fails on any error that is not a StoreError."""
         self.send(index, verb, **arguments)
         return self.receive(index)
 
     def send(self, index: int, verb: str, **arguments: Any) -> None:
-        """Ask, and `receive()` the answer later."""
+        """Send a verb to a service; `receive()` returns the answer."""
         self._children[index].send({"verb": verb} | arguments)
 
     def receive(self, index: int) -> Answer:
-        """The answer to what was sent."""
+        """Return the answer to the verb that was sent before."""
         answer = self._children[index].receive()
         assert "failed" not in answer, answer["failed"]
         return Answer(**answer)
@@ -97,22 +97,22 @@ class TwoServices:
 
 @dataclass(frozen=True)
 class Found:
-    """What is really in the folder at one moment, read by a process that remembers nothing."""
+    """The true content of the folder at one moment, read by a process that caches nothing."""
 
     models: dict[str, bytes]
     etags: dict[str, str]
     trash: dict[str, bytes]
-    """By entry; only what has a record."""
+    """The files of the trash that have a record, by entry."""
     strays: dict[str, bytes]
-    """What lies in the trash without a record."""
+    """The files in the trash without a record."""
     staged: dict[str, bytes]
     journal: list[dict[str, Any]]
     jobs: list[str]
-    """The files."""
+    """The names of the files in the jobs folder."""
 
 
 def find(root: Path) -> Found:
-    """Read everything; fails for a line of the journal that is not whole."""
+    """Read the whole folder. Fails if a line of the journal is not whole."""
     store = root / STORE_DIR
     paths = [path for path in root.rglob("*") if path.is_file() and STORE_DIR not in path.relative_to(root).parts]
     models = {str(path.relative_to(root)): path for path in paths}

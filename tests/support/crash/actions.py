@@ -1,4 +1,4 @@
-"""What may be done to a model folder at random: through a store of one's own, or through a service."""
+"""The actions that a test may do to a model folder at random, through a store in this process or a service."""
 
 import os
 import threading
@@ -31,11 +31,11 @@ JOB_RETENTION = timedelta(seconds=1)
 
 
 class Refused(Exception):
-    """By the store or the service, in a documented way."""
+    """The store or the service refused an action, in a documented way."""
 
 
 class Verbs(Protocol):
-    """What may be done, and by which request; each raises Refused."""
+    """The actions on a model folder. Each names the request that does it, and raises Refused."""
 
     def upload(self, request: str, name: str, content: bytes, if_match: str | None) -> None: ...
     def delete(self, request: str, name: str, if_match: str, *, permanent: bool) -> None: ...
@@ -50,7 +50,7 @@ class Verbs(Protocol):
 
 
 class ByStore:
-    """The verbs of a store in this process."""
+    """The actions, done by a store in this process."""
 
     def __init__(self, root: Path, actor: str, hub_url: str = "") -> None:
         self._store = Store(
@@ -121,7 +121,7 @@ class ByStore:
 
 
 class ByHttp:
-    """The verbs of a service."""
+    """The actions, done by a service over HTTP."""
 
     def __init__(self, url: str) -> None:
         self._client = httpx.Client(base_url=url, timeout=60)
@@ -144,10 +144,10 @@ class ByHttp:
         self._call("DELETE", "/trash", request)
 
     def sweep(self) -> None:
-        raise Refused  # the service does that by itself
+        raise Refused  # the service sweeps without a request
 
     def prune(self, request: str, is_known: Callable[[Model], bool]) -> None:
-        raise Refused  # its plan does not say which versions are in it
+        raise Refused  # the service's plan does not name the versions of its models
 
     def pull(self, request: str, url: str, name: str) -> None:
         asked = self._call("POST", "/pulls", request, json={"url": url, "name": name})
@@ -156,7 +156,7 @@ class ByHttp:
             raise Refused
 
     def adopt(self) -> list[str]:
-        """The service does that by itself, and says what came."""
+        """Return the labels of the pulls that have succeeded. The service adopts pulls without a request."""
         succeeded = self._client.get("/pulls", params={"state": "succeeded"}).raise_for_status().json()["jobs"]
         return [label_of(job["request"]["url"]) for job in succeeded]
 
@@ -179,7 +179,7 @@ class ByHttp:
 
 
 def _in_drips(content: bytes) -> Iterator[bytes]:
-    """So slowly that whoever is killed has a part of it."""
+    """Yield the content slowly, so that a service that is killed has received a part of it."""
     never = threading.Event()
     for start in range(0, len(content), 1 << 16):
         never.wait(DRIP_SECONDS)

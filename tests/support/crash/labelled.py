@@ -1,4 +1,4 @@
-"""Models that say which they are: from any file it can be told whether it is whole, and whose it is."""
+"""Models that contain their own label, so that any file shows which version it is and whether it is whole."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ HEAD_BYTES = 64
 
 
 def content_of(label: str, size_bytes: int) -> bytes:
-    """The label and the size in a head of 64 bytes, and then bytes that only this label has."""
+    """Return the content of a label: a head of 64 bytes with label and size, then bytes that only this label has."""
     head = f"{label} {HEAD_BYTES + size_bytes}".encode().ljust(HEAD_BYTES, b".")
     return head + hashlib.shake_128(label.encode()).digest(size_bytes)
 
@@ -26,7 +26,7 @@ class Labelled:
 
 
 def read(path: Path) -> Labelled | None:
-    """What lies there, None if nothing does; fails when it is not whole."""
+    """Read the file at a path; None if there is none. Fails if the file is not whole."""
     try:
         with path.open("rb") as file:
             status, content = os.fstat(file.fileno()), file.read()
@@ -38,7 +38,7 @@ def read(path: Path) -> Labelled | None:
 
 
 def everything(root: Path) -> list[tuple[Path, Labelled]]:
-    """Every model and every file of the trash, whole each, at a moment when nobody changes them."""
+    """Return every model and every file of the trash, with its label. No process may change them meanwhile."""
     models = [path for path in root.rglob("*") if path.is_file() and ".store" not in path.relative_to(root).parts]
     trash = [path for path in (root / ".store/trash").iterdir() if path.suffix != ".json"]
     return [(path, found) for path in (*models, *trash) if (found := read(path))]

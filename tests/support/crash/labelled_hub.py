@@ -1,6 +1,7 @@
-"""A hub whose CDN has every labelled model: at once, or in drips.
+"""A hub whose CDN serves every labelled model, at once or slowly.
 
-python -m tests.support.crash.labelled_hub ADDRESS runs one there, prints its URL, and ends with its input.
+`python -m tests.support.crash.labelled_hub ADDRESS` runs one at the address, prints its URL, and ends when its input
+ends.
 """
 
 import sys
@@ -13,7 +14,7 @@ DRIP_SECONDS = 0.01
 
 
 class LabelledHub(Hub):
-    """`/quick/<label>/<size>` and `/drip/<label>/<size>`."""
+    """Serves `/quick/<label>/<size>` at once and `/drip/<label>/<size>` slowly."""
 
     def content_at(self, path: str) -> bytes | None:
         _, _, label, size_bytes = path.split("/")
@@ -24,12 +25,12 @@ class LabelledHub(Hub):
 
 
 def path_of(label: str, size_bytes: int, *, is_quick: bool) -> str:
-    """Where such a hub has a model."""
+    """Return the path of a model on the hub."""
     return f"/{'quick' if is_quick else 'drip'}/{label}/{size_bytes}"
 
 
 def label_of(url: str) -> str:
-    """Which model it has there."""
+    """Return the label in the URL of a model on the hub."""
     return urlsplit(url).path.split("/")[2]
 
 

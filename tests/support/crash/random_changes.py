@@ -1,9 +1,9 @@
-"""A process that changes a model folder at random, and notes what it is about to do and what came of it.
+"""A process that changes a model folder at random, and logs each change before and after it.
 
     python -m tests.support.crash.random_changes FOLDER|URL FOLDER SEED SECONDS LOG [HUB_URL]
 
-Through a Store of its own, or through the service at that URL; with a hub's URL it pulls
-as well. A further kind of change is one more method of `Changes` whose name is in WEIGHTS.
+It uses a Store of its own, or the service at that URL. With the URL of a LabelledHub's CDN it also pulls. To add a kind
+of change, add a method to `Changes` and its name to WEIGHTS.
 """
 
 import json
@@ -41,32 +41,32 @@ WEIGHTS = {
     "empty": 1,
 }
 PULLING = {"pull": 5, "adopt": 3, "cancel": 2}
-"""Where there is a hub to pull from."""
+"""The additional changes when there is a hub to pull from."""
 
 
 @dataclass(frozen=True)
 class Note:
-    """One line of a process's log: a change that it began, or that it saw succeed."""
+    """One line of a process's log: a change that it began, or one that succeeded."""
 
     request: str
     change: str
     is_done: bool
     label: str | None = None
-    """The model that it brings in."""
+    """The label of the model that the change adds."""
     touched: dict[str, str] = field(default_factory=dict)
-    """The models that may go by it, into the trash or for good: by name, or by entry of the trash."""
+    """The labels that the change may remove, by the model's name or the id of its trash entry."""
 
     @property
     def process(self) -> str:
-        """Whose it is."""
+        """The process that wrote the note."""
         return self.request.partition(".")[0]
 
 
 class Changes:
-    """One process's random changes."""
+    """The random changes of one process."""
 
     def __init__(self, verbs: Verbs, root: Path, seed: int, log: Path, hub_url: str = "") -> None:
-        """`hub_url` is that of a LabelledHub's CDN; without it nothing is pulled."""
+        """`hub_url` is the URL of a LabelledHub's CDN; without one, nothing is pulled."""
         self._verbs = verbs
         self._hub_url = hub_url
         self._weights = WEIGHTS | (PULLING if hub_url else {})
@@ -77,7 +77,7 @@ class Changes:
         self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def one(self) -> None:
-        """Whichever it is."""
+        """Do one random change. A refusal is allowed."""
         (change,) = self._chance.choices(list(self._weights), list(self._weights.values()))
         self._count += 1
         request = f"{self._prefix}.{self._count}"
@@ -87,17 +87,17 @@ class Changes:
             return
 
     def upload(self, request: str) -> None:
-        """At a name that is free, unless it is not."""
+        """Upload a model to a random name."""
         self._upload(request, self._chance.choice(NAMES), None, {})
 
     def replace(self, request: str) -> None:
-        """Exactly the version that was seen."""
+        """Replace a model, on condition that it is the version just read."""
         name = self._chance.choice(NAMES)
         if present := read(self._root / name):
             self._upload(request, name, present.etag, {name: present.label})
 
     def delete(self, request: str, *, permanent: bool = False) -> None:
-        """Exactly the version that was seen."""
+        """Delete a model, on condition that it is the version just read."""
         name = self._chance.choice(NAMES)
         if present := read(self._root / name):
             change = "erase" if permanent else "delete"
@@ -106,33 +106,33 @@ class Changes:
             self._note(request, change, is_done=True, touched={name: present.label})
 
     def erase(self, request: str) -> None:
-        """Past the trash."""
+        """Delete a model permanently, without the trash."""
         self.delete(request, permanent=True)
 
     def restore(self, request: str) -> None:
-        """Where it was, or elsewhere."""
+        """Restore an entry of the trash to a random name."""
         if trash := self._trash():
             self._note(request, "restore")
             self._verbs.restore(request, self._chance.choice(trash).name, self._chance.choice(NAMES))
             self._note(request, "restore", is_done=True)
 
     def purge(self, request: str) -> None:
-        """One of the trash."""
+        """Purge one entry of the trash."""
         if (trash := self._trash()) and (chosen := read(path := self._chance.choice(trash))):
             self._note(request, "purge", touched={path.name: chosen.label})
             self._verbs.purge(request, path.name)
             self._note(request, "purge", is_done=True, touched={path.name: chosen.label})
 
     def empty(self, request: str) -> None:
-        """All of the trash."""
+        """Empty the trash."""
         self._sweeping(request, "empty", lambda: self._verbs.empty(request))
 
     def sweep(self, request: str) -> None:
-        """What has expired, and what killed processes left."""
+        """Run the sweep, which removes expired entries and what killed processes left."""
         self._sweeping(request, "sweep", self._verbs.sweep)
 
     def prune(self, request: str) -> None:
-        """Everything old, each exactly the version that was seen."""
+        """Delete every old model, on condition that it is the version just read."""
         seen: dict[str, str] = {}
 
         def is_known(model: Model) -> bool:
@@ -146,14 +146,14 @@ class Changes:
         self._note(request, "prune", is_done=True, touched=seen)
 
     def pull(self, request: str) -> None:
-        """To a name that is free, unless it is not."""
+        """Pull a model to a random name."""
         path = path_of(request, self._chance.choice(SIZES), is_quick=self._chance.random() < 0.5)
         self._note(request, "pull", label=request)
         self._verbs.pull(request, self._hub_url + path, self._chance.choice(NAMES))
         self._note(request, "pull", is_done=True, label=request)
 
     def adopt(self, request: str) -> None:
-        """Go on with the pulls that killed processes left."""
+        """Continue the pulls that killed processes left."""
         self._note(request, "adopt")
         labels = self._verbs.adopt()
         for label in labels:
@@ -161,13 +161,13 @@ class Changes:
         self._note(request, "adopt", is_done=True)
 
     def cancel(self, request: str) -> None:
-        """A pull of anybody's."""
+        """Cancel a pull of any process."""
         self._note(request, "cancel")
         self._verbs.cancel()
         self._note(request, "cancel", is_done=True)
 
     def _sweeping(self, request: str, change: str, verb: Callable[[], None]) -> None:
-        self._note(request, change)  # what others bring into the trash from now on may go, too
+        self._note(request, change)  # entries that other processes add to the trash from now on may be removed too
         touched = {path.name: found.label for path in self._trash() if (found := read(path))}
         self._note(request, change, touched=touched)
         verb()
@@ -183,20 +183,20 @@ class Changes:
         return sorted(path for path in (self._root / ".store/trash").iterdir() if path.suffix != ".json")
 
     def _note(self, request: str, change: str, *, is_done: bool = False, **about: Any) -> None:
-        # One write each, which the kernel keeps whatever becomes of the process.
+        # Each note is one write, which the kernel keeps even if the process is killed.
         os.write(
             self._log, json.dumps({"request": request, "change": change, "is_done": is_done} | about).encode() + b"\n"
         )
 
 
 def notes_in(log: Path) -> Iterator[Note]:
-    """What a process noted, in order."""
+    """Yield the notes in a process's log, in order."""
     for line in log.read_text().splitlines() if log.exists() else ():
         yield Note(**json.loads(line))
 
 
 def change_until_killed(through: str, root: Path, seed: int, log: Path, hub_url: str, ready: Connection) -> None:
-    """What the processes do that are to be killed, or whose service is."""
+    """Do random changes until this process, or its service, is killed."""
     changes = Changes(ByHttp(through) if through else ByStore(root, str(seed), hub_url), root, seed, log, hub_url)
     ready.send("ready")
     with suppress(httpx.TransportError):
@@ -210,7 +210,7 @@ def main() -> None:
     changes = Changes(verbs, Path(root), int(seed), Path(log), *hub_url)
     print("ready", flush=True)
     end, journal = time.monotonic() + float(seconds), Path(root) / ".store/journal.jsonl"
-    # What is dropped of the journal could not be checked against it.
+    # End before the journal is rotated twice: changes in a dropped journal file could not be checked.
     while time.monotonic() < end and sum(map(_size_of, journal_files(journal))) < ROTATE_BYTES * 3 // 2:
         changes.one()
 
@@ -218,12 +218,12 @@ def main() -> None:
 def _size_of(path: Path) -> int:
     try:
         return path.stat().st_size
-    except FileNotFoundError:  # while it is rotated
+    except FileNotFoundError:  # the journal is being rotated
         return 0
 
 
 def journal_files(journal: Path) -> list[Path]:
-    """Every file of the journal, oldest first."""
+    """Return every file of the journal, oldest first."""
     return [*sorted(journal.parent.glob("journal.*.jsonl")), journal]
 
 
