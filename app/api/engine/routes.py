@@ -34,7 +34,7 @@ router = APIRouter(tags=["engine"], route_class=GuardedRoute)
 async def get_engine(supervisor: SupervisorDep, session: ModelSessionDep) -> EngineOut:
     """Get the engine's state, process, memory, licence and capabilities, with the reason for each that is missing.
 
-    This never waits for the engine: AsposeAI's own facts are from the time `asked_at`, the rest is current.
+    The answer never waits for the engine: what AsposeAI reports is from the time `asked_at`, the rest is current.
     """
     memory = await supervisor.memory()
     started_at = supervisor.started_at if supervisor.pid else None

@@ -17,8 +17,8 @@ from app.jobs.records import Job
 ACCEPTED: dict[int | str, dict[str, Any]] = {
     202: {
         "model": JobOut,
-        "description": "The job, for a caller that prefers one.",
-        "headers": {"location": {"description": "Where the job is.", "schema": {"type": "string"}}},
+        "description": "The job that does the work, if the request has `Prefer: respond-async`.",
+        "headers": {"location": {"description": "The job's address.", "schema": {"type": "string"}}},
     }
 }
 BackgroundDep = Annotated[BackgroundJobs, part("background_jobs")]

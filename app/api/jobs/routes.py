@@ -27,11 +27,11 @@ from app.jobs.records import Job, JobState
 from app.store import Store
 
 JobId = Annotated[
-    str, Path(description="A job's id, as its Location has it.", examples=["20261121T092012Z-0a1b23a56954"])
+    str, Path(description="The job's id, from its `Location`.", examples=["20261121T092012Z-0a1b23a56954"])
 ]
 JOB_ERRORS = (errors.JobNotFound, errors.StoreUnavailable)
 CANCELLING: dict[int | str, dict[str, Any]] = {
-    202: {"model": JobOut, "description": "The job, whose runner will cancel it."}
+    202: {"model": JobOut, "description": "The job, which the service that runs it will cancel."}
 }
 
 
@@ -102,7 +102,7 @@ JobDep = Annotated[Job, Depends(_job)]
 
 
 async def list_jobs(query: Annotated[JobsQuery, Query()], kind: JobKindDep, jobs: JobsDep) -> JobList:
-    """List the jobs, newest first, whichever service on the folder runs or ran them."""
+    """List the jobs of all services on the folder, newest first."""
     found = await to_thread.run_sync(lambda: list(islice(jobs.newest([kind.kind], query.state), query.limit)))
     return JobList(count=len(found), jobs=[describe(job) for job in found])
 
@@ -179,7 +179,7 @@ CANCEL = JobRoute(
     "cancel_{slug}",
     "Cancel a {noun}",
     {
-        "response_description": "The job, which is finished.",
+        "response_description": "The finished job.",
         "responses": CANCELLING | problems(*JOB_ERRORS, *errors.UNWRITABLE, errors.StoreFull),
     },
 )
@@ -191,7 +191,7 @@ STREAM = JobRoute(
     "Stream a {noun}'s events",
     {
         "response_class": Records,
-        "response_description": "Records, the last of them final.",
+        "response_description": "The job's records; the last one has `final`.",
         "responses": STREAMS | problems(*JOB_ERRORS),
     },
 )

@@ -29,9 +29,13 @@ from app.pulls.request import (
 )
 from app.store import Store
 
-LOCATION = {"location": {"description": "Where the job is.", "schema": {"type": "string"}}}
+LOCATION = {"location": {"description": "The job's address.", "schema": {"type": "string"}}}
 PULL_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"model": JobOut, "description": "The unfinished job of the same request.", "headers": LOCATION},
+    200: {
+        "model": JobOut,
+        "description": "The unfinished job of an earlier request that is equal.",
+        "headers": LOCATION,
+    },
     202: {"headers": LOCATION},
 }
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_LENGTH)]
@@ -83,7 +87,7 @@ router = APIRouter(tags=["pulls"], route_class=GuardedRoute)
     "/pulls",
     summary="Pull a model",
     status_code=202,
-    response_description="The job that pulls it.",
+    response_description="The new job.",
     responses=PULL_RESPONSES
     | problems(
         errors.SourceNotAllowed,
