@@ -44,7 +44,7 @@ class ProblemType:
     retry_after_seconds: int | None = None
 
     def headers_for(self, exc: Exception) -> dict[str, str]:
-        """Return the headers that the answer to an exception has besides the usual ones."""
+        """Return the exception's own headers, with `retry-after` if this type has one."""
         headers: dict[str, str] = dict(getattr(exc, "headers", {}))
         if self.retry_after_seconds is not None:
             headers["retry-after"] = str(self.retry_after_seconds)

@@ -76,7 +76,7 @@ class TextTooLong(Exception):
 
 
 class CallerGone(Exception):
-    """The caller closed the connection while the service worked for it."""
+    """The caller closed the connection while its request was processed."""
 
     def __init__(self) -> None:
         super().__init__("The caller closed the connection, so its work was stopped. Only the log shows this problem.")

@@ -16,7 +16,7 @@ MAX_HEAD_BYTES = 1 << 16
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that calls `on_stopping`, to end open streams, before the shutdown that waits for them."""
+    """A uvicorn server that calls `on_stopping` before it shuts down, to end the streams that a shutdown waits for."""
 
     def __init__(self, config: uvicorn.Config, *, on_stopping: Callable[[], None]) -> None:
         super().__init__(config)

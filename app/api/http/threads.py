@@ -3,12 +3,12 @@
 from anyio import CapacityLimiter
 
 changes = CapacityLimiter(16)
-"""Changes to the model folder. Each may wait two seconds for a lock, and reads must not wait for a change."""
+"""Threads for changes to the model folder. Each may wait two seconds for a lock, and reads must not wait for it."""
 images = CapacityLimiter(4)
-"""Writing and reading the images of a request. A slow caller must not delay a deletion."""
+"""Threads for writing and reading the images of requests. A slow caller must not delay a deletion."""
 audits = CapacityLimiter(2)
-"""Audits and prune plans. Each may read thousands of headers, and a list must not wait for an audit."""
+"""Threads for audits and prune plans. Each may read thousands of headers, and a list must not wait for an audit."""
 verifications = CapacityLimiter(2)
-"""Verifications. Each reads as fast as the disk can; further verifications wait."""
+"""Threads for verifications. Each reads as fast as the disk can; further verifications wait."""
 measurements = CapacityLimiter(1)
-"""Measurements for `/metrics`. While a disk does not answer, further scrapes wait for this thread."""
+"""The thread for measurements of `/metrics`. While a disk does not answer, further scrapes wait for this thread."""

@@ -23,7 +23,7 @@ POSITIONS: dict[str, Callable[[Model], Position]] = {
     "size_bytes": lambda model: (model.size_bytes, model.name),
     "modified_at": lambda model: (model.modified_ns, model.name),
 }
-"""By the field that a list is sorted by: the function that returns a model's position."""
+"""For each sort field, the function that returns a model's position."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class ListRenderer:
         self.view = view
         self._selected: dict[Selection, Selected] = {}
         self.orders: dict[str, list[Model]] = {}
-        """By the field that a list is sorted by: all models in ascending order."""
+        """For each sort field, all models in ascending order."""
         if before and before.inventory is inventory:
             self.orders = before.orders
         self.rendered: dict[str, Rendered] = {}

@@ -1,4 +1,4 @@
-"""`/models/{name}/protection`: keep a model from being deleted and replaced."""
+"""`/models/{name}/protection`: protect a model from being deleted or replaced."""
 
 from typing import Annotated
 

@@ -72,7 +72,7 @@ def test_a_restore_overwrites_no_model_and_accepts_another_name(service: Running
 
 
 def test_purging_takes_one_entry_and_emptying_takes_all(service: RunningService, models: Path) -> None:
-    """Purging deletes one entry, emptying all; both return the bytes freed on disk, also for sparse files."""
+    """Purging deletes one entry, emptying deletes all; both return the bytes freed on disk, also of sparse files."""
     ids = []
     for name in ("a.bin", "b.bin", "c.bin"):
         (models / name).write_bytes(b"12345")

@@ -65,7 +65,7 @@ def test_an_upload_creates_a_model(service: RunningService, models: Path) -> Non
 
 
 def test_sha256_is_null_for_a_file_written_outside_the_service(service: RunningService, models: Path) -> None:
-    """A model has the digest of its upload until the file is written otherwise; a file copied in has none."""
+    """A model has the digest of its upload until the file is written outside the service; a file copied in has none."""
     put(service, "a.bin").raise_for_status()
     (models / "b.bin").write_bytes(CONTENT)
 
