@@ -57,7 +57,7 @@ class VolumeMonitor:
         return StoreUnavailable(f"its file system has not answered for {seconds:.0f} s; is its server there?")
 
     def check(self) -> None:
-        """Make the checks that are due, show other services that this one lives, and set `Volume.unsafe` by the results.
+        """Make the due checks, show other services that this one lives, and set `Volume.unsafe` by the results.
 
         Raises StoreUnavailable and OSError.
         """
