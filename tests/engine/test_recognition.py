@@ -1,4 +1,4 @@
-"""What the engine process answers about an image becomes an error of the service, whatever it is."""
+"""The service's side of recognition: each answer of the engine process without a result becomes an error."""
 
 import json
 from pathlib import Path
@@ -22,6 +22,7 @@ def subclasses(of: type[ServiceError]) -> set[type[ServiceError]]:
 
 
 def test_every_error_about_an_image_may_cross() -> None:
+    """REFUSALS has every subclass of ImageError."""
     assert set(REFUSALS.values()) == subclasses(ImageError)
 
 
@@ -39,6 +40,7 @@ def test_every_error_about_an_image_may_cross() -> None:
     ],
 )
 async def test_an_answer_without_a_result_is_an_error(answer: Any, error: type[ServiceError], tmp_path: Path) -> None:
+    """An answer without a result raises the error that it names, or EngineCallFailed, and the engine stays ready."""
     image = tmp_path / "image"
     image.write_text(json.dumps(answer))
     async with supervised(tmp_path, "Refuses") as engine:
