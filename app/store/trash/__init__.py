@@ -1,5 +1,5 @@
 """The trash: deleted models, until they are restored or purged.
 
-`trash` has the verbs, with their checks and the journal; `folder` has the states of the files and each step between
-them; `records` has the record beside each file. Deleting a model is in `app.store.deletions`.
+`trash` lists, restores and purges entries, with checks and the journal. `folder` moves the files from one state to the
+next. `records` reads and writes the record beside each file. `app.store.deletions` deletes models into the trash.
 """

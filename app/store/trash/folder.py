@@ -2,17 +2,17 @@
 
 `put` writes the record before it moves the file; `take` and `purge` remove it after they move or delete the file.
 
-The place of a file is its state, and each step from one to the next is a rename that the file system's server decides.
-So of any number of machines exactly one makes the step, even if their caches are stale:
+The path of a file is its state, and each change of state is a rename that the file system's server decides. So of any
+number of machines exactly one makes the change, even if their caches are stale. The states:
 
 - `trash/<id>`: a deleted model, which can be restored or purged.
 - `aside/<id>.model`: a model that is being replaced or, on a shared volume, deleted, while its version is checked.
-  When its process was killed, it is put back at its name, or becomes `trash/<id>` if that name is taken.
+  If its process is killed, a sweep puts the file back at its name, or makes it `trash/<id>` if that name is taken.
 - `aside/trash~...`: an entry that is being restored; see `app.store.volume.claims`.
 - `trash/<id>.purged`: an entry that is being purged. If its process is killed, the next sweep completes it.
 
-No file is ever deleted because of what a lookup found: a client of a network file system still sees a name for a while
-after another machine has renamed it.
+No file is ever deleted because of a lookup alone: a client of a network file system still sees a name for a while after
+another machine has renamed the file.
 """
 
 import contextlib
@@ -40,19 +40,19 @@ ASIDE, PURGED = ".model", ".purged"
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """A purged entry."""
+    """The result of the purge of one entry."""
 
     entry: TrashEntry
     freed_bytes: int
     """How many bytes the disk regained."""
     etag: str
-    """The version that was removed."""
+    """The ETag of the version that was deleted."""
     has_other_name: bool
     """True if the file still exists under another name."""
 
 
 OnPurge = Callable[[TrashEntry], None]
-"""Receives each entry just before its bytes are deleted, so that the journal has the purge even after a crash."""
+"""A function that receives each entry just before its bytes are deleted, so that the journal has it after a crash."""
 
 
 class TrashFolder:
@@ -67,13 +67,13 @@ class TrashFolder:
         self._retention = retention
         self._records = TrashRecords(self._folder)
 
-    # Into the trash. Hold the model's lock. The model's file is given by its open folder and last part.
+    # Into the trash. Callers hold the model's lock, and give its file by the open folder and the name's last part.
 
     def put(self, model: Model, parent: int, leaf: str) -> TrashEntry:
         """Move a model's file into the trash. On a shared volume use `set_aside` instead.
 
-        Killed at any point, this leaves the file in place or in the trash, whole. Raises FileNotFoundError if the file
-        is gone.
+        If the process is killed, the whole file is at its name or in the trash. Raises FileNotFoundError if the file is
+        gone.
         """
         entry = self._new_entry(model)
         path = self._folder / entry.id
@@ -85,8 +85,8 @@ class TrashFolder:
         """Move a model's file aside, and return its entry and the version that was moved.
 
         Then call `keep`, `put_back` or `purge_aside`. On a shared volume the server may have moved another version than
-        was looked up. If the process is killed before the second step, or LookupStale was raised, the next sweep puts
-        the file back. Raises FileNotFoundError if the file is gone.
+        the one that was looked up. If the process is killed before the second call, or LookupStale was raised, the next
+        sweep puts the file back. Raises FileNotFoundError if the file is gone.
         """
         entry = self._new_entry(model)
         path = self._aside / (entry.id + ASIDE)
@@ -113,10 +113,10 @@ class TrashFolder:
             raise NotAModel(entry.name, what)
 
     def link_aside(self, model: Model, parent: int, leaf: str) -> TrashEntry | None:
-        """Give a model's file a second name aside, so that its own can be replaced in one step.
+        """Give a model's file a second name, aside, so that its first name can be replaced in one step.
 
-        Returns None on a shared volume, where the linked file may not be the one that was looked up, and where hard
-        links are not supported or the owner's rights forbid one.
+        Returns None if that cannot be done: on a shared volume, where the linked file may not be the one that was
+        looked up; or if the file system has no hard links, or the owner's rights forbid one.
         """
         if self._volume.is_shared:
             return None
@@ -140,14 +140,14 @@ class TrashFolder:
     def put_back(self, entry: TrashEntry, parent: int, leaf: str) -> bool:
         """Undo `set_aside` or `link_aside`. Returns False if the name is taken: then the file is an entry of the trash.
 
-        Raises FileNotFoundError if the file is not aside any more, and LookupStale: then a sweep does it later.
+        Raises FileNotFoundError if the file is no longer aside, and LookupStale: then a sweep puts the file back later.
         """
         name = entry.id + ASIDE
         with self._locked(entry), folder_opened(self._aside) as aside:
-            status = self._volume.status(self._aside / name)  # without it a stale client could link another file
+            status = self._volume.status(self._aside / name)  # otherwise a stale cache could link another file
             try:
                 if stat.S_ISDIR(status.st_mode):
-                    os.rename(name, leaf, src_dir_fd=aside, dst_dir_fd=parent)  # it replaces no file
+                    os.rename(name, leaf, src_dir_fd=aside, dst_dir_fd=parent)  # a folder cannot replace a file
                 else:
                     move = partial(rename_without_replacing, name, leaf, source_folder=aside, target_folder=parent)
                     move_to_free_name(move, parent, leaf) if self._volume.is_shared else move()
@@ -169,9 +169,9 @@ class TrashFolder:
                 self._remove_extra_link(entry, parent, leaf)
 
     def _remove_extra_link(self, entry: TrashEntry, parent: int, leaf: str) -> bool:
-        """Remove a file that is aside if it is a second name of the model's file, made by `link_aside`.
+        """Remove a name that is aside, if it is a second name of the model's file. Returns True if it was removed.
 
-        Never on a shared volume, where two different files can look like one.
+        Removes nothing on a shared volume, where two different files can look like one.
         """
         path = self._aside / (entry.id + ASIDE)
         if self._volume.is_shared or not os.path.samestat(
@@ -183,30 +183,31 @@ class TrashFolder:
         return True
 
     def purge_aside(self, entry: TrashEntry, on_purge: OnPurge) -> Purged | None:
-        """Delete a file that was set aside; None if a sweep has put it back."""
+        """Delete a file that was set aside. Returns None if a sweep has put the file back."""
         return self._purge(entry, self._aside / (entry.id + ASIDE), on_purge)
 
     # Out of the trash.
 
     def entries(self) -> list[TrashEntry]:
-        """The entries that can be restored, oldest first."""
+        """List the entries that can be restored, oldest first."""
         with os.scandir(self._folder) as found:
             names = {each.name for each in found}
         ids = [name for name in names if ENTRY_ID.fullmatch(name) and name + RECORD_SUFFIX in names]
         return sorted(filter(None, map(self._records.read, ids)), key=lambda entry: entry.deleted_at)
 
     def get(self, entry_id: str) -> TrashEntry:
-        """One entry; raises TrashEntryNotFound."""
+        """Get an entry by its id. Raises TrashEntryNotFound."""
         entry = self._records.read(entry_id) if ENTRY_ID.fullmatch(entry_id) else None
         if entry is None or not (self._folder / entry_id).exists():
             raise TrashEntryNotFound(entry_id)
         return entry
 
     def take(self, entry: TrashEntry, parent: int, leaf: str) -> None:
-        """Move an entry's file to a name, given by its open folder and last part. Hold that model's lock.
+        """Move an entry's file out of the trash to a model's name, given by the open folder and the last part.
 
-        Raises FileExistsError if the name is taken, TrashEntryNotFound if another process restored or purged the entry.
-        Killed at any point, this leaves the file in the trash or at its name, whole.
+        The caller must hold that model's lock. Raises FileExistsError if the name is taken, and TrashEntryNotFound if
+        another process restored or purged the entry. If the process is killed, the whole file is in the trash or at its
+        name.
         """
         try:
             if self._volume.is_shared:
@@ -230,30 +231,30 @@ class TrashFolder:
             raise
 
     def purge(self, entry: TrashEntry, on_purge: OnPurge) -> Purged | None:
-        """Delete an entry permanently; None if another process has restored or purged it."""
+        """Delete an entry permanently. Returns None if another process has restored or purged the entry."""
         return self._purge(entry, self._folder / entry.id, on_purge)
 
     def freed_by_purging(self, entry: TrashEntry) -> int:
-        """How many bytes the disk would regain."""
+        """Return how many bytes the disk would regain by a purge of the entry."""
         try:
             return freed_by_unlinking((self._folder / entry.id).stat())
         except FileNotFoundError:
             return 0
 
-    # After processes that were killed.
+    # Recovery after processes that were killed.
 
     def recover(self, put_back: Callable[[TrashEntry], None], on_purge: OnPurge) -> list[Purged]:
-        """Complete what killed processes left half done, and remove the records of entries that are gone.
+        """Complete or undo the steps that killed processes left unfinished, and remove records without files.
 
-        `put_back` must call this class's `put_back` under the model's lock; it may raise ModelInUse and ModelLocked.
-        Entries that a living process has locked are skipped. A record is kept until its entry has expired, since a
-        client with a stale cache may not see its file.
+        Returns the entries that were purged. `put_back` must call this class's `put_back` under the model's lock; it
+        may raise ModelInUse and ModelLocked. Entries that a living process has locked are skipped. A record without a
+        file is kept until its entry has expired, since a stale cache may hide the file.
         """
         purged = []
         set_aside = {path.name for path in self._aside.glob(f"*{ASIDE}")}
         names = {path.name for path in self._folder.iterdir()}
         for name in sorted(names | set_aside):
-            # A step that cannot be made now, as while a living process works on the entry, stops no other.
+            # A step that fails, for example while a living process works on the entry, does not stop the others.
             with contextlib.suppress(StoreError, OSError):
                 if name in set_aside:
                     if entry := self._records.read(name.removesuffix(ASIDE)):
@@ -267,7 +268,7 @@ class TrashFolder:
     def _recover_aside(self, entry: TrashEntry, put_back: Callable[[TrashEntry], None]) -> None:
         try:
             put_back(entry)
-        except (NotAModel, InvalidModelName):  # no model can have that path now, so it stays in the trash
+        except (NotAModel, InvalidModelName):  # no model can have that path now: move the file to the trash
             self.keep(entry)
 
     def _complete_purge(self, name: str, on_purge: OnPurge) -> Purged | None:
@@ -284,12 +285,12 @@ class TrashFolder:
             return
         # A process that holds the lock may be between writing the record and moving the file.
         with self._locks.exclusive(_lock_name(entry_id), seconds=0):
-            # The trash twice: a file that is moved between the two lists would be in neither.
+            # The trash is listed twice: a file that moves between the first two listings would be in neither.
             files = {name for folder in (self._folder, self._aside, self._folder) for name in files_on_server(folder)}
             if not any(entry_id in name and name != entry_id + RECORD_SUFFIX for name in files):
                 self._records.remove(entry_id)
 
-    # The steps.
+    # The steps of these methods.
 
     def _new_entry(self, model: Model) -> TrashEntry:
         now = datetime.now(UTC)
@@ -302,8 +303,8 @@ class TrashFolder:
             try:
                 os.rename(leaf, path.name, src_dir_fd=parent, dst_dir_fd=folder)
             except OSError:
-                # A network that lost the answer may have made the move, so the record must stay. One without a file
-                # is in no list, and is deleted when it expires.
+                # On a shared volume the server may have moved the file although its answer was lost, so the record must
+                # stay. A record without a file is not listed, and is deleted when it expires.
                 if not self._volume.is_shared:
                     self._records.remove(entry.id)
                 raise
@@ -312,7 +313,7 @@ class TrashFolder:
 
     @contextlib.contextmanager
     def _locked(self, entry: TrashEntry) -> Iterator[None]:
-        """Hold an entry's lock, so that sweeps leave the entry alone."""
+        """Hold an entry's lock, so that sweeps skip the entry. Raises ModelLocked."""
         try:
             with self._locks.exclusive(_lock_name(entry.id), seconds=LOCK_SECONDS):
                 yield
@@ -330,9 +331,9 @@ class TrashFolder:
             return self._remove(entry, trash, on_purge)
 
     def _remove(self, entry: TrashEntry, trash: int, on_purge: OnPurge) -> Purged | None:
-        """Write the journal, delete the file, remove the record. If killed in between, the next sweep does it again."""
+        """Call `on_purge`, delete the file, remove the record. If the process is killed, a sweep repeats the steps."""
         status = os.stat(entry.id + PURGED, dir_fd=trash, follow_symlinks=False)
-        if not stat.S_ISREG(status.st_mode):  # something else, which the store must not delete
+        if not stat.S_ISREG(status.st_mode):  # the store must delete regular files only
             os.rename(entry.id + PURGED, entry.id, src_dir_fd=trash, dst_dir_fd=trash)
             return None
         on_purge(entry)
@@ -343,10 +344,10 @@ class TrashFolder:
 
 
 def freed_by_unlinking(status: os.stat_result) -> int:
-    """How many bytes the disk regains by unlinking a file: none while it has another name."""
+    """Return how many bytes the disk regains by unlinking a file: 0 if the file has another name."""
     return status.st_blocks * 512 if status.st_nlink == 1 else 0
 
 
 def _lock_name(name: str) -> str:
-    """The lock of an entry, from any of its file names. No model can have that name."""
+    """Return the name of an entry's lock, from any file name of the entry. No model can have this name."""
     return f"/trash/{name.partition('.')[0]}"

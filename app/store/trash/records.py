@@ -26,12 +26,12 @@ class TrashEntry:
     expires_at: datetime
 
     def to_json(self) -> str:
-        """The record as text."""
+        """Return the record as JSON."""
         return json.dumps(asdict(self), default=datetime.isoformat)
 
     @classmethod
     def from_json(cls, text: str) -> "TrashEntry":
-        """Read a record; raises ValueError, KeyError or TypeError when it is none."""
+        """Read a record from JSON. Raises ValueError, KeyError or TypeError if the text is not a record."""
         fields = json.loads(text)
         for name in ("deleted_at", "expires_at"):
             fields[name] = datetime.fromisoformat(fields[name])
@@ -58,7 +58,7 @@ class TrashRecords:
             sync_folder(folder)
 
     def correct(self, entry: TrashEntry, size_bytes: int) -> TrashEntry:
-        """Replace a record by one with the size of the file that was really moved, and return it."""
+        """Replace an entry's record by one with the size of the file that was moved; return the corrected entry."""
         corrected = replace(entry, size_bytes=size_bytes)
         draft = self._draft_of(entry.id)
         with draft.open("w") as record:
@@ -69,14 +69,14 @@ class TrashRecords:
         return corrected
 
     def read(self, entry_id: str) -> TrashEntry | None:
-        """The record of an id; None if there is none, or it cannot be read."""
+        """Read the record of an entry; None if the record is missing or damaged."""
         with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
             entry = TrashEntry.from_json(self._path_of(entry_id).read_text())
             return entry if entry.id == entry_id and ENTRY_ID.fullmatch(entry_id) else None
         return None
 
     def has_expired(self, entry_id: str, retention: timedelta) -> bool:
-        """Whether a record has expired; an unreadable one expires one retention after its modification time."""
+        """True if a record has expired. A damaged record expires one `retention` after its modification time."""
         if entry := self.read(entry_id):
             return entry.expires_at <= datetime.now(UTC)
         with contextlib.suppress(FileNotFoundError):
@@ -85,7 +85,7 @@ class TrashRecords:
         return False
 
     def remove(self, entry_id: str) -> None:
-        """Remove a record, and the draft that a killed process left of one."""
+        """Remove an entry's record, and the draft of it that a killed process may have left."""
         self._path_of(entry_id).unlink(missing_ok=True)
         self._draft_of(entry_id).unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""The verbs of the trash: list, restore, purge and empty. They block, and the journal records them."""
+"""Lists, restores, purges and empties the trash. The methods block, and the journal records each change."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -27,16 +27,16 @@ class Trash:
         self._journal = journal
 
     def entries(self) -> list[TrashEntry]:
-        """List what lies in the trash, oldest first. Raises StoreUnavailable."""
+        """List the entries of the trash, oldest first. Raises StoreUnavailable."""
         self._volume.check()
         with explaining_refusals():
             return self._folder.entries()
 
     def restore(self, trash_id: str, name: str | None = None, actor: Actor = SERVICE) -> Model:
-        """Move an entry of the trash back to its old name or to another; nothing is ever overwritten.
+        """Move an entry of the trash back to its old name, or to `name`. Never overwrites a model.
 
         Raises TrashEntryNotFound, ModelExists, InvalidModelName, NotAModel, ModelInUse, ModelLocked, StoreUnavailable,
-        StoreReadOnly, StoreDenied, StoreUnsafe and StoreFull; the entry is still in the trash then.
+        StoreReadOnly, StoreDenied, StoreUnsafe and StoreFull; then the entry is still in the trash.
         """
         self._volume.check_writable()
         with explaining_refusals():
@@ -65,14 +65,14 @@ class Trash:
             entry = self._folder.get(trash_id)
         for purged in self._purge([entry], actor):
             return purged
-        raise TrashEntryNotFound(trash_id)  # another process was faster
+        raise TrashEntryNotFound(trash_id)  # another process purged or restored the entry first
 
     def empty(self, actor: Actor = SERVICE) -> list[Purged]:
         """Delete all entries of the trash permanently, and return them. Raises what `purge` raises."""
         self._volume.check_writable()
         return self._purge(self.entries(), actor)
 
-    # For the service itself.
+    # Purges that the service makes without a caller.
 
     def make_space(self, entries: Iterable[TrashEntry]) -> None:
         """Purge these entries, so that an incoming model fits. Raises what `purge` raises."""
@@ -84,18 +84,18 @@ class Trash:
         return [entry for entry in self.entries() if entry.expires_at <= now]
 
     def purge_expired(self, entry: TrashEntry) -> list[Purged]:
-        """Purge an expired entry; the list is empty if another process was faster. Raises what `purge` raises."""
+        """Purge an expired entry. Returns no entry if another process was first. Raises what `purge` raises."""
         return self._purge([entry], SERVICE, "expired")
 
     def recover(self) -> list[Purged]:
-        """Complete what killed processes left half done, and return what that purged."""
+        """Complete or undo the steps that killed processes left unfinished. Returns the entries that were purged."""
         found = self._folder.recover(self._put_back, lambda entry: self._record_purge(entry, SERVICE, "recovered"))
         for each in found:
             self._forget_digest(each)
         return found
 
     def _put_back(self, entry: TrashEntry) -> None:
-        """Move back to its name what a killed process had set aside. Raises ModelInUse and ModelLocked."""
+        """Move a model that a killed process had set aside back to its name. Raises ModelInUse and ModelLocked."""
         with (
             self._locks.exclusive(entry.name, seconds=0),
             self._volume.parent_of(entry.name, create=True) as (folder, leaf),
