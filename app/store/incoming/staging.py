@@ -21,7 +21,7 @@ from pathlib import Path
 from app.errors import PartialBusy, PartialNotFound
 from app.store.incoming.partials import Partial, PartialRecord, modified_at
 from app.store.incoming.staged_file import StagedFile
-from app.store.locks.ofd import is_locked, try_to_lock
+from app.store.locks.ofd import is_locked, try_lock_file
 from app.store.volume.claims import Claims
 from app.store.volume.server_lookups import files_on_server
 
@@ -68,7 +68,7 @@ class Staging:
         except FileNotFoundError:
             raise PartialNotFound(partial_id) from None
         try:
-            if not try_to_lock(file.fileno()):
+            if not try_lock_file(file.fileno()):
                 raise PartialBusy(partial_id)
             # Another process may have published or removed the file between the opening and the lock.
             if record is None or not self._is_still_there(file, path) or _has_expired(record, file):
@@ -162,7 +162,7 @@ class Staging:
 
     def _swept(self, path: Path, is_over: Callable[[PartialRecord], bool]) -> bool:
         with path.open("r+b") as file:
-            if not try_to_lock(file.fileno()):
+            if not try_lock_file(file.fileno()):
                 return False
             if self._is_kept(path, is_over):
                 return False
@@ -197,7 +197,7 @@ class Staging:
             file = io.FileIO(path, "x+")
             try:
                 # A sweep may have deleted the file before it was locked.
-                if try_to_lock(file.fileno()) and os.fstat(file.fileno()).st_nlink:
+                if try_lock_file(file.fileno()) and os.fstat(file.fileno()).st_nlink:
                     return file, path
             except BaseException:
                 path.unlink(missing_ok=True)

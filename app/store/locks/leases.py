@@ -1,7 +1,7 @@
-"""Who holds a lease: the kernel knows that a lock is held, but not by whom, so each holder writes a record.
+"""Leases, and the records of their holders. The kernel does not say who holds a lock, so each holder writes a record.
 
-A record counts only while its writer lives and holds the kernel's lock on it. The record of a killed holder is ignored
-at once, and swept later.
+A record counts only while its writer lives and holds the kernel's lock on the record. The record of a killed holder is
+ignored at once, and deleted by a later sweep.
 """
 
 import contextlib
@@ -17,25 +17,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from app.store.locks.ofd import is_locked, try_to_lock
+from app.store.locks.ofd import is_locked, try_lock_file
 
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
-    """One holder of a lease, by its own record."""
+    """One holder of a lease, as its record describes it."""
 
     kind: str
-    """What it uses the model for: `engine`, `command`, `verify`, `protection`; `unknown` when it left no record."""
+    """What the holder uses the model for: `engine`, `command`, `verify`, `protection`; `unknown` without a record."""
     holder: str | None = None
-    """Which holder of that kind, for people to read."""
+    """The name of the holder, for people to read."""
     pid: int | None = None
     host: str | None = None
-    """The machine or container of the pid."""
+    """The machine or container that the pid belongs to."""
     since: str | None = None
-    """RFC 3339."""
+    """When the lease was taken, in RFC 3339."""
 
 
 UNKNOWN = Blocker("unknown")
+"""Stands for the holders of a lease that have no record."""
 
 
 class Lease:
@@ -43,7 +44,7 @@ class Lease:
 
     def __init__(self, name: str, held: contextlib.ExitStack, descriptors: list[int]) -> None:
         self.name = name
-        """Of the model."""
+        """The name of the leased model."""
         self.is_lost = False
         """True once the file system has lost the lock and it could not be taken again."""
         self._held = held
@@ -66,18 +67,18 @@ class Lease:
         self._on_release = call
 
     def add_lock(self, lock_file: int) -> None:
-        """Also hold this opening of the lock file, in place of one whose lock was lost."""
+        """Add an opening of the lock file to the lease, in place of one whose lock was lost."""
         self._held.callback(os.close, lock_file)
         self._descriptors.append(lock_file)
 
     def give_to_children(self) -> None:
-        """Share the lease with the programs that this process starts or becomes; it ends with the last of them."""
+        """Let the programs that this process starts or becomes inherit the lease. It ends with the last of them."""
         for descriptor in self._descriptors:
             os.set_inheritable(descriptor, True)  # noqa: FBT003 - has no name
 
 
 class LeaseRecord:
-    """A record, and the lock that shows that its writer lives."""
+    """The record of one lease, which stays locked while its writer lives."""
 
     def __init__(self, file: io.FileIO, path: Path) -> None:
         self.descriptor = file.fileno()
@@ -91,13 +92,13 @@ class LeaseRecord:
 
 
 class LeaseRecords:
-    """The records of one model folder: one file for each lease, made when the first is."""
+    """The lease records of one model folder: one file for each lease. The folder is created with the first."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def write(self, name: str, kind: str, holder: str | None, pid: int | None) -> LeaseRecord | None:
-        """Write a record of the coming holder of a lease; None on a read-only disk, where a lease works without."""
+        """Write the record of a lease, before the lease is taken. Returns None on a read-only disk."""
         since = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         blocker = Blocker(kind, holder, os.getpid() if pid is None else pid, socket.gethostname(), since)
         text = json.dumps({"name": name} | asdict(blocker))
@@ -110,7 +111,7 @@ class LeaseRecords:
         return None
 
     def of(self, name: str) -> list[Blocker]:
-        """The living holders of a model's leases that wrote a record, the longest first."""
+        """List the living holders of a model's leases that have a record, by the time of their lease, oldest first."""
         read = map(_read_if_alive, self._folder.glob(f"{_key_of(name)}-*.json"))
         found = [blocker for known, blocker in filter(None, read) if known == name]
         return sorted(found, key=lambda blocker: blocker.since or "")
@@ -119,13 +120,13 @@ class LeaseRecords:
         """Delete the records of dead holders."""
         for path in self._folder.glob("*.json"):
             with contextlib.suppress(FileNotFoundError), path.open("r+b") as record:
-                if try_to_lock(record.fileno()):
+                if try_lock_file(record.fileno()):
                     path.unlink()
 
     def _begin(self, name: str) -> LeaseRecord | None:
         path = self._folder / f"{_key_of(name)}-{secrets.token_hex(8)}.json"
         file = io.FileIO(path, "x+")
-        if try_to_lock(file.fileno()) and os.fstat(file.fileno()).st_nlink:
+        if try_lock_file(file.fileno()) and os.fstat(file.fileno()).st_nlink:
             return LeaseRecord(file, path)
         file.close()
         return None

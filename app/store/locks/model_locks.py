@@ -1,8 +1,8 @@
 """Kernel locks on models, across threads, processes and replicas: one byte of one lock file for each name.
 
-Open-file-description locks (Linux 3.15) end with their holder however it is killed, work over NFS, and can be queried
-without being taken. One byte of one file, instead of a file for each model, leaves nothing to clean up, and no lock
-file to unlink while another process waits for it. The byte's position is a hash of the name; among 2^62 none collide.
+Open-file-description locks (Linux 3.15) end with their holder even if it is killed, work over NFS, and can be queried
+without being taken. One file with a byte for each model, instead of a file for each model, needs no cleanup, and never
+must be deleted while another process waits for it. A byte's position is a hash of the name; among 2^62 none collide.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from app.errors import ModelInUse, ModelLocked
 from app.store.locks.leases import UNKNOWN, Blocker, Lease, LeaseRecords
-from app.store.locks.ofd import EXCLUSIVE, SHARED, blocking, try_lock
+from app.store.locks.ofd import EXCLUSIVE, SHARED, find_lock, try_lock_byte
 
 LOCK_SECONDS = 2.0
 """How long a change or a lease waits for another change of the same model; each takes milliseconds."""
@@ -35,15 +35,15 @@ class ModelLocks:
 
     @contextmanager
     def exclusive(self, name: str, *, seconds: float) -> Iterator[None]:
-        """Hold the lock for one change to one model.
+        """Hold the exclusive lock of a model during one change of the model.
 
         Raises ModelInUse at once if the model is leased, and ModelLocked if another change holds the lock for longer
         than `seconds`.
         """
         deadline = time.monotonic() + seconds
         with self._opened(os.O_RDWR) as lock_file:
-            while not try_lock(lock_file, EXCLUSIVE, _position_of(name)):
-                found = blocking(lock_file, _position_of(name), 1)
+            while not try_lock_byte(lock_file, EXCLUSIVE, _position_of(name)):
+                found = find_lock(lock_file, _position_of(name), 1)
                 if (found and found[0] == SHARED) or self._is_leased_here(name):
                     raise ModelInUse(name, [asdict(blocker) for blocker in self._holders_of(name)])
                 if time.monotonic() >= deadline:
@@ -62,8 +62,8 @@ class ModelLocks:
     ) -> Lease:
         """Take a shared lock that prevents every change of a model while it is in use.
 
-        With a `kind` a record says who holds it: which `holder` of that kind, in which process (`pid`, by default this
-        one). Raises ModelLocked if a change holds the lock for longer than `seconds`. Works on a read-only disk too.
+        With `kind`, a record names the holder: the `kind` of use, the `holder`, and the process `pid`, by default this
+        one. Raises ModelLocked if a change holds the lock for longer than `seconds`. Works on a read-only disk too.
         """
         deadline = time.monotonic() + seconds
         with ExitStack() as held:
@@ -71,12 +71,13 @@ class ModelLocks:
             if record:
                 held.callback(record.remove)
             try:
-                # Released before the record is removed: a record without a lease is ignored, not the other way round.
+                # The lock is released before the record is removed: a record without a lease is ignored, but a lease
+                # without a record has an unknown holder.
                 lock_file = held.enter_context(self._opened(os.O_RDONLY))
             except FileNotFoundError:
                 # A read-only folder without a lock file: no process can change it, so there is nothing to lock.
                 return Lease(name, held.pop_all(), [])
-            while not try_lock(lock_file, SHARED, _position_of(name)):
+            while not try_lock_byte(lock_file, SHARED, _position_of(name)):
                 if time.monotonic() >= deadline:
                     raise ModelLocked(name)
                 time.sleep(RETRY_SECONDS)
@@ -87,10 +88,10 @@ class ModelLocks:
             return lease
 
     def retake_lost_leases(self) -> Iterator[Lease]:
-        """Take this process's leases again whose locks the file system has lost, as after a restart of its server.
+        """Retake the leases of this process whose locks the file system has lost, as after a restart of its server.
 
-        Yields each lease whose lock was lost. `is_lost` is set on those that could not be taken again, because their
-        model is being changed. Costs 1 µs for each lease.
+        Yields each lease whose lock was lost. Sets `is_lost` on a lease that could not be retaken because its model is
+        being changed. Costs 1 µs for each lease.
         """
         with self._changing_leases:
             leases = [lease for lease in self._leases if not lease.is_lost]
@@ -103,7 +104,7 @@ class ModelLocks:
 
     def _retake(self, lease: Lease) -> None:
         lock_file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        if try_lock(lock_file, SHARED, _position_of(lease.name)):
+        if try_lock_byte(lock_file, SHARED, _position_of(lease.name)):
             lease.add_lock(lock_file)
         else:
             os.close(lock_file)
@@ -111,11 +112,11 @@ class ModelLocks:
 
     def _has_lock(self, name: str) -> bool:
         with self._opened(os.O_RDONLY) as lock_file:
-            found = blocking(lock_file, _position_of(name), 1)
+            found = find_lock(lock_file, _position_of(name), 1)
         return found is not None and found[0] == SHARED
 
     def _leased_here(self) -> set[str]:
-        """The models that this process leases. Needed because CIFS does not report a machine's own locks."""
+        """Return the names of the models that this process leases, since CIFS does not report a machine's own locks."""
         with self._changing_leases:
             return {lease.name for lease in self._leases if not lease.is_lost}
 
@@ -127,7 +128,7 @@ class ModelLocks:
             self._leases.discard(lease)
 
     def leased_positions(self) -> frozenset[int]:
-        """The lock positions of all leases of all processes; see `is_leased()`. Costs 1 µs, and 2 for each lease."""
+        """Return the lock positions of all leases of all processes, for `is_leased()`. Costs 1 µs, and 2 per lease."""
         try:
             with self._opened(os.O_RDONLY) as lock_file:
                 return frozenset(_leases(lock_file, 0, POSITIONS)) | {
@@ -137,19 +138,19 @@ class ModelLocks:
             return frozenset()
 
     def blockers(self, name: str) -> list[Blocker]:
-        """The holders of a model's leases. Holders without a record show, as unknown, only if no other has one."""
+        """List the holders of a model's leases that have a record; if none has one, [UNKNOWN]. Empty if not leased."""
         try:
             with self._opened(os.O_RDONLY) as lock_file:
-                found = blocking(lock_file, _position_of(name), 1)
+                found = find_lock(lock_file, _position_of(name), 1)
         except FileNotFoundError:
             return []
         is_leased = (found and found[0] == SHARED) or self._is_leased_here(name)
         return self._holders_of(name) if is_leased else []
 
     def is_locked(self, name: str) -> bool:
-        """True if a process holds the exclusive lock; takes no lock."""
+        """True if a process holds the exclusive lock of a model. Takes no lock."""
         with self._opened(os.O_RDONLY) as lock_file:
-            found = blocking(lock_file, _position_of(name), 1)
+            found = find_lock(lock_file, _position_of(name), 1)
         return found is not None and found[0] == EXCLUSIVE
 
     def sweep(self) -> None:
@@ -170,7 +171,7 @@ class ModelLocks:
 
 
 def is_leased(name: str, leased_positions: frozenset[int]) -> bool:
-    """True if the model's position is among those of the leases."""
+    """True if a model is leased, by the result of `ModelLocks.leased_positions()`."""
     return bool(leased_positions) and _position_of(name) in leased_positions
 
 
@@ -179,11 +180,14 @@ def _position_of(name: str) -> int:
 
 
 def _leases(lock_file: int, start: int, end: int) -> Iterator[int]:
-    """The positions of all leases. The kernel names any one lock of a range, so search again on both sides."""
+    """Yield the positions of all leases in a range.
+
+    The kernel reports any one lock of a range, so the range on each side of that lock is searched again.
+    """
     spans = [(start, end)]
     while spans:
         start, end = spans.pop()
-        found = blocking(lock_file, start, end - start) if start < end else None
+        found = find_lock(lock_file, start, end - start) if start < end else None
         if found:
             kind, at = found
             if kind == SHARED:

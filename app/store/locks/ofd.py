@@ -11,13 +11,13 @@ SHARED, EXCLUSIVE = fcntl.F_RDLCK, fcntl.F_WRLCK
 _FLOCK = "hhqqi4x"  # struct flock of <fcntl.h> on 64-bit Linux: type, whence, start, length, pid
 _UNSUPPORTED = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 _CONFLICT = {errno.EAGAIN, errno.EACCES}
-"""POSIX allows both for a lock that another process holds; CIFS answers the second."""
+"""The errors for a lock that another process holds: POSIX allows both, and CIFS answers EACCES."""
 WHOLE_FILE = 1 << 62
-"""The byte that stands for a whole file. It is beyond every content, since CIFS refuses to read a locked byte."""
+"""The byte that is locked to lock a whole file. It is beyond all content, since CIFS refuses to read a locked byte."""
 
 
-def try_lock(file: int, kind: int, start: int) -> bool:
-    """Lock one byte, SHARED or EXCLUSIVE, until this opening of the file is closed. False if it is locked already.
+def try_lock_byte(file: int, kind: int, start: int) -> bool:
+    """Lock one byte, SHARED or EXCLUSIVE, until this opening of the file is closed. False if another lock forbids it.
 
     Raises StoreUnavailable if the file system has no locks.
     """
@@ -33,18 +33,18 @@ def try_lock(file: int, kind: int, start: int) -> bool:
     return True
 
 
-def try_to_lock(file: int) -> bool:
-    """Lock a whole file until this opening of it is closed. False if it is locked already."""
-    return try_lock(file, EXCLUSIVE, WHOLE_FILE)
+def try_lock_file(file: int) -> bool:
+    """Lock a whole file until this opening of the file is closed. False if another opening has it locked."""
+    return try_lock_byte(file, EXCLUSIVE, WHOLE_FILE)
 
 
 def is_locked(file: int) -> bool:
-    """True if another opening of the file holds the lock on the whole of it; takes no lock."""
-    return blocking(file, WHOLE_FILE, 1) is not None
+    """True if another opening of the file has the whole file locked. Takes no lock."""
+    return find_lock(file, WHOLE_FILE, 1) is not None
 
 
-def blocking(file: int, start: int, length: int) -> tuple[int, int] | None:
-    """Any lock in the range that would block an exclusive one, as its kind and its position, or None."""
+def find_lock(file: int, start: int, length: int) -> tuple[int, int] | None:
+    """Return the kind and the position of any lock in a range that would block an exclusive lock; None without one."""
     request = struct.pack(_FLOCK, EXCLUSIVE, os.SEEK_SET, start, length, 0)
     kind, _, at, _, _ = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_OFD_GETLK, request))
     return None if kind == fcntl.F_UNLCK else (kind, at)

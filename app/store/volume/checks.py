@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from app.errors import StoreError
-from app.store.locks.ofd import is_locked, try_to_lock
+from app.store.locks.ofd import is_locked, try_lock_file
 from app.store.volume.filesystem import FileSystem
 from app.store.volume.renames import rename_without_replacing
 from app.store.volume.volume import FULL_ERRORS
@@ -122,16 +122,16 @@ def _checked(name: CheckName, check: Callable[[Path], str | None], folder: Path,
 
 def _locks(folder: Path) -> str | None:
     with (folder / "lock").open("w+b") as holder, (folder / "lock").open("r+b") as other:
-        if not try_to_lock(holder.fileno()):
+        if not try_lock_file(holder.fileno()):
             return "a free lock cannot be taken"
-        if try_to_lock(other.fileno()):
+        if try_lock_file(other.fileno()):
             return "a lock that is held can be taken a second time; mount the volume with locks"
     return None
 
 
 def _lock_queries(folder: Path) -> str | None:
     with (folder / "asked").open("w+b") as holder, (folder / "asked").open("r+b") as other:
-        if not try_to_lock(holder.fileno()) or is_locked(other.fileno()):
+        if not try_lock_file(holder.fileno()) or is_locked(other.fileno()):
             return None
     return "locks held on this machine cannot be queried, as on CIFS: a model in use here may be shown as not in use"
 

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.store.locks.ofd import try_to_lock
+from app.store.locks.ofd import try_lock_file
 from app.store.volume.server_lookups import files_on_server
 
 HEARTBEAT_SECONDS = 1.0
@@ -105,7 +105,7 @@ class ServiceRegistry:
         draft = self._folder / f".{self.id}"
         draft.unlink(missing_ok=True)
         self._file = io.FileIO(draft, "x+")
-        try_to_lock(self._file.fileno())
+        try_lock_file(self._file.fileno())
         self._count += 1
         draft.rename(self._path_of(self._count))
 
@@ -113,7 +113,7 @@ class ServiceRegistry:
     def _is_still_locked(file: io.FileIO) -> bool:
         """Lock this service's file again, since a restarted server loses the lock. False if that fails."""
         with contextlib.suppress(OSError):
-            return try_to_lock(file.fileno())
+            return try_lock_file(file.fileno())
         return False
 
     def _renamed(self) -> bool:
@@ -132,7 +132,7 @@ class ServiceRegistry:
         """
         try:
             with io.FileIO(self._folder / name, "r+") as file:
-                return not try_to_lock(file.fileno())
+                return not try_lock_file(file.fileno())
         except FileNotFoundError:
             return None
 

@@ -22,7 +22,7 @@ from app.store.incoming.incoming import Conditions
 from app.store.incoming.partials import PartialRecord
 from app.store.incoming.staged_file import StagedFile
 from app.store.incoming.staging import Staging
-from app.store.locks.ofd import try_to_lock
+from app.store.locks.ofd import try_lock_file
 from app.store.policy import Policy
 from app.store.store import Store
 from tests.support.processes import python
@@ -256,10 +256,10 @@ def test_what_is_published_between_opening_and_locking_is_not_gone_on_with(
         monkeypatch.undo()
         store.incoming.publish("a.bin", staged, Conditions(), ME)
         staged.release()
-        return try_to_lock(descriptor)
+        return try_lock_file(descriptor)
 
     # No other process can be made to do it in just that microsecond.
-    monkeypatch.setattr(staging_module, "try_to_lock", lock_after_it_was_published)
+    monkeypatch.setattr(staging_module, "try_lock_file", lock_after_it_was_published)
     with pytest.raises(PartialNotFound):
         store.incoming.resume(keep.id)
     assert (store.root / "a.bin").read_bytes() == b"whole"

@@ -10,7 +10,7 @@ import pytest
 
 from app.errors import ModelLocked, StoreDenied, StoreReadOnly, StoreUnavailable, StoreUnsafe
 from app.store.locks.model_locks import ModelLocks
-from app.store.locks.ofd import try_to_lock
+from app.store.locks.ofd import try_lock_file
 from app.store.policy import Policy
 from app.store.store import Store
 from app.store.volume import checks
@@ -46,7 +46,7 @@ def test_a_local_disk_passes_every_check_and_nothing_is_left(store: Store) -> No
 def test_what_a_volume_lacks_makes_it_unsafe(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Changes are refused with the reason; lists are not."""
     # No file system here gives one lock twice, so the lock is told that it was given.
-    monkeypatch.setattr(checks, "try_to_lock", lambda _: True)
+    monkeypatch.setattr(checks, "try_lock_file", lambda _: True)
     VolumeMonitor(store.volume, lambda *_: None, is_single=True).check()
     (store.root / "a.bin").touch()
 
@@ -104,7 +104,7 @@ def test_a_lock_conflict_that_is_told_as_a_lack_of_rights_is_a_conflict(
     monkeypatch.setattr("app.store.locks.ofd.fcntl.fcntl", refuse)
 
     with (store.root / "a").open("w") as file:
-        assert try_to_lock(file.fileno()) is False
+        assert try_lock_file(file.fileno()) is False
     monkeypatch.undo()
     with store.locks.exclusive("a", seconds=0), pytest.raises(ModelLocked), store.locks.exclusive("a", seconds=0):
         pass

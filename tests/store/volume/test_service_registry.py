@@ -29,7 +29,7 @@ while True:
 """
 BEATS_WITHOUT_A_LOCK = BEATS.replace(
     "services.beat()\nprint",
-    "from app.store.volume import service_registry as module\nmodule.try_to_lock = bool\nservices.beat()\nprint",
+    "from app.store.volume import service_registry as module\nmodule.try_lock_file = bool\nservices.beat()\nprint",
 )
 """Stands in for a service on another machine whose locks do not reach this one: here every lock reaches."""
 
