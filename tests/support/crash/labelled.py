@@ -38,7 +38,16 @@ def read(path: Path) -> Labelled | None:
 
 
 def everything(root: Path) -> list[tuple[Path, Labelled]]:
-    """Return every model and every file of the trash, with its label. No process may change them meanwhile."""
+    """Return every model and every file of the trash, with its label. No process may change them meanwhile.
+
+    Models that a killed process had set aside count too: the next sweep moves each to the trash or back to its name.
+    """
     models = [path for path in root.rglob("*") if path.is_file() and ".store" not in path.relative_to(root).parts]
     trash = [path for path in (root / ".store/trash").iterdir() if path.suffix != ".json"]
-    return [(path, found) for path in (*models, *trash) if (found := read(path))]
+    aside = [path for path in (root / ".store/aside").iterdir() if path.match("*.model") or is_claimed_trash(path)]
+    return [(path, found) for path in (*models, *trash, *aside) if (found := read(path))]
+
+
+def is_claimed_trash(path: Path) -> bool:
+    """Return whether the file is the model of a trash entry that was being restored."""
+    return path.name.startswith("trash~") and path.suffix != ".json"
