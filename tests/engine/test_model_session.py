@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,15 @@ class Worked:
 
 
 @asynccontextmanager
-async def working(folder: Path, *, content: bytes = b"GGUF", **limits: Any) -> AsyncIterator[Worked]:
+async def working(
+    folder: Path, *, content: bytes = b"GGUF", of_engine: SupervisorLimits = QUICK, **limits: Any
+) -> AsyncIterator[Worked]:
     model = folder / "models" / DEFAULT_MODEL
     model.parent.mkdir(parents=True)
     model.write_bytes(content)
     (folder / "models" / "other.gguf").touch()
     leases = Leases()
-    async with supervised(folder) as running:
+    async with supervised(folder, limits=of_engine) as running:
         supervisor = await running.until(EngineState.READY)
         session = ModelSession(
             supervisor,
@@ -156,7 +159,8 @@ async def test_a_load_that_is_abandoned_while_it_waits_for_a_lease_leaves_none(t
 
 async def test_a_release_waits_for_what_runs_and_not_for_what_waits(tmp_path: Path) -> None:
     """A release waits for the running work only; waiting work runs on the next process."""
-    async with working(tmp_path) as worked:
+    limits = replace(QUICK, stop_seconds=20)
+    async with working(tmp_path, of_engine=limits) as worked:
         await worked.run("a")
         running = asyncio.create_task(worked.run("sleep:0.2"))
         await eventually_async(lambda: worked.engine.supervisor.is_busy)
@@ -165,7 +169,7 @@ async def test_a_release_waits_for_what_runs_and_not_for_what_waits(tmp_path: Pa
 
         release = await worked.engine.supervisor.release()
 
-        assert release.seconds < QUICK.stop_seconds / 2
+        assert release.seconds < limits.stop_seconds / 2
         assert [*await running, *await waiting] == [TextOutcome("sleep:0.2", None), TextOutcome("B", None)]
 
 
