@@ -5,9 +5,10 @@ from struct import Struct
 from typing import BinaryIO
 
 MAX_READ_BYTES = 64 * 1024 * 1024
-"""The most that is read of one header. A tokenizer of 262,144 tokens with its merges takes some 15 MB."""
+"""The most bytes that are read of one header. A tokenizer of 262,144 tokens with its merges takes some 15 MB."""
 MAX_STEPS = 2_000_000
-"""The most work for one header; skipping a string is a step. The largest tokenizers have 800,000 tokens and merges."""
+"""The most work for one header, in steps; skipping a string is one step. The largest tokenizers have 800,000 tokens and
+merges."""
 MAX_TEXT = 200
 """The most characters that are kept of a text."""
 FIRST_READ_BYTES = 4096
@@ -22,14 +23,14 @@ class BadHeader(Exception):
 
 
 class BeyondBounds(BadHeader):
-    """The header may be sound: it is larger, newer or stranger than what is read here."""
+    """The header is too large, too new or too unusual to be read here; the file may still be sound."""
 
 
 class HeaderReader:
-    """A position in a file, moved by reading and skipping. A move past the file's end raises BadHeader.
+    """Reads and skips from a position in a file. Raises BadHeader if the position would pass the file's end.
 
-    Reads 4 KiB after each jump and twice as much each time it reads on, up to 256 KiB, so that neither a header of
-    many strings nor one scattered among tensors costs more reads than it must. Raises OSError.
+    Reads 4 KiB after each jump, and twice as much for each read that continues the one before, up to 256 KiB. So both
+    a header of many strings and one that is scattered among tensors need few reads. Raises OSError.
     """
 
     def __init__(self, file: int | BinaryIO, size_bytes: int) -> None:
@@ -46,10 +47,10 @@ class HeaderReader:
         """Count steps of work. Raises BeyondBounds when the header needs more than MAX_STEPS."""
         self._steps_left -= count
         if self._steps_left < 0:
-            raise BeyondBounds("its header lists more than is read of one")
+            raise BeyondBounds("its header lists more than this service reads")
 
     def window(self, at_least: int) -> tuple[bytes, int]:
-        """Return the bytes read ahead, and the position's index in them, with at least this many bytes after it."""
+        """Return the bytes read ahead, and the index of the position in them, which `at_least` bytes follow."""
         index = self.position - self._window_start
         if index < 0 or index + at_least > len(self._window):
             self._refill(at_least)
@@ -57,13 +58,13 @@ class HeaderReader:
         return self._window, index
 
     def take(self, count: int) -> bytes:
-        """Read the next bytes."""
+        """Read the next `count` bytes."""
         window, index = self.window(count)
         self.position += count
         return window[index : index + count]
 
     def number(self, code: Struct) -> int:
-        """Read the next integer, by a code of one integer."""
+        """Read the next integer. `code` is a `struct` of one integer."""
         window, index = self.window(code.size)
         self.position += code.size
         number: int = code.unpack_from(window, index)[0]
@@ -88,7 +89,7 @@ class HeaderReader:
         self.position += count
 
     def text(self, length: int) -> str:
-        """Read the beginning of a text of this many bytes, made printable, and skip the rest."""
+        """Read a text of `length` bytes: return its beginning, made printable, and skip the rest."""
         if self.position + length > self.size_bytes:
             raise self.ended()
         kept = min(length, 4 * MAX_TEXT + 4)  # no UTF-8 character is longer than 4 bytes
@@ -97,7 +98,7 @@ class HeaderReader:
         return text
 
     def ended(self) -> BadHeader:
-        """The error to raise if the header ends after the file."""
+        """Return the error for a file that ends inside its header."""
         return BadHeader(f"the file ends inside its header, after {self.size_bytes:,} bytes")
 
     def _refill(self, at_least: int) -> None:
@@ -107,10 +108,10 @@ class HeaderReader:
         self._ahead = min(2 * self._ahead, WINDOW_BYTES) if reads_on else FIRST_READ_BYTES
         count = min(max(self._ahead, at_least), self.size_bytes - self.position)
         if count > self._bytes_left:
-            raise BeyondBounds(f"its header is larger than the {MAX_READ_BYTES:,} bytes that are read of one")
+            raise BeyondBounds(f"its header is larger than the {MAX_READ_BYTES:,} bytes that this service reads")
         self._bytes_left -= count
         self._window, self._window_start = self._read(count), self.position
-        if len(self._window) < at_least:  # it was truncated after its size was read
+        if len(self._window) < at_least:  # the file was truncated after its size was read
             raise BadHeader(f"the file ends inside its header, after {self.position + len(self._window):,} bytes")
 
     def _read(self, count: int) -> bytes:
@@ -121,7 +122,7 @@ class HeaderReader:
 
 
 def shown(text: str) -> str:
-    """A text of a header, safe for JSON, logs and terminals: escaped where not printable, and cut to MAX_TEXT."""
+    """Make a text of a header safe for JSON, logs and terminals: escape unprintable characters, cut to MAX_TEXT."""
     printable = "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text[: MAX_TEXT + 1]

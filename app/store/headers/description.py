@@ -1,6 +1,6 @@
 """Describes a model file from its header, without reading its tensors, and checks the header against the file's size.
 
-A header costs at most 64 MiB of reading and well under a second; see `app.store.headers.bounded`.
+Reading a header takes at most 64 MiB and well under a second; see `app.store.headers.bounded`.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,17 +16,17 @@ from app.store.headers.safetensors import is_safetensors, read_safetensors
 __all__ = ["Description", "Fact", "describe", "format_of_name"]
 
 BEGINNING_BYTES = 16
-"""This many bytes tell the format."""
+"""How many bytes of a file are needed to recognise its format."""
 
 
 class FormatReader(NamedTuple):
-    """How one format is recognised and read."""
+    """The functions that recognise and read one format."""
 
     format: Format
     recognises: Callable[[bytes], bool]
-    """True if a file with this beginning, of BEGINNING_BYTES at most, is of the format."""
+    """Returns True if a file with this beginning, of at most BEGINNING_BYTES, is of the format."""
     read: Callable[[HeaderReader, Facts], None]
-    """Notes the facts, and raises BadHeader at the first thing that is wrong."""
+    """Adds the facts of a file, and raises BadHeader at the first error."""
 
 
 READERS = (
@@ -44,20 +44,20 @@ class Description:
     format: Format
     """The format of the content, not of the name."""
     problem: str | None = None
-    """Why the file is not what it should be, as a clause without a full stop: cut off, corrupt, another format than its
-    name says, or a header beyond what is read of one. None if the header and the file's size agree."""
+    """What is wrong with the file, as a clause without a full stop: it is cut off, corrupt, of another format than its
+    name says, or its header is beyond the bounds. None if the header and the file's size agree."""
     facts: Mapping[str, Fact] = field(default_factory=dict)
-    """The facts, by the names in FACTS of the format's module. With a problem, those that were read before it."""
+    """The facts, by the names in FACTS of the format's module. If there is a problem, the facts read before it."""
     is_damaged: bool = False
-    """True if the file is cut off or corrupt; False if its header is only beyond what is read here."""
+    """True if the file is cut off or corrupt; False if its header is only beyond the bounds."""
 
 
 def describe(file: int | BinaryIO, size_bytes: int, name: str = "") -> Description:
-    """Read the header of an open file, a descriptor or a binary file, of that size.
+    """Describe an open file of `size_bytes` from its header. `file` is a descriptor or a binary file object.
 
-    The name matters in two cases: only by its name is a truncated ONNX file known to be one, and a name of another
-    format than the content's is a problem. Any content gives a description; raises OSError alone. The position of a
-    descriptor is neither used nor moved; that of a file object is moved.
+    The name matters in two cases: a truncated ONNX file is recognised only with the suffix .onnx, and a suffix of
+    another format than the content's is a problem. Raises OSError, and no error for any content. The position of a
+    descriptor is neither used nor moved; the position of a file object is moved.
     """
     if not size_bytes:
         return Description("unknown", "the file is empty", is_damaged=True)
@@ -73,7 +73,7 @@ def describe(file: int | BinaryIO, size_bytes: int, name: str = "") -> Descripti
             chosen.read(reader, facts)
     except BadHeader as exc:
         problem, is_damaged = str(exc), not isinstance(exc, BeyondBounds)
-    if found == "onnx" and promised != "onnx" and problem:  # no magic number: only the whole file could have told
+    if found == "onnx" and promised != "onnx" and problem:  # probably not ONNX, which has no magic number
         found, problem, is_damaged, facts = "unknown", None, False, {}
     if promised not in {"unknown", found}:
         content = "something else" if found == "unknown" else found

@@ -8,6 +8,6 @@ BY_SUFFIX: dict[str, Format] = {".gguf": "gguf", ".onnx": "onnx", ".safetensors"
 
 
 def format_of_name(name: str) -> Format:
-    """The format of a name's suffix, in upper or lower case."""
+    """Return the format of a name's suffix, in upper or lower case; `unknown` for any other suffix."""
     leaf = name.rpartition("/")[2]
     return BY_SUFFIX.get(leaf[leaf.rfind(".") :].lower(), "unknown")

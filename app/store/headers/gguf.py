@@ -1,6 +1,6 @@
 """Reads the header of a GGUF file: its key-values and the list of its tensors, but no tensor.
 
-By the specification (docs/gguf.md of ggml) and, where that is silent, by what llama.cpp's reader (gguf.cpp) accepts.
+Follows the specification (docs/gguf.md of ggml); where it says nothing, accepts what llama.cpp's gguf.cpp accepts.
 """
 
 import struct
@@ -13,21 +13,21 @@ from app.store.headers.gguf_types import FILE_TYPES, MAX_TYPE, TENSOR_TYPES, Ten
 MAGIC = b"GGUF"
 VERSIONS = (1, 2, 3)
 MAX_KEY_BYTES = 65_535
-"""By the specification, for keys. Names of tensors are shorter still."""
+"""The longest key that the specification allows. Names of tensors are shorter."""
 MAX_KEPT_KEY_BYTES = 100
 MAX_DIMENSIONS = 8
-"""The specification has at most 4 today."""
+"""The most dimensions of a tensor that are accepted. The specification allows 4 today."""
 MAX_SIZE = 2**63 - 1
 DEFAULT_ALIGNMENT = 32
 ENTRY_STEPS = 30
-"""The work for a key-value or a tensor, in steps of the reader."""
+"""The work of reading one key-value or one tensor, in steps of the reader."""
 ELEMENT_STEPS = 20
-"""The work for an array within an array."""
+"""The work of reading one array within an array, in steps of the reader."""
 MAX_DEPTH = 4
-"""Of arrays in arrays. The specification allows them; no file is known that has them, and llama.cpp refuses them."""
+"""How deep arrays may be nested. The specification allows it; no known file does it, and llama.cpp refuses it."""
 
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-"""`struct`'s code by the number of the value's type."""
+"""`struct`'s format character for each type of scalar value, by GGUF's number of the type."""
 FLOATS = "fd"
 STRING = 8
 ARRAY = 9
@@ -49,7 +49,7 @@ FACTS = (
     "shard_count",
     "expected_size_bytes",
 )
-"""Every GGUF file's description has all of them; None where the file does not say."""
+"""The names of the facts. The description of a GGUF file has all of them; a fact that the file lacks is None."""
 GENERAL = ("general.architecture", "general.name", "general.file_type", "general.alignment")
 TOKENS = "tokenizer.ggml.tokens"
 CHAT_TEMPLATE = "tokenizer.chat_template"
@@ -63,12 +63,12 @@ def is_gguf(beginning: bytes) -> bool:
 
 
 def read_gguf(reader: HeaderReader, facts: Facts) -> None:
-    """Note the facts of a GGUF file of version 1, 2 or 3, little or big endian, from its beginning.
+    """Add the facts of a GGUF file to `facts`. Reads versions 1, 2 and 3, little and big endian.
 
     Sizes are in bytes. parameter_count is the number of elements of all tensors of this file, which may be one shard
-    of a model; expected_size_bytes ends with the last tensor, after which padding may follow. quantisation is the
-    file's own name for it, or else the type of most elements. Raises BadHeader at the first thing that is
-    wrong, the facts before it noted.
+    of a model. expected_size_bytes is the end of the last tensor, after which padding may follow. quantisation is the
+    one that the file names, or else the type of most elements. Raises BadHeader at the first error, after adding the
+    facts before it.
     """
     facts.update(dict.fromkeys(FACTS))
     reader.skip(len(MAGIC))
@@ -98,7 +98,7 @@ class _Gguf:
         self.values: dict[str, Fact] = {}
         self._keys: set[int] = set()
         little = reader.take(4)
-        # Version 3 as a big-endian machine wrote it reads as 3 << 24: the specification has no other sign of it.
+        # A big-endian 3 reads as 3 << 24 in little endian. The specification has no other sign of a big-endian file.
         self.order = ">" if little[:2] == b"\0\0" else "<"
         version = int.from_bytes(little, "big" if self.order == ">" else "little")
         facts["version"], facts["byte_order"] = version, "big" if self.order == ">" else "little"
@@ -115,7 +115,7 @@ class _Gguf:
         self.reader.step(ENTRY_STEPS * count)
 
     def read_pair(self) -> None:
-        """Read one key and its value, and keep it if it is wanted."""
+        """Read one key and its value, and keep the value if it is wanted."""
         length = self._length_of_name()
         key = self.reader.take(length)
         known = len(self._keys)
@@ -130,7 +130,7 @@ class _Gguf:
             self._skip_value(kind, key)
 
     def read_tensor(self) -> tuple[bytes, tuple[int, ...], int, int]:
-        """The name, dimensions, type and offset of the next tensor."""
+        """Read the name, dimensions, type and offset of the next tensor."""
         name = self.reader.take(self._length_of_name())
         dimensions = self.reader.number(self.number)
         if dimensions > MAX_DIMENSIONS:
@@ -140,7 +140,7 @@ class _Gguf:
         return name, tuple(shape), kind, offset
 
     def note_values(self) -> None:
-        """Note the facts among the key-values that were read."""
+        """Add the facts that the key-values contain."""
         values, facts = self.values, self.facts
         architecture = facts["architecture"] = _text(values.get("general.architecture"))
         facts["name"] = _text(values.get("general.name"))
@@ -159,7 +159,7 @@ class _Gguf:
         return length
 
     def _value(self, kind: int, key: bytes) -> Fact:
-        """A value's text, whole number or truth; of an array, its length; of a float, None."""
+        """Read a value: a text, a whole number or a truth value; for an array its length; for a float None."""
         if kind == STRING:
             return self.reader.text(self.reader.number(self.size))
         if kind == ARRAY:
@@ -193,7 +193,7 @@ class _Gguf:
         return length
 
     def _skip_strings(self, count: int) -> None:
-        """Skip strings within the window that was read, since a tokenizer has hundreds of thousands."""
+        """Skip strings, one window of read bytes at a time, since a tokenizer has hundreds of thousands of strings."""
         unpack, width, reader = self.size.unpack_from, self.size.size, self.reader
         while count:
             window, start = reader.window(width)
@@ -213,21 +213,21 @@ class _Gguf:
 
 @dataclass(slots=True)
 class _Tensors:
-    """The tensors listed so far. llama.cpp wants their data without gaps, in the order in which they are listed."""
+    """The tensors read so far. llama.cpp requires their data without gaps, in the order in which they are listed."""
 
     alignment: int
     end: int = 0
-    """Where the last of them ends, in bytes after the first one's beginning."""
+    """The end of the last tensor, in bytes after the beginning of the first."""
     sized: bool = True
-    """Whether the last one's type is known, and with it where it ends."""
+    """True if the type of the last tensor is known, so that `end` is known."""
     count: int = 0
-    """How many elements they have."""
+    """How many elements the tensors have."""
     elements: dict[str, int] = field(default_factory=dict)
-    """How many elements they have, by type."""
+    """How many elements the tensors have, by type."""
     names: set[int] = field(default_factory=set)
 
     def add(self, name: bytes, shape: tuple[int, ...], kind: int, offset: int) -> None:
-        """Note one more tensor, and check that it is possible."""
+        """Add the next tensor. Raises BadHeader if the file cannot contain it."""
         count = 1
         for dimension in shape:
             count *= dimension
@@ -258,7 +258,7 @@ class _Tensors:
 
 
 def _note_tensors(listed: _Tensors, reader: HeaderReader, facts: Facts) -> None:
-    """Note the facts of the list of tensors, and check that the file is long enough for it."""
+    """Add the facts about the tensors. Raises BadHeader if the file is too short for them."""
     elements = listed.elements
     facts["parameter_count"] = listed.count
     if elements and facts["quantisation"] is None:

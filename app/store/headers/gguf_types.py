@@ -1,17 +1,17 @@
-"""ggml's numbers: the types of tensors and their sizes, and the names of files' quantisations.
+"""Tables of ggml's numbers: the types of tensors with their sizes, and the names of files' quantisations.
 
 From `ggml_type` in ggml.h and GGML_QUANT_SIZES in gguf-py, and from `llama_ftype` in llama.h. Numbers that llama.cpp
-has withdrawn keep their meaning here while old files may hold them, unless forks gave them another.
+has withdrawn keep their meaning here, since old files may hold them, unless forks gave them another meaning.
 """
 
 from typing import NamedTuple
 
 MAX_TYPE = 1023
-"""No fork has a type of a greater number; those of ik_llama.cpp end at 399."""
+"""The greatest number that is accepted for a tensor type. No fork has a greater one; ik_llama.cpp's end at 399."""
 
 
 class TensorType(NamedTuple):
-    """How numbers of one type are stored: in blocks, so many numbers in so many bytes."""
+    """How a tensor of one type is stored: in blocks of `block_size` elements, which take `block_bytes` bytes each."""
 
     name: str
     block_size: int
@@ -57,6 +57,7 @@ TENSOR_TYPES = {
     40: TensorType("NVFP4", 64, 36),
     41: TensorType("Q1_0", 128, 18),
 }
+"""The types of tensors, by ggml's number of the type."""
 
 FILE_TYPES = {
     0: "F32",
@@ -99,4 +100,4 @@ FILE_TYPES = {
     40: "Q1_0",
     41: "Q2_0",
 }
-"""By the number under `general.file_type`."""
+"""The names of quantisations, by the number in the key `general.file_type`."""

@@ -1,7 +1,7 @@
-"""Reads the header of an ONNX file: the top fields of its model and of its graph. Nodes and tensors are skipped.
+"""Reads the header of an ONNX file: the top-level fields of its model and its graph. Skips nodes and tensors.
 
-An ONNX file is one protobuf message, ModelProto of onnx.proto: fields one after another, each with its number, its
-wire type and, but for plain numbers, its length. It has no magic number.
+An ONNX file is one protobuf message, ModelProto of onnx.proto: a sequence of fields, each with its number, its wire
+type and, except for plain numbers, its length. The file has no magic number.
 """
 
 from collections.abc import Iterator
@@ -10,13 +10,13 @@ from typing import NamedTuple
 from app.store.headers.bounded import BadHeader, Facts, HeaderReader, shown
 
 FIELD_STEPS = 8
-"""The work for a field, in steps of the reader."""
+"""The work of reading one field, in steps of the reader."""
 MAX_IR_VERSION = 99
-"""The greatest so far is 13; another first byte is rather that of another protobuf message."""
+"""The greatest IR version that is accepted; the newest is 13. A greater number begins another protobuf message."""
 MAX_OPSETS = 20
-"""How many are kept."""
+"""How many operator sets are kept."""
 FIRST_WITH_OPSETS = 3
-"""From this IR version on a model must import at least one operator set."""
+"""The first IR version in which a model must import at least one operator set."""
 
 VARINT = 0
 FIXED_64 = 1
@@ -30,7 +30,7 @@ MODEL_TEXTS = {2: "producer_name", 3: "producer_version", 4: "domain"}
 MODEL_NUMBERS = {1: "ir_version", 5: "model_version"}
 GRAPH, OPSET_IMPORT = 7, 8
 GRAPH_COUNTS = {1: "node_count", 5: "initialiser_count", 15: "initialiser_count"}
-"""node, initializer and sparse_initializer of GraphProto."""
+"""The facts that count the fields node, initializer and sparse_initializer of GraphProto, by the field's number."""
 GRAPH_NAME = 2
 OPSET_DOMAIN, OPSET_VERSION = 1, 2
 DEFAULT_DOMAIN = "ai.onnx"
@@ -46,7 +46,7 @@ FACTS = (
     "node_count",
     "initialiser_count",
 )
-"""Every ONNX file's description has all of them; None where the file does not say."""
+"""The names of the facts. The description of an ONNX file has all of them; a fact that the file lacks is None."""
 
 
 def is_onnx(beginning: bytes) -> bool:
@@ -61,10 +61,10 @@ def is_onnx(beginning: bytes) -> bool:
 
 
 def read_onnx(reader: HeaderReader, facts: Facts) -> None:
-    """Note the facts of an ONNX file, from its beginning.
+    """Add the facts of an ONNX file to `facts`.
 
-    The counts are of the main graph alone. Tensors in other files beside this one are not looked for. Raises
-    BadHeader at the first thing that is wrong, the facts before it noted.
+    The counts are of the main graph only. Tensors in other files are not counted. Raises BadHeader at the first error,
+    after adding the facts before it.
     """
     facts.update(dict.fromkeys(FACTS))
     opsets: list[str] = []
@@ -86,24 +86,24 @@ def read_onnx(reader: HeaderReader, facts: Facts) -> None:
         raise BadHeader("the file ends before its graph")
     version = facts["ir_version"]
     if not opsets and isinstance(version, int) and version >= FIRST_WITH_OPSETS:
-        raise BadHeader("it imports no operator set; its end is likely to be missing")
+        raise BadHeader("it imports no operator set; the end of the file is probably missing")
 
 
 class _Field(NamedTuple):
     number: int
     wire_type: int
     value: int
-    """Of a plain number, itself; otherwise how many bytes follow."""
+    """The number itself if the wire type is VARINT; else the length of the field's content in bytes."""
 
 
 def _fields(reader: HeaderReader, end: int) -> Iterator[_Field]:
-    """Yield the fields of the message that ends there. The caller may read a field's content, or it is skipped."""
+    """Yield the fields of a message that ends at `end`. The caller may read a field's content; the rest is skipped."""
     while reader.position < end:
         reader.step(FIELD_STEPS)
         tag = reader.varint()
         number, wire_type = tag >> 3, tag & 7
         if not number or wire_type not in {VARINT, FIXED_64, LENGTH, FIXED_32}:
-            raise BadHeader(f"what would be a field at byte {reader.position:,} is none")
+            raise BadHeader(f"there is no valid field before byte {reader.position:,}")
         value = reader.varint() if wire_type in {VARINT, LENGTH} else 8 if wire_type == FIXED_64 else 4
         after = reader.position + (0 if wire_type == VARINT else value)
         if after > reader.size_bytes:
@@ -111,7 +111,7 @@ def _fields(reader: HeaderReader, end: int) -> Iterator[_Field]:
                 f"the file ends after {reader.size_bytes:,} bytes, and a field in it would end after {after:,}"
             )
         if after > end:
-            raise BadHeader(f"a field at byte {reader.position:,} goes on past the end of what it is part of")
+            raise BadHeader(f"a field at byte {reader.position:,} ends after the message that contains it")
         yield _Field(number, wire_type, value)
         reader.position = after
 
@@ -129,7 +129,7 @@ def _read_graph(reader: HeaderReader, length: int, facts: Facts) -> None:
 
 
 def _opset(reader: HeaderReader, length: int) -> str:
-    """An operator set as 'domain version'."""
+    """Read an operator set, and return it as 'domain version'."""
     domain, version = "", 0
     for field in _fields(reader, reader.position + length):
         if field.number == OPSET_DOMAIN and field.wire_type == LENGTH:

@@ -1,6 +1,6 @@
 """Reads the header of a safetensors file: JSON with the type, shape and offsets of every tensor.
 
-By the format's README and, where that is silent, by what the reference implementation (tensor.rs) accepts.
+Follows the format's README; where it says nothing, accepts what the reference implementation (tensor.rs) accepts.
 """
 
 import json
@@ -13,19 +13,19 @@ from typing import TypeGuard
 from app.store.headers.bounded import MAX_TEXT, BadHeader, BeyondBounds, Facts, HeaderReader, shown
 
 MAX_HEADER_BYTES = 100_000_000
-"""The reference implementation refuses more."""
+"""The largest header that the reference implementation accepts."""
 MAX_PARSED_BYTES = 8 * 1024 * 1024
-"""A tensor takes 100 to 150 bytes, so that is 60,000 of them; files published have a few thousand."""
+"""The largest header that is parsed: about 60,000 tensors of 100 to 150 bytes. Published files have a few thousand."""
 MAX_METADATA = 20
-"""Entries of `__metadata__` that are kept."""
+"""How many entries of `__metadata__` are kept."""
 MAX_SIZE = 2**63 - 1
 TENSOR_STEPS = 30
 METADATA_STEPS = 10
-"""The work for a tensor and for an entry of `__metadata__`, in steps of the reader."""
+"""The work of reading a tensor, and an entry of `__metadata__`, in steps of the reader."""
 
 LENGTH = Struct("<Q")
 BEGINNING = re.compile(rb"[\s\S]{6}\0\0\{[\"} \t\r\n]")
-"""A header's length, below 2^48 in any real file, and the beginning of a JSON object."""
+"""Matches the length of a header, which is below 2^48 in any real file, and the beginning of a JSON object."""
 
 # The possessive quantifiers never backtrack, so matching takes time in proportion to the text.
 _STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
@@ -60,25 +60,25 @@ BITS = {
     "I64": 64,
     "U64": 64,
 }
-"""Of one element, by type: enum Dtype of tensor.rs. Of other types, which may come, sizes are not checked."""
+"""The bits of one element, by type, from enum Dtype of tensor.rs. Sizes of other types are not checked."""
 
 FACTS = ("header_bytes", "tensor_count", "parameter_count", "dtypes", "expected_size_bytes")
-"""Every safetensors file's description has all of them; None where the header could not be read."""
+"""The names of the facts. The description of a safetensors file has all of them; a fact that was not read is None."""
 METADATA = "metadata."
-"""What the keys of `__metadata__` begin with among the facts."""
+"""The prefix of facts that come from `__metadata__`."""
 
 
 def is_safetensors(beginning: bytes) -> bool:
-    """True if these are the first bytes of a safetensors file. There is no magic number; 10 bytes tell."""
+    """True if these are the first bytes of a safetensors file, judged by 10 bytes. There is no magic number."""
     return BEGINNING.match(beginning) is not None
 
 
 def read_safetensors(reader: HeaderReader, facts: Facts) -> None:
-    """Note the facts of a safetensors file, from its beginning.
+    """Add the facts of a safetensors file to `facts`.
 
-    Sizes are in bytes. parameter_count is the number of elements of all tensors as they are stored, so that weights
-    packed into greater integers count once for each integer; dtypes are their types, most elements first. Raises
-    BadHeader at the first thing that is wrong, the facts before it noted.
+    Sizes are in bytes. parameter_count is the number of elements of all tensors as stored, so that several weights
+    packed into one integer count once. dtypes are the types of the tensors, the type of most elements first. Raises
+    BadHeader at the first error, after adding the facts before it.
     """
     facts.update(dict.fromkeys(FACTS))
     length = reader.number(LENGTH)
@@ -89,7 +89,7 @@ def read_safetensors(reader: HeaderReader, facts: Facts) -> None:
         raise BadHeader(f"its header is said to be {length:,} bytes, and the file ends after {reader.size_bytes:,}")
     if length > MAX_PARSED_BYTES:
         raise BeyondBounds(
-            f"its header of {length:,} bytes is larger than the {MAX_PARSED_BYTES:,} that are read of one"
+            f"its header of {length:,} bytes is larger than the {MAX_PARSED_BYTES:,} that this service reads"
         )
     try:
         text = reader.take(length).decode()
@@ -101,14 +101,14 @@ def read_safetensors(reader: HeaderReader, facts: Facts) -> None:
 
 
 class _Json:
-    """A JSON text read one member at a time, so that no part of it is in memory twice, however deeply it is nested."""
+    """Reads a JSON text one member at a time, so that no part is in memory twice at any depth of nesting."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.index = 0
 
     def members(self) -> Iterator[str]:
-        """Yield each key of the object that begins here, as written. The caller must move past its value."""
+        """Yield each key of the object at the index, as written. The caller must move past the key's value."""
         if not self.text.startswith("{", self.index):
             raise self.unexpected()
         self.index += 1
@@ -121,7 +121,7 @@ class _Json:
             more = self.match(_NEXT)[1] == ","
 
     def match(self, pattern: re.Pattern[str]) -> re.Match[str]:
-        """Match a pattern here, and move past the match. Raises BadHeader if it does not match."""
+        """Match a pattern at the index, and move past the match. Raises BadHeader if the pattern does not match."""
         found = pattern.match(self.text, self.index)
         if found is None:
             raise self.unexpected()
@@ -129,12 +129,12 @@ class _Json:
         return found
 
     def unexpected(self) -> BadHeader:
-        """The error to raise if the text does not continue as the format demands."""
-        return BadHeader(f"its header is not the JSON that the format wants, at character {self.index:,}")
+        """Return the error for a text that is not what the format requires at the index."""
+        return BadHeader(f"its header is not the JSON that the format requires, at character {self.index:,}")
 
 
 class _Tensors:
-    """The tensors listed so far."""
+    """The tensors read so far."""
 
     def __init__(self, reader: HeaderReader, facts: Facts) -> None:
         self._reader = reader
@@ -142,7 +142,7 @@ class _Tensors:
         self._names: set[int] = set()
         self._places: list[tuple[int, int]] = []
         self._elements: dict[str, int] = {}
-        """How many, by type."""
+        """How many elements the tensors have, by type."""
 
     def read(self, header: _Json) -> None:
         """Read the whole header."""
@@ -155,7 +155,7 @@ class _Tensors:
             raise header.unexpected()
 
     def note(self, start: int) -> None:
-        """Note the facts, and check that the data, which begins at `start`, has the expected length and no gaps."""
+        """Add the facts. Raises BadHeader unless the data from byte `start` on has the expected length and no gaps."""
         facts, elements = self._facts, self._elements
         facts["tensor_count"] = len(self._places)
         if sum(elements.values()) > MAX_SIZE:
@@ -188,7 +188,7 @@ class _Tensors:
                 kept += 1
 
     def _add(self, key: str, header: _Json) -> None:
-        """Note one more tensor, and check that it is possible."""
+        """Add the next tensor. Raises BadHeader if the file cannot contain it."""
         self._reader.step(TENSOR_STEPS)
         name = shown(key[1:-1])
         if hash(key) in self._names:  # seeded per process, so that no file can force collisions
@@ -216,7 +216,7 @@ def _are_sizes(value: object) -> TypeGuard[list[int]]:
 
 
 def _decoded(written: str, header: _Json) -> str:
-    """Decode the beginning of a string, without the rest."""
+    """Decode the beginning of a JSON string, without the rest."""
     most = 12 * (MAX_TEXT + 1) + 1  # no character takes more than two escapes of 6
     if len(written) > most:
         cut = next((end for end in range(most, most - 6, -1) if _is_json(written[:end] + '"')), 1)

@@ -217,8 +217,8 @@ HOSTILE: dict[str, bytes] = {
     "has a value of no known type, 13": V3.start(0, 1) + NAME + struct.pack("<I", 13) + bytes(100),
     "no known type, 4,294,967,295": V3.start(0, 1) + NAME + struct.pack("<IIQ", ARRAY, 2**32 - 1, 1) + bytes(100),
     "nested deeper than 4": V3.start(0, 1) + NAME + struct.pack("<I", ARRAY) + struct.pack("<IQ", ARRAY, 1) * 10_000,
-    "lists more than is read of one": V3.start(0, 1) + NAME + struct.pack("<IIQ", ARRAY, ARRAY, 2**62) + bytes(9999),
-    "more than is read of": V3.start(0, 1) + NAME + struct.pack("<IIQ", ARRAY, STRING, 2**62) + bytes(9999),
+    "lists more than this service": V3.start(0, 1) + NAME + struct.pack("<IIQ", ARRAY, ARRAY, 2**62) + bytes(9999),
+    "more than this": V3.start(0, 1) + NAME + struct.pack("<IIQ", ARRAY, STRING, 2**62) + bytes(9999),
     "ends inside its header, after": V3.start(0, 1) + NAME + struct.pack("<IIQ", ARRAY, U64, 2**62) + bytes(9999),
     "its general.alignment is 0,": V3.file([("general.alignment", U32, 0)], []),
     "its general.alignment is 24,": V3.file([("general.alignment", U32, 24)], []),
@@ -258,7 +258,7 @@ def test_work_is_bounded() -> None:
     pairs = V3.start(0, MAX_STEPS // 10) + bytes(13 * (MAX_STEPS // 10))
 
     for data in (strings, pairs):
-        assert "lists more than is read of one" in problem_of(data)
+        assert "lists more than this service reads" in problem_of(data)
         assert peak_of(data) < 1_000_000
 
 

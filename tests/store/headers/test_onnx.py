@@ -67,11 +67,11 @@ START = message((1, 8), (2, "x"))
 HOSTILE: dict[str, bytes] = {
     "would end after 18,446,744,073,709,551,": START + varint(7 << 3 | 2) + varint(2**64 - 1) + bytes(50),
     "and a field in it would end after": START + varint(3 << 3 | 2) + varint(60) + bytes(50),
-    "goes on past the end of what it is part of": START + message((7, varint(1 << 3 | 2) + b"\x05"), (3, "abcdefgh")),
+    "ends after the message that contains it": START + message((7, varint(1 << 3 | 2) + b"\x05"), (3, "abcdefgh")),
     "a number in its header never ends": START + b"\xff" * 50,
     "the file ends inside its header": START + b"\xff" * 5,
-    "would be a field at byte": START + b"\x3b" + bytes(50),
-    "would be a field at": START + bytes(50),
+    "no valid field before byte": START + b"\x3b" + bytes(50),
+    "no valid field before": START + bytes(50),
     "field 7 of its model has the wire type 0": START + message((7, 5)),
     "the file ends before its graph": START,
 }
@@ -88,4 +88,4 @@ def test_a_hostile_header_ends_at_once_with_its_problem(problem: str) -> None:
 def test_work_is_bounded() -> None:
     """A graph of as many nodes as it says ends when it has had its share."""
     data = message((1, 8), (7, b"\x0a\0" * (MAX_STEPS // FIELD_STEPS)))
-    assert "lists more than is read of one" in (described(data, "x.onnx").problem or "")
+    assert "lists more than this service reads" in (described(data, "x.onnx").problem or "")
