@@ -13,7 +13,7 @@ import pytest
 
 from app.engine.contract.processors import DEFAULT_MODEL, Processor
 from app.engine.model_session import LoadRequest, ModelSession, SessionLimits, TextOutcome, TextTask
-from app.engine.states import MAX_DEATHS_OF_ONE_REQUEST, EngineState, Release
+from app.engine.states import MAX_DEATHS_OF_ONE_REQUEST, EngineState, Release, SupervisorLimits
 from app.errors import EngineCallFailed, EngineDied, EngineTimedOut, ModelLocked, ModelTooLarge
 from tests.support.supervised import QUICK, Supervised, supervised
 from tests.support.waiting import eventually_async
