@@ -29,8 +29,11 @@ class Leases:
 
     def __init__(self) -> None:
         self.held: Counter[str] = Counter()
+        self.before: Callable[[str], None] = lambda _: None
+        """Called with the model's name before each lease is taken; may raise or wait."""
 
     def hold(self, name: str, use: str, pid: int) -> Callable[[], None]:
+        self.before(name)
         self.held[name] += 1
         return lambda: self.held.subtract([name])
 
@@ -124,12 +127,11 @@ async def test_a_locked_model_is_not_loaded(tmp_path: Path) -> None:
     """A load raises ModelLocked if one model is locked, and releases the leases taken before."""
     async with working(tmp_path) as worked:
 
-        def refuse(name: str, use: str, pid: int) -> Callable[[], None]:
+        def refuse(name: str) -> None:
             if name == "other.gguf":
                 raise ModelLocked(name)
-            return worked.leases.hold(name, use, pid)
 
-        worked.session._hold = refuse
+        worked.leases.before = refuse
         with pytest.raises(ModelLocked):
             await worked.session.load(SPELLING)
 
@@ -141,12 +143,11 @@ async def test_a_load_that_is_abandoned_while_it_waits_for_a_lease_leaves_none(t
     async with working(tmp_path) as worked:
         is_waiting, go_on = threading.Event(), threading.Event()
 
-        def wait(name: str, use: str, pid: int) -> Callable[[], None]:
+        def wait(_: str) -> None:
             is_waiting.set()
             go_on.wait(10)
-            return worked.leases.hold(name, use, pid)
 
-        worked.session._hold = wait
+        worked.leases.before = wait
         loading = asyncio.create_task(worked.session.load(SPELLING))
         await eventually_async(is_waiting.is_set)
         loading.cancel()
