@@ -139,7 +139,7 @@ def test_it_shows_every_operation_without_the_internet(address: str, browser: Br
     shown = zip(browser.texts(".opblock-summary-method"), browser.texts(".opblock-summary-path"), strict=True)
     assert sorted(" ".join(parts).replace("\u200b", "") for parts in shown) == sorted(operations)
     assert browser.texts(".errors-wrapper") == []
-    assert browser.complaints() == []
+    assert browser.console_errors() == []
     traffic = browser.traffic()
     assert traffic.failures == []
     assert traffic.origins == {address.removesuffix(PREFIX)}
@@ -154,7 +154,7 @@ def test_trying_out_finds_a_model_in_a_folder(address: str, browser: Browser) ->
 
     wait_for_status(browser, operation, "200")
     assert f'"name": "{MODEL}"' in browser.text(f"{operation} .live-responses-table .response .highlight-code")
-    assert browser.complaints() == []
+    assert browser.console_errors() == []
 
 
 def test_a_key_that_is_entered_in_the_page_is_used(serve: Serve, browser: Browser, tmp_path: Path) -> None:

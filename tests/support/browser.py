@@ -95,7 +95,7 @@ class Browser:
         """Save the whole page as a PNG."""
         path.write_bytes(base64.b64decode(self._call("GET", "/screenshot/full")))
 
-    def complaints(self) -> list[str]:
+    def console_errors(self) -> list[str]:
         """Return the console's errors since the last call: exceptions, policy violations, failed requests."""
         entries = self._call("POST", "/se/log", type="browser")
         return [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
@@ -120,7 +120,7 @@ class Browser:
     def _leave_start_page(self) -> None:
         # Debian's Chromium begins with a search engine's page, whose requests must not count.
         self.open("about:blank")
-        self.complaints()
+        self.console_errors()
         self.traffic()
 
     def _find(self, selector: str) -> str:

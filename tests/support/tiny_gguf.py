@@ -31,7 +31,7 @@ def write(path: Path, *, endless: bool = False, size_bytes: int = 0) -> Path:
     _add_vocabulary(writer)
     writer.add_tensor("token_embd.weight", np.eye(VOCABULARY, EMBEDDING, dtype=np.float32))
     writer.add_tensor("output_norm.weight", np.ones(EMBEDDING, np.float32))
-    writer.add_tensor("output.weight", _what_follows(endless=endless))
+    writer.add_tensor("output.weight", _next_token_weights(endless=endless))
     for name in ("attn_norm", "ffn_norm"):
         writer.add_tensor(f"blk.0.{name}.weight", np.ones(EMBEDDING, np.float32))
     for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
@@ -71,7 +71,7 @@ def _add_vocabulary(writer: GGUFWriter) -> None:
     writer.add_chat_template(CHAT_TEMPLATE)
 
 
-def _what_follows(*, endless: bool) -> np.ndarray:
+def _next_token_weights(*, endless: bool) -> np.ndarray:
     """Return the output weights: each character of ANSWER yields the next one, and any other token the first."""
     said = [len(TOKENS) + ord(character) - 33 for character in ANSWER]
     following = np.full(VOCABULARY, said[0])

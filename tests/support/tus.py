@@ -20,7 +20,7 @@ def uploader(
     return client.uploader(file_stream=io.BytesIO(content), url=url, chunk_size=chunk_size, metadata=metadata)
 
 
-def described(**metadata: str) -> str:
+def upload_metadata(**metadata: str) -> str:
     """Return the value of `Upload-Metadata`."""
     return ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in metadata.items())
 
@@ -29,7 +29,7 @@ def begin(
     service: RunningService, name: str, size_bytes: int, sha256: str | None = None, **headers: str
 ) -> httpx.Response:
     """Create an upload and return the answer. Header names have `_` for `-`."""
-    metadata = described(filename=name) if sha256 is None else described(filename=name, sha256=sha256)
+    metadata = upload_metadata(filename=name) if sha256 is None else upload_metadata(filename=name, sha256=sha256)
     fields = {"upload-length": str(size_bytes), "upload-metadata": metadata}
     return service.client.post(
         "/uploads", headers=fields | {key.replace("_", "-"): value for key, value in headers.items()}

@@ -51,7 +51,7 @@ def shared_puller(shared_hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> 
 def service(shared_puller: RunningService, hub: Hub) -> Iterator[RunningService]:
     """Return the shared service with an empty folder. It may pull from URLs below `/models` of the hub's CDN."""
     yield shared_puller.clear()
-    nothing_goes_on(shared_puller)
+    cancel_unfinished_pulls(shared_puller)
 
 
 @pytest.fixture(scope="session")
@@ -66,10 +66,10 @@ def shared_pair(shared_hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> It
 def pair(shared_pair: list[RunningService], hub: Hub) -> Iterator[list[RunningService]]:
     """Return the two shared services, with an empty folder. They may pull from no URL."""
     yield [each.clear() for each in shared_pair]
-    nothing_goes_on(shared_pair[0])
+    cancel_unfinished_pulls(shared_pair[0])
 
 
-def nothing_goes_on(service: RunningService) -> None:
+def cancel_unfinished_pulls(service: RunningService) -> None:
     """Cancel the pulls that a failed test has left, so that the next test has the hub to itself."""
     for job in service.client.get("/pulls").raise_for_status().json()["jobs"]:
         if job["state"] not in FINISHED:

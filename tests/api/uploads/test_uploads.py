@@ -17,7 +17,7 @@ from tests.conftest import Serve
 from tests.support.answers import problem_of
 from tests.support.raw import RawPatch, RawPost
 from tests.support.service import ECHO, RunningService
-from tests.support.tus import CHUNK, append, begin, begun, described, offset_of, uploader
+from tests.support.tus import CHUNK, append, begin, begun, offset_of, upload_metadata, uploader
 from tests.support.waiting import eventually
 
 MIB = 1 << 20
@@ -81,13 +81,13 @@ def test_a_tus_client_uploads_a_model_in_chunks(service: RunningService, models:
 
 def test_the_creating_request_may_carry_the_first_chunk(service: RunningService, models: Path) -> None:
     """POST may carry the first chunk, or the whole model: then the answer has the address of the published model."""
-    headers = CHUNK | {"upload-length": "6", "upload-metadata": described(filename="a.bin")}
+    headers = CHUNK | {"upload-length": "6", "upload-metadata": upload_metadata(filename="a.bin")}
     part = service.client.post("/uploads", content=b"abc", headers=headers)
     assert (part.status_code, part.headers["upload-offset"], part.json()["offset"]) == (201, "3", 3)
     assert "upload-expires" in part.headers
     assert append(service, part.headers["location"], 3, b"def").headers["content-location"] == "/models/a.bin"
 
-    headers |= {"upload-metadata": described(filename="b.bin")}
+    headers |= {"upload-metadata": upload_metadata(filename="b.bin")}
     whole = service.client.post("/uploads", content=b"abcdef", headers=headers)
     assert (whole.status_code, whole.headers["content-location"]) == (201, "/models/b.bin")
     assert whole.json()["published"]
@@ -96,7 +96,10 @@ def test_the_creating_request_may_carry_the_first_chunk(service: RunningService,
 
 def test_no_upload_is_created_if_its_first_chunk_fails(service: RunningService, models: Path) -> None:
     """If the first chunk in a POST fails, no upload is left, since its caller does not know the address."""
-    wrong = CHUNK | {"upload-checksum": checksum("sha1", b"other"), "upload-metadata": described(filename="a.bin")}
+    wrong = CHUNK | {
+        "upload-checksum": checksum("sha1", b"other"),
+        "upload-metadata": upload_metadata(filename="a.bin"),
+    }
     assert problem_of(service.client.post("/uploads", content=b"abc", headers=wrong | {"upload-length": "3"}))[0] == 460
     headers = RAW_CHUNK | {"upload_metadata": wrong["upload-metadata"]}
     with RawPost(service, "/uploads", **headers, upload_length=6, content_length=6) as cut:
@@ -295,9 +298,9 @@ def test_an_invalid_chunk_is_refused(service: RunningService) -> None:
         ({"upload-metadata": "filename"}, (422, "invalid-model-name")),
         ({"upload-metadata": "filename %%%"}, (422, "invalid-request")),
         ({"upload-metadata": "filename /w=="}, (422, "invalid-request")),
-        ({"upload-metadata": described(filename="../a.bin")}, (422, "invalid-model-name")),
-        ({"upload-metadata": described(filename="keep_a.bin")}, (403, "model-protected")),
-        ({"upload-metadata": described(filename="a.bin", sha256="abc")}, (422, "invalid-request")),
+        ({"upload-metadata": upload_metadata(filename="../a.bin")}, (422, "invalid-model-name")),
+        ({"upload-metadata": upload_metadata(filename="keep_a.bin")}, (403, "model-protected")),
+        ({"upload-metadata": upload_metadata(filename="a.bin", sha256="abc")}, (422, "invalid-request")),
         ({"upload-length": "0"}, (422, "invalid-request")),
         ({"upload-length": "-1"}, (422, "invalid-request")),
         ({"upload-length": "three"}, (422, "invalid-request")),
@@ -311,7 +314,7 @@ def test_an_upload_that_could_not_be_published_is_not_created(
 ) -> None:
     """Invalid names, sizes, digests and bodies are refused by the POST, and nothing is staged."""
     (models / "keep_a.bin").write_bytes(b"protected")
-    good = {"upload-length": "3", "upload-metadata": described(filename="a.bin"), "if-match": "*"}
+    good = {"upload-length": "3", "upload-metadata": upload_metadata(filename="a.bin"), "if-match": "*"}
     if refusal[0] != 403:
         del good["if-match"]
 

@@ -175,7 +175,7 @@ def test_nobody_goes_on_with_what_another_service_has_just_published(both: Check
     """The published model keeps its bytes."""
     partial_id = both.begin(B, "a.bin")
     both.append(partial_id)
-    both.let_go(partial_id)
+    both.release_upload(partial_id)
     both.let_pass(A, 10)
     assert both.resume(A, partial_id).is_done
     assert both.publish(partial_id).is_done
@@ -192,7 +192,7 @@ def test_a_finished_job_is_not_taken_over(both: Checked, is_seen_running: bool) 
     if is_seen_running:
         both.take_job(B, job_id)
         both.promised.jobs[job_id].holder = None
-        both.services.ask(B, "let_go_of_job", job_id=job_id)
+        both.services.ask(B, "release_job", job_id=job_id)
     both.let_pass(A, 10)
     assert both.take_job(A, job_id).done
     assert both.finish_job(job_id).is_done
@@ -322,7 +322,7 @@ class ServicesMachine(RuleBasedStateMachine):
     @rule(back=numbers)
     def let_go(self, back: int) -> None:
         for partial_id in self._newest(self._in_hand(), back):
-            self.both.let_go(partial_id)
+            self.both.release_upload(partial_id)
 
     @rule(back=numbers, replaces=st.booleans())
     def publish(self, back: int, replaces: bool) -> None:  # noqa: FBT001

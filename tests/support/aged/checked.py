@@ -125,8 +125,8 @@ class Checked:
             self.promised.may_be_deleted.add(name)
         answer = self.services.ask(by, "delete", name=name, permanent=permanent, if_match=if_match)
         if answer.is_done:
-            self._insist_on_version(name, if_match, "deleted")
-            self._insist_on_freedom(name, "deleted")
+            self._check_version(name, if_match, "deleted")
+            self._check_not_protected(name, "deleted")
         self._check({name} if answer.is_done else set())
         assert not answer.is_done or name not in self.now.models, f"{name} was deleted and is there"
         return answer
@@ -141,7 +141,7 @@ class Checked:
             self.services.receive(1 - by)
         answer = self.services.receive(by)
         if answer.is_done:
-            self._insist_on_freedom(name, "deleted")
+            self._check_not_protected(name, "deleted")
         self._check({name} if answer.is_done else set())
         return answer
 
@@ -149,8 +149,8 @@ class Checked:
         """Delete the old models."""
         answer = self.services.ask(by, "prune")
         for name, etag in answer.done or ():
-            self._insist_on_version(name, [etag], "pruned")
-            self._insist_on_freedom(name, "pruned")
+            self._check_version(name, [etag], "pruned")
+            self._check_not_protected(name, "pruned")
         self._check({name for name, _ in answer.done or ()})
         return answer
 
@@ -254,12 +254,12 @@ class Checked:
         self._check(set())
         return answer
 
-    def let_go(self, partial_id: str) -> Answer:
+    def release_upload(self, partial_id: str) -> Answer:
         """Release an upload, by the service that holds it."""
         part = self.promised.parts[partial_id]
         holder, part.holder = part.holder, None
         assert holder is not None
-        return self._ask(holder, "let_go", partial_id=partial_id)
+        return self._ask(holder, "release_upload", partial_id=partial_id)
 
     def publish(self, partial_id: str, **conditions: list[str]) -> Answer:
         """Publish an upload, by the service that holds it."""
@@ -329,20 +329,20 @@ class Checked:
     def _published(self, answer: Answer, name: str, content: bytes, conditions: dict[str, list[str]]) -> None:
         if answer.is_done:
             self.promised.places[len(content)].add(name)
-            self._insist_on_version(name, conditions.get("if_match"), "replaced")
+            self._check_version(name, conditions.get("if_match"), "replaced")
             if "if_match" not in conditions:
                 assert name not in self.now.models, f"{name} was replaced without If-Match"
-            self._insist_on_freedom(name, "replaced")
+            self._check_not_protected(name, "replaced")
         self._check({name} if answer.is_done else set())
         assert not answer.is_done or self.now.models.get(name) == content, f"{name} has not what was published"
 
-    def _insist_on_version(self, name: str, if_match: list[str] | None, what: str) -> None:
+    def _check_version(self, name: str, if_match: list[str] | None, what: str) -> None:
         """Check that the version that was really there is one of those of If-Match."""
         present = self.now.etags.get(name)
         if if_match is not None and "*" not in if_match:
             assert present in if_match, f"If-Match {if_match} {what} {name}, which was {present}"
 
-    def _insist_on_freedom(self, name: str, what: str) -> None:
+    def _check_not_protected(self, name: str, what: str) -> None:
         if name in self.now.models:
             assert name not in self.promised.protected, f"{name} is protected and was {what}"
             assert name not in self.promised.leased, f"{name} is in use and was {what}"

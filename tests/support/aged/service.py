@@ -180,7 +180,7 @@ class Service:
     def append(self, partial_id: str, content: str) -> None:
         self._staged[partial_id].write(content.encode())
 
-    def let_go(self, partial_id: str) -> None:
+    def release_upload(self, partial_id: str) -> None:
         self._staged.pop(partial_id).release()
 
     def publish(self, partial_id: str, name: str, if_match: list[str] | None = None) -> str:
@@ -212,7 +212,7 @@ class Service:
             self._held_jobs[job_id] = self._held.enter_context(held)
         return held is not None
 
-    def let_go_of_job(self, job_id: str) -> None:
+    def release_job(self, job_id: str) -> None:
         self._held_jobs.pop(job_id).release()
 
     def finish_job(self, job_id: str) -> None:

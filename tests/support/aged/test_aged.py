@@ -50,7 +50,7 @@ INODE = "os.stat(path).st_ino"
 ITEMS = "sorted(os.listdir(path))"
 
 
-def test_a_rename_by_another_is_not_seen_until_the_entry_is_old(start: Start, folder: Path) -> None:
+def test_a_rename_elsewhere_is_seen_when_the_entry_expires(start: Start, folder: Path) -> None:
     """`stat` and `open` see another process's rename only when the cached entry expires; using it does not renew it."""
     aged, old, new = start(), str(folder / "a"), str(folder / "b")
     inode = aged(INODE, path=old)
@@ -74,7 +74,7 @@ def test_a_rename_by_another_is_not_seen_until_the_entry_is_old(start: Start, fo
     assert aged(READ, path=new) == "first"
 
 
-def test_time_passes_by_itself(start: Start, folder: Path) -> None:
+def test_entries_expire_by_the_clock(start: Start, folder: Path) -> None:
     """A cached entry expires by the clock after AGED_SECONDS."""
     aged, path = start(seconds=0.2), str(folder / "b")
     with refuses(errno.ENOENT):
@@ -86,7 +86,7 @@ def test_time_passes_by_itself(start: Start, folder: Path) -> None:
     assert aged(INODE, path=path)
 
 
-def test_all_ways_to_a_name_see_the_same(start: Start, folder: Path) -> None:
+def test_all_spellings_of_a_path_share_an_entry(start: Start, folder: Path) -> None:
     """Relative paths, paths through a symbolic link and other spellings of a path share one cached entry."""
     aged = start()
     link = folder.parent / "link"
@@ -101,7 +101,7 @@ def test_all_ways_to_a_name_see_the_same(start: Start, folder: Path) -> None:
     assert aged("os.fdopen(os.open('a', os.O_RDONLY, dir_fd=opened)).read()", opened=opened) == "first"
 
 
-def test_attributes_are_those_of_the_time(start: Start, folder: Path) -> None:
+def test_attributes_by_name_are_cached(start: Start, folder: Path) -> None:
     """`stat` returns cached attributes unless AGED_ATTRIBUTES=0; `fstat` of an open file returns the present ones."""
     aged, fresh, path = start(), start(attributes=0), str(folder / "a")
     size = "os.stat(path).st_size"
@@ -115,7 +115,7 @@ def test_attributes_are_those_of_the_time(start: Start, folder: Path) -> None:
     assert aged("os.fstat(os.open(path, os.O_RDONLY)).st_size", path=path) == 14
 
 
-def test_what_is_found_may_be_believed_for_ever(start: Start, folder: Path) -> None:
+def test_forever_keeps_entries_of_existing_files(start: Start, folder: Path) -> None:
     """With AGED_FOREVER=1 an entry lasts as long as its file has any name; an entry without a file still expires."""
     aged, path = start(forever=1), str(folder / "a")
     inode = aged(INODE, path=path)
@@ -132,7 +132,7 @@ def test_what_is_found_may_be_believed_for_ever(start: Start, folder: Path) -> N
         aged(INODE, path=path)
 
 
-def test_a_file_without_a_name_is_opened_or_asked_for_again(start: Start, folder: Path) -> None:
+def test_open_of_an_unlinked_file(start: Start, folder: Path) -> None:
     """`open` opens the cached file though it was unlinked; with AGED_ASKS_AGAIN=1 it looks the name up again."""
     aged, asking, path = start(), start(asks_again=1), str(folder / "a")
     for each in (aged, asking):
@@ -145,7 +145,7 @@ def test_a_file_without_a_name_is_opened_or_asked_for_again(start: Start, folder
         asking(READ, path=path)
 
 
-def test_a_link_is_one_of_the_file_that_was_found(start: Start, folder: Path) -> None:
+def test_link_uses_the_cached_file(start: Start, folder: Path) -> None:
     """`link` links the cached file, also if another process has moved it and put another file at its name."""
     aged, path = start(), str(folder / "a")
     aged(INODE, path=path)
@@ -159,7 +159,7 @@ def test_a_link_is_one_of_the_file_that_was_found(start: Start, folder: Path) ->
     assert aged("os.stat(path).st_nlink", path=str(folder / "link")) == 2
 
 
-def test_a_link_of_a_file_without_a_name_fails(start: Start, folder: Path) -> None:
+def test_link_of_an_unlinked_file(start: Start, folder: Path) -> None:
     """`link` of a cached file that was unlinked fails; with AGED_ASKS_AGAIN=1 it links the file now at the name."""
     aged, asking, path = start(), start(asks_again=1), str(folder / "a")
     for each in (aged, asking):
@@ -173,7 +173,7 @@ def test_a_link_of_a_file_without_a_name_fails(start: Start, folder: Path) -> No
 
 
 @pytest.mark.parametrize("change", ["os.rename(path, path + '2')", "os.unlink(path)", "os.link(path, path + '2')"])
-def test_what_seems_not_to_be_there_is_not_changed(start: Start, folder: Path, change: str) -> None:
+def test_a_cached_missing_file_is_not_changed(start: Start, folder: Path, change: str) -> None:
     """A change of a name that is cached as missing fails until the entry expires, although a file is there."""
     aged, path = start(), str(folder / "b")
     with refuses(errno.ENOENT):
@@ -195,7 +195,7 @@ def test_what_seems_not_to_be_there_is_not_changed(start: Start, folder: Path, c
         "rename2(other, path, 1)",
     ],
 )
-def test_what_seems_to_be_there_is_in_the_way(start: Start, folder: Path, change: str) -> None:
+def test_a_cached_file_prevents_creation(start: Start, folder: Path, change: str) -> None:
     """Creating at a name with a cached file fails with EEXIST until the entry expires, although no file is there."""
     aged, path = start(), str(folder / "a")
     (folder / "other").touch()
@@ -212,7 +212,7 @@ def test_what_seems_to_be_there_is_in_the_way(start: Start, folder: Path, change
     "change",
     ["os.link(other, path)", "os.mkdir(path)", "os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)"],
 )
-def test_the_real_folder_decides_what_is_made(start: Start, folder: Path, change: str) -> None:
+def test_the_real_folder_decides_about_creation(start: Start, folder: Path, change: str) -> None:
     """Creating at a name cached as missing fails with EEXIST if a file is there, and updates the entry."""
     aged, path = start(), str(folder / "b")
     with refuses(errno.ENOENT):
@@ -224,7 +224,7 @@ def test_the_real_folder_decides_what_is_made(start: Start, folder: Path, change
     assert aged(INODE, path=path) == (folder / "b").stat().st_ino
 
 
-def test_the_real_folder_decides_what_is_moved_and_removed(start: Start, folder: Path) -> None:
+def test_the_real_folder_decides_about_moves_and_removals(start: Start, folder: Path) -> None:
     """`rename` and `unlink` act on the file that is at the name now, not on the cached one."""
     aged, path, target = start(), str(folder / "a"), str(folder / "b")
     aged(INODE, path=path)
@@ -263,7 +263,7 @@ def test_a_rename_between_names_of_one_file_does_nothing(start: Start, folder: P
     assert [(folder / "a").read_text(), (folder / "b").read_text()] == ["second", "first"]
 
 
-def test_a_rename_after_the_same_rename_does_nothing(start: Start, folder: Path) -> None:
+def test_a_repeated_rename_does_nothing(start: Start, folder: Path) -> None:
     """A rename does nothing if another process has done it before: both cached names are then one file."""
     aged, path, target = start(), str(folder / "a"), str(folder / "b")
     aged(INODE, path=path)
@@ -275,7 +275,7 @@ def test_a_rename_after_the_same_rename_does_nothing(start: Start, folder: Path)
     assert (folder / "a").read_text() == "second"
 
 
-def test_creating_asks_where_nothing_was_found(start: Start, folder: Path) -> None:
+def test_creating_without_excl_opens_an_existing_file(start: Start, folder: Path) -> None:
     """O_CREAT without O_EXCL, at a name cached as missing, opens the file that another process has created."""
     aged, path = start(), str(folder / "b")
     with refuses(errno.ENOENT):
@@ -288,7 +288,7 @@ def test_creating_asks_where_nothing_was_found(start: Start, folder: Path) -> No
     assert aged(READ, path=path) == "theirs and mine"
 
 
-def test_writing_goes_to_the_file_that_was_found(start: Start, folder: Path) -> None:
+def test_writing_goes_to_the_cached_file(start: Start, folder: Path) -> None:
     """Writing, also with O_CREAT and O_TRUNC, goes to the cached file that was moved, not to the one at the name."""
     aged, path = start(), str(folder / "a")
     aged(INODE, path=path)
@@ -330,7 +330,7 @@ def test_own_changes_are_seen(start: Start, folder: Path) -> None:
     assert not aged("os.path.isdir(path)", path=str(folder / "below"))
 
 
-def test_lists_are_old_too_until_the_process_changes_the_folder(start: Start, folder: Path) -> None:
+def test_lists_are_cached_until_the_process_changes_the_folder(start: Start, folder: Path) -> None:
     """Every way to list a folder returns the cached list until the process changes it; names stay cached."""
     aged, path = start(), str(folder)
     assert aged(ITEMS, path=path) == ["a"]
@@ -354,7 +354,7 @@ def test_lists_are_old_too_until_the_process_changes_the_folder(start: Start, fo
     assert "d" in aged(ITEMS, path=path)
 
 
-def test_lists_may_be_those_of_now(start: Start, folder: Path) -> None:
+def test_lists_can_be_present_ones(start: Start, folder: Path) -> None:
     """With AGED_LISTS=0 lists are present ones, as with FUSE, while names in them are still cached."""
     aged, path = start(lists=0), str(folder)
     assert aged(ITEMS, path=path) == ["a"]
@@ -366,7 +366,7 @@ def test_lists_may_be_those_of_now(start: Start, folder: Path) -> None:
     assert not aged("Path(path).exists()", path=str(folder / "b"))
 
 
-def test_flags_of_a_rename_may_not_be_known(start: Start, folder: Path) -> None:
+def test_rename_flags_can_be_refused(start: Start, folder: Path) -> None:
     """With AGED_NO_RENAME_FLAGS=1 a rename with flags fails with EINVAL, or with EEXIST if the target exists."""
     aged, path, target = start(no_rename_flags=1), str(folder / "a"), str(folder / "b")
 
@@ -393,7 +393,7 @@ def test_nothing_is_aged_outside_of_the_root(start: Start, folder: Path) -> None
         assert path.name in aged(ITEMS, path=str(path.parent))
 
 
-def test_everything_can_be_forgotten(start: Start, folder: Path) -> None:
+def test_the_cache_can_be_emptied(start: Start, folder: Path) -> None:
     """`aged_forget` empties the cache of names and lists, and `aged_configure` changes the root."""
     aged, path = start(), str(folder / "b")
     aged(ITEMS, path=str(folder))
@@ -410,7 +410,7 @@ def test_everything_can_be_forgotten(start: Start, folder: Path) -> None:
         aged(INODE, path=path)
 
 
-def test_time_may_stand_still(start: Start, folder: Path) -> None:
+def test_time_can_stand_still(start: Start, folder: Path) -> None:
     """After `aged_stand_still(1)` entries expire only by `aged_pass`."""
     aged, path = start(seconds=0.05), str(folder / "b")
     aged("library.aged_stand_still(1)")
@@ -424,7 +424,7 @@ def test_time_may_stand_still(start: Start, folder: Path) -> None:
     assert aged(INODE, path=path)
 
 
-def test_changes_may_take_time(start: Start, folder: Path) -> None:
+def test_changes_can_be_delayed(start: Start, folder: Path) -> None:
     """AGED_LATENCY delays changes and does not delay reads."""
     aged, path = start(latency=0.1), str(folder / "a")
     aged(INODE, path=path)  # wait until the process has started
@@ -435,7 +435,7 @@ def test_changes_may_take_time(start: Start, folder: Path) -> None:
     assert looked - began < 0.1 <= time.monotonic() - looked
 
 
-def test_threads_may_use_it(start: Start, folder: Path) -> None:
+def test_the_library_is_thread_safe(start: Start, folder: Path) -> None:
     """Many threads at once each see their own changes."""
     aged = start()
     aged(
