@@ -1,4 +1,4 @@
-"""The dashboard and the alerts ask for what the service really tells."""
+"""The dashboard and the alerts use only metrics that the service exports."""
 
 import json
 import re
@@ -17,7 +17,7 @@ PARTS = ("_bucket", "_sum", "_count", "_total")
 
 @pytest.fixture
 def told(serve: Serve) -> dict[str, set[str]]:
-    """The labels of each metric of a real scrape."""
+    """Return the labels of each metric of a real scrape."""
     service = serve(engine_class=ECHO).wait_until_ready()
     service.client.get("/models")
     families = text_string_to_metric_families(service.client.get("/metrics").text)
@@ -25,14 +25,14 @@ def told(serve: Serve) -> dict[str, set[str]]:
 
 
 def asked() -> Iterator[tuple[str, set[str]]]:
-    """Each metric that the dashboard and the alerts name, and the labels that they choose it by."""
+    """Yield each metric of the dashboard and the alerts, with the labels that select it."""
     for text in (DASHBOARD.read_text().replace('\\"', '"'), ALERTS.read_text()):
         for name, labels in re.findall(r"\b(ocr_[a-z_]+)(?:\{([^}]*)\})?", text):
             yield name, set(re.findall(r"(\w+)=", labels)) - {"instance"}
 
 
 def test_every_metric_is_one_that_the_service_has(told: dict[str, set[str]]) -> None:
-    """A panel without data would look like a service without trouble."""
+    """The service exports every metric and label of the dashboard and the alerts."""
     names = dict(asked())
 
     assert len(names) > 10
@@ -43,7 +43,7 @@ def test_every_metric_is_one_that_the_service_has(told: dict[str, set[str]]) -> 
 
 
 def test_the_dashboard_fits_its_page() -> None:
-    """Panels have a title and a number each, and none lies on another."""
+    """The dashboard's panels have unique titles and ids, fit the page and do not overlap."""
     dashboard = json.loads(DASHBOARD.read_text())
     panels = dashboard["panels"]
     cells: set[tuple[int, int]] = set()

@@ -1,4 +1,4 @@
-"""The image, built from its Dockerfile and run as deploy/compose.yaml runs it. There need be no Docker."""
+"""The image, built from its Dockerfile without Docker, and run as deploy/compose.yaml runs it."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ SECONDS = 1100
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_image_builds_and_serves_read_only_and_unprivileged() -> None:
-    """What is checked in it is listed in deploy/check_image.py."""
+    """The image builds and passes the checks of deploy/check_image.py, which lists them."""
     if sys.platform != "linux" or os.geteuid() != 0:
         pytest.fail("this test builds a Debian root and mounts in namespaces: run it as root on Linux")
     with subprocess.Popen(
@@ -26,6 +26,6 @@ def test_the_image_builds_and_serves_read_only_and_unprivileged() -> None:
         try:
             output, _ = check.communicate(timeout=SECONDS)
         finally:
-            check.terminate()  # it cleans up; when it has ended by itself this does nothing
+            check.terminate()  # it cleans up on SIGTERM; no effect if it has ended
     print(output)
     assert check.returncode == 0, output

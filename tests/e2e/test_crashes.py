@@ -1,9 +1,9 @@
-"""Processes killed at random moments of what they do to a folder: no model is lost, and none is half there.
+"""Processes killed at random moments while they change a folder: no model is lost, and none is incomplete.
 
-They upload, replace, pull from a real server, at once and in drips, go on with the pulls that others left, cancel them,
-delete, restore, purge, empty, prune and sweep. The slow tests kill TEST_KILLS of them, 150 unless told otherwise: most
-are processes with a store of their own, a tenth services, and test_resumable_crashes kills more of those. `make
-test-crashes` kills over 1,000. What each was at is printed.
+The processes upload, replace, pull from a real server, continue and cancel pulls, delete, restore, purge, empty, prune
+and sweep. The slow tests kill TEST_KILLS of them, by default 150: most are processes with a Store of their own, a tenth
+are services, and test_resumable_crashes kills more of those. `make test-crashes` kills over 1,000. The tests print
+which changes were interrupted.
 """
 
 import contextlib
@@ -39,13 +39,13 @@ from tests.support.waiting import eventually
 KILLS = int(os.environ.get("TEST_KILLS", "150"))
 SEED = int(os.environ.get("TEST_SEED", "20261121"))
 LONGEST_LIFE_SECONDS = 0.2
-"""From the first change to the kill: some ten changes, each of some ten steps."""
+"""The longest time from a process's first change to its kill: about ten changes of about ten steps each."""
 AT_ONCE = 2
 FOR_GOOD = {"erase", "purge", "empty", "sweep"}
 
 
 class Ledger:
-    """What must be there, by what the killed processes noted."""
+    """The labels that must be in the folder, by the notes of the killed processes."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -53,16 +53,16 @@ class Ledger:
         self._begun: set[str] = set()
         self._done: set[str] = set()
         self._gone: set[str] = set()
-        """Those that went for good, or may have."""
+        """The labels that were deleted for good, or may have been."""
         self.killed_at: Counter[str] = Counter()
-        """What those were at that did not come to say that it was done or refused, since the last check."""
+        """The changes that were begun but not noted as done or refused."""
 
     def check(self, root: Path) -> None:
-        """Insist that nothing was lost, at a moment when nobody changes the folder."""
+        """Check that no label is lost or doubled. No process may change the folder meanwhile."""
         self._read_on()
         there = Counter({label: len({each.inode for each in same}) for label, same in by_label(root).items()})
         assert set(there.values()) <= {1}, f"more than one copy: {there}"
-        assert set(there) <= self._begun, "something that nobody brought"
+        assert set(there) <= self._begun, "a label that no process uploaded or pulled"
         missing = self._done - self._gone - set(there)
         assert not missing, f"lost: {missing}"
 
@@ -76,7 +76,7 @@ class Ledger:
         self.killed_at.update(note.change for note in last.values() if not note.is_done)
 
     def _take(self, note: Note, last: dict[str, Note]) -> None:
-        """`last` is what each process noted last: what it is at, unless it is done."""
+        """Record a note. `last` has the last note of each process, which is its present change unless it is done."""
         if note.label:
             (self._done if note.is_done else self._begun).add(note.label)
         last[note.process] = note
@@ -84,12 +84,12 @@ class Ledger:
         if note.change in FOR_GOOD:
             self._gone.update(note.touched.values())
         if note.change == "empty" or any(each.change == "empty" for each in at_work):
-            # What comes into the trash while it is emptied may go with the rest.
+            # A model that is deleted while the trash is emptied may be purged too.
             self._gone.update(label for each in (*at_work, note) for label in each.touched.values())
 
 
 def by_label(root: Path) -> dict[str, list[Labelled]]:
-    """Every version that is there, with all its names."""
+    """Return every version in the folder and its trash, with all its names."""
     found: dict[str, list[Labelled]] = {}
     for _, labelled in everything(root):
         found.setdefault(labelled.label, []).append(labelled)
@@ -97,6 +97,7 @@ def by_label(root: Path) -> dict[str, list[Labelled]]:
 
 
 def opened(root: Path) -> Store:
+    """Open a store on a folder."""
     store = Store(
         root,
         Policy(),
@@ -108,7 +109,7 @@ def opened(root: Path) -> Store:
 
 
 def check_after_a_sweep(store: Store) -> None:
-    """What killed processes left is gone, and everything that is there is known, once."""
+    """Sweep, then check that no file of a killed process is left and that the store knows every other file once."""
     jobs = build_jobs(store)
     assert jobs.unfinished(PULL) == []
     store.sweep(jobs.is_over)
@@ -119,7 +120,7 @@ def check_after_a_sweep(store: Store) -> None:
     assert list((store.volume.lock_file.parent / "leases").glob("*")) == []
     assert all(len(same) == 1 for same in by_label(store.root).values()), "a model lies in the trash as well"
     entries = {entry.id for entry in store.trash.entries()}
-    # A record without a file is of a deletion that was killed before its rename; it goes when it expires.
+    # A record without a file is left by a deletion that was killed before its rename; a sweep removes it later.
     assert {path.name for path in store.volume.trash_dir.iterdir() if path.suffix != ".json"} == entries
     assert set(store.scan().models) == {
         str(path.relative_to(store.root)) for path, _ in everything(store.root) if ".store" not in path.parts
@@ -133,7 +134,10 @@ def check_after_a_sweep(store: Store) -> None:
 
 @contextlib.contextmanager
 def changing(through: str, root: Path, seed: int, log: Path, hub: Hub) -> Iterator[BaseProcess]:
-    """One such process, forked from a server that has imported everything; it is at work when this yields."""
+    """Start a process that makes random changes, and kill it at the end of the block. It is running when this yields.
+
+    It is forked from a server that has imported all modules.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", "tests.support.crash.random_changes"])
     ours, theirs = context.Pipe()
@@ -152,15 +156,15 @@ def changing(through: str, root: Path, seed: int, log: Path, hub: Hub) -> Iterat
 
 
 def finish_pulls(store: Store, hub: Hub) -> None:
-    """As the next service would."""
+    """Run the unfinished pulls to their end, as the next service would."""
     with contextlib.closing(OwnPulls(store, build_jobs(store), (hub.cdn_url,))) as pulls:
         pulls.adopt()
 
 
 def crash_again_and_again(hub: Hub, folder: Path, kills: int) -> Counter[str]:
-    """Rounds of two processes, each killed at a moment of its own; sometimes a sweep follows, sometimes more deaths.
+    """Kill random processes in rounds of two, check the folder after each, and return the interrupted changes.
 
-    Returns what they were at.
+    Each process is killed at its own random moment. Some rounds are followed by a sweep.
     """
     print(f"TEST_SEED={SEED}")
     chance = random.Random(SEED)  # noqa: S311 - to be the same each time
@@ -171,7 +175,7 @@ def crash_again_and_again(hub: Hub, folder: Path, kills: int) -> Counter[str]:
             for each in range(AT_ONCE):
                 process = running.enter_context(changing("", store.root, SEED + number + each, folder / "log", hub))
                 process.join(timeout=chance.uniform(0, LONGEST_LIFE_SECONDS))
-                assert process.exitcode is None, "it ended by itself"
+                assert process.exitcode is None, "the process ended before it was killed"
                 if chance.random() < 0.5:
                     process.kill()
         ledger.check(store.root)
@@ -187,9 +191,9 @@ def crash_again_and_again(hub: Hub, folder: Path, kills: int) -> Counter[str]:
 
 
 def kill_the_service(serve: Serve, hub: Hub, folder: Path, kills: int) -> Counter[str]:
-    """The real service, killed while two callers change its models; the next one goes on with what is left.
+    """Kill a real service in rounds while two clients change its models, and return the interrupted changes.
 
-    Returns what they were at.
+    The service of the next round continues what is left.
     """
     chance = random.Random(SEED)  # noqa: S311
     root, ledger = folder / "models", Ledger(folder / "log")
@@ -221,38 +225,41 @@ def kill_the_service(serve: Serve, hub: Hub, folder: Path, kills: int) -> Counte
 
 
 def pulls_of(service: RunningService) -> set[str]:
+    """Return the states of all pulls of a service."""
     return {job["state"] for job in service.client.get("/pulls?limit=1000").raise_for_status().json()["jobs"]}
 
 
 def listed_in(service: RunningService) -> set[str]:
+    """Return the names of the models that a service lists."""
     return {model["name"] for model in service.client.get("/models").raise_for_status().json()["models"]}
 
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
+    """Run a hub that serves every labelled model."""
     with LabelledHub() as running:
         yield running
 
 
 def test_processes_killed_anywhere_lose_nothing(hub: Hub, tmp_path: Path) -> None:
-    """Eight kills; TEST_SEED repeats a run as far as the machine lets it."""
+    """Eight processes killed at random moments lose no model. TEST_SEED repeats their random choices."""
     crash_again_and_again(hub, tmp_path, 8)
 
 
 def test_a_killed_service_loses_nothing(serve: Serve, hub: Hub, tmp_path: Path) -> None:
-    """Two kills."""
+    """A service killed twice while clients change its models loses no model."""
     kill_the_service(serve, hub, tmp_path, 2)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_many_kills_lose_nothing(hub: Hub, tmp_path: Path) -> None:
-    """Of processes with a store of their own."""
+    """TEST_KILLS processes killed at random moments lose no model."""
     assert crash_again_and_again(hub, tmp_path, KILLS * 9 // 10).keys() >= {"upload", "pull", "delete"}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_killing_the_service_loses_nothing(serve: Serve, hub: Hub, tmp_path: Path) -> None:
-    """Again and again, through HTTP."""
+    """A service killed TEST_KILLS / 10 times while clients change its models loses no model."""
     kill_the_service(serve, hub, tmp_path, KILLS // 10)

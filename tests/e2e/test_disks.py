@@ -1,4 +1,4 @@
-"""Disks that are full, read-only, unmounted or exchanged, in a mount namespace of the service's own."""
+"""Services whose disk is full, read-only, unmounted or exchanged, each in its own mount namespace."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ Disk = Callable[[str], tuple[RunningService, Path]]
 
 @pytest.fixture(scope="module")
 def shared_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    """Ask for `disk_of`."""
+    """Run a service on a small disk for all tests of this module. Tests use `disk_of`."""
     folder = tmp_path_factory.mktemp("disk")
     (folder / "models").mkdir()
     with RunningService(folder, wrapper=small_disk(folder / "models", "8m"), engine_class=ECHO) as running:
@@ -32,12 +32,16 @@ def shared_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSer
 
 @pytest.fixture
 def disk_of(shared_disk: RunningService) -> Disk:
-    """Give the module's service an empty disk of that size, such as '256k'; return it and the folder as it sees it."""
+    """Return a function that gives the shared service an empty disk of a size such as '256k'.
+
+    The function returns the service, and the path of its model folder in the service's mount namespace.
+    """
     pid, models_dir = shared_disk.process.pid, shared_disk.models_dir
 
     def resized(size: str) -> tuple[RunningService, Path]:
+        """Resize the disk, and return the service and the path of its model folder."""
         inside = seen_by(pid, models_dir)
-        mount(pid, "mount", "-o", "remount,rw,size=8m", models_dir)  # whatever a failed test has left
+        mount(pid, "mount", "-o", "remount,rw,size=8m", models_dir)  # a failed test may have left it small or read-only
         shared_disk.clear(inside)
         mount(pid, "mount", "-o", f"remount,size={size}", models_dir)
         return shared_disk.wait_until_ready(), inside
@@ -46,13 +50,13 @@ def disk_of(shared_disk: RunningService) -> Disk:
 
 
 def names_of(service: RunningService) -> list[str] | None:
-    """None while the list is not to be had."""
+    """Return the names of the listed models; None while the list is not available."""
     answer = service.client.get("/models")
     return [model["name"] for model in answer.json()["models"]] if answer.status_code == 200 else None
 
 
 def fill(folder: Path) -> None:
-    """Leave no byte free."""
+    """Fill the disk to its last byte."""
     with (folder / "filler").open("wb", buffering=0) as filler:
         try:
             while True:
@@ -62,11 +66,12 @@ def fill(folder: Path) -> None:
 
 
 def blocks_of(path: Path) -> int:
+    """Return the number of blocks of a file; 0 if it does not exist."""
     return path.stat().st_blocks if path.exists() else 0
 
 
 def changes(service: RunningService, trash_id: str) -> Iterator[Callable[[], httpx.Response]]:
-    """Every way to change the folder."""
+    """Yield a function for every kind of change of the folder."""
     call = service.client.request
     yield lambda: call("PUT", "/models/b.bin", content=b"new")
     yield lambda: call("PUT", "/models/a.bin", content=b"new", headers={"if-match": "*"})
@@ -78,14 +83,14 @@ def changes(service: RunningService, trash_id: str) -> Iterator[Callable[[], htt
 
 
 def with_a_model_and_one_deleted(service: RunningService) -> str:
-    """What the tests begin with: a.bin, and in the trash old.bin, whose entry is returned."""
+    """Create a.bin, and old.bin in the trash; return the id of old.bin's trash entry."""
     for name in ("a.bin", "old.bin"):
         service.client.put(f"/models/{name}", content=name.encode()).raise_for_status()
     return str(service.client.delete("/models/old.bin").raise_for_status().json()["trash_id"])
 
 
 def test_a_full_disk_refuses_a_deletion_and_loses_nothing(disk_of: Disk) -> None:
-    """There is no room for the record, so the model stays where it is; with room again it goes."""
+    """On a full disk a deletion answers 507 and the model stays; once there is space the deletion succeeds."""
     service, inside = disk_of("256k")
     (inside / "a.bin").write_bytes(b"content")
     fill(inside)
@@ -100,7 +105,7 @@ def test_a_full_disk_refuses_a_deletion_and_loses_nothing(disk_of: Disk) -> None
 
 
 def test_a_full_disk_can_be_relieved(disk_of: Disk) -> None:
-    """What takes no room works on it: a purge, a restore, and a deletion past the trash, which says what it freed."""
+    """On a full disk a restore, a purge and a permanent deletion succeed, and the answers state the freed bytes."""
     service, inside = disk_of("2m")
     for name in ("a.bin", "b.bin", "c.bin"):
         (inside / name).write_bytes(b"x" * 100_000)
@@ -117,16 +122,16 @@ def test_a_full_disk_can_be_relieved(disk_of: Disk) -> None:
     assert eventually(lambda: names_of(service) == ["a.bin", "filler"])
 
 
-@pytest.mark.parametrize("is_told", [True, False], ids=["length told", "chunked"])
-def test_a_disk_too_small_refuses_an_upload_and_keeps_nothing(disk_of: Disk, *, is_told: bool) -> None:
-    """507, before the body when its length is known, midway when not; what fits still comes in."""
+@pytest.mark.parametrize("has_length", [True, False], ids=["Content-Length", "chunked"])
+def test_a_disk_too_small_refuses_an_upload_and_keeps_nothing(disk_of: Disk, *, has_length: bool) -> None:
+    """An upload that does not fit answers 507 and keeps no bytes, whether its length is known or not."""
     service, inside = disk_of("4m")
     large = b"x" * (8 * MIB)
 
-    refused = service.client.put("/models/a.bin", content=large if is_told else iter([large[:MIB]] * 8))
+    refused = service.client.put("/models/a.bin", content=large if has_length else iter([large[:MIB]] * 8))
 
     assert problem_of(refused) == (507, "store-full")
-    assert (refused.json()["need_bytes"] == 8 * MIB) is is_told
+    assert (refused.json()["need_bytes"] == 8 * MIB) is has_length
     assert list((inside / ".store/staging").iterdir()) == []
     assert names_of(service) == []
     assert service.client.put("/models/a.bin", content=large[:MIB]).status_code == 201
@@ -134,10 +139,10 @@ def test_a_disk_too_small_refuses_an_upload_and_keeps_nothing(disk_of: Disk, *, 
 
 @pytest.mark.parametrize("size", [1, 10_000, 1_000_000])
 def test_what_is_freed_is_what_the_disk_gets(disk_of: Disk, size: int) -> None:
-    """By the file's blocks, and by the file system's own count."""
+    """`freed_bytes` is the space that the file system gains, counted in blocks."""
     service, inside = disk_of("8m")
     (inside / "a.bin").write_bytes(b"x" * size)
-    service.client.delete("/models/none.bin")  # the journal and the locks are there by now
+    service.client.delete("/models/none.bin")  # creates the journal and the locks, which take blocks too
     before, journal_before = os.statvfs(inside), blocks_of(inside / ".store/journal.jsonl")
 
     freed = service.client.delete("/models/a.bin?permanent=true").raise_for_status().json()["freed_bytes"]
@@ -148,7 +153,7 @@ def test_what_is_freed_is_what_the_disk_gets(disk_of: Disk, size: int) -> None:
 
 
 def test_a_read_only_disk_lists_and_refuses_every_change(serve: Serve, tmp_path: Path) -> None:
-    """From the start, with a folder that was written elsewhere."""
+    """A service that starts on a read-only disk lists its models and answers 503 to every change."""
     with_models = serve(engine_class=ECHO)
     trash_id = with_a_model_and_one_deleted(with_models)
     with_models.stop()
@@ -164,7 +169,7 @@ def test_a_read_only_disk_lists_and_refuses_every_change(serve: Serve, tmp_path:
 
 
 def test_a_disk_that_turns_read_only_refuses_changes_until_it_is_writable_again(disk_of: Disk) -> None:
-    """As a file system does that met an error; the service goes on, and needs no restart."""
+    """While its disk is read-only, as after a disk error, a running service refuses changes and still lists."""
     service, _ = disk_of("4m")
     models = service.models_dir
     trash_id = with_a_model_and_one_deleted(service)
@@ -181,7 +186,7 @@ def test_a_disk_that_turns_read_only_refuses_changes_until_it_is_writable_again(
 
 @pytest.fixture(scope="module")
 def shared_unmountable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    """Ask for `unmountable`."""
+    """Run a service on a disk that can be unmounted, for all tests of this module. Tests use `unmountable`."""
     folder = tmp_path_factory.mktemp("unmountable")
     with RunningService(folder, wrapper=removable_disk(folder), engine_class=ECHO) as running:
         yield running
@@ -189,20 +194,22 @@ def shared_unmountable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
 
 @pytest.fixture
 def unmountable(shared_unmountable: RunningService) -> RunningService:
-    """A service whose model folder is a mount of the disk at `disk`; at `other` there is another disk."""
+    """Return the shared service, whose model folder is a mount of the disk at `disk`; at `other` is a second disk."""
     return shared_unmountable.clear(folder_of(shared_unmountable) / "disk").wait_until_ready()
 
 
 def folder_of(service: RunningService) -> Path:
-    """Where its disks are, as it sees them."""
+    """Return the path of the service's folder in the service's mount namespace."""
     return seen_by(service.process.pid, service.folder)
 
 
 def is_unavailable(service: RunningService) -> bool:
+    """Return True if the service answers 503 to a list."""
     return service.client.get("/models").status_code == 503
 
 
 def refuses_everything(service: RunningService, trash_id: str) -> None:
+    """Check that every read and every change answers 503, while the service is still alive."""
     reads: list[Any] = [
         lambda path=path: service.client.get(path)
         for path in ("/models", "/models/a.bin", "/models/path", "/trash", "/journal", "/audit", "/storage", "/readyz")
@@ -213,7 +220,7 @@ def refuses_everything(service: RunningService, trash_id: str) -> None:
 
 
 def test_an_unmounted_disk_is_unavailable_until_it_is_back(unmountable: RunningService) -> None:
-    """Nothing is made in the empty mount point; when the disk is mounted again everything works again, by itself."""
+    """While its disk is unmounted a service answers 503 and writes nothing to the mount point; then all works again."""
     trash_id = with_a_model_and_one_deleted(unmountable)
     pid, folder = unmountable.process.pid, unmountable.folder
 
@@ -229,7 +236,7 @@ def test_an_unmounted_disk_is_unavailable_until_it_is_back(unmountable: RunningS
 
 
 def test_another_disk_in_its_place_is_not_touched(unmountable: RunningService) -> None:
-    """Even one with models of the same names; and the right one is known when it is back."""
+    """A service does not use another disk at its mount point, even with equal names; its own disk works again later."""
     trash_id = with_a_model_and_one_deleted(unmountable)
     pid, folder = unmountable.process.pid, unmountable.folder
     other = seen_by(pid, folder / "other")
@@ -249,7 +256,7 @@ def test_another_disk_in_its_place_is_not_touched(unmountable: RunningService) -
 
 
 def test_a_disk_that_goes_away_under_an_upload_ends_it(unmountable: RunningService) -> None:
-    """503; nothing comes into the empty mount point, and on the disk nothing of it is left once it is back."""
+    """Unmounting the disk ends an upload with 503; the mount point stays empty, and the disk keeps no bytes of it."""
     pid, folder = unmountable.process.pid, unmountable.folder
     disk = seen_by(pid, folder / "disk")
     with RawPut(unmountable, "/models/folder/b.bin", content_length=8) as upload:
@@ -268,7 +275,7 @@ def test_a_disk_that_goes_away_under_an_upload_ends_it(unmountable: RunningServi
 
 
 def test_a_disk_mounted_inside_the_folder_is_told_and_not_managed(serve: Serve, tmp_path: Path) -> None:
-    """A file of it cannot be renamed into the trash, so none is a model; nor is a device mounted over a file."""
+    """A disk or device mounted inside the folder is listed as a warning, and its files are no models."""
     (tmp_path / "models/inside").mkdir(parents=True)
     (tmp_path / "models/null.bin").touch()
     mounts = f"mount -t tmpfs none {tmp_path}/models/inside; mount --bind /dev/null {tmp_path}/models/null.bin"

@@ -1,4 +1,4 @@
-"""The docs page as a person meets it: in a browser, without the internet, behind a proxy or not, with keys or not."""
+"""The docs page in a real browser without the internet, directly and behind proxies, with and without keys."""
 
 import threading
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ MODEL = "org_repo/model Q4.gguf"
 
 
 class Proxy(ThreadingHTTPServer):
-    """A reverse proxy that gives a service a path prefix. It takes the prefix off what it passes on, or leaves it."""
+    """A reverse proxy that adds a path prefix to a service. It removes the prefix when it forwards, or keeps it."""
 
     daemon_threads = True
 
@@ -33,12 +33,12 @@ class Proxy(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where the service appears to be."""
+        """The URL of the service behind the proxy."""
         return f"http://127.0.0.1:{self.server_port}{PREFIX}"
 
 
 class Passing(BaseHTTPRequestHandler):
-    """One request on its way. What is outside the prefix is not the service's, and is not passed on."""
+    """The handler of one request. Paths outside the prefix get 404."""
 
     server: Proxy
 
@@ -60,7 +60,7 @@ class Passing(BaseHTTPRequestHandler):
 
 @contextmanager
 def proxying(target: str, *, strips: bool) -> Iterator[str]:
-    """The address of a proxy before the service at that address."""
+    """Run a proxy in front of a service and yield its URL."""
     with Proxy(target, strips=strips) as proxy, proxy.client:
         thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -73,13 +73,14 @@ def proxying(target: str, *, strips: bool) -> Iterator[str]:
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Browser]:
+    """Run a browser."""
     with Browser(tmp_path) as browser:
         yield browser
 
 
 @pytest.fixture(params=["direct", "behind a proxy that strips its prefix", "behind a proxy that keeps its prefix"])
 def address(request: pytest.FixtureRequest, serve: Serve) -> Iterator[str]:
-    """Where a service with a model is found, each way that one is put up."""
+    """Run a service with one model, directly or behind a proxy, and yield its URL."""
     direct = request.param == "direct"
     service = serve(engine_class=ECHO, root_path="" if direct else PREFIX)
     put_model(service)
@@ -91,13 +92,14 @@ def address(request: pytest.FixtureRequest, serve: Serve) -> Iterator[str]:
 
 
 def put_model(service: RunningService) -> None:
+    """Create a model whose name has a slash and a space."""
     path = service.models_dir / MODEL
     path.parent.mkdir()
     path.write_bytes(b"x" * 10)
 
 
 def operations_of(document: dict[str, dict[str, dict[str, dict[str, str]]]]) -> dict[str, str]:
-    """The page's id for each operation."""
+    """Return the element id on the page of each operation, such as `GET /models`."""
     return {
         f"{method.upper()} {path}": f"#operations-{operation['tags'][0]}-{operation['operationId']}"
         for path, methods in document["paths"].items()
@@ -106,7 +108,7 @@ def operations_of(document: dict[str, dict[str, dict[str, dict[str, str]]]]) -> 
 
 
 def execute(browser: Browser, operation: str, **parameters: str) -> None:
-    """Press "Try it out", fill in, and press "Execute"."""
+    """Press "Try it out", fill in the parameters, and press "Execute"."""
     if not browser.texts(f"{operation} .execute"):
         browser.click(f"{operation} .opblock-summary-control")
         browser.click(f"{operation} .try-out__btn")
@@ -116,23 +118,24 @@ def execute(browser: Browser, operation: str, **parameters: str) -> None:
 
 
 def shown_status(browser: Browser, operation: str) -> str:
-    """The status of the answer that is shown, or nothing while there is none."""
+    """Return the status of the shown answer; empty while there is none."""
     return "".join(browser.texts(f"{operation} .live-responses-table .response .response-col_status"))
 
 
 def wait_for_status(browser: Browser, operation: str, status: str) -> None:
+    """Wait until the page shows a status."""
     eventually(lambda: shown_status(browser, operation) == status, within=20)
 
 
 def test_it_shows_every_operation_without_the_internet(address: str, browser: Browser, tmp_path: Path) -> None:
-    """From the service's bare address a browser gets to a page with every operation, and asks nobody else."""
+    """The service's address leads to a page with every operation, which requests nothing from another host."""
     operations = operations_of(httpx.get(f"{address}/openapi.json").json())
 
     browser.open(f"{address}/")
     for operation in operations.values():
         browser.click(f"{operation} .opblock-summary-control")
         browser.text(f"{operation} .responses-table")
-        # With all of them open at once the page takes minutes.
+        # Close it: with all operations open at once the page takes minutes.
         browser.click(f"{operation} .opblock-summary-control")
     browser.screenshot(tmp_path / "docs.png")
 
@@ -146,7 +149,7 @@ def test_it_shows_every_operation_without_the_internet(address: str, browser: Br
 
 
 def test_trying_out_finds_a_model_in_a_folder(address: str, browser: Browser) -> None:
-    """A name with '/' and a space works as it is typed into the page."""
+    """ "Try it out" finds a model whose name has a slash and a space."""
     operation = operations_of(httpx.get(f"{address}/openapi.json").json())["GET /models/{name}"]
 
     browser.open(f"{address}/docs")
@@ -158,7 +161,7 @@ def test_trying_out_finds_a_model_in_a_folder(address: str, browser: Browser) ->
 
 
 def test_a_key_that_is_entered_in_the_page_is_used(serve: Serve, browser: Browser, tmp_path: Path) -> None:
-    """Without a key the page's calls get 401; "Authorize" takes one, and then they get 200, after a reload too."""
+    """The page's requests get 401 without a key, and 200 once a key is entered, also after a reload."""
     key = new_key()
     keys = tmp_path / "keys.toml"
     keys.write_text(entry_for("reader", [Scope.READ], key))

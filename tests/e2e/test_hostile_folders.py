@@ -1,4 +1,4 @@
-"""Folders that hold what no model folder should: what is there is told, nothing hangs, and nothing is followed."""
+"""Folders with links, pipes, devices and unusual names: the service lists them as warnings and never opens them."""
 
 import json
 import os
@@ -41,12 +41,12 @@ NO_FILES = {
     "folder.gguf/pipe.bin": "a named pipe",
     "socket.gguf": "a socket",
 }
-"""What lies in the folder beside models, and how it is told."""
+"""The files in the folder that are no models, and the reasons in their warnings."""
 NAMES = (*SCRIPTS.values(), *SPECIAL)
 
 
 def fill(models: Path) -> None:
-    """Links, pipes and sockets, at names that promise models."""
+    """Create links, pipes and sockets at names that look like models."""
     (models.parent / "secret").mkdir(parents=True)
     (models.parent / "secret/model.gguf").write_text(SECRET)
     (models / "loop").mkdir(parents=True)
@@ -68,7 +68,7 @@ def fill(models: Path) -> None:
 
 @contextmanager
 def inside(folder: Path) -> Iterator[None]:
-    """Within a folder, whose path is longer than a socket's may be."""
+    """Change to a folder for the block, because its path is too long for a socket's address."""
     before = Path.cwd()
     os.chdir(folder)
     try:
@@ -78,7 +78,7 @@ def inside(folder: Path) -> Iterator[None]:
 
 
 def add_devices(models: Path) -> dict[str, str]:
-    """Whatever this user may make of them."""
+    """Create devices, if this user may, and return the expected warnings."""
     kinds = {"tape.gguf": (stat.S_IFCHR, 9), "memory.gguf": (stat.S_IFCHR, 1), "disk.gguf": (stat.S_IFBLK, 7)}
     with suppress(PermissionError):
         for name, (kind, major) in kinds.items():
@@ -88,15 +88,18 @@ def add_devices(models: Path) -> dict[str, str]:
 
 
 def warnings_of(service: RunningService) -> dict[str, str]:
+    """Return the warnings of the list, by path."""
     listed = service.client.get("/models").raise_for_status().json()
     return {warning["path"]: warning["reason"] for warning in listed["warnings"]}
 
 
 def names_of(service: RunningService) -> set[str]:
+    """Return the names of the listed models."""
     return {model["name"] for model in service.client.get("/models").raise_for_status().json()["models"]}
 
 
 def command_line(models_dir: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command line on a model folder."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OCR_")}
     return subprocess.run(
         [sys.executable, "-m", "app", *arguments],
@@ -110,7 +113,7 @@ def command_line(models_dir: Path, *arguments: str) -> "subprocess.CompletedProc
 
 
 def test_what_is_no_file_is_told_and_never_opened(serve: Serve, tmp_path: Path) -> None:
-    """Not by the list, a detail, a deletion, an upload or a restore; nor does the real AsposeAI get stuck at it."""
+    """Links, pipes, sockets and devices are warnings; no request opens or follows them, nor does the real AsposeAI."""
     models = tmp_path / "models"
     fill(models)
     expected = NO_FILES | add_devices(models)
@@ -136,7 +139,7 @@ def test_what_is_no_file_is_told_and_never_opened(serve: Serve, tmp_path: Path) 
 
 
 def test_what_is_no_file_may_come_and_go_while_it_runs(service: RunningService) -> None:
-    """The list says so within a second; a file in place of a pipe is a model."""
+    """A new pipe becomes a warning within a second; a file that replaces the pipe is a model."""
     os.mkfifo(service.models_dir / "pipe")
     eventually(lambda: warnings_of(service) == {"pipe": "a named pipe"})
 
@@ -147,7 +150,7 @@ def test_what_is_no_file_may_come_and_go_while_it_runs(service: RunningService) 
 
 
 def test_a_name_in_any_script_goes_the_whole_way(service: RunningService) -> None:
-    """Uploaded, listed, told, audited, deleted, restored and in the journal, byte for byte as it was given."""
+    """Models with unusual names can be uploaded, listed, audited, deleted and restored under exactly these names."""
     for name in NAMES:
         put = service.client.put(f"/models/{quote(name, safe='')}", content=name.encode())
         assert put.status_code == 201, (name, put.text)
@@ -174,7 +177,7 @@ def test_a_name_in_any_script_goes_the_whole_way(service: RunningService) -> Non
 
 
 def test_names_that_look_the_same_are_two_models(service: RunningService) -> None:
-    """Composed or decomposed: a name is its bytes, and the one that is asked for goes."""
+    """Two names that differ only in Unicode normalisation are two models, and a deletion removes the named one."""
     composed, decomposed = unicodedata.normalize("NFC", "café.bin"), unicodedata.normalize("NFD", "café.bin")
     for name in (composed, decomposed):
         service.client.put(f"/models/{quote(name)}", content=name.encode()).raise_for_status()
@@ -186,7 +189,7 @@ def test_names_that_look_the_same_are_two_models(service: RunningService) -> Non
 
 
 def test_the_command_line_takes_every_name(service: RunningService) -> None:
-    """As a table, as JSON, and as an argument, where one that begins with a dash comes after two of them."""
+    """The command line lists and deletes models with any names; after `--` also names that begin with a dash."""
     for name in NAMES:
         (service.models_dir / name).write_text(name)
 
@@ -202,7 +205,7 @@ def test_the_command_line_takes_every_name(service: RunningService) -> None:
 
 
 def test_names_at_the_limits_are_models_and_beyond_them_told(serve: Serve) -> None:
-    """255 bytes a part and 1,024 in all; what lies deeper than any path reaches is a warning where it begins."""
+    """Names of up to 255 bytes a part and 1,024 in total are models; longer ones are refused, or listed as warnings."""
     service = serve(engine_class=ECHO)
     longest = (LONGEST, LONGEST_PART, LONGEST_PARTS_IN_BYTES)
     for name in longest:
@@ -221,7 +224,7 @@ def test_names_at_the_limits_are_models_and_beyond_them_told(serve: Serve) -> No
 
 
 def make_deeper_than_any_path(folder: Path) -> None:
-    """30 folders within each other, whose names together are longer than PATH_MAX, and a file in the last."""
+    """Create 30 nested folders whose path is longer than PATH_MAX, with a file in the last."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     for _ in range(30):
         os.mkdir("n" * 200, dir_fd=descriptor)
@@ -233,7 +236,7 @@ def make_deeper_than_any_path(folder: Path) -> None:
 
 
 def test_names_that_no_url_or_line_can_carry_are_told(serve: Serve, tmp_path: Path) -> None:
-    """Files so named by others are warnings, in the list and on the command line; a request for them is refused."""
+    """Files whose names are not UTF-8 or hold control characters are warnings, and requests for them are refused."""
     models = tmp_path / "models"
     models.mkdir()
     for name in NO_MODELS:
@@ -263,7 +266,7 @@ def test_names_that_no_url_or_line_can_carry_are_told(serve: Serve, tmp_path: Pa
 
 
 def test_a_name_that_is_no_text_does_not_blind_the_service(serve: Serve) -> None:
-    """The watcher gives up at such a name; every change shows all the same, and nothing ends."""
+    """The watcher fails at a name that is not UTF-8, but the service still shows every change."""
     service = serve(engine_class=ECHO)
     for number, raw in enumerate(NO_TEXT):
         with open(os.path.join(os.fsencode(service.models_dir), raw), "wb"):  # noqa: PTH118, PTH123
@@ -278,7 +281,7 @@ def test_a_name_that_is_no_text_does_not_blind_the_service(serve: Serve) -> None
 
 
 def test_a_model_with_another_name_outside_is_deleted_here_only(service: RunningService, tmp_path: Path) -> None:
-    """A hard link is a file like any other; the other name keeps the bytes, so none are freed."""
+    """Deleting a model that has a hard link outside keeps the other name, and frees no bytes."""
     (tmp_path / "outside.bin").write_bytes(b"x" * 10_000)
     (service.models_dir / "linked.bin").hardlink_to(tmp_path / "outside.bin")
 
@@ -289,7 +292,7 @@ def test_a_model_with_another_name_outside_is_deleted_here_only(service: Running
 
 
 def test_a_model_folder_that_is_a_link_to_itself_stops_the_start(tmp_path: Path) -> None:
-    """With the variable that is wrong, and no traceback."""
+    """A model folder that is a symbolic link to itself ends the start with status 2 and names OCR_MODELS_DIR."""
     (tmp_path / "loop").symlink_to("loop")
 
     ended = command_line(tmp_path / "loop", "serve")

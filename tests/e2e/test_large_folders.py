@@ -1,4 +1,4 @@
-"""A hundred thousand models, and one of 20 GB: what there is to wait for, and what the disk says."""
+"""A folder with 100,000 models, and a model of 20 GB."""
 
 import os
 from pathlib import Path
@@ -16,19 +16,19 @@ BLOCK_BYTES = 512
 
 
 def memory_of(service: RunningService) -> int:
-    """Resident bytes of the service alone, without its engine."""
+    """Return the resident bytes of the service, without its engine."""
     return psutil.Process(service.process.pid).memory_info().rss
 
 
 def counted(service: RunningService, name: str) -> int:
-    """How many models match."""
+    """Return how many listed models match a name."""
     return int(service.client.get("/models", params={"name": name}).raise_for_status().json()["count"])
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_hundred_thousand_models_are_served_like_a_hundred(serve: Serve, tmp_path: Path) -> None:
-    """Alive before they are scanned, listed whole and by pages, deleted, audited; the memory comes to rest."""
+    """100,000 models can be listed whole and in pages, deleted and audited, and memory does not grow with changes."""
     models = tmp_path / "models"
     for number in range(COUNT):
         folder = models / f"folder-{number % 100:02}"
@@ -61,7 +61,7 @@ def test_a_hundred_thousand_models_are_served_like_a_hundred(serve: Serve, tmp_p
         path = models / "another.bin"
         path.touch() if present else path.unlink()
         service.client.get("/models").raise_for_status()
-        eventually(lambda: counted(service, "another.bin") == present, within=20)  # noqa: B023 - asked here and now
+        eventually(lambda: counted(service, "another.bin") == present, within=20)  # noqa: B023 - called in this iteration
     after_changes = memory_of(service)
     print(f"resident bytes for each model: {(after_changes - at_start) / COUNT:,.0f}")
     assert after_changes - at_start < COUNT * 10_000  # a list that is kept for each change would be several times that
@@ -70,7 +70,7 @@ def test_a_hundred_thousand_models_are_served_like_a_hundred(serve: Serve, tmp_p
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_sparse_file_of_20_gb_is_a_model_like_any(serve: Serve, tmp_path: Path) -> None:
-    """Nothing reads or copies it; what is freed is what it took of the disk, however large it seems."""
+    """A sparse file of 20 GB is deleted and restored without being read; `freed_bytes` is its space on the disk."""
     service = serve(engine_class=ECHO)
     path = service.models_dir / "huge.bin"
     with path.open("wb") as file:

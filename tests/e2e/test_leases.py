@@ -1,4 +1,4 @@
-"""What other programs on the volume read, they protect with a lease; every service says who it is."""
+"""Leases of other programs, taken by `models lease`: every service refuses to delete the model and names its user."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ Hold = Callable[..., subprocess.Popen[bytes]]
 
 @pytest.fixture
 def hold(replicas: list[RunningService]) -> Iterator[Hold]:
-    """Run a command under a lease of a.bin."""
+    """Run commands under a lease of a.bin."""
     with ExitStack() as running:
 
         def start(*command: str) -> subprocess.Popen[bytes]:
@@ -37,7 +37,7 @@ def hold(replicas: list[RunningService]) -> Iterator[Hold]:
 
 @pytest.fixture
 def services(replicas: list[RunningService]) -> list[RunningService]:
-    """Two on one folder with a model."""
+    """Return two services on one folder with a model."""
     (replicas[0].models_dir / "a.bin").write_bytes(b"a")
     for service in replicas:
         eventually(lambda service=service: service.client.get("/models").json()["count"] == 1)
@@ -45,11 +45,12 @@ def services(replicas: list[RunningService]) -> list[RunningService]:
 
 
 def blockers(service: RunningService) -> list[dict[str, object]]:
+    """Return the blockers of a.bin that a service shows."""
     return list(service.client.get("/models/a.bin").json()["blockers"])
 
 
 def test_every_service_names_the_user_of_a_model(services: list[RunningService], hold: Hold) -> None:
-    """While the command runs no service deletes it, and each says which process it is; afterwards it can go."""
+    """While a command holds a lease, every service answers 409 and names the process; afterwards the model can go."""
     holder = hold("sh", "-c", "cat; exit 7")
     eventually(lambda: blockers(services[0]))
 
@@ -67,7 +68,7 @@ def test_every_service_names_the_user_of_a_model(services: list[RunningService],
 
 
 def test_a_killed_command_blocks_nothing(services: list[RunningService], hold: Hold) -> None:
-    """Deletable at once, and its record is swept by itself."""
+    """After the command was killed the model can be deleted at once, and a sweep removes the lease's record."""
     holder = hold("cat")
     eventually(lambda: blockers(services[0]))
     holder.kill()
@@ -79,7 +80,7 @@ def test_a_killed_command_blocks_nothing(services: list[RunningService], hold: H
 
 
 def test_what_the_command_started_keeps_the_model(services: list[RunningService], hold: Hold, tmp_path: Path) -> None:
-    """Though the command itself is dead: its child still reads."""
+    """A child of the command keeps the lease, although the command itself was killed."""
     holder = hold("sh", "-c", f"exec 9<&0; cat <&9 & echo $! > {tmp_path}/child; wait")
     child = int(eventually(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text()))
     holder.kill()
@@ -92,9 +93,9 @@ def test_what_the_command_started_keeps_the_model(services: list[RunningService]
 
 
 def test_a_command_that_cannot_run_says_so(services: list[RunningService], hold: Hold) -> None:
-    """127 as a shell has it, and 1 when there is no such model; neither leaves a lease."""
+    """A missing command exits with 127, as in a shell, and a missing model with 1; neither leaves a lease."""
     records = services[0].models_dir / ".store/locks/leases"
-    before = set(records.glob("*"))  # of commands that other tests have killed
+    before = set(records.glob("*"))  # records of commands that other tests have killed
     missing = hold("no-such-command")
     assert missing.communicate()[1] == b"no-such-command: No such file or directory\n"
     assert missing.returncode == 127

@@ -1,4 +1,4 @@
-"""Eight processes that change one folder at random, and pull: afterwards every byte is where the journal says."""
+"""Eight processes change one folder at random, by pulls too; then every model must match the journal."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ SEED = int(os.environ.get("TEST_SEED", time.time_ns() % 1_000_000))
 
 
 def change_at_random(serve: Serve, hub: Hub, logs: Path, seconds: float) -> Store:
-    """Run them all, and return a store on what they left."""
+    """Run all processes for some seconds, and return a store on their folder."""
     print(f"TEST_SEED={SEED}")
     services = [serve(engine_class=ECHO, trash_retention="2s", pull_allowed_urls=hub.cdn_url) for _ in range(SERVICES)]
     root = services[0].models_dir
@@ -58,7 +58,7 @@ def change_at_random(serve: Serve, hub: Hub, logs: Path, seconds: float) -> Stor
 
 
 def check(store: Store, logs: Path) -> None:
-    """What a model checker would ask of the end state."""
+    """Check that the folder, the trash, the journal and the processes' notes agree."""
     store.sweep(build_jobs(store).is_over)
     notes = [note for log in sorted(logs.glob("*.log")) for note in notes_in(log)]
     events = store.journal.latest(10_000_000)
@@ -67,14 +67,14 @@ def check(store: Store, logs: Path) -> None:
     told = Counter(event.action for event in events)
     print(f"{done} {told}")
 
-    # Every line of the journal that is not empty is one, and each success of a process has exactly one line of it.
+    # Every line of the journal that is not empty is a valid entry, and each success of a process has exactly one.
     journal = store.volume.journal_file
     parts = [path.read_bytes() for path in journal_files(journal) if path.exists()]
     written = [line for line in b"".join(parts).splitlines() if line]
     assert len(written) == len(events)
     uploaded = {note.label for note in notes if note.is_done and note.change == "upload"}
     assert Counter(event.request_id for event in events if event.action == "uploaded") == Counter(uploaded)
-    # So has each pull, also one that was cancelled too late.
+    # Each pull has exactly one entry, also a pull that was cancelled too late.
     pulled = {str(event.request_id) for event in events if event.action == "pulled"}
     assert told["pulled"] == len(pulled)
     assert pulled >= {note.label for note in notes if note.is_done and note.change in {"pull", "adopt"} and note.label}
@@ -90,14 +90,14 @@ def check(store: Store, logs: Path) -> None:
     assert set(begins.values()) | set(ends.values()) <= {1}
     assert set(ends) <= set(begins)
     assert {entry.id for entry in store.trash.entries()} == set(begins) - set(ends)
-    # What was published and did not go for good is there once, and nothing else is.
+    # Each published version that was not deleted for good is there once, and nothing else is.
     assert found == Counter((uploaded | pulled) - lost(events, notes))
     assert list(store.volume.staging_dir.iterdir()) == []
     assert {path.name.partition(".")[0] for path in store.volume.trash_dir.iterdir()} == set(begins) - set(ends)
 
 
 def lost(events: list[JournalEntry], notes: list[Note]) -> set[str]:
-    """The labels of the versions that were deleted or purged for good, as the journal has it."""
+    """Return the labels that were deleted or purged for good, by the journal."""
     labels = {(note.request, name): label for note in notes for name, label in note.touched.items()}
     in_trash = {event.trash_id: event for event in events if event.action == "trashed"}
     gone = [event for event in events if event.action == "deleted"]
@@ -108,6 +108,6 @@ def lost(events: list[JournalEntry], notes: list[Note]) -> set[str]:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_what_eight_processes_did_is_what_the_journal_says(serve: Serve, tmp_path: Path) -> None:
-    """For a minute. TEST_SEED repeats the choices of a run, though not how the processes meet."""
+    """After a minute of random changes the folder matches the journal. TEST_SEED repeats the choices only."""
     with LabelledHub() as hub:
         check(change_at_random(serve, hub, tmp_path, SECONDS), tmp_path)

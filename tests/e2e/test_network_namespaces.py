@@ -1,4 +1,4 @@
-"""Two services in network namespaces of their own, with one folder: replicas on two machines, as far as one can go."""
+"""Two services on one folder in separate network namespaces: replicas on two machines, as far as one machine allows."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from tests.support.waiting import eventually
 NAMES = ("ocr-test-a", "ocr-test-b")
 ADDRESSES = ("10.231.0.1", "10.231.0.2")
 HUB_ADDRESS = "10.231.0.3"
-"""Of the hub, in the second namespace and over the cable in the first."""
+"""The address of the hub, in the second namespace; the first reaches it over the cable."""
 HOLDS_A_LEASE = """
 import sys
 from pathlib import Path
@@ -44,7 +44,7 @@ def ip(*arguments: str) -> None:
 
 @pytest.fixture
 def namespaces() -> Iterator[None]:
-    """Two of them, with a cable between."""
+    """Create two network namespaces with a cable between them."""
     with ExitStack() as undo:
         for name in NAMES:
             ip("netns", "add", name)
@@ -60,7 +60,7 @@ def namespaces() -> Iterator[None]:
 
 @pytest.fixture
 def hub_url(namespaces: None) -> Iterator[str]:
-    """Of a hub that both namespaces reach, and this one does not."""
+    """Run a hub that both namespaces reach and this process's namespace does not; yield its URL."""
     command = ["ip", "netns", "exec", NAMES[1], sys.executable, "-m", "tests.support.crash.labelled_hub", HUB_ADDRESS]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as hub:
         assert hub.stdout
@@ -69,7 +69,7 @@ def hub_url(namespaces: None) -> Iterator[str]:
 
 
 class Replica:
-    """A service in a namespace, asked from within that namespace or from the other."""
+    """A service in one namespace, which either namespace can ask."""
 
     def __init__(self, serve: Serve, number: int, **settings: object) -> None:
         self.service: RunningService = serve(
@@ -83,7 +83,7 @@ class Replica:
         self._url = f"http://{ADDRESSES[number]}:{self.port}"
 
     def ask(self, method: str, path: str, *, from_the_other: int, body: object = None) -> tuple[int, str]:
-        """The status and the body, by curl in the namespace of that number."""
+        """Send a request with curl in the namespace of that number; return the status and the body."""
         sent = [] if body is None else ["-H", "content-type: application/json", "-d", json.dumps(body)]
         command = [
             "ip",
@@ -105,10 +105,12 @@ class Replica:
 
 
 def test_replicas_that_share_no_network_see_each_others_changes(serve: Serve, namespaces: None) -> None:
-    """An upload, a deletion, a restore and a lease through one show in the other, which has but the folder."""
+    """A change or a lease in one service shows in the other, with which it shares only the folder."""
     one, other = Replica(serve, 0), Replica(serve, 1)
     models = one.service.models_dir
-    with pytest.raises(OSError, match=r"time|refused|unreachable"):  # neither is on this machine's own network
+    with pytest.raises(
+        OSError, match=r"time|refused|unreachable"
+    ):  # no service is reachable from this process's namespace
         socket.create_connection((ADDRESSES[0], one.port), timeout=1)
     (models / "a.bin").write_bytes(b"content")
     for number, replica in enumerate((one, other)):
@@ -132,7 +134,7 @@ def test_replicas_that_share_no_network_see_each_others_changes(serve: Serve, na
 
 
 def test_a_replica_reports_the_pull_of_another_and_adopts_it_when_that_is_killed(serve: Serve, hub_url: str) -> None:
-    """It goes on where the other was, over its own network."""
+    """A service shows another service's pull, and continues it over its own network when that service is killed."""
     one, other = (Replica(serve, number, pull_allowed_urls=hub_url) for number in (0, 1))
     size_bytes = 20_000_000
 

@@ -1,4 +1,4 @@
-"""A clone on a machine that has Python and make, and nothing else of ours."""
+"""A fresh clone on a machine that has only Python and make."""
 
 import os
 import signal
@@ -16,12 +16,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def free_port() -> int:
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def answers(url: str, path: str) -> httpx.Response | None:
+    """Return the answer to a GET; None if nothing listens."""
     try:
         return httpx.get(url + path)
     except httpx.TransportError:
@@ -29,7 +31,7 @@ def answers(url: str, path: str) -> httpx.Response | None:
 
 
 def test_make_serve_in_a_fresh_clone_sets_everything_up(tmp_path: Path) -> None:
-    """It installs what the lock file and `provision` name, makes example files, and serves; again it is quick."""
+    """`make serve` installs and provisions everything, creates example models, and serves; a second run is quick."""
     subprocess.run(["git", "clone", "--quiet", ROOT, tmp_path / "clone"], check=True)
     port = free_port()
     url = f"http://127.0.0.1:{port}"

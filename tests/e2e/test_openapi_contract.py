@@ -1,4 +1,4 @@
-"""The OpenAPI document is a promise, and schemathesis calls it in: thousands of requests that are made up from it."""
+"""The service keeps to its OpenAPI document: schemathesis sends thousands of requests generated from it."""
 
 import json
 import subprocess
@@ -29,17 +29,17 @@ CONFIG = """
 hooks = "hooks.py"
 
 [checks.not_a_server_error]
-# 503 is a true answer: the engine restarts, for one, each time that it is released. So is 507: an upload may announce
-# any size. So is 504: a caller may give the engine no time at all.
+# 503 is a correct answer while the engine restarts, as after each release; 507 to an upload that announces a huge size;
+# 504 to a call that gives the engine too little time.
 expected-statuses = ["2xx", "3xx", "4xx", "503", "504", "507"]
 
 [checks.positive_data_acceptance]
-# 422 is a true answer to text that cannot be a model's name, which a schema cannot say in full;
-# 460 to a chunk that was made up after its checksum.
+# 422 is a correct answer to a text that cannot be a model's name, which a schema cannot express in full; 460 to a chunk
+# that does not match its checksum.
 expected-statuses = ["2xx", "304", "401", "403", "404", "409", "412", "422", "460", "503", "504", "507"]
 
 [checks.negative_data_rejection]
-# 412 is a refusal too: of another version of tus.
+# 412 refuses another version of tus.
 expected-statuses = ["400", "401", "403", "404", "405", "406", "409", "412", "415", "422", "428", "429", "5xx"]
 """
 HOOKS = """
@@ -49,13 +49,13 @@ from schemathesis.specs.openapi.checks import use_after_free
 
 @schemathesis.check
 def use_after_free_but_of_jobs(ctx, response, case):
-    # DELETE cancels a job; what became of it can be asked about for a day. With --checks=all the check's own settings
-    # for single operations are not heeded.
+    # DELETE cancels a job, which can be read for a day after that. With --checks=all schemathesis ignores the check's
+    # settings for single operations.
     return None if "{job_id}" in case.path else use_after_free(ctx, response, case)
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    # The document's example of an id is a pull's, wherever it stands.
+    # The document's example of a job id is always that of a pull.
     if case.path_parameters and case.path_parameters.get("job_id") == EXAMPLE:
         case.path_parameters["job_id"] = next((ids for path, ids in IDS.items() if case.path.startswith(path)), EXAMPLE)
 
@@ -63,26 +63,26 @@ schemathesis.openapi.media_type("image/png", strategies.just(b"read this"))
 schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
 """
 CALLERS: dict[str, tuple[Scope, ...] | None] = {
-    "nobody needs a key": None,
+    "no keys configured": None,
     "a key with every scope": tuple(Scope),
-    "a key that may only read": (Scope.READ,),
-    "a key that may not read": (Scope.ENGINE,),
-    "no key where one is needed": (),
+    "a key with the scope read only": (Scope.READ,),
+    "a key without the scope read": (Scope.ENGINE,),
+    "no key where one is required": (),
 }
 STORED_JOB = JOB | {"created_by": {"actor": "nightly-models"}, "failure": None, "finished_at": "2100-01-01T00:00:00Z"}
-"""The job of the document's examples, as the store has it."""
+"""The job of the document's examples, as its record has it."""
 STORED_JOB.pop("error")
 OTHER_JOBS = {
     "/ai/jobs": ("20261121T092012Z-0a1b23a56955", TEXTS, "AiOut"),
     "/ocr/jobs": ("20261121T092012Z-0a1b23a56956", IMAGES, "RecognitionsOut"),
 }
-"""Where other jobs than pulls are: the id of a stored one, its kind, and the schema of its results."""
+"""By the path of the list, for jobs other than pulls: a stored job's id, its kind, and the schema of its results."""
 ENGINE = "tests.support.engines:Reads"
 EXPECTED = {"200", "401", "403", "404"}
-"""The others take a broken folder, a rival, a foreign host, or luck with a name."""
+"""The statuses that the test must observe. The others need a broken folder, a conflict, a foreign host or luck."""
 
 JOINED = {("POST /pulls", "200")}
-"""That takes a pull that is still running."""
+"""Answers that the test cannot cause: this one needs a pull that is still running."""
 
 Answers = set[tuple[str, str]]
 """Pairs of an operation, such as 'GET /models', and a status."""
@@ -104,22 +104,22 @@ class Fuzz:
 
 @pytest.fixture(scope="module")
 def fuzzes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Fuzz]:
-    """A run for each kind of caller."""
+    """Run schemathesis once for each kind of caller."""
     return {name: fuzz(tmp_path_factory.mktemp("fuzz"), scopes) for name, scopes in CALLERS.items()}
 
 
 def fuzz(folder: Path, scopes: tuple[Scope, ...] | None) -> Fuzz:
-    """Start a service with some models, and let schemathesis loose on it."""
+    """Run schemathesis against a service with some models and jobs."""
     key = new_key()
     settings: dict[str, Any] = {"engine_class": ENGINE, "protected": DEFAULT_MODEL}
     if scopes is not None:
         settings["api_keys_file"] = folder / "keys.toml"
         folder.joinpath("keys.toml").write_text(entry_for("fuzz", list(scopes), key))
-    # Pulls come from here and nowhere else.
+    # This local hub is the only source of pulls.
     with running_hub() as hub, RunningService(folder, **settings, hub_endpoint=hub.url) as service:
         hub.add("org/repo", "model-Q4_K_M.gguf", b"x" * 1000)
         put_jobs(service.models_dir / ".store/jobs")
-        # What AsposeAI would load; nobody deletes it meanwhile.
+        # The default model, which is protected so that no request deletes it.
         service.models_dir.joinpath(DEFAULT_MODEL).parent.mkdir()
         service.models_dir.joinpath(DEFAULT_MODEL).write_bytes(NO_TENSORS)
         for number in range(300):
@@ -128,7 +128,7 @@ def fuzz(folder: Path, scopes: tuple[Scope, ...] | None) -> Fuzz:
             path.write_bytes(b"x" * number)
         service.models_dir.joinpath("en_ocr_v2.bin").write_bytes(b"x")
         service.wait_until_ready()
-        # Who is refused gets little variety in return.
+        # A caller without rights gets the same refusals, so fewer examples are enough.
         examples = 100 if scopes is None or len(scopes) == len(Scope) else 20
         run = run_schemathesis(service.url, folder, key if scopes else None, examples)
         document = service.client.get("/openapi.json").json()
@@ -136,7 +136,7 @@ def fuzz(folder: Path, scopes: tuple[Scope, ...] | None) -> Fuzz:
 
 
 def put_jobs(folder: Path) -> None:
-    """Finished ones of every kind."""
+    """Write finished jobs of every kind to the folder."""
     write_record(folder, Job.from_json(json.dumps(STORED_JOB)), is_lasting=False)
     for id_, kind, schema in OTHER_JOBS.values():
         result_of(folder, id_).write_text(json.dumps(BY_SCHEMA[schema]))
@@ -155,7 +155,7 @@ def run_schemathesis(url: str, folder: Path, key: str | None, examples: int) -> 
             "run",
             f"{url}/openapi.json",
             "--checks=all",
-            # In its place, use_after_free_but_of_jobs.
+            # use_after_free_but_of_jobs replaces it.
             "--exclude-checks=use_after_free",
             "--continue-on-failure",
             f"--max-examples={examples}",
@@ -175,7 +175,7 @@ def run_schemathesis(url: str, folder: Path, key: str | None, examples: int) -> 
 
 
 def declared_by(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Each operation with each of its statuses, and what the document says of that answer."""
+    """Yield each operation with each of its statuses and the document's description of that answer."""
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             for status, answer in operation["responses"].items():
@@ -183,7 +183,7 @@ def declared_by(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, 
 
 
 def observed_by(events: Path) -> Answers:
-    """What was answered to each operation, out of schemathesis's own record."""
+    """Return the answers that schemathesis recorded."""
     return {
         (f"{case['method']} {case['path']}", str(answer["status_code"]))
         for recorder in recorders(events)
@@ -201,13 +201,13 @@ def recorders(events: Path) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("caller", CALLERS)
 def test_schemathesis_finds_nothing(fuzzes: dict[str, Fuzz], caller: str) -> None:
-    """Statuses, types, headers and bodies are those of the document, keys are asked for, and nothing crashes."""
+    """Every answer has a status, type, headers and body of the document, and no request crashes the service."""
     assert fuzzes[caller].exit_status == 0, fuzzes[caller].output
 
 
 @pytest.mark.parametrize("caller", CALLERS)
 def test_every_answer_is_declared(fuzzes: dict[str, Fuzz], caller: str) -> None:
-    """An operation answers with no other status than those that the document gives it."""
+    """No operation answers with a status that the document does not give it."""
     operations = {operation for operation, _ in fuzzes[caller].declared}
     answers = {answer for answer in fuzzes[caller].observed if answer[0] in operations}
     assert answers - fuzzes[caller].declared == set()
@@ -215,25 +215,25 @@ def test_every_answer_is_declared(fuzzes: dict[str, Fuzz], caller: str) -> None:
 
 
 def test_what_is_declared_can_happen(fuzzes: dict[str, Fuzz]) -> None:
-    """One caller or another gets each status that needs no accident; the output lists the rest."""
+    """Some caller gets each declared status that needs no accident; the output lists the others."""
     declared = set().union(*(run.declared for run in fuzzes.values()))
     unobserved = declared.difference(*(run.observed for run in fuzzes.values()))
     print("Declared and not observed:", *sorted(map(" -> ".join, unobserved)), sep="\n  ")
     assert {answer for answer in unobserved if answer[1] in EXPECTED} <= JOINED
 
 
-@pytest.mark.parametrize("caller", ["nobody needs a key", "a key with every scope"])
+@pytest.mark.parametrize("caller", ["no keys configured", "a key with every scope"])
 def test_the_document_is_valid(fuzzes: dict[str, Fuzz], caller: str) -> None:
-    """It is what OpenAPI 3.1 lets a document be."""
+    """The document is valid OpenAPI 3.1."""
     schemathesis.openapi.from_dict(fuzzes[caller].document).validate()
 
 
 def test_every_answer_has_an_example_that_fits(fuzzes: dict[str, Fuzz]) -> None:
-    """What the docs page shows for a status is an answer that its schema allows, where it is no binary file.
+    """Every declared answer with a JSON body has an example that its schema allows.
 
-    204, 304 and HEAD have no body.
+    Binary files need no example; 204, 304 and the answers to HEAD have no body.
     """
-    document = fuzzes["nobody needs a key"].document
+    document = fuzzes["no keys configured"].document
     without = set()
     for operation, status, answer in declared_by(document):
         assert ("content" in answer) != (status in {"204", "304"} or operation.startswith("HEAD"))

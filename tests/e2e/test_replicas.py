@@ -9,7 +9,7 @@ from tests.support.waiting import eventually
 
 
 def test_of_64_deletes_through_four_services_one_wins(serve: Serve, replicas: list[RunningService]) -> None:
-    """Exactly one 200; the others 404 or 409; one entry in the trash; no 500."""
+    """Of 64 simultaneous deletions through four services one answers 200 and the others 404 or 409."""
     services = [*replicas, *(serve(replicas[0].folder, engine_class=ECHO) for _ in range(2))]
     models = services[0].models_dir
     for attempt in range(5):
@@ -30,7 +30,7 @@ def test_of_64_deletes_through_four_services_one_wins(serve: Serve, replicas: li
 
 
 def test_a_deletion_in_one_shows_in_the_other_within_a_second(replicas: list[RunningService]) -> None:
-    """Replicas need no word between them but the folder."""
+    """A service shows another service's deletion within a second; they share only the folder."""
     one, other = replicas
     (one.models_dir / "a.bin").touch()
     eventually(lambda: other.client.get("/models").json()["count"] == 1, within=1)
@@ -41,7 +41,7 @@ def test_a_deletion_in_one_shows_in_the_other_within_a_second(replicas: list[Run
 
 
 def test_each_service_has_an_engine_of_its_own(serve: Serve, replicas: list[RunningService]) -> None:
-    """On one state folder, in directories of their own."""
+    """Services that share a state folder run separate engines in separate working directories."""
     one, other = serve(replicas[0].folder, engine_class=ECHO).wait_until_ready(), replicas[0]
 
     assert one.engine()["pid"] != other.engine()["pid"]

@@ -1,4 +1,4 @@
-"""Services killed and disks filled in the middle of resumable uploads: nothing that was told to be there is lost."""
+"""Services killed and disks filled during resumable uploads: no acknowledged byte is lost."""
 
 import contextlib
 import hashlib
@@ -27,13 +27,13 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 def send(tus: Uploader) -> None:
-    """All that is missing; no matter when the service is gone midway."""
+    """Upload all missing bytes. The service may be killed meanwhile."""
     with contextlib.suppress(TusCommunicationError):
         tus.upload()
 
 
 def kill_somewhere(service: RunningService, tus: Uploader, chance: random.Random) -> None:
-    """Kill it after a part of what is missing came, or as soon as all of it was taken, when it is being published."""
+    """Kill the service after some of the missing bytes, or after all of them, while it publishes the model."""
     least = chance.choice([chance.randint(tus.offset, len(CONTENT)), len(CONTENT) - 1])
     with ThreadPoolExecutor(1) as thread:
         sent = thread.submit(send, tus)
@@ -45,7 +45,7 @@ def kill_somewhere(service: RunningService, tus: Uploader, chance: random.Random
 
 
 def crash_again_and_again(serve: Serve, rounds: int) -> None:
-    """The service is killed at every try of every upload, until all of it came."""
+    """Kill the service during every attempt of every upload, until each upload is complete."""
     chance = random.Random(SEED)  # noqa: S311
     service, kills = serve(engine_class=ECHO), 0
     for number in range(rounds):
@@ -71,19 +71,19 @@ def crash_again_and_again(serve: Serve, rounds: int) -> None:
 
 
 def test_a_killed_service_loses_no_byte_that_it_told_of(serve: Serve) -> None:
-    """Killed anywhere, and gone on with after each restart: the model is what was sent, or not there."""
+    """A service killed at random moments loses no acknowledged byte; the model is complete or not there."""
     crash_again_and_again(serve, 3)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_same_many_times(serve: Serve) -> None:
-    """Each upload is killed at least once."""
+    """A service killed TEST_KILLS / 15 times or more loses no acknowledged byte."""
     crash_again_and_again(serve, KILLS // 15)
 
 
 def test_what_a_killed_service_was_receiving_is_there(serve: Serve) -> None:
-    """Not only chunks that were whole: the one that was coming counts as far as it had been written."""
+    """After a kill, the offset includes the bytes of an incomplete chunk that had been written."""
     service = serve(engine_class=ECHO)
     path = begun(service, "a.bin", len(CONTENT), SHA256)
     chunk = {"content_type": CHUNK["content-type"], "upload_offset": 0, "content_length": len(CONTENT)}
@@ -101,7 +101,7 @@ def test_what_a_killed_service_was_receiving_is_there(serve: Serve) -> None:
 
 
 def test_a_disk_that_fills_midway_keeps_what_fitted(serve: Serve, tmp_path: Path) -> None:
-    """507; with room again the upload goes on where the disk was full."""
+    """A full disk answers 507 and keeps the bytes that fitted; with space again, the upload continues there."""
     (tmp_path / "models").mkdir()
     service = serve(wrapper=small_disk(tmp_path / "models", "20m"), engine_class=ECHO)
     inside = Path(f"/proc/{service.process.pid}/root{tmp_path}/models")

@@ -1,4 +1,4 @@
-"""The command a newcomer runs, with the real AsposeAI, from its start to what it leaves behind."""
+"""The command `serve` with the real AsposeAI, from its start to its shutdown."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ from tests.support.waiting import Deadline, eventually
 
 
 def test_it_starts_the_real_engine_lists_deletes_and_stops(serve: Serve) -> None:
-    """The three calls work on a real folder, with the real AsposeAI ready beside them."""
+    """The service starts the real AsposeAI, lists and deletes models, and stops with status 0."""
     service = serve()
     service.models_dir.joinpath("old_v1.bin").write_bytes(b"x" * 10)
     service.wait_until_ready()
@@ -36,8 +36,8 @@ def test_it_starts_the_real_engine_lists_deletes_and_stops(serve: Serve) -> None
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_shutdown_leaves_nothing(serve: Serve, number: signal.Signals) -> None:
-    """No process, no socket, no working directory and no lock; free_resources() was called, and the status is 0."""
-    service = serve(shutdown_grace="60s").wait_until_ready()  # a busy machine takes long to free the resources
+    """After SIGTERM or SIGINT no process, socket or working directory is left, and the status is 0."""
+    service = serve(shutdown_grace="60s").wait_until_ready()  # freeing the resources is slow on a busy machine
     children = psutil.Process(service.process.pid).children(recursive=True)
     assert children
     address = (service.client.base_url.host, service.client.base_url.port)
@@ -65,7 +65,7 @@ def test_shutdown_finishes_what_runs(serve: Serve) -> None:
 
 
 def test_shutdown_is_bounded_when_the_engine_ignores_everything(serve: Serve) -> None:
-    """Within its grace the service ends, and the engine with it."""
+    """If the engine ignores every request to end, the service and the engine still end within the grace."""
     service = serve(engine_class="tests.support.engines:IgnoresTerm", shutdown_grace="4s").wait_until_ready()
     pid = service.engine()["pid"]
     deadline = Deadline(4)
@@ -77,7 +77,7 @@ def test_shutdown_is_bounded_when_the_engine_ignores_everything(serve: Serve) ->
 
 
 def test_the_engine_dies_with_its_parent(serve: Serve) -> None:
-    """SIGKILL of the service ends the engine within a second; the next service clears away what was left."""
+    """SIGKILL of the service ends the engine within a second; the next service removes the working directory."""
     service = serve().wait_until_ready()
     child = psutil.Process(service.engine()["pid"])
 
@@ -90,7 +90,7 @@ def test_the_engine_dies_with_its_parent(serve: Serve) -> None:
 
 
 def test_the_engine_dies_with_its_parent_even_in_a_native_call(serve: Serve) -> None:
-    """While it holds the GIL nothing in it could notice; the kernel does."""
+    """SIGKILL of the service ends an engine that holds the GIL, because the kernel kills it."""
     service = serve(engine_class="tests.support.engines:HangsInFree").wait_until_ready()
     child = psutil.Process(service.engine()["pid"])
     with pytest.raises(httpx.ReadTimeout):
@@ -102,7 +102,7 @@ def test_the_engine_dies_with_its_parent_even_in_a_native_call(serve: Serve) -> 
 
 
 def test_livez_answers_within_a_second_of_the_start(serve: Serve) -> None:
-    """Before the engine is ready, whatever it does."""
+    """`/livez` answers before the engine is ready, even if the engine never becomes ready."""
     began = time.monotonic()
     service = serve(engine_class="tests.support.engines:NeverAnswers")
 
@@ -110,7 +110,7 @@ def test_livez_answers_within_a_second_of_the_start(serve: Serve) -> None:
     took = time.monotonic() - began
     not_ready = service.client.get("/readyz")
     assert (not_ready.status_code, not_ready.json()["state"]) == (503, "starting")
-    # No timed assertion that a busy machine would fail: benchmarks/at_rest.py measures it against one second.
+    # The limit is generous, because a busy machine is slow; benchmarks/at_rest.py measures it against one second.
     assert took < 15
 
 
@@ -124,7 +124,7 @@ def test_livez_answers_within_a_second_of_the_start(serve: Serve) -> None:
     ],
 )
 def test_a_wrong_setting_is_told_at_the_start(settings: dict[str, str], says: str, tmp_path: Path) -> None:
-    """The service does not start, and says which variable should be what."""
+    """A wrong setting ends the start with status 2 and a line that names the variable."""
     ended = subprocess.run(
         [sys.executable, "-m", "app", "serve"],
         cwd=ROOT,
@@ -141,12 +141,12 @@ def test_a_wrong_setting_is_told_at_the_start(settings: dict[str, str], says: st
 
 
 def test_a_read_only_folder_lists_and_refuses_changes(serve: Serve, tmp_path: Path) -> None:
-    """What the file system does not let the service change is refused clearly; reading goes on."""
+    """In a folder without write permission the service lists models and refuses changes with 503."""
     models = tmp_path / "models"
     models.mkdir()
     (models / "a.bin").touch()
     models.chmod(0o555)
-    # Root may write anywhere unless it gives that up.
+    # Root may write anywhere unless these capabilities are dropped.
     wrapper = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner") if os.geteuid() == 0 else ()
     service = serve(wrapper=wrapper, engine_class=ECHO).wait_until_ready()
 
@@ -157,7 +157,7 @@ def test_a_read_only_folder_lists_and_refuses_changes(serve: Serve, tmp_path: Pa
 
 
 def test_a_folder_that_was_unmounted_is_503_and_comes_back(serve: Serve) -> None:
-    """Never an empty list; nothing is made in the empty mount point."""
+    """While its folder is missing the service answers 503 instead of an empty list, and writes nothing there."""
     service = serve(engine_class=ECHO).wait_until_ready()
     (service.models_dir / "a.bin").touch()
     eventually(lambda: service.client.get("/models").json()["count"] == 1)

@@ -1,4 +1,4 @@
-"""Disks that fill, or go away, in the middle of a pull or of a resumable upload."""
+"""Disks that fill, or are unmounted, during a pull or a resumable upload."""
 
 import hashlib
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ NAME = "org_repo/a.gguf"
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    """It stops in the middle of the file until the gate of its fault opens."""
+    """Run a hub that stops in the middle of the file until the gate of its fault is set."""
     with running_hub() as running:
         running.add("org/repo", "a.gguf", CONTENT)
         running.faults.append(Fault(wait_after=5 * MIB))
@@ -31,7 +31,7 @@ def hub() -> Iterator[Hub]:
 
 
 def begin_pull(service: RunningService, hub: Hub) -> tuple[str, Fault]:
-    """Its path, and the fault that it has met, once the first bytes are on the disk."""
+    """Create a pull, wait until its first bytes are on the disk, and return its path and the hub's fault."""
     (fault,) = hub.faults
     asked = service.client.post("/pulls", json={"repository": "org/repo", "file": "a.gguf"}).raise_for_status()
     path = asked.headers["location"]
@@ -40,6 +40,8 @@ def begin_pull(service: RunningService, hub: Hub) -> tuple[str, Fault]:
 
 
 def finished(service: RunningService, path: str) -> dict[str, Any]:
+    """Wait until a pull is finished and return its job."""
+
     def job() -> dict[str, Any] | None:
         answer = service.client.get(path)
         return answer.json() if answer.status_code == 200 and answer.json()["finished_at"] else None
@@ -48,18 +50,19 @@ def finished(service: RunningService, path: str) -> dict[str, Any]:
 
 
 def unmount(service: RunningService, folder: Path) -> None:
-    """Take the disk away, while files on it are open."""
+    """Unmount the disk while files on it are open."""
     mount(service.process.pid, "umount", "--lazy", folder / "models")
     eventually(lambda: service.client.get("/models").status_code == 503)
 
 
 def mount_again(service: RunningService, folder: Path) -> None:
+    """Mount the disk again."""
     mount(service.process.pid, "mount", "--bind", folder / "disk", folder / "models")
     eventually(lambda: service.client.get("/models").status_code == 200)
 
 
 def test_a_disk_that_fills_under_a_pull_fails_it_and_keeps_nothing(serve: Serve, hub: Hub, tmp_path: Path) -> None:
-    """The job says why, and the disk has back what had come; with room it can be asked for again."""
+    """A disk that fills during a pull fails it with store-full and gets its space back; a later pull succeeds."""
     (tmp_path / "models").mkdir()
     service = serve(wrapper=small_disk(tmp_path / "models", "16m"), engine_class=ECHO, hub_endpoint=hub.url)
     inside = seen_by(service.process.pid, tmp_path / "models")
@@ -82,7 +85,7 @@ def test_a_disk_that_fills_under_a_pull_fails_it_and_keeps_nothing(serve: Serve,
 def test_a_disk_that_goes_away_under_a_pull_has_it_go_on_when_it_is_back(
     serve: Serve, hub: Hub, tmp_path: Path
 ) -> None:
-    """Nothing comes into the empty mount point; what had come is not fetched anew."""
+    """A pull waits while its disk is unmounted, writes nothing to the mount point, and downloads no byte twice."""
     service = serve(wrapper=removable_disk(tmp_path), engine_class=ECHO, hub_endpoint=hub.url)
     staging = seen_by(service.process.pid, tmp_path / "disk/.store/staging")
     path, fault = begin_pull(service, hub)
@@ -102,7 +105,7 @@ def test_a_disk_that_goes_away_under_a_pull_has_it_go_on_when_it_is_back(
 
 
 def test_a_disk_that_goes_away_under_a_resumable_upload_keeps_what_came(serve: Serve, tmp_path: Path) -> None:
-    """The request is answered with 503, and when the disk is back the upload goes on."""
+    """Unmounting the disk answers a chunk with 503; once the disk is back, the upload continues."""
     service = serve(wrapper=removable_disk(tmp_path), engine_class=ECHO)
     path = begun(service, NAME, len(CONTENT), SHA256)
     chunk = {"content_type": CHUNK["content-type"], "upload_offset": 0, "content_length": len(CONTENT)}

@@ -1,4 +1,4 @@
-"""Every call that takes a name, against names that lead out of the folder, sent as they are."""
+"""Path traversals in every request that takes a model's name, sent unchanged."""
 
 import json
 from collections.abc import Iterable
@@ -16,17 +16,18 @@ NAMES = list(traversals())
 
 
 def content_of(answer: bytes) -> bytes:
+    """Return the body of a raw answer."""
     return answer.partition(b"\r\n\r\n")[2]
 
 
 def lies_inside(models: Path, name: str) -> bool:
-    """Whether a regular file of that name lies below the model folder, and not in the store's own folder."""
+    """Return True if the name is a regular file below the model folder, and not in the folder of the store."""
     path = models / name
     return path.is_file() and path.resolve() == path and not any(part.startswith(".") for part in name.split("/"))
 
 
 class Attacker:
-    """Sends one name after another to every call, and keeps what lies around the model folder to compare."""
+    """Sends traversals to every route that takes a name, and compares the files around the model folder."""
 
     def __init__(self, service: RunningService, above: Path) -> None:
         self.service = service
@@ -40,6 +41,7 @@ class Attacker:
         self._trash_id = self._trash()
 
     def try_all(self, names: Iterable[str]) -> None:
+        """Send every name to every route."""
         for name in names:
             for method in ("GET", "DELETE"):
                 self._refused(method, f"/models/{name}")
@@ -48,7 +50,7 @@ class Attacker:
             self._restore(name)
 
     def nothing_happened(self) -> None:
-        """Around the folder everything is what it was; the store's identity and the model are, too."""
+        """Check that all files around the folder, the store's identity and the model are unchanged."""
         assert self._around() == self._before
         assert all(canary.read_bytes() == SECRET for canary in self.canaries)
         assert (self.models / "keep.bin").read_bytes() == b"a model"
@@ -63,7 +65,7 @@ class Attacker:
     def _refused(self, method: str, target: str) -> None:
         status, answer = raw_request(self.service, method, target)
         if target.startswith("/models/path?name=") and status == 200:
-            # Without a name, or with an empty one that a '#' or '&' ended, it is the folder's own path.
+            # Without a name, or with one that '#' or '&' cuts to nothing, the answer is the path of the folder.
             assert json.loads(content_of(answer)) == {"path": str(self.models)}, (target, answer)
             return
         assert 400 <= status < 500, (method, target, answer)
@@ -71,7 +73,7 @@ class Attacker:
         assert b"application/problem+json" in answer, (method, target, answer)
 
     def _put(self, name: str) -> None:
-        """What is literally a name below the folder comes in there; nothing else comes in."""
+        """PUT a name. A success is allowed only if the name is literally one below the folder."""
         status, answer = raw_request(self.service, "PUT", f"/models/{name}", b"from outside")
         if status == 201:
             stored = json.loads(content_of(answer))["name"]
@@ -97,6 +99,7 @@ class Attacker:
 
 
 def attack(serve: Serve, tmp_path: Path, names: Iterable[str]) -> None:
+    """Send names to a service in a deep folder, and check that nothing outside has changed."""
     deep = tmp_path / "a/b/c"
     deep.mkdir(parents=True)
     models = deep / "models"
@@ -106,13 +109,13 @@ def attack(serve: Serve, tmp_path: Path, names: Iterable[str]) -> None:
 
 
 def test_no_name_leads_out_of_the_folder(serve: Serve, tmp_path: Path) -> None:
-    """Never a 500, never a success for anything outside; some of the names, evenly taken."""
+    """Of every 41st traversal no request succeeds outside the folder, and none answers 500."""
     attack(serve, tmp_path, NAMES[::41])
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_none_of_all_the_names_does(serve: Serve, tmp_path: Path) -> None:
-    """The whole corpus."""
+    """Of all traversals no request succeeds outside the folder, and none answers 500."""
     assert len(NAMES) > 1500
     attack(serve, tmp_path, NAMES)
