@@ -16,7 +16,7 @@ PARTS = ("_bucket", "_sum", "_count", "_total")
 
 
 @pytest.fixture
-def told(serve: Serve) -> dict[str, set[str]]:
+def exported(serve: Serve) -> dict[str, set[str]]:
     """Return the labels of each metric of a real scrape."""
     service = serve(engine_class=ECHO).wait_until_ready()
     service.client.get("/models")
@@ -24,25 +24,25 @@ def told(serve: Serve) -> dict[str, set[str]]:
     return {family.name: {label for sample in family.samples for label in sample.labels} for family in families}
 
 
-def asked() -> Iterator[tuple[str, set[str]]]:
+def queried() -> Iterator[tuple[str, set[str]]]:
     """Yield each metric of the dashboard and the alerts, with the labels that select it."""
     for text in (DASHBOARD.read_text().replace('\\"', '"'), ALERTS.read_text()):
         for name, labels in re.findall(r"\b(ocr_[a-z_]+)(?:\{([^}]*)\})?", text):
             yield name, set(re.findall(r"(\w+)=", labels)) - {"instance"}
 
 
-def test_every_metric_is_one_that_the_service_has(told: dict[str, set[str]]) -> None:
+def test_every_metric_is_exported(exported: dict[str, set[str]]) -> None:
     """The service exports every metric and label of the dashboard and the alerts."""
-    names = dict(asked())
+    names = dict(queried())
 
     assert len(names) > 10
-    for name, labels in asked():
-        family = next((name.removesuffix(part) for part in PARTS if name.removesuffix(part) in told), name)
-        assert family in told, name
-        assert labels <= told[family] or not told[family], name
+    for name, labels in queried():
+        family = next((name.removesuffix(part) for part in PARTS if name.removesuffix(part) in exported), name)
+        assert family in exported, name
+        assert labels <= exported[family] or not exported[family], name
 
 
-def test_the_dashboard_fits_its_page() -> None:
+def test_the_panels_do_not_overlap() -> None:
     """The dashboard's panels have unique titles and ids, fit the page and do not overlap."""
     dashboard = json.loads(DASHBOARD.read_text())
     panels = dashboard["panels"]

@@ -64,14 +64,14 @@ def settings_from(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) 
     return load_settings()
 
 
-def test_hadolint_has_nothing_to_say_about_the_dockerfile() -> None:
+def test_hadolint_accepts_the_dockerfile() -> None:
     """hadolint finds nothing in the Dockerfile."""
     hadolint = Path(sys.executable).parent / "hadolint"
     done = subprocess.run([hadolint, DOCKERFILE], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_image_is_made_of_what_exists_and_is_let_through() -> None:
+def test_copied_files_exist_and_are_not_ignored() -> None:
     """Every file that the Dockerfile copies exists and is allowed by .dockerignore."""
     let_through = (ROOT / ".dockerignore").read_text().splitlines()
     sources = [source for line in instructions("COPY") if not line.startswith("--from") for source in line.split()[:-1]]
@@ -81,7 +81,7 @@ def test_the_image_is_made_of_what_exists_and_is_let_through() -> None:
         assert f"!{source}" in let_through
 
 
-def test_the_image_takes_keys_or_consent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_image_requires_keys_or_consent(monkeypatch: pytest.MonkeyPatch) -> None:
     """The image alone does not start: it requires OCR_API_KEYS_FILE or OCR_ALLOW_ANONYMOUS."""
     with pytest.raises(SettingsError, match="OCR_API_KEYS_FILE"):
         settings_from(image_environment(), monkeypatch)
@@ -148,7 +148,7 @@ def test_kustomization_names_every_manifest_and_this_version() -> None:
     assert kustomization["images"] == [{"name": pod()["containers"][0]["image"], "newTag": __version__}]
 
 
-def test_kubernetes_refers_to_what_there_is() -> None:
+def test_kubernetes_references_exist() -> None:
     """The names, labels and ports by which the manifests refer to each other exist."""
     container, volumes = pod()["containers"][0], {volume["name"]: volume for volume in pod()["volumes"]}
     assert container["envFrom"] == [{"configMapRef": {"name": manifest("ConfigMap")["metadata"]["name"]}}]
@@ -170,7 +170,7 @@ def test_kubernetes_sets_what_the_service_accepts(monkeypatch: pytest.MonkeyPatc
         assert {path, *path.parents} & mounts
 
 
-def test_kubernetes_shields_the_port_setting_from_its_service_links() -> None:
+def test_kubernetes_sets_no_service_link_variables() -> None:
     """Service links are disabled, because a Service named `ocr` would set OCR_PORT."""
     assert pod()["enableServiceLinks"] is False
 

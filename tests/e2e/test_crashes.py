@@ -96,7 +96,7 @@ def by_label(root: Path) -> dict[str, list[Labelled]]:
     return found
 
 
-def opened(root: Path) -> Store:
+def open_store_on(root: Path) -> Store:
     """Open a store on a folder."""
     store = Store(
         root,
@@ -168,7 +168,7 @@ def crash_again_and_again(hub: Hub, folder: Path, kills: int) -> Counter[str]:
     """
     print(f"TEST_SEED={SEED}")
     chance = random.Random(SEED)  # noqa: S311 - to be the same each time
-    store, ledger = opened(folder / "models"), Ledger(folder / "log")
+    store, ledger = open_store_on(folder / "models"), Ledger(folder / "log")
     (folder / "log").touch()
     for number in range(0, kills, AT_ONCE):
         with contextlib.ExitStack() as running:
@@ -218,7 +218,7 @@ def kill_the_service(serve: Serve, hub: Hub, folder: Path, kills: int) -> Counte
         str(path.relative_to(root)) for path, _ in everything(root) if ".store" not in path.parts
     }
     service.stop()
-    check_after_a_sweep(opened(root))
+    check_after_a_sweep(open_store_on(root))
     ledger.check(root)
     print(ledger.killed_at)
     return ledger.killed_at

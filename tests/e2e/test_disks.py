@@ -138,7 +138,7 @@ def test_a_disk_too_small_refuses_an_upload_and_keeps_nothing(disk_of: Disk, *, 
 
 
 @pytest.mark.parametrize("size", [1, 10_000, 1_000_000])
-def test_what_is_freed_is_what_the_disk_gets(disk_of: Disk, size: int) -> None:
+def test_freed_bytes_are_those_of_the_disk(disk_of: Disk, size: int) -> None:
     """`freed_bytes` is the space that the file system gains, counted in blocks."""
     service, inside = disk_of("8m")
     (inside / "a.bin").write_bytes(b"x" * size)
@@ -208,7 +208,7 @@ def is_unavailable(service: RunningService) -> bool:
     return service.client.get("/models").status_code == 503
 
 
-def refuses_everything(service: RunningService, trash_id: str) -> None:
+def check_everything_is_unavailable(service: RunningService, trash_id: str) -> None:
     """Check that every read and every change answers 503, while the service is still alive."""
     reads: list[Any] = [
         lambda path=path: service.client.get(path)
@@ -226,7 +226,7 @@ def test_an_unmounted_disk_is_unavailable_until_it_is_back(unmountable: RunningS
 
     mount(pid, "umount", "--lazy", folder / "models")
     eventually(lambda: is_unavailable(unmountable))
-    refuses_everything(unmountable, trash_id)
+    check_everything_is_unavailable(unmountable, trash_id)
     assert list((folder / "models").iterdir()) == []
 
     mount(pid, "mount", "--bind", folder / "disk", folder / "models")
@@ -235,7 +235,7 @@ def test_an_unmounted_disk_is_unavailable_until_it_is_back(unmountable: RunningS
     assert eventually(lambda: names_of(unmountable) == ["a.bin", "old.bin"])
 
 
-def test_another_disk_in_its_place_is_not_touched(unmountable: RunningService) -> None:
+def test_another_disk_at_the_mount_point_is_not_touched(unmountable: RunningService) -> None:
     """A service does not use another disk at its mount point, even with equal names; its own disk works again later."""
     trash_id = with_a_model_and_one_deleted(unmountable)
     pid, folder = unmountable.process.pid, unmountable.folder
@@ -245,7 +245,7 @@ def test_another_disk_in_its_place_is_not_touched(unmountable: RunningService) -
     mount(pid, "umount", "--lazy", folder / "models")
     mount(pid, "mount", "--bind", folder / "other", folder / "models")
     eventually(lambda: is_unavailable(unmountable))
-    refuses_everything(unmountable, trash_id)
+    check_everything_is_unavailable(unmountable, trash_id)
     assert [path.name for path in other.iterdir()] == ["a.bin"]
     assert (other / "a.bin").read_bytes() == b"of another disk"
 
@@ -255,7 +255,7 @@ def test_another_disk_in_its_place_is_not_touched(unmountable: RunningService) -
     assert unmountable.client.get("/models/a.bin").json()["size_bytes"] == len(b"a.bin")
 
 
-def test_a_disk_that_goes_away_under_an_upload_ends_it(unmountable: RunningService) -> None:
+def test_an_unmounted_disk_ends_an_upload(unmountable: RunningService) -> None:
     """Unmounting the disk ends an upload with 503; the mount point stays empty, and the disk keeps no bytes of it."""
     pid, folder = unmountable.process.pid, unmountable.folder
     disk = seen_by(pid, folder / "disk")
@@ -274,7 +274,7 @@ def test_a_disk_that_goes_away_under_an_upload_ends_it(unmountable: RunningServi
     assert [path.name for path in disk.iterdir()] == [".store"]
 
 
-def test_a_disk_mounted_inside_the_folder_is_told_and_not_managed(serve: Serve, tmp_path: Path) -> None:
+def test_a_disk_mounted_inside_the_folder_is_a_warning(serve: Serve, tmp_path: Path) -> None:
     """A disk or device mounted inside the folder is listed as a warning, and its files are no models."""
     (tmp_path / "models/inside").mkdir(parents=True)
     (tmp_path / "models/null.bin").touch()

@@ -127,7 +127,7 @@ def wait_for_status(browser: Browser, operation: str, status: str) -> None:
     eventually(lambda: shown_status(browser, operation) == status, within=20)
 
 
-def test_it_shows_every_operation_without_the_internet(address: str, browser: Browser, tmp_path: Path) -> None:
+def test_the_page_shows_every_operation_without_the_internet(address: str, browser: Browser, tmp_path: Path) -> None:
     """The service's address leads to a page with every operation, which requests nothing from another host."""
     operations = operations_of(httpx.get(f"{address}/openapi.json").json())
 
@@ -148,7 +148,7 @@ def test_it_shows_every_operation_without_the_internet(address: str, browser: Br
     assert traffic.origins == {address.removesuffix(PREFIX)}
 
 
-def test_trying_out_finds_a_model_in_a_folder(address: str, browser: Browser) -> None:
+def test_a_name_with_a_slash_and_a_space_can_be_tried_out(address: str, browser: Browser) -> None:
     """ "Try it out" finds a model whose name has a slash and a space."""
     operation = operations_of(httpx.get(f"{address}/openapi.json").json())["GET /models/{name}"]
 

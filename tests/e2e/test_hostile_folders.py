@@ -112,7 +112,7 @@ def command_line(models_dir: Path, *arguments: str) -> "subprocess.CompletedProc
     )
 
 
-def test_what_is_no_file_is_told_and_never_opened(serve: Serve, tmp_path: Path) -> None:
+def test_links_and_devices_are_warnings_and_never_opened(serve: Serve, tmp_path: Path) -> None:
     """Links, pipes, sockets and devices are warnings; no request opens or follows them, nor does the real AsposeAI."""
     models = tmp_path / "models"
     fill(models)
@@ -138,7 +138,7 @@ def test_what_is_no_file_is_told_and_never_opened(serve: Serve, tmp_path: Path) 
     assert service.engine()["state"] == "ready"
 
 
-def test_what_is_no_file_may_come_and_go_while_it_runs(service: RunningService) -> None:
+def test_a_pipe_is_a_warning_until_a_file_replaces_it(service: RunningService) -> None:
     """A new pipe becomes a warning within a second; a file that replaces the pipe is a model."""
     os.mkfifo(service.models_dir / "pipe")
     eventually(lambda: warnings_of(service) == {"pipe": "a named pipe"})
@@ -149,7 +149,7 @@ def test_what_is_no_file_may_come_and_go_while_it_runs(service: RunningService) 
     eventually(lambda: names_of(service) == {"pipe"} and not warnings_of(service))
 
 
-def test_a_name_in_any_script_goes_the_whole_way(service: RunningService) -> None:
+def test_a_name_in_any_script_works_everywhere(service: RunningService) -> None:
     """Models with unusual names can be uploaded, listed, audited, deleted and restored under exactly these names."""
     for name in NAMES:
         put = service.client.put(f"/models/{quote(name, safe='')}", content=name.encode())
@@ -204,7 +204,7 @@ def test_the_command_line_takes_every_name(service: RunningService) -> None:
     assert command_line(service.models_dir, "models", "list").stdout == ""
 
 
-def test_names_at_the_limits_are_models_and_beyond_them_told(serve: Serve) -> None:
+def test_names_beyond_the_limits_are_refused_or_warnings(serve: Serve) -> None:
     """Names of up to 255 bytes a part and 1,024 in total are models; longer ones are refused, or listed as warnings."""
     service = serve(engine_class=ECHO)
     longest = (LONGEST, LONGEST_PART, LONGEST_PARTS_IN_BYTES)
@@ -235,7 +235,7 @@ def make_deeper_than_any_path(folder: Path) -> None:
     os.close(descriptor)
 
 
-def test_names_that_no_url_or_line_can_carry_are_told(serve: Serve, tmp_path: Path) -> None:
+def test_names_with_control_characters_are_warnings(serve: Serve, tmp_path: Path) -> None:
     """Files whose names are not UTF-8 or hold control characters are warnings, and requests for them are refused."""
     models = tmp_path / "models"
     models.mkdir()
@@ -265,7 +265,7 @@ def test_names_that_no_url_or_line_can_carry_are_told(serve: Serve, tmp_path: Pa
     assert "\x1b" not in listed.stderr
 
 
-def test_a_name_that_is_no_text_does_not_blind_the_service(serve: Serve) -> None:
+def test_a_name_that_is_not_utf_8_does_not_stop_the_watcher(serve: Serve) -> None:
     """The watcher fails at a name that is not UTF-8, but the service still shows every change."""
     service = serve(engine_class=ECHO)
     for number, raw in enumerate(NO_TEXT):
@@ -280,7 +280,7 @@ def test_a_name_that_is_no_text_does_not_blind_the_service(serve: Serve) -> None
     assert service.client.get("/livez").status_code == 200
 
 
-def test_a_model_with_another_name_outside_is_deleted_here_only(service: RunningService, tmp_path: Path) -> None:
+def test_deleting_a_hard_link_keeps_the_other_name(service: RunningService, tmp_path: Path) -> None:
     """Deleting a model that has a hard link outside keeps the other name, and frees no bytes."""
     (tmp_path / "outside.bin").write_bytes(b"x" * 10_000)
     (service.models_dir / "linked.bin").hardlink_to(tmp_path / "outside.bin")

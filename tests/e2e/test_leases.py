@@ -79,7 +79,7 @@ def test_a_killed_command_blocks_nothing(services: list[RunningService], hold: H
     eventually(lambda: not list(records.iterdir()), within=15)
 
 
-def test_what_the_command_started_keeps_the_model(services: list[RunningService], hold: Hold, tmp_path: Path) -> None:
+def test_a_child_of_the_command_keeps_the_lease(services: list[RunningService], hold: Hold, tmp_path: Path) -> None:
     """A child of the command keeps the lease, although the command itself was killed."""
     holder = hold("sh", "-c", f"exec 9<&0; cat <&9 & echo $! > {tmp_path}/child; wait")
     child = int(eventually(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text()))
@@ -92,7 +92,7 @@ def test_what_the_command_started_keeps_the_model(services: list[RunningService]
     eventually(lambda: services[0].client.delete("/models/a.bin").status_code == 200)
 
 
-def test_a_command_that_cannot_run_says_so(services: list[RunningService], hold: Hold) -> None:
+def test_a_command_that_cannot_run_leaves_no_lease(services: list[RunningService], hold: Hold) -> None:
     """A missing command exits with 127, as in a shell, and a missing model with 1; neither leaves a lease."""
     records = services[0].models_dir / ".store/locks/leases"
     before = set(records.glob("*"))  # records of commands that other tests have killed

@@ -107,7 +107,7 @@ def lost(events: list[JournalEntry], notes: list[Note]) -> set[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_what_eight_processes_did_is_what_the_journal_says(serve: Serve, tmp_path: Path) -> None:
+def test_the_journal_matches_what_eight_processes_did(serve: Serve, tmp_path: Path) -> None:
     """After a minute of random changes the folder matches the journal. TEST_SEED repeats the choices only."""
     with LabelledHub() as hub:
         check(change_at_random(serve, hub, tmp_path, SECONDS), tmp_path)

@@ -70,19 +70,19 @@ def crash_again_and_again(serve: Serve, rounds: int) -> None:
     assert kills >= rounds
 
 
-def test_a_killed_service_loses_no_byte_that_it_told_of(serve: Serve) -> None:
+def test_a_killed_service_loses_no_acknowledged_byte(serve: Serve) -> None:
     """A service killed at random moments loses no acknowledged byte; the model is complete or not there."""
     crash_again_and_again(serve, 3)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_the_same_many_times(serve: Serve) -> None:
+def test_many_kills_lose_no_acknowledged_byte(serve: Serve) -> None:
     """A service killed TEST_KILLS / 15 times or more loses no acknowledged byte."""
     crash_again_and_again(serve, KILLS // 15)
 
 
-def test_what_a_killed_service_was_receiving_is_there(serve: Serve) -> None:
+def test_a_partly_received_chunk_is_kept(serve: Serve) -> None:
     """After a kill, the offset includes the bytes of an incomplete chunk that had been written."""
     service = serve(engine_class=ECHO)
     path = begun(service, "a.bin", len(CONTENT), SHA256)
@@ -100,7 +100,7 @@ def test_what_a_killed_service_was_receiving_is_there(serve: Serve) -> None:
     assert hashlib.sha256((service.models_dir / "a.bin").read_bytes()).hexdigest() == SHA256
 
 
-def test_a_disk_that_fills_midway_keeps_what_fitted(serve: Serve, tmp_path: Path) -> None:
+def test_a_full_disk_keeps_the_bytes_that_fitted(serve: Serve, tmp_path: Path) -> None:
     """A full disk answers 507 and keeps the bytes that fitted; with space again, the upload continues there."""
     (tmp_path / "models").mkdir()
     service = serve(wrapper=small_disk(tmp_path / "models", "20m"), engine_class=ECHO)

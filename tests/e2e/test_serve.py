@@ -19,7 +19,7 @@ from tests.support.service import ECHO, ROOT
 from tests.support.waiting import Deadline, eventually
 
 
-def test_it_starts_the_real_engine_lists_deletes_and_stops(serve: Serve) -> None:
+def test_the_real_engine_starts_and_stops(serve: Serve) -> None:
     """The service starts the real AsposeAI, lists and deletes models, and stops with status 0."""
     service = serve()
     service.models_dir.joinpath("old_v1.bin").write_bytes(b"x" * 10)
@@ -51,7 +51,7 @@ def test_shutdown_leaves_nothing(serve: Serve, number: signal.Signals) -> None:
     assert "the service is shutting down (exit status 0)" in service.log
 
 
-def test_shutdown_finishes_what_runs(serve: Serve) -> None:
+def test_shutdown_finishes_running_requests(serve: Serve) -> None:
     """A request that came before the signal gets its answer."""
     service = serve(engine_class="tests.support.engines:SlowToFree").wait_until_ready()
     with ThreadPoolExecutor(1) as threads:
@@ -101,7 +101,7 @@ def test_the_engine_dies_with_its_parent_even_in_a_native_call(serve: Serve) -> 
     eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, within=1)
 
 
-def test_livez_answers_within_a_second_of_the_start(serve: Serve) -> None:
+def test_livez_answers_before_the_engine_is_ready(serve: Serve) -> None:
     """`/livez` answers before the engine is ready, even if the engine never becomes ready."""
     began = time.monotonic()
     service = serve(engine_class="tests.support.engines:NeverAnswers")
@@ -123,7 +123,7 @@ def test_livez_answers_within_a_second_of_the_start(serve: Serve) -> None:
         ({"OCR_MODELS_DIR": "/proc/nothing"}, "/proc/nothing cannot be created"),
     ],
 )
-def test_a_wrong_setting_is_told_at_the_start(settings: dict[str, str], says: str, tmp_path: Path) -> None:
+def test_a_wrong_setting_ends_the_start(settings: dict[str, str], says: str, tmp_path: Path) -> None:
     """A wrong setting ends the start with status 2 and a line that names the variable."""
     ended = subprocess.run(
         [sys.executable, "-m", "app", "serve"],
@@ -156,7 +156,7 @@ def test_a_read_only_folder_lists_and_refuses_changes(serve: Serve, tmp_path: Pa
     assert (models / "a.bin").exists()
 
 
-def test_a_folder_that_was_unmounted_is_503_and_comes_back(serve: Serve) -> None:
+def test_a_missing_folder_is_503_until_it_is_back(serve: Serve) -> None:
     """While its folder is missing the service answers 503 instead of an empty list, and writes nothing there."""
     service = serve(engine_class=ECHO).wait_until_ready()
     (service.models_dir / "a.bin").touch()

@@ -61,7 +61,7 @@ def mount_again(service: RunningService, folder: Path) -> None:
     eventually(lambda: service.client.get("/models").status_code == 200)
 
 
-def test_a_disk_that_fills_under_a_pull_fails_it_and_keeps_nothing(serve: Serve, hub: Hub, tmp_path: Path) -> None:
+def test_a_full_disk_fails_a_pull_and_keeps_nothing(serve: Serve, hub: Hub, tmp_path: Path) -> None:
     """A disk that fills during a pull fails it with store-full and gets its space back; a later pull succeeds."""
     (tmp_path / "models").mkdir()
     service = serve(wrapper=small_disk(tmp_path / "models", "16m"), engine_class=ECHO, hub_endpoint=hub.url)
@@ -82,9 +82,7 @@ def test_a_disk_that_fills_under_a_pull_fails_it_and_keeps_nothing(serve: Serve,
     assert (inside / NAME).read_bytes() == CONTENT
 
 
-def test_a_disk_that_goes_away_under_a_pull_has_it_go_on_when_it_is_back(
-    serve: Serve, hub: Hub, tmp_path: Path
-) -> None:
+def test_an_unmounted_disk_delays_a_pull(serve: Serve, hub: Hub, tmp_path: Path) -> None:
     """A pull waits while its disk is unmounted, writes nothing to the mount point, and downloads no byte twice."""
     service = serve(wrapper=removable_disk(tmp_path), engine_class=ECHO, hub_endpoint=hub.url)
     staging = seen_by(service.process.pid, tmp_path / "disk/.store/staging")
@@ -104,7 +102,7 @@ def test_a_disk_that_goes_away_under_a_pull_has_it_go_on_when_it_is_back(
     assert len(hub.asked("cdn")) == 1
 
 
-def test_a_disk_that_goes_away_under_a_resumable_upload_keeps_what_came(serve: Serve, tmp_path: Path) -> None:
+def test_an_unmounted_disk_keeps_a_resumable_upload(serve: Serve, tmp_path: Path) -> None:
     """Unmounting the disk answers a chunk with 503; once the disk is back, the upload continues."""
     service = serve(wrapper=removable_disk(tmp_path), engine_class=ECHO)
     path = begun(service, NAME, len(CONTENT), SHA256)

@@ -49,7 +49,7 @@ class Attacker:
             self._put(name)
             self._restore(name)
 
-    def nothing_happened(self) -> None:
+    def check_nothing_changed(self) -> None:
         """Check that all files around the folder, the store's identity and the model are unchanged."""
         assert self._around() == self._before
         assert all(canary.read_bytes() == SECRET for canary in self.canaries)
@@ -105,17 +105,17 @@ def attack(serve: Serve, tmp_path: Path, names: Iterable[str]) -> None:
     models = deep / "models"
     attacker = Attacker(serve(models_dir=models, engine_class=ECHO), tmp_path)
     attacker.try_all(names)
-    attacker.nothing_happened()
+    attacker.check_nothing_changed()
 
 
-def test_no_name_leads_out_of_the_folder(serve: Serve, tmp_path: Path) -> None:
+def test_some_traversals_are_refused(serve: Serve, tmp_path: Path) -> None:
     """Of every 41st traversal no request succeeds outside the folder, and none answers 500."""
     attack(serve, tmp_path, NAMES[::41])
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_none_of_all_the_names_does(serve: Serve, tmp_path: Path) -> None:
+def test_all_traversals_are_refused(serve: Serve, tmp_path: Path) -> None:
     """Of all traversals no request succeeds outside the folder, and none answers 500."""
     assert len(NAMES) > 1500
     attack(serve, tmp_path, NAMES)
