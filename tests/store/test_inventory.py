@@ -1,4 +1,4 @@
-"""One scan of a real folder."""
+"""Scans and rescans of a real folder."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from app.store.inventory import Model, rescan, scan
 
 
 def test_every_regular_file_below_the_folder_is_a_model(tmp_path: Path) -> None:
-    """Any suffix and any depth, sorted by name; hidden files and the store's own are not models."""
+    """Files with any suffix, at any depth, are models, sorted by name; hidden files and `.store/` are not."""
     for name in ("b.bin", "a", "org_repo/model.gguf", "org_repo/deep/er/x.onnx", ".hidden", ".store/trash/y", "d/.z"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"12345")
@@ -28,13 +28,13 @@ def test_every_regular_file_below_the_folder_is_a_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "year"), [(1 << 40, 9999), (-(1 << 40), 1), (-5, 1969)])
-def test_a_time_that_no_calendar_has_stops_no_list(seconds: int, year: int) -> None:
-    """Some file systems keep times of 64 bits, and whoever writes a file sets them."""
+def test_a_time_outside_the_calendar_becomes_the_nearest_year(seconds: int, year: int) -> None:
+    """A modification time outside the years 1 to 9999 becomes the nearest year inside."""
     assert Model("a.bin", 1, seconds * 10**9, 0, 1).modified_at.year == year
 
 
-def test_what_cannot_be_listed_is_a_warning(tmp_path: Path) -> None:
-    """Links, pipes, sockets and names that no URL can carry are told, not followed and not swallowed."""
+def test_entries_that_cannot_be_models_are_warnings(tmp_path: Path) -> None:
+    """Links, pipes, sockets and names that no URL can carry are warnings with a reason; links are not followed."""
     (tmp_path / "model.bin").write_bytes(b"x")
     (tmp_path / "link").symlink_to("model.bin")
     (tmp_path / "out").symlink_to("/etc")
@@ -59,7 +59,7 @@ def test_what_cannot_be_listed_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_an_etag_changes_with_the_content(tmp_path: Path) -> None:
-    """Growing and replacing a file change its ETag; looking at it does not."""
+    """The ETag changes when a file grows or is replaced, and not when it is scanned again."""
     path = tmp_path / "model.bin"
     path.write_bytes(b"x")
     tags = [scan(tmp_path).models["model.bin"].etag, scan(tmp_path).models["model.bin"].etag]
@@ -74,7 +74,7 @@ def test_an_etag_changes_with_the_content(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_is_unavailable_and_not_empty(tmp_path: Path) -> None:
-    """No models and no folder are two answers."""
+    """A scan of a missing folder raises StoreUnavailable instead of returning an empty inventory."""
     with pytest.raises(StoreUnavailable):
         scan(tmp_path / "missing")
 
@@ -84,7 +84,7 @@ CHANGES = st.tuples(st.sampled_from(["write", "grow", "mkdir", "link", "remove",
 
 
 def change(root: Path, verb: str, name: str, other: str) -> None:
-    """Do it if it can be done."""
+    """Make one change of the folder."""
     path = root / name
     if verb == "remove" and path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
@@ -101,8 +101,8 @@ def change(root: Path, verb: str, name: str, other: str) -> None:
             file.write(b"x")
 
 
-def told_of(root: Path, name: str) -> set[str]:
-    """The paths at which the kernel tells of a change there: not those of the links that lead to it."""
+def notified_paths(root: Path, name: str) -> set[str]:
+    """The paths that the kernel reports for a change at a name. Paths through links are not reported."""
     path = root / name
     try:
         places = [path.parent.resolve() / path.name, path.resolve()]
@@ -112,15 +112,15 @@ def told_of(root: Path, name: str) -> set[str]:
 
 
 @given(st.lists(CHANGES, max_size=12), st.integers(1, 4))
-def test_looking_again_at_what_changed_finds_what_a_scan_finds(changes: list[tuple[str, str, str]], batch: int) -> None:
-    """Whatever happens to files, folders and links, in batches, and whatever was there before."""
+def test_a_rescan_of_changed_paths_equals_a_full_scan(changes: list[tuple[str, str, str]], batch: int) -> None:
+    """After any changes of files, folders and links, in batches, `rescan` returns what `scan` returns."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder).resolve()
         inventory = scan(root)
         for start in range(0, len(changes), batch):
             touched = set()
             for verb, name, other in changes[start : start + batch]:
-                told = told_of(root, name) | told_of(root, other)
+                told = notified_paths(root, name) | notified_paths(root, other)
                 try:
                     change(root, verb, name, other)
                 except OSError:

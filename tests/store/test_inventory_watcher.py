@@ -1,4 +1,4 @@
-"""The inventory follows the folder by itself."""
+"""The inventory watcher shows every change of the folder within a second."""
 
 import asyncio
 import shutil
@@ -25,8 +25,8 @@ STALENESS_SECONDS = 1.0
 """The promise: the list is never older."""
 
 
-class Keeping:
-    """A keeper that runs, and what it told."""
+class WatchedFolder:
+    """A model folder with a running watcher, and the events that the watcher has reported."""
 
     def __init__(self, root: Path, file_system: FileSystem | None = None) -> None:
         self.root = root
@@ -44,108 +44,109 @@ class Keeping:
         self.changes += 1
 
     async def shows(self, probe: Callable[[Inventory], bool]) -> None:
-        """Insist that the inventory is so within the promised time."""
+        """Wait for the inventory to satisfy a condition; fail after STALENESS_SECONDS."""
         await eventually_async(
             lambda: self.watcher.inventory is not None and probe(self.watcher.inventory), within=STALENESS_SECONDS
         )
 
 
 @asynccontextmanager
-async def keeping(root: Path, file_system: FileSystem | None = None) -> AsyncIterator[Keeping]:
-    kept = Keeping(root, file_system)
-    task = asyncio.create_task(kept.watcher.run())
+async def watched_folder(root: Path, file_system: FileSystem | None = None) -> AsyncIterator[WatchedFolder]:
+    """Run a watcher on a folder while the block lasts."""
+    watched = WatchedFolder(root, file_system)
+    task = asyncio.create_task(watched.watcher.run())
     try:
-        await kept.watcher.current_when_scanned()
-        yield kept
+        await watched.watcher.current_when_scanned()
+        yield watched
     finally:
         task.cancel()
         await asyncio.wait({task})
 
 
 @pytest.fixture(params=["notified", "rescanned"])
-async def kept(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Keeping]:
-    """A keeper on this file system, and one that takes it for one that does not notify, as NFS does not."""
+async def watched(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[WatchedFolder]:
+    """A watched folder on this file system, and one whose file system is taken for NFS, which does not notify."""
     file_system = FileSystem("nfs4") if request.param == "rescanned" else None
-    async with keeping(tmp_path / "models", file_system) as keeping_one:
-        yield keeping_one
+    async with watched_folder(tmp_path / "models", file_system) as folder:
+        yield folder
 
 
-async def test_whatever_happens_to_the_folder_shows_within_a_second(kept: Keeping) -> None:
-    """Adding, growing, replacing, moving and removing files and folders, by hands other than the service's."""
-    path = kept.root / "a.bin"
+async def test_every_change_of_the_folder_is_in_the_inventory_within_a_second(watched: WatchedFolder) -> None:
+    """Files and folders that other programs add, grow, replace, move or remove are in the inventory in a second."""
+    path = watched.root / "a.bin"
     path.write_bytes(b"x")
-    await kept.shows(lambda inventory: list(inventory.models) == ["a.bin"])
+    await watched.shows(lambda inventory: list(inventory.models) == ["a.bin"])
 
     with path.open("ab") as growing:
         growing.write(b"yz")
-    await kept.shows(lambda inventory: inventory.models["a.bin"].size_bytes == 3)
+    await watched.shows(lambda inventory: inventory.models["a.bin"].size_bytes == 3)
 
     inode = path.stat().st_ino
-    (kept.root / ".incoming").write_bytes(b"new")
-    (kept.root / ".incoming").rename(path)
-    await kept.shows(lambda inventory: inventory.models["a.bin"].inode != inode)
+    (watched.root / ".incoming").write_bytes(b"new")
+    (watched.root / ".incoming").rename(path)
+    await watched.shows(lambda inventory: inventory.models["a.bin"].inode != inode)
 
-    (kept.root / "org_repo/deep").mkdir(parents=True)
-    (kept.root / "org_repo/deep/b.gguf").touch()
-    await kept.shows(lambda inventory: "org_repo/deep/b.gguf" in inventory.models)
+    (watched.root / "org_repo/deep").mkdir(parents=True)
+    (watched.root / "org_repo/deep/b.gguf").touch()
+    await watched.shows(lambda inventory: "org_repo/deep/b.gguf" in inventory.models)
 
-    (kept.root / "org_repo").rename(kept.root / "moved")
-    await kept.shows(lambda inventory: list(inventory.models) == ["a.bin", "moved/deep/b.gguf"])
+    (watched.root / "org_repo").rename(watched.root / "moved")
+    await watched.shows(lambda inventory: list(inventory.models) == ["a.bin", "moved/deep/b.gguf"])
 
-    shutil.rmtree(kept.root / "moved")
+    shutil.rmtree(watched.root / "moved")
     path.unlink()
-    await kept.shows(lambda inventory: not inventory.models)
+    await watched.shows(lambda inventory: not inventory.models)
 
 
-async def test_leases_show_within_a_second(kept: Keeping) -> None:
-    """What others use is known without asking them."""
-    with kept.store.locks.lease("a.bin"):
-        await eventually_async(lambda: is_leased("a.bin", kept.watcher.leased_positions), within=STALENESS_SECONDS)
-    await eventually_async(lambda: not kept.watcher.leased_positions, within=STALENESS_SECONDS)
+async def test_leases_show_within_a_second(watched: WatchedFolder) -> None:
+    """The beginning and the end of a lease show in `leased_positions` within a second."""
+    with watched.store.locks.lease("a.bin"):
+        await eventually_async(lambda: is_leased("a.bin", watched.watcher.leased_positions), within=STALENESS_SECONDS)
+    await eventually_async(lambda: not watched.watcher.leased_positions, within=STALENESS_SECONDS)
 
 
-async def test_a_folder_that_goes_away_is_unavailable_until_it_is_back(kept: Keeping) -> None:
-    """Unmounted it is told as such, never as empty; back again it is followed again."""
-    (kept.root / "a.bin").touch()
-    await kept.shows(lambda inventory: len(inventory.models) == 1)
-    away = kept.root.with_name("away")
+async def test_a_missing_folder_is_unavailable_until_it_is_back(watched: WatchedFolder) -> None:
+    """A missing folder raises StoreUnavailable, not an empty inventory; when it is back, its changes show again."""
+    (watched.root / "a.bin").touch()
+    await watched.shows(lambda inventory: len(inventory.models) == 1)
+    away = watched.root.with_name("away")
 
-    kept.root.rename(away)
-    await eventually_async(lambda: kept.watcher.inventory is None, within=STALENESS_SECONDS)
+    watched.root.rename(away)
+    await eventually_async(lambda: watched.watcher.inventory is None, within=STALENESS_SECONDS)
     with pytest.raises(StoreUnavailable, match="missing"):
-        kept.watcher.current()
+        watched.watcher.current()
 
-    away.rename(kept.root)
-    await kept.shows(lambda inventory: len(inventory.models) == 1)
-    (kept.root / "b.bin").touch()
-    await kept.shows(lambda inventory: len(inventory.models) == 2)
-    assert [event for event, _ in kept.events] == ["store.unavailable", "store.available"]
-
-
-async def test_nothing_new_makes_no_new_inventory(tmp_path: Path) -> None:
-    """What was made from the inventory stays good as long as nothing changes."""
-    async with keeping(tmp_path / "models") as kept:
-        (kept.root / "a.bin").touch()
-        await kept.shows(lambda inventory: len(inventory.models) == 1)
-        before, changes = kept.watcher.inventory, kept.changes
-
-        await kept.watcher.scan()
-
-        assert kept.watcher.inventory is before
-        assert kept.changes == changes
+    away.rename(watched.root)
+    await watched.shows(lambda inventory: len(inventory.models) == 1)
+    (watched.root / "b.bin").touch()
+    await watched.shows(lambda inventory: len(inventory.models) == 2)
+    assert [event for event, _ in watched.events] == ["store.unavailable", "store.available"]
 
 
-async def test_a_model_deleted_here_is_gone_from_the_list_at_once(tmp_path: Path) -> None:
-    """Whoever deleted it never sees it again, not even through a scan that began before."""
-    async with keeping(tmp_path / "models") as kept:
-        (kept.root / "a.bin").touch()
-        await kept.shows(lambda inventory: len(inventory.models) == 1)
-        slow_scan = asyncio.create_task(kept.watcher.scan())
+async def test_a_scan_without_changes_keeps_the_inventory_object(tmp_path: Path) -> None:
+    """A scan that finds no change keeps the identical inventory object and does not call `on_change`."""
+    async with watched_folder(tmp_path / "models") as watched:
+        (watched.root / "a.bin").touch()
+        await watched.shows(lambda inventory: len(inventory.models) == 1)
+        before, changes = watched.watcher.inventory, watched.changes
+
+        await watched.watcher.scan()
+
+        assert watched.watcher.inventory is before
+        assert watched.changes == changes
+
+
+async def test_a_removed_model_leaves_the_inventory_at_once(tmp_path: Path) -> None:
+    """`remove` removes a model at once, and a scan that began before does not bring the model back."""
+    async with watched_folder(tmp_path / "models") as watched:
+        (watched.root / "a.bin").touch()
+        await watched.shows(lambda inventory: len(inventory.models) == 1)
+        slow_scan = asyncio.create_task(watched.watcher.scan())
         await asyncio.sleep(0)
-        (kept.root / "a.bin").unlink()
+        (watched.root / "a.bin").unlink()
 
-        kept.watcher.remove("a.bin")
-        assert kept.watcher.inventory is not None
-        assert not kept.watcher.inventory.models
+        watched.watcher.remove("a.bin")
+        assert watched.watcher.inventory is not None
+        assert not watched.watcher.inventory.models
         await slow_scan
-        assert not kept.watcher.inventory.models
+        assert not watched.watcher.inventory.models

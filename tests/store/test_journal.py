@@ -1,4 +1,4 @@
-"""The journal: who did what, whatever becomes of its file."""
+"""The journal: its entries, its rotation, and what happens when its file is damaged or cannot be written."""
 
 import json
 import threading
@@ -37,8 +37,8 @@ def event(number: int) -> JournalEntry:
     return JournalEntry(datetime.now(UTC), "me", "trashed", "a.bin", None, number, None)
 
 
-def test_the_journal_says_who_did_what(store: Store) -> None:
-    """Every change, newest first, whoever writes; what is refused leaves no line."""
+def test_each_change_has_an_entry_with_its_actor(store: Store) -> None:
+    """Every change has one entry with its actor, newest first. A refused change has none."""
     trash_id = trash(store)
     store.trash.restore(trash_id, "b.bin", ME)
     store.deletions.delete(store.deletions.plan("b.bin", permanent=True), Actor("you"))
@@ -56,8 +56,8 @@ def test_the_journal_says_who_did_what(store: Store) -> None:
     assert [event.action for event in store.journal.latest(1)] == ["deleted"]
 
 
-def test_the_journal_is_rotated_and_survives_a_line_cut_short(store: Store) -> None:
-    """One older file is kept; a line that is no event is passed over."""
+def test_a_full_journal_is_rotated_and_damaged_lines_are_skipped(store: Store) -> None:
+    """A journal beyond ROTATE_BYTES is renamed and still read; a line that is not an entry is skipped."""
     journal = store.volume.journal_file
     trash_id = trash(store)
     with journal.open("ab") as file:
@@ -70,8 +70,8 @@ def test_the_journal_is_rotated_and_survives_a_line_cut_short(store: Store) -> N
     assert [event.action for event in store.journal.latest(10)] == ["trashed", "restored", "trashed"]
 
 
-def test_no_event_is_missed_while_the_journal_is_rotated(store: Store) -> None:
-    """Whoever reads at that moment finds the events in order and without a gap, across both files."""
+def test_readers_miss_no_entry_during_a_rotation(store: Store) -> None:
+    """Readers get the entries in order and without a gap from both files while a writer rotates the journal."""
     done = threading.Event()
 
     def write() -> None:
@@ -90,8 +90,8 @@ def test_no_event_is_missed_while_the_journal_is_rotated(store: Store) -> None:
     assert store.journal.latest(1)[0].size_bytes == 59
 
 
-def test_many_may_rotate_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever finds the file gone that was full a moment ago has written its line, and that is no failure."""
+def test_several_writers_may_rotate_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight threads that rotate the journal at the same time raise no error."""
     monkeypatch.setattr(journals, "ROTATE_BYTES", 0)  # every line fills it
 
     with ThreadPoolExecutor(8) as threads:
@@ -100,8 +100,8 @@ def test_many_may_rotate_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) 
     assert store.journal.latest(1)
 
 
-def test_a_line_that_a_full_disk_cut_short_takes_no_other_with_it(store: Store) -> None:
-    """The next event is a line of its own."""
+def test_an_entry_after_a_line_cut_short_can_be_read(store: Store) -> None:
+    """An entry that is written after a line without an end begins a new line."""
     store.journal.write(event(1))
     with store.volume.journal_file.open("ab") as file:
         file.write(b'{"at": "2026-')
@@ -120,8 +120,8 @@ def test_a_line_of_a_newer_service_is_read(store: Store) -> None:
     assert [(each.action, each.size_bytes) for each in store.journal.latest(10)] == [("encrypted", 1)]
 
 
-def test_a_journal_that_cannot_be_written_undoes_nothing(tmp_path: Path) -> None:
-    """What was done is done, and the failure is told."""
+def test_a_failure_to_write_the_journal_does_not_undo_the_change(tmp_path: Path) -> None:
+    """A deletion whose entry cannot be written succeeds, and the event `journal.failed` is reported."""
     told: list[str] = []
     store = Store(
         tmp_path / "models", Policy(), trash_retention=timedelta(days=1), on_event=lambda event, _: told.append(event)

@@ -1,4 +1,4 @@
-"""What may be a model's name."""
+"""Which texts are valid names of models."""
 
 import os
 from pathlib import Path
@@ -53,20 +53,20 @@ GOOD = [
 
 @pytest.mark.parametrize(("name", "reason"), HOSTILE.items(), ids=repr)
 def test_hostile_names_are_refused_with_the_reason(name: str, reason: str) -> None:
-    """No name that leads out of the folder, into the store's own, or nowhere, is ever resolved."""
+    """A name that could leave the folder, reach `.store/` or name no file raises InvalidModelName with the reason."""
     with pytest.raises(InvalidModelName, match=reason):
         parts_of(name)
 
 
 @pytest.mark.parametrize("name", [name for name in GOOD if not name.startswith(".")])
-def test_good_names_in_any_script_are_taken(name: str) -> None:
-    """Whatever a file system and a URL can carry is a name."""
+def test_good_names_in_any_script_are_accepted(name: str) -> None:
+    """Names in any script, and with any character that a file system and a URL can carry, are split unchanged."""
     assert "/".join(parts_of(name)) == name
 
 
 @given(st.text(st.characters(exclude_categories=[]), max_size=40) | st.text("./\\a\0", max_size=12))
-def test_whatever_is_taken_stays_inside_the_folder(name: str) -> None:
-    """For any text at all: refused, or a path below the folder, not hidden, and exactly as given."""
+def test_every_accepted_name_stays_inside_the_folder(name: str) -> None:
+    """Any text is refused, or is a path below the folder with no hidden part, unchanged."""
     try:
         parts = parts_of(name)
     except InvalidModelName:

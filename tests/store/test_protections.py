@@ -1,4 +1,4 @@
-"""Protections against deletions, in whatever order and at whatever moment they come."""
+"""Protections of models, before, during and after deletions."""
 
 import hashlib
 import threading
@@ -26,10 +26,10 @@ def opened(folder: Path) -> Store:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from(VERBS), st.booleans()), max_size=12))
-def test_what_is_protected_stays_whatever_is_tried(
+def test_a_protected_model_stays_after_any_sequence_of_operations(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, bool]]
 ) -> None:
-    """Through two services in any order: a model is protected from the one word to the other, and stays meanwhile."""
+    """Two services run any operations in any order: a model stays from its protection until the removal of that."""
     folder = tmp_path_factory.mktemp("store")
     stores = opened(folder), opened(folder)
     path = folder / "a.bin"
@@ -60,8 +60,8 @@ def test_what_is_protected_stays_whatever_is_tried(
             assert ("a.bin" in each.protections.manual()) == is_protected
 
 
-def test_a_deletion_that_was_planned_before_is_refused(tmp_path: Path) -> None:
-    """Protection is looked at again under the lock."""
+def test_a_protection_after_the_plan_prevents_the_deletion(tmp_path: Path) -> None:
+    """`delete` checks the protections again under the lock."""
     store = opened(tmp_path)
     (tmp_path / "a.bin").touch()
     plan = store.deletions.plan("a.bin")
@@ -71,8 +71,8 @@ def test_a_deletion_that_was_planned_before_is_refused(tmp_path: Path) -> None:
         store.deletions.delete(plan)
 
 
-def test_of_a_protection_and_a_deletion_at_once_one_wins(tmp_path: Path) -> None:
-    """Never both: a model that its protector was told is protected is there."""
+def test_a_protection_and_a_deletion_at_once_never_both_succeed(tmp_path: Path) -> None:
+    """Of a protection and a deletion at the same time at most one succeeds, and the file agrees with the result."""
     store = opened(tmp_path)
     for number in range(50):
         name = f"{number}.bin"
@@ -99,8 +99,8 @@ def race(store: Store, name: str, verb: str, won: list[str]) -> None:
     won.append(verb)
 
 
-def test_the_protections_are_the_same_object_until_one_changes(tmp_path: Path) -> None:
-    """So that a list which is made of it is made once; an unreadable record protects all the same."""
+def test_the_protections_are_one_cached_object_until_a_change(tmp_path: Path) -> None:
+    """`manual` returns the identical object until a change. A damaged record still protects its model."""
     store = opened(tmp_path)
     (tmp_path / "a.bin").touch()
     before = store.protections.manual()
@@ -117,8 +117,8 @@ def test_the_protections_are_the_same_object_until_one_changes(tmp_path: Path) -
         store.deletions.plan("a.bin")
 
 
-def test_a_record_that_cannot_be_read_protects_and_hides_no_other(tmp_path: Path) -> None:
-    """As one that another user wrote for itself alone: it was meant to protect, and nothing else fails for it."""
+def test_an_unreadable_record_protects_its_model_and_affects_no_other(tmp_path: Path) -> None:
+    """A model whose record cannot be read is protected; the protections and digests of other models can be read."""
     store = opened(tmp_path)
     for name in ("a.bin", "b.bin"):
         (tmp_path / name).write_bytes(b"model")

@@ -1,4 +1,4 @@
-"""The store's verbs on real folders."""
+"""The store finds, deletes, sweeps and refuses correctly on real folders."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -38,8 +38,8 @@ def trashed(root: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (root / ".store/trash").iterdir()}
 
 
-def test_a_deleted_model_lies_whole_in_the_trash_with_its_record(root: Path) -> None:
-    """It is gone from the folder, and everything that brings it back is kept."""
+def test_a_deleted_model_is_in_the_trash_with_its_record(root: Path) -> None:
+    """A deleted model is gone from the folder, and the trash has its bytes and a record to restore it."""
     store = opened(root)
 
     receipt = delete(store, "org_repo/b.gguf")
@@ -53,8 +53,8 @@ def test_a_deleted_model_lies_whole_in_the_trash_with_its_record(root: Path) -> 
         delete(store, "org_repo/b.gguf")
 
 
-def test_without_retention_a_model_is_gone_at_once(root: Path) -> None:
-    """A retention of zero keeps nothing."""
+def test_without_retention_a_deletion_is_permanent(root: Path) -> None:
+    """With a retention of zero a deleted model is not kept in the trash."""
     store = opened(root, retention=timedelta(0))
 
     receipt = delete(store, "a.bin")
@@ -64,8 +64,8 @@ def test_without_retention_a_model_is_gone_at_once(root: Path) -> None:
     assert not (root / "a.bin").exists()
 
 
-def test_a_protected_model_stays(root: Path) -> None:
-    """A pattern of the configuration forbids deletion, by the whole name or by its last part."""
+def test_deleting_a_model_that_a_pattern_protects_is_refused(root: Path) -> None:
+    """A pattern that matches the whole name or the last part of it prevents the deletion."""
     store = opened(root, Policy(protected_patterns=("org_repo/*", "a.*")))
 
     for name in ("org_repo/b.gguf", "a.bin"):
@@ -74,8 +74,8 @@ def test_a_protected_model_stays(root: Path) -> None:
     assert len(store.scan().models) == 2
 
 
-def test_a_leased_model_stays(root: Path) -> None:
-    """Nothing is deleted from under whoever uses it."""
+def test_deleting_a_leased_model_is_refused(root: Path) -> None:
+    """Deleting a leased model raises ModelInUse, and the file stays."""
     store = opened(root)
 
     with store.locks.lease("a.bin"), pytest.raises(ModelInUse):
@@ -86,8 +86,8 @@ def test_a_leased_model_stays(root: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["out/passwd", "out", "inside", "org_repo", "pipe", "via/b.gguf"])
-def test_links_folders_and_devices_are_never_deleted_nor_followed(root: Path, tmp_path: Path, name: str) -> None:
-    """Whatever a link points to stays untouched, inside the folder or out of it."""
+def test_links_folders_and_pipes_are_neither_deleted_nor_followed(root: Path, tmp_path: Path, name: str) -> None:
+    """A link, a folder or a pipe raises NotAModel, and the target of a link stays, inside the folder or outside."""
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "passwd").write_bytes(b"secret")
@@ -107,14 +107,14 @@ def test_links_folders_and_devices_are_never_deleted_nor_followed(root: Path, tm
     assert trashed(root) == {}
 
 
-def test_a_file_is_no_folder(root: Path) -> None:
-    """A name below a model is no model."""
+def test_a_name_below_a_file_is_not_found(root: Path) -> None:
+    """A name below a model raises ModelNotFound."""
     with pytest.raises(ModelNotFound):
         opened(root).find("a.bin/b")
 
 
-def test_of_many_threads_one_deletes(root: Path) -> None:
-    """Within one process, too, exactly one wins and the others are told there is nothing."""
+def test_of_concurrent_deletions_exactly_one_succeeds(root: Path) -> None:
+    """Of 32 threads that delete one model, one succeeds and the others get ModelNotFound."""
     store = opened(root)
 
     def try_to_delete(_: int) -> str:
@@ -130,8 +130,8 @@ def test_of_many_threads_one_deletes(root: Path) -> None:
     assert len(store.trash.entries()) == 1
 
 
-def test_the_sweep_purges_what_has_expired_and_nothing_else(root: Path) -> None:
-    """Each entry lives as long as its record says, whatever the retention is now."""
+def test_a_sweep_purges_only_expired_entries(root: Path) -> None:
+    """An entry expires by its own record, even if the retention of the present store is another."""
     delete(opened(root, retention=timedelta(microseconds=1)), "a.bin")
     store = opened(root)
     delete(store, "org_repo/b.gguf")
@@ -143,8 +143,8 @@ def test_the_sweep_purges_what_has_expired_and_nothing_else(root: Path) -> None:
     assert len(trashed(root)) == 2
 
 
-def test_the_sweep_clears_a_record_whose_file_was_never_moved(root: Path) -> None:
-    """What a service killed between the record and the rename leaves goes when the entry would have expired."""
+def test_a_sweep_deletes_a_record_without_a_file_when_it_expires(root: Path) -> None:
+    """A record without a file, as a killed service leaves one, is deleted when it would have expired."""
     store = opened(root)
     record = root / ".store/trash/20260101T000000Z-abc.json"
     record.write_text('{"id": "20260101T000000Z-abc"')
@@ -159,8 +159,8 @@ def test_the_sweep_clears_a_record_whose_file_was_never_moved(root: Path) -> Non
     assert (root / "a.bin").exists()
 
 
-def test_a_missing_folder_refuses_everything(root: Path) -> None:
-    """An unmounted volume is neither empty nor filled anew."""
+def test_a_missing_folder_refuses_every_operation(root: Path) -> None:
+    """Every operation on a missing folder raises StoreUnavailable and does not create the folder."""
     store = opened(root)
     root.rename(root.parent / "unmounted")
 
@@ -170,8 +170,8 @@ def test_a_missing_folder_refuses_everything(root: Path) -> None:
     assert not root.exists()
 
 
-def test_another_folder_in_its_place_refuses_everything(root: Path) -> None:
-    """A mount point that is empty, or another volume, is not the store; it recovers when the right one is back."""
+def test_another_folder_at_the_path_refuses_every_operation(root: Path) -> None:
+    """Another folder at the path raises StoreUnavailable and stays empty; the right folder works when it is back."""
     store = opened(root)
     root.rename(root.parent / "unmounted")
     root.mkdir()
@@ -185,8 +185,8 @@ def test_another_folder_in_its_place_refuses_everything(root: Path) -> None:
     assert delete(store, "a.bin").size_bytes == 4
 
 
-def test_an_identity_that_cannot_be_read_is_no_crash(root: Path) -> None:
-    """Neither while the service runs, as when a network's file system has lost its server, nor at the start."""
+def test_an_unreadable_identity_makes_the_store_unavailable(root: Path) -> None:
+    """An unreadable or damaged identity file raises StoreUnavailable, at the start and later."""
     store = opened(root)
     identity = root / ".store/store.json"
     identity.unlink()
@@ -203,7 +203,7 @@ def test_an_identity_that_cannot_be_read_is_no_crash(root: Path) -> None:
 
 
 def test_services_that_start_together_agree_on_one_identity(tmp_path: Path) -> None:
-    """The identity is written once, whole, whoever comes first."""
+    """Of 16 stores that open a new folder at once, one writes the identity, and all use it."""
     with ThreadPoolExecutor(16) as threads:
         stores = list(threads.map(lambda _: opened(tmp_path / "models"), range(16)))
 
@@ -214,8 +214,8 @@ def test_services_that_start_together_agree_on_one_identity(tmp_path: Path) -> N
     ]  # fmt: skip
 
 
-def test_the_scan_shows_when_a_model_came(root: Path) -> None:
-    """Times are the file's own, in UTC."""
+def test_the_modification_time_of_a_model_is_that_of_its_file(root: Path) -> None:
+    """`modified_at` is the file's modification time in UTC."""
     moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     os.utime(root / "a.bin", (moment.timestamp(), moment.timestamp()))
 

@@ -1,4 +1,4 @@
-"""The store against a dictionary: hypothesis makes up what is done, and after each step both say the same."""
+"""Hypothesis runs random operations on a store and on a dictionary that models it, and compares both after each."""
 
 import shutil
 import tempfile
@@ -38,7 +38,7 @@ ME = Actor("me")
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """`models` and `trash` are what must be there: contents by name, and name and content by entry."""
+    """Applies each operation to a store and to the expected state: `models` by name, and `trash` by entry."""
 
     entries = Bundle("entries")
 
@@ -53,7 +53,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @initialize(keeps=st.booleans())
     def open(self, keeps: bool) -> None:  # noqa: FBT001 - hypothesis names it
-        """With a trash, or without one."""
+        """Open the store with a trash, or without one."""
         self.keeps = keeps
         self.store = self.opened(timedelta(hours=1) if keeps else timedelta(0))
         self.hasty = self.opened(timedelta(microseconds=1) if keeps else timedelta(0))
@@ -69,14 +69,14 @@ class StoreMachine(RuleBasedStateMachine):
 
     # What is expected.
 
-    def in_the_way(self, name: str) -> bool:
-        """Whether a model lies where a folder would have to, or the other way round."""
+    def is_blocked(self, name: str) -> bool:
+        """True if a model is at the path of a needed folder, or a folder at the path of the model."""
         return any(name.startswith(f"{model}/") or model.startswith(f"{name}/") for model in self.models) or (
             (self.folder / "models" / name).is_dir()
         )
 
     def refusal(self, name: str) -> type[Exception] | tuple[type[Exception], ...] | None:
-        """Of a model's deletion."""
+        """The error that the deletion of a model must raise; None if it must succeed."""
         if name in BAD:
             return InvalidModelName
         if name not in self.models:
@@ -95,7 +95,7 @@ class StoreMachine(RuleBasedStateMachine):
         finally:
             staged.discard()
 
-    def went(self, name: str, receipt: Receipt, *, expires: bool) -> None:
+    def expect_deleted(self, name: str, receipt: Receipt, *, expires: bool) -> None:
         content = self.models.pop(name)
         assert (receipt.name, receipt.size_bytes) == (name, len(content))
         if receipt.trash_id:
@@ -106,14 +106,14 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(name=any_names)
     def upload(self, name: str) -> None:
-        """Only to a name that is free."""
+        """An upload succeeds only if the name is free."""
         content = self.content()
         try:
             self.publish(name, content, Conditions())
         except InvalidModelName:
             assert name in BAD
         except NotAModel:
-            assert self.in_the_way(name)
+            assert self.is_blocked(name)
         except ModelProtected:
             assert name in self.models
             assert name in KEPT
@@ -127,7 +127,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(target=entries, name=names, condition=st.sampled_from(["exact", "any", "other", "none"]))
     def replace(self, name: str, condition: str) -> object:
-        """Only the version that is named; the one before goes to the trash."""
+        """A replacement succeeds only for the version in the condition; the replaced version goes to the trash."""
         content = self.content()
         etag = self.store.find(name).etag if name in self.models else '"missing"'
         wanted = {"exact": {etag}, "any": {"*"}, "other": {'"other"'}, "none": {"*"}}[condition]
@@ -136,7 +136,7 @@ class StoreMachine(RuleBasedStateMachine):
         try:
             self.publish(name, content, Conditions(**{field: frozenset(wanted)}))
         except NotAModel:
-            assert self.in_the_way(name)
+            assert self.is_blocked(name)
         except ModelProtected:
             assert name in KEPT
             assert name in self.models
@@ -161,21 +161,21 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(target=entries, name=any_names, permanent=st.booleans(), expires=st.booleans())
     def delete(self, name: str, permanent: bool, expires: bool) -> object:  # noqa: FBT001
-        """A model that is there and not protected."""
+        """A deletion succeeds only if the model exists and is not protected."""
         store = self.hasty if expires else self.store
         if refusal := self.refusal(name):
             with pytest.raises(refusal):
                 store.deletions.plan(name)
             return multiple()
         receipt = store.deletions.delete(store.deletions.plan(name, permanent=permanent), ME)
-        self.went(name, receipt, expires=expires)
+        self.expect_deleted(name, receipt, expires=expires)
         assert (receipt.trash_id is None) == (permanent or not self.keeps)
         assert (receipt.freed_bytes > 0) == (receipt.trash_id is None)
         return multiple(receipt.trash_id) if receipt.trash_id else multiple()
 
     @rule(name=st.sampled_from(FREE))
     def plan_an_older_version(self, name: str) -> None:
-        """A plan for exactly one version does nothing once there is another."""
+        """The deletion of one exact version is refused after another version was written."""
         if name not in self.models:
             return
         plan = self.store.deletions.plan(name, if_match=[self.store.find(name).etag])
@@ -187,7 +187,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(name=names)
     def dry_run(self, name: str) -> None:
-        """Says what a deletion would say, and does nothing."""
+        """A plan raises what the deletion would raise, and changes nothing."""
         if refusal := self.refusal(name):
             with pytest.raises(refusal):
                 self.store.deletions.plan(name)
@@ -196,14 +196,14 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(FREE))
     def use(self, name: str) -> None:
-        """A model in use stays."""
+        """A leased model cannot be deleted."""
         if name in self.models:
             with self.store.locks.lease(name), pytest.raises(ModelInUse):
                 self.store.deletions.plan(name)
 
     @rule(entry=consumes(entries), name=st.none() | any_names)
     def restore(self, entry: str, name: str | None) -> None:
-        """To a name that is free; once."""
+        """A restore succeeds once, and only if the name is free."""
         was = self.trash.get(entry)
         target = was[0] if was and name is None else name
         try:
@@ -214,7 +214,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert target in BAD
         except (ModelExists, NotAModel):
             assert target is not None
-            assert target in self.models or self.in_the_way(target)
+            assert target in self.models or self.is_blocked(target)
         else:
             assert was is not None
             assert model.name == target
@@ -224,7 +224,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(entry=consumes(entries))
     def purge(self, entry: str) -> None:
-        """Once."""
+        """A purge succeeds once."""
         if entry in self.trash:
             name = self.trash.pop(entry)[0]
             assert self.store.trash.purge(entry, ME).entry.name == name
@@ -234,7 +234,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(empties=st.booleans())
     def sweep(self, empties: bool) -> None:  # noqa: FBT001
-        """Purge what has expired, or everything."""
+        """A sweep purges the expired entries, and `empty` purges all entries."""
         due = {entry for entry, (_, _, is_due) in self.trash.items() if is_due or empties}
         gone = self.store.trash.empty(ME) if empties else self.store.sweep()
         purged = [each.entry for each in gone]
@@ -246,8 +246,8 @@ class StoreMachine(RuleBasedStateMachine):
     # What is always so.
 
     @invariant()
-    def both_say_the_same(self) -> None:
-        """The models and the trash, with every byte, and the journal."""
+    def store_equals_expected_state(self) -> None:
+        """The models, the trash and the journal of the store equal the expected state, with every byte."""
         if not hasattr(self, "store"):
             return
         root = self.folder / "models"
@@ -267,4 +267,4 @@ StoreMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=2
 
 
 class TestTheStore(StoreMachine.TestCase):  # type: ignore[valid-type]
-    """A few hundred steps; each starts with an empty folder."""
+    """Runs 25 sequences of up to 25 operations, each on an empty folder."""
