@@ -1,4 +1,4 @@
-"""Unfinished uploads and pulls are kept with a record, and anybody may go on with them."""
+"""Partial files of uploads and pulls are kept with a record, and any process can resume them."""
 
 import hashlib
 import os
@@ -78,14 +78,14 @@ def kept(staging: Staging, content: bytes, retention: timedelta = DAY) -> Partia
 
 
 def age(store: Store, name: str, by: timedelta) -> None:
-    """Let the last byte have come so long ago."""
+    """Set the modification time of a file in staging back by a duration."""
     path = store.volume.staging_dir / name
     seconds = path.stat().st_mtime - by.total_seconds()
     os.utime(path, (seconds, seconds))
 
 
-def test_what_is_kept_is_gone_on_with_and_published(store: Store) -> None:
-    """Its digest is of all of it, whoever wrote which part; the record tells what was published until it expires."""
+def test_a_kept_file_can_be_resumed_and_published(store: Store) -> None:
+    """The digest covers the bytes of all writers. The record shows the publication until the record expires."""
     keep = record()
     staged = store.incoming.begin(["sha512"], 12, keep=keep)
     staged.write(b"one two")
@@ -119,8 +119,8 @@ def test_what_is_kept_is_gone_on_with_and_published(store: Store) -> None:
     assert (store.root / "a.bin").read_bytes() == content
 
 
-def test_what_is_not_what_was_announced_is_not_published(store: Store) -> None:
-    """Whichever of the digests is wrong, and it can be gone on with afterwards."""
+def test_a_file_without_the_announced_digest_is_not_published(store: Store) -> None:
+    """If one announced digest is wrong, publishing raises DigestMismatch, and the file can still be resumed."""
     keep = kept(store.incoming.staging, b"content")
     staged, _ = store.incoming.resume(keep.id)
     right, wrong = hashlib.sha256(b"content").digest(), hashlib.sha256().digest()
@@ -133,8 +133,8 @@ def test_what_is_not_what_was_announced_is_not_published(store: Store) -> None:
     assert store.incoming.find(keep.id).size_bytes == 7
 
 
-def test_what_a_killed_process_kept_is_there_to_the_last_byte(store: Store, staging: Staging) -> None:
-    """While it lives nobody else can write it; afterwards anybody can, and its record is whole."""
+def test_the_kept_file_of_a_killed_process_can_be_resumed(store: Store, staging: Staging) -> None:
+    """A kept file is busy while its writer lives. After the writer is killed, file and record are whole."""
     keep = record()
     with python(KEEPS, store.volume.staging_dir, keep.id) as theirs:
         (partial,) = staging.partials()
@@ -155,8 +155,8 @@ def test_what_a_killed_process_kept_is_there_to_the_last_byte(store: Store, stag
     assert files_in(store) == []
 
 
-def test_the_sweep_takes_what_expired_or_has_no_record(store: Store, staging: Staging) -> None:
-    """Never what somebody writes, however old; the time counts from the last byte."""
+def test_a_sweep_deletes_expired_files_and_files_without_a_record(store: Store, staging: Staging) -> None:
+    """A sweep never deletes an active file, whatever its age; a file expires after its last byte was written."""
     fresh, old, broken = kept(staging, b"fresh"), kept(staging, b"old"), kept(staging, b"broken")
     written = staging.begin([], keep=(busy := record()))
     (store.volume.staging_dir / f"{broken.id}.json").write_text('{"id":')
@@ -178,8 +178,8 @@ def test_the_sweep_takes_what_expired_or_has_no_record(store: Store, staging: St
 
 
 @pytest.mark.parametrize("partial_id", ["", "../store", "0" * 31, "0" * 32, "G" * 32, "0" * 32 + "\n"])
-def test_an_id_that_nobody_has_is_not_found(staging: Staging, partial_id: str) -> None:
-    """Whatever it looks like, nothing outside the staging folder is opened."""
+def test_an_unknown_id_is_not_found(staging: Staging, partial_id: str) -> None:
+    """An unknown or malformed id raises PartialNotFound and opens no file outside staging."""
     calls: list[Callable[[], object]] = [
         lambda: staging.find(partial_id),
         lambda: staging.reopen(partial_id, ()),
@@ -190,8 +190,8 @@ def test_an_id_that_nobody_has_is_not_found(staging: Staging, partial_id: str) -
             call()
 
 
-def test_an_id_is_used_once(staging: Staging) -> None:
-    """The second to begin with it is refused, and the first is untouched."""
+def test_an_id_cannot_be_used_twice(staging: Staging) -> None:
+    """`begin` with an id in use raises FileExistsError and leaves the first file as it is."""
     keep = kept(staging, b"first")
 
     with pytest.raises(FileExistsError):
@@ -200,8 +200,8 @@ def test_an_id_is_used_once(staging: Staging) -> None:
     assert [(partial.id, partial.size_bytes) for partial in staging.partials()] == [(keep.id, 5)]
 
 
-def test_of_many_who_go_on_with_one_each_byte_is_one_writers(store: Store, staging: Staging) -> None:
-    """One at a time has it, others sweep meanwhile, and what each wrote is there once."""
+def test_of_concurrent_writers_one_at_a_time_has_the_file(store: Store, staging: Staging) -> None:
+    """One thread at a time has the file, while others sweep, and each write is in the file once."""
     keep = kept(staging, b"")
 
     def append(number: int) -> bool:
@@ -225,8 +225,8 @@ def test_of_many_who_go_on_with_one_each_byte_is_one_writers(store: Store, stagi
     }
 
 
-def test_a_sweep_is_in_nobodys_way(staging: Staging) -> None:
-    """Whoever goes on with a file gets it, however often it is looked at meanwhile."""
+def test_sweeps_do_not_prevent_a_resumption(staging: Staging) -> None:
+    """A file can be resumed 500 times while two threads sweep."""
     keep = kept(staging, b"")
     stop = False
 
@@ -244,10 +244,10 @@ def test_a_sweep_is_in_nobodys_way(staging: Staging) -> None:
     assert [each.result() for each in sweeping] == [None, None]
 
 
-def test_what_is_published_between_opening_and_locking_is_not_gone_on_with(
+def test_a_file_published_between_opening_and_locking_is_not_resumed(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its lock is free then, and it is the model's file: not a byte of it is written."""
+    """The lock is free then, but the file is the model's: `resume` raises PartialNotFound and writes nothing."""
     keep = record()
     staged = store.incoming.begin(keep=keep)
     staged.write(b"whole")
@@ -265,8 +265,8 @@ def test_what_is_published_between_opening_and_locking_is_not_gone_on_with(
     assert (store.root / "a.bin").read_bytes() == b"whole"
 
 
-def test_who_comes_when_it_was_just_published_does_not_write_the_model(store: Store) -> None:
-    """However the two meet: the model is what was published."""
+def test_a_resumption_during_a_publication_does_not_change_the_model(store: Store) -> None:
+    """However a resumption and a publication overlap, the model has the published bytes."""
 
     def publish(keep: PartialRecord, staged: StagedFile) -> None:
         store.incoming.publish(keep.id, staged, Conditions(), ME)
@@ -293,8 +293,8 @@ def test_who_comes_when_it_was_just_published_does_not_write_the_model(store: St
             assert (store.root / keep.id).read_bytes() == b"whole"
 
 
-def test_what_is_unfinished_is_accounted_for(store: Store, staging: Staging) -> None:
-    """Its bytes and its record's, apart from those of the models and the trash."""
+def test_partial_files_count_in_the_storage_use(store: Store, staging: Staging) -> None:
+    """`partial_bytes` has the bytes of the file and of its record."""
     assert store.measure(store.scan()).partial_bytes == 0
     keep = kept(staging, b"x" * 1000)
 
@@ -302,8 +302,8 @@ def test_what_is_unfinished_is_accounted_for(store: Store, staging: Staging) -> 
     assert store.measure(store.scan()).partial_bytes == 1000 + record_bytes
 
 
-def test_to_let_go_of_a_file_ends_its_reading(staging: Staging) -> None:
-    """To hash a large one anew takes longer than a shutdown may."""
+def test_a_release_ends_the_computation_of_a_digest(staging: Staging) -> None:
+    """`release` ends a running `digest` with ValueError, since hashing a large file would delay a shutdown."""
     kept = record(expected_bytes=None)
     before = staging.begin(["sha256"], keep=kept)
     before.cut(2 << 30)  # sparse
@@ -324,8 +324,8 @@ def test_to_let_go_of_a_file_ends_its_reading(staging: Staging) -> None:
 
 
 @pytest.mark.parametrize("is_published", [True, False])
-def test_what_a_finished_job_left_is_swept(store: Store, *, is_published: bool) -> None:
-    """Its runner was killed between the end of the job and its last step; while the job is unfinished, it stays."""
+def test_the_partial_file_of_a_finished_job_is_swept(store: Store, *, is_published: bool) -> None:
+    """A sweep deletes the partial file of a job that has ended, and leaves that of an unfinished job."""
     jobs = build_jobs(store)
     job = jobs.create(PULL, {}, ME)
     staged = store.incoming.begin((), 4, keep=replace(record(), extra={"job_id": job.id}))
@@ -348,8 +348,8 @@ def test_what_a_finished_job_left_is_swept(store: Store, *, is_published: bool) 
     assert [path.name for path in store.volume.jobs_dir.iterdir()] == [f"{job.id}.json"]
 
 
-def test_an_upload_whose_publication_fails_is_not_taken_for_published(store: Store) -> None:
-    """Its record takes back what was announced, so that a missing file says nothing."""
+def test_a_failed_publication_does_not_count_as_published(store: Store) -> None:
+    """The record loses its mark after a failure, so that a missing file does not count as published."""
     keep = record()
     staged = store.incoming.begin(keep=keep)
     staged.write(b"whole")

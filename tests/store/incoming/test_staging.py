@@ -1,4 +1,4 @@
-"""What comes in is staged, and published whole or not at all."""
+"""Incoming models are staged, and then published whole or not at all."""
 
 import hashlib
 import os
@@ -75,8 +75,8 @@ def publish(store: Store, name: str, content: bytes, conditions: Conditions = NE
         staged.discard()
 
 
-def test_a_model_appears_whole_with_its_digest(store: Store) -> None:
-    """Nothing before it is published, everything after, folders included; nothing stays in staging."""
+def test_a_published_model_is_whole_and_has_its_digest(store: Store) -> None:
+    """A staged model is not listed. Publishing creates the model, its folders, its digest and a journal entry."""
     staged = store.incoming.begin(["sha512"])
     staged.write(b"one ")
     staged.write(bytearray(b"two"))
@@ -97,8 +97,8 @@ def test_a_model_appears_whole_with_its_digest(store: Store) -> None:
     ]
 
 
-def test_a_digest_is_of_one_version(store: Store) -> None:
-    """It is known while the file is that version, in the trash and back again, and forgotten when it is gone."""
+def test_a_recorded_digest_belongs_to_one_version(store: Store) -> None:
+    """The digest is known for its version, also after a restore. Another version has none; a deletion removes it."""
     sha256 = publish(store, "a.bin", b"content").sha256
     assert store.digests.of(store.find("a.bin")) == sha256
 
@@ -115,8 +115,8 @@ def test_a_digest_is_of_one_version(store: Store) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ext4", "nfs4"])
-def test_what_is_replaced_can_be_brought_back(tmp_path: Path, kind: str) -> None:
-    """The version before is in the trash, whole, and both changes are in the journal; on shared volumes too."""
+def test_a_replaced_version_can_be_restored(tmp_path: Path, kind: str) -> None:
+    """The replaced version is whole in the trash, and the journal has both changes, on local and shared volumes."""
     store = store_on(tmp_path / "models", file_system=FileSystem(kind))
     publish(store, "a.bin", b"old")
     etag = store.find("a.bin").etag
@@ -132,8 +132,8 @@ def test_what_is_replaced_can_be_brought_back(tmp_path: Path, kind: str) -> None
 
 
 @pytest.mark.parametrize("kind", ["ext4", "nfs4"])
-def test_a_replacement_that_fails_leaves_what_was_there(tmp_path: Path, kind: str) -> None:
-    """Also where the version before had to leave its name first; nothing stays in the trash."""
+def test_a_failed_replacement_leaves_the_previous_version(tmp_path: Path, kind: str) -> None:
+    """After a failed replacement the model has its previous version, and the trash is empty."""
     store = store_on(tmp_path / "models", file_system=FileSystem(kind))
     publish(store, "a.bin", b"old")
     staged = store.incoming.begin()
@@ -148,8 +148,8 @@ def test_a_replacement_that_fails_leaves_what_was_there(tmp_path: Path, kind: st
     assert list(store.volume.trash_dir.iterdir()) == []
 
 
-def leave_a_double(store: Store) -> str:
-    """As a replacement of a.bin that is killed at its last step leaves one in the trash; its id."""
+def leave_a_second_name(store: Store) -> str:
+    """Leave a second name of a.bin aside, as a replacement that is killed at its last step does. Returns its id."""
     publish(store, "a.bin", b"old")
     trash = TrashFolder(store.volume, store.locks, Claims(store.volume), timedelta(days=1))
     with store.volume.parent_of("a.bin") as (folder, leaf):
@@ -159,9 +159,9 @@ def leave_a_double(store: Store) -> str:
 
 
 @pytest.mark.parametrize("permanent", [True, False])
-def test_what_a_killed_replacement_left_goes_with_its_model(store: Store, *, permanent: bool) -> None:
-    """No sweep need come first: what is deleted for good is gone, and what is in the trash is there once."""
-    double = leave_a_double(store)
+def test_a_deletion_removes_the_second_name_of_a_killed_replacement(store: Store, *, permanent: bool) -> None:
+    """A deletion before any sweep removes the second name too: permanently, or with one entry in the trash."""
+    double = leave_a_second_name(store)
 
     receipt = store.deletions.delete(store.deletions.plan("a.bin", permanent=permanent), ME)
 
@@ -170,9 +170,9 @@ def test_what_a_killed_replacement_left_goes_with_its_model(store: Store, *, per
     assert (receipt.freed_bytes > 0) is permanent
 
 
-def test_what_a_killed_replacement_left_is_not_restored_elsewhere(store: Store) -> None:
-    """It would be two models of one file."""
-    double = leave_a_double(store)
+def test_the_second_name_of_a_killed_replacement_cannot_be_restored(store: Store) -> None:
+    """A restore raises TrashEntryNotFound, since two models would share one file. A sweep removes the second name."""
+    double = leave_a_second_name(store)
 
     with pytest.raises(TrashEntryNotFound):
         store.trash.restore(double, "b.bin")
@@ -182,9 +182,9 @@ def test_what_a_killed_replacement_left_is_not_restored_elsewhere(store: Store) 
     assert list(store.volume.trash_dir.iterdir()) == []
 
 
-def test_the_sweep_clears_what_a_killed_replacement_put_into_the_trash(store: Store) -> None:
-    """Until the new version has the name, the one before is a model; while somebody replaces it, it is in both."""
-    leave_a_double(store)
+def test_a_sweep_removes_the_second_name_of_a_killed_replacement(store: Store) -> None:
+    """A sweep removes the second name, but not while another process holds the lock of the model."""
+    leave_a_second_name(store)
 
     with store.locks.exclusive("a.bin", seconds=0):
         store.sweep()
@@ -195,8 +195,8 @@ def test_the_sweep_clears_what_a_killed_replacement_put_into_the_trash(store: St
     assert (store.root / "a.bin").read_bytes() == b"old"
 
 
-def test_without_a_trash_what_is_replaced_is_gone(tmp_path: Path) -> None:
-    """As a deletion would have it."""
+def test_without_a_trash_a_replaced_version_is_deleted(tmp_path: Path) -> None:
+    """With a retention of zero the replaced version is deleted, and the journal has the deletion."""
     store = store_on(tmp_path / "models", retention=timedelta(0))
     publish(store, "a.bin", b"old")
 
@@ -222,10 +222,10 @@ def test_without_a_trash_what_is_replaced_is_gone(tmp_path: Path) -> None:
         (".store/b.bin", Conditions(), InvalidModelName),
     ],
 )
-def test_what_is_refused_is_refused_before_and_after(
+def test_plan_and_publish_refuse_the_same_publications(
     store: Store, tmp_path: Path, name: str, conditions: Conditions, refusal: type[Exception]
 ) -> None:
-    """By the plan, before anything is sent, and by the publication, which changes nothing then."""
+    """`plan` refuses before any byte is sent, `publish` refuses with the same error, and nothing changes."""
     for existing in ("a.bin", "keep_a.bin", "used.bin", "folder/x"):
         (store.root / existing).parent.mkdir(exist_ok=True)
         (store.root / existing).write_bytes(b"old")
@@ -245,8 +245,8 @@ def test_what_is_refused_is_refused_before_and_after(
     assert list((tmp_path / "outside").iterdir()) == []
 
 
-def test_a_lack_of_room_is_known_beforehand(store: Store) -> None:
-    """With what it takes and what there is."""
+def test_a_plan_without_enough_disk_space_is_refused(store: Store) -> None:
+    """`plan` raises StoreFull with the needed and the free bytes."""
     with pytest.raises(StoreFull) as refused:
         store.incoming.plan("a.bin", Conditions(), 1 << 60)
 
@@ -255,8 +255,8 @@ def test_a_lack_of_room_is_known_beforehand(store: Store) -> None:
     assert 0 <= refused.value.free_bytes <= os.statvfs(store.root).f_bavail * os.statvfs(store.root).f_frsize
 
 
-def test_of_many_publications_one_wins(store: Store) -> None:
-    """The name is taken for the others, and the bytes are those of the winner."""
+def test_of_concurrent_publications_exactly_one_succeeds(store: Store) -> None:
+    """Of 16 publications of one name, one succeeds, the others raise ModelExists, and the bytes are the winner's."""
 
     def attempt(number: int) -> int | None:
         try:
@@ -272,8 +272,8 @@ def test_of_many_publications_one_wins(store: Store) -> None:
     assert staged_in(store) == []
 
 
-def test_the_sweep_takes_what_no_living_process_writes(store: Store) -> None:
-    """Whatever is locked stays, by this process or another; what a killed one left goes."""
+def test_a_sweep_deletes_only_files_without_a_living_writer(store: Store) -> None:
+    """A sweep leaves staged files that a living process has locked, and deletes the file of a killed process."""
     ours = store.incoming.begin()
     with python(WRITES, store.volume.staging_dir) as theirs:
         assert store.incoming.staging.sweep() == []
@@ -289,8 +289,8 @@ def test_the_sweep_takes_what_no_living_process_writes(store: Store) -> None:
     assert (store.root / "a.bin").read_bytes() == b"content"
 
 
-def test_sweeping_never_takes_a_file_from_its_writer(store: Store) -> None:
-    """However many begin while others sweep, each has a file of its own at its name in the end."""
+def test_a_sweep_never_deletes_a_file_that_was_just_begun(store: Store) -> None:
+    """While other threads sweep, 300 files are begun, and each is still in staging at the end."""
     stop = False
 
     def sweep() -> None:

@@ -1,4 +1,4 @@
-"""Whatever is done to staging, in any order: what is kept is there to the byte, and what is published is whole."""
+"""Hypothesis runs random operations on staging: kept files keep every byte, and published models are whole."""
 
 import hashlib
 import os
@@ -27,7 +27,7 @@ PLACES = st.integers(0, 2)
 
 @dataclass
 class Expected:
-    """What there should be of one that was begun."""
+    """The expected state of one staged file."""
 
     id: str
     held: StagedFile | None
@@ -36,7 +36,7 @@ class Expected:
 
 
 class StagingMachine(RuleBasedStateMachine):
-    """One folder, up to three unfinished files, and every verb that there is for them."""
+    """Runs every operation of staging on up to three partial files in one folder."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class StagingMachine(RuleBasedStateMachine):
             each.content = each.content[:size]
 
     @rule(place=PLACES)
-    def let_go(self, place: int) -> None:
+    def release(self, place: int) -> None:
         if (each := self.staged.get(place)) and each.held:
             each.held.release()
             each.held = None
