@@ -10,7 +10,7 @@ import pytest
 
 from app.store.locks.model_locks import ModelLocks
 from tests.conftest import Serve
-from tests.store.integrity.test_verification import rot
+from tests.store.integrity.test_verification import corrupt_on_disk
 from tests.support.service import ECHO, ROOT
 from tests.support.waiting import eventually
 
@@ -118,7 +118,7 @@ def test_verifying(folder: Path) -> None:
     """`verify` exits with 3 if a model is corrupt; `audit` shows it, and `prune --reason corrupt` deletes it."""
     first = json.loads(run(folder, "models", "verify", "--all", "--json").stdout)
     assert {row["outcome"] for row in first} == {"unrecorded"}
-    rot(folder / "en_v2.bin")
+    corrupt_on_disk(folder / "en_v2.bin")
 
     found = run(folder, "models", "verify", "en_v1.bin", "en_v2.bin", "--json")
 

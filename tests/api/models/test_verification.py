@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from app.store.locks.model_locks import ModelLocks
-from tests.store.integrity.test_verification import rot
+from tests.store.integrity.test_verification import corrupt_on_disk
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
 
@@ -18,7 +18,7 @@ def test_a_changed_byte_is_found_corrupt_audited_and_prunable(service: RunningSe
     """An uploaded model is intact; after a byte changes it is corrupt, in its detail and the audit, and prunable."""
     service.client.put("/models/a.bin", content=b"as it came").raise_for_status()
     intact = service.client.post("/models/a.bin/verify").json()
-    rot(models / "a.bin")
+    corrupt_on_disk(models / "a.bin")
 
     corrupt = service.client.post("/models/a.bin/verify").json()
 

@@ -1,4 +1,4 @@
-"""What is old, and its deletion as planned."""
+"""Which models are old, and prunes by a plan."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -41,13 +41,13 @@ def store(tmp_path: Path) -> Store:
     ],
 )
 def test_a_newer_version_of_the_same_name_supersedes(names: list[str], expected: dict[str, str]) -> None:
-    """Number by number, in the same folder, with the same ending; what does not look like a version is none."""
+    """Versions are compared number by number, in one folder and with one suffix; other names have no version."""
     assert superseded_by(names) == expected
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a_v", "b-v"]), st.integers(0, 30)), unique=True))
 def test_the_newest_of_each_name_is_never_superseded(models: list[tuple[str, int]]) -> None:
-    """Whatever versions there are, one of each name stays."""
+    """For any versions, the newest of each name is not superseded and all others are."""
     names = [f"{before}{version}.bin" for before, version in models]
     superseded = superseded_by(names)
 
@@ -58,7 +58,7 @@ def test_the_newest_of_each_name_is_never_superseded(models: list[tuple[str, int
 
 
 def test_the_audit_gives_every_reason(store: Store) -> None:
-    """Stale by a pattern, superseded, or current."""
+    """A model is stale by a pattern, superseded, or current."""
     findings = {finding.model.name: finding for finding in audit(store.scan(), RULES, store.protections)}
 
     assert findings["old_de.bin"].reasons == (Reason.STALE_PATTERN,)
@@ -67,8 +67,8 @@ def test_the_audit_gives_every_reason(store: Store) -> None:
     assert [name for name, finding in findings.items() if finding.is_old] == ["en_ocr_v1.bin", "old_de.bin"]
 
 
-def test_a_plan_is_the_same_until_something_changes(store: Store) -> None:
-    """Its id speaks of exactly these versions of these models."""
+def test_the_id_of_a_plan_changes_with_its_models(store: Store) -> None:
+    """The id of a plan depends on the versions of its models and on `permanent`, and not on other models."""
 
     def plan_id(reasons: tuple[Reason, ...] = tuple(Reason), *, permanent: bool = False) -> str:
         return plan_prune(audit(store.scan(), RULES, store.protections), reasons, permanent=permanent).id
@@ -82,8 +82,8 @@ def test_a_plan_is_the_same_until_something_changes(store: Store) -> None:
     assert plan_id() != before
 
 
-def test_a_plan_deletes_exactly_its_models_and_says_what_stayed(store: Store) -> None:
-    """Changed, leased or gone meanwhile, a model stays and stops no other; protected ones are in no plan."""
+def test_a_plan_deletes_its_models_and_reports_those_that_stay(store: Store) -> None:
+    """Models that were changed, leased or removed meanwhile stay, with an error. A plan has no protected models."""
     for name in ("old_changed.bin", "old_leased.bin", "old_gone.bin", "keep_old_v1.bin", "keep_old_v2.bin"):
         (store.root / name).write_bytes(b"x")
     plan = plan_prune(audit(store.scan(), RULES, store.protections), Reason, permanent=False)
@@ -104,8 +104,8 @@ def test_a_plan_deletes_exactly_its_models_and_says_what_stayed(store: Store) ->
     assert (store.root / "old_changed.bin").read_bytes() == b"another version"
 
 
-def test_the_bytes_are_accounted_for(store: Store) -> None:
-    """Models and trash as they are; the identity is that of the volume."""
+def test_the_storage_use_counts_models_and_trash(store: Store) -> None:
+    """The storage use has the bytes of models and trash, and the identity of the volume."""
     models_bytes = store.scan().total_size_bytes
     store.deletions.delete(store.deletions.plan("fr.bin"))
 

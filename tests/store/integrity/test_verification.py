@@ -1,4 +1,4 @@
-"""Whether bytes are still those that came, on real files."""
+"""Verification of the bytes of real files."""
 
 import hashlib
 import os
@@ -26,33 +26,33 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-def rot(path: Path) -> None:
-    """Change the bytes and nothing that a list shows, as a failing disk does."""
+def corrupt_on_disk(path: Path) -> None:
+    """Change a byte of a file but neither its size nor its times, as a failing disk does."""
     times = path.stat().st_atime_ns, path.stat().st_mtime_ns
     with path.open("r+b") as file:
         file.write(b"X")
     os.utime(path, ns=times)
 
 
-def verdicts(store: Store) -> Verification:
+def verify(store: Store) -> Verification:
     return store.verifications.verify("a.bin", ME)
 
 
-def test_what_came_is_recorded_and_recognised_again(store: Store) -> None:
-    """The first verification of a file that nobody uploaded records it; the next compares."""
-    first, second = verdicts(store), verdicts(store)
+def test_the_first_verification_records_and_the_next_compares(store: Store) -> None:
+    """The first verification of a file without a digest records one; the second finds the file intact."""
+    first, second = verify(store), verify(store)
 
     assert (first.verdict, first.recorded_sha256, first.is_remembered) == (Verdict.UNRECORDED, None, True)
     assert second.verdict is Verdict.INTACT
     assert second.sha256 == second.recorded_sha256 == hashlib.sha256(b"as it came").hexdigest()
 
 
-def test_decay_is_found_and_remembered(store: Store) -> None:
-    """Other bytes at the same size and time are corrupt, in the audit too, until they are right again."""
-    verdicts(store)
-    rot(store.root / "a.bin")
+def test_changed_bytes_of_equal_size_and_time_are_corrupt(store: Store) -> None:
+    """Changed bytes of equal size and time are corrupt, also in the audit, until the bytes are right again."""
+    verify(store)
+    corrupt_on_disk(store.root / "a.bin")
 
-    found = verdicts(store)
+    found = verify(store)
 
     assert (found.verdict, found.is_remembered) == (Verdict.CORRUPT, True)
     assert found.sha256 == hashlib.sha256(b"Xs it came").hexdigest() != found.recorded_sha256
@@ -62,23 +62,23 @@ def test_decay_is_found_and_remembered(store: Store) -> None:
     times = (store.root / "a.bin").stat().st_mtime_ns
     (store.root / "a.bin").write_bytes(b"as it came")
     os.utime(store.root / "a.bin", ns=(times, times))
-    assert verdicts(store).verdict is Verdict.INTACT
+    assert verify(store).verdict is Verdict.INTACT
     assert store.audits.report(store.scan()).corrupt == []
 
 
 def test_another_version_is_not_corrupt(store: Store) -> None:
-    """Whoever writes a file makes another version of it: nothing is on record of that one."""
-    verdicts(store)
-    rot(store.root / "a.bin")
-    verdicts(store)
+    """A file that a program has written is another version, which has no digest and is not corrupt."""
+    verify(store)
+    corrupt_on_disk(store.root / "a.bin")
+    verify(store)
     (store.root / "a.bin").write_bytes(b"a newer version")
 
     assert store.audits.report(store.scan()).corrupt == []
-    assert verdicts(store).verdict is Verdict.UNRECORDED
+    assert verify(store).verdict is Verdict.UNRECORDED
 
 
-def test_a_damaged_file_is_not_put_on_record_as_good(store: Store) -> None:
-    """A header that says that the file is cut off is damage, also where nothing was on record."""
+def test_the_digest_of_a_damaged_file_is_not_recorded(store: Store) -> None:
+    """A file with a cut-off header is corrupt even without a recorded digest, and no digest is recorded."""
     (store.root / "a.gguf").write_bytes(b"GGUF\x03\x00\x00\x00")
 
     found = store.verifications.verify("a.gguf", ME)
@@ -88,8 +88,8 @@ def test_a_damaged_file_is_not_put_on_record_as_good(store: Store) -> None:
     assert store.digests.of(store.find("a.gguf")) is None
 
 
-def test_what_changes_while_it_is_read_is_neither(store: Store) -> None:
-    """Nothing is said of a moving target, and nothing recorded."""
+def test_a_file_that_changes_while_it_is_read_has_no_result(store: Store) -> None:
+    """The verdict is CHANGED, and nothing is recorded."""
     path = store.root / "a.bin"
 
     def meddle(_: int) -> None:
@@ -101,8 +101,8 @@ def test_what_changes_while_it_is_read_is_neither(store: Store) -> None:
     assert store.digests.of(store.find("a.bin")) is None
 
 
-def test_nobody_deletes_what_is_being_verified(store: Store) -> None:
-    """It holds a lease that says so, and gives it back, whatever ends it."""
+def test_a_model_that_is_being_verified_cannot_be_deleted(store: Store) -> None:
+    """A verification holds a lease that names the actor, and releases it after an error too."""
     (store.root / "a.bin").write_bytes(b"x" * 3 * CHUNK_BYTES)
 
     def on_read(_: int) -> None:
@@ -116,10 +116,10 @@ def test_nobody_deletes_what_is_being_verified(store: Store) -> None:
     store.deletions.plan("a.bin")
 
 
-def test_two_at_once_agree(store: Store) -> None:
-    """Both read, both record the same."""
+def test_concurrent_verifications_agree(store: Store) -> None:
+    """Four verifications at once find one digest, and each records its verdict."""
     found: list[Verification] = []
-    threads = [threading.Thread(target=lambda: found.append(verdicts(store))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: found.append(verify(store))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -129,21 +129,21 @@ def test_two_at_once_agree(store: Store) -> None:
     assert all(each.is_remembered and each.verdict in {Verdict.UNRECORDED, Verdict.INTACT} for each in found)
 
 
-def test_the_records_go_with_the_model(store: Store) -> None:
-    """Nothing is left of what was deleted for good."""
-    verdicts(store)
-    rot(store.root / "a.bin")
-    verdicts(store)
+def test_a_permanent_deletion_removes_the_records(store: Store) -> None:
+    """A permanent deletion removes the digest record and the corruption record of a model."""
+    verify(store)
+    corrupt_on_disk(store.root / "a.bin")
+    verify(store)
 
     store.deletions.delete(store.deletions.plan("a.bin", permanent=True))
 
     assert [path.name for path in (store.root / ".store").glob("[dc]*/*")] == []
     with pytest.raises(ModelNotFound):
-        verdicts(store)
+        verify(store)
 
 
-def test_headers_are_read_once_and_no_longer_than_asked(store: Store) -> None:
-    """What there is no time for is counted, and read by the next question; what changed is read again."""
+def test_headers_are_read_once_and_within_the_time_limit(store: Store) -> None:
+    """Headers not read in time count as unread and are read by the next audit. A new version's header is read again."""
     (store.root / "cut.gguf").write_bytes(b"GGUF\x03\x00\x00\x00")
 
     findings, unread = store.audits.judge(store.scan(), seconds=0)
