@@ -1,6 +1,6 @@
-"""Two services on a folder of a network file system, which do not see at once what the other has changed.
+"""Two services on one folder of a network file system, each with a stale cache of what the other changes.
 
-Each is a process of its own that remembers names, attributes and lists, see `tests/support/aged`. This process does
+Each service is a process that remembers names, attributes and listings, see `tests/support/aged`. The test process does
 not, and checks the real folder after each step.
 """
 
@@ -29,7 +29,7 @@ numbers = st.integers(0, 5)
 
 @cache
 def two_services() -> TwoServices:
-    """Started once."""
+    """Start the two services once for all tests."""
     return TwoServices()
 
 
@@ -51,12 +51,12 @@ AGEINGS = {
 
 @pytest.fixture(params=AGEINGS)
 def both(request: pytest.FixtureRequest) -> Checked:
-    """Two services that believe what they saw for five seconds, or what they found for ever."""
+    """Two services whose caches keep what they saw for five seconds, or for ever."""
     return Checked(two_services(), AGEINGS[request.param])
 
 
-def test_a_sweep_leaves_what_another_service_has_just_trashed(both: Checked) -> None:
-    """This one has seen each file at its name, and finds it in the trash now: it is no second name of a model."""
+def test_a_sweep_keeps_models_that_another_service_has_just_trashed(both: Checked) -> None:
+    """A sweep does not take a trashed file for a second name, although the stale cache still shows the model."""
     for number in range(12):
         both.upload(A, f"{number}.bin")
         both.look(B, "find", name=f"{number}.bin")
@@ -68,8 +68,8 @@ def test_a_sweep_leaves_what_another_service_has_just_trashed(both: Checked) -> 
     assert sorted(map(len, find(both.services.root).trash.values())) == sorted(both.promised.sent)
 
 
-def test_a_sweep_leaves_what_was_being_trashed_when_it_looked(both: Checked) -> None:
-    """It may have seen the record of an entry and not its file: that is there by now."""
+def test_a_sweep_keeps_models_that_are_being_trashed_during_its_lookup(both: Checked) -> None:
+    """A sweep whose stale listing has the record of an entry without the file keeps the entry."""
     for number in range(12):
         both.upload(A, f"{number}.bin")
     both.delay(0.002)
@@ -81,8 +81,8 @@ def test_a_sweep_leaves_what_was_being_trashed_when_it_looked(both: Checked) -> 
     assert sorted(map(len, find(both.services.root).trash.values())) == sorted(both.promised.sent)
 
 
-def test_a_sweep_with_an_old_list_leaves_what_is_in_the_trash(both: Checked) -> None:
-    """Its list of the trash is older than what it finds by name."""
+def test_a_sweep_with_a_stale_listing_keeps_the_trash(both: Checked) -> None:
+    """A sweep whose listing of the trash is older than its lookups of files keeps every entry."""
     for number in range(12):
         both.upload(A, f"{number}.bin")
         both.delete(A, f"{number}.bin")
@@ -92,8 +92,8 @@ def test_a_sweep_with_an_old_list_leaves_what_is_in_the_trash(both: Checked) -> 
     assert sorted(map(len, find(both.services.root).trash.values())) == sorted(both.promised.sent)
 
 
-def test_what_another_service_restores_is_there_once(both: Checked) -> None:
-    """After a sweep of each it is a model, and not in the trash any more."""
+def test_a_model_that_another_service_restores_exists_once(both: Checked) -> None:
+    """After a sweep by each service the model is at its name or in the trash, and not in both."""
     both.upload(A, "a.bin")
     both.look(B, "find", name="a.bin")
     trash_id = both.delete(A, "a.bin").done
@@ -111,7 +111,7 @@ def test_what_another_service_restores_is_there_once(both: Checked) -> None:
 
 @pytest.mark.parametrize("first", [A, B])
 def test_one_of_two_replacements_of_the_same_version_succeeds(both: Checked, first: int) -> None:
-    """One after the other, whoever begins, each having seen that version."""
+    """Of two replacements of one version by two services, one after the other, the second is refused."""
     etag = both.upload(A, "a.bin").done
     both.let_pass(B, 10)
     both.look(B, "find", name="a.bin")
@@ -122,8 +122,8 @@ def test_one_of_two_replacements_of_the_same_version_succeeds(both: Checked, fir
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_one_of_two_changes_at_once_succeeds(both: Checked, seed: int) -> None:
-    """Of the same version; sweeps and looks meanwhile see things half done. Neither may succeed, out of politeness."""
+def test_of_two_concurrent_changes_at_most_one_succeeds(both: Checked, seed: int) -> None:
+    """Two services change one version at once, during sweeps and scans: at most one change succeeds."""
     chance = random.Random(seed)  # noqa: S311 - to be the same each time
     both.delay(0.001)
     for _ in range(20):
@@ -136,8 +136,8 @@ def test_one_of_two_changes_at_once_succeeds(both: Checked, seed: int) -> None:
     assert len(both.etags[NAMES[0]]) > 1
 
 
-def test_one_of_two_restorations_at_once_succeeds(both: Checked) -> None:
-    """At the same name, or at two."""
+def test_of_two_concurrent_restores_one_succeeds(both: Checked) -> None:
+    """Two services restore one entry at once, to one name or to two: one restore succeeds."""
     both.delay(0.001)
     for number in range(10):
         both.upload(A, f"{number}.bin")
@@ -147,8 +147,8 @@ def test_one_of_two_restorations_at_once_succeeds(both: Checked) -> None:
 
 
 @pytest.mark.parametrize("permanent", [False, True])
-def test_an_exact_deletion_leaves_a_version_that_it_has_not_seen(both: Checked, permanent: bool) -> None:  # noqa: FBT001
-    """Another service has just replaced the one that was named."""
+def test_an_exact_deletion_keeps_a_newer_version(both: Checked, permanent: bool) -> None:  # noqa: FBT001
+    """The deletion of an exact version is refused if another service has just replaced that version."""
     etag = both.upload(A, "a.bin").done
     both.let_pass(B, 10)
     both.look(B, "find", name="a.bin")
@@ -159,8 +159,8 @@ def test_an_exact_deletion_leaves_a_version_that_it_has_not_seen(both: Checked, 
     assert "a.bin" in both.now.models
 
 
-def test_what_another_service_has_just_protected_is_not_deleted(both: Checked) -> None:
-    """Nor replaced, though this one saw that it was not protected."""
+def test_a_model_that_another_service_has_just_protected_is_not_changed(both: Checked) -> None:
+    """A deletion and a replacement are refused, although the stale cache shows no protection."""
     both.upload(A, "a.bin")
     both.let_pass(B, 10)
     both.look(B, "find", name="a.bin")
@@ -171,8 +171,8 @@ def test_what_another_service_has_just_protected_is_not_deleted(both: Checked) -
     assert not both.upload(B, "a.bin", if_match=["*"]).is_done
 
 
-def test_nobody_goes_on_with_what_another_service_has_just_published(both: Checked) -> None:
-    """The published model keeps its bytes."""
+def test_a_file_that_another_service_has_published_is_not_changed(both: Checked) -> None:
+    """A service that still sees the partial file of a published model does not write into the model."""
     partial_id = both.begin(B, "a.bin")
     both.append(partial_id)
     both.release_upload(partial_id)
@@ -185,8 +185,8 @@ def test_nobody_goes_on_with_what_another_service_has_just_published(both: Check
 
 
 @pytest.mark.parametrize("is_seen_running", [False, True])
-def test_a_finished_job_is_not_taken_over(both: Checked, is_seen_running: bool) -> None:  # noqa: FBT001
-    """Its record was another one when this service saw it last."""
+def test_a_job_that_another_service_has_finished_is_not_taken_over(both: Checked, is_seen_running: bool) -> None:  # noqa: FBT001
+    """The job stays finished, although the stale cache of this service shows an older record."""
     job_id = both.create_job(B)
     assert job_id
     if is_seen_running:
@@ -201,7 +201,7 @@ def test_a_finished_job_is_not_taken_over(both: Checked, is_seen_running: bool) 
 
 
 class ServicesMachine(RuleBasedStateMachine):
-    """Any verb, by either of the two, in any order."""
+    """Hypothesis runs any operation on either service, in any order."""
 
     both: Checked
 
@@ -214,7 +214,7 @@ class ServicesMachine(RuleBasedStateMachine):
         asks_again=st.booleans(),
     )
     def start(self, seconds: str, keeps: bool, **ageing: bool) -> None:  # noqa: FBT001 - hypothesis names it
-        """With a long retention, or with one that is over at once; both have seen a few models."""
+        """Start with a long retention or one that ends at once; both services have cached a few models."""
         for_seconds, forever = SECONDS[seconds]
         self.both = Checked(two_services(), Ageing(for_seconds, forever, **ageing), LONG if keeps else TINY)
         for by, name in enumerate(NAMES[1:]):
@@ -234,13 +234,13 @@ class ServicesMachine(RuleBasedStateMachine):
 
     @rule(by=services_of_either, name=names, back=st.sampled_from([1, 1, 2]))
     def replace(self, by: int, name: str, back: int) -> None:
-        """The present version, or the one before."""
+        """Replace the present version, or try to replace the one before."""
         if len(etags := self.both.etags[name]) >= back:
             self.both.upload(by, name, if_match=[etags[-back]])
 
     @rule(by=services_of_either, name=names)
-    def replace_the_one_seen(self, by: int, name: str) -> None:
-        """The version that this service believes to be there."""
+    def replace_the_version_seen(self, by: int, name: str) -> None:
+        """Replace the version that this service sees."""
         if (seen := self.both.look(by, "find", name=name)).is_done:
             self.both.upload(by, name, if_match=[seen.done])
 
@@ -271,7 +271,7 @@ class ServicesMachine(RuleBasedStateMachine):
 
     @rule(by=services_of_either, name=names)
     def lease(self, by: int, name: str) -> None:
-        """Unless it is leased, and let go of what is."""
+        """Lease the model, or release it if it is leased."""
         if name in self.both.promised.leased:
             self.both.release(name)
         else:
@@ -310,8 +310,8 @@ class ServicesMachine(RuleBasedStateMachine):
             self.both.append(partial_id)
 
     @rule(by=services_of_either, back=numbers)
-    def go_on(self, by: int, back: int) -> None:
-        """Append to what is in hand, or take it in hand first."""
+    def continue_upload(self, by: int, back: int) -> None:
+        """Append to a partial file, after resuming the file if no service has it."""
         for partial_id in self._newest(self.both.promised.parts, back):
             part = self.both.promised.parts[partial_id]
             if part.holder is None:
@@ -359,13 +359,13 @@ class ServicesMachine(RuleBasedStateMachine):
 
     @staticmethod
     def _newest(known: Iterable[str], back: int) -> list[str]:
-        """One of them, counted from the newest; none where there are none."""
+        """Return one of the ids, counted back from the newest; none if there are no ids."""
         return [chosen[-1 - back % len(chosen)]] if (chosen := list(known)) else []
 
 
 @pytest.mark.timeout(300)  # to make a failure small takes longer than to find it
 class TestTwoServices(ServicesMachine.TestCase):  # type: ignore[valid-type]
-    """Thousands of steps; each example begins with an empty folder."""
+    """Runs thousands of operations; each example starts with an empty folder."""
 
 
 TestTwoServices.settings = settings(

@@ -1,4 +1,4 @@
-"""A volume is judged by what it does."""
+"""The checks of a volume, and the errors of its file system."""
 
 import errno
 import os
@@ -29,7 +29,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_a_local_disk_passes_every_check_and_nothing_is_left(store: Store) -> None:
-    """Whatever a killed process left of an earlier trial is removed as well."""
+    """A local disk passes every check, and the temporary folders are removed, also those of a killed process."""
     left = store.volume.store_dir / f"{PROBE_PREFIX}left"
     left.mkdir()
     os.utime(left, (0, 0))
@@ -43,8 +43,8 @@ def test_a_local_disk_passes_every_check_and_nothing_is_left(store: Store) -> No
     assert list(store.volume.store_dir.glob(f"{PROBE_PREFIX}*")) == []
 
 
-def test_what_a_volume_lacks_makes_it_unsafe(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Changes are refused with the reason; lists are not."""
+def test_a_failed_required_check_refuses_changes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a required check fails, changes raise StoreUnsafe with the reason, and models can still be listed."""
     # No file system here gives one lock twice, so the lock is told that it was given.
     monkeypatch.setattr(checks, "try_lock_file", lambda _: True)
     VolumeMonitor(store.volume, lambda *_: None, is_single=True).check()
@@ -55,8 +55,8 @@ def test_what_a_volume_lacks_makes_it_unsafe(store: Store, monkeypatch: pytest.M
     assert list(store.scan().models) == ["a.bin"]
 
 
-def test_coarse_times_are_found_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two versions of one size that come within one step would have the same etag."""
+def test_coarse_times_fail_the_check_of_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report has the precision of the file system's times, and the check fails if it is 1 s."""
     utime = os.utime
     # Every file system here keeps nanoseconds, so the clock's step is put into the call that sets them.
     monkeypatch.setattr(os, "utime", lambda path, ns: utime(path, ns=tuple(each // 10**9 * 10**9 for each in ns)))
@@ -69,8 +69,8 @@ def test_coarse_times_are_found_and_told(tmp_path: Path, monkeypatch: pytest.Mon
     assert "steps of 1 s" in str(times.reason)
 
 
-def test_a_network_file_system_is_told_by_its_mount(tmp_path: Path) -> None:
-    """A folder on this machine's disk is local; what is not known is shared."""
+def test_the_mount_table_shows_whether_a_file_system_is_local(tmp_path: Path) -> None:
+    """A folder on this machine's disk is local; a network file system and an unknown one are shared."""
     assert file_system_of(tmp_path).is_local
     assert not FileSystem("nfs4").is_local
     assert not FileSystem("unknown").is_local
@@ -87,16 +87,14 @@ def test_a_network_file_system_is_told_by_its_mount(tmp_path: Path) -> None:
         (errno.ENOTCONN, StoreUnavailable),
     ],
 )
-def test_what_a_file_system_refuses_has_its_own_name(number: int, refusal: type[Exception]) -> None:
-    """A lack of rights is not a read-only disk, and a lost server is not a defect of the service."""
+def test_each_error_of_a_file_system_has_its_own_exception(number: int, refusal: type[Exception]) -> None:
+    """Read-only, denied and lost file systems raise StoreReadOnly, StoreDenied and StoreUnavailable."""
     with pytest.raises(refusal), explaining_refusals():
         raise OSError(number, os.strerror(number))
 
 
-def test_a_lock_conflict_that_is_told_as_a_lack_of_rights_is_a_conflict(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """POSIX allows it, and CIFS does it; no file system here does, so the call is told to."""
+def test_eacces_for_a_lock_means_that_it_is_held(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """POSIX allows EACCES for a held lock, and CIFS returns it; here a patched call returns it."""
 
     def refuse(*_: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
@@ -110,8 +108,8 @@ def test_a_lock_conflict_that_is_told_as_a_lack_of_rights_is_a_conflict(
         pass
 
 
-def test_a_volume_that_does_not_answer_is_unavailable_until_it_does(store: Store) -> None:
-    """A FIFO in place of the identity stands in for a server that hangs: to open it waits."""
+def test_a_volume_that_does_not_answer_is_unavailable_until_it_answers(store: Store) -> None:
+    """A FIFO in place of the identity file stands in for a server that hangs: opening it blocks."""
     watch = VolumeMonitor(store.volume, lambda *_: None)
     identity = store.volume.store_dir / "store.json"
     content = identity.read_text()
@@ -129,8 +127,8 @@ def test_a_volume_that_does_not_answer_is_unavailable_until_it_does(store: Store
     assert watch.unanswered is None
 
 
-def test_a_lease_that_its_file_system_lost_is_taken_again(store: Store) -> None:
-    """As after the restart of a lock server; a lock file that was replaced loses locks as well."""
+def test_a_lost_lease_is_retaken(store: Store) -> None:
+    """A lease whose lock was lost, here by a replaced lock file, is held again after `retake_lost_leases`."""
     (store.root / "a.bin").touch()
     lost, kept = store.lease("a.bin", kind="engine"), store.volume.lock_file
     kept.unlink()
@@ -147,8 +145,8 @@ def test_a_lease_that_its_file_system_lost_is_taken_again(store: Store) -> None:
     assert others.blockers("a.bin") == []
 
 
-def test_a_lease_that_cannot_be_taken_again_is_reported_lost(store: Store) -> None:
-    """Somebody is changing the model by now."""
+def test_a_lease_that_cannot_be_retaken_is_reported_lost(store: Store) -> None:
+    """If the model is being changed, `retake_lost_leases` sets `is_lost`."""
     (store.root / "a.bin").touch()
     lease = store.lease("a.bin", kind="engine")
     store.volume.lock_file.unlink()

@@ -1,4 +1,4 @@
-"""Services on one folder see each other, and see whether locks reach from one to the other."""
+"""Services on one folder find each other, and find out whether their locks reach each other."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -60,7 +60,7 @@ def watch(store: Store, events: list[tuple[str, str | None]]) -> Iterator[Volume
     watch.close()
 
 
-def looks_until(watch: VolumeMonitor, is_so: Callable[[], object]) -> None:
+def check_until(watch: VolumeMonitor, is_so: Callable[[], object]) -> None:
     def look() -> object:
         watch.check()
         return is_so()
@@ -68,8 +68,8 @@ def looks_until(watch: VolumeMonitor, is_so: Callable[[], object]) -> None:
     eventually(look, within=10)
 
 
-def test_a_service_beside_others_whose_locks_reach_it_may_change_the_folder(store: Store, watch: VolumeMonitor) -> None:
-    """At once, and also after one of them was killed."""
+def test_a_service_that_sees_the_locks_of_others_may_change_the_folder(store: Store, watch: VolumeMonitor) -> None:
+    """The volume stays safe beside a service whose lock is visible, and after that service is killed."""
     with python(BEATS, store.volume.services_dir) as other:
         for _ in range(5):
             watch.check()
@@ -81,37 +81,37 @@ def test_a_service_beside_others_whose_locks_reach_it_may_change_the_folder(stor
     store.deletions.delete(store.deletions.plan("a.bin"))
 
 
-def test_a_service_whose_locks_do_not_reach_another_changes_nothing(
+def test_a_service_that_does_not_see_the_lock_of_another_refuses_changes(
     store: Store, watch: VolumeMonitor, events: list[tuple[str, str | None]]
 ) -> None:
-    """Neither before it is known that the other lives nor after; when the other has ended it does."""
+    """Changes raise StoreUnsafe from the first look until the other service has ended."""
     with python(BEATS_WITHOUT_A_LOCK, store.volume.services_dir):
         watch.check()
         with pytest.raises(StoreUnsafe, match="not known yet"):
             store.deletions.plan("a.bin")
-        looks_until(watch, lambda: "do not reach" in str(store.volume.unsafe))
+        check_until(watch, lambda: "do not reach" in str(store.volume.unsafe))
         with pytest.raises(StoreUnsafe, match="OCR_SINGLE_SERVICE"):
             store.deletions.plan("a.bin")
         assert store.find("a.bin")
-    looks_until(watch, lambda: store.volume.unsafe is None)
+    check_until(watch, lambda: store.volume.unsafe is None)
 
     store.deletions.delete(store.deletions.plan("a.bin"))
     told = [event for event in events if event[1] == "shared-locks"]
     assert told == [("volume.check_failed", "shared-locks"), ("volume.check_passed", "shared-locks")]
 
 
-def test_an_operator_may_state_that_a_service_is_the_only_one(store: Store) -> None:
-    """Then it changes the folder, and the check says still what is so."""
+def test_a_single_service_may_change_the_folder_although_the_check_fails(store: Store) -> None:
+    """With `is_single` a deletion succeeds, and the check still reports the other service."""
     watch = VolumeMonitor(store.volume, lambda *_: None, is_single=True)
     with python(BEATS_WITHOUT_A_LOCK, store.volume.services_dir):
-        looks_until(watch, lambda: any("do not reach" in str(check.reason) for check in watch.checks))
+        check_until(watch, lambda: any("do not reach" in str(check.reason) for check in watch.checks))
 
         store.deletions.delete(store.deletions.plan("a.bin"))
     watch.close()
 
 
-def test_a_command_waits_until_it_is_known_whether_another_lives(store: Store) -> None:
-    """What a killed service left holds it up for seconds; a living one whose locks do not reach refuses it."""
+def test_a_command_waits_until_it_knows_whether_other_services_live(store: Store) -> None:
+    """A killed service's file delays a command for seconds; a living service without a visible lock makes it unsafe."""
     (store.volume.services_dir / "0123456789abcdef.7").touch()
     VolumeMonitor(store.volume, lambda *_: None).check_before_change()
     assert store.volume.unsafe is None
@@ -122,7 +122,7 @@ def test_a_command_waits_until_it_is_known_whether_another_lives(store: Store) -
 
 
 def test_a_service_joins_again_when_its_file_was_removed(tmp_path: Path) -> None:
-    """Whoever emptied the folder, or took it for dead."""
+    """If the file of a service is deleted, the next `beat` creates another."""
     services = ServiceRegistry(tmp_path / "services")
     services.beat()
     for path in (tmp_path / "services").iterdir():
