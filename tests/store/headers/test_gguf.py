@@ -1,4 +1,4 @@
-"""What GGUF files say of themselves."""
+"""Descriptions of GGUF files."""
 
 import io
 import math
@@ -30,12 +30,12 @@ V3 = Gguf()
 
 
 def with_pairs(*pairs: tuple[str, int, Any]) -> Description:
-    """What a file of those key-values and no tensors says of itself."""
+    """Describe a file that has these key-values and no tensors."""
     return described(V3.file(pairs, []))
 
 
 def problem_of(data: bytes) -> str:
-    """The problem, which there is to be."""
+    """Return the problem of a file; fail if it has none."""
     problem = described(data).problem
     assert problem
     return problem
@@ -43,7 +43,7 @@ def problem_of(data: bytes) -> str:
 
 @pytest.mark.parametrize(("version", "order"), [(1, "<"), (2, "<"), (3, "<"), (3, ">")])
 def test_a_whole_file(version: int, order: str) -> None:
-    """Every fact, in every version and byte order."""
+    """The description of a whole file has every fact, in every version and byte order."""
     data = tiny_gguf(version, order)
     description = described(data)
 
@@ -71,8 +71,8 @@ def test_a_whole_file(version: int, order: str) -> None:
     assert tuple(sorted(description.facts)) == tuple(sorted(FACTS))
 
 
-def test_a_file_that_is_cut_in_its_tensors_still_says_everything() -> None:
-    """A download that stopped: the facts are there, and how much is missing."""
+def test_a_file_cut_in_its_tensors_still_has_every_fact() -> None:
+    """A partial download has the facts of the whole file, and the problem says how much is missing."""
     data = tiny_gguf()
     description = described(data[:-1000])
 
@@ -81,8 +81,8 @@ def test_a_file_that_is_cut_in_its_tensors_still_says_everything() -> None:
     assert described(data[:300]).facts["architecture"] == "llama"
 
 
-def test_what_the_file_does_not_say_is_none() -> None:
-    """A file of nothing but its start is consistent."""
+def test_facts_that_a_file_lacks_are_none() -> None:
+    """A file without key-values and tensors has no problem, and the other facts are None."""
     facts = with_pairs().facts
 
     said = {key: value for key, value in facts.items() if value is not None}
@@ -97,7 +97,7 @@ def test_what_the_file_does_not_say_is_none() -> None:
 
 
 def test_the_architecture_may_come_last() -> None:
-    """Keys have no order, and those of another architecture do not count."""
+    """Keys may have any order, and keys of another architecture are ignored."""
     facts = with_pairs(
         ("llama.context_length", U32, 1),
         ("clip.vision.block_count", U32, 5),
@@ -115,8 +115,8 @@ def test_the_architecture_may_come_last() -> None:
     ("kind", "value"),
     [(STRING, "8192"), (6, 1.5), (5, -1), (7, True), (ARRAY, (STRING, ["x"])), (12, math.inf), (U64, 2**64 - 1)],
 )
-def test_a_number_of_another_type_is_not_believed(kind: int, value: Any) -> None:
-    """Text, floats, truths and what no count can be; the file is not corrupt for that."""
+def test_a_number_of_a_wrong_type_is_ignored(kind: int, value: Any) -> None:
+    """A count that is a text, a float, a truth value or out of range is None, and no problem."""
     description = with_pairs(("general.architecture", STRING, "x"), ("x.block_count", kind, value))
 
     assert description.problem is None
@@ -124,7 +124,7 @@ def test_a_number_of_another_type_is_not_believed(kind: int, value: Any) -> None
 
 
 def test_every_type_of_value_is_skipped_by_its_width() -> None:
-    """What follows each of them is found."""
+    """The key after a value of any type is found."""
     numbers = [(f"x{kind}", kind, 1) for kind in (0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12)]
     arrays = [(f"y{kind}", ARRAY, (kind, [1, 0, 1])) for _, kind, _ in numbers]
     nested = ("z", ARRAY, (ARRAY, [(ARRAY, [(STRING, ["a", "b"])]), (U32, [1, 2])]))
@@ -133,7 +133,7 @@ def test_every_type_of_value_is_skipped_by_its_width() -> None:
 
 
 def test_a_tokenizer_larger_than_the_window_is_counted() -> None:
-    """Strings of all lengths, some longer than what is read ahead."""
+    """Strings of all lengths are counted, also those longer than the window of read bytes."""
     tokens = ["x" * (index % 300) for index in range(20_000)] + ["y" * 600_000, "z"]
     description = with_pairs(("tokenizer.ggml.tokens", ARRAY, (STRING, tokens)), ("general.name", STRING, "end"))
 
@@ -144,8 +144,8 @@ def test_a_tokenizer_larger_than_the_window_is_counted() -> None:
     ("file_type", "expected"),
     [(0, "F32"), (7, "Q8_0"), (15, "Q4_K_M"), (38, "MXFP4_MOE"), (1024, "Q4_K"), (None, "Q4_K")],
 )
-def test_the_quantisation(file_type: int | None, expected: str) -> None:
-    """The file's own word, or else the type of most parameters."""
+def test_the_quantisation_is_that_of_the_file_or_of_most_parameters(file_type: int | None, expected: str) -> None:
+    """The quantisation is the one that the file names, or else the type of most parameters."""
     pairs = [("general.file_type", U32, file_type)] if file_type is not None else []
     norms = [Tensor(f"norm{number}", (256,), F32, 1024) for number in range(4)]
 
@@ -153,7 +153,7 @@ def test_the_quantisation(file_type: int | None, expected: str) -> None:
 
 
 def test_the_sizes_of_well_known_types() -> None:
-    """Bits for each weight as llama.cpp's documentation has them, and blocks that divide rows evenly."""
+    """The bits per weight of known types are those in llama.cpp's documentation."""
     bits = {kind.name: 8 * kind.block_bytes / kind.block_size for kind in TENSOR_TYPES.values()}
     documented = {"Q4_0": 4.5, "Q8_0": 8.5, "Q2_K": 2.625, "Q3_K": 3.4375, "Q4_K": 4.5, "Q5_K": 5.5, "Q6_K": 6.5625}
     documented |= {"IQ1_S": 1.5625, "IQ2_XXS": 2.0625, "IQ3_S": 3.4375, "IQ4_NL": 4.5, "IQ4_XS": 4.25, "TQ1_0": 1.6875}
@@ -164,7 +164,7 @@ def test_the_sizes_of_well_known_types() -> None:
 
 @pytest.mark.parametrize("kind", TENSOR_TYPES)
 def test_every_type_of_tensor_is_sized(kind: int) -> None:
-    """Three rows of two blocks; one byte less is noticed."""
+    """A file of one tensor of each type has no problem, and one byte less is noticed."""
     known = TENSOR_TYPES[kind]
     data = V3.file([], [Tensor("t", (2 * known.block_size, 3), kind, 6 * known.block_bytes)])
 
@@ -173,8 +173,8 @@ def test_every_type_of_tensor_is_sized(kind: int) -> None:
     assert "describes a file of" in problem_of(data[:-1])
 
 
-def test_a_type_that_is_not_known_yet_is_no_problem() -> None:
-    """Forks and newer versions have more; then the size is known up to the next tensor, and not after the last."""
+def test_an_unknown_type_of_tensor_is_no_problem() -> None:
+    """The size of a tensor of unknown type is known from the next tensor, and unknown for the last."""
     tensors = [Tensor("a", (32,), 144, 500), Tensor("b", (32,), F32, 128), Tensor("c", (32,), 144, 500)]
     data = V3.file([], tensors)
 
@@ -187,7 +187,7 @@ def test_a_type_that_is_not_known_yet_is_no_problem() -> None:
 
 @pytest.mark.parametrize("alignment", [1, 8, 64, 4096])
 def test_the_alignment_decides_where_tensors_lie(alignment: int) -> None:
-    """As the file says it."""
+    """The tensors are expected at multiples of the alignment that the file names."""
     tensors = [Tensor("a", (3,), F32, 12), Tensor("b", (3,), F32, 12)]
     data = V3.file([("general.alignment", U32, alignment)], tensors, alignment)
 
@@ -196,8 +196,8 @@ def test_the_alignment_decides_where_tensors_lie(alignment: int) -> None:
     assert problem_of(data[:-1])
 
 
-def test_text_that_is_not_utf_8_is_shown_as_far_as_it_is() -> None:
-    """It is the model's name, not ours."""
+def test_invalid_utf_8_in_a_name_is_replaced() -> None:
+    """Invalid bytes of a name are replaced, NUL is escaped, and a long name is cut."""
     assert with_pairs(("general.name", STRING, b"a\xffb\x00")).facts["name"] == "a\ufffdb\\x00"
     assert with_pairs(("general.name", STRING, "ä" * 5000)).facts["name"] == "ä" * 199 + "…"
 
@@ -246,14 +246,14 @@ HOSTILE: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("problem", HOSTILE)
-def test_a_hostile_header_ends_at_once_with_its_problem(problem: str) -> None:
-    """And takes next to no memory."""
+def test_a_hostile_header_is_a_problem_and_takes_little_memory(problem: str) -> None:
+    """Reading a hostile header gives its problem and takes less than 1 MB."""
     assert problem in problem_of(HOSTILE[problem])
     assert peak_of(HOSTILE[problem]) < 1_000_000
 
 
 def test_work_is_bounded() -> None:
-    """A header that is as large as it says ends when it has had its share."""
+    """Reading a header of too many strings or keys ends after MAX_STEPS with a problem."""
     strings = V3.start(0, 1) + NAME + struct.pack("<IIQ", ARRAY, STRING, MAX_STEPS) + bytes(8 * MAX_STEPS)
     pairs = V3.start(0, MAX_STEPS // 10) + bytes(13 * (MAX_STEPS // 10))
 
@@ -263,7 +263,7 @@ def test_work_is_bounded() -> None:
 
 
 def test_reading_is_bounded() -> None:
-    """Strings so far apart that each is read anew, in a file that has all the room for them."""
+    """Reading strings that are far apart ends after MAX_READ_BYTES with a problem."""
 
     class Endless(io.RawIOBase):
         """A file that has the length of another string wherever it is read."""
@@ -288,6 +288,6 @@ def test_reading_is_bounded() -> None:
 
 
 def test_many_keys_that_might_be_wanted_take_little_memory() -> None:
-    """All of them end as a wanted key does."""
+    """Keeping the values of 10,000 keys with a wanted ending takes less than 5 MB."""
     pairs = [(f"{number}.block_count", U32, number) for number in range(10_000)]
     assert peak_of(V3.file(pairs, [])) < 5_000_000

@@ -1,4 +1,4 @@
-"""What any file says of itself: the format is told by the content, and no content raises, hangs or fills the memory."""
+"""Descriptions of any file: the content decides the format, and no content raises, hangs or needs much memory."""
 
 import io
 import os
@@ -40,7 +40,7 @@ def test_each_format_has_a_suffix_and_a_reader() -> None:
 
 @pytest.mark.parametrize("name", TINY)
 def test_whole_files_have_no_problem(name: str) -> None:
-    """With their names and without, whatever the name's case."""
+    """A whole file has no problem, with its name in upper or lower case, another name or none."""
     data = TINY[name]
 
     for given_name in (name, name.upper(), "", "model.bin"):
@@ -51,7 +51,7 @@ def test_whole_files_have_no_problem(name: str) -> None:
 
 @pytest.mark.parametrize("name", TINY)
 def test_a_descriptor_is_read_without_moving_it(tmp_path: Path, name: str) -> None:
-    """A descriptor and a file give the same description."""
+    """A descriptor gives the description that a file object gives, and its position stays."""
     (tmp_path / name).write_bytes(TINY[name])
     with (tmp_path / name).open("rb", buffering=0) as file:
         descriptor = file.fileno()
@@ -63,7 +63,7 @@ def test_a_descriptor_is_read_without_moving_it(tmp_path: Path, name: str) -> No
 
 @pytest.mark.parametrize("name", TINY)
 def test_a_file_cut_anywhere_is_a_problem(name: str) -> None:
-    """At every byte; only what ONNX writes after its operator sets can be missing without a trace."""
+    """A file cut at any byte has a problem, except an ONNX file cut after its operator sets."""
     data = TINY[name]
     opset = message((8, message((1, ""), (2, 17))))
     complete = data.index(opset) + len(opset) if name == "a.onnx" else len(data)
@@ -74,16 +74,16 @@ def test_a_file_cut_anywhere_is_a_problem(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_a_file_that_is_cut_after_it_was_looked_at_is_a_problem(name: str) -> None:
-    """Reading finds less of the header than there was to be."""
+def test_a_file_shorter_than_its_size_is_a_problem(name: str) -> None:
+    """A file that was cut after its size was read has a problem."""
     data = TINY[name]
     for length in range(0, min(len(data) // 2, 450), 7):
         assert describe(io.BytesIO(data[:length]), len(data), name).problem
 
 
 @pytest.mark.parametrize("name", ["a.gguf", "a.safetensors", "a.onnx"])
-def test_a_name_that_promises_another_format_is_a_problem(name: str) -> None:
-    """Such as the page of an error that was downloaded in place of the model."""
+def test_a_suffix_of_another_format_is_a_problem(name: str) -> None:
+    """A file whose suffix names another format has a problem, such as an error page that was saved as a model."""
     for data in (
         b"<html>Not found</html>",
         bytes(100),
@@ -96,19 +96,19 @@ def test_a_name_that_promises_another_format_is_a_problem(name: str) -> None:
     "data", [b"an example, not a model\n", bytes(4096), b"\x08", b"PK\3\4" + bytes(60), b"GGU", b"{}"]
 )
 def test_other_files_are_unknown_and_no_problem(data: bytes) -> None:
-    """A model folder may hold any file; what has no suffix of ours promises nothing."""
+    """A file of no known format is `unknown`, and has no problem without a known suffix."""
     assert described(data, "x.bin") == Description("unknown")
 
 
 def test_an_empty_file_is_a_problem() -> None:
-    """Whatever its name."""
+    """An empty file is damaged, with any name."""
     for name in ("", "x.bin", "x.gguf"):
         assert described(b"", name) == Description("unknown", "the file is empty", is_damaged=True)
 
 
 @pytest.mark.parametrize("beginning", [b"", *TINY.values()])
 def test_a_sparse_file_of_20_gb_is_described_by_its_beginning(tmp_path: Path, beginning: bytes) -> None:
-    """Nothing is read but the header."""
+    """Only the header of a file of 20 GB is read."""
     path = tmp_path / "x.bin"
     path.write_bytes(beginning)
     os.truncate(path, 20 * 10**9)
@@ -120,14 +120,14 @@ def test_a_sparse_file_of_20_gb_is_described_by_its_beginning(tmp_path: Path, be
     assert (description.problem is None) == (description.format in {"gguf", "unknown"})
 
 
-def test_a_protobuf_message_that_is_no_model_is_not_taken_for_one() -> None:
-    """It begins as ONNX does, and what follows does not fit."""
+def test_another_protobuf_message_is_not_taken_for_onnx() -> None:
+    """A message that begins like ONNX and continues differently is `unknown`."""
     for data in (message((1, 5), (2, "x")), message((1, 5), (7, 3)), message((1, 5), (2, b"\xff" * 9)) + b"\x3a\xff"):
         assert described(data).format == "unknown"
 
 
-def test_what_is_shown_cannot_harm_a_log_or_a_terminal() -> None:
-    """Control characters, invisible ones and bytes that are no text are escaped or replaced."""
+def test_texts_of_headers_are_safe_for_logs_and_terminals() -> None:
+    """Control characters, invisible characters and invalid text are escaped or replaced, and long texts are cut."""
     metadata = {"a\n\x1b[31m": "line\r\nline", "b": "\u202egnp\u202c", "c": "x" * 1000, "\ud800": "\u0000"}
     facts = described(safetensors({"__metadata__": metadata})).facts
 
@@ -139,14 +139,14 @@ def test_what_is_shown_cannot_harm_a_log_or_a_terminal() -> None:
 
 @given(st.binary(max_size=300), st.sampled_from(["", *TINY]))
 def test_no_bytes_raise(data: bytes, name: str) -> None:
-    """Random ones, also behind what a format begins with."""
+    """Random bytes, also after the beginning of a format, raise no error."""
     for beginning in (b"", b"GGUF\3\0\0\0", data[:3] + bytes(5) + b'{"', b"\x08\x08\x12", b"\x08\x08\x3a"):
         described(beginning + data, name)
 
 
 @given(st.sampled_from(list(TINY)), st.data())
 def test_no_damage_raises(name: str, data: st.DataObject) -> None:
-    """Bytes of a real file replaced, left out and put in, so that lengths, counts and types become any."""
+    """A file with bytes replaced, removed and inserted raises no error."""
     damaged = bytearray(TINY[name])
     for _ in range(data.draw(st.integers(1, 6))):
         at = data.draw(st.integers(0, max(0, min(len(damaged), 700) - 1)))
@@ -157,12 +157,12 @@ def test_no_damage_raises(name: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("name", TINY)
 def test_a_small_file_takes_little_memory(name: str) -> None:
-    """Far less than a megabyte."""
+    """Reading a small file takes less than 300 kB."""
     assert peak_of(TINY[name], name) < 300_000
 
 
-def test_suffixes_tell_a_format_without_opening_the_file() -> None:
-    """In any case, below any folder; the suffixes of no one format tell nothing."""
+def test_format_of_name_reads_the_suffix() -> None:
+    """Suffixes in upper and lower case give the format; other suffixes give `unknown`."""
     names = {"a.gguf": "gguf", "org/A.GGUF": "gguf", "x.y.onnx": "onnx", "m.safetensors": "safetensors"}
     unknown = dict.fromkeys(["x.bin", "gguf", "a.gguf/x", "", "x."], "unknown")
 

@@ -1,4 +1,4 @@
-"""What ONNX files say of themselves."""
+"""Descriptions of ONNX files."""
 
 import pytest
 
@@ -12,7 +12,7 @@ GRAPH = (7, message((2, "main")))
 
 
 def test_a_whole_file() -> None:
-    """Every fact."""
+    """The description of a whole file has every fact."""
     assert described(tiny_onnx(), "a.onnx") == Description(
         "onnx",
         None,
@@ -30,8 +30,8 @@ def test_a_whole_file() -> None:
     )
 
 
-def test_what_is_not_known_is_skipped() -> None:
-    """Fields of every wire type, in the model and in its graph; negative numbers; sparse initialisers."""
+def test_unknown_fields_are_skipped() -> None:
+    """Unknown fields of every wire type are skipped; negative numbers and sparse initialisers are read."""
     unknown = varint(90 << 3 | 1) + bytes(8) + varint(91 << 3 | 5) + bytes(4) + message((92, 1), (93, "x"))
     graph = unknown + message((2, "g"), (15, "sparse"), (1, b""), (1, 5)) + unknown
     description = described(message((1, 9), (2, "x")) + unknown + message((5, -1), (7, graph), OPSETS))
@@ -42,7 +42,7 @@ def test_what_is_not_known_is_skipped() -> None:
 
 
 def test_tensors_are_not_read() -> None:
-    """Their length alone counts, however long they are."""
+    """Only the lengths of tensors are read: a file of 20 MB takes less than 100 kB."""
     weights = [(5, bytes(1_000_000))] * 20
     data = message((1, 8), (7, message(*weights, (2, "late"))), OPSETS)
 
@@ -52,13 +52,13 @@ def test_tensors_are_not_read() -> None:
 
 
 def test_the_first_versions_imported_no_operator_sets() -> None:
-    """From the third on a model without them is cut off."""
+    """A model without operator sets is cut off from IR version 3 on, and whole before."""
     assert described(message((1, 2), GRAPH)).problem is None
     assert "imports no operator set" in (described(message((1, 3), GRAPH), "x.onnx").problem or "")
 
 
 def test_operator_sets_are_bounded() -> None:
-    """The first are kept."""
+    """The first MAX_OPSETS operator sets are kept."""
     kept = described(message((1, 8), GRAPH, *[OPSETS] * 1000)).facts["opset_imports"]
     assert kept == ", ".join(["ai.onnx 17"] * MAX_OPSETS)[:199] + "…"
 
@@ -78,14 +78,14 @@ HOSTILE: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("problem", HOSTILE)
-def test_a_hostile_header_ends_at_once_with_its_problem(problem: str) -> None:
-    """If its name ends in .onnx; otherwise it is just no ONNX. It takes next to no memory."""
+def test_a_hostile_header_is_a_problem_and_takes_little_memory(problem: str) -> None:
+    """A hostile header is a problem if the name ends in .onnx; else the file is `unknown`. It takes less than 1 MB."""
     assert problem in (described(HOSTILE[problem], "x.onnx").problem or "")
     assert described(HOSTILE[problem]) == Description("unknown")
     assert peak_of(HOSTILE[problem], "x.onnx") < 1_000_000
 
 
 def test_work_is_bounded() -> None:
-    """A graph of as many nodes as it says ends when it has had its share."""
+    """Reading a graph of too many nodes ends after MAX_STEPS with a problem."""
     data = message((1, 8), (7, b"\x0a\0" * (MAX_STEPS // FIELD_STEPS)))
     assert "lists more than this service reads" in (described(data, "x.onnx").problem or "")

@@ -1,4 +1,4 @@
-"""What safetensors files say of themselves."""
+"""Descriptions of safetensors files."""
 
 import json
 import struct
@@ -12,7 +12,7 @@ from tests.support.model_files import described, peak_of, safetensors, tensor, t
 
 
 def test_a_whole_file() -> None:
-    """Every fact."""
+    """The description of a whole file has every fact."""
     data = tiny_safetensors()
 
     assert described(data) == Description(
@@ -32,14 +32,14 @@ def test_a_whole_file() -> None:
 
 @pytest.mark.parametrize("header", ["{}", "{ }", '{"__metadata__":{}}', '{"__metadata__":null}', " {}"[1:] + " " * 90])
 def test_a_file_without_tensors(header: str) -> None:
-    """It is consistent, as the reference implementation has it."""
+    """A file without tensors has no problem, as in the reference implementation."""
     description = described(safetensors(header))
 
     assert (description.problem, description.facts["tensor_count"]) == (None, 0)
 
 
-def test_how_it_is_written_does_not_matter() -> None:
-    """Spaces, line breaks, the order within a tensor, escapes and braces in names."""
+def test_the_notation_of_the_json_does_not_matter() -> None:
+    """Spaces, line breaks, the order of keys, escapes, and braces in names change nothing."""
     told = {"data_offsets": [0, 4], "extra": None, "shape": [], "dtype": "F32"}
     header = json.dumps({'a"\\{}é': told, "__metadata__": {"k}{": "\u00e9\u2028\\"}}, indent=2)
     description = described(safetensors(header, 4))
@@ -49,8 +49,8 @@ def test_how_it_is_written_does_not_matter() -> None:
     assert description.facts["metadata.k}{"] == "é\\u2028\\"
 
 
-def test_types_of_fewer_than_eight_bits_and_unknown_ones() -> None:
-    """Elements of four bits share bytes; of a type that is not known here the size is taken as it is said."""
+def test_types_below_eight_bits_and_unknown_types() -> None:
+    """Four-bit elements share bytes; the size of a tensor of unknown type is not checked."""
     tensors = {"a": tensor("F4", [3, 2], 0, 3), "b": tensor("F6_E2M3", [4], 3, 6), "c": tensor("X9", [7], 6, 10)}
 
     description = described(safetensors(tensors, 10))
@@ -59,7 +59,7 @@ def test_types_of_fewer_than_eight_bits_and_unknown_ones() -> None:
 
 
 def test_metadata_is_bounded() -> None:
-    """The first entries, and the beginning of each, also where an escape is cut."""
+    """The first MAX_METADATA entries are kept, each cut to its beginning, also within an escape."""
     for shift in range(7):
         metadata = {f"k{number}": "a" * shift + "\U0001f600\\" * 5000 for number in range(100)}
         facts = described(safetensors({"__metadata__": metadata})).facts
@@ -69,8 +69,8 @@ def test_metadata_is_bounded() -> None:
         assert kept["metadata.k0"] == (metadata["k0"][:199] + "…")
 
 
-def one(**changes: Any) -> bytes:
-    """A file of one tensor with something else about it."""
+def with_tensor(**changes: Any) -> bytes:
+    """A file of one tensor whose entry has these changes."""
     return safetensors({"t": tensor("F32", [2], 0, 8) | changes}, 8)
 
 
@@ -88,21 +88,21 @@ HOSTILE: dict[str, bytes] = {
     "at character 16": safetensors('{"__metadata__":["x"]}'),
     "at character 21": safetensors('{"__metadata__":{"a":1}}'),
     "'t' lacks a type, a shape or its place": safetensors('{"t":{}}'),
-    "lacks a type, a shape": one(shape="x"),
-    "lacks a type, a shape or": one(shape=[True]),
-    "lacks a type, a": one(shape=[-2]),
-    "lacks a type": one(shape=[2.0]),
-    "lacks a": one(data_offsets=[0]),
-    "lacks": one(data_offsets=[-8, 0]),
-    "its tensor 't' lacks": one(data_offsets=[0, 2**64]),
-    "has more elements than any file can hold": one(shape=[2**62] * 40),
+    "lacks a type, a shape": with_tensor(shape="x"),
+    "lacks a type, a shape or": with_tensor(shape=[True]),
+    "lacks a type, a": with_tensor(shape=[-2]),
+    "lacks a type": with_tensor(shape=[2.0]),
+    "lacks a": with_tensor(data_offsets=[0]),
+    "lacks": with_tensor(data_offsets=[-8, 0]),
+    "its tensor 't' lacks": with_tensor(data_offsets=[0, 2**64]),
+    "has more elements than any file can hold": with_tensor(shape=[2**62] * 40),
     "its tensors have more elements than any": safetensors(
         {name: tensor("X9", [2**62], 0, 0) for name in ("a", "b")},
     ),
-    "2 elements of F32 in 4 bytes": one(data_offsets=[0, 4]),
-    "2 elements of F32 in -8 bytes": one(data_offsets=[8, 0]),
+    "2 elements of F32 in 4 bytes": with_tensor(data_offsets=[0, 4]),
+    "2 elements of F32 in -8 bytes": with_tensor(data_offsets=[8, 0]),
     "'t' is there twice": safetensors('{"t":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"t":{}}'),
-    "leave a gap at byte 0": one(data_offsets=[8, 16]) + bytes(8),
+    "leave a gap at byte 0": with_tensor(data_offsets=[8, 16]) + bytes(8),
     "overlap at byte 4": safetensors({"a": tensor("U8", [8], 0, 8), "b": tensor("U8", [8], 4, 12)}, 12),
     "and this one has": tiny_safetensors() + b"x",
     "and this one ends after": tiny_safetensors()[:-1],
@@ -110,8 +110,8 @@ HOSTILE: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("problem", HOSTILE)
-def test_a_hostile_header_ends_at_once_with_its_problem(problem: str) -> None:
-    """And takes next to no memory."""
+def test_a_hostile_header_is_a_problem_and_takes_little_memory(problem: str) -> None:
+    """Reading a hostile header gives its problem and takes less than 1 MB."""
     assert problem in (described(HOSTILE[problem]).problem or "")
     assert peak_of(HOSTILE[problem]) < 1_000_000
 
@@ -128,7 +128,7 @@ def test_a_hostile_header_ends_at_once_with_its_problem(problem: str) -> None:
     ],
 )
 def test_the_largest_header_takes_a_small_multiple_of_its_size(header: str) -> None:
-    """Its bytes, its text, which may take four bytes for each, and one string of it."""
+    """Reading takes at most 6.2 times MAX_PARSED_BYTES: bytes, text of up to four bytes for each, and one string."""
     data = safetensors(header)
 
     assert len(data) <= MAX_PARSED_BYTES + 8
