@@ -1,4 +1,4 @@
-"""Leases that say who holds them, between real processes."""
+"""Leases with records of their holders, between real processes."""
 
 import socket
 import threading
@@ -41,8 +41,8 @@ def records(store: Store) -> list[Path]:
     return list((store.root / ".store/locks/leases").glob("*"))
 
 
-def test_a_lease_says_who_where_and_since_when(store: Store, locks: ModelLocks) -> None:
-    """Every living holder is among the blockers of a refusal, the longest first; other models have none."""
+def test_a_refusal_names_the_holders_of_the_leases(store: Store, locks: ModelLocks) -> None:
+    """ModelInUse has every living holder with kind, name, process, host and time, the oldest lease first."""
     with python(HOLD, store.volume.lock_file) as other, locks.lease("a.bin", kind="command", holder="two", pid=77):
         with pytest.raises(ModelInUse) as refused, locks.exclusive("a.bin", seconds=0):
             pass
@@ -58,8 +58,8 @@ def test_a_lease_says_who_where_and_since_when(store: Store, locks: ModelLocks) 
         assert locks.blockers("b.bin") == []
 
 
-def test_a_killed_holder_is_nobody_at_once(store: Store, locks: ModelLocks) -> None:
-    """Its record counts for nothing, even while another's lease stands; and a sweep takes it away."""
+def test_the_record_of_a_killed_holder_is_ignored(store: Store, locks: ModelLocks) -> None:
+    """The record of a killed process does not count, even beside another lease, and a sweep deletes it."""
     with python(HOLD, store.volume.lock_file) as killed:
         killed.kill()
         killed.wait()
@@ -74,16 +74,16 @@ def test_a_killed_holder_is_nobody_at_once(store: Store, locks: ModelLocks) -> N
     assert records(store) == []
 
 
-def test_a_sweep_leaves_the_living(store: Store, locks: ModelLocks) -> None:
-    """However often it sweeps, and it never is in a holder's way."""
+def test_a_sweep_keeps_the_records_of_living_holders(store: Store, locks: ModelLocks) -> None:
+    """The record of a living holder is still there after a sweep."""
     with python(HOLD, store.volume.lock_file):
         store.sweep()
         (blocker,) = locks.blockers("a.bin")
         assert blocker.holder == "one"
 
 
-def test_leases_begin_while_others_sweep(store: Store, locks: ModelLocks) -> None:
-    """No record is swept between its making and its lock, and none stays."""
+def test_a_sweep_never_deletes_the_record_of_a_new_lease(store: Store, locks: ModelLocks) -> None:
+    """While another thread sweeps, each of 300 new leases has its record, and no record is left in the end."""
     done = threading.Event()
 
     def sweep() -> None:
@@ -102,8 +102,8 @@ def test_leases_begin_while_others_sweep(store: Store, locks: ModelLocks) -> Non
     assert records(store) == []
 
 
-def test_a_lease_is_given_back_once_from_any_thread(store: Store, locks: ModelLocks) -> None:
-    """Explicitly, a second time to no effect; its record goes with it."""
+def test_a_lease_can_be_released_from_another_thread(store: Store, locks: ModelLocks) -> None:
+    """A release by another thread frees the lock and deletes the record; a second release has no effect."""
     lease = locks.lease("a.bin", kind="engine")
     thread = threading.Thread(target=lease.release)
     thread.start()
@@ -114,8 +114,8 @@ def test_a_lease_is_given_back_once_from_any_thread(store: Store, locks: ModelLo
     assert records(store) == []
 
 
-def test_a_lease_that_cannot_begin_leaves_nothing(store: Store, locks: ModelLocks) -> None:
-    """A change is under way, or there is no such model: no lock, no record."""
+def test_a_refused_lease_leaves_no_lock_and_no_record(store: Store, locks: ModelLocks) -> None:
+    """A lease on a missing model, or on one that is being changed, leaves no lock and no record."""
     with locks.exclusive("a.bin", seconds=0), pytest.raises(ModelLocked):
         locks.lease("a.bin", kind="engine")
     with pytest.raises(ModelNotFound):
@@ -128,14 +128,14 @@ def test_a_lease_that_cannot_begin_leaves_nothing(store: Store, locks: ModelLock
 
 @pytest.fixture
 def broken_records(store: Store) -> Path:
-    """A file where the folder of records should be, as a read-only disk would refuse it."""
+    """A file in place of the folder of lease records, so that no record can be written."""
     blocked = store.root / ".store/locks/leases"
     blocked.write_text("")
     return blocked
 
 
-def test_a_lease_without_a_record_holds_all_the_same(locks: ModelLocks, broken_records: Path) -> None:
-    """Where nothing can be written it is only unknown whose it is."""
+def test_a_lease_without_a_record_prevents_changes(locks: ModelLocks, broken_records: Path) -> None:
+    """A lease whose record cannot be written prevents changes, and its holder is unknown."""
     with locks.lease("a.bin", kind="engine"):
         assert locks.blockers("a.bin") == [UNKNOWN]
         with pytest.raises(ModelInUse), locks.exclusive("a.bin", seconds=0):
@@ -143,8 +143,8 @@ def test_a_lease_without_a_record_holds_all_the_same(locks: ModelLocks, broken_r
     assert broken_records.exists()
 
 
-def test_a_folder_without_a_lock_file_has_nothing_to_hold(tmp_path: Path) -> None:
-    """As a read-only volume that no service ever wrote: its models can be used, and nobody there deletes them."""
+def test_a_lease_works_without_a_lock_file(tmp_path: Path) -> None:
+    """A lease in a folder without a lock file succeeds, as on a read-only volume that no service ever wrote."""
     locks = ModelLocks(tmp_path / "models")
     with locks.lease("a.bin", kind="engine"):
         assert locks.blockers("a.bin") == []

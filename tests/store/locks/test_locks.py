@@ -28,8 +28,8 @@ def locks(tmp_path: Path) -> ModelLocks:
     return ModelLocks(tmp_path / "models")
 
 
-def test_a_lease_stands_in_the_way_of_a_change(locks: ModelLocks, tmp_path: Path) -> None:
-    """A lease held by another process refuses the change at once, with the blockers; other models are free."""
+def test_a_lease_of_another_process_prevents_a_change(locks: ModelLocks, tmp_path: Path) -> None:
+    """A change of a leased model raises ModelInUse at once, with the holders; other models can be changed."""
     with python(HOLD, tmp_path / "models", "lease", "a.bin"):
         with pytest.raises(ModelInUse) as refused, locks.exclusive("a.bin", seconds=10):
             pass
@@ -38,8 +38,8 @@ def test_a_lease_stands_in_the_way_of_a_change(locks: ModelLocks, tmp_path: Path
             pass
 
 
-def test_a_killed_holder_holds_nothing(locks: ModelLocks, tmp_path: Path) -> None:
-    """A lock goes with its holder; none is ever stale."""
+def test_the_lease_of_a_killed_process_ends(locks: ModelLocks, tmp_path: Path) -> None:
+    """The model can be changed as soon as the holder of the lease is killed."""
     with python(HOLD, tmp_path / "models", "lease", "a.bin") as holder:
         holder.kill()
         holder.wait()
@@ -48,7 +48,7 @@ def test_a_killed_holder_holds_nothing(locks: ModelLocks, tmp_path: Path) -> Non
 
 
 def test_changes_exclude_each_other_and_leases(locks: ModelLocks, tmp_path: Path) -> None:
-    """Two changes of one model never run together, and no lease begins within one."""
+    """While a process changes a model, another change and a lease raise ModelLocked."""
     with python(HOLD, tmp_path / "models", "exclusive", "a.bin"):
         with pytest.raises(ModelLocked), locks.exclusive("a.bin", seconds=0.05):
             pass
@@ -57,13 +57,13 @@ def test_changes_exclude_each_other_and_leases(locks: ModelLocks, tmp_path: Path
 
 
 def test_locks_hold_between_threads_of_one_process_too(locks: ModelLocks) -> None:
-    """The kernel counts each opened lock file, not each process."""
+    """Two changes in one process exclude each other, since each opens the lock file anew."""
     with locks.exclusive("a.bin", seconds=0), pytest.raises(ModelLocked), locks.exclusive("a.bin", seconds=0.05):
         pass
 
 
-def test_all_leases_can_be_seen_without_touching_them(locks: ModelLocks, tmp_path: Path) -> None:
-    """Every leased model is known, whoever holds the lease and in whatever order; changes are not leases."""
+def test_leased_positions_has_the_leases_of_all_processes(locks: ModelLocks, tmp_path: Path) -> None:
+    """`leased_positions` has every leased model, of any process, and no model that is only being changed."""
     names = [f"model-{number}.bin" for number in range(40)]
     held = [locks.lease(name) for name in names[:20]]
     with python(HOLD, tmp_path / "models", "lease", names[20]), locks.exclusive(names[21], seconds=0):

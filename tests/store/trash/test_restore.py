@@ -1,4 +1,4 @@
-"""The way back from the trash, and the way out."""
+"""Restoring and purging trash entries, and plans of deletions."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -31,8 +31,8 @@ def trash(store: Store, name: str = "org_repo/a.gguf") -> str:
     return trash_id
 
 
-def test_a_restored_model_is_what_it_was(store: Store) -> None:
-    """Same name, same bytes, same time, also where its folder is gone; nothing of it stays in the trash."""
+def test_a_restored_model_has_its_name_bytes_and_time(store: Store) -> None:
+    """A restore gives the model back unchanged, creates its folder, and removes the entry."""
     before = store.find("org_repo/a.gguf")
     trash_id = trash(store)
     (store.root / "org_repo").rmdir()
@@ -48,7 +48,7 @@ def test_a_restored_model_is_what_it_was(store: Store) -> None:
 
 @pytest.mark.parametrize("in_one_step", [True, False], ids=["renameat2", "link and unlink"])
 def test_a_restore_never_overwrites(store: Store, *, in_one_step: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that is taken stays as it is; another name can be chosen. File systems without renameat2 do as well."""
+    """Restoring to a taken name raises ModelExists; another name works, also without `renameat2`."""
     if not in_one_step:
         # No file system here lacks it, so the flag that asks for it is one that none has.
         monkeypatch.setattr(renames, "RENAME_NOREPLACE", 1 << 30)
@@ -66,8 +66,8 @@ def test_a_restore_never_overwrites(store: Store, *, in_one_step: bool, monkeypa
 
 
 @pytest.mark.parametrize("name", ["../a", ".store/trash/x", "/etc/a", "", "out/a"])
-def test_a_restore_leads_nowhere_but_into_the_folder(store: Store, tmp_path: Path, name: str) -> None:
-    """Whatever name is asked for; the entry stays in the trash."""
+def test_a_restore_outside_the_folder_is_refused(store: Store, tmp_path: Path, name: str) -> None:
+    """A target outside the model folder or in `.store/` is refused, and the entry stays in the trash."""
     (tmp_path / "outside").mkdir()
     (store.root / "out").symlink_to(tmp_path / "outside")
     trash_id = trash(store)
@@ -80,16 +80,16 @@ def test_a_restore_leads_nowhere_but_into_the_folder(store: Store, tmp_path: Pat
 
 
 @pytest.mark.parametrize("trash_id", ["", "..", "../../store.json", "x", "20260101T000000Z-000000000000"])
-def test_an_id_that_is_none_is_not_found(store: Store, trash_id: str) -> None:
-    """Ids are not paths."""
+def test_an_unknown_id_is_not_found(store: Store, trash_id: str) -> None:
+    """An unknown id, also one that looks like a path, raises TrashEntryNotFound."""
     for verb in (store.trash.restore, store.trash.purge):
         with pytest.raises(TrashEntryNotFound):
             verb(trash_id)
     store.volume.check()
 
 
-def test_of_many_restores_one_wins(store: Store) -> None:
-    """The others are told that the entry is gone, or that the name is taken; the bytes are there once."""
+def test_of_concurrent_restores_exactly_one_succeeds(store: Store) -> None:
+    """Of 16 restores of one entry, one succeeds and the others raise TrashEntryNotFound or ModelExists."""
     trash_id = trash(store)
 
     def restore(_: int) -> str:
@@ -105,8 +105,8 @@ def test_of_many_restores_one_wins(store: Store) -> None:
     assert (store.root / "org_repo/a.gguf").read_bytes() == b"content"
 
 
-def test_purging_and_emptying_free_the_disk(store: Store) -> None:
-    """One entry, or all; what goes is told, and goes once."""
+def test_purge_and_empty_delete_entries(store: Store) -> None:
+    """`purge` deletes one entry, and `empty` the rest; both return what they deleted."""
     first = trash(store)
     for name in ("b.bin", "c.bin"):
         (store.root / name).write_bytes(b"12345")
@@ -118,8 +118,8 @@ def test_purging_and_emptying_free_the_disk(store: Store) -> None:
     assert list((store.root / ".store/trash").iterdir()) == []
 
 
-def test_of_many_purges_one_wins(store: Store) -> None:
-    """Between looking an entry up and purging it another may come first; the others are told that it is gone."""
+def test_of_concurrent_purges_exactly_one_succeeds(store: Store) -> None:
+    """Of 8 purges of one entry, one succeeds and the others raise TrashEntryNotFound."""
     for _ in range(20):
         (store.root / "a.bin").touch()
         trash_id = trash(store, "a.bin")
@@ -136,8 +136,8 @@ def test_of_many_purges_one_wins(store: Store) -> None:
         assert sorted(outcomes) == ["a.bin"] + ["too late"] * 7
 
 
-def test_a_permanent_deletion_says_what_the_disk_has_back(store: Store) -> None:
-    """All of it, or nothing where the file has another name elsewhere."""
+def test_a_permanent_deletion_returns_the_freed_bytes(store: Store) -> None:
+    """`freed_bytes` is 0 while the file has another hard link, and at least the size of the file otherwise."""
     (store.root / "b.bin").write_bytes(os.urandom(10_000))
     (store.root / "c.bin").hardlink_to(store.root / "b.bin")
 
@@ -150,7 +150,7 @@ def test_a_permanent_deletion_says_what_the_disk_has_back(store: Store) -> None:
 
 
 def test_a_plan_changes_nothing_and_refuses_what_its_execution_would(store: Store) -> None:
-    """It finds the lease, and the version that it was not asked for."""
+    """A plan raises ModelChanged for another version and ModelInUse for a leased model, and deletes nothing."""
     etag = store.find("org_repo/a.gguf").etag
 
     plan = store.deletions.plan("org_repo/a.gguf", if_match=[etag])
@@ -164,7 +164,7 @@ def test_a_plan_changes_nothing_and_refuses_what_its_execution_would(store: Stor
 
 
 def test_a_plan_for_one_version_does_not_delete_another(store: Store) -> None:
-    """Replaced between plan and execution, the model stays; a plan for any version takes what is there."""
+    """After a replacement, the plan for the exact version raises ModelChanged; a plan for any version deletes."""
     path = store.root / "org_repo/a.gguf"
     exact = store.deletions.plan("org_repo/a.gguf", if_match=[store.find("org_repo/a.gguf").etag])
     loose = store.deletions.plan("org_repo/a.gguf")
@@ -176,8 +176,8 @@ def test_a_plan_for_one_version_does_not_delete_another(store: Store) -> None:
     assert store.deletions.delete(loose).size_bytes == len(b"another version")
 
 
-def test_what_is_no_file_stops_no_purge_of_others(store: Store) -> None:
-    """It is not removed, and the journal says nothing of it."""
+def test_a_folder_in_the_trash_is_skipped(store: Store) -> None:
+    """`empty` skips a folder in place of an entry's file, without a journal entry, and purges the others."""
     first = trash(store)
     (store.root / "b.bin").touch()
     second = store.volume.trash_dir / trash(store, "b.bin")
@@ -191,8 +191,8 @@ def test_what_is_no_file_stops_no_purge_of_others(store: Store) -> None:
     assert [(e.action, e.trash_id) for e in store.journal.latest(2)] == [("purged", third), ("purged", first)]
 
 
-def test_an_entry_that_cannot_be_purged_stops_no_other(store: Store) -> None:
-    """A process that is stopped in the middle of a purge holds its lock; the sweep purges the others."""
+def test_an_entry_that_cannot_be_purged_does_not_stop_the_sweep(store: Store) -> None:
+    """While another process holds the lock of an entry, a sweep purges the other entries."""
     (store.root / "b.bin").touch()
     held, other = trash(store), trash(store, "b.bin")
     for record in store.volume.trash_dir.glob("*.json"):
