@@ -118,7 +118,7 @@ class Settings(BaseSettings):
     max_image_files: Annotated[int, Field(ge=1)] = 20
     """The most files of one recognition job, each of `OCR_MAX_IMAGE_BYTES` at most; more are answered 422."""
     recognition_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(minutes=5)
-    """How long one recognition may take before it is answered 504 and the engine process is replaced."""
+    """How long one recognition may take; after that it fails with 504 and the engine process is replaced."""
 
     hub_endpoint: Annotated[str, Field(pattern=f"^{URL}$")] | None = None
     """The URL of the hub that repositories are pulled from, such as a mirror. Default: huggingface_hub's own."""
@@ -151,9 +151,9 @@ class Settings(BaseSettings):
     """How many calls may wait while one runs; one more is answered 503."""
 
     engine_load_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(minutes=5)
-    """How long a model may take to load before it is answered 504 and the engine process is replaced."""
+    """How long a model may take to load; after that the load fails with 504 and the engine process is replaced."""
     engine_call_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(minutes=2)
-    """How long one text may take before a 504 and a new engine process; a request may set a shorter time."""
+    """How long one text may take; after that it fails with 504 and the engine is replaced. A request may set less."""
     engine_idle_release: Duration = timedelta(minutes=15)
     """How long the engine may be unused, after use, before its memory is released; 0 to never release it."""
     engine_memory_limit: Annotated[int, Field(ge=0)] = 0

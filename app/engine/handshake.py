@@ -48,7 +48,10 @@ class Handshake:
         return facts
 
     async def fetch_facts(self, process: EngineProcess) -> EngineFacts:
-        """Return AsposeAI's present facts. Raises EngineCallFailed, EngineDied, EngineTimedOut and ProtocolError."""
+        """Ask AsposeAI for its facts as they are now.
+
+        Raises EngineCallFailed, EngineDied, EngineTimedOut and ProtocolError.
+        """
         asked_at = datetime.now(UTC)
         return EngineFacts.from_status(asked_at, await process.call("status", seconds=self._limits.status_seconds))
 

@@ -1,7 +1,7 @@
 """Protections of models from deletion and replacement, set by a pattern of the configuration or by a caller.
 
 A caller's protection is a record in `.store/protection/`, valid for every service on the folder. It protects a name and
-not a file: it stays until a caller removes it, even if the model of that name is missing or another one.
+not a file: it stays until a caller removes it, even if the model is deleted and another model gets its name.
 """
 
 import time

@@ -7,7 +7,8 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 
 ALGORITHMS = {"sha-256": ("sha256", 32), "sha-512": ("sha512", 64)}
-"""By its name in the header: `hashlib`'s name of the algorithm, and the bytes of its digest. Others are ignored."""
+"""The algorithms that are read, by their names in the header: `hashlib`'s name of each, and the length of its digest in
+bytes. Digests of other algorithms are ignored."""
 FIELDS = ("content-digest", "repr-digest")
 """The headers with digests. Both have one meaning here, because encoded bodies are refused."""
 

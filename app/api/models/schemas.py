@@ -28,7 +28,7 @@ class ModelOut(Schema):
     in_use: bool
     """Whether any process, on this machine or another, holds a lease on the model. A model in use cannot be deleted."""
     recognised: bool | None
-    """Whether AsposeAI's `list_local()` lists the model. Null until AsposeAI is asked after the file was written."""
+    """Whether AsposeAI's `list_local()` lists the model. Null if AsposeAI was not asked since the file was written."""
     etag: str
     """The version of the file: changes whenever the file is written or replaced."""
 

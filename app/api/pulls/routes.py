@@ -56,8 +56,7 @@ class PullIn(BaseModel):
     revision: Annotated[str, Field(min_length=1, max_length=MAX_REVISION_LENGTH)] = "main"
     """A branch, tag or commit. All files are of the commit that the revision names when the pull begins."""
     url: Text | None = None
-    """A file's URL, for a source that accepts it: `http` and `https` URLs must be below one of
-    `OCR_PULL_ALLOWED_URLS`."""
+    """The URL of a file. An `http` or `https` URL must be below one of `OCR_PULL_ALLOWED_URLS`."""
     name: Text | None = None
     """The name of the model that the URL becomes. Default: the last part of the URL's path."""
     sha256: Annotated[str, Field(pattern=f"^{SHA256}$")] | None = None

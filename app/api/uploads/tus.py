@@ -18,7 +18,7 @@ from app.api.http.request_errors import UnsupportedBody, UnsupportedTus
 VERSION = "1.0.0"
 EXTENSIONS = "creation,creation-with-upload,expiration,checksum,termination"
 CHECKSUMS = {"sha1": 20, "sha256": 32, "sha512": 64}
-"""The algorithms of `Upload-Checksum`, by `hashlib`'s names, and how many bytes each digest has."""
+"""The algorithms of `Upload-Checksum`, by `hashlib`'s names, and the length of each digest in bytes."""
 MEDIA_TYPE = "application/offset+octet-stream"
 MAX_SIZE = 1 << 62
 """The largest number of bytes that a header may state."""

@@ -110,8 +110,7 @@ class EngineFacts:
     is_initialized: bool
     capabilities: tuple[Capability, ...]
     known_models: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
-    """The models by name that were in the folder before the `status` call; about newer models the answer says nothing.
-    """
+    """The models that were in the folder before the `status` call, by name. The call says nothing about later ones."""
 
     @classmethod
     def from_status(cls, asked_at: datetime, status: object) -> "EngineFacts":

@@ -20,9 +20,9 @@ MAX_DIMENSIONS = 8
 MAX_SIZE = 2**63 - 1
 DEFAULT_ALIGNMENT = 32
 ENTRY_STEPS = 30
-"""The work of reading one key-value or one tensor, in steps of the reader."""
+"""How many of the MAX_STEPS of a header the reading of one key-value or one tensor counts as."""
 ELEMENT_STEPS = 20
-"""The work of reading one array within an array, in steps of the reader."""
+"""How many of the MAX_STEPS of a header the reading of one array within an array counts as."""
 MAX_DEPTH = 4
 """How deep arrays may be nested. The specification allows it; no known file does it, and llama.cpp refuses it."""
 

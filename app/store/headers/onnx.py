@@ -10,7 +10,7 @@ from typing import NamedTuple
 from app.store.headers.bounded import BadHeader, Facts, HeaderReader, shown
 
 FIELD_STEPS = 8
-"""The work of reading one field, in steps of the reader."""
+"""How many of the MAX_STEPS of a header the reading of one field counts as."""
 MAX_IR_VERSION = 99
 """The greatest IR version that is accepted; the newest is 13. A greater number begins another protobuf message."""
 MAX_OPSETS = 20

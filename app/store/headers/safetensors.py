@@ -20,8 +20,9 @@ MAX_METADATA = 20
 """How many entries of `__metadata__` are kept."""
 MAX_SIZE = 2**63 - 1
 TENSOR_STEPS = 30
+"""How many of the MAX_STEPS of a header the reading of one tensor counts as."""
 METADATA_STEPS = 10
-"""The work of reading a tensor, and an entry of `__metadata__`, in steps of the reader."""
+"""How many of the MAX_STEPS of a header the reading of one entry of `__metadata__` counts as."""
 
 LENGTH = Struct("<Q")
 BEGINNING = re.compile(rb"[\s\S]{6}\0\0\{[\"} \t\r\n]")
@@ -108,7 +109,10 @@ class _Json:
         self.index = 0
 
     def members(self) -> Iterator[str]:
-        """Yield each key of the object at the index, as written. The caller must move past the key's value."""
+        """Yield each key of the object that begins at `index`, with its quotes and escapes.
+
+        Before it asks for the next key, the caller must move `index` past the key's value.
+        """
         if not self.text.startswith("{", self.index):
             raise self.unexpected()
         self.index += 1

@@ -141,7 +141,8 @@ class Staging:
     def sweep(self, is_over: Callable[[PartialRecord], bool] = lambda _: False) -> list[str]:
         """Delete files that are neither active nor kept, and return their names.
 
-        `is_over` receives a record and returns True if its upload or pull has ended before the record expires.
+        `is_over` receives the record of a kept file and returns True if the upload or pull has ended. Such a file is
+        deleted although its record has not expired.
         """
         swept = []
         names = self._names()

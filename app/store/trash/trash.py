@@ -84,7 +84,10 @@ class Trash:
         return [entry for entry in self.entries() if entry.expires_at <= now]
 
     def purge_expired(self, entry: TrashEntry) -> list[Purged]:
-        """Purge an expired entry. Returns no entry if another process was first. Raises what `purge` raises."""
+        """Purge an expired entry. Returns an empty list if another process has purged or restored the entry first.
+
+        Raises what `purge` raises.
+        """
         return self._purge([entry], SERVICE, "expired")
 
     def recover(self) -> list[Purged]:

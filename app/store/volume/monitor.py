@@ -79,9 +79,10 @@ class VolumeMonitor:
             self._shared_locks.beat()
 
     def check_before_change(self) -> None:
-        """Make all checks, and observe the other services until all are judged, about 4 s. For commands.
+        """Make all checks. On a shared volume, first watch the other services until it is known which of them live.
 
-        Sets `Volume.unsafe` by the results. Raises StoreUnavailable and OSError.
+        That takes up to about 4 s, so this method is for commands and not for services. Sets `Volume.unsafe` by the
+        results. Raises StoreUnavailable and OSError.
         """
         self._try()
         if self._volume.is_shared:

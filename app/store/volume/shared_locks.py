@@ -26,7 +26,10 @@ class SharedLocks:
         self._beat_error = None
 
     def observe(self) -> None:
-        """Look at the other services until all are judged or one is unreachable, about 4 s. Registers no service."""
+        """Watch the other services until it is known which of them live, or until one is unreachable.
+
+        Takes up to about 4 s. Does not register this service.
+        """
         self._registry.look()
         while self._registry.unjudged and not self._registry.unreachable:
             time.sleep(HEARTBEAT_SECONDS / 2)
