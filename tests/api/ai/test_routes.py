@@ -106,6 +106,7 @@ def test_kill_9_in_the_middle(service: RunningService) -> None:
 
 def test_a_caller_that_hangs_up_frees_the_engine(service: RunningService) -> None:
     """A caller that disconnects frees the engine within a second, and its remaining texts are not processed."""
+    spell(service, "a").raise_for_status()  # the model is loaded by now
     pid = service.engine()["pid"]
     with pytest.raises(httpx.ReadTimeout):
         service.client.post("/ai/spell-check", json={"texts": ["hold_gil:60"] * 3}, timeout=0.5)
