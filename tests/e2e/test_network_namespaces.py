@@ -108,9 +108,8 @@ def test_replicas_that_share_no_network_see_each_others_changes(serve: Serve, na
     """A change or a lease in one service shows in the other, with which it shares only the folder."""
     one, other = Replica(serve, 0), Replica(serve, 1)
     models = one.service.models_dir
-    with pytest.raises(
-        OSError, match=r"time|refused|unreachable"
-    ):  # no service is reachable from this process's namespace
+    # No service is reachable from this process's own namespace.
+    with pytest.raises(OSError, match=r"time|refused|unreachable"):
         socket.create_connection((ADDRESSES[0], one.port), timeout=1)
     (models / "a.bin").write_bytes(b"content")
     for number, replica in enumerate((one, other)):

@@ -1,1 +1,1 @@
-"""Two services on real network and distributed file systems, each with a mount of its own of the same folder."""
+"""Two services on real network and distributed file systems, each with its own mount of the same folder."""

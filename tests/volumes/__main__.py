@@ -2,8 +2,9 @@
 
     python -m tests.volumes [--fast] [COLUMN ...]
 
-Columns are local, moosefs, gluster, sshfs, bindfs and bindfs-single; without any, all. Cells that violate what must
-hold are bold, and what is wrong is said below. Mounting takes root. The status is 1 when anything is violated.
+Columns are local, moosefs, gluster, sshfs, bindfs and bindfs-single; the default is all. Results with violations are
+bold, and the violations are listed below the table. Mounting requires root. The exit status is 1 if there is a
+violation.
 """
 
 import argparse
@@ -18,11 +19,11 @@ from tests.volumes.cases import CASES, COLUMNS, FAST, Column, Scale, cases_of, r
 from tests.volumes.mounting import FILE_SYSTEMS, CannotMount, Mounts
 
 Cells = dict[str, dict[str, Result]]
-"""By column and case."""
+"""The results by column and case."""
 
 
 def main() -> int:
-    """Run and print."""
+    """Run the chosen cases and print the table. Return 1 if a result has a violation."""
     parser = argparse.ArgumentParser(prog="python -m tests.volumes", description=__doc__.partition("\n")[0])
     parser.add_argument("--fast", action="store_true", help="fewer rounds and changes")
     parser.add_argument("--cases", help=f"some of the rows, with commas between: {', '.join(CASES)}")
@@ -39,7 +40,7 @@ def main() -> int:
 
 
 def run_column(column: Column, cases: list[str], scale: Scale | None) -> dict[str, Result]:
-    """Every scenario on one file system; each cell says so where it cannot be mounted."""
+    """Run the chosen cases on one file system. If it cannot be mounted, every result says so."""
     results: dict[str, Result] = {}
     chosen = [case for case in cases_of(column) if case in cases]
     with tempfile.TemporaryDirectory(prefix=f"{column.name}-") as folder:
@@ -57,15 +58,15 @@ def run_column(column: Column, cases: list[str], scale: Scale | None) -> dict[st
 
 
 def run_cell(column: Column, case: str, work: Path, mounts: Mounts, scale: Scale | None) -> Result:
-    """One scenario; what stops it midway is a violation, and the others go on."""
+    """Run one case. An error that stops it becomes a violation of its result."""
     try:
         return run_case(column, case, work, mounts, scale)
     except (AssertionError, OSError, httpx.HTTPError) as exc:
-        return Result(case, "stopped", violations=[f"it was stopped by {type(exc).__name__}: {str(exc)[:300]}"])
+        return Result(case, "stopped", violations=[f"stopped by {type(exc).__name__}: {str(exc)[:300]}"])
 
 
 def table(cells: Cells, cases: list[str]) -> str:
-    """Rows are scenarios, columns file systems; below, what is wrong."""
+    """Return a Markdown table: rows are cases, columns are file systems, and violations are listed below."""
     lines = ["| | " + " | ".join(cells) + " |", "|---" * (len(cells) + 1) + "|"]
     for case in cases:
         found = [results.get(case) for results in cells.values()]
@@ -79,7 +80,7 @@ def table(cells: Cells, cases: list[str]) -> str:
 
 
 def cell(result: Result | None) -> str:
-    """A result's text, bold when something is wrong."""
+    """Return a result's text; bold if it has violations."""
     if result is None:
         return "-"
     return f"**{result.text}**" if result.violations else result.text

@@ -1,6 +1,6 @@
-"""Many changes through both services while their sweeps run, and then the accounting: no acknowledged upload is lost.
+"""Changes a folder at random through both services while they sweep, then checks that no acknowledged upload is lost.
 
-Each upload has a size that no other has: by that it is told in every list, in the journal and on the disk.
+Every upload has its own size, which identifies it in lists, in the journal and on the disk.
 """
 
 import json
@@ -34,45 +34,45 @@ from tests.volumes.asking import (
 
 WORKERS = 16
 NAMES = 6
-"""Of each worker. What was deleted or restored there lies at the same name as what comes next."""
+"""The names of each worker. New models use the names of deleted and restored ones."""
 SHARED_NAMES = 4
 SHARED_SHARE = 0.1
 LONGEST_REST_SECONDS = 0.6
 KEPT_ENTRIES = 8
-"""Of each worker, in the trash; it purges older ones, so that a sweep stays short and the next is not put off."""
+"""How many trash entries each worker keeps. It purges older ones, so that a sweep stays short."""
 SETTLE_SECONDS = 11.0
-"""Two sweeps of each service."""
+"""The time of two sweeps of each service."""
 GONE = ("purged", "deleted")
 MOST_EVENTS = 1000
 
 
 @dataclass
 class Books:
-    """What was acknowledged, by the size that each upload has for itself."""
+    """The acknowledged changes, by the size of the upload."""
 
     uploads: dict[int, str] = field(default_factory=dict)
-    """The label of each."""
+    """The label of each acknowledged upload."""
     purged: set[int] = field(default_factory=set)
-    """By an answer that said so."""
+    """The uploads whose purge was acknowledged."""
     journalled: set[int] = field(default_factory=set)
-    """Purged or deleted by the journal."""
+    """The uploads that the journal records as purged or deleted."""
     history: dict[int, list[str]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     wrong: Counter[str] = field(default_factory=Counter)
 
     def note(self, size_bytes: int, what: str) -> None:
-        """What was done to an upload."""
+        """Record what was done to an upload."""
         self.history.setdefault(size_bytes, []).append(what)
         self.counts[what.split(" ", 1)[0]] += 1
 
     def has(self, content: bytes) -> bool:
-        """Whether a file is an acknowledged upload, to the last byte."""
+        """Return True if a file's content is exactly that of an acknowledged upload."""
         label = self.uploads.get(len(content))
         return label is not None and content == content_of(label, len(content) - HEAD_BYTES)
 
 
 class Worker:
-    """Brings models in, deletes and restores them and replaces them, each step through either service."""
+    """Uploads, replaces, deletes, restores and purges models, each step through a random one of the two services."""
 
     def __init__(self, pair: Pair, books: Books, sizes: "count[int]", number: int) -> None:
         self._pair = pair
@@ -84,17 +84,17 @@ class Worker:
         self._entries: deque[tuple[str, int]] = deque()
 
     def live(self, is_over: threading.Event) -> None:
-        """Until enough was done."""
+        """Change models until `is_over` is set."""
         while not is_over.is_set():
             name = self._chance.choice(self._shared if self._chance.random() < SHARED_SHARE else self._own)
             try:
                 self.one_life(name)
             except httpx.TimeoutException as exc:
-                # What was not acknowledged may have been done or not; neither is a loss.
+                # A change that was not acknowledged may have happened or not; neither is a loss.
                 self._books.wrong[f"{exc.request.method} without an answer"] += 1
 
     def one_life(self, name: str) -> None:
-        """A model comes, is perhaps replaced, is deleted, and perhaps comes back."""
+        """Upload a model, perhaps replace it, delete it, and perhaps restore it."""
         size_bytes = self._bring_in(name)
         self._back_off()
         if size_bytes and self._chance.random() < 0.3:
@@ -131,7 +131,7 @@ class Worker:
         try:
             answer = upload(client, name, content_of(label, size_bytes - HEAD_BYTES), **condition)
         except (httpx.ReadError, httpx.WriteError):
-            # What is refused before its body is read may end so. Nothing was acknowledged, whatever came of it.
+            # An upload that is refused before its body is read may end like this. It was not acknowledged.
             self._books.counts["reset"] += 1
             return None
         if not self._is_done(answer, 200, 201):
@@ -187,7 +187,7 @@ class Worker:
 def nothing_is_lost(
     pair: Pair, result: Result, *, deletions: int, restores: int, longest_seconds: float = 400.0
 ) -> None:
-    """Every acknowledged upload is a model, or in the trash, or was purged or deleted by an answer or the journal."""
+    """Every acknowledged upload is a model, or in the trash, or an answer or the journal records its removal."""
     books, sizes, is_over = Books(), count(2000), threading.Event()
     deadline = time.monotonic() + longest_seconds
     with ThreadPoolExecutor(WORKERS) as threads:
@@ -203,14 +203,14 @@ def nothing_is_lost(
         result.is_refused = _is_refused(living)
     if result.is_refused and not books.uploads:
         raise RefusedAsUnsafe
-    # What was acknowledged before the services found that the folder is unsafe must not be lost either.
+    # Uploads that were acknowledged before the services found the folder unsafe must not be lost either.
     time.sleep(SETTLE_SECONDS)
     _report(result, books, _lost(pair, books))
     result.insist(result.is_refused or _is_enough(books, deletions, restores), f"too slow: only {dict(books.counts)}")
 
 
 def _is_refused(living: list[Future[None]]) -> bool:
-    """Wait for all workers, and say whether one was refused; what else stopped one is let through."""
+    """Wait for all workers. Return True if one was refused as unsafe; raise what else stopped one."""
     refused = False
     for worker in living:
         try:
@@ -236,7 +236,7 @@ def _report(result: Result, books: Books, lost: set[int]) -> None:
 
 
 def _lost(pair: Pair, books: Books) -> set[int]:
-    """What is nowhere, however long one looks; a list may be late."""
+    """Return the uploads that stay lost for 15 s; lists may be late."""
     lost = set(books.uploads)
 
     def all_found() -> bool:
@@ -253,7 +253,7 @@ def _lost(pair: Pair, books: Books) -> set[int]:
 
 
 def _found(pair: Pair, books: Books) -> set[int]:
-    """What is a model or in the trash: on the disk, whole, where that can be seen; else by both services' lists."""
+    """Return the uploads that are models or in the trash: from the disk if it is reachable, else from both lists."""
     if pair.behind:
         models = [path for path in pair.behind.iterdir() if path.is_file()]
         trash = [path for path in (pair.behind / ".store/trash").iterdir() if path.suffix != ".json"]
@@ -263,7 +263,7 @@ def _found(pair: Pair, books: Books) -> set[int]:
 
 
 def _content(path: Path) -> bytes:
-    """Empty where a sweep still takes it away, which no upload is."""
+    """Return a file's content; empty, as no upload is, if a sweep has just removed it."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -275,7 +275,7 @@ def _sizes(answer: httpx.Response, of: str) -> set[int]:
 
 
 def _read_journal(pair: Pair, books: Books) -> None:
-    """Both by the services, which show the last thousand events, and from the disk where that can be seen."""
+    """Add the removals in the journal: from both services, which show 1,000 events, and from the disk if reachable."""
     events: list[dict[str, Any]] = []
     for client in pair.both:
         events += succeed(client.get("/journal", params={"limit": MOST_EVENTS})).json()["events"]

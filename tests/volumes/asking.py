@@ -1,4 +1,4 @@
-"""What all scenarios need: two services by their URLs alone, a result with what is wrong, and calls all at once."""
+"""The parts that all scenarios share: two services by their URLs, results with violations, simultaneous requests."""
 
 import functools
 import secrets
@@ -17,19 +17,19 @@ from tests.support.waiting import eventually
 
 P = ParamSpec("P")
 UNSAFE = "store-unsafe"
-"""How the type ends of a refusal to change a folder whose locks do not reach its other mounts."""
+"""The last part of the problem type by which a service refuses to change a folder whose locks are not shared."""
 SEEN_SECONDS = 25.0
-"""How long a change may take to show through the other mount before a scenario gives up; SSHFS keeps lists for 20."""
+"""How long a scenario waits for a change to show through the other mount; SSHFS caches lists for 20 s."""
 SIZE_BYTES = 4096
 
 
 class RefusedAsUnsafe(Exception):
-    """A service refuses changes because the folder's locks do not reach other mounts."""
+    """A service refuses changes because the folder's locks do not reach its other mounts."""
 
 
 @dataclass
 class Result:
-    """One cell of the table."""
+    """The result of one case on one file system: a cell of the table."""
 
     row: str
     text: str = ""
@@ -37,13 +37,13 @@ class Result:
     violations: list[str] = field(default_factory=list)
     is_refused: bool = False
 
-    def insist(self, holds: bool, violation: str) -> None:  # noqa: FBT001 - reads as an assertion
-        """Note what is wrong where something does not hold."""
+    def insist(self, holds: bool, violation: str) -> None:  # noqa: FBT001 - reads like an assertion
+        """Add a violation unless a condition holds."""
         if not holds:
             self.violations.append(violation)
 
     def insist_on_statuses(self, answers: Iterable[httpx.Response], *allowed: int) -> None:
-        """Note every answer with another status, those of one kind together."""
+        """Add a violation for each kind of answer whose status is not allowed."""
         wrong = [answer for answer in answers if answer.status_code not in allowed]
         for kind, count in Counter(map(describe, wrong)).items():
             self.violations.append(f"{count} x {kind}")
@@ -51,22 +51,22 @@ class Result:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two services on one folder. How they were started, and on which machines, is nothing to a scenario."""
+    """Two services on one folder. A scenario does not know how they were started, or on which machines."""
 
     a: httpx.Client
     b: httpx.Client
     behind: Path | None = None
-    """The folder without any client's cache, where it can be reached."""
+    """The folder without any client's cache; None if it cannot be reached."""
     prefix: str = field(default_factory=lambda: secrets.token_hex(3))
-    """Of all names, so that a folder may be used again."""
+    """The prefix of all names of this run, so that a folder can be used again."""
 
     def name(self, number: object) -> str:
-        """A model's name of this run's own."""
+        """Return a model name that only this run uses."""
         return f"{self.prefix}-{number}.bin"
 
     @property
     def both(self) -> tuple[httpx.Client, httpx.Client]:
-        """The two."""
+        """Both services."""
         return self.a, self.b
 
 
@@ -74,7 +74,10 @@ Scenario = Callable[Concatenate[Pair, P], Result]
 
 
 def row(name: str) -> Callable[[Callable[Concatenate[Pair, Result, P], None]], Scenario[P]]:
-    """Make a scenario of a function that fills its result; one that is refused as unsafe, or stopped, says so."""
+    """Return a decorator that makes a scenario of a function which fills its result.
+
+    A scenario that is refused as unsafe has a result that says so. An error that stops a scenario becomes a violation.
+    """
 
     def decorate(fill: Callable[Concatenate[Pair, Result, P], None]) -> Scenario[P]:
         def scenario(pair: Pair, /, *args: P.args, **kwargs: P.kwargs) -> Result:
@@ -85,7 +88,7 @@ def row(name: str) -> Callable[[Callable[Concatenate[Pair, Result, P], None]], S
                 return Result(name, "refused", is_refused=True)
             except (AssertionError, httpx.TransportError) as exc:
                 result.text = "no answer" if isinstance(exc, httpx.TransportError) else "stopped"
-                result.violations.append(f"it was stopped by {type(exc).__name__}: {str(exc)[:300]}")
+                result.violations.append(f"stopped by {type(exc).__name__}: {str(exc)[:300]}")
             return result
 
         scenario.__name__, scenario.__doc__ = fill.__name__, fill.__doc__
@@ -95,7 +98,7 @@ def row(name: str) -> Callable[[Callable[Concatenate[Pair, Result, P], None]], S
 
 
 def ask(client: httpx.Client, method: str, path: str, **about: Any) -> httpx.Response:
-    """One request; raises RefusedAsUnsafe."""
+    """Send a request and return the answer. Raises RefusedAsUnsafe."""
     answer = client.request(method, path, **about)
     if answer.status_code == 503 and str(kind_of(answer)).endswith(UNSAFE):
         raise RefusedAsUnsafe(describe(answer))
@@ -103,13 +106,13 @@ def ask(client: httpx.Client, method: str, path: str, **about: Any) -> httpx.Res
 
 
 def upload(client: httpx.Client, name: str, content: bytes = b"", **headers: str) -> httpx.Response:
-    """PUT a model; without content it has one that no other has."""
+    """PUT a model. Without `content` the content is derived from the name."""
     named = {key.replace("_", "-"): value for key, value in headers.items()}
     return ask(client, "PUT", f"/models/{name}", content=content or content_of(name, SIZE_BYTES), headers=named)
 
 
 def bring_in(pair: Pair, name: str) -> str:
-    """PUT a model at A, wait until B knows it, and return its etag as B has it."""
+    """PUT a model at A, wait until B shows it, and return the ETag that B shows."""
     succeed(upload(pair.a, name))
     return str(eventually(lambda: seen(pair.b, name), within=SEEN_SECONDS)["etag"])
 
@@ -120,46 +123,46 @@ def delete(client: httpx.Client, name: str) -> httpx.Response:
 
 
 def restore(client: httpx.Client, trash_id: str) -> httpx.Response:
-    """Bring it back."""
+    """Restore an entry of the trash."""
     return ask(client, "POST", f"/trash/{trash_id}/restore")
 
 
 def seen(client: httpx.Client, name: str) -> dict[str, Any] | None:
-    """What a service says of a model now."""
+    """Return what a service shows of a model; None if it shows none."""
     answer = client.get(f"/models/{name}")
     return dict(answer.json()) if answer.status_code == 200 else None
 
 
 def listed(client: httpx.Client) -> set[str]:
-    """The names that a service lists."""
+    """Return the names that a service lists."""
     return {model["name"] for model in succeed(client.get("/models")).json()["models"]}
 
 
 def in_trash(client: httpx.Client) -> set[str]:
-    """The entries of the trash that a service lists."""
+    """Return the ids of the trash entries that a service lists."""
     return {entry["id"] for entry in succeed(client.get("/trash")).json()["entries"]}
 
 
 def succeed(answer: httpx.Response) -> httpx.Response:
-    """Insist on a success, which is no part of what a scenario asks about."""
+    """Return the answer. Fails unless its status is a success."""
     assert answer.is_success, describe(answer)
     return answer
 
 
 def describe(answer: httpx.Response) -> str:
-    """A status, and why."""
+    """Return an answer's status and problem type."""
     return f"{answer.status_code} {kind_of(answer) or ''}".strip()
 
 
 def kind_of(answer: httpx.Response) -> str | None:
-    """The type of a problem."""
+    """Return the problem type of an answer; None if it is no problem."""
     if "problem" not in answer.headers.get("content-type", ""):
         return None
     return str(answer.json().get("type"))
 
 
 def together(calls: Sequence[Callable[[], httpx.Response]]) -> list[httpx.Response]:
-    """Make all calls at one moment, and return the answers in the calls' order; raises RefusedAsUnsafe."""
+    """Make all calls at the same time and return the answers in the calls' order. Raises RefusedAsUnsafe."""
     start = threading.Barrier(len(calls))
 
     def at_once(call: Callable[[], httpx.Response]) -> httpx.Response:
@@ -171,5 +174,8 @@ def together(calls: Sequence[Callable[[], httpx.Response]]) -> list[httpx.Respon
 
 
 def alternating(pair: Pair, count: int, call: Callable[[httpx.Client, int], httpx.Response]) -> list[httpx.Response]:
-    """The same call so many times at one moment, half at A and half at B; it is given its number."""
+    """Make a call `count` times at the same time, alternately at A and B, and return the answers.
+
+    The call gets the service and its own number.
+    """
     return together([functools.partial(call, pair.both[number % 2], number) for number in range(count)])

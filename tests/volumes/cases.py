@@ -1,4 +1,4 @@
-"""Which scenario runs on which file system, with what it takes; the tests and the table take both from here."""
+"""The table of cases: which scenarios run on which file systems, for the tests and for `python -m tests.volumes`."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from tests.volumes.services import Services, two_services
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of each."""
+    """How many rounds, deletions, restores and changes the cases do."""
 
     rounds: int
     deletions: int
@@ -28,7 +28,7 @@ FAST = Scale(rounds=5, deletions=100, restores=20, changes=160)
 
 @dataclass(frozen=True)
 class Column:
-    """One file system, and how the services are set up on it."""
+    """One file system and the settings of the services on it: a column of the table."""
 
     file_system: str
     single_service: bool = False
@@ -36,17 +36,17 @@ class Column:
 
     @property
     def name(self) -> str:
-        """At the head of the table."""
+        """The title of the column."""
         return self.file_system + ("-single" if self.single_service else "")
 
     @property
     def expects_refusal(self) -> bool:
-        """Whether the services must not change the folder, because neither sees the locks of the other."""
+        """True if the services must refuse changes, because locks of one do not reach the other."""
         return self.file_system not in LOCKS_REACH and not self.single_service
 
     @contextmanager
     def services(self, work: Path, mounts: Mounts) -> Iterator[Services]:
-        """Two of them."""
+        """Run two services on the mounts."""
         settings = {"single_service": "true"} if self.single_service else {}
         locks_reach = self.file_system in LOCKS_REACH
         with two_services(work, mounts, locks_reach=locks_reach, **settings) as services:
@@ -78,24 +78,26 @@ CASES: dict[str, Callable[[Services, Scale], Result]] = {
     "restored": lambda on, _: exact.restored_stay(on.pair),
     "lost": lambda on, scale: accounting.nothing_is_lost(on.pair, deletions=scale.deletions, restores=scale.restores),
 }
-"""In the order of the table's rows."""
+"""The cases, in the order of the table's rows."""
 HOLDS_WITHOUT_LOCKS = ("trashed", "restored", "lost")
-"""What must hold also where nobody sees anybody's locks, and the operator says that there is one service only."""
+"""The cases that must hold even if locks are not shared and `single_service` is set."""
 
 
 def cases_of(column: Column) -> list[str]:
-    """The scenarios of one file system."""
+    """Return the names of the cases for one file system."""
     return list(HOLDS_WITHOUT_LOCKS if column.single_service else CASES)
 
 
 def run_case(column: Column, case: str, work: Path, mounts: Mounts, scale: Scale | None = None) -> Result:
-    """One cell: two services on a folder of their own, and what they must do there."""
+    """Run one case with two services on a new folder, and return its result."""
     folder = work / f"{column.name}-{case}"
     folder.mkdir()
     with column.services(folder, mounts.folder(folder.name)) as services:
         result = CASES[case](services, scale or column.scale)
     if column.expects_refusal:
-        result.insist(result.is_refused, "changes are not refused, though no lock of one service reaches the other")
+        result.insist(
+            result.is_refused, "changes are not refused, although locks of one service do not reach the other"
+        )
     else:
-        result.insist(not result.is_refused, "changes are refused, though nothing is wrong with the folder")
+        result.insist(not result.is_refused, "changes are refused, although locks are shared")
     return result

@@ -1,4 +1,4 @@
-"""File systems that are mounted twice for the tests of a module."""
+"""A file system that is mounted twice for the tests of a module."""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ NEVER_SKIPPED_IN_CI = {"gluster", "bindfs"}
 
 @pytest.fixture(scope="module")
 def mounts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounts]:
-    """Two mounts of that file system, for all scenarios on it."""
+    """Mount the file system that the test's parameter names, twice, for all cases on it."""
     name = str(request.param)
     with ExitStack() as mounted:
         try:

@@ -1,4 +1,4 @@
-"""The exact recipes by which deleted models were lost."""
+"""The exact sequences of requests by which models were once lost."""
 
 import time
 
@@ -11,7 +11,7 @@ TWO_SWEEPS_SECONDS = 9.0
 
 @row("12 deleted through A: still in the trash 9 s later")
 def deleted_stay_in_the_trash(pair: Pair, result: Result) -> None:
-    """B lists the names before and after A deletes them; then two sweeps of each service pass."""
+    """Models that A deletes, after B has listed them, are still in the trash after two sweeps of each service."""
     ids = _delete_through_a(pair)
     _let_two_sweeps_pass(pair)
     for which, client in zip("AB", pair.both, strict=True):
@@ -27,7 +27,7 @@ def deleted_stay_in_the_trash(pair: Pair, result: Result) -> None:
 
 @row("12 restored through B at once: still there 9 s later")
 def restored_stay(pair: Pair, result: Result) -> None:
-    """The same, and B brings all back right after A deleted them."""
+    """Models that A deletes and B restores at once still exist after two sweeps of each service."""
     ids = _delete_through_a(pair)
     answers = [restore(pair.b, entry) for entry in sorted(ids)]
     result.insist_on_statuses(answers, 200)
@@ -45,7 +45,7 @@ def restored_stay(pair: Pair, result: Result) -> None:
 
 
 def _let_two_sweeps_pass(pair: Pair) -> None:
-    """While both are asked for what there is, which keeps what their clients have of it in their caches."""
+    """Wait for two sweeps. Both services are asked for lists meanwhile, which keeps their clients' caches filled."""
     deadline = time.monotonic() + TWO_SWEEPS_SECONDS
     while time.monotonic() < deadline:
         for client in pair.both:
@@ -55,6 +55,7 @@ def _let_two_sweeps_pass(pair: Pair) -> None:
 
 
 def _delete_through_a(pair: Pair) -> set[str]:
+    """Upload models, let both services list them, delete them through A, and return their trash ids."""
     names = {pair.name(number) for number in range(MODELS)}
     for name in sorted(names):
         bring_in(pair, name)

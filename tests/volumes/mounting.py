@@ -1,4 +1,4 @@
-"""Two mounts of one folder, as two machines have it: each by a client of its own, with the caches it has by default."""
+"""Two mounts of one folder, as on two machines: each has its own client, with the client's default caches."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,28 +13,28 @@ __all__ = ["FILE_SYSTEMS", "LOCKS_REACH", "CannotMount", "FileSystem", "Mounts"]
 
 @dataclass(frozen=True)
 class Mounts:
-    """One folder by three ways."""
+    """One folder, mounted twice and reachable without caches."""
 
     a: Path
     b: Path
     behind: Path
-    """The same without any client's cache, to look at what is really there."""
+    """The folder without any client's cache, which shows what is really there."""
     server: Program | None = None
-    """What a hang of the storage stops: the one server, or the client of A where there is no server."""
+    """The process that a test stops to make the storage hang: the server, or the client of A if there is none."""
 
     def folder(self, name: str) -> "Mounts":
-        """The same of a folder below, which is made."""
+        """Create a subfolder and return it as mounts."""
         (self.a / name).mkdir()
         return Mounts(self.a / name, self.b / name, self.behind / name, self.server)
 
 
 FileSystem = Callable[[Path], AbstractContextManager[Mounts]]
-"""Mounts one, with everything that it takes in the given folder, until the end of the block; raises CannotMount."""
+"""A function that mounts a file system in a folder for a `with` block; raises CannotMount."""
 
 
 @contextmanager
 def local(work: Path) -> Iterator[Mounts]:
-    """The control: one folder of this machine's disk, twice."""
+    """The control: one folder of the local disk, used twice."""
     folder = work / "folder"
     folder.mkdir()
     yield Mounts(folder, folder, folder)
@@ -42,7 +42,7 @@ def local(work: Path) -> Iterator[Mounts]:
 
 @contextmanager
 def bindfs(work: Path) -> Iterator[Mounts]:
-    """Two FUSE mounts of a folder of this machine. A lock in one does not reach the other."""
+    """Two FUSE mounts of a local folder. A lock in one does not reach the other."""
     need("bindfs", "umount")
     folder = work / "folder"
     folder.mkdir()
@@ -55,7 +55,7 @@ def bindfs(work: Path) -> Iterator[Mounts]:
 
 @contextmanager
 def gluster(work: Path) -> Iterator[Mounts]:
-    """GlusterFS: one brick, and two clients with the translators of a volume that nobody has tuned."""
+    """GlusterFS: one brick, and two clients with the translators of a default volume."""
     need("glusterfs", "glusterfsd", "umount")
     with brick_folder(work) as folder:
         brick = Brick(work, folder)
@@ -70,7 +70,7 @@ def gluster(work: Path) -> Iterator[Mounts]:
 
 @contextmanager
 def moosefs(work: Path) -> Iterator[Mounts]:
-    """MooseFS: a master, a chunk server, two clients, and a third without caches to look from."""
+    """MooseFS: a master, a chunk server, two clients, and a third client without caches."""
     need("mfsmaster", "mfschunkserver", "mfsmount", "umount", "ip")
     with second_loopback() as host, _moosefs(work, MooseMaster(work, host)) as mounts:
         yield mounts
@@ -92,7 +92,7 @@ def _moosefs(work: Path, moose: MooseMaster) -> Iterator[Mounts]:
 
 @contextmanager
 def sshfs(work: Path) -> Iterator[Mounts]:
-    """SSHFS: two mounts by SFTP from one sshd. A lock in one does not reach the other."""
+    """SSHFS: two SFTP mounts from one sshd. A lock in one does not reach the other."""
     need("sshd", "ssh-keygen", "sshfs", "umount")
     ssh = SshServer(work)
     with (
@@ -112,4 +112,4 @@ FILE_SYSTEMS: dict[str, FileSystem] = {
     "bindfs": bindfs,
 }
 LOCKS_REACH = {"local", "gluster", "moosefs"}
-"""Where a lock that is taken through one mount is seen through the other."""
+"""The file systems on which a lock through one mount is seen through the other."""

@@ -1,4 +1,4 @@
-"""Programs that serve file systems: they run in the foreground, so that their ids are known, and are stopped again."""
+"""Runs the programs that serve and mount file systems, in the foreground, so that they can be stopped by their ids."""
 
 import os
 import shutil
@@ -17,15 +17,15 @@ Program = subprocess.Popen[bytes]
 MOUNT_SECONDS = 20.0
 STOP_SECONDS = 10.0
 BUSY_SECONDS = 5.0
-"""How long an unmount waits for whoever still has a file open there."""
+"""How long an unmount waits for processes that have files open there."""
 
 
 class CannotMount(Exception):
-    """A file system cannot be mounted here; the text says why."""
+    """A file system cannot be mounted here. The message names the reason."""
 
 
 def need(*programs: str) -> None:
-    """Insist on root, on FUSE and on installed programs; raises CannotMount."""
+    """Check for root, FUSE and installed programs; raises CannotMount."""
     if os.geteuid() != 0:
         raise CannotMount("file systems are mounted by root only")
     if not Path("/dev/fuse").exists():
@@ -35,7 +35,7 @@ def need(*programs: str) -> None:
 
 
 def run(*command: object) -> None:
-    """Run a command that ends by itself; raises CannotMount with what it said when it fails."""
+    """Run a command to its end; raises CannotMount with its output if it fails."""
     ran = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
     if ran.returncode:
         raise CannotMount(f"{command[0]} ended with status {ran.returncode}: {(ran.stdout + ran.stderr).strip()}")
@@ -43,7 +43,7 @@ def run(*command: object) -> None:
 
 @contextmanager
 def running(folder: Path, name: str, *command: object) -> Iterator[Program]:
-    """A program that runs until the end of the block, its output in `<name>.out` of that folder."""
+    """Run a program until the end of the block. Its output goes to `<name>.out` in the folder."""
     with (folder / f"{name}.out").open("wb") as output:
         process = subprocess.Popen(
             [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder
@@ -55,7 +55,7 @@ def running(folder: Path, name: str, *command: object) -> Iterator[Program]:
 
 
 def stop(process: Program) -> None:
-    """End a program, whether it is stopped, ended, or does not heed SIGTERM."""
+    """End a program, even if it is stopped or ignores SIGTERM."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is None:
             process.send_signal(number)
@@ -69,7 +69,7 @@ def stop(process: Program) -> None:
 
 @contextmanager
 def mounted(folder: Path, mount_point: Path, *command: object) -> Iterator[Program]:
-    """A FUSE client that runs until the end of the block, when its mount is removed before it is stopped."""
+    """Run a FUSE client until the end of the block; its mount is removed before the client is stopped."""
     mount_point.mkdir()
     with running(folder, mount_point.name, *command) as client:
         try:
@@ -81,7 +81,7 @@ def mounted(folder: Path, mount_point: Path, *command: object) -> Iterator[Progr
 
 
 def wait_for(process: Program, probe: Callable[[], bool], output: Path) -> None:
-    """Until a program is so far; raises CannotMount when it ends first or takes too long."""
+    """Wait until `probe` is true; raises CannotMount if the program ends first or takes too long."""
     try:
         eventually(lambda: process.poll() is not None or probe(), within=MOUNT_SECONDS)
     except AssertionError:
@@ -91,13 +91,13 @@ def wait_for(process: Program, probe: Callable[[], bool], output: Path) -> None:
 
 
 def is_mounted(mount_point: Path) -> bool:
-    """Whether something is mounted exactly there. Asks the kernel's table: a file system may not answer."""
+    """Return True if something is mounted exactly there. Reads the kernel's table, since a mount may not answer."""
     mounts = Path("/proc/self/mounts").read_text().splitlines()
     return any(line.split(" ")[1] == str(mount_point) for line in mounts)
 
 
 def unmount(mount_point: Path) -> None:
-    """Remove a mount; at last from the tree alone, where somebody still has a file open there."""
+    """Remove a mount; after BUSY_SECONDS lazily, although files there are open."""
     deadline = time.monotonic() + BUSY_SECONDS
     while is_mounted(mount_point) and time.monotonic() < deadline + BUSY_SECONDS:
         lazily = ["-l"] if time.monotonic() > deadline else []
@@ -106,14 +106,14 @@ def unmount(mount_point: Path) -> None:
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody listens on."""
+    """Return a free TCP port of loopback."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
 def listens(host: str, port: int) -> bool:
-    """Whether somebody listens there."""
+    """Return True if a program listens on the port."""
     with socket.socket() as asking:
         return asking.connect_ex((host, port)) == 0
 

@@ -1,6 +1,7 @@
-"""What two services on one folder must do, whatever file system it is on: one function, and one row, for each.
+"""The scenarios: what two services on one folder must do on any file system. Each function is a row of the table.
 
-They ask over HTTP alone, so that the services may be anywhere; see `accounting` and `exact` for how models were lost.
+Scenarios use only HTTP, so the services can be on any machine. `accounting` and `exact` have the scenarios about lost
+models.
 """
 
 import hashlib
@@ -39,7 +40,7 @@ RESTORES = 4
 PULLED_BYTES = 20_000_000
 PULL_SECONDS = 90.0
 SLOWEST_SECONDS = 3.0
-"""Before a new file is listed: polling takes a second, and a client's cache another."""
+"""How long a new file may take to be listed: polling takes a second, and a client's cache another."""
 TWO_SWEEPS_SECONDS = 11.0
 
 HoldLease = Callable[[str], AbstractContextManager[None]]
@@ -47,7 +48,7 @@ HoldLease = Callable[[str], AbstractContextManager[None]]
 
 @row("a new file shows, median / worst s")
 def new_file_shows(pair: Pair, result: Result, *, rounds: int = ROUNDS) -> None:
-    """A model that comes through A is soon in the list of B."""
+    """A model that is uploaded through A is soon in the list of B."""
     seconds = []
     for number in range(rounds):
         name = pair.name(number)
@@ -67,7 +68,7 @@ def new_file_shows(pair: Pair, result: Result, *, rounds: int = ROUNDS) -> None:
 
 @row("64 DELETEs: rounds with exactly one 200")
 def one_deletion_wins(pair: Pair, result: Result, *, rounds: int = ROUNDS) -> None:
-    """Of many deletions of one model exactly one succeeds; the others are told that it is gone or in work."""
+    """Of many simultaneous deletions of one model exactly one succeeds; the others answer 404, 409 or 503."""
     wins: list[int] = []
     for number in range(rounds):
         name = pair.name(number)
@@ -80,7 +81,7 @@ def one_deletion_wins(pair: Pair, result: Result, *, rounds: int = ROUNDS) -> No
 
 @row("PUT If-None-Match: rounds with exactly one 201")
 def one_creation_wins(pair: Pair, result: Result, *, rounds: int = ROUNDS) -> None:
-    """Of many uploads that create one name exactly one succeeds."""
+    """Of many simultaneous uploads that create one name exactly one succeeds."""
     wins: list[int] = []
     for number in range(rounds):
 
@@ -95,7 +96,7 @@ def one_creation_wins(pair: Pair, result: Result, *, rounds: int = ROUNDS) -> No
 
 @row("PUT If-Match, same etag and size: rounds with exactly one 2xx")
 def one_replacement_wins(pair: Pair, result: Result, *, rounds: int = ROUNDS) -> None:
-    """Of many replacements of one version exactly one succeeds, and what lies there then is its content."""
+    """Of many simultaneous replacements of one version exactly one succeeds, and the model has its content."""
     wins: list[int] = []
     for number in range(rounds):
         name = pair.name(number)
@@ -103,7 +104,7 @@ def one_replacement_wins(pair: Pair, result: Result, *, rounds: int = ROUNDS) ->
         contents = [content_of(f"{name}/{each}", 4096) for each in range(PUTS)]
 
         def replace(client: httpx.Client, each: int, name: str = name, etag: str = etag) -> httpx.Response:
-            return upload(client, name, contents[each], if_match=etag)  # noqa: B023 - it is called in this round
+            return upload(client, name, contents[each], if_match=etag)  # noqa: B023 - called in this round
 
         answers = alternating(pair, PUTS, replace)
         result.insist_on_statuses(answers, 200, 409, 412, 503)
@@ -116,7 +117,7 @@ def one_replacement_wins(pair: Pair, result: Result, *, rounds: int = ROUNDS) ->
 
 @row("a lease at A, DELETE at B")
 def lease_is_heeded(pair: Pair, result: Result, hold_lease: HoldLease) -> None:
-    """A model that is in use at A is not deleted through B, and is as soon as the use ends."""
+    """A model that is leased at A is not deleted through B until the lease ends."""
     name = pair.name("leased")
     bring_in(pair, name)
     with hold_lease(name):
@@ -129,7 +130,7 @@ def lease_is_heeded(pair: Pair, result: Result, hold_lease: HoldLease) -> None:
 
 @row("protect at A, DELETE at B at once: rounds with 403")
 def protection_is_seen_at_once(pair: Pair, result: Result, *, rounds: int = ROUNDS // 2) -> None:
-    """A protection holds at B from the moment that A answered."""
+    """A protection at A prevents a deletion at B as soon as A has answered."""
     answers = []
     for number in range(rounds):
         name = pair.name(number)
@@ -142,7 +143,7 @@ def protection_is_seen_at_once(pair: Pair, result: Result, *, rounds: int = ROUN
 
 @row("restore on both: rounds with exactly one 200")
 def one_restore_wins(pair: Pair, result: Result, *, rounds: int = ROUNDS) -> None:
-    """Of several restores of one entry exactly one succeeds, and the model is there, also after two sweeps."""
+    """Of several simultaneous restores of one entry exactly one succeeds, and the model stays after two sweeps."""
     wins: list[int] = []
     names = [pair.name(number) for number in range(rounds)]
     for name in names:
@@ -160,7 +161,7 @@ def one_restore_wins(pair: Pair, result: Result, *, rounds: int = ROUNDS) -> Non
 
 @row("a pull is taken over after kill -9")
 def pull_is_taken_over(pair: Pair, result: Result, hub_url: str, kill_a: Callable[[], None]) -> None:
-    """What A began to pull, B finishes when A is killed. `hub_url` is a `LabelledHub`'s CDN that both reach."""
+    """When A is killed, B finishes its pull. `hub_url` is the CDN of a LabelledHub that both services reach."""
     name = pair.name("pulled")
     url = hub_url + path_of(name, PULLED_BYTES, is_quick=False)
     job = succeed(ask(pair.a, "POST", "/pulls", json={"url": url, "name": name})).json()["id"]
@@ -178,13 +179,13 @@ def pull_is_taken_over(pair: Pair, result: Result, hub_url: str, kill_a: Callabl
         return
     result.counts = {"seconds": time.monotonic() - began}
     result.text = f"{result.counts['seconds']:.1f} s"
-    result.insist(ended["state"] == "succeeded", f"the pull ended so: {ended}")
+    result.insist(ended["state"] == "succeeded", f"the pull ended as {ended}")
     result.insist(_has(pair, name, content_of(name, PULLED_BYTES), of="b"), "the model is not what the hub has")
 
 
 @row("journal lines / changes")
 def journal_is_whole(pair: Pair, result: Result, *, changes: int = 400) -> None:
-    """Each acknowledged change is one line of the journal, whole, however many services write it at once."""
+    """Each acknowledged change has one whole line in the journal, although both services write it at once."""
     acknowledged: Counter[tuple[str, str]] = Counter()
     for batch in range(changes // (2 * PUTS)):
         names = [pair.name(f"{batch}-{each}") for each in range(PUTS)]
@@ -205,13 +206,13 @@ def journal_is_whole(pair: Pair, result: Result, *, changes: int = 400) -> None:
 
 
 def _job(client: httpx.Client, job: str) -> dict[str, Any] | None:
-    """What a service says of a job now; it may not see it yet."""
+    """Return a job as a service shows it; None if it does not see the job yet."""
     answer = client.get(f"/pulls/{job}")
     return dict(answer.json()) if answer.is_success else None
 
 
 def _journal(pair: Pair) -> tuple[Counter[tuple[str, str]], int]:
-    """The events by action and name, and how many lines are none; the services do not say that of broken ones."""
+    """Return the events by action and name, and the number of broken lines, which the services do not report."""
     if pair.behind is None:
         answer = succeed(pair.a.get("/journal", params={"limit": 1000}))
         return Counter((event["action"], event["name"]) for event in answer.json()["events"]), 0
@@ -220,12 +221,12 @@ def _journal(pair: Pair) -> tuple[Counter[tuple[str, str]], int]:
         try:
             events.append(json.loads(line))
         except ValueError:
-            broken += bool(line)  # an empty line parts a broken one from the next
+            broken += bool(line)  # an empty line separates a broken line from the next
     return Counter((event["action"], event["name"]) for event in events), broken
 
 
 def _has(pair: Pair, name: str, content: bytes, *, of: str = "ab") -> bool:
-    """Whether a model lies there with that content: on the disk where that can be seen, else as services read it."""
+    """Return True if a model has that content: on the disk if it is reachable, else by both services' verification."""
     if pair.behind:
         path = pair.behind / name
         return path.exists() and path.read_bytes() == content

@@ -1,4 +1,4 @@
-"""The servers of network file systems, each with its configuration, its data and its port of loopback for itself."""
+"""The servers of network file systems, each with its own configuration, data and port of loopback."""
 
 import os
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ from pathlib import Path
 from tests.volumes.programs import Program, free_port, listens, run, unmount, wait_for
 
 IMAGE_BYTES = 4 << 30
-"""Sparse."""
-# What `gluster volume create` writes for a volume of one brick, less those of the brick's translators that are off by
-# default. The management daemon is left out: it takes no brick on loopback, and its port and sockets are the machine's.
+"""The size of the disk image; it is sparse."""
+# The configuration that `gluster volume create` writes for a volume of one brick, without the brick's translators that
+# are off by default. The management daemon is left out: it accepts no brick on loopback, and uses fixed ports.
 BRICK = """
 volume posix
     type storage/posix
@@ -108,7 +108,7 @@ end-volume
 
 
 class Listening:
-    """A server that is ready as soon as its port takes connections."""
+    """A server that is ready as soon as its port accepts connections."""
 
     def __init__(self, work: Path, name: str, host: str = "127.0.0.1") -> None:
         self.host = host
@@ -117,13 +117,13 @@ class Listening:
 
     @contextmanager
     def ready(self, process: Program) -> Iterator[None]:
-        """Wait for it; raises CannotMount."""
+        """Wait until the server is ready; raises CannotMount."""
         wait_for(process, lambda: listens(self.host, self.port), self._output)
         yield
 
 
 class Brick(Listening):
-    """GlusterFS: one brick, and its clients."""
+    """GlusterFS: one brick and its clients."""
 
     def __init__(self, work: Path, folder: Path) -> None:
         super().__init__(work, "brick")
@@ -134,14 +134,14 @@ class Brick(Listening):
         self.command = ("glusterfsd", "--no-daemon", "-f", work / "brick.vol", "-l", work / "brick.log")
 
     def client_command(self, mount_point: Path) -> tuple[object, ...]:
-        """What mounts it."""
+        """Return the command that mounts the brick."""
         log = self._work / f"{mount_point.name}.log"
         return "glusterfs", "--no-daemon", "-f", self._work / "client.vol", "-l", log, mount_point
 
 
 @contextmanager
 def brick_folder(work: Path) -> Iterator[Path]:
-    """A folder that can be a brick: on a disk of its own where this one does not keep `trusted` attributes."""
+    """Create a folder for a brick, on a disk image if the local file system keeps no `trusted` attributes."""
     folder = work / "disk/brick"
     folder.mkdir(parents=True)
     try:
@@ -164,7 +164,7 @@ def brick_folder(work: Path) -> Iterator[Path]:
 
 @contextmanager
 def second_loopback() -> Iterator[str]:
-    """An address of the loopback interface that does not look like one: MooseFS refuses 127.0.0.1 for its chunks."""
+    """Add an address to the loopback interface that is not 127.*: MooseFS refuses 127.0.0.1 for chunk servers."""
     address = f"10.231.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}"
     run("ip", "address", "add", f"{address}/32", "dev", "lo")
     try:
@@ -174,13 +174,13 @@ def second_loopback() -> Iterator[str]:
 
 
 class MooseMaster(Listening):
-    """MooseFS: a master, a chunk server and its clients."""
+    """MooseFS: a master, a chunk server and the clients."""
 
     def __init__(self, work: Path, host: str) -> None:
         super().__init__(work, "master", host)
         for name in ("metadata", "chunks-state", "chunks"):
             (work / name).mkdir()
-        (work / "metadata/metadata.mfs").write_bytes(b"MFSM NEW")  # how an empty volume begins
+        (work / "metadata/metadata.mfs").write_bytes(b"MFSM NEW")  # the metadata of an empty volume
         (work / "exports.cfg").write_text("* / rw,alldirs,maproot=0\n")
         (work / "topology.cfg").touch()
         (work / "disks.cfg").write_text(f"{work}/chunks\n")
@@ -200,13 +200,13 @@ class MooseMaster(Listening):
         self.chunks_command = ("mfschunkserver", "-f", "-c", work / "chunks.cfg", "start")
 
     def client_command(self, mount_point: Path, *, cached: bool = True) -> tuple[object, ...]:
-        """What mounts it: as it comes, or without caches."""
+        """Return the command that mounts MooseFS, with the default caches or without caches."""
         caches = ("attr", "entry", "direntry", "negentry")
         options = [] if cached else ["-o", ",".join(f"mfs{cache}cacheto=0" for cache in caches)]
         return "mfsmount", "-f", "-H", self.host, "-P", self.port, *options, mount_point
 
     def wait_for_space(self, mount_point: Path, chunks: Program) -> None:
-        """Until the chunk server can take a file; raises CannotMount."""
+        """Wait until the chunk server can take a file; raises CannotMount."""
 
         def has_space() -> bool:
             status = os.statvfs(mount_point)
@@ -216,7 +216,7 @@ class MooseMaster(Listening):
 
 
 class SshServer(Listening):
-    """An sshd with keys of its own, and its clients."""
+    """An sshd with its own keys, and its clients."""
 
     def __init__(self, work: Path) -> None:
         super().__init__(work, "sshd")
@@ -225,7 +225,7 @@ class SshServer(Listening):
         self.folder.mkdir()
         for key in ("host", "user"):
             run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", work / f"{key}.key")
-        Path("/run/sshd").mkdir(exist_ok=True)  # sshd starts without privileges there
+        Path("/run/sshd").mkdir(exist_ok=True)  # sshd needs this folder for privilege separation
         (work / "sshd.cfg").write_text(
             f"ListenAddress 127.0.0.1\nPort {self.port}\nHostKey {work}/host.key\nPidFile none\n"
             f"AuthorizedKeysFile {work}/user.key.pub\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
@@ -234,7 +234,7 @@ class SshServer(Listening):
         self.command = ("/usr/sbin/sshd", "-D", "-e", "-f", work / "sshd.cfg")
 
     def client_command(self, mount_point: Path) -> tuple[object, ...]:
-        """What mounts the folder."""
+        """Return the command that mounts the folder."""
         options = f"port={self.port},IdentityFile={self._work}/user.key,StrictHostKeyChecking=no"
         return (
             "sshfs",

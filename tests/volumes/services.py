@@ -1,4 +1,4 @@
-"""Two services, each on a mount of its own."""
+"""Two services, each on its own mount."""
 
 import os
 import signal
@@ -18,26 +18,26 @@ from tests.volumes.asking import Pair, RefusedAsUnsafe, ask, succeed
 from tests.volumes.mounting import Mounts
 
 UNSAFE_SECONDS = float(os.environ.get("TEST_UNSAFE_SECONDS", "15"))
-"""How long two services may take to find that no lock of one reaches the other."""
+"""How long two services may take to find that locks of one do not reach the other."""
 
 
 @dataclass(frozen=True)
 class Services:
-    """The two, with what only whoever started them can do."""
+    """Two services, with the actions that only the process that started them can do."""
 
     pair: Pair
     a: RunningService
     b: RunningService
     hub: Hub
-    """What both may pull from."""
+    """The hub that both services may pull from."""
 
     def kill_a(self) -> None:
-        """As the kernel does when memory runs out."""
+        """Kill service A, as the kernel does when memory is exhausted."""
         self.a.stop(signal.SIGKILL)
 
     @contextmanager
     def hold_lease(self, name: str) -> Iterator[None]:
-        """Use a model by a command at A's mount."""
+        """Lease a model by a command at A's mount until the end of the block."""
         command = [sys.executable, "-m", "app", "models", "lease", name, "--", "cat"]
         environment = os.environ | {"OCR_MODELS_DIR": str(self.a.models_dir)}
         with subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE) as holder:
@@ -50,7 +50,7 @@ class Services:
 
 @contextmanager
 def two_services(work: Path, mounts: Mounts, *, locks_reach: bool = True, **settings: object) -> Iterator[Services]:
-    """Start both, and wait until they know whether they may change the folder together."""
+    """Start both services, and wait until they know whether they may change the folder."""
     about: dict[str, Any] = {"engine_class": ECHO, "max_uploads": 64, "log_format": "json"} | settings
     with LabelledHub() as hub:
         about["pull_allowed_urls"] = hub.cdn_url
@@ -67,7 +67,7 @@ def two_services(work: Path, mounts: Mounts, *, locks_reach: bool = True, **sett
 
 
 def _wait_until_refused(service: RunningService) -> None:
-    """Empty the trash, in which there is nothing, until that is refused; where it never is, the scenarios say so."""
+    """Empty the trash, which is empty, until that is refused. A service that never refuses fails its cases later."""
 
     def is_refused() -> bool:
         try:

@@ -1,4 +1,4 @@
-"""A service whose storage stops to answer: it says so, keeps answering, and ends when it is told to."""
+"""A service whose storage stops answering: it reports that, continues to answer, and can be stopped."""
 
 import signal
 import time
@@ -27,7 +27,7 @@ pytestmark = [
 
 @pytest.fixture
 def service(mounts: Mounts, tmp_path: Path) -> Iterator[RunningService]:
-    """One on mount A, with a model that it lists."""
+    """Run a service on mount A with one model that it lists."""
     folder = mounts.folder(tmp_path.name)
     settings = {"engine_class": ECHO, "shutdown_grace": GRACE_SECONDS, "log_format": "json"}
     with RunningService(tmp_path, models_dir=folder.a, **settings) as service:  # type: ignore[arg-type]
@@ -39,7 +39,7 @@ def service(mounts: Mounts, tmp_path: Path) -> Iterator[RunningService]:
 
 @contextmanager
 def hung(mounts: Mounts) -> Iterator[None]:
-    """The storage does not answer until the end of the block."""
+    """Stop the storage until the end of the block."""
     assert mounts.server
     mounts.server.send_signal(signal.SIGSTOP)
     try:
@@ -49,7 +49,7 @@ def hung(mounts: Mounts) -> Iterator[None]:
 
 
 def asked(service: RunningService, path: str, *, within: float) -> int | None:
-    """The status of an answer; None where none comes in time."""
+    """Return the status of an answer; None if none comes in time."""
     try:
         return httpx.get(f"{service.url}{path}", timeout=within).status_code
     except httpx.TimeoutException:
@@ -57,23 +57,23 @@ def asked(service: RunningService, path: str, *, within: float) -> int | None:
 
 
 def has_ended(process: Program) -> bool:
-    """Whether a process is gone, or nothing of it is left but threads that wait for the storage in the kernel.
+    """Return True if a process has ended, or has only threads left that wait for the storage in the kernel.
 
-    Of a request that the file system's client has taken already the kernel awaits the answer, whatever signal comes:
-    such a thread, and with it the process, cannot be reaped before.
+    While the file system's client has a request, the kernel waits for its answer whatever signal comes. Such a thread,
+    and its process, cannot be reaped before that.
     """
     if process.poll() is not None:
         return True
     tasks = Path(f"/proc/{process.pid}/task")
     try:
         states = {int(task.name): (task / "stat").read_text().rpartition(")")[2].split()[0] for task in tasks.iterdir()}
-    except (FileNotFoundError, ProcessLookupError):  # a thread ends meanwhile
+    except (FileNotFoundError, ProcessLookupError):  # a thread has ended meanwhile
         return False
     return states.pop(process.pid) == "Z" and set(states.values()) <= {"D", "Z"}
 
 
 def test_a_hang_is_noticed_and_costs_no_answer(service: RunningService, mounts: Mounts) -> None:
-    """Readiness is 503 within seconds; liveness and the list answer at once all the time."""
+    """When the storage hangs, `/readyz` is 503 within seconds, and `/livez` and the list still answer at once."""
     problems = []
     with hung(mounts):
         began = time.monotonic()
@@ -93,16 +93,16 @@ def test_a_hang_is_noticed_and_costs_no_answer(service: RunningService, mounts: 
 
 
 def test_a_service_on_hung_storage_can_be_ended(service: RunningService, mounts: Mounts) -> None:
-    """SIGTERM ends it within its grace, and what it was asked for meanwhile does not keep it."""
+    """SIGTERM ends a service within its grace, although requests wait for the hung storage."""
     with hung(mounts):
         for path in ("/models/a.bin", "/trash"):
-            asked(service, path, within=QUICK_SECONDS)  # which keeps a thread each
+            asked(service, path, within=QUICK_SECONDS)  # each request occupies a thread
         service.process.send_signal(signal.SIGTERM)
         eventually(lambda: has_ended(service.process), within=GRACE_SECONDS + 5)
 
 
 def test_a_service_is_ready_again_when_its_storage_is(service: RunningService, mounts: Mounts) -> None:
-    """Without a restart, and it changes the folder again."""
+    """When the storage answers again, the service is ready and changes the folder without a restart."""
     with hung(mounts):
         eventually(lambda: asked(service, "/readyz", within=QUICK_SECONDS) == 503, within=NOTICED_SECONDS)
         time.sleep(NOTICED_SECONDS)  # as long as a short outage

@@ -1,4 +1,4 @@
-"""How scenarios take the refusal of services that see that no lock reaches the folder's other mounts."""
+"""The scenarios' results when the services refuse all changes as unsafe."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -13,7 +13,7 @@ PROBLEM = {"type": f"urn:example:{UNSAFE}", "status": 503}
 
 
 def refusing(request: httpx.Request) -> httpx.Response:
-    """What such a service answers."""
+    """Answer as a service does that refuses changes as unsafe."""
     if request.method == "GET":
         return httpx.Response(200, json={"models": [], "entries": [], "events": []})
     return httpx.Response(503, json=PROBLEM, headers={"content-type": "application/problem+json"})
@@ -37,7 +37,7 @@ def refusing(request: httpx.Request) -> httpx.Response:
     ],
 )
 def test_a_refusal_is_a_result(scenario: Callable[[Pair], Result]) -> None:
-    """And no violation by itself: whether it is right depends on the file system."""
+    """A scenario that is refused as unsafe has the result `refused` and no violation of its own."""
     with httpx.Client(base_url="http://127.0.0.1", transport=httpx.MockTransport(refusing)) as client:
         result = scenario(Pair(client, client))
 

@@ -1,4 +1,4 @@
-"""What two services on one folder must do, on real file systems, each service on a mount of its own."""
+"""The cases on real file systems, with two services that each have their own mount."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,8 @@ from tests.volumes.mounting import Mounts
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-# MooseFS stalls by itself for up to half a minute, sshfs is refused like bindfs: `python -m tests.volumes` has both.
+# Without MooseFS, which sometimes stalls for half a minute, and sshfs, which is refused like bindfs. `python -m
+# tests.volumes` runs both.
 TESTED = os.environ.get("TEST_VOLUMES", "local,gluster,bindfs,bindfs-single").split(",")
 
 
@@ -25,7 +26,7 @@ TESTED = os.environ.get("TEST_VOLUMES", "local,gluster,bindfs,bindfs-single").sp
     indirect=["mounts"],
 )
 def test_two_services_on_one_folder(mounts: Mounts, column: Column, case: str, tmp_path: Path) -> None:
-    """Nothing is lost and nobody is told what is not so; where locks do not reach the other, changes are refused."""
+    """A case has no violation: nothing is lost and answers are true, or changes are refused if locks are not shared."""
     result = run_case(column, case, tmp_path, mounts)
 
     assert not result.violations, "\n".join([f"{result.row}: {result.text}", *result.violations])

@@ -1,6 +1,7 @@
-"""Two machines with one folder, which they mount with the kernel's own clients of NFS and CIFS.
+"""Two virtual machines that mount one folder with the kernel's own clients of NFS and CIFS.
 
-No part of the test suites: it takes root, packages of Debian and minutes. `make test-kernel-volumes` runs it.
+This is no part of the test suites: it needs root, packages of Debian and many minutes. `make test-kernel-volumes` runs
+it.
 """
 
 import tempfile
@@ -17,7 +18,7 @@ __all__ = ["Kind", "Machine", "two_machines"]
 
 @contextmanager
 def two_machines(kind: Kind, **settings: object) -> Iterator[tuple[Machine, Machine, Path]]:
-    """Two machines with a ready service each, and the folder as the server has it, which no client caches.
+    """Boot two machines with a ready service each; yield them and the folder on the server, which no client caches.
 
     The services have these settings, such as trash_retention='1h', whenever they are started.
     """

@@ -2,8 +2,8 @@
 
     python -m tests.volumes.machines [--install] [--fast] [--cases CASE,...] [nfs] [cifs]
 
-It takes root, and the packages that it names when they are missing. The status is 1 when anything is violated; then
-the services' logs are in build/machines.
+It requires root and packages, which it names if they are missing. The exit status is 1 if there is a violation; the
+services' logs are then in build/machines.
 """
 
 import argparse
@@ -26,7 +26,7 @@ KINDS = get_args(Kind)
 
 
 def main() -> int:
-    """Run and print."""
+    """Run the chosen cases and print the table. Return 1 if a result has a violation, and 2 if packages are missing."""
     parser = argparse.ArgumentParser(prog="python -m tests.volumes.machines", description=__doc__.partition("\n")[0])
     parser.add_argument("--install", action="store_true", help="install the packages that are missing")
     parser.add_argument("--fast", action="store_true", help="fewer rounds and changes")
@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def run_column(kind: Kind, cases: list[str], scale: Scale) -> dict[str, Result]:
-    """Every scenario on one pair of machines and one folder."""
+    """Run the chosen cases on one pair of machines and one folder."""
     results: dict[str, Result] = {}
     began = time.monotonic()
     with services_on_machines(kind) as services:
@@ -65,13 +65,13 @@ def run_column(kind: Kind, cases: list[str], scale: Scale) -> dict[str, Result]:
 
 
 def run_cell(services: MachineServices, case: str, scale: Scale) -> Result:
-    """One scenario, with names of its own; what stops it midway is a violation, and the others go on."""
+    """Run one case with new names. An error that stops it becomes a violation of its result."""
     pair = Pair(services.pair.a, services.pair.b, services.pair.behind, secrets.token_hex(3))
     try:
-        # It has what the scenarios use of a Services: pair, hub, kill_a and hold_lease.
+        # MachineServices has the members of Services that the scenarios use: pair, hub, kill_a and hold_lease.
         result = CASES[case](cast("Services", dataclasses.replace(services, pair=pair)), scale)
     except (AssertionError, OSError, httpx.HTTPError) as exc:
-        return Result(case, "stopped", violations=[f"it was stopped by {type(exc).__name__}: {str(exc)[:300]}"])
+        return Result(case, "stopped", violations=[f"stopped by {type(exc).__name__}: {str(exc)[:300]}"])
     result.insist(not result.is_refused, "changes are refused, though locks reach the other machine")
     return result
 

@@ -1,6 +1,7 @@
-"""The command channel of a machine: it runs what the host sends, each command in a session of its own.
+"""The command server of a machine: it runs the commands that the host sends, each in a new session.
 
-It runs as a script inside the machine, with the standard library alone, to start quickly on an emulated processor.
+It runs as a script inside the machine, with the standard library only, so that it starts quickly on an emulated
+processor.
 """
 
 import hmac
@@ -14,11 +15,11 @@ from typing import Any
 
 PORT = 9000
 TOKEN = Path("/run/token")
-"""A file, since everybody on the host reaches the port, and whoever may send commands may read the host's files."""
+"""The file of the secret that commands need: any user of the host can reach the port, and commands can read files."""
 
 
 class Commands(BaseHTTPRequestHandler):
-    """POST runs a command; GET answers as soon as there is somebody to answer."""
+    """The HTTP handler: POST runs a command, and GET answers 200 as soon as the server runs."""
 
     def do_GET(self) -> None:
         self._answer(200, {})
@@ -30,8 +31,8 @@ class Commands(BaseHTTPRequestHandler):
             return
         self._answer(200, run(**json.loads(body)))
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
-        """The console is for the kernel."""
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
+        """Log nothing: the console is for the kernel."""
 
     def _answer(self, status: int, content: dict[str, Any]) -> None:
         body = json.dumps(content).encode()
@@ -42,7 +43,7 @@ class Commands(BaseHTTPRequestHandler):
 
 
 def run(command: list[str], environment: dict[str, str], log: str | None) -> dict[str, Any]:
-    """Run it to its end; or, with a log, go on at once and leave it running."""
+    """Run a command to its end; with `log`, start it, leave it running, and write its output there."""
     variables = os.environ | environment
     if log is None:
         ran = subprocess.run(
@@ -63,7 +64,7 @@ def run(command: list[str], environment: dict[str, str], log: str | None) -> dic
             stderr=stream,
             start_new_session=True,
         )
-    threading.Thread(target=process.wait, daemon=True).start()  # a process that nobody waited for still has its pid
+    threading.Thread(target=process.wait, daemon=True).start()  # reap it, because a zombie would keep its pid
     return {"pid": process.pid, "status": None, "output": ""}
 
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The first process of a machine: load modules, see the host's files through an overlay, mount the folder, take commands.
+# The first process of a machine: loads modules, overlays the host's files, mounts the folder, runs the command server.
 export PATH=/bin
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
@@ -13,7 +13,7 @@ mount -t sysfs sys /sys
 for module in $(cat /modules/order); do
     insmod "/modules/$module" || echo "machine: no $module"
 done
-# Every machine has this address of its own, behind its own emulated router. NFS tells machines apart by their names.
+# Every machine has this same address, behind its own emulated router. NFS distinguishes machines by their host names.
 hostname "$NAME"
 ip link set lo up
 ip link set eth0 up
@@ -36,5 +36,5 @@ if ! chroot /root /bin/mount -i -t "$TYPE" -o "$OPTIONS" "$SOURCE" /mnt/models; 
     echo 'machine: the folder cannot be mounted'
     poweroff -f
 fi
-# The shell stays the first process and collects orphans; when it ends, the kernel panics, and with it QEMU ends.
+# The shell stays the first process and reaps orphans. When it ends, the kernel panics, which ends QEMU.
 exec switch_root /root /bin/sh -c "cd '$PROJECT' && '$PYTHON' -I '$PROJECT/tests/volumes/machines/guest.py'; exit 1"

@@ -1,4 +1,4 @@
-"""The first file system of a machine: busybox, the kernel's modules in their order, and what this machine is."""
+"""The first file system of a machine: busybox, the kernel's modules in order, and the machine's variables."""
 
 import gzip
 import os
@@ -24,11 +24,11 @@ CIPHERS = (
     "ghash_generic",
     "gcm",
 )
-"""cifs asks for them at run time, when the machine has no modprobe."""
+"""Modules that cifs requests at run time, when the machine has no modprobe."""
 
 
 def build(path: Path) -> None:
-    """What all machines have in common."""
+    """Write the part that all machines share."""
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         for name in ("bin", "modules", "proc", "sys", "dev", "host", "changes", "root"):
@@ -43,11 +43,11 @@ def build(path: Path) -> None:
         (root / "modules/order").write_text("".join(f"{module.name}\n" for module in modules))
         draft = path.with_suffix(f".{os.getpid()}")
         draft.write_bytes(_archive(root))
-        draft.rename(path)  # whole, for whoever else boots machines now
+        draft.rename(path)  # atomic, because other processes may boot machines now
 
 
 def build_for(machine: Path, common: Path, **variables: object) -> None:
-    """The same with the variables of one machine: the kernel unpacks archives one after another."""
+    """Write the shared part, followed by the variables of one machine: the kernel unpacks all archives in a file."""
     with tempfile.TemporaryDirectory() as temporary:
         lines = [f"{name}={shlex.quote(str(value))}\n" for name, value in variables.items()]
         Path(temporary, "machine").write_text("".join(lines))
@@ -56,7 +56,7 @@ def build_for(machine: Path, common: Path, **variables: object) -> None:
 
 
 def _modules_in_order() -> list[Path]:
-    """Each after those that it needs; those that are part of the kernel are left out."""
+    """Return the modules, each after those that it needs, without those that are built into the kernel."""
     found: dict[Path, None] = {}
     for name in (*CIPHERS, *MODULES):
         command = ["modprobe", "-d", str(KERNEL), "-S", kernel_version(), "--show-depends", name]

@@ -1,4 +1,4 @@
-"""A machine: QEMU with Debian's kernel, a mount of the folder, and a service on it."""
+"""A virtual machine: QEMU with Debian's kernel, a mount of the folder, and a service on it."""
 
 import secrets
 import subprocess
@@ -18,14 +18,14 @@ from tests.volumes.machines.servers import Mount, free_port
 
 BOOT_SECONDS = 300
 START_SECONDS = 300
-"""Half a minute each is usual on an emulated processor, and several where others use the host."""
+"""How long a start may take: usually half a minute on an emulated processor, several on a busy host."""
 PROBE_SECONDS = 15
 PYTHON = ROOT / ".venv/bin/python"
 ENVIRONMENT = {
     "PATH": f"{PYTHON.parent}:/usr/local/bin:/usr/bin:/bin",
     "HOME": "/root",
     "LANG": "C.UTF-8",
-    "OCR_HOST": "0.0.0.0",  # the machine's only way in is a port of the host's loopback
+    "OCR_HOST": "0.0.0.0",  # the machine is reachable only through a port of the host's loopback
     "OCR_ALLOW_ANONYMOUS": "true",
     "OCR_ALLOWED_HOSTS": "*",
     "OCR_MODELS_DIR": "/mnt/models",
@@ -36,7 +36,7 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Ran:
-    """A command in a machine: its output and status, or, of one that was left running, its process id."""
+    """The result of a command in a machine: its output and status, or the process id of one that still runs."""
 
     pid: int
     status: int | None
@@ -44,7 +44,7 @@ class Ran:
 
 
 class Machine:
-    """Boots on entry; ends with all it runs on exit. `url` is where its service answers on the host."""
+    """A machine. It boots on entry and is ended on exit. `url` is the address of its service on the host."""
 
     def __init__(self, name: str, mount: Mount, folder: Path, common: Path, settings: Mapping[str, object]) -> None:
         """`folder` is for the console's log and the initramfs; `common` is the part that all machines share."""
@@ -85,17 +85,17 @@ class Machine:
 
     @property
     def console(self) -> str:
-        """What its kernel said."""
+        """The text that its kernel has written."""
         return (self._folder / f"{self.name}.console").read_text(errors="replace")
 
     def wait_until_booted(self) -> None:
-        """Until it takes commands."""
+        """Wait until the machine takes commands."""
         eventually(
             lambda: self._is_alive() and _answers(f"http://127.0.0.1:{self._commands_port}"), within=BOOT_SECONDS
         )
 
     def run(self, command: Sequence[object], *, background: bool = False, **environment: str) -> Ran:
-        """Run a command in the project's folder; in the background its output goes to the log of the service."""
+        """Run a command in the project's folder. In the background its output goes to the log of the service."""
         content = {
             "command": [str(part) for part in command],
             "environment": ENVIRONMENT | environment,
@@ -107,36 +107,36 @@ class Machine:
         return Ran(**ran)
 
     def start_service(self) -> None:
-        """`python -m app serve`; returns when it is ready."""
+        """Start `python -m app serve` and wait until it is ready."""
         self.begin_service()
         self.wait_until_ready()
 
     def begin_service(self) -> None:
-        """The same without the wait."""
+        """Start `python -m app serve` without waiting."""
         self._service_pid = self.run(["python", "-m", "app", "serve"], background=True, **self._settings).pid
 
     @property
     def is_serving(self) -> bool:
-        """Whether it was started and not killed."""
+        """True if the service was started and not killed."""
         return self._service_pid is not None
 
     def wait_until_ready(self) -> None:
-        """Until the service's checks pass."""
+        """Wait until the service is ready."""
         eventually(lambda: self._is_alive() and _answers(f"{self.url}/readyz"), within=START_SECONDS)
 
     def kill_service(self) -> None:
-        """kill -9; the machine and its mount go on."""
+        """Kill the service with SIGKILL; the machine and its mount stay."""
         assert self._service_pid is not None
         self.run(["kill", "-KILL", self._service_pid])
         self._service_pid = None
 
     @property
     def log(self) -> str:
-        """What the service and the commands in the background wrote."""
+        """The output of the service and of commands in the background."""
         return self.run(["cat", "/run/log"]).output
 
     def keep_log(self, path: Path) -> None:
-        """The same, and what each thread of the service waits for in the kernel, which tells a hang of the mount."""
+        """Write the log to a file, with the place where each thread of the service waits in the kernel."""
         waiting = f"for task in /proc/{self._service_pid}/task/*; do cat $task/comm $task/wchan $task/stack; done"
         path.write_text(self.log + self.run(["sh", "-c", waiting]).output)
 
@@ -149,7 +149,7 @@ class Machine:
 
 @cache
 def accelerator(common: Path) -> str:
-    """'kvm' when a machine boots with it, else 'tcg': there are hosts with a /dev/kvm on which no kernel starts."""
+    """Return 'kvm' if a machine boots with it, otherwise 'tcg': on some hosts /dev/kvm exists but no kernel starts."""
     if not Path("/dev/kvm").exists():
         return "tcg"
     console = common.with_suffix(".console")

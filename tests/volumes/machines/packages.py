@@ -1,4 +1,4 @@
-"""What the machines need of Debian: programs that are installed, and a kernel that is only unpacked."""
+"""The Debian packages of the machines: programs that are installed, and a kernel that is only unpacked."""
 
 import os
 import shutil
@@ -18,15 +18,15 @@ PROGRAMS = {
     "nfs-ganesha-vfs": "/usr/lib/x86_64-linux-gnu/ganesha/libfsalvfs.so",
     "samba": "/usr/sbin/smbd",
 }
-"""Each package, and a file that it brings."""
+"""Each package, and a file that it installs."""
 
 
 class Missing(Exception):
-    """A package, or the right to use what it brings."""
+    """A package, or the right to use it, is missing."""
 
 
 def provide(*, install: bool) -> None:
-    """Check that everything is there; fetch the kernel; install packages only when that was asked for."""
+    """Check for the packages, install them if `install` is set, and fetch the kernel. Raises Missing."""
     if os.geteuid() != 0:
         message = "the servers of NFS and CIFS serve files of any owner, and take root"
         raise Missing(message)
@@ -35,7 +35,7 @@ def provide(*, install: bool) -> None:
         message = f"packages are missing; --install installs them, or: apt-get install {' '.join(missing)}"
         raise Missing(message)
     if missing:
-        # Their own servers are not to start: these are private ones, on ports of loopback.
+        # RUNLEVEL=1 prevents the packages from starting their servers; the tests run private ones.
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
         subprocess.run(["apt-get", "update", "-qq"], check=True)
         command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
@@ -45,7 +45,7 @@ def provide(*, install: bool) -> None:
 
 
 def kernel_version() -> str:
-    """Of the kernel that was unpacked."""
+    """Return the version of the unpacked kernel."""
     (modules,) = (KERNEL / "lib/modules").iterdir()
     return modules.name
 

@@ -1,4 +1,4 @@
-"""Servers of NFS and CIFS that export one folder on a free port of loopback, with nothing of theirs beside it."""
+"""Servers of NFS and CIFS that export one folder on a free port of loopback, with private state."""
 
 import os
 import signal
@@ -14,12 +14,12 @@ from tests.support.waiting import eventually
 
 Kind = Literal["nfs", "cifs"]
 HOST = "10.0.2.2"
-"""The host's loopback, as the emulated router of a machine shows it."""
+"""The address of the host's loopback in a machine's emulated network."""
 
 
 @dataclass(frozen=True)
 class Mount:
-    """What `mount` is told in a machine. Of the caches nothing is said: they are the kernel's defaults."""
+    """The arguments of `mount` in a machine. They set no cache option, so the kernel's defaults apply."""
 
     type: str
     source: str
@@ -78,7 +78,7 @@ SAMBA = """
 
 @contextmanager
 def serve(kind: Kind, folder: Path, private: Path) -> Iterator[Mount]:
-    """Export the folder; what the server writes for itself, its log too, goes to `private`."""
+    """Export the folder until the end of the block. The server's own files and its log are in `private`."""
     port = free_port()
     configuration = private / "configuration"
     template = GANESHA if kind == "nfs" else SAMBA
@@ -103,7 +103,7 @@ def serve(kind: Kind, folder: Path, private: Path) -> Iterator[Mount]:
 
 
 def free_port() -> int:
-    """One that nothing on loopback listens on now."""
+    """Return a free TCP port of loopback."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 

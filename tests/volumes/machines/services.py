@@ -1,4 +1,4 @@
-"""The services of two machines, with what the scenarios of `tests.volumes` ask of whoever started them."""
+"""The services of two machines, with the actions that the scenarios need from the process that started them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,11 +17,11 @@ from tests.volumes.machines.servers import HOST
 LOOPBACK = "127.0.0.1"
 ANSWER_SECONDS = 120
 LEASE_SECONDS = 90
-"""A new process of Python takes many seconds on an emulated processor."""
+"""How long a lease may take to show: a new Python process takes many seconds on an emulated processor."""
 
 
 class HubOfTheHost(LabelledHub):
-    """On the host's loopback, by the address that machines have for it."""
+    """A hub on the host's loopback, whose URL is the one that machines reach."""
 
     def __init__(self) -> None:
         super().__init__((LOOPBACK, LOOPBACK))
@@ -33,7 +33,7 @@ class HubOfTheHost(LabelledHub):
 
 @dataclass(frozen=True)
 class MachineServices:
-    """The same as `tests.volumes.services.Services`, on two machines."""
+    """The counterpart of `tests.volumes.services.Services` for two machines."""
 
     pair: Pair
     a: Machine
@@ -41,27 +41,27 @@ class MachineServices:
     hub: Hub
 
     def kill_a(self) -> None:
-        """kill -9 of the service; its machine goes on."""
+        """Kill service A with SIGKILL; its machine stays."""
         self.a.kill_service()
 
     @contextmanager
     def hold_lease(self, name: str) -> Iterator[None]:
-        """Use a model by a command on A."""
+        """Lease a model by a command on A until the end of the block."""
         command = ["python", "-m", "app", "models", "lease", name, "--", "sleep", "600"]
         pid = self.a.run(command, background=True).pid
         try:
             eventually(lambda: succeed(self.pair.a.get(f"/models/{name}")).json()["blockers"], within=LEASE_SECONDS)
             yield
         finally:
-            self.a.run(["kill", "-TERM", pid])  # the command has become its sleep
+            self.a.run(["kill", "-TERM", pid])  # this process is now the `sleep`, which replaced the command
 
     def keep_logs(self, folder: Path, title: str) -> None:
-        """Both services' logs so far."""
+        """Write both services' logs to files."""
         for which, machine in zip("ab", (self.a, self.b), strict=True):
             machine.keep_log(folder / f"{title}-{which}.log")
 
     def start_what_was_killed(self) -> None:
-        """So that the next scenario has both."""
+        """Start the services that a case has killed, so that the next case has both."""
         for machine in (self.a, self.b):
             if not machine.is_serving:
                 machine.start_service()
@@ -69,7 +69,7 @@ class MachineServices:
 
 @contextmanager
 def services_on_machines(kind: Kind) -> Iterator[MachineServices]:
-    """Both ready, and a hub that they may pull from."""
+    """Run two machines with ready services, and a hub that they may pull from."""
     with (
         HubOfTheHost() as hub,
         two_machines(kind, max_uploads=64, log_format="json", pull_allowed_urls=hub.cdn_url) as (a, b, behind),
