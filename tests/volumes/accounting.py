@@ -206,7 +206,7 @@ def nothing_is_lost(
     # Uploads that were acknowledged before the services found the folder unsafe must not be lost either.
     time.sleep(SETTLE_SECONDS)
     _report(result, books, _lost(pair, books))
-    result.insist(result.is_refused or _is_enough(books, deletions, restores), f"too slow: only {dict(books.counts)}")
+    result.check(result.is_refused or _is_enough(books, deletions, restores), f"too slow: only {dict(books.counts)}")
 
 
 def _is_refused(living: list[Future[None]]) -> bool:
@@ -230,8 +230,8 @@ def _report(result: Result, books: Books, lost: set[int]) -> None:
     result.text = f"{len(lost)}/{books.counts['deleted']}"
     for size_bytes in sorted(lost)[:5]:
         result.violations.append(f"lost {books.uploads[size_bytes]}: {'; '.join(books.history[size_bytes])}")
-    result.insist(not lost, f"lost {len(lost)} of {len(books.uploads)} uploads, {books.counts['deleted']} deletions")
-    result.insist(not silent, f"{len(silent)} purges are not in the journal")
+    result.check(not lost, f"lost {len(lost)} of {len(books.uploads)} uploads, {books.counts['deleted']} deletions")
+    result.check(not silent, f"{len(silent)} purges are not in the journal")
     result.violations += [f"{times} x {what}" for what, times in books.wrong.items()]
 
 

@@ -37,12 +37,12 @@ class Result:
     violations: list[str] = field(default_factory=list)
     is_refused: bool = False
 
-    def insist(self, holds: bool, violation: str) -> None:  # noqa: FBT001 - reads like an assertion
+    def check(self, holds: bool, violation: str) -> None:  # noqa: FBT001 - reads like an assertion
         """Add a violation unless a condition holds."""
         if not holds:
             self.violations.append(violation)
 
-    def insist_on_statuses(self, answers: Iterable[httpx.Response], *allowed: int) -> None:
+    def check_statuses(self, answers: Iterable[httpx.Response], *allowed: int) -> None:
         """Add a violation for each kind of answer whose status is not allowed."""
         wrong = [answer for answer in answers if answer.status_code not in allowed]
         for kind, count in Counter(map(describe, wrong)).items():
@@ -100,7 +100,7 @@ def row(name: str) -> Callable[[Callable[Concatenate[Pair, Result, P], None]], S
 def ask(client: httpx.Client, method: str, path: str, **about: Any) -> httpx.Response:
     """Send a request and return the answer. Raises RefusedAsUnsafe."""
     answer = client.request(method, path, **about)
-    if answer.status_code == 503 and str(kind_of(answer)).endswith(UNSAFE):
+    if answer.status_code == 503 and str(problem_type_of(answer)).endswith(UNSAFE):
         raise RefusedAsUnsafe(describe(answer))
     return answer
 
@@ -111,7 +111,7 @@ def upload(client: httpx.Client, name: str, content: bytes = b"", **headers: str
     return ask(client, "PUT", f"/models/{name}", content=content or content_of(name, SIZE_BYTES), headers=named)
 
 
-def bring_in(pair: Pair, name: str) -> str:
+def upload_to_both(pair: Pair, name: str) -> str:
     """PUT a model at A, wait until B shows it, and return the ETag that B shows."""
     succeed(upload(pair.a, name))
     return str(eventually(lambda: seen(pair.b, name), within=SEEN_SECONDS)["etag"])
@@ -151,10 +151,10 @@ def succeed(answer: httpx.Response) -> httpx.Response:
 
 def describe(answer: httpx.Response) -> str:
     """Return an answer's status and problem type."""
-    return f"{answer.status_code} {kind_of(answer) or ''}".strip()
+    return f"{answer.status_code} {problem_type_of(answer) or ''}".strip()
 
 
-def kind_of(answer: httpx.Response) -> str | None:
+def problem_type_of(answer: httpx.Response) -> str | None:
     """Return the problem type of an answer; None if it is no problem."""
     if "problem" not in answer.headers.get("content-type", ""):
         return None

@@ -24,13 +24,13 @@ from tests.volumes.asking import (
     Result,
     alternating,
     ask,
-    bring_in,
     delete,
     listed,
     restore,
     row,
     succeed,
     upload,
+    upload_to_both,
 )
 
 ROUNDS = 20
@@ -62,7 +62,7 @@ def new_file_shows(pair: Pair, result: Result, *, rounds: int = ROUNDS) -> None:
             return
         seconds.append(time.monotonic() - began)
     result.counts = {"median": statistics.median(seconds), "worst": max(seconds)}
-    result.insist(max(seconds) <= SLOWEST_SECONDS, f"a new file showed only after {max(seconds):.2f} s")
+    result.check(max(seconds) <= SLOWEST_SECONDS, f"a new file showed only after {max(seconds):.2f} s")
     result.text = f"{statistics.median(seconds):.2f} / {max(seconds):.2f}"
 
 
@@ -72,9 +72,9 @@ def one_deletion_wins(pair: Pair, result: Result, *, rounds: int = ROUNDS) -> No
     wins: list[int] = []
     for number in range(rounds):
         name = pair.name(number)
-        bring_in(pair, name)
+        upload_to_both(pair, name)
         answers = alternating(pair, DELETES, lambda client, _, name=name: delete(client, name))
-        result.insist_on_statuses(answers, 200, 404, 409, 503)
+        result.check_statuses(answers, 200, 404, 409, 503)
         wins.append(_count(answers, 200))
     _report_winners(result, wins)
 
@@ -89,7 +89,7 @@ def one_creation_wins(pair: Pair, result: Result, *, rounds: int = ROUNDS) -> No
             return upload(client, name, content_of(f"{name}/{each}", 4096), if_none_match="*")
 
         answers = alternating(pair, PUTS, create)
-        result.insist_on_statuses(answers, 201, 409, 412, 503)
+        result.check_statuses(answers, 201, 409, 412, 503)
         wins.append(_count(answers, 201))
     _report_winners(result, wins)
 
@@ -100,18 +100,18 @@ def one_replacement_wins(pair: Pair, result: Result, *, rounds: int = ROUNDS) ->
     wins: list[int] = []
     for number in range(rounds):
         name = pair.name(number)
-        etag = bring_in(pair, name)
+        etag = upload_to_both(pair, name)
         contents = [content_of(f"{name}/{each}", 4096) for each in range(PUTS)]
 
         def replace(client: httpx.Client, each: int, name: str = name, etag: str = etag) -> httpx.Response:
             return upload(client, name, contents[each], if_match=etag)  # noqa: B023 - called in this round
 
         answers = alternating(pair, PUTS, replace)
-        result.insist_on_statuses(answers, 200, 409, 412, 503)
+        result.check_statuses(answers, 200, 409, 412, 503)
         winners = [each for each, answer in enumerate(answers) if answer.is_success]
         wins.append(len(winners))
         if len(winners) == 1:
-            result.insist(_has(pair, name, contents[winners[0]]), f"{name} is not the winner's content")
+            result.check(_has(pair, name, contents[winners[0]]), f"{name} is not the winner's content")
     _report_winners(result, wins)
 
 
@@ -119,11 +119,11 @@ def one_replacement_wins(pair: Pair, result: Result, *, rounds: int = ROUNDS) ->
 def lease_is_heeded(pair: Pair, result: Result, hold_lease: HoldLease) -> None:
     """A model that is leased at A is not deleted through B until the lease ends."""
     name = pair.name("leased")
-    bring_in(pair, name)
+    upload_to_both(pair, name)
     with hold_lease(name):
         answer = delete(pair.b, name)
     result.text = str(answer.status_code)
-    result.insist_on_statuses([answer], 409)
+    result.check_statuses([answer], 409)
     if answer.status_code == 409:
         eventually(lambda: delete(pair.b, name).status_code == 200, within=SEEN_SECONDS)
 
@@ -134,10 +134,10 @@ def protection_is_seen_at_once(pair: Pair, result: Result, *, rounds: int = ROUN
     answers = []
     for number in range(rounds):
         name = pair.name(number)
-        bring_in(pair, name)
+        upload_to_both(pair, name)
         succeed(ask(pair.a, "PUT", f"/models/{name}/protection", json={"reason": "it is needed"}))
         answers.append(delete(pair.b, name))
-    result.insist_on_statuses(answers, 403)
+    result.check_statuses(answers, 403)
     result.text = f"{_count(answers, 403)}/{rounds}"
 
 
@@ -147,15 +147,15 @@ def one_restore_wins(pair: Pair, result: Result, *, rounds: int = ROUNDS) -> Non
     wins: list[int] = []
     names = [pair.name(number) for number in range(rounds)]
     for name in names:
-        bring_in(pair, name)
+        upload_to_both(pair, name)
         trash_id = succeed(delete(pair.a, name)).json()["trash_id"]
         answers = alternating(pair, RESTORES, lambda client, _, trash_id=trash_id: restore(client, trash_id))
-        result.insist_on_statuses(answers, 200, 404, 409, 503)
+        result.check_statuses(answers, 200, 404, 409, 503)
         wins.append(_count(answers, 200))
     time.sleep(TWO_SWEEPS_SECONDS)
     gone = [name for name in names if not _has(pair, name, content_of(name, 4096))]
     _report_winners(result, wins)
-    result.insist(not gone, f"{len(gone)} of {rounds} models are not there afterwards")
+    result.check(not gone, f"{len(gone)} of {rounds} models are not there afterwards")
     result.text += f", {len(gone)} gone" if gone else ""
 
 
@@ -179,8 +179,8 @@ def pull_is_taken_over(pair: Pair, result: Result, hub_url: str, kill_a: Callabl
         return
     result.counts = {"seconds": time.monotonic() - began}
     result.text = f"{result.counts['seconds']:.1f} s"
-    result.insist(ended["state"] == "succeeded", f"the pull ended as {ended}")
-    result.insist(_has(pair, name, content_of(name, PULLED_BYTES), of="b"), "the model is not what the hub has")
+    result.check(ended["state"] == "succeeded", f"the pull ended as {ended}")
+    result.check(_has(pair, name, content_of(name, PULLED_BYTES), of="b"), "the model is not what the hub has")
 
 
 @row("journal lines / changes")
@@ -193,13 +193,13 @@ def journal_is_whole(pair: Pair, result: Result, *, changes: int = 400) -> None:
         acknowledged.update(("uploaded", name) for name, each in zip(names, came, strict=True) if each.is_success)
         went = alternating(pair, PUTS, lambda client, each, names=names: delete(client, names[each]))
         acknowledged.update(("trashed", name) for name, each in zip(names, went, strict=True) if each.is_success)
-        result.insist_on_statuses([*came, *went], 200, 201, 404, 409, 503)
+        result.check_statuses([*came, *went], 200, 201, 404, 409, 503)
     written, broken = _journal(pair)
     missing = acknowledged - written
     result.counts = {"lines": (acknowledged & written).total(), "changes": acknowledged.total(), "broken": broken}
-    result.insist(not missing, f"{missing.total()} of {acknowledged.total()} changes have no line")
-    result.insist(not broken, f"{broken} lines are broken")
-    result.insist(acknowledged.total() >= changes // 2, f"only {acknowledged.total()} changes were acknowledged")
+    result.check(not missing, f"{missing.total()} of {acknowledged.total()} changes have no line")
+    result.check(not broken, f"{broken} lines are broken")
+    result.check(acknowledged.total() >= changes // 2, f"only {acknowledged.total()} changes were acknowledged")
     result.text = f"{(acknowledged & written).total()}/{acknowledged.total()}" + (
         f", {broken} broken" if broken else ""
     )
@@ -246,8 +246,8 @@ def _report_winners(result: Result, wins: list[int]) -> None:
     rounds, right = len(wins), wins.count(1)
     none, several = wins.count(0), sum(each > 1 for each in wins)
     result.counts = {"rounds": rounds, "one": right, "none": none, "several": several}
-    result.insist(not several, f"{several} of {rounds} rounds have several winners")
-    result.insist(not none, f"{none} of {rounds} rounds have no winner")
+    result.check(not several, f"{several} of {rounds} rounds have several winners")
+    result.check(not none, f"{none} of {rounds} rounds have no winner")
     result.text = f"{right}/{rounds}" + (f", {several} with several" if several else "")
     result.text += f", {none} with none" if none else ""
 

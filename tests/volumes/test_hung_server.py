@@ -48,7 +48,7 @@ def hung(mounts: Mounts) -> Iterator[None]:
         mounts.server.send_signal(signal.SIGCONT)
 
 
-def asked(service: RunningService, path: str, *, within: float) -> int | None:
+def status_of(service: RunningService, path: str, *, within: float) -> int | None:
     """Return the status of an answer; None if none comes in time."""
     try:
         return httpx.get(f"{service.url}{path}", timeout=within).status_code
@@ -79,11 +79,11 @@ def test_a_hang_is_noticed_and_costs_no_answer(service: RunningService, mounts: 
         began = time.monotonic()
         noticed = None
         while time.monotonic() - began < 2 * NOTICED_SECONDS:
-            ready = asked(service, "/readyz", within=QUICK_SECONDS)
+            ready = status_of(service, "/readyz", within=QUICK_SECONDS)
             if ready == 503 and noticed is None:
                 noticed = time.monotonic() - began
             for path, allowed in (("/livez", {200}), ("/models", {200, 503})):
-                status = asked(service, path, within=QUICK_SECONDS)
+                status = status_of(service, path, within=QUICK_SECONDS)
                 if status not in allowed:
                     problems.append(f"{path} after {time.monotonic() - began:.1f} s: {status}")
             time.sleep(0.2)
@@ -96,7 +96,7 @@ def test_a_service_on_hung_storage_can_be_ended(service: RunningService, mounts:
     """SIGTERM ends a service within its grace, although requests wait for the hung storage."""
     with hung(mounts):
         for path in ("/models/a.bin", "/trash"):
-            asked(service, path, within=QUICK_SECONDS)  # each request occupies a thread
+            status_of(service, path, within=QUICK_SECONDS)  # each request occupies a thread
         service.process.send_signal(signal.SIGTERM)
         eventually(lambda: has_ended(service.process), within=GRACE_SECONDS + 5)
 
@@ -104,9 +104,9 @@ def test_a_service_on_hung_storage_can_be_ended(service: RunningService, mounts:
 def test_a_service_is_ready_again_when_its_storage_is(service: RunningService, mounts: Mounts) -> None:
     """When the storage answers again, the service is ready and changes the folder without a restart."""
     with hung(mounts):
-        eventually(lambda: asked(service, "/readyz", within=QUICK_SECONDS) == 503, within=NOTICED_SECONDS)
+        eventually(lambda: status_of(service, "/readyz", within=QUICK_SECONDS) == 503, within=NOTICED_SECONDS)
         time.sleep(NOTICED_SECONDS)  # as long as a short outage
 
-    eventually(lambda: asked(service, "/readyz", within=QUICK_SECONDS) == 200, within=BACK_SECONDS)
+    eventually(lambda: status_of(service, "/readyz", within=QUICK_SECONDS) == 200, within=BACK_SECONDS)
     assert service.client.put("/models/b.bin", content=b"content").status_code == 201
     eventually(lambda: service.client.get("/models").json()["count"] == 2)

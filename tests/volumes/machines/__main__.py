@@ -60,7 +60,7 @@ def run_column(kind: Kind, cases: list[str], scale: Scale) -> dict[str, Result]:
             print(f"{kind} {case}: {results[case].text} ({took:.0f} s)", file=sys.stderr, flush=True)
             if results[case].violations:
                 services.keep_logs(packages.CACHE, f"{kind}-{case}")
-            services.start_what_was_killed()
+            services.restart_killed_services()
     return results
 
 
@@ -72,7 +72,7 @@ def run_cell(services: MachineServices, case: str, scale: Scale) -> Result:
         result = CASES[case](cast("Services", dataclasses.replace(services, pair=pair)), scale)
     except (AssertionError, OSError, httpx.HTTPError) as exc:
         return Result(case, "stopped", violations=[f"stopped by {type(exc).__name__}: {str(exc)[:300]}"])
-    result.insist(not result.is_refused, "changes are refused, though locks reach the other machine")
+    result.check(not result.is_refused, "changes are refused, though locks reach the other machine")
     return result
 
 

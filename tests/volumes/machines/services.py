@@ -60,7 +60,7 @@ class MachineServices:
         for which, machine in zip("ab", (self.a, self.b), strict=True):
             machine.keep_log(folder / f"{title}-{which}.log")
 
-    def start_what_was_killed(self) -> None:
+    def restart_killed_services(self) -> None:
         """Start the services that a case has killed, so that the next case has both."""
         for machine in (self.a, self.b):
             if not machine.is_serving:
