@@ -37,6 +37,14 @@ class Hints:
     refused: str
 
 
+HUB_HINTS = Hints(
+    not_found="Check its spelling and the revision",
+    refused="A private or gated repository needs an OCR_HUB_TOKEN whose owner has access to it; the answer for a "
+    "repository that does not exist may be the same",
+)
+"""For a repository of the hub; the listing of its files and their download both use it."""
+
+
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
     """The HTTP answer to a request for a file's bytes. It implements `app.pulls.sources.base.Answer`."""

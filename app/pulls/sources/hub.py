@@ -8,13 +8,7 @@ from anyio import CapacityLimiter, to_thread
 from app.errors import SourceNotAllowed
 from app.pulls.request import PullRequest
 from app.pulls.sources.base import SourceFile
-from app.pulls.sources.http import Hints, HttpAnswer, HttpClient, origin_of, shown
-
-HINTS = Hints(
-    not_found="Check its spelling and the revision",
-    refused="A private or gated repository needs an OCR_HUB_TOKEN whose owner has access to it; the answer for a "
-    "repository that does not exist may be the same",
-)
+from app.pulls.sources.http import HUB_HINTS, HttpAnswer, HttpClient, origin_of, shown
 
 
 class HubSource:
@@ -51,7 +45,7 @@ class HubSource:
             is_hub = origin_of(url) == origin_of(httpx.URL(file.url))
             return {"authorization": f"Bearer {self._token}"} if self._token and is_hub else {}
 
-        return self._http.open(file, start, etag, hints=HINTS, check_url=check, headers_for=headers_for)
+        return self._http.open(file, start, etag, hints=HUB_HINTS, check_url=check, headers_for=headers_for)
 
     async def aclose(self) -> None:
         """Close the connections of the source."""

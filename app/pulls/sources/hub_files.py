@@ -18,8 +18,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineMod
 from app.errors import SourceMismatch, SourceNotFound, SourceUnavailable
 from app.pulls.request import SHA256, PullRequest, model_name
 from app.pulls.sources.base import SourceFile
-from app.pulls.sources.http import refusal
-from app.pulls.sources.hub import HINTS
+from app.pulls.sources.http import HUB_HINTS, refusal
 
 TIMEOUT_SECONDS = 10.0
 NO_TOKEN = False
@@ -81,9 +80,9 @@ def _explaining(what: str) -> Iterator[None]:
     try:
         yield
     except HfHubHTTPError as exc:
-        raise refusal(what, exc.response.status_code, exc.response.headers, HINTS) from exc
+        raise refusal(what, exc.response.status_code, exc.response.headers, HUB_HINTS) from exc
     except HFValidationError as exc:
-        raise SourceNotFound(what, f"{exc}. {HINTS.not_found}") from exc
+        raise SourceNotFound(what, f"{exc}. {HUB_HINTS.not_found}") from exc
     except (httpx.RequestError, OfflineModeIsEnabled) as exc:
         raise SourceUnavailable(what, str(exc) or type(exc).__name__) from exc
     except (ValueError, TypeError, KeyError, AttributeError) as exc:
