@@ -120,12 +120,12 @@ def test_a_rescan_of_changed_paths_equals_a_full_scan(changes: list[tuple[str, s
         for start in range(0, len(changes), batch):
             touched = set()
             for verb, name, other in changes[start : start + batch]:
-                told = notified_paths(root, name) | notified_paths(root, other)
+                notified = notified_paths(root, name) | notified_paths(root, other)
                 try:
                     change(root, verb, name, other)
                 except OSError:
                     continue
-                touched |= told
+                touched |= notified
             inventory = rescan(root, inventory, touched)
             assert inventory == scan(root)
             assert list(inventory.models) == sorted(inventory.models)

@@ -22,7 +22,7 @@ from tests.support.waiting import eventually_async
 pytestmark = pytest.mark.anyio
 
 STALENESS_SECONDS = 1.0
-"""The promise: the list is never older."""
+"""The most time after which a change must be in the inventory."""
 
 
 class WatchedFolder:

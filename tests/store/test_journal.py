@@ -63,8 +63,8 @@ def test_a_full_journal_is_rotated_and_damaged_lines_are_skipped(store: Store) -
     with journal.open("ab") as file:
         file.write(b'{"at": "2026-\n' + b" " * ROTATE_BYTES + b"\n")
 
-    store.trash.restore(trash_id)  # fills it beyond its size
-    trash(store)  # goes into a new one
+    store.trash.restore(trash_id)  # the journal is full after this line, and is rotated
+    trash(store)  # this line is written to a new file
 
     assert journal.stat().st_size < 1000
     assert [event.action for event in store.journal.latest(10)] == ["trashed", "restored", "trashed"]
@@ -92,7 +92,7 @@ def test_readers_miss_no_entry_during_a_rotation(store: Store) -> None:
 
 def test_several_writers_may_rotate_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight threads that rotate the journal at the same time raise no error."""
-    monkeypatch.setattr(journals, "ROTATE_BYTES", 0)  # every line fills it
+    monkeypatch.setattr(journals, "ROTATE_BYTES", 0)  # every line causes a rotation
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(store.journal.write, map(event, range(400))))
@@ -122,13 +122,13 @@ def test_a_line_of_a_newer_service_is_read(store: Store) -> None:
 
 def test_a_failure_to_write_the_journal_does_not_undo_the_change(tmp_path: Path) -> None:
     """A deletion whose entry cannot be written succeeds, and the event `journal.failed` is reported."""
-    told: list[str] = []
+    events: list[str] = []
     store = Store(
-        tmp_path / "models", Policy(), trash_retention=timedelta(days=1), on_event=lambda event, _: told.append(event)
+        tmp_path / "models", Policy(), trash_retention=timedelta(days=1), on_event=lambda event, _: events.append(event)
     )
     store.open()
     (store.root / "a.bin").touch()
     store.volume.journal_file.mkdir()
 
     assert store.deletions.delete(store.deletions.plan("a.bin")).trash_id is not None
-    assert told == ["model.trashed", "journal.failed"]
+    assert events == ["model.trashed", "journal.failed"]

@@ -127,7 +127,7 @@ def test_an_unreadable_record_protects_its_model_and_affects_no_other(tmp_path: 
     for folder in (store.volume.protection_dir, store.volume.digests_dir):
         record = folder / f"{hashlib.sha256(b'a.bin').hexdigest()}.json"
         record.unlink()
-        record.mkdir()  # to read it is an OSError, for root as well
+        record.mkdir()  # reading a folder raises OSError, for root as well
 
     with pytest.raises(ModelProtected, match="cannot be read"):
         store.deletions.plan("a.bin")

@@ -191,7 +191,7 @@ def test_an_unreadable_identity_makes_the_store_unavailable(root: Path) -> None:
     identity = root / ".store/store.json"
     identity.unlink()
 
-    identity.mkdir()  # reading it is an OSError, for root as well
+    identity.mkdir()  # reading a folder raises OSError, for root as well
     for verb in (store.volume.check, lambda: opened(root)):
         with pytest.raises(StoreUnavailable):
             verb()

@@ -30,7 +30,7 @@ from app.store.store import Store
 FREE = ("a.bin", "b.bin", "folder/c.gguf")
 KEPT = ("keep_d.bin", "folder/keep_e.bin")
 TAKEN = ("folder", "a.bin/below", "folder/c.gguf/x")
-"""Names at or below what may be a folder or a file."""
+"""Names that cannot be models while their path, or a part of it, is a folder or a file."""
 BAD = ("../a.bin", ".store/a", "")
 names = st.sampled_from(FREE + KEPT)
 any_names = st.sampled_from(FREE + KEPT + TAKEN + BAD)
@@ -47,8 +47,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.models: dict[str, bytes] = {}
         self.trash: dict[str, tuple[str, bytes, bool]] = {}
-        """And whether its time is up."""
-        self.told: list[tuple[str, str]] = []
+        """The name, the content, and True if the entry has expired, by the entry's id."""
+        self.journal: list[tuple[str, str]] = []
         self.count = 0
 
     @initialize(keeps=st.booleans())
@@ -67,7 +67,7 @@ class StoreMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         shutil.rmtree(self.folder)
 
-    # What is expected.
+    # The expected state.
 
     def is_blocked(self, name: str) -> bool:
         """True if a model is at the path of a needed folder, or a folder at the path of the model."""
@@ -100,9 +100,9 @@ class StoreMachine(RuleBasedStateMachine):
         assert (receipt.name, receipt.size_bytes) == (name, len(content))
         if receipt.trash_id:
             self.trash[receipt.trash_id] = (name, content, expires)
-        self.told.append(("trashed" if receipt.trash_id else "deleted", name))
+        self.journal.append(("trashed" if receipt.trash_id else "deleted", name))
 
-    # What may be done.
+    # The operations.
 
     @rule(name=any_names)
     def upload(self, name: str) -> None:
@@ -123,7 +123,7 @@ class StoreMachine(RuleBasedStateMachine):
         else:
             assert name not in self.models
             self.models[name] = content
-            self.told.append(("uploaded", name))
+            self.journal.append(("uploaded", name))
 
     @rule(target=entries, name=names, condition=st.sampled_from(["exact", "any", "other", "none"]))
     def replace(self, name: str, condition: str) -> object:
@@ -153,10 +153,10 @@ class StoreMachine(RuleBasedStateMachine):
         came = [entry.id for entry in self.store.trash.entries() if entry.id not in before]
         if name in self.models:
             assert len(came) == self.keeps
-            self.told.append(("trashed" if self.keeps else "deleted", name))
+            self.journal.append(("trashed" if self.keeps else "deleted", name))
             self.trash |= dict.fromkeys(came, (name, self.models[name], False))
         self.models[name] = content
-        self.told.append(("uploaded", name))
+        self.journal.append(("uploaded", name))
         return multiple(*came)
 
     @rule(target=entries, name=any_names, permanent=st.booleans(), expires=st.booleans())
@@ -220,7 +220,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert model.name == target
             assert target not in self.models
             self.models[target] = self.trash.pop(entry)[1]
-            self.told.append(("restored", target))
+            self.journal.append(("restored", target))
 
     @rule(entry=consumes(entries))
     def purge(self, entry: str) -> None:
@@ -228,7 +228,7 @@ class StoreMachine(RuleBasedStateMachine):
         if entry in self.trash:
             name = self.trash.pop(entry)[0]
             assert self.store.trash.purge(entry, ME).entry.name == name
-            self.told.append(("purged", name))
+            self.journal.append(("purged", name))
         with pytest.raises(TrashEntryNotFound):
             self.store.trash.purge(entry)
 
@@ -241,9 +241,9 @@ class StoreMachine(RuleBasedStateMachine):
         assert {entry.id for entry in purged} == due
         for entry in purged:
             del self.trash[entry.id]
-            self.told.append(("purged", entry.name))
+            self.journal.append(("purged", entry.name))
 
-    # What is always so.
+    # The comparison after each operation.
 
     @invariant()
     def store_equals_expected_state(self) -> None:
@@ -260,7 +260,7 @@ class StoreMachine(RuleBasedStateMachine):
         }
         assert list((root / ".store/staging").iterdir()) == []
         events = self.store.journal.latest(10_000)
-        assert [(event.action, event.name) for event in reversed(events)] == self.told
+        assert [(event.action, event.name) for event in reversed(events)] == self.journal
 
 
 StoreMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)

@@ -40,8 +40,8 @@ def test_a_file_without_tensors(header: str) -> None:
 
 def test_the_notation_of_the_json_does_not_matter() -> None:
     """Spaces, line breaks, the order of keys, escapes, and braces in names change nothing."""
-    told = {"data_offsets": [0, 4], "extra": None, "shape": [], "dtype": "F32"}
-    header = json.dumps({'a"\\{}é': told, "__metadata__": {"k}{": "\u00e9\u2028\\"}}, indent=2)
+    written = {"data_offsets": [0, 4], "extra": None, "shape": [], "dtype": "F32"}
+    header = json.dumps({'a"\\{}é': written, "__metadata__": {"k}{": "\u00e9\u2028\\"}}, indent=2)
     description = described(safetensors(header, 4))
 
     assert description.problem is None

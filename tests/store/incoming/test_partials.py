@@ -258,7 +258,7 @@ def test_a_file_published_between_opening_and_locking_is_not_resumed(
         staged.release()
         return try_lock_file(descriptor)
 
-    # No other process can be made to do it in just that microsecond.
+    # No other process can be made to publish in exactly that microsecond.
     monkeypatch.setattr(staging_module, "try_lock_file", lock_after_it_was_published)
     with pytest.raises(PartialNotFound):
         store.incoming.resume(keep.id)
@@ -306,7 +306,7 @@ def test_a_release_ends_the_computation_of_a_digest(staging: Staging) -> None:
     """`release` ends a running `digest` with ValueError, since hashing a large file would delay a shutdown."""
     kept = record(expected_bytes=None)
     before = staging.begin(["sha256"], keep=kept)
-    before.cut(2 << 30)  # sparse
+    before.cut(2 << 30)  # a sparse file of 2 GiB
     before.release()
     staged, _ = staging.reopen(kept.id, ["sha256"])
     begun = threading.Event()

@@ -138,7 +138,7 @@ def test_a_failed_replacement_leaves_the_previous_version(tmp_path: Path, kind: 
     publish(store, "a.bin", b"old")
     staged = store.incoming.begin()
     for path in store.volume.staging_dir.iterdir():
-        path.unlink()  # somebody tidied up too much
+        path.unlink()  # as if a user had deleted the staged file
 
     with pytest.raises((FileNotFoundError, LookupStale)):
         store.incoming.publish("a.bin", staged, ANY, ME)

@@ -50,7 +50,7 @@ def test_a_restored_model_has_its_name_bytes_and_time(store: Store) -> None:
 def test_a_restore_never_overwrites(store: Store, *, in_one_step: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Restoring to a taken name raises ModelExists; another name works, also without `renameat2`."""
     if not in_one_step:
-        # No file system here lacks it, so the flag that asks for it is one that none has.
+        # Every file system here supports RENAME_NOREPLACE, so the test uses a flag that none supports.
         monkeypatch.setattr(renames, "RENAME_NOREPLACE", 1 << 30)
     trash_id = trash(store)
     (store.root / "org_repo/a.gguf").write_bytes(b"newer")

@@ -99,7 +99,7 @@ def test_a_model_that_another_service_restores_exists_once(both: Checked) -> Non
     trash_id = both.delete(A, "a.bin").done
 
     is_restored = both.restore(B, trash_id).is_done
-    both.let_pass(B, 10)  # a service that still sees the model at its name may refuse to put it there
+    both.let_pass(B, 10)  # a service that still sees the model at its name may refuse to restore it
     is_restored = is_restored or both.restore(B, trash_id).is_done
     both.sweep(A)
     both.sweep(B)
@@ -124,7 +124,7 @@ def test_one_of_two_replacements_of_the_same_version_succeeds(both: Checked, fir
 @pytest.mark.parametrize("seed", range(3))
 def test_of_two_concurrent_changes_at_most_one_succeeds(both: Checked, seed: int) -> None:
     """Two services change one version at once, during sweeps and scans: at most one change succeeds."""
-    chance = random.Random(seed)  # noqa: S311 - to be the same each time
+    chance = random.Random(seed)  # noqa: S311 - seeded, so that each run is equal
     both.delay(0.001)
     for _ in range(20):
         name = chance.choice(NAMES[:2])
@@ -363,7 +363,7 @@ class ServicesMachine(RuleBasedStateMachine):
         return [chosen[-1 - back % len(chosen)]] if (chosen := list(known)) else []
 
 
-@pytest.mark.timeout(300)  # to make a failure small takes longer than to find it
+@pytest.mark.timeout(300)  # hypothesis needs longer to shrink a failure than to find it
 class TestTwoServices(ServicesMachine.TestCase):  # type: ignore[valid-type]
     """Runs thousands of operations; each example starts with an empty folder."""
 

@@ -45,7 +45,7 @@ def test_a_local_disk_passes_every_check_and_nothing_is_left(store: Store) -> No
 
 def test_a_failed_required_check_refuses_changes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """If a required check fails, changes raise StoreUnsafe with the reason, and models can still be listed."""
-    # No file system here gives one lock twice, so the lock is told that it was given.
+    # No file system here gives one lock twice, so a patched call claims to have taken the lock.
     monkeypatch.setattr(checks, "try_lock_file", lambda _: True)
     VolumeMonitor(store.volume, lambda *_: None, is_single=True).check()
     (store.root / "a.bin").touch()
@@ -58,7 +58,7 @@ def test_a_failed_required_check_refuses_changes(store: Store, monkeypatch: pyte
 def test_coarse_times_fail_the_check_of_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The report has the precision of the file system's times, and the check fails if it is 1 s."""
     utime = os.utime
-    # Every file system here keeps nanoseconds, so the clock's step is put into the call that sets them.
+    # Every file system here stores nanoseconds, so a patched call rounds the time that it sets.
     monkeypatch.setattr(os, "utime", lambda path, ns: utime(path, ns=tuple(each // 10**9 * 10**9 for each in ns)))
 
     report = try_volume(tmp_path, FileSystem("fuse.sshfs"))
@@ -122,7 +122,7 @@ def test_a_volume_that_does_not_answer_is_unavailable_until_it_answers(store: St
     eventually(lambda: watch.unanswered is not None, within=HUNG_SECONDS + 2)
     assert "not answered" in str(watch.unanswered)
 
-    identity.write_text(content)  # which whoever reads the FIFO gets
+    identity.write_text(content)  # the thread that reads the FIFO gets this
     looking.join()
     assert watch.unanswered is None
 

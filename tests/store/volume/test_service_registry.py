@@ -31,7 +31,7 @@ BEATS_WITHOUT_A_LOCK = BEATS.replace(
     "services.beat()\nprint",
     "from app.store.volume import service_registry as module\nmodule.try_lock_file = bool\nservices.beat()\nprint",
 )
-"""Stands in for a service on another machine whose locks do not reach this one: here every lock reaches."""
+"""Simulates a service on another machine whose locks are not visible here: it takes no lock."""
 
 
 @pytest.fixture
@@ -96,8 +96,8 @@ def test_a_service_that_does_not_see_the_lock_of_another_refuses_changes(
     check_until(watch, lambda: store.volume.unsafe is None)
 
     store.deletions.delete(store.deletions.plan("a.bin"))
-    told = [event for event in events if event[1] == "shared-locks"]
-    assert told == [("volume.check_failed", "shared-locks"), ("volume.check_passed", "shared-locks")]
+    reported = [event for event in events if event[1] == "shared-locks"]
+    assert reported == [("volume.check_failed", "shared-locks"), ("volume.check_passed", "shared-locks")]
 
 
 def test_a_single_service_may_change_the_folder_although_the_check_fails(store: Store) -> None:
