@@ -34,7 +34,7 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a deletion did."""
+    """The result of a deletion."""
 
     name: str
     size_bytes: int

@@ -24,7 +24,7 @@ class Model(NamedTuple):
     name: str
     size_bytes: int
     modified_ns: int
-    """Nanoseconds since the epoch."""
+    """The modification time, in nanoseconds since the epoch."""
     changed_ns: int
     """When the file got this name or was last written, by the kernel's clock, in nanoseconds since the epoch."""
     inode: int
@@ -38,7 +38,7 @@ class Model(NamedTuple):
     def etag(self) -> str:
         """The ETag of this version of the file. It changes whenever the file is replaced, grows or is written.
 
-        It consists of size and modification time, which all machines see alike. They do not see inode numbers alike:
+        It consists of size and modification time, which all machines see alike. It leaves out the inode number, since
         several network file systems give each mount its own. The store sets a new modification time on each model that
         it publishes, see `StagedFile.stamp`.
         """
@@ -50,7 +50,7 @@ class ScanWarning:
     """An entry of the folder that the scan could not list, and why."""
 
     path: str
-    """Relative to the model folder; bytes that are not UTF-8 are shown as \\x escapes."""
+    """The entry's path below the model folder; bytes that are not UTF-8 are shown as \\x escapes."""
     reason: str
 
 

@@ -40,7 +40,7 @@ SCAN_SHARE, SAFETY_SHARE = 1, 50
 
 T = TypeVar("T")
 Look = Callable[[Inventory | None], Inventory]
-"""A function that reads the disk and returns the new inventory, given the present one; None before the first scan."""
+"""A function that reads the disk and returns a new inventory. It receives the present one, or None if there is none."""
 
 
 class InventoryWatcher:
@@ -217,7 +217,7 @@ class InventoryWatcher:
         return time.monotonic() - self._scan_began >= pause
 
     def _without_removed(self, found: Inventory, began: float) -> Inventory:
-        """Remove from `found` the models that this process deleted since `began`, when the disk was read."""
+        """Remove from `found` the models that this process deleted after `began`, the time when the scan began."""
         self._removed = {name: at for name, at in self._removed.items() if at >= began}
         if not any(name in found.models for name in self._removed):
             return found

@@ -70,7 +70,7 @@ class PrunePlan:
 
     @property
     def id(self) -> str:
-        """A digest of the plan, equal on every service. Changes when a model joins, leaves or gets another version."""
+        """A digest of the plan, equal on every service. It changes with the plan's models and their versions."""
         exact = [[finding.model.name, finding.model.etag] for finding in self.findings]
         return hashlib.sha256(json.dumps([exact, self.permanent]).encode()).hexdigest()[:32]
 
@@ -79,7 +79,7 @@ class PruneResult(StrEnum):
     """The result of a prune for one model."""
 
     PLANNED = "planned"
-    """Nothing yet: this is a dry run."""
+    """The prune was a dry run, and nothing was deleted."""
     TRASHED = "trashed"
     DELETED = "deleted"
     """Deleted permanently, without the trash."""

@@ -39,7 +39,7 @@ READERS = (
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What the header of one file says."""
+    """The description of a model file, read from its header."""
 
     format: Format
     """The format of the content, not of the name."""

@@ -205,11 +205,12 @@ class Incoming:
         *,
         action: Literal[Action.UPLOADED, Action.PULLED] = Action.UPLOADED,
     ) -> Published:
-        """Publish a staged file under a model's name, in one step. A replaced version is moved to the trash, if any.
+        """Publish a staged file under a model's name, in one step.
 
-        If the process is killed, the name has the previous model or the new one, whole. All checks are made again:
-        raises what `plan` raises, LookupStale, and DigestMismatch if the bytes do not have the announced digests.
-        Nothing has been published after an error.
+        A replaced version is moved to the trash; without a trash it is deleted. If the process is killed, the
+        name has the previous model or the new one, whole. All checks are made again: raises what `plan` raises,
+        LookupStale, and DigestMismatch if the bytes do not have the announced digests. Nothing has been published after
+        an error.
         """
         _check_digests(name, staged, announced)
         staged.sync()

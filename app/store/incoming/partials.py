@@ -15,7 +15,7 @@ class PartialRecord:
     id: str
     """32 hexadecimal digits, never used again."""
     name: str
-    """The name of the model that the file will be."""
+    """The model's name, under which the file will be published."""
     kind: PartialKind
     actor: str
     """The name of the `Actor` that began the upload or pull."""
@@ -67,7 +67,7 @@ class Partial:
 
     @property
     def name(self) -> str | None:
-        """The name of the model that the file will be; None without a record."""
+        """The model's name, under which the file will be published; None without a record."""
         return self.record.name if self.record else None
 
     @property
@@ -87,7 +87,10 @@ class Partial:
 
     @property
     def expires_at(self) -> datetime | None:
-        """When a sweep deletes the file, unless more bytes are written. None without a record: when its writer ends."""
+        """When a sweep deletes the file, unless more bytes are written; None without a record.
+
+        A file without a record is swept as soon as its writer has ended.
+        """
         return self.record.expires_at(self.modified_at) if self.record else None
 
 

@@ -45,11 +45,11 @@ class Digests:
         self._corrupt.remove(model.name)
 
     def corrupt_since(self, model: Model) -> datetime | None:
-        """Return the time since when this version is known to be corrupt; None if it is not known to be."""
+        """Return when this version was found to be corrupt; None if it was not."""
         return _since(_read(self._corrupt, model), model)
 
     def corrupt_among(self, models: dict[str, Model]) -> dict[str, datetime]:
-        """Return the corrupt models among these: since when each is known to be corrupt, by name."""
+        """Return when each corrupt model among these was found to be corrupt, by name."""
         found = {}
         for record in self._corrupt.all():
             model = models.get(record["name"])

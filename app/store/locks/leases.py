@@ -36,7 +36,7 @@ class Blocker:
 
 
 UNKNOWN = Blocker("unknown")
-"""Stands for the holders of a lease that have no record."""
+"""The holder of a lease that has no record."""
 
 
 class Lease:
@@ -111,7 +111,7 @@ class LeaseRecords:
         return None
 
     def of(self, name: str) -> list[Blocker]:
-        """List the living holders of a model's leases that have a record, by the time of their lease, oldest first."""
+        """List the living holders of a model's leases that have a record, the oldest lease first."""
         read = map(_read_if_alive, self._folder.glob(f"{_key_of(name)}-*.json"))
         found = [blocker for known, blocker in filter(None, read) if known == name]
         return sorted(found, key=lambda blocker: blocker.since or "")

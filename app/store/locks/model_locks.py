@@ -1,8 +1,9 @@
 """Kernel locks on models, across threads, processes and replicas: one byte of one lock file for each name.
 
 Open-file-description locks (Linux 3.15) end with their holder even if it is killed, work over NFS, and can be queried
-without being taken. One file with a byte for each model, instead of a file for each model, needs no cleanup, and never
-must be deleted while another process waits for it. A byte's position is a hash of the name; among 2^62 none collide.
+without being taken. One file with a byte for each model, instead of a file for each model, needs no cleanup: no lock
+file is ever deleted while another process waits for it. A byte's position is a hash of the name; among 2^62 none
+collide.
 """
 
 import hashlib
@@ -138,7 +139,7 @@ class ModelLocks:
             return frozenset()
 
     def blockers(self, name: str) -> list[Blocker]:
-        """List the holders of a model's leases that have a record; if none has one, [UNKNOWN]. Empty if not leased."""
+        """List the holders of a model's leases that have a record; [UNKNOWN] if it is leased and none has one."""
         try:
             with self._opened(os.O_RDONLY) as lock_file:
                 found = find_lock(lock_file, _position_of(name), 1)
@@ -171,7 +172,7 @@ class ModelLocks:
 
 
 def is_leased(name: str, leased_positions: frozenset[int]) -> bool:
-    """True if a model is leased, by the result of `ModelLocks.leased_positions()`."""
+    """True if a model is leased, according to the result of `ModelLocks.leased_positions()`."""
     return bool(leased_positions) and _position_of(name) in leased_positions
 
 

@@ -83,7 +83,7 @@ class Claims:
         return any(match and (match["folder"], match["name"]) == (path.parent.name, path.name) for match in names)
 
     def recover(self) -> None:
-        """Give back the files that killed processes had claimed: those that were claimed ABANDONED_SECONDS ago."""
+        """Give back files that have been claimed for ABANDONED_SECONDS: the processes that claimed them were killed."""
         now = time.monotonic()
         names = [path.name for path in self._aside.iterdir() if CLAIM_NAME.fullmatch(path.name)]
         self._seen = {name: self._seen.get(name, now) for name in names}

@@ -14,7 +14,7 @@ class FileSystem:
     """The file system of one folder."""
 
     kind: str
-    """The kernel's name of its type, such as `ext4` or `fuse.glusterfs`; `unknown` if no mount was found."""
+    """The kernel's name of the type of file system, such as `ext4`; `unknown` if no mount was found."""
 
     @property
     def is_local(self) -> bool:

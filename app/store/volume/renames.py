@@ -1,4 +1,4 @@
-"""A rename that never overwrites a file. Every file gets its model's name by it."""
+"""A rename that never overwrites a file. The store uses it to give a file the name of a model."""
 
 import ctypes
 import errno

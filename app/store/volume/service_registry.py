@@ -28,7 +28,7 @@ FILE_NAME = re.compile(r"(?P<id>[0-9a-f]{16})\.(?P<count>\d{1,18})")
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What is known of a service without a visible lock since the last look."""
+    """The last observation of a service without a visible lock."""
 
     count: int
     at: float

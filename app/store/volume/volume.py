@@ -184,7 +184,7 @@ class Volume:
             yield folder, leaf
 
     def _create_identity(self) -> None:
-        """Create the identity file in one step; if several services start at once, one of them does."""
+        """Create the identity file in one step. If several services start at once, one of them creates the file."""
         if self._identity_file.exists():
             return
         draft = self._identity_file.with_suffix(f".{secrets.token_hex(8)}")
