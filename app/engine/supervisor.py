@@ -53,7 +53,7 @@ class Supervisor:
         """How often the process was replaced, including by releases."""
         self.last_exit: LastExit | None = None
         self.facts: EngineFacts | None = None
-        """AsposeAI's last facts; kept over a restart until the next process gives new facts."""
+        """The facts that AsposeAI gave last. After a restart they stay until the new process gives its own."""
         self._spawn, self._models_dir, self._limits, self._on_event = spawn, models_dir, limits, on_event
         self._process: EngineProcess | None = None
         self._handshake = Handshake(models_dir, license_file, limits, on_event)

@@ -212,7 +212,7 @@ async def test_what_json_cannot_say_is_an_error_and_not_a_death(tmp_path: Path) 
 
 
 def test_a_worker_answers_or_ends_whatever_it_is_sent() -> None:
-    """A worker process that is sent broken calls answers only the valid ones before it ends."""
+    """A worker process answers every call that it can parse, and ends at the first line that it cannot parse."""
     call = Call(1, "echo", {"text": "x"}).encode()
     sent = [
         b"nonsense\n",

@@ -90,7 +90,10 @@ def test_kill_9_in_the_middle(service: RunningService) -> None:
         held = threads.submit(spell, service, "hold_gil:60")
 
         def is_killed() -> bool:
-            """Until a kill has met the call itself: one that came before it makes the service load the model again."""
+            """Kill the engine if a model is loaded; True once the request has ended.
+
+            A kill before the call does not end the request: the service then loads the model again.
+            """
             engine = service.engine()
             if engine["busy"] and engine["loaded"]:
                 with suppress(ProcessLookupError):  # of the last kill
@@ -146,7 +149,7 @@ def test_the_ninth_is_refused(service: RunningService) -> None:
 
 
 def test_a_text_too_long_is_refused_before_the_engine_sees_it(service: RunningService) -> None:
-    """A text too long answers 422 with the limit: of a line for spell checks, of the whole text for the others."""
+    """A spell check with too long a line, and a query with too long a text, answer 422 with the limit."""
     lines = "\n".join(["x" * 3000] * 3)
     assert spell(service, lines).status_code == 200
 
