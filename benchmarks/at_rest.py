@@ -1,9 +1,9 @@
-"""What the service costs while nobody asks for anything: memory, the time to start, the time to release the engine.
+"""Measures what an idle service costs: its memory, the time to start, and the time to release the engine.
 
     python benchmarks/at_rest.py
 
-Takes a minute. The service is `python -m app serve` with the real AsposeAI, its log in a file. Beside it, in the same
-run: the smallest FastAPI application, which is the floor, and one with AsposeAI in its own process.
+Takes a minute. The service is `python -m app serve` with the real AsposeAI; its log goes to a file. The same run also
+measures the smallest FastAPI application, which is the floor, and one with AsposeAI in its own process.
 """
 
 import contextlib
@@ -26,6 +26,7 @@ Figures = dict[str, list[float]]
 
 
 def main() -> None:
+    """Measure the service and the two other servers, and print a table for each unit."""
     figures: Figures = defaultdict(list)
     for _ in range(RUNS):
         for measure in (measure_service, measure_minimal, measure_in_process):
@@ -51,6 +52,7 @@ def main() -> None:
 
 
 def measure_service(models: Path, state: Path) -> dict[str, float]:
+    """Return the memory and the times of the service with the real AsposeAI."""
     with Server.service(models, state) as service:
         ready = service.wait_for("/readyz")
         service.get("/models")
@@ -78,6 +80,7 @@ def measure_service(models: Path, state: Path) -> dict[str, float]:
 
 
 def measure_minimal(models: Path, state: Path) -> dict[str, float]:
+    """Return the memory and the start time of the smallest FastAPI application."""
     del models, state
     with Server("benchmarks/servers.py", "minimal") as server:
         time.sleep(REST_SECONDS)
@@ -86,6 +89,7 @@ def measure_minimal(models: Path, state: Path) -> dict[str, float]:
 
 
 def measure_in_process(models: Path, state: Path) -> dict[str, float]:
+    """Return the memory and the start time of a FastAPI application with AsposeAI in its own process."""
     with contextlib.closing(WorkDirectories(state, models, ROOT / "native")) as workdirs:
         directory = workdirs.prepare()
         script = str(ROOT / "benchmarks/servers.py")
@@ -97,9 +101,10 @@ def measure_in_process(models: Path, state: Path) -> dict[str, float]:
 
 
 def memory_of(name: str, pid: int) -> dict[str, float]:
-    """Resident: in use, what is shared with other processes included. Proportional: of what is shared, its part.
+    """Return the memory of a process in MB, by kind.
 
-    Private: what the kernel has back at its end.
+    Resident: all memory in use, with what other processes share. Proportional: shared memory is divided by the number
+    of processes. Private: what the kernel gets back when the process ends.
     """
     held = psutil.Process(pid).memory_full_info()
     figures = {"resident": held.rss, "proportional": held.pss, "private": held.uss}

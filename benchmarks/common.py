@@ -1,4 +1,4 @@
-"""What the benchmarks share: servers in processes of their own, the load, and the tables."""
+"""The parts that the benchmarks share: servers in their own processes, load, and tables."""
 
 import http.client
 import os
@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, Self
 
 ROOT = Path(__file__).parent.parent
-sys.path.append(str(ROOT))  # a script's own folder is on the path, and this one's is not where `app` lies
+sys.path.append(str(ROOT))  # Python adds only the script's own folder, which does not contain `app`
 UNITS_US = {"us": 1.0, "ms": 1e3, "s": 1e6}
 
 
 class Server:
-    """One server on a free port of loopback. What it logs goes to a file: writing the log is a part of the work."""
+    """A server on a free port of loopback. Its log goes to a file, because writing the log is part of its work."""
 
     def __init__(self, *command: str, probe: str = "/livez", cwd: Path = ROOT, **environment: object) -> None:
         with socket.socket() as free:
@@ -42,7 +42,7 @@ class Server:
 
     @classmethod
     def service(cls, models_dir: Path, state_dir: Path, **environment: object) -> "Server":
-        """The service as everybody starts it, with the real AsposeAI."""
+        """Start the service with the real AsposeAI, as users do."""
         return cls("-m", "app", "serve", OCR_MODELS_DIR=models_dir, OCR_STATE_DIR=state_dir, **environment)
 
     @property
@@ -50,7 +50,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def wait_for(self, path: str, *, since: float | None = None, within: float = 60.0) -> float:
-        """Ask every 2 ms until the answer is 200; return the seconds since then, or since the process was started."""
+        """Request a path every 2 ms until the status is 200. Return the seconds since `since`, by default the start."""
         since = self.started_at if since is None else since
         while True:
             try:
@@ -63,6 +63,7 @@ class Server:
             time.sleep(0.002)
 
     def get(self, path: str, method: str = "GET") -> tuple[int, bytes]:
+        """Send one request and return the status and the body."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request(method, path)
@@ -82,7 +83,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Load:
-    """What wrk saw."""
+    """The result of one run of wrk."""
 
     requests_per_second: float
     p50_us: float
@@ -90,11 +91,13 @@ class Load:
 
 
 def wrk(server: Server, path: str, *, seconds: float, connections: int = 32) -> Load:
-    """Ask for one path as fast as it is answered, from one thread."""
+    """Request one path from one thread, each connection as fast as it gets answers."""
     url = server.url + path
     command = ["wrk", "--latency", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "30s", url]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    server.get(path)  # a slow server is still busy with what wrk no longer waits for, and the next one needs the core
+    server.get(
+        path
+    )  # wait until a slow server has finished wrk's last requests, because the next server needs the core
     if "Non-2xx" in output or "Socket errors" in output:
         sys.exit(f"{url} failed under load:\n{output}")
     percentiles = {
@@ -103,12 +106,12 @@ def wrk(server: Server, path: str, *, seconds: float, connections: int = 32) -> 
     }
     rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
     if rate is None:
-        sys.exit(f"wrk said something else than expected:\n{output}")
+        sys.exit(f"wrk's output has no rate:\n{output}")
     return Load(float(rate[1]), percentiles[50], percentiles[99])
 
 
 def fill(folder: Path, count: int) -> Path:
-    """A model folder of that many small files: the size of a model is nothing that a list depends on."""
+    """Create a model folder with small files: a list does not depend on the size of models."""
     folder.mkdir(parents=True)
     for number in range(count):
         prefix = "old_" if number % 10 == 9 else ""
@@ -116,8 +119,8 @@ def fill(folder: Path, count: int) -> Path:
     return folder
 
 
-def settled(probe: Callable[[], Any], *, seconds: float = 1.0) -> Any:  # noqa: ANN401 - whatever it is that settles
-    """What the probe answers once it has been answering the same for that long."""
+def settled(probe: Callable[[], Any], *, seconds: float = 1.0) -> Any:  # noqa: ANN401 - the probe's own result
+    """Return the result of `probe` once it has not changed for some seconds."""
     last, since = probe(), time.monotonic()
     while time.monotonic() - since < seconds:
         time.sleep(0.1)
@@ -127,17 +130,18 @@ def settled(probe: Callable[[], Any], *, seconds: float = 1.0) -> Any:  # noqa: 
 
 
 def median_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """The median of the ratios round by round: a neighbour who slows the machine down slows both of a round."""
+    """Return the median of the rounds' ratios. Another program that slows the machine slows both values of a round."""
     return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
 def percentile(values: Iterable[float], percent: float) -> float:
+    """Return a percentile of the values."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
 
 
 def print_table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A Markdown table that is readable as it is; the first column to the left, numbers to the right."""
+    """Print a Markdown table with aligned columns: the first to the left, numbers to the right."""
     rows = [list(heads), *(list(row) for row in rows)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
 

@@ -1,9 +1,9 @@
-"""`DELETE /models/{name}`: whether it costs more where there are more models. Takes four minutes.
+"""Measures `DELETE /models/{name}` in folders with few and with many models. Takes four minutes.
 
     python benchmarks/deletes.py
 
-One caller on one connection, one deletion after another, each into the trash, its record and its journal line on the
-disk before the answer. The floor is what that needs of the disk, done by hand in the same rounds.
+One client on one connection deletes one model after another. Each deletion moves the model to the trash; its record and
+its journal line are on the disk before the answer. The floor does the same disk operations by hand in the same rounds.
 """
 
 import contextlib
@@ -23,15 +23,15 @@ ROUNDS, DELETIONS = 9, 40
 
 
 class Party:
-    """One service with a folder of its own, and one connection to it."""
+    """A service with its own folder, and one connection to it."""
 
     def __init__(self, server: Server, models: Path) -> None:
         self._models = models
         self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
 
     def round(self, number: int) -> list[float]:
-        """Milliseconds of each of some deletions, of models that came for them and are in the list by then."""
-        self._connection.close()  # the service ends one that was idle while the others had their rounds
+        """Create some models, wait until they are listed, and return the milliseconds of each deletion."""
+        self._connection.close()  # the service closes a connection that was idle during the other parties' rounds
         names = [f"new-{number}-{each}.bin" for each in range(DELETIONS)]
         for name in names:
             (self._models / name).write_bytes(b"x" * 1000)
@@ -53,7 +53,7 @@ class Party:
 
 
 class Floor:
-    """A record written and synced, a rename between two folders, both synced, and a line appended and synced."""
+    """The writes that a deletion needs: a synced record and journal line, and a rename between two synced folders."""
 
     def __init__(self, folder: Path) -> None:
         self._models, self._trash = folder / "models", folder / "trash"
@@ -62,6 +62,7 @@ class Floor:
         self._journal = os.open(folder / "journal", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def round(self, number: int) -> list[float]:
+        """Create some files and return the milliseconds that these writes take for each."""
         taken = []
         for each in range(DELETIONS):
             model = self._models / f"new-{number}-{each}.bin"
@@ -89,6 +90,7 @@ class Floor:
 
 @contextlib.contextmanager
 def party_of(count: int) -> Iterator[Party]:
+    """Run a service with a number of models."""
     with tempfile.TemporaryDirectory() as scratch:
         models = fill(Path(scratch, "models"), count)
         with Server.service(models, Path(scratch, "state"), OCR_ENGINE_CLASS="tests.support.engines:Echo") as server:
@@ -98,6 +100,7 @@ def party_of(count: int) -> Iterator[Party]:
 
 
 def main() -> None:
+    """Run the rounds and print the table."""
     with contextlib.ExitStack() as running:
         floor = Floor(Path(running.enter_context(tempfile.TemporaryDirectory())))
         parties: dict[str, Party | Floor] = {"floor: the disk's part, by hand": floor}

@@ -1,11 +1,11 @@
-"""Load, correct, find keywords, ask, release, fifty times: what is left each time, here and with AsposeAI in process.
+"""Measures the memory that stays after each of fifty cycles of load, spell check, keywords, query and release.
 
     python benchmarks/engine_cycles.py [CYCLES]
 
-Takes about five minutes. The service is the real one with the real AsposeAI and llama.cpp, and a model that is made on
-the spot (tests/support/tiny_gguf.py). Memory is proportional (PSS): of the service with all its processes, and of a
-script that does the same with AsposeAI the way the tutorials say, `free_resources()` included. After every release all
-of /proc is searched for the model. Then the same with a model of 400 MB, for the time that a release takes.
+Takes about five minutes. One party is the real service with the real AsposeAI, llama.cpp and a model that the benchmark
+writes (tests/support/tiny_gguf.py). The other is a script that uses AsposeAI in its own process as the tutorials do,
+with `free_resources()`. Memory is proportional (PSS), summed over all processes of a party. After every release the
+whole of /proc is searched for the model. Then releases of a model of 400 MB are timed.
 """
 
 import contextlib
@@ -36,6 +36,7 @@ MB = 1e6
 
 
 def main(cycles: int) -> None:
+    """Run the cycles in the service and in one process, time releases, and print the tables."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         model = tiny_gguf.write(folder / "models" / DEFAULT_MODEL)
@@ -66,11 +67,13 @@ def main(cycles: int) -> None:
 
 
 def two(values: list[float], factor: float) -> tuple[str, str]:
+    """Return the median and the maximum, multiplied by a factor."""
     return f"{statistics.median(values) * factor:.0f}", f"{max(values) * factor:.0f}"
 
 
 @contextlib.contextmanager
 def serving(folder: Path) -> Iterator[tuple[Server, httpx.Client]]:
+    """Run the service with a client."""
     with (
         Server.service(folder / "models", folder / "state", OCR_NATIVE_DIR=ROOT / "native") as server,
         httpx.Client(base_url=server.url, timeout=300) as client,
@@ -80,7 +83,7 @@ def serving(folder: Path) -> Iterator[tuple[Server, httpx.Client]]:
 
 
 def cycle_service(folder: Path, model: Path, cycles: int) -> Iterator[float]:
-    """The megabytes of the service and its engine after each release, once another engine is ready."""
+    """Yield the megabytes of the service and its engine after each release, once the next engine is ready."""
     with serving(folder) as (server, client):
         for _ in range(cycles):
             post(client, "/engine/load", processor="spell-check")
@@ -95,6 +98,7 @@ def cycle_service(folder: Path, model: Path, cycles: int) -> Iterator[float]:
 
 
 def cycle_in_process(folder: Path, cycles: int) -> Iterator[float]:
+    """Yield the megabytes of a process with AsposeAI after each cycle."""
     with contextlib.closing(WorkDirectories(folder / "naive", folder / "models", ROOT / "native")) as workdirs:
         directory = workdirs.prepare()
         command = [sys.executable, str(Path(__file__).resolve()), "--in-process", str(cycles)]
@@ -104,7 +108,7 @@ def cycle_in_process(folder: Path, cycles: int) -> Iterator[float]:
 
 
 def run_in_process(cycles: int) -> list[float]:
-    """The megabytes of this process after each cycle: everything freed, deleted and collected."""
+    """Return the megabytes of this process after each cycle, when everything is freed, deleted and collected."""
     from aspose.ocr import ai as vendor  # noqa: PLC0415 - only this script's own child may import it
 
     def work(ai: vendor.AsposeAI, processor: object) -> None:
@@ -129,7 +133,7 @@ def run_in_process(cycles: int) -> list[float]:
 
 
 def time_releases(folder: Path, count: int) -> Iterator[tuple[float, float, float]]:
-    """Seconds to the answer, seconds to ready again, and the bytes that came back."""
+    """Yield for each release the seconds to its answer, the seconds until ready, and the returned bytes."""
     with serving(folder) as (server, client):
         for _ in range(count):
             post(client, "/ai/spell-check", texts=[TEXT])
@@ -140,11 +144,12 @@ def time_releases(folder: Path, count: int) -> Iterator[tuple[float, float, floa
 
 
 def post(client: httpx.Client, path: str, **body: object) -> dict[str, float]:
+    """POST a JSON body and return the JSON answer."""
     return dict(client.post(path, json=body or None).raise_for_status().json())
 
 
 def traces_of(model: Path, lock_file: Path) -> list[str]:
-    """Every mapping and every descriptor of the model in any process, and every lease on any model."""
+    """Return all mappings and descriptors of the model in any process, and all leases on any model."""
     wanted, found = str(model.resolve()), []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):

@@ -1,8 +1,8 @@
-"""`GET /models`: how fast against the least that could answer it, and how fresh. Needs wrk; takes nine minutes.
+"""Measures the speed of `GET /models` against simpler servers, and how soon a change shows. Needs wrk; nine minutes.
 
     python benchmarks/list_models.py
 
-The service is `python -m app serve` with ordinary settings and the real AsposeAI, one JSON line a request into a file.
+The service is `python -m app serve` with default settings and the real AsposeAI; it logs one JSON line per request.
 """
 
 import contextlib
@@ -27,6 +27,7 @@ SERVERS = ("bare", "framework", "service", "naive")
 
 
 def main() -> None:
+    """Run the comparisons and print the tables."""
     if not shutil.which("wrk"):
         sys.exit("wrk is needed: apt-get install wrk")
     speed, latency, freshness = [], [], []
@@ -66,22 +67,24 @@ def main() -> None:
 
 @contextlib.contextmanager
 def folder_of(count: int) -> Iterator[Path]:
+    """Create a folder with a number of models."""
     with tempfile.TemporaryDirectory() as scratch:
         fill(Path(scratch, "models"), count)
         yield Path(scratch)
 
 
 def service_on(folder: Path) -> Server:
+    """Start the service on a folder and wait until it is ready."""
     server = Server.service(folder / "models", folder / "state")
     server.wait_for("/readyz")
     return server
 
 
 def compare(folder: Path) -> tuple[dict[str, list[Load]], int]:
-    """Interleaved rounds: every server of a round meets the same machine."""
+    """Load every server in interleaved rounds, and return the loads and the size of the answer."""
     with contextlib.ExitStack() as running:
         service = running.enter_context(service_on(folder))
-        # The floors answer what the service answers once AsposeAI has said which files it recognises.
+        # The floors send the service's answer, taken once AsposeAI has reported which files it recognises.
         body = settled(lambda: service.get("/models")[1])
         size = len(body)
         answer = folder / "answer.json"
@@ -98,14 +101,14 @@ def compare(folder: Path) -> tuple[dict[str, list[Load]], int]:
             wrk(servers[name], "/models", seconds=WARM_UP_SECONDS)
         for number in range(ROUNDS):
             for name in SERVERS if number % 2 else reversed(SERVERS):
-                is_slow = (
-                    name == "naive" and size > 1_000_000
-                )  # a dozen answers a second: two seconds would not average
+                # A dozen answers a second: two seconds would be too short for an average.
+                is_slow = name == "naive" and size > 1_000_000
                 loads[name].append(wrk(servers[name], "/models", seconds=ROUND_SECONDS * (3 if is_slow else 1)))
     return loads, size
 
 
 def speed_row(count: int, size: int, loads: dict[str, list[Load]]) -> list[str]:
+    """Return a row of the table of requests per second."""
     rates = {name: [load.requests_per_second for load in rounds] for name, rounds in loads.items()}
     return [
         f"{count:,}",
@@ -117,6 +120,8 @@ def speed_row(count: int, size: int, loads: dict[str, list[Load]]) -> list[str]:
 
 
 def latency_row(count: int, loads: dict[str, list[Load]]) -> list[str]:
+    """Return a row of the table of latencies."""
+
     def shown(rounds: list[Load]) -> str:
         p50, p99 = (statistics.median(getattr(load, which) for load in rounds) for which in ("p50_us", "p99_us"))
         return f"{p50 / 1000:.1f} / {p99 / 1000:.1f}"
@@ -125,6 +130,7 @@ def latency_row(count: int, loads: dict[str, list[Load]]) -> list[str]:
 
 
 def freshness_row(folder: Path, count: int, *, under_load: bool) -> list[str]:
+    """Return a row of the table of the seconds until a change shows."""
     with contextlib.ExitStack() as running:
         service = running.enter_context(service_on(folder))
         settled(lambda: service.get("/models")[1])
@@ -142,6 +148,7 @@ def freshness_row(folder: Path, count: int, *, under_load: bool) -> list[str]:
 
 @contextlib.contextmanager
 def load_on(service: Server) -> Iterator[None]:
+    """Load the service until the end of the block."""
     load = subprocess.Popen(["wrk", "-t1", "-c32", "-d600s", service.url + "/models"], stdout=subprocess.DEVNULL)
     try:
         time.sleep(1)
@@ -152,7 +159,7 @@ def load_on(service: Server) -> Iterator[None]:
 
 
 def freshness(service: Server, models: Path) -> dict[str, list[float]]:
-    """Change one file, as a process that is not the service, and ask until the answer shows it."""
+    """Change a file from this process and poll the list until it shows the change. Return the seconds by kind."""
     delays: dict[str, list[float]] = {"add": [], "replace": [], "grow": [], "remove": []}
     model, draft = models / "fresh.bin", models / ".fresh.part"
     changes: dict[str, Callable[[], object]] = {
@@ -163,7 +170,7 @@ def freshness(service: Server, models: Path) -> dict[str, list[float]]:
     }
     for _ in range(CHANGES // len(changes)):
         for kind, change in changes.items():
-            # At any moment between two looks of the service at the folder.
+            # Wait a random time, so that changes fall anywhere between two polls of the folder by the service.
             time.sleep(random.uniform(0.5, 1.5))
             change()
             began = time.perf_counter()
@@ -177,7 +184,7 @@ def freshness(service: Server, models: Path) -> dict[str, list[float]]:
 
 
 def etag_of(model: Path) -> bytes:
-    """The model's etag as the answer has it: it names the inode, the size and the time of this very version."""
+    """Return the model's ETag as the list has it, which has the inode, the size and the time of this version."""
     status = model.stat()
     return rf'"etag":"\"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}\""'.encode()
 

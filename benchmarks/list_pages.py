@@ -1,8 +1,8 @@
-"""Pages of `GET /models`: whether a page of many models costs what a page of few does. Takes two minutes.
+"""Measures pages of `GET /models`: a page of 100,000 models against a page of 100. Takes two minutes.
 
     python benchmarks/list_pages.py
 
-One caller on one connection, one request after another. The engine is the one of the tests: it is not asked for a list.
+One client on one connection sends one request after another. The engine is a test engine, because lists do not use it.
 """
 
 import contextlib
@@ -30,32 +30,34 @@ LISTS: dict[str, dict[str, str]] = {
 
 
 class Caller:
-    """One connection to a service of its own, kept open."""
+    """One connection to a service, which is kept open."""
 
     def __init__(self, server: Server, models: Path) -> None:
         self.models = models
         self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
 
     def get(self, **params: object) -> bytes:
+        """Request a list and return the body."""
         self._connection.request("GET", "/models?" + urlencode(params))
         answer = self._connection.getresponse()
         body = answer.read()
         return body if answer.status == 200 else sys.exit(body.decode())
 
     def timed(self, **params: object) -> tuple[float, bytes]:
-        """Milliseconds to the whole answer, and the answer."""
+        """Request a list. Return the milliseconds to the whole answer, and the body."""
         began = time.perf_counter()
         body = self.get(**params)
         return (time.perf_counter() - began) * 1000, body
 
 
 def main() -> None:
+    """Run the rounds and print the tables."""
     with contextlib.ExitStack() as running:
         few, many = (running.enter_context(caller_of(count)) for count in (FEW, MANY))
         others = other(few)
         pages = [page_row("one page repeatedly, by name", same(few), same(many))]
         pages += [page_row("a new page each time, by name, models never shown before", others, walk(many, {}))]
-        many.get()  # shows every one of them
+        many.get()  # a list of all models, which renders each of them
         for name, params in LISTS.items():
             pages.append(page_row(f"a new page each time, {name}", others, walk(many, params)))
         firsts = [first_row(many, name, params) for name, params in LISTS.items()]
@@ -74,6 +76,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def caller_of(count: int) -> Iterator[Caller]:
+    """Run a service with a number of models."""
     with tempfile.TemporaryDirectory() as scratch:
         models = fill(Path(scratch, "models"), count)
         with Server.service(models, Path(scratch, "state"), OCR_ENGINE_CLASS="tests.support.engines:Echo") as server:
@@ -83,20 +86,20 @@ def caller_of(count: int) -> Iterator[Caller]:
 
 
 def same(caller: Caller) -> Iterator[float]:
-    """What a poller asks for: the service has the answer ready."""
+    """Request the same page repeatedly, for which the service has a cached answer."""
     while True:
         yield caller.timed(limit=LIMIT)[0]
 
 
 def other(caller: Caller) -> Iterator[float]:
-    """All models of a few, each time asked for in other words, so that no answer is ready."""
+    """Request all of a few models, each time with other parameters, so that no answer is cached."""
     for sort in itertools.cycle(("name", "size_bytes", "modified_at")):
         for limit in range(LIMIT, 1001):
             yield caller.timed(limit=limit, sort=sort)[0]
 
 
 def walk(caller: Caller, params: dict[str, str]) -> Iterator[float]:
-    """One page after another; then from the start again, with pages a little longer, so that no answer is ready."""
+    """Request page after page; then again from the start with longer pages, so that no answer is cached."""
     for limit in itertools.count(LIMIT):
         cursor: dict[str, str] = {}
         while True:
@@ -108,7 +111,7 @@ def walk(caller: Caller, params: dict[str, str]) -> Iterator[float]:
 
 
 def page_row(name: str, few: Iterator[float], many: Iterator[float]) -> list[str]:
-    """Interleaved: both of a round meet the same machine."""
+    """Return a row of the table of pages, from interleaved rounds with few and with many models."""
     rounds = [[list(itertools.islice(pages, REQUESTS)) for pages in (few, many)] for _ in range(ROUNDS)]
     ours, theirs = ([statistics.median(pair[which]) for pair in rounds] for which in (1, 0))
     cells = [name]
@@ -119,12 +122,12 @@ def page_row(name: str, few: Iterator[float], many: Iterator[float]) -> list[str
 
 
 def first_row(caller: Caller, name: str, params: dict[str, str]) -> list[str]:
-    """What sorting, filtering and adding up costs whoever asks first."""
+    """Return a row with the times of the first page after a change, which is sorted and filtered anew, and the next."""
     firsts, nexts = [], []
     for number in range(CHANGES):
         added = caller.models / f"added-{number}.bin"
         added.touch()
-        # Asked for in another order, which leaves the one that is measured to be made.
+        # Poll in another order, so that the order that is measured is not computed yet.
         while added.name.encode() not in caller.get(sort="-modified_at", limit=1):
             time.sleep(0.01)
         first, body = caller.timed(limit=LIMIT, **params)

@@ -1,11 +1,11 @@
-"""Recognition by this service and by tesseract, on the same images in the same run: errors and seconds.
+"""Compares recognition by this service and by tesseract on the same images: error rates and seconds.
 
     python benchmarks/recognition.py
 
 Needs the native libraries (`python -m app provision`) and Debian's `tesseract-ocr` with `-deu` and `-rus`. Without a
-licence the engine gives only the beginning of a text, so the error rate is taken of that: the Levenshtein distance to
-the beginning of the true text that fits it best, divided by the length of what was given. Of tesseract's text as
-much is taken, so that both are judged by the same words.
+licence the engine returns only the beginning of a text. So the error rate is that of the returned beginning: its
+Levenshtein distance to the beginning of the true text that fits it best, divided by its length. Tesseract's text is cut
+to the same length, so that both are judged by the same words.
 """
 
 import io
@@ -50,7 +50,7 @@ RUSSIAN = [
 
 @dataclass(frozen=True)
 class Case:
-    """One image: what is on it and how."""
+    """One image: its text, font, size and rotation."""
 
     name: str
     lines: list[str]
@@ -62,6 +62,7 @@ class Case:
     auto_skew: bool = False
 
     def image(self) -> Image.Image:
+        """Draw the image."""
         font = ImageFont.truetype(str(FONTS / self.font), self.points)
         width = max(int(font.getlength(line)) for line in self.lines) + 2 * self.points
         image = Image.new("L", (width, (len(self.lines) + 2) * self.points * 3 // 2), 255)
@@ -90,6 +91,7 @@ CASES = [
 
 
 def main() -> None:
+    """Recognise every image with both and print the table."""
     print("| image | error, service | error, tesseract | compared characters | s, service | s, tesseract |")
     print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
@@ -97,7 +99,7 @@ def main() -> None:
         models.mkdir()
         with Server.service(models, Path(folder, "state")) as server:
             server.wait_for("/readyz")
-            by_service(server, CASES[0].image(), CASES[0])  # loads the vendor's own networks
+            by_service(server, CASES[0].image(), CASES[0])  # the first call loads the vendor's networks
             rows = list(compared(server))
     both = [row for row in rows if row is not None]
     means = [statistics.mean(column) for column in zip(*both, strict=True)]
@@ -105,6 +107,7 @@ def main() -> None:
 
 
 def compared(server: Server) -> Iterator[tuple[float, float, float, float] | None]:
+    """Recognise each image with both, print its row, and yield its errors and seconds; None if unsupported."""
     for case in CASES:
         image = case.image()
         ours, our_seconds = by_service(server, image, case)
@@ -122,7 +125,7 @@ def compared(server: Server) -> Iterator[tuple[float, float, float, float] | Non
 
 
 def by_service(server: Server, image: Image.Image, case: Case) -> tuple[str | None, float]:
-    """The text and the seconds of the whole request; None when the engine cannot read that language here."""
+    """Return the text and the seconds of the whole request; None if the engine does not support the language."""
     file = io.BytesIO()
     image.save(file, "PNG")
     url = f"{server.url}/ocr?language={case.language}&auto_skew={case.auto_skew}"
@@ -139,7 +142,7 @@ def by_service(server: Server, image: Image.Image, case: Case) -> tuple[str | No
 
 
 def by_tesseract(image: Image.Image, case: Case) -> tuple[str, float]:
-    """The text and the seconds of the whole command, its start included."""
+    """Return the text and the seconds of the whole command, with its start."""
     with tempfile.NamedTemporaryFile(suffix=".png") as file:
         image.save(file.name)
         began = time.perf_counter()
@@ -149,7 +152,7 @@ def by_tesseract(image: Image.Image, case: Case) -> tuple[str, float]:
 
 
 def error_rate(case: Case, text: str) -> float:
-    """Of a beginning of the page, against the beginning of the truth that it is closest to."""
+    """Return the error rate of a text, against the beginning of the true text that fits it best."""
     truth = "\n".join(case.lines)
     if not text:
         return 1.0
@@ -157,7 +160,7 @@ def error_rate(case: Case, text: str) -> float:
 
 
 def distances(text: str, truth: str) -> list[int]:
-    """The Levenshtein distance of the text to each beginning of the truth."""
+    """Return the Levenshtein distances of the text to each beginning of the true text."""
     row = list(range(len(truth) + 1))
     for index, letter in enumerate(text, 1):
         above, row = row, [index]

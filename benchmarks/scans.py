@@ -1,4 +1,4 @@
-"""A scan of 100,000 models, against looking at the same files by hand, and the memory that listing them takes.
+"""Measures a scan of 100,000 models, and the memory that a list of them takes.
 
     python benchmarks/scans.py
 
@@ -23,8 +23,8 @@ COUNT, FOLDERS = 100_000, 100
 ROUNDS = 9
 
 
-def bare(folder: Path) -> int:
-    """Every entry and its status, and nothing made of them."""
+def scan_by_hand(folder: Path) -> int:
+    """Count the files in a folder with `os.scandir` and a `stat` of each, and keep nothing."""
     count, folders = 0, [folder]
     while folders:
         with os.scandir(folders.pop()) as entries:
@@ -38,18 +38,20 @@ def bare(folder: Path) -> int:
 
 
 def milliseconds(work: Callable[[], object]) -> float:
+    """Return the milliseconds that a call takes."""
     began = time.perf_counter()
     work()
     return (time.perf_counter() - began) * 1000
 
 
 def scan_rows(name: str, models: Path) -> list[list[str]]:
+    """Return the rows of the times of a scan, of a partial scan, and of the floor."""
     inventory = scan(models)
     if len(inventory.models) != COUNT:
-        sys.exit("the folder is not what it should be")
+        sys.exit(f"the scan found {len(inventory.models)} models, not {COUNT}")
     some = list(inventory.models)[:: COUNT // 10]
     works: dict[str, Callable[[], object]] = {
-        "os.scandir and stat": lambda: bare(models),
+        "os.scandir and stat": lambda: scan_by_hand(models),
         "scan": lambda: scan(models),
         "a look at 10 of them": lambda: rescan(models, inventory, some),
     }
@@ -73,7 +75,7 @@ def scan_rows(name: str, models: Path) -> list[list[str]]:
 
 
 def memory_rows(models: Path, state: Path) -> list[list[str]]:
-    """Resident memory of the service, without its engine's process."""
+    """Return the rows of the resident memory of the service, without its engine process."""
     with Server.service(models, state, OCR_ENGINE_CLASS="tests.support.engines:Echo") as server:
         service = psutil.Process(server.process.pid)
         rows: list[tuple[str, int]] = []
@@ -94,6 +96,7 @@ def memory_rows(models: Path, state: Path) -> list[list[str]]:
 
 
 def main() -> None:
+    """Run the scans, measure the memory, and print the tables."""
     with tempfile.TemporaryDirectory() as scratch:
         flat = fill(Path(scratch, "flat"), COUNT)
         deep = Path(scratch, "deep")

@@ -1,6 +1,6 @@
 """What the service is measured against, each in a process of its own: `python benchmarks/servers.py NAME`.
 
-They run under the same uvicorn with the same options as the service, and leave out what they are a floor without.
+They run under the same uvicorn with the same options as the service. A floor leaves out a part of the service's work.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ ASGIApp = Callable[..., Awaitable[None]]
 
 
 def bare() -> ASGIApp:
-    """Floor 1: no framework, no routes; the bytes of `BENCH_BODY`, whatever is asked."""
+    """Floor 1: an ASGI application that answers every request with the bytes of `BENCH_BODY`, without a framework."""
     body = Path(os.environ["BENCH_BODY"]).read_bytes()
     start = {
         "type": "http.response.start",
@@ -36,7 +36,7 @@ def bare() -> ASGIApp:
 
 
 def framework() -> ASGIApp:
-    """Floor 2: one FastAPI route that returns the same bytes; no ids, no log, no keys, no limits."""
+    """Floor 2: one FastAPI route that returns the bytes of `BENCH_BODY`; no ids, log, keys or limits."""
     body = Path(os.environ["BENCH_BODY"]).read_bytes()
     app = FastAPI()
 
@@ -67,7 +67,7 @@ class NaiveList(BaseModel):
 
 
 def naive() -> ASGIApp:
-    """How it is written first: every request scans the folder, on the event loop. It knows no locks and no engine."""
+    """A simple implementation: every request scans the folder on the event loop. It has no locks and no engine."""
     root = Path(os.environ["OCR_MODELS_DIR"])
     app = FastAPI()
 
@@ -96,7 +96,7 @@ def naive() -> ASGIApp:
 
 
 def minimal() -> ASGIApp:
-    """The smallest FastAPI application: what any service of this kind starts with."""
+    """The smallest FastAPI application, with which every service of this kind begins."""
     app = FastAPI()
 
     @app.get("/livez")
@@ -107,7 +107,7 @@ def minimal() -> ASGIApp:
 
 
 def in_process() -> ASGIApp:
-    """As tutorials have it: the engine in the process that serves. The call of 2 s is in a thread, and helps nobody."""
+    """A server as in tutorials, with the engine in its own process. A call in a thread still blocks it by the GIL."""
     app = minimal()
 
     @app.get("/models")
@@ -122,7 +122,7 @@ def in_process() -> ASGIApp:
 
 
 def in_process_aspose() -> ASGIApp:
-    """The same with the real AsposeAI; to be run in a directory and an environment that it can live in."""
+    """A server with the real AsposeAI in its own process, in a directory and an environment that AsposeAI needs."""
     from aspose.ocr.ai import AsposeAI  # noqa: PLC0415 - the other servers are measured without it
 
     app = minimal()
@@ -136,7 +136,7 @@ def in_process_aspose() -> ASGIApp:
 
 
 def beside() -> ASGIApp:
-    """The service itself with its engine beside it, and one route more: no ordinary one takes 2 s of the engine."""
+    """The service with one more route, `/hold`, which occupies the engine for a chosen time."""
     from app import logs  # noqa: PLC0415
     from app.main import create_app  # noqa: PLC0415
     from app.settings import Settings  # noqa: PLC0415

@@ -1,8 +1,8 @@
-"""`PUT /models/{name}`: how fast a gibibyte comes in, against copying and hashing the same file. Takes two minutes.
+"""Measures `PUT /models/{name}` of one gibibyte, against copying and hashing the same file. Takes two minutes.
 
     python benchmarks/uploads.py
 
-What is uploaded is on the disk before the answer; the copy is, too, where the table says `sync`.
+An upload is on the disk before its answer. So is the copy in the row with `sync`.
 """
 
 import http.client
@@ -22,6 +22,7 @@ PARTIES = ("upload", "cp", "cp and sync", "sha256sum")
 
 
 def main() -> None:
+    """Run the rounds and print the table."""
     with tempfile.TemporaryDirectory() as scratch:
         source, copy = Path(scratch, "source.gguf"), Path(scratch, "copy.gguf")
         with source.open("wb") as file:
@@ -50,7 +51,7 @@ def main() -> None:
 
 
 def compare(service: Server, source: Path, copy: Path) -> dict[str, list[float]]:
-    """Interleaved rounds, after one that does not count; each ends with nothing left to write or to keep."""
+    """Return the seconds of interleaved rounds, without the first. Each step begins with a synced disk."""
 
     def upload() -> None:
         connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60, blocksize=1 << 20)

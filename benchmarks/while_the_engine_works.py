@@ -1,14 +1,14 @@
-"""How the service answers while the engine holds its GIL for two seconds; and how a server does whose engine is inside.
+"""Measures latency while an engine holds its GIL for two seconds, in its own process and in that of the server.
 
     python benchmarks/while_the_engine_works.py
 
-Takes two and a half minutes. The call is the one that AsposeAI's native code makes, `ctypes.PyDLL`, with a known
-length: the engine's process is a real one, with the engine of the tests. Requests are sent at their time whatever
-became of those before (an open loop), and counted from that time: a server that stops for two seconds is charged for
-every request that waited.
+Takes two and a half minutes. The call is of the kind that AsposeAI's native code makes, `ctypes.PyDLL`, with a known
+duration, in a real engine process with a test engine. Requests are sent at fixed times, whether earlier ones have been
+answered or not (an open loop), and latency counts from those times. So a server that stops for two seconds is charged
+for every request that waited.
 
-The third server is the service with the real AsposeAI: a correction by a model that never ends, until its deadline of
-two seconds. llama.cpp computes on as many threads as there are cores, so there the cores are shared too.
+The third server is the service with the real AsposeAI. It does a spell check with a model that never ends, until the
+deadline of two seconds. llama.cpp computes on as many threads as there are cores, so that the cores are shared too.
 """
 
 import asyncio
@@ -43,17 +43,18 @@ Latencies = dict[str, list[float]]
 
 
 class Client:
-    """Keeps connections alive and opens another one whenever all are waiting: it never holds a request back."""
+    """A client that reuses idle connections and opens another if there is none, so no request waits for another."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def get(self, path: str) -> None:
+        """Send a request and wait for the whole answer."""
         reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection("127.0.0.1", self._port)
         writer.write(f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode())
         head = await reader.readuntil(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 200"), head  # noqa: S101 - a benchmark of errors would be none
+        assert head.startswith(b"HTTP/1.1 200"), head  # noqa: S101 - errors must not be measured
         length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
         await reader.readexactly(int(length.partition(b":")[2]))
         self._idle.append((reader, writer))
@@ -64,7 +65,7 @@ class Client:
 
 
 async def ask_steadily(port: int, seconds: float) -> Latencies:
-    """One request after the other at even times, the paths in turn; how long each took from its time on."""
+    """Send requests at even times, the paths in turn, and return the latencies, counted from those times."""
     client = Client(port)
     latencies: Latencies = {path: [] for path in PATHS}
 
@@ -76,9 +77,9 @@ async def ask_steadily(port: int, seconds: float) -> Latencies:
     asked = []
     for number in range(int(seconds * REQUESTS_PER_SECOND)):
         due = began + number / REQUESTS_PER_SECOND
-        # The event loop's own timer is a millisecond late, longer than an answer takes: the last two are spun away.
+        # The event loop's timer is a millisecond late, longer than an answer takes, so poll the last two milliseconds.
         await asyncio.sleep(max(0.0, due - time.perf_counter() - 0.002))
-        while time.perf_counter() < due:  # noqa: ASYNC110 - nothing but the clock is waited for
+        while time.perf_counter() < due:  # noqa: ASYNC110 - waits for the clock only
             await asyncio.sleep(0)
         asked.append(asyncio.create_task(ask(PATHS[number % len(PATHS)], due)))
     await asyncio.gather(*asked)
@@ -87,7 +88,7 @@ async def ask_steadily(port: int, seconds: float) -> Latencies:
 
 
 def hold(server: Server, name: str) -> threading.Thread:
-    """Start the call of two seconds, and return once it must have reached the engine."""
+    """Start the call of two seconds in a thread, and return once it must have reached the engine."""
 
     def call() -> None:
         if name == "correcting":
@@ -102,13 +103,14 @@ def hold(server: Server, name: str) -> threading.Thread:
 
 
 def post(server: Server, path: str, body: str) -> int:
+    """POST a JSON body and return the status."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     connection.request("POST", path, body, {"content-type": "application/json"})
     return connection.getresponse().status
 
 
 def measure(server: Server, name: str) -> tuple[Latencies, Latencies]:
-    """What the paths take while the engine is idle, and while it works."""
+    """Return the latencies while the engine is idle, and while it works."""
     seconds = HOLD_SECONDS - 2 * MARGIN_SECONDS
     if name == "correcting":
         server.wait_for("/readyz")
@@ -121,6 +123,7 @@ def measure(server: Server, name: str) -> tuple[Latencies, Latencies]:
 
 
 def main() -> None:
+    """Run the rounds and print the table."""
     collected = {name: ({path: [] for path in PATHS}, {path: [] for path in PATHS}) for name in SERVERS}
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as running:
         models = fill(Path(scratch, "models"), MODELS)
@@ -132,7 +135,7 @@ def main() -> None:
             server = servers[name] = running.enter_context(Server(*command, **folders))
             if name != "in_process":
                 server.wait_for("/readyz")
-            asyncio.run(ask_steadily(server.port, 1))  # a warm-up: the first answer of each path is made then
+            asyncio.run(ask_steadily(server.port, 1))  # a warm-up: the first answer of each path is slow
         for _ in range(ROUNDS):
             for name in SERVERS:
                 for phase, latencies in zip(collected[name], measure(servers[name], name), strict=True):
@@ -147,6 +150,7 @@ def main() -> None:
 
 
 def row(name: str, path: str, idle: Latencies, during: Latencies) -> list[str]:
+    """Return a row of the table."""
     figures = [percentile(phase[path], percent) * 1000 for phase in (idle, during) for percent in (50, 99)]
     return [
         TITLES[name],

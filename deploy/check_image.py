@@ -1,10 +1,10 @@
-"""Build the image without Docker, and run it with the compose file's restrictions: read-only, unprivileged, one volume.
+"""Builds the image without Docker, and runs it as the compose file does: read-only, unprivileged, with one volume.
 
     python deploy/check_image.py
 
-Buildah builds the real Dockerfile. The base is a minimal Debian 12 with its Python, made by debootstrap and kept in
-build/image, in place of the official base image. Everything else is removed at the end, even after an error. It takes
-a minute and needs root on Debian, and apt, npm and pip with this machine's configuration. It installs buildah and
+Buildah builds the real Dockerfile. In place of the official base image it uses a minimal Debian 12 with its Python,
+which debootstrap creates and build/image keeps. Everything else is removed at the end, also after an error. The script
+takes a minute and needs root on Debian, and apt, npm and pip as this machine configures them. It installs buildah and
 debootstrap if they are missing.
 """
 
@@ -36,8 +36,8 @@ IMAGE = "localhost/ocr-model-service:check"
 GRACE_SECONDS = 20
 READY_SECONDS = 30
 
-# What a container runtime does, in a mount and a process namespace of its own, which take all of it away again.
-# Docker's /dev/shm is there; /tmp is as read-only as the rest.
+# The setup of a container runtime, in a new mount and process namespace, which undo all of it when they end. /dev/shm
+# exists as with Docker; /tmp is read-only like the rest.
 ENTER = """
 root=$1 volume=$2 user=$3; shift 3
 mount --bind "$root" "$root"
@@ -54,20 +54,20 @@ for name in null zero full random urandom; do
 done
 mount -o remount,bind,ro "$root/dev"
 mount -o remount,bind,ro "$root"
-# Becoming another user forgets what unshare --kill-child asked for, so it is asked for again.
+# A change of the user clears the death signal of `unshare --kill-child`, so setpriv sets it again.
 exec chroot --userspec="$user" --groups= "$root" setpriv --no-new-privs --pdeathsig=KILL "$@"
 """
 
 
 class CheckFailed(Exception):
-    """What the image should do and does not."""
+    """The image does not do what it should."""
 
 
 def main() -> None:
-    """Build, run, check, print, clean up."""
+    """Build the image, run and check it, print the results, and clean up."""
     if sys.platform != "linux" or os.geteuid() != 0:
         sys.exit("deploy/check_image.py needs root on Linux: it makes a Debian root and mounts in namespaces.")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # an exception, so that all is cleaned up
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # an exception, so that `finally` cleans up
     install_tools()
     WORK.mkdir(parents=True, exist_ok=True)
     rows: dict[str, str] = {}
@@ -87,14 +87,14 @@ def main() -> None:
 
 
 def install_tools() -> None:
-    """Install what this machine lacks."""
+    """Install buildah and debootstrap if they are missing."""
     if missing := [name for name in ("buildah", "debootstrap") if not shutil.which(name)]:
         run("apt-get", "update")
         run("apt-get", "install", "--yes", "--no-install-recommends", *missing)
 
 
 def prepare_base() -> None:
-    """Make the stand-in for the official Python image, unless it is there."""
+    """Create the substitute for the official Python image, unless it exists."""
     if BASE in image_names():
         return
     with tempfile.TemporaryDirectory(dir=WORK) as folder:
@@ -106,7 +106,7 @@ def prepare_base() -> None:
         )
         for name in ("python", "python3"):
             (root / "usr/local/bin" / name).symlink_to("/usr/bin/python3.11")
-        # The official image has no bytecode either.
+        # Remove the bytecode, which the official image does not have either.
         for cache in list((root / "usr/lib").rglob("__pycache__")):
             shutil.rmtree(cache)
         shutil.rmtree(root / "var/cache/apt")
@@ -118,19 +118,19 @@ def prepare_base() -> None:
 
 
 def mirror() -> list[str]:
-    """Where this machine's apt has Debian 12 from, if it has."""
+    """Return the URL from which this machine's apt gets Debian 12; empty if apt does not know it."""
     return list(debian_sources().values())[:1]
 
 
 def debian_sources() -> dict[str, str]:
-    """The suites of Debian 12 that this machine's apt knows, and where from."""
+    """Return the suites of Debian 12 that this machine's apt knows, with their URLs."""
     found = run("apt-get", "indextargets", "--format", "$(CODENAME) $(REPO_URI)", "Created-By: Packages").splitlines()
     pairs = dict(line.split(" ", 1) for line in found)
     return {suite: pairs[suite] for suite in (DEBIAN, f"{DEBIAN}-security") if suite in pairs}
 
 
 def build() -> float:
-    """Build the Dockerfile, with this machine's way to its packages; return the seconds it took."""
+    """Build the Dockerfile with this machine's configuration of pip, apt and npm. Return the seconds."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         files = (*pip_files(Path(folder, "pip.conf")), *apt_files(Path(folder)), *npm_files(Path(folder, "npmrc")))
@@ -141,7 +141,7 @@ def build() -> float:
 
 
 def pip_files(file: Path) -> Iterator[tuple[str, str]]:
-    """Write this machine's configuration of pip to one file; return which files the build needs, and where."""
+    """Write this machine's configuration of pip to one file. Yield each file that the build needs, and its target."""
     config = configparser.RawConfigParser()
     config.read_dict({"global": {}})
     config.read(["/etc/pip.conf", *(Path.home() / name for name in (".pip/pip.conf", ".config/pip/pip.conf"))])
@@ -158,7 +158,7 @@ def pip_files(file: Path) -> Iterator[tuple[str, str]]:
 
 
 def apt_files(folder: Path) -> Iterator[tuple[str, str]]:
-    """The same of apt: how it fetches, and from where the base's Debian and its security updates come."""
+    """Write this machine's configuration of apt: its proxy, and the sources of Debian and its security updates."""
     ways = [line for line in run("apt-config", "dump", "Acquire").splitlines() if "Proxy" in line or "CaInfo" in line]
     (folder / "apt.conf").write_text("\n".join(ways) + "\n")
     yield str(folder / "apt.conf"), "/etc/apt/apt.conf.d/99machine"
@@ -168,7 +168,7 @@ def apt_files(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def npm_files(file: Path) -> Iterator[tuple[str, str]]:
-    """The same of npm, where this machine has it."""
+    """Write this machine's configuration of npm, if npm is installed."""
     if not shutil.which("npm"):
         return
     lines = [f"registry={run('npm', 'config', 'get', 'registry')}"]
@@ -177,13 +177,13 @@ def npm_files(file: Path) -> Iterator[tuple[str, str]]:
         yield authority, authority
     users = Path(run("npm", "config", "get", "userconfig"))
     if users.is_file():
-        lines += [line for line in users.read_text().splitlines() if line.startswith("//")]  # who may fetch there
+        lines += [line for line in users.read_text().splitlines() if line.startswith("//")]  # credentials
     file.write_text("\n".join(lines) + "\n")
     yield str(file), "/root/.npmrc"
 
 
 def check(rows: dict[str, str]) -> None:
-    """Check everything that can be seen from outside; fill in the table."""
+    """Check the image from outside and fill in the table."""
     root, config = mounted(IMAGE), image_config()
     rows["added to the base image"] = megabytes(size_of(root) - size_of(mounted(BASE)))
     rows["of that, the venv"] = megabytes(size_of(root / "opt/venv"))
@@ -206,7 +206,7 @@ def check(rows: dict[str, str]) -> None:
 
 
 def check_service(root: Path, config: dict[str, Any], volume: Path, log: IO[bytes], rows: dict[str, str]) -> None:
-    """Start it for everybody on loopback, use it, and stop it."""
+    """Start the service without keys on loopback, use it, and stop it."""
     port = free_port()
     begun = time.monotonic()
     ours = {"OCR_HOST": "127.0.0.1", "OCR_PORT": str(port), "OCR_ALLOW_ANONYMOUS": "true"}
@@ -250,10 +250,10 @@ def check_service(root: Path, config: dict[str, Any], volume: Path, log: IO[byte
 def started(
     root: Path, config: dict[str, Any], volume: Path, log: IO[bytes], **environment: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the image's command as its user, as process 1; on the way out nothing of it lives."""
+    """Run the image's command as its user and as process 1. All its processes are killed at the end of the block."""
     variables = [*config["Env"], "HOME=/", *(f"{name}={value}" for name, value in environment.items())]
     command = ["env", "-i", "-C", config["WorkingDir"], *variables, *config["Cmd"]]
-    # Should this script be killed, the container goes with it.
+    # If this script is killed, the container ends too.
     isolate = ["setpriv", "--pdeathsig=KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"]
     container = subprocess.Popen(
         [*isolate, "sh", "-euc", ENTER, "sh", str(root), str(volume), config["User"], *command],
@@ -264,30 +264,30 @@ def started(
     try:
         yield container
     finally:
-        # Its process 1 rather than unshare, which then reaps it; with it goes everything in its namespace.
+        # Kill process 1, which ends all processes of the namespace. unshare then reaps it.
         inside = psutil.Process(container.pid).children() if container.poll() is None else []
         (inside[0] if inside else container).kill()
         container.wait()
 
 
 def mounted(image: str) -> Path:
-    """The files of an image."""
+    """Mount an image and return the path of its files."""
     return Path(buildah("mount", buildah("from", "--pull-never", image)))
 
 
 def image_config() -> dict[str, Any]:
-    """The configuration that Docker would run the image by."""
+    """Return the configuration with which Docker would run the image."""
     return dict(json.loads(buildah("inspect", "--type=image", IMAGE))["Docker"]["config"])
 
 
 def image_names() -> list[str]:
-    """The images there are."""
+    """Return the names of all images."""
     images = json.loads(buildah("images", "--json") or "[]")
     return [name for image in images for name in image.get("names") or []]
 
 
 def buildah(*arguments: str) -> str:
-    """Run buildah on a storage of our own."""
+    """Run buildah with its own storage and return the output."""
     storage = ("--root", str(WORK / "storage"), "--runroot", str(WORK / "run"), "--storage-driver", "vfs")
     return run("buildah", *storage, *arguments)
 
@@ -314,7 +314,7 @@ def ask(port: int, method: str, path: str) -> tuple[int, Any]:
 
 
 def wait_for(probe: Callable[[], T]) -> T:
-    """Ask until the answer is true."""
+    """Call `probe` until its result is true, and return the result."""
     deadline = time.monotonic() + READY_SECONDS
     while not (answer := probe()):
         expect(time.monotonic() < deadline, f"it is ready within {READY_SECONDS} s")
@@ -323,13 +323,13 @@ def wait_for(probe: Callable[[], T]) -> T:
 
 
 def expect(fact: object, sentence: str) -> None:
-    """Fail unless the sentence is true."""
+    """Raise CheckFailed unless the fact is true."""
     if not fact:
-        raise CheckFailed(f"not so: {sentence}")
+        raise CheckFailed(f"not true: {sentence}")
 
 
 def mount_options(pid: int, mount_point: str) -> str:
-    """The options of what is mounted there, as that process sees it."""
+    """Return the options of a mount, as another process sees it."""
     lines = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
     return next(fields[5] for fields in map(str.split, lines) if fields[4] == mount_point)
 
@@ -342,12 +342,12 @@ def free_port() -> int:
 
 
 def size_of(folder: Path) -> int:
-    """The bytes of all files below."""
+    """Return the bytes of all files below a folder."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def megabytes(size: int) -> str:
-    """A size for people."""
+    """Return a size as a text in MB."""
     return f"{size / 1e6:.0f} MB"
 
 
