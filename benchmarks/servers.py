@@ -1,4 +1,4 @@
-"""What the service is measured against, each in a process of its own: `python benchmarks/servers.py NAME`.
+"""The servers that the service is compared with. `python benchmarks/servers.py NAME` runs one of them.
 
 They run under the same uvicorn with the same options as the service. A floor leaves out a part of the service's work.
 """

@@ -11,7 +11,7 @@ from app.store import explaining_refusals
 
 BATCH_PHASES = ("waiting", "working")
 BATCH_RESULT = "`failed_count`, the number of items that failed"
-"""The members of a batch's result, for descriptions."""
+"""The members of a batch's result, as the API's descriptions name them."""
 
 
 class Results(Protocol):
@@ -24,7 +24,7 @@ class Results(Protocol):
 
 
 class Batch(Work):
-    """Work on items that counts the items done and writes the results to the job's result file."""
+    """Processes items one after another, counts them, and writes their results to the job's result file."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Batch(Work):
         return {"failed_count": results.failed_count}
 
     async def release(self) -> None:
-        """Release what `holding` has."""
+        """Release the resources in `holding`."""
         await self._holding.aclose()
 
     def _on_done(self) -> None:

@@ -41,10 +41,10 @@ class Work(ABC):
         A ServiceError fails the job. `run_job` cancels this coroutine when the job is cancelled or the service stops.
         The cancellation is that of an anyio scope:
 
-        - It does not interrupt `to_thread.run_sync`, which waits until the thread has ended. A function that is long in
-          a thread has to call `anyio.from_thread.check_cancelled` between its steps, or the job ends only after it.
+        - It does not interrupt `to_thread.run_sync`, which waits until the thread has ended. A long function in a
+          thread must call `anyio.from_thread.check_cancelled` between its steps.
         - It is raised again at each `await`. Code that awaits something while it cleans up, or that stops its thread
-          by a flag in a `finally`, has to be awaited through `cancelled_once`.
+          by a flag in a `finally`, must be awaited through `cancelled_once`.
         """
 
     async def release(self) -> None:  # noqa: B027 - most kinds hold nothing

@@ -1,4 +1,4 @@
-"""Jobs that a request begins and its service runs, of a kind that neither has heard of."""
+"""Jobs that a request starts and its service runs in the background, of a kind that exists only in this test."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ ADDING = "adding"
 
 
 class Adding(Work):
-    """Add numbers, or wait for ever without any, and record what is released."""
+    """Adds numbers, or waits until cancelled if there are none, and counts its releases."""
 
     def __init__(self, *numbers: int) -> None:
         self.total = len(numbers)
@@ -42,11 +42,12 @@ class Adding(Work):
 
 @pytest.fixture
 def jobs(tmp_path: Path) -> Jobs:
+    """Return the jobs of a new store."""
     return build_jobs(store_on(tmp_path / "models"))
 
 
 async def test_a_request_begins_a_job_of_a_new_kind(jobs: Jobs) -> None:
-    """It has its result in its record, and a large one in a file."""
+    """A background job succeeds with its result in the record and its large result in a file."""
     work = Adding(1, 2)
 
     job = await BackgroundJobs(jobs).begin(ADDING, {"numbers": 2}, work, ME)
@@ -60,7 +61,7 @@ async def test_a_request_begins_a_job_of_a_new_kind(jobs: Jobs) -> None:
 
 @pytest.mark.parametrize("is_running", [True, False], ids=["running", "not yet"])
 async def test_a_job_fails_when_its_service_stops(jobs: Jobs, *, is_running: bool) -> None:
-    """Its resources are released even if its work has not begun."""
+    """A background job fails as abandoned when its service stops, and its resources are released."""
     work, background = Adding(), BackgroundJobs(jobs)
     job = await background.begin(ADDING, {}, work, ME)
     if is_running:
@@ -74,8 +75,8 @@ async def test_a_job_fails_when_its_service_stops(jobs: Jobs, *, is_running: boo
     assert work.released == 1
 
 
-async def test_what_cannot_begin_is_released(tmp_path: Path) -> None:
-    """No job is left of it."""
+async def test_a_job_that_cannot_begin_releases_its_resources(tmp_path: Path) -> None:
+    """A job that the store refuses leaves no record, and its resources are released."""
     store = store_on(tmp_path)
     store.volume.unsafe = "a reason"
     work = Adding(1)

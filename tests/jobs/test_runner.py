@@ -69,7 +69,7 @@ class Waiting(Work):
 
 
 class ReadingOn(Work):
-    """Read in a thread for ever, and ask at each chunk whether it is cancelled."""
+    """Reads in a thread until cancelled, and checks for a cancellation after each chunk."""
 
     async def run(self) -> dict[str, Any]:
         return await to_thread.run_sync(self._read)
@@ -82,7 +82,7 @@ class ReadingOn(Work):
 
 
 class ReadingUntilTold(Work):
-    """Read in a thread until a flag is set, which is what the end of the coroutine does."""
+    """Reads in a thread until a flag is set; the coroutine sets the flag when it ends."""
 
     def __init__(self) -> None:
         self._is_enough = threading.Event()
@@ -165,7 +165,7 @@ async def test_a_job_of_a_new_kind_is_cancelled(jobs: Jobs) -> None:
 
 @pytest.mark.parametrize("kind", [ReadingOn, ReadingUntilTold])
 async def test_work_in_a_thread_ends_when_its_job_is_cancelled(jobs: Jobs, kind: type[Work]) -> None:
-    """Neither way is there by itself: a scope's cancellation waits for the thread."""
+    """Work in a thread ends when its job is cancelled, by `check_cancelled` or by a flag with `cancelled_once`."""
     with jobs.begin(COUNTING, {}, ME) as held:
         work = kind()
         running = asyncio.create_task(run_job(held, work))

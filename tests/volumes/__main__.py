@@ -40,7 +40,7 @@ def main() -> int:
 
 
 def run_column(column: Column, cases: list[str], scale: Scale | None) -> dict[str, Result]:
-    """Run the chosen cases on one file system. If it cannot be mounted, every result says so."""
+    """Run the chosen cases on one file system. If it cannot be mounted, every result is `not mounted`."""
     results: dict[str, Result] = {}
     chosen = [case for case in cases_of(column) if case in cases]
     with tempfile.TemporaryDirectory(prefix=f"{column.name}-") as folder:

@@ -76,7 +76,7 @@ Scenario = Callable[Concatenate[Pair, P], Result]
 def row(name: str) -> Callable[[Callable[Concatenate[Pair, Result, P], None]], Scenario[P]]:
     """Return a decorator that makes a scenario of a function which fills its result.
 
-    A scenario that is refused as unsafe has a result that says so. An error that stops a scenario becomes a violation.
+    If the scenario is refused as unsafe, its result is `refused`. An error that stops the scenario becomes a violation.
     """
 
     def decorate(fill: Callable[Concatenate[Pair, Result, P], None]) -> Scenario[P]:

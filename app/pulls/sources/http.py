@@ -31,7 +31,7 @@ MAX_PORT = 65535
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What the caller of a source can do about its refusals: sentences without their full stops."""
+    """The ends of error messages that tell the caller what to do, without the full stop."""
 
     not_found: str
     refused: str
@@ -42,7 +42,7 @@ HUB_HINTS = Hints(
     refused="A private or gated repository needs an OCR_HUB_TOKEN whose owner has access to it; the answer for a "
     "repository that does not exist may be the same",
 )
-"""For a repository of the hub; the listing of its files and their download both use it."""
+"""The hints for repositories of the hub, used when its files are listed and when they are downloaded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,14 +17,14 @@ LOOKS = 30
 
 @dataclass
 class Part:
-    """A resumable upload."""
+    """A resumable upload, and what its service has acknowledged."""
 
     name: str
     number: int
     holder: int | None
     """The service that holds the upload; None if no service does."""
     content: str = ""
-    """What was acknowledged."""
+    """The acknowledged bytes, as text."""
     is_over: bool = False
     """True if the upload was published or cancelled, or a cancellation was requested."""
 
