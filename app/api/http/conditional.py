@@ -7,9 +7,9 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import Response
 
+from app.api.http.media_types import JSON
 from app.store import Conditions
 
-JSON = "application/json"
 CACHING = {"cache-control": "no-cache"}
 """Caches may store the answer, and must revalidate it before each use."""
 ETAG = re.compile(r'\*|(?:W/)?"[^"]*"')

@@ -8,6 +8,8 @@ from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import FileResponse, RedirectResponse, Response
 
+from app.api.http.media_types import JSON
+
 ASSETS = {
     "swagger-ui-bundle.js": "text/javascript",
     "swagger-ui.css": "text/css",
@@ -64,7 +66,7 @@ async def get_document(request: Request) -> Response:
     """Return the OpenAPI document. The first request builds it in a thread, because that takes 0.1 s."""
     app: FastAPI = request.app
     document = app.openapi_schema or await asyncio.to_thread(app.openapi)
-    return Response(json.dumps(document), media_type="application/json")
+    return Response(json.dumps(document), media_type=JSON)
 
 
 def _prefix(request: Request) -> str:

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from app import errors
+from app.api.http.media_types import FORM
 from app.api.http.request_errors import BodyCutShort, UnsupportedForm, UploadStalled
-from app.api.images.receiver import FORM, ImageBody
+from app.api.images.receiver import ImageBody
 from app.engine.contract.image_formats import MEDIA_TYPES
 
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}

@@ -13,11 +13,11 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from app.api.http import threads
 from app.api.http.disconnects import next_chunk
+from app.api.http.media_types import FORM
 from app.api.http.request_errors import BodyTooLarge, UnsupportedForm
 from app.engine.contract.image_formats import FORMAT_NAMES, MEDIA_TYPES
 from app.errors import UnsupportedImage
 
-FORM = "multipart/form-data"
 FORM_BYTES = 1 << 16
 """How many bytes of other fields and headers a form may have for each of its files."""
 BUFFER_BYTES = 1 << 20

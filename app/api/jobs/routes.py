@@ -18,6 +18,7 @@ from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import JobsDep, StoreDep
 from app.api.http.keys import Scope
+from app.api.http.media_types import JSON
 from app.api.http.problems import problems
 from app.api.http.schema import InlineEnum
 from app.api.jobs.schemas import JobList, JobOut, describe
@@ -141,7 +142,7 @@ async def get_job_results(job: JobDep, jobs: JobsDep) -> Response:
         found = await to_thread.run_sync(file.stat)
     except FileNotFoundError:  # the job is being removed, and its results are removed first
         raise errors.JobNotFound(job.id) from None
-    return FileResponse(file, media_type="application/json", stat_result=found)
+    return FileResponse(file, media_type=JSON, stat_result=found)
 
 
 class JobRoute(NamedTuple):

@@ -11,9 +11,9 @@ from app import errors
 from app.api.examples.models import FOLDER
 from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
-from app.api.http.conditional import JSON
 from app.api.http.deps import StoreDep, WatcherDep
 from app.api.http.keys import Scope
+from app.api.http.media_types import JSON, TEXT
 from app.api.http.negotiation import best_or_first
 from app.api.http.problems import problems
 from app.api.maintenance.schemas import AuditOut, FindingOut, PartialOut, ReclaimableOut
@@ -23,7 +23,6 @@ from app.store import Blocker, Finding, Partial, Protection, Report
 
 router = APIRouter(tags=["upkeep"], route_class=GuardedRoute)
 
-TEXT = "text/plain"
 EXAMPLE = f"OLD:     {FOLDER}/old_en_ocr_v1.bin  (matches old_*)\nCURRENT: {FOLDER}/en_ocr_v2.bin\n"
 AS_TEXT: dict[int | str, dict[str, Any]] = {
     200: {"content": {TEXT: {"schema": {"type": "string", "examples": [EXAMPLE]}}}}
@@ -44,7 +43,7 @@ async def get_audit(
     list_cache: ListCacheDep,
     accept: Annotated[
         str, Header(description="`text/plain` for a report with one line for each model and file. The default is JSON.")
-    ] = "application/json",
+    ] = JSON,
 ) -> Any:  # noqa: ANN401 - a report or its text
     """Get a report on every model, on unfinished files and on reclaimable space.
 

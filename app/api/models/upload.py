@@ -11,9 +11,10 @@ from fastapi.exceptions import RequestValidationError
 from app import errors
 from app.api.http import request_errors, threads
 from app.api.http.auth import GuardedRoute, needs
-from app.api.http.conditional import JSON, conditions_of
+from app.api.http.conditional import conditions_of
 from app.api.http.deps import ActorDep, StoreDep, WatcherDep
 from app.api.http.keys import Scope
+from app.api.http.media_types import FORMS, JSON
 from app.api.http.problems import problems
 from app.api.http.routing import ModelName, streams_body
 from app.api.models.detail import detail_of
@@ -25,7 +26,6 @@ from app.store import Actor, Incoming, Published
 
 router = APIRouter(tags=["models"], route_class=GuardedRoute)
 
-FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 UPLOAD_ERRORS = (
     errors.InvalidModelName,
     errors.NotAModel,

@@ -18,6 +18,7 @@ from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import ActorDep
 from app.api.http.disconnects import cancel_on_disconnect
 from app.api.http.keys import Scope
+from app.api.http.media_types import JSON, TEXT
 from app.api.http.negotiation import best_of
 from app.api.http.problems import ProblemContext, ProblemContextDep, problem_of
 from app.api.http.routing import streams_body
@@ -36,8 +37,7 @@ router = APIRouter(tags=["recognition"], route_class=GuardedRoute)
 
 IMAGES, JOBS = "images", "/ocr/jobs"
 """The kind of recognition jobs, and the path of their routes."""
-JSON, TEXT = "application/json", "text/plain"
-SAVED = {
+DOCUMENT_FORMATS = {
     "application/pdf": "PDF",
     "text/vnd.hocr+html": "HOCR",
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "DOCX",
@@ -50,7 +50,7 @@ OCR_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {
             TEXT: {"schema": {"type": "string"}, "example": "Invoice 4711"},
-            **dict.fromkeys(SAVED, BINARY),
+            **dict.fromkeys(DOCUMENT_FORMATS, BINARY),
         },
         "headers": {
             TRUNCATED: {
@@ -91,14 +91,14 @@ async def recognise_text(
 
     A job may have several files, each in a field `file` of a form. Its results are JSON; it does not take `correct`.
     """
-    offered = (JSON,) if prefers_job else (JSON, TEXT, *SAVED)
+    offered = (JSON,) if prefers_job else (JSON, TEXT, *DOCUMENT_FORMATS)
     media_type = best_of(offered, request.headers.getlist("accept"))
     if query.correct:
-        if media_type in SAVED or prefers_job:
+        if media_type in DOCUMENT_FORMATS or prefers_job:
             raise RequestValidationError([{"loc": ("query", "correct"), "msg": "Only JSON and text are corrected"}])
         # Errors of the correction's model are reported before the image is received and recognised.
         await choice.choose(Processor.SPELL_CHECK)
-    options = query.to_options(SAVED.get(media_type))
+    options = query.to_options(DOCUMENT_FORMATS.get(media_type))
     service.require_available()
     if prefers_job:
         async with AsyncExitStack() as stack:
