@@ -263,7 +263,7 @@ def _found(pair: Pair, books: Books) -> set[int]:
 
 
 def _content(path: Path) -> bytes:
-    """Return a file's content; empty, as no upload is, if a sweep has just removed it."""
+    """Return a file's content; empty, as no upload is, if it has just been removed."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -280,9 +280,9 @@ def _read_journal(pair: Pair, books: Books) -> None:
     for client in pair.both:
         events += succeed(client.get("/journal", params={"limit": MOST_EVENTS})).json()["events"]
     if pair.behind:
-        for name in ("journal.1.jsonl", "journal.jsonl"):
-            if (journal := pair.behind / ".store" / name).exists():
-                events += filter(None, map(_event, journal.read_bytes().splitlines()))
+        # The present file and every older one, which a rotation names journal.<time>-<random>.jsonl.
+        for journal in (pair.behind / ".store").glob("journal*.jsonl"):
+            events += filter(None, map(_event, _content(journal).splitlines()))
     books.journalled |= {event["size_bytes"] for event in events if event["action"] in GONE}
 
 
