@@ -105,7 +105,9 @@ class Supervisor:
     @property
     def idle_seconds(self) -> float | None:
         """The time since the last use of the engine; None if its process was not used or is not ready."""
-        return asyncio.get_running_loop().time() - self._used_at if self._used_at and self.is_ready else None
+        if self._used_at is None or not self.is_ready:
+            return None
+        return asyncio.get_running_loop().time() - self._used_at
 
     def require_ready(self) -> EngineProcess:
         """Return the engine process if it takes calls. Raises EngineNotReady."""
