@@ -169,10 +169,10 @@ class Journal:
         Reads the present file, and as many older files as fit into 24 MiB with it.
         """
         self._volume.check()
-        entries = (_entry_in(line) for line in reversed(self._lines()))
+        entries = (_entry_in(line) for line in reversed(self._latest_lines()))
         return list(islice(filter(None, entries), count))
 
-    def _lines(self) -> list[bytes]:
+    def _latest_lines(self) -> list[bytes]:
         while True:
             present = _identity(self._path)
             files, read_bytes = [self._path], _size(self._path)
@@ -181,7 +181,7 @@ class Journal:
                 if read_bytes > READ_BYTES:
                     break
                 files.insert(0, older)
-            lines = [line for file in files for line in _lines(file)]
+            lines = [line for file in files for line in _lines_in(file)]
             # If the journal was rotated meanwhile, lines of the present file may be missing: read again.
             if _identity(self._path) == present:
                 return lines
@@ -219,7 +219,7 @@ def _size(path: Path) -> int:
     return 0
 
 
-def _lines(path: Path) -> list[bytes]:
+def _lines_in(path: Path) -> list[bytes]:
     with contextlib.suppress(FileNotFoundError), path.open("rb") as journal:
         return journal.readlines()
     return []

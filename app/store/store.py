@@ -146,11 +146,11 @@ class Store:
 
     # Cleaning up.
 
-    def sweep(self, is_over: Callable[[str], bool] = lambda _: False) -> list[Purged]:
+    def sweep(self, is_job_over: Callable[[str], bool] = lambda _: False) -> list[Purged]:
         """Purge expired trash entries, and complete or undo what killed processes left unfinished.
 
-        Returns the purged entries. `is_over` receives a job's id and returns True if that job has ended: then the job's
-        partial file is deleted. Raises StoreUnavailable, StoreReadOnly, StoreDenied and StoreUnsafe.
+        Returns the purged entries. `is_job_over` receives a job's id and returns True if that job has ended: then
+        the job's partial file is deleted. Raises StoreUnavailable, StoreReadOnly, StoreDenied and StoreUnsafe.
         """
         self.volume.check_writable()
         purged = list[Purged]()
@@ -166,16 +166,16 @@ class Store:
         def recover() -> None:
             purged.extend(self.trash.recover())
 
-        sweep_staging = partial(self._sweep_staging, is_over)
+        sweep_staging = partial(self._sweep_staging, is_job_over)
         for step in (purge_expired, recover, self.claims.recover, sweep_staging, self.locks.sweep):
             self._sweep_step(step)
         return purged
 
-    def _sweep_staging(self, is_over: Callable[[str], bool]) -> None:
-        def is_orphan(record: PartialRecord) -> bool:
-            return "job_id" in record.extra and is_over(record.extra["job_id"])
+    def _sweep_staging(self, is_job_over: Callable[[str], bool]) -> None:
+        def has_ended(record: PartialRecord) -> bool:
+            return "job_id" in record.extra and is_job_over(record.extra["job_id"])
 
-        if swept := self.incoming.sweep(is_orphan):
+        if swept := self.incoming.sweep(has_ended):
             self._on_event(EventName.STAGING_SWEPT, {"files": swept})
 
     def _sweep_step(self, step: Callable[[], object]) -> None:

@@ -39,7 +39,7 @@ def page_fields(
         "text": whole.rstrip("\n"),
         "skew_degrees": skew,
         "truncated_by_evaluation": whole is not text and whole != text,
-        "lines": list(_lines(result)),
+        "lines": list(_line_fields(result)),
         "table": table,
     }
 
@@ -58,7 +58,7 @@ def refusal(exc: RuntimeError) -> ImageError | None:
     return None
 
 
-def _lines(result: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401
+def _line_fields(result: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401
     for line in result.recognition_lines_result or ():
         box = line.line
         yield {

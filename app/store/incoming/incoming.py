@@ -186,14 +186,14 @@ class Incoming:
         self._volume.check()
         self.staging.record(record)
 
-    def sweep(self, is_over: Callable[[PartialRecord], bool] = lambda _: False) -> list[str]:
+    def sweep(self, has_ended: Callable[[PartialRecord], bool] = lambda _: False) -> list[str]:
         """Delete the partial files that no living process writes and no record keeps, and return their names.
 
-        `is_over` receives a record and returns True if its upload or pull has ended before the record expires. Raises
+        `has_ended` receives a record and returns True if its upload or pull has ended before the record expires. Raises
         StoreUnavailable, StoreReadOnly, StoreDenied, StoreUnsafe.
         """
         self._volume.check_writable()
-        return self.staging.sweep(is_over)
+        return self.staging.sweep(has_ended)
 
     def publish(
         self,

@@ -138,10 +138,10 @@ class Staging:
         staged, _ = self.reopen(partial_id, ())
         staged.discard()
 
-    def sweep(self, is_over: Callable[[PartialRecord], bool] = lambda _: False) -> list[str]:
+    def sweep(self, has_ended: Callable[[PartialRecord], bool] = lambda _: False) -> list[str]:
         """Delete files that are neither active nor kept, and return their names.
 
-        `is_over` receives the record of a kept file and returns True if the upload or pull has ended. Such a file is
+        `has_ended` receives the record of a kept file and returns True if the upload or pull has ended. Such a file is
         deleted although its record has not expired.
         """
         swept = []
@@ -151,21 +151,21 @@ class Staging:
             with contextlib.suppress(FileNotFoundError):
                 if path.suffix == SUFFIX:
                     # Checked before locking, because the lock would block a request that resumes the upload.
-                    if not self._is_kept(path, is_over) and self._swept(path, is_over):
+                    if not self._is_kept(path, has_ended) and self._swept(path, has_ended):
                         swept.append(name)
                 elif path.suffix == RECORD_SUFFIX and path.stem + SUFFIX not in names:
                     if self._is_claimed(path.stem + SUFFIX):
                         continue
                     record = self._read(path.stem)
-                    if record is None or _has_expired(record, path) or is_over(record):
+                    if record is None or _has_expired(record, path) or has_ended(record):
                         path.unlink()
         return swept
 
-    def _swept(self, path: Path, is_over: Callable[[PartialRecord], bool]) -> bool:
+    def _swept(self, path: Path, has_ended: Callable[[PartialRecord], bool]) -> bool:
         with path.open("r+b") as file:
             if not try_lock_file(file.fileno()):
                 return False
-            if self._is_kept(path, is_over):
+            if self._is_kept(path, has_ended):
                 return False
             self._record_of(path.stem).unlink(missing_ok=True)
             path.unlink()
@@ -211,12 +211,12 @@ class Staging:
             with contextlib.suppress(FileNotFoundError):
                 yield _partial_at(path, self._read(path.stem))
 
-    def _is_kept(self, path: Path, is_over: Callable[[PartialRecord], bool]) -> bool:
+    def _is_kept(self, path: Path, has_ended: Callable[[PartialRecord], bool]) -> bool:
         record = self._read(path.stem)
         if record is None:
             # A record that this machine cannot read yet keeps the file too.
             return self._claims.is_shared and path.with_suffix(RECORD_SUFFIX).name in self._names()
-        return not _has_expired(record, path) and not is_over(record)
+        return not _has_expired(record, path) and not has_ended(record)
 
     def _read(self, partial_id: str) -> PartialRecord | None:
         if PARTIAL_ID.fullmatch(partial_id):

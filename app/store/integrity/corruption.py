@@ -48,7 +48,7 @@ class HeaderCheckCache:
         deadline = time.monotonic() + seconds
         with self._reading:
             models = inventory.models
-            known = {name: found for name, found in self._problems.items() if _is_of(found, models.get(name))}
+            known = {name: found for name, found in self._problems.items() if _is_up_to_date(found, models.get(name))}
             for name in models.keys() - known.keys():
                 if time.monotonic() >= deadline:
                     break
@@ -66,5 +66,5 @@ class HeaderCheckCache:
         return model.etag, description.problem if description.is_damaged else None
 
 
-def _is_of(found: tuple[str, str | None], model: Model | None) -> bool:
+def _is_up_to_date(found: tuple[str, str | None], model: Model | None) -> bool:
     return model is not None and found[0] == model.etag

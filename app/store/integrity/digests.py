@@ -33,7 +33,7 @@ class Digests:
     def of(self, model: Model) -> str | None:
         """Return the recorded digest of this version, in hexadecimal; None if this version has none."""
         record = _read(self._digests, model)
-        return record.get("sha256") if record and _is_of(record, model.etag) else None
+        return record.get("sha256") if record and _is_record_of(record, model.etag) else None
 
     def mark_corrupt(self, model: Model, sha256: str) -> None:
         """Record that this version is corrupt: `sha256`, the digest of its bytes, is not the recorded digest."""
@@ -61,7 +61,7 @@ class Digests:
         """Remove the records of a deleted version. Records of another version of the model stay."""
         for records in (self._digests, self._corrupt):
             with contextlib.suppress(OSError, ValueError, StoreError):
-                records.remove_if(name, lambda record: _is_of(record, etag), self._claims)
+                records.remove_if(name, lambda record: _is_record_of(record, etag), self._claims)
 
 
 def _read(records: NameRecords, model: Model) -> dict[str, str] | None:
@@ -71,7 +71,7 @@ def _read(records: NameRecords, model: Model) -> dict[str, str] | None:
     return None
 
 
-def _is_of(record: dict[str, Any], etag: str) -> bool:
+def _is_record_of(record: dict[str, Any], etag: str) -> bool:
     """True if a record is about the version with this ETag.
 
     Records of earlier releases have another form of the ETag, which begins with the inode number.
@@ -81,7 +81,7 @@ def _is_of(record: dict[str, Any], etag: str) -> bool:
 
 
 def _since(record: dict[str, str] | None, model: Model) -> datetime | None:
-    if record is None or not _is_of(record, model.etag):
+    if record is None or not _is_record_of(record, model.etag):
         return None
     with contextlib.suppress(ValueError, KeyError, TypeError):
         return datetime.fromisoformat(record["since"])
