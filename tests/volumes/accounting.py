@@ -187,7 +187,7 @@ class Worker:
 def nothing_is_lost(
     pair: Pair, result: Result, *, deletions: int, restores: int, longest_seconds: float = 400.0
 ) -> None:
-    """Every acknowledged upload is a model, or in the trash, or an answer or the journal records its removal."""
+    """Every acknowledged upload is a model or in the trash, unless an answer or the journal reports its removal."""
     books, sizes, is_over = Books(), count(2000), threading.Event()
     deadline = time.monotonic() + longest_seconds
     with ThreadPoolExecutor(WORKERS) as threads:

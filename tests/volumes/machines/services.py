@@ -33,7 +33,7 @@ class HubOfTheHost(LabelledHub):
 
 @dataclass(frozen=True)
 class MachineServices:
-    """The counterpart of `tests.volumes.services.Services` for two machines."""
+    """Two services on two machines, with the members of `tests.volumes.services.Services` that the scenarios use."""
 
     pair: Pair
     a: Machine
