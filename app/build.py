@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from app.pulls.pull_runner import PullRunner
     from app.pulls.sources.base import Source
 
-RESUMABLE = frozenset({PULL})
+RESUMABLE_KINDS = frozenset({PULL})
 """The kinds of job that another service continues if the process that runs them dies."""
 
 
@@ -33,7 +33,7 @@ def build_store(settings: Settings, on_event: OnEvent) -> Store:
 
 def build_jobs(store: Store) -> Jobs:
     """Build the jobs whose records are in a store's folder."""
-    return Jobs(store, RESUMABLE)
+    return Jobs(store, RESUMABLE_KINDS)
 
 
 def build_pull_runner(

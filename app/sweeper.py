@@ -10,8 +10,8 @@ from app.errors import StoreError
 from app.events import EventName, OnEvent
 from app.store import explaining_refusals
 
-PAUSE_SECONDS = 5.0
-PAUSE_SHARE = 20
+SWEEP_PAUSE_SECONDS = 5.0
+SWEEP_PAUSE_SHARE = 20
 """A pause is at least this many times as long as the sweep before it, so that long sweeps do not keep a disk busy."""
 
 
@@ -33,4 +33,4 @@ async def keep_swept(sweeps: Sequence[Callable[[], object]], on_event: OnEvent) 
             await to_thread.run_sync(sweep, limiter=thread, abandon_on_cancel=True)
         except (StoreError, OSError) as exc:
             on_event(EventName.TRASH_SWEEP_FAILED, {"error": str(exc)})
-        await asyncio.sleep(max(PAUSE_SECONDS, PAUSE_SHARE * (time.monotonic() - began)))
+        await asyncio.sleep(max(SWEEP_PAUSE_SECONDS, SWEEP_PAUSE_SHARE * (time.monotonic() - began)))

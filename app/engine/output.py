@@ -4,8 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-CHUNK_BYTES = 1 << 16
-PAUSE_SECONDS = 0.02
+OUTPUT_CHUNK_BYTES = 1 << 16
+FLOOD_PAUSE_SECONDS = 0.02
 """The pause after a full chunk: it limits an engine that floods its output to 3 MB/s, so the service can answer."""
 MAX_LINE_CHARS = 1000
 """The longest line that is logged; longer lines are cut."""
@@ -33,15 +33,15 @@ class Output:
         """Read and log the output until the end of the stream, or until cancelled."""
         rest = b""
         try:
-            while chunk := await self._stream.read(CHUNK_BYTES):
+            while chunk := await self._stream.read(OUTPUT_CHUNK_BYTES):
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     self._add(line)
                 if len(rest) > MAX_LINE_CHARS:
                     self._add(rest)
                     rest = b""
-                if len(chunk) == CHUNK_BYTES:
-                    await asyncio.sleep(PAUSE_SECONDS)
+                if len(chunk) == OUTPUT_CHUNK_BYTES:
+                    await asyncio.sleep(FLOOD_PAUSE_SECONDS)
         finally:
             self._add(rest)
             self._report_suppressed()

@@ -27,7 +27,7 @@ ROTATE_BYTES = 8 << 20
 """Beyond this size, about 40,000 lines, the present file is renamed and a new one begun."""
 OLDER_BYTES = 24 << 20
 """The most bytes that all older files together may have; beyond it the oldest are deleted."""
-READ_BYTES = 24 << 20
+LATEST_BYTES = 24 << 20
 """How much of the journal `latest` reads: the present file, and the older ones that fit."""
 JOURNAL_LOCK = "/journal"
 """The name of the journal's lock; no model can have this name."""
@@ -178,7 +178,7 @@ class Journal:
             files, read_bytes = [self._path], _size(self._path)
             for older in reversed(self._older()):
                 read_bytes += _size(older)
-                if read_bytes > READ_BYTES:
+                if read_bytes > LATEST_BYTES:
                     break
                 files.insert(0, older)
             lines = [line for file in files for line in _lines_in(file)]

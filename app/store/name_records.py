@@ -12,6 +12,9 @@ from typing import Any
 from app.store.volume.claims import Claims
 from app.store.volume.server_lookups import files_on_server
 
+RECORD_SUFFIX = ".json"
+"""How the file name of a record ends: of a model, of an upload or pull, or of an entry in the trash."""
+
 
 class NameRecords:
     """The records in one folder. Each is a file `<SHA-256 of the name>.json`: a JSON object that contains the name."""
@@ -72,14 +75,14 @@ class NameRecords:
 
     def all(self) -> Iterator[dict[str, Any]]:
         """Yield every record that can be read, in no order. Yields nothing if the folder is missing."""
-        for record in self.folder.glob("*.json"):
+        for record in self.folder.glob(f"*{RECORD_SUFFIX}"):
             # A record that this user may not read is skipped.
             with contextlib.suppress(OSError):
                 if fields := _read(record):
                     yield fields
 
     def _record_of(self, name: str) -> Path:
-        return self.folder / f"{hashlib.sha256(name.encode()).hexdigest()}.json"
+        return self.folder / f"{hashlib.sha256(name.encode()).hexdigest()}{RECORD_SUFFIX}"
 
 
 def _read(record: Path) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 COMMIT = "1234567890abcdef1234567890abcdef12345678"
-CHUNK_BYTES = 1 << 16
+SENT_CHUNK_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -322,9 +322,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             return
         try:
-            for start in range(0, len(content), CHUNK_BYTES):
+            for start in range(0, len(content), SENT_CHUNK_BYTES):
                 self._hub.pause(pause_seconds)
-                self.wfile.write(content[start : start + CHUNK_BYTES])
+                self.wfile.write(content[start : start + SENT_CHUNK_BYTES])
             self.wfile.flush()
         except OSError:
             self.close_connection = True  # the client has closed the connection

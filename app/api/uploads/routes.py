@@ -39,7 +39,7 @@ from app.api.uploads.schemas import (
     OFFSET,
     OFFSET_PARAMETER,
     PUBLISHED,
-    RESUMABLE,
+    TUS_HEADER,
     VERSION_PARAMETER,
     UploadList,
     UploadOut,
@@ -84,7 +84,7 @@ async def get_upload_capabilities(receiver: UploadReceiverDep) -> Response:
     "/uploads",
     summary="List unfinished uploads",
     response_description="The unfinished uploads, oldest first.",
-    responses=with_headers(200, RESUMABLE) | problems(errors.StoreUnavailable, request_errors.UnsupportedTus),
+    responses=with_headers(200, TUS_HEADER) | problems(errors.StoreUnavailable, request_errors.UnsupportedTus),
     openapi_extra=needs(Scope.READ) | {"parameters": [VERSION_PARAMETER]},
 )
 async def list_uploads(store: StoreDep) -> UploadList:
@@ -100,7 +100,7 @@ async def list_uploads(store: StoreDep) -> UploadList:
     status_code=201,
     response_model=UploadOut,
     response_description="The new upload; empty, or with the first chunk if the request had one.",
-    responses=with_headers(201, RESUMABLE | LOCATION | OFFSET | EXPIRES | PUBLISHED, LINKS) | problems(*CHUNK_ERRORS),
+    responses=with_headers(201, TUS_HEADER | LOCATION | OFFSET | EXPIRES | PUBLISHED, LINKS) | problems(*CHUNK_ERRORS),
     openapi_extra=needs(Scope.WRITE)
     | {
         "parameters": [LENGTH_PARAMETER, METADATA_PARAMETER, CHECKSUM_PARAMETER, VERSION_PARAMETER, *CONDITIONS],
@@ -145,7 +145,7 @@ async def create_upload(
     summary="Get an upload's offset",
     response_model=UploadOut,
     response_description="The upload.",
-    responses=with_headers(200, RESUMABLE | OFFSET | LENGTH | EXPIRES | NO_STORE) | problems(*LOOKUP_ERRORS),
+    responses=with_headers(200, TUS_HEADER | OFFSET | LENGTH | EXPIRES | NO_STORE) | problems(*LOOKUP_ERRORS),
     openapi_extra=needs(Scope.WRITE) | {"parameters": [VERSION_PARAMETER]},
 )
 async def get_upload(request: Request, upload_id: UploadId, store: StoreDep) -> Response:
@@ -173,7 +173,7 @@ async def get_upload(request: Request, upload_id: UploadId, store: StoreDep) -> 
     status_code=204,
     response_class=Response,
     response_description="The chunk is stored; the headers have the new offset, or the address of the published model.",
-    responses=with_headers(204, RESUMABLE | OFFSET | EXPIRES | PUBLISHED)
+    responses=with_headers(204, TUS_HEADER | OFFSET | EXPIRES | PUBLISHED)
     | problems(*CHUNK_ERRORS, errors.PartialNotFound, errors.PartialBusy, request_errors.OffsetMismatch),
     openapi_extra=needs(Scope.WRITE)
     | {"parameters": [OFFSET_PARAMETER, CHECKSUM_PARAMETER, VERSION_PARAMETER], "requestBody": body(required=True)},
@@ -218,7 +218,7 @@ async def append_to_upload(
     status_code=204,
     response_class=Response,
     response_description="The upload is deleted.",
-    responses=with_headers(204, RESUMABLE) | problems(*LOOKUP_ERRORS, errors.PartialBusy, *errors.UNWRITABLE),
+    responses=with_headers(204, TUS_HEADER) | problems(*LOOKUP_ERRORS, errors.PartialBusy, *errors.UNWRITABLE),
     openapi_extra=needs(Scope.WRITE) | {"parameters": [VERSION_PARAMETER]},
 )
 async def cancel_upload(upload_id: UploadId, store: StoreDep) -> Response:

@@ -50,7 +50,7 @@ def _parameter(name: str, description: str, example: str, schema: dict[str, Any]
 
 
 _SIZE: dict[str, Any] = {"type": "integer", "minimum": 0}
-RESUMABLE = {"tus-resumable": _header("The version of the tus protocol.", VERSION)}
+TUS_HEADER = {"tus-resumable": _header("The version of the tus protocol.", VERSION)}
 OFFSET = {
     "upload-offset": {
         "description": "The upload's offset: where the next chunk begins.",
@@ -66,7 +66,7 @@ PUBLISHED = {
 LOCATION = {"location": _header("The upload's address.", "/uploads/0f8fad5bd9cb469fa16570867728950e")}
 LENGTH = {"upload-length": {"description": "The model's whole size in bytes.", "schema": _SIZE, "example": 1048576}}
 NO_STORE = {"cache-control": _header("Always `no-store`.", "no-store")}
-CAPABILITIES = RESUMABLE | {
+CAPABILITIES = TUS_HEADER | {
     "tus-version": _header("The versions of the tus protocol that the service supports.", VERSION),
     "tus-extension": _header("The protocol's extensions that the service supports.", EXTENSIONS),
     "tus-checksum-algorithm": _header("The algorithms that `Upload-Checksum` may name.", ",".join(CHECKSUMS)),

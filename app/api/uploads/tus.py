@@ -20,7 +20,7 @@ EXTENSIONS = "creation,creation-with-upload,expiration,checksum,termination"
 CHECKSUMS = {"sha1": 20, "sha256": 32, "sha512": 64}
 """The algorithms of `Upload-Checksum`, by `hashlib`'s names, and the length of each digest in bytes."""
 MEDIA_TYPE = "application/offset+octet-stream"
-MAX_SIZE = 1 << 62
+MAX_STATED_BYTES = 1 << 62
 """The largest number of bytes that a header may state."""
 SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -63,7 +63,7 @@ class Checksum:
 def number(request: Request, field: str) -> int:
     """Read a header that holds a number of bytes; raises RequestValidationError."""
     text = request.headers.get(field, "")
-    if not (text.isascii() and text.isdigit() and int(text) <= MAX_SIZE):
+    if not (text.isascii() and text.isdigit() and int(text) <= MAX_STATED_BYTES):
         raise _malformed(field, "it is required, and must be a number of bytes")
     return int(text)
 

@@ -11,6 +11,8 @@ MAX_STEPS = 2_000_000
 merges."""
 MAX_TEXT = 200
 """The most characters that are kept of a text."""
+MAX_SIZE = 2**63 - 1
+"""The largest number of elements or bytes that a header may state: the largest signed integer of 64 bits."""
 FIRST_READ_BYTES = 4096
 WINDOW_BYTES = 256 * 1024
 

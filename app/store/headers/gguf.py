@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass, field
 from struct import Struct
 
-from app.store.headers.bounded import MAX_TEXT, BadHeader, BeyondBounds, Fact, Facts, HeaderReader, shown
+from app.store.headers.bounded import MAX_SIZE, MAX_TEXT, BadHeader, BeyondBounds, Fact, Facts, HeaderReader, shown
 from app.store.headers.gguf_types import FILE_TYPES, MAX_TYPE, TENSOR_TYPES, TensorType
 
 MAGIC = b"GGUF"
@@ -17,7 +17,6 @@ MAX_KEY_BYTES = 65_535
 MAX_KEPT_KEY_BYTES = 100
 MAX_DIMENSIONS = 8
 """The most dimensions of a tensor that are accepted. The specification allows 4 today."""
-MAX_SIZE = 2**63 - 1
 DEFAULT_ALIGNMENT = 32
 ENTRY_STEPS = 30
 """How many of the MAX_STEPS of a header the reading of one key-value or one tensor counts as."""

@@ -10,7 +10,7 @@ from math import prod
 from struct import Struct
 from typing import TypeGuard
 
-from app.store.headers.bounded import MAX_TEXT, BadHeader, BeyondBounds, Facts, HeaderReader, shown
+from app.store.headers.bounded import MAX_SIZE, MAX_TEXT, BadHeader, BeyondBounds, Facts, HeaderReader, shown
 
 MAX_HEADER_BYTES = 100_000_000
 """The largest header that the reference implementation accepts."""
@@ -18,7 +18,6 @@ MAX_PARSED_BYTES = 8 * 1024 * 1024
 """The largest header that is parsed: about 60,000 tensors of 100 to 150 bytes. Published files have a few thousand."""
 MAX_METADATA = 20
 """How many entries of `__metadata__` are kept."""
-MAX_SIZE = 2**63 - 1
 TENSOR_STEPS = 30
 """How many of the MAX_STEPS of a header the reading of one tensor counts as."""
 METADATA_STEPS = 10

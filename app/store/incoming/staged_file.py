@@ -13,7 +13,7 @@ from app.store.headers.description import Description, describe
 from app.store.volume.renames import rename_without_replacing, sync_folder
 from app.store.volume.volume import explaining_refusals
 
-READ_BYTES = 4 << 20
+REREAD_BYTES = 4 << 20
 
 
 class StagedFile:
@@ -152,7 +152,7 @@ class StagedFile:
         self._hashed_bytes += len(data)
 
     def _read(self, start: int, end: int) -> bytes:
-        data = os.pread(self._file.fileno(), min(READ_BYTES, end - start), start)
+        data = os.pread(self._file.fileno(), min(REREAD_BYTES, end - start), start)
         if not data:
             raise OSError(errno.EIO, "the staging file is shorter than what was written")
         return data

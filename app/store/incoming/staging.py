@@ -22,10 +22,11 @@ from app.errors import PartialBusy, PartialNotFound
 from app.store.incoming.partials import Partial, PartialRecord, modified_at
 from app.store.incoming.staged_file import StagedFile
 from app.store.locks.ofd import is_locked, try_lock_file
+from app.store.name_records import RECORD_SUFFIX
 from app.store.volume.claims import Claims
 from app.store.volume.server_lookups import files_on_server
 
-SUFFIX, RECORD_SUFFIX = ".part", ".json"
+SUFFIX = ".part"
 CLAIM_PAUSES = (0.0, 0.02, 0.1)
 """How long to wait before each attempt to find a file on a shared volume, in seconds. A claim hides it for a moment."""
 PARTIAL_ID = re.compile(r"[0-9a-f]{32}")

@@ -17,7 +17,7 @@ from app.store.locks.leases import Lease
 from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
 from app.store.volume.volume import Volume, explaining_refusals
 
-CHUNK_BYTES = 1 << 20
+VERIFIED_CHUNK_BYTES = 1 << 20
 DIGESTS_LOCK = "/digests"
 """The name of the lock that each recording of a verdict takes; no model can have this name."""
 
@@ -157,7 +157,7 @@ def _digest(file: int, on_read: OnRead) -> str:
     # keeps the pages of a mapped model.
     os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
     os.posix_fadvise(file, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-    digest, chunk = hashlib.sha256(), bytearray(CHUNK_BYTES)
+    digest, chunk = hashlib.sha256(), bytearray(VERIFIED_CHUNK_BYTES)
     with memoryview(chunk) as view:
         while count := os.readv(file, [chunk]):
             digest.update(view[:count])

@@ -29,7 +29,8 @@ from pathlib import Path
 from app.errors import InvalidModelName, ModelInUse, ModelLocked, NotAModel, StoreError, TrashEntryNotFound
 from app.store.inventory import Model, model_at, what_instead
 from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
-from app.store.trash.records import ENTRY_ID, RECORD_SUFFIX, TrashEntry, TrashRecords
+from app.store.name_records import RECORD_SUFFIX
+from app.store.trash.records import ENTRY_ID, TrashEntry, TrashRecords
 from app.store.volume.claims import Claims, folder_opened
 from app.store.volume.renames import rename_without_replacing, sync_folder
 from app.store.volume.server_lookups import files_on_server, move_to_free_name

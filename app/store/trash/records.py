@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from app.store.name_records import RECORD_SUFFIX
 from app.store.volume.claims import folder_opened
 from app.store.volume.renames import sync_folder
 
 ENTRY_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
-RECORD_SUFFIX = ".json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from app.errors import LookupStale
 LOOKUP_PREFIX = ".look-"
 FRESH_SECONDS = 3.0
 """How long to wait for a stale cache to expire; caches last about a second."""
-PAUSE_SECONDS = 0.05
+LOOKUP_PAUSE_SECONDS = 0.05
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ def move_to_free_name(move: Callable[[], T], folder: int, leaf: str) -> T:
                 raise
             if time.monotonic() >= deadline:
                 raise LookupStale from None
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(LOOKUP_PAUSE_SECONDS)
 
 
 def status_on_server(path: Path) -> os.stat_result:
@@ -68,4 +68,4 @@ def status_on_server(path: Path) -> os.stat_result:
             return status
         if time.monotonic() >= deadline:
             raise LookupStale
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(LOOKUP_PAUSE_SECONDS)

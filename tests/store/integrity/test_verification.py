@@ -11,7 +11,7 @@ import pytest
 from app.errors import ModelInUse, ModelNotFound
 from app.store.actor import Actor
 from app.store.audit.findings import Reason
-from app.store.integrity.verification import CHUNK_BYTES, Verdict, Verification
+from app.store.integrity.verification import VERIFIED_CHUNK_BYTES, Verdict, Verification
 from app.store.policy import Policy
 from app.store.store import Store
 
@@ -103,7 +103,7 @@ def test_a_file_that_changes_while_it_is_read_has_no_result(store: Store) -> Non
 
 def test_a_model_that_is_being_verified_cannot_be_deleted(store: Store) -> None:
     """A verification holds a lease that names the actor, and releases it after an error too."""
-    (store.root / "a.bin").write_bytes(b"x" * 3 * CHUNK_BYTES)
+    (store.root / "a.bin").write_bytes(b"x" * 3 * VERIFIED_CHUNK_BYTES)
 
     def on_read(_: int) -> None:
         with pytest.raises(ModelInUse) as refused:
