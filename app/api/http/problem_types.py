@@ -1,6 +1,7 @@
 """Problem details (RFC 9457): a problem type, and the body of an answer."""
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -8,6 +9,11 @@ from pydantic import BaseModel, ConfigDict
 
 TYPE_PREFIX = "urn:ocr-model-service:problem:"
 EXAMPLE_ID = "0f8fad5bd9cb469fa16570867728950e"
+
+
+def slug_of(status: HTTPStatus) -> str:
+    """Return the last part of the `type` of a problem that has no row in the problem table."""
+    return status.phrase.lower().replace(" ", "-")
 
 
 class Problem(BaseModel):

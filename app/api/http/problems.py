@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from app import errors
 from app.api.http.problem_table import CRASH, INTERNAL_ERROR, PROBLEM_TYPES
-from app.api.http.problem_types import EXAMPLE_ID, Problem, ProblemType
+from app.api.http.problem_types import EXAMPLE_ID, Problem, ProblemType, slug_of
 
 MEDIA_TYPE = "application/problem+json"
 HEADERS: dict[str, dict[str, Any]] = {
@@ -104,8 +104,9 @@ async def _render_framework(request: Request, exc: Exception) -> Response:
     detail = exc.detail if exc.detail != status.phrase else f"{request.method} {request.url.path}: {status.phrase}."
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         headers["allow"] = ", ".join(_methods_at(request))
-    slug = status.phrase.lower().replace(" ", "-")
-    kind = ProblemType(Exception(f"{detail} The docs page lists all operations."), status, slug, status.phrase)
+    kind = ProblemType(
+        Exception(f"{detail} The docs page lists all operations."), status, slug_of(status), status.phrase
+    )
     return _respond(kind.describe(kind.sample, request.url.path, _id_of(request)), headers)
 
 

@@ -8,7 +8,7 @@ from http import HTTPStatus
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.api.http.problem_types import TYPE_PREFIX
+from app.api.http.problem_types import TYPE_PREFIX, slug_of
 from app.api.http.problems import MEDIA_TYPE
 
 MAX_HEAD_BYTES = 1 << 16
@@ -61,8 +61,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._refuse(HTTPStatus.BAD_REQUEST, f"{msg} Send HTTP/1.1 with a percent-encoded path.")
 
     def _refuse(self, status: HTTPStatus, detail: str) -> None:
-        slug = status.phrase.lower().replace(" ", "-")
-        members = {"type": TYPE_PREFIX + slug, "title": status.phrase, "status": status, "detail": detail}
+        members = {"type": TYPE_PREFIX + slug_of(status), "title": status.phrase, "status": status, "detail": detail}
         body = json.dumps(members | {"instance": "", "request_id": ""})
         head = f"HTTP/1.1 {status} {status.phrase}\r\ncontent-type: {MEDIA_TYPE}\r\n"
         self.transport.write(f"{head}content-length: {len(body)}\r\nconnection: close\r\n\r\n{body}".encode())

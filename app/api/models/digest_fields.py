@@ -4,7 +4,8 @@ from typing import Any
 
 import http_sf
 from fastapi import Request
-from fastapi.exceptions import RequestValidationError
+
+from app.api.http.header_fields import malformed
 
 ALGORITHMS = {"sha-256": ("sha256", 32), "sha-512": ("sha512", 64)}
 """The algorithms that are read, by their names in the header: `hashlib`'s name of each, and the length of its digest in
@@ -44,19 +45,15 @@ def _parse(field: str, text: str) -> dict[str, bytes]:
     try:
         members: Any = http_sf.parse(text.encode("latin-1"), tltype="dictionary")
     except http_sf.StructuredFieldError as exc:
-        raise _malformed(field, f"it is not a dictionary of digests, such as sha-256=:…: ({exc})") from None
+        raise malformed(field, f"it is not a dictionary of digests, such as sha-256=:…: ({exc})") from None
     values = {key: value for key, (value, _) in members.items()}
     if not values or any(isinstance(value, list) for value in values.values()):
-        raise _malformed(field, "it is not a dictionary of digests, such as sha-256=:…:")
+        raise malformed(field, "it is not a dictionary of digests, such as sha-256=:…:")
     return {ALGORITHMS[key][0]: _checked(field, key, value) for key, value in values.items() if key in ALGORITHMS}
 
 
 def _checked(field: str, key: str, value: object) -> bytes:
     length = ALGORITHMS[key][1]
     if not isinstance(value, bytes) or len(value) != length:
-        raise _malformed(field, f"a {key} digest is {length} bytes in base64 between colons")
+        raise malformed(field, f"a {key} digest is {length} bytes in base64 between colons")
     return value
-
-
-def _malformed(field: str, message: str) -> RequestValidationError:
-    return RequestValidationError([{"loc": ("header", field), "msg": message}])

@@ -13,6 +13,7 @@ from app.api.http import request_errors, threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.conditional import conditions_of
 from app.api.http.deps import ActorDep, StoreDep, WatcherDep
+from app.api.http.header_fields import coding_of, malformed, media_type_of
 from app.api.http.keys import Scope
 from app.api.http.media_types import FORMS, JSON
 from app.api.http.problems import problems
@@ -141,12 +142,9 @@ async def _receive(
 
 def _check_body(request: Request) -> None:
     """Refuse a form, an encoded body and a range; raises UnsupportedBody and RequestValidationError."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type in FORMS:
+    if (media_type := media_type_of(request)) in FORMS:
         raise request_errors.UnsupportedBody(f"a form ({media_type})")
-    if (coding := request.headers.get("content-encoding", "identity")).lower() != "identity":
+    if coding := coding_of(request):
         raise request_errors.UnsupportedBody(f"encoded ({coding})")
     if "content-range" in request.headers:
-        raise RequestValidationError(
-            [{"loc": ("header", "content-range"), "msg": "Send the whole model; for parts, use POST /uploads"}]
-        )
+        raise malformed("content-range", "Send the whole model; for parts, use POST /uploads")

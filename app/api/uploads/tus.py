@@ -10,9 +10,9 @@ from email.utils import format_datetime
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.exceptions import RequestValidationError
 
 from app.api.http.auth import GuardedRoute
+from app.api.http.header_fields import coding_of, malformed, media_type_of
 from app.api.http.request_errors import UnsupportedBody, UnsupportedTus
 
 VERSION = "1.0.0"
@@ -64,7 +64,7 @@ def number(request: Request, field: str) -> int:
     """Read a header that holds a number of bytes; raises RequestValidationError."""
     text = request.headers.get(field, "")
     if not (text.isascii() and text.isdigit() and int(text) <= MAX_STATED_BYTES):
-        raise _malformed(field, "it is required, and must be a number of bytes")
+        raise malformed(field, "it is required, and must be a number of bytes")
     return int(text)
 
 
@@ -76,7 +76,7 @@ def metadata(request: Request) -> dict[str, str]:
         try:
             found[key] = base64.b64decode(value.strip(), validate=True).decode()
         except (binascii.Error, UnicodeDecodeError):
-            raise _malformed("upload-metadata", f"the value of {key!r} is not UTF-8 text in base64") from None
+            raise malformed("upload-metadata", f"the value of {key!r} is not UTF-8 text in base64") from None
     return found
 
 
@@ -84,12 +84,10 @@ def name_and_sha256(request: Request) -> tuple[str, str | None]:
     """Read a new upload's model name, and its SHA-256 in hexadecimal if given; raises RequestValidationError."""
     found = metadata(request)
     if "filename" not in found:
-        raise _malformed("upload-metadata", "it lacks 'filename', the model's name in base64")
+        raise malformed("upload-metadata", "it lacks 'filename', the model's name in base64")
     sha256 = found.get("sha256", "").lower() or None
     if sha256 and not SHA256_HEX.fullmatch(sha256):
-        raise _malformed(
-            "upload-metadata", "'sha256' must be 64 hexadecimal digits, encoded in base64 like every value"
-        )
+        raise malformed("upload-metadata", "'sha256' must be 64 hexadecimal digits, encoded in base64 like every value")
     return found["filename"], sha256
 
 
@@ -104,7 +102,7 @@ def checksum(request: Request) -> Checksum | None:
     except binascii.Error:
         digest = b""
     if len(digest) != CHECKSUMS.get(algorithm):
-        raise _malformed(
+        raise malformed(
             "upload-checksum", f"it must be one of {', '.join(CHECKSUMS)}, a space, and the digest in base64"
         )
     return Checksum(algorithm, digest)
@@ -120,9 +118,8 @@ def has_body(request: Request) -> bool:
 
 def check_media_type(request: Request) -> None:
     """Check that the body is an unencoded chunk, by its headers; raises UnsupportedBody."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    coding = request.headers.get("content-encoding", "identity").lower()
-    if media_type != MEDIA_TYPE or coding != "identity":
+    media_type, coding = media_type_of(request), coding_of(request)
+    if media_type != MEDIA_TYPE or coding:
         what = f"encoded ({coding})" if media_type == MEDIA_TYPE else f"of the type {media_type or 'none'}"
         raise UnsupportedBody(what, f"Send the file's bytes unencoded, as {MEDIA_TYPE}.")
 
@@ -130,7 +127,3 @@ def check_media_type(request: Request) -> None:
 def http_date(moment: datetime) -> str:
     """Format a time for `Upload-Expires`."""
     return format_datetime(moment, usegmt=True)
-
-
-def _malformed(field: str, message: str) -> RequestValidationError:
-    return RequestValidationError([{"loc": ("header", field), "msg": message}])
