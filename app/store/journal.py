@@ -78,7 +78,10 @@ class JournalEntry:
     size_bytes: int
     request_id: str | None
     reason: str | None = None
-    """Why the change was made if no caller asked for it: `expired`, `room`, `replaced` or `recovered`; else None."""
+    """Why the change was made if no caller asked for it, else None: `expired`, `room`, `replaced` or `recovered`.
+
+    `EventOut` in the API says what each means.
+    """
 
     def to_line(self) -> bytes:
         """Return the entry as a line of JSON."""

@@ -69,9 +69,14 @@ class EventOut(Schema):
     request_id: str | None
     """The id of the request that made the change. Null if no request did."""
     reason: str | None
-    """Why a service made the change without a request: the trash entry `expired`; `room` was needed for an incoming
-    model; the model was `replaced` and no trash is kept; or the change was `recovered` after a process was killed. Null
-    if a caller made the change."""
+    """Why the model was trashed, deleted or purged although no caller asked for that. Else null.
+
+    - `expired`: its time in the trash was over.
+    - `room`: an incoming model needed the space.
+    - `replaced`: an upload or a pull replaced it, and the service keeps no trash.
+    - `recovered`: a process was killed during the change. A sweep completed the purge that the process had begun, or
+      moved the model to the trash because its name was taken.
+    """
 
 
 class JournalOut(Schema):

@@ -14,7 +14,7 @@ from app.errors import (
 )
 
 NOTICE = re.compile(r"\s*\*{3,} Trial Licenses \*{3,}\s*\Z")
-"""The notice at the end of each text that AsposeAI without a license has cut."""
+"""The notice that the engine, if it has no license, appends to each text that it cuts."""
 
 
 def page_fields(
