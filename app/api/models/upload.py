@@ -144,7 +144,7 @@ def _check_body(request: Request) -> None:
     """Refuse a form, an encoded body and a range; raises UnsupportedBody and RequestValidationError."""
     if (media_type := media_type_of(request)) in FORMS:
         raise request_errors.UnsupportedBody(f"a form ({media_type})")
-    if coding := coding_of(request):
+    if (coding := coding_of(request)) is not None:
         raise request_errors.UnsupportedBody(f"encoded ({coding})")
     if "content-range" in request.headers:
         raise malformed("content-range", "Send the whole model; for parts, use POST /uploads")

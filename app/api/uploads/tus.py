@@ -119,7 +119,7 @@ def has_body(request: Request) -> bool:
 def check_media_type(request: Request) -> None:
     """Check that the body is an unencoded chunk, by its headers; raises UnsupportedBody."""
     media_type, coding = media_type_of(request), coding_of(request)
-    if media_type != MEDIA_TYPE or coding:
+    if media_type != MEDIA_TYPE or coding is not None:
         what = f"encoded ({coding})" if media_type == MEDIA_TYPE else f"of the type {media_type or 'none'}"
         raise UnsupportedBody(what, f"Send the file's bytes unencoded, as {MEDIA_TYPE}.")
 
