@@ -3,6 +3,7 @@
 from typing import Any
 
 from app.api.examples.models import FOLDER
+from app.engine.contract.processors import DEFAULT_MODEL
 
 ENGINE: dict[str, Any] = {
     "state": "ready",
@@ -54,14 +55,14 @@ RELEASE: dict[str, Any] = {
 
 LOADED: dict[str, Any] = {
     "processor": "spell-check",
-    "model": "lmstudio-community_Llama-3.2-3B-Instruct-GGUF/Llama-3.2-3B-Instruct-Q4_K_M.gguf",
+    "model": DEFAULT_MODEL,
     "since": "2026-11-21T06:38:02.772825Z",
     "mapped_bytes": 2019377696,
 }
 
 LOADING: dict[str, Any] = {
     "processor": "spell-check",
-    "model": "lmstudio-community_Llama-3.2-3B-Instruct-GGUF/Llama-3.2-3B-Instruct-Q4_K_M.gguf",
+    "model": DEFAULT_MODEL,
     "model_bytes": 2019377696,
 }
 
@@ -115,7 +116,7 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
     "ResultOut": RESULT,
     "AiOut": {
         "processor": "spell-check",
-        "model": "lmstudio-community_Llama-3.2-3B-Instruct-GGUF/Llama-3.2-3B-Instruct-Q4_K_M.gguf",
+        "model": DEFAULT_MODEL,
         "failed_count": 0,
         "results": [RESULT],
     },

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from app.api.examples.ids import JOB_ID
+
 JOB: dict[str, Any] = {
-    "id": "20261121T092012Z-0a1b23a56954",
+    "id": JOB_ID,
     "kind": "pull",
     "state": "succeeded",
     "phase": "publishing",

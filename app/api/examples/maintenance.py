@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from app.api.examples.ids import REQUEST_ID, TRASH_ID
 from app.api.examples.models import FOLDER
 
 TRASH_ENTRY: dict[str, Any] = {
-    "id": "20261121T063713Z-3a56954a93f8",
+    "id": TRASH_ID,
     "name": "old_en_ocr_v1.bin",
     "size_bytes": 24,
     "deleted_at": "2026-11-21T06:37:13.889978Z",
@@ -17,9 +18,9 @@ EVENT: dict[str, Any] = {
     "actor": "nightly-cleanup",
     "action": "trashed",
     "name": "old_en_ocr_v1.bin",
-    "trash_id": "20261121T063713Z-3a56954a93f8",
+    "trash_id": TRASH_ID,
     "size_bytes": 24,
-    "request_id": "0f8fad5bd9cb469fa16570867728950e",
+    "request_id": REQUEST_ID,
     "reason": None,
 }
 

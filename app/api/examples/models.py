@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from app.api.examples.ids import TRASH_ID
+
 FOLDER = "/srv/ocr/data/models"
 
 CURRENT_MODEL: dict[str, Any] = {
@@ -63,7 +65,7 @@ RECEIPT: dict[str, Any] = {
     "name": "old_en_ocr_v1.bin",
     "size_bytes": 24,
     "freed_bytes": 0,
-    "trash_id": "20261121T063713Z-3a56954a93f8",
+    "trash_id": TRASH_ID,
     "expires_at": "2026-11-22T06:37:13.889978Z",
     "dry_run": False,
 }

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from app.api.examples.ids import UPLOAD_ID
+
 UPLOAD: dict[str, Any] = {
-    "id": "0f8fad5bd9cb469fa16570867728950e",
+    "id": UPLOAD_ID,
     "name": "en_ocr_v2.bin",
     "offset": 12,
     "size_bytes": 24,

@@ -5,9 +5,10 @@ import hashlib
 from fastapi.exceptions import RequestValidationError
 
 from app import errors
+from app.api.examples.ids import JOB_ID, TRASH_ID, UPLOAD_ID
 from app.api.examples.models import BLOCKER
 from app.api.http import request_errors
-from app.api.http.problem_types import EXAMPLE_ID, ProblemType
+from app.api.http.problem_types import ProblemType
 from app.engine.contract.image_formats import FORMAT_NAMES
 from app.engine.contract.messages import CapabilityName
 from app.engine.contract.processors import DEFAULT_MODEL
@@ -71,23 +72,23 @@ OF_STORE = (
         ("name", "algorithm", "expected", "actual"),
     ),
     ProblemType(
-        errors.TrashEntryNotFound("20261121T063713Z-3a56954a93f8"),
+        errors.TrashEntryNotFound(TRASH_ID),
         404,
         "trash-entry-not-found",
         "No such entry in the trash",
         ("trash_id",),
     ),
-    ProblemType(errors.JobNotFound("20261121T092012Z-0a1b23a56954"), 404, "job-not-found", "No such job", ("job_id",)),
+    ProblemType(errors.JobNotFound(JOB_ID), 404, "job-not-found", "No such job", ("job_id",)),
     ProblemType(
-        errors.JobWithoutResults("20261121T092012Z-0a1b23a56954", "running"),
+        errors.JobWithoutResults(JOB_ID, "running"),
         409,
         "job-without-results",
         "The job has no results",
         ("state",),
     ),
     ProblemType(errors.JobAbandoned("ocr", "ocr-1:7"), 503, "job-abandoned", "The job's runner ended early", (), 1),
-    ProblemType(errors.PartialNotFound(EXAMPLE_ID), 404, "upload-not-found", "No such unfinished upload", ("id",)),
-    ProblemType(errors.PartialBusy(EXAMPLE_ID), 423, "upload-in-progress", "The upload is in use", ("id",), 1),
+    ProblemType(errors.PartialNotFound(UPLOAD_ID), 404, "upload-not-found", "No such unfinished upload", ("id",)),
+    ProblemType(errors.PartialBusy(UPLOAD_ID), 423, "upload-in-progress", "The upload is in use", ("id",), 1),
     ProblemType(
         errors.StoreUnavailable("/data/models is missing; is its volume mounted?"),
         503,
@@ -160,7 +161,7 @@ OF_STORE = (
         "The source sent something else than announced",
     ),
     ProblemType(
-        errors.PullConflict("org_repo/a.gguf", "20261121T092012Z-0a1b23a56954"),
+        errors.PullConflict("org_repo/a.gguf", JOB_ID),
         409,
         "pull-conflict",
         "Another pull fetches the model",

@@ -8,7 +8,6 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict
 
 TYPE_PREFIX = "urn:ocr-model-service:problem:"
-EXAMPLE_ID = "0f8fad5bd9cb469fa16570867728950e"
 
 
 def slug_of(status: HTTPStatus) -> str:

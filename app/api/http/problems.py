@@ -10,8 +10,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from app import errors
+from app.api.examples.ids import REQUEST_ID
 from app.api.http.problem_table import CRASH, INTERNAL_ERROR, PROBLEM_TYPES
-from app.api.http.problem_types import EXAMPLE_ID, Problem, ProblemType, slug_of
+from app.api.http.problem_types import Problem, ProblemType, slug_of
 
 MEDIA_TYPE = "application/problem+json"
 HEADERS: dict[str, dict[str, Any]] = {
@@ -79,7 +80,7 @@ def responses_of(kinds: list[ProblemType], instance: str) -> dict[int | str, dic
         response = responses.setdefault(kind.status, {"description": "", "content": {MEDIA_TYPE: {"examples": {}}}})
         content = response["content"][MEDIA_TYPE]
         content["schema"] = {"$ref": "#/components/schemas/Problem"}
-        value = kind.describe(kind.sample, instance, EXAMPLE_ID).model_dump(mode="json")
+        value = kind.describe(kind.sample, instance, REQUEST_ID).model_dump(mode="json")
         content["examples"][kind.slug] = {"summary": kind.title, "value": value}
         response["description"] = "; ".join(example["summary"] for example in content["examples"].values()) + "."
         if headers := {name: HEADERS[name] for name in kind.headers_for(kind.sample)}:

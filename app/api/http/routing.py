@@ -12,6 +12,7 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from app.api.http.auth import GuardedRoute
+from app.engine.contract.processors import DEFAULT_MODEL
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 STREAMS_BODY = "streams_body"
@@ -59,9 +60,7 @@ ModelName = Annotated[
         description="The model's path relative to the model folder. Slashes may be sent as `/` or as `%2F`.",
         openapi_examples={
             "an old model": {"value": "old_en_ocr_v1.bin"},
-            "a model in a folder": {
-                "value": "lmstudio-community_Llama-3.2-3B-Instruct-GGUF/Llama-3.2-3B-Instruct-Q4_K_M.gguf"
-            },
+            "a model in a folder": {"value": DEFAULT_MODEL},
         },
     ),
 ]

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from app import errors
+from app.api.examples.ids import JOB_ID
 from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import JobsDep, StoreDep
@@ -27,9 +28,7 @@ from app.jobs.folder import Jobs
 from app.jobs.records import Job, JobState
 from app.store import Store
 
-JobId = Annotated[
-    str, Path(description="The job's id, from its `Location`.", examples=["20261121T092012Z-0a1b23a56954"])
-]
+JobId = Annotated[str, Path(description="The job's id, from its `Location`.", examples=[JOB_ID])]
 JOB_ERRORS = (errors.JobNotFound, errors.StoreUnavailable)
 CANCELLING: dict[int | str, dict[str, Any]] = {
     202: {"model": JobOut, "description": "The job, which the service that runs it will cancel."}

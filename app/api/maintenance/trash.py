@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from app import errors
+from app.api.examples.ids import TRASH_ID
 from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import ActorDep, StoreDep, WatcherDep
@@ -23,7 +24,7 @@ router = APIRouter(tags=["trash"], route_class=GuardedRoute)
 
 TrashId = Annotated[
     str,
-    Path(description="The entry's id, from `GET /trash`.", examples=["20261121T063713Z-3a56954a93f8"]),
+    Path(description="The entry's id, from `GET /trash`.", examples=[TRASH_ID]),
 ]
 
 

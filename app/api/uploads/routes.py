@@ -14,6 +14,7 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 
 from app import errors
+from app.api.examples.ids import UPLOAD_ID
 from app.api.http import request_errors, threads
 from app.api.http.auth import PUBLIC, needs
 from app.api.http.conditional import conditions_of
@@ -52,9 +53,7 @@ from app.store.inventory_watcher import InventoryWatcher
 router = APIRouter(tags=["uploads"], route_class=tus.TusRoute)
 
 UPLOAD: Final = "upload"
-UploadId = Annotated[
-    str, Path(description="The upload's id, from its `Location`.", examples=["0f8fad5bd9cb469fa16570867728950e"])
-]
+UploadId = Annotated[str, Path(description="The upload's id, from its `Location`.", examples=[UPLOAD_ID])]
 LOOKUP_ERRORS = (errors.PartialNotFound, errors.StoreUnavailable, request_errors.UnsupportedTus)
 CHUNK_ERRORS = (*UPLOAD_ERRORS, request_errors.UnsupportedTus, request_errors.ChecksumMismatch)
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import NonNegativeInt
 
+from app.api.examples.ids import UPLOAD_ID
 from app.api.http.schema import Schema, Timestamp
 from app.api.uploads.tus import CHECKSUMS, EXTENSIONS, MEDIA_TYPE, VERSION
 
@@ -63,7 +64,7 @@ PUBLISHED = {
     "content-location": _header("The model's address; only once the model is published.", "/models/en_ocr_v2.bin"),
     "etag": _header("The model's `etag`; only on the answer to the chunk that published it.", '"18-18e9fc0680810521"'),
 }
-LOCATION = {"location": _header("The upload's address.", "/uploads/0f8fad5bd9cb469fa16570867728950e")}
+LOCATION = {"location": _header("The upload's address.", f"/uploads/{UPLOAD_ID}")}
 LENGTH = {"upload-length": {"description": "The model's whole size in bytes.", "schema": _SIZE, "example": 1048576}}
 NO_STORE = {"cache-control": _header("Always `no-store`.", "no-store")}
 CAPABILITIES = TUS_HEADER | {
