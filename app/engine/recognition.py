@@ -59,8 +59,8 @@ async def recognise(
     match answer:
         case {"refused": str(name), "facts": dict(facts)} if refusal := _refusal(name, facts):
             raise refusal
-        case {"unavailable": str(reason)}:
-            raise errors.EngineLacks(CapabilityName.RECOGNITION, reason)
+        case {"lacks": str(name), "reason": str(reason)} if name in set(CapabilityName):
+            raise errors.EngineLacks(name, reason)
         case {"seconds": float(took), "document": str() | None as document}:
             pages = await asyncio.to_thread(_read, image.parent / PAGES_FILE)
             return Recognition(pages, took, image.parent / document if document else None)

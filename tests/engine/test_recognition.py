@@ -31,7 +31,8 @@ def test_every_error_about_an_image_may_cross() -> None:
     [
         ({"refused": "UnreadableImage", "facts": {"reason": "it is empty"}}, UnreadableImage),
         ({"refused": "UnsupportedImage", "facts": {"what": "a song", "known": "PNG"}}, UnsupportedImage),
-        ({"unavailable": "no libcrypto"}, EngineLacks),
+        ({"lacks": "recognition", "reason": "no libcrypto"}, EngineLacks),
+        ({"lacks": "no such capability", "reason": "no libcrypto"}, EngineCallFailed),
         ({"refused": "NoSuchError", "facts": {}}, EngineCallFailed),
         ({"refused": "EngineDied", "facts": {"exit_reason": "it says so"}}, EngineCallFailed),
         ({"refused": "UnreadableImage", "facts": {"why": "a field of another version"}}, EngineCallFailed),
@@ -50,3 +51,17 @@ async def test_an_answer_without_a_result_is_an_error(answer: Any, error: type[S
             await recognise(supervisor, image, None, OPTIONS, ImageLimits(1, 1), seconds=5)
 
         assert supervisor.state is EngineState.READY
+
+
+@pytest.mark.parametrize("capability", ["recognition", "ai"])
+async def test_a_missing_capability_is_named(capability: str, tmp_path: Path) -> None:
+    """EngineLacks names the capability that the engine process lacks: `ai` if only tables need the library."""
+    image = tmp_path / "image"
+    image.write_text(json.dumps({"lacks": capability, "reason": "no such library"}))
+    async with supervised(tmp_path, "Refuses") as engine:
+        supervisor = await engine.until(EngineState.READY)
+
+        with pytest.raises(EngineLacks, match="no such library") as raised:
+            await recognise(supervisor, image, None, OPTIONS, ImageLimits(1, 1), seconds=5)
+
+        assert raised.value.capability == capability

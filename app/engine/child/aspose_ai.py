@@ -147,12 +147,14 @@ class AsposeAIEngine:
     ) -> dict[str, Any]:
         """Recognise an image; write the pages, and the document if requested, beside the image.
 
-        Returns `seconds` and `document` (a file name); or `unavailable` with the reason if a library is missing; or
-        `refused` and `facts`, the class name and the facts of an ImageError.
+        Returns `seconds` and `document` (a file name); or `lacks` and `reason`, the capability that a missing
+        library takes away, and why; or `refused` and `facts`, the class name and the facts of an ImageError.
         """
         wanted = RecognitionOptions(**options)
-        if missing := missing_for_recognition() or (missing_for_ai() if wanted.tables else None):
-            return {"unavailable": missing}
+        if reason := missing_for_recognition():
+            return {"lacks": CapabilityName.RECOGNITION, "reason": reason}
+        if wanted.tables and (reason := missing_for_ai()):
+            return {"lacks": CapabilityName.AI, "reason": reason}
         try:
             return _recognise(Path(image), media_type, wanted, ImageLimits(**limits), self._tables_in)
         except ImageError as exc:
