@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import Response
 
-from app.api.http.media_types import JSON
+from app.api.http.header_fields import JSON
 from app.store import Conditions
 
 CACHING = {"cache-control": "no-cache"}

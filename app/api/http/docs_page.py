@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import FileResponse, RedirectResponse, Response
 
-from app.api.http.media_types import JSON
+from app.api.http.header_fields import JSON
 
 ASSETS = {
     "swagger-ui-bundle.js": "text/javascript",

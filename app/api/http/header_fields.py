@@ -1,7 +1,13 @@
-"""Reads header fields that several resources need, and the error of a malformed one."""
+"""Media types, and header fields that several resources read, with the error of a malformed one."""
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
+
+JSON = "application/json"
+TEXT = "text/plain"
+FORM = "multipart/form-data"
+"""A form that may have files."""
+FORMS = (FORM, "application/x-www-form-urlencoded")
 
 
 def malformed(field: str, message: str) -> RequestValidationError:

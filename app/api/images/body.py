@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from app import errors
-from app.api.http.media_types import FORM
+from app.api.http.header_fields import FORM
 from app.api.http.request_errors import BodyCutShort, UnsupportedForm, UploadStalled
 from app.api.images.receiver import ImageBody
 from app.engine.contract.image_formats import MEDIA_TYPES

@@ -13,7 +13,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from app.api.http import threads
 from app.api.http.disconnects import next_chunk
-from app.api.http.media_types import FORM
+from app.api.http.header_fields import FORM
 from app.api.http.request_errors import BodyTooLarge, UnsupportedForm
 from app.engine.contract.image_formats import FORMAT_NAMES, MEDIA_TYPES
 from app.errors import UnsupportedImage

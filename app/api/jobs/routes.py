@@ -18,8 +18,8 @@ from app.api.examples.ids import JOB_ID
 from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import JobsDep, StoreDep
+from app.api.http.header_fields import JSON
 from app.api.http.keys import Scope
-from app.api.http.media_types import JSON
 from app.api.http.problems import problems
 from app.api.http.schema import InlineEnum
 from app.api.jobs.schemas import JobList, JobOut, describe

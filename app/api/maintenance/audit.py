@@ -12,8 +12,8 @@ from app.api.examples.models import FOLDER
 from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import StoreDep, WatcherDep
+from app.api.http.header_fields import JSON, TEXT
 from app.api.http.keys import Scope
-from app.api.http.media_types import JSON, TEXT
 from app.api.http.negotiation import best_or_first
 from app.api.http.problems import problems
 from app.api.maintenance.schemas import AuditOut, FindingOut, PartialOut, ReclaimableOut

@@ -13,9 +13,8 @@ from app.api.http import request_errors, threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.conditional import conditions_of
 from app.api.http.deps import ActorDep, StoreDep, WatcherDep
-from app.api.http.header_fields import coding_of, malformed, media_type_of
+from app.api.http.header_fields import FORMS, JSON, coding_of, malformed, media_type_of
 from app.api.http.keys import Scope
-from app.api.http.media_types import FORMS, JSON
 from app.api.http.problems import problems
 from app.api.http.routing import ModelName, streams_body
 from app.api.models.detail import detail_of

@@ -17,8 +17,8 @@ from app.api.http import request_errors, threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import ActorDep
 from app.api.http.disconnects import cancel_on_disconnect
+from app.api.http.header_fields import JSON, TEXT
 from app.api.http.keys import Scope
-from app.api.http.media_types import JSON, TEXT
 from app.api.http.negotiation import best_of
 from app.api.http.problems import ProblemContext, ProblemContextDep, problem_of
 from app.api.http.routing import streams_body

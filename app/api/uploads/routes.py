@@ -19,8 +19,8 @@ from app.api.http import request_errors, threads
 from app.api.http.auth import PUBLIC, needs
 from app.api.http.conditional import conditions_of
 from app.api.http.deps import ActorDep, StoreDep, WatcherDep
+from app.api.http.header_fields import JSON
 from app.api.http.keys import Scope
-from app.api.http.media_types import JSON
 from app.api.http.problems import problems
 from app.api.http.routing import streams_body
 from app.api.models.upload import CONDITIONS, UPLOAD_ERRORS, location_of
