@@ -72,6 +72,8 @@ class Supervisor:
         self._release_reason = ""
         self._stopping = False
         """Whether the supervisor must end and start no other process."""
+        self._holder_waits = asyncio.Event()
+        """The caller that holds the engine waits for the next process, and does not use the present one."""
         self._changed = asyncio.Event()
         """Set at the next change of state, then replaced by a new event."""
         self._used_at: float | None = None
@@ -129,14 +131,19 @@ class Supervisor:
         self._queue.require_queue_space()
 
     async def wait_until_ready(self) -> EngineProcess:
-        """Wait until the engine takes calls, and return its process.
+        """Wait until the engine takes calls, and return its process. For the caller that holds the engine.
 
         Raises EngineNotReady after `limits.start_seconds`, and at once if the engine is failed or stopped.
         """
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(self._limits.start_seconds):
                 while not self.is_ready and self.state not in {EngineState.FAILED, EngineState.STOPPED}:
+                    self._holder_waits.set()
                     await self._changed.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._holder_waits.clear()
         return self.require_ready()
 
     async def memory(self) -> process_memory.Memory | None:
@@ -278,9 +285,7 @@ class Supervisor:
         reason = self._release_reason if self._release and not self._stopping else "the service is shutting down"
         self._set_state(EngineState.STOPPING, reason)
         started = asyncio.get_running_loop().time()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._limits.stop_seconds / 2), self._queue.acquire_first():
-                pass
+        await self._wait_until_unused(self._limits.stop_seconds / 2)
         before = await process.memory()
         mapped = await asyncio.to_thread(process_memory.mapped_below, process.pid, self._models_dir)
         until = started + self._limits.stop_seconds
@@ -288,6 +293,20 @@ class Supervisor:
         seconds = asyncio.get_running_loop().time() - started
         after_bytes = await asyncio.to_thread(process_memory.tree_bytes)
         self._complete_release(Release(process.pid, before, sum(mapped.values()), after_bytes, ending.reason, seconds))
+
+    async def _wait_until_unused(self, seconds: float) -> None:
+        """Wait until no caller uses the process; at most that long."""
+
+        async def hold_once() -> None:
+            async with self._queue.acquire_first():
+                pass
+
+        # A caller may hold the engine and wait for the next process, which starts only after this one has ended.
+        waits = {asyncio.create_task(hold_once()), asyncio.create_task(self._holder_waits.wait())}
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
 
     async def _reap(self) -> None:
         """Wait until the process is gone, killing it if it still runs, and record how it ended."""

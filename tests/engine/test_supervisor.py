@@ -214,6 +214,21 @@ async def test_release_does_not_wait_for_ever(tmp_path: Path) -> None:
             await running
 
 
+async def test_a_release_does_not_wait_for_a_caller_that_waits_for_the_next_process(tmp_path: Path) -> None:
+    """A caller may hold the engine without a call, while it waits for the next process."""
+    limits = replace(QUICK, stop_seconds=40)
+    async with supervised(tmp_path, limits=limits) as engine:
+        supervisor = await engine.until(EngineState.READY)
+        pid = supervisor.pid
+        async with supervisor.acquire():
+            releasing = asyncio.create_task(supervisor.release())
+            await engine.until(EngineState.STOPPING)
+
+            assert (await supervisor.wait_until_ready()).pid != pid
+
+        assert (await releasing).seconds < limits.stop_seconds / 2
+
+
 async def test_release_while_it_starts_starts_afresh(tmp_path: Path) -> None:
     """A release of an engine that hangs in its start ends that process and starts another."""
     async with supervised(tmp_path, "NeverAnswers") as engine:
