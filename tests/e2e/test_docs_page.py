@@ -15,7 +15,7 @@ from tests.support.browser import Browser
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 PREFIX = "/ocr"
 MODEL = "org_repo/model Q4.gguf"
