@@ -88,8 +88,8 @@ class ModelExists(ModelError):
     def __init__(self, name: str) -> None:
         super().__init__(
             name,
-            f"There is already a model {name!r}, and it is not overwritten. Choose another name; an upload replaces a "
-            "model if If-Match holds its ETag.",
+            f"There is already a model {name!r}, and it is not overwritten. Choose another name. An upload replaces a "
+            "model if If-Match holds its ETag, a pull if if_exists is replace, and a restore never does.",
         )
 
 

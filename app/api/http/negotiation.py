@@ -16,7 +16,7 @@ def best_of(offered: Sequence[str], accept: Iterable[str]) -> str:
     """
     best = _best(offered, accept)
     if best is None:
-        raise NotAcceptable(", ".join(offered[:-1]) + f" or {offered[-1]}")
+        raise NotAcceptable(" or ".join((*([", ".join(offered[:-1])] if offered[1:] else []), offered[-1])))
     return best
 
 

@@ -95,7 +95,9 @@ async def recognise_text(
     media_type = best_of(offered, request.headers.getlist("accept"))
     if query.correct:
         if media_type in DOCUMENT_FORMATS or prefers_job:
-            raise RequestValidationError([{"loc": ("query", "correct"), "msg": "Only JSON and text are corrected"}])
+            raise RequestValidationError(
+                [{"loc": ("query", "correct"), "msg": "Only JSON and text are corrected, and not in a job"}]
+            )
         # Errors of the correction's model are reported before the image is received and recognised.
         await choice.choose(Processor.SPELL_CHECK)
     options = query.to_options(DOCUMENT_FORMATS.get(media_type))

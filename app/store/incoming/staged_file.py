@@ -134,13 +134,19 @@ class StagedFile:
             self._file.close()
 
     def discard(self) -> None:
-        """Close the file, and delete it and its record from staging. A published model stays."""
+        """Close the file, and delete it and its record from staging. A published model stays.
+
+        May be called twice.
+        """
         self._is_ending = True
-        with self._working, self._file:
-            if self.record_path:
-                self.record_path.unlink(missing_ok=True)
-            # Names in staging are never used again, so after `move` no file has this name.
-            self._path.unlink(missing_ok=True)
+        with self._working:
+            try:
+                if self.record_path:
+                    self.record_path.unlink(missing_ok=True)
+                # Names in staging are never used again, so after `move` no file has this name.
+                self._path.unlink(missing_ok=True)
+            finally:
+                self._file.close()
 
     def _start_hashing(self) -> None:
         self._hashes = {algorithm: hashlib.new(algorithm) for algorithm in self._algorithms}

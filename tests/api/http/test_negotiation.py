@@ -36,6 +36,12 @@ def test_best_of_raises_if_nothing_offered_is_accepted(accept: str) -> None:
         best_of(OFFERED, [accept])
 
 
+def test_the_only_offered_type_is_named_alone() -> None:
+    """If one format is offered, NotAcceptable names that one and no list."""
+    with pytest.raises(NotAcceptable, match="can be application/json"):
+        best_of(OFFERED[:1], ["text/plain"])
+
+
 @pytest.mark.parametrize(
     ("accept", "best"),
     [([], "application/json"), (["image/png"], "application/json"), (["text/plain;q=0"], "application/json"),

@@ -190,6 +190,19 @@ def test_a_wrong_digest_of_the_whole_model_deletes_the_upload(service: RunningSe
     assert not (models / "a.bin").exists()
 
 
+def test_a_wrong_digest_in_the_creating_request_creates_no_upload(service: RunningService, models: Path) -> None:
+    """If the first chunk is the whole model and has another SHA-256 than announced, the answer is 422."""
+    metadata = upload_metadata(filename="a.bin", sha256=hashlib.sha256(b"abc").hexdigest())
+
+    refused = service.client.post(
+        "/uploads", content=b"abX", headers=CHUNK | {"upload-length": "3", "upload-metadata": metadata}
+    )
+
+    assert problem_of(refused) == (422, "digest-mismatch")
+    assert unfinished(service) == []
+    assert list((models / ".store/staging").iterdir()) == []
+
+
 def test_a_refused_publication_can_be_retried_with_the_last_byte(service: RunningService, models: Path) -> None:
     """If publishing is refused, the offset is the size less one; sending the last byte later publishes the model."""
     path = begun(service, "a.bin", 3)
