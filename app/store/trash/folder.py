@@ -79,7 +79,8 @@ class TrashFolder:
         entry = self._new_entry(model)
         path = self._folder / entry.id
         self._move_in(entry, parent, leaf, path)
-        self._require_file(entry, path.lstat(), path, parent, leaf)
+        with contextlib.suppress(FileNotFoundError):  # another process has already restored or purged the entry
+            self._require_file(entry, path.lstat(), path, parent, leaf)
         return entry
 
     def set_aside(self, model: Model, parent: int, leaf: str) -> tuple[TrashEntry, Model]:

@@ -4,6 +4,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -202,3 +203,29 @@ def test_an_entry_that_cannot_be_purged_does_not_stop_the_sweep(store: Store) ->
         assert [purged.entry.id for purged in store.sweep()] == [other]
 
     assert [purged.entry.id for purged in store.sweep()] == [held]
+
+
+def test_a_deletion_succeeds_even_if_its_entry_is_restored_at_once(store: Store) -> None:
+    """Another process can restore an entry while the deletion still syncs the folders: both are in the journal."""
+    names = [f"{number}.bin" for number in range(40)]
+    for name in names:
+        (store.root / name).write_bytes(b"content")
+
+    is_over = Event()
+
+    def restore_each() -> None:
+        while not is_over.is_set() or store.trash.entries():
+            for entry in store.trash.entries():
+                store.trash.restore(entry.id, f"restored/{entry.name}", ME)
+
+    with ThreadPoolExecutor(1) as thread:
+        restoring = thread.submit(restore_each)
+        try:
+            trashed = {trash(store, name) for name in names}
+        finally:
+            is_over.set()
+        restoring.result(timeout=30)
+
+    entries = list(store.journal.latest(1000))
+    assert {entry.trash_id for entry in entries if entry.action == "trashed"} == trashed
+    assert {entry.trash_id for entry in entries if entry.action == "restored"} == trashed
