@@ -213,7 +213,8 @@ class EngineProcess:
             self.kill(f"it broke the protocol: {exc}")
         else:
             await asyncio.sleep(END_SECONDS)
-            self.kill("it closed its socket but did not end")
+            if self._end_reason is None:  # otherwise `stop` has closed the socket, and keeps its own deadline
+                self.kill("it closed its socket but did not end")
 
     async def _dispatch_answers(self) -> None:
         loop, rest = asyncio.get_running_loop(), bytearray()

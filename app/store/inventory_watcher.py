@@ -7,6 +7,7 @@ network file system, is scanned again and again. A change that any process makes
 import asyncio
 import contextlib
 import math
+import os
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -146,7 +147,9 @@ class InventoryWatcher:
         """Update the inventory at the paths that have changed."""
         await self._renew(lambda before: self._store.rescan(before, changed) if before else self._store.scan())
         # Scan soon if a folder is new: it may have been filled before inotify watched it.
-        self._scan_soon = await self._in_thread(lambda: any((self._store.root / name).is_dir() for name in changed))
+        # `os.path.isdir`, since `Path.is_dir` raises OSError for a path that is too long, which would end the service.
+        paths = [self._store.root / name for name in changed]
+        self._scan_soon = await self._in_thread(lambda: any(map(os.path.isdir, paths)))
 
     async def _renew(self, look: Look) -> None:
         """Replace the inventory by the result of `look`. One call runs at a time, and starts from the last result."""
