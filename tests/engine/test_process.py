@@ -161,6 +161,15 @@ async def test_stop_ends_a_process_that_ignores_everything_within_its_time(launc
     assert not psutil.pid_exists(process.pid)
 
 
+async def test_stop_gives_a_slow_process_all_of_its_time(launch: Launcher) -> None:
+    """`stop` does not kill a process that needs more than a second to end, if it ends within the given time."""
+    process = await launch("SlowToEnd")
+
+    ending = await process.stop("released", seconds=30)
+
+    assert ending.code == 0
+
+
 async def test_stop_lets_a_good_engine_leave_by_itself(launch: Launcher) -> None:
     """`stop` lets a process end with status 0 when its socket is closed, and its working directory is removed."""
     process = await launch()

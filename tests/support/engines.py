@@ -4,6 +4,7 @@ Tests use the real AsposeAI wherever they can. These engines are for aborts, han
 AsposeAI does not produce on request.
 """
 
+import atexit
 import ctypes
 import json
 import os
@@ -139,6 +140,13 @@ class SlowToFree(Echo):
 
     def free_resources(self) -> None:
         self.hold_gil(1)
+
+
+class SlowToEnd(Echo):
+    """An engine whose process takes two seconds to end after it has freed its resources."""
+
+    def free_resources(self) -> None:
+        atexit.register(time.sleep, 2)
 
 
 class HangsInFree(Echo):
