@@ -170,6 +170,19 @@ def test_a_deletion_removes_the_second_name_of_a_killed_replacement(store: Store
     assert (receipt.freed_bytes > 0) is permanent
 
 
+def test_a_replacement_removes_the_second_name_of_a_killed_one(store: Store) -> None:
+    """A replacement before any sweep moves the old version to the trash as one entry, also after the sweep."""
+    double = leave_a_second_name(store)
+
+    publish(store, "a.bin", b"new", ANY)
+    store.sweep()
+
+    (entry,) = store.trash.entries()
+    assert entry.id != double
+    assert list(store.volume.aside_dir.iterdir()) == []
+    assert (store.volume.trash_dir / entry.id).stat().st_nlink == 1
+
+
 def test_the_second_name_of_a_killed_replacement_cannot_be_restored(store: Store) -> None:
     """A restore raises TrashEntryNotFound, since two models would share one file. A sweep removes the second name."""
     double = leave_a_second_name(store)
