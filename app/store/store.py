@@ -57,7 +57,10 @@ class Store:
         self.journal = journal = Journal(volume, locks, on_event)
         self.digests = digests = Digests(volume.digests_dir, volume.corrupt_dir, self.claims)
         self.protections = protections = Protections(volume, locks, policy, journal)
-        folder, keeps = TrashFolder(volume, locks, self.claims, trash_retention), trash_retention > timedelta(0)
+        folder, keeps = (
+            TrashFolder(volume, locks, self.claims, digests, trash_retention),
+            trash_retention > timedelta(0),
+        )
         self.trash = Trash(volume, locks, folder, digests, journal)
         self.deletions = Deletions(volume, locks, protections, folder, digests, journal, keeps_deleted=keeps)
         disk_space = DiskSpace(volume.root, folder, self.trash.make_space)

@@ -35,6 +35,19 @@ class Digests:
         record = _read(self._digests, model)
         return record.get("sha256") if record and _is_record_of(record, model.etag) else None
 
+    def copy(self, name: str, model: Model) -> None:
+        """Copy the records of this version that are under another name, where the model had it before.
+
+        Records of the model's own name that are of this version stay.
+        """
+        before = model._replace(name=name)
+        if self.of(model) is None and (sha256 := self.of(before)):
+            self.record(model, sha256)
+        found = _read(self._corrupt, before)
+        if found and self.corrupt_since(model) is None and self.corrupt_since(before):
+            fields = {field: value for field, value in found.items() if field != "name"}
+            self._corrupt.write(model.name, fields, is_lasting=True)
+
     def mark_corrupt(self, model: Model, sha256: str) -> None:
         """Record that this version is corrupt: `sha256`, the digest of its bytes, is not the recorded digest."""
         since = datetime.now(UTC).isoformat()

@@ -27,6 +27,7 @@ from functools import partial
 from pathlib import Path
 
 from app.errors import InvalidModelName, ModelInUse, ModelLocked, NotAModel, StoreError, TrashEntryNotFound
+from app.store.integrity.digests import Digests
 from app.store.inventory import Model, model_at, what_instead
 from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
 from app.store.name_records import RECORD_SUFFIX
@@ -59,12 +60,15 @@ OnPurge = Callable[[TrashEntry], None]
 class TrashFolder:
     """The trash folder of one model folder, on the same file system: models move in and out by renames."""
 
-    def __init__(self, volume: Volume, locks: ModelLocks, claims: Claims, retention: timedelta) -> None:
+    def __init__(
+        self, volume: Volume, locks: ModelLocks, claims: Claims, digests: Digests, retention: timedelta
+    ) -> None:
         self._volume = volume
         self._folder = volume.trash_dir
         self._aside = volume.aside_dir
         self._locks = locks
         self._claims = claims
+        self._digests = digests
         self._retention = retention
         self._records = TrashRecords(self._folder)
 
@@ -297,7 +301,9 @@ class TrashFolder:
     def _new_entry(self, model: Model) -> TrashEntry:
         now = datetime.now(UTC)
         entry_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(6)}"
-        return TrashEntry(entry_id, model.name, model.size_bytes, now, now + self._retention)
+        sha256 = self._digests.of(model)
+        etag = model.etag if sha256 else None
+        return TrashEntry(entry_id, model.name, model.size_bytes, now, now + self._retention, etag, sha256)
 
     def _move_in(self, entry: TrashEntry, parent: int, leaf: str, path: Path) -> None:
         with self._locked(entry), folder_opened(path.parent) as folder:

@@ -24,6 +24,12 @@ class TrashEntry:
     size_bytes: int
     deleted_at: datetime
     expires_at: datetime
+    etag: str | None = None
+    """The version for which `sha256` was recorded; None if no digest was."""
+    sha256: str | None = None
+    """The recorded digest of the model, in hexadecimal.
+
+    The record of the name may be another version's when the entry is restored."""
 
     def to_json(self) -> str:
         """Return the record as JSON."""

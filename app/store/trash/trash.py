@@ -1,5 +1,6 @@
 """Lists, restores, purges and empties the trash. The methods block, and the journal records each change."""
 
+import contextlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -52,8 +53,21 @@ class Trash:
             except FileExistsError:
                 raise ModelExists(name) from None
             model = self._volume.find_in(folder, leaf, name)
+            self._restore_records(entry, model)
         self._journal.record(actor, Action.RESTORED, name, trash_id, model.size_bytes)
         return model
+
+    def _restore_records(self, entry: TrashEntry, model: Model) -> None:
+        """Record the digest of a restored model, and that it is corrupt, under the name that it has now.
+
+        Otherwise the next verification would record the digest of its bytes, whatever they are by then.
+        """
+        # The model is restored: if the disk is too full for a record, its digest stays unknown.
+        with contextlib.suppress(OSError):
+            if entry.sha256 and entry.etag == model.etag and self._digests.of(model) is None:
+                self._digests.record(model, entry.sha256)
+            if entry.name != model.name:
+                self._digests.copy(entry.name, model)
 
     def purge(self, trash_id: str, actor: Actor = SERVICE) -> Purged:
         """Delete one entry of the trash permanently.

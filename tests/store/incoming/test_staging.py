@@ -151,7 +151,7 @@ def test_a_failed_replacement_leaves_the_previous_version(tmp_path: Path, kind: 
 def leave_a_second_name(store: Store) -> str:
     """Leave a second name of a.bin aside, as a replacement that is killed at its last step does. Returns its id."""
     publish(store, "a.bin", b"old")
-    trash = TrashFolder(store.volume, store.locks, Claims(store.volume), timedelta(days=1))
+    trash = TrashFolder(store.volume, store.locks, Claims(store.volume), store.digests, timedelta(days=1))
     with store.volume.parent_of("a.bin") as (folder, leaf):
         entry = trash.link_aside(store.find("a.bin"), folder, leaf)
     assert entry

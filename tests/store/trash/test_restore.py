@@ -1,5 +1,6 @@
 """Restoring and purging trash entries, and plans of deletions."""
 
+import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -10,6 +11,7 @@ import pytest
 
 from app.errors import InvalidModelName, ModelChanged, ModelExists, ModelInUse, NotAModel, TrashEntryNotFound
 from app.store.actor import Actor
+from app.store.incoming.incoming import Conditions
 from app.store.policy import Policy
 from app.store.store import Store
 from app.store.volume import renames
@@ -45,6 +47,53 @@ def test_a_restored_model_has_its_name_bytes_and_time(store: Store) -> None:
     assert list((store.root / ".store/trash").iterdir()) == []
     with pytest.raises(TrashEntryNotFound):
         store.trash.restore(trash_id)
+
+
+def test_a_restored_model_keeps_its_digest_under_any_name(store: Store) -> None:
+    """The recorded digest follows a model to another name, and is kept although a newer version had the old name."""
+    first, second = b"first version", b"second"
+    upload(store, "a.bin", first)
+    upload(store, "a.bin", second, if_match="*")  # the first version is in the trash now
+    (replaced,) = store.trash.entries()
+    deleted = trash(store, "a.bin")
+
+    store.trash.restore(deleted, "moved/b.bin")
+    store.trash.restore(replaced.id)
+
+    assert store.digests.of(store.find("moved/b.bin")) == hashlib.sha256(second).hexdigest()
+    assert store.digests.of(store.find("a.bin")) == hashlib.sha256(first).hexdigest()
+    assert store.verifications.verify("moved/b.bin", ME, lambda _: None).verdict == "intact"
+
+
+def test_damage_is_found_after_a_restore_under_another_name(store: Store) -> None:
+    """A model known to be corrupt is so under its new name, and bytes damaged in the trash do not become the digest."""
+    upload(store, "a.bin", b"whole")
+    upload(store, "b.bin", b"whole")
+    damage(store.root / "a.bin")
+    assert store.verifications.verify("a.bin", ME, lambda _: None).verdict == "corrupt"
+    known, unknown = trash(store, "a.bin"), trash(store, "b.bin")
+    damage(store.volume.trash_dir / unknown)
+
+    store.trash.restore(known, "c.bin")
+    store.trash.restore(unknown, "d.bin")
+
+    assert store.digests.corrupt_since(store.find("c.bin"))
+    assert store.verifications.verify("d.bin", ME, lambda _: None).verdict == "corrupt"
+
+
+def upload(store: Store, name: str, content: bytes, if_match: str | None = None) -> None:
+    staged = store.incoming.begin()
+    staged.write(content)
+    conditions = Conditions(None if if_match is None else frozenset({if_match}))
+    store.incoming.publish(name, staged, conditions, ME)
+    staged.discard()
+
+
+def damage(path: Path) -> None:
+    """Change a byte without another size or modification time, as a failing disk does."""
+    before = path.stat()
+    path.write_bytes(b"X" + path.read_bytes()[1:])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 @pytest.mark.parametrize("in_one_step", [True, False], ids=["renameat2", "link and unlink"])
