@@ -1,6 +1,5 @@
 """A headless Chromium that can reach only 127.0.0.1, driven by WebDriver (JSON over HTTP)."""
 
-import base64
 import json
 import re
 import shutil
@@ -90,10 +89,6 @@ class Browser:
         element = self._find(selector)
         self._call("POST", f"/element/{element}/clear")
         self._call("POST", f"/element/{element}/value", text=text)
-
-    def screenshot(self, path: Path) -> None:
-        """Save the whole page as a PNG."""
-        path.write_bytes(base64.b64decode(self._call("GET", "/screenshot/full")))
 
     def console_errors(self) -> list[str]:
         """Return the console's errors since the last call: exceptions, policy violations, failed requests."""
