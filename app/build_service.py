@@ -20,6 +20,7 @@ from app.api.models.upload_receiver import UploadReceiver
 from app.api.state import State
 from app.build import build_jobs, build_pull_runner, build_store
 from app.engine.contract.recognition_call import ImageLimits
+from app.engine.memory_limits import default_limit_bytes
 from app.engine.model_session import ModelSession, SessionLimits
 from app.engine.native.workdir import WorkDirectories
 from app.engine.process import EngineProcess
@@ -111,8 +112,9 @@ def build_workdirs(settings: Settings, models_dir: Path) -> WorkDirectories:
 
 def build_supervisor(settings: Settings, models_dir: Path, workdirs: WorkDirectories, on_event: OnEvent) -> Supervisor:
     """Build the supervisor of the engine process. `Supervisor.run` starts the process."""
+    memory_bytes = _memory_limit(settings)
     return Supervisor(
-        _spawner(settings.engine_class, workdirs, on_event),
+        _spawner(settings.engine_class, workdirs, memory_bytes, on_event),
         models_dir=models_dir,
         license_file=settings.license_file.resolve() if settings.license_file else None,
         limits=SupervisorLimits(
@@ -121,12 +123,19 @@ def build_supervisor(settings: Settings, models_dir: Path, workdirs: WorkDirecto
             queue_size=settings.engine_queue_size,
             restart_budget=settings.engine_restart_budget,
             stable_seconds=settings.engine_stable_after.total_seconds(),
+            memory_bytes=memory_bytes,
         ),
         on_event=on_event,
     )
 
 
-def _spawner(engine_class: str, workdirs: WorkDirectories, on_event: OnEvent) -> Callable[[], Awaitable[EngineProcess]]:
+def _memory_limit(settings: Settings) -> int:
+    return default_limit_bytes() if settings.engine_memory_limit is None else settings.engine_memory_limit
+
+
+def _spawner(
+    engine_class: str, workdirs: WorkDirectories, memory_limit_bytes: int, on_event: OnEvent
+) -> Callable[[], Awaitable[EngineProcess]]:
     """Return a function that starts an engine process in a new working directory."""
 
     async def spawn() -> EngineProcess:
@@ -135,6 +144,7 @@ def _spawner(engine_class: str, workdirs: WorkDirectories, on_event: OnEvent) ->
             engine_class,
             directory=directory,
             environment=workdirs.environment(directory),
+            memory_limit_bytes=memory_limit_bytes,
             on_line=lambda line: on_event(EventName.ENGINE_OUTPUT, {"line": line}),
             on_gone=lambda: workdirs.discard(directory),
         )
@@ -154,7 +164,7 @@ def build_model_session(settings: Settings, store: Store, supervisor: Supervisor
         hold=hold,
         limits=SessionLimits(
             load_seconds=settings.engine_load_timeout.total_seconds(),
-            memory_bytes=settings.engine_memory_limit,
+            memory_bytes=supervisor.memory_limit_bytes,
         ),
         on_event=on_event,
     )

@@ -4,13 +4,14 @@ import asyncio
 from typing import Any
 
 from app.engine.process import EngineProcess
-from app.errors import EngineCallFailed, EngineDied, EngineError, EngineTimedOut
+from app.errors import EngineCallFailed, EngineDied, EngineError, EngineOutOfMemory, EngineTimedOut
 from app.events import EventName, OnEvent
 
 OUTCOMES: dict[type[EngineError], str] = {
     EngineCallFailed: "failed",
     EngineTimedOut: "timed_out",
     EngineDied: "died",
+    EngineOutOfMemory: "out_of_memory",
 }
 """The `outcome` of the event for each error; without an error it is `ok`, for a cancelled call `abandoned`."""
 
@@ -26,11 +27,11 @@ async def timed_call(
 ) -> Any:  # noqa: ANN401 - a JSON value
     """Call an engine process, return its result, and report `engine.called` with `work` (by default the call's name).
 
-    Raises what `EngineProcess.call` raises.
+    The process may not hold more memory than its limit meanwhile. Raises what `EngineProcess.call` raises.
     """
     began, outcome = asyncio.get_running_loop().time(), "abandoned"
     try:
-        result = await process.call(name, params, seconds=seconds)
+        result = await process.call(name, params, seconds=seconds, watches_memory=True)
         outcome = "ok"
     except EngineError as exc:
         outcome = OUTCOMES[type(exc)]

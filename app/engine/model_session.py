@@ -25,6 +25,8 @@ from app.events import EventName, OnEvent
 
 STOP_SECONDS = 5.0
 """How long a process may take to end when another one must replace it."""
+RECYCLE_SHARE = 7 / 8
+"""The share of the memory limit from which a process is replaced between two texts."""
 
 Hold = Callable[[str, str, int], Callable[[], None]]
 """Takes a lease on a model, given its name, its use and a process id; returns the function that releases the lease.
@@ -171,7 +173,7 @@ class ModelSession:
             yield outcome
             if isinstance(outcome.error, EngineDied | EngineTimedOut):
                 deaths += 1
-                was_released = isinstance(outcome.error, EngineDied) and process.exit and not process.exit.is_fault
+                was_released = type(outcome.error) is EngineDied and process.exit and not process.exit.is_fault
                 if was_released or deaths == MAX_DEATHS_OF_ONE_REQUEST:
                     fatal = outcome.error
 
@@ -200,12 +202,26 @@ class ModelSession:
             return process, loaded
         self.loading = wanted
         try:
-            if loaded:
-                await process.stop(f"to load {wanted.processor} instead of {loaded.processor}", seconds=STOP_SECONDS)
+            if reason := await self._reason_for_another(process, wanted, loaded):
+                await process.stop(reason, seconds=STOP_SECONDS)
                 process = await self._supervisor.wait_until_ready()
             return process, await self._load(process, wanted)
         finally:
             self.loading = None
+
+    async def _reason_for_another(
+        self, process: EngineProcess, wanted: LoadRequest, loaded: Loaded | None
+    ) -> str | None:
+        """Return why a model must be loaded into another process than this one; None if this one will do."""
+        if loaded:
+            return f"to load {wanted.processor} instead of {loaded.processor}"
+        if not self._limits.memory_bytes:
+            return None
+        held_bytes = await asyncio.to_thread(resident_bytes_of, process.pid)
+        fits = held_bytes + wanted.model_bytes <= self._limits.memory_bytes
+        # A new process would hold little less, if this one was not used.
+        is_worthwhile = self._supervisor.idle_seconds is not None
+        return None if fits or not is_worthwhile else f"to make room for {wanted.model}: it held {held_bytes} bytes"
 
     async def _load(self, process: EngineProcess, wanted: LoadRequest) -> Loaded:
         leases = _ProcessLeases()
@@ -244,12 +260,15 @@ class ModelSession:
         return set(facts.recognised) if facts else set()
 
     async def _recycle_if_grown(self, process: EngineProcess) -> None:
-        """End a process that holds more memory than the limit; the next text waits for another process."""
+        """End a process that holds nearly as much memory as the limit; the next text waits for another process.
+
+        Otherwise the next text could pass the limit, only because of what earlier calls left.
+        """
         if not self._limits.memory_bytes:
             return
         resident_bytes = await asyncio.to_thread(resident_bytes_of, process.pid)
-        if resident_bytes > self._limits.memory_bytes:
-            reason = f"it held {resident_bytes} bytes, more than OCR_ENGINE_MEMORY_LIMIT"
+        if resident_bytes > self._limits.memory_bytes * RECYCLE_SHARE:
+            reason = f"it held {resident_bytes} bytes, nearly as much as OCR_ENGINE_MEMORY_LIMIT or more"
             await process.stop(reason, seconds=STOP_SECONDS)
             self._on_event(
                 EventName.ENGINE_RECYCLED, {"reason": reason, "pid": process.pid, "resident_bytes": resident_bytes}

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import re
 import signal
 import socket
 import sys
@@ -13,14 +14,22 @@ from pathlib import Path
 from typing import Any
 
 from app.engine.contract.messages import MAX_LINE_BYTES, Call, ProtocolError, Reply
+from app.engine.memory_limits import hard_limit_bytes, oom_kills
 from app.engine.output import Output
-from app.engine.process_memory import Memory, memory_of
-from app.errors import EngineCallFailed, EngineDied, EngineTimedOut
+from app.engine.process_memory import Memory, memory_of, resident_bytes_of
+from app.errors import EngineCallFailed, EngineDied, EngineOutOfMemory, EngineTimedOut
 
 DRAIN_SECONDS = 0.2
 """How long to wait for the last output of an ended process; a child of the process may keep the pipe open for ever."""
 END_SECONDS = 1.0
 """How long a process may run after its socket was closed, and after SIGTERM."""
+MEMORY_CHECK_SECONDS = 0.2
+"""The time between two looks at the memory of a process that works on a call."""
+NO_MEMORY = re.compile(
+    r"bad_alloc|OutOfMemory|MemoryError|out of memory|cannot allocate memory|failed to allocate|0x8007000E",
+    re.IGNORECASE,
+)
+"""Matches what Python, .NET, C++ and llama.cpp say when they can get no more memory."""
 
 TOO_LONG = f"a line of more than {MAX_LINE_BYTES} bytes"
 
@@ -36,6 +45,8 @@ class Exit:
     """Why the service ended the process; None if the service did not end it."""
     is_fault: bool
     """Whether the engine is at fault. Releases, deadlines and callers that disconnect are not the engine's fault."""
+    is_out_of_memory: bool
+    """Whether the process ended because it needed more memory than it may have."""
     tail: tuple[str, ...]
     """The last lines that the process printed."""
 
@@ -43,7 +54,8 @@ class Exit:
     def reason(self) -> str:
         """How the process ended, in one line for people, with the service's reason if the service ended it."""
         how = f"exit status {self.code}" if self.code >= 0 else f"killed by {_name_of(-self.code)}"
-        return f"{self.end_reason} ({how})" if self.end_reason else how
+        why = self.end_reason or ("it could get no more memory" if self.is_out_of_memory else None)
+        return f"{why} ({how})" if why else how
 
 
 class EngineProcess:
@@ -54,6 +66,7 @@ class EngineProcess:
         process: asyncio.subprocess.Process,
         channel: socket.socket,
         *,
+        memory_limit_bytes: int,
         on_line: Callable[[str], None],
         on_gone: Callable[[], None],
     ) -> None:
@@ -68,6 +81,8 @@ class EngineProcess:
         self._ids = itertools.count(1)
         self._end_reason: str | None = None
         self._is_fault = True
+        self._memory_limit_bytes = memory_limit_bytes
+        self._is_out_of_memory = False
         self._over = asyncio.create_task(self._watch())
 
     @classmethod
@@ -79,11 +94,13 @@ class EngineProcess:
         environment: dict[str, str],
         on_line: Callable[[str], None],
         on_gone: Callable[[], None],
+        memory_limit_bytes: int = 0,
     ) -> "EngineProcess":
         """Start an engine process and return it; it runs, but is not ready before the call `start`.
 
         `engine` is the import string of the class to serve. `on_line` gets each line that the process prints. `on_gone`
-        is called in a thread when the process has ended, before `wait()` and pending calls return.
+        is called in a thread when the process has ended, before `wait()` and pending calls return. A process that holds
+        more than `memory_limit_bytes` during a call is killed; 0 for no limit.
         """
         ours, theirs = socket.socketpair()
         ours.setblocking(False)  # noqa: FBT003 - the standard library's own signature
@@ -96,6 +113,7 @@ class EngineProcess:
                 str(theirs.fileno()),
                 str(os.getpid()),
                 engine,
+                str(hard_limit_bytes(memory_limit_bytes)),
                 cwd=directory,
                 env=environment,
                 pass_fds=[theirs.fileno()],
@@ -103,19 +121,23 @@ class EngineProcess:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
             )
-        return cls(process, ours, on_line=on_line, on_gone=on_gone)
+        return cls(process, ours, memory_limit_bytes=memory_limit_bytes, on_line=on_line, on_gone=on_gone)
 
-    async def call(self, name: str, params: dict[str, Any] | None = None, *, seconds: float) -> Any:  # noqa: ANN401
+    async def call(
+        self, name: str, params: dict[str, Any] | None = None, *, seconds: float, watches_memory: bool = False
+    ) -> Any:  # noqa: ANN401
         """Call the engine and return its result, a JSON value.
 
-        Raises EngineCallFailed if the engine reports an error, EngineDied if the process ends during the call, and
-        EngineTimedOut after that many seconds. A native call cannot be stopped: if it times out or is cancelled, its
+        Raises EngineCallFailed if the engine reports an error, EngineDied if the process ends during the call,
+        EngineOutOfMemory if it needs more memory than it may have, and EngineTimedOut after that many seconds. A native
+        call cannot be stopped: if it times out, is cancelled or, with `watches_memory`, holds more than the limit, its
         process is killed.
         """
         if self.exit:
-            raise EngineDied(self.exit.reason)
+            raise self._death(self.exit)
         call = Call(next(self._ids), name, params or {})
         answer = self._pending[call.id] = asyncio.get_running_loop().create_future()
+        memory_watch = asyncio.create_task(self._watch_memory()) if watches_memory else None
         try:
             async with asyncio.timeout(seconds):
                 await self._send(call.encode())
@@ -127,7 +149,13 @@ class EngineProcess:
             self.kill(f"the caller of {name!r} went away", is_fault=False)
             raise
         finally:
+            if memory_watch:
+                memory_watch.cancel()
             del self._pending[call.id]
+        if result.error is not None and NO_MEMORY.search(result.error):
+            # What .NET and native code left behind is unknown, and the process still holds what it got.
+            self._kill_for_memory(f"{name!r} could get no more memory: {result.error:.200}")
+            raise self._death(await self.wait())
         if result.error is not None:
             raise EngineCallFailed(result.error)
         return result.result
@@ -173,6 +201,27 @@ class EngineProcess:
             self._note_end_reason(reason, is_fault=is_fault)
             self._signal(signal.SIGKILL)
 
+    async def _watch_memory(self) -> None:
+        """Kill the process when it holds more than its limit. Runs until cancelled."""
+        while self._memory_limit_bytes:
+            await asyncio.sleep(MEMORY_CHECK_SECONDS)
+            held_bytes = await asyncio.to_thread(resident_bytes_of, self.pid)
+            if held_bytes > self._memory_limit_bytes:
+                limit = f"it may hold {self._memory_limit_bytes} (OCR_ENGINE_MEMORY_LIMIT)"
+                self._kill_for_memory(f"it held {held_bytes} bytes of memory, and {limit}")
+
+    def _kill_for_memory(self, reason: str) -> None:
+        # The call is at fault, as with a deadline: it must not count as a death of the engine.
+        if self._end_reason is None:
+            self._is_out_of_memory = True
+        self.kill(reason, is_fault=False)
+
+    def _death(self, ending: Exit) -> EngineDied:
+        """Return the error of a call whose process has ended."""
+        if ending.is_out_of_memory:
+            return EngineOutOfMemory(ending.reason, self._memory_limit_bytes)
+        return EngineDied(ending.reason)
+
     def _note_end_reason(self, reason: str, *, is_fault: bool) -> None:
         if self._end_reason is None:
             self._end_reason, self._is_fault = reason, is_fault
@@ -192,7 +241,10 @@ class EngineProcess:
         """Read answers and output until the process ends, then fail the pending calls. Only this method sets `exit`."""
         answers = asyncio.create_task(self._read_answers())
         output = asyncio.create_task(self._output.read())
+        kills_before = await asyncio.to_thread(oom_kills)
         code = await self._process.wait()
+        if code == -signal.SIGKILL and self._end_reason is None:
+            self._is_out_of_memory = await asyncio.to_thread(oom_kills) > kills_before
         await asyncio.wait({output}, timeout=DRAIN_SECONDS)
         for task in (answers, output):
             task.cancel()
@@ -200,10 +252,13 @@ class EngineProcess:
         self._channel.close()
         for on_gone in self._on_gone:
             await asyncio.to_thread(on_gone)
-        self.exit = Exit(self.pid, code, self._end_reason, self._is_fault, self._output.tail)
+        tail = self._output.tail
+        if code != 0 and self._end_reason is None:
+            self._is_out_of_memory |= any(map(NO_MEMORY.search, tail))
+        self.exit = Exit(self.pid, code, self._end_reason, self._is_fault, self._is_out_of_memory, tail)
         for answer in self._pending.values():
             if not answer.done():
-                answer.set_exception(EngineDied(self.exit.reason))
+                answer.set_exception(self._death(self.exit))
         return self.exit
 
     async def _read_answers(self) -> None:

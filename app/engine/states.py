@@ -27,7 +27,7 @@ class EngineState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SupervisorLimits:
-    """The supervisor's limits: times in seconds, the length of the queue, and how often a process may die."""
+    """The supervisor's limits: times in seconds, the length of the queue, the deaths and the memory of processes."""
 
     start_seconds: float = 30.0
     """The longest time from the start of a process until it is ready."""
@@ -47,6 +47,9 @@ class SupervisorLimits:
     """The longest pause before a restart."""
     failed_seconds: float = 60.0
     """How long the engine stays failed before it is started again."""
+
+    memory_bytes: int = 0
+    """How many bytes of memory a process may hold; 0 for no limit."""
 
     def delay_seconds(self, deaths: int) -> float:
         """Return the pause before a restart after that many deaths in a row."""

@@ -15,7 +15,14 @@ from app.engine.handshake import Handshake
 from app.engine.process import EngineProcess
 from app.engine.queue import CallQueue
 from app.engine.states import EngineState, LastExit, Release, SupervisorLimits
-from app.errors import EngineCallFailed, EngineDied, EngineLacks, EngineNotReady, EngineTimedOut
+from app.errors import (
+    EngineCallFailed,
+    EngineDied,
+    EngineLacks,
+    EngineNotReady,
+    EngineOutOfMemory,
+    EngineTimedOut,
+)
 from app.events import EventName, OnEvent
 
 
@@ -146,6 +153,11 @@ class Supervisor:
             self._holder_waits.clear()
         return self.require_ready()
 
+    @property
+    def memory_limit_bytes(self) -> int:
+        """How many bytes of memory an engine process may hold; 0 for no limit."""
+        return self._limits.memory_bytes
+
     async def memory(self) -> process_memory.Memory | None:
         """Return the memory of the engine process, or None if there is no process."""
         return await self._process.memory() if self._process else None
@@ -169,11 +181,21 @@ class Supervisor:
     ) -> Any:  # noqa: ANN401
         """Wait in the queue, call the engine and return its result. `seconds` limits the call, not the wait.
 
-        Raises any EngineError.
+        A call that runs out of memory in a used process is made again in a new one, because the memory that earlier
+        calls left there, or a loaded model, may be why. Raises any EngineError.
         """
+        loop = asyncio.get_running_loop()
         async with self.acquire(bypass_limit=bypass_limit):
             process = await self.wait_until_ready()  # the caller before may have ended the process
-            return await timed_call(process, name, params, seconds=seconds, on_event=self._on_event)
+            was_used, began = self._used_at is not None, loop.time()
+            try:
+                return await timed_call(process, name, params, seconds=seconds, on_event=self._on_event)
+            except EngineOutOfMemory:
+                remaining = seconds - (loop.time() - began)
+                if not was_used or remaining <= 0:
+                    raise
+            process = await self.wait_until_ready()
+            return await timed_call(process, name, params, seconds=remaining, on_event=self._on_event)
 
     async def release(self, reason: str = "released") -> Release:
         """End the process, wait until the kernel has reaped it, and start another; return the memory before and after.
@@ -316,7 +338,7 @@ class Supervisor:
         process.kill("its supervisor ended", is_fault=False)
         ending = await process.wait()
         self.last_exit = LastExit(datetime.now(UTC), ending)
-        cause = "fault" if ending.is_fault else "ordered"
+        cause = "memory" if ending.is_out_of_memory else "fault" if ending.is_fault else "ordered"
         self._on_event(EventName.ENGINE_EXITED, {"pid": ending.pid, "reason": ending.reason, "cause": cause})
         if ending.is_fault:
             self._note_death(f"its process ended: {ending.reason}")

@@ -53,6 +53,7 @@ ServiceError
    ├─ EngineCallFailed       the call failed, the engine's process still runs
    ├─ EngineTimedOut         the call passed its deadline, and its process was killed
    └─ EngineDied             the engine's process ended during the call
+      └─ EngineOutOfMemory   it ended because it needed more memory than it may have
 """
 
 from app.errors.base import ServiceError
@@ -65,6 +66,7 @@ from app.errors.engine import (
     EngineLacks,
     EngineModelMissing,
     EngineNotReady,
+    EngineOutOfMemory,
     EngineTimedOut,
     ImageError,
     ImageTooLarge,
@@ -127,6 +129,7 @@ __all__ = [
     "EngineLacks",
     "EngineModelMissing",
     "EngineNotReady",
+    "EngineOutOfMemory",
     "EngineTimedOut",
     "ImageError",
     "ImageTooLarge",

@@ -110,6 +110,20 @@ class EngineDied(EngineError):
         self.exit_reason = exit_reason
 
 
+class EngineOutOfMemory(EngineDied):
+    """The engine's process passed its memory limit, or could get no more memory, while it worked on the call."""
+
+    def __init__(self, exit_reason: str, limit_bytes: int) -> None:
+        super().__init__(exit_reason)
+        sentence = (
+            f"The engine ran out of memory during the call ({exit_reason}), and its process was replaced. Send a "
+            "smaller image, fewer pages or a shorter text; or raise OCR_ENGINE_MEMORY_LIMIT and the container's memory."
+        )
+        self.args = (sentence,)
+        self.limit_bytes = limit_bytes
+        """The most memory that the engine may hold; 0 if only the machine limits it."""
+
+
 class ImageError(ServiceError):
     """An error about an image. The engine process sends it to the service as the class name and the facts."""
 

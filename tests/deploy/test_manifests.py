@@ -13,6 +13,7 @@ import yaml
 
 from app import __version__
 from app.api.http.keys import Keyring
+from app.engine.memory_limits import share_of_container
 from app.settings import ENV_PREFIX, Settings, SettingsError, load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +23,9 @@ KUBERNETES = ROOT / "deploy" / "kubernetes"
 KUSTOMIZATION = KUBERNETES / "kustomization.yaml"
 MANIFESTS = sorted(set(KUBERNETES.glob("*.yaml")) - {KUSTOMIZATION})
 GRACE_SECONDS = Settings.model_fields["shutdown_grace"].default.total_seconds()
+
+MOST_BYTES_PER_PIXEL = 80
+"""Measured: 2.78 GB for a page of 35 million pixels with `upscale` and `auto_skew`; docs/engine.md has the table."""
 
 
 def read(path: Path) -> Any:
@@ -203,3 +207,16 @@ def test_the_example_secret_is_a_file_of_keys(tmp_path: Path) -> None:
     assert manifest("ConfigMap")["data"]["OCR_API_KEYS_FILE"].endswith(f"/{name}")
     (tmp_path / name).write_text(text)
     Keyring.load(tmp_path / name)
+
+
+def test_the_memory_is_enough_for_the_largest_image_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In each shipped deployment the engine may hold what the largest page of OCR_MAX_IMAGE_PIXELS needs."""
+    resources = pod()["containers"][0]["resources"]
+    limits = {
+        int(compose_service()["mem_limit"].removesuffix("g")) << 30: compose_service()["environment"],
+        int(resources["limits"]["memory"].removesuffix("Gi")) << 30: manifest("ConfigMap")["data"],
+    }
+    for limit_bytes, environment in limits.items():
+        settings = settings_from(image_environment() | environment, monkeypatch)
+        assert settings.engine_memory_limit is None
+        assert share_of_container(limit_bytes) >= settings.max_image_pixels * MOST_BYTES_PER_PIXEL

@@ -257,7 +257,7 @@ class Worker:
         self._ours, theirs = socket.socketpair()
         self._sent = sent
         with theirs:
-            arguments = ["-P", "-m", "app.engine.child.worker", str(theirs.fileno()), str(os.getpid()), ECHO]
+            arguments = ["-P", "-m", "app.engine.child.worker", str(theirs.fileno()), str(os.getpid()), ECHO, "0"]
             self._process = subprocess.Popen(
                 [sys.executable, *arguments],
                 pass_fds=[theirs.fileno()],

@@ -64,6 +64,26 @@ class Echo:
         print("No usable version of libssl was found", file=sys.stderr, flush=True)
         os.abort()
 
+    def grow(self, bytes_a_step: float, pause: float = 0.02) -> None:
+        """Take more memory in steps, without an end, until none is left."""
+        taken = []
+        while True:
+            taken.append(b"x" * int(bytes_a_step))
+            time.sleep(pause)
+
+    def grow_natively(self, bytes_a_step: int, pause: float) -> None:
+        """Do the same, and abort as C++ does if `new` gets no memory."""
+        try:
+            self.grow(bytes_a_step, pause)
+        except MemoryError:
+            print("terminate called after throwing an instance of 'std::bad_alloc'", file=sys.stderr, flush=True)
+            os.abort()
+
+    def keep(self, size: int, seconds: float) -> None:
+        """Take memory, keep it after the call, and work for some seconds."""
+        self._kept = [*getattr(self, "_kept", []), b"x" * size]
+        time.sleep(seconds)
+
     def flood(self, lines: int) -> None:
         for number in range(lines):
             print(f"flood {number} " + "x" * 80, file=sys.stderr)
@@ -83,7 +103,7 @@ class Echo:
             raise RuntimeError(message)
 
     def process(self, text: str, parameters: dict[str, Any]) -> str:
-        """Return the text in capitals, or do what the text says: `sleep:1`, `hold_gil:60`, `fail:why`, `abort:`."""
+        """Return the text in capitals, or do what the text says: `sleep:1`, `grow:1000000`, `fail:why`, `abort:`."""
         name, colon, argument = text.partition(":")
         if not colon:
             return text.upper()

@@ -65,6 +65,7 @@ async def supervised(
             engine if ":" in engine else ENGINES + engine,
             directory=directory,
             environment=workdirs.environment(directory) | {"PYTHONPATH": str(ROOT)},
+            memory_limit_bytes=limits.memory_bytes,
             on_line=lines.append,
             on_gone=lambda: workdirs.discard(directory),
         )

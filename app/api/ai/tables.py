@@ -26,6 +26,7 @@ RECOGNITION_ERRORS = (
     errors.EngineCallFailed,
     errors.EngineTimedOut,
     errors.EngineDied,
+    errors.EngineOutOfMemory,
     CallerGone,
     RequestValidationError,
 )

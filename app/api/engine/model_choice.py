@@ -25,6 +25,7 @@ LOAD_ERRORS = (
     errors.EngineCallFailed,
     errors.EngineTimedOut,
     errors.EngineDied,
+    errors.EngineOutOfMemory,
     errors.NotAModel,
     errors.StoreUnavailable,
     CallerGone,

@@ -49,6 +49,7 @@ async def get_engine(supervisor: SupervisorDep, session: ModelSessionDep) -> Eng
         busy=supervisor.is_busy,
         waiting=supervisor.waiting,
         memory=MemoryOut.model_validate(memory) if memory else None,
+        memory_limit_bytes=supervisor.memory_limit_bytes,
         loading=LoadingOut.model_validate(session.loading) if session.loading else None,
         loaded=LoadedOut.model_validate(session.loaded) if session.loaded else None,
         **_facts(supervisor.facts, supervisor.license_error),

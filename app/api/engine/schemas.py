@@ -118,6 +118,8 @@ class EngineOut(Schema):
     """How many calls wait in the queue."""
     memory: MemoryOut | None
     """The memory of the engine's process, or null while there is none."""
+    memory_limit_bytes: NonNegativeInt
+    """How many bytes the engine's process may hold before its call is ended with 507; 0 for no limit."""
     loading: LoadingOut | None
     """The model that is being loaded, or null."""
     loaded: LoadedOut | None

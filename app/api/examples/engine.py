@@ -21,6 +21,7 @@ ENGINE: dict[str, Any] = {
     "busy": False,
     "waiting": 0,
     "memory": {"resident_bytes": 56987648, "private_bytes": 34963456},
+    "memory_limit_bytes": 3758096384,
     "loading": None,
     "loaded": None,
     "vendor": {"package": "aspose-ocr-python-net", "version": "26.10.0"},

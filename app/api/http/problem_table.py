@@ -225,6 +225,13 @@ OF_ENGINE = (
         errors.EngineDied("killed by SIGABRT"), 502, "engine-died", "The engine's process ended", ("exit_reason",)
     ),
     ProblemType(
+        errors.EngineOutOfMemory("it held 3825205248 bytes, and may hold 3758096384 (killed by SIGKILL)", 3758096384),
+        507,
+        "engine-out-of-memory",
+        "The engine ran out of memory",
+        ("exit_reason", "limit_bytes"),
+    ),
+    ProblemType(
         errors.UnsupportedImage("image/webp", FORMAT_NAMES),
         415,
         "unsupported-image",

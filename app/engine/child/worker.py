@@ -1,12 +1,13 @@
 """The main module of the engine process: serves one call at a time until the service closes the socket.
 
-    python -P -m app.engine.child.worker SOCKET_FD PARENT_PID ENGINE
+    python -P -m app.engine.child.worker SOCKET_FD PARENT_PID ENGINE MEMORY_LIMIT_BYTES
 
 ENGINE is an import string such as `app.engine.child.aspose_ai:AsposeAIEngine`; its public methods are the calls. It is
 created before the first call is read. A native call blocks the whole process and holds the GIL, so heartbeats and
 threads could not run here.
 """
 
+import contextlib
 import ctypes
 import importlib
 import os
@@ -15,6 +16,7 @@ import signal
 import socket
 import sys
 import traceback
+from pathlib import Path
 from typing import Any
 
 from app.engine.contract.messages import MAX_LINE_BYTES, Call, Reply
@@ -22,10 +24,11 @@ from app.engine.contract.messages import MAX_LINE_BYTES, Call, Reply
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
-def main(socket_fd: int, parent_pid: int, engine: str) -> None:
+def main(socket_fd: int, parent_pid: int, engine: str, memory_limit_bytes: int) -> None:
     """Serve calls until the service closes the socket."""
     _die_with(parent_pid)
     _lower_priority()
+    _limit_memory(memory_limit_bytes)
     # An aborted .NET runtime would write hundreds of megabytes into the working directory.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Ctrl-C on a terminal reaches the whole process group; the service decides when the engine ends.
@@ -47,6 +50,17 @@ def _lower_priority() -> None:
     os.nice(19)
     if sys.platform == "linux":
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
+def _limit_memory(limit_bytes: int) -> None:
+    """Let the kernel refuse writable memory beyond a limit (0 for none), and end this process before the service."""
+    if limit_bytes:
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        most = limit_bytes if hard == resource.RLIM_INFINITY else min(limit_bytes, hard)
+        # Not RLIMIT_AS: it counts mapped models, and the 2.7 GB of addresses that .NET reserves before its first call.
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    with contextlib.suppress(OSError):  # not Linux, or no /proc
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def _load(engine: str) -> object:
@@ -77,4 +91,4 @@ def _method(engine: object, name: str) -> Any:  # noqa: ANN401 - resolved by nam
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4]))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import httpx
+import psutil
 import pytest
 
 from app.engine.contract.processors import DEFAULT_MODEL
@@ -21,6 +22,17 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]
     (folder / "models" / DEFAULT_MODEL).parent.mkdir(parents=True)
     (folder / "models" / DEFAULT_MODEL).write_bytes(NO_TENSORS)
     with RunningService(folder, engine_class="tests.support.engines:Reads", recognition_timeout="1s") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """The same with a memory limit of 200 MiB and a deadline that no test waits for."""
+    folder = tmp_path_factory.mktemp("growth")
+    (folder / "models" / DEFAULT_MODEL).parent.mkdir(parents=True)
+    (folder / "models" / DEFAULT_MODEL).write_bytes(NO_TENSORS)
+    limits = {"engine_memory_limit": 200 << 20, "recognition_timeout": "100s"}
+    with RunningService(folder, engine_class="tests.support.engines:Reads", **limits) as running:  # type: ignore[arg-type]
         yield running
 
 
@@ -47,6 +59,33 @@ def test_an_image_that_the_engine_does_not_survive(ready: RunningService, image:
 
     assert problem_of(answer) == (status, slug)
     assert ready.client.get("/models").status_code == 200
+
+
+def test_an_image_that_needs_too_much_memory(limited: RunningService) -> None:
+    """An image that makes the engine grow without end gets 507, long before the deadline, and the engine comes back."""
+    limited.wait_until_ready()
+    held = psutil.Process(limited.process.pid).memory_info().rss
+
+    answer = limited.client.post("/ocr", content=b"grow 8000000 0.02", headers=PNG)
+
+    assert problem_of(answer) == (507, "engine-out-of-memory")
+    assert answer.json()["limit_bytes"] == 200 << 20 == limited.engine()["memory_limit_bytes"]
+    limited.wait_until_ready()
+    assert limited.client.post("/ocr", content=b"read a fox", headers=PNG).json()["text"] == "a fox"
+    assert "bytes of memory" in limited.engine()["last_exit"]["reason"]
+    metrics = limited.client.get("/metrics").text
+    assert 'ocr_engine_exits_total{cause="memory"} 1.0' in metrics
+    assert psutil.Process(limited.process.pid).memory_info().rss - held < 20 << 20
+
+
+def test_a_text_that_needs_too_much_memory(limited: RunningService) -> None:
+    """Among several texts only the one that grows without end fails, with 507 as its problem."""
+    texts = {"texts": ["a", "grow:8000000", "b"]}
+    answer = limited.wait_until_ready().client.post("/ai/spell-check", json=texts).raise_for_status().json()
+
+    first, grown, last = answer["results"]
+    assert (first["text"], last["text"]) == ("A", "B")
+    assert (grown["error"]["status"], "memory" in grown["error"]["detail"]) == (507, True)
 
 
 def test_a_caller_that_hangs_up_frees_the_engine(ready: RunningService) -> None:
