@@ -26,8 +26,7 @@ from app.jobs.records import (
 )
 from app.store import Actor, Store, explaining_refusals
 
-JOB_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
-CLAIM_PAUSES = (0.02, 0.1)
+JOB_ID_PATTERN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
 """On a shared volume, the pauses before a missing record is looked for again, in seconds."""
 TAKE_SECONDS = 0.2
 """How long to wait for a job's lock, which a cancellation and a sweep hold for an instant."""
@@ -88,8 +87,8 @@ class Jobs:
     def get(self, job_id: str) -> Job:
         """Read one job's record and return the job; raises JobNotFound, StoreUnavailable."""
         self.volume.check()
-        if JOB_ID.fullmatch(job_id):
-            for pause_seconds in (0.0, *CLAIM_PAUSES) if self.volume.is_shared else (0.0,):
+        if JOB_ID_PATTERN.fullmatch(job_id):
+            for pause_seconds in self._claims.lookup_pauses:
                 time.sleep(pause_seconds)  # another machine may have renamed the record for an instant, to claim it
                 if job := read_record(record_of(self._folder, job_id)):
                     return job

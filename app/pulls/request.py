@@ -9,7 +9,7 @@ from urllib.parse import unquote
 MAX_REPOSITORY_LENGTH = MAX_REVISION_LENGTH = 200
 MAX_TEXT_LENGTH = 2048
 REPOSITORY = r"[\w.-]+(/[\w.-]+)?"
-SHA256 = r"[0-9a-fA-F]{64}"
+SHA256_PATTERN = r"[0-9a-fA-F]{64}"
 
 
 class IfExists(StrEnum):
@@ -57,7 +57,7 @@ class PullRequest:
             raise ValueError(f"revision must have 1 to {MAX_REVISION_LENGTH} characters")
         if not _is_text(self.repository, MAX_REPOSITORY_LENGTH, REPOSITORY):
             raise ValueError("repository must be the name of a repository, such as org/repo")
-        if not _is_text(self.sha256, MAX_TEXT_LENGTH, SHA256):
+        if not _is_text(self.sha256, MAX_TEXT_LENGTH, SHA256_PATTERN):
             raise ValueError("sha256 must have 64 hexadecimal digits")
         if self.sha256:
             object.__setattr__(self, "sha256", self.sha256.lower())  # all other digests are in lower case

@@ -2,24 +2,17 @@
 
 import os
 import signal
-import socket
 import subprocess
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.support.processes import free_port
 from tests.support.service import ROOT
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-
-def free_port() -> int:
-    """Return a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers(url: str, path: str) -> httpx.Response | None:

@@ -1,11 +1,18 @@
 """Other Python processes that a test starts and kills."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.support.service import ROOT
+
+
+def free_port() -> int:
+    """Return a free TCP port of loopback, for a program that cannot choose one itself."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 @contextmanager

@@ -105,13 +105,6 @@ def unmount(mount_point: Path) -> None:
             time.sleep(0.1)
 
 
-def free_port() -> int:
-    """Return a free TCP port of loopback."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 def listens(host: str, port: int) -> bool:
     """Return True if a program listens on the port."""
     with socket.socket() as asking:

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.volumes.programs import Program, free_port, listens, run, unmount, wait_for
+from tests.support.processes import free_port
+from tests.volumes.programs import Program, listens, run, unmount, wait_for
 
 IMAGE_BYTES = 4 << 30
 """The size of the disk image; it is sparse."""

@@ -67,13 +67,13 @@ LOADING: dict[str, Any] = {
     "model_bytes": 2019377696,
 }
 
-CHANGES: list[dict[str, Any]] = [
+CORRECTED_WORDS: list[dict[str, Any]] = [
     {"op": "equal", "before": "The ", "after": "The "},
     {"op": "replace", "before": "quik", "after": "quick"},
     {"op": "equal", "before": " brown fox", "after": " brown fox"},
 ]
 
-RESULT: dict[str, Any] = {"text": "The quick brown fox", "diff": CHANGES, "error": None}
+RESULT: dict[str, Any] = {"text": "The quick brown fox", "diff": CORRECTED_WORDS, "error": None}
 
 BOX: dict[str, Any] = {"x": 33, "y": 54, "width": 795, "height": 29}
 
@@ -113,7 +113,7 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
     "ReleaseOut": RELEASE,
     "LoadedOut": LOADED,
     "LoadingOut": LOADING,
-    "ChangeOut": CHANGES[1],
+    "ChangeOut": CORRECTED_WORDS[1],
     "ResultOut": RESULT,
     "AiOut": {
         "processor": "spell-check",

@@ -22,9 +22,9 @@ from app.store.volume.monitor import VolumeMonitor
 router = APIRouter(tags=["health"], route_class=GuardedRoute)
 
 
-TEXT = {"schema": {"type": "string"}, "examples": {"a part of it": {"value": "ocr_store_models 2.0\n"}}}
+METRICS_CONTENT = {"schema": {"type": "string"}, "examples": {"a part of it": {"value": "ocr_store_models 2.0\n"}}}
 FORMATS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/plain": TEXT, "application/openmetrics-text": TEXT}}
+    200: {"content": {"text/plain": METRICS_CONTENT, "application/openmetrics-text": METRICS_CONTENT}}
 }
 MetricsDep = Annotated[Metrics, part("metrics")]
 

@@ -13,7 +13,7 @@ from app.api.http.keys import Scope
 from app.api.http.middleware import PROBES
 from app.api.http.problem_table import EXAMPLE_NAME, INTERNAL_ERROR, PROBLEM_TYPES
 from app.api.http.problem_types import Problem, ProblemType
-from app.api.http.problems import MEDIA_TYPE, responses_of
+from app.api.http.problems import PROBLEM_MEDIA_TYPE, responses_of
 from app.api.http.request_errors import (
     BodyTooLarge,
     CrossOrigin,
@@ -104,7 +104,7 @@ def _own_types(operation: dict[str, Any]) -> list[ProblemType]:
     slugs = [
         slug
         for response in operation["responses"].values()
-        for slug in response.get("content", {}).get(MEDIA_TYPE, {}).get("examples", {})
+        for slug in response.get("content", {}).get(PROBLEM_MEDIA_TYPE, {}).get("examples", {})
     ]
     return [kind for kind in PROBLEM_TYPES.values() if kind.slug in slugs]
 

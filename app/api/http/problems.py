@@ -14,8 +14,8 @@ from app.api.examples.ids import REQUEST_ID
 from app.api.http.problem_table import CRASH, INTERNAL_ERROR, PROBLEM_TYPES
 from app.api.http.problem_types import Problem, ProblemType, slug_of
 
-MEDIA_TYPE = "application/problem+json"
-HEADERS: dict[str, dict[str, Any]] = {
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+PROBLEM_HEADERS: dict[str, dict[str, Any]] = {
     "retry-after": {
         "description": "Seconds after which another try may succeed.",
         "schema": {"type": "integer", "minimum": 0},
@@ -77,13 +77,15 @@ def responses_of(kinds: list[ProblemType], instance: str) -> dict[int | str, dic
     """Return the OpenAPI responses for these problem types, with an example of each."""
     responses: dict[int | str, dict[str, Any]] = {}
     for kind in kinds:
-        response = responses.setdefault(kind.status, {"description": "", "content": {MEDIA_TYPE: {"examples": {}}}})
-        content = response["content"][MEDIA_TYPE]
+        response = responses.setdefault(
+            kind.status, {"description": "", "content": {PROBLEM_MEDIA_TYPE: {"examples": {}}}}
+        )
+        content = response["content"][PROBLEM_MEDIA_TYPE]
         content["schema"] = {"$ref": "#/components/schemas/Problem"}
         value = kind.describe(kind.sample, instance, REQUEST_ID).model_dump(mode="json")
         content["examples"][kind.slug] = {"summary": kind.title, "value": value}
         response["description"] = "; ".join(example["summary"] for example in content["examples"].values()) + "."
-        if headers := {name: HEADERS[name] for name in kind.headers_for(kind.sample)}:
+        if headers := {name: PROBLEM_HEADERS[name] for name in kind.headers_for(kind.sample)}:
             response.setdefault("headers", {}).update(headers)
     return responses
 
@@ -123,4 +125,4 @@ def _id_of(request: Request) -> str:
 
 
 def _respond(problem: Problem, headers: dict[str, str]) -> Response:
-    return JSONResponse(problem.model_dump(mode="json"), problem.status, headers, MEDIA_TYPE)
+    return JSONResponse(problem.model_dump(mode="json"), problem.status, headers, PROBLEM_MEDIA_TYPE)

@@ -9,7 +9,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.api.http.problem_types import TYPE_PREFIX, slug_of
-from app.api.http.problems import MEDIA_TYPE
+from app.api.http.problems import PROBLEM_MEDIA_TYPE
 
 MAX_HEAD_BYTES = 1 << 16
 """The limit for the request line and headers. The parser has no limit, so one connection could take all memory."""
@@ -63,6 +63,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _refuse(self, status: HTTPStatus, detail: str) -> None:
         members = {"type": TYPE_PREFIX + slug_of(status), "title": status.phrase, "status": status, "detail": detail}
         body = json.dumps(members | {"instance": "", "request_id": ""})
-        head = f"HTTP/1.1 {status} {status.phrase}\r\ncontent-type: {MEDIA_TYPE}\r\n"
+        head = f"HTTP/1.1 {status} {status.phrase}\r\ncontent-type: {PROBLEM_MEDIA_TYPE}\r\n"
         self.transport.write(f"{head}content-length: {len(body)}\r\nconnection: close\r\n\r\n{body}".encode())
         self.transport.close()

@@ -20,11 +20,11 @@ from app.errors import UnsupportedImage
 
 FORM_BYTES = 1 << 16
 """How many bytes of other fields and headers a form may have for each of its files."""
-BUFFER_BYTES = 1 << 20
+FORM_BUFFER_BYTES = 1 << 20
 """How many bytes are collected before they are written, because each write takes a thread."""
 MAX_NAME_CHARS = 255
 """The longest file name that is kept; longer names are cut."""
-LIMIT = "OCR_MAX_IMAGE_BYTES"
+IMAGE_LIMIT_VARIABLE = "OCR_MAX_IMAGE_BYTES"
 """The setting that limits an image, for the message of BodyTooLarge."""
 
 
@@ -94,7 +94,7 @@ class ImageReceiver:
             received += len(chunk)
             self._check_size(received, most_bytes)
             filling += chunk
-            if len(filling) >= BUFFER_BYTES:
+            if len(filling) >= FORM_BUFFER_BYTES:
                 await to_thread.run_sync(parser.write, bytes(filling), limiter=threads.images)
                 filling.clear()
         await to_thread.run_sync(parser.write, bytes(filling), limiter=threads.images)
@@ -102,7 +102,7 @@ class ImageReceiver:
 
     def _check_size(self, size_bytes: int, most_bytes: int) -> None:
         if size_bytes > most_bytes:
-            raise BodyTooLarge(self._max_bytes, LIMIT)
+            raise BodyTooLarge(self._max_bytes, IMAGE_LIMIT_VARIABLE)
 
 
 class _Files:
@@ -127,7 +127,7 @@ class _Files:
         assert self._file  # noqa: S101 - begin() was called
         self._file.write(data)
         if self._file.tell() > self._max_bytes:
-            raise BodyTooLarge(self._max_bytes, LIMIT)
+            raise BodyTooLarge(self._max_bytes, IMAGE_LIMIT_VARIABLE)
 
     def close(self) -> None:
         if self._file:

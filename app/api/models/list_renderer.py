@@ -18,7 +18,7 @@ MAX_SELECTED = 16
 Rendered = tuple[Model, ChangingFacts, str]
 """A model, its changing facts, and the JSON that was rendered from them."""
 
-POSITIONS: dict[str, Callable[[Model], Position]] = {
+SORT_KEYS: dict[str, Callable[[Model], Position]] = {
     "name": lambda model: (0, model.name),
     "size_bytes": lambda model: (model.size_bytes, model.name),
     "modified_at": lambda model: (model.modified_ns, model.name),
@@ -85,7 +85,7 @@ class ListRenderer:
         if (models := self.orders.get(field)) is None:
             models = list(self.inventory.models.values())
             if field != "name":
-                models.sort(key=POSITIONS[field])
+                models.sort(key=SORT_KEYS[field])
             self.orders[field] = models
         return models
 
@@ -106,7 +106,7 @@ class ListRenderer:
 
 
 def _position(query: ListQuery) -> Callable[[Model], Position]:
-    return POSITIONS[query.sort.removeprefix("-")]
+    return SORT_KEYS[query.sort.removeprefix("-")]
 
 
 def _page(models: list[Model], query: ListQuery) -> tuple[list[Model], bool]:

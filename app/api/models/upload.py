@@ -46,13 +46,17 @@ UPLOAD_ERRORS = (
     RequestValidationError,
 )
 """Errors of a route that receives and publishes a model."""
-HEADERS: dict[str, dict[str, Any]] = {
+PUBLISHED_HEADERS: dict[str, dict[str, Any]] = {
     "location": {"description": "The model's address.", "schema": {"type": "string"}},
     "etag": {"description": "The model's `etag`.", "schema": {"type": "string"}},
 }
 UPLOAD_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"model": ModelDetail, "description": "The model, which has replaced a previous version.", "headers": HEADERS},
-    201: {"headers": HEADERS},
+    200: {
+        "model": ModelDetail,
+        "description": "The model, which has replaced a previous version.",
+        "headers": PUBLISHED_HEADERS,
+    },
+    201: {"headers": PUBLISHED_HEADERS},
 }
 
 

@@ -12,7 +12,7 @@ from app.api.http.disconnects import next_chunk
 from app.api.http.request_errors import BodyTooLarge, UploadsBusy
 from app.store import StagedFile, write_all
 
-LIMIT = "OCR_MAX_UPLOAD_BYTES"
+UPLOAD_LIMIT_VARIABLE = "OCR_MAX_UPLOAD_BYTES"
 """The setting that a BodyTooLarge names."""
 
 
@@ -44,7 +44,7 @@ class UploadReceiver:
     def check_size(self, size_bytes: int) -> None:
         """Raise BodyTooLarge if a model of that size is over the limit."""
         if self.max_bytes and size_bytes > self.max_bytes:
-            raise BodyTooLarge(self.max_bytes, LIMIT)
+            raise BodyTooLarge(self.max_bytes, UPLOAD_LIMIT_VARIABLE)
 
     async def receive(self, body: AsyncIterator[bytes], staged: StagedFile, most_bytes: int | None = None) -> None:
         """Write a body of at most `most_bytes` to a staged file. After an error, the file keeps what was received.

@@ -23,20 +23,20 @@ from app.pulls.request import (
     MAX_REVISION_LENGTH,
     MAX_TEXT_LENGTH,
     REPOSITORY,
-    SHA256,
+    SHA256_PATTERN,
     IfExists,
     PullRequest,
 )
 from app.store import Store
 
-LOCATION = {"location": {"description": "The job's address.", "schema": {"type": "string"}}}
+JOB_LOCATION_HEADER = {"location": {"description": "The job's address.", "schema": {"type": "string"}}}
 PULL_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "model": JobOut,
         "description": "The unfinished job of an earlier request that is equal.",
-        "headers": LOCATION,
+        "headers": JOB_LOCATION_HEADER,
     },
-    202: {"headers": LOCATION},
+    202: {"headers": JOB_LOCATION_HEADER},
 }
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_LENGTH)]
 PullRunnerDep = Annotated[PullRunner, part("pull_runner")]
@@ -59,7 +59,7 @@ class PullIn(BaseModel):
     """The URL of a file. An `http` or `https` URL must be below one of `OCR_PULL_ALLOWED_URLS`."""
     name: Text | None = None
     """The name of the model that the URL becomes. Default: the last part of the URL's path."""
-    sha256: Annotated[str, Field(pattern=f"^{SHA256}$")] | None = None
+    sha256: Annotated[str, Field(pattern=f"^{SHA256_PATTERN}$")] | None = None
     """The SHA-256 that the file must have. Default: the one that the hub states, if it states one."""
     if_exists: IfExists = IfExists.FAIL
     """What to do if the model exists: `fail`, `keep` it and succeed, or `replace` it unless its digest is the same."""

@@ -31,16 +31,16 @@ from app.api.uploads.schemas import (
     CAPABILITIES,
     CHECKSUM_PARAMETER,
     EXPIRES,
-    LENGTH,
+    LENGTH_HEADER,
     LENGTH_PARAMETER,
     LINKS,
-    LOCATION,
     METADATA_PARAMETER,
     NO_STORE,
     OFFSET,
     OFFSET_PARAMETER,
     PUBLISHED,
     TUS_HEADER,
+    UPLOAD_LOCATION_HEADER,
     VERSION_PARAMETER,
     UploadList,
     UploadOut,
@@ -52,7 +52,7 @@ from app.store.inventory_watcher import InventoryWatcher
 
 router = APIRouter(tags=["uploads"], route_class=tus.TusRoute)
 
-UPLOAD: Final = "upload"
+UPLOAD_KIND: Final = "upload"
 UploadId = Annotated[str, Path(description="The upload's id, from its `Location`.", examples=[UPLOAD_ID])]
 LOOKUP_ERRORS = (errors.PartialNotFound, errors.StoreUnavailable, request_errors.UnsupportedTus)
 CHUNK_ERRORS = (*UPLOAD_ERRORS, request_errors.UnsupportedTus, request_errors.ChecksumMismatch)
@@ -70,7 +70,7 @@ CHUNK_ERRORS = (*UPLOAD_ERRORS, request_errors.UnsupportedTus, request_errors.Ch
 async def get_upload_capabilities(receiver: UploadReceiverDep) -> Response:
     """Get the version of the tus protocol that the service supports, with its extensions and limits."""
     headers = {
-        "tus-version": tus.VERSION,
+        "tus-version": tus.TUS_VERSION,
         "tus-extension": tus.EXTENSIONS,
         "tus-checksum-algorithm": ",".join(tus.CHECKSUMS),
     }
@@ -89,7 +89,7 @@ async def get_upload_capabilities(receiver: UploadReceiverDep) -> Response:
 async def list_uploads(store: StoreDep) -> UploadList:
     """List the uploads whose models are not published yet, also those created at other services on the folder."""
     partials = await to_thread.run_sync(store.incoming.partials)
-    uploads = [_upload_out(each) for each in partials if each.kind == UPLOAD]
+    uploads = [_upload_out(each) for each in partials if each.kind == UPLOAD_KIND]
     return UploadList(count=len(uploads), uploads=sorted(uploads, key=lambda upload: upload.created_at))
 
 
@@ -99,7 +99,8 @@ async def list_uploads(store: StoreDep) -> UploadList:
     status_code=201,
     response_model=UploadOut,
     response_description="The new upload; empty, or with the first chunk if the request had one.",
-    responses=with_headers(201, TUS_HEADER | LOCATION | OFFSET | EXPIRES | PUBLISHED, LINKS) | problems(*CHUNK_ERRORS),
+    responses=with_headers(201, TUS_HEADER | UPLOAD_LOCATION_HEADER | OFFSET | EXPIRES | PUBLISHED, LINKS)
+    | problems(*CHUNK_ERRORS),
     openapi_extra=needs(Scope.WRITE)
     | {
         "parameters": [LENGTH_PARAMETER, METADATA_PARAMETER, CHECKSUM_PARAMETER, VERSION_PARAMETER, *CONDITIONS],
@@ -144,7 +145,7 @@ async def create_upload(
     summary="Get an upload's offset",
     response_model=UploadOut,
     response_description="The upload.",
-    responses=with_headers(200, TUS_HEADER | OFFSET | LENGTH | EXPIRES | NO_STORE) | problems(*LOOKUP_ERRORS),
+    responses=with_headers(200, TUS_HEADER | OFFSET | LENGTH_HEADER | EXPIRES | NO_STORE) | problems(*LOOKUP_ERRORS),
     openapi_extra=needs(Scope.WRITE) | {"parameters": [VERSION_PARAMETER]},
 )
 async def get_upload(request: Request, upload_id: UploadId, store: StoreDep) -> Response:
@@ -247,13 +248,15 @@ def _new_record(request: Request, actor: str, retention: timedelta) -> PartialRe
         raise RequestValidationError([{"loc": ("header", "upload-length"), "msg": "A model cannot be empty"}])
     conditions = {field: tags and sorted(tags) for field, tags in asdict(conditions_of(request)).items()}
     extra = conditions | {"sha256": sha256}
-    return PartialRecord(secrets.token_hex(16), name, UPLOAD, actor, size_bytes, datetime.now(UTC), retention, extra)
+    return PartialRecord(
+        secrets.token_hex(16), name, UPLOAD_KIND, actor, size_bytes, datetime.now(UTC), retention, extra
+    )
 
 
 def _find(store: Store, upload_id: str) -> Partial:
     """Find an upload. Raises PartialNotFound, also if the id is a pull's, and StoreUnavailable."""
     found = store.incoming.find(upload_id)
-    if found.kind != UPLOAD:
+    if found.kind != UPLOAD_KIND:
         raise errors.PartialNotFound(upload_id)
     return found
 

@@ -6,7 +6,7 @@ from pydantic import NonNegativeInt
 
 from app.api.examples.ids import UPLOAD_ID
 from app.api.http.schema import Schema, Timestamp
-from app.api.uploads.tus import CHECKSUMS, EXTENSIONS, MEDIA_TYPE, VERSION
+from app.api.uploads.tus import CHECKSUMS, CHUNK_MEDIA_TYPE, EXTENSIONS, TUS_VERSION
 
 
 class UploadOut(Schema):
@@ -51,7 +51,7 @@ def _parameter(name: str, description: str, example: str, schema: dict[str, Any]
 
 
 _SIZE: dict[str, Any] = {"type": "integer", "minimum": 0}
-TUS_HEADER = {"tus-resumable": _header("The version of the tus protocol.", VERSION)}
+TUS_HEADER = {"tus-resumable": _header("The version of the tus protocol.", TUS_VERSION)}
 OFFSET = {
     "upload-offset": {
         "description": "The upload's offset: where the next chunk begins.",
@@ -64,11 +64,13 @@ PUBLISHED = {
     "content-location": _header("The model's address; only once the model is published.", "/models/en_ocr_v2.bin"),
     "etag": _header("The model's `etag`; only on the answer to the chunk that published it.", '"18-18e9fc0680810521"'),
 }
-LOCATION = {"location": _header("The upload's address.", f"/uploads/{UPLOAD_ID}")}
-LENGTH = {"upload-length": {"description": "The model's whole size in bytes.", "schema": _SIZE, "example": 1048576}}
+UPLOAD_LOCATION_HEADER = {"location": _header("The upload's address.", f"/uploads/{UPLOAD_ID}")}
+LENGTH_HEADER = {
+    "upload-length": {"description": "The model's whole size in bytes.", "schema": _SIZE, "example": 1048576}
+}
 NO_STORE = {"cache-control": _header("Always `no-store`.", "no-store")}
 CAPABILITIES = TUS_HEADER | {
-    "tus-version": _header("The versions of the tus protocol that the service supports.", VERSION),
+    "tus-version": _header("The versions of the tus protocol that the service supports.", TUS_VERSION),
     "tus-extension": _header("The protocol's extensions that the service supports.", EXTENSIONS),
     "tus-checksum-algorithm": _header("The algorithms that `Upload-Checksum` may name.", ",".join(CHECKSUMS)),
     "tus-max-size": {
@@ -94,7 +96,9 @@ LINKS: dict[str, Any] = {
     "end": {"operationId": "cancel_upload", "parameters": _BY_ID, "description": "Cancel the upload."},
 }
 
-VERSION_PARAMETER = _parameter("Tus-Resumable", "The version of the tus protocol. Without this header, 1.0.0.", VERSION)
+VERSION_PARAMETER = _parameter(
+    "Tus-Resumable", "The version of the tus protocol. Without this header, 1.0.0.", TUS_VERSION
+)
 CHECKSUM_PARAMETER = _parameter(
     "Upload-Checksum",
     "The chunk's checksum: `sha1`, `sha256` or `sha512`, a space, and the digest in base64.",
@@ -122,7 +126,7 @@ def body(*, required: bool) -> dict[str, Any]:
     return {
         "required": required,
         "description": "A chunk of the model's file, of any size.",
-        "content": {MEDIA_TYPE: {"schema": {}}},
+        "content": {CHUNK_MEDIA_TYPE: {"schema": {}}},
     }
 
 

@@ -15,11 +15,11 @@ from app.api.http.auth import GuardedRoute
 from app.api.http.header_fields import coding_of, malformed, media_type_of
 from app.api.http.request_errors import UnsupportedBody, UnsupportedTus
 
-VERSION = "1.0.0"
+TUS_VERSION = "1.0.0"
 EXTENSIONS = "creation,creation-with-upload,expiration,checksum,termination"
 CHECKSUMS = {"sha1": 20, "sha256": 32, "sha512": 64}
 """The algorithms of `Upload-Checksum`, by `hashlib`'s names, and the length of each digest in bytes."""
-MEDIA_TYPE = "application/offset+octet-stream"
+CHUNK_MEDIA_TYPE = "application/offset+octet-stream"
 MAX_STATED_BYTES = 1 << 62
 """The largest number of bytes that a header may state."""
 SHA256_HEX = re.compile(r"[0-9a-f]{64}")
@@ -33,7 +33,7 @@ class TusRoute(GuardedRoute):
         handle = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
-            request.scope["answer_headers"] = [(b"tus-resumable", VERSION.encode())]
+            request.scope["answer_headers"] = [(b"tus-resumable", TUS_VERSION.encode())]
             return await handle(request)
 
         return answer
@@ -43,9 +43,9 @@ class TusRoute(GuardedRoute):
         handle = super().unguarded_handler()
 
         async def checked(request: Request) -> Response:
-            version = request.headers.get("tus-resumable") or VERSION
+            version = request.headers.get("tus-resumable") or TUS_VERSION
             # OPTIONS passes: a client uses it to learn which versions are supported.
-            if version != VERSION and request.method != "OPTIONS":
+            if version != TUS_VERSION and request.method != "OPTIONS":
                 raise UnsupportedTus(version)
             return await handle(request)
 
@@ -119,9 +119,9 @@ def has_body(request: Request) -> bool:
 def check_media_type(request: Request) -> None:
     """Check that the body is an unencoded chunk, by its headers; raises UnsupportedBody."""
     media_type, coding = media_type_of(request), coding_of(request)
-    if media_type != MEDIA_TYPE or coding is not None:
-        what = f"encoded ({coding})" if media_type == MEDIA_TYPE else f"of the type {media_type or 'none'}"
-        raise UnsupportedBody(what, f"Send the file's bytes unencoded, as {MEDIA_TYPE}.")
+    if media_type != CHUNK_MEDIA_TYPE or coding is not None:
+        what = f"encoded ({coding})" if media_type == CHUNK_MEDIA_TYPE else f"of the type {media_type or 'none'}"
+        raise UnsupportedBody(what, f"Send the file's bytes unencoded, as {CHUNK_MEDIA_TYPE}.")
 
 
 def http_date(moment: datetime) -> str:

@@ -21,7 +21,7 @@ Image.MAX_IMAGE_PIXELS = None
 
 PILLOW_FORMATS = tuple(each.pillow_format for each in IMAGE_FORMATS if each.pillow_format)
 """The formats that Pillow tries to open."""
-MEDIA_TYPES = {
+MEDIA_TYPE_OF_FORMAT = {
     name: each.media_type for each in IMAGE_FORMATS for name in (each.pillow_format, *each.pillow_variants) if name
 }
 """The media type of each format name that Pillow may report."""
@@ -61,7 +61,7 @@ def examine(
 def _image_type(path: Path) -> str:
     try:
         with Image.open(path, formats=PILLOW_FORMATS) as image:
-            return MEDIA_TYPES[image.format or ""]
+            return MEDIA_TYPE_OF_FORMAT[image.format or ""]
     except BROKEN_IMAGE as exc:
         raise UnreadableImage(f"it is not {FORMAT_NAMES}, or its header is broken") from exc
 

@@ -16,7 +16,7 @@ from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
 from app.errors import SourceMismatch, SourceNotFound, SourceUnavailable
-from app.pulls.request import SHA256, PullRequest, model_name
+from app.pulls.request import SHA256_PATTERN, PullRequest, model_name
 from app.pulls.sources.base import SourceFile
 from app.pulls.sources.http import HUB_HINTS, refusal
 
@@ -72,7 +72,7 @@ def _matching(files: Iterable[str], pattern: str) -> list[str]:
 
 def _sha256(text: str | None) -> str | None:
     """Return the text if it is a SHA-256, else None. A small file's ETag is another digest."""
-    return text.lower() if text and re.fullmatch(SHA256, text) else None
+    return text.lower() if text and re.fullmatch(SHA256_PATTERN, text) else None
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from app.store.inventory import Inventory, Model
 from app.store.policy import Policy, Status
 from app.store.protections import Protection, Protections
 
-VERSION = re.compile(r"(?P<before>.*[._-])v(?P<version>\d+(?:\.\d+)*)(?P<after>(?:[._-].*)?)", re.IGNORECASE)
+VERSIONED_NAME = re.compile(r"(?P<before>.*[._-])v(?P<version>\d+(?:\.\d+)*)(?P<after>(?:[._-].*)?)", re.IGNORECASE)
 """Splits a name at its last piece that looks like a version, such as `_v1` or `-v2.1`."""
 NO_CORRUPTION = Corruption({})
 
@@ -127,7 +127,7 @@ def superseded_by(names: Iterable[str]) -> dict[str, str]:
     """Return the newest version of each model that has a newer one, by name. Compares versions number by number."""
     versions: dict[tuple[str, str], list[tuple[tuple[int, ...], str]]] = {}
     for name in names:
-        if match := VERSION.fullmatch(name):
+        if match := VERSIONED_NAME.fullmatch(name):
             version = tuple(int(number) for number in match["version"].split("."))
             versions.setdefault((match["before"], match["after"]), []).append((version, name))
     newest = {key: max(known) for key, known in versions.items()}

@@ -20,11 +20,21 @@ FIRST_WITH_OPSETS = 3
 
 VARINT = 0
 FIXED_64 = 1
-LENGTH = 2
+BYTES = 2
 FIXED_32 = 5
 
-MODEL = {1: VARINT, 2: LENGTH, 3: LENGTH, 4: LENGTH, 5: VARINT, 6: LENGTH, 7: LENGTH, 8: LENGTH, 14: LENGTH}
-MODEL |= {20: LENGTH, 25: LENGTH, 26: LENGTH}
+MODEL = {
+    1: VARINT,
+    2: BYTES,
+    3: BYTES,
+    4: BYTES,
+    5: VARINT,
+    6: BYTES,
+    7: BYTES,
+    8: BYTES,
+    14: BYTES,
+}
+MODEL |= {20: BYTES, 25: BYTES, 26: BYTES}
 """The wire types of ModelProto's fields by their number."""
 MODEL_TEXTS = {2: "producer_name", 3: "producer_version", 4: "domain"}
 MODEL_NUMBERS = {1: "ir_version", 5: "model_version"}
@@ -102,9 +112,9 @@ def _fields(reader: HeaderReader, end: int) -> Iterator[_Field]:
         reader.step(FIELD_STEPS)
         tag = reader.varint()
         number, wire_type = tag >> 3, tag & 7
-        if not number or wire_type not in {VARINT, FIXED_64, LENGTH, FIXED_32}:
+        if not number or wire_type not in {VARINT, FIXED_64, BYTES, FIXED_32}:
             raise BadHeader(f"there is no valid field before byte {reader.position:,}")
-        value = reader.varint() if wire_type in {VARINT, LENGTH} else 8 if wire_type == FIXED_64 else 4
+        value = reader.varint() if wire_type in {VARINT, BYTES} else 8 if wire_type == FIXED_64 else 4
         after = reader.position + (0 if wire_type == VARINT else value)
         if after > reader.size_bytes:
             raise BadHeader(
@@ -119,7 +129,7 @@ def _fields(reader: HeaderReader, end: int) -> Iterator[_Field]:
 def _read_graph(reader: HeaderReader, length: int, facts: Facts) -> None:
     counts = dict.fromkeys(GRAPH_COUNTS.values(), 0)
     for field in _fields(reader, reader.position + length):
-        if field.wire_type != LENGTH:
+        if field.wire_type != BYTES:
             continue
         if field.number in GRAPH_COUNTS:
             counts[GRAPH_COUNTS[field.number]] += 1
@@ -132,7 +142,7 @@ def _opset(reader: HeaderReader, length: int) -> str:
     """Read an operator set, and return it as 'domain version'."""
     domain, version = "", 0
     for field in _fields(reader, reader.position + length):
-        if field.number == OPSET_DOMAIN and field.wire_type == LENGTH:
+        if field.number == OPSET_DOMAIN and field.wire_type == BYTES:
             domain = reader.text(field.value)
         elif field.number == OPSET_VERSION and field.wire_type == VARINT:
             version = _signed(field.value)

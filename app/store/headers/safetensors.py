@@ -23,7 +23,7 @@ TENSOR_STEPS = 30
 METADATA_STEPS = 10
 """How many of the MAX_STEPS of a header the reading of one entry of `__metadata__` counts as."""
 
-LENGTH = Struct("<Q")
+HEADER_LENGTH = Struct("<Q")
 BEGINNING = re.compile(rb"[\s\S]{6}\0\0\{[\"} \t\r\n]")
 """Matches the length of a header, which is below 2^48 in any real file, and the beginning of a JSON object."""
 
@@ -81,7 +81,7 @@ def read_safetensors(reader: HeaderReader, facts: Facts) -> None:
     BadHeader at the first error, after adding the facts before it.
     """
     facts.update(dict.fromkeys(FACTS))
-    length = reader.number(LENGTH)
+    length = reader.number(HEADER_LENGTH)
     facts["header_bytes"] = length
     if length > MAX_HEADER_BYTES:
         raise BadHeader(f"its header is said to be {length:,} bytes, and the format allows {MAX_HEADER_BYTES:,}")

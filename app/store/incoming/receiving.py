@@ -8,7 +8,7 @@ from anyio import CancelScope, CapacityLimiter, to_thread
 
 from app.store.incoming.staged_file import StagedFile
 
-BUFFER_BYTES = 4 << 20
+WRITE_BUFFER_BYTES = 4 << 20
 """The size of a buffer. A thread writes and hashes one buffer while another fills, so a transfer takes two buffers."""
 GATHER_SECONDS = 0.05
 """How long received bytes wait for more bytes before they are written, so that few bytes do not cost a thread call."""
@@ -44,7 +44,7 @@ async def write_all(chunks: AsyncIterable[bytes], staged: StagedFile, threads: C
                 if writing:
                     writing.result()
                 writing = asyncio.create_task(write())
-            if len(waiting) >= BUFFER_BYTES:
+            if len(waiting) >= WRITE_BUFFER_BYTES:
                 was_taken.clear()
                 is_enough.set()
                 await was_taken.wait()

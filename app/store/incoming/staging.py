@@ -27,8 +27,6 @@ from app.store.volume.claims import Claims
 from app.store.volume.server_lookups import files_on_server
 
 SUFFIX = ".part"
-CLAIM_PAUSES = (0.0, 0.02, 0.1)
-"""How long to wait before each attempt to find a file on a shared volume, in seconds. A claim hides it for a moment."""
 PARTIAL_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -112,7 +110,7 @@ class Staging:
         if record is None:
             raise PartialNotFound(partial_id)
         path = self._folder / f"{partial_id}{SUFFIX}"
-        for pause_seconds in CLAIM_PAUSES if self._claims.is_shared else (0.0,):
+        for pause_seconds in self._claims.lookup_pauses:
             time.sleep(pause_seconds)  # another machine may hold a claim on the file for a moment
             with contextlib.suppress(FileNotFoundError):
                 partial = _partial_at(path, record)

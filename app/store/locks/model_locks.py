@@ -22,7 +22,7 @@ from app.store.locks.ofd import EXCLUSIVE, SHARED, find_lock, try_lock_byte
 LOCK_SECONDS = 2.0
 """How long a change or a lease waits for another change of the same model; each takes milliseconds."""
 RETRY_SECONDS = 0.01
-POSITIONS = 1 << 62
+LOCK_BYTES = 1 << 62
 
 
 class ModelLocks:
@@ -132,7 +132,7 @@ class ModelLocks:
         """Return the lock positions of all leases of all processes, for `is_leased()`. Costs 1 µs, and 2 per lease."""
         try:
             with self._opened(os.O_RDONLY) as lock_file:
-                return frozenset(_leases(lock_file, 0, POSITIONS)) | {
+                return frozenset(_leases(lock_file, 0, LOCK_BYTES)) | {
                     _position_of(name) for name in self._leased_here()
                 }
         except FileNotFoundError:

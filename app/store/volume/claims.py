@@ -18,6 +18,7 @@ from app.store.volume.renames import rename_without_replacing
 from app.store.volume.server_lookups import files_on_server
 from app.store.volume.volume import Volume
 
+LOOKUP_PAUSES = (0.0, 0.02, 0.1)
 CLAIM_NAME = re.compile(r"(?P<folder>[a-z]+)~[0-9a-f]{16}~(?P<name>.+)")
 ABANDONED_SECONDS = 30.0
 """After this age a claim counts as left by a killed process and is given back; living claims take seconds at most."""
@@ -69,6 +70,14 @@ class Claims:
     def is_shared(self) -> bool:
         """True if other machines claim files here too."""
         return self._volume.is_shared
+
+    @property
+    def lookup_pauses(self) -> tuple[float, ...]:
+        """How long to wait before each attempt to find a file that a claim may hide for a moment, in seconds.
+
+        On a volume that is not shared there is one attempt, since no other machine holds claims.
+        """
+        return LOOKUP_PAUSES if self.is_shared else LOOKUP_PAUSES[:1]
 
     def claim(self, path: Path) -> Claim:
         """Claim a file of a folder of `.store/`: move it aside.

@@ -1,7 +1,6 @@
 """`GET /metrics`: counters, gauges, formats and alerts."""
 
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.engine.contract.processors import DEFAULT_MODEL
 from tests.support.model_files import NO_TENSORS
+from tests.support.processes import free_port
 from tests.support.service import ECHO, ROOT, RunningService
 from tests.support.waiting import eventually
 
@@ -182,9 +182,3 @@ def query(port: int, expression: str) -> Any:
     except httpx.ConnectError:
         return None
     return next((found["value"][1] for found in answer["data"]["result"]), None)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

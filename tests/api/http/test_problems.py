@@ -7,7 +7,7 @@ import pytest
 from app import errors
 from app.api.http.problem_table import INTERNAL_ERROR, PROBLEM_TYPES
 from app.api.http.problem_types import TYPE_PREFIX
-from app.api.http.problems import MEDIA_TYPE
+from app.api.http.problems import PROBLEM_MEDIA_TYPE
 from tests.support.service import RunningService
 
 DOCS = Path(__file__).parents[3] / "docs" / "api.md"
@@ -34,7 +34,7 @@ def test_errors_of_the_framework_and_of_the_domain_have_one_format(
     """Errors of FastAPI and of the domain have the members of a problem, with the id of the `x-request-id` header."""
     answer = service.client.request(method, path)
 
-    assert (answer.status_code, answer.headers["content-type"]) == (status, MEDIA_TYPE)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM_MEDIA_TYPE)
     problem = answer.json()
     assert problem.keys() >= MEMBERS
     assert (problem["status"], problem["type"]) == (status, TYPE_PREFIX + slug)

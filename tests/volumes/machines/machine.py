@@ -10,11 +10,12 @@ from typing import Any
 
 import httpx
 
+from tests.support.processes import free_port
 from tests.support.service import ECHO, ROOT
 from tests.support.waiting import eventually
 from tests.volumes.machines import guest, initramfs
 from tests.volumes.machines.packages import KERNEL
-from tests.volumes.machines.servers import Mount, free_port
+from tests.volumes.machines.servers import Mount
 
 BOOT_SECONDS = 300
 START_SECONDS = 300

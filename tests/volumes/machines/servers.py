@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tests.support.processes import free_port
 from tests.support.waiting import eventually
 
 Kind = Literal["nfs", "cifs"]
@@ -100,12 +101,6 @@ def serve(kind: Kind, folder: Path, private: Path) -> Iterator[Mount]:
     finally:
         os.killpg(process.pid, signal.SIGTERM)  # smbd has a process for each machine
         process.wait(timeout=30)
-
-
-def free_port() -> int:
-    """Return a free TCP port of loopback."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def _is_open(process: subprocess.Popen[bytes], port: int, private: Path) -> bool:
