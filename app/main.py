@@ -12,6 +12,7 @@ from app.api.http.middleware import RequestLimits, RequestLog
 from app.api.http.routing import complete_routes
 from app.api.routers import routers
 from app.api.state import State
+from app.api.uploads.tus_middleware import TusMiddleware
 from app.lifespan import running
 from app.metrics import Metrics
 from app.settings import Settings
@@ -73,6 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
         max_body_bytes=settings.max_body_bytes,
         allowed_hosts=settings.allowed_hosts or _default_hosts(settings),
     )
+    app.add_middleware(TusMiddleware)
     app.add_middleware(RequestLog, on_request=counters.on_request)
     for router in routers():
         # Not include_router(), which would match each request twice.

@@ -7,13 +7,15 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import Response
 
-from app.api.http.header_fields import JSON
+from app.api.http.header_fields import JSON, malformed
 from app.store import Conditions
 
 CACHING = {"cache-control": "no-cache"}
 """Caches may store the answer, and must revalidate it before each use."""
 ETAG = re.compile(r'\*|(?:W/)?"[^"]*"')
 """Matches one entity tag of a condition, or '*' for any."""
+NO_ETAG = re.compile(r"[^\s,]")
+"""Matches what is left of a malformed condition after its entity tags are removed."""
 OPAQUE_TAG = re.compile(r'(?:W/)?("[^"]*")')
 """Matches one entity tag; the group is the tag without the prefix `W/` of a weak one."""
 
@@ -45,12 +47,26 @@ IF_NONE_MATCH: dict[str, Any] = {
 
 def conditions_of(request: Request) -> Conditions:
     """Return the request's `If-Match` and `If-None-Match`, as the conditions for publishing a model."""
-    return Conditions(_etags(request, "if-match"), _etags(request, "if-none-match"))
+    none_of = etags_of(request, "if-none-match")
+    # Compared weakly (RFC 9110, section 13.1.2), unlike If-Match.
+    weakly = None if none_of is None else frozenset(tag.removeprefix("W/") for tag in none_of)
+    return Conditions(etags_of(request, "if-match"), weakly)
 
 
-def _etags(request: Request, field: str) -> frozenset[str] | None:
+def etags_of(request: Request, field: str) -> frozenset[str] | None:
+    """Return the entity tags of a condition for a change; None without the header.
+
+    A malformed `If-Match` has no tags and matches no version. A malformed `If-None-Match` would exclude no version, so
+    it raises RequestValidationError.
+    """
     values = request.headers.getlist(field)
-    return frozenset(ETAG.findall(", ".join(values))) if values else None
+    if not values:
+        return None
+    text = ", ".join(values)
+    tags = frozenset(ETAG.findall(text))
+    if field == "if-none-match" and (not tags or NO_ETAG.search(ETAG.sub("", text))):
+        raise malformed(field, 'it must be * or the etag of a version, in its quotes, such as "18-18e9fc0680810521"')
+    return tags
 
 
 class Representation:

@@ -22,5 +22,14 @@ def media_type_of(request: Request) -> str:
 
 def coding_of(request: Request) -> str | None:
     """Return how the body is encoded, in lower case; None if it is not encoded."""
-    coding = request.headers.get("content-encoding", "identity").lower()
-    return None if coding == "identity" else coding
+    stated = ",".join(request.headers.getlist("content-encoding") or ["identity"])
+    codings = [coding for each in stated.split(",") if (coding := each.strip().lower()) != "identity"]
+    return ", ".join(codings) if codings else None
+
+
+def single_value(request: Request, field: str) -> str | None:
+    """Return the value of a header that may be sent once; None without it. Raises RequestValidationError."""
+    values: list[str] = request.headers.getlist(field)
+    if len(values) > 1:
+        raise malformed(field, "it is sent more than once")
+    return values[0] if values else None

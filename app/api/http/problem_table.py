@@ -297,6 +297,12 @@ OF_REQUESTS = (
         "The checksum does not match",
         ("algorithm",),
     ),
+    ProblemType(
+        request_errors.UnsupportedChecksum("sha1, sha256, sha512"),
+        400,
+        "unsupported-checksum",
+        "The checksum's algorithm is not supported",
+    ),
     ProblemType(request_errors.WrongHost("evil.example"), 421, "wrong-host", "The request is for another host"),
     ProblemType(
         request_errors.CrossOrigin("https://evil.example"),

@@ -142,6 +142,13 @@ class ChecksumMismatch(Exception):
         self.algorithm = algorithm
 
 
+class UnsupportedChecksum(Exception):
+    """The `Upload-Checksum` names an algorithm that is not supported."""
+
+    def __init__(self, algorithms: str) -> None:
+        super().__init__(f"The algorithm of Upload-Checksum is not supported. Use one of {algorithms}.")
+
+
 class NotAcceptable(Exception):
     """The answer is available in none of the formats that the caller accepts."""
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
@@ -14,7 +14,7 @@ from app import errors
 from app.api.engine.deps import ModelSessionDep, SupervisorDep
 from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
-from app.api.http.conditional import ETAG, IF_NONE_MATCH, NOT_MODIFIED, WITH_ETAG, Representation
+from app.api.http.conditional import IF_NONE_MATCH, NOT_MODIFIED, WITH_ETAG, Representation, etags_of
 from app.api.http.deps import ActorDep, StoreDep, WatcherDep
 from app.api.http.keys import Scope
 from app.api.http.problems import NAME_ERRORS, WRITE_ERRORS, problems
@@ -67,6 +67,19 @@ class DeletionQuery(BaseModel):
     """Delete permanently instead of moving to the trash. Disk space is freed immediately. Cannot be undone."""
     release: bool = False
     """If this service's engine is using the model, release the engine first. A dry run releases nothing."""
+
+
+async def _if_match(
+    request: Request,
+    _: Annotated[
+        str | None,
+        Header(
+            alias="if-match",
+            description="Delete only this version: an `etag`, several separated by commas, or `*` for any.",
+        ),
+    ] = None,
+) -> frozenset[str] | None:
+    return etags_of(request, "if-match")
 
 
 @list_router.get(
@@ -150,10 +163,7 @@ async def delete_model(
     watcher: WatcherDep,
     supervisor: SupervisorDep,
     session: ModelSessionDep,
-    if_match: Annotated[
-        str | None,
-        Header(description="Delete only this version: an `etag`, several separated by commas, or `*` for any."),
-    ] = None,
+    if_match: Annotated[frozenset[str] | None, Depends(_if_match)],
 ) -> ReceiptOut:
     """Move a model to the trash; with `permanent`, or if the service keeps no trash, delete it permanently.
 
@@ -162,7 +172,7 @@ async def delete_model(
     """
     plan = await DeletionPlanner(store.deletions, supervisor, session).plan(
         name,
-        if_match=None if if_match is None else ETAG.findall(if_match),
+        if_match=if_match,
         permanent=query.permanent,
         may_release=query.release and not query.dry_run,
     )

@@ -19,7 +19,7 @@ from app.api.http import request_errors, threads
 from app.api.http.auth import PUBLIC, needs
 from app.api.http.conditional import conditions_of
 from app.api.http.deps import ActorDep, StoreDep, WatcherDep
-from app.api.http.header_fields import JSON
+from app.api.http.header_fields import JSON, malformed
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.http.routing import streams_body
@@ -34,6 +34,7 @@ from app.api.uploads.schemas import (
     LENGTH_HEADER,
     LENGTH_PARAMETER,
     LINKS,
+    METADATA_HEADER,
     METADATA_PARAMETER,
     NO_STORE,
     OFFSET,
@@ -55,7 +56,12 @@ router = APIRouter(tags=["uploads"], route_class=tus.TusRoute)
 UPLOAD_KIND: Final = "upload"
 UploadId = Annotated[str, Path(description="The upload's id, from its `Location`.", examples=[UPLOAD_ID])]
 LOOKUP_ERRORS = (errors.PartialNotFound, errors.StoreUnavailable, request_errors.UnsupportedTus)
-CHUNK_ERRORS = (*UPLOAD_ERRORS, request_errors.UnsupportedTus, request_errors.ChecksumMismatch)
+CHUNK_ERRORS = (
+    *UPLOAD_ERRORS,
+    request_errors.UnsupportedTus,
+    request_errors.UnsupportedChecksum,
+    request_errors.ChecksumMismatch,
+)
 
 
 @router.options(
@@ -119,7 +125,8 @@ async def create_upload(
     """
     record = _new_record(request, actor.name, receiver.retention)
     receiver.check_size(record.expected_bytes or 0)
-    has_chunk, conditions, incoming = tus.has_body(request), conditions_of(request), store.incoming
+    has_chunk, checksum = tus.has_body(request), tus.checksum(request)
+    conditions, incoming = conditions_of(request), store.incoming
     with receiver.slot():
         plan = partial(incoming.plan, record.name, conditions, record.expected_bytes)
         await to_thread.run_sync(plan, limiter=threads.changes)
@@ -127,7 +134,9 @@ async def create_upload(
         staged = await to_thread.run_sync(begin, limiter=receiver.threads)
         upload = ResumableUpload(incoming, receiver, staged, record)
         try:
-            headers = await _receive(request, upload, record, actor, watcher) if has_chunk else _progress(0, record)
+            headers = _progress(0, record)
+            if has_chunk:
+                headers = await _receive(request, upload, record, checksum, actor, watcher)
         except BaseException:
             # The caller does not know the upload's address, so it could not resume the upload.
             await upload.discard()
@@ -145,7 +154,8 @@ async def create_upload(
     summary="Get an upload's offset",
     response_model=UploadOut,
     response_description="The upload.",
-    responses=with_headers(200, TUS_HEADER | OFFSET | LENGTH_HEADER | EXPIRES | NO_STORE) | problems(*LOOKUP_ERRORS),
+    responses=with_headers(200, TUS_HEADER | OFFSET | LENGTH_HEADER | METADATA_HEADER | EXPIRES | NO_STORE)
+    | problems(*LOOKUP_ERRORS),
     openapi_extra=needs(Scope.WRITE) | {"parameters": [VERSION_PARAMETER]},
 )
 async def get_upload(request: Request, upload_id: UploadId, store: StoreDep) -> Response:
@@ -159,9 +169,9 @@ async def get_upload(request: Request, upload_id: UploadId, store: StoreDep) -> 
     headers = {
         "upload-offset": str(upload.offset),
         "upload-length": str(upload.size_bytes),
-        "cache-control": "no-store",
+        "upload-metadata": _metadata_of(found),
+        "upload-expires": tus.http_date(upload.expires_at),
     }
-    headers["upload-expires"] = tus.http_date(upload.expires_at)
     if upload.published:
         headers["content-location"] = location_of(request, upload.name)
     return Response(upload.model_dump_json(), headers=headers, media_type=JSON)
@@ -194,8 +204,10 @@ async def append_to_upload(
     the last byte again to retry. If the bytes do not match the `sha256` of `Upload-Metadata`, the upload is deleted.
     """
     tus.check_media_type(request)
-    offset = tus.number(request, "upload-offset")
+    offset, checksum = tus.number(request, "upload-offset"), tus.checksum(request)
     found = await to_thread.run_sync(_find, store, upload_id)
+    if tus.REPEATED_LENGTH in request.headers and tus.number(request, tus.REPEATED_LENGTH) != found.expected_bytes:
+        raise malformed(tus.REPEATED_LENGTH, "it differs from the length that the upload was created with")
     if found.is_published:  # the client lost the answer and sends the last chunk again
         if offset != found.size_bytes:
             raise request_errors.OffsetMismatch(found.size_bytes)
@@ -206,7 +218,7 @@ async def append_to_upload(
         upload = ResumableUpload(store.incoming, receiver, staged, record)
         try:
             await upload.check_offset(offset)
-            headers = await _receive(request, upload, record, actor, watcher)
+            headers = await _receive(request, upload, record, checksum, actor, watcher)
         finally:
             await upload.release()
     return Response(status_code=204, headers=headers)
@@ -229,10 +241,15 @@ async def cancel_upload(upload_id: UploadId, store: StoreDep) -> Response:
 
 
 async def _receive(
-    request: Request, upload: ResumableUpload, record: PartialRecord, actor: Actor, watcher: InventoryWatcher
+    request: Request,
+    upload: ResumableUpload,
+    record: PartialRecord,
+    checksum: tus.Checksum | None,
+    actor: Actor,
+    watcher: InventoryWatcher,
 ) -> dict[str, str]:
     """Receive a chunk, publish the model if it was the last, and return the headers of the answer."""
-    await upload.receive(request.stream(), tus.checksum(request))
+    await upload.receive(request.stream(), checksum)
     published = await upload.publish(actor)
     if published is None:
         return _progress(upload.offset, record)
@@ -242,14 +259,14 @@ async def _receive(
 
 def _new_record(request: Request, actor: str, retention: timedelta) -> PartialRecord:
     """Read a new upload's record from the request's headers; raises RequestValidationError."""
-    name, sha256 = tus.name_and_sha256(request)
+    metadata = tus.metadata(request)
     size_bytes = tus.number(request, "upload-length")
     if not size_bytes:
         raise RequestValidationError([{"loc": ("header", "upload-length"), "msg": "A model cannot be empty"}])
     conditions = {field: tags and sorted(tags) for field, tags in asdict(conditions_of(request)).items()}
-    extra = conditions | {"sha256": sha256}
+    extra = conditions | {"sha256": metadata.sha256, "metadata": metadata.text}
     return PartialRecord(
-        secrets.token_hex(16), name, UPLOAD_KIND, actor, size_bytes, datetime.now(UTC), retention, extra
+        secrets.token_hex(16), metadata.name, UPLOAD_KIND, actor, size_bytes, datetime.now(UTC), retention, extra
     )
 
 
@@ -259,6 +276,14 @@ def _find(store: Store, upload_id: str) -> Partial:
     if found.kind != UPLOAD_KIND:
         raise errors.PartialNotFound(upload_id)
     return found
+
+
+def _metadata_of(found: Partial) -> str:
+    """Return the `Upload-Metadata` that the upload was created with."""
+    record = found.record
+    assert record is not None  # noqa: S101 - every upload has a record
+    # A record of an earlier release lacks the header.
+    return str(record.extra.get("metadata") or tus.metadata_of(record.name, record.extra.get("sha256")))
 
 
 def _progress(offset: int, record: PartialRecord) -> dict[str, str]:

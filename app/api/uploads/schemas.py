@@ -68,6 +68,9 @@ UPLOAD_LOCATION_HEADER = {"location": _header("The upload's address.", f"/upload
 LENGTH_HEADER = {
     "upload-length": {"description": "The model's whole size in bytes.", "schema": _SIZE, "example": 1048576}
 }
+METADATA_HEADER = {
+    "upload-metadata": _header("The header that the upload was created with.", "filename ZW5fb2NyX3YyLmJpbg==")
+}
 NO_STORE = {"cache-control": _header("Always `no-store`.", "no-store")}
 CAPABILITIES = TUS_HEADER | {
     "tus-version": _header("The versions of the tus protocol that the service supports.", TUS_VERSION),

@@ -12,8 +12,8 @@ from typing import Any
 from fastapi import Request, Response
 
 from app.api.http.auth import GuardedRoute
-from app.api.http.header_fields import coding_of, malformed, media_type_of
-from app.api.http.request_errors import UnsupportedBody, UnsupportedTus
+from app.api.http.header_fields import coding_of, malformed, media_type_of, single_value
+from app.api.http.request_errors import UnsupportedBody, UnsupportedChecksum, UnsupportedTus
 
 TUS_VERSION = "1.0.0"
 EXTENSIONS = "creation,creation-with-upload,expiration,checksum,termination"
@@ -22,34 +22,60 @@ CHECKSUMS = {"sha1": 20, "sha256": 32, "sha512": 64}
 CHUNK_MEDIA_TYPE = "application/offset+octet-stream"
 MAX_STATED_BYTES = 1 << 62
 """The largest number of bytes that a header may state."""
+MAX_DIGITS = 30
+MAX_METADATA_CHARS = 8192
+"""The longest `Upload-Metadata`, which is kept in the upload's record."""
 SHA256_HEX = re.compile(r"[0-9a-f]{64}")
+METADATA_KEY = re.compile(r"[!-+\--~]+")
+"""Matches ASCII without blanks and commas."""
+EXTENSION_OF = {"upload-concat": "concatenation", "upload-defer-length": "creation-defer-length"}
+"""The headers of extensions that are not supported."""
+DIGEST_FIELDS = {"repr-digest", "content-digest", "digest", "content-md5"}
+REPEATED_LENGTH = "upload-length"
+"""Some clients send it with each PATCH, too."""
 
 
 class TusRoute(GuardedRoute):
-    """A route that sends `Tus-Resumable` with every answer, errors included, and refuses other versions."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return a handler that sends `Tus-Resumable` with the answer of the guarded handler."""
-        handle = super().get_route_handler()
-
-        async def answer(request: Request) -> Response:
-            request.scope["answer_headers"] = [(b"tus-resumable", TUS_VERSION.encode())]
-            return await handle(request)
-
-        return answer
+    """A route that refuses other versions of tus, and headers of tus that it does not read."""
 
     def unguarded_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return a handler that checks the version of tus, if one is sent, and then calls FastAPI's own handler."""
+        """Return a handler that checks the headers of tus, and then calls FastAPI's own handler."""
         handle = super().unguarded_handler()
+        parameters = (self.openapi_extra or {}).get("parameters", [])
+        known = {REPEATED_LENGTH} | {parameter["name"].lower() for parameter in parameters}
 
         async def checked(request: Request) -> Response:
-            version = request.headers.get("tus-resumable") or TUS_VERSION
             # OPTIONS passes: a client uses it to learn which versions are supported.
-            if version != TUS_VERSION and request.method != "OPTIONS":
-                raise UnsupportedTus(version)
+            if request.method != "OPTIONS":
+                version = single_value(request, "tus-resumable") or TUS_VERSION
+                if version != TUS_VERSION:
+                    raise UnsupportedTus(version)
+                _check_fields(request, known)
             return await handle(request)
 
         return checked
+
+
+def _check_fields(request: Request, known: set[str]) -> None:
+    """Refuse each header of tus that the route does not read; raises RequestValidationError."""
+    for field in request.headers.keys():  # noqa: SIM118 - iterating over the headers themselves is slower
+        if field == "upload-extension":  # some clients name the extension that they use
+            if not set(map(str.strip, request.headers[field].split(","))) <= set(EXTENSIONS.split(",")):
+                raise malformed(field, f"the extensions are {EXTENSIONS}")
+        elif field in EXTENSION_OF:
+            raise malformed(
+                field,
+                f"the extension {EXTENSION_OF[field]} of tus is not supported; OPTIONS /uploads names those that are",
+            )
+        elif field.startswith(("upload-", "tus-")) and field not in known:
+            raise malformed(field, f"{request.method} does not read this header; leave it out")
+        elif field in DIGEST_FIELDS:
+            advice = "send the model's SHA-256 as 'sha256' in Upload-Metadata, or a chunk's in Upload-Checksum"
+            raise malformed(field, f"it is not checked here; {advice}")
+        elif field == "trailer" and "upload-checksum" in request.headers[field].lower():
+            raise malformed(
+                field, "the extension checksum-trailer of tus is not supported; send Upload-Checksum as a header"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,52 +86,82 @@ class Checksum:
     digest: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What the `Upload-Metadata` of a new upload says."""
+
+    name: str
+    """The model's name."""
+    sha256: str | None
+    """The model's SHA-256 in hexadecimal, or None."""
+    text: str
+    """The header, as the answer to `HEAD` returns it."""
+
+
 def number(request: Request, field: str) -> int:
     """Read a header that holds a number of bytes; raises RequestValidationError."""
-    text = request.headers.get(field, "")
-    if not (text.isascii() and text.isdigit() and int(text) <= MAX_STATED_BYTES):
+    text = single_value(request, field) or ""
+    # The length is checked first, because Python refuses to convert thousands of digits.
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS and int(text) <= MAX_STATED_BYTES):
         raise malformed(field, "it is required, and must be a number of bytes")
     return int(text)
 
 
-def metadata(request: Request) -> dict[str, str]:
-    """Read `Upload-Metadata` as a dictionary; raises RequestValidationError."""
+def metadata(request: Request) -> Metadata:
+    """Read `Upload-Metadata`; raises RequestValidationError."""
+    field = "upload-metadata"
+    text = ",".join(request.headers.getlist(field))
+    if len(text) > MAX_METADATA_CHARS:
+        raise malformed(field, f"it is longer than {MAX_METADATA_CHARS} characters")
     found: dict[str, str] = {}
-    for pair in filter(None, map(str.strip, request.headers.get("upload-metadata", "").split(","))):
+    pairs = [pair.strip(" \t") for pair in text.split(",")]
+    for pair in filter(None, pairs):
         key, _, value = pair.partition(" ")
+        decoded = _decoded(value)
+        if not METADATA_KEY.fullmatch(key) or key in found:
+            raise malformed(field, f"the key {key!r} is not ASCII, or is there twice")
         try:
-            found[key] = base64.b64decode(value.strip(), validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
-            raise malformed("upload-metadata", f"the value of {key!r} is not UTF-8 text in base64") from None
-    return found
-
-
-def name_and_sha256(request: Request) -> tuple[str, str | None]:
-    """Read a new upload's model name, and its SHA-256 in hexadecimal if given; raises RequestValidationError."""
-    found = metadata(request)
+            found[key] = (decoded or b"").decode()
+        except UnicodeDecodeError:
+            decoded = None
+        if decoded is None:
+            raise malformed(field, f"the value of {key!r} is not UTF-8 text in base64")
     if "filename" not in found:
-        raise malformed("upload-metadata", "it lacks 'filename', the model's name in base64")
+        raise malformed(field, "it lacks 'filename', the model's name in base64")
     sha256 = found.get("sha256", "").lower() or None
     if sha256 and not SHA256_HEX.fullmatch(sha256):
-        raise malformed("upload-metadata", "'sha256' must be 64 hexadecimal digits, encoded in base64 like every value")
-    return found["filename"], sha256
+        raise malformed(field, "'sha256' must be 64 hexadecimal digits, encoded in base64 like every value")
+    return Metadata(found["filename"], sha256, ",".join(filter(None, pairs)))
+
+
+def metadata_of(name: str, sha256: str | None) -> str:
+    """Return the `Upload-Metadata` of an upload whose own is not on record."""
+    pairs = {"filename": name, "sha256": sha256}
+    return ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in pairs.items() if value)
 
 
 def checksum(request: Request) -> Checksum | None:
-    """Read `Upload-Checksum`; None without it. Raises RequestValidationError."""
-    text = request.headers.get("upload-checksum")
+    """Read `Upload-Checksum`; None without it. Raises RequestValidationError and UnsupportedChecksum."""
+    text = single_value(request, "upload-checksum")
     if text is None:
         return None
     algorithm, _, value = text.partition(" ")
-    try:
-        digest = base64.b64decode(value.strip(), validate=True)
-    except binascii.Error:
-        digest = b""
-    if len(digest) != CHECKSUMS.get(algorithm):
+    if algorithm not in CHECKSUMS:
+        raise UnsupportedChecksum(", ".join(CHECKSUMS))
+    digest = _decoded(value)
+    if digest is None or len(digest) != CHECKSUMS[algorithm]:
         raise malformed(
             "upload-checksum", f"it must be one of {', '.join(CHECKSUMS)}, a space, and the digest in base64"
         )
     return Checksum(algorithm, digest)
+
+
+def _decoded(value: str) -> bytes | None:
+    """Return what a value of a header is in base64; None if it is no base64."""
+    try:
+        return base64.b64decode(value.strip(" \t").encode("latin-1"), validate=True)
+    except binascii.Error:
+        return None
 
 
 def has_body(request: Request) -> bool:

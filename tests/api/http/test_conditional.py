@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from app.api.http.conditional import matches
 from app.store.inventory import model_at
+from tests.support.answers import problem_of
 from tests.support.service import RunningService
+from tests.support.tus import upload_metadata
 from tests.support.waiting import eventually
 
 
@@ -144,3 +146,35 @@ def test_an_etag_is_found_at_any_position_of_a_list(
 
     others.insert(position, prefix + etag)
     assert matches(",".join(others), etag)
+
+
+@pytest.mark.parametrize(("field", "refusal"), [("if-match", 412), ("if-none-match", 422)])
+@pytest.mark.parametrize("value", ["18-18e9fc0680810521", '"a', "any", "", "\xe9"])
+def test_a_change_never_ignores_a_malformed_condition(
+    service: RunningService, models: Path, field: str, value: str, refusal: int
+) -> None:
+    """A condition without an etag in quotes is refused by PUT, POST /uploads and DELETE, and nothing changes."""
+    (models / "a.bin").write_bytes(b"abc")
+    headers: dict[str, str | bytes] = {field: value.encode("latin-1")}
+    upload = headers | {"upload-length": "3", "upload-metadata": upload_metadata(filename="b.bin")}
+    answers = [
+        service.client.put("/models/a.bin", content=b"new", headers=headers),
+        service.client.put("/models/b.bin", content=b"new", headers=headers),
+        service.client.post("/uploads", headers=upload),
+    ]
+    if field == "if-match":
+        answers.append(service.client.delete("/models/a.bin", headers=headers))
+
+    assert {answer.status_code for answer in answers} == {refusal}
+    assert [path.name for path in models.glob("*.bin")] == ["a.bin"]
+    assert (models / "a.bin").read_bytes() == b"abc"
+
+
+def test_if_none_match_of_a_change_compares_weakly(service: RunningService, models: Path) -> None:
+    """A weak etag in `If-None-Match` excludes the version, as RFC 9110 says; in `If-Match` it matches nothing."""
+    (models / "a.bin").write_bytes(b"abc")
+    weak = "W/" + service.client.get("/models/a.bin").headers["etag"]
+
+    excluded = service.client.put("/models/a.bin", content=b"new", headers={"if-match": "*", "if-none-match": weak})
+    assert problem_of(excluded) == (412, "condition-failed")
+    assert problem_of(service.client.delete("/models/a.bin", headers={"if-match": weak})) == (412, "model-changed")
