@@ -5,6 +5,7 @@ import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -149,7 +150,8 @@ def test_bytes_beyond_ascii_are_no_defect(service: RunningService) -> None:
     """Each header with each of these values, for an upload that is created, answers no 500."""
     for field in VALID:
         for value in (b"\xe9", b"filename \xe9", b"sha256 \xe9", b"9" * 5000, b"\xb2"):
-            answer = service.client.post("/uploads", headers={**UPLOAD, field: value})
+            headers: dict[str, Any] = {**UPLOAD, field: value}
+            answer = service.client.post("/uploads", headers=headers)
             assert answer.status_code != 500, (field, value)
             if answer.status_code == 201:
                 service.client.delete(answer.headers["location"])

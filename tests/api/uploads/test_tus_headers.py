@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.support.raw import RawPatch, RawPost
 from tests.support.service import RunningService
 from tests.support.tus import CHUNK, append, begin, begun, upload_metadata
 
-NOT_ASCII = {
+NOT_ASCII: dict[str, Any] = {
     "upload-metadata": "filename \xe9".encode("latin-1"),
     "upload-checksum": "sha256 \xe9".encode("latin-1"),
     "upload-length": "\xb2".encode("latin-1"),
@@ -96,7 +97,7 @@ def test_a_header_that_is_sent_twice_is_refused(service: RunningService, field: 
 )
 def test_metadata_that_breaks_the_protocol_is_refused(service: RunningService, metadata: str) -> None:
     """A key that is there twice or not ASCII, a value that is no base64, and too long a header answer 422."""
-    headers = {"upload-length": "3", "upload-metadata": metadata.encode("latin-1")}
+    headers: dict[str, Any] = {"upload-length": "3", "upload-metadata": metadata.encode("latin-1")}
     answer = service.client.post("/uploads", headers=headers)
     valid = metadata == "filename YQ==,, x"  # an empty pair is nothing, and a key may lack a value
     assert answer.status_code == (201 if valid else 422)
