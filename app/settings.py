@@ -3,6 +3,7 @@
 import difflib
 import ipaddress
 import re
+import unicodedata
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ LONGEST = timedelta(days=36_500)
 """The longest duration of a setting. The present plus a longer one may exceed what `datetime` can hold."""
 URL = r"https?://(\[[0-9A-Fa-f:.]+\]|[^/?#@:\s\[\]]+)(:[0-9]{1,5})?(/[^?#\s]*)?"
 """A URL without a password, which answers and logs would show, and without a query or fragment."""
+QUOTES = "\"'"
 VISIBLE = r"[!-~]*"
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -198,6 +200,19 @@ class Settings(BaseSettings):
             raise SettingsError(f"{variable}: a token is one line of ASCII without spaces, and this is not one")
         return token or None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _trim(cls, values: dict[str, object]) -> dict[str, object]:
+        """Drop empty values, so that an empty variable is an unset one, and the white space around the others.
+
+        A compose file with an unset variable sets an empty one, and a file with the line ends of Windows adds a CR. A
+        value in quotes or with a control character is refused: as a path it would name another folder.
+        """
+        trimmed = {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}
+        if wrong := [reason for name, value in trimmed.items() if (reason := _problem_with(name, value))]:
+            raise ValueError("\n".join(wrong))
+        return {name: value for name, value in trimmed.items() if value != ""}
+
     @model_validator(mode="after")
     def _secure_by_default(self) -> "Settings":
         if self.is_anonymous and not self.is_loopback and not self.allow_anonymous:
@@ -227,6 +242,18 @@ def unknown_variables(environment: Iterable[str]) -> list[str]:
             close = difflib.get_close_matches(variable, known, n=1)
             sentences.append(f"{variable} is not a setting" + (f"; did you mean {close[0]}?" if close else ""))
     return sentences
+
+
+def _problem_with(name: str, value: object) -> str | None:
+    """Return why the text of a variable cannot be meant, without the text, which may be secret."""
+    if not isinstance(value, str):
+        return None
+    variable = f"{ENV_PREFIX}{name.upper()}"
+    if len(value) > 1 and value[0] == value[-1] and value[0] in QUOTES:
+        return f"{variable} is in quotes, which would be part of the value: write it without them"
+    if any(unicodedata.category(character) == "Cc" for character in value):
+        return f"{variable} contains a line break or another control character: write it without"
+    return None
 
 
 def _explain(error: ErrorDetails) -> str:

@@ -1,9 +1,11 @@
 """Settings from the environment."""
 
+import contextlib
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from app.settings import ENV_PREFIX, Settings, SettingsError, load_settings, unknown_variables
 
@@ -41,6 +43,70 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OCR_PROTECTED", "en_*, org_repo/*,")
 
     assert load_settings().protected == ("en_*", "org_repo/*")
+
+
+CANDIDATES = (
+    "77",
+    "true",
+    "json",
+    "debug",
+    "::1",
+    "/prefix",
+    "https://hub.example/",
+    "some.module:Engine",
+    "/a folder",
+)
+FIELDS = sorted(Settings.model_fields)
+
+
+def value_for(name: str) -> tuple[str, str]:
+    """Return a setting's variable, and a text that is valid for it and not its default."""
+    for text in CANDIDATES:
+        with contextlib.suppress(ValidationError):
+            if getattr(Settings(**{name: text}), name) != Settings.model_fields[name].default:  # type: ignore[arg-type]
+                return f"{ENV_PREFIX}{name.upper()}", text
+    raise AssertionError(name)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("blank", ["", " ", "\t \r\n"])
+def test_an_empty_variable_is_an_unset_one(name: str, blank: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every variable that is empty or blank leaves its default, as if it were unset."""
+    monkeypatch.setenv(value_for(name)[0], blank)
+
+    assert load_settings() == Settings.model_construct()
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_white_space_around_a_value_is_removed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every variable has the same value with blanks, a line end and a CR around it; the value is not the default."""
+    variable, value = value_for(name)
+    monkeypatch.setenv(variable, value)
+    plain = load_settings()
+    monkeypatch.setenv(variable, f" {value}\r\n")
+
+    assert load_settings() == plain
+    assert getattr(plain, name) != getattr(Settings.model_construct(), name)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("form", ['"{}"', "'{}'", "{}\r{}", "{}\x1b[2J{}", '""'])
+def test_quotes_and_control_characters_are_refused(name: str, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every variable in quotes or with a control character refuses the start, names itself and shows no value."""
+    variable, value = value_for(name)
+    monkeypatch.setenv(variable, form.format(value, value))
+
+    with pytest.raises(SettingsError, match=variable) as refused:
+        load_settings()
+
+    assert value not in str(refused.value)
+
+
+def test_a_list_can_be_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A single comma is a list without any element, also where the default has some."""
+    monkeypatch.setenv("OCR_OLD_PATTERNS", ",")
+
+    assert load_settings().old_patterns == ()
 
 
 @pytest.mark.parametrize(
