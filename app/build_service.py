@@ -70,7 +70,7 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
         model_session=session,
         model_choice=model_choice,
         text_service=build_text_service(settings, model_choice, session),
-        background_jobs=BackgroundJobs(jobs),
+        background_jobs=BackgroundJobs(jobs, on_event),
         list_cache=ListCache(store, watcher, supervisor),
         upload_receiver=build_upload_receiver(settings),
         recognition_service=build_recognition_service(settings, supervisor, workdirs),

@@ -61,6 +61,10 @@ class EventName(StrEnum):
     VOLUME_CHECK_PASSED = "volume.check_passed"
     VOLUME_UNANSWERED = "volume.unanswered", logging.WARNING
 
+    JOB_STARTED = "job.started"
+    JOB_FINISHED = "job.finished"
+    JOB_CRASHED = "job.crashed", logging.ERROR
+    JOB_UNRECORDED = "job.unrecorded", logging.WARNING
     PULL_STARTED = "pull.started"
     PULL_FINISHED = "pull.finished"
     PULL_UNRECORDED = "pull.unrecorded", logging.WARNING

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from app.engine.states import EngineState
 from app.events import EventName
+from app.jobs.batches import BatchKind
 from app.jobs.records import UNFINISHED, JobState
 from app.store import Action
 
@@ -25,7 +26,7 @@ Handlers = dict[EventName, Callable[[Fields], None]]
 METHODS = {"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"}
 REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
 CALL_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
-PULL_OUTCOMES = [state for state in JobState if state not in UNFINISHED]
+JOB_OUTCOMES = [state for state in JobState if state not in UNFINISHED]
 NO_VERSION = re.compile(r"version=(?!\s*\d+(\.\d+)*\s*([;,]|$))")
 """Matches a version in an Accept field that prometheus_client cannot compare, because it is not a dotted number."""
 
@@ -63,6 +64,7 @@ class Metrics:
         self._requests = _Requests(self._registry)
         self._handlers = (
             _count_changes(self._registry)
+            | _count_jobs(self._registry)
             | _count_pulls(self._registry)
             | _count_engine_calls(self._registry)
             | _count_engine_processes(self._registry)
@@ -134,10 +136,27 @@ def _count_changes(registry: CollectorRegistry) -> Handlers:
     return {EventName(f"model.{action}"): handler(action) for action in Action if action.moves_bytes}
 
 
+def _count_jobs(registry: CollectorRegistry) -> Handlers:
+    jobs = _counter(registry, "ocr_jobs", "Finished jobs on texts and images.", "kind", "outcome")
+    items = _counter(registry, "ocr_job_items", "The texts and images of finished jobs that were processed.", "kind")
+    for kind in BatchKind:
+        items.labels(kind)
+        for outcome in JOB_OUTCOMES:
+            jobs.labels(kind, outcome)
+
+    def on_finished(fields: Fields) -> None:
+        # A job whose outcome could not be recorded has no final state: its record says `failed` later.
+        outcome = fields["outcome"] if fields["outcome"] in JOB_OUTCOMES else JobState.FAILED
+        jobs.labels(fields["kind"], outcome).inc()
+        items.labels(fields["kind"]).inc(fields["done"])
+
+    return {EventName.JOB_FINISHED: on_finished}
+
+
 def _count_pulls(registry: CollectorRegistry) -> Handlers:
     pulls = _counter(registry, "ocr_pulls", "Finished pulls.", "outcome")
     pulled_bytes = _counter(registry, "ocr_pulled_bytes", "The bytes of finished pulls.", "outcome")
-    for outcome in PULL_OUTCOMES:
+    for outcome in JOB_OUTCOMES:
         pulls.labels(outcome)
         pulled_bytes.labels(outcome)
 

@@ -12,6 +12,7 @@ from app.engine.calls import timed_call
 from app.engine.contract.processors import Processor
 from app.engine.process import EngineProcess
 from app.engine.process_memory import mapped_below, resident_bytes_of
+from app.engine.queue import Place, Turn
 from app.engine.states import MAX_DEATHS_OF_ONE_REQUEST
 from app.engine.supervisor import Supervisor
 from app.errors import (
@@ -105,6 +106,8 @@ class ModelSession:
         self._limits = limits
         self._on_event = on_event
         self._loaded: tuple[int, Loaded] | None = None
+        self._keep_until = 0.0
+        """Until when the loaded model should not be replaced while others wait, on the loop's clock."""
 
     @property
     def loaded(self) -> Loaded | None:
@@ -117,9 +120,9 @@ class ModelSession:
         """Whether a model is loaded or being loaded."""
         return model in {used.model for used in (self.loaded, self.loading) if used}
 
-    def require_queue_space(self) -> None:
-        """Raise EngineNotReady or EngineBusy if a caller could not wait in the queue now."""
-        self._supervisor.require_queue_space()
+    def reserve(self) -> Place:
+        """Reserve a place in the engine's queue, for the texts of one job. Raises EngineNotReady and EngineBusy."""
+        return self._supervisor.reserve()
 
     async def load(self, wanted: LoadRequest) -> Loaded:
         """Load a model for a processor and return the loaded model. Returns at once if it is loaded already.
@@ -129,7 +132,7 @@ class ModelSession:
         """
         if (loaded := self.loaded) and _matches(loaded, wanted):
             return loaded
-        async with self._supervisor.acquire():
+        async with self._supervisor.acquire(is_deferred=lambda: self._is_deferred(wanted)):
             return (await self._ensure(wanted))[1]
 
     async def run(
@@ -138,36 +141,36 @@ class ModelSession:
         texts: list[str],
         *,
         seconds: float,
+        place: Place | None = None,
         on_outcome: Callable[[TextOutcome], None] = lambda _: None,
     ) -> list[TextOutcome]:
         """Process texts one by one and return an outcome for each, in order; one text may take `seconds`.
 
-        If a text ends the engine process, the next text goes to the next process. Raises what `load` raises if the
-        load for the first text fails.
+        Each text has a turn of its own in the queue, in `place` if one is reserved: between two texts other callers
+        may use the engine, and may replace the model. A release ends the work, because the next text would load the
+        model again. If a text ends the engine process, the next text goes to the next process. Raises what `load`
+        raises if the load for the first text fails.
         """
         outcomes: list[TextOutcome] = []
-        async with self._supervisor.acquire():
-            work = self._outcomes(task, texts, seconds)
+        async with self._supervisor.acquire(place, lambda: self._is_deferred(task.load)) as turn:
+            work = self._outcomes(task, texts, seconds, turn)
             async with contextlib.aclosing(work):
                 async for outcome in work:
                     outcomes.append(outcome)
                     on_outcome(outcome)
         return outcomes
 
-    async def _outcomes(self, task: TextTask, texts: list[str], seconds: float) -> AsyncGenerator[TextOutcome]:
+    async def _outcomes(
+        self, task: TextTask, texts: list[str], seconds: float, turn: Turn
+    ) -> AsyncGenerator[TextOutcome]:
         """Yield an outcome for each text; after a fatal error, yield that error for each remaining text."""
-        fatal: ServiceError | None = None
-        deaths = 0
+        deaths, releases = 0, self._supervisor.releases
+        process: EngineProcess | ServiceError = (await self._ensure(task.load))[0]
         for number, text in enumerate(texts):
-            if fatal is None:
-                try:
-                    process, _ = await self._ensure(task.load)
-                except ServiceError as exc:
-                    if number == 0:
-                        raise
-                    fatal = exc
-            if fatal:
-                yield TextOutcome(None, fatal)
+            if number > 0 and isinstance(process, EngineProcess):
+                process = await self._next_process(task, turn, releases)
+            if isinstance(process, ServiceError):
+                yield TextOutcome(None, process)
                 continue
             outcome = await self._process(process, task, text, seconds)
             yield outcome
@@ -175,7 +178,17 @@ class ModelSession:
                 deaths += 1
                 was_released = type(outcome.error) is EngineDied and process.exit and not process.exit.is_fault
                 if was_released or deaths == MAX_DEATHS_OF_ONE_REQUEST:
-                    fatal = outcome.error
+                    process = outcome.error
+
+    async def _next_process(self, task: TextTask, turn: Turn, releases: int) -> EngineProcess | ServiceError:
+        """Let others use the engine, then return the process for the next text, or the error that ends the work."""
+        await self._supervisor.take_next_turn(turn)
+        if self._supervisor.releases != releases:
+            return EngineDied("released")
+        try:
+            return (await self._ensure(task.load))[0]
+        except ServiceError as exc:
+            return exc
 
     async def _process(self, process: EngineProcess, task: TextTask, text: str, seconds: float) -> TextOutcome:
         try:
@@ -201,6 +214,7 @@ class ModelSession:
         if (loaded := self.loaded) and _matches(loaded, wanted):
             return process, loaded
         self.loading = wanted
+        began = asyncio.get_running_loop().time()
         try:
             if reason := await self._reason_for_another(process, wanted, loaded):
                 await process.stop(reason, seconds=STOP_SECONDS)
@@ -208,6 +222,18 @@ class ModelSession:
             return process, await self._load(process, wanted)
         finally:
             self.loading = None
+            now = asyncio.get_running_loop().time()
+            self._keep_until = now + (now - began)
+
+    def _is_deferred(self, wanted: LoadRequest) -> bool:
+        """Whether a caller should let others go first, because it would replace a model that was loaded just now.
+
+        A model stays for as long as its load took, if others want it or none. So callers of different models spend at
+        most half of the time with loads.
+        """
+        loaded = self.loaded
+        is_recent = asyncio.get_running_loop().time() < self._keep_until
+        return is_recent and loaded is not None and not _matches(loaded, wanted)
 
     async def _reason_for_another(
         self, process: EngineProcess, wanted: LoadRequest, loaded: Loaded | None

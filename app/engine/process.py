@@ -146,7 +146,7 @@ class EngineProcess:
             self.kill(f"{name!r} did not finish within {seconds:g} s", is_fault=False)
             raise EngineTimedOut(name, seconds) from None
         except asyncio.CancelledError:
-            self.kill(f"the caller of {name!r} went away", is_fault=False)
+            self.kill(f"{name!r} was cancelled", is_fault=False)
             raise
         finally:
             if memory_watch:

@@ -1,57 +1,173 @@
-"""The queue in front of the engine: one caller uses the engine, a limited number wait, in order of arrival."""
+"""The queue in front of the engine: one caller uses the engine, a limited number wait, and turns are short.
+
+A caller has one place, from its admission to its end, and uses the engine in turns: one for each text or image. Between
+two turns it goes to the end of the queue, so a caller with many texts delays another caller by one text.
+"""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Self
 
 from app.errors import EngineBusy
 
+IsDeferred = Callable[[], bool]
+"""Whether a waiting caller should let others go first, if there are others; asked whenever the engine becomes free."""
+
+
+@dataclass(eq=False, slots=True)
+class Waiter:
+    """One wait for the engine."""
+
+    turn: asyncio.Future[None]
+    is_deferred: IsDeferred
+
+
+Line = deque[Waiter]
+
 
 class CallQueue:
-    """The callers that wait for one engine; at most `size` of them wait while one uses the engine."""
+    """The callers of one engine: one uses it, and at most `size` more have places."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._queue = asyncio.Lock()
-        self._engine = asyncio.Lock()
-        """Held by the caller that uses the engine. At most one queued caller waits for it, ahead of the supervisor."""
-        self._waiting = 0
+        self._places = 0
+        self._is_held = False
+        """Whether a caller or the supervisor uses the engine."""
+        self._callers = Line()
+        self._supervisor = Line()
+        """The waits of the supervisor, which come before all callers."""
 
     @property
     def is_busy(self) -> bool:
         """Whether a caller uses the engine or is about to."""
-        return self._queue.locked() or self._engine.locked()
+        return self._is_held or bool(self._callers)
 
     @property
     def waiting(self) -> int:
-        """How many callers wait."""
-        return self._waiting
+        """How many callers wait for a turn."""
+        return len(self._callers)
 
     def require_queue_space(self) -> None:
-        """Raise EngineBusy if the queue is full."""
-        if self.is_busy and self._waiting >= self._size:
-            raise EngineBusy(self._waiting)
+        """Raise EngineBusy if every place is taken."""
+        if self._places > self._size:
+            raise EngineBusy(self._places - 1)
 
-    @asynccontextmanager
-    async def acquire(self, *, bypass_limit: bool = False) -> AsyncIterator[None]:
-        """Wait for the engine in order of arrival, then hold it alone. Raises EngineBusy at once if the queue is full.
+    def reserve(self) -> "Place":
+        """Reserve a place, in which a caller may take turns. Raises EngineBusy if every place is taken."""
+        self.require_queue_space()
+        self._places += 1
+        return Place(self)
 
-        `bypass_limit` admits the caller to a full queue: it is for the later items of a job that was accepted.
-        """
-        if not bypass_limit:
-            self.require_queue_space()
-        async with contextlib.AsyncExitStack() as held:
-            self._waiting += 1
-            try:
-                await held.enter_async_context(self._queue)
-                await held.enter_async_context(self._engine)
-            finally:
-                self._waiting -= 1
-            yield
+    def give_up_place(self) -> None:
+        """Make one place free. Only `Place.leave` calls this."""
+        self._places -= 1
 
     @asynccontextmanager
     async def acquire_first(self) -> AsyncIterator[None]:
-        """Wait for the engine ahead of all queued callers, then hold it alone. For the supervisor only."""
-        async with self._engine:
+        """Wait for the engine ahead of all callers, then hold it alone. For the supervisor only."""
+        await self._wait(self._supervisor, self._enter(self._supervisor, lambda: False))
+        try:
             yield
+        finally:
+            self.release()
+
+    async def acquire(self, is_deferred: IsDeferred, *, is_held: bool) -> None:
+        """Wait for the engine behind all that wait. A caller that holds it (`is_held`) lets them go first."""
+        # It enters the queue before the engine is free, so that the choice of the next caller includes this one.
+        waiter = self._enter(self._callers, is_deferred)
+        if is_held:
+            self.release()
+        await self._wait(self._callers, waiter)
+
+    def release(self) -> None:
+        """Give the engine, which the caller holds, to the next."""
+        self._is_held = False
+        self._hand_over()
+
+    def _enter(self, line: Line, is_deferred: IsDeferred) -> Waiter:
+        waiter = Waiter(asyncio.get_running_loop().create_future(), is_deferred)
+        line.append(waiter)
+        self._hand_over()
+        return waiter
+
+    async def _wait(self, line: Line, waiter: Waiter) -> None:
+        try:
+            await waiter.turn
+        except asyncio.CancelledError:
+            if waiter in line:
+                line.remove(waiter)
+            else:  # the turn came together with the cancellation
+                self.release()
+            raise
+
+    def _hand_over(self) -> None:
+        """Give the engine, if nobody uses it, to the supervisor, else to the first caller that is not deferred.
+
+        If all are deferred, the first one gets it.
+        """
+        for line in (self._supervisor, self._callers):
+            # A cancelled waiter is about to leave the line.
+            waiting = [] if self._is_held else [waiter for waiter in line if not waiter.turn.done()]
+            if waiting:
+                chosen = next((waiter for waiter in waiting if not waiter.is_deferred()), waiting[0])
+                line.remove(chosen)
+                self._is_held = True
+                chosen.turn.set_result(None)
+
+
+class Place:
+    """A caller's place in the queue. As a context manager, it is left on exit."""
+
+    def __init__(self, queue: CallQueue) -> None:
+        """`CallQueue.reserve` makes places."""
+        self.has_begun = False
+        """Whether the caller has had a turn."""
+        self._queue = queue
+        self._is_left = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Give the place to others. Calling this again changes nothing."""
+        if not self._is_left:
+            self._is_left = True
+            self._queue.give_up_place()
+
+    @asynccontextmanager
+    async def turn(self, is_deferred: IsDeferred = lambda: False) -> AsyncIterator["Turn"]:
+        """Wait for the engine in order of arrival, then hold it alone."""
+        turn = Turn(self._queue, is_deferred)
+        try:
+            await turn.wait()
+            self.has_begun = True
+            yield turn
+        finally:
+            turn.end()
+
+
+class Turn:
+    """The right to use the engine alone."""
+
+    def __init__(self, queue: CallQueue, is_deferred: IsDeferred) -> None:
+        self._queue = queue
+        self._is_deferred = is_deferred
+        self._is_held = False
+
+    async def wait(self) -> None:
+        """Wait for the engine behind all that wait. A caller that holds it lets them go first."""
+        was_held, self._is_held = self._is_held, False
+        await self._queue.acquire(self._is_deferred, is_held=was_held)
+        self._is_held = True
+
+    def end(self) -> None:
+        """Give the engine to the next caller, if this one holds it."""
+        if self._is_held:
+            self._is_held = False
+            self._queue.release()

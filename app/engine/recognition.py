@@ -12,6 +12,7 @@ from typing import Any
 from app import errors
 from app.engine.contract.messages import CapabilityName
 from app.engine.contract.recognition_call import PAGES_FILE, ImageLimits, RecognitionOptions
+from app.engine.queue import Place
 from app.engine.supervisor import Supervisor
 
 REFUSALS: dict[str, type[errors.ImageError]] = {
@@ -48,14 +49,14 @@ async def recognise(
     limits: ImageLimits,
     *,
     seconds: float,
-    bypass_limit: bool = False,
+    place: Place | None = None,
 ) -> Recognition:
     """Recognise an image with the engine. Raises any ImageError and any EngineError.
 
-    `bypass_limit` is for the images of a job, which are never refused with EngineBusy.
+    `place` is the reserved place of a job, whose images are never refused with EngineBusy.
     """
     params = {"image": str(image), "media_type": media_type, "options": asdict(options), "limits": asdict(limits)}
-    answer = await supervisor.call("recognise", params, seconds=seconds, bypass_limit=bypass_limit)
+    answer = await supervisor.call("recognise", params, seconds=seconds, place=place)
     match answer:
         case {"refused": str(name), "facts": dict(facts)} if refusal := _refusal(name, facts):
             raise refusal

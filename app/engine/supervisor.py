@@ -13,7 +13,7 @@ from app.engine.calls import timed_call
 from app.engine.contract.messages import CapabilityName, EngineFacts, ProtocolError
 from app.engine.handshake import Handshake
 from app.engine.process import EngineProcess
-from app.engine.queue import CallQueue
+from app.engine.queue import CallQueue, IsDeferred, Place, Turn
 from app.engine.states import EngineState, LastExit, Release, SupervisorLimits
 from app.errors import (
     EngineCallFailed,
@@ -58,6 +58,8 @@ class Supervisor:
         """When the current process was started; if there is none, when the last one was started."""
         self.restarts = 0
         """How often the process was replaced, including by releases."""
+        self.releases = 0
+        """How many releases were requested, without those that joined one in progress."""
         self.last_exit: LastExit | None = None
         self.facts: EngineFacts | None = None
         """The facts that AsposeAI gave last. After a restart they stay until the new process gives its own."""
@@ -137,6 +139,11 @@ class Supervisor:
             self.require_ready()
         self._queue.require_queue_space()
 
+    def reserve(self) -> Place:
+        """Reserve a place in the queue, for one caller's turns. Raises EngineNotReady and EngineBusy."""
+        self.require_queue_space()
+        return self._queue.reserve()
+
     async def wait_until_ready(self) -> EngineProcess:
         """Wait until the engine takes calls, and return its process. For the caller that holds the engine.
 
@@ -163,21 +170,22 @@ class Supervisor:
         return await self._process.memory() if self._process else None
 
     @contextlib.asynccontextmanager
-    async def acquire(self, *, bypass_limit: bool = False) -> AsyncIterator[None]:
-        """Wait in the queue, then hold the engine alone.
+    async def acquire(self, place: Place | None = None, is_deferred: IsDeferred = lambda: False) -> AsyncIterator[Turn]:
+        """Wait in the queue, then hold the engine alone. Without a place, raises EngineNotReady and EngineBusy."""
+        with contextlib.nullcontext(place) if place else self.reserve() as taken:
+            async with taken.turn(is_deferred) as turn:
+                try:
+                    yield turn
+                finally:
+                    self._used_at = asyncio.get_running_loop().time()
 
-        Raises EngineNotReady and EngineBusy. With `bypass_limit` raises neither: see `CallQueue.acquire`.
-        """
-        if not bypass_limit:
-            self.require_queue_space()
-        async with self._queue.acquire(bypass_limit=bypass_limit):
-            try:
-                yield
-            finally:
-                self._used_at = asyncio.get_running_loop().time()
+    async def take_next_turn(self, turn: Turn) -> None:
+        """Let the callers who wait use the engine, then hold it again."""
+        self._used_at = asyncio.get_running_loop().time()
+        await turn.wait()
 
     async def call(
-        self, name: str, params: dict[str, Any] | None = None, *, seconds: float, bypass_limit: bool = False
+        self, name: str, params: dict[str, Any] | None = None, *, seconds: float, place: Place | None = None
     ) -> Any:  # noqa: ANN401
         """Wait in the queue, call the engine and return its result. `seconds` limits the call, not the wait.
 
@@ -185,7 +193,7 @@ class Supervisor:
         calls left there, or a loaded model, may be why. Raises any EngineError.
         """
         loop = asyncio.get_running_loop()
-        async with self.acquire(bypass_limit=bypass_limit):
+        async with self.acquire(place):
             process = await self.wait_until_ready()  # the caller before may have ended the process
             was_used, began = self._used_at is not None, loop.time()
             try:
@@ -206,6 +214,7 @@ class Supervisor:
             raise EngineNotReady(self.state, "the service is shutting down")
         if self._release is None:
             self._release, self._release_reason = asyncio.get_running_loop().create_future(), reason
+            self.releases += 1
             self._stop_requested.set()
         return await asyncio.shield(self._release)
 

@@ -18,7 +18,7 @@ ServiceError
 │  │  └─ DigestMismatch      the received bytes do not have the announced digest
 │  ├─ TrashEntryNotFound     no such entry in the trash
 │  ├─ JobNotFound            no such job
-│  ├─ JobAbandoned           the process that ran the job ended before the job
+│  ├─ JobAbandoned           the process that ran the job ended, or lost the folder, before the job ended
 │  ├─ JobWithoutResults      the job has not succeeded
 │  ├─ PartialNotFound        no such unfinished upload or pull
 │  ├─ PartialBusy            another request or process is writing the upload or pull

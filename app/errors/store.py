@@ -149,10 +149,13 @@ class JobNotFound(StoreError):
 
 
 class JobAbandoned(StoreError):
-    """The process that ran the job ended before the job did, and no other process can continue it."""
+    """The process that ran the job ended before the job did, or lost the model folder; no other can continue it."""
 
     def __init__(self, kind: str, owner: str | None) -> None:
-        super().__init__(f"The service that ran this {kind} job ended before it was done ({owner}). Start a new job.")
+        super().__init__(
+            f"The service that ran this {kind} job ended before it was done, or could no longer write to the model "
+            f"folder ({owner}). Start a new job."
+        )
 
 
 class JobWithoutResults(StoreError):

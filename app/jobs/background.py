@@ -1,13 +1,20 @@
 """Jobs that a request starts and that this service runs at once; they fail if the service stops before their end."""
 
 import asyncio
+import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 from anyio import CancelScope, to_thread
 
+from app.errors import ServiceError, StoreError, StoreUnavailable
+from app.events import EventName, OnEvent
 from app.jobs.folder import Jobs
 from app.jobs.held_job import HeldJob
+from app.jobs.progress import Progress
+from app.jobs.recording import until_written
 from app.jobs.records import Job
 from app.jobs.runner import Work, run_job
 from app.store import Actor
@@ -16,8 +23,9 @@ from app.store import Actor
 class BackgroundJobs:
     """Runs jobs of any kind in the background of a service."""
 
-    def __init__(self, jobs: Jobs) -> None:
+    def __init__(self, jobs: Jobs, on_event: OnEvent = lambda *_: None) -> None:
         self._jobs = jobs
+        self._on_event = on_event
         self._running: dict[asyncio.Task[None], CancelScope] = {}
 
     async def begin(self, kind: str, request: dict[str, Any], work: Work, actor: Actor) -> Job:
@@ -27,9 +35,10 @@ class BackgroundJobs:
         """
         async with AsyncExitStack() as unless_begun:
             unless_begun.push_async_callback(work.release)
-            held = await to_thread.run_sync(self._jobs.begin, kind, request, actor)
+            progress = Progress(*work.count(), unit=work.unit)
+            held = await to_thread.run_sync(self._jobs.begin, kind, request, actor, progress)
             job, scope = held.job, CancelScope()
-            task = asyncio.create_task(_run(held, work, scope))
+            task = asyncio.create_task(self._run(held, work, scope))
             unless_begun.pop_all()
         self._running[task] = scope
         task.add_done_callback(self._running.pop)
@@ -43,7 +52,36 @@ class BackgroundJobs:
         if running:
             await asyncio.wait(running)
 
+    async def _run(self, held: HeldJob, work: Work, scope: CancelScope) -> None:
+        """Run a job that this process holds, and report its end. Raises nothing: nobody awaits the result."""
+        created_at = time.monotonic()
+        about: dict[str, Any] = {"job_id": held.job.id, "kind": held.job.kind}
 
-async def _run(held: HeldJob, work: Work, scope: CancelScope) -> None:
-    with held, scope:
-        await run_job(held, work)
+        def on_begun() -> None:
+            waited_seconds = round(time.monotonic() - created_at, 3)
+            self._on_event(EventName.JOB_STARTED, about | {"items": work.total, "waited_seconds": waited_seconds})
+
+        try:
+            with held, scope:
+                await self._run_or_fail(held, work, on_begun, about)
+        except (StoreError, OSError) as exc:
+            self._jobs.unrecorded[held.job.id] = exc if isinstance(exc, StoreError) else StoreUnavailable(str(exc))
+            self._on_event(EventName.JOB_UNRECORDED, about | {"error": str(exc)})
+        job = held.job
+        failure = job.failure.detail if job.failure else None
+        counts = {"done": work.done, "seconds": round(time.monotonic() - created_at, 3)}
+        self._on_event(EventName.JOB_FINISHED, about | {"outcome": str(job.state), "error": failure} | counts)
+
+    async def _run_or_fail(
+        self, held: HeldJob, work: Work, on_begun: Callable[[], None], about: dict[str, Any]
+    ) -> None:
+        try:
+            await run_job(held, work, on_begun)
+        except (StoreError, OSError):
+            raise
+        except Exception as exc:  # noqa: BLE001 - a defect; the job must not stay unfinished
+            self._on_event(EventName.JOB_CRASHED, about | {"exc_info": exc})
+            error = ServiceError(
+                "The job failed because of a defect in the service, which the service's log describes."
+            )
+            await until_written(partial(held.fail, error))

@@ -2,16 +2,25 @@
 
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from enum import StrEnum
+from functools import partial
 from typing import Any, Protocol
 
 from anyio import to_thread
 
+from app.jobs.recording import until_written
 from app.jobs.runner import Work, cancelled_once
-from app.store import explaining_refusals
 
 BATCH_PHASES = ("waiting", "working")
 BATCH_RESULT = "`failed_count`, the number of items that failed"
 """The members of a batch's result, as the API's descriptions name them."""
+
+
+class BatchKind(StrEnum):
+    """The kinds of job that are batches."""
+
+    TEXTS = "texts"
+    IMAGES = "images"
 
 
 class Results(Protocol):
@@ -30,21 +39,30 @@ class Batch(Work):
         self,
         total: int,
         process: Callable[[Callable[[], None]], Coroutine[Any, Any, Results]],
+        is_begun: Callable[[], bool] = lambda: True,
         holding: AsyncExitStack | None = None,
     ) -> None:
         """`process` calls its argument after each of the `total` items. It raises ServiceError if every item failed.
 
-        `holding` has the resources that `process` needs; they are released before the job's outcome is written.
+        `is_begun` returns False while the batch waits for its first turn. `holding` has the resources that `process`
+        needs; they are released before the results are written.
         """
-        self.phase = "waiting"
         self.total = total
         self._process = process
+        self._is_begun = is_begun
         self._holding = holding or AsyncExitStack()
+
+    @property
+    def is_waiting(self) -> bool:
+        """True until the first item is processed or done."""
+        return self.done == 0 and not self._is_begun()
 
     async def run(self) -> dict[str, Any]:
         """Process the items, and return how many failed."""
         results = await cancelled_once(self._process(self._on_done))
-        await to_thread.run_sync(self._write, results)
+        await self.release()  # before the results are written, which may take long if the model folder is away
+        text = await to_thread.run_sync(results.model_dump_json)
+        await until_written(partial(self.write_result, text))
         return {"failed_count": results.failed_count}
 
     async def release(self) -> None:
@@ -52,9 +70,4 @@ class Batch(Work):
         await self._holding.aclose()
 
     def _on_done(self) -> None:
-        self.phase = "working"
         self.done += 1
-
-    def _write(self, results: Results) -> None:
-        with explaining_refusals():
-            self.result_file.write_text(results.model_dump_json())

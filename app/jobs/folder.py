@@ -11,8 +11,9 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from app.errors import JobNotFound, LookupStale, ModelInUse, ModelLocked
+from app.errors import JobNotFound, LookupStale, ModelInUse, ModelLocked, StoreError
 from app.jobs.held_job import HeldJob
+from app.jobs.progress import Progress
 from app.jobs.records import (
     Job,
     JobState,
@@ -43,6 +44,8 @@ class Jobs:
         self._claims = store.claims
         self._folder = store.volume.jobs_dir
         self._finished: set[str] = set()
+        self.unrecorded: dict[str, StoreError] = {}
+        """Why the outcome of a job of this process could not be written, by the job's id; a sweep writes it later."""
 
     def create(self, kind: str, request: dict[str, Any], actor: Actor) -> Job:
         """Create a job of a resumable kind and return it; any service on the folder may take it.
@@ -52,13 +55,13 @@ class Jobs:
         with self.begin(kind, request, actor) as held:
             return held.job
 
-    def begin(self, kind: str, request: dict[str, Any], actor: Actor) -> HeldJob:
+    def begin(self, kind: str, request: dict[str, Any], actor: Actor, progress: Progress | None = None) -> HeldJob:
         """Create a queued job and return it held, so that no other process can take it.
 
-        Raises StoreUnavailable, StoreReadOnly, StoreFull.
+        `progress` has the unit and the total, if they are known. Raises StoreUnavailable, StoreReadOnly, StoreFull.
         """
         self.volume.check_writable()
-        job = new_job(kind, request, actor)
+        job = new_job(kind, request, actor, progress or Progress())
         with contextlib.ExitStack() as lock:
             # Before the record, so that no process finds the job without its runner.
             lock.enter_context(self._locks.exclusive(_lock_name(job.id), seconds=TAKE_SECONDS))
@@ -161,6 +164,7 @@ class Jobs:
             job,
             self._folder,
             lock.pop_all(),
+            check=self.volume.check,
             is_shared=self.volume.is_shared,
             is_resumable=job.kind in self.resumable,
         )

@@ -3,6 +3,7 @@
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Self
 from app.errors import ServiceError
 from app.jobs.progress import Progress
 from app.jobs.records import Failure, Job, JobState, marker_of, result_of, write_record
-from app.store import files_on_server
+from app.store import explaining_refusals, files_on_server
 
 SERVER_POLL_INTERVAL_SECONDS = 1.0
 """On a shared volume, how often the file system's server is asked whether the job is cancelled."""
@@ -21,12 +22,21 @@ class HeldJob:
     """A job that this process holds until `release`. As a context manager, it releases the job on exit."""
 
     def __init__(
-        self, job: Job, folder: Path, lock: contextlib.ExitStack, *, is_shared: bool, is_resumable: bool
+        self,
+        job: Job,
+        folder: Path,
+        lock: contextlib.ExitStack,
+        *,
+        check: Callable[[], None],
+        is_shared: bool,
+        is_resumable: bool,
     ) -> None:
+        """`check` raises StoreUnavailable if the model folder is missing, or is not the one it was."""
         self.job = job
         """The job, as last written to its record."""
         self.is_resumable = is_resumable
         """True if another process can continue the job after this process has released it unfinished."""
+        self._check = check
         self._is_shared = is_shared
         self._poll_at = 0.0
         self._folder = folder
@@ -39,10 +49,14 @@ class HeldJob:
     def __exit__(self, *_: object) -> None:
         self.release()
 
-    @property
-    def result_file(self) -> Path:
-        """The path for a result that is too large for the record. A sweep removes the file together with the record."""
-        return result_of(self._folder, self.job.id)
+    def write_result(self, text: str) -> None:
+        """Write a result that is too large for the record. A sweep removes its file together with the record.
+
+        Raises StoreError and OSError.
+        """
+        self._check()
+        with explaining_refusals():
+            result_of(self._folder, self.job.id).write_text(text)
 
     def is_cancelled(self) -> bool:
         """Return True if the job is cancelled. Costs one `stat`; on a shared volume also one listing a second."""
@@ -57,21 +71,21 @@ class HeldJob:
         return False
 
     def update(self, *, phase: str | None = None, progress: Progress | None = None) -> None:
-        """Write the phase and the progress, and set the state to `running`. Raises StoreFull, StoreReadOnly."""
+        """Write the phase and the progress, and set the state to `running`. Raises StoreError and OSError."""
         phase = self.job.phase if phase is None else phase
         self._write(replace(self.job, state=JobState.RUNNING, phase=phase, progress=progress or self.job.progress))
 
     def succeed(self, result: dict[str, Any] | None) -> None:
-        """Finish the job as succeeded, with its result. Raises StoreFull, StoreReadOnly."""
+        """Finish the job as succeeded, with its result. Raises StoreError and OSError, as do the other two."""
         self._finish(replace(self.job, state=JobState.SUCCEEDED, result=result))
 
     def fail(self, error: ServiceError) -> None:
-        """Finish the job as failed, with the error. Raises StoreFull, StoreReadOnly."""
+        """Finish the job as failed, with the error."""
         failure = Failure(type(error).__name__, str(error))
         self._finish(replace(self.job, state=JobState.FAILED, failure=failure))
 
     def cancel(self) -> None:
-        """Finish the job as cancelled. Raises StoreFull, StoreReadOnly."""
+        """Finish the job as cancelled."""
         self._finish(replace(self.job, state=JobState.CANCELLED))
 
     def release(self) -> None:
@@ -83,5 +97,6 @@ class HeldJob:
         marker_of(self._folder, job.id).unlink(missing_ok=True)
 
     def _write(self, job: Job, *, is_lasting: bool = False) -> None:
+        self._check()  # another folder may be mounted over the model folder, and would get the record
         with self._writing:
             self.job = write_record(self._folder, job, is_lasting=is_lasting)

@@ -10,6 +10,9 @@ PROGRESS_INTERVAL_SECONDS = 0.25
 WINDOW_SECONDS = 10.0
 """The rate is the average over this time: long enough to smooth a slow second, short enough to show a stall."""
 
+TENTHS_FROM = 100.0
+"""From this value on, numbers are rounded to tenths."""
+
 Unit = Literal["bytes", "items"]
 
 
@@ -50,11 +53,18 @@ class Meter:
         while len(self._seen) > 2 and now - self._seen[0][0] > WINDOW_SECONDS:  # noqa: PLR2004 - a rate needs two counts
             self._seen.popleft()
         began, before = self._seen[0]
-        rate = (done - before) / (now - began) if now > began else None
+        if done == before and self._last.rate is None:
+            # Before the first unit there is no rate; time until then counts.
+            rate = None
+        else:
+            rate = (done - before) / (now - began) if now > began else None
         eta_seconds = (total - done) / rate if rate and total is not None else None
         self._last = Progress(done, total, self._unit, _rounded(rate), _rounded(eta_seconds))
         return self._last
 
 
 def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 1)
+    """Round to three digits, but no more coarsely than to tenths: slow items have rates of less than 0.1."""
+    if value is None:
+        return None
+    return round(value, 1) if value >= TENTHS_FROM else float(f"{value:.3g}")

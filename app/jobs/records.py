@@ -86,12 +86,12 @@ class Job:
         return cls(**fields | {"state": JobState(fields["state"])})
 
 
-def new_job(kind: str, request: dict[str, Any], actor: Actor) -> Job:
+def new_job(kind: str, request: dict[str, Any], actor: Actor, progress: Progress) -> Job:
     """Return a new queued job with a new id. This writes no record."""
     now = datetime.now(UTC)
     # Like the ids of the trash. Five hex digits are the microseconds, so that ids of the same second sort by time too.
     job_id = f"{now:%Y%m%dT%H%M%SZ}-{now.microsecond:05x}{secrets.token_hex(4)[:7]}"
-    return Job(job_id, kind, now, actor, request, now)
+    return Job(job_id, kind, now, actor, request, now, progress=progress)
 
 
 def write_record(folder: Path, job: Job, *, is_lasting: bool) -> Job:

@@ -5,7 +5,6 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
@@ -14,6 +13,7 @@ from anyio import CancelScope, to_thread
 from app.errors import JobAbandoned, ServiceError, StoreError, StoreUnavailable
 from app.jobs.held_job import HeldJob
 from app.jobs.progress import PROGRESS_INTERVAL_SECONDS, Meter, Unit
+from app.jobs.recording import until_written
 from app.jobs.records import JobState
 
 T = TypeVar("T")
@@ -27,12 +27,18 @@ class Work(ABC):
 
     unit: Unit = "items"
     phase: str = "working"
+    """The current step, once the work has begun."""
     done: int = 0
     total: int | None = None
     is_cancelled: bool = False
     """True if `run` is cancelled because the job was cancelled, and not because the service stops."""
-    result_file: Path
-    """The path for a result that is too large for the job's record. `run_job` sets it before it calls `run`."""
+    write_result: Callable[[str], None]
+    """Writes a result that is too large for the job's record. `run_job` sets it before it calls `run`."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """True while the work waits for its turn: the job is queued, and its progress is not measured yet."""
+        return False
 
     @abstractmethod
     async def run(self) -> dict[str, Any]:
@@ -61,14 +67,15 @@ class Work(ABC):
         """Remove files that only an unfinished job needs. Called in a thread after the outcome has been written."""
 
 
-async def run_job(held: HeldJob, work: Work) -> bool:
+async def run_job(held: HeldJob, work: Work, on_begun: Callable[[], None] = lambda: None) -> bool:
     """Run a job's work and write the outcome to its record. Return False if the job is left unfinished.
 
-    When the service stops or the store is unavailable, a resumable job is left for the next runner, and any other job
-    fails. Raises StoreError and OSError if the outcome cannot be written.
+    Call `on_begun`, in a thread, when the work no longer waits. When the service stops or the store is unavailable, a
+    resumable job is left for the next runner, and any other job fails. The outcome of such a job is written once the
+    store is back. Raises StoreError and OSError if the outcome cannot be written.
     """
-    work.result_file = held.result_file
-    report = partial(_report, held, work, Meter(work.unit))
+    work.write_result = held.write_result
+    report = _Reporter(held, work, on_begun).report
     try:
         finish = await _outcome_of(held, work, report)
     except asyncio.CancelledError:
@@ -79,9 +86,25 @@ async def run_job(held: HeldJob, work: Work) -> bool:
     if finish is None:
         return False
     with CancelScope(shield=True):
-        for step in (report, finish, work.clean_up):
-            await to_thread.run_sync(step)
+        await to_thread.run_sync(report)
+    await _write_outcome(held, finish)
+    with CancelScope(shield=True):
+        await to_thread.run_sync(work.clean_up)
     return True
+
+
+async def _write_outcome(held: HeldJob, finish: Callable[[], None]) -> None:
+    """Finish a job. If that fails, a resumable job is left for the next runner; for any other, it is tried again."""
+    try:
+        if not held.is_resumable:
+            await until_written(finish)
+            return
+    except asyncio.CancelledError:  # the service stops: the last attempt
+        with CancelScope(shield=True):
+            await to_thread.run_sync(finish)
+        raise
+    with CancelScope(shield=True):
+        await to_thread.run_sync(finish)
 
 
 async def _outcome_of(held: HeldJob, work: Work, report: Callable[[], bool]) -> Callable[[], None] | None:
@@ -133,10 +156,27 @@ async def cancelled_once(coroutine: Coroutine[Any, Any, T]) -> T:
     return task.result()
 
 
-def _report(held: HeldJob, work: Work, meter: Meter) -> bool:
-    """Write the phase and the progress if they have changed. Return True if the job is cancelled."""
-    phase, progress = work.phase, meter.at(*work.count())
-    if held.job.state is JobState.QUEUED or (phase, progress) != (held.job.phase, held.job.progress):
+class _Reporter:
+    """Writes a job's phase and progress to its record, as far as the store allows."""
+
+    def __init__(self, held: HeldJob, work: Work, on_begun: Callable[[], None]) -> None:
+        self._held = held
+        self._work = work
+        self._on_begun = on_begun
+        self._meter: Meter | None = None
+        """None while the work waits, so that the rate does not count that time."""
+
+    def report(self) -> bool:
+        """Write the phase and the progress if they have changed. Return True if the job is cancelled."""
+        held, work = self._held, self._work
+        if self._meter is None and not work.is_waiting:
+            self._meter = Meter(work.unit)
+            self._on_begun()
         with contextlib.suppress(StoreError, OSError):  # the next report may succeed
-            held.update(phase=phase, progress=progress)
-    return held.is_cancelled()
+            if self._meter:
+                phase, progress = work.phase, self._meter.at(*work.count())
+                if held.job.state is JobState.QUEUED or (phase, progress) != (held.job.phase, held.job.progress):
+                    held.update(phase=phase, progress=progress)
+        with contextlib.suppress(OSError):
+            return held.is_cancelled()
+        return False

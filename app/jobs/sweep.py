@@ -41,7 +41,8 @@ def _fail_abandoned(jobs: Jobs, job: Job) -> None:
     with contextlib.suppress(JobNotFound):
         if held := jobs.take(job.id):
             with held:
-                held.fail(JobAbandoned(job.kind, job.owner))
+                held.fail(jobs.unrecorded.get(job.id) or JobAbandoned(job.kind, job.owner))
+                jobs.unrecorded.pop(job.id, None)
 
 
 def _remove(folder: Path, job_id: str) -> None:

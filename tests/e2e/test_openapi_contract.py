@@ -12,12 +12,11 @@ import jsonschema_rs
 import pytest
 import schemathesis
 
-from app.api.ai.routes import TEXTS
 from app.api.examples import BY_SCHEMA
 from app.api.examples.jobs import JOB
 from app.api.http.keys import Scope, entry_for, new_key
-from app.api.ocr.routes import IMAGES
 from app.engine.contract.processors import DEFAULT_MODEL
+from app.jobs.batches import BatchKind
 from app.jobs.records import Job, result_of, write_record
 from tests.support.hub import running_hub
 from tests.support.model_files import NO_TENSORS
@@ -73,8 +72,8 @@ STORED_JOB = JOB | {"created_by": {"actor": "nightly-models"}, "failure": None, 
 """The job of the document's examples, as its record has it."""
 STORED_JOB.pop("error")
 OTHER_JOBS = {
-    "/ai/jobs": ("20261121T092012Z-0a1b23a56955", TEXTS, "AiOut"),
-    "/ocr/jobs": ("20261121T092012Z-0a1b23a56956", IMAGES, "RecognitionsOut"),
+    "/ai/jobs": ("20261121T092012Z-0a1b23a56955", BatchKind.TEXTS, "AiOut"),
+    "/ocr/jobs": ("20261121T092012Z-0a1b23a56956", BatchKind.IMAGES, "RecognitionsOut"),
 }
 """By the path of the list, for jobs other than pulls: a stored job's id, its kind, and the schema of its results."""
 ENGINE = "tests.support.engines:Reads"

@@ -102,7 +102,7 @@ async def test_a_caller_that_goes_away_ends_the_process(launch: Launcher) -> Non
     call.cancel()
 
     ending = await process.wait()
-    assert "went away" in ending.reason
+    assert "was cancelled" in ending.reason
     assert call.cancelled()
 
 

@@ -49,7 +49,7 @@ def test_finished_jobs_are_removed_after_their_retention(store: Store, jobs: Job
     """A finished job is removed with its result file after its retention; unfinished jobs stay."""
     waiting = jobs.create(PULL, {}, ME)
     with jobs.begin("ocr", {}, ME) as held:
-        held.result_file.write_text("large")
+        held.write_result("large")
         held.succeed(None)
 
     assert sweep_jobs(jobs, DAY) == []
@@ -62,7 +62,7 @@ def test_files_of_killed_processes_are_removed(store: Store, jobs: Jobs) -> None
     """A sweep removes old drafts, markers and results without a job, but no new files and none of a held job."""
     with jobs.begin("ocr", {}, ME) as held:
         record_of(store.volume.jobs_dir, held.job.id).unlink()
-        held.result_file.touch()
+        held.write_result("")
         for name in ("new", "cancel", "result"):
             (store.volume.jobs_dir / f"20261121T092012Z-0a1b23a56954.{name}").touch()
             os.utime(store.volume.jobs_dir / f"20261121T092012Z-0a1b23a56954.{name}", (0, 0))
@@ -70,7 +70,7 @@ def test_files_of_killed_processes_are_removed(store: Store, jobs: Jobs) -> None
 
         sweep_jobs(jobs, DAY)
 
-        assert files(store) == sorted([held.result_file.name, "20261121T092012Z-0a1b23a56955.result"])
+        assert files(store) == sorted([jobs.result_file(held.job.id).name, "20261121T092012Z-0a1b23a56955.result"])
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"id": 1}', "nonsense"])

@@ -1,6 +1,8 @@
 """`/ai`: texts processed by a local language model, at once or as a job."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from functools import partial
 from typing import Annotated
 
 from anyio import to_thread
@@ -19,12 +21,13 @@ from app.api.http.request_errors import TextTooLong
 from app.api.jobs.respond_async import BackgroundDep, PrefersJob, accepted, accepted_or
 from app.api.jobs.routes import JobKind, job_routes
 from app.engine.contract.processors import Processor
-from app.jobs.batches import BATCH_PHASES, BATCH_RESULT, Batch
+from app.engine.queue import Place
+from app.jobs.batches import BATCH_PHASES, BATCH_RESULT, Batch, BatchKind
 
 router = APIRouter(tags=["ai"], route_class=GuardedRoute)
 
-TEXTS, JOBS = "texts", "/ai/jobs"
-"""The kind of text jobs, and the path of their routes."""
+JOBS = "/ai/jobs"
+"""The path of the routes of text jobs."""
 TEXT_RESPONSES = accepted_or(*LOAD_ERRORS, TextTooLong)
 
 
@@ -41,17 +44,19 @@ async def _answerer(
     async def answer(processor: Processor, body: TextsIn) -> AiOut | Response:
         task = await service.prepare(processor, body.parameters(), body.texts)
 
-        async def work(on_outcome: Callable[[], None]) -> AiOut:
-            outcomes = await service.run(task, body.texts, seconds=body.timeout_seconds, on_outcome=on_outcome)
+        async def work(on_outcome: Callable[[], None], place: Place | None = None) -> AiOut:
+            seconds = body.timeout_seconds
+            outcomes = await service.run(task, body.texts, seconds=seconds, place=place, on_outcome=on_outcome)
             # In a thread, because the diff of long texts takes seconds.
             return await to_thread.run_sync(describe, body, task, outcomes, context)
 
         if not prefers_job:
             return await cancel_on_disconnect(request, work(lambda: None))
-        service.require_queue_space()
         asked = {"processor": processor, "model": task.load.model, "texts": len(body.texts)}
-        job = await background.begin(TEXTS, asked, Batch(len(body.texts), work), actor)
-        return accepted(request, JOBS, job)
+        async with AsyncExitStack() as stack:
+            place = stack.enter_context(service.reserve())
+            batch = Batch(len(body.texts), partial(work, place=place), lambda: place.has_begun, holding=stack.pop_all())
+            return accepted(request, JOBS, await background.begin(BatchKind.TEXTS, asked, batch, actor))
 
     return answer
 
@@ -112,7 +117,7 @@ job_router = job_routes(
     JobKind(
         prefix=JOBS,
         noun="text job",
-        kind=TEXTS,
+        kind=BatchKind.TEXTS,
         tag="ai",
         phases=BATCH_PHASES,
         result=BATCH_RESULT,

@@ -9,6 +9,7 @@ from app.api.http.deps import part
 from app.api.http.request_errors import TextTooLong
 from app.engine.contract.processors import MAX_TEXT_BYTES, Processor
 from app.engine.model_session import ModelSession, TextOutcome, TextTask
+from app.engine.queue import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,9 @@ class TextService:
         self._limits.check(task, texts)
         return task
 
-    def require_queue_space(self) -> None:
-        """Raise EngineNotReady or EngineBusy if a job could not wait in the queue now."""
-        self._session.require_queue_space()
+    def reserve(self) -> Place:
+        """Reserve a job's place in the engine's queue. Raises EngineNotReady and EngineBusy."""
+        return self._session.reserve()
 
     async def run(
         self,
@@ -63,14 +64,15 @@ class TextService:
         texts: list[str],
         *,
         seconds: float | None = None,
+        place: Place | None = None,
         on_outcome: Callable[[], None] = lambda: None,
     ) -> list[TextOutcome]:
-        """Return an outcome for each text, in order; call `on_outcome` after each.
+        """Return an outcome for each text, in order; call `on_outcome` after each. `place` is that of a job.
 
         `seconds` can shorten the time for one text, not extend it. If no text has an answer, raises the first error.
         """
         seconds = min(seconds or self._limits.call_seconds, self._limits.call_seconds)
-        outcomes = await self._session.run(task, texts, seconds=seconds, on_outcome=lambda _: on_outcome())
+        outcomes = await self._session.run(task, texts, seconds=seconds, place=place, on_outcome=lambda _: on_outcome())
         if outcomes[0].error and all(outcome.error for outcome in outcomes):
             raise outcomes[0].error
         return outcomes

@@ -9,6 +9,7 @@ from app.api.http.deps import part
 from app.api.images.receiver import Image, ImageBody, ImageReceiver
 from app.engine.contract.messages import CapabilityName
 from app.engine.contract.recognition_call import ImageLimits, RecognitionOptions
+from app.engine.queue import Place
 from app.engine.recognition import Recognition, recognise
 from app.engine.states import MAX_DEATHS_OF_ONE_REQUEST
 from app.engine.supervisor import Supervisor
@@ -60,13 +61,16 @@ class RecognitionService:
     async def receive_job(self, body: ImageBody) -> AsyncIterator[list[Image]]:
         """Receive the images of a job; their files are removed at the end.
 
-        Raises what `ImageReceiver.receive` raises, and EngineNotReady or EngineBusy if the queue filled up meanwhile.
+        Raises what `ImageReceiver.receive` raises.
         """
         async with self._receiver.receive(body, self._max_files) as images:
-            self._supervisor.require_queue_space()
             yield images
 
-    async def recognise(self, image: Image, options: RecognitionOptions, *, bypass_limit: bool = False) -> Recognition:
+    def reserve(self) -> Place:
+        """Reserve a job's place in the engine's queue. Raises EngineNotReady and EngineBusy."""
+        return self._supervisor.reserve()
+
+    async def recognise(self, image: Image, options: RecognitionOptions, place: Place | None = None) -> Recognition:
         """Recognise one image. Raises any ImageError and any EngineError.
 
         The document, if one is requested, lies beside the image and is removed with it.
@@ -78,20 +82,20 @@ class RecognitionService:
             options,
             self._limits,
             seconds=self._seconds,
-            bypass_limit=bypass_limit,
+            place=place,
         )
 
     async def recognise_all(
-        self, images: list[Image], options: RecognitionOptions, on_outcome: Callable[[], None]
+        self, images: list[Image], options: RecognitionOptions, place: Place, on_outcome: Callable[[], None]
     ) -> list[ImageOutcome]:
-        """Recognise the images of a job, each in a queue turn of its own; call `on_outcome` after each.
+        """Recognise the images of a job, each in a turn of its own; call `on_outcome` after each.
 
         Raises the first image's error if no image could be recognised.
         """
         outcomes: list[ImageOutcome] = []
         deaths: list[ServiceError] = []
         for image in images:
-            outcome = await self._outcome(image, options, deaths)
+            outcome = await self._outcome(image, options, place, deaths)
             if isinstance(outcome.error, EngineDied | EngineTimedOut):
                 deaths.append(outcome.error)
             outcomes.append(outcome)
@@ -100,14 +104,16 @@ class RecognitionService:
             raise outcomes[0].error
         return outcomes
 
-    async def _outcome(self, image: Image, options: RecognitionOptions, deaths: list[ServiceError]) -> ImageOutcome:
+    async def _outcome(
+        self, image: Image, options: RecognitionOptions, place: Place, deaths: list[ServiceError]
+    ) -> ImageOutcome:
         """Recognise one image, unless the job's images have ended too many engine processes already."""
         try:
             if image.refusal:
                 raise image.refusal
             if len(deaths) >= MAX_DEATHS_OF_ONE_REQUEST:
                 raise deaths[-1]
-            return ImageOutcome(image.name, await self.recognise(image, options, bypass_limit=True), None)
+            return ImageOutcome(image.name, await self.recognise(image, options, place), None)
         except ServiceError as exc:
             return ImageOutcome(image.name, None, exc)
 

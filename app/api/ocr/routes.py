@@ -30,13 +30,14 @@ from app.api.jobs.routes import JobKind, job_routes
 from app.api.ocr.schemas import ReadingQuery, RecognitionOut, RecognitionsOut, describe, describe_all
 from app.engine.contract.processors import Processor
 from app.engine.contract.recognition_call import RecognitionOptions
+from app.engine.queue import Place
 from app.engine.recognition import Recognition
-from app.jobs.batches import BATCH_PHASES, BATCH_RESULT, Batch
+from app.jobs.batches import BATCH_PHASES, BATCH_RESULT, Batch, BatchKind
 
 router = APIRouter(tags=["recognition"], route_class=GuardedRoute)
 
-IMAGES, JOBS = "images", "/ocr/jobs"
-"""The kind of recognition jobs, and the path of their routes."""
+JOBS = "/ocr/jobs"
+"""The path of the routes of recognition jobs."""
 DOCUMENT_FORMATS = {
     "application/pdf": "PDF",
     "text/vnd.hocr+html": "HOCR",
@@ -105,9 +106,10 @@ async def recognise_text(
     if prefers_job:
         async with AsyncExitStack() as stack:
             images = await stack.enter_async_context(service.receive_job(body))
+            place = stack.enter_context(service.reserve())
             asked = query.model_dump(exclude={"correct"}) | {"files": len(images)}
-            batch = _batch(images, options, service, context, stack.pop_all())
-            return accepted(request, JOBS, await background.begin(IMAGES, asked, batch, actor))
+            batch = _batch(images, options, service, context, place, stack.pop_all())
+            return accepted(request, JOBS, await background.begin(BatchKind.IMAGES, asked, batch, actor))
     async with service.receive_one(body) as image:
         recognition = await cancel_on_disconnect(request, service.recognise(image, options))
         # A second turn in the engine's queue: other calls may run between the recognition and the correction.
@@ -120,15 +122,16 @@ def _batch(
     options: RecognitionOptions,
     service: RecognitionService,
     context: ProblemContext,
+    place: Place,
     holding: AsyncExitStack,
 ) -> Batch:
-    """Return the work of a job that recognises images. `holding` keeps their files until the job ends."""
+    """Return the work of a job that recognises images. `holding` keeps their files and the place until the end."""
 
     async def process(on_outcome: Callable[[], None]) -> RecognitionsOut:
-        outcomes = await service.recognise_all(images, options, on_outcome)
+        outcomes = await service.recognise_all(images, options, place, on_outcome)
         return await to_thread.run_sync(describe_all, outcomes, options, context)
 
-    return Batch(len(images), process, holding)
+    return Batch(len(images), process, lambda: place.has_begun, holding)
 
 
 async def _correct(
@@ -164,7 +167,7 @@ job_router = job_routes(
     JobKind(
         prefix=JOBS,
         noun="recognition job",
-        kind=IMAGES,
+        kind=BatchKind.IMAGES,
         tag="recognition",
         phases=BATCH_PHASES,
         result=BATCH_RESULT,

@@ -117,7 +117,7 @@ def test_a_caller_that_hangs_up_frees_the_engine(service: RunningService) -> Non
     eventually(lambda: not service.engine()["busy"], within=1)
     service.wait_until_ready()
     assert service.engine()["pid"] != pid
-    assert "the caller of 'process' went away" in service.engine()["last_exit"]["reason"]
+    assert "'process' was cancelled" in service.engine()["last_exit"]["reason"]
     eventually(lambda: '"status": 400' in service.log)
 
 

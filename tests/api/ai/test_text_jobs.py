@@ -3,8 +3,10 @@
 import json
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 
 from app.engine.contract.processors import DEFAULT_MODEL
@@ -79,6 +81,71 @@ def test_progress_comes_text_by_text(service: RunningService) -> None:
     assert {1, 2} <= set(done)
     assert records[-1]["progress"]["total"] == 3
     assert [record["final"] for record in records] == [False] * (len(records) - 1) + [True]
+
+
+def test_an_accepted_job_has_its_place(serve: Serve) -> None:
+    """Of many jobs that are posted at once, as many as fit are accepted and succeed; the others get 503 and no job."""
+    service = with_model(serve(engine_class=ECHO, engine_queue_size=2))
+
+    def post(number: int) -> httpx.Response:
+        return service.client.post("/ai/spell-check", json={"texts": ["sleep:0.2", str(number)]}, headers=ASYNC)
+
+    with ThreadPoolExecutor(20) as callers:
+        answers = list(callers.map(post, range(20)))
+
+    accepted = [answer for answer in answers if answer.status_code == 202]
+    refused = [answer for answer in answers if answer.status_code != 202]
+    assert len(accepted) >= 3
+    assert {problem_of(answer) for answer in refused} == {(503, "engine-busy")}
+    assert all(answer.headers["retry-after"] for answer in refused)
+    for answer in accepted:
+        job_at(service, answer.headers["location"], "succeeded")
+    assert service.client.get("/ai/jobs").json()["count"] == len(accepted)
+
+
+def test_jobs_are_queued_until_their_turn(service: RunningService) -> None:
+    """A job that waits is `queued`, counts items, and is found by that state; the running one is `running`."""
+    first = begin(service, "sleep:60")
+    job_at(service, first, "running")
+    answer = service.client.post("/ai/spell-check", json={"texts": ["a", "b"]}, headers=ASYNC)
+
+    assert (answer.json()["state"], answer.json()["progress"]["unit"]) == ("queued", "items")
+    assert answer.json()["progress"]["total"] == 2
+    listed = service.client.get("/ai/jobs?state=queued").json()["jobs"]
+    assert [job["id"] for job in listed] == [answer.json()["id"]]
+    service.client.delete(first)
+    job_at(service, answer.headers["location"], "succeeded")
+
+
+def test_a_single_text_has_its_turn_between_two_texts_of_a_job(service: RunningService) -> None:
+    """A text that comes while a job of many texts runs is answered before the job ends."""
+    location = begin(service, *["sleep:0.3"] * 10)
+    job_at(service, location, "running")
+
+    answer = service.client.post("/ai/spell-check", json={"texts": ["a"]})
+    other = service.client.post("/ai/query", json={"texts": ["a"], "question": "?"})
+
+    assert (answer.status_code, other.status_code) == (200, 200)
+    assert service.client.get(location).json()["state"] == "running"
+    assert job_at(service, location, "succeeded")["result"] == {"failed_count": 0}
+
+
+def test_a_job_is_logged_and_counted(serve: Serve) -> None:
+    """A job leaves the events `job.started` and `job.finished`, and a metric; a cancelled one blames no caller."""
+    service = with_model(serve(engine_class=ECHO, log_format="json"))
+    location = begin(service, "a", "hold_gil:60")
+    eventually(lambda: service.client.get(location).json()["progress"]["done"] == 1, within=30)
+    service.client.delete(location)
+    job_at(service, location, "cancelled")
+
+    finished = eventually(lambda: [line for line in service.log.splitlines() if "job.finished" in line], within=30)
+
+    assert json.loads(finished[0])["outcome"] == "cancelled"
+    assert "job.started" in service.log
+    assert "went away" not in service.log
+    metrics = service.client.get("/metrics").text
+    assert 'ocr_jobs_total{kind="texts",outcome="cancelled"} 1.0' in metrics
+    assert 'ocr_job_items_total{kind="texts"} 1.0' in metrics
 
 
 def test_a_cancelled_job_frees_the_engine(service: RunningService) -> None:

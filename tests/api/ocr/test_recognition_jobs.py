@@ -3,6 +3,7 @@
 import json
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -170,6 +171,21 @@ def test_what_is_refused_is_refused_at_once(service: RunningService) -> None:
     for slug, (answer, status) in refused.items():
         assert (slug_of(answer.json()), answer.status_code) == (slug, status)
     assert service.client.get("/ocr/jobs").json()["count"] == before
+
+
+def test_an_accepted_job_has_its_place(service: RunningService) -> None:
+    """Jobs on images respect the length of the queue, also while none has begun yet."""
+    answers = []
+    with ThreadPoolExecutor(8) as callers:
+        posts = [callers.submit(service.client.post, "/ocr", files=form(b"nap 0.5"), headers=ASYNC) for _ in range(8)]
+        answers = [post.result() for post in posts]
+
+    refused = [answer for answer in answers if answer.status_code != 202]
+    assert refused
+    assert {(answer.status_code, slug_of(answer.json())) for answer in refused} == {(503, "engine-busy")}
+    for answer in answers:
+        if answer.status_code == 202:
+            job_at(service, answer.headers["location"], "succeeded")
 
 
 def test_more_jobs_than_may_wait(service: RunningService) -> None:
