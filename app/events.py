@@ -51,7 +51,9 @@ class EventName(StrEnum):
     STORE_AVAILABLE = "store.available"
     STORE_UNAVAILABLE = "store.unavailable", logging.WARNING
     STORE_WATCH_FAILED = "store.watch_failed", logging.WARNING
+    CHANGE_INCOMPLETE = "change.incomplete", logging.WARNING
     JOURNAL_FAILED = "journal.failed", logging.WARNING
+    JOURNAL_CAUGHT_UP = "journal.caught_up"
     LEASE_LOST = "lease.lost", logging.WARNING
     LEASE_RETAKEN = "lease.retaken", logging.WARNING
     STAGING_SWEPT = "staging.swept"
@@ -70,6 +72,7 @@ class EventName(StrEnum):
     PULL_UNRECORDED = "pull.unrecorded", logging.WARNING
 
     REQUEST = "request"
+    REQUEST_DISK_FAILED = "request.disk_failed", logging.WARNING
     REQUEST_CRASHED = "request.crashed", logging.ERROR
     SERVICE_PART_FAILED = "service.part_failed", logging.CRITICAL
     SERVICE_SHUTDOWN_OVERDUE = "service.shutdown_overdue", logging.CRITICAL

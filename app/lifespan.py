@@ -83,6 +83,7 @@ async def stop(parts: Parts, tasks: Tasks) -> None:
         task.cancel()
         await _finished(task)
     await asyncio.to_thread(state["volume_monitor"].close)
+    await asyncio.to_thread(state["store"].journal.retry)
     await asyncio.to_thread(parts.workdirs.close)
 
 

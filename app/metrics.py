@@ -52,6 +52,12 @@ class Observation:
     total_bytes: int | None
     volume_checks: dict[str, bool]
     """The checks of the model folder's file system by name; True if the check passes."""
+    is_writable: bool
+    """False if the model folder could not be written when that was tried last."""
+    is_journal_writable: bool
+    """False if the journal could not be written when that was tried last."""
+    journal_waiting: int
+    """The number of journal entries that wait in memory until the journal can be written."""
 
 
 class Metrics:
@@ -133,7 +139,13 @@ def _count_changes(registry: CollectorRegistry) -> Handlers:
 
         return on_change
 
-    return {EventName(f"model.{action}"): handler(action) for action in Action if action.moves_bytes}
+    incomplete = _counter(registry, "ocr_store_incomplete_changes", "Changes after which something failed.")
+
+    def on_incomplete(_: Fields) -> None:
+        incomplete.inc()
+
+    handlers: Handlers = {EventName(f"model.{action}"): handler(action) for action in Action if action.moves_bytes}
+    return handlers | {EventName.CHANGE_INCOMPLETE: on_incomplete}
 
 
 def _count_jobs(registry: CollectorRegistry) -> Handlers:
@@ -249,6 +261,11 @@ def _store(now: Observation) -> Iterator[Metric]:
     yield _gauge("ocr_store_bytes", "Bytes of files in the model folder, by kind.", "kind", now.store_bytes)
     yield _gauge("ocr_store_free_bytes", "Free space on the model folder's disk.", value=now.free_bytes)
     yield _gauge("ocr_store_disk_bytes", "The size of the model folder's disk.", value=now.total_bytes)
+    yield _gauge("ocr_store_writable", "1 while the model folder can be written.", value=now.is_writable)
+    yield _gauge("ocr_journal_writable", "1 while the journal can be written.", value=now.is_journal_writable)
+    yield _gauge(
+        "ocr_journal_waiting", "Entries that wait until the journal can be written.", value=now.journal_waiting
+    )
     yield _gauge("ocr_volume_check", "1 if the folder's file system passes the check.", "check", now.volume_checks)
 
 

@@ -16,6 +16,7 @@ from app.events import EventName
 from app.settings import SettingsError, load_settings
 from app.store import Actor, Store
 from app.store.volume.monitor import require_safety
+from app.store.volume.refusals import refusal_of
 
 REFUSED, MISCONFIGURED, IN_PART = 1, 2, 3
 
@@ -26,11 +27,14 @@ class Verbs(click.Group):
     """A group of commands that reports an error as a line on stderr and an exit status."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
-        """Run the command. Exit with 1 for a ServiceError and with 2 for a SettingsError."""
+        """Run the command. Exit with 1 for a ServiceError or an OSError, and with 2 for a SettingsError."""
         try:
             return super().invoke(ctx)
         except ServiceError as exc:
             click.echo(str(exc), err=True)
+            sys.exit(REFUSED)
+        except OSError as exc:
+            click.echo(str(refusal_of(exc)), err=True)
             sys.exit(REFUSED)
         except SettingsError as exc:
             click.echo(str(exc), err=True)

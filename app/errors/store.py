@@ -217,8 +217,9 @@ class StoreDenied(StoreError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(
-            f"The service's user lacks the rights to change the model folder: {reason}. Nothing was changed; listing "
-            "works. Give that user write access to the folder and everything in it."
+            f"This process's user lacks the rights to change the model folder: {reason}. Nothing was changed; listing "
+            "works. Run it as the user that owns the folder, or give its user write access to the folder and "
+            "everything in it."
         )
 
 

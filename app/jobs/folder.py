@@ -62,7 +62,7 @@ class Jobs:
         """
         self.volume.check_writable()
         job = new_job(kind, request, actor, progress or Progress())
-        with contextlib.ExitStack() as lock:
+        with contextlib.ExitStack() as lock, explaining_refusals():
             # Before the record, so that no process finds the job without its runner.
             lock.enter_context(self._locks.exclusive(_lock_name(job.id), seconds=TAKE_SECONDS))
             job = write_record(self._folder, job, is_lasting=True)

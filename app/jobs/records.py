@@ -13,6 +13,7 @@ from typing import Any
 
 from app.jobs.progress import Progress
 from app.store import Actor, Claims, explaining_refusals
+from app.store.volume.renames import rename_path
 
 DRAFT_SUFFIX = ".new"
 
@@ -107,7 +108,7 @@ def write_record(folder: Path, job: Job, *, is_lasting: bool) -> Job:
             if is_lasting:
                 record.flush()
                 os.fsync(record.fileno())
-        draft.replace(record_of(folder, job.id))
+        rename_path(draft, record_of(folder, job.id))
     return job
 
 

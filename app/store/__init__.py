@@ -29,8 +29,9 @@ from app.store.trash.records import TrashEntry
 from app.store.trash.trash import Trash
 from app.store.volume.checks import CheckName
 from app.store.volume.claims import Claims
+from app.store.volume.refusals import explaining_refusals
 from app.store.volume.server_lookups import files_on_server
-from app.store.volume.volume import Volume, explaining_refusals
+from app.store.volume.volume import Volume
 
 __all__ = [
     "LOCK_SECONDS",

@@ -1,20 +1,24 @@
 """Deletion of models in two steps: `plan` checks and returns a plan, `delete` executes the plan. Both block."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.errors import ModelChanged, ModelNotFound
+from app.errors import ModelChanged, ModelNotFound, StoreError
 from app.store.actor import SERVICE, Actor
+from app.store.aftermath import after_change
 from app.store.integrity.digests import Digests
 from app.store.inventory import Model
 from app.store.journal import Action, Journal
 from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
 from app.store.protections import Protections
-from app.store.trash.folder import TrashFolder, freed_by_unlinking
-from app.store.volume.renames import sync_folder
-from app.store.volume.volume import Volume, explaining_refusals
+from app.store.trash.folder import UNSYNCED, TrashFolder, freed_by_unlinking
+from app.store.trash.records import TrashEntry
+from app.store.volume.refusals import explaining_refusals
+from app.store.volume.renames import sync_folder, unlink
+from app.store.volume.volume import Volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +125,9 @@ class Deletions:
             entry = self._trash.put(seen, folder, leaf)
             return Receipt(name, seen.size_bytes, 0, entry.id, entry.expires_at)
         freed_bytes = freed_by_unlinking(os.stat(leaf, dir_fd=folder, follow_symlinks=False))
-        os.unlink(leaf, dir_fd=folder)
-        sync_folder(folder)
+        unlink(leaf, folder=folder)
+        with after_change(UNSYNCED):
+            sync_folder(folder)
         self._journal.record(actor, Action.DELETED, name, None, seen.size_bytes)
         self._digests.forget(name, seen.etag)
         return Receipt(name, seen.size_bytes, freed_bytes, None, None)
@@ -137,10 +142,24 @@ class Deletions:
             self._trash.put_back(entry, folder, leaf)
             raise ModelChanged(seen.name, moved.etag)
         if not deletion.permanent:
-            self._trash.keep(entry)
+            with self._putting_back(entry, folder, leaf):
+                self._trash.keep(entry)
             return Receipt(seen.name, moved.size_bytes, 0, entry.id, entry.expires_at)
-        gone = self._trash.purge_aside(
-            entry, lambda gone: self._journal.record(actor, Action.DELETED, gone.name, None, gone.size_bytes)
-        )
+        with self._putting_back(entry, folder, leaf):
+            gone = self._trash.purge_aside(
+                entry, lambda gone: self._journal.record(actor, Action.DELETED, gone.name, None, gone.size_bytes)
+            )
         self._digests.forget(seen.name, moved.etag)
         return Receipt(seen.name, moved.size_bytes, gone.freed_bytes if gone else 0, None, None)
+
+    @contextmanager
+    def _putting_back(self, entry: TrashEntry, folder: int, leaf: str) -> Iterator[None]:
+        """Put a model that was set aside back at its name if the next step of its deletion fails."""
+        try:
+            yield
+        except FileNotFoundError:  # a sweep took this process for dead, and has put the model back
+            raise
+        except (OSError, StoreError):
+            with suppress(OSError, StoreError):  # if this fails too, a sweep puts the model back
+                self._trash.put_back(entry, folder, leaf)
+            raise

@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import secrets
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -20,7 +21,10 @@ from typing import Final, Self
 from app.errors import ModelInUse, ModelLocked, StoreError
 from app.events import EventName, OnEvent
 from app.store.actor import Actor
+from app.store.aftermath import after_change, note_failure, unreported_failures
 from app.store.locks.model_locks import ModelLocks
+from app.store.volume.refusals import refusal_of
+from app.store.volume.renames import sync
 from app.store.volume.volume import Volume
 
 ROTATE_BYTES = 8 << 20
@@ -33,6 +37,9 @@ JOURNAL_LOCK = "/journal"
 """The name of the journal's lock; no model can have this name."""
 TURN_SECONDS = 10.0
 """How long a writer on a shared volume waits for the journal's lock."""
+
+MOST_WAITING = 10_000
+"""How many entries wait in memory while the journal cannot be written; beyond it the oldest are lost."""
 
 BYTES: Final = "bytes"
 NO_BYTES: Final = "no bytes"
@@ -105,6 +112,9 @@ class Journal:
         self._path = volume.journal_file
         self._locks = locks
         self._on_event = on_event
+        self._waiting: deque[JournalEntry] = deque(maxlen=MOST_WAITING)
+        self.problem: str | None = None
+        """Why the journal could not be written when that was tried last; None if it could."""
 
     def record(
         self,
@@ -118,18 +128,52 @@ class Journal:
         """Report a change of a model as an event, and append it to the journal.
 
         `trash_id` is the model's entry in the trash, and `reason` says why the change was made if no caller asked for
-        it. If the journal cannot be written, a second event reports that; nothing is raised, and the change stays.
+        it. If the journal cannot be written, a second event reports that; nothing is raised, and the change stays. The
+        entry then waits in memory for `retry`. What else failed after the change is reported as an event, too.
         """
         fields = {"name": name, "size_bytes": size_bytes, "actor": actor.name, "trash_id": trash_id}
         self._on_event(EventName(f"model.{action}"), fields | ({"reason": reason} if reason else {}))
         now, request_id = datetime.now(UTC), actor.request_id
+        entry = JournalEntry(now, actor.name, action, name, trash_id, size_bytes, request_id, reason)
         try:
-            self.write(JournalEntry(now, actor.name, action, name, trash_id, size_bytes, request_id, reason))
+            self.write(entry)
         except (OSError, StoreError) as exc:
-            self._on_event(EventName.JOURNAL_FAILED, {"error": str(exc), "action": action, "name": name})
+            self._waiting.append(entry)
+            self.problem = f"the last change could not be written to it: {_reason(exc)}"
+            note_failure(f"the journal does not have it yet: {_reason(exc)}")
+            self._on_event(EventName.JOURNAL_FAILED, {"error": _reason(exc), "action": action, "name": name})
+        if failures := unreported_failures():
+            self._on_event(EventName.CHANGE_INCOMPLETE, {"name": name, "action": action, "failures": failures})
+
+    @property
+    def waiting(self) -> int:
+        """How many entries wait in memory until the journal can be written."""
+        return len(self._waiting)
+
+    def retry(self) -> None:
+        """Write the entries that could not be written, and find out whether the journal can be written now.
+
+        Call this every few seconds, and before the process ends; from one thread at a time. Sets `problem`.
+        """
+        written = 0
+        try:
+            while self._waiting:
+                self.write(self._waiting[0])
+                self._waiting.popleft()
+                written += 1
+            with contextlib.suppress(FileNotFoundError):
+                os.close(self._opened(create=False))
+            self.problem = None
+        except (OSError, StoreError) as exc:
+            self.problem = _reason(exc)
+        if written:
+            self._on_event(EventName.JOURNAL_CAUGHT_UP, {"entries": written})
 
     def write(self, entry: JournalEntry) -> None:
-        """Append one entry and sync it to the disk. Raises OSError, and ModelLocked after 10 s on a shared volume."""
+        """Append one entry and sync it to the disk. Raises OSError, and ModelLocked after 10 s on a shared volume.
+
+        Nothing is raised once the entry is in the file, also if it cannot be synced.
+        """
         with self._one_writer():
             journal = self._opened()
             try:
@@ -138,19 +182,30 @@ class Journal:
                 line = entry.to_line() if _ends_with_a_line(journal) else b"\n" + entry.to_line()
                 if os.write(journal, line) < len(line):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
-                os.fsync(journal)
+                with after_change("a power cut may remove its line from the journal, which could not be synced"):
+                    sync(journal)
                 is_full = os.fstat(journal).st_size > ROTATE_BYTES
             finally:
                 os.close(journal)
         if is_full:
-            self._rotate()
+            with contextlib.suppress(OSError, StoreError):  # the next entry tries again
+                self._rotate()
 
-    def _opened(self) -> int:
+    def _opened(self, *, create: bool = True) -> int:
         flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
         try:
             return os.open(self._path, flags)
         except FileNotFoundError:
-            return os.open(self._path, flags | os.O_CREAT, 0o644)
+            if not create:
+                raise
+        except PermissionError:
+            # Another user's file from an earlier release, or from a service with another umask. Whoever may write the
+            # folder may put it aside.
+            if os.access(self._path, os.W_OK, effective_ids=True):
+                raise
+            self._path.rename(self._older_name())
+        # As all files of the folder: every user that may write the folder may write it, as far as the umask allows.
+        return os.open(self._path, flags | os.O_CREAT, 0o666)
 
     @contextmanager
     def _one_writer(self) -> Iterator[None]:
@@ -193,6 +248,10 @@ class Journal:
         """List the older files, oldest first."""
         return sorted(self._path.parent.glob(f"{self._path.stem}.*{self._path.suffix}"))
 
+    def _older_name(self) -> Path:
+        stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}"
+        return self._path.with_suffix(f".{stamp}{self._path.suffix}")
+
     def _rotate(self) -> None:
         # If two processes rotate at once, the second finds the new file small or missing, and returns. If a stale cache
         # hides that, it renames a small file, and nothing is lost: each older file has a unique name.
@@ -202,8 +261,7 @@ class Journal:
         ):
             if _size(self._path) <= ROTATE_BYTES:
                 return
-            stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}"
-            self._path.rename(self._path.with_suffix(f".{stamp}{self._path.suffix}"))
+            self._path.rename(self._older_name())
             kept_bytes = 0
             for older in reversed(self._older()):
                 kept_bytes += _size(older)
@@ -214,6 +272,10 @@ class Journal:
 def _ends_with_a_line(journal: int) -> bool:
     size_bytes = os.fstat(journal).st_size
     return not size_bytes or os.pread(journal, 1, size_bytes - 1) == b"\n"
+
+
+def _reason(exc: OSError | StoreError) -> str:
+    return str(refusal_of(exc)) if isinstance(exc, OSError) else str(exc)
 
 
 def _size(path: Path) -> int:

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from app.store.volume.claims import Claims
+from app.store.aftermath import after_change
+from app.store.volume.claims import Claims, folder_opened
+from app.store.volume.renames import rename_path, sync_folder
 from app.store.volume.server_lookups import files_on_server
 
 RECORD_SUFFIX = ".json"
@@ -31,12 +33,21 @@ class NameRecords:
         # Each draft has a unique name. With a reused name, a client that caches the earlier draft would write into the
         # record that this draft has become.
         path = record.with_suffix(f".{secrets.token_hex(8)}.new")
-        with path.open("x") as draft:
-            draft.write(json.dumps({"name": name} | fields))
-            if is_lasting:
-                draft.flush()
-                os.fsync(draft.fileno())
-        path.replace(record)
+        try:
+            with path.open("x") as draft:
+                draft.write(json.dumps({"name": name} | fields))
+                if is_lasting:
+                    draft.flush()
+                    os.fsync(draft.fileno())
+            rename_path(path, record)
+        except OSError:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+            raise
+        if is_lasting:
+            unsynced = "a power cut may undo it, because its folder could not be synced to the disk"
+            with after_change(unsynced), folder_opened(self.folder) as folder:
+                sync_folder(folder)
 
     def read(self, name: str) -> dict[str, Any] | None:
         """Get the record of a name; None if it is missing or incomplete. Raises OSError if it cannot be read."""

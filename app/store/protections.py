@@ -13,12 +13,14 @@ from typing import Any
 
 from app.errors import LookupStale, ModelNotFound, ModelProtected, NotAModel
 from app.store.actor import Actor
+from app.store.aftermath import after_change
 from app.store.journal import Action, Journal
 from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
 from app.store.name_records import NameRecords
 from app.store.names import parts_of
 from app.store.policy import Policy
-from app.store.volume.volume import Volume, explaining_refusals
+from app.store.volume.refusals import explaining_refusals
+from app.store.volume.volume import Volume
 
 PROTECTION_LOCK = "/protection"
 """The name of the lock that each change of the records takes; no model can have this name."""
@@ -134,7 +136,10 @@ class Protections:
                     raise LookupStale
                 self._volume.find(name)
                 return
-        self._journal.record(actor, Action.UNPROTECTED, name, None, self._size_of(name))
+        size_bytes = 0
+        with after_change("the model could not be looked up"):
+            size_bytes = self._size_of(name)
+        self._journal.record(actor, Action.UNPROTECTED, name, None, size_bytes)
 
     @contextmanager
     def _changing(self, name: str, actor: Actor) -> Iterator[None]:

@@ -29,7 +29,8 @@ from app.store.trash.records import TrashEntry
 from app.store.trash.trash import Trash
 from app.store.volume.claims import Claims
 from app.store.volume.filesystem import FileSystem
-from app.store.volume.volume import Volume, explaining_refusals
+from app.store.volume.refusals import explaining_refusals
+from app.store.volume.volume import Volume
 
 
 class Store:

@@ -131,4 +131,4 @@ def test_a_failure_to_write_the_journal_does_not_undo_the_change(tmp_path: Path)
     store.volume.journal_file.mkdir()
 
     assert store.deletions.delete(store.deletions.plan("a.bin")).trash_id is not None
-    assert events == ["model.trashed", "journal.failed"]
+    assert events == ["model.trashed", "journal.failed", "change.incomplete"]

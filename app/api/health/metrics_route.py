@@ -81,6 +81,9 @@ async def _observe(
         store_bytes=_by_kind(storage) if storage else {},
         free_bytes=storage.free_bytes if storage else None,
         total_bytes=storage.total_bytes if storage else None,
+        is_writable=store.volume.is_writable,
+        is_journal_writable=store.journal.problem is None,
+        journal_waiting=store.journal.waiting,
         volume_checks={check.name.value: check.ok for check in watch.checks},
     )
 

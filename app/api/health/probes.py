@@ -58,11 +58,12 @@ async def get_readyz(
 def _checks(store: Store, watch: VolumeMonitor, supervisor: Supervisor) -> Iterator[CheckOut]:
     """Yield every check. The required ones have passed; else `get_readyz` has raised."""
     yield CheckOut(name="store", ok=True, required=True, reason=None)
-    writable = store.volume.is_writable
-    why = (
-        None if writable else "the model folder was not writable when the service started; changes are refused with 503"
+    unwritable = store.volume.unwritable  # the monitor asks the volume every second
+    yield CheckOut(
+        name="store-writable", ok=unwritable is None, required=False, reason=str(unwritable) if unwritable else None
     )
-    yield CheckOut(name="store-writable", ok=writable, required=False, reason=why)
+    problem = store.journal.problem
+    yield CheckOut(name="journal", ok=problem is None, required=False, reason=problem)
     for check in watch.checks:
         yield CheckOut(name=f"volume-{check.name.value}", ok=check.ok, required=False, reason=check.reason)
     yield CheckOut(name="engine", ok=True, required=True, reason=None)

@@ -13,6 +13,7 @@ from app.api.http.problems import crash, problem
 from app.api.http.request_errors import BodyTooLarge, CrossOrigin, WrongHost
 from app.api.http.routing import find_endpoint, is_body_streamed
 from app.events import EventName
+from app.store.aftermath import collect_failures, noted_failures
 
 log = structlog.get_logger()
 
@@ -23,6 +24,7 @@ PROBES = {"/livez", "/readyz"}
 """The paths of probes. They are called every few seconds and not logged."""
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 MAX_ID_CHARS = 128
+MAX_WARNING_CHARS = 2000
 
 
 class RequestLog:
@@ -38,6 +40,7 @@ class RequestLog:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
+        collect_failures()
         request_id = scope["request_id"] = _request_id(scope)
         status = 0
 
@@ -49,6 +52,7 @@ class RequestLog:
                     *message["headers"],
                     (b"x-request-id", request_id.encode()),
                     *scope.get("answer_headers", ()),
+                    *_change_warnings(),
                 ]
             await send(message)
 
@@ -126,6 +130,13 @@ class RequestLimits:
             return message
 
         return bounded_receive
+
+
+def _change_warnings() -> list[tuple[bytes, bytes]]:
+    """Return the header that tells what failed after a change was made; nothing if nothing failed."""
+    failures = noted_failures()
+    text = "; ".join(failures)[:MAX_WARNING_CHARS].encode("ascii", "backslashreplace")
+    return [(b"change-warning", b"the change was made, but " + text.replace(b"\n", b" "))] if failures else []
 
 
 def _is_probe(scope: Scope) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any
 
+import structlog
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -13,6 +14,10 @@ from app import errors
 from app.api.examples.ids import REQUEST_ID
 from app.api.http.problem_table import CRASH, INTERNAL_ERROR, PROBLEM_TYPES
 from app.api.http.problem_types import Problem, ProblemType, slug_of
+from app.events import EventName
+from app.store.volume.refusals import refusal_of
+
+log = structlog.get_logger()
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 PROBLEM_HEADERS: dict[str, dict[str, Any]] = {
@@ -50,6 +55,7 @@ def install(app: FastAPI) -> None:
     for exception in PROBLEM_TYPES:
         app.add_exception_handler(exception, _render)
     app.add_exception_handler(HTTPException, _render_framework)
+    app.add_exception_handler(OSError, _render_os_error)
 
 
 def problem(request: Request, exc: Exception) -> Response:
@@ -92,6 +98,13 @@ def responses_of(kinds: list[ProblemType], instance: str) -> dict[int | str, dic
 
 async def _render(request: Request, exc: Exception) -> Response:
     return problem(request, exc)
+
+
+async def _render_os_error(request: Request, exc: Exception) -> Response:
+    """Return the problem for an error of the file system that no part has translated."""
+    assert isinstance(exc, OSError)  # noqa: S101 - registered for nothing else
+    log.warning(EventName.REQUEST_DISK_FAILED, id=_id_of(request), path=request.url.path, exc_info=exc)
+    return problem(request, refusal_of(exc))
 
 
 async def _render_framework(request: Request, exc: Exception) -> Response:

@@ -19,10 +19,11 @@ from app.api.http.problems import problems
 from app.api.http.routing import ModelName, streams_body
 from app.api.models.detail import detail_of
 from app.api.models.digest_fields import PARAMETERS, announced_digests
-from app.api.models.list_cache import ListCacheDep
+from app.api.models.list_cache import ListCache, ListCacheDep
 from app.api.models.schemas import ModelDetail
 from app.api.models.upload_receiver import UploadReceiver, UploadReceiverDep
-from app.store import Actor, Incoming, Published
+from app.store import Actor, Blocker, Incoming, Published, Store
+from app.store.aftermath import after_change
 
 router = APIRouter(tags=["models"], route_class=GuardedRoute)
 
@@ -109,10 +110,17 @@ async def upload_model(
     published = await _receive(request, name, actor, store.incoming, receiver)
     await watcher.refresh(name)
     # The detail of the uploaded version: by now another caller may have replaced or deleted it.
-    about = published.model, published.description, published.sha256
-    detail = await to_thread.run_sync(detail_of, *about, store, list_cache)
+    detail = await to_thread.run_sync(_detail_of, published, store, list_cache)
     headers = {"location": location_of(request, name), "etag": detail.etag}
     return Response(detail.model_dump_json(), 200 if published.has_replaced else 201, headers, JSON)
+
+
+def _detail_of(published: Published, store: Store, list_cache: ListCache) -> ModelDetail:
+    blockers = list[Blocker]()
+    with after_change("the model's leases could not be read"):
+        blockers = store.locks.blockers(published.model.name)
+    about = published.model, published.description, published.sha256
+    return detail_of(*about, store, list_cache, blockers)
 
 
 def location_of(request: Request, name: str) -> str:
@@ -140,7 +148,7 @@ async def _receive(
             return await to_thread.run_sync(publish, limiter=receiver.threads)
         finally:
             with CancelScope(shield=True):
-                await to_thread.run_sync(staged.discard, limiter=receiver.threads)
+                await to_thread.run_sync(staged.drop, limiter=receiver.threads)
 
 
 def _check_body(request: Request) -> None:

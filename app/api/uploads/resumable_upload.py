@@ -83,7 +83,7 @@ class ResumableUpload:
     async def discard(self) -> None:
         """Delete the bytes and the upload."""
         with CancelScope(shield=True):
-            await self._run(self._staged.discard)
+            await self._run(self._staged.drop)
 
     async def _run(self, call: Callable[..., T], *arguments: object) -> T:
         return await to_thread.run_sync(partial(call, *arguments), limiter=self._receiver.threads)

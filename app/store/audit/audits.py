@@ -17,6 +17,7 @@ from app.store.locks.model_locks import ModelLocks, is_leased
 from app.store.policy import Policy
 from app.store.protections import Protections
 from app.store.trash.trash import Trash
+from app.store.volume.refusals import refusal_of
 
 READ_SECONDS = 2.0
 """How long one audit reads headers, enough for thousands. Each header is read once; the next audit reads the rest."""
@@ -111,4 +112,6 @@ class Audits:
                 outcomes.append(PruneOutcome(finding, self._deletions.delete(deletion, actor)))
             except StoreError as exc:
                 outcomes.append(PruneOutcome(finding, error=exc))
+            except OSError as exc:
+                outcomes.append(PruneOutcome(finding, error=refusal_of(exc)))
         return outcomes

@@ -34,7 +34,7 @@ def measure(volume: Volume, inventory: Inventory) -> Storage:
     usage = shutil.disk_usage(volume.root)
     return Storage(
         volume_id=volume.identity,
-        is_writable=volume.is_writable,
+        is_writable=volume.ask_writable() is None,
         file_system=volume.file_system.kind,
         models_bytes=inventory.total_size_bytes,
         trash_bytes=_size_of(volume.trash_dir),

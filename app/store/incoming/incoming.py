@@ -16,8 +16,10 @@ from app.errors import (
     ModelExists,
     ModelNotFound,
     NotAModel,
+    StoreError,
 )
 from app.store.actor import Actor
+from app.store.aftermath import after_change
 from app.store.headers.description import Description
 from app.store.incoming.disk_space import DiskSpace
 from app.store.incoming.partials import Partial, PartialRecord
@@ -32,8 +34,9 @@ from app.store.protections import Protections
 from app.store.trash.folder import TrashFolder
 from app.store.trash.records import TrashEntry
 from app.store.volume.claims import Claims
+from app.store.volume.refusals import explaining_refusals
 from app.store.volume.server_lookups import move_to_free_name
-from app.store.volume.volume import Volume, explaining_refusals
+from app.store.volume.volume import Volume
 
 SHA256 = "sha256"
 
@@ -273,13 +276,19 @@ class Incoming:
             conditions.check(present.name, present)  # again: on a shared volume this is the file that was moved
             status = staged.move(folder, leaf, replacing=is_linked)
         except BaseException:
-            self._trash.put_back(entry, folder, leaf)
+            with contextlib.suppress(OSError, StoreError):  # if this fails too, a sweep puts the old model back
+                self._trash.put_back(entry, folder, leaf)
             raise
+        # The name has the new version now, so that no error below may be raised.
         if self._keeps_replaced:
-            with contextlib.suppress(FileNotFoundError):  # a sweep has done it, if it took this process for dead
-                self._trash.keep(entry)
-            return status, _Replaced(present.size_bytes, entry.id)
-        self._trash.purge_aside(entry, lambda gone: self._note_deleted(gone, actor))
+            trash_id = None
+            with after_change("the replaced version is not in the trash yet, and a later sweep moves it there"):
+                with contextlib.suppress(FileNotFoundError):  # a sweep has done it, if it took this process for dead
+                    self._trash.keep(entry)
+                trash_id = entry.id
+            return status, _Replaced(present.size_bytes, trash_id)
+        with after_change("the replaced version is still on the disk, and a later sweep moves it to the trash"):
+            self._trash.purge_aside(entry, lambda gone: self._note_deleted(gone, actor))
         return status, _Replaced(present.size_bytes, None)
 
     def _note_deleted(self, entry: TrashEntry, actor: Actor) -> None:

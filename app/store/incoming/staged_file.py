@@ -9,9 +9,10 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from app.store.aftermath import after_change
 from app.store.headers.description import Description, describe
-from app.store.volume.renames import rename_without_replacing, sync_folder
-from app.store.volume.volume import explaining_refusals
+from app.store.volume.refusals import explaining_refusals
+from app.store.volume.renames import rename, rename_without_replacing, sync_folder
 
 REREAD_BYTES = 4 << 20
 
@@ -111,7 +112,7 @@ class StagedFile:
     def rename(self, leaf: str) -> None:
         """Rename the file within the staging folder. Raises FileExistsError if the name is taken."""
         with self._working:
-            self._move_without_replacing(None, leaf)
+            self._move(None, leaf, replacing=False)
             self._path = self._path.with_name(leaf)
 
     def move(self, folder: int, leaf: str, *, replacing: bool) -> os.stat_result:
@@ -120,12 +121,13 @@ class StagedFile:
         If `replacing` is False, raises FileExistsError if the name is taken.
         """
         with self._working:
-            if replacing:
-                os.rename(self._path, leaf, dst_dir_fd=folder)
-            else:
-                self._move_without_replacing(folder, leaf)
-            sync_folder(folder)
-            return os.fstat(self._file.fileno())
+            before = os.fstat(self._file.fileno())
+            self._move(folder, leaf, replacing=replacing)
+            with after_change("a power cut may undo the change, because its folder could not be synced to the disk"):
+                sync_folder(folder)
+            with after_change("the time of the change could not be read"):
+                return os.fstat(self._file.fileno())
+            return before
 
     def release(self) -> None:
         """Close and unlock the file. Any process can resume a kept file; a sweep deletes any other."""
@@ -148,6 +150,11 @@ class StagedFile:
             finally:
                 self._file.close()
 
+    def drop(self) -> None:
+        """Discard the file as `discard` does, but raise nothing: a sweep deletes what is left."""
+        with after_change("the staged bytes could not be deleted, and a later sweep deletes them"):
+            self.discard()
+
     def _start_hashing(self) -> None:
         self._hashes = {algorithm: hashlib.new(algorithm) for algorithm in self._algorithms}
         self._hashed_bytes = 0
@@ -163,11 +170,12 @@ class StagedFile:
             raise OSError(errno.EIO, "the staging file is shorter than what was written")
         return data
 
-    def _move_without_replacing(self, folder: int | None, leaf: str) -> None:
+    def _move(self, folder: int | None, leaf: str, *, replacing: bool) -> None:
         """Move the file to a name in an open folder, by default the staging folder. Raises FileExistsError."""
         staging = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             target_folder = staging if folder is None else folder
-            rename_without_replacing(self._path.name, leaf, source_folder=staging, target_folder=target_folder)
+            move = rename if replacing else rename_without_replacing
+            move(self._path.name, leaf, source_folder=staging, target_folder=target_folder)
         finally:
             os.close(staging)

@@ -18,12 +18,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app.errors import PartialBusy, PartialNotFound
+from app.errors import PartialBusy, PartialNotFound, StoreError
 from app.store.incoming.partials import Partial, PartialRecord, modified_at
 from app.store.incoming.staged_file import StagedFile
 from app.store.locks.ofd import is_locked, try_lock_file
 from app.store.name_records import RECORD_SUFFIX
 from app.store.volume.claims import Claims
+from app.store.volume.renames import rename_path
 from app.store.volume.server_lookups import files_on_server
 
 SUFFIX = ".part"
@@ -88,7 +89,7 @@ class Staging:
             yield
         except BaseException:
             if record:
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError, StoreError):
                     self.record(record)
             raise
 
@@ -99,7 +100,7 @@ class Staging:
             try:
                 draft.write(record.to_json().encode())
                 os.fsync(draft.fileno())
-                path.rename(self._record_of(record.id))
+                rename_path(path, self._record_of(record.id))
             except OSError:
                 path.unlink(missing_ok=True)
                 raise

@@ -15,7 +15,8 @@ from app.store.integrity.digests import Digests
 from app.store.inventory import Model, model_at
 from app.store.locks.leases import Lease
 from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
-from app.store.volume.volume import Volume, explaining_refusals
+from app.store.volume.refusals import explaining_refusals
+from app.store.volume.volume import Volume
 
 VERIFIED_CHUNK_BYTES = 1 << 20
 DIGESTS_LOCK = "/digests"

@@ -27,17 +27,20 @@ from functools import partial
 from pathlib import Path
 
 from app.errors import InvalidModelName, ModelInUse, ModelLocked, NotAModel, StoreError, TrashEntryNotFound
+from app.store.aftermath import after_change, note_failure
 from app.store.integrity.digests import Digests
 from app.store.inventory import Model, model_at, what_instead
 from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
 from app.store.name_records import RECORD_SUFFIX
 from app.store.trash.records import ENTRY_ID, TrashEntry, TrashRecords
 from app.store.volume.claims import Claims, folder_opened
-from app.store.volume.renames import rename_without_replacing, sync_folder
+from app.store.volume.renames import NO_LINKS, rename, rename_path, rename_without_replacing, sync_folder, unlink
 from app.store.volume.server_lookups import files_on_server, move_to_free_name
 from app.store.volume.volume import Volume
 
 ASIDE, PURGED = ".model", ".purged"
+UNSYNCED = "a power cut may undo the change, because its folder could not be synced to the disk"
+RECORD_LEFT = "the record of the trash entry could not be removed, and a later sweep removes it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ class TrashFolder:
         self._digests = digests
         self._retention = retention
         self._records = TrashRecords(self._folder)
+        self._told: set[str] = set()
+        """The entries whose purge is in the journal, and whose bytes could not be deleted yet."""
 
     # Into the trash. Callers hold the model's lock, and give its file by the open folder and the name's last part.
 
@@ -84,7 +89,11 @@ class TrashFolder:
         path = self._folder / entry.id
         self._move_in(entry, parent, leaf, path)
         with contextlib.suppress(FileNotFoundError):  # another process has already restored or purged the entry
-            self._require_file(entry, path.lstat(), path, parent, leaf)
+            status = None
+            with after_change("it was not checked that the deleted entry is a file"):
+                status = path.lstat()
+            if status:
+                self._require_file(entry, status, path, parent, leaf)
         return entry
 
     def set_aside(self, model: Model, parent: int, leaf: str) -> tuple[TrashEntry, Model]:
@@ -132,16 +141,18 @@ class TrashFolder:
             try:
                 os.link(leaf, entry.id + ASIDE, src_dir_fd=parent, dst_dir_fd=aside, follow_symlinks=False)
             except OSError as exc:
-                self._records.remove(entry.id)
-                if exc.errno in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
+                with contextlib.suppress(OSError):
+                    self._records.remove(entry.id)
+                if exc.errno in {*NO_LINKS, errno.EACCES}:
                     return None
                 raise
-            sync_folder(aside)
+            with after_change(UNSYNCED):
+                sync_folder(aside)
         return entry
 
     def keep(self, entry: TrashEntry) -> None:
         """Move a file that was set aside into the trash."""
-        (self._aside / (entry.id + ASIDE)).rename(self._folder / entry.id)
+        rename_path(self._aside / (entry.id + ASIDE), self._folder / entry.id)
 
     def put_back(self, entry: TrashEntry, parent: int, leaf: str) -> bool:
         """Undo `set_aside` or `link_aside`. Returns False if the name is taken: then the file is an entry of the trash.
@@ -162,8 +173,10 @@ class TrashFolder:
                     return True
                 self.keep(entry)
                 return False
-            sync_folder(parent)
-            self._records.remove(entry.id)
+            with after_change(UNSYNCED):
+                sync_folder(parent)
+            with after_change(RECORD_LEFT):
+                self._records.remove(entry.id)
             return True
 
     def remove_extra_links(self, model: Model, parent: int, leaf: str) -> None:
@@ -208,6 +221,13 @@ class TrashFolder:
             raise TrashEntryNotFound(entry_id)
         return entry
 
+    def model_in(self, entry: TrashEntry, name: str) -> Model:
+        """Return an entry's file as the model of that name that a restore would make. Raises TrashEntryNotFound."""
+        try:
+            return model_at(name, (self._folder / entry.id).lstat())
+        except FileNotFoundError:
+            raise TrashEntryNotFound(entry.id) from None
+
     def take(self, entry: TrashEntry, parent: int, leaf: str) -> None:
         """Move an entry's file out of the trash to a model's name, given by the open folder and the last part.
 
@@ -221,11 +241,14 @@ class TrashFolder:
             else:
                 with folder_opened(self._folder) as trash:
                     rename_without_replacing(entry.id, leaf, source_folder=trash, target_folder=parent)
-                    sync_folder(trash)
+                    with after_change(UNSYNCED):
+                        sync_folder(trash)
         except FileNotFoundError:
             raise TrashEntryNotFound(entry.id) from None
-        sync_folder(parent)
-        self._records.remove(entry.id)
+        with after_change(UNSYNCED):
+            sync_folder(parent)
+        with after_change(RECORD_LEFT):
+            self._records.remove(entry.id)
 
     def _take_claimed(self, entry: TrashEntry, parent: int, leaf: str) -> None:
         claim = self._claims.claim(self._folder / entry.id)
@@ -282,7 +305,7 @@ class TrashFolder:
             entry_id = name.removesuffix(PURGED)
             if entry := self._records.read(entry_id):
                 return self._remove(entry, trash, on_purge)
-            os.unlink(name, dir_fd=trash)  # without a record there is nothing for the journal
+            unlink(name, folder=trash)  # without a record there is nothing for the journal
             return None
 
     def _forget_record(self, entry_id: str, names: set[str]) -> None:
@@ -309,15 +332,17 @@ class TrashFolder:
         with self._locked(entry), folder_opened(path.parent) as folder:
             self._records.write(entry)
             try:
-                os.rename(leaf, path.name, src_dir_fd=parent, dst_dir_fd=folder)
+                rename(leaf, path.name, source_folder=parent, target_folder=folder)
             except OSError:
                 # On a shared volume the server may have moved the file although its answer was lost, so the record must
                 # stay. A record without a file is not listed, and is deleted when it expires.
                 if not self._volume.is_shared:
-                    self._records.remove(entry.id)
+                    with contextlib.suppress(OSError):
+                        self._records.remove(entry.id)
                 raise
-            sync_folder(parent)
-            sync_folder(folder)
+            with after_change(UNSYNCED):
+                sync_folder(parent)
+                sync_folder(folder)
 
     @contextlib.contextmanager
     def _locked(self, entry: TrashEntry) -> Iterator[None]:
@@ -333,7 +358,8 @@ class TrashFolder:
     def _purge(self, entry: TrashEntry, path: Path, on_purge: OnPurge) -> Purged | None:
         with self._locked(entry), folder_opened(self._folder) as trash:
             try:
-                path.rename(self._folder / (entry.id + PURGED))
+                with folder_opened(path.parent) as source:
+                    rename(path.name, entry.id + PURGED, source_folder=source, target_folder=trash)
             except FileNotFoundError:
                 return None
             return self._remove(entry, trash, on_purge)
@@ -344,11 +370,20 @@ class TrashFolder:
         if not stat.S_ISREG(status.st_mode):  # the store must delete regular files only
             os.rename(entry.id + PURGED, entry.id, src_dir_fd=trash, dst_dir_fd=trash)
             return None
-        on_purge(entry)
-        os.unlink(entry.id + PURGED, dir_fd=trash)
-        self._records.remove(entry.id)
-        version = model_at(entry.name, status)
-        return Purged(entry, freed_by_unlinking(status), version.etag, has_other_name=status.st_nlink > 1)
+        if entry.id not in self._told:  # a sweep tries again what this process could not delete
+            on_purge(entry)
+            self._told.add(entry.id)
+        version, freed_bytes = model_at(entry.name, status), freed_by_unlinking(status)
+        try:
+            unlink(entry.id + PURGED, folder=trash)
+        except OSError as exc:
+            note_failure(f"its bytes are still on the disk, and a sweep deletes them later: {exc.strerror}")
+            freed_bytes = 0
+        else:
+            self._told.discard(entry.id)
+            with after_change(RECORD_LEFT):
+                self._records.remove(entry.id)
+        return Purged(entry, freed_bytes, version.etag, has_other_name=status.st_nlink > 1)
 
 
 def freed_by_unlinking(status: os.stat_result) -> int:

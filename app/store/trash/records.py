@@ -52,16 +52,18 @@ class TrashRecords:
 
     def write(self, entry: TrashEntry) -> None:
         """Write a new record, and sync it to the disk. If that fails, no record is left."""
-        with self._path_of(entry.id).open("x") as record:
+        path = self._path_of(entry.id)
+        with path.open("x") as record:
             try:
                 record.write(entry.to_json())
                 record.flush()
                 os.fsync(record.fileno())
+                with folder_opened(self._folder) as folder:
+                    sync_folder(folder)
             except OSError:
-                self._path_of(entry.id).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # a record without a file is not listed, and is swept later
+                    path.unlink(missing_ok=True)
                 raise
-        with folder_opened(self._folder) as folder:
-            sync_folder(folder)
 
     def correct(self, entry: TrashEntry, size_bytes: int) -> TrashEntry:
         """Replace an entry's record by one with the size of the file that was moved; return the corrected entry."""

@@ -4,15 +4,17 @@ import contextlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from app.errors import ModelExists, TrashEntryNotFound
+from app.errors import ModelExists, StoreError, TrashEntryNotFound
 from app.store.actor import SERVICE, Actor
+from app.store.aftermath import after_change, note_failure
 from app.store.integrity.digests import Digests
 from app.store.inventory import Model
 from app.store.journal import Action, Journal
 from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
 from app.store.trash.folder import Purged, TrashFolder
 from app.store.trash.records import TrashEntry
-from app.store.volume.volume import Volume, explaining_refusals
+from app.store.volume.refusals import explaining_refusals
+from app.store.volume.volume import Volume
 
 
 class Trash:
@@ -48,11 +50,14 @@ class Trash:
             self._volume.parent_of(name, create=True) as (folder, leaf),
             self._locks.exclusive(name, seconds=LOCK_SECONDS),
         ):
+            before = self._folder.model_in(entry, name)
             try:
                 self._folder.take(entry, folder, leaf)
             except FileExistsError:
                 raise ModelExists(name) from None
-            model = self._volume.find_in(folder, leaf, name)
+            model = before
+            with after_change("the restored model could not be looked up"):
+                model = self._volume.find_in(folder, leaf, name)
             self._restore_records(entry, model)
         self._journal.record(actor, Action.RESTORED, name, trash_id, model.size_bytes)
         return model
@@ -82,9 +87,22 @@ class Trash:
         raise TrashEntryNotFound(trash_id)  # another process purged or restored the entry first
 
     def empty(self, actor: Actor = SERVICE) -> list[Purged]:
-        """Delete all entries of the trash permanently, and return them. Raises what `purge` raises."""
+        """Delete all entries of the trash permanently, and return those that were deleted.
+
+        Raises what `purge` raises if none could be deleted.
+        """
         self._volume.check_writable()
-        return self._purge(self.entries(), actor)
+        purged = list[Purged]()
+        entries = self.entries()
+        for count, entry in enumerate(entries):
+            try:
+                purged += self._purge([entry], actor)
+            except StoreError as exc:
+                if not purged:
+                    raise
+                note_failure(f"{len(entries) - count} of {len(entries)} entries stay in the trash: {exc}")
+                break
+        return purged
 
     # Purges that the service makes without a caller.
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from app.errors import StoreError
 from app.store.locks.ofd import is_locked, try_lock_file
 from app.store.volume.filesystem import FileSystem
+from app.store.volume.refusals import FULL_ERRORS
 from app.store.volume.renames import rename_without_replacing
-from app.store.volume.volume import FULL_ERRORS
 
 PROBE_PREFIX = "probe-"
 STALE_SECONDS = 600.0

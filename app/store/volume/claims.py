@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.store.volume.renames import rename_without_replacing
+from app.store.volume.renames import rename_path, rename_without_replacing
 from app.store.volume.server_lookups import files_on_server
 from app.store.volume.volume import Volume
 
@@ -31,7 +31,7 @@ class Claim:
         self._path = volume.aside_dir / f"{path.parent.name}~{secrets.token_hex(8)}~{path.name}"
         self._original = path
         self._volume = volume
-        path.rename(self._path)
+        rename_path(path, self._path)
 
     def status(self) -> os.stat_result:
         """Get the status of the claimed file from the file system's server. Raises LookupStale."""
@@ -110,7 +110,7 @@ def give_back(path: Path, original: Path) -> None:
     Then the newer file stays, and the claimed file is deleted or, in staging, gets a new name.
     """
     if original.parent.name in {"trash", "jobs"}:
-        path.rename(original)
+        rename_path(path, original)
         return
     with folder_opened(path.parent) as aside, folder_opened(original.parent) as folder:
         try:

@@ -42,7 +42,7 @@ class VolumeMonitor:
         self._volume = volume
         self._on_event = on_event
         self._is_single = is_single
-        self._is_observer = is_observer
+        self.is_observer = is_observer
         self._shared_locks = SharedLocks(volume)
         self._report = VolumeReport((), 1)
         self._tried_at = -TRY_SECONDS
@@ -63,7 +63,7 @@ class VolumeMonitor:
         """
         with self._asking():
             self._volume.check()
-            if self._is_observer or not self._volume.is_writable:
+            if self.is_observer or self._volume.ask_writable():
                 return
             try:
                 pause_seconds = TRY_SECONDS if self._volume.unsafe is None else TRY_AGAIN_SECONDS
@@ -138,7 +138,11 @@ async def monitor_volume(watch: VolumeMonitor, store: Store, on_event: OnEvent) 
     thread = CapacityLimiter(1)  # a thread of its own: a volume that does not answer blocks no other work
 
     def look() -> None:
-        watch.check()
+        try:
+            watch.check()
+        finally:
+            if store.volume.is_writable and not watch.is_observer:
+                store.journal.retry()
         for lease in store.locks.retake_lost_leases() if store.volume.has_lock_queries else ():
             on_event(EventName.LEASE_LOST if lease.is_lost else EventName.LEASE_RETAKEN, {"name": lease.name})
 

@@ -1,12 +1,24 @@
-"""A rename that never overwrites a file. The store uses it to give a file the name of a model."""
+"""Changes of names in open folders: a rename that never overwrites a file, a rename, an unlink, and their sync.
 
+If a file system reports an error although it made the change, as when a server's answer is lost, these functions find
+that out by the source's name, and return as after a success.
+"""
+
+import contextlib
 import ctypes
 import errno
 import os
+from collections.abc import Callable
+from pathlib import Path
+
+from app.errors import StoreUnsafe
+from app.store.volume.refusals import DENIED_ERRORS, UNKNOWN_OUTCOME_ERRORS
 
 RENAME_NOREPLACE = 1  # <linux/fs.h>
 UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 """The errors of a file system that does not support the call."""
+NO_LINKS = {*UNSUPPORTED, errno.EPERM, errno.EMLINK}
+"""The errors of a file system that has no hard links, or no more for this file; EPERM also means missing rights."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -15,27 +27,106 @@ def rename_without_replacing(source: str, target: str, *, source_folder: int, ta
     """Move a file to another name on the same file system. Raises FileExistsError if the name is taken.
 
     Names are relative to the open folders. This is one rename if the file system supports `RENAME_NOREPLACE`. Else, as
-    on NFS and most FUSE file systems, it is a link and an unlink, and in between the file has both names.
+    on NFS and most FUSE file systems, it is a link and an unlink, and in between the file has both names. Raises
+    StoreUnsafe if the file system supports neither.
 
     The link is made to the file that this machine's cache has at the source's name. So no other machine may move the
     source, or `status_on_server` must just have looked it up.
     """
-    moved = _libc.renameat2(
-        source_folder, os.fsencode(source), target_folder, os.fsencode(target), ctypes.c_uint(RENAME_NOREPLACE)
-    )
-    if moved == 0:
+    number = _rename_flagged(source, target, source_folder, target_folder)
+    if not number or (number in UNKNOWN_OUTCOME_ERRORS and _is_gone(source, source_folder)):
         return
-    number = ctypes.get_errno()
-    if number not in UNSUPPORTED:
-        raise OSError(number, os.strerror(number), target)
-    os.link(source, target, src_dir_fd=source_folder, dst_dir_fd=target_folder, follow_symlinks=False)
-    os.unlink(source, dir_fd=source_folder)
+    refused = _located(OSError(number, os.strerror(number)), target_folder, target)
+    # Some file systems answer EPERM to a flag that they do not know.
+    if number not in {*UNSUPPORTED, errno.EPERM}:
+        raise refused
+    try:
+        os.link(source, target, src_dir_fd=source_folder, dst_dir_fd=target_folder, follow_symlinks=False)
+    except OSError as exc:
+        if exc.errno not in NO_LINKS:
+            raise _located(exc, target_folder, target) from None
+        if number in DENIED_ERRORS and not (_may_change(source_folder) and _may_change(target_folder)):
+            raise refused from None
+        reason = f"it can neither rename a file without replacing another ({refused.strerror}) nor make hard links"
+        raise StoreUnsafe(f"{reason} ({exc.strerror})") from exc
+    try:
+        unlink(source, folder=source_folder)
+    except OSError as exc:
+        if exc.errno not in UNKNOWN_OUTCOME_ERRORS:  # then the source is still there, and the link can be undone
+            with contextlib.suppress(OSError):
+                os.unlink(target, dir_fd=target_folder)
+        raise
+
+
+def rename(source: str, target: str, *, source_folder: int, target_folder: int) -> None:
+    """Move a file to another name on the same file system, replacing what has that name. Raises OSError.
+
+    The error names the whole path.
+    """
+    _changing(
+        lambda: os.rename(source, target, src_dir_fd=source_folder, dst_dir_fd=target_folder), source, source_folder
+    )
+
+
+def rename_path(source: Path, target: Path) -> None:
+    """Move a file to another path on the same file system, replacing what is there. Raises OSError."""
+    _changing(lambda: source.rename(target), source)
+
+
+def unlink(name: str, *, folder: int) -> None:
+    """Remove a name from an open folder. Raises OSError, which names the whole path."""
+    _changing(lambda: os.unlink(name, dir_fd=folder), name, folder)
 
 
 def sync_folder(folder: int) -> None:
     """Sync the names in an open folder to the disk, if the file system can sync folders."""
+    sync(folder)
+
+
+def sync(descriptor: int) -> None:
+    """Sync an open file or folder to the disk, if its file system can."""
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     except OSError as exc:
         if exc.errno not in UNSUPPORTED:
             raise
+
+
+def _changing(change: Callable[[], object], source: str | Path, folder: int | None = None) -> None:
+    try:
+        change()
+    except FileNotFoundError:
+        raise
+    except OSError as exc:
+        if exc.errno not in UNKNOWN_OUTCOME_ERRORS or not _is_gone(source, folder):
+            raise _located(exc, folder, source) from None
+
+
+def _rename_flagged(source: str, target: str, source_folder: int, target_folder: int) -> int:
+    """Call renameat2 with RENAME_NOREPLACE, and return the error number; 0 after a success."""
+    arguments = source_folder, os.fsencode(source), target_folder, os.fsencode(target)
+    return 0 if _libc.renameat2(*arguments, ctypes.c_uint(RENAME_NOREPLACE)) == 0 else ctypes.get_errno()
+
+
+def _is_gone(name: str | Path, folder: int | None) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def _may_change(folder: int) -> bool:
+    """True if the rights of an open folder let this process change its names. The owner's rule of +t is not asked."""
+    return os.access(f"/proc/self/fd/{folder}", os.W_OK | os.X_OK, effective_ids=True)
+
+
+def _located(exc: OSError, folder: int | None, name: str | Path) -> OSError:
+    """Return the error with the whole path of the file that it is about."""
+    if folder is None:
+        return exc
+    with contextlib.suppress(OSError):
+        return OSError(exc.errno, exc.strerror, str(Path(f"/proc/self/fd/{folder}").readlink() / name))
+    return exc

@@ -13,9 +13,7 @@ from pathlib import Path
 from app.errors import (
     ModelNotFound,
     NotAModel,
-    StoreDenied,
     StoreError,
-    StoreFull,
     StoreReadOnly,
     StoreUnavailable,
     StoreUnsafe,
@@ -23,27 +21,11 @@ from app.errors import (
 from app.store.inventory import STORE_DIR, Model, model_at, what_instead
 from app.store.names import parts_of
 from app.store.volume.filesystem import FileSystem, file_system_of
+from app.store.volume.refusals import UNWRITABLE_ERRORS, explaining_refusals, refusal_of
 from app.store.volume.renames import rename_without_replacing, sync_folder
 from app.store.volume.server_lookups import status_on_server
 
 FOLDERS = ("locks", "trash", "aside", "staging", "digests", "jobs", "protection", "corrupt", "services")
-DENIED_ERRORS = {errno.EACCES, errno.EPERM}
-UNWRITABLE_ERRORS = {errno.EROFS, *DENIED_ERRORS}
-FULL_ERRORS = {errno.ENOSPC, errno.EDQUOT}
-LOST_ERRORS = {
-    errno.ESTALE,
-    errno.EIO,
-    errno.ENOTCONN,
-    errno.ECONNABORTED,
-    errno.ECONNREFUSED,
-    errno.EHOSTDOWN,
-    errno.EHOSTUNREACH,
-    errno.ENODEV,
-    errno.EREMOTEIO,
-    errno.ESHUTDOWN,
-    errno.ETIMEDOUT,
-}
-"""The errors of a file system whose server or disk has failed, or has lost files that this client had open."""
 
 
 class Volume:
@@ -78,7 +60,9 @@ class Volume:
         """True if F_OFD_GETLK reports locks held on this machine, as `app.store.volume.checks` found."""
         self.unsafe: str | None = None
         """Why this folder must not be changed, although it is writable; None if it is safe. Set by `VolumeMonitor`."""
-        self._unwritable: OSError | None = None
+        self.unwritable: StoreError | None = None
+        """Why the folder could not be written when `ask_writable` asked last; None if it could."""
+        self._is_prepared = False
         self._identity_seen: tuple[int, int, int] | None = None
 
     @property
@@ -105,23 +89,50 @@ class Volume:
         if not self._is_given:
             self.file_system = file_system_of(self.root)
         try:
-            for folder in FOLDERS:
-                (self.store_dir / folder).mkdir(parents=True, exist_ok=True)
-            self.lock_file.touch()
-            self._create_identity()
+            self._complete()
         except OSError as exc:
             if exc.errno not in UNWRITABLE_ERRORS:
                 raise StoreUnavailable(f"{exc.filename}: {exc.strerror}") from exc
-            self._unwritable = exc
         try:
             self.identity = self._read_identity()
         except OSError as exc:
             raise StoreUnavailable(f"{exc.filename}: {exc.strerror}") from exc
+        self.ask_writable()
+
+    def _complete(self) -> None:
+        """Create what is missing of `.store/`."""
+        for folder in FOLDERS:
+            (self.store_dir / folder).mkdir(parents=True, exist_ok=True)
+        self.lock_file.touch()
+        self._create_identity()
+        self._is_prepared = True
 
     @property
     def is_writable(self) -> bool:
-        """True if the folder could be written at the start."""
-        return self._unwritable is None
+        """True if the folder could be written when `ask_writable` asked last."""
+        return self.unwritable is None
+
+    def ask_writable(self) -> StoreError | None:
+        """Ask the volume whether it can be written now; return the reason why not, and keep it in `unwritable`.
+
+        A volume that could not be written at the start, and now can be, gets its `.store/` now. Takes microseconds.
+        """
+        try:
+            self.unwritable = self._write_problem()
+        except OSError as exc:
+            self.unwritable = refusal_of(exc)
+        return self.unwritable
+
+    def _write_problem(self) -> StoreError | None:
+        if os.statvfs(self.root).f_flag & os.ST_RDONLY:
+            return StoreReadOnly(f"{self.root} is mounted read-only")
+        if not self._is_prepared:
+            self._complete()
+            self.identity = self.identity or self._read_identity()
+        for folder in (self.root, self.store_dir, self.trash_dir, self.aside_dir, self.staging_dir):
+            if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True) and folder.exists():
+                return refusal_of(PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder)))
+        return None
 
     def check(self) -> None:
         """Raise StoreUnavailable if the folder is missing, or is not the one the service started with."""
@@ -138,8 +149,8 @@ class Volume:
     def check_writable(self) -> None:
         """Raise StoreUnavailable, StoreReadOnly, StoreDenied or StoreUnsafe if the folder must not be changed now."""
         self.check()
-        if self._unwritable:
-            raise _refusal(self._unwritable) or self._unwritable
+        if problem := self.ask_writable():
+            raise problem
         if self.unsafe:
             raise StoreUnsafe(self.unsafe)
 
@@ -222,33 +233,6 @@ class Volume:
         if self.identity in {None, identity}:
             self._identity_seen = status.st_dev, status.st_ino, status.st_mtime_ns
         return identity
-
-
-@contextmanager
-def explaining_refusals() -> Iterator[None]:
-    """Translate OSError into a StoreError that names the cause.
-
-    Raises StoreReadOnly, StoreDenied, StoreFull and StoreUnavailable in place of OSError.
-    """
-    try:
-        yield
-    except OSError as exc:
-        if refusal := _refusal(exc):
-            raise refusal from exc
-        raise
-
-
-def _refusal(exc: OSError) -> StoreError | None:
-    text = ": ".join(str(part) for part in (exc.filename, exc.strerror or exc) if part)
-    if exc.errno == errno.EROFS:
-        return StoreReadOnly(text)
-    if exc.errno in DENIED_ERRORS:
-        return StoreDenied(text)
-    if exc.errno in FULL_ERRORS:
-        return StoreFull(exc.strerror or str(exc))
-    if exc.errno in LOST_ERRORS:
-        return StoreUnavailable(f"its file system answered '{text}'; list the models to see what was done")
-    return None
 
 
 def _enter(folder: int, part: str, name: str, opened: contextlib.ExitStack) -> int:

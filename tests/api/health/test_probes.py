@@ -25,7 +25,13 @@ def test_the_checks_are_listed_when_they_are_asked_for(service: RunningService) 
 
     found = checks(service)
 
-    assert [name for name in found if not name.startswith("volume-")] == ["store", "store-writable", "engine", "models"]
+    assert [name for name in found if not name.startswith("volume-")] == [
+        "store",
+        "store-writable",
+        "journal",
+        "engine",
+        "models",
+    ]
     assert {"volume-locks", "volume-exclusive-names", "volume-times"} <= set(found)
     assert [name for name, check in found.items() if check["required"]] == ["store", "engine"]
     assert all(check["ok"] and check["reason"] is None for check in found.values())

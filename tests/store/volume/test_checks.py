@@ -17,7 +17,7 @@ from app.store.volume import checks
 from app.store.volume.checks import PROBE_PREFIX, CheckName, try_volume
 from app.store.volume.filesystem import FileSystem, file_system_of
 from app.store.volume.monitor import HUNG_SECONDS, VolumeMonitor
-from app.store.volume.volume import explaining_refusals
+from app.store.volume.refusals import explaining_refusals
 from tests.support.waiting import eventually
 
 

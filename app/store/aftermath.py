@@ -1,0 +1,60 @@
+"""What fails after a change was made: it is told beside the result, and never makes the answer an error.
+
+After the rename or the unlink a change has happened. If the sync of a folder, the removal of a record or the journal
+fails then, an error would tell the caller that nothing was done. So such a failure is noted here instead: the answer to
+a request has it in the header `change-warning`, and `Journal.record` reports it as an event.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from app.errors import StoreError
+
+
+@dataclass(slots=True)
+class _Noted:
+    failures: list[str] = field(default_factory=list)
+    reported: int = 0
+
+
+_noted: ContextVar[_Noted | None] = ContextVar("failures after a change", default=None)
+
+
+def collect_failures() -> None:
+    """Begin with no failures, for one request and the threads that work for it."""
+    _noted.set(_Noted())
+
+
+def note_failure(what: str) -> None:
+    """Note that something failed after a change. `what` is a clause, such as 'the journal lacks it: disk full'."""
+    noted = _noted.get()
+    if noted is None:
+        _noted.set(noted := _Noted())
+    noted.failures.append(what)
+
+
+def noted_failures() -> list[str]:
+    """Return the failures that were noted since `collect_failures`; empty if there are none."""
+    noted = _noted.get()
+    return list(noted.failures) if noted else []
+
+
+def unreported_failures() -> list[str]:
+    """Return the failures that were noted since the last call of this function."""
+    noted = _noted.get()
+    if noted is None or noted.reported == len(noted.failures):
+        return []
+    unreported = noted.failures[noted.reported :]
+    noted.reported = len(noted.failures)
+    return unreported
+
+
+@contextmanager
+def after_change(unfinished: str) -> Iterator[None]:
+    """Note an OSError or StoreError of the block instead of raising it. `unfinished` says what is not done then."""
+    try:
+        yield
+    except (OSError, StoreError) as exc:
+        note_failure(f"{unfinished}: {exc.strerror if isinstance(exc, OSError) and exc.strerror else exc}")

@@ -1,0 +1,94 @@
+"""Translates the errors of a volume's file system: every error number becomes a StoreError that names the cause."""
+
+import errno
+import os
+import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from app.errors import StoreDenied, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
+
+DENIED_ERRORS = {errno.EACCES, errno.EPERM}
+UNWRITABLE_ERRORS = {errno.EROFS, *DENIED_ERRORS}
+FULL_ERRORS = {errno.ENOSPC, errno.EDQUOT}
+EXHAUSTED = {
+    errno.EMFILE: "this service has no free file descriptor",
+    errno.ENFILE: "this machine has no free file descriptor",
+    errno.ENOMEM: "this machine has too little free memory",
+}
+"""The errors that are the machine's and not the volume's, and what each means."""
+UNKNOWN_OUTCOME_ERRORS = {
+    errno.EINTR,
+    errno.EIO,
+    errno.ESTALE,
+    errno.ENOTCONN,
+    errno.ECONNABORTED,
+    errno.ECONNREFUSED,
+    errno.ECONNRESET,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.ENETDOWN,
+    errno.ENETUNREACH,
+    errno.EPIPE,
+    errno.ENODEV,
+    errno.ENXIO,
+    errno.EPROTO,
+    errno.EREMOTEIO,
+    errno.ESHUTDOWN,
+    errno.ETIMEDOUT,
+}
+"""The errors after which a rename or an unlink may have been made: the disk failed, or the server's answer was lost."""
+
+
+@contextmanager
+def explaining_refusals() -> Iterator[None]:
+    """Translate OSError into a StoreError that names the cause.
+
+    FileNotFoundError, FileExistsError and NotADirectoryError pass: they tell callers about names, not about the volume.
+    Raises StoreReadOnly, StoreDenied, StoreFull and StoreUnavailable in place of any other OSError.
+    """
+    try:
+        yield
+    except (FileNotFoundError, FileExistsError, NotADirectoryError):
+        raise
+    except OSError as exc:
+        raise refusal_of(exc) from exc
+
+
+def refusal_of(exc: OSError) -> StoreError:
+    """Return the StoreError for any OSError of the volume."""
+    text = ": ".join(str(part) for part in (_path_in(exc), exc.strerror or exc) if part)
+    if exc.errno == errno.EROFS:
+        return StoreReadOnly(text)
+    if exc.errno in DENIED_ERRORS:
+        return StoreDenied(f"{text}{_rights_at(exc)}")
+    if exc.errno in FULL_ERRORS:
+        return StoreFull(exc.strerror or str(exc))
+    if exc.errno in EXHAUSTED:
+        return StoreUnavailable(f"{EXHAUSTED[exc.errno]} ({exc.strerror}); try again in a moment")
+    return StoreUnavailable(f"its file system answered '{text}'; list the models to see what was done")
+
+
+def _path_in(exc: OSError) -> str | None:
+    """Return the path that the error names; None if it names an open file by its number."""
+    return None if exc.filename is None or isinstance(exc.filename, int) else os.fsdecode(exc.filename)
+
+
+def _rights_at(exc: OSError) -> str:
+    """Say whose the file is, or the folder if the file is missing, and which user this process is."""
+    path = _path_in(exc)
+    told = f" (this process runs as {_user(os.geteuid())})"
+    if path is None or not Path(path).is_absolute():
+        return told
+    for place in (Path(path), Path(path).parent):
+        with suppress(OSError):
+            status = place.lstat()
+            return f" ({place} belongs to {_user(status.st_uid)}, its mode is {status.st_mode & 0o7777:04o};{told[2:]}"
+    return told
+
+
+def _user(uid: int) -> str:
+    with suppress(KeyError):  # in a container, users have numbers and no names
+        return f"uid {uid} ({pwd.getpwuid(uid).pw_name})"
+    return f"uid {uid}"
