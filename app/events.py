@@ -71,9 +71,13 @@ class EventName(StrEnum):
     PULL_FINISHED = "pull.finished"
     PULL_UNRECORDED = "pull.unrecorded", logging.WARNING
 
+    CONNECTIONS_FULL = "connections.full", logging.WARNING
     REQUEST = "request"
     REQUEST_DISK_FAILED = "request.disk_failed", logging.WARNING
+    REQUEST_REFUSED = "request.refused"
     REQUEST_CRASHED = "request.crashed", logging.ERROR
+    RESOURCES_EXHAUSTED = "resources.exhausted", logging.WARNING
+    SERVICE_DRAINING = "service.draining"
     SERVICE_PART_FAILED = "service.part_failed", logging.CRITICAL
     SERVICE_SHUTDOWN_OVERDUE = "service.shutdown_overdue", logging.CRITICAL
     SETTINGS_ANONYMOUS = "settings.anonymous", logging.WARNING

@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-import signal
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ from app.api.state import State
 from app.build_service import Parts, build_parts
 from app.engine.idle_release import release_when_idle
 from app.errors import StoreError
+from app.errors.exhaustion import exhausted_resource
 from app.events import EventName, OnEvent
 from app.jobs.sweep import sweep_jobs
 from app.metrics import Metrics
@@ -25,14 +25,21 @@ from app.sweeper import keep_swept
 log = structlog.get_logger()
 
 Task = asyncio.Task[None]
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+AGAIN_SECONDS = 1.0
+"""The pause before a part that lacked a resource of the system is run again."""
 
 
 @asynccontextmanager
-async def running(settings: Settings, metrics: Metrics) -> AsyncIterator[State]:
-    """Start a service, yield the parts that requests use, and stop the service on exit, which releases everything."""
+async def running(settings: Settings, metrics: Metrics, on_failed: Callable[[], None]) -> AsyncIterator[State]:
+    """Start a service, yield the parts that requests use, and stop the service on exit, which releases everything.
+
+    `on_failed` is called if a part fails by a defect, and has to stop the service.
+    """
     on_event = _reporter(metrics)
     parts = await build_parts(settings, metrics, on_event)
-    tasks = await start(parts, on_event)
+    tasks = await start(parts, on_event, on_failed)
     try:
         yield parts.state
     finally:
@@ -50,24 +57,25 @@ class Tasks:
     """Tasks that hold no resources, and may be cancelled at any moment."""
 
 
-async def start(parts: Parts, on_event: OnEvent) -> Tasks:
+async def start(parts: Parts, on_event: OnEvent, on_failed: Callable[[], None]) -> Tasks:
     """Start every part and return the tasks. Does not wait for the engine, which becomes ready later."""
     state = parts.state
     # The first request must find out whether the volume may be changed, so check it before.
     await asyncio.to_thread(_check_volume, state["volume_monitor"], on_event)
-    engine = _start("engine", state["supervisor"].run())
+    begin = partial(_start, on_event=on_event, on_failed=on_failed)
+    engine = begin("engine", state["supervisor"].run)
     others = [
-        _start("volume", monitor_volume(state["volume_monitor"], state["store"], on_event)),
-        _start("inventory", state["inventory_watcher"].run()),
+        begin("volume", partial(monitor_volume, state["volume_monitor"], state["store"], on_event)),
+        begin("inventory", state["inventory_watcher"].run),
     ]
     if parts.idle_seconds:
-        others.append(_start("idle release", release_when_idle(state["supervisor"], parts.idle_seconds)))
+        others.append(begin("idle release", partial(release_when_idle, state["supervisor"], parts.idle_seconds)))
     if state["access"].read_only:
         return Tasks(engine, None, others)
     store, jobs = state["store"], state["jobs"]
     sweeps = (partial(store.sweep, jobs.is_over), partial(sweep_jobs, jobs, parts.job_retention))
-    others.append(_start("sweeper", keep_swept(sweeps, on_event)))
-    return Tasks(engine, _start("pulls", state["pull_runner"].run()), others)
+    others.append(begin("sweeper", partial(keep_swept, sweeps, on_event)))
+    return Tasks(engine, begin("pulls", state["pull_runner"].run), others)
 
 
 async def stop(parts: Parts, tasks: Tasks) -> None:
@@ -104,17 +112,32 @@ def _check_volume(watch: VolumeMonitor, on_event: OnEvent) -> None:
         on_event(EventName.STORE_UNAVAILABLE, {"reason": str(exc)})
 
 
-def _start(name: str, work: Coroutine[Any, Any, None]) -> Task:
+def _start(name: str, work: Work, *, on_event: OnEvent, on_failed: Callable[[], None]) -> Task:
     """Start a task that runs for as long as the service does. If it raises, which is a defect, the service stops."""
-    task = asyncio.create_task(work, name=name)
+    task = asyncio.create_task(_keep_running(name, work, on_event), name=name)
 
     def on_done(task: Task) -> None:
         if not task.cancelled() and (exc := task.exception()):
             log.critical(EventName.SERVICE_PART_FAILED, part=name, exc_info=exc)
-            signal.raise_signal(signal.SIGTERM)
+            on_failed()
 
     task.add_done_callback(on_done)
     return task
+
+
+async def _keep_running(name: str, work: Work, on_event: OnEvent) -> None:
+    """Run a part's work. Run it again after a pause if the system lacked a descriptor, memory or a thread for it."""
+    while True:
+        try:
+            await work()
+        except Exception as exc:
+            cause = exhausted_resource(exc)
+            if cause is None:
+                raise
+            on_event(EventName.RESOURCES_EXHAUSTED, {"part": name, "cause": cause})
+            await asyncio.sleep(AGAIN_SECONDS)
+        else:
+            return
 
 
 async def _finished(task: Task) -> None:

@@ -1,6 +1,7 @@
 """Makes the FastAPI application: its description, middleware, routes and lifespan."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -8,14 +9,15 @@ from fastapi import FastAPI
 
 from app import __version__
 from app.api.http import openapi, problems
-from app.api.http.middleware import RequestLimits, RequestLog
+from app.api.http.middleware.request_limits import RequestLimits
+from app.api.http.middleware.request_log import RequestLog
 from app.api.http.routing import complete_routes
 from app.api.routers import routers
 from app.api.state import State
 from app.api.uploads.tus_middleware import TusMiddleware
 from app.lifespan import running
 from app.metrics import Metrics
-from app.settings import Settings
+from app.settings import Settings, SettingsError
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 DESCRIPTION = """
@@ -43,13 +45,20 @@ TAGS = {
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Return the application for these settings. Its lifespan starts and stops the parts of the service."""
+    """Return the application for these settings. Its lifespan starts and stops the parts of the service.
+
+    Raises SettingsError if the path prefix cannot be told from a route.
+    """
 
     counters = Metrics()
 
+    def on_failed() -> None:
+        app.state.has_failed = True
+        signal.raise_signal(signal.SIGTERM)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-        async with running(settings, counters) as state:
+        async with running(settings, counters, on_failed) as state:
             yield state
 
     app = FastAPI(
@@ -69,16 +78,22 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_tags=[{"name": name, "description": text} for name, text in TAGS.items()],
     )
     app.state.stopping = asyncio.Event()
+    """Set when the shutdown begins, after the drain."""
+    app.state.is_draining = False
+    app.state.has_failed = False
+    """Whether a part of the service has failed, which ends the service."""
     app.add_middleware(
         RequestLimits,
         max_body_bytes=settings.max_body_bytes,
         allowed_hosts=settings.allowed_hosts or _default_hosts(settings),
+        body_seconds=settings.body_timeout.total_seconds(),
     )
     app.add_middleware(TusMiddleware)
     app.add_middleware(RequestLog, on_request=counters.on_request)
     for router in routers():
         # Not include_router(), which would match each request twice.
         app.router.routes.extend(router.routes)
+    _check_prefix(app)
     complete_routes(app)
     problems.install(app)
     openapi.install(app, needs_key=not settings.is_anonymous)
@@ -88,3 +103,14 @@ def create_app(settings: Settings) -> FastAPI:
 def _default_hosts(settings: Settings) -> tuple[str, ...]:
     is_private = settings.is_anonymous and settings.is_loopback
     return (*LOOPBACK_NAMES, settings.host) if is_private else ("*",)
+
+
+def _check_prefix(app: FastAPI) -> None:
+    """Raise SettingsError if a route begins like the prefix: some proxies strip the prefix, and others keep it."""
+    first = app.root_path.split("/")[1] if app.root_path else None
+    if first in {str(getattr(route, "path", "")).split("/")[1] for route in app.routes}:
+        raise SettingsError(
+            f"OCR_ROOT_PATH={app.root_path}: routes of this service begin with '/{first}' too, so that a request "
+            "whose prefix the proxy has stripped could not be told from one with it. Choose another prefix, such as "
+            "'/models-api'"
+        )

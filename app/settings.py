@@ -13,6 +13,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.host_names import canonical_host
+
 ENV_PREFIX = "OCR_"
 LONGEST = timedelta(days=36_500)
 """The longest duration of a setting. The present plus a longer one may exceed what `datetime` can hold."""
@@ -55,6 +57,15 @@ def _urls(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _hosts(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if value != "*" and canonical_host(value) is None:
+            raise ValueError(
+                f"should hold names or addresses without ports and wildcards, or '*'; no request can match {value!r}"
+            )
+    return values
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration), _at_least(timedelta(0))]
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
@@ -72,10 +83,18 @@ class Settings(BaseSettings):
     """The address to listen on. One beyond loopback requires OCR_API_KEYS_FILE or OCR_ALLOW_ANONYMOUS=true."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """The TCP port to listen on; 0 for any free port, whose number is in the log."""
-    root_path: Annotated[str, Field(pattern=r"^(/[^/]+)*$")] = ""
-    """The path prefix under which a reverse proxy serves this service, such as '/ocr'."""
-    allowed_hosts: CommaSeparated = ()
-    """Host names that requests may address; '*' for any. Default: any with keys, only loopback's names without."""
+    root_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*$")] = ""
+    """The path prefix under which a reverse proxy serves this service, such as '/models-api'."""
+    allowed_hosts: Annotated[CommaSeparated, AfterValidator(_hosts)] = ()
+    """Host names that requests may address, without ports; '*' for any. Default: any with keys, else loopback's."""
+    max_connections: Annotated[int, Field(ge=1)] = 1000
+    """The most connections at once. A new one replaces the longest idle one; if none is idle, requests get 503."""
+    head_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=20)
+    """How long the request line and headers of a request may take to arrive; after that it is answered 408."""
+    body_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=60)
+    """How long a body may take to arrive, uploads and images excepted; after that it is answered 408."""
+    keep_alive: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=75)
+    """How long an idle connection is kept; more than a proxy keeps it, so that the proxy never uses a closed one."""
 
     models_dir: Path = Path("data/models")
     """The model folder; created if missing."""
@@ -163,6 +182,8 @@ class Settings(BaseSettings):
     ai_max_text_bytes: Annotated[int, Field(ge=1, le=131072)] = 3500
     """The longest text in bytes of UTF-8, with the parameters of its request; for a spell check, the longest line."""
 
+    drain_time: Duration = timedelta(0)
+    """How long `/readyz` answers 503 after SIGTERM while connections are still taken, before the shutdown begins."""
     shutdown_grace: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=20)
     """How long a shutdown may take: half for running requests, half for the engine."""
     log_format: Literal["auto", "console", "json"] = "auto"

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from typing import NoReturn
 
 import click
 
@@ -23,7 +24,10 @@ def serve() -> None:
     settings = _settings_or_exit()
     from app.cli.server import run  # noqa: PLC0415 - half a second that the other commands need not wait
 
-    run(settings)
+    try:
+        run(settings)
+    except SettingsError as exc:
+        _exit(exc)
 
 
 def _settings_or_exit() -> Settings:
@@ -37,9 +41,14 @@ def _settings_or_exit() -> Settings:
         settings.read_hub_token()
         _make_folders(settings)
     except (SettingsError, KeysError) as exc:
-        click.echo(f"The service cannot start.\n{exc}", err=True)
-        sys.exit(CONFIGURATION_ERROR)
+        _exit(exc)
     return settings
+
+
+def _exit(exc: Exception) -> NoReturn:
+    """Print why the service cannot start, and exit with 2."""
+    click.echo(f"The service cannot start.\n{exc}", err=True)
+    sys.exit(CONFIGURATION_ERROR)
 
 
 def _make_folders(settings: Settings) -> None:

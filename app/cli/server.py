@@ -5,33 +5,61 @@ This module is slow to import, so no other command imports it.
 
 import os
 import sys
+from functools import partial
+from typing import Any
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
 
 from app import logs
-from app.api.http.server import BoundedHttpProtocol, Server
+from app.api.http.connections.gate import ConnectionGate, connections_within
+from app.api.http.connections.protocol import HttpConnection
+from app.api.http.connections.server import Server, StopTimes
+from app.api.http.problem_table import PROBLEM_TYPES
 from app.cli.deadline import end_after
 from app.events import EventName
 from app.main import create_app
 from app.settings import Settings, unknown_variables
 
+CANNOT_START = 3
+FAILED = 1
+ANSWER_SHARE = 8
+"""The answers to interrupted requests get one in so many parts of the grace, and requests the rest of its half."""
+LONGEST_ANSWER_SECONDS = 2.0
+ENGINE_SHARE = 2
+"""The engine gets one in so many parts of the grace."""
+BACKLOG = 512
+"""How many connections the kernel completes and keeps until the service takes them, which it does all at once."""
+
 
 def run(settings: Settings) -> None:
-    """Run the server until a signal stops it. Exits with 1 if the server cannot start."""
+    """Run the server until a signal stops it. Raises SettingsError.
+
+    Exits with 3 if it cannot start, and with 1 if a part of the service failed.
+    """
     logs.configure(settings.log_format, settings.log_level)
     _log_doubtful(settings)
     app = create_app(settings)
 
+    def on_draining(seconds: float) -> None:
+        app.state.is_draining = True
+        structlog.get_logger().info(EventName.SERVICE_DRAINING, seconds=seconds)
+
     def on_stopping() -> None:
+        app.state.is_draining = True
         app.state.stopping.set()
         end_after(settings.shutdown_grace.total_seconds())
 
-    server = Server(_config(app, settings), on_stopping=on_stopping)
-    server.run()
+    server = Server(_config(app, settings), _stop_times(settings), on_draining=on_draining, on_stopping=on_stopping)
+    try:
+        server.run()
+    except SystemExit:  # by uvicorn, or by the handler of a signal that uvicorn raises again at its end
+        if app.state.has_failed:
+            sys.exit(FAILED)
+        raise
     if not server.started:
-        sys.exit(1)
+        sys.exit(CANNOT_START)
 
 
 def _log_doubtful(settings: Settings) -> None:
@@ -47,17 +75,38 @@ def _log_doubtful(settings: Settings) -> None:
 
 
 def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    log = structlog.get_logger()
+
+    def on_refused(exc: Exception, request_id: str, client: str | None) -> None:
+        kind = PROBLEM_TYPES[type(exc)]
+        log.info(EventName.REQUEST_REFUSED, id=request_id, client=client, status=kind.status, problem=kind.slug)
+
+    most = connections_within(settings.max_connections)
+    connection: Any = partial(
+        HttpConnection,
+        gate=ConnectionGate(most, lambda limit: log.warning(EventName.CONNECTIONS_FULL, limit=limit)),
+        head_seconds=settings.head_timeout.total_seconds(),
+        on_refused=on_refused,
+    )
     return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=BoundedHttpProtocol,
+        http=connection,
         ws="none",
         lifespan="on",
         access_log=False,
         log_config=None,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=max(1, int(settings.shutdown_grace.total_seconds() / 2)),
+        backlog=BACKLOG,
+        timeout_keep_alive=max(1, int(settings.keep_alive.total_seconds())),
+        timeout_graceful_shutdown=max(1, int(settings.shutdown_grace.total_seconds() / ENGINE_SHARE)),
     )
+
+
+def _stop_times(settings: Settings) -> StopTimes:
+    grace = settings.shutdown_grace.total_seconds()
+    answer_seconds = min(LONGEST_ANSWER_SECONDS, grace / ANSWER_SHARE)
+    return StopTimes(settings.drain_time.total_seconds(), grace / ENGINE_SHARE - answer_seconds, answer_seconds)

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psutil
+
 from tests.support.service import ROOT
 
 
@@ -13,6 +15,11 @@ def free_port() -> int:
     """Return a free TCP port of loopback, for a program that cannot choose one itself."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+def resident_bytes(pid: int) -> int:
+    """Return the resident memory of one process, without its children."""
+    return int(psutil.Process(pid).memory_info().rss)
 
 
 @contextmanager

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
 
 from app import errors
 from app.api.engine.deps import SupervisorDep
 from app.api.health.schemas import Alive, CheckOut, Ready
 from app.api.http.auth import PUBLIC, GuardedRoute
+from app.api.http.connections.errors import ShuttingDown
 from app.api.http.deps import StoreDep, VolumeMonitorDep, WatcherDep
 from app.api.http.problems import problems
 from app.engine.supervisor import Supervisor
@@ -29,11 +30,12 @@ async def get_livez() -> Alive:
     "/readyz",
     summary="Check readiness",
     response_description="The service is ready.",
-    responses=problems(errors.EngineNotReady, errors.StoreUnavailable, RequestValidationError),
+    responses=problems(errors.EngineNotReady, errors.StoreUnavailable, ShuttingDown, RequestValidationError),
     response_model_exclude_unset=True,
     openapi_extra=PUBLIC,
 )
 async def get_readyz(
+    request: Request,
     supervisor: SupervisorDep,
     watcher: WatcherDep,
     watch: VolumeMonitorDep,
@@ -48,6 +50,8 @@ async def get_readyz(
     those that are not required: whether the folder is writable, what its file system can do, and which native libraries
     the engine could load.
     """
+    if request.app.state.is_draining:
+        raise ShuttingDown
     watcher.current()
     supervisor.require_ready()
     if verbose == "false":

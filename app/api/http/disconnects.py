@@ -31,6 +31,7 @@ async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -
 
     Call this only after the request's body has been read.
     """
+    request.scope["ends_on_disconnect"] = True
     working = asyncio.create_task(work)
     gone = asyncio.create_task(_until_gone(request))
     try:

@@ -9,6 +9,13 @@ from fastapi.routing import APIRoute
 
 from app.api import examples
 from app.api.http.auth import SECURITY_SCHEME
+from app.api.http.connections.errors import (
+    BodyTimedOut,
+    InvalidHttp,
+    OutOfResources,
+    ShuttingDown,
+    TooManyConnections,
+)
 from app.api.http.keys import Scope
 from app.api.http.middleware import PROBES
 from app.api.http.problem_table import EXAMPLE_NAME, INTERNAL_ERROR, PROBLEM_TYPES
@@ -118,5 +125,5 @@ def _shared_types(path: str, method: str, scope: Scope | None, *, needs_key: boo
     if method not in {"get", "head", "options"}:
         shared.append(CrossOrigin)
     if path not in PROBES:
-        shared += [BodyTooLarge, WrongHost]
+        shared += [BodyTimedOut, BodyTooLarge, InvalidHttp, OutOfResources, ShuttingDown, TooManyConnections, WrongHost]
     return [*(PROBLEM_TYPES[exception] for exception in shared), INTERNAL_ERROR]

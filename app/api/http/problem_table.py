@@ -8,6 +8,7 @@ from app import errors
 from app.api.examples.ids import JOB_ID, TRASH_ID, UPLOAD_ID
 from app.api.examples.models import BLOCKER
 from app.api.http import request_errors
+from app.api.http.connections.errors import OF_CONNECTIONS
 from app.api.http.problem_types import ProblemType
 from app.engine.contract.image_formats import FORMAT_NAMES
 from app.engine.contract.messages import CapabilityName
@@ -319,6 +320,6 @@ OF_REQUESTS = (
 )
 
 PROBLEM_TYPES: dict[type[Exception], ProblemType] = {
-    type(kind.sample): kind for kind in (*OF_STORE, *OF_ENGINE, *OF_REQUESTS)
+    type(kind.sample): kind for kind in (*OF_STORE, *OF_ENGINE, *OF_REQUESTS, *OF_CONNECTIONS)
 }
 """The problem type of each exception class. An exception without an entry is answered 500; a test finds such errors."""

@@ -12,8 +12,10 @@ from starlette.responses import JSONResponse, Response
 
 from app import errors
 from app.api.examples.ids import REQUEST_ID
+from app.api.http.connections.errors import OutOfResources
 from app.api.http.problem_table import CRASH, INTERNAL_ERROR, PROBLEM_TYPES
 from app.api.http.problem_types import Problem, ProblemType, slug_of
+from app.errors.exhaustion import exhausted_resource
 from app.events import EventName
 from app.store.volume.refusals import refusal_of
 
@@ -103,6 +105,9 @@ async def _render(request: Request, exc: Exception) -> Response:
 async def _render_os_error(request: Request, exc: Exception) -> Response:
     """Return the problem for an error of the file system that no part has translated."""
     assert isinstance(exc, OSError)  # noqa: S101 - registered for nothing else
+    if cause := exhausted_resource(exc):
+        log.warning(EventName.RESOURCES_EXHAUSTED, id=_id_of(request), cause=cause, path=request.url.path)
+        return problem(request, OutOfResources(cause))
     log.warning(EventName.REQUEST_DISK_FAILED, id=_id_of(request), path=request.url.path, exc_info=exc)
     return problem(request, refusal_of(exc))
 

@@ -12,7 +12,8 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 
-from app.api.http.middleware import RequestLimits, RequestLog
+from app.api.http.middleware.request_limits import RequestLimits
+from app.api.http.middleware.request_log import RequestLog
 from tests.conftest import Serve
 from tests.support.answers import problem_of
 from tests.support.service import ECHO, RunningService

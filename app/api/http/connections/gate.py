@@ -1,0 +1,87 @@
+"""Bounds the number of connections, so that callers cannot take the file descriptors that the service needs itself."""
+
+import resource
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Protocol
+
+SURPLUS = 32
+"""How many connections are open beyond the limit, so that probes and refusals are answered while it is reached."""
+SHARE_OF_DESCRIPTORS = 2
+"""At most one in so many descriptors is a connection; requests, models, locks and the engine need the others."""
+UNLIMITED = 1 << 20
+REPORT_SECONDS = 60.0
+"""The least time between two reports that the limit is reached."""
+
+
+class Evictable(Protocol):
+    """A connection that the gate may close while it has no running request."""
+
+    def evict(self) -> None:
+        """Close the connection at once."""
+
+
+class ConnectionGate:
+    """Counts connections. At the limit, a new one takes the place of the connection that has been idle longest.
+
+    A connection is idle while it has no running request: before the end of a request's head, and after the answer. If
+    none is idle, the newest requests are answered 503, except probes.
+    """
+
+    def __init__(self, most: int, on_full: Callable[[int], None]) -> None:
+        """`on_full` is called with the limit when it is reached, at most once a minute."""
+        self._most = most
+        self._on_full = on_full
+        self._reported_at = -REPORT_SECONDS
+        self._open: set[Evictable] = set()
+        self._idle: OrderedDict[Evictable, None] = OrderedDict()  # the one that has been idle longest comes first
+
+    def admit(self, connection: Evictable) -> None:
+        """Count a new connection, which is idle. May evict it at once if all others have running requests."""
+        self._open.add(connection)
+        self._idle[connection] = None
+        if len(self._open) > self._most + SURPLUS:
+            self._evict_oldest()
+
+    def begin(self, connection: Evictable) -> bool:
+        """Note that a request begins. Return whether the service can take it."""
+        self._idle.pop(connection, None)
+        return len(self._open) <= self._most or self._evict_oldest()
+
+    def rest(self, connection: Evictable) -> None:
+        """Note that a connection has answered its last request."""
+        if connection in self._open:
+            self._idle[connection] = None
+
+    def forget(self, connection: Evictable) -> None:
+        """Remove a connection that is closed."""
+        self._open.discard(connection)
+        self._idle.pop(connection, None)
+
+    def _evict_oldest(self) -> bool:
+        now = time.monotonic()
+        if now - self._reported_at >= REPORT_SECONDS:
+            self._reported_at = now
+            self._on_full(self._most)
+        if not self._idle:
+            return False
+        connection, _ = self._idle.popitem(last=False)
+        self._open.discard(connection)
+        connection.evict()
+        return True
+
+
+def connections_within(most: int) -> int:
+    """Raise this process's limit of descriptors as far as allowed, and return how many connections fit, at most `most`.
+
+    Programs start with a limit of 1024 in many shells and services, for old programs that cannot use more.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    except (ValueError, OSError):  # a hard limit above the kernel's own
+        pass
+    descriptors = UNLIMITED if soft == resource.RLIM_INFINITY else soft
+    return max(1, min(most, descriptors // SHARE_OF_DESCRIPTORS - SURPLUS))

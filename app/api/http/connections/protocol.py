@@ -1,0 +1,216 @@
+"""One HTTP connection: uvicorn's, with limits for what it holds and for the time that the caller takes."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from app.api.http.connections.close_delimited import send_until_close
+from app.api.http.connections.errors import HeadTimedOut, HeadTooLarge, InvalidHttp
+from app.api.http.connections.gate import ConnectionGate
+from app.api.http.connections.progress import Progress, acknowledged_bytes
+from app.api.http.connections.refusals import refusal
+
+MAX_HEAD_BYTES = 1 << 16
+"""The limit for the request line and headers, and for trailers and chunk headers between two pieces of a body.
+
+The parser has no limit and keeps every header in some twenty times its bytes, so one connection could take all memory.
+"""
+MAX_HEADERS = 256
+MAX_PIPELINED = 64
+"""How many complete requests may wait on one connection; one read of the socket may hold ten thousand."""
+LINGER_SECONDS = 2.0
+"""How long bytes are read and dropped after a refusal. If they were left unread, the kernel would drop the answer."""
+
+OnRefused = Callable[[Exception, str, str | None], None]
+"""Called for a request that is refused before it reaches the application: the error, its id, the caller's address."""
+
+
+class HttpConnection(HttpToolsProtocol):
+    """One HTTP connection. It refuses requests that the parser cannot finish, because they reach no application.
+
+    `end_if_overdue` must be called every second.
+    """
+
+    def __init__(self, *, gate: ConnectionGate, head_seconds: float, on_refused: OnRefused, **uvicorns: Any) -> None:  # noqa: ANN401
+        super().__init__(**uvicorns)
+        self._gate = gate
+        self._head_seconds = head_seconds
+        self._on_refused = on_refused
+        self._is_in_head = False
+        self._is_between = True
+        """Whether no request is being received: its last byte has come, and no byte of the next."""
+        self._head_since: float | None = None
+        """Since when the head of a request is awaited; None while none is, and while uvicorn's keep-alive runs."""
+        self._idle_bytes = 0
+        """How many bytes were received since the last complete head, piece of a body, or end of a request."""
+        self._trailers = 0
+        self._received_bytes = 0
+        self._refusal: Exception | None = None
+        self._lingers_until: float | None = None
+        self._draining: Progress | None = None
+        self._sending: Progress | None = None
+
+    # What the connection receives.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's signature
+        """Count the connection, and wait for its first head."""
+        super().connection_made(transport)
+        self._head_since = self.loop.time()
+        self._gate.admit(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._gate.forget(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse received bytes. Refuse the request if its head or trailers, which may span many reads, are too long."""
+        if self._lingers_until is not None:
+            return
+        self._received_bytes += len(data)
+        self._idle_bytes += len(data)
+        super().data_received(data)
+        if self._idle_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(HeadTooLarge(f"{MAX_HEAD_BYTES} bytes"))
+        if self._head_since is None and self._awaits_head():
+            self._head_since = self.loop.time()
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio keeps the connection for True
+        """Keep the connection for the answer if the caller has sent a whole request and closed its side only.
+
+        Such a caller looks like one that is gone, so work that ends with its caller (`cancel_on_disconnect`) ends here.
+        """
+        if self.cycle is None or self.cycle.response_complete or not self._is_between:
+            return False
+        if self.cycle.scope.get("ends_on_disconnect"):
+            return False
+        self.cycle.keep_alive = False
+        return True
+
+    # What the parser finds. An exception in one of these methods ends the parsing, and `send_400_response` follows.
+
+    def on_message_begin(self) -> None:
+        """Expect the head of a request."""
+        self._is_in_head, self._is_between = True, False
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header. Drop a trailer: no route uses one, and it must not change the headers of a running request."""
+        if self._is_in_head:
+            super().on_header(name, value)
+            return
+        self._trailers += 1
+        if self._trailers > MAX_HEADERS:
+            self._stop_parsing(HeadTooLarge(f"{MAX_HEADERS} trailers"))
+
+    def on_headers_complete(self) -> None:
+        """Begin a request, if its head is within the limits and the service can take another."""
+        if self._idle_bytes > MAX_HEAD_BYTES and self._head_bytes() > MAX_HEAD_BYTES:  # in one read, with other bytes
+            self._stop_parsing(HeadTooLarge(f"{MAX_HEAD_BYTES} bytes"))
+        if len(self.headers) > MAX_HEADERS:
+            self._stop_parsing(HeadTooLarge(f"{MAX_HEADERS} headers"))
+        if len(self.pipeline) >= MAX_PIPELINED:
+            self._stop_parsing(InvalidHttp(f"More than {MAX_PIPELINED} requests wait on this connection."))
+        if not self._gate.begin(self):
+            self.scope["is_surplus"] = True  # type: ignore[typeddict-unknown-key]  # ours, for RequestLimits
+        super().on_headers_complete()
+        self._is_in_head, self._head_since, self._idle_bytes, self._trailers = False, None, 0, 0
+        if self.scope["http_version"] == "1.0":
+            self.cycle.send = send_until_close(self.cycle)  # type: ignore[assignment,method-assign]  # its messages are typed as dicts
+
+    def on_body(self, body: bytes) -> None:
+        """Keep a piece of the body for the application."""
+        self._idle_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Note that the request was received to its end."""
+        self._is_between, self._idle_bytes = True, 0
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Begin the next request of the pipeline; without any, the connection is idle."""
+        super().on_response_complete()
+        if self.cycle.response_complete:
+            self._gate.rest(self)
+
+    # What ends the connection.
+
+    def end_if_overdue(self, now: float) -> None:
+        """Refuse a head that took too long; end a connection on which too few bytes move. `now`: the loop's clock."""
+        if self._lingers_until is not None and now > self._lingers_until:
+            self.transport.abort()
+        elif self._head_since is not None and now - self._head_since > self._head_seconds:
+            self._head_since = None
+            if self._is_in_head:
+                self._refuse(HeadTimedOut(self._head_seconds))
+            else:
+                self.transport.close()
+        self._end_if_stalled(now)
+
+    def evict(self) -> None:
+        """Close the connection at once, for another."""
+        self.transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer a request that cannot be parsed with a problem."""
+        self._refuse(self._refusal or InvalidHttp(msg))
+
+    def _end_if_stalled(self, now: float) -> None:
+        """End the connection if the caller takes the answer, or sends the rest of an answered request, too slowly."""
+        is_answered = self.cycle is not None and self.cycle.response_complete
+        if is_answered and not self._is_between and not self._is_in_head:
+            self._draining = self._draining or Progress(now, self._received_bytes)
+            if self._draining.is_stalled(now, self._received_bytes):
+                self.transport.abort()
+        else:
+            self._draining = None
+        if self.transport.get_write_buffer_size():
+            with contextlib.suppress(OSError):  # it is being closed
+                count = acknowledged_bytes(self.transport.get_extra_info("socket"))
+                self._sending = self._sending or Progress(now, count)
+                if self._sending.is_stalled(now, count):
+                    self.transport.abort()
+        else:
+            self._sending = None
+
+    def _awaits_head(self) -> bool:
+        return self._is_in_head or (self._is_between and (self.cycle is None or self.cycle.response_complete))
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + len(b": \r\n") for name, value in self.headers)
+
+    def _stop_parsing(self, exc: Exception) -> NoReturn:
+        self._refusal = exc
+        raise exc
+
+    def _refuse(self, exc: Exception) -> None:
+        """Answer with a problem and close the connection, unless an answer to an earlier request would be garbled."""
+        if self.transport.is_closing() or self._lingers_until is not None:
+            return
+        if self.cycle is not None and not self.cycle.response_complete and (self._is_in_head or self._is_between):
+            self.cycle.keep_alive = False  # the answers to the requests before it come first, then the end
+            return
+        is_own = self._is_in_head or self._is_between or not self.cycle.response_started
+        if not is_own:  # the rest of a request that is answered, or is being answered
+            self.transport.abort()
+            return
+        request_id, answer = refusal(exc, self._path(), self.server_state.default_headers)
+        self._on_refused(exc, request_id, self.client[0] if self.client else None)
+        self.transport.write(answer)
+        self._lingers_until = self.loop.time() + LINGER_SECONDS
+        with contextlib.suppress(OSError, NotImplementedError, RuntimeError):
+            self.transport.write_eof()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+
+    def _path(self) -> str:
+        if self.url:
+            with contextlib.suppress(httptools.HttpParserError, UnicodeDecodeError):
+                return (httptools.parse_url(self.url).path or b"").decode("ascii")
+        return ""

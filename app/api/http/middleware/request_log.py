@@ -1,0 +1,127 @@
+"""The outermost middleware: each request's id and log line, and the answer if it crashes or the service stops."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from fastapi import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.http.connections.errors import OutOfResources, ShuttingDown
+from app.api.http.middleware.paths import is_probe
+from app.api.http.problems import crash, problem
+from app.errors.exhaustion import exhausted_resource
+from app.events import EventName
+from app.store.aftermath import collect_failures, noted_failures
+
+log = structlog.get_logger()
+
+OnRequest = Callable[[str, str | None, int, float], None]
+"""Called with the method, the route's template or None, the status, and the seconds taken."""
+
+MAX_ID_CHARS = 128
+MAX_FORWARDED_CHARS = 200
+MAX_WARNING_CHARS = 2000
+
+
+class RequestLog:
+    """Middleware that gives each request an id, answers a crash with a problem, and logs and reports each answer."""
+
+    def __init__(self, app: ASGIApp, *, on_request: OnRequest) -> None:
+        self._app = app
+        self._on_request = on_request
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, as ASGI defines it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        collect_failures()
+        request_id = scope["request_id"] = _request_id(scope)
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", request_id.encode()),
+                    *scope.get("answer_headers", ()),
+                    *_change_warnings(),
+                ]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            # Only a shutdown cancels requests. The error ends here: uvicorn would answer it with a 500 of plain text.
+            if not status:
+                await problem(Request(scope), ShuttingDown())(scope, receive, send_with_id)
+        except Exception as exc:  # noqa: BLE001 - the exception is logged, and answered without its text
+            if not status:
+                await _failure(scope, request_id, exc)(scope, receive, send_with_id)
+            else:
+                _log_crash(scope, request_id, exc)
+        finally:
+            seconds = time.perf_counter() - began
+            route = getattr(scope.get("route"), "path", None)
+            self._on_request(scope["method"], route, status, seconds)
+            if not is_probe(scope):
+                _log_line(scope, request_id, route, status, seconds)
+
+
+def _failure(scope: Scope, request_id: str, exc: Exception) -> ASGIApp:
+    """Return the answer to an unexpected exception: 503 if the system lacked a resource, else 500: a defect."""
+    if cause := exhausted_resource(exc):
+        log.warning(EventName.RESOURCES_EXHAUSTED, id=request_id, cause=cause, path=scope["path"])
+        return problem(Request(scope), OutOfResources(cause))
+    _log_crash(scope, request_id, exc)
+    return crash(Request(scope))
+
+
+def _log_crash(scope: Scope, request_id: str, exc: Exception) -> None:
+    log.error(EventName.REQUEST_CRASHED, id=request_id, method=scope["method"], path=scope["path"], exc_info=exc)
+
+
+def _change_warnings() -> list[tuple[bytes, bytes]]:
+    """Return the header that tells what failed after a change was made; nothing if nothing failed."""
+    failures = noted_failures()
+    text = "; ".join(failures)[:MAX_WARNING_CHARS].encode("ascii", "backslashreplace")
+    return [(b"change-warning", b"the change was made, but " + text.replace(b"\n", b" "))] if failures else []
+
+
+def _request_id(scope: Scope) -> str:
+    """Return the caller's `x-request-id` if it is printable and short, else a new id.
+
+    With the caller's id, a request can be found in the logs of several services.
+    """
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            given: str = value.decode("latin-1")
+            if given.isascii() and given.isprintable() and 0 < len(given) <= MAX_ID_CHARS:
+                return given
+    return secrets.token_hex(16)
+
+
+def _log_line(scope: Scope, request_id: str, route: str | None, status: int, seconds: float) -> None:
+    fields: dict[str, Any] = {"key": key} if (key := scope.get("key_name")) else {}
+    for name, value in scope["headers"]:
+        if name == b"x-forwarded-for":  # what a proxy says, and also what any caller may say
+            fields["forwarded_for"] = value[:MAX_FORWARDED_CHARS].decode("latin-1")
+    client = scope.get("client")
+    log.info(
+        EventName.REQUEST,
+        id=request_id,
+        client=client[0] if client else None,
+        method=scope["method"],
+        route=route,
+        path=scope["path"],
+        status=status,
+        duration_ms=round(seconds * 1000, 2),
+        **fields,
+    )

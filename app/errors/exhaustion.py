@@ -1,0 +1,24 @@
+"""Whether an error means that the operating system lacks a resource at the moment, which is no defect."""
+
+import errno
+
+EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""No free file descriptor of the process or the system, no memory."""
+NO_THREAD = "can't start new thread"
+"""The text of CPython's RuntimeError, which has no class of its own."""
+
+
+def exhausted_resource(exc: BaseException | None) -> str | None:
+    """Return what is lacking, in words, if an error or an error that caused it says so; else None."""
+    while exc is not None:
+        if isinstance(exc, BaseExceptionGroup):
+            causes = [exhausted_resource(each) for each in exc.exceptions]
+            return causes[0] if all(causes) else None
+        if isinstance(exc, OSError) and exc.errno in EXHAUSTED:
+            return exc.strerror
+        if isinstance(exc, MemoryError):
+            return "memory"
+        if isinstance(exc, RuntimeError) and str(exc) == NO_THREAD:
+            return "a thread"
+        exc = exc.__cause__
+    return None

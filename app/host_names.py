@@ -1,0 +1,38 @@
+"""Host names and addresses in one spelling: in lower case, without a final dot, addresses of IPv6 in brackets."""
+
+import ipaddress
+import re
+from functools import lru_cache
+
+NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*", re.ASCII)
+HOST = re.compile(r"(?P<name>\[[^\[\]]*\]|[^:\[\]]*)(:(?P<port>[0-9]{0,5}))?", re.ASCII)
+LONGEST_NAME = 253
+
+
+@lru_cache(maxsize=1024)
+def host_of(field: str) -> str | None:
+    """Return the host that a `Host` field names, without its port. None if the field is not valid."""
+    match = HOST.fullmatch(field)
+    return canonical_host(match["name"]) if match else None
+
+
+@lru_cache(maxsize=1024)
+def authority_of(field: str, scheme: str) -> str | None:
+    """Return the host and the port that a `Host` field or the end of an origin names. None if it is not valid."""
+    match = HOST.fullmatch(field)
+    if match is None or (name := canonical_host(match["name"])) is None:
+        return None
+    port = match["port"] or {"http": "80", "https": "443"}.get(scheme, "")
+    return f"{name}:{port}"
+
+
+def canonical_host(name: str) -> str | None:
+    """Return a name or address in the one spelling. None if it is neither, such as one with a port or a wildcard."""
+    text = name.lower().removesuffix(".")
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if ":" in bare:
+        try:
+            return f"[{ipaddress.IPv6Address(bare)}]" if "%" not in bare else None
+        except ValueError:
+            return None
+    return text if len(text) <= LONGEST_NAME and NAME.fullmatch(text) else None
