@@ -34,6 +34,8 @@ ServiceError
 │  ├─ SourceRefused          the source gives this service no access
 │  ├─ SourceUnavailable      the source cannot be reached, or fails
 │  ├─ SourceMismatch         the source sends other data than expected
+│  ├─ PullsMisconfigured     the environment of this service prevents all requests to sources
+│  ├─ PullCrashed            a defect of this service ended the pull
 │  └─ PullConflict           another pull of the model has another source or other terms
 ├─ ImageError
 │  ├─ UnsupportedImage       a format that is not supported, or not the announced one
@@ -80,6 +82,8 @@ from app.errors.engine import (
 )
 from app.errors.pulls import (
     PullConflict,
+    PullCrashed,
+    PullsMisconfigured,
     SourceError,
     SourceMismatch,
     SourceNotAllowed,
@@ -152,6 +156,8 @@ __all__ = [
     "PartialBusy",
     "PartialNotFound",
     "PullConflict",
+    "PullCrashed",
+    "PullsMisconfigured",
     "ResourceMissing",
     "ServiceError",
     "SourceError",

@@ -47,6 +47,23 @@ class SourceMismatch(SourceError):
         )
 
 
+class PullsMisconfigured(SourceError):
+    """Something in this service's environment prevents every request to a source, such as an invalid proxy variable."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"This service cannot pull: {reason}. Correct the environment of the service and start it again; "
+            "everything but pulls works without that."
+        )
+
+
+class PullCrashed(SourceError):
+    """A pull ended by a defect of this service."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The pull failed because of a defect: {reason}. Report it with the service's log.")
+
+
 class PullConflict(SourceError):
     """Another pull of the same model is not finished, and has another source or other terms."""
 

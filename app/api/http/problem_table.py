@@ -162,6 +162,13 @@ OF_STORE = (
         "The source sent something else than announced",
     ),
     ProblemType(
+        errors.PullsMisconfigured("NO_PROXY is invalid (Invalid port: 'f0::')"),
+        501,
+        "pulls-misconfigured",
+        "This service cannot pull",
+    ),
+    ProblemType(errors.PullCrashed("KeyError: 'size'"), 500, "pull-crashed", "The pull failed because of a defect"),
+    ProblemType(
         errors.PullConflict("org_repo/a.gguf", JOB_ID),
         409,
         "pull-conflict",

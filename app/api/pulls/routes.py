@@ -93,6 +93,7 @@ router = APIRouter(tags=["pulls"], route_class=GuardedRoute)
         errors.SourceNotFound,
         errors.SourceRefused,
         errors.SourceMismatch,
+        errors.PullsMisconfigured,
         errors.PullConflict,
         errors.InvalidModelName,
         errors.NotAModel,

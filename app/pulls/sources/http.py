@@ -1,5 +1,6 @@
 """HTTP requests for the bytes of a file, from a given position on. They follow the redirects that the source allows."""
 
+import os
 import re
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -11,8 +12,16 @@ from email.utils import parsedate_to_datetime
 import httpx
 from anyio import to_thread
 
-from app.errors import SourceMismatch, SourceNotAllowed, SourceNotFound, SourceRefused, SourceUnavailable
+from app.errors import (
+    PullsMisconfigured,
+    SourceMismatch,
+    SourceNotAllowed,
+    SourceNotFound,
+    SourceRefused,
+    SourceUnavailable,
+)
 from app.pulls.sources.base import SourceFile
+from app.pulls.sources.foreign_text import MAX_REASON_LENGTH, printable
 
 MAX_REDIRECTS = 10
 CONNECT_SECONDS = 10.0
@@ -27,6 +36,12 @@ NUMBER = r"[0-9]{1,18}"
 """A file's size in a header. It has at most 18 digits, because `int()` raises ValueError for thousands of digits."""
 CONTENT_RANGE = re.compile(rf"bytes ({NUMBER})-{NUMBER}/({NUMBER}|\*)")
 MAX_PORT = 65535
+ENVIRONMENT = frozenset({
+    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"
+})  # fmt: skip
+"""The variables that httpx and Python's `ssl` read, in capitals; those of proxies may be in lower case."""
+HUB_VARIABLES = ("HF_", "HUGGING")
+"""The beginnings of the variables that huggingface_hub reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +92,14 @@ class HttpClient:
         if self._client:
             await self._client.aclose()
 
+    async def connect(self) -> httpx.AsyncClient:
+        """Return the client, made at the first call; raises PullsMisconfigured if this service's environment is wrong.
+
+        No request is sent.
+        """
+        client = self._client
+        return client if client is not None else await to_thread.run_sync(self._connected)
+
     @asynccontextmanager
     async def open(
         self,
@@ -93,9 +116,7 @@ class HttpClient:
         `check_url` and `headers_for` are called for the file's URL and for that of each redirect. Raises what
         `check_url` raises, SourceNotFound, SourceRefused, SourceMismatch; SourceUnavailable for failures that may pass.
         """
-        client = self._client
-        if client is None:
-            client = await to_thread.run_sync(self._connected)
+        client = await self.connect()
         ranges = {"range": f"bytes={start}-"} if start else {}
         if start and etag:
             ranges["if-range"] = etag
@@ -121,10 +142,29 @@ class HttpClient:
     def _connected(self) -> httpx.AsyncClient:
         """Return the client; make it at the first call, which blocks to read the certificates."""
         with self._connecting:
-            if self._client is None:
-                timeout = httpx.Timeout(self._stall_seconds, connect=CONNECT_SECONDS)
-                self._client = httpx.AsyncClient(timeout=timeout)
+            self._client = self._client or _new_client(httpx.Timeout(self._stall_seconds, connect=CONNECT_SECONDS))
             return self._client
+
+
+def _new_client(timeout: httpx.Timeout) -> httpx.AsyncClient:
+    with explaining_environment():
+        return httpx.AsyncClient(timeout=timeout)
+
+
+@contextmanager
+def explaining_environment() -> Iterator[None]:
+    """Raise PullsMisconfigured for any exception: the block reads the environment, which can break it in many ways.
+
+    The message names the variables that are set, and not their values, since the URL of a proxy may have a password.
+    """
+    try:
+        yield
+    except Exception as exc:
+        names = [name for name in sorted(os.environ) if name.upper() in ENVIRONMENT or name.startswith(HUB_VARIABLES)]
+        culprits = f"Check the variables {', '.join(names)}" if names else "Check its environment and installation"
+        text = "" if "@" in str(exc) else f": {printable(str(exc), MAX_REASON_LENGTH)}"
+        reason = f"the HTTP client cannot start ({type(exc).__name__}{text}). {culprits}"
+        raise PullsMisconfigured(reason) from exc
 
 
 def shown(url: httpx.URL) -> str:
@@ -201,8 +241,9 @@ def _explaining(label: str) -> Iterator[None]:
         raise SourceUnavailable(label, "the source sent nothing for too long") from None
     except UnicodeError:  # httpx parses redirects, even if it does not follow them
         raise SourceMismatch(label, "it redirects to an invalid host") from None
-    except httpx.TransportError as exc:
-        raise SourceUnavailable(label, str(exc) or type(exc).__name__) from exc
+    except (httpx.TransportError, OSError, ValueError, ArithmeticError) as exc:
+        # Such as an OverflowError for the port of a proxy, which Python finds when it connects.
+        raise SourceUnavailable(label, printable(str(exc)) or type(exc).__name__) from exc
 
 
 def _retry_after(headers: httpx.Headers) -> float | None:

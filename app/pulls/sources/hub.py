@@ -8,7 +8,7 @@ from anyio import CapacityLimiter, to_thread
 from app.errors import SourceNotAllowed
 from app.pulls.request import PullRequest
 from app.pulls.sources.base import SourceFile
-from app.pulls.sources.http import HUB_HINTS, HttpAnswer, HttpClient, origin_of, shown
+from app.pulls.sources.http import HUB_HINTS, HttpAnswer, HttpClient, explaining_environment, origin_of, shown
 
 
 class HubSource:
@@ -25,11 +25,15 @@ class HubSource:
         return request.repository is not None
 
     async def resolve(self, request: PullRequest, threads: CapacityLimiter) -> list[SourceFile]:
-        """Return the files of a request, all of one commit; raises what `find_files` raises."""
-        # Importing huggingface_hub takes a second, which a service that pulls nothing need not spend.
-        from app.pulls.sources.hub_files import find_files  # noqa: PLC0415
+        """Return the files of a request, all of one commit; raises what `find_files` raises, and PullsMisconfigured."""
+        await self._http.connect()  # huggingface_hub makes a client from the same environment
+        return await to_thread.run_sync(self._find_files, request, limiter=threads)
 
-        return await to_thread.run_sync(find_files, request, self._endpoint, self._token, limiter=threads)
+    def _find_files(self, request: PullRequest) -> list[SourceFile]:
+        with explaining_environment():
+            # Importing huggingface_hub takes a second, which a service that pulls nothing need not spend.
+            from app.pulls.sources.hub_files import find_files  # noqa: PLC0415
+        return find_files(request, self._endpoint, self._token)
 
     def open(
         self, file: SourceFile, start: int = 0, etag: str | None = None

@@ -15,7 +15,7 @@ import httpx
 from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
-from app.errors import SourceMismatch, SourceNotFound, SourceUnavailable
+from app.errors import PullsMisconfigured, SourceMismatch, SourceNotFound, SourceUnavailable
 from app.pulls.request import SHA256_PATTERN, PullRequest, model_name
 from app.pulls.sources.base import SourceFile
 from app.pulls.sources.http import HUB_HINTS, refusal
@@ -83,7 +83,9 @@ def _explaining(what: str) -> Iterator[None]:
         raise refusal(what, exc.response.status_code, exc.response.headers, HUB_HINTS) from exc
     except HFValidationError as exc:
         raise SourceNotFound(what, f"{exc}. {HUB_HINTS.not_found}") from exc
-    except (httpx.RequestError, OfflineModeIsEnabled) as exc:
+    except OfflineModeIsEnabled as exc:
+        raise PullsMisconfigured("HF_HUB_OFFLINE forbids every request to a hub") from exc
+    except httpx.RequestError as exc:
         raise SourceUnavailable(what, str(exc) or type(exc).__name__) from exc
     except (ValueError, TypeError, KeyError, AttributeError) as exc:
         # Raised by huggingface_hub when it cannot read an answer, such as the page of a website.
