@@ -35,7 +35,6 @@ ServiceError
 │  ├─ SourceUnavailable      the source cannot be reached, or fails
 │  ├─ SourceMismatch         the source sends other data than expected
 │  ├─ PullsMisconfigured     the environment of this service prevents all requests to sources
-│  ├─ PullCrashed            a defect of this service ended the pull
 │  └─ PullConflict           another pull of the model has another source or other terms
 ├─ ImageError
 │  ├─ UnsupportedImage       a format that is not supported, or not the announced one
@@ -82,7 +81,6 @@ from app.errors.engine import (
 )
 from app.errors.pulls import (
     PullConflict,
-    PullCrashed,
     PullsMisconfigured,
     SourceError,
     SourceMismatch,
@@ -156,7 +154,6 @@ __all__ = [
     "PartialBusy",
     "PartialNotFound",
     "PullConflict",
-    "PullCrashed",
     "PullsMisconfigured",
     "ResourceMissing",
     "ServiceError",

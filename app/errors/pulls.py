@@ -57,13 +57,6 @@ class PullsMisconfigured(SourceError):
         )
 
 
-class PullCrashed(SourceError):
-    """A pull ended by a defect of this service."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"The pull failed because of a defect: {reason}. Report it with the service's log.")
-
-
 class PullConflict(SourceError):
     """Another pull of the same model is not finished, and has another source or other terms."""
 

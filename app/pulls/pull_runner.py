@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
-from app.errors import PullCrashed, SourceUnavailable, StoreError
+from app.errors import ServiceError, SourceUnavailable, StoreError
 from app.events import EventName, OnEvent
 from app.jobs.adopter import JobAdopter
 from app.jobs.folder import Jobs
@@ -110,17 +110,16 @@ class PullRunner:
             self._on_event(EventName.PULL_UNRECORDED, about | {"error": str(exc)})
         except Exception as exc:  # noqa: BLE001 - one pull must not end the service
             self._on_event(EventName.JOB_CRASHED, about | {"exc_info": exc})
-            await self._fail(held, exc)
+            await self._fail(held)
         counts = {"bytes": run.done_bytes, "seconds": round(time.monotonic() - began, 3)}
         failure = held.job.failure.detail if held.job.failure else None
         self._on_event(EventName.PULL_FINISHED, about | {"outcome": str(held.job.state), "error": failure} | counts)
 
-    async def _fail(self, held: HeldJob, exc: Exception) -> None:
-        """Fail a pull that a defect ended, so that it is not tried for ever. It must not end the service either."""
-        while isinstance(exc, ExceptionGroup):
-            exc = exc.exceptions[0]
+    async def _fail(self, held: HeldJob) -> None:
+        """Fail a pull that a defect ended, so that it is not tried for ever."""
+        error = ServiceError("The pull failed because of a defect in the service, which the service's log describes.")
         with contextlib.suppress(StoreError, OSError):
-            await self._in_thread(held.fail, PullCrashed(f"{type(exc).__name__}: {exc}"))
+            await self._in_thread(held.fail, error)
 
     async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
         return await to_thread.run_sync(function, *arguments, limiter=self._threads)

@@ -167,7 +167,6 @@ OF_STORE = (
         "pulls-misconfigured",
         "This service cannot pull",
     ),
-    ProblemType(errors.PullCrashed("KeyError: 'size'"), 500, "pull-crashed", "The pull failed because of a defect"),
     ProblemType(
         errors.PullConflict("org_repo/a.gguf", JOB_ID),
         409,
