@@ -6,9 +6,9 @@ Each record names a version of a model, and is valid only while the model is tha
 import contextlib
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from app.errors import StoreError
+from app.store.integrity.versions import Version, is_version
 from app.store.inventory import Model
 from app.store.name_records import NameRecords
 from app.store.volume.claims import Claims
@@ -33,7 +33,19 @@ class Digests:
     def of(self, model: Model) -> str | None:
         """Return the recorded digest of this version, in hexadecimal; None if this version has none."""
         record = _read(self._digests, model)
-        return record.get("sha256") if record and _is_record_of(record, model.etag) else None
+        return record.get("sha256") if record and is_version(record.get("etag"), model.etag) else None
+
+    def of_another_version(self, model: Model) -> tuple[Version, str] | None:
+        """Return the version and the digest that are on record of this name; None if they are of this version."""
+        record = _read(self._digests, model)
+        version = Version.of(record.get("etag")) if record else None
+        if record is None or version is None or "sha256" not in record or is_version(record["etag"], model.etag):
+            return None
+        return version, record["sha256"]
+
+    def has_exact_record(self, model: Model) -> bool:
+        """True if the record is of this version with all digits of its time."""
+        return (_read(self._digests, model) or {}).get("etag") == model.etag
 
     def copy(self, name: str, model: Model) -> None:
         """Copy the records of this version that are under another name, where the model had it before.
@@ -74,7 +86,7 @@ class Digests:
         """Remove the records of a deleted version. Records of another version of the model stay."""
         for records in (self._digests, self._corrupt):
             with contextlib.suppress(OSError, ValueError, StoreError):
-                records.remove_if(name, lambda record: _is_record_of(record, etag), self._claims)
+                records.remove_if(name, lambda record: is_version(record.get("etag"), etag), self._claims)
 
 
 def _read(records: NameRecords, model: Model) -> dict[str, str] | None:
@@ -84,17 +96,8 @@ def _read(records: NameRecords, model: Model) -> dict[str, str] | None:
     return None
 
 
-def _is_record_of(record: dict[str, Any], etag: str) -> bool:
-    """True if a record is about the version with this ETag.
-
-    Records of earlier releases have another form of the ETag, which begins with the inode number.
-    """
-    noted = record.get("etag")
-    return noted == etag or (isinstance(noted, str) and noted.count("-") > 1 and noted.endswith("-" + etag[1:]))
-
-
 def _since(record: dict[str, str] | None, model: Model) -> datetime | None:
-    if record is None or not _is_record_of(record, model.etag):
+    if record is None or not is_version(record.get("etag"), model.etag):
         return None
     with contextlib.suppress(ValueError, KeyError, TypeError):
         return datetime.fromisoformat(record["since"])

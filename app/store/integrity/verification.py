@@ -12,6 +12,7 @@ from app.errors import StoreError
 from app.store.actor import Actor
 from app.store.headers.description import Description, describe
 from app.store.integrity.digests import Digests
+from app.store.integrity.versions import Version
 from app.store.inventory import Model, model_at
 from app.store.locks.leases import Lease
 from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
@@ -32,8 +33,8 @@ class Verdict(StrEnum):
     INTACT = "intact"
     """The bytes have the recorded digest."""
     CORRUPT = "corrupt"
-    """The bytes do not have the recorded digest, though size and time are unchanged; or no digest was recorded and the
-    header is damaged."""
+    """The bytes do not have the recorded digest, though the time is unchanged; or no digest was recorded and the header
+    is damaged."""
     UNRECORDED = "unrecorded"
     """No digest of this version was recorded before; now it is recorded."""
     CHANGED = "changed"
@@ -87,7 +88,7 @@ class Verifications:
             self._volume.parent_of(name) as (folder, leaf),
         ):
             model = self._volume.find_in(folder, leaf, name)
-            began, recorded = time.monotonic(), self._digests.of(model)
+            began, recorded, other = time.monotonic(), self._digests.of(model), self._digests.of_another_version(model)
             header, is_remembered = Description("unknown"), False
             sha256: str | None = None
             reason: str | None
@@ -99,7 +100,9 @@ class Verifications:
             except OSError as exc:
                 verdict, reason = Verdict.UNREADABLE, f"it cannot be read: {exc.strerror}"
             else:
-                verdict, reason = _judge(model, after, found, recorded, header)
+                if other and other[1] == found:  # the same bytes, copied without their time
+                    recorded = found
+                verdict, reason = _judge(model, after, found, recorded, other, header)
                 is_remembered = self._remember(model, verdict, found)
                 sha256 = None if verdict is Verdict.CHANGED else found
         return Verification(
@@ -123,6 +126,8 @@ class Verifications:
                     self._digests.record(model, sha256)
                 elif verdict is Verdict.INTACT:
                     self._digests.mark_intact(model)
+                    if not self._digests.has_exact_record(model):
+                        self._digests.record(model, sha256)
                 else:
                     self._digests.mark_corrupt(model, sha256)
         except (OSError, StoreError):
@@ -131,7 +136,12 @@ class Verifications:
 
 
 def _judge(
-    before: Model, after: Model, sha256: str, recorded: str | None, header: Description
+    before: Model,
+    after: Model,
+    sha256: str,
+    recorded: str | None,
+    other: tuple[Version, str] | None,
+    header: Description,
 ) -> tuple[Verdict, str | None]:
     if after.etag != before.etag:
         return Verdict.CHANGED, "it was written while it was read; try again"
@@ -141,7 +151,14 @@ def _judge(
         return Verdict.CORRUPT, "its bytes are not those on record, though its size and time are the same"
     if header.is_damaged:
         return Verdict.CORRUPT, header.problem
-    return Verdict.UNRECORDED, "nothing was on record of this version until now"
+    reason = "nothing was on record of this version until now"
+    if other is None:
+        return Verdict.UNRECORDED, reason
+    version, now = other[0], Version(before.size_bytes, before.modified_ns)
+    if version.has_time_of(now):
+        return Verdict.CORRUPT, f"its time is that of the version on record, which has {version.size_bytes:,} bytes"
+    reason += f". A version {version} was on record, with another digest: if this file should be that version, such as "
+    return Verdict.UNRECORDED, f"{reason}from a backup, it is damaged"
 
 
 @contextlib.contextmanager

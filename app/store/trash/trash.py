@@ -8,6 +8,7 @@ from app.errors import ModelExists, StoreError, TrashEntryNotFound
 from app.store.actor import SERVICE, Actor
 from app.store.aftermath import after_change, note_failure
 from app.store.integrity.digests import Digests
+from app.store.integrity.versions import is_version
 from app.store.inventory import Model
 from app.store.journal import Action, Journal
 from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
@@ -69,7 +70,7 @@ class Trash:
         """
         # The model is restored: if the disk is too full for a record, its digest stays unknown.
         with contextlib.suppress(OSError):
-            if entry.sha256 and entry.etag == model.etag and self._digests.of(model) is None:
+            if entry.sha256 and is_version(entry.etag, model.etag) and self._digests.of(model) is None:
                 self._digests.record(model, entry.sha256)
             if entry.name != model.name:
                 self._digests.copy(entry.name, model)
