@@ -238,8 +238,8 @@ class StoreFull(StoreError):
 
     def __init__(self, reason: str, need_bytes: int | None = None, free_bytes: int | None = None) -> None:
         super().__init__(
-            f"The model folder's disk has too little space: {reason}. Nothing was changed. Free some space, then try "
-            "again."
+            f"The model folder's disk has too little space: {reason}. Nothing was changed. DELETE /trash and DELETE "
+            "/models/{name} with permanent=true free space and need none; then try again."
         )
         self.need_bytes = need_bytes
         self.free_bytes = free_bytes

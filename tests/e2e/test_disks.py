@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.conftest import Serve
+from tests.support import tus
 from tests.support.answers import problem_of
 from tests.support.mounts import mount, removable_disk, seen_by, small_disk, with_mounts
 from tests.support.raw import RawPut
@@ -137,6 +138,55 @@ def test_a_disk_too_small_refuses_an_upload_and_keeps_nothing(disk_of: Disk, *, 
     assert service.client.put("/models/a.bin", content=large[:MIB]).status_code == 201
 
 
+def with_three_deleted(service: RunningService) -> None:
+    """Delete three models of one MiB, which fill most of the free space of a disk of 5 MiB."""
+    for name in ("a.bin", "b.bin", "c.bin"):
+        service.client.put(f"/models/{name}", content=b"x" * MIB).raise_for_status()
+        service.client.delete(f"/models/{name}").raise_for_status()
+
+
+def trash_of(service: RunningService) -> list[str]:
+    """Return the names of the deleted models, oldest first."""
+    return [entry["name"] for entry in service.client.get("/trash").json()["entries"]]
+
+
+def test_an_announced_upload_costs_no_deleted_model_until_its_bytes_come(disk_of: Disk) -> None:
+    """The trash makes room for the bytes that have come, and not for the size that was announced."""
+    service, _ = disk_of("5m")
+    with_three_deleted(service)
+
+    path = tus.begun(service, "new.bin", 3 * MIB + MIB // 2)
+    assert trash_of(service) == ["a.bin", "b.bin", "c.bin"]
+
+    half = b"y" * (MIB + MIB // 2)
+    assert tus.append(service, path, 0, half).status_code == 204
+    assert trash_of(service) == ["b.bin", "c.bin"]
+    assert tus.append(service, path, len(half), b"z" * (2 * MIB)).status_code == 204
+    assert trash_of(service) == []
+    assert service.client.get("/models/new.bin").json()["size_bytes"] == 3 * MIB + MIB // 2
+
+
+def test_an_upload_without_a_length_gets_the_room_of_the_trash(disk_of: Disk) -> None:
+    """A chunked upload that fits only with the trash purged succeeds, as one with a length does."""
+    service, _ = disk_of("5m")
+    with_three_deleted(service)
+
+    assert service.client.put("/models/new.bin", content=iter([b"y" * MIB] * 3)).status_code == 201
+    assert trash_of(service) == []
+
+
+def test_a_full_disk_says_what_frees_space(disk_of: Disk) -> None:
+    """507 for a deletion names the deletion that needs no space, and that one succeeds."""
+    service, inside = disk_of("256k")
+    (inside / "a.bin").write_bytes(b"content")
+    fill(inside)
+    eventually(lambda: service.client.get("/models").json()["count"] == 2)
+
+    assert "permanent=true" in service.client.delete("/models/a.bin").json()["detail"]
+
+    assert service.client.delete("/models/filler?permanent=true").status_code == 200
+
+
 @pytest.mark.parametrize("size", [1, 10_000, 1_000_000])
 def test_freed_bytes_are_those_of_the_disk(disk_of: Disk, size: int) -> None:
     """`freed_bytes` is the space that the file system gains, counted in blocks."""
@@ -153,7 +203,7 @@ def test_freed_bytes_are_those_of_the_disk(disk_of: Disk, size: int) -> None:
 
 
 def test_a_read_only_disk_lists_and_refuses_every_change(serve: Serve, tmp_path: Path) -> None:
-    """A service that starts on a read-only disk lists its models and answers 503 to every change."""
+    """A service that starts on a read-only disk refuses every change, and lists, until the disk is writable."""
     with_models = serve(engine_class=ECHO)
     trash_id = with_a_model_and_one_deleted(with_models)
     with_models.stop()
@@ -167,6 +217,16 @@ def test_a_read_only_disk_lists_and_refuses_every_change(serve: Serve, tmp_path:
         assert problem_of(change()) == (503, "store-read-only")
     assert service.client.get("/storage").json()["is_writable"] is False
 
+    mount(service.process.pid, "mount", "-o", "remount,bind,rw", models)
+    assert [change().status_code for change in changes(service, trash_id)] == [201, 200, 200, 404, 200, 404, 200]
+    assert service.client.get("/storage").json()["is_writable"] is True
+
+
+def is_shown_writable(service: RunningService) -> bool:
+    """Return whether the readiness shows the folder as writable, as it was at most a second ago."""
+    checks = service.client.get("/readyz?verbose").json()["checks"]
+    return next(bool(check["ok"]) for check in checks if check["name"] == "store-writable")
+
 
 def test_a_disk_that_turns_read_only_refuses_changes_until_it_is_writable_again(disk_of: Disk) -> None:
     """While its disk is read-only, as after a disk error, a running service refuses changes and still lists."""
@@ -177,10 +237,16 @@ def test_a_disk_that_turns_read_only_refuses_changes_until_it_is_writable_again(
     mount(service.process.pid, "mount", "-o", "remount,ro", models)
     for change in changes(service, trash_id):
         assert problem_of(change()) == (503, "store-read-only")
+    assert service.client.get("/storage").json()["is_writable"] is False
+    eventually(lambda: not is_shown_writable(service), within=30)
+    image = service.client.post("/ocr", content=b"BM", headers={"prefer": "respond-async", "content-type": "image/bmp"})
+    assert problem_of(image) == (503, "store-read-only")
     assert names_of(service) == ["a.bin"]
     assert service.client.get("/trash").json()["count"] == 1
 
     mount(service.process.pid, "mount", "-o", "remount,rw", models)
+    assert service.client.get("/storage").json()["is_writable"] is True
+    eventually(lambda: is_shown_writable(service), within=30)
     assert [change().status_code for change in changes(service, trash_id)] == [201, 200, 200, 404, 200, 404, 200]
 
 

@@ -48,5 +48,9 @@ class DiskSpace:
         return tuple(going)
 
     def free(self, size_bytes: int) -> None:
-        """Purge the entries that `plan` returns for this size. Raises StoreFull, and then purges nothing."""
+        """Purge the entries that `plan` returns for this size. Raises StoreFull, and then purges nothing.
+
+        Call this for bytes that are there to be written, and not for announced ones: announcing a large model must not
+        cost the deleted ones. Takes microseconds if the bytes fit.
+        """
         self._purge(self.plan(size_bytes))

@@ -104,7 +104,7 @@ class Incoming:
         keeps_replaced: bool,
     ) -> None:
         """If `keeps_replaced` is False, a replaced version is deleted without the trash."""
-        self.staging = Staging(volume.staging_dir, claims)
+        self.staging = Staging(volume.staging_dir, claims, disk_space.free)
         self._volume = volume
         self._locks = locks
         self._protections = protections
@@ -134,18 +134,18 @@ class Incoming:
     def begin(
         self, algorithms: Iterable[str] = (), size_bytes: int | None = None, *, keep: PartialRecord | None = None
     ) -> StagedFile:
-        """Create a staged file, after freeing disk space for `size_bytes`.
+        """Create a staged file, if `size_bytes` would fit with the trash purged. Its `write` purges as the bytes come.
 
         The caller must call `discard()` on the file in the end, published or not; or, with `keep`, `release()`, which
         keeps the file for `resume()`. Raises StoreUnavailable, StoreReadOnly, StoreDenied, StoreUnsafe, StoreFull.
         """
         self._volume.check_writable()
         with explaining_refusals():
-            self._disk_space.free(size_bytes or 0)
+            self._disk_space.plan(size_bytes or 0)
             return self.staging.begin({SHA256, *algorithms}, keep=keep)
 
     def resume(self, partial_id: str, algorithms: Iterable[str] = ()) -> tuple[StagedFile, PartialRecord]:
-        """Reopen a kept partial file at its end, after freeing disk space for the missing bytes.
+        """Reopen a kept partial file at its end, if the missing bytes would fit with the trash purged.
 
         Raises PartialNotFound, PartialBusy, StoreUnavailable, StoreReadOnly, StoreDenied, StoreUnsafe, StoreFull.
         """
@@ -153,7 +153,7 @@ class Incoming:
         with explaining_refusals():
             staged, record = self.staging.reopen(partial_id, {SHA256, *algorithms})
             try:
-                self._disk_space.free(max(0, (record.expected_bytes or 0) - staged.size_bytes))
+                self._disk_space.plan(max(0, (record.expected_bytes or 0) - staged.size_bytes))
             except BaseException:
                 staged.release()
                 raise

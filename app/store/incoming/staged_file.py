@@ -6,7 +6,7 @@ import io
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from app.store.aftermath import after_change
@@ -16,11 +16,23 @@ from app.store.volume.renames import rename, rename_without_replacing, sync_fold
 
 REREAD_BYTES = 4 << 20
 
+MakeRoom = Callable[[int], object]
+"""A function that makes room on the disk for so many bytes, which are written next. Raises StoreFull."""
+
 
 class StagedFile:
     """An open and locked file in the staging folder. Its methods block, and may be called from several threads."""
 
-    def __init__(self, file: io.FileIO, path: Path, algorithms: Iterable[str], record_path: Path | None = None) -> None:
+    def __init__(
+        self,
+        file: io.FileIO,
+        path: Path,
+        algorithms: Iterable[str],
+        record_path: Path | None = None,
+        make_room: MakeRoom = lambda _: None,
+    ) -> None:
+        """`make_room` is called before bytes are written; see `DiskSpace.free`."""
+        self._make_room = make_room
         self.size_bytes = os.fstat(file.fileno()).st_size
         self.record_path = record_path
         """The path of the record that keeps the file; None if it is not kept."""
@@ -38,7 +50,9 @@ class StagedFile:
         return self.record_path is not None
 
     def write(self, data: bytes | bytearray) -> None:
-        """Append bytes and update the digests. Raises StoreFull, StoreReadOnly, after writing the bytes that fit.
+        """Append bytes and update the digests, after purging trash entries if the bytes would not fit otherwise.
+
+        Raises StoreFull, StoreReadOnly, after writing the bytes that fit.
 
         Written bytes survive the end of this process, since the kernel has them. They survive a power cut only after
         `sync()`.
@@ -46,6 +60,7 @@ class StagedFile:
         with explaining_refusals(), self._working:
             rest = memoryview(data)
             while rest:
+                self._make_room(len(rest))
                 written = self._file.write(rest)
                 if self._hashed_bytes == self.size_bytes:
                     self._hash(rest[:written])

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from app.errors import PartialBusy, PartialNotFound, StoreError
 from app.store.incoming.partials import Partial, PartialRecord, modified_at
-from app.store.incoming.staged_file import StagedFile
+from app.store.incoming.staged_file import MakeRoom, StagedFile
 from app.store.locks.ofd import is_locked, try_lock_file
 from app.store.name_records import RECORD_SUFFIX
 from app.store.volume.claims import Claims
@@ -34,7 +34,8 @@ PARTIAL_ID = re.compile(r"[0-9a-f]{32}")
 class Staging:
     """The staging folder of one model folder, on the same file system."""
 
-    def __init__(self, folder: Path, claims: Claims) -> None:
+    def __init__(self, folder: Path, claims: Claims, make_room: MakeRoom = lambda _: None) -> None:
+        self._make_room = make_room
         self._folder = folder
         self._claims = claims
 
@@ -45,7 +46,7 @@ class Staging:
         killed. Raises FileExistsError if the id is taken.
         """
         file, path = self._created()
-        staged = StagedFile(file, path, algorithms)
+        staged = StagedFile(file, path, algorithms, make_room=self._make_room)
         if keep:
             try:
                 staged.rename(keep.id + SUFFIX)
@@ -77,7 +78,7 @@ class Staging:
         except BaseException:
             file.close()
             raise
-        return StagedFile(file, path, algorithms, self._record_of(partial_id)), record
+        return StagedFile(file, path, algorithms, self._record_of(partial_id), self._make_room), record
 
     @contextlib.contextmanager
     def publishing(self, staged: StagedFile) -> Iterator[None]:

@@ -151,6 +151,11 @@ def _judge(
         return Verdict.CORRUPT, "its bytes are not those on record, though its size and time are the same"
     if header.is_damaged:
         return Verdict.CORRUPT, header.problem
+    return _judge_unrecorded(before, other)
+
+
+def _judge_unrecorded(before: Model, other: tuple[Version, str] | None) -> tuple[Verdict, str]:
+    """Judge a version without a record. `other` is the version on record of that name, with its digest."""
     reason = "nothing was on record of this version until now"
     if other is None:
         return Verdict.UNRECORDED, reason
