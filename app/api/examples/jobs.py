@@ -3,6 +3,7 @@
 from typing import Any
 
 from app.api.examples.ids import JOB_ID
+from app.engine.contract.processors import DEFAULT_MODEL
 
 JOB: dict[str, Any] = {
     "id": JOB_ID,
@@ -29,6 +30,20 @@ JOB: dict[str, Any] = {
     "owner": "ocr-1:7",
 }
 
+BATCH: dict[str, Any] = JOB | {
+    "phase": "working",
+    "progress": {"done": 2, "total": 2, "unit": "items", "rate": 4.2, "eta_seconds": 0.0},
+    "result": {"failed_count": 0},
+}
+IMAGES_JOB = BATCH | {
+    "kind": "images",
+    "request": {"language": "latin", "auto_skew": False, "upscale": False, "areas": "universal", "files": 2},
+}
+TEXTS_JOB = BATCH | {
+    "kind": "texts",
+    "request": {"processor": "spell-check", "model": DEFAULT_MODEL, "texts": 2},
+}
+
 PROBLEM: dict[str, Any] = {
     "type": "urn:ocr-model-service:problem:source-unavailable",
     "title": "The source is unavailable",
@@ -36,10 +51,15 @@ PROBLEM: dict[str, Any] = {
     "detail": "a.gguf of org/repo cannot be fetched now: the hub answered 503. Try again later.",
 }
 
+
+def _answers(job: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {"JobOut": job, "JobEvent": job | {"final": True}, "JobList": {"count": 1, "jobs": [job]}}
+
+
 BY_SCHEMA: dict[str, dict[str, Any]] = {
-    "JobOut": JOB,
-    "JobEvent": JOB | {"final": True},
-    "JobList": {"count": 1, "jobs": [JOB]},
+    **_answers(JOB),
     "JobProblem": PROBLEM,
     "ProgressOut": JOB["progress"],
 }
+BY_PREFIX = {"/ocr": _answers(IMAGES_JOB), "/ai": _answers(TEXTS_JOB)}
+"""Examples of jobs other than pulls, by the beginning of the path and by schema."""

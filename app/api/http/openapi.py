@@ -4,11 +4,13 @@ import json
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from app.api import examples
-from app.api.http.auth import SECURITY_SCHEME
+from app.api.examples import jobs
+from app.api.http.auth import LENIENT, SECURITY_SCHEME
 from app.api.http.connections.errors import (
     BodyTimedOut,
     InvalidHttp,
@@ -25,8 +27,10 @@ from app.api.http.request_errors import (
     BodyTooLarge,
     CrossOrigin,
     MissingScope,
+    PartialBody,
     ServiceReadOnly,
     Unauthenticated,
+    UnsupportedBody,
     WrongHost,
 )
 
@@ -88,12 +92,15 @@ def _drop_inlined(document: dict[str, Any]) -> None:
 def _complete(path: str, method: str, operation: dict[str, Any], *, needs_key: bool) -> None:
     """Complete one operation: its scope, the problems that all operations share, and `x-request-id` on each answer."""
     scope = Scope(operation["security"][0]["api_key"][0]) if operation["security"] else None
-    kinds = [*_own_types(operation), *_shared_types(path, method, scope, needs_key=needs_key)]
+    kinds = [*_own_types(operation), *_shared_types(path, method, scope, operation, needs_key=needs_key)]
     answers = {status: answer for status, answer in operation["responses"].items() if status[0] in "23"}
     for status, response in responses_of(kinds, path.replace("{name}", EXAMPLE_NAME)).items():
         answers[str(status)] = response
+    job_examples = next((found for prefix, found in jobs.BY_PREFIX.items() if path.startswith(prefix)), {})
     for response in answers.values():
         for content in response.get("content", {}).values():
+            if example := job_examples.get(content["schema"].get("$ref", "").rpartition("/")[2]):
+                content["example"] = example
             if "$ref" in content["schema"]:  # FastAPI adds `type: string` to every format but JSON
                 content["schema"] = {"$ref": content["schema"]["$ref"]}
         response["headers"] = response.get("headers", {}) | {"x-request-id": REQUEST_ID_HEADER}
@@ -116,8 +123,13 @@ def _own_types(operation: dict[str, Any]) -> list[ProblemType]:
     return [kind for kind in PROBLEM_TYPES.values() if kind.slug in slugs]
 
 
-def _shared_types(path: str, method: str, scope: Scope | None, *, needs_key: bool) -> list[ProblemType]:
-    shared: list[type[Exception]] = []
+def _shared_types(
+    path: str, method: str, scope: Scope | None, operation: dict[str, Any], *, needs_key: bool
+) -> list[ProblemType]:
+    """Return the problem types that many operations share. Any may also get 417 `expectation-failed`."""
+    shared: list[type[Exception]] = [] if path in LENIENT else [RequestValidationError]
+    if "requestBody" in operation:
+        shared += [UnsupportedBody, PartialBody]
     if needs_key and scope:
         shared += [Unauthenticated, MissingScope]
     if scope and scope.is_change(method.upper()):

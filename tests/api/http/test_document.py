@@ -1,0 +1,47 @@
+"""The OpenAPI document, as the service and `python -m app openapi` make it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.api.jobs.schemas import JobOut
+from app.main import create_app
+from app.settings import Settings
+
+
+def answers_of(document: dict[str, Any], path: str, method: str) -> dict[str, Any]:
+    """Return the answers of an operation by status."""
+    return dict(document["paths"][path][method]["responses"])
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return create_app(Settings()).openapi()
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status", "kind"),
+    [
+        ("/ocr", "post", "202", "images"),
+        ("/ocr/jobs/{job_id}", "get", "200", "images"),
+        ("/ocr/jobs/{job_id}", "delete", "202", "images"),
+        ("/ai/query", "post", "202", "texts"),
+        ("/ai/jobs/{job_id}", "get", "200", "texts"),
+    ],
+)
+def test_the_example_of_a_job_is_of_its_kind(
+    document: dict[str, Any], path: str, method: str, status: str, kind: str
+) -> None:
+    """An answer with a job on images or texts does not show a pull as its example."""
+    example = answers_of(document, path, method)[status]["content"]["application/json"]["example"]
+    assert JobOut.model_validate(example).kind == kind
+
+
+def test_the_document_depends_on_whether_keys_are_set(document: dict[str, Any], tmp_path: Path) -> None:
+    """Only the document of a service with keys has 401 and 403 `missing-scope`, and requires a key."""
+    with_keys = create_app(Settings(api_keys_file=tmp_path / "keys.toml")).openapi()
+    assert "401" in answers_of(with_keys, "/models", "get")
+    assert "401" not in answers_of(document, "/models", "get")
+    assert {} in document["paths"]["/models"]["get"]["security"]
+    assert {} not in with_keys["paths"]["/models"]["get"]["security"]
