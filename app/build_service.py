@@ -18,6 +18,7 @@ from app.api.images.service import RecognitionService
 from app.api.models.list_cache import ListCache
 from app.api.models.upload_receiver import UploadReceiver
 from app.api.state import State
+from app.api.uploads.unfinished_limits import UnfinishedLimits
 from app.build import build_jobs, build_pull_runner, build_store
 from app.engine.contract.recognition_call import ImageLimits
 from app.engine.memory_limits import default_limit_bytes
@@ -73,6 +74,9 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
         background_jobs=BackgroundJobs(jobs, on_event),
         list_cache=ListCache(store, watcher, supervisor),
         upload_receiver=build_upload_receiver(settings),
+        unfinished_limits=UnfinishedLimits(
+            total=settings.max_unfinished_uploads, per_key=settings.max_unfinished_uploads_per_key
+        ),
         recognition_service=build_recognition_service(settings, supervisor, workdirs),
         metrics=metrics,
         pull_runner=build_pull_runner(settings, store, jobs, lambda model: watcher.refresh(model.name), on_event),

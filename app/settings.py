@@ -127,6 +127,10 @@ class Settings(BaseSettings):
     """The largest upload in bytes; a larger one is answered 413. 0 for no limit but the disk."""
     max_uploads: Annotated[int, Field(ge=1)] = 4
     """How many uploads may run at once; one more is answered 503."""
+    max_unfinished_uploads: Annotated[int, Field(ge=1)] = 1000
+    """The most unfinished resumable uploads in the folder; one more is answered 429."""
+    max_unfinished_uploads_per_key: Annotated[int, Field(ge=1)] = 100
+    """The most unfinished resumable uploads of one API key; without keys, of all callers."""
     upload_stall_timeout: Duration = timedelta(seconds=60)
     """How long an upload may send nothing before it is ended with 408; 0 for no limit."""
 

@@ -8,6 +8,7 @@ from app.api.http.auth import Access
 from app.api.images.service import RecognitionService
 from app.api.models.list_cache import ListCache
 from app.api.models.upload_receiver import UploadReceiver
+from app.api.uploads.unfinished_limits import UnfinishedLimits
 from app.engine.model_session import ModelSession
 from app.engine.supervisor import Supervisor
 from app.jobs.background import BackgroundJobs
@@ -34,6 +35,7 @@ class State(TypedDict):
     background_jobs: BackgroundJobs
     list_cache: ListCache
     upload_receiver: UploadReceiver
+    unfinished_limits: UnfinishedLimits
     recognition_service: RecognitionService
     metrics: Metrics
     pull_runner: PullRunner

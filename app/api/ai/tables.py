@@ -8,11 +8,11 @@ from fastapi.exceptions import RequestValidationError
 from app import errors
 from app.api.ai.schemas import TablesOut, describe_tables
 from app.api.http.auth import GuardedRoute, needs
+from app.api.http.checks.body_streams import streams_body
 from app.api.http.disconnects import cancel_on_disconnect
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.http.request_errors import CallerGone
-from app.api.http.routing import streams_body
 from app.api.images.body import BODY, IMAGE_ERRORS, ImageBodyDep
 from app.api.images.query import ImageQuery
 from app.api.images.service import RecognitionServiceDep

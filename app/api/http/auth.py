@@ -4,8 +4,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
+from app.api.http.checks.request_checks import RequestChecks
+from app.api.http.checks.validation_messages import explained
 from app.api.http.keys import Keyring, Scope, StatedScope
 from app.api.http.request_errors import MissingScope, ServiceReadOnly, Unauthenticated
 
@@ -17,6 +20,8 @@ SECURITY_SCHEME = {
     }
 }
 
+LENIENT = {"/livez"}
+"""Paths that read nothing of a request: a probe that is written wrongly restarts no service."""
 PUBLIC: dict[str, Any] = {"security": []}
 """`openapi_extra` of a route that needs no key."""
 
@@ -77,5 +82,16 @@ class GuardedRoute(APIRoute):
         return guarded
 
     def unguarded_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return FastAPI's own handler, which checks no scope."""
-        return super().get_route_handler()
+        """Return a handler that refuses what the route would ignore, and then calls FastAPI's own; checks no scope."""
+        handle, checks = super().get_route_handler(), RequestChecks(self)
+        if self.path in LENIENT:
+            return handle
+
+        async def checked(request: Request) -> Response:
+            await checks.check(request)
+            try:
+                return await handle(request)
+            except RequestValidationError as exc:
+                raise explained(exc, checks.body_model) from None
+
+        return checked

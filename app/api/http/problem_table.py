@@ -285,13 +285,20 @@ OF_REQUESTS = (
     ),
     ProblemType(request_errors.CallerGone(), 400, "caller-gone", "The caller closed the connection"),
     ProblemType(request_errors.UploadsBusy(4), 503, "uploads-busy", "Too many uploads at once", ("limit",), 5),
+    ProblemType(
+        request_errors.TooManyUnfinishedUploads(100, "OCR_MAX_UNFINISHED_UPLOADS_PER_KEY", "'nightly' has"),
+        429,
+        "too-many-unfinished-uploads",
+        "Too many unfinished uploads",
+        ("limit",),
+    ),
     ProblemType(request_errors.UploadStalled(60), 408, "upload-stalled", "The upload stalled"),
     ProblemType(request_errors.BodyCutShort(), 400, "body-cut-short", "The body is incomplete"),
     ProblemType(
         request_errors.UnsupportedBody("a form (multipart/form-data)"),
         415,
         "unsupported-body",
-        "The body is not a file",
+        "The body has another type or encoding",
     ),
     ProblemType(request_errors.UnsupportedTus("0.2.2"), 412, "unsupported-tus", "The version of tus is not supported"),
     ProblemType(
@@ -310,6 +317,8 @@ OF_REQUESTS = (
         "unsupported-checksum",
         "The checksum's algorithm is not supported",
     ),
+    ProblemType(request_errors.PartialBody(), 400, "partial-body", "The body is only a part"),
+    ProblemType(request_errors.ExpectationFailed(), 417, "expectation-failed", "The expectation cannot be met"),
     ProblemType(request_errors.WrongHost("evil.example"), 421, "wrong-host", "The request is for another host"),
     ProblemType(
         request_errors.CrossOrigin("https://evil.example"),
@@ -318,7 +327,7 @@ OF_REQUESTS = (
         "The request comes from another web page",
     ),
     ProblemType(
-        RequestValidationError([{"loc": ("query", "nam"), "msg": "Extra inputs are not permitted"}]),
+        RequestValidationError([{"loc": ("query", "nam"), "msg": "there is no such parameter; did you mean 'name'?"}]),
         422,
         "invalid-request",
         "The request is not valid",

@@ -92,6 +92,17 @@ class UploadsBusy(Exception):
         self.limit = limit
 
 
+class TooManyUnfinishedUploads(Exception):
+    """The limit of unfinished resumable uploads is reached."""
+
+    def __init__(self, limit: int, setting: str, whose: str) -> None:
+        super().__init__(
+            f"{whose} {limit} unfinished uploads, which is the limit ({setting}). Finish or cancel some: GET /uploads "
+            "lists them, DELETE /uploads/{id} cancels one. Each expires OCR_PARTIAL_RETENTION after its last byte."
+        )
+        self.limit = limit
+
+
 class UploadStalled(Exception):
     """No bytes of a body arrived within the time limit."""
 
@@ -112,6 +123,31 @@ class UnsupportedBody(Exception):
 
     def __init__(self, what: str, advice: str = AS_A_FILE) -> None:
         super().__init__(f"The body is {what}. {advice}")
+        self.headers: dict[str, str] = {}
+
+    @classmethod
+    def encoded(cls, coding: str) -> "UnsupportedBody":
+        """Return the error for a body with a Content-Encoding."""
+        error = cls(f"encoded ({coding})", "Send it unencoded, without Content-Encoding.")
+        error.headers = {"accept-encoding": "identity"}
+        return error
+
+
+class PartialBody(Exception):
+    """The body is a part of something, by its `Content-Range`."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The body is only a part (Content-Range), and parts are not put together. Send the whole; a model can be "
+            "sent in parts to POST /uploads."
+        )
+
+
+class ExpectationFailed(Exception):
+    """The request expects what the service cannot do."""
+
+    def __init__(self) -> None:
+        super().__init__("The service meets no other expectation than 100-continue. Leave Expect out.")
 
 
 class UnsupportedTus(Exception):

@@ -1,9 +1,9 @@
-"""Routing: model names with slashes, routes below a model's path, HEAD, and routes that stream the body."""
+"""Routing: model names with slashes, routes below a model's path, and HEAD."""
 
 import copy
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from http import HTTPStatus
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 from fastapi import FastAPI, Path
 from fastapi.routing import APIRoute
@@ -13,23 +13,6 @@ from starlette.types import Scope
 
 from app.api.http.auth import GuardedRoute
 from app.engine.contract.processors import DEFAULT_MODEL
-
-Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
-STREAMS_BODY = "streams_body"
-
-
-def streams_body(endpoint: Endpoint) -> Endpoint:
-    """Mark a route's function that reads the body as a stream and has its own limit for it.
-
-    `RequestLimits` bounds the body of every other route by OCR_MAX_BODY_BYTES.
-    """
-    setattr(endpoint, STREAMS_BODY, True)
-    return endpoint
-
-
-def is_body_streamed(endpoint: object) -> bool:
-    """True if the function is marked by `streams_body`."""
-    return getattr(endpoint, STREAMS_BODY, False)
 
 
 def find_endpoint(scope: Scope) -> object:

@@ -1,12 +1,14 @@
 """Shared by the schemas of all resources: the base class, times and enumerations."""
 
+import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainSerializer, WithJsonSchema
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 
 def _rfc3339(moment: datetime) -> str:
@@ -28,6 +30,29 @@ class Schema(BaseModel):
         frozen=True,
         json_schema_serialization_defaults_required=True,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class StringForm:
+    """Annotates a string that must match a regular expression, with the sentence for one that does not."""
+
+    pattern: str
+    sentence: str
+    """The allowed forms, in words: 'must be ...'."""
+
+    def __get_pydantic_core_schema__(self, source: type[str], handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return the schema of the string with this check after it."""
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return the schema for the OpenAPI document, which has the regular expression."""
+        return handler(schema) | {"pattern": self.pattern}
+
+    def _check(self, text: str | None) -> str | None:
+        # In JSON Schema `$` is the end of the text; in Python it also matches before a last line end.
+        if text is not None and not re.search(self.pattern.replace("$", r"\Z"), text):
+            raise PydanticCustomError("string_form", "{sentence}", {"sentence": self.sentence})
+        return text
 
 
 class _Inline:

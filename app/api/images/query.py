@@ -2,10 +2,20 @@
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
+from app.api.http.schema import StringForm
 from app.engine.contract.recognition_call import RecognitionOptions
+
+LANGUAGE = StringForm(
+    "^[a-z_]{3,16}$",
+    "must be a name that AsposeAI has for a language or script, in lower case, such as eng, deu, latin or ext_latin",
+)
+PAGES = StringForm(
+    r"^[1-9][0-9]{0,5}(-[1-9][0-9]{0,5})?$",
+    "must be one page, such as 3, or the first and the last page, such as 2-5",
+)
 
 
 class ImageQuery(BaseModel):
@@ -13,13 +23,13 @@ class ImageQuery(BaseModel):
 
     model_config = ConfigDict(use_attribute_docstrings=True, extra="forbid")
 
-    language: Annotated[str, Field(pattern="^[a-z_]{3,16}$")] = "latin"
+    language: Annotated[str, LANGUAGE] = "latin"
     """A language (`eng`, `deu`) or a script (`latin`, `ext_latin`). Scripts other than Latin need a further file."""
     auto_skew: bool = False
     """Turn skewed pages upright. The engine garbles some pages that are already upright."""
     upscale: bool = False
     """Enlarge small text before recognition."""
-    pages: Annotated[str | SkipJsonSchema[None], Field(pattern=r"^[1-9]\d{0,5}(-[1-9]\d{0,5})?$")] = None
+    pages: Annotated[str | SkipJsonSchema[None], PAGES] = None
     """The pages of a TIFF or PDF to read: one (`3`), or the first and the last (`2-5`)."""
 
     @property
@@ -39,5 +49,5 @@ class ImageQuery(BaseModel):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.page_range and self.page_range[0] > self.page_range[1]:
-            raise ValueError("pages: the first page comes after the last")
+            raise ValueError("pages: the first page comes after the last; write the smaller number first, such as 2-5")
         return self

@@ -22,6 +22,9 @@ FORM_BYTES = 1 << 16
 """How many bytes of other fields and headers a form may have for each of its files."""
 FORM_BUFFER_BYTES = 1 << 20
 """How many bytes are collected before they are written, because each write takes a thread."""
+FILE_FIELD = "file"
+PLAIN_CODINGS = {"binary", "8bit", "7bit"}
+"""The values of `Content-Transfer-Encoding` that leave a part as it is. RFC 7578 deprecates the header."""
 MAX_NAME_CHARS = 255
 """The longest file name that is kept; longer names are cut."""
 IMAGE_LIMIT_VARIABLE = "OCR_MAX_IMAGE_BYTES"
@@ -150,13 +153,13 @@ class _Raw:
 
 
 class _Form:
-    """A form whose fields `file` are images; its other fields are ignored."""
+    """A form whose fields are all called `file` and are images."""
 
     def __init__(self, files: _Files, options: dict[bytes, bytes]) -> None:
         self._files = files
         self._headers: dict[str, str] = {}
         self._name, self._value = b"", b""
-        self._is_file, self._is_over = False, False
+        self._is_over = False
         if not options.get(b"boundary"):
             raise UnsupportedForm("its content type names no boundary")
         callbacks: Any = {
@@ -197,11 +200,15 @@ class _Form:
 
     def _on_headers_finished(self) -> None:
         _, options = parse_options_header(self._headers.get("content-disposition", ""))
-        self._is_file = options.get(b"name") == b"file"
-        if not self._is_file:
-            return
-        if len(self._files.images) == self._files.most_files:
-            raise UnsupportedForm(f"it has more than {self._files.most_files} files")
+        if (field := options.get(b"name", b"").decode(errors="replace")[:MAX_NAME_CHARS]) != FILE_FIELD:
+            raise UnsupportedForm(
+                f"its field {field!r} is not read. The file goes into a field '{FILE_FIELD}', "
+                "and options into the query, such as ?language=deu"
+            )
+        if (coding := self._headers.get("content-transfer-encoding", "binary").lower()) not in PLAIN_CODINGS:
+            raise UnsupportedForm(f"its file is encoded ({coding[:MAX_NAME_CHARS]}), and must be sent as it is")
+        if len(self._files.images) == (most := self._files.most_files):
+            raise UnsupportedForm(f"it has more than {'one file' if most == 1 else f'{most} files'}")
         name = options.get(b"filename", b"").decode(errors="replace")[:MAX_NAME_CHARS] or None
         try:
             self._files.begin(_announced_type(self._headers.get("content-type", "")), name)
@@ -209,8 +216,7 @@ class _Form:
             self._files.begin(None, name, exc)
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        if self._is_file:
-            self._files.write(data[start:end])
+        self._files.write(data[start:end])
 
     def _on_end(self) -> None:
         self._is_over = True

@@ -14,9 +14,11 @@ from app.api.http.deps import ActorDep, StoreDep, WatcherDep
 from app.api.http.keys import Scope
 from app.api.http.problems import NAME_ERRORS, WRITE_ERRORS, problems
 from app.api.http.routing import ModelName, PartRoute
+from app.api.http.schema import StringForm
 from app.api.models.schemas import ProtectionState, protection_out
 
 MAX_REASON_CHARS = 500
+NOT_BLANK = StringForm(r"\S", "must be a reason in words, not blanks alone")
 PROTECTION_ERRORS = (
     *NAME_ERRORS,
     errors.ModelLocked,
@@ -38,7 +40,7 @@ class ProtectionBody(BaseModel):
         json_schema_extra={"examples": [{"reason": "the archive is read with it until March"}]},
     )
 
-    reason: Annotated[str, StringConstraints(min_length=1, max_length=MAX_REASON_CHARS, pattern=r"\S")]
+    reason: Annotated[str, NOT_BLANK, StringConstraints(min_length=1, max_length=MAX_REASON_CHARS)]
     """The reason, which is shown to callers who try to delete the model."""
 
 

@@ -11,12 +11,13 @@ from fastapi.exceptions import RequestValidationError
 from app import errors
 from app.api.http import request_errors, threads
 from app.api.http.auth import GuardedRoute, needs
+from app.api.http.checks.body_streams import streams_body
 from app.api.http.conditional import conditions_of
 from app.api.http.deps import ActorDep, StoreDep, WatcherDep
-from app.api.http.header_fields import FORMS, JSON, coding_of, malformed, media_type_of
+from app.api.http.header_fields import FORMS, JSON, malformed, media_type_of
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
-from app.api.http.routing import ModelName, streams_body
+from app.api.http.routing import ModelName
 from app.api.models.detail import detail_of
 from app.api.models.digest_fields import PARAMETERS, announced_digests
 from app.api.models.list_cache import ListCache, ListCacheDep
@@ -43,10 +44,20 @@ UPLOAD_ERRORS = (
     request_errors.BodyCutShort,
     request_errors.UploadStalled,
     request_errors.UnsupportedBody,
+    request_errors.PartialBody,
     request_errors.UploadsBusy,
     RequestValidationError,
 )
 """Errors of a route that receives and publishes a model."""
+TUS_FIELDS = (
+    "upload-length",
+    "upload-offset",
+    "upload-concat",
+    "upload-defer-length",
+    "upload-metadata",
+    "upload-checksum",
+)
+"""Headers of tus, which mean that the body is a part or has another name."""
 PUBLISHED_HEADERS: dict[str, dict[str, Any]] = {
     "location": {"description": "The model's address.", "schema": {"type": "string"}},
     "etag": {"description": "The model's `etag`.", "schema": {"type": "string"}},
@@ -152,10 +163,12 @@ async def _receive(
 
 
 def _check_body(request: Request) -> None:
-    """Refuse a form, an encoded body and a range; raises UnsupportedBody and RequestValidationError."""
+    """Refuse a form, and digests that would not be checked; raises UnsupportedBody and RequestValidationError."""
     if (media_type := media_type_of(request)) in FORMS:
         raise request_errors.UnsupportedBody(f"a form ({media_type})")
-    if (coding := coding_of(request)) is not None:
-        raise request_errors.UnsupportedBody(f"encoded ({coding})")
-    if "content-range" in request.headers:
-        raise malformed("content-range", "Send the whole model; for parts, use POST /uploads")
+    for field in ("digest", "content-md5"):
+        if field in request.headers:
+            raise malformed(field, "it is not checked; send Repr-Digest with sha-256 or sha-512")
+    for field in TUS_FIELDS:
+        if field in request.headers:
+            raise malformed(field, "a model is sent whole; to send it in parts, use POST /uploads")

@@ -15,13 +15,13 @@ from app.api.ai.service import TextService, TextServiceDep
 from app.api.engine.model_choice import LOAD_ERRORS, ModelChoiceDep
 from app.api.http import request_errors, threads
 from app.api.http.auth import GuardedRoute, needs
+from app.api.http.checks.body_streams import streams_body
 from app.api.http.deps import ActorDep
 from app.api.http.disconnects import cancel_on_disconnect
 from app.api.http.header_fields import JSON, TEXT
 from app.api.http.keys import Scope
 from app.api.http.negotiation import best_of
 from app.api.http.problems import ProblemContext, ProblemContextDep, problem_of
-from app.api.http.routing import streams_body
 from app.api.images.body import BINARY, BODY, IMAGE_ERRORS, ImageBodyDep
 from app.api.images.receiver import Image
 from app.api.images.service import RecognitionService, RecognitionServiceDep

@@ -12,6 +12,7 @@ from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import ActorDep, part
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
+from app.api.http.schema import StringForm
 from app.api.jobs.routes import JobKind, job_routes
 from app.api.jobs.schemas import JobOut, describe
 from app.jobs.folder import Jobs
@@ -38,6 +39,8 @@ PULL_RESPONSES: dict[int | str, dict[str, Any]] = {
     },
     202: {"headers": JOB_LOCATION_HEADER},
 }
+REPOSITORY_FORM = StringForm(f"^{REPOSITORY}$", "must be the name of a repository, such as org/repo")
+SHA256_FORM = StringForm(f"^{SHA256_PATTERN}$", "must be 64 hexadecimal digits")
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_LENGTH)]
 PullRunnerDep = Annotated[PullRunner, part("pull_runner")]
 
@@ -47,7 +50,7 @@ class PullIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    repository: Annotated[str, Field(pattern=f"^{REPOSITORY}$", max_length=MAX_REPOSITORY_LENGTH)] | None = None
+    repository: Annotated[str, REPOSITORY_FORM, Field(max_length=MAX_REPOSITORY_LENGTH)] | None = None
     """A repository of the hub. Its files become models named `<org>_<repo>/<file>`, where AsposeAI looks for them."""
     file: Text | None = None
     """A file's path in the repository."""
@@ -59,7 +62,7 @@ class PullIn(BaseModel):
     """The URL of a file. An `http` or `https` URL must be below one of `OCR_PULL_ALLOWED_URLS`."""
     name: Text | None = None
     """The name of the model that the URL becomes. Default: the last part of the URL's path."""
-    sha256: Annotated[str, Field(pattern=f"^{SHA256_PATTERN}$")] | None = None
+    sha256: Annotated[str, SHA256_FORM] | None = None
     """The SHA-256 that the file must have. Default: the one that the hub states, if it states one."""
     if_exists: IfExists = IfExists.FAIL
     """What to do if the model exists: `fail`, `keep` it and succeed, or `replace` it unless its digest is the same."""

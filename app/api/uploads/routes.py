@@ -17,12 +17,13 @@ from app import errors
 from app.api.examples.ids import UPLOAD_ID
 from app.api.http import request_errors, threads
 from app.api.http.auth import PUBLIC, needs
+from app.api.http.checks.body_streams import streams_body
+from app.api.http.checks.request_checks import has_body
 from app.api.http.conditional import conditions_of
 from app.api.http.deps import ActorDep, StoreDep, WatcherDep
 from app.api.http.header_fields import JSON, malformed
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
-from app.api.http.routing import streams_body
 from app.api.models.upload import CONDITIONS, UPLOAD_ERRORS, location_of
 from app.api.models.upload_receiver import UploadReceiverDep
 from app.api.uploads import tus
@@ -48,7 +49,8 @@ from app.api.uploads.schemas import (
     body,
     with_headers,
 )
-from app.store import Actor, Partial, PartialRecord, Store
+from app.api.uploads.unfinished_limits import UnfinishedLimits, UnfinishedLimitsDep
+from app.store import Actor, Incoming, Partial, PartialRecord, StagedFile, Store
 from app.store.inventory_watcher import InventoryWatcher
 
 router = APIRouter(tags=["uploads"], route_class=tus.TusRoute)
@@ -106,7 +108,7 @@ async def list_uploads(store: StoreDep) -> UploadList:
     response_model=UploadOut,
     response_description="The new upload; empty, or with the first chunk if the request had one.",
     responses=with_headers(201, TUS_HEADER | UPLOAD_LOCATION_HEADER | OFFSET | EXPIRES | PUBLISHED, LINKS)
-    | problems(*CHUNK_ERRORS),
+    | problems(*CHUNK_ERRORS, request_errors.TooManyUnfinishedUploads),
     openapi_extra=needs(Scope.WRITE)
     | {
         "parameters": [LENGTH_PARAMETER, METADATA_PARAMETER, CHECKSUM_PARAMETER, VERSION_PARAMETER, *CONDITIONS],
@@ -115,7 +117,12 @@ async def list_uploads(store: StoreDep) -> UploadList:
 )
 @streams_body
 async def create_upload(
-    request: Request, actor: ActorDep, store: StoreDep, watcher: WatcherDep, receiver: UploadReceiverDep
+    request: Request,
+    actor: ActorDep,
+    store: StoreDep,
+    watcher: WatcherDep,
+    receiver: UploadReceiverDep,
+    limits: UnfinishedLimitsDep,
 ) -> Response:
     """Create an upload that can be resumed after a broken connection, by the tus 1.0 protocol.
 
@@ -125,13 +132,16 @@ async def create_upload(
     """
     record = _new_record(request, actor.name, receiver.retention)
     receiver.check_size(record.expected_bytes or 0)
-    has_chunk, checksum = tus.has_body(request), tus.checksum(request)
+    has_chunk, checksum = has_body(request), tus.checksum(request)
+    if has_chunk:
+        tus.check_media_type(request)
     conditions, incoming = conditions_of(request), store.incoming
     with receiver.slot():
         plan = partial(incoming.plan, record.name, conditions, record.expected_bytes)
         await to_thread.run_sync(plan, limiter=threads.changes)
-        begin = partial(incoming.begin, (), record.expected_bytes, keep=record)
-        staged = await to_thread.run_sync(begin, limiter=receiver.threads)
+        begin = partial(_begin, incoming, record, limits)
+        async with limits.lock:  # so that uploads that are created at the same time are counted one after another
+            staged = await to_thread.run_sync(begin, limiter=receiver.threads)
         upload = ResumableUpload(incoming, receiver, staged, record)
         try:
             headers = _progress(0, record)
@@ -255,6 +265,12 @@ async def _receive(
         return _progress(upload.offset, record)
     await watcher.refresh(record.name)
     return _published(request, record.name, upload.offset) | {"etag": published.model.etag}
+
+
+def _begin(incoming: Incoming, record: PartialRecord, limits: UnfinishedLimits) -> StagedFile:
+    actors = [each.record.actor for each in incoming.partials() if each.record and each.kind == UPLOAD_KIND]
+    limits.check(record.actor, actors)
+    return incoming.begin((), record.expected_bytes, keep=record)
 
 
 def _new_record(request: Request, actor: str, retention: timedelta) -> PartialRecord:

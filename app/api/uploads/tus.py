@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import Request, Response
 
 from app.api.http.auth import GuardedRoute
-from app.api.http.header_fields import coding_of, malformed, media_type_of, single_value
+from app.api.http.header_fields import malformed, media_type_of, single_value
 from app.api.http.request_errors import UnsupportedBody, UnsupportedChecksum, UnsupportedTus
 
 TUS_VERSION = "1.0.0"
@@ -164,20 +164,10 @@ def _decoded(value: str) -> bytes | None:
         return None
 
 
-def has_body(request: Request) -> bool:
-    """True if the request has a body; raises UnsupportedBody if the body is not a chunk."""
-    is_there = "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
-    if is_there:
-        check_media_type(request)
-    return is_there
-
-
 def check_media_type(request: Request) -> None:
-    """Check that the body is an unencoded chunk, by its headers; raises UnsupportedBody."""
-    media_type, coding = media_type_of(request), coding_of(request)
-    if media_type != CHUNK_MEDIA_TYPE or coding is not None:
-        what = f"encoded ({coding})" if media_type == CHUNK_MEDIA_TYPE else f"of the type {media_type or 'none'}"
-        raise UnsupportedBody(what, f"Send the file's bytes unencoded, as {CHUNK_MEDIA_TYPE}.")
+    """Check that the body is a chunk, by its media type; raises UnsupportedBody."""
+    if (media_type := media_type_of(request)) != CHUNK_MEDIA_TYPE:
+        raise UnsupportedBody(f"of the type {media_type or 'none'}", f"Send the file's bytes as {CHUNK_MEDIA_TYPE}.")
 
 
 def http_date(moment: datetime) -> str:

@@ -154,13 +154,15 @@ def test_a_malformed_digest_header_answers_422(service: RunningService, models: 
 
 
 def test_forms_encoded_empty_and_partial_bodies_are_refused(service: RunningService, models: Path) -> None:
-    """A form and an encoded body answer 415; an empty body and a range answer 422."""
+    """A form and an encoded body answer 415, an empty body 422, and a part 400 or 422."""
     assert problem_of(service.client.put("/models/a.bin", files={"file": CONTENT})) == (415, "unsupported-body")
     assert problem_of(service.client.put("/models/a.bin", data={"a": "b"})) == (415, "unsupported-body")
     assert problem_of(put(service, "a.bin", content_encoding="gzip")) == (415, "unsupported-body")
     assert problem_of(put(service, "a.bin", b"")) == (422, "invalid-request")
     assert problem_of(put(service, "a.bin", iter([]))) == (422, "invalid-request")
-    assert problem_of(put(service, "a.bin", content_range="bytes 0-9/20")) == (422, "invalid-request")
+    assert problem_of(put(service, "a.bin", content_range="bytes 0-9/20")) == (400, "partial-body")
+    for field in ("upload_offset", "upload_concat", "digest", "content_md5"):
+        assert problem_of(put(service, "a.bin", **{field: "0"})) == (422, "invalid-request")
     assert not (models / "a.bin").exists()
 
 

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.http.checks.body_streams import is_body_streamed
 from app.api.http.connections.errors import BodyTimedOut, InvalidHttp, TooManyConnections
 from app.api.http.middleware.paths import is_probe
 from app.api.http.problems import problem
 from app.api.http.request_errors import BodyTooLarge, CrossOrigin, WrongHost
-from app.api.http.routing import find_endpoint, is_body_streamed
+from app.api.http.routing import find_endpoint
 from app.host_names import authority_of, canonical_host, host_of
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}

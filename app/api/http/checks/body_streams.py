@@ -1,0 +1,21 @@
+"""Marks the routes whose function reads the body as a stream. Every other body is bounded and in memory."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+STREAMS_BODY = "streams_body"
+
+
+def streams_body(endpoint: Endpoint) -> Endpoint:
+    """Mark a route's function that reads the body as a stream and has its own limit for it.
+
+    `RequestLimits` bounds the body of every other route by OCR_MAX_BODY_BYTES.
+    """
+    setattr(endpoint, STREAMS_BODY, True)
+    return endpoint
+
+
+def is_body_streamed(endpoint: object) -> bool:
+    """True if the function is marked by `streams_body`."""
+    return getattr(endpoint, STREAMS_BODY, False)

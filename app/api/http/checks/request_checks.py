@@ -1,0 +1,145 @@
+"""Refuses a request that asks for what the service would ignore, so that no caller takes it for done.
+
+What RFC 9110 lets a server ignore is ignored: Range, If-Range, If-Modified-Since, Want-Repr-Digest, preferences.
+"""
+
+import difflib
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import Request
+from fastapi.dependencies.models import Dependant
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
+
+from app.api.http.checks.body_streams import is_body_streamed
+from app.api.http.header_fields import JSON, coding_of, malformed, media_type_of
+from app.api.http.request_errors import BodyCutShort, ExpectationFailed, PartialBody, UnsupportedBody
+
+SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+CONDITIONS = {"if-match", "if-none-match", "if-unmodified-since"}
+"""Conditions that a change must not ignore."""
+WATCHED = frozenset(
+    name.encode() for name in (*CONDITIONS, "content-encoding", "content-range", "content-length", "expect")
+) | {b"transfer-encoding"}
+NOTHING = (b"", b"{}", b"null")
+"""The bodies that clients send to operations without a body."""
+MAX_SHOWN_CHARS = 100
+
+
+class RequestChecks:
+    """The checks of one route, made before its parameters are parsed."""
+
+    def __init__(self, route: APIRoute) -> None:
+        """Read from the route which parameters, conditions and body it has."""
+        documented = (route.openapi_extra or {}).get("parameters", [])
+        headers = {name.lower() for name in _names(route.dependant, "header_params")}
+        headers |= {each["name"].lower() for each in documented if each["in"] == "header"}
+        self._parameters = sorted(_names(route.dependant, "query_params"))
+        self._ignored_conditions = CONDITIONS - headers
+        self._takes_if_match = "if-match" in headers
+        self._is_json = route.body_field is not None
+        self._takes_body = self._is_json or is_body_streamed(route.endpoint)
+        self.body_model = route.body_field.field_info.annotation if route.body_field else None
+        """The class of the JSON body; None without one."""
+
+    async def check(self, request: Request) -> None:
+        """Refuse what would be ignored.
+
+        Raises RequestValidationError, UnsupportedBody, PartialBody, ExpectationFailed and BodyCutShort.
+        """
+        if request.scope["query_string"]:
+            self._check_query(request)
+        if WATCHED.isdisjoint(name for name, _ in request.scope["headers"]):
+            return  # the usual case of a GET
+        if request.method not in SAFE_METHODS:
+            if any(each.lower() != "100-continue" for each in _listed(request, "expect")):
+                raise ExpectationFailed
+            self._check_conditions(request)
+            await self._check_body(request)
+
+    def _check_query(self, request: Request) -> None:
+        names = [name for name, _ in request.query_params.multi_items()]
+        wrong = []
+        for name in dict.fromkeys(names):
+            if name not in self._parameters:
+                wrong.append(_at("query", name, self._say_unknown(name)))
+            elif names.count(name) > 1:
+                wrong.append(_at("query", name, "it is given more than once"))
+        if wrong:
+            raise RequestValidationError(wrong)
+
+    def _say_unknown(self, name: str) -> str:
+        said = say_unknown(name, self._parameters, "parameter")
+        model = self.body_model
+        is_in_body = isinstance(model, type) and issubclass(model, BaseModel) and name in model.model_fields
+        return f"it belongs into the JSON body, not the query; {said}" if is_in_body else said
+
+    def _check_conditions(self, request: Request) -> None:
+        for name in self._ignored_conditions:
+            if name in request.headers:
+                advice = "send If-Match with the model's etag" if self._takes_if_match else "leave it out"
+                raise malformed(name, f"this operation does not check this condition; {advice}")
+
+    async def _check_body(self, request: Request) -> None:
+        if not has_body(request):
+            return
+        if "content-range" in request.headers:
+            raise PartialBody
+        if not self._takes_body:
+            await self._refuse_body(request)
+        elif (coding := coding_of(request)) is not None:
+            raise UnsupportedBody.encoded(coding)
+        elif self._is_json and not _is_json(media_type := media_type_of(request)):
+            raise UnsupportedBody(f"of the type {media_type or 'none'}", f"Send JSON, with Content-Type: {JSON}.")
+
+    async def _refuse_body(self, request: Request) -> None:
+        try:
+            body = await request.body()
+        except ClientDisconnect:
+            raise BodyCutShort from None
+        if body.strip() not in NOTHING:
+            advice = f"; its parameters go into the query: {', '.join(self._parameters)}" if self._parameters else ""
+            raise RequestValidationError([_at("body", None, f"this operation takes no body{advice}")])
+
+
+def has_body(request: Request) -> bool:
+    """True if the request has a body, by its headers."""
+    return "transfer-encoding" in request.headers or request.headers.get("content-length", "0").strip("0") != ""
+
+
+def say_unknown(name: str, known: list[str], what: str) -> str:
+    """Return the sentence about an unknown name, with the known name that is closest to it, or all."""
+    if close := difflib.get_close_matches(name[:MAX_SHOWN_CHARS].lower(), known, n=1):
+        return f"there is no such {what}; did you mean {close[0]!r}?"
+    return (
+        f"there is no such {what}; there are: {', '.join(known)}"
+        if known
+        else f"there is no such {what}; there is none"
+    )
+
+
+def _names(dependant: Dependant, kind: str) -> Iterator[str]:
+    """Yield the names of all parameters of a kind, of a route's function and of its dependencies."""
+    for field in getattr(dependant, kind):
+        annotation = field.field_info.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from (about.alias or name for name, about in annotation.model_fields.items())
+        else:
+            yield field.alias
+    for each in dependant.dependencies:
+        yield from _names(each, kind)
+
+
+def _listed(request: Request, field: str) -> list[str]:
+    return [each.strip() for value in request.headers.getlist(field) for each in value.split(",")]
+
+
+def _is_json(media_type: str) -> bool:
+    return media_type == JSON or (media_type.startswith("application/") and media_type.endswith("+json"))
+
+
+def _at(where: str, name: str | None, message: str) -> dict[str, Any]:
+    return {"loc": (where,) if name is None else (where, name[:MAX_SHOWN_CHARS]), "msg": message}

@@ -1,0 +1,88 @@
+"""The sentences of `invalid-request`, in place of pydantic's own, which speak of Python and of regular expressions."""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+
+from app.api.http.checks.request_checks import say_unknown
+
+OBJECT = "must be a JSON object"
+WHOLE, NUMBER, TEXT, TRUTH, LIST = "a whole number", "a number", "text", "true or false", "a list"
+KINDS = {
+    "int": WHOLE,
+    "float": NUMBER,
+    "finite": NUMBER,
+    "string": TEXT,
+    "bool": TRUTH,
+    "list": LIST,
+    "dict": "a JSON object",
+    "model": "a JSON object",
+}
+"""What a value must be, by the beginning of pydantic's name of the error."""
+SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "missing": lambda _: "is required",
+    "string_unicode": lambda _: "must be text without lone surrogates",
+    "greater_than": lambda ctx: f"must be greater than {ctx['gt']}",
+    "greater_than_equal": lambda ctx: f"must be at least {ctx['ge']}",
+    "less_than": lambda ctx: f"must be less than {ctx['lt']}",
+    "less_than_equal": lambda ctx: f"must be at most {ctx['le']}",
+    "string_too_short": lambda ctx: f"must have at least {_counted(ctx['min_length'], 'character')}",
+    "string_too_long": lambda ctx: f"must have at most {_counted(ctx['max_length'], 'character')}",
+    "too_short": lambda ctx: f"must have at least {_counted(ctx['min_length'], 'item')}",
+    "too_long": lambda ctx: f"must have at most {_counted(ctx['max_length'], 'item')}",
+    "json_invalid": lambda ctx: f"the body is not valid JSON: {ctx['error']} at this character",
+}
+"""The sentence for each of pydantic's errors, made from the error's context."""
+
+
+def explained(exc: RequestValidationError, body_model: object) -> RequestValidationError:
+    """Return the error with sentences that name what is allowed. `body_model` is the class of the JSON body, or None.
+
+    Errors that this service raised itself are sentences already.
+    """
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for error in exc.errors():
+        # Of a parameter that pydantic sees as a union, each member has an error with the member's name at the end.
+        place = tuple(error["loc"]) if error["loc"][0] == "body" else tuple(error["loc"][:2])
+        found.setdefault(place, {"loc": place, "msg": _sentence(error, body_model)})
+    return RequestValidationError(list(found.values()), body=exc.body)
+
+
+def _sentence(error: Mapping[str, Any], body_model: object) -> str:
+    kind, message = error.get("type", ""), str(error["msg"])
+    context = error.get("ctx", {})
+    if kind == "extra_forbidden":
+        return say_unknown(str(error["loc"][-1]), sorted(_fields_at(body_model, error["loc"][1:-1])), "field")
+    if kind in {"enum", "literal_error"}:
+        return _one_of(context["expected"], error.get("input"))
+    if kind in SENTENCES:
+        return SENTENCES[kind](context)
+    if kind.endswith(("_type", "_parsing", "_from_float", "_number", "_size")) and (
+        what := KINDS.get(kind.partition("_")[0])
+    ):
+        return f"must be {what}"
+    return message.removeprefix("Value error, ")
+
+
+def _one_of(expected: str, given: object) -> str:
+    """Return the sentence about a value that is none of those expected, which pydantic lists with 'or'."""
+    close = difflib.get_close_matches(str(given), re.findall(r"'([^']*)'", expected), n=1)
+    return f"must be {expected}" + (f"; did you mean {close[0]!r}?" if close else "")
+
+
+def _fields_at(model: object, location: tuple[Any, ...]) -> list[str]:
+    """Return the names of the fields of the class at a location in the body; none if there is no such class."""
+    for part in location:
+        if not (isinstance(model, type) and issubclass(model, BaseModel) and part in model.model_fields):
+            return []
+        annotation = model.model_fields[part].annotation
+        model = next((each for each in get_args(annotation) if isinstance(each, type)), annotation)
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
