@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.api.http.connections.close_delimited import send_until_close
 from app.api.http.connections.errors import HeadTimedOut, HeadTooLarge, InvalidHttp
@@ -48,6 +49,8 @@ class HttpConnection(HttpToolsProtocol):
         self._idle_bytes = 0
         """How many bytes were received since the last complete head, piece of a body, or end of a request."""
         self._trailers = 0
+        self._unanswered: deque[RequestResponseCycle] = deque()
+        """The requests of the pipeline and the one that runs, in their order."""
         self._received_bytes = 0
         self._refusal: Exception | None = None
         self._lingers_until: float | None = None
@@ -66,6 +69,10 @@ class HttpConnection(HttpToolsProtocol):
         """Forget the connection."""
         self._gate.forget(self)
         super().connection_lost(exc)
+        for cycle in self._unanswered:  # uvicorn tells only the last request of a pipeline
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self._unanswered.clear()
 
     def data_received(self, data: bytes) -> None:
         """Parse received bytes. Refuse the request if its head or trailers, which may span many reads, are too long."""
@@ -118,6 +125,7 @@ class HttpConnection(HttpToolsProtocol):
         if not self._gate.begin(self):
             self.scope["is_surplus"] = True  # type: ignore[typeddict-unknown-key]  # ours, for RequestLimits
         super().on_headers_complete()
+        self._unanswered.append(self.cycle)
         self._is_in_head, self._head_since, self._idle_bytes, self._trailers = False, None, 0, 0
         if self.scope["http_version"] == "1.0":
             self.cycle.send = send_until_close(self.cycle)  # type: ignore[assignment,method-assign]  # its messages are typed as dicts
@@ -134,6 +142,8 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Begin the next request of the pipeline; without any, the connection is idle."""
+        if self._unanswered:
+            self._unanswered.popleft()
         super().on_response_complete()
         if self.cycle.response_complete:
             self._gate.rest(self)

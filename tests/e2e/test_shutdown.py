@@ -1,0 +1,138 @@
+"""Shutdown and drain: what interrupted requests get, what `/readyz` says, and the exit status."""
+
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.engine.contract.processors import DEFAULT_MODEL
+from tests.conftest import Serve
+from tests.support.answers import problem_of
+from tests.support.model_files import NO_TENSORS
+from tests.support.raw import RawPatch, RawPost, RawPut
+from tests.support.service import ECHO, ROOT, RunningService
+from tests.support.tus import CHUNK, begun
+from tests.support.waiting import eventually
+
+
+def logged(service: RunningService, event: str) -> list[dict[str, Any]]:
+    return [line for line in map(json.loads, service.log.splitlines()) if line["event"] == event]
+
+
+def test_interrupted_requests_are_answered_503(serve: Serve) -> None:
+    """An upload, a chunk and an engine call that a shutdown interrupts get a problem that says to try again."""
+    service = serve(engine_class=ECHO, shutdown_grace="6s")
+    model = service.models_dir / DEFAULT_MODEL
+    model.parent.mkdir(parents=True)
+    model.write_bytes(NO_TENSORS)
+    service.wait_until_ready()
+    texts = json.dumps({"texts": ["sleep:60"]}).encode()
+    chunk = {name.replace("-", "_"): value for name, value in CHUNK.items()} | {"upload_offset": 0}
+    with ExitStack() as connections:
+        sent = [
+            RawPut(service, "/models/a.bin", content_length=100),
+            RawPatch(service, begun(service, "b.bin", 100), content_length=100, **chunk),
+            RawPost(service, "/ai/spell-check", content_type="application/json", content_length=len(texts)),
+        ]
+        for each, part in zip(sent, (b"x", b"x", texts), strict=True):
+            connections.enter_context(each).connection.settimeout(60)
+            each.send(part)
+        eventually(lambda: service.engine()["busy"], within=30)
+
+        service.process.send_signal(signal.SIGTERM)
+        answers = [each.answer() for each in sent]
+
+    assert service.process.wait(60) == 0
+    for answer in answers:
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nretry-after: " in head
+        assert json.loads(body)["type"].endswith(":shutting-down")
+    routes = {(line["method"], line["status"]) for line in logged(service, "request") if line["status"] == 503}
+    assert routes >= {("PUT", 503), ("PATCH", 503), ("POST", 503)}
+    assert "Traceback" not in service.log
+    assert '"exception"' not in service.log
+
+
+def test_a_drain_refuses_readiness_and_takes_connections(serve: Serve) -> None:
+    """After SIGTERM `/readyz` answers 503 and new connections are served; a second signal ends the drain."""
+    service = serve(engine_class=ECHO, drain_time="10m").wait_until_ready()
+
+    service.process.send_signal(signal.SIGTERM)
+    eventually(lambda: httpx.get(f"{service.url}/readyz").status_code == 503, within=30)
+    assert problem_of(httpx.get(f"{service.url}/readyz")) == (503, "shutting-down")
+    assert httpx.get(f"{service.url}/models").status_code == 200
+    assert httpx.get(f"{service.url}/livez").status_code == 200
+    assert service.process.poll() is None
+
+    assert service.stop() == 0
+
+
+def test_a_taken_port_ends_the_start_with_status_3(tmp_path: Path) -> None:
+    """If the address is in use, the status is 3 and the log has the reason."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        settings = {"OCR_PORT": str(taken.getsockname()[1]), "OCR_MODELS_DIR": str(tmp_path), "OCR_ENGINE_CLASS": ECHO}
+        ended = subprocess.run(
+            [sys.executable, "-m", "app", "serve"],
+            cwd=ROOT,
+            env=os.environ | settings | {"OCR_STATE_DIR": str(tmp_path / "state")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert ended.returncode == 3
+    assert "address already in use" in ended.stderr
+    assert all(json.loads(line) for line in ended.stderr.splitlines())
+
+
+def test_the_limit_of_descriptors_is_raised_to_the_hard_limit(serve: Serve) -> None:
+    """A service that starts with the usual soft limit of 1024 raises it as far as it may."""
+    service = serve(engine_class=ECHO, wrapper=("prlimit", "--nofile=256:2000"))
+
+    assert resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE) == (2000, 2000)
+
+
+@pytest.mark.parametrize("descriptors", [0, 1, 2, 4])
+def test_without_descriptors_requests_get_503_and_the_service_goes_on(serve: Serve, descriptors: int) -> None:
+    """With a few or no free descriptors, requests get 503, no part ends the service, and it works again afterwards."""
+    service = serve(engine_class=ECHO).wait_until_ready()
+    (service.models_dir / "a.bin").write_bytes(b"x")
+    eventually(lambda: service.client.get("/models").json()["count"] == 1)
+    pid = service.process.pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    used = max(int(name) for name in os.listdir(f"/proc/{pid}/fd")) + 1
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + descriptors, before[1]))
+
+    statuses = {
+        service.client.request(method, path, content=b"x" if method == "PUT" else None).status_code
+        for method, path in [
+            ("PUT", "/models/b.bin"),
+            ("DELETE", "/models/a.bin"),
+            ("GET", "/trash"),
+            ("GET", "/journal"),
+            ("GET", "/storage"),
+            ("POST", "/models/a.bin/verify"),
+            ("POST", "/engine/release"),
+            ("GET", "/livez"),
+        ]
+        for _ in range(3)
+    }
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+
+    assert 500 not in statuses
+    assert service.client.put("/models/c.bin", content=b"x").status_code == 201
+    service.wait_until_ready()
+    assert "part_failed" not in service.log
+    assert "request.crashed" not in service.log
+    assert service.stop() == 0
