@@ -12,6 +12,7 @@ from typing import Any
 from app import errors
 from app.engine.contract.messages import CapabilityName
 from app.engine.contract.recognition_call import PAGES_FILE, ImageLimits, RecognitionOptions
+from app.engine.native.state_errors import explaining_state_errors, state_error_in
 from app.engine.queue import Place
 from app.engine.supervisor import Supervisor
 
@@ -51,19 +52,25 @@ async def recognise(
     seconds: float,
     place: Place | None = None,
 ) -> Recognition:
-    """Recognise an image with the engine. Raises any ImageError and any EngineError.
+    """Recognise an image with the engine. Raises any ImageError, EngineError and StateError.
 
     `place` is the reserved place of a job, whose images are never refused with EngineBusy.
     """
     params = {"image": str(image), "media_type": media_type, "options": asdict(options), "limits": asdict(limits)}
-    answer = await supervisor.call("recognise", params, seconds=seconds, place=place)
+    try:
+        answer = await supervisor.call("recognise", params, seconds=seconds, place=place)
+    except errors.EngineCallFailed as exc:
+        if refused := state_error_in(exc.reason):
+            raise refused from exc
+        raise
     match answer:
         case {"refused": str(name), "facts": dict(facts)} if refusal := _refusal(name, facts):
             raise refusal
         case {"lacks": str(name), "reason": str(reason)} if name in set(CapabilityName):
             raise errors.EngineLacks(name, reason)
         case {"seconds": float(took), "document": str() | None as document}:
-            pages = await asyncio.to_thread(_read, image.parent / PAGES_FILE)
+            with explaining_state_errors():
+                pages = await asyncio.to_thread(_read, image.parent / PAGES_FILE)
             return Recognition(pages, took, image.parent / document if document else None)
     raise errors.EngineCallFailed(f"it sent an unknown answer: {answer!r:.200}")
 

@@ -28,6 +28,9 @@ ServiceError
 │  ├─ StoreDenied            the service's user may not change the model folder
 │  ├─ StoreUnsafe            the model folder's file system cannot keep changes safe
 │  └─ StoreFull              the disk of the model folder is full
+├─ StateError
+│  ├─ StateFull              the disk of the state folder is full
+│  └─ StateUnavailable       the state folder cannot be used
 ├─ SourceError
 │  ├─ SourceNotAllowed       the settings do not allow pulls from this URL
 │  ├─ SourceNotFound         no such repository, revision or file
@@ -89,6 +92,7 @@ from app.errors.pulls import (
     SourceRefused,
     SourceUnavailable,
 )
+from app.errors.state import StateError, StateFull, StateUnavailable
 from app.errors.store import (
     ConditionFailed,
     DigestMismatch,
@@ -163,6 +167,9 @@ __all__ = [
     "SourceNotFound",
     "SourceRefused",
     "SourceUnavailable",
+    "StateError",
+    "StateFull",
+    "StateUnavailable",
     "StoreDenied",
     "StoreError",
     "StoreFull",

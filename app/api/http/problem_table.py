@@ -238,6 +238,15 @@ OF_ENGINE = (
         "The engine ran out of memory",
         ("exit_reason", "limit_bytes"),
     ),
+    ProblemType(errors.StateFull("No space left on device"), 507, "state-full", "The state folder's disk is full"),
+    ProblemType(
+        errors.StateUnavailable("/data/state: Permission denied"),
+        503,
+        "state-unavailable",
+        "The state folder cannot be used",
+        (),
+        5,
+    ),
     ProblemType(
         errors.UnsupportedImage("image/webp", FORMAT_NAMES),
         415,

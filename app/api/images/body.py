@@ -34,6 +34,8 @@ IMAGE_ERRORS = (
     errors.UnknownLanguage,
     errors.ResourceMissing,
     UnsupportedForm,
+    errors.StateFull,
+    errors.StateUnavailable,
     BodyCutShort,
     UploadStalled,
 )

@@ -16,6 +16,7 @@ from app.api.http.disconnects import next_chunk
 from app.api.http.header_fields import FORM
 from app.api.http.request_errors import BodyTooLarge, UnsupportedForm
 from app.engine.contract.image_formats import FORMAT_NAMES, MEDIA_TYPES
+from app.engine.native.state_errors import explaining_state_errors
 from app.errors import UnsupportedImage
 
 FORM_BYTES = 1 << 16
@@ -68,7 +69,8 @@ class ImageReceiver:
     async def receive(self, body: ImageBody, most_files: int = 1) -> AsyncIterator[list[Image]]:
         """Receive the images of a request into a folder that is removed at the end, also after an error.
 
-        Raises BodyTooLarge, BodyCutShort, UploadStalled and UnsupportedForm; for a single image also UnsupportedImage.
+        Raises BodyTooLarge, BodyCutShort, UploadStalled, UnsupportedForm, StateFull and StateUnavailable; for a single
+        image also UnsupportedImage.
         """
         media_type, options = parse_options_header(body.content_type)
         is_form = media_type == FORM.encode()
@@ -79,10 +81,11 @@ class ImageReceiver:
         try:
             files = _Files(folder, self._max_bytes, most_files)
             parser: _Raw | _Form = _Form(files, options) if is_form else _Raw(files, announced)
-            try:
-                await self._write_all(body.chunks, parser, most_bytes)
-            finally:
-                await to_thread.run_sync(files.close, limiter=threads.images)
+            with explaining_state_errors():
+                try:
+                    await self._write_all(body.chunks, parser, most_bytes)
+                finally:
+                    await to_thread.run_sync(files.close, limiter=threads.images)
             images = files.images
             if len(images) == 1 and (refusal := images[0].refusal):
                 raise refusal

@@ -7,11 +7,13 @@ import fcntl
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import app
+from app.engine.native.state_errors import explaining_state_errors
 
 MODELS_LINK = Path("Aspose.AI.LLM", "models")
 """Where AsposeAI looks for models, below its working directory."""
@@ -34,16 +36,40 @@ class WorkDirectories:
         self._models_dir = models_dir
         self._openssl = native_dir / "openssl"
         self._llama = native_dir / "llama"
-        state_dir.mkdir(parents=True, exist_ok=True)
-        with _locked(state_dir):
-            _sweep(state_dir)
-            self._folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=state_dir))
-            self._owner = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-            fcntl.flock(self._owner, fcntl.LOCK_EX)
+        self._state_dir = state_dir
+        self._making = threading.Lock()
+        self._folder, self._owner = self._made()
+
+    def _made(self) -> tuple[Path, int]:
+        """Create this service's folder; return its path, and the descriptor that holds its lock."""
+        self._state_dir.mkdir(parents=True, exist_ok=True)
+        with _locked(self._state_dir):
+            _sweep(self._state_dir)
+            folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._state_dir))
+            owner = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(owner, fcntl.LOCK_EX)
+            return folder, owner
+
+    def _own_folder(self) -> Path:
+        """Return this service's folder, which is created anew if a program that cleans up has removed it."""
+        with self._making:
+            if not self._is_there():
+                gone, (self._folder, self._owner) = self._owner, self._made()
+                os.close(gone)
+            return self._folder
+
+    def _is_there(self) -> bool:
+        try:
+            return os.path.samestat(self._folder.stat(), os.fstat(self._owner))
+        except FileNotFoundError:
+            return False
 
     def prepare(self) -> Path:
-        """Make a working directory for an engine process, with links to the model folder and the native libraries."""
-        directory = Path(tempfile.mkdtemp(prefix="run-", dir=self._folder))
+        """Make a working directory for an engine process, with links to the model folder and the native libraries.
+
+        Raises OSError.
+        """
+        directory = Path(tempfile.mkdtemp(prefix="run-", dir=self._own_folder()))
         (directory / "tmp").mkdir()
         (directory / "lib").mkdir()
         (directory / MODELS_LINK).parent.mkdir(parents=True)
@@ -85,8 +111,12 @@ class WorkDirectories:
         shutil.rmtree(directory, ignore_errors=True)
 
     def folder_for_call(self) -> Path:
-        """Make a folder for data of one call that is too large for the socket. The caller removes the folder."""
-        return Path(tempfile.mkdtemp(prefix="call-", dir=self._folder))
+        """Make a folder for data of one call that is too large for the socket. The caller removes the folder.
+
+        Raises StateFull and StateUnavailable.
+        """
+        with explaining_state_errors():
+            return Path(tempfile.mkdtemp(prefix="call-", dir=self._own_folder()))
 
     def close(self) -> None:
         """Remove this service's folder and everything in it."""
