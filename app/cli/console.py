@@ -4,13 +4,16 @@ import getpass
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
+from app.api.http.keys import KeysError
 from app.build import build_store
+from app.cli.wording import sentence_of
 from app.errors import ServiceError, StoreUnavailable
 from app.events import EventName
 from app.settings import SettingsError, load_settings
@@ -18,7 +21,8 @@ from app.store import Actor, Store
 from app.store.volume.monitor import require_safety
 from app.store.volume.refusals import refusal_of
 
-REFUSED, MISCONFIGURED, IN_PART = 1, 2, 3
+DONE, REFUSED, MISCONFIGURED, IN_PART = 0, 1, 2, 3
+"""The exit statuses of the commands; docs/operations.md describes them."""
 
 as_json = click.option("--json", "is_json", is_flag=True, help="Print JSON.")
 
@@ -27,26 +31,34 @@ class Verbs(click.Group):
     """A group of commands that reports an error as a line on stderr and an exit status."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
-        """Run the command. Exit with 1 for a ServiceError or an OSError, and with 2 for a SettingsError."""
+        """Run the command. Exit with 1 for a ServiceError or an OSError, and with 2 for wrong settings or keys."""
         try:
             return super().invoke(ctx)
         except ServiceError as exc:
-            click.echo(str(exc), err=True)
-            sys.exit(REFUSED)
+            exit_with(REFUSED, sentence_of(exc))
+        except (SettingsError, KeysError) as exc:
+            exit_with(MISCONFIGURED, str(exc))
+        except BrokenPipeError:  # who reads the output has ended; click exits quietly
+            raise
         except OSError as exc:
-            click.echo(str(refusal_of(exc)), err=True)
-            sys.exit(REFUSED)
-        except SettingsError as exc:
-            click.echo(str(exc), err=True)
-            sys.exit(MISCONFIGURED)
+            exit_with(REFUSED, sentence_of(refusal_of(exc)))
 
 
-def open_store(*, to_change: bool = False) -> Store:
+def exit_with(status: int, sentence: str) -> NoReturn:
+    """Print a sentence on stderr and exit with a status."""
+    click.echo(sentence, err=True)
+    sys.exit(status)
+
+
+def open_store(*, to_change: bool = False, is_dry_run: bool = False) -> Store:
     """Open the store that the settings name. Raises StoreUnavailable if the model folder is missing; never creates it.
 
-    With `to_change`, a folder on a network file system is checked first, which may take a few seconds.
+    With `to_change`, OCR_READ_ONLY is respected, except for a dry run, and a folder on a network file system is checked
+    first, which may take a few seconds.
     """
     settings = load_settings()
+    if to_change and settings.read_only and not is_dry_run:
+        raise ServiceError("OCR_READ_ONLY is true, and this command changes the model folder. Nothing was done.")
     if not settings.models_dir.is_dir():
         raise StoreUnavailable(f"{settings.models_dir} is missing (OCR_MODELS_DIR)")
     store = build_store(settings, _warn)
@@ -76,11 +88,21 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
+@contextmanager
+def printed_at_the_end(*, is_json: bool) -> Iterator[list[dict[str, Any]]]:
+    """Yield a list for rows, and print those that it has at the end, also if an error or Ctrl-C ends the block."""
+    rows: list[dict[str, Any]] = []
+    try:
+        yield rows
+    finally:
+        print_rows(rows, is_json=is_json)
+
+
 def print_rows(rows: Iterable[dict[str, Any]], *, is_json: bool) -> None:
     """Print rows as JSON, or as a table with aligned columns."""
     rows = list(rows)
     if is_json:
-        click.echo(json.dumps(rows, indent=2, default=datetime.isoformat))
+        click.echo(json.dumps(rows, indent=2, default=rfc3339))
         return
     if not rows:
         return

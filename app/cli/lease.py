@@ -11,7 +11,8 @@ NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """The exit statuses that shells use for a command that they cannot run."""
 
 
-@click.command("lease")
+# Everything after NAME belongs to COMMAND, its options too, with or without `--`.
+@click.command("lease", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})
 @click.argument("name")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def lease(name: str, command: tuple[str, ...]) -> None:
@@ -19,6 +20,10 @@ def lease(name: str, command: tuple[str, ...]) -> None:
 
     Programs that COMMAND starts hold the lease too, unless they close the inherited descriptors.
     """
+    if command[0] == "--":
+        command = command[1:]
+    if not command:
+        raise click.UsageError("name the command to run")
     held = open_store().lease(name, kind="command", holder=" ".join(command))
     held.give_to_children()
     try:

@@ -6,18 +6,20 @@ import sys
 import click
 
 from app.api.http.keys import Scope, entry_for, new_key
+from app.cli.console import Verbs
 from app.cli.lease import lease
 from app.cli.models import models, trash
 from app.cli.protection import protect, unprotect
 from app.cli.pull import pull
-from app.cli.serve import CONFIGURATION_ERROR, serve
+from app.cli.serve import serve
 from app.cli.verification import verify
 from app.engine.native.provisioning import provision as bring_native
-from app.settings import Settings, SettingsError, load_settings
+from app.settings import load_settings
 
 
 @click.group(
-    help="The OCR model service. Its settings are environment variables, OCR_...; docs/settings.md lists them."
+    cls=Verbs,
+    help="The OCR model service. Its settings are environment variables, OCR_...; docs/settings.md lists them.",
 )
 def main() -> None:
     """Run the command line `ocr-models`."""
@@ -30,13 +32,8 @@ def provision() -> None:
     Exit status: 0 all is there, 1 the folder cannot be written, 2 wrong settings, 3 wrong platform, 4 no npm or no apt,
     5 not Debian, 6 npm or apt could not download it, 7 another digest or version than pinned.
     """
-    try:
-        native_dir = load_settings().native_dir
-    except SettingsError as exc:
-        click.echo(str(exc), err=True)
-        sys.exit(CONFIGURATION_ERROR)
     outcomes = []
-    for outcome in bring_native(native_dir):
+    for outcome in bring_native(load_settings().native_dir):
         click.echo(outcome.sentence, err=outcome.failure is not None)
         outcomes.append(outcome)
     sys.exit(next((outcome.failure for outcome in outcomes if outcome.failure), 0))
@@ -67,8 +64,12 @@ def keys() -> None:
 def new(name: str, scopes: tuple[str, ...]) -> None:
     """Print a new key on stderr, once, and its entry for OCR_API_KEYS_FILE on stdout."""
     key = new_key()
+    try:
+        entry = entry_for(name, [Scope(scope) for scope in scopes], key)
+    except ValueError as exc:
+        raise click.BadParameter(str(exc), param_hint="NAME") from None
     click.echo(f"The key, which is not stored: {key}", err=True)
-    click.echo(entry_for(name, [Scope(scope) for scope in scopes], key))
+    click.echo(entry)
 
 
 @main.command()
@@ -76,4 +77,4 @@ def openapi() -> None:
     """Print the OpenAPI document."""
     from app.main import create_app  # noqa: PLC0415 - a tenth of a second that the other commands need not wait
 
-    click.echo(json.dumps(create_app(Settings()).openapi(), indent=2))
+    click.echo(json.dumps(create_app(load_settings()).openapi(), indent=2))

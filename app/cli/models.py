@@ -3,6 +3,7 @@
 Exit status: 0 done, 1 refused (the reason is on stderr), 2 wrong usage or settings, 3 done in part.
 """
 
+import contextlib
 import math
 import sys
 from collections.abc import Sequence
@@ -11,17 +12,29 @@ from typing import Any
 
 import click
 
-from app.cli.console import IN_PART, Verbs, actor, as_json, open_store, print_rows, rfc3339
+from app.cli.console import (
+    IN_PART,
+    REFUSED,
+    actor,
+    as_json,
+    exit_with,
+    open_store,
+    print_rows,
+    printed_at_the_end,
+    rfc3339,
+)
+from app.cli.wording import sentence_of
+from app.errors import ServiceError, TrashEntryNotFound
 from app.store import Finding, PruneOutcome, PrunePlan, Reason, TrashEntry
 from app.store.audit.findings import AGEING, plan_prune
 
 
-@click.group(cls=Verbs)
+@click.group()
 def models() -> None:
     """List, find, delete, audit and prune models."""
 
 
-@click.group(cls=Verbs)
+@click.group()
 def trash() -> None:
     """List, restore and purge deleted models."""
 
@@ -61,15 +74,23 @@ def path(name: str | None) -> None:
 @click.option("--dry-run", is_flag=True, help="Check whether the models could be deleted, and change nothing.")
 @as_json
 def delete(names: Sequence[str], *, permanent: bool, dry_run: bool, is_json: bool) -> None:
-    """Move models to the trash, or delete them with --permanent. Stops at the first model that is refused."""
-    store, rows = open_store(to_change=True), []
-    for name in names:
-        plan = store.deletions.plan(name, permanent=permanent)
-        if dry_run:
-            rows.append({"name": name, "size_bytes": plan.model.size_bytes, "outcome": "planned"})
-        else:
-            rows.append(asdict(store.deletions.delete(plan, actor())))
-    print_rows(rows, is_json=is_json)
+    """Move models to the trash, or delete them with --permanent. Stops at the first model that is refused.
+
+    What was done before is printed also then; the exit status is 3 if a model was deleted.
+    """
+    store = open_store(to_change=True, is_dry_run=dry_run)
+    with printed_at_the_end(is_json=is_json) as rows:
+        for name in names:
+            try:
+                plan = store.deletions.plan(name, permanent=permanent)
+                receipt = plan.preview() if dry_run else store.deletions.delete(plan, actor())
+            except ServiceError as exc:
+                status = IN_PART if rows and not dry_run else REFUSED
+                if is_json:  # in a table, the sentence on stderr is enough
+                    rows.append(_refusal(name, exc))
+                exit_with(status, sentence_of(exc))
+            outcome = "planned" if dry_run else "deleted" if permanent else "trashed"
+            rows.append({"name": name, "outcome": outcome} | asdict(receipt))
 
 
 @models.command("audit")
@@ -94,15 +115,15 @@ def show_audit(*, is_json: bool) -> None:
 @as_json
 def prune(reasons: Sequence[str], *, permanent: bool, yes: bool, is_json: bool) -> None:
     """List the old models that are not protected; with --yes, delete them. Include corrupt models with --reason."""
-    store = open_store(to_change=True)
+    store = open_store(to_change=True, is_dry_run=not yes)
     findings, _ = store.audits.judge(store.scan(), seconds=math.inf)
     plan = plan_prune(findings, [Reason(reason) for reason in reasons] or AGEING, permanent=permanent)
     if not yes:
         print_rows([_finding(finding) for finding in plan.findings], is_json=is_json)
         click.echo(_sum_of(plan), err=True)
         return
-    outcomes = store.audits.execute(plan, actor())
-    print_rows([_outcome(outcome) for outcome in outcomes], is_json=is_json)
+    with printed_at_the_end(is_json=is_json) as rows:
+        outcomes = store.audits.execute(plan, actor(), lambda outcome: rows.append(_outcome(outcome)))
     if any(outcome.error for outcome in outcomes):
         sys.exit(IN_PART)
 
@@ -123,10 +144,21 @@ def restore(trash_id: str, name: str | None) -> None:
 
 
 @trash.command("empty")
+@click.option("--yes", is_flag=True, help="Delete the entries. Without --yes, only list them.")
 @as_json
-def empty(*, is_json: bool) -> None:
-    """Delete all entries of the trash permanently."""
-    print_rows([_entry(gone.entry) for gone in open_store(to_change=True).trash.empty(actor())], is_json=is_json)
+def empty(*, yes: bool, is_json: bool) -> None:
+    """List all entries of the trash; with --yes, delete them permanently, which cannot be undone."""
+    store = open_store(to_change=True, is_dry_run=not yes)
+    entries = store.trash.entries()
+    if not yes:
+        print_rows(map(_entry, entries), is_json=is_json)
+        size_bytes = sum(entry.size_bytes for entry in entries)
+        click.echo(f"{len(entries)} entries, {size_bytes:,} bytes; nothing was deleted. --yes deletes them", err=True)
+        return
+    with printed_at_the_end(is_json=is_json) as rows:
+        for entry in entries:
+            with contextlib.suppress(TrashEntryNotFound):  # another process purged or restored it first
+                rows.append(_entry(store.trash.purge(entry.id, actor()).entry))
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
@@ -141,8 +173,13 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def _outcome(outcome: PruneOutcome) -> dict[str, Any]:
-    why = str(outcome.error) if outcome.error else None
+    why = sentence_of(outcome.error) if outcome.error else None
     return {"name": outcome.finding.model.name, "outcome": outcome.result, "why": why}
+
+
+def _refusal(name: str, error: ServiceError) -> dict[str, Any]:
+    refused = {"name": name, "outcome": "refused", "reason": sentence_of(error)}
+    return refused | {"blockers": getattr(error, "blockers", [])}
 
 
 def _entry(entry: TrashEntry) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import click
 from anyio import to_thread
 
 from app.build import build_jobs, build_pull_runner
-from app.cli.console import REFUSED, actor, as_json, open_store, print_rows
+from app.cli.console import REFUSED, actor, as_json, exit_with, open_store, print_rows
+from app.cli.wording import in_commands
 from app.jobs.folder import Jobs
 from app.jobs.progress import PROGRESS_INTERVAL_SECONDS
 from app.jobs.records import Job
@@ -44,8 +45,7 @@ def pull(source: str, file: str | None, revision: str, *, is_json: bool, **optio
             PullJobs(store, jobs).cancel(following.job_id)
         sys.exit(INTERRUPTED)
     if job.result is None:
-        click.echo(job.failure.detail if job.failure else "The pull was cancelled.", err=True)
-        sys.exit(REFUSED)
+        exit_with(REFUSED, in_commands(job.failure.detail) if job.failure else "The pull was cancelled.")
     print_rows(job.result["models"], is_json=is_json)
 
 

@@ -7,12 +7,11 @@ from typing import NoReturn
 import click
 
 from app.api.http.keys import Keyring, KeysError
+from app.cli.console import MISCONFIGURED, exit_with
 from app.engine.native.platform_check import platform_problem
 from app.errors import StoreUnavailable
 from app.settings import Settings, SettingsError, load_settings
 from app.store import Volume
-
-CONFIGURATION_ERROR = 2
 
 
 @click.command("serve")
@@ -47,8 +46,7 @@ def _settings_or_exit() -> Settings:
 
 def _exit(exc: Exception) -> NoReturn:
     """Print why the service cannot start, and exit with 2."""
-    click.echo(f"The service cannot start.\n{exc}", err=True)
-    sys.exit(CONFIGURATION_ERROR)
+    exit_with(MISCONFIGURED, f"The service cannot start.\n{exc}")
 
 
 def _make_folders(settings: Settings) -> None:

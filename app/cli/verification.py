@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from app.cli.console import IN_PART, actor, as_json, open_store, print_rows
+from app.cli.console import IN_PART, actor, as_json, open_store, printed_at_the_end
+from app.cli.wording import sentence_of
 from app.errors import ModelError
 from app.store import OnRead, Store, Verdict
 
@@ -24,13 +25,13 @@ def verify(names: Sequence[str], *, is_all: bool, is_json: bool) -> None:
     """
     if bool(names) == is_all:
         raise click.UsageError("name the models, or give --all")
-    store = open_store()
+    store = open_store(to_change=True)
     models = list(store.scan().models.values()) if is_all else [store.find(name) for name in names]
     # No bar if stderr is not a terminal.
     bar = click.progressbar(length=sum(m.size_bytes for m in models), file=sys.stderr, hidden=not sys.stderr.isatty())
-    with bar:
-        found = [_verified(store, model.name, bar.update) for model in models]
-    print_rows(found, is_json=is_json)
+    with printed_at_the_end(is_json=is_json) as found, bar:
+        for model in models:
+            found.append(_verified(store, model.name, bar.update))
     if any(row["outcome"] not in GOOD for row in found):
         sys.exit(IN_PART)
 
@@ -39,7 +40,7 @@ def _verified(store: Store, name: str, on_read: OnRead) -> dict[str, Any]:
     try:
         verification = store.verifications.verify(name, actor(), on_read)
     except ModelError as exc:  # the model was deleted or changed meanwhile; the others are still verified
-        return {"name": name, "outcome": "refused", "sha256": None, "reason": str(exc)}
+        return {"name": name, "outcome": "refused", "sha256": None, "reason": sentence_of(exc)}
     return {
         "name": name,
         "outcome": verification.verdict.value,

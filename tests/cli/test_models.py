@@ -11,6 +11,7 @@ import pytest
 from app.store.locks.model_locks import ModelLocks
 from tests.conftest import Serve
 from tests.store.integrity.test_verification import corrupt_on_disk
+from tests.support.held_jobs import store_on
 from tests.support.service import ECHO, ROOT
 from tests.support.waiting import eventually
 
@@ -68,8 +69,76 @@ def test_deleting_and_restoring(folder: Path) -> None:
     assert (folder / "back.bin").read_bytes() == b"12345"
 
     run(folder, "models", "delete", "back.bin")
-    assert "back.bin" in run(folder, "trash", "empty").stdout
+    shown = run(folder, "trash", "empty")
+    assert ("back.bin" in shown.stdout, "1 entries, 5 bytes; nothing was deleted" in shown.stderr) == (True, True)
+    assert "back.bin" in run(folder, "trash", "empty", "--yes").stdout
     assert run(folder, "trash", "list").stdout == ""
+
+
+def test_what_was_done_is_printed_whatever_follows(folder: Path) -> None:
+    """A deletion that is refused after others exits with 3, prints their trash ids, and names who uses the model."""
+    with store_on(folder).lease("old_de.bin", kind="command", holder="backup"):
+        done = run(folder, "models", "delete", "en_v1.bin", "old_de.bin", "en_v2.bin", "--json")
+
+    deleted, refused = json.loads(done.stdout)
+    assert (done.returncode, deleted["outcome"], refused["outcome"]) == (3, "trashed", "refused")
+    (entry,) = json.loads(run(folder, "trash", "list", "--json").stdout)
+    assert (deleted["trash_id"], deleted["expires_at"]) == (entry["id"], entry["expires_at"])
+    assert [blocker["pid"] for blocker in refused["blockers"]] == [os.getpid()]
+    assert str(os.getpid()) in done.stderr
+    assert (folder / "en_v2.bin").exists()
+    nothing_done = run(folder, "models", "delete", "missing.bin", "en_v2.bin", "--json")
+    assert (nothing_done.returncode, [row["outcome"] for row in json.loads(nothing_done.stdout)]) == (1, ["refused"])
+
+
+def test_a_read_only_setting_holds_for_commands(folder: Path) -> None:
+    """With OCR_READ_ONLY, commands that change something are refused; lists and dry runs work."""
+    (entry,) = json.loads(run(folder, "models", "delete", "en_v1.bin", "--json").stdout)
+    changes: tuple[tuple[str, ...], ...] = (
+        ("models", "delete", "en_v2.bin"),
+        ("models", "prune", "--yes"),
+        ("models", "protect", "en_v2.bin", "--reason", "x"),
+        ("models", "unprotect", "en_v2.bin"),
+        ("models", "verify", "--all"),
+        ("models", "pull", "org/repo", "a.gguf"),
+        ("trash", "restore", entry["trash_id"]),
+        ("trash", "empty", "--yes"),
+    )
+    for arguments in changes:
+        refused = run(folder, *arguments, OCR_READ_ONLY="true")
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert "OCR_READ_ONLY" in refused.stderr
+
+    for arguments in (("models", "list"), ("models", "delete", "en_v2.bin", "--dry-run"), ("models", "prune")):
+        assert run(folder, *arguments, OCR_READ_ONLY="true").returncode == 0
+    assert (folder / "en_v2.bin").exists()
+
+
+def test_every_command_reports_a_wrong_setting_alike(folder: Path) -> None:
+    """Every command that reads settings exits with 2 and names the variable, without a traceback."""
+    commands = (
+        ("openapi",),
+        ("provision",),
+        ("serve",),
+        ("models", "list"),
+        ("models", "delete", "en_v1.bin"),
+        ("models", "lease", "en_v1.bin", "true"),
+        ("trash", "list"),
+    )
+    for arguments in commands:
+        refused = run(folder, *arguments, OCR_PORT="abc")
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert "OCR_PORT" in refused.stderr
+        assert "Traceback" not in refused.stderr
+
+
+def test_a_leased_command_may_have_options(folder: Path) -> None:
+    """`models lease NAME sh -c ...` needs no `--`, and accepts one."""
+    for separator in ((), ("--",)):
+        leased = run(
+            folder, "models", "lease", "en_v1.bin", *separator, "sh", "-c", "echo $0 $1; exit 7", "--help", "-x"
+        )
+        assert (leased.returncode, leased.stdout) == (7, "--help -x\n")
 
 
 def test_errors_are_one_line_and_an_exit_status(folder: Path, tmp_path: Path) -> None:

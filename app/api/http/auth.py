@@ -50,6 +50,7 @@ class Access:
 
     def _authorise(self, keyring: Keyring, request: Request, scope: StatedScope) -> str:
         kind, _, token = request.headers.get("authorization", "").partition(" ")
+        token = token.strip(" ")  # RFC 9110 allows several blanks before the key
         if kind.lower() != "bearer" or not token:
             raise Unauthenticated.missing()
         key = keyring.find(token)

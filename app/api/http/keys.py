@@ -1,14 +1,24 @@
 """API keys: a TOML file of names, scopes and digests; how a key is made and found; what each scope may do."""
 
+import codecs
 import hashlib
+import re
 import secrets
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, Self
 
+import tomli_w
+
 KEY_PREFIX = "ocr_"
+FIELDS = {"name", "scopes", "sha256"}
+"""The fields of an entry."""
+MAX_NAME_CHARS = 100
+RESERVED_NAMES = {"anonymous", "service"}
+"""The actors of the journal that are no keys; a command's actor is `cli:` and a user."""
 CHANGES: Final = "changes"
 READS: Final = "reads"
 
@@ -60,17 +70,14 @@ class Keyring:
 
     @classmethod
     def load(cls, path: Path) -> "Keyring":
-        """Read a file of keys; raises KeysError."""
+        """Read a file of keys; raises KeysError, which names what is wrong in it."""
         try:
-            entries = tomllib.loads(path.read_text())["keys"]
-            keys = tuple(
-                Key(str(e["name"]), frozenset(map(Scope, e["scopes"])), bytes.fromhex(e["sha256"])) for e in entries
-            )
+            keys = tuple(_keys_in(path.read_bytes()))
         except OSError as exc:
             raise KeysError(f"{path} cannot be read ({exc.strerror})") from exc
-        except (ValueError, KeyError, TypeError) as exc:
+        except (TypeError, ValueError) as exc:
             raise KeysError(
-                f"{path} is not a file of keys: {exc!r}. `python -m app keys new` prints a correct entry"
+                f"{path} is not a file of keys: {exc}. `python -m app keys new` prints a correct entry"
             ) from exc
         if not keys:
             raise KeysError(f"{path} holds no key, so every request would be refused")
@@ -97,6 +104,66 @@ def digest_of(token: str) -> bytes:
 
 
 def entry_for(name: str, scopes: list[Scope], key: str) -> str:
-    """Return the entry of a key in the file of keys, as TOML."""
-    listed = ", ".join(f'"{scope}"' for scope in scopes)
-    return f'[[keys]]\nname = "{name}"\nscopes = [{listed}]\nsha256 = "{digest_of(key).hex()}"\n'
+    """Return the entry of a key in the file of keys, as TOML. Raises ValueError if the name cannot be used."""
+    check_name(name)
+    entry = {"name": name, "scopes": list(dict.fromkeys(map(str, scopes))), "sha256": digest_of(key).hex()}
+    return tomli_w.dumps({"keys": [entry]})
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError if a key cannot have this name, which the log and the journal show as an actor."""
+    if not name or name != name.strip():
+        raise ValueError(f"the name {name!r} is empty, or begins or ends with a blank")
+    if not name.isprintable():
+        raise ValueError(f"the name {name!r} has characters that cannot be shown")
+    if len(name) > MAX_NAME_CHARS:
+        raise ValueError(f"the name {name!r} is longer than {MAX_NAME_CHARS} characters")
+    if name in RESERVED_NAMES or name.startswith("cli:"):
+        raise ValueError(f"the name {name!r} is one that the journal uses for callers without a key")
+
+
+def _keys_in(content: bytes) -> Iterator[Key]:
+    """Yield the keys of a file. Raises TypeError and ValueError with the first thing that is wrong."""
+    if content.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError("it begins with a byte order mark; save it as UTF-8 without one")
+    try:
+        document = tomllib.loads(content.decode())
+    except UnicodeDecodeError as exc:
+        raise ValueError(f"it is not UTF-8 ({exc})") from None
+    except RecursionError:
+        raise ValueError("its values are nested too deeply") from None
+    if unknown := set(document) - {"keys"}:
+        raise ValueError(f"it has the unknown field {min(unknown)!r}; each entry begins with [[keys]]")
+    entries = document.get("keys")
+    if not isinstance(entries, list):
+        raise TypeError("it has no entry [[keys]]")
+    seen: dict[str | bytes, int] = {}
+    for number, entry in enumerate(entries, 1):
+        try:
+            key = _key_of(entry)
+        except (TypeError, ValueError) as exc:
+            raise ValueError(f"in entry {number}, {exc}") from None
+        for what, value in (("name", key.name), ("sha256", key.digest)):
+            if (first := seen.setdefault(value, number)) != number:
+                raise ValueError(f"the entries {first} and {number} have the same {what}")
+        yield key
+
+
+def _key_of(entry: object) -> Key:
+    """Return the key of one entry. Raises TypeError and ValueError."""
+    if not isinstance(entry, dict):
+        raise TypeError("there is no table of fields")
+    if unknown := set(entry) - FIELDS:
+        raise ValueError(f"the field {min(unknown)!r} is unknown; the fields are name, scopes and sha256")
+    if missing := FIELDS - set(entry):
+        raise ValueError(f"the field {min(missing)!r} is missing")
+    name, scopes, digest = entry["name"], entry["scopes"], entry["sha256"]
+    if not isinstance(name, str):
+        raise TypeError("the name is no text")
+    check_name(name)
+    if not isinstance(scopes, list) or not scopes:
+        raise ValueError(f"the key {name!r} has no scopes; give a list of {', '.join(Scope)}")
+    allowed = frozenset(map(Scope, scopes))
+    if not isinstance(digest, str) or not re.fullmatch(r"[0-9A-Fa-f]{64}", digest):
+        raise ValueError(f"the sha256 of the key {name!r} is not one of 64 hexadecimal digits")
+    return Key(name, allowed, bytes.fromhex(digest))

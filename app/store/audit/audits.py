@@ -1,6 +1,6 @@
 """The audit of a whole folder, and prunes: judges every model, lists its users, and deletes by a plan."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from app.errors import StoreError
@@ -99,8 +99,10 @@ class Audits:
             unread=unread,
         )
 
-    def execute(self, plan: PrunePlan, actor: Actor) -> list[PruneOutcome]:
-        """Delete each model of a plan, and return one outcome for each.
+    def execute(
+        self, plan: PrunePlan, actor: Actor, on_outcome: Callable[[PruneOutcome], None] = lambda _: None
+    ) -> list[PruneOutcome]:
+        """Delete each model of a plan, and return one outcome for each; call `on_outcome` after each.
 
         A model stays, with an error in its outcome, if its version has changed, or if it is in use or protected.
         """
@@ -109,9 +111,11 @@ class Audits:
             model = finding.model
             try:
                 deletion = self._deletions.plan(model.name, if_match=[model.etag], permanent=plan.permanent)
-                outcomes.append(PruneOutcome(finding, self._deletions.delete(deletion, actor)))
+                outcome = PruneOutcome(finding, self._deletions.delete(deletion, actor))
             except StoreError as exc:
-                outcomes.append(PruneOutcome(finding, error=exc))
+                outcome = PruneOutcome(finding, error=exc)
             except OSError as exc:
-                outcomes.append(PruneOutcome(finding, error=refusal_of(exc)))
+                outcome = PruneOutcome(finding, error=refusal_of(exc))
+            outcomes.append(outcome)
+            on_outcome(outcome)
         return outcomes

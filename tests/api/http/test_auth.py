@@ -76,6 +76,9 @@ NEEDS = {
 }
 """The scope of each operation, written by hand so that the scope of a new operation is a decision."""
 
+ENTRY = f'[[keys]]\nname = "x"\nscopes = ["read"]\nsha256 = "{"00" * 32}"\n'
+"""A valid entry of a file of keys."""
+
 
 def bearer(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
@@ -208,6 +211,36 @@ def test_a_key_made_by_the_command_is_accepted(tmp_path: Path) -> None:
     assert key not in made.stdout
 
 
+@pytest.mark.parametrize("name", ['a"b', "a\\b", "Zoë 漢字", "it's"])
+def test_a_key_may_have_any_name_that_can_be_shown(tmp_path: Path, name: str) -> None:
+    """The entry of a key with quotes, backslashes or other scripts in its name can be read again."""
+    (tmp_path / "keys.toml").write_text(entry_for(name, [Scope.READ, Scope.READ], "ocr_x"))
+
+    found = Keyring.load(tmp_path / "keys.toml").find("ocr_x")
+
+    assert found
+    assert (found.name, found.scopes) == (name, frozenset({Scope.READ}))
+
+
+@pytest.mark.parametrize("name", ["", " a", "a\n", "a\x1b[2J", "\u202ea", "anonymous", "cli:root", "a" * 101])
+def test_a_name_that_misleads_is_refused(name: str) -> None:
+    """`keys new` refuses a name that the log cannot show, or that another actor has, with status 2 and no key."""
+    made = subprocess.run(
+        [sys.executable, "-m", "app", "keys", "new", name, "--scope", "read"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert (made.returncode, made.stdout) == (2, "")
+    assert "ocr_" not in made.stderr
+
+
+def test_several_blanks_may_precede_a_key(keyed: RunningService) -> None:
+    """`Bearer` and the key may have more than one blank between them (RFC 9110)."""
+    headers = {"authorization": f"Bearer   {KEYS[Scope.READ]}"}
+
+    assert keyed.client.get("/models", headers=headers).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -216,6 +249,20 @@ def test_a_key_made_by_the_command_is_accepted(tmp_path: Path) -> None:
         ('[[keys]]\nname = "x"\nscopes = ["root"]\nsha256 = "00"', "'root' is not a valid Scope"),
         ('[[keys]]\nname = "x"', "scopes"),
         ("nonsense", "not a file of keys"),
+        ("\ufeff" + ENTRY, "byte order mark"),
+        (ENTRY + "note = 1", "in entry 1, the field 'note' is unknown"),
+        (ENTRY.replace("keys", "key"), "unknown field 'key'"),
+        (ENTRY.replace('["read"]', "[]"), "has no scopes"),
+        (ENTRY.replace('["read"]', '"read"'), "has no scopes"),
+        (ENTRY.replace('"x"', "1"), "the name is no text"),
+        (ENTRY.replace('"x"', '"a\\u001b"'), "cannot be shown"),
+        (ENTRY.replace('"x"', '" "'), "blank"),
+        (ENTRY.replace('"x"', '"service"'), "the journal uses"),
+        (ENTRY.replace("00", "0"), "64 hexadecimal digits"),
+        (ENTRY + ENTRY.replace("00", "01"), "the entries 1 and 2 have the same name"),
+        (ENTRY + ENTRY.replace('"x"', '"y"'), "the entries 1 and 2 have the same sha256"),
+        ("keys = [1]", "no table of fields"),
+        ("keys = 1", "no entry"),
     ],
 )
 def test_an_invalid_file_of_keys_is_refused(tmp_path: Path, text: str, says: str) -> None:
