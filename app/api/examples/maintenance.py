@@ -34,6 +34,7 @@ FINDING: dict[str, Any] = {
     "superseded_by": None,
     "corrupt": None,
     "remarks": ["not_recognised"],
+    "looks_like": [],
     "protected_by": None,
     "blockers": [],
 }

@@ -16,7 +16,7 @@ from app.api.http.header_fields import JSON, TEXT
 from app.api.http.keys import Scope
 from app.api.http.negotiation import best_or_first
 from app.api.http.problems import problems
-from app.api.maintenance.schemas import AuditOut, FindingOut, PartialOut, ReclaimableOut
+from app.api.maintenance.schemas import AuditOut, FindingOut, PartialOut, ReclaimableOut, Remark
 from app.api.models.list_cache import ListCache, ListCacheDep
 from app.api.models.schemas import BlockerOut, protection_out
 from app.store import Blocker, Finding, Partial, Protection, Report
@@ -64,6 +64,7 @@ def _as_text(found: Report, root: Path) -> str:
         about = [f"matches {finding.stale_pattern}"] if finding.stale_pattern else []
         about += [f"superseded by {finding.superseded_by}"] if finding.superseded_by else []
         about += [f"corrupt: {finding.corrupt}"] if finding.corrupt else []
+        about += [f"looks like {name!a}" for name in finding.looks_like]
         about += [_protection(finding.protection)] if finding.protection else []
         about += [_use(blocker) for blocker in found.blockers.get(finding.model.name, [])]
         lines.append(_line("OLD:" if finding.is_old else "CURRENT:", f"{root}/{finding.model.name}", about))
@@ -111,7 +112,10 @@ def _as_json(found: Report, root: Path, list_cache: ListCache) -> AuditOut:
 
 
 def _finding(finding: Finding, blockers: list[Blocker], root: Path, list_cache: ListCache) -> FindingOut:
-    is_passed_over = list_cache.describe(finding.model).recognised is False
+    remarks: dict[Remark, bool] = {
+        "not_recognised": list_cache.describe(finding.model).recognised is False,
+        "looks_like_another": bool(finding.looks_like),
+    }
     return FindingOut(
         name=finding.model.name,
         path=f"{root}/{finding.model.name}",
@@ -121,7 +125,8 @@ def _finding(finding: Finding, blockers: list[Blocker], root: Path, list_cache: 
         stale_pattern=finding.stale_pattern,
         superseded_by=finding.superseded_by,
         corrupt=finding.corrupt,
-        remarks=["not_recognised"] if is_passed_over else [],
+        remarks=[remark for remark, applies in remarks.items() if applies],
+        looks_like=list(finding.looks_like),
         protected_by=protection_out(finding.protection),
         blockers=[BlockerOut.model_validate(blocker) for blocker in blockers],
     )

@@ -86,6 +86,9 @@ class JournalOut(Schema):
     """The last events, newest first."""
 
 
+Remark = Literal["not_recognised", "looks_like_another"]
+
+
 class FindingOut(Schema):
     """The audit's finding about one model."""
 
@@ -106,9 +109,13 @@ class FindingOut(Schema):
     corrupt: str | None
     """What is wrong with the file: a verification found other bytes than recorded, or the header shows that the file is
     cut off. Null if neither."""
-    remarks: list[Literal["not_recognised"]]
+    remarks: list[Remark]
     """`not_recognised`: AsposeAI was asked after the file was written, and does not list it. That alone is no
-    reason to delete the model: AsposeAI lists only the few models that it would choose itself."""
+    reason to delete the model: AsposeAI lists only the few models that it would choose itself.
+    `looks_like_another`: other models have names that look the same; `looks_like` has them."""
+    looks_like: list[str]
+    """The other names that differ only in how Unicode writes their letters (such as `é`), or in invisible characters.
+    These are different models."""
     protected_by: ProtectionOut | None
     """Why the model must not be deleted. Null if it is not protected."""
     blockers: list[BlockerOut]

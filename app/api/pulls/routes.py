@@ -69,6 +69,8 @@ class PullIn(BaseModel):
 
     @model_validator(mode="after")
     def _is_request(self) -> Self:
+        if self.url and "revision" in self.model_fields_set:
+            raise ValueError("With url, revision must not be given: only a repository has revisions")
         self.to_request()
         return self
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from app.errors import StoreError
+from app.store.audit.look_alikes import look_alikes
 from app.store.deletions import Receipt
 from app.store.integrity.corruption import Corruption
 from app.store.inventory import Inventory, Model
@@ -49,6 +50,8 @@ class Finding:
     """What is wrong with the file, if it is known to be corrupt."""
     protection: Protection | None
     """Why the model must not be deleted; None if it is not protected."""
+    looks_like: tuple[str, ...] = ()
+    """The names of other models that look the same as this one's."""
 
     @property
     def is_old(self) -> bool:
@@ -111,7 +114,7 @@ def audit(
 ) -> list[Finding]:
     """Return one finding for each model of the inventory, sorted by name. Raises OSError."""
     manual = protections.manual()
-    superseded = superseded_by(inventory.models)
+    superseded, alike = superseded_by(inventory.models), look_alikes(inventory.models)
     findings = []
     for name, model in inventory.models.items():
         pattern, newer = policy.stale_pattern(name), superseded.get(name)
@@ -119,7 +122,7 @@ def audit(
         grounds = {Reason.STALE_PATTERN: pattern, Reason.SUPERSEDED: newer, Reason.CORRUPT: wrong}
         reasons = tuple(reason for reason, ground in grounds.items() if ground)
         protection = protections.combine(name, manual.get(name))
-        findings.append(Finding(model, reasons, pattern, newer, wrong, protection))
+        findings.append(Finding(model, reasons, pattern, newer, wrong, protection, alike.get(name, ())))
     return findings
 
 

@@ -121,3 +121,18 @@ def test_deleting_a_model_moves_its_bytes_to_the_trash_in_storage(upkeep: Runnin
     assert (before["models_bytes"], after["models_bytes"]) == (25, 20)
     assert after["trash_bytes"] > before["trash_bytes"]
     assert after["volume_id"] == before["volume_id"]
+
+
+def test_names_that_look_the_same_are_told(upkeep: RunningService) -> None:
+    """Names that differ only in the form of a letter or in invisible characters are remarked, in JSON and as text."""
+    composed, decomposed, invisible = "caf\u00e9.bin", "cafe\u0301.bin", "caf\u00e9\u200b.bin"
+    for name in (composed, decomposed, invisible, "cafe.bin", "caf\u00e8.bin"):
+        upkeep.client.put(f"/models/{name}", content=b"x").raise_for_status()
+
+    found = {model["name"]: model for model in upkeep.client.get("/audit").json()["models"]}
+    assert found[composed]["looks_like"] == [decomposed, invisible]
+    assert found[decomposed]["looks_like"] == [composed, invisible]
+    assert "looks_like_another" in found[invisible]["remarks"]
+    assert found["cafe.bin"]["looks_like"] == found["caf\u00e8.bin"]["looks_like"] == []
+    text = upkeep.client.get("/audit", headers={"accept": "text/plain"}).text
+    assert "(looks like 'caf\\xe9.bin'; looks like 'caf\\xe9\\u200b.bin')" in text
