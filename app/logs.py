@@ -23,7 +23,7 @@ def _to_json(event: object, **_: object) -> str:
 
 
 def configure(log_format: str, level: str) -> None:
-    """Make structlog and the standard library's logging (uvicorn, watchfiles) write lines in one format.
+    """Make structlog and the standard library's logging (uvicorn) write lines in one format.
 
     `log_format` and `level` are the values of OCR_LOG_FORMAT and OCR_LOG_LEVEL.
     """
@@ -49,5 +49,4 @@ def configure(log_format: str, level: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # at info, it logs every batch of changes
     logging.getLogger("httpx").setLevel(logging.WARNING)  # at info, it logs URLs, whose queries may hold signatures

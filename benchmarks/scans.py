@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 from common import Server, fill, median_ratio, print_table, settled
 
-from app.store.inventory import rescan, scan
+from app.store.volume.scan import rescan, scan
 
 COUNT, FOLDERS = 100_000, 100
 ROUNDS = 9

@@ -1,47 +1,46 @@
 """Keeps the inventory of the model folder up to date in memory, so that its readers never wait for the disk.
 
-inotify reports which paths have changed, and only those are read again. A file system that cannot notify, such as a
-network file system, is scanned again and again. A change that any process makes is in the inventory within a second.
+inotify reports which paths have changed, and only those are read again, even while a scan runs. A file system that
+cannot notify, such as a network file system, is scanned again and again. A change that any process makes is in the
+inventory within a second, if the file system notifies.
 """
 
 import asyncio
 import contextlib
 import math
-import os
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
-from watchfiles import DefaultFilter, awatch
 
 from app.errors import StoreUnavailable
 from app.events import EventName, OnEvent
-from app.store.inventory import STORE_DIR, Inventory
+from app.store.inventory import Inventory
 from app.store.protections import ManualProtection
 from app.store.store import Store
+from app.store.volume.tree_watch import Changes, TreeWatch, reason_of
 
 TICK_SECONDS = 0.25
 """How often leases, protections and the folder's identity are read; each takes microseconds."""
-QUIET_MS, GATHER_MS = 20, 200
-"""Changes are handled together once there was no other change for QUIET_MS, and after GATHER_MS at the latest."""
+GATHER_SECONDS, MAX_GATHER_SECONDS = 0.02, 0.2
+"""How long to gather changes before they are handled together, and how long to pause afterwards at most."""
 UNNOTIFIED_RESCAN_SECONDS = 0.5
 """How often to scan a file system that does not notify."""
 WATCH_AGAIN_SECONDS = 30.0
-"""How long to scan before inotify is tried again after a failure: no watches were left, or a name was not UTF-8."""
+"""How long to scan before inotify is tried again after a failure, such as that no watches were left."""
 SAFETY_RESCAN_SECONDS = 10.0
 """How often to scan although inotify works: it misses writes to mapped files, and its queue can overflow."""
-MANY_CHANGES = 1000
-"""Above this number of changes at once the whole folder is scanned. That is quicker, and finds the changes that
-overflowed the kernel's queue."""
+MANY_CHANGES = 500
+"""Above this number of changes at once the whole folder is scanned, so that later changes do not wait for these."""
 SCAN_SHARE, SAFETY_SHARE = 1, 50
 """The least pause after any scan, and before a safety rescan, as multiples of the duration of the last scan."""
 
+NO_CHANGES = Changes(set(), is_complete=True)
+
 T = TypeVar("T")
-Look = Callable[[Inventory | None], Inventory]
-"""A function that reads the disk and returns a new inventory. It receives the present one, or None if there is none."""
 
 
 class InventoryWatcher:
@@ -67,15 +66,18 @@ class InventoryWatcher:
         self._store = store
         self._on_change = on_change
         self._unanswered = unanswered
-        self._thread = CapacityLimiter(2)  # threads of its own: a volume that does not answer blocks no other work
+        self._thread = CapacityLimiter(3)  # threads of its own: a volume that does not answer blocks no other work
         self._on_event = on_event
-        self._notifying = True
+        self._watch: TreeWatch | None = None
+        """inotify's watch of the folder; None while it is scanned at short intervals instead."""
         self._scan_began = 0.0
         self._scan_seconds = 0.0
         self._scan_soon = False
         self._removed: dict[str, float] = {}
         self._scanned = asyncio.Event()
-        self._looking = asyncio.Lock()
+        self._scanning, self._updating = asyncio.Lock(), asyncio.Lock()
+        self._changed_meanwhile: set[str] | None = None
+        """The paths that were updated while the running scan may have read them before; None if no scan runs."""
 
     def current(self) -> Inventory:
         """Return the newest inventory. Raises StoreUnavailable if there is none, or the volume does not answer."""
@@ -88,6 +90,7 @@ class InventoryWatcher:
     def remove(self, name: str) -> None:
         """Remove from the inventory a model that this process has just deleted, without waiting for inotify."""
         self._removed[name] = time.monotonic()
+        self._note_changed([name])
         if self.inventory and name in self.inventory.models:
             models = self.inventory.models.copy()  # copies 100,000 in a millisecond; a comprehension is slower
             del models[name]
@@ -101,7 +104,7 @@ class InventoryWatcher:
     async def refresh(self, name: str) -> None:
         """Update the inventory at a name to which this process has just moved a model, without waiting for inotify."""
         self._removed.pop(name, None)
-        await self._renew(lambda before: self._store.rescan(before, [name]) if before else self._store.scan())
+        await self._update([name])
 
     async def refresh_protections(self) -> None:
         """Update `protected` after this process has changed a protection, without waiting for the next tick."""
@@ -109,11 +112,28 @@ class InventoryWatcher:
             self.protected = await self._in_thread(self._store.protections.manual)
 
     async def scan(self) -> None:
-        """Scan the whole folder now, and replace the inventory."""
-        self._scan_began = time.monotonic()
-        await self._renew(self._store.scan)
-        self._scan_seconds = time.monotonic() - self._scan_began
-        self._scan_soon = False
+        """Scan the whole folder now, and replace the inventory.
+
+        Updates go on while the scan runs. The scan may have read a path before it was updated, so at the end it reads
+        those paths again.
+        """
+        async with self._scanning:
+            self._scan_began = time.monotonic()
+            self._scan_soon = False
+            self._changed_meanwhile = set()
+            try:
+                with self._noting_availability():
+                    found = await self._in_thread(self._store.scan, self.inventory, self._on_folder)
+                    while len(names := self._changed_meanwhile) > MANY_CHANGES:
+                        self._changed_meanwhile = set()
+                        found = await self._rescan(found, names)
+                    async with self._updating:
+                        began = time.monotonic()
+                        found = await self._rescan(found, list(self._changed_meanwhile))
+                        self._replace(self._without_removed(await self._in_thread(self._unless_equal, found), began))
+            finally:
+                self._changed_meanwhile = None
+            self._scan_seconds = time.monotonic() - self._scan_began
         if not self._scanned.is_set():
             await self.refresh_protections()
         self._scanned.set()
@@ -121,79 +141,120 @@ class InventoryWatcher:
     async def run(self) -> None:
         """Keep the inventory up to date until cancelled."""
         while True:
-            await self.scan()
-            await self._follow()
+            # Watch before the scan, since changes before a folder is watched are not reported.
+            until = await self._begin_watch()
+            try:
+                await self.scan()
+                await self._follow(until)
+            finally:
+                self._end_watch()
 
-    async def _follow(self) -> None:
-        """Update the inventory after each change, until the folder is gone or replaced.
+    async def _begin_watch(self) -> float:
+        """Set up inotify. Returns the monotonic time at which to try again, if it failed."""
+        if self._store.volume.file_system.is_local:
+            try:
+                self._watch = await self._in_thread(TreeWatch)
+            except OSError as exc:
+                return self._note_failure(reason_of(exc))
+        return math.inf
 
-        Also returns 30 s after a failure of inotify, so that `run` sets it up again.
-        """
-        self._notifying = self._store.volume.file_system.is_local
-        # Scan once, since changes before inotify was set up were not reported.
-        self._scan_soon = True
-        async with aclosing(self._signals()) as signals:
-            async for changed in signals:
-                root_id = await self._in_thread(self._look)
-                if root_id != self._seen_root_id():
-                    return
-                if self._scan_soon or len(changed) > MANY_CHANGES or self._scan_is_due():
-                    await self.scan()
-                    await asyncio.sleep(min(self._scan_seconds * SCAN_SHARE, TICK_SECONDS))
-                elif changed:
-                    await self._rescan(changed)
+    def _end_watch(self) -> None:
+        if self._watch:
+            self._watch.close()
+            self._watch = None
 
-    async def _rescan(self, changed: set[str]) -> None:
-        """Update the inventory at the paths that have changed."""
-        await self._renew(lambda before: self._store.rescan(before, changed) if before else self._store.scan())
-        # Scan soon if a folder is new: it may have been filled before inotify watched it.
-        # `os.path.isdir`, since `Path.is_dir` raises OSError for a path that is too long, which would end the service.
-        paths = [self._store.root / name for name in changed]
-        self._scan_soon = await self._in_thread(lambda: any(map(os.path.isdir, paths)))
+    def _note_failure(self, error: str) -> float:
+        self._on_event(EventName.STORE_WATCH_FAILED, {"error": error})
+        return time.monotonic() + WATCH_AGAIN_SECONDS
 
-    async def _renew(self, look: Look) -> None:
-        """Replace the inventory by the result of `look`. One call runs at a time, and starts from the last result."""
-        async with self._looking:
+    async def _follow(self, until: float) -> None:
+        """Update the inventory after each change, until the folder is gone or replaced, or the time `until`."""
+        scan = None
+        looked_at = 0.0
+        try:
+            async with aclosing(self._signals()) as signals:
+                async for changed in signals:
+                    if self._watch and self._watch.failure:
+                        until = self._note_failure(self._watch.failure)
+                        self._end_watch()
+                    await self._handle(changed)
+                    if time.monotonic() - looked_at >= TICK_SECONDS:
+                        looked_at = time.monotonic()
+                        root_id = await self._in_thread(self._look)
+                        if root_id != self._seen_root_id() or looked_at >= until:
+                            return
+                    if scan and scan.done():
+                        scan.result()  # raises what the scan raised
+                        scan = None
+                    if not scan and self._scan_is_due():
+                        scan = asyncio.create_task(self.scan())
+        finally:
+            if scan:
+                scan.cancel()
+                await asyncio.wait({scan})
+
+    async def _handle(self, changes: Changes) -> None:
+        """Update the inventory at the paths that have changed, or have a scan do that if they are many."""
+        if not changes.is_complete or len(changes.names) > MANY_CHANGES:
+            self._scan_soon = True
+        elif changes.names:
             began = time.monotonic()
-            try:
-                found = await self._in_thread(self._look_from, look)
-            except StoreUnavailable as exc:
-                if self.unavailable is None:
-                    self._on_event(EventName.STORE_UNAVAILABLE, {"reason": str(exc)})
-                self.unavailable = exc
-                self._replace(None)
+            await self._update(changes.names)
+            # Between updates other threads and requests have at least as much time as these take.
+            await asyncio.sleep(min(time.monotonic() - began, MAX_GATHER_SECONDS))
+
+    async def _update(self, names: Collection[str]) -> None:
+        """Read some paths again, and update the inventory. Runs one at a time, each from the last result."""
+        self._note_changed(names)
+        async with self._updating:
+            began = time.monotonic()
+            with self._noting_availability():
+                if self.inventory is None:
+                    found = await self._in_thread(self._store.scan, None, self._on_folder)
+                else:
+                    found = await self._rescan(self.inventory, names)
+                self._replace(self._without_removed(await self._in_thread(self._unless_equal, found), began))
+
+    async def _rescan(self, before: Inventory, names: Collection[str]) -> Inventory:
+        found, is_complete = await self._in_thread(self._store.rescan, before, names, self._on_folder)
+        self._scan_soon = self._scan_soon or not is_complete
+        return found
+
+    def _note_changed(self, names: Collection[str]) -> None:
+        if self._changed_meanwhile is not None:
+            self._changed_meanwhile.update(names)
+
+    @contextmanager
+    def _noting_availability(self) -> Iterator[None]:
+        """Note whether the folder could be read in this block, and report when that changes."""
+        try:
+            yield
+        except StoreUnavailable as exc:
+            if self.unavailable is None:
+                self._on_event(EventName.STORE_UNAVAILABLE, {"reason": str(exc)})
+            self.unavailable = exc
+            self._replace(None)
+        else:
+            if self.unavailable:
+                self._on_event(EventName.STORE_AVAILABLE, {})
+            self.unavailable = None
+
+    async def _signals(self) -> AsyncGenerator[Changes, None]:
+        """Yield the changes that the kernel reports, and none at each tick."""
+        while True:
+            if not self._watch:
+                await asyncio.sleep(TICK_SECONDS)
+                yield NO_CHANGES
+            elif await self._watch.wait(TICK_SECONDS):
+                await asyncio.sleep(GATHER_SECONDS)
+                yield await self._in_thread(self._watch.read)
             else:
-                if self.unavailable:
-                    self._on_event(EventName.STORE_AVAILABLE, {})
-                self.unavailable = None
-                self._replace(self._without_removed(found, began))
+                yield NO_CHANGES
 
-    async def _signals(self) -> AsyncGenerator[set[str], None]:
-        """Yield a set of changed paths, relative to the folder, after each change, and an empty set at each tick.
-
-        Ends when inotify, after a failure, should be set up again.
-        """
-        until = math.inf
-        if self._notifying and self.inventory:
-            root = str(self._store.root) + "/"
-            try:
-                async for changes in awatch(
-                    self._store.root,
-                    watch_filter=_ModelsFilter(),
-                    debounce=GATHER_MS,
-                    step=QUIET_MS,
-                    rust_timeout=int(TICK_SECONDS * 1000),
-                    yield_on_timeout=True,
-                    force_polling=False,
-                ):
-                    yield {path.removeprefix(root) for _, path in changes}
-            except* (OSError, RuntimeError) as failures:  # errors of the thread of `awatch` come as a group
-                self._on_event(EventName.STORE_WATCH_FAILED, {"error": _first(failures)})
-                self._notifying = False
-                until = time.monotonic() + WATCH_AGAIN_SECONDS
-        while time.monotonic() < until:
-            await asyncio.sleep(TICK_SECONDS)
-            yield set()
+    def _on_folder(self, prefix: str, folder: int) -> None:
+        """Watch a folder that a scan is about to read. Runs in a thread."""
+        if watch := self._watch:
+            watch.add(prefix, folder)
 
     async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
         return await to_thread.run_sync(function, *arguments, limiter=self._thread, abandon_on_cancel=True)
@@ -213,7 +274,9 @@ class InventoryWatcher:
         return self.inventory.root_id if self.inventory else None
 
     def _scan_is_due(self) -> bool:
-        if self._notifying:
+        if self._scan_soon:
+            pause = self._scan_seconds + min(self._scan_seconds * SCAN_SHARE, TICK_SECONDS)
+        elif self._watch:
             pause = max(SAFETY_RESCAN_SECONDS, self._scan_seconds * SAFETY_SHARE)
         else:
             pause = max(UNNOTIFIED_RESCAN_SECONDS, self._scan_seconds * (1 + SCAN_SHARE))
@@ -229,25 +292,12 @@ class InventoryWatcher:
             models.pop(name, None)
         return replace(found, models=models)
 
-    def _look_from(self, look: Look) -> Inventory:
-        """Call `look`, and return the present inventory object if the result is equal to it. Runs in a thread."""
+    def _unless_equal(self, found: Inventory) -> Inventory:
+        """Return the present inventory object if `found` is equal to it, else `found`."""
         before = self.inventory
-        found = look(before)
         return before if before is not None and found == before else found
 
     def _replace(self, inventory: Inventory | None) -> None:
         if inventory is not self.inventory:
             self.inventory = inventory
             self._on_change()
-
-
-def _first(failures: BaseExceptionGroup[BaseException]) -> str:
-    failure = failures.exceptions[0]
-    return _first(failure) if isinstance(failure, BaseExceptionGroup) else str(failure)
-
-
-class _ModelsFilter(DefaultFilter):
-    """Accepts all paths except those in `.store/`."""
-
-    ignore_dirs = (STORE_DIR,)
-    ignore_entity_patterns = ()

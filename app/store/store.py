@@ -18,7 +18,7 @@ from app.store.incoming.partials import PartialRecord
 from app.store.integrity.corruption import HeaderCheckCache
 from app.store.integrity.digests import Digests
 from app.store.integrity.verification import Verifications
-from app.store.inventory import Inventory, Model, rescan, scan
+from app.store.inventory import Inventory, Model
 from app.store.journal import Journal
 from app.store.locks.leases import Lease
 from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
@@ -30,6 +30,7 @@ from app.store.trash.trash import Trash
 from app.store.volume.claims import Claims
 from app.store.volume.filesystem import FileSystem
 from app.store.volume.refusals import explaining_refusals
+from app.store.volume.scan import OnFolder, rescan, scan
 from app.store.volume.volume import Volume
 
 
@@ -83,18 +84,24 @@ class Store:
 
     # Finding and reading models.
 
-    def scan(self, before: Inventory | None = None) -> Inventory:
+    def scan(self, before: Inventory | None = None, on_folder: OnFolder = lambda *_: None) -> Inventory:
         """Scan the whole folder, and return the inventory. Raises StoreUnavailable.
 
-        A model that has not changed since `before` is the identical object.
+        A model that has not changed since `before` is the identical object. `on_folder` is called with each folder
+        before it is read.
         """
         self.volume.check()
-        return scan(self.root, before)
+        return scan(self.root, before, on_folder)
 
-    def rescan(self, before: Inventory, names: Iterable[str]) -> Inventory:
-        """Return the inventory `before`, brought up to date at the paths in `names` only. Raises StoreUnavailable."""
+    def rescan(
+        self, before: Inventory, names: Iterable[str], on_folder: OnFolder = lambda *_: None
+    ) -> tuple[Inventory, bool]:
+        """Return the inventory `before`, brought up to date at the paths in `names` only. Raises StoreUnavailable.
+
+        The second result is False if a whole scan is needed, because these paths hold too many files.
+        """
         self.volume.check()
-        return rescan(self.root, before, names)
+        return rescan(self.root, before, names, on_folder)
 
     def find(self, name: str) -> Model:
         """Get a model as it is on the disk now.

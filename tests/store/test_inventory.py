@@ -7,11 +7,12 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import StoreUnavailable
-from app.store.inventory import Model, rescan, scan
+from app.store.inventory import Model
+from app.store.volume.scan import rescan, scan
 
 
 def test_every_regular_file_below_the_folder_is_a_model(tmp_path: Path) -> None:
@@ -111,6 +112,7 @@ def notified_paths(root: Path, name: str) -> set[str]:
     return {str(place.relative_to(root)) for place in places if place.is_relative_to(root)} - {"."}
 
 
+@settings(deadline=None)
 @given(st.lists(CHANGES, max_size=12), st.integers(1, 4))
 def test_a_rescan_of_changed_paths_equals_a_full_scan(changes: list[tuple[str, str, str]], batch: int) -> None:
     """After any changes of files, folders and links, in batches, `rescan` returns what `scan` returns."""
@@ -126,6 +128,71 @@ def test_a_rescan_of_changed_paths_equals_a_full_scan(changes: list[tuple[str, s
                 except OSError:
                     continue
                 touched |= notified
-            inventory = rescan(root, inventory, touched)
+            inventory, is_complete = rescan(root, inventory, touched)
+            assert is_complete
             assert inventory == scan(root)
             assert list(inventory.models) == sorted(inventory.models)
+
+
+@pytest.mark.parametrize("moment", ["sibling", "parent"])
+def test_a_folder_replaced_by_a_link_during_a_scan_is_not_entered(tmp_path: Path, moment: str) -> None:
+    """A neighbour replaces a folder by a link between its listing and its reading: nothing behind the link is listed.
+
+    The scan tells when it reads a folder, so the replacement happens at the right moment each time.
+    """
+    root, outside = tmp_path / "models", tmp_path / "outside"
+    for name in ("a/x", "a/y", "b/x", "b/y"):
+        (root / name).mkdir(parents=True)
+        (outside / name.removeprefix("a/").removeprefix("b/")).mkdir(parents=True, exist_ok=True)
+    (outside / "secret.bin").write_bytes(b"secret")
+    (outside / "x/secret.bin").write_bytes(b"secret")
+    (outside / "y/secret.bin").write_bytes(b"secret")
+    replaced: list[str] = []
+
+    def replace(prefix: str, _: int) -> None:
+        """Replace the other folder when a first one is read, or the parent when the first of two folders is read."""
+        here = prefix.removesuffix("/")
+        if replaced or here.count("/") != (moment == "parent") or not here:
+            return
+        victim = here.rpartition("/")[0] if moment == "parent" else {"a": "b", "b": "a"}[here]
+        (root / victim).rename(tmp_path / "away")
+        (root / victim).symlink_to(outside)
+        replaced.append(victim)
+
+    found = scan(root, None, replace)
+
+    assert replaced
+    assert found.models == {}
+    (warning,) = scan(root).warnings
+    assert (warning.path, warning.reason) == (replaced[0], "a symbolic link")
+
+
+def test_a_rescan_does_not_look_through_links(tmp_path: Path) -> None:
+    """A path through a link, or through a folder of another name, is absent."""
+    root = tmp_path / "models"
+    (root / "real").mkdir(parents=True)
+    (root / "real/a.bin").touch()
+    (root / "link").symlink_to("real")
+    (root / "loop").symlink_to("loop")
+    before = scan(root)
+
+    after, is_complete = rescan(root, before, ["link/a.bin", "loop/a.bin", "real/../real/a.bin", "real/a.bin"])
+
+    assert is_complete
+    assert after is before
+
+
+def test_a_rescan_leaves_large_folders_to_a_scan(tmp_path: Path) -> None:
+    """A rescan that would read too many entries leaves such folders as they were, and says so."""
+    (tmp_path / "large").mkdir()
+    before = scan(tmp_path)
+    for number in range(20):
+        (tmp_path / f"large/{number}.bin").touch()
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small/a.bin").touch()
+
+    after, is_complete = rescan(tmp_path, before, ["large", "small"], max_walked=10)
+
+    assert not is_complete
+    assert list(after.models) == ["small/a.bin"]
+    assert rescan(tmp_path, before, ["large", "small"]) == (scan(tmp_path), True)
