@@ -50,12 +50,14 @@ class EventName(StrEnum):
 
     STORE_AVAILABLE = "store.available"
     STORE_UNAVAILABLE = "store.unavailable", logging.WARNING
+    STORE_REMADE = "store.remade", logging.WARNING
     STORE_WATCH_FAILED = "store.watch_failed", logging.WARNING
     CHANGE_INCOMPLETE = "change.incomplete", logging.WARNING
     JOURNAL_FAILED = "journal.failed", logging.WARNING
     JOURNAL_CAUGHT_UP = "journal.caught_up"
     LEASE_LOST = "lease.lost", logging.WARNING
     LEASE_RETAKEN = "lease.retaken", logging.WARNING
+    RECORD_DAMAGED = "record.damaged", logging.WARNING
     STAGING_SWEPT = "staging.swept"
     TRASH_SWEEP_FAILED = "trash.sweep_failed", logging.WARNING
     VOLUME_ANSWERED = "volume.answered"
@@ -78,6 +80,7 @@ class EventName(StrEnum):
     REQUEST_CRASHED = "request.crashed", logging.ERROR
     RESOURCES_EXHAUSTED = "resources.exhausted", logging.WARNING
     SERVICE_DRAINING = "service.draining"
+    SERVICE_PART_RESTARTED = "service.part_restarted", logging.ERROR
     SERVICE_PART_FAILED = "service.part_failed", logging.CRITICAL
     SERVICE_SHUTDOWN_OVERDUE = "service.shutdown_overdue", logging.CRITICAL
     SETTINGS_ANONYMOUS = "settings.anonymous", logging.WARNING

@@ -24,6 +24,8 @@ from app.sweeper import keep_swept
 
 log = structlog.get_logger()
 
+RESTART_PAUSE_SECONDS = 5.0
+"""The pause before a part that raised is run again."""
 Task = asyncio.Task[None]
 Work = Callable[[], Coroutine[Any, Any, None]]
 
@@ -63,18 +65,20 @@ async def start(parts: Parts, on_event: OnEvent, on_failed: Callable[[], None]) 
     # The first request must find out whether the volume may be changed, so check it before.
     await asyncio.to_thread(_check_volume, state["volume_monitor"], on_event)
     begin = partial(_start, on_event=on_event, on_failed=on_failed)
+    # These parts hold nothing that an end could leave half done, so a defect in one of them does not end the service.
+    keep = partial(begin, goes_on=True)
     engine = begin("engine", state["supervisor"].run)
     others = [
-        begin("volume", partial(monitor_volume, state["volume_monitor"], state["store"], on_event)),
-        begin("inventory", state["inventory_watcher"].run),
+        keep("volume", partial(monitor_volume, state["volume_monitor"], state["store"], on_event)),
+        keep("inventory", state["inventory_watcher"].run),
     ]
     if parts.idle_seconds:
-        others.append(begin("idle release", partial(release_when_idle, state["supervisor"], parts.idle_seconds)))
+        others.append(keep("idle release", partial(release_when_idle, state["supervisor"], parts.idle_seconds)))
     if state["access"].read_only:
         return Tasks(engine, None, others)
     store, jobs = state["store"], state["jobs"]
     sweeps = (partial(store.sweep, jobs.is_over), partial(sweep_jobs, jobs, parts.job_retention))
-    others.append(begin("sweeper", partial(keep_swept, sweeps, on_event)))
+    others.append(keep("sweeper", partial(keep_swept, sweeps, on_event)))
     return Tasks(engine, begin("pulls", state["pull_runner"].run), others)
 
 
@@ -112,9 +116,12 @@ def _check_volume(watch: VolumeMonitor, on_event: OnEvent) -> None:
         on_event(EventName.STORE_UNAVAILABLE, {"reason": str(exc)})
 
 
-def _start(name: str, work: Work, *, on_event: OnEvent, on_failed: Callable[[], None]) -> Task:
-    """Start a task that runs for as long as the service does. If it raises, which is a defect, the service stops."""
-    task = asyncio.create_task(_keep_running(name, work, on_event), name=name)
+def _start(name: str, work: Work, *, on_event: OnEvent, on_failed: Callable[[], None], goes_on: bool = False) -> Task:
+    """Start a task that runs for as long as the service does.
+
+    If it raises, which is a defect, the service stops; with `goes_on` the work is run again after a pause instead.
+    """
+    task = asyncio.create_task(_keep_running(name, work, on_event, goes_on=goes_on), name=name)
 
     def on_done(task: Task) -> None:
         if not task.cancelled() and (exc := task.exception()):
@@ -125,17 +132,20 @@ def _start(name: str, work: Work, *, on_event: OnEvent, on_failed: Callable[[], 
     return task
 
 
-async def _keep_running(name: str, work: Work, on_event: OnEvent) -> None:
+async def _keep_running(name: str, work: Work, on_event: OnEvent, *, goes_on: bool) -> None:
     """Run a part's work. Run it again after a pause if the system lacked a descriptor, memory or a thread for it."""
     while True:
         try:
             await work()
         except Exception as exc:
-            cause = exhausted_resource(exc)
-            if cause is None:
+            if cause := exhausted_resource(exc):
+                on_event(EventName.RESOURCES_EXHAUSTED, {"part": name, "cause": cause})
+                await asyncio.sleep(AGAIN_SECONDS)
+            elif goes_on:
+                log.exception(EventName.SERVICE_PART_RESTARTED, part=name)
+                await asyncio.sleep(RESTART_PAUSE_SECONDS)
+            else:
                 raise
-            on_event(EventName.RESOURCES_EXHAUSTED, {"part": name, "cause": cause})
-            await asyncio.sleep(AGAIN_SECONDS)
         else:
             return
 

@@ -27,6 +27,7 @@ METHODS = {"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"}
 REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
 CALL_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 JOB_OUTCOMES = [state for state in JobState if state not in UNFINISHED]
+RECORD_KINDS = ("corrupt", "digest", "identity", "job", "journal", "lease", "partial", "protection", "trash")
 NO_VERSION = re.compile(r"version=(?!\s*\d+(\.\d+)*\s*([;,]|$))")
 """Matches a version in an Accept field that prometheus_client cannot compare, because it is not a dotted number."""
 
@@ -50,6 +51,8 @@ class Observation:
     """Bytes in the model folder by kind: `models`, `trash` and so on."""
     free_bytes: int | None
     total_bytes: int | None
+    damaged_records: dict[str, int]
+    """How many records of `.store/` are damaged, by kind."""
     volume_checks: dict[str, bool]
     """The checks of the model folder's file system by name; True if the check passes."""
     is_writable: bool
@@ -266,6 +269,8 @@ def _store(now: Observation) -> Iterator[Metric]:
     yield _gauge(
         "ocr_journal_waiting", "Entries that wait until the journal can be written.", value=now.journal_waiting
     )
+    damaged = {kind: now.damaged_records.get(kind, 0) for kind in RECORD_KINDS}
+    yield _gauge("ocr_store_damaged_records", "Records in the folder that cannot be read.", "kind", damaged)
     yield _gauge("ocr_volume_check", "1 if the folder's file system passes the check.", "check", now.volume_checks)
 
 

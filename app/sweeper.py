@@ -18,13 +18,19 @@ SWEEP_PAUSE_SHARE = 20
 async def keep_swept(sweeps: Sequence[Callable[[], object]], on_event: OnEvent) -> None:
     """Run the sweeps one after another, every few seconds, until cancelled. A failure ends the round.
 
-    All sweeps use the same folder, so a folder that is missing or read-only would fail the others too.
+    All sweeps use the same folder, so a folder that is missing or read-only would fail the others too. A defect in one
+    sweep does not stop the others.
     """
 
     def sweep() -> None:
         with explaining_refusals():
             for each in sweeps:
-                each()
+                try:
+                    each()
+                except (StoreError, OSError):
+                    raise
+                except Exception as exc:  # noqa: BLE001 - a defect, which the log shows
+                    on_event(EventName.SERVICE_PART_RESTARTED, {"part": "sweeper", "exc_info": exc})
 
     thread = CapacityLimiter(1)  # not a shared thread, so that a volume that does not answer delays no other work
     while True:

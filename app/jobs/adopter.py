@@ -28,12 +28,19 @@ class JobAdopter:
         *,
         at_once: int,
         accepts: Callable[[Job], bool] = lambda _: True,
+        on_defect: Callable[[Exception], None] = lambda _: None,
     ) -> None:
-        """`accepts` returns False for a job that a newer service created and this service does not understand."""
+        """`accepts` returns False for a job that a newer service created and this service does not understand.
+
+        `on_defect` receives each error that is neither a StoreError nor an OSError; the adopter goes on.
+        """
         self._jobs = jobs
         self._kind = kind
         self._run_held = run_held
         self._accepts = accepts
+        self._on_defect = on_defect
+        self._left: set[str] = set()
+        """The ids of jobs whose run raised such an error here. They are left for another service, or a restart."""
         self._free = at_once
         self._scope = CancelScope()
         self._wake = asyncio.Event()
@@ -58,16 +65,25 @@ class JobAdopter:
 
     async def _take_some(self, tasks: TaskGroup) -> None:
         # If the model folder is missing, there are no jobs to take; requests for models report the reason.
-        with contextlib.suppress(StoreError, OSError):
+        try:
             for job in await to_thread.run_sync(self._jobs.unheld, self._kind):
-                if self._free and self._accepts(job) and (held := await to_thread.run_sync(self._jobs.take, job.id)):
+                if not self._free or job.id in self._left or not self._accepts(job):
+                    continue
+                if held := await to_thread.run_sync(self._jobs.take, job.id):
                     self._free -= 1
                     tasks.start_soon(self._run_one, held)
+        except (StoreError, OSError):
+            pass
+        except Exception as exc:  # noqa: BLE001 - jobs are taken again at the next poll
+            self._on_defect(exc)
 
     async def _run_one(self, held: HeldJob) -> None:
         try:
             with held:
                 await self._run_held(held)
+        except Exception as exc:  # noqa: BLE001 - one job must not stop the others
+            self._left.add(held.job.id)
+            self._on_defect(exc)
         finally:
             self._free += 1
             # A job whose outcome could not be written, as on a full disk, is retried only at the next poll.

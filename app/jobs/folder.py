@@ -5,7 +5,6 @@ is new or has lost its runner; in both cases `Jobs.take()` takes it. The methods
 """
 
 import contextlib
-import re
 import time
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -15,9 +14,10 @@ from app.errors import JobNotFound, LookupStale, ModelInUse, ModelLocked, StoreE
 from app.jobs.held_job import HeldJob
 from app.jobs.progress import Progress
 from app.jobs.records import (
+    JOB_ID,
     Job,
     JobState,
-    marker_of,
+    mark_cancelled,
     new_job,
     read_anew,
     read_record,
@@ -27,7 +27,6 @@ from app.jobs.records import (
 )
 from app.store import Actor, Store, explaining_refusals
 
-JOB_ID_PATTERN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
 """On a shared volume, the pauses before a missing record is looked for again, in seconds."""
 TAKE_SECONDS = 0.2
 """How long to wait for a job's lock, which a cancellation and a sweep hold for an instant."""
@@ -89,11 +88,11 @@ class Jobs:
 
     def get(self, job_id: str) -> Job:
         """Read one job's record and return the job; raises JobNotFound, StoreUnavailable."""
-        self.volume.check()
-        if JOB_ID_PATTERN.fullmatch(job_id):
+        self._check()
+        if JOB_ID.fullmatch(job_id):
             for pause_seconds in self._claims.lookup_pauses:
                 time.sleep(pause_seconds)  # another machine may have renamed the record for an instant, to claim it
-                if job := read_record(record_of(self._folder, job_id)):
+                if job := read_record(self.volume.records, record_of(self._folder, job_id)):
                     return job
         raise JobNotFound(job_id)
 
@@ -102,21 +101,21 @@ class Jobs:
 
         Raises StoreUnavailable.
         """
-        self.volume.check()
+        self._check()
         wanted = None if kinds is None else frozenset(kinds)
-        for record in sorted(self._folder.glob("*.json"), reverse=True):
-            job = read_record(record)
+        for record in reversed(self._records()):
+            job = read_record(self.volume.records, record)
             if job and (wanted is None or job.kind in wanted) and state in {None, job.state}:
                 yield job
 
     def unfinished(self, kind: str) -> list[Job]:
         """Return the unfinished jobs of a kind, oldest first; raises StoreUnavailable."""
-        self.volume.check()
-        jobs, records = [], sorted(self._folder.glob("*.json"))
+        self._check()
+        jobs, records = [], self._records()
         self._finished &= {record.stem for record in records}
         for record in records:
             # A finished job stays finished. This runs every second, and there may be thousands of them.
-            job = None if record.stem in self._finished else read_record(record)
+            job = None if record.stem in self._finished else read_record(self.volume.records, record)
             if job and job.is_finished:
                 self._finished.add(job.id)
             elif job and job.kind == kind:
@@ -142,7 +141,7 @@ class Jobs:
             return job
         with explaining_refusals():
             # The marker comes first, so that a runner that takes the job before the next line finds the marker.
-            marker_of(self._folder, job_id).touch()
+            mark_cancelled(self._folder, job_id)
             if held := self.take(job_id):
                 with held:
                     held.cancel()
@@ -158,6 +157,14 @@ class Jobs:
     def result_file(self, job_id: str) -> Path:
         """Return the path of a job's result file; the file need not exist."""
         return result_of(self._folder, job_id)
+
+    def _check(self) -> None:
+        self.volume.check()
+        self.volume.check_folder(self._folder)
+
+    def _records(self) -> list[Path]:
+        """List the records, oldest first."""
+        return sorted(path for path in self._folder.glob("*.json") if JOB_ID.fullmatch(path.stem))
 
     def _held(self, job: Job, lock: contextlib.ExitStack) -> HeldJob:
         return HeldJob(

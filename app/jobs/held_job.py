@@ -1,6 +1,7 @@
 """A job whose lock this process holds. Only the holder of the lock writes the job's record."""
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -11,8 +12,9 @@ from typing import Any, Self
 
 from app.errors import ServiceError
 from app.jobs.progress import Progress
-from app.jobs.records import Failure, Job, JobState, marker_of, result_of, write_record
+from app.jobs.records import Failure, Job, JobState, marker_of, new_draft_of, result_of, write_record
 from app.store import explaining_refusals, files_on_server
+from app.store.volume.renames import rename_path
 
 SERVER_POLL_INTERVAL_SECONDS = 1.0
 """On a shared volume, how often the file system's server is asked whether the job is cancelled."""
@@ -56,12 +58,16 @@ class HeldJob:
         """
         self._check()
         with explaining_refusals():
-            result_of(self._folder, self.job.id).write_text(text)
+            # A draft and a rename, since writing to the file itself would follow a link in its place.
+            draft = new_draft_of(self._folder, self.job.id)
+            with draft.open("x") as file:
+                file.write(text)
+            rename_path(draft, result_of(self._folder, self.job.id))
 
     def is_cancelled(self) -> bool:
         """Return True if the job is cancelled. Costs one `stat`; on a shared volume also one listing a second."""
         marker = marker_of(self._folder, self.job.id)
-        if marker.exists():
+        if os.path.lexists(marker):
             return True
         if not self._is_shared or time.monotonic() < self._poll_at:
             return False
@@ -94,7 +100,8 @@ class HeldJob:
 
     def _finish(self, job: Job) -> None:
         self._write(replace(job, finished_at=datetime.now(UTC)), is_lasting=True)
-        marker_of(self._folder, job.id).unlink(missing_ok=True)
+        with contextlib.suppress(IsADirectoryError):  # nothing that the service has put there
+            marker_of(self._folder, job.id).unlink(missing_ok=True)
 
     def _write(self, job: Job, *, is_lasting: bool = False) -> None:
         self._check()  # another folder may be mounted over the model folder, and would get the record

@@ -5,6 +5,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
+from app.store.records.forms import Finite, Size
+
 PROGRESS_INTERVAL_SECONDS = 0.25
 """How often a runner writes progress and checks for a cancellation, and how often a reader polls the progress."""
 WINDOW_SECONDS = 10.0
@@ -20,14 +22,14 @@ Unit = Literal["bytes", "items"]
 class Progress:
     """The progress of a job at one moment."""
 
-    done: int = 0
+    done: Size = 0
     """How many units are done."""
-    total: int | None = None
+    total: Size | None = None
     """How many units there are; None while the total is unknown."""
     unit: Unit = "bytes"
-    rate: float | None = None
+    rate: Finite | None = None
     """Units a second, averaged over the last WINDOW_SECONDS; None while there is no rate."""
-    eta_seconds: float | None = None
+    eta_seconds: Finite | None = None
     """The remaining time at that rate; None while the rate or the total is unknown."""
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import secrets
 import socket
 from dataclasses import asdict, dataclass, field, replace
@@ -13,9 +14,14 @@ from typing import Any
 
 from app.jobs.progress import Progress
 from app.store import Actor, Claims, explaining_refusals
+from app.store.records.forms import By, JsonObject, RecordDamaged, RecordForm, Time, Word
+from app.store.records.reader import RecordReader
 from app.store.volume.renames import rename_path
 
 DRAFT_SUFFIX = ".new"
+JOB_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
+MAX_JOB_BYTES = 8 << 20
+"""The largest record of a job that is read: one of a pull of some ten thousand files."""
 
 
 class JobState(StrEnum):
@@ -45,23 +51,23 @@ class Failure:
 class Job:
     """One job, as its record describes it."""
 
-    id: str
+    id: Word
     """Ids sort by the time of creation."""
-    kind: str
+    kind: Word
     """The kind of job, such as `pull`."""
-    created_at: datetime
-    created_by: Actor
-    request: dict[str, Any]
+    created_at: Time
+    created_by: By
+    request: JsonObject
     """The parameters of the job: everything that a runner needs."""
-    updated_at: datetime
+    updated_at: Time
     state: JobState = JobState.QUEUED
     phase: str = "waiting"
     """The current step of the job; of a finished job, the last step."""
     progress: Progress = field(default_factory=Progress)
-    result: dict[str, Any] | None = None
+    result: JsonObject | None = None
     """The result, once the job has succeeded. A large result is in a file beside the record: see `result_of`."""
     failure: Failure | None = None
-    finished_at: datetime | None = None
+    finished_at: Time | None = None
     owner: str | None = None
     """`<host>:<pid>` of the process that last wrote the record, for messages."""
 
@@ -75,16 +81,19 @@ class Job:
         fields = asdict(self) | {"created_by": self.created_by.to_record()}
         return json.dumps(fields, default=datetime.isoformat)
 
-    @classmethod
-    def from_json(cls, text: str) -> "Job":
-        """Build a job from a record's JSON; raises ValueError, KeyError or TypeError if the text is no record."""
-        fields = json.loads(text)
-        for name in ("created_at", "updated_at", "finished_at"):
-            fields[name] = datetime.fromisoformat(fields[name]) if fields[name] else None
-        fields["created_by"] = Actor.from_record(fields["created_by"])
-        fields["progress"] = Progress(**fields["progress"])
-        fields["failure"] = Failure(**fields["failure"]) if fields["failure"] else None
-        return cls(**fields | {"state": JobState(fields["state"])})
+
+class _JobForm(RecordForm[Job]):
+    """The form of a job's record, in which the state and the time of the end agree."""
+
+    def parse(self, data: bytes) -> Job:
+        """Read a record from JSON. Raises RecordDamaged."""
+        job = super().parse(data)
+        if job.is_finished != (job.finished_at is not None):
+            raise RecordDamaged(f"finished_at does not agree with the state {job.state}")
+        return job
+
+
+JOB = _JobForm(Job, "job", max_bytes=MAX_JOB_BYTES)
 
 
 def new_job(kind: str, request: dict[str, Any], actor: Actor, progress: Progress) -> Job:
@@ -112,17 +121,13 @@ def write_record(folder: Path, job: Job, *, is_lasting: bool) -> Job:
     return job
 
 
-def read_record(record: Path) -> Job | None:
-    """Return the job in a record; None if the record is missing or is not valid."""
-    with contextlib.suppress(FileNotFoundError):
-        return _job_in(record.read_text())
-    return None
-
-
-def _job_in(text: str) -> Job | None:
-    with contextlib.suppress(ValueError, KeyError, TypeError):
-        return Job.from_json(text)
-    return None
+def read_record(reader: RecordReader, record: Path) -> Job | None:
+    """Return the job in a record; None if the record is missing or damaged."""
+    job = reader.read(record, JOB)
+    if job and job.id != record.stem:
+        reader.note(record, JOB.kind, "it names another job than its file name")
+        return None
+    return job
 
 
 def read_anew(folder: Path, job_id: str, claims: Claims) -> Job | None:
@@ -137,7 +142,10 @@ def read_anew(folder: Path, job_id: str, claims: Claims) -> Job | None:
         return None
     try:
         claim.status()
-        return _job_in(claim.read_text())
+        with contextlib.suppress(RecordDamaged):
+            job = JOB.parse(claim.read(JOB.max_bytes))
+            return job if job.id == job_id else None
+        return None
     finally:
         claim.give_back()
 
@@ -164,6 +172,12 @@ def job_of_draft(path: Path) -> str | None:
 def marker_of(folder: Path, job_id: str) -> Path:
     """Return the path of a job's cancellation marker: an empty file that tells the job's runner to cancel the job."""
     return folder / f"{job_id}.cancel"
+
+
+def mark_cancelled(folder: Path, job_id: str) -> None:
+    """Create a job's cancellation marker; whatever is in its place already, such as a link, marks the job too."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(marker_of(folder, job_id), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
 
 
 def result_of(folder: Path, job_id: str) -> Path:

@@ -1,13 +1,15 @@
 """The sweep of jobs: a job whose runner died fails unless it is resumable; old jobs and stray files are removed."""
 
 import contextlib
+import os
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from app.errors import JobAbandoned, JobNotFound
+from app.errors import JobAbandoned, JobNotFound, StoreError
 from app.jobs.folder import Jobs
-from app.jobs.records import Job, job_of_draft, marker_of, read_record, record_of, result_of
+from app.jobs.records import JOB, JOB_ID, Job, job_of_draft, marker_of, read_record, record_of, result_of
 
 STRAY_SECONDS = 3600.0
 """The age at which a sweep removes a file that belongs to no job."""
@@ -19,21 +21,41 @@ def sweep_jobs(jobs: Jobs, retention: timedelta) -> list[str]:
     Return the ids of the removed jobs. A job whose runner died is marked as failed, unless its kind is resumable.
     Raises StoreUnavailable, StoreReadOnly.
     """
+    jobs.volume.check_writable()
     folder, swept, known = jobs.volume.jobs_dir, [], set[str]()
     for job in jobs.newest():
         known.add(job.id)
-        if job.finished_at is None and job.kind not in jobs.resumable:
-            _fail_abandoned(jobs, job)
-        elif job.finished_at and job.finished_at + retention <= datetime.now(UTC):
-            _remove(folder, job.id)
-            swept.append(job.id)
-        elif job.finished_at:
-            # The marker is left by a late cancellation, or by a runner that was killed at its last step.
-            marker_of(folder, job.id).unlink(missing_ok=True)
+        with _reporting(jobs, record_of(folder, job.id)):
+            if _swept(jobs, job, retention):
+                swept.append(job.id)
     for path in folder.iterdir():
-        if _is_left(jobs, path, known):
-            path.unlink(missing_ok=True)
+        with _reporting(jobs, path):
+            if JOB_ID.match(path.name) and _is_left(jobs, path, known, retention):
+                path.unlink(missing_ok=True)
     return swept
+
+
+@contextlib.contextmanager
+def _reporting(jobs: Jobs, path: Path) -> Iterator[None]:
+    """Report what cannot be swept as damaged, so that it does not stop the sweep of the others."""
+    try:
+        yield
+    except (StoreError, OSError) as exc:
+        jobs.volume.records.note(path, JOB.kind, f"it cannot be swept: {exc}")
+
+
+def _swept(jobs: Jobs, job: Job, retention: timedelta) -> bool:
+    """Sweep one job. Returns True if it was removed."""
+    folder = jobs.volume.jobs_dir
+    if job.finished_at is None and job.kind not in jobs.resumable:
+        _fail_abandoned(jobs, job)
+    elif job.finished_at and job.finished_at + retention <= datetime.now(UTC):
+        _remove(folder, job.id)
+        return True
+    elif job.finished_at:
+        # The marker is left by a late cancellation, or by a runner that was killed at its last step.
+        marker_of(folder, job.id).unlink(missing_ok=True)
+    return False
 
 
 def _fail_abandoned(jobs: Jobs, job: Job) -> None:
@@ -51,21 +73,25 @@ def _remove(folder: Path, job_id: str) -> None:
         path_of(folder, job_id).unlink(missing_ok=True)
 
 
-def _is_left(jobs: Jobs, path: Path, known: set[str]) -> bool:
+def _is_left(jobs: Jobs, path: Path, known: set[str], retention: timedelta) -> bool:
     """Return True if a killed process left this file: it belongs to no job, or is a draft that was not renamed."""
     if job_id := job_of_draft(path):
         if jobs.volume.has_lock_queries:
             return not jobs.is_held(job_id)
         return _is_older_than(path, STRAY_SECONDS)
-    return path.stem not in known and _is_older_than(path, STRAY_SECONDS) and _is_orphan(jobs, path.stem)
-
-
-def _is_orphan(jobs: Jobs, job_id: str) -> bool:
+    if path.stem in known or not _is_older_than(path, STRAY_SECONDS):
+        return False
     # The lock is checked first, because a new job is held until its record exists.
-    return not jobs.is_held(job_id) and read_record(record_of(jobs.volume.jobs_dir, job_id)) is None
+    if jobs.is_held(path.stem):
+        return False
+    record = record_of(jobs.volume.jobs_dir, path.stem)
+    if not os.path.lexists(record):
+        return True
+    # A record that cannot be read may be of a newer version of this service: it is kept as long as a finished job.
+    return read_record(jobs.volume.records, record) is None and _is_older_than(record, retention.total_seconds())
 
 
 def _is_older_than(path: Path, seconds: float) -> bool:
     with contextlib.suppress(FileNotFoundError):
-        return time.time() - path.stat().st_mtime > seconds
+        return time.time() - path.lstat().st_mtime > seconds
     return False

@@ -169,7 +169,7 @@ class PullRun(Work):
             # A file that has expired, or has no record because its writer was killed, may still occupy this name.
             incoming.sweep()
         else:
-            if record.expected_bytes == file.size_bytes and facts | {"etag": record.extra["etag"]} == record.extra:
+            if record.expected_bytes == file.size_bytes and facts | {"etag": record.extra.get("etag")} == record.extra:
                 return staged, record
             staged.discard()
         record = PartialRecord(
@@ -187,7 +187,7 @@ class PullRun(Work):
     async def _download(self, staged: StagedFile, record: PartialRecord, file: SourceFile) -> None:
         """Download the bytes that are missing in a partial file. A retry continues after the last byte that arrived."""
         self.phase = "downloading"
-        etag: str | None = record.extra["etag"]
+        etag: str | None = record.extra.get("etag")
 
         async def fetch() -> None:
             nonlocal etag

@@ -50,7 +50,12 @@ class PullRunner:
         self._on_event = on_event
         self._threads = CapacityLimiter(QUESTIONS_AT_ONCE)
         self._adopter = JobAdopter(
-            jobs, PULL, self.pull, at_once=at_once, accepts=lambda job: request_of(job) is not None
+            jobs,
+            PULL,
+            self.pull,
+            at_once=at_once,
+            accepts=lambda job: request_of(job) is not None,
+            on_defect=lambda exc: on_event(EventName.SERVICE_PART_RESTARTED, {"part": "pulls", "exc_info": exc}),
         )
 
     async def run(self) -> None:

@@ -77,6 +77,8 @@ class PullRequest:
     @classmethod
     def from_record(cls, fields: dict[str, Any]) -> "PullRequest":
         """Build a request from a job's record; raises TypeError, ValueError or KeyError if the fields are not valid."""
+        if not all(isinstance(value, str | None) for value in fields.values()) or fields["revision"] is None:
+            raise TypeError("a request has texts only")
         return cls(**fields | {"if_exists": IfExists(fields["if_exists"])})
 
 

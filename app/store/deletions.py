@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.errors import ModelChanged, ModelNotFound, StoreError
+from app.errors import ModelChanged, ModelNotFound, StoreError, StoreUnavailable
 from app.store.actor import SERVICE, Actor
 from app.store.aftermath import after_change
 from app.store.integrity.digests import Digests
@@ -108,7 +108,9 @@ class Deletions:
                     raise ModelChanged(name, model.etag)
                 try:
                     receipt = self._delete_locked(deletion, model, folder, leaf, actor)
-                except FileNotFoundError:
+                except FileNotFoundError as exc:
+                    if _is_there(folder, leaf):
+                        raise StoreUnavailable("a part of .store was removed meanwhile. Try again") from exc
                     # A program that takes no locks removed the file first. The rename decides, not the lock.
                     raise ModelNotFound(name) from None
         if receipt.trash_id:
@@ -163,3 +165,11 @@ class Deletions:
             with suppress(OSError, StoreError):  # if this fails too, a sweep puts the model back
                 self._trash.put_back(entry, folder, leaf)
             raise
+
+
+def _is_there(folder: int, leaf: str) -> bool:
+    try:
+        os.stat(leaf, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True

@@ -7,11 +7,13 @@ import contextlib
 import errno
 import json
 import os
+import re
 import secrets
+import stat
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import islice
@@ -23,9 +25,11 @@ from app.events import EventName, OnEvent
 from app.store.actor import Actor
 from app.store.aftermath import after_change, note_failure, unreported_failures
 from app.store.locks.model_locks import ModelLocks
+from app.store.records.forms import RecordDamaged, RecordForm, Size, Time
+from app.store.records.reader import open_regular
 from app.store.volume.refusals import refusal_of
 from app.store.volume.renames import sync
-from app.store.volume.volume import Volume
+from app.store.volume.volume import Volume, in_the_way
 
 ROTATE_BYTES = 8 << 20
 """Beyond this size, about 40,000 lines, the present file is renamed and a new one begun."""
@@ -33,6 +37,9 @@ OLDER_BYTES = 24 << 20
 """The most bytes that all older files together may have; beyond it the oldest are deleted."""
 LATEST_BYTES = 24 << 20
 """How much of the journal `latest` reads: the present file, and the older ones that fit."""
+MOST_LINES = 200_000
+"""How many lines of one file are read: more than fit into LATEST_BYTES, unless they are not entries."""
+OLDER_NAME = re.compile(r"journal\.[0-9TZ]+-[0-9a-f]+\.jsonl")
 JOURNAL_LOCK = "/journal"
 """The name of the journal's lock; no model can have this name."""
 TURN_SECONDS = 10.0
@@ -73,7 +80,7 @@ class Action(StrEnum):
 class JournalEntry:
     """One line of the journal: one change of one model. A refused change has no line."""
 
-    at: datetime
+    at: Time
     actor: str
     """The name of the `Actor` that made the change."""
     action: str
@@ -82,7 +89,7 @@ class JournalEntry:
     """The model's name."""
     trash_id: str | None
     """The id of the model's entry in the trash, if it has or had one."""
-    size_bytes: int
+    size_bytes: Size
     request_id: str | None
     reason: str | None = None
     """Why the change was made if no caller asked for it, else None: `expired`, `room`, `replaced` or `recovered`.
@@ -94,14 +101,8 @@ class JournalEntry:
         """Return the entry as a line of JSON."""
         return json.dumps(asdict(self), default=datetime.isoformat).encode() + b"\n"
 
-    @classmethod
-    def from_line(cls, line: bytes) -> "JournalEntry":
-        """Read an entry from a line. Raises ValueError, KeyError or TypeError if the line is not an entry."""
-        written = json.loads(line)
-        at = datetime.fromisoformat(written["at"])
-        # A newer version of this service may write more fields.
-        known = {field.name: written[field.name] for field in fields(cls) if field.name in written}
-        return cls(**known | {"at": at})
+
+ENTRY = RecordForm(JournalEntry, "journal")
 
 
 class Journal:
@@ -192,9 +193,10 @@ class Journal:
                 self._rotate()
 
     def _opened(self, *, create: bool = True) -> int:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+        # Nothing is followed or waited for, since a link or a named pipe could be in the journal's place.
+        flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            return os.open(self._path, flags)
+            return _regular(os.open(self._path, flags), self._path)
         except FileNotFoundError:
             if not create:
                 raise
@@ -227,26 +229,55 @@ class Journal:
         Reads the present file, and as many older files as fit into 24 MiB with it.
         """
         self._volume.check()
-        entries = (_entry_in(line) for line in reversed(self._latest_lines()))
-        return list(islice(filter(None, entries), count))
+        return list(islice(self._entries(), count))
 
-    def _latest_lines(self) -> list[bytes]:
+    def _entries(self) -> Iterator[JournalEntry]:
+        """Yield the entries, newest first. A line that is no entry is skipped, and its file is reported."""
+        for path, lines in self._latest_lines():
+            unread = 0
+            for line in lines:
+                try:
+                    yield ENTRY.parse(line)
+                except RecordDamaged:
+                    unread += 1
+            if unread:
+                self._volume.records.note(path, ENTRY.kind, f"{unread:,} of its lines are not entries of the journal")
+
+    def _latest_lines(self) -> list[tuple[Path, list[bytes]]]:
+        """Return the files, newest first, each with its lines, newest first."""
         while True:
             present = _identity(self._path)
-            files, read_bytes = [self._path], _size(self._path)
-            for older in reversed(self._older()):
-                read_bytes += _size(older)
-                if read_bytes > LATEST_BYTES:
+            files, left_bytes = list[tuple[Path, list[bytes]]](), LATEST_BYTES
+            for path in (self._path, *reversed(self._older())):
+                size_bytes = _size(path)
+                if files and size_bytes > left_bytes:
                     break
-                files.insert(0, older)
-            lines = [line for file in files for line in _lines_in(file)]
+                files.append((path, self._lines_in(path, left_bytes)))
+                left_bytes -= size_bytes
             # If the journal was rotated meanwhile, lines of the present file may be missing: read again.
             if _identity(self._path) == present:
-                return lines
+                return files
+
+    def _lines_in(self, path: Path, last_bytes: int) -> list[bytes]:
+        """Return the lines in the last bytes of a file, newest first."""
+        try:
+            with open(open_regular(path), "rb") as journal:  # noqa: PTH123 - of a descriptor
+                start = max(0, os.fstat(journal.fileno()).st_size - last_bytes)
+                journal.seek(start)
+                lines = journal.read(last_bytes).rsplit(b"\n", MOST_LINES)
+        except FileNotFoundError:
+            return []
+        except RecordDamaged as exc:
+            self._volume.records.note(path, ENTRY.kind, str(exc))
+            return []
+        if start or len(lines) > MOST_LINES:
+            del lines[0]  # the end of a line, or all that is before the last lines
+        return [line for line in reversed(lines) if line.strip()]
 
     def _older(self) -> list[Path]:
         """List the older files, oldest first."""
-        return sorted(self._path.parent.glob(f"{self._path.stem}.*{self._path.suffix}"))
+        found = self._path.parent.glob(f"{self._path.stem}.*{self._path.suffix}")
+        return sorted(path for path in found if OLDER_NAME.fullmatch(path.name))
 
     def _older_name(self) -> Path:
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}"
@@ -269,6 +300,13 @@ class Journal:
                     older.unlink(missing_ok=True)
 
 
+def _regular(journal: int, path: Path) -> int:
+    if stat.S_ISREG(os.fstat(journal).st_mode):
+        return journal
+    os.close(journal)
+    raise in_the_way(path, "not a regular file")
+
+
 def _ends_with_a_line(journal: int) -> bool:
     size_bytes = os.fstat(journal).st_size
     return not size_bytes or os.pread(journal, 1, size_bytes - 1) == b"\n"
@@ -280,24 +318,11 @@ def _reason(exc: OSError | StoreError) -> str:
 
 def _size(path: Path) -> int:
     with contextlib.suppress(FileNotFoundError):
-        return path.stat().st_size
+        return path.lstat().st_size
     return 0
-
-
-def _lines_in(path: Path) -> list[bytes]:
-    with contextlib.suppress(FileNotFoundError), path.open("rb") as journal:
-        return journal.readlines()
-    return []
-
-
-def _entry_in(line: bytes) -> JournalEntry | None:
-    # A line that a full disk has cut short is not an entry.
-    with contextlib.suppress(ValueError, KeyError, TypeError):
-        return JournalEntry.from_line(line)
-    return None
 
 
 def _identity(path: Path) -> int | None:
     with contextlib.suppress(FileNotFoundError):
-        return path.stat().st_ino
+        return path.lstat().st_ino
     return None

@@ -16,9 +16,10 @@ from app.store.actor import Actor
 from app.store.aftermath import after_change
 from app.store.journal import Action, Journal
 from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
-from app.store.name_records import NameRecords
 from app.store.names import parts_of
 from app.store.policy import Policy
+from app.store.records.forms import ModelName, RecordForm, Time
+from app.store.records.name_records import NameRecords, key_of
 from app.store.volume.refusals import explaining_refusals
 from app.store.volume.volume import Volume
 
@@ -55,11 +56,53 @@ class Protection:
         return self.manual.reason if self.pattern is None and self.manual else str(self.pattern)
 
 
+@dataclass(frozen=True, slots=True)
+class ProtectionRecord:
+    """The record of a caller's protection."""
+
+    name: ModelName
+    reason: str
+    by: str
+    since: Time
+
+    @property
+    def manual(self) -> ManualProtection:
+        """The protection that the record states."""
+        return ManualProtection(self.reason, self.by, self.since)
+
+
+PROTECTION = RecordForm(ProtectionRecord, "protection")
+UNREADABLE = ManualProtection("its protection's record cannot be read", "unknown", datetime.fromtimestamp(0, UTC))
+"""The protection of a record that cannot be read. It was written to protect, so it protects."""
+
+
+class _WithUnreadable(dict[str, ManualProtection]):
+    """Protections by name. A model whose record cannot be read is protected too, though its name is in no record."""
+
+    def __init__(self, found: Mapping[str, ManualProtection], unreadable: frozenset[str]) -> None:
+        super().__init__(found)
+        self.unreadable = unreadable
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (isinstance(name, str) and key_of(name) in self.unreadable)
+
+    def get(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - as of dict
+        return super().get(name, UNREADABLE if name in self else default)
+
+    def __eq__(self, other: object) -> bool:
+        return super().__eq__(other) and self.unreadable == getattr(other, "unreadable", frozenset())
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None
+
+
 class Protections:
     """The protections of one model folder."""
 
     def __init__(self, volume: Volume, locks: ModelLocks, policy: Policy, journal: Journal) -> None:
-        self._records = NameRecords(volume.protection_dir)
+        self._records = NameRecords(volume.protection_dir, PROTECTION, volume.records)
         self._volume = volume
         self._locks = locks
         self._policy = policy
@@ -69,11 +112,15 @@ class Protections:
 
     def of(self, name: str) -> Protection | None:
         """Get the protection of a model from the disk; None if the model is not protected."""
+        manual = None
         try:
-            fields = self._records.read(name)
+            if record := self._records.read(name):
+                manual = record.manual
+            elif self._records.has(name):
+                manual = UNREADABLE
         except OSError:
-            fields = {}  # a record that cannot be read still protects
-        return self.combine(name, _manual_in(fields))
+            manual = UNREADABLE
+        return self.combine(name, manual)
 
     def check(self, name: str) -> None:
         """Raise ModelProtected if the model is protected. Raises OSError on a shared volume that does not answer.
@@ -82,7 +129,7 @@ class Protections:
         """
         protection = self.of(name)
         if protection is None and self._volume.is_shared and self._records.is_on_server(name):
-            protection = self.combine(name, _manual_in({}))  # another machine's record, which is not readable here yet
+            protection = self.combine(name, UNREADABLE)  # another machine's record, which is not readable here yet
         if protection:
             raise ModelProtected(name, protection.pattern, protection.manual.reason if protection.manual else None)
 
@@ -102,7 +149,10 @@ class Protections:
         except FileNotFoundError:
             changed_ns = 0
         if changed_ns != self._seen_ns:
-            manual = {fields["name"]: found for fields in self._records.all() if (found := _manual_in(fields))}
+            records, unreadable = self._records.survey()
+            found = {record.name: record.manual for record in records}
+            # A record that cannot be read does not tell its model's name, but its file's name is the name's hash.
+            manual = _WithUnreadable(found, unreadable) if unreadable else found
             if manual != self._manual:
                 self._manual = manual
             self._seen_ns = changed_ns if time.time_ns() - changed_ns > SETTLED_NS else None
@@ -158,13 +208,3 @@ class Protections:
             return self._volume.find(name).size_bytes
         except (ModelNotFound, NotAModel):
             return 0
-
-
-def _manual_in(fields: dict[str, Any] | None) -> ManualProtection | None:
-    if fields is None:
-        return None
-    try:
-        return ManualProtection(str(fields["reason"]), str(fields["by"]), datetime.fromisoformat(fields["since"]))
-    except (ValueError, KeyError, TypeError):
-        # A record of an unknown form still protects, since it was written to protect the model.
-        return ManualProtection("a record that cannot be read", "unknown", datetime.fromtimestamp(0, UTC))

@@ -53,11 +53,11 @@ class Store:
         """If `file_system` is None, `open()` reads the folder's file system from the mount table."""
         self._on_event = on_event
         self.policy = policy
-        self.volume = volume = Volume(root, file_system)
-        self.locks = locks = ModelLocks(volume.lock_file)
+        self.volume = volume = Volume(root, file_system, on_event)
+        self.locks = locks = ModelLocks(volume.lock_file, volume.records)
         self.claims = Claims(volume)
         self.journal = journal = Journal(volume, locks, on_event)
-        self.digests = digests = Digests(volume.digests_dir, volume.corrupt_dir, self.claims)
+        self.digests = digests = Digests(volume.digests_dir, volume.corrupt_dir, self.claims, volume.records)
         self.protections = protections = Protections(volume, locks, policy, journal)
         folder, keeps = (
             TrashFolder(volume, locks, self.claims, digests, trash_retention),
@@ -184,7 +184,8 @@ class Store:
 
     def _sweep_staging(self, is_job_over: Callable[[str], bool]) -> None:
         def has_ended(record: PartialRecord) -> bool:
-            return "job_id" in record.extra and is_job_over(record.extra["job_id"])
+            job_id = record.extra.get("job_id")
+            return job_id is not None and is_job_over(job_id)
 
         if swept := self.incoming.sweep(has_ended):
             self._on_event(EventName.STAGING_SWEPT, {"files": swept})

@@ -16,8 +16,9 @@ from app.api.examples import BY_SCHEMA
 from app.api.examples.jobs import JOB
 from app.api.http.keys import Scope, entry_for, new_key
 from app.engine.contract.processors import DEFAULT_MODEL
+from app.jobs import records
 from app.jobs.batches import BatchKind
-from app.jobs.records import Job, result_of, write_record
+from app.jobs.records import result_of, write_record
 from tests.support.hub import running_hub
 from tests.support.model_files import NO_TENSORS
 from tests.support.service import RunningService
@@ -136,10 +137,12 @@ def fuzz(folder: Path, scopes: tuple[Scope, ...] | None) -> Fuzz:
 
 def put_jobs(folder: Path) -> None:
     """Write finished jobs of every kind to the folder."""
-    write_record(folder, Job.from_json(json.dumps(STORED_JOB)), is_lasting=False)
+    write_record(folder, records.JOB.parse(json.dumps(STORED_JOB).encode()), is_lasting=False)
     for id_, kind, schema in OTHER_JOBS.values():
         result_of(folder, id_).write_text(json.dumps(BY_SCHEMA[schema]))
-        write_record(folder, Job.from_json(json.dumps(STORED_JOB | {"id": id_, "kind": kind})), is_lasting=False)
+        write_record(
+            folder, records.JOB.parse(json.dumps(STORED_JOB | {"id": id_, "kind": kind}).encode()), is_lasting=False
+        )
 
 
 def run_schemathesis(url: str, folder: Path, key: str | None, examples: int) -> subprocess.CompletedProcess[str]:

@@ -79,7 +79,7 @@ def test_an_invalid_record_is_ignored_and_removed(store: Store, jobs: Jobs, text
     record = store.volume.jobs_dir / "20261121T092012Z-0a1b23a56954.json"
     record.write_text(text)
 
-    assert read_record(record) is None
+    assert read_record(store.volume.records, record) is None
     assert list(jobs.newest()) == []
     sweep_jobs(jobs, DAY)
     assert files(store) == [record.name]

@@ -146,8 +146,8 @@ def test_a_sweep_purges_only_expired_entries(root: Path) -> None:
 def test_a_sweep_deletes_a_record_without_a_file_when_it_expires(root: Path) -> None:
     """A record without a file, as a killed service leaves one, is deleted when it would have expired."""
     store = opened(root)
-    record = root / ".store/trash/20260101T000000Z-abc.json"
-    record.write_text('{"id": "20260101T000000Z-abc"')
+    record = root / ".store/trash/20260101T000000Z-abcabcabcabc.json"
+    record.write_text('{"id": "20260101T000000Z-abcabcabcabc"')
 
     assert store.trash.entries() == []
     store.sweep()

@@ -53,7 +53,7 @@ PROBLEM: dict[str, Any] = {
 
 
 def _answers(job: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {"JobOut": job, "JobEvent": job | {"final": True}, "JobList": {"count": 1, "jobs": [job]}}
+    return {"JobOut": job, "JobEvent": job | {"final": True}, "JobList": {"count": 1, "jobs": [job], "warnings": []}}
 
 
 BY_SCHEMA: dict[str, dict[str, Any]] = {

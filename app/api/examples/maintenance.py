@@ -76,6 +76,12 @@ PRUNE: dict[str, Any] = {
     "models": [PRUNED],
 }
 
+DAMAGED: dict[str, Any] = {
+    "kind": "trash",
+    "path": f".store/trash/{TRASH_ID}.json",
+    "reason": "expires_at: Input should have timezone info",
+}
+
 STORAGE: dict[str, Any] = {
     "volume_id": "8f14e45fceea167a5a36dedd4bea2543",
     "is_writable": True,
@@ -87,14 +93,16 @@ STORAGE: dict[str, Any] = {
     "partial_bytes": 0,
     "free_bytes": 85899345920,
     "total_bytes": 270582939648,
+    "damaged_records": [DAMAGED],
 }
 
 BY_SCHEMA: dict[str, dict[str, Any]] = {
     "TrashEntryOut": TRASH_ENTRY,
-    "TrashList": {"count": 1, "total_size_bytes": 24, "entries": [TRASH_ENTRY]},
+    "TrashList": {"count": 1, "total_size_bytes": 24, "entries": [TRASH_ENTRY], "warnings": []},
     "PurgeOut": {"count": 1, "freed_bytes": 24, "entries": [TRASH_ENTRY]},
+    "DamagedRecordOut": DAMAGED,
     "EventOut": EVENT,
-    "JournalOut": {"events": [EVENT]},
+    "JournalOut": {"events": [EVENT], "warnings": []},
     "FindingOut": FINDING,
     "PartialOut": PARTIAL,
     "ReclaimableOut": RECLAIMABLE,
@@ -106,6 +114,7 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
         "reclaimable": RECLAIMABLE,
         "models": [FINDING],
         "partials": [PARTIAL],
+        "warnings": [DAMAGED],
     },
     "PrunedOut": PRUNED,
     "PruneOut": PRUNE,

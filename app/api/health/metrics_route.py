@@ -84,6 +84,9 @@ async def _observe(
         is_writable=store.volume.is_writable,
         is_journal_writable=store.journal.problem is None,
         journal_waiting=store.journal.waiting,
+        damaged_records=await to_thread.run_sync(store.volume.records.counts, limiter=threads.measurements)
+        if storage
+        else {},
         volume_checks={check.name.value: check.ok for check in watch.checks},
     )
 

@@ -55,6 +55,17 @@ class StringForm:
         return text
 
 
+class DamagedRecordOut(Schema):
+    """A file in `.store/` that cannot be read as the record that it should be. It is left where it is."""
+
+    kind: str
+    """The kind of record, such as `trash`, `job`, `partial` or `protection`."""
+    path: str
+    """The file's path below the model folder."""
+    reason: str
+    """What is wrong with it."""
+
+
 class _Inline:
     """Annotates an enumeration: validated as pydantic does, but its values are listed inline in the document."""
 

@@ -9,7 +9,6 @@ from typing import Annotated, Any, NamedTuple
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
@@ -18,15 +17,16 @@ from app.api.examples.ids import JOB_ID
 from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import JobsDep, StoreDep
-from app.api.http.header_fields import JSON
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
-from app.api.http.schema import InlineEnum
+from app.api.http.schema import DamagedRecordOut, InlineEnum
+from app.api.jobs.results_file import ResultsFile
 from app.api.jobs.schemas import JobList, JobOut, describe
 from app.api.jobs.stream import STREAMS, Records, follow
 from app.jobs.folder import Jobs
 from app.jobs.records import Job, JobState
 from app.store import Store
+from app.store.records.forms import RecordDamaged
 
 JobId = Annotated[str, Path(description="The job's id, from its `Location`.", examples=[JOB_ID])]
 JOB_ERRORS = (errors.JobNotFound, errors.StoreUnavailable)
@@ -104,7 +104,9 @@ JobDep = Annotated[Job, Depends(_job)]
 async def list_jobs(query: Annotated[JobsQuery, Query()], kind: JobKindDep, jobs: JobsDep) -> JobList:
     """List the jobs of all services on the folder, newest first."""
     found = await to_thread.run_sync(lambda: list(islice(jobs.newest([kind.kind], query.state), query.limit)))
-    return JobList(count=len(found), jobs=[describe(job) for job in found])
+    damaged = await to_thread.run_sync(jobs.volume.records.damaged, "job")
+    warnings = [DamagedRecordOut.model_validate(each) for each in damaged]
+    return JobList(count=len(found), jobs=[describe(job) for job in found], warnings=warnings)
 
 
 async def get_job(job: JobDep) -> JobOut:
@@ -136,12 +138,10 @@ async def get_job_results(job: JobDep, jobs: JobsDep) -> Response:
     """Get the result of each item, in order, once the job has succeeded."""
     if job.state is not JobState.SUCCEEDED:
         raise errors.JobWithoutResults(job.id, job.state)
-    file = jobs.result_file(job.id)
     try:
-        found = await to_thread.run_sync(file.stat)
-    except FileNotFoundError:  # the job is being removed, and its results are removed first
+        return await to_thread.run_sync(ResultsFile, jobs.result_file(job.id))
+    except (FileNotFoundError, RecordDamaged):  # the job is being removed; or something else is in the file's place
         raise errors.JobNotFound(job.id) from None
-    return FileResponse(file, media_type=JSON, stat_result=found)
 
 
 class JobRoute(NamedTuple):

@@ -7,7 +7,7 @@ from pydantic import NonNegativeInt
 from app import errors
 from app.api.http.problem_table import INTERNAL_ERROR, PROBLEM_TYPES
 from app.api.http.problem_types import TYPE_PREFIX
-from app.api.http.schema import InlineEnum, Schema, Timestamp
+from app.api.http.schema import DamagedRecordOut, InlineEnum, Schema, Timestamp
 from app.jobs.progress import Unit
 from app.jobs.records import Failure, Job, JobState
 
@@ -89,6 +89,8 @@ class JobList(Schema):
     """How many jobs are listed."""
     jobs: list[JobOut]
     """The jobs, newest first."""
+    warnings: list[DamagedRecordOut]
+    """The records of jobs, of any kind, that cannot be read."""
 
 
 def describe(job: Job) -> JobOut:
@@ -103,7 +105,7 @@ def describe_event(job: Job) -> JobEvent:
 
 def _fields(job: Job) -> dict[str, Any]:
     request = {name: value for name, value in job.request.items() if value is not None}
-    if "url" in request:
+    if isinstance(request.get("url"), str):
         request["url"] = request["url"].partition("?")[0]  # a query may hold a signature
     return {
         name: getattr(job, name) for name in JobOut.model_fields if name not in {"request", "error", "created_by"}

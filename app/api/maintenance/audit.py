@@ -16,14 +16,18 @@ from app.api.http.header_fields import JSON, TEXT
 from app.api.http.keys import Scope
 from app.api.http.negotiation import best_or_first
 from app.api.http.problems import problems
+from app.api.http.schema import DamagedRecordOut
 from app.api.maintenance.schemas import AuditOut, FindingOut, PartialOut, ReclaimableOut, Remark
 from app.api.models.list_cache import ListCache, ListCacheDep
 from app.api.models.schemas import BlockerOut, protection_out
 from app.store import Blocker, Finding, Partial, Protection, Report
+from app.store.records.reader import DamagedRecord
 
 router = APIRouter(tags=["upkeep"], route_class=GuardedRoute)
 
 EXAMPLE = f"OLD:     {FOLDER}/old_en_ocr_v1.bin  (matches old_*)\nCURRENT: {FOLDER}/en_ocr_v2.bin\n"
+AUDITED = ("corrupt", "digest", "partial", "protection", "trash")
+"""The kinds of record that an audit reads."""
 AS_TEXT: dict[int | str, dict[str, Any]] = {
     200: {"content": {TEXT: {"schema": {"type": "string", "examples": [EXAMPLE]}}}}
 }
@@ -53,9 +57,10 @@ async def get_audit(
     """
     inventory = await watcher.current_when_scanned()
     found = await to_thread.run_sync(store.audits.report, inventory, limiter=threads.audits)
+    damaged = await to_thread.run_sync(store.volume.records.damaged, *AUDITED, limiter=threads.audits)
     if best_or_first((JSON, TEXT), [accept]) == TEXT:
         return Response(_as_text(found, store.root), media_type=TEXT)
-    return _as_json(found, store.root, list_cache)
+    return _as_json(found, damaged, store.root, list_cache)
 
 
 def _as_text(found: Report, root: Path) -> str:
@@ -90,7 +95,7 @@ def _use(blocker: Blocker) -> str:
     return "in use by " + ", ".join(filter(None, about))
 
 
-def _as_json(found: Report, root: Path, list_cache: ListCache) -> AuditOut:
+def _as_json(found: Report, damaged: list[DamagedRecord], root: Path, list_cache: ListCache) -> AuditOut:
     old, corrupt = found.old, found.corrupt
     return AuditOut(
         old_count=len(old),
@@ -108,6 +113,7 @@ def _as_json(found: Report, root: Path, list_cache: ListCache) -> AuditOut:
             for finding in found.findings
         ],
         partials=[_partial(partial) for partial in found.partials],
+        warnings=[DamagedRecordOut.model_validate(each) for each in damaged],
     )
 
 

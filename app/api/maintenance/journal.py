@@ -12,6 +12,7 @@ from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import StoreDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
+from app.api.http.schema import DamagedRecordOut
 from app.api.maintenance.schemas import EventOut, JournalOut
 
 router = APIRouter(tags=["trash"], route_class=GuardedRoute)
@@ -39,4 +40,8 @@ async def get_journal(query: Annotated[JournalQuery, Query()], store: StoreDep) 
     Each event names the action, the model, the caller, the time and the request.
     """
     events = await to_thread.run_sync(store.journal.latest, query.limit)
-    return JournalOut(events=[EventOut.model_validate(event) for event in events])
+    damaged = await to_thread.run_sync(store.volume.records.damaged, "journal")
+    return JournalOut(
+        events=[EventOut.model_validate(event) for event in events],
+        warnings=[DamagedRecordOut.model_validate(each) for each in damaged],
+    )

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
-from app.api.http.schema import InlineEnum, Schema, Timestamp
+from app.api.http.schema import DamagedRecordOut, InlineEnum, Schema, Timestamp
 from app.api.models.schemas import BlockerOut, ProtectionOut
 from app.store import Action, CheckName, PruneResult, Reason, Status
 
@@ -17,7 +17,8 @@ class TrashEntryOut(Schema):
     id: str
     """The entry's id, for restoring or purging it."""
     name: str
-    """The name that the model had."""
+    """The name that the model had. If the entry's record is damaged, `unknown-` and the entry's id; a restore with `as`
+    gives it another name."""
     size_bytes: NonNegativeInt
     """The model's size, which still takes disk space."""
     deleted_at: Timestamp
@@ -35,6 +36,8 @@ class TrashList(Schema):
     """The total size of the entries' models."""
     entries: list[TrashEntryOut]
     """The entries, oldest first."""
+    warnings: list[DamagedRecordOut]
+    """The entries' records that cannot be read."""
 
 
 class PurgeOut(Schema):
@@ -84,6 +87,8 @@ class JournalOut(Schema):
 
     events: list[EventOut]
     """The last events, newest first."""
+    warnings: list[DamagedRecordOut]
+    """The files of the journal that cannot be read, or have lines that are no events."""
 
 
 Remark = Literal["not_recognised", "looks_like_another"]
@@ -170,6 +175,8 @@ class AuditOut(Schema):
     """The models, sorted by name."""
     partials: list[PartialOut]
     """The unfinished files."""
+    warnings: list[DamagedRecordOut]
+    """The records of models and of unfinished files that cannot be read."""
 
 
 class PrunedOut(Schema):
@@ -248,3 +255,5 @@ class StorageOut(Schema):
     """The disk space that this service may still use."""
     total_bytes: NonNegativeInt
     """The size of the whole disk, including what others use."""
+    damaged_records: list[DamagedRecordOut]
+    """The records in `.store/` that this service has found damaged. Everything else works; repair or remove them."""

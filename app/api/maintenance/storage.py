@@ -10,6 +10,7 @@ from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import StoreDep, VolumeMonitorDep, WatcherDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
+from app.api.http.schema import DamagedRecordOut
 from app.api.maintenance.schemas import StorageOut, VolumeCheckOut
 
 router = APIRouter(tags=["upkeep"], route_class=GuardedRoute)
@@ -29,5 +30,11 @@ async def get_storage(store: StoreDep, watcher: WatcherDep, monitor: VolumeMonit
     """
     inventory = await watcher.current_when_scanned()
     storage = await to_thread.run_sync(store.measure, inventory)
+    damaged = await to_thread.run_sync(store.volume.records.damaged)
     checks = [VolumeCheckOut.model_validate(check) for check in monitor.checks]
-    return StorageOut(**asdict(storage), is_safe=store.volume.unsafe is None, checks=checks)
+    return StorageOut(
+        **asdict(storage),
+        is_safe=store.volume.unsafe is None,
+        checks=checks,
+        damaged_records=[DamagedRecordOut.model_validate(each) for each in damaged],
+    )

@@ -15,6 +15,7 @@ from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import ActorDep, StoreDep, WatcherDep
 from app.api.http.keys import Scope
 from app.api.http.problems import WRITE_ERRORS, problems
+from app.api.http.schema import DamagedRecordOut
 from app.api.maintenance.schemas import PurgeOut, TrashEntryOut, TrashList
 from app.api.models.list_cache import ListCacheDep
 from app.api.models.schemas import ModelOut
@@ -46,11 +47,12 @@ class RestoreQuery(BaseModel):
 )
 async def list_trash(store: StoreDep) -> TrashList:
     """List the deleted models that can still be restored, oldest first. They still take disk space."""
-    entries = await to_thread.run_sync(store.trash.entries)
+    entries, damaged = await to_thread.run_sync(lambda: (store.trash.entries(), store.volume.records.damaged("trash")))
     return TrashList(
         count=len(entries),
         total_size_bytes=sum(entry.size_bytes for entry in entries),
         entries=[TrashEntryOut.model_validate(entry) for entry in entries],
+        warnings=[DamagedRecordOut.model_validate(each) for each in damaged],
     )
 
 

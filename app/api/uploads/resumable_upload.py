@@ -66,8 +66,8 @@ class ResumableUpload:
         if self.offset < self._size_bytes:
             return None
         extra = self._record.extra
-        announced = {"sha256": [bytes.fromhex(extra["sha256"])]} if extra["sha256"] else {}
-        conditions = Conditions(_set_of(extra["if_match"]), _set_of(extra["if_none_match"]))
+        announced = {"sha256": [bytes.fromhex(extra["sha256"])]} if extra.get("sha256") else {}
+        conditions = Conditions(_set_of(extra.get("if_match")), _set_of(extra.get("if_none_match")))
         try:
             name = self._record.name
             return await self._run(self._incoming.publish, name, self._staged, conditions, actor, announced)

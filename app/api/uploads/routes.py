@@ -24,6 +24,7 @@ from app.api.http.deps import ActorDep, StoreDep, WatcherDep
 from app.api.http.header_fields import JSON, malformed
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
+from app.api.http.schema import DamagedRecordOut
 from app.api.models.upload import CONDITIONS, UPLOAD_ERRORS, location_of
 from app.api.models.upload_receiver import UploadReceiverDep
 from app.api.uploads import tus
@@ -98,7 +99,12 @@ async def list_uploads(store: StoreDep) -> UploadList:
     """List the uploads whose models are not published yet, also those created at other services on the folder."""
     partials = await to_thread.run_sync(store.incoming.partials)
     uploads = [_upload_out(each) for each in partials if each.kind == UPLOAD_KIND]
-    return UploadList(count=len(uploads), uploads=sorted(uploads, key=lambda upload: upload.created_at))
+    damaged = await to_thread.run_sync(store.volume.records.damaged, "partial")
+    return UploadList(
+        count=len(uploads),
+        uploads=sorted(uploads, key=lambda upload: upload.created_at),
+        warnings=[DamagedRecordOut.model_validate(each) for each in damaged],
+    )
 
 
 @router.post(

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import NonNegativeInt
 
 from app.api.examples.ids import UPLOAD_ID
-from app.api.http.schema import Schema, Timestamp
+from app.api.http.schema import DamagedRecordOut, Schema, Timestamp
 from app.api.uploads.tus import CHECKSUMS, CHUNK_MEDIA_TYPE, EXTENSIONS, TUS_VERSION
 
 
@@ -39,6 +39,8 @@ class UploadList(Schema):
     """How many uploads are listed."""
     uploads: list[UploadOut]
     """The uploads, oldest first."""
+    warnings: list[DamagedRecordOut]
+    """The records of uploads and pulls that cannot be read."""
 
 
 def _header(description: str, example: str) -> dict[str, Any]:

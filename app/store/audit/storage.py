@@ -1,5 +1,6 @@
 """Storage use: how many bytes of a model folder are models, trash and partial files."""
 
+import contextlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -45,8 +46,10 @@ def measure(volume: Volume, inventory: Inventory) -> Storage:
 
 
 def _size_of(folder: Path) -> int:
-    try:
-        with os.scandir(folder) as entries:
-            return sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
-    except FileNotFoundError:
-        return 0
+    """Return the size of the files in a folder; 0 if it is missing, or something else is in its place."""
+    size_bytes = 0
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                size_bytes += entry.stat(follow_symlinks=False).st_size
+    return size_bytes

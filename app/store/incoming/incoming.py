@@ -17,6 +17,7 @@ from app.errors import (
     ModelNotFound,
     NotAModel,
     StoreError,
+    StoreUnavailable,
 )
 from app.store.actor import Actor
 from app.store.aftermath import after_change
@@ -104,7 +105,7 @@ class Incoming:
         keeps_replaced: bool,
     ) -> None:
         """If `keeps_replaced` is False, a replaced version is deleted without the trash."""
-        self.staging = Staging(volume.staging_dir, claims, disk_space.free)
+        self.staging = Staging(volume.staging_dir, claims, volume.records, disk_space.free)
         self._volume = volume
         self._locks = locks
         self._protections = protections
@@ -250,7 +251,7 @@ class Incoming:
             raise ModelExists(name) from None
         except FileNotFoundError as exc:
             if not self._volume.is_shared:
-                raise
+                raise StoreUnavailable("the received bytes were removed from .store/staging. Send them again") from exc
             raise LookupStale from exc  # another machine has moved the file that this one was about to move
         # Size and time are taken as written, since clients of some network file systems report old ones for a while.
         model = model_at(name, status)._replace(size_bytes=staged.size_bytes, modified_ns=modified_ns)

@@ -2,9 +2,12 @@
 
 import json
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Literal
 
+from app.store.records.forms import JsonObject, ModelName, RecordDamaged, RecordForm, Seconds, Sha256, Size, Time, Word
+
+LATEST_SECONDS = datetime(2500, 1, 1, tzinfo=UTC).timestamp()
 PartialKind = Literal["upload", "pull"]
 
 
@@ -12,19 +15,19 @@ PartialKind = Literal["upload", "pull"]
 class PartialRecord:
     """The record that keeps a partial file: `<id>.json`, beside the file `<id>.part`."""
 
-    id: str
+    id: Word
     """32 hexadecimal digits, never used again."""
-    name: str
+    name: ModelName
     """The model's name, under which the file will be published."""
     kind: PartialKind
     actor: str
     """The name of the `Actor` that began the upload or pull."""
-    expected_bytes: int | None
-    """The size of the whole file; None if it is unknown."""
-    created_at: datetime
-    retention: timedelta
+    expected_bytes: Size | None
+    """The size of the whole file; None if it is unknown, which it is only for a pull."""
+    created_at: Time
+    retention: Seconds
     """How long the file is kept after its last byte was written."""
-    extra: dict[str, Any] = field(default_factory=dict)
+    extra: JsonObject = field(default_factory=dict)
     """What the upload or pull needs to resume, as fields of a JSON object."""
     is_publishing: bool = False
     """Set just before the file is moved to the model's name.
@@ -40,13 +43,44 @@ class PartialRecord:
         fields = asdict(self) | {"created_at": self.created_at.isoformat(), "retention": self.retention.total_seconds()}
         return json.dumps(fields)
 
-    @classmethod
-    def from_json(cls, text: str) -> "PartialRecord":
-        """Read a record from JSON. Raises ValueError, KeyError or TypeError if the text is not a record."""
-        fields = json.loads(text)
-        fields["created_at"] = datetime.fromisoformat(fields["created_at"])
-        fields["retention"] = timedelta(seconds=fields["retention"])
-        return cls(**fields)
+
+@dataclass(frozen=True, slots=True)
+class _UploadExtra:
+    """What the record of an upload has in `extra`."""
+
+    sha256: Sha256 | None = None
+    if_match: list[str] | None = None
+    if_none_match: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _PullExtra:
+    """What the record of a pull has in `extra`."""
+
+    job_id: str | None = None
+    url: str | None = None
+    sha256: str | None = None
+    etag: str | None = None
+
+
+class _PartialForm(RecordForm[PartialRecord]):
+    """The form of a partial's record, with the `extra` of its kind."""
+
+    _extras: ClassVar[dict[PartialKind, RecordForm[Any]]] = {
+        "upload": RecordForm(_UploadExtra, "partial"),
+        "pull": RecordForm(_PullExtra, "partial"),
+    }
+
+    def parse(self, data: bytes) -> PartialRecord:
+        """Read a record from JSON. Raises RecordDamaged."""
+        record = super().parse(data)
+        self._extras[record.kind].check(record.extra)
+        if record.kind == "upload" and not record.expected_bytes:
+            raise RecordDamaged("expected_bytes: an upload's size is known, and not 0")
+        return record
+
+
+PARTIAL = _PartialForm(PartialRecord, "partial")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,5 +129,8 @@ class Partial:
 
 
 def modified_at(seconds: float) -> datetime:
-    """Convert a file's modification time from seconds since the epoch to a datetime in UTC."""
-    return datetime.fromtimestamp(seconds, UTC)
+    """Convert a file's modification time from seconds since the epoch to a datetime in UTC.
+
+    A time that no clock shows becomes the nearest that it could.
+    """
+    return datetime.fromtimestamp(min(max(seconds, 0.0), LATEST_SECONDS), UTC)

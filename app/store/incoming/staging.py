@@ -19,25 +19,32 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from app.errors import PartialBusy, PartialNotFound, StoreError
-from app.store.incoming.partials import Partial, PartialRecord, modified_at
+from app.store.incoming.partials import PARTIAL, Partial, PartialRecord, modified_at
 from app.store.incoming.staged_file import MakeRoom, StagedFile
 from app.store.locks.ofd import is_locked, try_lock_file
-from app.store.name_records import RECORD_SUFFIX
+from app.store.records.forms import RecordDamaged
+from app.store.records.name_records import RECORD_SUFFIX
+from app.store.records.reader import RecordReader, open_regular
 from app.store.volume.claims import Claims
 from app.store.volume.renames import rename_path
 from app.store.volume.server_lookups import files_on_server
 
 SUFFIX = ".part"
+UNREADABLE_SECONDS = 86_400.0
+"""How long a file whose record cannot be read is kept after both were last written."""
 PARTIAL_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Staging:
     """The staging folder of one model folder, on the same file system."""
 
-    def __init__(self, folder: Path, claims: Claims, make_room: MakeRoom = lambda _: None) -> None:
+    def __init__(
+        self, folder: Path, claims: Claims, reader: RecordReader, make_room: MakeRoom = lambda _: None
+    ) -> None:
         self._make_room = make_room
         self._folder = folder
         self._claims = claims
+        self._reader = reader
 
     def begin(self, algorithms: Iterable[str], *, keep: PartialRecord | None = None) -> StagedFile:
         """Create an empty staged file. Its digests are computed by these algorithms of `hashlib`.
@@ -65,8 +72,8 @@ class Staging:
         """
         record, path = self._read(partial_id), self._folder / f"{partial_id}{SUFFIX}"
         try:
-            file = io.FileIO(path, "r+")
-        except FileNotFoundError:
+            file = io.FileIO(open_regular(path, os.O_RDWR), "r+")
+        except (FileNotFoundError, RecordDamaged):
             raise PartialNotFound(partial_id) from None
         try:
             if not try_lock_file(file.fileno()):
@@ -114,7 +121,7 @@ class Staging:
         path = self._folder / f"{partial_id}{SUFFIX}"
         for pause_seconds in self._claims.lookup_pauses:
             time.sleep(pause_seconds)  # another machine may hold a claim on the file for a moment
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, RecordDamaged):
                 partial = _partial_at(path, record)
                 if not partial.is_active and record.expires_at(partial.modified_at) <= datetime.now(UTC):
                     raise PartialNotFound(partial_id)
@@ -149,21 +156,32 @@ class Staging:
         names = self._names()
         for name in sorted(names):
             path = self._folder / name
-            with contextlib.suppress(FileNotFoundError):
+            if not PARTIAL_ID.fullmatch(path.stem):
+                continue  # nothing that the store has put here
+            try:
                 if path.suffix == SUFFIX:
                     # Checked before locking, because the lock would block a request that resumes the upload.
                     if not self._is_kept(path, has_ended) and self._swept(path, has_ended):
                         swept.append(name)
                 elif path.suffix == RECORD_SUFFIX and path.stem + SUFFIX not in names:
-                    if self._is_claimed(path.stem + SUFFIX):
-                        continue
-                    record = self._read(path.stem)
-                    if record is None or _has_expired(record, path) or has_ended(record):
-                        path.unlink()
+                    self._sweep_record(path, has_ended)
+            except FileNotFoundError:
+                pass
+            except (RecordDamaged, OSError) as exc:  # what cannot be swept does not stop the others
+                self._reader.note(path, PARTIAL.kind, str(exc))
         return swept
 
+    def _sweep_record(self, path: Path, has_ended: Callable[[PartialRecord], bool]) -> None:
+        """Delete the record of a file that is gone, once it has expired."""
+        if self._is_claimed(path.stem + SUFFIX):
+            return
+        record = self._read(path.stem)
+        is_over = _is_old(path) if record is None else _has_expired(record, path) or has_ended(record)
+        if is_over:
+            path.unlink()
+
     def _swept(self, path: Path, has_ended: Callable[[PartialRecord], bool]) -> bool:
-        with path.open("r+b") as file:
+        with open(open_regular(path, os.O_RDWR), "r+b") as file:  # noqa: PTH123 - of a descriptor
             if not try_lock_file(file.fileno()):
                 return False
             if self._is_kept(path, has_ended):
@@ -209,20 +227,32 @@ class Staging:
 
     def _partials(self) -> Iterator[Partial]:
         for path in self._folder.glob(f"*{SUFFIX}"):
-            with contextlib.suppress(FileNotFoundError):
+            if not PARTIAL_ID.fullmatch(path.stem):
+                continue
+            try:
                 yield _partial_at(path, self._read(path.stem))
+            except FileNotFoundError:
+                pass
+            except RecordDamaged as exc:
+                self._reader.note(path, PARTIAL.kind, str(exc))
 
     def _is_kept(self, path: Path, has_ended: Callable[[PartialRecord], bool]) -> bool:
         record = self._read(path.stem)
         if record is None:
-            # A record that this machine cannot read yet keeps the file too.
+            # A record that cannot be read keeps the file for a while: a newer version of this service may understand
+            # it. So does one that this machine cannot read yet.
+            if os.path.lexists(self._record_of(path.stem)):
+                return not (_is_old(path) and _is_old(self._record_of(path.stem)))
             return self._claims.is_shared and path.with_suffix(RECORD_SUFFIX).name in self._names()
         return not _has_expired(record, path) and not has_ended(record)
 
     def _read(self, partial_id: str) -> PartialRecord | None:
         if PARTIAL_ID.fullmatch(partial_id):
-            with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-                return PartialRecord.from_json(self._record_of(partial_id).read_text())
+            record = self._reader.read(self._record_of(partial_id), PARTIAL)
+            if record and record.id != partial_id:
+                self._reader.note(self._record_of(partial_id), PARTIAL.kind, "it names another file than its own name")
+                return None
+            return record
         return None
 
     def _record_of(self, partial_id: str) -> Path:
@@ -230,12 +260,16 @@ class Staging:
 
 
 def _partial_at(path: Path, record: PartialRecord | None) -> Partial:
-    with path.open("rb") as file:
+    with open(open_regular(path), "rb") as file:  # noqa: PTH123 - of a descriptor
         status = os.fstat(file.fileno())
         is_active = is_locked(file.fileno())
     return Partial(path.stem, status.st_size, modified_at(status.st_mtime), is_active, record=record)
 
 
 def _has_expired(record: PartialRecord, file: io.FileIO | Path) -> bool:
-    status = os.fstat(file.fileno()) if isinstance(file, io.FileIO) else file.stat()
+    status = os.fstat(file.fileno()) if isinstance(file, io.FileIO) else file.lstat()
     return record.expires_at(modified_at(status.st_mtime)) <= datetime.now(UTC)
+
+
+def _is_old(path: Path) -> bool:
+    return time.time() - path.lstat().st_mtime > UNREADABLE_SECONDS

@@ -4,14 +4,43 @@ Each record names a version of a model, and is valid only while the model is tha
 """
 
 import contextlib
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from app.errors import StoreError
 from app.store.integrity.versions import Version, is_version
 from app.store.inventory import Model
-from app.store.name_records import NameRecords
+from app.store.records.forms import ModelName, RecordDamaged, RecordForm, Sha256, Time, Word
+from app.store.records.name_records import NameRecords
+from app.store.records.reader import RecordReader
 from app.store.volume.claims import Claims
+
+
+@dataclass(frozen=True, slots=True)
+class DigestRecord:
+    """The digest of one version of a model."""
+
+    name: ModelName
+    etag: Word
+    sha256: Sha256
+
+
+@dataclass(frozen=True, slots=True)
+class CorruptRecord:
+    """The mark of a version whose bytes were found not to have their recorded digest."""
+
+    name: ModelName
+    etag: Word
+    sha256: Sha256
+    """The digest of the bytes that were found."""
+    since: Time
+
+
+T = TypeVar("T", DigestRecord, CorruptRecord)
+DIGEST = RecordForm(DigestRecord, "digest")
+CORRUPT = RecordForm(CorruptRecord, "corrupt")
 
 
 class Digests:
@@ -20,9 +49,9 @@ class Digests:
     A caller that changes a model's records must hold the model's lock, or a lease on it and `DIGESTS_LOCK`.
     """
 
-    def __init__(self, digests: Path, corrupt: Path, claims: Claims) -> None:
-        self._digests = NameRecords(digests)
-        self._corrupt = NameRecords(corrupt)
+    def __init__(self, digests: Path, corrupt: Path, claims: Claims, reader: RecordReader) -> None:
+        self._digests = NameRecords(digests, DIGEST, reader)
+        self._corrupt = NameRecords(corrupt, CORRUPT, reader)
         self._claims = claims
 
     def record(self, model: Model, sha256: str) -> None:
@@ -33,19 +62,20 @@ class Digests:
     def of(self, model: Model) -> str | None:
         """Return the recorded digest of this version, in hexadecimal; None if this version has none."""
         record = _read(self._digests, model)
-        return record.get("sha256") if record and is_version(record.get("etag"), model.etag) else None
+        return record.sha256 if record and is_version(record.etag, model.etag) else None
 
     def of_another_version(self, model: Model) -> tuple[Version, str] | None:
         """Return the version and the digest that are on record of this name; None if they are of this version."""
         record = _read(self._digests, model)
-        version = Version.of(record.get("etag")) if record else None
-        if record is None or version is None or "sha256" not in record or is_version(record["etag"], model.etag):
+        version = Version.of(record.etag) if record else None
+        if record is None or version is None or is_version(record.etag, model.etag):
             return None
-        return version, record["sha256"]
+        return version, record.sha256
 
     def has_exact_record(self, model: Model) -> bool:
         """True if the record is of this version with all digits of its time."""
-        return (_read(self._digests, model) or {}).get("etag") == model.etag
+        record = _read(self._digests, model)
+        return record is not None and record.etag == model.etag
 
     def copy(self, name: str, model: Model) -> None:
         """Copy the records of this version that are under another name, where the model had it before.
@@ -57,13 +87,15 @@ class Digests:
             self.record(model, sha256)
         found = _read(self._corrupt, before)
         if found and self.corrupt_since(model) is None and self.corrupt_since(before):
-            fields = {field: value for field, value in found.items() if field != "name"}
-            self._corrupt.write(model.name, fields, is_lasting=True)
+            self._write_corrupt(model.name, found.etag, found.sha256, found.since)
 
     def mark_corrupt(self, model: Model, sha256: str) -> None:
         """Record that this version is corrupt: `sha256`, the digest of its bytes, is not the recorded digest."""
-        since = datetime.now(UTC).isoformat()
-        self._corrupt.write(model.name, {"etag": model.etag, "sha256": sha256, "since": since}, is_lasting=True)
+        self._write_corrupt(model.name, model.etag, sha256, datetime.now(UTC))
+
+    def _write_corrupt(self, name: str, etag: str, sha256: str, since: datetime) -> None:
+        fields = {"etag": etag, "sha256": sha256, "since": since.isoformat()}
+        self._corrupt.write(name, fields, is_lasting=True)
 
     def mark_intact(self, model: Model) -> None:
         """Remove the record that this model is corrupt."""
@@ -77,28 +109,25 @@ class Digests:
         """Return when each corrupt model among these was found to be corrupt, by name."""
         found = {}
         for record in self._corrupt.all():
-            model = models.get(record["name"])
+            model = models.get(record.name)
             if model and (since := _since(record, model)):
                 found[model.name] = since
         return found
 
     def forget(self, name: str, etag: str) -> None:
         """Remove the records of a deleted version. Records of another version of the model stay."""
-        for records in (self._digests, self._corrupt):
-            with contextlib.suppress(OSError, ValueError, StoreError):
-                records.remove_if(name, lambda record: is_version(record.get("etag"), etag), self._claims)
+        with contextlib.suppress(OSError, RecordDamaged, StoreError):
+            self._digests.remove_if(name, lambda record: is_version(record.etag, etag), self._claims)
+        with contextlib.suppress(OSError, RecordDamaged, StoreError):
+            self._corrupt.remove_if(name, lambda record: is_version(record.etag, etag), self._claims)
 
 
-def _read(records: NameRecords, model: Model) -> dict[str, str] | None:
+def _read(records: NameRecords[T], model: Model) -> T | None:
     # A record that cannot be read counts as missing.
     with contextlib.suppress(OSError):
         return records.read(model.name)
     return None
 
 
-def _since(record: dict[str, str] | None, model: Model) -> datetime | None:
-    if record is None or not is_version(record.get("etag"), model.etag):
-        return None
-    with contextlib.suppress(ValueError, KeyError, TypeError):
-        return datetime.fromisoformat(record["since"])
-    return None
+def _since(record: "CorruptRecord | None", model: Model) -> datetime | None:
+    return record.since if record and is_version(record.etag, model.etag) else None

@@ -9,15 +9,18 @@ import hashlib
 import io
 import json
 import os
+import re
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from app.store.locks.ofd import is_locked, try_lock_file
+from app.store.records.forms import RecordDamaged, RecordForm, Size
+from app.store.records.reader import RecordReader, open_regular
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,22 @@ class Blocker:
     """The machine or container that the pid belongs to."""
     since: str | None = None
     """When the lease was taken, in RFC 3339."""
+
+
+@dataclass(frozen=True, slots=True)
+class _LeaseRecord:
+    """What a lease's record says."""
+
+    name: str
+    kind: str
+    holder: str | None = None
+    pid: Size | None = None
+    host: str | None = None
+    since: str | None = None
+
+
+LEASE = RecordForm(_LeaseRecord, "lease")
+FILE_NAME = re.compile(r"[0-9a-f]{32}-[0-9a-f]{16}\.json")
 
 
 UNKNOWN = Blocker("unknown")
@@ -94,8 +113,9 @@ class LeaseRecord:
 class LeaseRecords:
     """The lease records of one model folder: one file for each lease. The folder is created with the first."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, reader: RecordReader) -> None:
         self._folder = folder
+        self._reader = reader
 
     def write(self, name: str, kind: str, holder: str | None, pid: int | None) -> LeaseRecord | None:
         """Write the record of a lease, before the lease is taken. Returns None on a read-only disk."""
@@ -112,16 +132,44 @@ class LeaseRecords:
 
     def of(self, name: str) -> list[Blocker]:
         """List the living holders of a model's leases that have a record, the oldest lease first."""
-        read = map(_read_if_alive, self._folder.glob(f"{_key_of(name)}-*.json"))
-        found = [blocker for known, blocker in filter(None, read) if known == name]
-        return sorted(found, key=lambda blocker: blocker.since or "")
+        found = filter(None, map(self._read_if_alive, self._files(f"{_key_of(name)}-*.json")))
+        blockers = [Blocker(each.kind, each.holder, each.pid, each.host, each.since) for each in found]
+        return sorted(blockers, key=lambda blocker: blocker.since or "")
+
+    def has_older_than(self, time_ns: int, name: str) -> bool:
+        """True if a living holder of a model's lease wrote its record before this time, in nanoseconds."""
+        for path in self._files(f"{_key_of(name)}-*.json"):
+            with contextlib.suppress(RecordDamaged, OSError), open(open_regular(path), "rb") as file:  # noqa: PTH123
+                if os.fstat(file.fileno()).st_mtime_ns < time_ns and is_locked(file.fileno()):
+                    return True
+        return False
 
     def sweep(self) -> None:
-        """Delete the records of dead holders."""
-        for path in self._folder.glob("*.json"):
-            with contextlib.suppress(FileNotFoundError), path.open("r+b") as record:
-                if try_lock_file(record.fileno()):
-                    path.unlink()
+        """Delete the records of dead holders. What is not a file stays, and is reported."""
+        for path in self._files("*.json"):
+            try:
+                with open(open_regular(path, os.O_RDWR), "r+b") as record:  # noqa: PTH123 - of a descriptor
+                    if try_lock_file(record.fileno()):
+                        path.unlink(missing_ok=True)
+            except FileNotFoundError:
+                pass
+            except (RecordDamaged, OSError) as exc:
+                self._reader.note(path, LEASE.kind, str(exc))
+
+    def _files(self, pattern: str) -> Iterator[Path]:
+        return (path for path in self._folder.glob(pattern) if FILE_NAME.fullmatch(path.name))
+
+    def _read_if_alive(self, path: Path) -> _LeaseRecord | None:
+        """Read the record of a living holder. A damaged one says that there is a holder, and not who it is."""
+        key = path.name.partition("-")[0]
+        try:
+            with open(open_regular(path), "rb") as file:  # noqa: PTH123 - of a descriptor
+                if not is_locked(file.fileno()):
+                    return None
+                record = LEASE.parse(file.read(LEASE.max_bytes))
+        except (RecordDamaged, OSError):  # being written, or not of this service
+            return None
+        return record if _key_of(record.name) == key else None
 
     def _begin(self, name: str) -> LeaseRecord | None:
         path = self._folder / f"{_key_of(name)}-{secrets.token_hex(8)}.json"
@@ -134,12 +182,3 @@ class LeaseRecords:
 
 def _key_of(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:32]
-
-
-def _read_if_alive(path: Path) -> tuple[str, Blocker] | None:
-    # A record that is being written, or of another version of this service, is ignored.
-    with contextlib.suppress(FileNotFoundError, ValueError, TypeError, KeyError), path.open("rb") as record:
-        if is_locked(record.fileno()):
-            fields: dict[str, Any] = json.loads(record.read())
-            return str(fields.pop("name")), Blocker(**fields)
-    return None

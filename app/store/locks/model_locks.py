@@ -11,26 +11,28 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
 from app.errors import ModelInUse, ModelLocked
 from app.store.locks.leases import UNKNOWN, Blocker, Lease, LeaseRecords
+from app.store.locks.lock_file import LockFile
 from app.store.locks.ofd import EXCLUSIVE, SHARED, find_lock, try_lock_byte
+from app.store.records.reader import RecordReader
 
 LOCK_SECONDS = 2.0
 """How long a change or a lease waits for another change of the same model; each takes milliseconds."""
 RETRY_SECONDS = 0.01
-LOCK_BYTES = 1 << 62
 
 
 class ModelLocks:
     """The locks of one model folder."""
 
-    def __init__(self, lock_file: Path) -> None:
-        self._path = lock_file
-        self._records = LeaseRecords(lock_file.with_name("leases"))
+    def __init__(self, lock_file: Path, reader: RecordReader | None = None) -> None:
+        """`reader` remembers damaged records of leases; by default nothing asks for them."""
+        self._file = LockFile(lock_file)
+        self._records = LeaseRecords(lock_file.with_name("leases"), reader or RecordReader(lock_file.parent))
         self._leases: set[Lease] = set()
         self._changing_leases = threading.Lock()
 
@@ -42,15 +44,36 @@ class ModelLocks:
         than `seconds`.
         """
         deadline = time.monotonic() + seconds
-        with self._opened(os.O_RDWR) as lock_file:
-            while not try_lock_byte(lock_file, EXCLUSIVE, _position_of(name)):
-                found = find_lock(lock_file, _position_of(name), 1)
-                if (found and found[0] == SHARED) or self._is_leased_here(name):
-                    raise ModelInUse(name, [asdict(blocker) for blocker in self._holders_of(name)])
-                if time.monotonic() >= deadline:
-                    raise ModelLocked(name)
-                time.sleep(RETRY_SECONDS)
-            yield
+        while True:
+            with self._file.opened(os.O_RDWR) as lock_file:
+                self._lock(lock_file, name, deadline)
+                # A lock on a file that was removed meanwhile would exclude nobody.
+                if self._file.is_present(lock_file):
+                    self._check_former(lock_file, name)
+                    yield
+                    return
+            if time.monotonic() >= deadline + RETRY_SECONDS:
+                raise ModelLocked(name)
+
+    def _lock(self, lock_file: int, name: str, deadline: float) -> None:
+        while not try_lock_byte(lock_file, EXCLUSIVE, _position_of(name)):
+            found = find_lock(lock_file, _position_of(name), 1)
+            if (found and found[0] == SHARED) or self._is_leased_here(name):
+                raise self._in_use(name)
+            if time.monotonic() >= deadline:
+                raise ModelLocked(name)
+            time.sleep(RETRY_SECONDS)
+
+    def _check_former(self, lock_file: int, name: str) -> None:
+        """Raise ModelInUse or ModelLocked if a process holds a lock on a lock file that was removed or replaced."""
+        kind = self._file.lock_on_former(_position_of(name))
+        if kind == EXCLUSIVE:
+            raise ModelLocked(name)
+        if kind == SHARED or self._records.has_older_than(os.fstat(lock_file).st_mtime_ns, name):
+            raise self._in_use(name)
+
+    def _in_use(self, name: str) -> ModelInUse:
+        return ModelInUse(name, [asdict(blocker) for blocker in self._holders_of(name)])
 
     def lease(
         self,
@@ -74,9 +97,9 @@ class ModelLocks:
             try:
                 # The lock is released before the record is removed: a record without a lease is ignored, but a lease
                 # without a record has an unknown holder.
-                lock_file = held.enter_context(self._opened(os.O_RDONLY))
+                lock_file = held.enter_context(self._file.opened(os.O_RDONLY))
             except FileNotFoundError:
-                # A read-only folder without a lock file: no process can change it, so there is nothing to lock.
+                # A read-only disk without a lock file: no process can change it, so there is nothing to lock.
                 return Lease(name, held.pop_all(), [])
             while not try_lock_byte(lock_file, SHARED, _position_of(name)):
                 if time.monotonic() >= deadline:
@@ -94,6 +117,7 @@ class ModelLocks:
         Yields each lease whose lock was lost. Sets `is_lost` on a lease that could not be retaken because its model is
         being changed. Costs 1 µs for each lease.
         """
+        self._file.carry_leases()
         with self._changing_leases:
             leases = [lease for lease in self._leases if not lease.is_lost]
         for lease in leases:
@@ -104,7 +128,7 @@ class ModelLocks:
                 yield lease
 
     def _retake(self, lease: Lease) -> None:
-        lock_file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        lock_file = self._file.open(os.O_RDONLY)
         if try_lock_byte(lock_file, SHARED, _position_of(lease.name)):
             lease.add_lock(lock_file)
         else:
@@ -112,7 +136,7 @@ class ModelLocks:
             lease.is_lost = True
 
     def _has_lock(self, name: str) -> bool:
-        with self._opened(os.O_RDONLY) as lock_file:
+        with self._file.opened(os.O_RDONLY) as lock_file:
             found = find_lock(lock_file, _position_of(name), 1)
         return found is not None and found[0] == SHARED
 
@@ -130,27 +154,23 @@ class ModelLocks:
 
     def leased_positions(self) -> frozenset[int]:
         """Return the lock positions of all leases of all processes, for `is_leased()`. Costs 1 µs, and 2 per lease."""
-        try:
-            with self._opened(os.O_RDONLY) as lock_file:
-                return frozenset(_leases(lock_file, 0, LOCK_BYTES)) | {
-                    _position_of(name) for name in self._leased_here()
-                }
-        except FileNotFoundError:
-            return frozenset()
+        return self._file.leased_positions() | {_position_of(name) for name in self._leased_here()}
 
     def blockers(self, name: str) -> list[Blocker]:
         """List the holders of a model's leases that have a record; [UNKNOWN] if it is leased and none has one."""
-        try:
-            with self._opened(os.O_RDONLY) as lock_file:
-                found = find_lock(lock_file, _position_of(name), 1)
-        except FileNotFoundError:
-            return []
-        is_leased = (found and found[0] == SHARED) or self._is_leased_here(name)
+        found = None
+        with suppress(FileNotFoundError), self._file.opened(os.O_RDONLY) as lock_file:
+            found = find_lock(lock_file, _position_of(name), 1)
+        is_leased = (
+            (found and found[0] == SHARED)
+            or self._is_leased_here(name)
+            or self._file.lock_on_former(_position_of(name)) == SHARED
+        )
         return self._holders_of(name) if is_leased else []
 
     def is_locked(self, name: str) -> bool:
         """True if a process holds the exclusive lock of a model. Takes no lock."""
-        with self._opened(os.O_RDONLY) as lock_file:
+        with self._file.opened(os.O_RDONLY) as lock_file:
             found = find_lock(lock_file, _position_of(name), 1)
         return found is not None and found[0] == EXCLUSIVE
 
@@ -161,15 +181,6 @@ class ModelLocks:
     def _holders_of(self, name: str) -> list[Blocker]:
         return self._records.of(name) or [UNKNOWN]
 
-    @contextmanager
-    def _opened(self, flags: int) -> Iterator[int]:
-        # Closing this descriptor releases the lock.
-        descriptor = os.open(self._path, flags | os.O_CLOEXEC)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
-
 
 def is_leased(name: str, leased_positions: frozenset[int]) -> bool:
     """True if a model is leased, according to the result of `ModelLocks.leased_positions()`."""
@@ -178,19 +189,3 @@ def is_leased(name: str, leased_positions: frozenset[int]) -> bool:
 
 def _position_of(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) >> 2
-
-
-def _leases(lock_file: int, start: int, end: int) -> Iterator[int]:
-    """Yield the positions of all leases in a range.
-
-    The kernel reports any one lock of a range, so the range on each side of that lock is searched again.
-    """
-    spans = [(start, end)]
-    while spans:
-        start, end = spans.pop()
-        found = find_lock(lock_file, start, end - start) if start < end else None
-        if found:
-            kind, at = found
-            if kind == SHARED:
-                yield at
-            spans += [(start, at), (at + 1, end)]

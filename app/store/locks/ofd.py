@@ -33,6 +33,11 @@ def try_lock_byte(file: int, kind: int, start: int) -> bool:
     return True
 
 
+def unlock_byte(file: int, start: int) -> None:
+    """Unlock one byte that this opening of the file has locked."""
+    fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, fcntl.F_UNLCK, os.SEEK_SET, start, 1, 0))
+
+
 def try_lock_file(file: int) -> bool:
     """Lock a whole file until this opening of the file is closed. False if another opening has it locked."""
     return try_lock_byte(file, EXCLUSIVE, WHOLE_FILE)

@@ -31,7 +31,7 @@ from app.store.aftermath import after_change, note_failure
 from app.store.integrity.digests import Digests
 from app.store.inventory import Model, model_at, what_instead
 from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
-from app.store.name_records import RECORD_SUFFIX
+from app.store.records.name_records import RECORD_SUFFIX
 from app.store.trash.records import ENTRY_ID, TrashEntry, TrashRecords
 from app.store.volume.claims import Claims, folder_opened
 from app.store.volume.renames import NO_LINKS, rename, rename_path, rename_without_replacing, sync_folder, unlink
@@ -73,7 +73,7 @@ class TrashFolder:
         self._claims = claims
         self._digests = digests
         self._retention = retention
-        self._records = TrashRecords(self._folder)
+        self._records = TrashRecords(self._folder, volume.records)
         self._told: set[str] = set()
         """The entries whose purge is in the journal, and whose bytes could not be deleted yet."""
 
@@ -209,17 +209,31 @@ class TrashFolder:
 
     def entries(self) -> list[TrashEntry]:
         """List the entries that can be restored, oldest first."""
+        if not self._volume.check_folder(self._folder):
+            return []
         with os.scandir(self._folder) as found:
-            names = {each.name for each in found}
-        ids = [name for name in names if ENTRY_ID.fullmatch(name) and name + RECORD_SUFFIX in names]
-        return sorted(filter(None, map(self._records.read, ids)), key=lambda entry: entry.deleted_at)
+            ids = [each.name for each in found if ENTRY_ID.fullmatch(each.name) and each.is_file(follow_symlinks=False)]
+        return sorted(filter(None, map(self._entry, ids)), key=lambda entry: entry.deleted_at)
 
     def get(self, entry_id: str) -> TrashEntry:
         """Get an entry by its id. Raises TrashEntryNotFound."""
-        entry = self._records.read(entry_id) if ENTRY_ID.fullmatch(entry_id) else None
-        if entry is None or not (self._folder / entry_id).exists():
-            raise TrashEntryNotFound(entry_id)
-        return entry
+        if self._volume.check_folder(self._folder) and ENTRY_ID.fullmatch(entry_id):
+            entry = self._entry(entry_id)
+            with contextlib.suppress(FileNotFoundError):
+                if entry and stat.S_ISREG((self._folder / entry_id).lstat().st_mode):
+                    return entry
+        raise TrashEntryNotFound(entry_id)
+
+    def _entry(self, entry_id: str) -> TrashEntry | None:
+        """Return the entry of a file; one with a name of its own if the file's record is damaged or lost."""
+        if entry := self._records.read(entry_id):
+            return entry
+        # On a shared volume a record that seems to be missing may be one that another machine has just removed.
+        if self._volume.is_shared and not self._records.has(entry_id):
+            return None
+        with contextlib.suppress(FileNotFoundError):
+            return self._records.without_record(entry_id, (self._folder / entry_id).lstat(), self._retention)
+        return None
 
     def model_in(self, entry: TrashEntry, name: str) -> Model:
         """Return an entry's file as the model of that name that a restore would make. Raises TrashEntryNotFound."""
@@ -280,14 +294,21 @@ class TrashFolder:
         file is kept until its entry has expired, since a stale cache may hide the file.
         """
         purged = []
-        set_aside = {path.name for path in self._aside.glob(f"*{ASIDE}")}
+        set_aside = {
+            path.name for path in self._aside.glob(f"*{ASIDE}") if ENTRY_ID.fullmatch(path.name.removesuffix(ASIDE))
+        }
         names = {path.name for path in self._folder.iterdir()}
         for name in sorted(names | set_aside):
             # A step that fails, for example while a living process works on the entry, does not stop the others.
             with contextlib.suppress(StoreError, OSError):
                 if name in set_aside:
-                    if entry := self._records.read(name.removesuffix(ASIDE)):
+                    entry_id = name.removesuffix(ASIDE)
+                    if entry := self._records.read(entry_id):
                         self._recover_aside(entry, put_back)
+                    elif self._records.has(entry_id) or not self._volume.is_shared:
+                        self._keep_without_record(entry_id)
+                elif not ENTRY_ID.match(name):
+                    continue  # nothing that the store has put here
                 elif name.endswith(PURGED) and (gone := self._complete_purge(name, on_purge)):
                     purged.append(gone)
                 elif name.endswith(RECORD_SUFFIX):
@@ -299,6 +320,13 @@ class TrashFolder:
             put_back(entry)
         except (NotAModel, InvalidModelName):  # no model can have that path now: move the file to the trash
             self.keep(entry)
+
+    def _keep_without_record(self, entry_id: str) -> None:
+        """Move a file that a killed process left aside to the trash; its name is lost with its record."""
+        path = self._aside / (entry_id + ASIDE)
+        with self._locks.exclusive(_lock_name(entry_id), seconds=0):
+            if self._records.read(entry_id) is None and stat.S_ISREG(path.lstat().st_mode):
+                path.rename(self._folder / entry_id)
 
     def _complete_purge(self, name: str, on_purge: OnPurge) -> Purged | None:
         with self._locks.exclusive(_lock_name(name), seconds=0), folder_opened(self._folder) as trash:

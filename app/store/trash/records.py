@@ -8,11 +8,15 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from app.store.name_records import RECORD_SUFFIX
+from app.store.records.forms import ModelName, RecordForm, Sha256, Size, Time
+from app.store.records.name_records import RECORD_SUFFIX
+from app.store.records.reader import RecordReader
 from app.store.volume.claims import folder_opened
 from app.store.volume.renames import sync_folder
 
 ENTRY_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
+
+LATEST_SECONDS = datetime(2500, 1, 1, tzinfo=UTC).timestamp()
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +24,14 @@ class TrashEntry:
     """One deleted model. Its file is `trash/<id>`, and this record is `trash/<id>.json`."""
 
     id: str
-    name: str
-    size_bytes: int
-    deleted_at: datetime
-    expires_at: datetime
+    name: ModelName
+    """The name that the model had. If the record cannot be read, `unknown-<id>`, a name to restore the model to."""
+    size_bytes: Size
+    deleted_at: Time
+    expires_at: Time
     etag: str | None = None
     """The version for which `sha256` was recorded; None if no digest was."""
-    sha256: str | None = None
+    sha256: Sha256 | None = None
     """The recorded digest of the model, in hexadecimal.
 
     The record of the name may be another version's when the entry is restored."""
@@ -35,20 +40,16 @@ class TrashEntry:
         """Return the record as JSON."""
         return json.dumps(asdict(self), default=datetime.isoformat)
 
-    @classmethod
-    def from_json(cls, text: str) -> "TrashEntry":
-        """Read a record from JSON. Raises ValueError, KeyError or TypeError if the text is not a record."""
-        fields = json.loads(text)
-        for name in ("deleted_at", "expires_at"):
-            fields[name] = datetime.fromisoformat(fields[name])
-        return cls(**fields)
+
+TRASH = RecordForm(TrashEntry, "trash")
 
 
 class TrashRecords:
     """The records of one trash folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, reader: RecordReader) -> None:
         self._folder = folder
+        self._reader = reader
 
     def write(self, entry: TrashEntry) -> None:
         """Write a new record, and sync it to the disk. If that fails, no record is left."""
@@ -78,27 +79,50 @@ class TrashRecords:
 
     def read(self, entry_id: str) -> TrashEntry | None:
         """Read the record of an entry; None if the record is missing or damaged."""
-        with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-            entry = TrashEntry.from_json(self._path_of(entry_id).read_text())
-            return entry if entry.id == entry_id and ENTRY_ID.fullmatch(entry_id) else None
-        return None
+        if not ENTRY_ID.fullmatch(entry_id):
+            return None
+        entry = self._reader.read(self._path_of(entry_id), TRASH)
+        if entry and entry.id != entry_id:
+            self._reader.note(self._path_of(entry_id), TRASH.kind, "it names another entry than its file name")
+            return None
+        return entry
+
+    def has(self, entry_id: str) -> bool:
+        """True if there is something at the place of an entry's record, even if it cannot be read."""
+        return os.path.lexists(self._path_of(entry_id))
+
+    def without_record(self, entry_id: str, status: os.stat_result, retention: timedelta) -> TrashEntry:
+        """Return an entry for a file whose record is damaged or lost. `status` is the file's.
+
+        It expires one `retention` after the file came here and the record was last written, whichever was later.
+        """
+        deleted_at = _time(status.st_ctime)
+        written_at = [deleted_at]
+        with contextlib.suppress(OSError):
+            written_at.append(_time(self._path_of(entry_id).lstat().st_mtime))
+        return TrashEntry(entry_id, f"unknown-{entry_id}", status.st_size, deleted_at, max(written_at) + retention)
 
     def has_expired(self, entry_id: str, retention: timedelta) -> bool:
         """True if a record has expired. A damaged record expires one `retention` after its modification time."""
         if entry := self.read(entry_id):
             return entry.expires_at <= datetime.now(UTC)
         with contextlib.suppress(FileNotFoundError):
-            written_at = datetime.fromtimestamp(self._path_of(entry_id).stat().st_mtime, UTC)
-            return written_at + retention <= datetime.now(UTC)
+            return _time(self._path_of(entry_id).lstat().st_mtime) + retention <= datetime.now(UTC)
         return False
 
     def remove(self, entry_id: str) -> None:
-        """Remove an entry's record, and the draft of it that a killed process may have left."""
-        self._path_of(entry_id).unlink(missing_ok=True)
-        self._draft_of(entry_id).unlink(missing_ok=True)
+        """Remove an entry's record, and the draft of it that a killed process may have left. A folder stays."""
+        for path in (self._path_of(entry_id), self._draft_of(entry_id)):
+            with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+                path.unlink()
 
     def _path_of(self, entry_id: str) -> Path:
         return self._folder / (entry_id + RECORD_SUFFIX)
 
     def _draft_of(self, entry_id: str) -> Path:
         return self._folder / f"{entry_id}.new"
+
+
+def _time(seconds: float) -> datetime:
+    """Convert a file's time. A time that no clock shows becomes the nearest that it could."""
+    return datetime.fromtimestamp(min(max(seconds, 0.0), LATEST_SECONDS), UTC)

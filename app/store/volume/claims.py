@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from app.store.records.reader import read_regular
 from app.store.volume.renames import rename_path, rename_without_replacing
 from app.store.volume.server_lookups import files_on_server
-from app.store.volume.volume import Volume
+from app.store.volume.volume import FOLDERS, Volume
 
 LOOKUP_PAUSES = (0.0, 0.02, 0.1)
 CLAIM_NAME = re.compile(r"(?P<folder>[a-z]+)~[0-9a-f]{16}~(?P<name>.+)")
@@ -37,9 +38,9 @@ class Claim:
         """Get the status of the claimed file from the file system's server. Raises LookupStale."""
         return self._volume.status(self._path)
 
-    def read_text(self) -> str:
-        """Read the text of the claimed file."""
-        return self._path.read_text()
+    def read(self, max_bytes: int) -> bytes:
+        """Read the claimed file. Raises RecordDamaged if it is too large, or is not a regular file."""
+        return read_regular(self._path, max_bytes)
 
     def move(self, folder: int, leaf: str) -> None:
         """Move the claimed file to a name in an open folder. Raises FileExistsError if the name is taken.
@@ -98,7 +99,7 @@ class Claims:
         self._seen = {name: self._seen.get(name, now) for name in names}
         for name, seen_at in self._seen.items():
             match = CLAIM_NAME.fullmatch(name)
-            if match and now - seen_at >= ABANDONED_SECONDS:
+            if match and match["folder"] in FOLDERS and now - seen_at >= ABANDONED_SECONDS:
                 with contextlib.suppress(OSError):
                     give_back(self._aside / name, self._aside.parent / match["folder"] / match["name"])
 
@@ -125,8 +126,8 @@ def give_back(path: Path, original: Path) -> None:
 
 @contextmanager
 def folder_opened(folder: Path) -> Iterator[int]:
-    """Open a folder, and yield its descriptor for calls that take names relative to a folder."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Open a folder of `.store/`, and yield its descriptor for calls that take names relative to a folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         yield descriptor
     finally:

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from app.errors import StoreDenied, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
+from app.store.inventory import STORE_DIR
 
 DENIED_ERRORS = {errno.EACCES, errno.EPERM}
 UNWRITABLE_ERRORS = {errno.EROFS, *DENIED_ERRORS}
@@ -18,6 +19,7 @@ EXHAUSTED = {
     errno.ENOMEM: "this machine has too little free memory",
 }
 """The errors that are the machine's and not the volume's, and what each means."""
+REPLACED_ERRORS = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
 UNKNOWN_OUTCOME_ERRORS = {
     errno.EINTR,
     errno.EIO,
@@ -46,11 +48,14 @@ def explaining_refusals() -> Iterator[None]:
     """Translate OSError into a StoreError that names the cause.
 
     FileNotFoundError, FileExistsError and NotADirectoryError pass: they tell callers about names, not about the volume.
+    But a part of `.store/` that is missing is about the volume.
     Raises StoreReadOnly, StoreDenied, StoreFull and StoreUnavailable in place of any other OSError.
     """
     try:
         yield
-    except (FileNotFoundError, FileExistsError, NotADirectoryError):
+    except (FileNotFoundError, FileExistsError, NotADirectoryError) as exc:
+        if not isinstance(exc, FileExistsError) and f"/{STORE_DIR}/" in (_path_in(exc) or ""):
+            raise refusal_of(exc) from exc
         raise
     except OSError as exc:
         raise refusal_of(exc) from exc
@@ -67,6 +72,9 @@ def refusal_of(exc: OSError) -> StoreError:
         return StoreFull(exc.strerror or str(exc))
     if exc.errno in EXHAUSTED:
         return StoreUnavailable(f"{EXHAUSTED[exc.errno]} ({exc.strerror}); try again in a moment")
+    if exc.errno in REPLACED_ERRORS:
+        hint = f"a part of {STORE_DIR} was removed, or something else is in its place. Remove what is there, try again"
+        return StoreUnavailable(f"'{text}': {hint}")
     return StoreUnavailable(f"its file system answered '{text}'; list the models to see what was done")
 
 

@@ -8,6 +8,7 @@ reach this machine.
 
 import contextlib
 import io
+import os
 import re
 import secrets
 import time
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.store.locks.ofd import try_lock_file
+from app.store.records.forms import RecordDamaged
+from app.store.records.reader import open_regular
 from app.store.volume.server_lookups import files_on_server
 
 HEARTBEAT_SECONDS = 1.0
@@ -131,15 +134,16 @@ class ServiceRegistry:
         Tries to take the lock, since locks cannot be queried on every file system. No process ever waits for this lock.
         """
         try:
-            with io.FileIO(self._folder / name, "r+") as file:
+            with io.FileIO(open_regular(self._folder / name, os.O_RDWR), "r+") as file:
                 return not try_lock_file(file.fileno())
-        except FileNotFoundError:
+        except (FileNotFoundError, RecordDamaged):  # or something that no service has put here
             return None
 
     def _forget_dead(self, now: float) -> None:
         for service, seen in self._seen.items():
             if now - seen.at > FORGOTTEN_SECONDS:
-                (self._folder / f"{service}.{seen.count}").unlink(missing_ok=True)
+                with contextlib.suppress(IsADirectoryError):
+                    (self._folder / f"{service}.{seen.count}").unlink(missing_ok=True)
 
     def _path_of(self, count: int) -> Path:
         return self._folder / f"{self.id}.{count}"

@@ -5,8 +5,10 @@ import errno
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,8 +20,11 @@ from app.errors import (
     StoreUnavailable,
     StoreUnsafe,
 )
+from app.events import EventName, OnEvent
 from app.store.inventory import STORE_DIR, Model, model_at, what_instead
 from app.store.names import parts_of
+from app.store.records.forms import RecordDamaged, RecordForm, Word
+from app.store.records.reader import RecordReader, read_regular
 from app.store.volume.filesystem import FileSystem, file_system_of
 from app.store.volume.refusals import UNWRITABLE_ERRORS, explaining_refusals, refusal_of
 from app.store.volume.renames import rename_without_replacing, sync_folder
@@ -28,12 +33,24 @@ from app.store.volume.server_lookups import status_on_server
 FOLDERS = ("locks", "trash", "aside", "staging", "digests", "jobs", "protection", "corrupt", "services")
 
 
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """What `.store/store.json` says."""
+
+    id: Word
+
+
+IDENTITY = RecordForm(_Identity, "identity")
+
+
 class Volume:
     """The model folder, and in it `.store/`: locks, trash, and the identity that proves the right volume is mounted."""
 
-    def __init__(self, root: Path, file_system: FileSystem | None = None) -> None:
+    def __init__(self, root: Path, file_system: FileSystem | None = None, on_event: OnEvent = lambda *_: None) -> None:
         """If `file_system` is None, `prepare()` reads the folder's file system from the mount table."""
         self.root = Path(os.path.realpath(root))  # Path.resolve() raises RuntimeError for a link to itself
+        self.records = RecordReader(self.root, on_event)
+        """Reads the records of `.store/`, and knows which of them are damaged."""
         self.store_dir = self.root / STORE_DIR
         self.lock_file = self.store_dir / "locks" / "models"
         self.trash_dir = self.store_dir / "trash"
@@ -64,6 +81,9 @@ class Volume:
         """Why the folder could not be written when `ask_writable` asked last; None if it could."""
         self._is_prepared = False
         self._identity_seen: tuple[int, int, int] | None = None
+        self._root_id: tuple[int, int] | None = None
+        self._folders = tuple(self.store_dir / name for name in FOLDERS)
+        self._on_event = on_event
 
     @property
     def is_shared(self) -> bool:
@@ -95,16 +115,21 @@ class Volume:
                 raise StoreUnavailable(f"{exc.filename}: {exc.strerror}") from exc
         try:
             self.identity = self._read_identity()
+            self._root_id = _id_of(self.root)
         except OSError as exc:
             raise StoreUnavailable(f"{exc.filename}: {exc.strerror}") from exc
         self.ask_writable()
 
     def _complete(self) -> None:
         """Create what is missing of `.store/`."""
-        for folder in FOLDERS:
-            (self.store_dir / folder).mkdir(parents=True, exist_ok=True)
-        self.lock_file.touch()
-        self._create_identity()
+        self.store_dir.mkdir(exist_ok=True)
+        for folder in self._folders:
+            # What lies in the place of a folder is reported by `check_writable`, and does not prevent the start.
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+        with contextlib.suppress(FileExistsError, NotADirectoryError):
+            self.lock_file.touch(exist_ok=False)  # for those who may take leases here and not make files
+        self._create_identity(secrets.token_hex(16))
         self._is_prepared = True
 
     @property
@@ -139,7 +164,8 @@ class Volume:
         try:
             if not self.root.is_dir():
                 raise StoreUnavailable(f"{self.root} is missing; is its volume mounted?")
-            if self.identity is None or self._is_identity_as_seen() or self._read_identity() == self.identity:
+            self.check_folder(self.store_dir)
+            if self.identity is None or self._is_identity_as_seen() or self._has_identity(self.identity):
                 return
         except OSError as exc:  # a network file system that has lost its server
             raise StoreUnavailable(f"{exc.filename}: {exc.strerror}") from exc
@@ -147,12 +173,33 @@ class Volume:
             raise StoreUnavailable(f"{self.root} is not the folder the service started with; is its volume mounted?")
 
     def check_writable(self) -> None:
-        """Raise StoreUnavailable, StoreReadOnly, StoreDenied or StoreUnsafe if the folder must not be changed now."""
+        """Raise StoreUnavailable, StoreReadOnly, StoreDenied or StoreUnsafe if the folder must not be changed now.
+
+        Folders of `.store/` that were removed are made anew.
+        """
         self.check()
         if problem := self.ask_writable():
             raise problem
         if self.unsafe:
             raise StoreUnsafe(self.unsafe)
+        for folder in self._folders:
+            if not self.check_folder(folder):
+                self._make_again(folder)
+
+    def check_folder(self, folder: Path) -> bool:
+        """Return whether a folder of `.store/` is there. Raises StoreUnavailable if its place is taken.
+
+        A link is not followed, since it could lead to the files of others.
+        """
+        try:
+            mode = os.lstat(folder).st_mode
+        except FileNotFoundError:
+            return False
+        if what := what_instead(mode, directory_ok=True):
+            raise in_the_way(folder, what)
+        if stat.S_ISREG(mode):
+            raise in_the_way(folder, "a file")
+        return True
 
     def find(self, name: str) -> Model:
         """Get the model of that name as it is on the disk now.
@@ -194,16 +241,36 @@ class Volume:
                     raise NotAModel(name, "on another file system, mounted below the model folder")
             yield folder, leaf
 
-    def _create_identity(self) -> None:
+    def _has_identity(self, identity: str) -> bool:
+        """True if the folder has this identity. A `.store/` that was removed is made anew, with this identity.
+
+        Only if the folder itself is still the one that the service started with: where a volume is no longer mounted,
+        its mount point is another folder.
+        """
+        found = self._read_identity()
+        if found is None and _id_of(self.root) == self._root_id:
+            if not self.check_folder(self.store_dir):
+                self._make_again(self.store_dir)
+            self._create_identity(identity)
+            self._on_event(EventName.STORE_REMADE, {"path": str(self._identity_file)})
+            found = self._read_identity()
+        return found == identity
+
+    def _make_again(self, folder: Path) -> None:
+        with explaining_refusals(), contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            self._on_event(EventName.STORE_REMADE, {"path": str(folder)})
+
+    def _create_identity(self, identity: str) -> None:
         """Create the identity file in one step. If several services start at once, one of them creates the file."""
-        if self._identity_file.exists():
+        if os.path.lexists(self._identity_file):
             return
         draft = self._identity_file.with_suffix(f".{secrets.token_hex(8)}")
         with contextlib.ExitStack() as opened:
             folder = _open_folder(self.store_dir, None, opened)
             with draft.open("x") as file:
                 opened.callback(draft.unlink, missing_ok=True)
-                file.write(json.dumps({"id": secrets.token_hex(16), "created_at": datetime.now(UTC).isoformat()}))
+                file.write(json.dumps({"id": identity, "created_at": datetime.now(UTC).isoformat()}))
                 file.flush()
                 os.fsync(file.fileno())
             with contextlib.suppress(FileExistsError):
@@ -215,24 +282,36 @@ class Volume:
     def _is_identity_as_seen(self) -> bool:
         """True if the identity file is the one that was read last. Opens no file, since many opens are slow on NFS."""
         with contextlib.suppress(FileNotFoundError):
-            status = self._identity_file.stat()
+            status = os.lstat(self._identity_file)
             return self._identity_seen == (status.st_dev, status.st_ino, status.st_mtime_ns)
         return False
 
     def _read_identity(self) -> str | None:
-        """Read the identity file; None if it is missing. Raises StoreUnavailable if it cannot be parsed."""
+        """Read the identity file; None if it is missing. Raises StoreUnavailable if it is damaged."""
         try:
-            with self._identity_file.open() as file:
-                status = os.fstat(file.fileno())
-                identity = str(json.loads(file.read())["id"])
+            status = os.lstat(self._identity_file)
+            identity = IDENTITY.parse(read_regular(self._identity_file, IDENTITY.max_bytes)).id
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError):
-            reason = f"{self._identity_file} is damaged; if this is the right folder, delete that file and start again"
-            raise StoreUnavailable(reason) from None
+        except RecordDamaged as exc:
+            self.records.note(self._identity_file, IDENTITY.kind, str(exc))
+            raise StoreUnavailable(
+                f"{self._identity_file} is damaged ({exc}); if this is the right folder, remove that file: a running "
+                "service makes it anew"
+            ) from None
         if self.identity in {None, identity}:
             self._identity_seen = status.st_dev, status.st_ino, status.st_mtime_ns
         return identity
+
+
+def in_the_way(path: Path, what: str) -> StoreUnavailable:
+    """Return the error for something that lies where the store keeps a folder or a file of its own."""
+    return StoreUnavailable(f"{path} is {what}, and the store keeps its own data there: remove it, and it is made anew")
+
+
+def _id_of(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def _enter(folder: int, part: str, name: str, opened: contextlib.ExitStack) -> int:

@@ -272,7 +272,8 @@ def test_an_unknown_upload_id_answers_404(service: RunningService, upload_id: st
 
 def test_a_pull_is_not_an_upload(service: RunningService) -> None:
     """The staged file of a pull is not listed as an upload, and can be neither appended to nor cancelled as one."""
-    staging = Staging(service.models_dir / ".store/staging", Claims(Volume(service.models_dir)))
+    volume = Volume(service.models_dir)
+    staging = Staging(volume.staging_dir, Claims(volume), volume.records)
     pull = PartialRecord(secrets.token_hex(16), "a.bin", "pull", "me", 3, datetime.now(UTC), timedelta(hours=1))
     staged = staging.begin([], keep=pull)
     staged.release()

@@ -19,6 +19,7 @@ from app.errors import (
     ModelProtected,
     NotAModel,
     StoreFull,
+    StoreUnavailable,
     TrashEntryNotFound,
 )
 from app.store.actor import Actor
@@ -40,7 +41,8 @@ from pathlib import Path
 from app.store.volume.claims import Claims
 from app.store.incoming.staging import Staging
 from app.store.volume.volume import Volume
-staged = Staging(Path(sys.argv[1]), Claims(Volume(Path(sys.argv[1])))).begin(["sha256"])
+volume = Volume(Path(sys.argv[1]))
+staged = Staging(volume.root, Claims(volume), volume.records).begin(["sha256"])
 staged.write(b"half")
 print("written", flush=True)
 sys.stdin.read()
@@ -140,7 +142,7 @@ def test_a_failed_replacement_leaves_the_previous_version(tmp_path: Path, kind: 
     for path in store.volume.staging_dir.iterdir():
         path.unlink()  # as if a user had deleted the staged file
 
-    with pytest.raises((FileNotFoundError, LookupStale)):
+    with pytest.raises((StoreUnavailable, LookupStale)):
         store.incoming.publish("a.bin", staged, ANY, ME)
 
     staged.discard()

@@ -55,7 +55,7 @@ class StagingMachine(RuleBasedStateMachine):
     @rule(place=PLACES)
     def begin(self, place: int) -> None:
         if place not in self.staged:
-            keep = PartialRecord(secrets.token_hex(16), "a.bin", "upload", "me", None, datetime.now(UTC), DAY)
+            keep = PartialRecord(secrets.token_hex(16), "a.bin", "pull", "me", None, datetime.now(UTC), DAY)
             self.staged[place] = Expected(keep.id, self.store.incoming.begin(["sha512"], keep=keep))
 
     @rule(place=PLACES, content=st.binary(min_size=1, max_size=8))

@@ -108,13 +108,12 @@ def test_eacces_for_a_lock_means_that_it_is_held(store: Store, monkeypatch: pyte
         pass
 
 
-def test_a_volume_that_does_not_answer_is_unavailable_until_it_answers(store: Store) -> None:
-    """A FIFO in place of the identity file stands in for a server that hangs: opening it blocks."""
-    watch = VolumeMonitor(store.volume, lambda *_: None)
-    identity = store.volume.store_dir / "store.json"
-    content = identity.read_text()
-    identity.unlink()
-    os.mkfifo(identity)
+def test_a_volume_that_does_not_answer_is_unavailable_until_it_answers(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that waits for a lock stands in for a server that hangs, since no local file makes a call hang."""
+    watch, hanging = VolumeMonitor(store.volume, lambda *_: None), threading.Event()
+    monkeypatch.setattr(store.volume, "check", hanging.wait)
     looking = threading.Thread(target=watch.check)
     looking.start()
 
@@ -122,7 +121,7 @@ def test_a_volume_that_does_not_answer_is_unavailable_until_it_answers(store: St
     eventually(lambda: watch.unanswered is not None, within=HUNG_SECONDS + 2)
     assert "not answered" in str(watch.unanswered)
 
-    identity.write_text(content)  # the thread that reads the FIFO gets this
+    hanging.set()
     looking.join()
     assert watch.unanswered is None
 

@@ -168,7 +168,7 @@ class Service:
     def begin(self, partial_id: str, name: str) -> None:
         """Begin a resumable upload and hold it."""
         now = datetime.now(UTC)
-        record = PartialRecord(partial_id, name, "upload", self._actor.name, None, now, PARTIAL_RETENTION)
+        record = PartialRecord(partial_id, name, "pull", self._actor.name, None, now, PARTIAL_RETENTION)
         self._has(partial_id, self._store.incoming.begin(keep=record))
 
     def resume(self, partial_id: str) -> int:

@@ -1,28 +1,45 @@
-"""Small JSON records about models, found by the model's name. Each is one file, which is replaced in one step."""
+"""Records about models, found by the model's name. Each is one file, which is replaced in one step."""
 
 import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from app.store.aftermath import after_change
+from app.store.records.forms import RecordForm
+from app.store.records.reader import RecordReader
 from app.store.volume.claims import Claims, folder_opened
 from app.store.volume.renames import rename_path, sync_folder
 from app.store.volume.server_lookups import files_on_server
 
 RECORD_SUFFIX = ".json"
 """How the file name of a record ends: of a model, of an upload or pull, or of an entry in the trash."""
+KEY = re.compile(r"[0-9a-f]{64}")
 
 
-class NameRecords:
+class Named(Protocol):
+    """A record that states its model's name."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+
+
+T = TypeVar("T", bound=Named)
+
+
+class NameRecords(Generic[T]):
     """The records in one folder. Each is a file `<SHA-256 of the name>.json`: a JSON object that contains the name."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, form: RecordForm[T], reader: RecordReader) -> None:
         self.folder = folder
+        self._form = form
+        self._reader = reader
 
     def write(self, name: str, fields: dict[str, Any], *, is_lasting: bool = False) -> None:
         """Write the record of a name, replacing an earlier one. With `is_lasting`, sync it to the disk first.
@@ -49,10 +66,13 @@ class NameRecords:
             with after_change(unsynced), folder_opened(self.folder) as folder:
                 sync_folder(folder)
 
-    def read(self, name: str) -> dict[str, Any] | None:
-        """Get the record of a name; None if it is missing or incomplete. Raises OSError if it cannot be read."""
-        fields = _read(self._record_of(name))
-        return fields if fields and fields["name"] == name else None
+    def read(self, name: str) -> T | None:
+        """Get the record of a name; None if it is missing or damaged. Raises OSError if the volume does not answer."""
+        return self._read(self._record_of(name))
+
+    def has(self, name: str) -> bool:
+        """True if there is something at the place of a name's record, even if it cannot be read."""
+        return os.path.lexists(self._record_of(name))
 
     def remove(self, name: str) -> bool:
         """Delete the record of a name. Returns False if there is none."""
@@ -62,47 +82,59 @@ class NameRecords:
             return False
         return True
 
-    def remove_if(self, name: str, is_outdated: Callable[[dict[str, Any]], bool], claims: Claims) -> None:
-        """Delete the record of a name if `is_outdated` returns True for the fields that the record has.
+    def remove_if(self, name: str, is_outdated: Callable[[T], bool], claims: Claims) -> None:
+        """Delete the record of a name if `is_outdated` returns True for it.
 
         The record is claimed first, so that a stale cache cannot show another record. Raises LookupStale, OSError and
-        ValueError.
+        RecordDamaged.
         """
         claim = claims.claim(self._record_of(name))
         try:
             claim.status()
-            fields = _fields_in(claim.read_text())
+            is_going = is_outdated(self._form.parse(claim.read(self._form.max_bytes)))
         except BaseException:
             claim.give_back()
             raise
-        if fields is None or not is_outdated(fields):
-            claim.give_back()
-        else:
+        if is_going:
             claim.remove()
+        else:
+            claim.give_back()
 
     def is_on_server(self, name: str) -> bool:
         """True if the file system's server has a record of a name; bypasses this machine's cache. Raises OSError."""
         return self._record_of(name).name in files_on_server(self.folder)
 
-    def all(self) -> Iterator[dict[str, Any]]:
+    def all(self) -> Iterator[T]:
         """Yield every record that can be read, in no order. Yields nothing if the folder is missing."""
-        for record in self.folder.glob(f"*{RECORD_SUFFIX}"):
-            # A record that this user may not read is skipped.
+        yield from self.survey()[0]
+
+    def survey(self) -> tuple[list[T], frozenset[str]]:
+        """Return the records that can be read, and the keys, see `key_of`, of those that are there and cannot."""
+        records, unreadable = list[T](), set[str]()
+        for path in self._files():
+            record = None
             with contextlib.suppress(OSError):
-                if fields := _read(record):
-                    yield fields
+                record = self._read(path)
+            if record is not None:
+                records.append(record)
+            elif os.path.lexists(path):
+                unreadable.add(path.stem)
+        return records, frozenset(unreadable)
+
+    def _files(self) -> Iterator[Path]:
+        return (path for path in self.folder.glob(f"*{RECORD_SUFFIX}") if KEY.fullmatch(path.stem))
+
+    def _read(self, record: Path) -> T | None:
+        found = self._reader.read(record, self._form)
+        if found is not None and key_of(found.name) != record.stem:
+            self._reader.note(record, self._form.kind, "it names another model than its file name")
+            return None
+        return found
 
     def _record_of(self, name: str) -> Path:
-        return self.folder / f"{hashlib.sha256(name.encode()).hexdigest()}{RECORD_SUFFIX}"
+        return self.folder / f"{key_of(name)}{RECORD_SUFFIX}"
 
 
-def _read(record: Path) -> dict[str, Any] | None:
-    # A record that a lost connection or a power cut left incomplete counts as missing.
-    with contextlib.suppress(FileNotFoundError, ValueError):
-        return _fields_in(record.read_text())
-    return None
-
-
-def _fields_in(text: str) -> dict[str, Any] | None:
-    fields = json.loads(text)
-    return fields if isinstance(fields, dict) and "name" in fields else None
+def key_of(name: str) -> str:
+    """Return the file name, without its suffix, of the record of a model's name."""
+    return hashlib.sha256(name.encode()).hexdigest()

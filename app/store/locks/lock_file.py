@@ -1,0 +1,156 @@
+"""The file whose bytes are locked: what to do when it was removed or replaced while processes hold locks on it.
+
+A lock belongs to the file and not to its name. So a new file of the same name has none of the leases that are held on
+the former file. This module keeps the former file open for as long as leases on it are held, and takes shared locks on
+the new file in their place, so that they also count for processes that begin later.
+"""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from app.errors import StoreUnavailable
+from app.store.locks.ofd import SHARED, find_lock, try_lock_byte, unlock_byte
+from app.store.records.forms import RecordDamaged
+from app.store.records.reader import open_regular
+
+POSITIONS = 1 << 62
+"""How many bytes of the file can be locked: one for each hash of a name."""
+
+
+class LockFile:
+    """The lock file of one model folder, from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._changing = threading.RLock()
+        self._leased: int | None = None
+        """An opening of the present file, kept while leases on it are held."""
+        self._former: list[int] = []
+        """Openings of files that had the name before, while leases on them are held."""
+        self._carrier: int | None = None
+        """The opening of the present file that holds the shared locks in place of those on former files."""
+        self._carried: set[int] = set()
+
+    @contextmanager
+    def opened(self, flags: int) -> Iterator[int]:
+        """Open the file, and make it if it is missing; closing the descriptor releases its locks.
+
+        Raises FileNotFoundError if it is missing and cannot be made, as on a read-only disk, and StoreUnavailable if
+        its place is taken by something else.
+        """
+        descriptor = self.open(flags)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def open(self, flags: int) -> int:
+        """Open the file as `opened` does, and return the descriptor, which the caller closes."""
+        try:
+            try:
+                return open_regular(self.path, flags)
+            except FileNotFoundError:
+                self._make()
+                return open_regular(self.path, flags)
+        except RecordDamaged as exc:
+            raise StoreUnavailable(
+                f"{self.path} cannot be used as the lock file: {exc}. Remove it, and it is made anew"
+            ) from exc
+
+    def is_present(self, descriptor: int) -> bool:
+        """True if an opened file still has its name, so that locks on it exclude other processes."""
+        try:
+            return os.path.samestat(os.fstat(descriptor), os.lstat(self.path))
+        except FileNotFoundError:
+            return False
+
+    def lock_on_former(self, position: int) -> int | None:
+        """Return the kind of a lock that is held at a position of a former file; None without one."""
+        with self._changing:
+            self._notice_replacement()
+            for former in self._former:
+                if found := find_lock(former, position, 1):
+                    return found[0]
+        return None
+
+    def leased_positions(self) -> frozenset[int]:
+        """Return the positions of all leases, on the present file and on former ones."""
+        with self._changing:
+            self._notice_replacement()
+            found = frozenset[int]()
+            with suppress(FileNotFoundError), self.opened(os.O_RDONLY) as present:
+                found = frozenset(_leases(present, 0, POSITIONS))
+                if found and self._leased is None:
+                    self._leased = os.dup(present)
+            if not found and self._leased is not None:
+                os.close(self._leased)
+                self._leased = None
+            return found.union(*map(_leased_on, self._former))
+
+    def carry_leases(self) -> None:
+        """Hold a shared lock on the present file for each lease on a former one, for as long as that lease is held."""
+        with self._changing:
+            self._notice_replacement()
+            if not self._former and self._carrier is None:
+                return
+            held = [_leased_on(former) for former in self._former]
+            for former, leases in zip(self._former[:], held, strict=True):
+                if not leases:
+                    self._former.remove(former)
+                    os.close(former)
+            wanted = frozenset[int]().union(*held)
+            if self._carrier is not None and not (wanted and self.is_present(self._carrier)):
+                os.close(self._carrier)
+                self._carrier, self._carried = None, set()
+            if wanted and self._carrier is None:
+                self._carrier = self.open(os.O_RDONLY)
+            if self._carrier is not None:
+                self._carry(self._carrier, wanted)
+
+    def _carry(self, carrier: int, wanted: frozenset[int]) -> None:
+        for position in self._carried - wanted:
+            unlock_byte(carrier, position)
+        taken = {position for position in wanted - self._carried if try_lock_byte(carrier, SHARED, position)}
+        self._carried = (self._carried & wanted) | taken
+
+    def _notice_replacement(self) -> None:
+        if self._leased is not None and not self.is_present(self._leased):
+            self._former.append(self._leased)
+            self._leased = None
+
+    def _make(self) -> None:
+        """Make the file. If several processes do it at once, all of them get the same file."""
+        try:
+            with suppress(FileExistsError):
+                self.path.parent.mkdir()
+            os.close(os.open(self.path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666))
+        except OSError:
+            if os.path.lexists(self.path):
+                return
+            raise FileNotFoundError(self.path) from None
+
+
+def _leased_on(former: int) -> frozenset[int]:
+    try:
+        return frozenset(_leases(former, 0, POSITIONS))
+    except OSError:  # a file server has forgotten the file
+        return frozenset()
+
+
+def _leases(lock_file: int, start: int, end: int) -> Iterator[int]:
+    """Yield the positions of all leases in a range.
+
+    The kernel reports any one lock of a range, so the range on each side of that lock is searched again.
+    """
+    spans = [(start, end)]
+    while spans:
+        start, end = spans.pop()
+        found = find_lock(lock_file, start, end - start) if start < end else None
+        if found:
+            kind, at = found
+            if kind == SHARED:
+                yield at
+            spans += [(start, at), (at + 1, end)]

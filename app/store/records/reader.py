@@ -1,0 +1,143 @@
+"""Reads records from files that other programs may have put there, and remembers which ones are damaged.
+
+A record is read only if it is a regular file. A link is not followed, and a named pipe is not waited for. What cannot
+be read stays where it is, and everything else goes on.
+"""
+
+import errno
+import os
+import stat
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from app.events import EventName, OnEvent
+from app.store.records.forms import RecordDamaged, RecordForm
+
+T = TypeVar("T")
+Signature = tuple[int, int, int, int]
+
+MOST_DAMAGED = 1000
+"""How many damaged records are remembered and reported; those beyond it are only counted when they are read."""
+PASSING_ERRORS = {
+    errno.ESTALE,
+    errno.ENOTCONN,
+    errno.ECONNABORTED,
+    errno.ECONNREFUSED,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.ETIMEDOUT,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.EINTR,
+}
+"""Errors that say nothing about one record: its server is away, or this process lacks descriptors or memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedRecord:
+    """A record that is left where it is because it cannot be read."""
+
+    kind: str
+    path: str
+    """The record's path below the model folder; bytes that are not UTF-8 are shown as \\x escapes."""
+    reason: str
+
+
+class RecordReader:
+    """Reads the records of one model folder, from any thread."""
+
+    def __init__(self, root: Path, on_event: OnEvent = lambda *_: None) -> None:
+        self._root = root
+        self._on_event = on_event
+        self._damaged: dict[Path, tuple[DamagedRecord, Signature]] = {}
+        self._changing = threading.Lock()
+
+    def read(self, path: Path, form: RecordForm[T]) -> T | None:
+        """Read a record; None if it is missing or damaged. Raises OSError if its file system does not answer."""
+        try:
+            return form.parse(read_regular(path, form.max_bytes))
+        except FileNotFoundError:
+            return None
+        except RecordDamaged as exc:
+            self.note(path, form.kind, str(exc))
+            return None
+
+    def note(self, path: Path, kind: str, reason: str) -> None:
+        """Remember a damaged record, and report it as an event the first time."""
+        signature = _signature(path)
+        if signature is None:
+            return
+        shown = os.fsencode(path.relative_to(self._root)).decode(errors="backslashreplace")
+        found = DamagedRecord(kind, shown, reason), signature
+        with self._changing:
+            before = self._damaged.get(path)
+            if before is None and len(self._damaged) >= MOST_DAMAGED:
+                return
+            self._damaged[path] = found
+        if before and before[0] == found[0]:
+            return
+        self._on_event(EventName.RECORD_DAMAGED, {"kind": kind, "path": shown, "reason": reason})
+
+    def damaged(self, *kinds: str) -> list[DamagedRecord]:
+        """List the damaged records that were found and are still there, of these kinds or of all, by path."""
+        with self._changing:
+            known = dict(self._damaged)
+        changed = [path for path, (_, signature) in known.items() if _signature(path) != signature]
+        with self._changing:
+            for path in changed:
+                if self._damaged.get(path) == known[path]:
+                    del self._damaged[path]
+        found = [record for path, (record, _) in known.items() if path not in changed]
+        return sorted((each for each in found if not kinds or each.kind in kinds), key=lambda each: each.path)
+
+    def counts(self) -> dict[str, int]:
+        """Return how many damaged records there are of each kind that has any."""
+        return dict(Counter(each.kind for each in self.damaged()))
+
+
+def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
+    """Open a file that must be a regular one; follow no link, and wait for nothing. Returns a descriptor.
+
+    Raises FileNotFoundError if it is missing, RecordDamaged if it is something else or cannot be opened, and OSError
+    if its file system does not answer.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as exc:
+        raise _damage(exc) from exc
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise RecordDamaged("it is not a regular file")
+
+
+def read_regular(path: Path, max_bytes: int) -> bytes:
+    """Read a regular file of at most `max_bytes`. Raises what `open_regular` raises."""
+    with open(open_regular(path), "rb") as file:
+        try:
+            data = file.read(max_bytes + 1)
+        except OSError as exc:
+            raise _damage(exc) from exc
+    if len(data) > max_bytes:
+        raise RecordDamaged(f"it has more than {max_bytes:,} bytes")
+    return data
+
+
+def _damage(exc: OSError) -> Exception:
+    if isinstance(exc, FileNotFoundError) or exc.errno in PASSING_ERRORS:
+        return exc
+    if exc.errno == errno.ELOOP:
+        return RecordDamaged("it is a symbolic link")
+    return RecordDamaged(f"it cannot be read: {exc.strerror}")
+
+
+def _signature(path: Path) -> Signature | None:
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size, status.st_mode
