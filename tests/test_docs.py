@@ -49,7 +49,7 @@ def test_every_command_in_the_docs_exists(page: Path) -> None:
 def test_every_variable_in_the_docs_is_a_setting(page: Path) -> None:
     """Each `OCR_...` in a page is a setting."""
     known = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
-    named = {name for name in re.findall(r"\bOCR_[A-Z_]+[A-Z]\b(?!\*|…)", page.read_text())}
+    named = set(re.findall(r"\bOCR_[A-Z_]+[A-Z]\b(?!\*|…)", page.read_text()))
     assert named - known - OTHERS_SETTINGS == set()
 
 
