@@ -7,6 +7,7 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
+from app.api.http.checks.json_request import JsonRequest
 from app.api.http.checks.request_checks import RequestChecks
 from app.api.http.checks.validation_messages import explained
 from app.api.http.keys import Keyring, Scope, StatedScope
@@ -90,6 +91,8 @@ class GuardedRoute(APIRoute):
 
         async def checked(request: Request) -> Response:
             await checks.check(request)
+            if checks.body_model:
+                request = JsonRequest(request.scope, request.receive)
             try:
                 return await handle(request)
             except RequestValidationError as exc:

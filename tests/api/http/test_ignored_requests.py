@@ -194,3 +194,16 @@ def test_no_field_of_a_form_is_ignored(service: RunningService, path: str, data:
     if answer.status_code == 422:
         assert repr(next(iter(data))) in answer.json()["detail"]
         assert "?language=deu" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        (b'{"dry_run": true, "dry_run": false, "plan_id": "x"}', ["body", "dry_run"]),
+        (b'{"permanent": false, "permanent": true}', ["body", "permanent"]),
+        (b'{"permanent": NaN}', ["body"]),
+    ],
+)
+def test_no_member_of_a_body_is_ignored(service: RunningService, body: bytes, where: list[str]) -> None:
+    """A name that is in a JSON object twice answers 422 that names it; so does NaN, which is not JSON."""
+    assert refusal_of(service.client.post("/prune", content=body, headers=JSON))[:2] == (422, where)

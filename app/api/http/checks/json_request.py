@@ -1,0 +1,32 @@
+"""JSON bodies: a name that is there twice is refused, of which the parser would take the last and ignore the others."""
+
+import json
+from typing import Any
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+
+
+class JsonRequest(Request):
+    """A request whose JSON has each name once, as RFC 8259 recommends, and no NaN."""
+
+    _parsed: Any = None
+
+    async def json(self) -> Any:  # noqa: ANN401 - as in the class that this one extends
+        """Return the parsed body. Raises JSONDecodeError, UnicodeDecodeError and RequestValidationError."""
+        if self._parsed is None:
+            self._parsed = json.loads(await self.body(), object_pairs_hook=_unique, parse_constant=_refuse)
+        return self._parsed
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise RequestValidationError([{"loc": ("body", name), "msg": "it is there more than once"}])
+        found[name] = value
+    return found
+
+
+def _refuse(name: str) -> None:
+    raise RequestValidationError([{"loc": ("body",), "msg": f"{name} is no value of JSON"}])
