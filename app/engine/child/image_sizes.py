@@ -1,0 +1,59 @@
+"""The limits of sizes that apply to every image and page, and the bound on the time of a check."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from app.engine.contract.recognition_call import ImageLimits
+from app.errors import ImageTooLarge, UnreadableImage
+
+MAX_SIDE_PIXELS = 20_000
+"""The longest side of a page: on an image of 100,000 x 1 pixels the vendor fails after 17 s."""
+CHECK_SECONDS = 60
+"""The most CPU time for the checks of one image. A crafted file can keep a parser busy for hours."""
+
+
+def check_size(width: int, height: int, limits: ImageLimits, what: str = "a page") -> None:
+    """Raise ImageTooLarge or UnreadableImage if a page or a picture cannot be read at this size, in pixels."""
+    size = f"{what} of {width} x {height} pixels"
+    if max(width, height) > MAX_SIDE_PIXELS:
+        raise ImageTooLarge(size, f"{MAX_SIDE_PIXELS} on a side")
+    if width * height > limits.max_pixels:
+        raise ImageTooLarge(size, f"{limits.max_pixels} pixels (OCR_MAX_IMAGE_PIXELS)")
+    if min(width, height) < 1:
+        raise UnreadableImage(f"it has {size}")
+
+
+def select_pages(pages: tuple[int, int] | None, total: int, limits: ImageLimits) -> tuple[int, int]:
+    """Return the first page to read, counted from 0, and the number of pages to read."""
+    if total < 1:
+        raise UnreadableImage("it has no pages")
+    first, last = pages or (1, total)
+    if first > total:
+        raise UnreadableImage(f"page {first} was requested, but the last page is {total}")
+    count = min(last, total) - first + 1
+    if count > limits.max_pages:
+        raise ImageTooLarge(
+            f"{count} pages", f"{limits.max_pages} in one call (OCR_MAX_IMAGE_PAGES); choose with pages="
+        )
+    return first - 1, count
+
+
+@contextmanager
+def limited_time(seconds: float = CHECK_SECONDS) -> Iterator[None]:
+    """Raise ImageTooLarge in the body if it takes more CPU time than this. Only for the main thread.
+
+    The signal interrupts Python code. A single call of a C library is not interrupted: the deadline of the call is.
+    """
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise ImageTooLarge("a structure that takes too long to check", f"{seconds:g} s of CPU time")
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)

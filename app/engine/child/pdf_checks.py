@@ -1,0 +1,206 @@
+"""Checks of a PDF before the vendor gets it: its pages, and everything that they draw, wherever it is nested.
+
+pypdf bounds the page tree, the filters and the size of decoded streams itself, and refuses loops among pages. The
+pictures and contents below a page are found by following every reference: from forms, patterns, fonts, masks and
+annotations alike.
+"""
+
+import io
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from PIL import Image
+from pypdf import PageObject, PdfReader
+from pypdf.errors import DependencyError, FileNotDecryptedError, LimitReachedError
+from pypdf.generic import ArrayObject, DictionaryObject, IndirectObject, StreamObject
+
+from app.engine.child.image_sizes import check_size, select_pages
+from app.engine.contract.recognition_call import ImageLimits
+from app.errors import EncryptedPdf, ImageTooLarge, UnreadableImage
+
+DOTS_PER_POINT = 150 / 72
+"""The vendor renders the pages of a PDF at 150 dots per inch."""
+MAX_OBJECTS = 200_000
+"""How many objects the pages of one call may need."""
+MAX_CONTENT_BYTES = 500_000_000
+"""How many decoded bytes the contents, fonts and other streams of one call may have; a single one, 75 MB (pypdf)."""
+BYTES_PER_PIXEL = 8
+"""The most bytes of one decoded pixel: four components of 16 bits."""
+FAX_COLUMNS = 1728
+"""The width of a picture in CCITT code that states none."""
+CHUNK_BYTES = 1 << 20
+FLATE = ("/FlateDecode", "/Fl")
+MAX_DRAWINGS = 100_000
+"""How many forms one page may draw, counting each again in each form that draws it."""
+DRAWN = re.compile(rb"/([^\0\t\n\f\r ()<>\[\]{}/%]+)(?:\s|%[^\r\n]*[\r\n])+Do\b")
+INLINE_PICTURE = re.compile(rb"\bBI\b(.{1,1000}?)\bID\b", re.DOTALL)
+INLINE_SIDE = re.compile(rb"/(?:W|H|Width|Height)\s+(\d{1,20})\b")
+
+
+def examine_pdf(path: Path, pages: tuple[int, int] | None, limits: ImageLimits) -> tuple[int, int]:
+    """Return the first page to read, counted from 0, and the number of pages to read.
+
+    Raises EncryptedPdf, ImageTooLarge and UnreadableImage, and whatever pypdf raises for a broken file.
+    """
+    try:
+        with PdfReader(path) as reader:
+            if reader.is_encrypted:
+                raise EncryptedPdf
+            first, count = select_pages(pages, len(reader.pages), limits)
+            needed = _Needed(limits)
+            for page in reader.pages[first : first + count]:
+                needed.check_page(page)
+    except (DependencyError, FileNotDecryptedError):  # pypdf decrypts AES only with another package
+        raise EncryptedPdf from None
+    except LimitReachedError as exc:
+        raise ImageTooLarge(f"a structure beyond what is safe to read ({exc})", "that of pypdf") from exc
+    return first, count
+
+
+class _Needed:
+    """The objects that the pages of one call need; each is checked once."""
+
+    def __init__(self, limits: ImageLimits) -> None:
+        self._limits = limits
+        self._seen: set[tuple[int, int]] = set()
+        self._objects = 0
+        self._content_bytes = 0
+        self._drawings: dict[int, int | None] = {}
+        """How many forms each form draws, by the number of its object; None while they are being counted."""
+
+    def check_page(self, page: PageObject) -> None:
+        """Check the size of a page and everything that it refers to, but not other pages."""
+        box = page.mediabox
+        width, height = float(box.width), float(box.height)
+        check_size(round(width * DOTS_PER_POINT), round(height * DOTS_PER_POINT), self._limits)
+        rest: list[Any] = list(_values(page))
+        while rest:
+            value = rest.pop()
+            if isinstance(value, IndirectObject):
+                key = (value.idnum, value.generation)
+                if key in self._seen:
+                    continue
+                self._seen.add(key)
+                value = value.get_object()
+            if not isinstance(value, DictionaryObject | ArrayObject) or _is_page(value):
+                continue
+            self._objects += 1
+            if self._objects > MAX_OBJECTS:
+                raise ImageTooLarge(f"pages with more than {MAX_OBJECTS} objects", f"{MAX_OBJECTS} objects in one call")
+            if isinstance(value, StreamObject):
+                self._check_stream(value)
+            rest += value if isinstance(value, ArrayObject) else _values(value)
+        contents = page.get_contents()
+        self._count_drawings(contents.get_data() if contents is not None else b"", page.get("/Resources"))
+
+    def _count_drawings(self, content: bytes, resources: Any) -> int:  # noqa: ANN401 - any object of pypdf
+        """Return how many forms a content draws, with those that these draw. Ten forms can draw a thousand million."""
+        forms = _dictionary(_dictionary(resources).get("/XObject"))
+        total = 0
+        for name in DRAWN.findall(content):
+            form = forms.get("/" + unquote(name.decode("latin-1").replace("%", "%25").replace("#", "%"), "latin-1"))
+            form = form.get_object() if form is not None else None
+            if not isinstance(form, StreamObject) or form.get("/Subtype") != "/Form":
+                continue
+            number = form.indirect_reference.idnum if form.indirect_reference else id(form)
+            if number not in self._drawings:
+                self._drawings[number] = None
+                self._drawings[number] = self._count_drawings(_content(form), form.get("/Resources", resources))
+            if (drawings := self._drawings[number]) is None:
+                raise UnreadableImage("a form in the PDF draws itself")
+            total += 1 + drawings
+            if total > MAX_DRAWINGS:
+                raise ImageTooLarge(f"a page that draws more than {MAX_DRAWINGS} forms", "that many")
+        return total
+
+    def _check_stream(self, stream: StreamObject) -> None:
+        if stream.get("/Subtype") == "/Image":
+            self._check_picture(stream)
+            return
+        content = _content(stream)
+        self._content_bytes += len(content)
+        if self._content_bytes > MAX_CONTENT_BYTES:
+            raise ImageTooLarge(f"pages with more than {MAX_CONTENT_BYTES} bytes of content", "that many in one call")
+        for picture in INLINE_PICTURE.finditer(content):
+            sides = [int(side) for side in INLINE_SIDE.findall(picture[1])][:2]
+            if len(sides) == 2:  # noqa: PLR2004 - width and height
+                check_size(sides[0], sides[1], self._limits, "a picture")
+
+    def _check_picture(self, picture: StreamObject) -> None:
+        """Check the size that a picture states, that its data states, and that its data has once inflated."""
+        width, height = _sides(picture, "/Width", "/Height")
+        check_size(width, height, self._limits, "a picture")
+        for parameters in _listed(picture.get("/DecodeParms")):
+            if isinstance(parameters, DictionaryObject) and "/Rows" in parameters:
+                columns, rows = _sides(parameters, "/Columns", "/Rows")
+                check_size(columns or FAX_COLUMNS, max(rows, 1), self._limits, "a picture")
+        data, filters = bytes(picture._data), [str(each) for each in _listed(picture.get("/Filter"))]  # noqa: SLF001
+        most = self._limits.max_pixels * BYTES_PER_PIXEL
+        while filters and filters[0] in FLATE:
+            filters.pop(0)
+            data = _inflated(data, most, keep=bool(filters))
+        if filters and filters[0] in {"/DCTDecode", "/DCT", "/JPXDecode"}:
+            try:
+                with Image.open(io.BytesIO(data), formats=("JPEG", "JPEG2000")) as inner:
+                    size = inner.size
+            except Exception as exc:  # the data is hostile, and what Pillow raises for it is not defined
+                raise UnreadableImage(f"a picture in the PDF is broken ({type(exc).__name__})") from exc
+            check_size(*size, self._limits, "a picture")
+
+
+def _content(stream: StreamObject) -> bytes:
+    """Return the decoded data of a stream, or nothing if it is broken: a font, for example, may not matter."""
+    try:
+        return stream.get_data()
+    except (LimitReachedError, MemoryError):
+        raise
+    except Exception:  # noqa: BLE001 - what pypdf raises for hostile bytes is not defined
+        return b""
+
+
+def _dictionary(value: Any) -> DictionaryObject:  # noqa: ANN401 - any object of pypdf
+    value = value.get_object() if isinstance(value, IndirectObject) else value
+    return value if isinstance(value, DictionaryObject) else DictionaryObject()
+
+
+def _inflated(data: bytes, most: int, *, keep: bool) -> bytes:
+    """Return inflated data, or nothing unless `keep`. Raises ImageTooLarge beyond `most` bytes."""
+    inflater, size, kept = zlib.decompressobj(), 0, bytearray()
+    try:
+        while data and not inflater.eof:
+            chunk = inflater.decompress(data, CHUNK_BYTES)
+            data, size = inflater.unconsumed_tail, size + len(chunk)
+            if size > most:
+                raise ImageTooLarge(f"a picture whose data has more than {most} bytes", "8 bytes a pixel")
+            if keep:
+                kept += chunk
+    except zlib.error:  # cut off or damaged: the vendor gets no more out of it
+        pass
+    return bytes(kept)
+
+
+def _sides(dictionary: DictionaryObject, *names: str) -> list[int]:
+    """Return the numbers of these names; 0 for one that is missing."""
+    return [int(value) if isinstance(value := dictionary.get(name, 0), int | float) else 0 for name in names]
+
+
+def _is_page(value: Any) -> bool:  # noqa: ANN401 - any object of pypdf
+    return isinstance(value, DictionaryObject) and value.get("/Type") in {"/Page", "/Pages"}
+
+
+def _values(dictionary: DictionaryObject) -> Iterator[Any]:
+    """Yield the values without resolving references. `/Parent` leads to the whole document."""
+    for key in dictionary:
+        if key != "/Parent":
+            yield dictionary.raw_get(key)
+
+
+def _listed(value: Any) -> list[Any]:  # noqa: ANN401 - any object of pypdf
+    value = value.get_object() if isinstance(value, IndirectObject) else value
+    if isinstance(value, ArrayObject):
+        return [each.get_object() for each in value]
+    return [] if value is None else [value]

@@ -1,0 +1,195 @@
+"""Small images and PDFs whose structure is hostile: loops, lies about sizes, nesting and decompression bombs.
+
+They are hostile with the default limits, except that a page may have MAX_PIXELS.
+"""
+
+import io
+import itertools
+import struct
+import zlib
+from collections.abc import Callable
+
+from PIL import Image
+
+MAX_PIXELS = 1_000_000
+"""The `OCR_MAX_IMAGE_PIXELS` that the files exceed; with the default the files would have to be larger."""
+
+
+def tiff(*directories: dict[int, int], next_of: dict[int, int] | None = None, big: bool = False) -> bytes:
+    """Return a TIFF of directories that have only tags with one number.
+
+    A value -N of a tag is the offset of directory N - 1. `next_of` says which directory follows which; by default each
+    is followed by the next one.
+    """
+    order = {number: number + 1 for number in range(len(directories) - 1)} if next_of is None else next_of
+    size, offset = ("<HHQQ", "Q") if big else ("<HHII", "I")
+    sizes = [len(tags) * struct.calcsize(size) + (16 if big else 6) for tags in directories]
+    starts = list(itertools.accumulate(sizes, initial=16 if big else 8))
+    out = bytearray()
+    out += struct.pack("<2sHHHQ", b"II", 43, 8, 0, starts[0]) if big else struct.pack("<2sHI", b"II", 42, starts[0])
+    for number, tags in enumerate(directories):
+        out += struct.pack("<Q" if big else "<H", len(tags))
+        for tag, value in sorted(tags.items()):
+            out += struct.pack(size, tag, 16 if big else 4, 1, starts[-value - 1] if value < 0 else value)
+        out += struct.pack("<" + offset, starts[order[number]] if number in order else 0)
+    return bytes(out)
+
+
+def page_tags(side: int = 8, **more: int) -> dict[int, int]:
+    """Return the tags of a directory with a white page of one bit a pixel, whose data is the beginning of the file."""
+    return {256: side, 257: side, 258: 1, 259: 1, 262: 0, 273: 0, 277: 1, 278: side, 279: side * ((side + 7) // 8)} | {
+        int(tag.removeprefix("t")): value for tag, value in more.items()
+    }
+
+
+def pdf(*objects: bytes) -> bytes:
+    """Return a PDF of these objects, numbered from 1; the first is the catalog."""
+    out, offsets = b"%PDF-1.7\n", []
+    for number, each in enumerate(objects, 1):
+        offsets.append(len(out))
+        out += b"%d 0 obj\n" % number + each + b"\nendobj\n"
+    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    return out + b"xref\n0 %d\n0000000000 65535 f \n%strailer\n<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n" % (
+        len(objects) + 1,
+        table,
+        len(objects) + 1,
+        len(out),
+    )
+
+
+def stream(entries: bytes, data: bytes, *filters: bytes) -> bytes:
+    """Return a stream object; its data is compressed once for each `FlateDecode` among the filters."""
+    for _ in range(filters.count(b"FlateDecode")):
+        data = zlib.compress(data, 9)
+    named = b"/Filter[" + b"".join(b"/" + each for each in filters) + b"]" if filters else b""
+    return b"<<%s%s/Length %d>>\nstream\n%s\nendstream" % (entries, named, len(data), data)
+
+
+CATALOG = b"<</Type/Catalog/Pages 2 0 R>>"
+
+
+def one_page(entries: bytes, *objects: bytes) -> bytes:
+    """Return a PDF with one page that has these entries; the further objects have the numbers from 4."""
+    page = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 200]" + entries + b">>"
+    return pdf(CATALOG, b"<</Type/Pages/Kids[3 0 R]/Count 1>>", page, *objects)
+
+
+def picture(width: int, height: int, data: bytes = b"\0", *filters: bytes, more: bytes = b"") -> bytes:
+    """Return a gray picture for a PDF."""
+    entries = b"/Type/XObject/Subtype/Image/Width %d/Height %d/BitsPerComponent 8/ColorSpace/DeviceGray" % (
+        width,
+        height,
+    )
+    return stream(entries + more, data, *filters)
+
+
+def form(resources: bytes, content: bytes = b"/X Do") -> bytes:
+    """Return a form: a content of its own that a page draws."""
+    return stream(b"/Type/XObject/Subtype/Form/BBox[0 0 200 200]/Resources<<" + resources + b">>", content)
+
+
+def jpeg(width: int, height: int) -> bytes:
+    """Return a black JPEG."""
+    file = io.BytesIO()
+    Image.new("L", (width, height)).save(file, "JPEG")
+    return file.getvalue()
+
+
+HUGE = (40_000, 40_000)
+DRAWS = b"/Contents 4 0 R/Resources<</XObject<</X 5 0 R>>>>"
+CONTENT = stream(b"", b"200 0 0 200 0 0 cm /X Do")
+
+LOOPS: dict[str, Callable[[], bytes]] = {
+    "a TIFF directory that is followed by itself": lambda: tiff(page_tags(), next_of={0: 0}),
+    "a TIFF directory that is followed by an earlier one": lambda: tiff(
+        *[page_tags()] * 4, next_of={0: 1, 1: 2, 2: 3, 3: 1}
+    ),
+    "a BigTIFF directory that is followed by itself": lambda: tiff(page_tags(), next_of={0: 0}, big=True),
+    "a TIFF whose sub-directory is its directory": lambda: tiff(page_tags(t330=-1)),
+    "a TIFF whose sub-directories refer to each other": lambda: tiff(
+        page_tags(t330=-2), {330: -3}, {330: -2}, next_of={}
+    ),
+    "a TIFF whose Exif directory is its own": lambda: tiff(page_tags(t34665=-2), {34665: -2}, next_of={}),
+    "a PDF whose page tree contains itself": lambda: pdf(
+        CATALOG, b"<</Type/Pages/Kids[3 0 R 2 0 R]/Count 2>>", b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 200]>>"
+    ),
+    "a PDF whose page tree is its root's child twice over": lambda: pdf(
+        CATALOG, b"<</Type/Pages/Kids[3 0 R]/Count 1>>", b"<</Type/Pages/Parent 2 0 R/Kids[2 0 R]/Count 1>>"
+    ),
+    "a form that draws itself": lambda: one_page(DRAWS, CONTENT, form(b"/XObject<</X 5 0 R>>")),
+    "two forms that draw each other": lambda: one_page(
+        DRAWS, CONTENT, form(b"/XObject<</X 6 0 R>>"), form(b"/XObject<</Y#20 5 0 R>>", b"/Y#20%\nDo")
+    ),
+}
+"""Files whose parts refer to each other in a circle."""
+TOO_LARGE: dict[str, Callable[[], bytes]] = {
+    "a TIFF of twenty thousand directories": lambda: tiff(*[page_tags()] * 20_000),
+    "a TIFF whose sub-directories double at each step": lambda: tiff(
+        page_tags(t330=-2), *[{330: -number, 34665: -number} for number in range(3, 30)], {}, next_of={}
+    ),
+    "a PDF whose pages double at each step": lambda: pdf(
+        CATALOG,
+        *[b"<</Type/Pages/Kids[%d 0 R %d 0 R]/Count 2>>" % (number, number) for number in range(3, 31)],
+        b"<</Type/Page/MediaBox[0 0 200 200]>>",
+    ),
+    "forms that draw ten times as many at each step": lambda: one_page(
+        DRAWS,
+        CONTENT,
+        *[form(b"/XObject<</X %d 0 R>>" % number, b"/X Do " * 10) for number in range(6, 14)],
+        form(b"", b""),
+    ),
+    "a huge picture in a form in a form": lambda: one_page(
+        DRAWS, CONTENT, form(b"/XObject<</X 6 0 R>>"), form(b"/XObject<</X 7 0 R>>"), picture(*HUGE)
+    ),
+    "a huge picture in a pattern": lambda: one_page(
+        b"/Contents 4 0 R/Resources<</Pattern<</P 5 0 R>>>>",
+        stream(b"", b"/Pattern cs /P scn 0 0 200 200 re f"),
+        stream(
+            b"/Type/Pattern/PatternType 1/PaintType 1/TilingType 1/BBox[0 0 9 9]/XStep 9/YStep 9"
+            b"/Resources<</XObject<</X 6 0 R>>>>",
+            b"/X Do",
+        ),
+        picture(*HUGE),
+    ),
+    "a huge picture in an annotation": lambda: one_page(
+        b"/Annots[4 0 R]",
+        b"<</Type/Annot/Subtype/Stamp/Rect[0 0 200 200]/AP<</N 5 0 R>>>>",
+        form(b"/XObject<</X 6 0 R>>"),
+        picture(*HUGE),
+    ),
+    "a huge mask of a small picture": lambda: one_page(
+        DRAWS, CONTENT, picture(1, 1, more=b"/SMask 6 0 R"), picture(*HUGE)
+    ),
+    "a huge picture in a font's letter": lambda: one_page(
+        b"/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>",
+        stream(b"", b"BT /F 9 Tf (a) Tj ET"),
+        b"<</Type/Font/Subtype/Type3/FontBBox[0 0 9 9]/FontMatrix[1 0 0 1 0 0]/CharProcs<</a 6 0 R>>/FirstChar 97"
+        b"/LastChar 97/Widths[9]/Encoding<</Differences[97/a]>>/Resources<</XObject<</X 7 0 R>>>>>>",
+        stream(b"", b"/X Do"),
+        picture(*HUGE),
+    ),
+    "a huge picture in the content itself": lambda: one_page(
+        b"/Contents 4 0 R", stream(b"", b"BI /W 40000 /H 40000 /BPC 8 /CS /G ID x EI")
+    ),
+    "a picture whose JPEG is larger than it states": lambda: one_page(
+        DRAWS, CONTENT, picture(10, 10, jpeg(2000, 2000), b"DCTDecode")
+    ),
+    "a picture whose JPEG is compressed again": lambda: one_page(
+        DRAWS, CONTENT, picture(10, 10, jpeg(2000, 2000), b"FlateDecode", b"DCTDecode")
+    ),
+    "a fax whose parameters are larger than it states": lambda: one_page(
+        DRAWS,
+        CONTENT,
+        picture(10, 10, b"\0", b"CCITTFaxDecode", more=b"/DecodeParms<</K -1/Columns 2000/Rows 2000>>"),
+    ),
+    "a picture that inflates to more than its size": lambda: one_page(
+        DRAWS, CONTENT, picture(10, 10, bytes(20_000_000), b"FlateDecode")
+    ),
+    "a picture that inflates twice": lambda: one_page(
+        DRAWS, CONTENT, picture(10, 10, bytes(20_000_000), b"FlateDecode", b"FlateDecode")
+    ),
+    "a content that inflates to a hundred megabytes": lambda: one_page(
+        b"/Contents 4 0 R", stream(b"", b"0 0 m " * 13_000_000, b"FlateDecode")
+    ),
+}
+"""Files that are small, and whose content is not."""
