@@ -207,3 +207,13 @@ def test_no_field_of_a_form_is_ignored(service: RunningService, path: str, data:
 def test_no_member_of_a_body_is_ignored(service: RunningService, body: bytes, where: list[str]) -> None:
     """A name that is in a JSON object twice answers 422 that names it; so does NaN, which is not JSON."""
     assert refusal_of(service.client.post("/prune", content=body, headers=JSON))[:2] == (422, where)
+
+
+def test_no_operation_ignores_another_method_in_a_header(service: RunningService, models: Path) -> None:
+    """A header that means another method answers 422 where tus does not have it, and nothing is done."""
+    (models / "a.bin").write_bytes(b"abc")
+    for field in ("x-http-method-override", "x-http-method", "x-method-override"):
+        refused = service.client.delete("/models/a.bin", headers={field: "GET"})
+        assert refusal_of(refused)[:2] == (422, ["header", field])
+        assert service.client.get("/models/a.bin", headers={field: "DELETE"}).status_code == 422
+    assert (models / "a.bin").exists()

@@ -21,8 +21,10 @@ from app.api.http.request_errors import BodyCutShort, ExpectationFailed, Partial
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 CONDITIONS = {"if-match", "if-none-match", "if-unmodified-since"}
 """Conditions that a change must not ignore."""
+OVERRIDES = {"x-http-method-override", "x-http-method", "x-method-override"}
+"""Headers that mean another method than that of the request. tus has the first one, below `/uploads`."""
 WATCHED = frozenset(
-    name.encode() for name in (*CONDITIONS, "content-encoding", "content-range", "content-length", "expect")
+    name.encode() for name in (*CONDITIONS, *OVERRIDES, "content-encoding", "content-range", "content-length", "expect")
 ) | {b"transfer-encoding"}
 NOTHING = (b"", b"{}", b"null")
 """The bodies that clients send to operations without a body."""
@@ -39,6 +41,9 @@ class RequestChecks:
         headers |= {each["name"].lower() for each in documented if each["in"] == "header"}
         self._parameters = sorted(_names(route.dependant, "query_params"))
         self._ignored_conditions = CONDITIONS - headers
+        self._ignored_overrides = OVERRIDES - (
+            {"x-http-method-override"} if route.path.startswith("/uploads") else set()
+        )
         self._takes_if_match = "if-match" in headers
         self._is_json = route.body_field is not None
         self._takes_body = self._is_json or is_body_streamed(route.endpoint)
@@ -54,6 +59,9 @@ class RequestChecks:
             self._check_query(request)
         if WATCHED.isdisjoint(name for name, _ in request.scope["headers"]):
             return  # the usual case of a GET
+        for name in self._ignored_overrides:
+            if name in request.headers:
+                raise malformed(name, "no other method is taken from a header here; send the method itself")
         if request.method not in SAFE_METHODS:
             if any(each.lower() != "100-continue" for each in _listed(request, "expect")):
                 raise ExpectationFailed
