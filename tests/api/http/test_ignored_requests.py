@@ -202,10 +202,12 @@ def test_no_field_of_a_form_is_ignored(service: RunningService, path: str, data:
         (b'{"dry_run": true, "dry_run": false, "plan_id": "x"}', ["body", "dry_run"]),
         (b'{"permanent": false, "permanent": true}', ["body", "permanent"]),
         (b'{"permanent": NaN}', ["body"]),
+        (b"[" * 100_000, ["body"]),
+        (b'{"reasons": ' * 50_000, ["body"]),
     ],
 )
 def test_no_member_of_a_body_is_ignored(service: RunningService, body: bytes, where: list[str]) -> None:
-    """A name that is in a JSON object twice answers 422 that names it; so does NaN, which is not JSON."""
+    """A name that is in a JSON object twice, NaN and a nesting that no parser follows answer 422 that tells it."""
     assert refusal_of(service.client.post("/prune", content=body, headers=JSON))[:2] == (422, where)
 
 

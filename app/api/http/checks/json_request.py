@@ -15,7 +15,11 @@ class JsonRequest(Request):
     async def json(self) -> Any:  # noqa: ANN401 - as in the class that this one extends
         """Return the parsed body. Raises JSONDecodeError, UnicodeDecodeError and RequestValidationError."""
         if self._parsed is None:
-            self._parsed = json.loads(await self.body(), object_pairs_hook=_unique, parse_constant=_refuse)
+            body = await self.body()
+            try:
+                self._parsed = json.loads(body, object_pairs_hook=_unique, parse_constant=_refuse)
+            except RecursionError:
+                raise RequestValidationError([{"loc": ("body",), "msg": "it is nested too deeply"}]) from None
         return self._parsed
 
 
