@@ -53,7 +53,7 @@ VOLUME /data
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 # /livez, not /readyz: a container must not be restarted because its engine restarts.
-HEALTHCHECK --interval=30s --timeout=3s --start-period=30s CMD ["python", "-c", "import http.client as h, os; c = h.HTTPConnection('127.0.0.1', os.environ['OCR_PORT'], timeout=2); c.request('GET', '/livez'); raise SystemExit(c.getresponse().status != 200)"]
+HEALTHCHECK --interval=30s --timeout=3s --start-period=30s CMD ["python", "-c", "import http.client as h, os; a = os.environ['OCR_HOST']; c = h.HTTPConnection('127.0.0.1' if a in ('0.0.0.0', '::') else a, os.environ['OCR_PORT'], timeout=2); c.request('GET', '/livez'); raise SystemExit(c.getresponse().status != 200)"]
 CMD ["python", "-m", "app", "serve"]
 
 ARG VERSION=unknown

@@ -29,7 +29,8 @@ class EventName(StrEnum):
     ENGINE_STOPPING = "engine.stopping"
     ENGINE_BACKING_OFF = "engine.backing_off", logging.WARNING
     ENGINE_FAILED = "engine.failed", logging.WARNING
-    ENGINE_EXITED = "engine.exited", logging.WARNING
+    ENGINE_DIED = "engine.died", logging.WARNING
+    ENGINE_EXITED = "engine.exited"
     ENGINE_LICENSE_REFUSED = "engine.license_refused", logging.WARNING
     ENGINE_STATUS_FAILED = "engine.status_failed"
     ENGINE_LOADED = "engine.loaded"
@@ -79,6 +80,7 @@ class EventName(StrEnum):
     REQUEST_REFUSED = "request.refused"
     REQUEST_CRASHED = "request.crashed", logging.ERROR
     RESOURCES_EXHAUSTED = "resources.exhausted", logging.WARNING
+    SERVICE_CANNOT_LISTEN = "service.cannot_listen", logging.ERROR
     SERVICE_DRAINING = "service.draining"
     SERVICE_PART_RESTARTED = "service.part_restarted", logging.ERROR
     SERVICE_PART_FAILED = "service.part_failed", logging.CRITICAL

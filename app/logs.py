@@ -3,10 +3,18 @@
 import json
 import logging
 import sys
+import threading
+from collections.abc import MutableMapping
+from typing import Any
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
+
+from app.terminal import visible, visible_lines
+
+INVALID_REQUEST = "Invalid HTTP request received."
+"""What uvicorn logs for a request that this service logs as `request.refused`."""
 
 _SHARED: tuple[Processor, ...] = (
     structlog.stdlib.add_log_level,
@@ -22,6 +30,17 @@ def _to_json(event: object, **_: object) -> str:
     return _encode(event)
 
 
+def _escape(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Escape what a terminal would obey, such as a name of a model that clears the screen."""
+    return {key: visible_lines(value) if key == "exception" else _escaped(value) for key, value in event.items()}
+
+
+def _escaped(value: object) -> object:
+    if isinstance(value, str):
+        return visible(value)
+    return value if value is None or isinstance(value, int | float) else visible(repr(value))
+
+
 def configure(log_format: str, level: str) -> None:
     """Make structlog and the standard library's logging (uvicorn) write lines in one format.
 
@@ -31,7 +50,9 @@ def configure(log_format: str, level: str) -> None:
     rendering: list[Processor]
     # Tracebacks omit the values of variables, which may be keys, tokens or models' bytes.
     if is_console:
-        rendering = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        # The traceback becomes text before the text is escaped: an exception may quote what a caller sent.
+        plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        rendering = [structlog.processors.format_exc_info, _escape, plain]
     else:
         tracebacks = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
         rendering = [tracebacks, structlog.processors.JSONRenderer(_to_json)]
@@ -49,4 +70,23 @@ def configure(log_format: str, level: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    logging.captureWarnings(capture=True)
+    _log_what_python_prints()
+    logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != INVALID_REQUEST)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # at info, it logs URLs, whose queries may hold signatures
+
+
+def _log_what_python_prints() -> None:
+    """Log the tracebacks that Python would print by itself: of the process, of a thread, and of a destructor."""
+    log = logging.getLogger("python")
+
+    def on_exception(_: object, exc: BaseException, __: object) -> None:
+        log.critical("the process failed", exc_info=exc)
+
+    def on_thread(failure: threading.ExceptHookArgs) -> None:
+        log.error("a thread failed", exc_info=failure.exc_value)
+
+    def on_unraisable(failure: Any) -> None:  # noqa: ANN401 - its class is only in typing stubs
+        log.error("an exception could not be raised: %s", failure.err_msg, exc_info=failure.exc_value)
+
+    sys.excepthook, threading.excepthook, sys.unraisablehook = on_exception, on_thread, on_unraisable

@@ -68,7 +68,6 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         license_info={"name": "MIT (Aspose's engine is commercial)", "identifier": "MIT"},
         lifespan=lifespan,
-        root_path=settings.root_path,
         redirect_slashes=False,
         # FastAPI's telemetry costs 5 µs for each request, even without a tracer; none is configured here.
         telemetry={"tracing": False, "metrics": False, "logs": False},
@@ -77,6 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url=None,
         openapi_tags=[{"name": name, "description": text} for name, text in TAGS.items()],
     )
+    app.root_path = settings.root_path  # as a parameter it is deprecated for `--root-path`, which proxies must strip
     app.state.stopping = asyncio.Event()
     """Set when the shutdown begins, after the drain."""
     app.state.is_draining = False

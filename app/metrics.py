@@ -218,6 +218,7 @@ def _count_engine_processes(registry: CollectorRegistry) -> Handlers:
         recycled.inc()
 
     return {
+        EventName.ENGINE_DIED: on_exited,
         EventName.ENGINE_EXITED: on_exited,
         EventName.ENGINE_RELEASED: on_released,
         EventName.ENGINE_RECYCLED: on_recycled,

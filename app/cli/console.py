@@ -20,6 +20,7 @@ from app.settings import SettingsError, load_settings
 from app.store import Actor, Store
 from app.store.volume.monitor import require_safety
 from app.store.volume.refusals import refusal_of
+from app.terminal import visible, visible_lines
 
 DONE, REFUSED, MISCONFIGURED, IN_PART = 0, 1, 2, 3
 """The exit statuses of the commands; docs/operations.md describes them."""
@@ -46,7 +47,7 @@ class Verbs(click.Group):
 
 def exit_with(status: int, sentence: str) -> NoReturn:
     """Print a sentence on stderr and exit with a status."""
-    click.echo(sentence, err=True)
+    click.echo(visible_lines(sentence), err=True)
     sys.exit(status)
 
 
@@ -80,7 +81,7 @@ def actor() -> Actor:
 def _warn(event: EventName, fields: dict[str, Any]) -> None:
     if event.startswith("model."):  # the command prints its own changes
         return
-    click.echo(f"{event}: {fields}", err=True)
+    click.echo(visible(f"{event}: {fields}"), err=True)
 
 
 def rfc3339(moment: datetime) -> str:
@@ -116,7 +117,7 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return ", ".join(map(str, value)) or "-"
+        return visible(", ".join(map(str, value))) or "-"
     if isinstance(value, datetime):
         return rfc3339(value)
-    return "-" if value is None else str(value)
+    return "-" if value is None else visible(str(value))

@@ -27,6 +27,7 @@ from app.cli.wording import sentence_of
 from app.errors import ServiceError, TrashEntryNotFound
 from app.store import Finding, PruneOutcome, PrunePlan, Reason, TrashEntry
 from app.store.audit.findings import AGEING, plan_prune
+from app.terminal import visible
 
 
 @click.group()
@@ -57,7 +58,7 @@ def list_models(*, is_json: bool) -> None:
     ]
     print_rows(rows, is_json=is_json)
     for warning in inventory.warnings:
-        click.echo(f"not listed: {warning.path}: {warning.reason}", err=True)
+        click.echo(visible(f"not listed: {warning.path}: {warning.reason}"), err=True)
 
 
 @models.command("path")

@@ -4,6 +4,7 @@ This module is slow to import, so no other command imports it.
 """
 
 import os
+import socket
 import sys
 from functools import partial
 from typing import Any
@@ -29,6 +30,7 @@ ANSWER_SHARE = 8
 LONGEST_ANSWER_SECONDS = 2.0
 ENGINE_SHARE = 2
 """The engine gets one in so many parts of the grace."""
+IPV6_ANY = "::"
 BACKLOG = 512
 """How many connections the kernel completes and keeps until the service takes them, which it does all at once."""
 
@@ -53,13 +55,33 @@ def run(settings: Settings) -> None:
 
     server = Server(_config(app, settings), _stop_times(settings), on_draining=on_draining, on_stopping=on_stopping)
     try:
-        server.run()
+        server.run(_sockets(settings))
     except SystemExit:  # by uvicorn, or by the handler of a signal that uvicorn raises again at its end
         if app.state.has_failed:
             sys.exit(FAILED)
         raise
     if not server.started:
         sys.exit(CANNOT_START)
+
+
+def _sockets(settings: Settings) -> list[socket.socket] | None:
+    """Return a socket for both families if the service listens on `::`, which asyncio would take for IPv6 alone.
+
+    Exits with 3 if the address cannot be used. None for any other address: uvicorn opens its socket.
+    """
+    if settings.host != IPV6_ANY:
+        return None
+    try:
+        opened = socket.create_server(
+            (IPV6_ANY, settings.port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG
+        )
+    except (OSError, ValueError) as exc:
+        structlog.get_logger().error(EventName.SERVICE_CANNOT_LISTEN, error=str(exc))
+        sys.exit(CANNOT_START)
+    # The sentence in which uvicorn names the sockets that it opens itself.
+    url = f"http://[{IPV6_ANY}]:{opened.getsockname()[1]}"
+    structlog.get_logger().info(f"Uvicorn running on {url} (Press CTRL+C to quit)")
+    return [opened]
 
 
 def _log_doubtful(settings: Settings) -> None:

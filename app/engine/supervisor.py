@@ -348,7 +348,8 @@ class Supervisor:
         ending = await process.wait()
         self.last_exit = LastExit(datetime.now(UTC), ending)
         cause = "memory" if ending.is_out_of_memory else "fault" if ending.is_fault else "ordered"
-        self._on_event(EventName.ENGINE_EXITED, {"pid": ending.pid, "reason": ending.reason, "cause": cause})
+        event = EventName.ENGINE_EXITED if cause == "ordered" else EventName.ENGINE_DIED
+        self._on_event(event, {"pid": ending.pid, "reason": ending.reason, "cause": cause})
         if ending.is_fault:
             self._note_death(f"its process ended: {ending.reason}")
 

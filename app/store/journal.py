@@ -97,6 +97,9 @@ class JournalEntry:
     `EventOut` in the API says what each means.
     """
 
+    address: str | None = None
+    """The network address of the request that made the change."""
+
     def to_line(self) -> bytes:
         """Return the entry as a line of JSON."""
         return json.dumps(asdict(self), default=datetime.isoformat).encode() + b"\n"
@@ -132,10 +135,11 @@ class Journal:
         it. If the journal cannot be written, a second event reports that; nothing is raised, and the change stays. The
         entry then waits in memory for `retry`. What else failed after the change is reported as an event, too.
         """
+        about = {"reason": reason, "request_id": actor.request_id, "address": actor.address}
         fields = {"name": name, "size_bytes": size_bytes, "actor": actor.name, "trash_id": trash_id}
-        self._on_event(EventName(f"model.{action}"), fields | ({"reason": reason} if reason else {}))
+        self._on_event(EventName(f"model.{action}"), fields | {key: value for key, value in about.items() if value})
         now, request_id = datetime.now(UTC), actor.request_id
-        entry = JournalEntry(now, actor.name, action, name, trash_id, size_bytes, request_id, reason)
+        entry = JournalEntry(now, actor.name, action, name, trash_id, size_bytes, request_id, reason, actor.address)
         try:
             self.write(entry)
         except (OSError, StoreError) as exc:

@@ -212,3 +212,16 @@ def test_a_running_service_shows_a_deletion_by_a_command(serve: Serve) -> None:
     eventually(lambda: service.client.get("/models").json()["count"] == 0, within=1)
     (event,) = service.client.get("/journal").json()["events"]
     assert (event["action"], event["actor"][:4]) == ("trashed", "cli:")
+
+
+def test_a_table_escapes_what_a_terminal_obeys(folder: Path) -> None:
+    """A name with control characters or marks of direction cannot change what the terminal shows."""
+    (folder / "a\u202eb\u2066.bin").touch()
+    (folder / "c\x1b[2J.bin").touch()
+
+    listed = run(folder, "models", "list")
+    deleted = run(folder, "models", "delete", "c\x1b[2J.bin")
+
+    told = listed.stdout + listed.stderr + deleted.stdout + deleted.stderr
+    assert r"a\u202eb\u2066.bin" in told
+    assert not set(told) & set("\x1b\u202e\u2066")

@@ -119,6 +119,8 @@ def test_livez_answers_before_the_engine_is_ready(serve: Serve) -> None:
     [
         ({"OCR_PORT": "eight"}, "OCR_PORT=eight"),
         ({"OCR_HOST": "0.0.0.0"}, "OCR_ALLOW_ANONYMOUS=true"),
+        ({"OCR_ROOT_PATH": "/ocr"}, "OCR_ROOT_PATH=/ocr"),
+        ({"OCR_ROOT_PATH": "/models/v1"}, "OCR_ROOT_PATH=/models/v1"),
         ({"OCR_API_KEYS_FILE": "missing.toml"}, "missing.toml cannot be read"),
         ({"OCR_MODELS_DIR": "/proc/nothing"}, "/proc/nothing cannot be created"),
     ],
@@ -138,6 +140,15 @@ def test_a_wrong_setting_ends_the_start(settings: dict[str, str], says: str, tmp
     assert ended.returncode == 2
     assert says in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_an_address_of_both_families_serves_both(serve: Serve) -> None:
+    """`OCR_HOST=::` serves IPv6 and IPv4; the caller's IPv4 address is logged as such."""
+    service = serve(engine_class=ECHO, host="::", allow_anonymous="true")
+
+    for host in ("127.0.0.1", "[::1]"):
+        assert httpx.get(f"http://{host}:{service.client.base_url.port}/models/path").status_code == 200
+    eventually(lambda: '"client": "127.0.0.1"' in service.log and '"client": "::1"' in service.log)
 
 
 def test_a_read_only_folder_lists_and_refuses_changes(serve: Serve, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ EVENT: dict[str, Any] = {
     "trash_id": TRASH_ID,
     "size_bytes": 24,
     "request_id": REQUEST_ID,
+    "address": "192.0.2.7",
     "reason": None,
 }
 

@@ -23,7 +23,8 @@ def part(name: str) -> Any:  # noqa: ANN401 - FastAPI's own type for a dependenc
 
 
 async def _actor(request: Request) -> Actor:
-    return Actor(request.scope.get("key_name", "anonymous"), request.scope["request_id"])
+    address = request.client.host if request.client else None
+    return Actor(request.scope.get("key_name", "anonymous"), request.scope["request_id"], address)
 
 
 async def _store(request: Request) -> Store:

@@ -71,6 +71,9 @@ class EventOut(Schema):
     """The model's size."""
     request_id: str | None
     """The id of the request that made the change. Null if no request did."""
+    address: str | None
+    """The network address that the request came from: the caller's or a proxy's. Null without a request, and for a pull
+    or an upload to `/uploads`, which a later request or another service may complete."""
     reason: str | None
     """Why the model was trashed, deleted or purged although no caller asked for that. Else null.
 

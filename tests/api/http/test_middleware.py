@@ -1,6 +1,7 @@
 """The middleware of every request: limits, hosts and origins, the log line, and the answer to a crash."""
 
 import contextlib
+import errno
 import itertools
 import json
 import socket
@@ -135,6 +136,94 @@ def test_a_change_requested_by_a_page_of_another_origin_answers_403(service: Run
     assert problem_of(refused) == (403, "cross-origin")
     assert (models / "a.bin").exists()
     assert service.client.delete("/models/a.bin", headers={"origin": own}).status_code == 200
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_change_by_another_site_answers_403_without_an_origin(service: RunningService, site: str) -> None:
+    """`Sec-Fetch-Site` of another site refuses a change although there is no `Origin`, or one that names the host."""
+    for headers in ({}, {"origin": service.url}):
+        refused = service.client.delete("/models/a.bin", headers={"sec-fetch-site": site, **headers})
+        assert problem_of(refused) == (403, "cross-origin")
+    assert service.client.get("/models", headers={"sec-fetch-site": site}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["LOCALHOST", "localhost.", "LocalHost.:80", "[0:0:0:0:0:0:0:1]", "[::0001]:9", "127.0.0.1."]
+)
+def test_host_names_have_no_case_and_one_spelling(service: RunningService, host: str) -> None:
+    """A host matches in upper case, with a final dot, with any port, and in any spelling of an IPv6 address."""
+    assert service.client.get("/models", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost.evil.example", "localhost@evil.example", "evil.example:localhost", "[::2]", ""]
+)
+def test_other_host_names_do_not_match(service: RunningService, host: str) -> None:
+    """A host that only contains an allowed name is refused."""
+    assert problem_of(service.client.get("/models", headers={"host": host})) == (421, "wrong-host")
+
+
+def test_configured_host_names_are_compared_likewise(serve: Serve) -> None:
+    """`OCR_ALLOWED_HOSTS` is compared without case, and an address of IPv6 may have brackets or not."""
+    service = serve(engine_class=ECHO, allowed_hosts="OCR.Example.com,FD00:0::1,[fd00::2]")
+
+    for host in ("ocr.example.com", "ocr.EXAMPLE.com.:8000", "[fd00::1]", "[fd00:0:0::2]:80"):
+        assert service.client.get("/models", headers={"host": host}).status_code == 200
+    assert service.client.get("/models").status_code == 421
+
+
+def test_a_prefix_is_stripped_or_kept_by_the_proxy(serve: Serve) -> None:
+    """Under a prefix, routes, probes and links work whether the proxy keeps the prefix or strips it."""
+    service = serve(engine_class=ECHO, root_path="/prefix").wait_until_ready()
+
+    for path in ("/models", "/ocr/jobs", "/livez", "/readyz", "/trash", "/docs", "/"):
+        statuses = {service.client.get(prefix + path).status_code for prefix in ("", "/prefix")}
+        assert statuses <= {200, 307}
+        assert len(statuses) == 1
+    assert service.client.put("/models/a.bin", content=b"x").headers["location"] == "/prefix/models/a.bin"
+    assert all(json.loads(line) for line in service.log.splitlines())
+
+
+def test_the_address_of_a_caller_is_in_the_log_and_the_journal(serve: Serve) -> None:
+    """A deletion without a key can be traced to an address, in the log and in the journal; with a proxy, to both."""
+    service = serve(engine_class=ECHO).wait_until_ready()
+    service.client.put("/models/a.bin", content=b"x")
+    service.client.delete("/models/a.bin", headers={"x-forwarded-for": "192.0.2.9"})
+
+    event = service.client.get("/journal").json()["events"][0]
+    line = eventually(lambda: [each for each in log_lines(service, "request") if each["method"] == "DELETE"])[0]
+    assert (event["action"], event["address"], event["request_id"]) == ("trashed", "127.0.0.1", line["id"])
+    assert (line["client"], line["forwarded_for"]) == ("127.0.0.1", "192.0.2.9")
+
+
+@pytest.mark.parametrize(
+    ("exc", "status"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), 503),
+        (OSError(errno.ENFILE, "Too many open files in system"), 503),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), 503),
+        (MemoryError(), 503),
+        (RuntimeError("can't start new thread"), 503),
+        (ExceptionGroup("several", [MemoryError(), OSError(errno.EMFILE, "Too many open files")]), 503),
+        (ExceptionGroup("several", [MemoryError(), ValueError()]), 500),
+        (RuntimeError("another"), 500),
+    ],
+)
+@pytest.mark.anyio
+async def test_a_lack_of_resources_answers_503(exc: Exception, status: int) -> None:
+    """An error that says that the system lacks a descriptor, memory or a thread is no defect."""
+    app = FastAPI()
+    app.add_middleware(RequestLog, on_request=lambda *_: None)
+
+    @app.get("/")
+    async def fail() -> None:
+        raise exc
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        answer = await client.get("/")
+
+    assert answer.status_code == status
+    assert ("retry-after" in answer.headers) == (status == 503)
 
 
 def test_each_request_but_probes_has_one_log_line(serve: Serve) -> None:

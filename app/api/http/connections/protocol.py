@@ -23,6 +23,8 @@ The parser has no limit and keeps every header in some twenty times its bytes, s
 MAX_HEADERS = 256
 MAX_PIPELINED = 64
 """How many complete requests may wait on one connection; one read of the socket may hold ten thousand."""
+MAPPED = "::ffff:"
+"""How a socket of both families writes an address of IPv4."""
 LINGER_SECONDS = 2.0
 """How long bytes are read and dropped after a refusal. If they were left unread, the kernel would drop the answer."""
 
@@ -62,6 +64,8 @@ class HttpConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's signature
         """Count the connection, and wait for its first head."""
         super().connection_made(transport)
+        if self.client and self.client[0].startswith(MAPPED):
+            self.client = (self.client[0].removeprefix(MAPPED), self.client[1])
         self._head_since = self.loop.time()
         self._gate.admit(self)
 
