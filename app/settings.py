@@ -156,11 +156,15 @@ class Settings(BaseSettings):
     pulls_at_once: Annotated[int, Field(ge=1)] = 2
     """How many pulls run at once on this service; the others wait for this service or another on the folder."""
     pull_retries: Annotated[int, Field(ge=0)] = 8
-    """How many retries in a row a pull makes without receiving a byte before it fails."""
+    """How many retries in a row without new bytes, and restarts from the first byte, a pull makes before it fails."""
     pull_retry_pause: Duration = timedelta(seconds=1)
     """The pause before the first retry; it doubles up to a minute, and is longer if Retry-After asks for more."""
     pull_stall_timeout: Duration = timedelta(seconds=60)
     """How long a pull's connection may receive nothing before it is replaced; 0 for no limit."""
+    pull_min_rate: Annotated[int, Field(ge=0)] = 4096
+    """How many bytes a second a source must send, on the average of OCR_PULL_STALL_TIMEOUT; 0 for any rate."""
+    max_pull_bytes: Annotated[int, Field(ge=0)] = 128 << 30
+    """The largest file of a pull in bytes; 0 for no limit but the disk."""
 
     license_file: Path | None = None
     """An Aspose licence file for the engine; without it AsposeAI runs in evaluation mode."""

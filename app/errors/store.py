@@ -121,11 +121,13 @@ class ConditionFailed(ModelError):
 class DigestMismatch(ModelError):
     """The received bytes do not have the announced digest."""
 
-    def __init__(self, name: str, algorithm: str, expected: str, actual: str) -> None:
+    def __init__(
+        self, name: str, algorithm: str, expected: str, actual: str, *, advice: str = "send them again"
+    ) -> None:
         super().__init__(
             name,
             f"The bytes received for {name!r} have the {algorithm} {actual}, not the announced {expected}. They were "
-            "discarded; send them again.",
+            f"discarded; {advice}.",
         )
         self.algorithm = algorithm
         self.expected = expected

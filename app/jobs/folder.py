@@ -148,11 +148,15 @@ class Jobs:
         return self.get(job_id)
 
     def is_over(self, job_id: str) -> bool:
-        """Return True if a job is finished or does not exist; raises StoreUnavailable."""
+        """Return True if a job has succeeded or was cancelled, so that its partial files are of no more use.
+
+        The partial files of a failed job are kept until they expire, also after the job's record has been removed: the
+        next equal request continues them. Raises StoreUnavailable.
+        """
         try:
-            return self.get(job_id).is_finished
+            return self.get(job_id).state in {JobState.SUCCEEDED, JobState.CANCELLED}
         except JobNotFound:
-            return True
+            return False
 
     def result_file(self, job_id: str) -> Path:
         """Return the path of a job's result file; the file need not exist."""

@@ -1,44 +1,60 @@
 """The work of one pull: list the request's files, then download, verify and publish each file, one after another."""
 
 import asyncio
-import contextlib
-import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from anyio import CancelScope, CapacityLimiter, to_thread
 
-from app.errors import PartialBusy, PartialNotFound, SourceMismatch, SourceUnavailable
+from app.errors import (
+    ConditionFailed,
+    DigestMismatch,
+    InvalidModelName,
+    ModelChanged,
+    ModelExists,
+    ModelProtected,
+    NotAModel,
+    PartialBusy,
+    SourceMismatch,
+    SourceNotAllowed,
+    SourceNotFound,
+    StoreFull,
+)
 from app.jobs.records import Job
 from app.jobs.runner import Work
-from app.pulls.conditions import publication_conditions
-from app.pulls.pull_partials import discard_partials, partial_id
+from app.pulls.conditions import check_space, publication_conditions
+from app.pulls.download import Download
+from app.pulls.pull_partials import discard_partials, discard_published, published_partial, stage
 from app.pulls.request import PullRequest
-from app.pulls.sources.base import Answer, Source, SourceFile, resolve_files
-from app.store import SHA256, Action, Conditions, Model, PartialRecord, StagedFile, Store, write_all
+from app.pulls.retries import LONGEST_PAUSE_SECONDS, OnRetry, PullLimits, Retries, Waiting
+from app.pulls.sources.base import Source, SourceFile, resolve_files
+from app.store import SHA256, Action, Conditions, Model, Store
 
-LONGEST_PAUSE_SECONDS = 60.0
-LONGEST_RETRY_AFTER_SECONDS = 600.0
-"""A source that asks for a longer pause than this fails the pull."""
+__all__ = ["OnPublished", "PullLimits", "PullRun", "Pulled"]
+
+WORTHLESS = (
+    ConditionFailed,
+    DigestMismatch,
+    InvalidModelName,
+    ModelChanged,
+    ModelExists,
+    ModelProtected,
+    NotAModel,
+    SourceNotAllowed,
+    SourceNotFound,
+    StoreFull,
+)
+"""The errors after which a partial file is removed: its bytes are wrong, cannot be published, or fill the disk. After
+any other error the file is kept, so that the next equal request continues it."""
+
+DIGEST_ADVICE = "check the source, and the request's sha256 if it has one, then pull it again"
 
 T = TypeVar("T")
 OnPublished = Callable[[Model], Awaitable[None]]
 """Called with each published model before the job finishes."""
-
-
-@dataclass(frozen=True, slots=True)
-class PullLimits:
-    """The limits on the retries of a pull and on the age of its partial files."""
-
-    retries: int
-    """How many failures in a row are retried. Any byte that arrives resets the count."""
-    pause_seconds: float
-    """The pause before the first retry; each further pause is twice as long."""
-    partial_retention: timedelta
-    """How long a partial file is kept after its last byte when no process runs the pull."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +81,29 @@ class PullRun(Work):
         source: Source,
         limits: PullLimits,
         on_published: OnPublished,
+        *,
+        waiting: Waiting = nullcontext,
+        on_retry: OnRetry = lambda *_: None,
     ) -> None:
+        """The pauses between attempts are spent in `waiting`, and reported to `on_retry`."""
         self._job = job
         self._request = PullRequest.from_record(job.request)
         self._store = store
         self._source = source
         self._limits = limits
         self._on_published = on_published
+        self._retries = Retries(limits, lambda: self.done_bytes, waiting=waiting, on_retry=on_retry)
         self._threads = CapacityLimiter(2)  # not the shared threads, so that a slow disk delays no other work
         self._files: list[SourceFile] = []
+        self._warnings: list[str] = []
         self._finished_bytes = 0
-        self._staged: StagedFile | None = None
+        self._download: Download | None = None
+        self._failure: BaseException | None = None
 
     @property
     def done_bytes(self) -> int:
         """The number of bytes that have arrived, of all files together."""
-        return self._finished_bytes + (self._staged.size_bytes if self._staged else 0)
+        return self._finished_bytes + (self._download.staged.size_bytes if self._download else 0)
 
     @property
     def total_bytes(self) -> int | None:
@@ -96,11 +119,18 @@ class PullRun(Work):
         """Download and publish every file, and return the models for the job's record.
 
         Raises errors of the source and of `Incoming.publish`, and StoreFull, StoreReadOnly, StoreUnavailable. On an
-        error, the partial file is removed, and the files before it stay published.
+        error, the files before stay published; the partial file is removed after the errors in WORTHLESS, else kept.
         """
-        self._files = await self._retrying(lambda: resolve_files(self._source, self._request, self._threads))
-        pulled = [await self._pull_file(file) for file in self._files]
-        return {"models": [asdict(each) for each in pulled]}
+        try:
+            found = await self._retries.run(lambda: resolve_files(self._source, self._request, self._threads))
+            self._files, self._warnings = found.files, list(found.warnings)
+            await self._in_thread(check_space, self._store, self._files, self._request.if_exists, self._limits)
+            pulled = [await self._pull_file(file) for file in self._files]
+        except BaseException as exc:
+            self._failure = exc
+            raise
+        warnings = {"warnings": self._warnings} if self._warnings else {}
+        return {"models": [asdict(each) for each in pulled]} | warnings
 
     async def _pull_file(self, file: SourceFile) -> Pulled:
         if pulled := await self._in_thread(self._published_before, file):
@@ -108,48 +138,59 @@ class PullRun(Work):
         conditions = await self._in_thread(publication_conditions, self._store, file, self._request.if_exists)
         if conditions is None:
             return await self._in_thread(self._kept, file)
-        staged, record = await self._staged_when_free(file)
-        self._staged = staged
+        download = self._download = await self._staged_when_free(file)
         is_to_stay = False
         try:
-            await self._download(staged, record, file)
-            pulled = await self._publish(staged, file, conditions)
+            pulled = await self._download_and_publish(download, file, conditions)
             is_to_stay = True  # the partial's record shows that the file is published until the job's record does
         except asyncio.CancelledError:
             is_to_stay = not self.is_cancelled
             raise
+        except Exception as exc:
+            is_to_stay = not isinstance(exc, WORTHLESS) and download.can_continue
+            raise
         finally:
-            self._staged = None
+            self._download = None
             with CancelScope(shield=True):
-                await self._in_thread(staged.release if is_to_stay else staged.discard)
+                await self._in_thread(download.staged.release if is_to_stay else download.staged.discard)
         self._finished_bytes += pulled.size_bytes
         return pulled
 
-    async def _staged_when_free(self, file: SourceFile) -> tuple[StagedFile, PartialRecord]:
+    async def _download_and_publish(self, download: Download, file: SourceFile, conditions: Conditions) -> Pulled:
+        """Download and publish a file. If pieces of several answers lack the digest, download it in one piece."""
+        while True:
+            self.phase = "downloading"
+            await self._retries.run(download.attempt)
+            try:
+                return await self._publish(download, file, conditions)
+            except DigestMismatch:
+                if not download.is_pieced:
+                    raise
+            await download.start_over()
+
+    async def _staged_when_free(self, file: SourceFile) -> Download:
         """Stage a file. Wait if a killed runner's lock is still held; a file server releases it only after seconds."""
         deadline = time.monotonic() + LONGEST_PAUSE_SECONDS
         while True:
             try:
-                return await self._in_thread(self._stage, file)
+                staged = await self._in_thread(stage, self._store, self._job, file, self._limits.partial_retention)
+                return Download(self._store, self._source, file, staged, self._limits, self._threads)
             except PartialBusy:
                 if time.monotonic() >= deadline:
                     raise
             await asyncio.sleep(max(0.5, self._limits.pause_seconds))
 
     def clean_up(self) -> None:
-        """Remove the partial files of this run and of earlier runs, with their records."""
-        for file in self._files:
-            with contextlib.suppress(PartialNotFound):
-                self._store.incoming.discard(partial_id(self._job.id, file.name))
-        discard_partials(self._store, self._job.id)
+        """Remove what this run and earlier runs left in staging, except a file that the next pull can continue."""
+        discard_published(self._store, self._job.id, [file.name for file in self._files])
+        is_failed = self._failure is not None and not self.is_cancelled
+        if not is_failed or isinstance(self._failure, WORTHLESS):
+            discard_partials(self._store, self._job.id)
 
     def _published_before(self, file: SourceFile) -> Pulled | None:
         """Return the model if an earlier run published it and was killed before it wrote the job's record."""
-        try:
-            partial = self._store.incoming.find(partial_id(self._job.id, file.name))
-        except PartialNotFound:
-            return None
-        if not partial.is_published:
+        partial = published_partial(self._store, self._job.id, file.name)
+        if partial is None:
             return None
         self._finished_bytes += partial.size_bytes
         return Pulled(file.name, partial.size_bytes, file.sha256, "pulled")
@@ -159,110 +200,26 @@ class PullRun(Work):
         self._finished_bytes += file.size_bytes or 0
         return Pulled(model.name, model.size_bytes, self._store.digests.of(model), "kept")
 
-    def _stage(self, file: SourceFile) -> tuple[StagedFile, PartialRecord]:
-        """Return the partial file of an earlier run if it is of the same version; otherwise a new, empty file."""
-        incoming = self._store.incoming
-        facts = {"job_id": self._job.id, "url": file.label, "sha256": file.sha256, "etag": None}
-        try:
-            staged, record = incoming.resume(partial_id(self._job.id, file.name))
-        except PartialNotFound:
-            # A file that has expired, or has no record because its writer was killed, may still occupy this name.
-            incoming.sweep()
-        else:
-            if record.expected_bytes == file.size_bytes and facts | {"etag": record.extra.get("etag")} == record.extra:
-                return staged, record
-            staged.discard()
-        record = PartialRecord(
-            id=partial_id(self._job.id, file.name),
-            name=file.name,
-            kind="pull",
-            actor=self._job.created_by.name,
-            expected_bytes=file.size_bytes,
-            created_at=datetime.now(UTC),
-            retention=self._limits.partial_retention,
-            extra=facts,
-        )
-        return incoming.begin((), file.size_bytes, keep=record), record
-
-    async def _download(self, staged: StagedFile, record: PartialRecord, file: SourceFile) -> None:
-        """Download the bytes that are missing in a partial file. A retry continues after the last byte that arrived."""
-        self.phase = "downloading"
-        etag: str | None = record.extra.get("etag")
-
-        async def fetch() -> None:
-            nonlocal etag
-            if staged.size_bytes and staged.size_bytes == file.size_bytes:
-                return
-            if not etag and not file.sha256:
-                # Without an ETag and a digest, bytes of two versions could be mixed unnoticed, so start again.
-                await self._in_thread(staged.cut, 0)
-            async with self._source.open(file, staged.size_bytes, etag) as answer:
-                if answer.start != staged.size_bytes:
-                    await self._in_thread(_start_over, staged, file, answer)
-                if answer.etag != etag:
-                    etag = answer.etag
-                    noted = replace(record, extra=record.extra | {"etag": etag})
-                    await self._in_thread(self._store.incoming.record, noted)
-                await write_all(_checked(staged, file, answer), staged, self._threads)
-
-        await self._retrying(fetch)
-
-    async def _publish(self, staged: StagedFile, file: SourceFile, conditions: Conditions) -> Pulled:
+    async def _publish(self, download: Download, file: SourceFile, conditions: Conditions) -> Pulled:
+        staged = download.staged
         if not staged.size_bytes:
             raise SourceMismatch(file.label, "the file is empty, and a model must not be")
         self.phase = "verifying"
         # Abandoned on cancellation, because reading the bytes of an earlier run can take longer than a shutdown may.
         digesting = to_thread.run_sync(staged.digest, SHA256, limiter=self._threads, abandon_on_cancel=True)
         sha256 = (await digesting).hex()
+        if file.sha256 and sha256 != file.sha256:
+            raise DigestMismatch(file.name, SHA256, file.sha256, sha256, advice=DIGEST_ADVICE)
         self.phase = "publishing"
-        announced = {SHA256: {bytes.fromhex(file.sha256)}} if file.sha256 else {}
         incoming, actor = self._store.incoming, self._job.created_by
         with CancelScope(shield=True):  # publishing takes milliseconds, and the journal must record it
             published = await self._in_thread(
-                lambda: incoming.publish(file.name, staged, conditions, actor, announced, action=Action.PULLED)
+                lambda: incoming.publish(file.name, staged, conditions, actor, action=Action.PULLED)
             )
+        if problem := published.description.problem:
+            self._warnings.append(f"{file.name}: {problem}")
         await self._on_published(published.model)
         return Pulled(file.name, published.model.size_bytes, sha256, "pulled")
 
-    async def _retrying(self, attempt: Callable[[], Any]) -> Any:  # noqa: ANN401 - the attempt's own result
-        """Call `attempt` until it succeeds and return its result. Retries SourceUnavailable, up to the limits."""
-        failures = 0
-        while True:
-            before = self.done_bytes
-            try:
-                return await attempt()
-            except SourceUnavailable as exc:
-                failures = 1 if self.done_bytes > before else failures + 1
-                pause_seconds = self._pause(failures, exc)
-                if failures > self._limits.retries or pause_seconds > LONGEST_RETRY_AFTER_SECONDS:
-                    raise
-            await asyncio.sleep(pause_seconds)
-
-    def _pause(self, failures: int, exc: SourceUnavailable) -> float:
-        """Return the next pause in seconds: doubled each time, and random, so that clients spread their retries."""
-        longest = min(LONGEST_PAUSE_SECONDS, self._limits.pause_seconds * 2.0 ** (failures - 1))
-        return max(exc.retry_after_seconds or 0.0, longest * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
-
     async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
         return await to_thread.run_sync(function, *arguments, limiter=self._threads)
-
-
-def _start_over(staged: StagedFile, file: SourceFile, answer: Answer) -> None:
-    if answer.start:
-        raise SourceMismatch(file.label, f"the source sent bytes from {answer.start} on, not from {staged.size_bytes}")
-    staged.cut(0)
-
-
-async def _checked(staged: StagedFile, file: SourceFile, answer: Answer) -> AsyncIterator[bytes]:
-    """Yield the bytes of an answer. Raises SourceMismatch if there are too many, SourceUnavailable if too few."""
-    size_bytes = answer.total_bytes if file.size_bytes is None else file.size_bytes
-    if answer.total_bytes not in {None, size_bytes}:
-        raise SourceMismatch(file.label, f"the file has {answer.total_bytes:,} bytes, not {size_bytes:,}")
-    received_bytes = staged.size_bytes
-    async for chunk in answer.chunks():
-        received_bytes += len(chunk)
-        if size_bytes is not None and received_bytes > size_bytes:
-            raise SourceMismatch(file.label, f"the source sent more than the expected {size_bytes:,} bytes")
-        yield chunk
-    if size_bytes is not None and received_bytes < size_bytes:
-        raise SourceUnavailable(file.label, f"the download ended after {received_bytes:,} of {size_bytes:,} bytes")

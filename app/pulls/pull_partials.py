@@ -1,20 +1,147 @@
-"""The partial files of pulls, in the staging folder. Each partial file belongs to one model of one job."""
+"""The partial files of pulls, in the staging folder.
+
+A model has one shared partial file, which the next pull of the same file continues after a pull failed. While another
+pull writes the shared file, as two requests with overlapping patterns can make happen, a pull uses one of its own.
+"""
 
 import contextlib
 import hashlib
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from app.errors import PartialBusy, PartialNotFound
-from app.store import Store
+from app.jobs.records import Job
+from app.pulls.sources.base import SourceFile
+from app.store import Partial, PartialRecord, StagedFile, Store
+
+JOB = "job_id"
+"""The field of a partial file's record with the job that wrote it last."""
 
 
 def partial_id(job_id: str, name: str) -> str:
-    """Return the id of the partial file for one model of a pull. Every runner of the job computes the same id."""
+    """Return the id of a pull's own partial file for one model. Every runner of the job computes the same id."""
     return hashlib.sha256(f"{job_id}/{name}".encode()).hexdigest()[:32]
+
+
+def shared_partial_id(name: str) -> str:
+    """Return the id of the shared partial file of a model. No job's own file has this id: job ids are not empty."""
+    return partial_id("", name)
+
+
+def stage(store: Store, job: Job, file: SourceFile, retention: timedelta) -> tuple[StagedFile, PartialRecord]:
+    """Return the partial file of an earlier run or pull if it is of the same version; otherwise a new, empty file.
+
+    Raises PartialBusy if a killed runner of this job still has the lock, and what `Incoming.begin` raises.
+    """
+    incoming = store.incoming
+    own, shared = partial_id(job.id, file.name), shared_partial_id(file.name)
+    facts = _facts(job, file)
+    free = shared
+    for each in (own, shared):
+        try:
+            staged, record = incoming.resume(each)
+        except PartialNotFound:
+            continue
+        except PartialBusy:
+            if each == own or _is_of(job.id, _found(store, shared)):
+                raise
+            free = own
+            continue
+        if _is_continuable(record, file, facts):
+            taken = replace(record, extra=facts | {"etag": record.extra.get("etag")}, retention=retention)
+            incoming.record(taken)
+            return staged, taken
+        staged.discard()
+    # A file that has expired, or has no record because its writer was killed, may still occupy the name.
+    incoming.sweep()
+    record = PartialRecord(
+        id=free,
+        name=file.name,
+        kind="pull",
+        actor=job.created_by.name,
+        expected_bytes=file.size_bytes,
+        created_at=datetime.now(UTC),
+        retention=retention,
+        extra=facts,
+    )
+    try:
+        return incoming.begin((), file.size_bytes, keep=record), record
+    except FileExistsError:  # another pull was faster
+        record = replace(record, id=own)
+        return incoming.begin((), file.size_bytes, keep=record), record
+
+
+def staged_bytes(store: Store, name: str) -> int:
+    """Return how many bytes the shared partial file of a model has, which a pull need not download again."""
+    partial = _found(store, shared_partial_id(name))
+    return 0 if partial is None or partial.is_active or partial.is_published else partial.size_bytes
+
+
+def published_partial(store: Store, job_id: str, name: str) -> Partial | None:
+    """Return the partial file of a job that is published as the model already; None if there is none."""
+    for each in (partial_id(job_id, name), shared_partial_id(name)):
+        partial = _found(store, each)
+        if partial and partial.is_published and _is_of(job_id, partial):
+            return partial
+    return None
+
+
+def discard_published(store: Store, job_id: str, names: Iterable[str]) -> None:
+    """Remove what is left of the partial files that a job has published: their records."""
+    for name in names:
+        if partial := published_partial(store, job_id, name):
+            with contextlib.suppress(PartialNotFound):
+                store.incoming.discard(partial.id)
 
 
 def discard_partials(store: Store, job_id: str) -> None:
     """Remove the partial files of a finished pull."""
-    for partial in store.incoming.partials():
-        if partial.record and partial.record.extra.get("job_id") == job_id and not partial.is_active:
-            with contextlib.suppress(PartialNotFound, PartialBusy):  # a sweep has removed it, or is removing it
-                store.incoming.discard(partial.id)
+    for partial in _inactive(store, job_id):
+        with contextlib.suppress(PartialNotFound, PartialBusy):  # a sweep has removed it, or is removing it
+            store.incoming.discard(partial.id)
+
+
+def keep_partials(store: Store, job_id: str) -> None:
+    """Let the partial files of a pull stay until they expire, whatever becomes of the pull."""
+    for partial in _inactive(store, job_id):
+        with contextlib.suppress(PartialNotFound, PartialBusy):
+            # Not `Incoming.resume`, which makes room for the missing bytes.
+            staged, record = store.incoming.staging.reopen(partial.id, ())
+            try:
+                extra = {name: value for name, value in record.extra.items() if name != JOB}
+                store.incoming.record(replace(record, extra=extra))
+            finally:
+                staged.release()
+
+
+def _inactive(store: Store, job_id: str) -> list[Partial]:
+    return [each for each in store.incoming.partials() if _is_of(job_id, each) and not each.is_active]
+
+
+def _facts(job: Job, file: SourceFile) -> dict[str, Any]:
+    """Return what a partial file's record says about the file. The query of its URL may be a signature: a digest."""
+    query = hashlib.sha256(file.url.partition("?")[2].encode()).hexdigest()[:16]
+    return {JOB: job.id, "url": file.label, "query": query, "sha256": file.sha256, "etag": None}
+
+
+def _is_continuable(record: PartialRecord, file: SourceFile, facts: dict[str, Any]) -> bool:
+    """Return True if a partial file is of the same file, and an ETag or a digest can tell that of its version."""
+    before = record.extra
+    if record.expected_bytes != file.size_bytes:
+        return False
+    if file.sha256 and before.get("sha256"):
+        return bool(file.sha256 == before["sha256"])  # even from another place
+    is_same_place = all(before.get(name, facts[name]) == facts[name] for name in ("url", "query"))
+    return is_same_place and bool(file.sha256 or before.get("etag"))
+
+
+def _found(store: Store, partial: str) -> Partial | None:
+    with contextlib.suppress(PartialNotFound):
+        return store.incoming.find(partial)
+    return None
+
+
+def _is_of(job_id: str, partial: Partial | None) -> bool:
+    return bool(partial and partial.record and partial.record.extra.get(JOB) == job_id)

@@ -14,7 +14,7 @@ from app.jobs.folder import Jobs
 from app.jobs.held_job import HeldJob
 from app.jobs.records import Job
 from app.jobs.runner import run_job
-from app.pulls.conditions import publication_conditions
+from app.pulls.conditions import check_space
 from app.pulls.pull import OnPublished, PullLimits, PullRun
 from app.pulls.pull_jobs import PULL, PullJobs, request_of
 from app.pulls.request import PullRequest
@@ -75,15 +75,13 @@ class PullRunner:
     async def check(self, request: PullRequest) -> None:
         """Ask the source for a pull's files, and check that each file may be published.
 
-        Raises errors of the source but SourceUnavailable, which the pull waits out; and what `publication_conditions`
-        raises.
+        Raises errors of the source but SourceUnavailable, which the pull waits out; and what `check_space` raises.
         """
         try:
-            files = await resolve_files(source_for(self._sources, request), request, self._threads)
+            found = await resolve_files(source_for(self._sources, request), request, self._threads)
         except SourceUnavailable:
             return  # the pull will wait for the source
-        for file in files:
-            await self._in_thread(publication_conditions, self._store, file, request.if_exists)
+        await self._in_thread(check_space, self._store, found.files, request.if_exists, self._limits)
 
     async def ask_for(self, request: PullRequest, actor: Actor) -> tuple[Job, bool]:
         """Return the unfinished pull with an equal request, or a new pull; and True if the pull is new.

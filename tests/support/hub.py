@@ -35,6 +35,8 @@ class Fault:
     """After this many bytes of the body, send nothing more until `gate` is set."""
     gate: threading.Event = field(default_factory=threading.Event)
     ignore_range: bool = False
+    ignore_if_range: bool = False
+    """Send the requested range of another version too, as a server that does not know If-Range does."""
     missing_bytes: int = 0
     """Shorten the file by this many bytes, in Content-Length and body."""
     content: bytes | None = None
@@ -238,7 +240,8 @@ class Handler(BaseHTTPRequestHandler):
         if self._fails(self._hub.hub_faults) or not self._may_enter(repository, revision or "main"):
             return
         siblings = [
-            {"rfilename": name} | (_blob(file) if has_blobs else {})
+            {"rfilename": name}
+            | (_blob(file, self._hub.sizes.get((owner, name), len(file.content))) if has_blobs else {})
             for (owner, name), file in self._hub.files.items()
             if owner == repository
         ]
@@ -283,7 +286,7 @@ class Handler(BaseHTTPRequestHandler):
             self._hub.served[unquote(urlsplit(self.path).path)] = content
         etag = f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
         content = content[: len(content) - fault.missing_bytes]
-        start = 0 if fault.ignore_range else self._start(etag)
+        start = 0 if fault.ignore_range else self._start(etag, fault)
         answered = dict(headers or {}) | {"ETag": etag, "Content-Length": str(max(0, len(content) - start))}
         answered |= dict(fault.headers)
         if start:
@@ -291,9 +294,9 @@ class Handler(BaseHTTPRequestHandler):
         self._head(206 if start else 200, answered)
         self._send(memoryview(content)[start:], fault)
 
-    def _start(self, etag: str) -> int:
+    def _start(self, etag: str, fault: Fault) -> int:
         wanted = self.headers.get("Range", "")
-        if not wanted or self.headers.get("If-Range", etag) != etag:
+        if not wanted or (self.headers.get("If-Range", etag) != etag and not fault.ignore_if_range):
             return 0
         return int(wanted.removeprefix("bytes=").partition("-")[0])
 
@@ -330,7 +333,6 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # the client has closed the connection
 
 
-def _blob(file: HubFile) -> dict[str, Any]:
-    size = len(file.content)
+def _blob(file: HubFile, size: int) -> dict[str, Any]:
     pointer = {"lfs": {"sha256": file.sha256, "size": size, "pointerSize": 130}} if file.is_large else {}
     return {"size": size, "blobId": hashlib.sha1(file.content, usedforsecurity=False).hexdigest()} | pointer

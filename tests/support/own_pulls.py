@@ -10,7 +10,9 @@ from app.pulls.pull import PullLimits
 from app.pulls.pull_jobs import PULL
 from app.pulls.pull_runner import PullRunner
 from app.pulls.request import PullRequest
+from app.pulls.sources.base import Source
 from app.pulls.sources.http import HttpClient
+from app.pulls.sources.hub import HubSource
 from app.pulls.sources.url import UrlSource
 from app.store.actor import Actor
 from app.store.inventory import Model
@@ -22,10 +24,13 @@ LIMITS = PullLimits(retries=3, pause_seconds=0.01, partial_retention=timedelta(h
 class OwnPulls:
     """Runs the pulls of this process, one after another."""
 
-    def __init__(self, store: Store, jobs: Jobs, allowed_urls: tuple[str, ...]) -> None:
+    def __init__(
+        self, store: Store, jobs: Jobs, allowed_urls: tuple[str, ...], *, limits: PullLimits = LIMITS, hub: str = ""
+    ) -> None:
+        """`hub` is the URL of a hub, for pulls from repositories."""
         self._jobs = jobs
         self._runner = asyncio.Runner()
-        self._pull_runner = self._runner.run(_pull_runner(store, jobs, allowed_urls))
+        self._pull_runner = self._runner.run(_pull_runner(store, jobs, allowed_urls, limits, hub))
 
     def ask_for(self, request: PullRequest, actor: Actor) -> Job:
         """Create a pull and run it, unless another process takes it first. Return the job.
@@ -51,10 +56,13 @@ class OwnPulls:
         return self._jobs.get(job_id)
 
 
-async def _pull_runner(store: Store, jobs: Jobs, allowed_urls: tuple[str, ...]) -> PullRunner:
+async def _pull_runner(
+    store: Store, jobs: Jobs, allowed_urls: tuple[str, ...], limits: PullLimits, hub: str
+) -> PullRunner:
     """Create the runner on the event loop that it will use."""
-    sources = [UrlSource(HttpClient(10), allowed_urls)]
-    return PullRunner(store, jobs, sources, LIMITS, at_once=1, on_published=_on_published, on_event=_on_event)
+    http = HttpClient(10)
+    sources: list[Source] = [HubSource(http, endpoint=hub, token=None), UrlSource(http, allowed_urls)]
+    return PullRunner(store, jobs, sources, limits, at_once=1, on_published=_on_published, on_event=_on_event)
 
 
 async def _on_published(_: Model) -> None:

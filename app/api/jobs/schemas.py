@@ -61,6 +61,8 @@ class JobOut(Schema):
     """The parameters of the request that created the job. A URL is shown without its query."""
     result: dict[str, Any] | None
     """The result, once the job has succeeded. The route that gets the job lists the members."""
+    warnings: list[str]
+    """What to know about the result, such as files of a pull that were left out or are not what their names say."""
     error: JobProblem | None
     """Why the job failed; null unless it did."""
     created_at: Timestamp
@@ -108,8 +110,12 @@ def _fields(job: Job) -> dict[str, Any]:
     if isinstance(request.get("url"), str):
         request["url"] = request["url"].partition("?")[0]  # a query may hold a signature
     return {
-        name: getattr(job, name) for name in JobOut.model_fields if name not in {"request", "error", "created_by"}
+        name: getattr(job, name)
+        for name in JobOut.model_fields
+        if name not in {"request", "result", "warnings", "error", "created_by"}
     } | {
+        "result": job.result and {name: value for name, value in job.result.items() if name != "warnings"},
+        "warnings": (job.result or {}).get("warnings", []),
         "progress": ProgressOut.model_validate(job.progress),
         "request": request,
         "error": _problem(job.failure) if job.failure else None,

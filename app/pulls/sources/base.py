@@ -11,8 +11,15 @@ from typing import Protocol
 
 from anyio import CapacityLimiter
 
-from app.errors import SourceNotAllowed
+from app.errors import SourceMismatch, SourceNotAllowed, SourceNotFound
 from app.pulls.request import PullRequest
+from app.pulls.sources.foreign_text import printable
+from app.store.names import problem_with
+
+MAX_FILES = 1000
+"""How many files one pull may have."""
+MAX_WARNINGS = 20
+"""How many files that were left out a job names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,15 @@ class SourceFile:
     def label(self) -> str:
         """The file's URL for messages: without the query, which may hold a signature."""
         return self.url.partition("?")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFiles:
+    """The files of a request at a source."""
+
+    files: list[SourceFile]
+    warnings: tuple[str, ...] = ()
+    """Sentences for the job's record, such as which matching files were left out."""
 
 
 class Answer(Protocol):
@@ -82,10 +98,32 @@ def source_for(sources: Sequence[Source], request: PullRequest) -> Source:
     raise SourceNotAllowed(request.target, "no source of this service accepts it")
 
 
-async def resolve_files(source: Source, request: PullRequest, threads: CapacityLimiter) -> list[SourceFile]:
+async def resolve_files(source: Source, request: PullRequest, threads: CapacityLimiter) -> FoundFiles:
     """Return the files of a request. The request's digest, if it has one, replaces that of the source.
 
-    Raises what `Source.resolve` raises.
+    For a pattern, files whose names no model can have are left out. Raises what `Source.resolve` raises,
+    SourceNotFound if no file is left, and SourceMismatch if the source lists more than MAX_FILES.
     """
-    files = await source.resolve(request, threads)
-    return [replace(file, sha256=request.sha256 or file.sha256) for file in files]
+    found = await source.resolve(request, threads)
+    if len(found) > MAX_FILES:
+        raise SourceMismatch(
+            request.target, f"the source has {len(found):,} such files, and a pull may have {MAX_FILES}"
+        )
+    files = [replace(file, sha256=request.sha256 or file.sha256) for file in found]
+    return _without_impossible_names(files, request) if request.files else FoundFiles(files)
+
+
+def _without_impossible_names(files: list[SourceFile], request: PullRequest) -> FoundFiles:
+    kept, left_out = list[SourceFile](), list[str]()
+    for file in files:
+        if problem := problem_with(file.name):
+            left_out.append(f"{printable(file.name)} was left out, because no model can have this name: {problem}")
+        else:
+            kept.append(file)
+    if not kept:
+        raise SourceNotFound(
+            f"file like {request.files!r} whose name a model can have",
+            f"{left_out[0]}. Give another pattern" if left_out else "Give another pattern",
+        )
+    more = len(left_out) - MAX_WARNINGS
+    return FoundFiles(kept, (*left_out[:MAX_WARNINGS], *([f"{more:,} more files were left out"] if more > 0 else ())))

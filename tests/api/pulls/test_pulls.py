@@ -232,3 +232,27 @@ def test_if_exists_decides_about_an_existing_model(service: RunningService, hub:
     assert pull(service, if_exists="replace")["result"]["models"][0]["outcome"] == "pulled"
     assert (service.models_dir / NAME).read_bytes() == b"newer"
     assert service.client.get("/trash").json()["count"] == 1
+
+
+def test_what_was_left_out_or_is_something_else_is_told(service: RunningService, hub: Hub) -> None:
+    """A pull of all files leaves out names that no model can have; these, and a page as .gguf, are in its warnings."""
+    hub.forget()
+    hub.add(REPOSITORY, ".gitattributes", b"*.gguf filter=lfs", is_large=False)
+    hub.add(REPOSITORY, "../up.bin", b"outside", is_large=False)
+    hub.add(REPOSITORY, "page.gguf", b"<!doctype html><title>Log in</title>")
+    hub.add(REPOSITORY, "readme.md", b"# A model", is_large=False)
+
+    job = pull(service, file=None, files="*")
+    refused = request_pull(service, file=None, files=".git*")
+
+    assert job["state"] == "succeeded", job
+    assert [model["name"] for model in job["result"]["models"]] == ["org_repo/page.gguf", "org_repo/readme.md"]
+    assert [warning.partition(" ")[0] for warning in job["warnings"]] == [
+        "org_repo/../up.bin",
+        "org_repo/.gitattributes",
+        "org_repo/page.gguf:",
+    ]
+    assert "its name ends in .gguf" in job["warnings"][-1]
+    assert list(job["result"]) == ["models"]
+    assert problem_of(refused) == (404, "source-not-found")
+    assert "no model can have" in refused.json()["detail"]
