@@ -111,9 +111,7 @@ def fuzzes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Fuzz]:
 def fuzz(folder: Path, scopes: tuple[Scope, ...] | None) -> Fuzz:
     """Run schemathesis against a service with some models and jobs."""
     key = new_key()
-    # schemathesis leaves hundreds of uploads unfinished.
-    limits = {"max_unfinished_uploads": 100_000, "max_unfinished_uploads_per_key": 100_000}
-    settings: dict[str, Any] = {"engine_class": ENGINE, "protected": DEFAULT_MODEL} | limits
+    settings: dict[str, Any] = {"engine_class": ENGINE, "protected": DEFAULT_MODEL}
     if scopes is not None:
         settings["api_keys_file"] = folder / "keys.toml"
         folder.joinpath("keys.toml").write_text(entry_for("fuzz", list(scopes), key))

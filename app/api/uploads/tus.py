@@ -145,11 +145,11 @@ def checksum(request: Request) -> Checksum | None:
     text = single_value(request, "upload-checksum")
     if text is None:
         return None
-    algorithm, _, value = text.partition(" ")
-    if algorithm not in CHECKSUMS:
+    algorithm, blank, value = text.partition(" ")
+    if blank and algorithm not in CHECKSUMS:
         raise UnsupportedChecksum(", ".join(CHECKSUMS))
     digest = _decoded(value)
-    if digest is None or len(digest) != CHECKSUMS[algorithm]:
+    if digest is None or len(digest) != CHECKSUMS.get(algorithm):
         raise malformed(
             "upload-checksum", f"it must be one of {', '.join(CHECKSUMS)}, a space, and the digest in base64"
         )

@@ -148,6 +148,7 @@ def test_an_unsupported_checksum_algorithm_answers_400(service: RunningService) 
         refused = append(service, path, 0, b"abc", upload_checksum=f"{algorithm} YWJj")
         assert problem_of(refused) == (400, "unsupported-checksum")
         assert "sha1, sha256, sha512" in refused.json()["detail"]
+    assert problem_of(append(service, path, 0, b"abc", upload_checksum="sha1")) == (422, "invalid-request")
 
 
 def test_a_post_can_name_another_method(service: RunningService, models: Path) -> None:
