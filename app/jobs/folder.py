@@ -7,6 +7,7 @@ is new or has lost its runner; in both cases `Jobs.take()` takes it. The methods
 import contextlib
 import time
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,17 @@ TAKE_SECONDS = 0.2
 """How long to wait for a job's lock, which a cancellation and a sweep hold for an instant."""
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list of jobs."""
+
+    jobs: list[Job]
+    count: int
+    """How many jobs there are on all pages."""
+    has_more: bool
+    """True if older jobs follow."""
+
+
 class Jobs:
     """The jobs of one model folder, in `.store/jobs/`: `<id>.json`, and beside it `<id>.cancel` and `<id>.result`."""
 
@@ -42,7 +54,8 @@ class Jobs:
         self._locks = store.locks
         self._claims = store.claims
         self._folder = store.volume.jobs_dir
-        self._finished: set[str] = set()
+        self._finished: dict[str, tuple[str, JobState]] = {}
+        """The kinds and the final states of the finished jobs that were read. A finished job stays finished."""
         self.unrecorded: dict[str, StoreError] = {}
         """Why the outcome of a job of this process could not be written, by the job's id; a sweep writes it later."""
 
@@ -108,17 +121,39 @@ class Jobs:
             if job and (wanted is None or job.kind in wanted) and state in {None, job.state}:
                 yield job
 
+    def page(self, kind: str, state: JobState | None, *, limit: int, after: str | None) -> Page:
+        """Return up to `limit` jobs of a kind, newest first, that are older than the job `after`; and count all.
+
+        Raises StoreUnavailable.
+        """
+        self._check()
+        jobs: list[Job] = []
+        count, has_more = 0, False
+        for record in reversed(self._records()):
+            finished = self._finished.get(record.stem)
+            job = None if finished else self._read(record)
+            found = (job.kind, job.state) if job else finished
+            if found is None or found[0] != kind or state not in {None, found[1]}:
+                continue
+            count += 1
+            if after is not None and record.stem >= after:
+                continue
+            if len(jobs) == limit:
+                has_more = True
+            elif job := job or read_record(self.volume.records, record):
+                jobs.append(job)
+        return Page(jobs, count, has_more)
+
     def unfinished(self, kind: str) -> list[Job]:
         """Return the unfinished jobs of a kind, oldest first; raises StoreUnavailable."""
         self._check()
         jobs, records = [], self._records()
-        self._finished &= {record.stem for record in records}
+        for job_id in set(self._finished) - {record.stem for record in records}:
+            self._finished.pop(job_id, None)
         for record in records:
-            # A finished job stays finished. This runs every second, and there may be thousands of them.
-            job = None if record.stem in self._finished else read_record(self.volume.records, record)
-            if job and job.is_finished:
-                self._finished.add(job.id)
-            elif job and job.kind == kind:
+            # This runs every second, and there may be thousands of finished jobs.
+            job = None if record.stem in self._finished else self._read(record)
+            if job and not job.is_finished and job.kind == kind:
                 jobs.append(job)
         return jobs
 
@@ -169,6 +204,13 @@ class Jobs:
     def _records(self) -> list[Path]:
         """List the records, oldest first."""
         return sorted(path for path in self._folder.glob("*.json") if JOB_ID.fullmatch(path.stem))
+
+    def _read(self, record: Path) -> Job | None:
+        """Read a record, and remember the job if it is finished."""
+        job = read_record(self.volume.records, record)
+        if job and job.is_finished:
+            self._finished[record.stem] = job.kind, job.state
+        return job
 
     def _held(self, job: Job, lock: contextlib.ExitStack) -> HeldJob:
         return HeldJob(

@@ -157,3 +157,31 @@ def test_a_meter_computes_the_rate_and_the_remaining_time() -> None:
     assert second.eta_seconds is not None
     assert meter.at(10, 100).rate is None
     assert meter.at(20, None).eta_seconds is None
+
+
+def test_lists_of_jobs_have_pages(store: Store, jobs: Jobs) -> None:
+    """Pages together have every job of a kind once, newest first, and count them all, whichever states are known."""
+    created = [jobs.create(PULL, {}, ME).id for _ in range(5)]
+    jobs.create("other", {}, ME)
+    for job_id in created[:3]:
+        jobs.cancel(job_id)
+
+    for state, wanted in ((None, created), (JobState.CANCELLED, created[:3]), (JobState.QUEUED, created[3:])):
+        found, after, has_more = list[str](), None, True
+        while has_more:
+            page = jobs.page(PULL, state, limit=2, after=after)
+            assert page.count == len(wanted)
+            found += [job.id for job in page.jobs]
+            after, has_more = found[-1], page.has_more
+        assert found == wanted[::-1]
+    assert jobs.page(PULL, JobState.FAILED, limit=2, after=None).jobs == []
+
+
+def test_a_finished_job_is_not_read_again_to_be_counted(store: Store, jobs: Jobs) -> None:
+    """The records of finished jobs that are not on the page are not opened again: there may be thousands."""
+    job_id = jobs.create(PULL, {}, ME).id
+    jobs.cancel(job_id)
+    jobs.page(PULL, None, limit=1, after=None)
+    store.volume.jobs_dir.joinpath(f"{job_id}.json").write_text("not read")
+
+    assert jobs.page(PULL, JobState.CANCELLED, limit=1, after=job_id).count == 1

@@ -53,7 +53,11 @@ PROBLEM: dict[str, Any] = {
 
 
 def _answers(job: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {"JobOut": job, "JobEvent": job | {"final": True}, "JobList": {"count": 1, "jobs": [job], "warnings": []}}
+    return {
+        "JobOut": job,
+        "JobEvent": job | {"final": True},
+        "JobList": {"count": 1, "jobs": [job], "next_cursor": None, "warnings": []},
+    }
 
 
 BY_SCHEMA: dict[str, dict[str, Any]] = {

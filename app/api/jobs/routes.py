@@ -3,14 +3,14 @@
 import inspect
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from itertools import islice
 from typing import Annotated, Any, NamedTuple
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
 
 from app import errors
 from app.api.examples.ids import JOB_ID
@@ -22,8 +22,9 @@ from app.api.http.problems import problems
 from app.api.http.schema import DamagedRecordOut, InlineEnum
 from app.api.jobs.results_file import ResultsFile
 from app.api.jobs.schemas import JobList, JobOut, describe
-from app.api.jobs.stream import STREAMS, Records, follow
+from app.api.jobs.stream import STREAMS, LastEventId, Records, follow
 from app.jobs.folder import Jobs
+from app.jobs.records import JOB_ID as JOB_ID_FORM
 from app.jobs.records import Job, JobState
 from app.store import Store
 from app.store.records.forms import RecordDamaged
@@ -43,7 +44,19 @@ class JobsQuery(BaseModel):
     state: InlineEnum[JobState] | SkipJsonSchema[None] = None
     """Only jobs in this state."""
     limit: int = Field(default=100, ge=1, le=1000)
-    """The most jobs to return."""
+    """The page size."""
+    cursor: str | SkipJsonSchema[None] = None
+    """The `next_cursor` of the previous page. Send the same `state` with it; `limit` may differ."""
+
+    @field_validator("cursor")
+    @classmethod
+    def _check_cursor(cls, text: str | None) -> str | None:
+        if text is not None and not JOB_ID_FORM.fullmatch(text):
+            raise PydanticCustomError(
+                "cursor",
+                "this is not a cursor of this list; send 'next_cursor' unchanged, or no cursor for the first page",
+            )
+        return text
 
 
 def _cancel(_: Store, jobs: Jobs, job_id: str) -> Job:
@@ -102,11 +115,19 @@ JobDep = Annotated[Job, Depends(_job)]
 
 
 async def list_jobs(query: Annotated[JobsQuery, Query()], kind: JobKindDep, jobs: JobsDep) -> JobList:
-    """List the jobs of all services on the folder, newest first."""
-    found = await to_thread.run_sync(lambda: list(islice(jobs.newest([kind.kind], query.state), query.limit)))
+    """List the jobs of all services on the folder, newest first.
+
+    The answer is one page, and its `next_cursor` requests the next page. Jobs that are created between two pages are
+    newer than both; a job that is removed meanwhile is missing.
+    """
+    page = await to_thread.run_sync(lambda: jobs.page(kind.kind, query.state, limit=query.limit, after=query.cursor))
     damaged = await to_thread.run_sync(jobs.volume.records.damaged, "job")
-    warnings = [DamagedRecordOut.model_validate(each) for each in damaged]
-    return JobList(count=len(found), jobs=[describe(job) for job in found], warnings=warnings)
+    return JobList(
+        count=page.count,
+        jobs=[describe(job) for job in page.jobs],
+        next_cursor=page.jobs[-1].id if page.has_more else None,
+        warnings=[DamagedRecordOut.model_validate(each) for each in damaged],
+    )
 
 
 async def get_job(job: JobDep) -> JobOut:
@@ -124,14 +145,16 @@ async def cancel_job(job: JobDep, kind: JobKindDep, store: StoreDep, jobs: JobsD
     return describe(cancelled)
 
 
-async def stream_job_events(request: Request, job: JobDep, jobs: JobsDep) -> Response:
+async def stream_job_events(
+    request: Request, job: JobDep, jobs: JobsDep, last_event_id: LastEventId = None
+) -> Response:
     """Stream the job: a record at once, one whenever it changes, and exactly one with `final` when it is finished.
 
     `Accept: text/event-stream` requests server-sent events; any other value gets JSON lines. An empty line or comment
     every 15 seconds keeps the connection open. If a stream ends without a final record, as when this service stops,
     request it again from this or another service on the folder.
     """
-    return follow(request, jobs, job)
+    return follow(request, jobs, job, last_event_id)
 
 
 async def get_job_results(job: JobDep, jobs: JobsDep) -> Response:

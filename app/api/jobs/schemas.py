@@ -85,12 +85,14 @@ class JobEvent(JobOut):
 
 
 class JobList(Schema):
-    """The newest jobs."""
+    """One page of the jobs."""
 
     count: NonNegativeInt
-    """How many jobs are listed."""
+    """How many jobs match, on all pages."""
     jobs: list[JobOut]
-    """The jobs, newest first."""
+    """The jobs of this page, newest first."""
+    next_cursor: str | None
+    """The `cursor` of the next page; null on the last page."""
     warnings: list[DamagedRecordOut]
     """The records of jobs, of any kind, that cannot be read."""
 

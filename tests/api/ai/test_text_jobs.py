@@ -148,6 +148,57 @@ def test_a_job_is_logged_and_counted(serve: Serve) -> None:
     assert 'ocr_job_items_total{kind="texts"} 1.0' in metrics
 
 
+def test_a_browser_stops_at_the_end_of_a_job(service: RunningService) -> None:
+    """Events have ids; who has the final one gets 204, anybody else the final record, also with an unknown id."""
+    location = begin(service, "a")
+    job_at(service, location, "succeeded")
+    events = f"{location}/events"
+    sse = {"accept": "text/event-stream"}
+
+    first = service.client.get(events, headers=sse).text
+    (last_id,) = [line[3:].strip() for line in first.splitlines() if line.startswith("id:")]
+
+    assert service.client.get(events, headers=sse | {"last-event-id": last_id}).status_code == 204
+    assert service.client.get(events, headers=sse | {"last-event-id": "another"}).text == first
+    assert service.client.get(events, headers={"last-event-id": last_id}).json()["final"]
+
+
+def test_a_job_goes_on_where_a_browser_was_cut_off(service: RunningService) -> None:
+    """A stream that is opened again with the id of the present record has only what comes after it."""
+    location = begin(service, "sleep:60")
+    job_at(service, location, "running")
+    sse = {"accept": "text/event-stream"}
+    with service.client.stream("GET", f"{location}/events", headers=sse) as stream:
+        last_id = next(line[3:].strip() for line in stream.iter_lines() if line.startswith("id:"))
+
+    with service.client.stream("GET", f"{location}/events", headers=sse | {"last-event-id": last_id}) as stream:
+        lines = stream.iter_lines()
+        assert next(lines).startswith(":")
+        service.client.delete(location)
+        records = [json.loads(line[5:]) for line in lines if line.startswith("data:")]
+    assert [record["state"] for record in records][-1] == "cancelled"
+    assert records[0]["final"] == (len(records) == 1)
+
+
+def test_jobs_are_listed_in_pages(service: RunningService) -> None:
+    """The pages of the list have every job once; `count` counts all; a wrong cursor is 422."""
+    for _ in range(3):
+        job_at(service, begin(service, "a"), "succeeded")
+    every = service.client.get("/ai/jobs?limit=1000").json()
+    assert every["next_cursor"] is None
+    assert every["count"] == len(every["jobs"])
+
+    found, cursor = list[str](), ""
+    while cursor is not None:
+        page = service.client.get("/ai/jobs", params={"limit": 2} | ({"cursor": cursor} if cursor else {})).json()
+        assert page["count"] == every["count"]
+        found += [job["id"] for job in page["jobs"]]
+        cursor = page["next_cursor"]
+
+    assert found == [job["id"] for job in every["jobs"]]
+    assert service.client.get("/ai/jobs?cursor=nonsense").status_code == 422
+
+
 def test_a_cancelled_job_frees_the_engine(service: RunningService) -> None:
     """Cancelling a job during a native call frees the engine within a second; the job has no results (409)."""
     location = begin(service, "hold_gil:60")
