@@ -32,6 +32,8 @@ from app.store.volume.server_lookups import files_on_server
 SUFFIX = ".part"
 UNREADABLE_SECONDS = 86_400.0
 """How long a file whose record cannot be read is kept after both were last written."""
+MAX_FINISHED = 1000
+"""How many published files are remembered, so that a caller who lost the last answer can still ask."""
 PARTIAL_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -154,6 +156,7 @@ class Staging:
         """
         swept = []
         names = self._names()
+        forgotten = self._oldest_finished(names)
         for name in sorted(names):
             path = self._folder / name
             if not PARTIAL_ID.fullmatch(path.stem):
@@ -164,19 +167,35 @@ class Staging:
                     if not self._is_kept(path, has_ended) and self._swept(path, has_ended):
                         swept.append(name)
                 elif path.suffix == RECORD_SUFFIX and path.stem + SUFFIX not in names:
-                    self._sweep_record(path, has_ended)
+                    self._sweep_record(path, has_ended, is_forgotten=name in forgotten)
             except FileNotFoundError:
                 pass
             except (RecordDamaged, OSError) as exc:  # what cannot be swept does not stop the others
                 self._reader.note(path, PARTIAL.kind, str(exc))
         return swept
 
-    def _sweep_record(self, path: Path, has_ended: Callable[[PartialRecord], bool]) -> None:
-        """Delete the record of a file that is gone, once it has expired."""
+    def _oldest_finished(self, names: set[str]) -> set[str]:
+        """Return the names of the records of published files beyond the newest MAX_FINISHED."""
+        finished = [name for name in names if name.endswith(RECORD_SUFFIX) and Path(name).stem + SUFFIX not in names]
+        if len(finished) <= MAX_FINISHED:
+            return set()
+
+        def written_at(name: str) -> float:
+            with contextlib.suppress(FileNotFoundError):
+                return (self._folder / name).stat().st_mtime
+            return 0.0
+
+        return set(sorted(finished, key=written_at)[:-MAX_FINISHED])
+
+    def _sweep_record(self, path: Path, has_ended: Callable[[PartialRecord], bool], *, is_forgotten: bool) -> None:
+        """Delete the record of a file that is gone, once it has expired or is one of too many."""
         if self._is_claimed(path.stem + SUFFIX):
             return
         record = self._read(path.stem)
-        is_over = _is_old(path) if record is None else _has_expired(record, path) or has_ended(record)
+        if record is None:
+            is_over = _is_old(path)
+        else:
+            is_over = _has_expired(record, path) or has_ended(record) or (is_forgotten and record.is_publishing)
         if is_over:
             path.unlink()
 

@@ -368,3 +368,25 @@ def test_a_failed_publication_does_not_count_as_published(store: Store) -> None:
     (store.volume.staging_dir / f"{keep.id}.part").unlink()
     with pytest.raises(PartialNotFound):
         store.incoming.find(keep.id)
+
+
+def test_the_newest_finished_uploads_are_remembered(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep forgets the oldest published files beyond the limit, and no file that can be resumed."""
+    monkeypatch.setattr(staging_module, "MAX_FINISHED", 2)
+    unfinished = kept(store.incoming.staging, b"half")
+    finished = []
+    for number in range(4):
+        keep = replace(record(expected_bytes=1), name=f"{number}.bin")
+        staged = store.incoming.begin((), 1, keep=keep)
+        staged.write(b"x")
+        store.incoming.publish(keep.name, staged, Conditions(), ME)
+        staged.release()
+        finished.append(keep.id)
+        age(store, f"{keep.id}.json", timedelta(minutes=9 - number))
+
+    store.sweep()
+
+    assert set(files_in(store)) == {f"{each}.json" for each in (*finished[2:], unfinished.id)} | {
+        f"{unfinished.id}.part"
+    }
+    assert store.incoming.find(finished[3]).is_published
