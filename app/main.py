@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.routing import Route
 
 from app import __version__
 from app.api.http import openapi, problems
@@ -95,6 +96,12 @@ def create_app(settings: Settings) -> FastAPI:
         app.router.routes.extend(router.routes)
     _check_prefix(app)
     complete_routes(app)
+    counters.expect_routes(
+        (method, route.path)
+        for route in app.routes
+        if isinstance(route, Route)
+        for method in sorted(route.methods or ())
+    )
     problems.install(app)
     openapi.install(app, needs_key=not settings.is_anonymous)
     return app

@@ -14,6 +14,7 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from app.engine.process import ExitCause
 from app.engine.states import EngineState
 from app.events import EventName
 from app.jobs.batches import BatchKind
@@ -84,6 +85,11 @@ class Metrics:
         if handle := self._handlers.get(event):
             handle(fields)
 
+    def expect_routes(self, routes: Iterable[tuple[str, str]]) -> None:
+        """Count from 0 the 500 answers of each method and route, so that Prometheus sees the first as an increase."""
+        for method, route in (*routes, *((method, "none") for method in METHODS)):
+            self._requests.expect(method, route, 500)
+
     def on_request(self, method: str, route: str | None, status: int, seconds: float) -> None:
         """Count one request. `route` is a template such as `/models/{name:path}`; None if no route matched."""
         self._requests.count(method, route or "none", status, seconds)
@@ -108,6 +114,10 @@ class _Requests:
         )
         # Looking up a child by its labels costs more than counting, so each child is kept.
         self._children: dict[tuple[str, str, int], Callable[[float], None]] = {}
+
+    def expect(self, method: str, route: str, status: int) -> None:
+        """Create the counter of such requests, with the value 0."""
+        self._count.labels(method, route, str(status))
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request."""
@@ -203,6 +213,8 @@ def _count_engine_calls(registry: CollectorRegistry) -> Handlers:
 
 def _count_engine_processes(registry: CollectorRegistry) -> Handlers:
     exits = _counter(registry, "ocr_engine_exits", "Ends of engine processes.", "cause")
+    for cause in ExitCause:
+        exits.labels(cause.value)
     releases = _counter(registry, "ocr_engine_releases", "Releases of the engine.")
     released_bytes = _counter(registry, "ocr_engine_released_bytes", "The bytes of memory that releases gave back.")
     recycled = _counter(registry, "ocr_engine_recycled", "Processes replaced because they had grown.")

@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,14 @@ NO_MEMORY = re.compile(
 TOO_LONG = f"a line of more than {MAX_LINE_BYTES} bytes"
 
 
+class ExitCause(StrEnum):
+    """Why a process ended: by its own fault, for lack of memory, or because the service ordered it."""
+
+    FAULT = "fault"
+    MEMORY = "memory"
+    ORDERED = "ordered"
+
+
 @dataclass(frozen=True, slots=True)
 class Exit:
     """How an engine process ended."""
@@ -49,6 +58,13 @@ class Exit:
     """Whether the process ended because it needed more memory than it may have."""
     tail: tuple[str, ...]
     """The last lines that the process printed."""
+
+    @property
+    def cause(self) -> ExitCause:
+        """Why the process ended."""
+        if self.is_out_of_memory:
+            return ExitCause.MEMORY
+        return ExitCause.FAULT if self.is_fault else ExitCause.ORDERED
 
     @property
     def reason(self) -> str:

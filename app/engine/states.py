@@ -33,7 +33,7 @@ class SupervisorLimits:
     """The longest time from the start of a process until it is ready."""
     stop_seconds: float = 8.0
     """The longest time from the request to end a process until it has ended, by SIGKILL if necessary."""
-    status_seconds: float = 30.0
+    status_seconds: float = 10.0
     """How long one `status` call may take."""
     queue_size: int = 7
     """How many calls may wait while one runs."""

@@ -12,7 +12,7 @@ from app.engine import process_memory
 from app.engine.calls import timed_call
 from app.engine.contract.messages import CapabilityName, EngineFacts, ProtocolError
 from app.engine.handshake import Handshake
-from app.engine.process import EngineProcess
+from app.engine.process import EngineProcess, ExitCause
 from app.engine.queue import CallQueue, IsDeferred, Place, Turn
 from app.engine.states import EngineState, LastExit, Release, SupervisorLimits
 from app.errors import (
@@ -31,12 +31,15 @@ class Supervisor:
 
     What each request does in each state:
 
-    - starting: a call raises EngineNotReady; a release ends the process and starts another.
+    - starting: a call waits for the process, at most `start_seconds`; before the engine was ready for the first time it
+      raises EngineNotReady. A release ends the process and starts another.
     - ready: a call runs, waits in the queue, or raises EngineBusy; a release lets the running call finish, ends the
       process and starts another, which serves the waiting calls.
-    - stopping: a call raises EngineNotReady; a release joins the one in progress.
-    - backing_off, failed: a call raises EngineNotReady; a release starts another process at once and resets the count
-      of deaths. Both states end after a pause: a caller can crash the engine repeatedly but cannot disable it.
+    - stopping: a call waits for the next process; a release joins the one in progress.
+    - backing_off: a call waits for the next process; a release starts another one at once and resets the count of
+      deaths.
+    - failed: a call raises EngineNotReady; a release does the same. Both states end after a pause: a caller can crash
+      the engine repeatedly but cannot disable it.
     - stopped: a call and a release raise EngineNotReady.
 
     A stop in any state ends the process, as a release does, and leaves the engine stopped.
@@ -51,9 +54,8 @@ class Supervisor:
         limits: SupervisorLimits,
         on_event: OnEvent,
     ) -> None:
-        self.state = EngineState.STOPPED
-        self.reason: str | None = None
-        """Why the engine is not ready, in words for people; None while it is ready."""
+        self._state = EngineState.STOPPED
+        self._reason: str | None = None
         self.started_at: datetime | None = None
         """When the current process was started; if there is none, when the last one was started."""
         self.restarts = 0
@@ -89,6 +91,20 @@ class Supervisor:
         """When the last use ended, on the loop's clock; None if the current process was not used."""
 
     @property
+    def state(self) -> EngineState:
+        """The engine's state. A process that was ready and is ending counts as stopping from that moment on."""
+        return EngineState.STOPPING if self._is_ending else self._state
+
+    @property
+    def reason(self) -> str | None:
+        """Why the engine is not ready, in words for people; None while it is ready."""
+        return "its process has ended, and another one will be started" if self._is_ending else self._reason
+
+    @property
+    def _is_ending(self) -> bool:
+        return self._state is EngineState.READY and (self._process is None or self._process.is_ending)
+
+    @property
     def license_error(self) -> str | None:
         """Why the license file could not be applied; None if there was no error."""
         return self._handshake.license_error
@@ -101,7 +117,13 @@ class Supervisor:
     @property
     def is_ready(self) -> bool:
         """Whether the engine takes calls."""
-        return self.state is EngineState.READY and self._process is not None and not self._process.is_ending
+        return self.state is EngineState.READY
+
+    @property
+    def is_being_replaced(self) -> bool:
+        """Whether the engine was ready once and another process is to be ready soon, which is worth waiting for."""
+        is_given_up = self._stopping or self.state in {EngineState.FAILED, EngineState.STOPPED}
+        return self.facts is not None and not self.is_ready and not is_given_up
 
     @property
     def is_busy(self) -> bool:
@@ -123,7 +145,7 @@ class Supervisor:
     def require_ready(self) -> EngineProcess:
         """Return the engine process if it takes calls. Raises EngineNotReady."""
         if self._process is None or not self.is_ready:
-            raise EngineNotReady(self.state, self.reason or "its process is being replaced")
+            raise EngineNotReady(self.state, self.reason)
         return self._process
 
     def require_capability(self, name: CapabilityName) -> None:
@@ -134,8 +156,8 @@ class Supervisor:
 
     def require_queue_space(self) -> None:
         """Raise EngineNotReady or EngineBusy if a caller could not wait in the queue now."""
-        # A caller that holds the engine may be replacing its process, so a process that is not ready is no error then.
-        if not self._queue.is_busy:
+        # The caller will wait for the next process. One that holds the engine may be replacing its process, too.
+        if not self._queue.is_busy and not self.is_being_replaced:
             self.require_ready()
         self._queue.require_queue_space()
 
@@ -280,7 +302,7 @@ class Supervisor:
 
     async def _watch(self) -> None:
         """Wait until a ready process ends, or end it for a release or a stop."""
-        if self._process is None or self.state is not EngineState.READY:
+        if self._process is None or self._state is not EngineState.READY:
             return
         since = asyncio.get_running_loop().time()
         facts = asyncio.create_task(self._keep_facts_fresh(self._process))
@@ -347,9 +369,8 @@ class Supervisor:
         process.kill("its supervisor ended", is_fault=False)
         ending = await process.wait()
         self.last_exit = LastExit(datetime.now(UTC), ending)
-        cause = "memory" if ending.is_out_of_memory else "fault" if ending.is_fault else "ordered"
-        event = EventName.ENGINE_EXITED if cause == "ordered" else EventName.ENGINE_DIED
-        self._on_event(event, {"pid": ending.pid, "reason": ending.reason, "cause": cause})
+        event = EventName.ENGINE_EXITED if ending.cause is ExitCause.ORDERED else EventName.ENGINE_DIED
+        self._on_event(event, {"pid": ending.pid, "reason": ending.reason, "cause": ending.cause.value})
         if ending.is_fault:
             self._note_death(f"its process ended: {ending.reason}")
 
@@ -383,7 +404,7 @@ class Supervisor:
             self._release = None
 
     def _set_state(self, state: EngineState, reason: str | None) -> None:
-        self.state, self.reason = state, reason
+        self._state, self._reason = state, reason
         self._changed.set()
         self._changed = asyncio.Event()
         self._on_event(EventName(f"engine.{state}"), {"reason": reason, "pid": self.pid})

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import shutil
 import signal
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import psutil
 import pytest
 
 from app.engine.states import EngineState
+from app.engine.supervisor import Supervisor
 from app.errors import EngineBusy, EngineDied, EngineNotReady, EngineTimedOut
 from tests.support.supervised import QUICK, supervised
 from tests.support.waiting import eventually_async
@@ -200,6 +203,66 @@ async def test_a_call_that_waits_outlives_the_process_before_it(tmp_path: Path) 
         assert await waiting == "x"
 
 
+async def end_by_kill_9(supervisor: Supervisor) -> None:
+    assert supervisor.pid is not None
+    os.kill(supervisor.pid, signal.SIGKILL)
+    await eventually_async(lambda: not supervisor.is_ready, within=30)
+
+
+async def end_by_deadline(supervisor: Supervisor) -> None:
+    with pytest.raises(EngineTimedOut):
+        await supervisor.call("hold_gil", {"seconds": 60}, seconds=0.1)
+
+
+async def end_by_hanging_up(supervisor: Supervisor) -> None:
+    call = asyncio.create_task(supervisor.call("hold_gil", {"seconds": 60}, seconds=60))
+    await eventually_async(lambda: supervisor.is_busy)
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+
+
+async def end_by_release(supervisor: Supervisor) -> None:
+    await supervisor.release()
+
+
+async def end_by_crash(supervisor: Supervisor) -> None:
+    with pytest.raises(EngineDied):
+        await supervisor.call("abort", seconds=60)
+
+
+@pytest.mark.parametrize("end", [end_by_kill_9, end_by_deadline, end_by_hanging_up, end_by_release, end_by_crash])
+async def test_a_newcomer_waits_for_the_next_process(
+    end: Callable[[Supervisor], Awaitable[None]], tmp_path: Path
+) -> None:
+    """Right after the end of a process the state is not ready, and a new call waits for the next process."""
+    async with supervised(tmp_path) as engine:
+        supervisor = await engine.until(EngineState.READY)
+        for _ in range(2):
+            pid = supervisor.pid
+            await end(supervisor)
+
+            assert supervisor.state is not EngineState.READY
+            assert supervisor.reason
+            supervisor.require_queue_space()
+            assert await supervisor.call("echo", {"text": "x"}, seconds=60) == "x"
+            assert supervisor.pid != pid
+
+
+async def test_a_newcomer_does_not_wait_for_ever(tmp_path: Path) -> None:
+    """A newcomer waits at most `start_seconds` for the next process; if the engine has failed, it does not wait."""
+    async with supervised(tmp_path, limits=replace(QUICK, start_seconds=1, restart_budget=0)) as engine:
+        supervisor = await engine.until(EngineState.READY)
+        shutil.rmtree(tmp_path / "state")
+        (tmp_path / "state").touch()
+        await supervisor.release()
+
+        with pytest.raises(EngineNotReady):
+            await supervisor.call("echo", {"text": "x"}, seconds=60)
+        await engine.until(EngineState.FAILED)
+        with pytest.raises(EngineNotReady, match="failed"):
+            supervisor.require_queue_space()
+
+
 async def test_release_does_not_wait_for_ever(tmp_path: Path) -> None:
     """A call that does not finish during a release fails, because its process is ended after `stop_seconds`."""
     async with supervised(tmp_path, limits=replace(QUICK, stop_seconds=1)) as engine:
@@ -301,11 +364,13 @@ async def test_a_state_folder_that_goes_away_is_no_crash(tmp_path: Path) -> None
             if child.is_symlink() or child.is_file():
                 child.unlink()
         (tmp_path / "state").rename(tmp_path / "elsewhere")
+        (tmp_path / "state").touch()  # otherwise the folder would be made anew
 
         await supervisor.release()
         await engine.until(EngineState.BACKING_OFF)
         assert supervisor.reason is not None
         assert "could not be started" in supervisor.reason
 
+        (tmp_path / "state").unlink()
         (tmp_path / "elsewhere").rename(tmp_path / "state")
         await engine.until(EngineState.READY)

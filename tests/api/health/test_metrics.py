@@ -53,8 +53,26 @@ def test_requests_are_counted_by_route_and_never_by_path(counting: RunningServic
     assert value(counting, "ocr_http_requests_total", method="GET", route=route, status="404") == 2
     assert value(counting, "ocr_http_request_seconds_count", method="GET", route=route) == 3
     assert value(counting, "ocr_http_requests_total", method="GET", route="none", status="404") == 1
-    labels = {each.labels.get("method") for each in scrape(counting)["ocr_http_requests"].samples}
+    labels = {each.labels.get("method") for each in scrape(counting)["ocr_http_requests"].samples if each.value}
     assert labels == {"GET", "other"}
+
+
+def test_alerts_have_their_series_from_the_start(counting: RunningService) -> None:
+    """What the alerts count exists with the value 0 before it first happens: Prometheus sees no increase otherwise."""
+    document = counting.client.get("/openapi.json").json()["paths"]
+    routes = [
+        (method.upper(), path) for path, methods in document.items() for method in methods if method != "parameters"
+    ]
+    errors = {
+        (each.labels["method"], each.labels["route"].replace(":path", "")): each.value
+        for each in scrape(counting)["ocr_http_requests"].samples
+        if each.name == "ocr_http_requests_total" and each.labels["status"] == "500"
+    }
+    assert len(routes) > 40
+    assert {route: errors.get(route) for route in routes} == dict.fromkeys(routes, 0)
+    assert errors["GET", "none"] == 0
+    for cause in ("fault", "memory", "ordered"):
+        assert value(counting, "ocr_engine_exits_total", cause=cause) == 0
 
 
 def test_changes_are_counted_with_their_bytes(counting: RunningService) -> None:
