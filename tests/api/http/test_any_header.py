@@ -1,4 +1,4 @@
-"""Every header that the service reads, with any bytes of any length: the answer is never a 500."""
+"""Every header that the service reads, and every query, with any bytes of any length: the answer is never a 500."""
 
 import os
 import re
@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote_from_bytes, urlsplit
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -141,6 +141,30 @@ def test_no_value_of_any_header_is_a_defect(service: RunningService, models: Pat
         head = f"{method} {target.replace('{id}', path.rpartition('/')[2])} HTTP/1.1\r\n".encode()
         head += b"".join(name.encode() + b": " + value + b"\r\n" for name, value in lines) + b"\r\n"
         assert status_of(service, head + body) != 500, lines
+
+    send()
+    assert "request.crashed" not in service.log
+
+
+def test_no_query_is_a_defect(service: RunningService) -> None:
+    """Any bytes as a query, percent-encoded or not, with names and values of this API among them: no 500."""
+    pieces = st.one_of(
+        st.sampled_from(
+            [b"limit", b"cursor", b"name", b"dry_run", b"as", b"pages", b"language", b"verbose", b"=", b"&"]
+        ),
+        st.sampled_from([b"true", b"9" * 5000, b"2-1", b"%", b"%zz", b"%00", b"%ff", b"%ed%a0%80", b";", b"+", b"=="]),
+        ANY_BYTES.map(lambda data: re.sub(rb"[\x00-\x20#\x7f]", b"", data)),
+        ANY_BYTES.map(lambda data: quote_from_bytes(data).encode()),
+    )
+
+    @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(request=st.sampled_from(REQUESTS), query=st.lists(pieces, min_size=1, max_size=8).map(b"".join))
+    def send(request: tuple[str, str, dict[str, str], bytes], query: bytes) -> None:
+        method, target, fields, body = request
+        usual = {"host": urlsplit(service.url).netloc, "content-length": str(len(body)), "connection": "close"} | fields
+        head = f"{method} {target.replace('{id}', '0' * 32)}?".encode() + query + b" HTTP/1.1\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in usual.items()).encode() + b"\r\n"
+        assert status_of(service, head + body) != 500, head
 
     send()
     assert "request.crashed" not in service.log
