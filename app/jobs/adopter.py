@@ -43,10 +43,14 @@ class JobAdopter:
         """The ids of jobs whose run raised such an error here. They are left for another service, or a restart."""
         self._free = at_once
         self._scope = CancelScope()
+        self._is_stopping = False
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
-        """Take jobs and run them until `stop` is called."""
+        """Take jobs and run them until `stop` is called. May be called again if it raised."""
+        self._scope = CancelScope()
+        if self._is_stopping:
+            return
         with self._scope:
             async with anyio.create_task_group() as tasks:
                 while True:
@@ -61,6 +65,7 @@ class JobAdopter:
 
     def stop(self) -> None:
         """Interrupt the running jobs and leave them unfinished, so that any service on the folder can continue them."""
+        self._is_stopping = True
         self._scope.cancel()
 
     async def _take_some(self, tasks: TaskGroup) -> None:

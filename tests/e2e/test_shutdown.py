@@ -96,6 +96,23 @@ def test_a_taken_port_ends_the_start_with_status_3(tmp_path: Path) -> None:
     assert all(json.loads(line) for line in ended.stderr.splitlines())
 
 
+def test_a_failed_part_ends_the_service_with_status_1(tmp_path: Path) -> None:
+    """If a part that the service cannot do without has a defect, the end is not reported as success."""
+    settings = {"OCR_PORT": "0", "OCR_MODELS_DIR": str(tmp_path), "OCR_ENGINE_CLASS": ECHO}
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.support.failing_engine_part", "serve"],
+        cwd=ROOT,
+        env=os.environ | settings | {"OCR_STATE_DIR": str(tmp_path / "state")},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+    assert "service.part_failed" in ended.stderr
+    assert ended.returncode == 1
+
+
 def test_the_limit_of_descriptors_is_raised_to_the_hard_limit(serve: Serve) -> None:
     """A service that starts with the usual soft limit of 1024 raises it as far as it may."""
     service = serve(engine_class=ECHO, wrapper=("prlimit", "--nofile=256:2000"))

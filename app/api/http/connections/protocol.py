@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -10,10 +11,11 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.api.http.connections.close_delimited import send_until_close
-from app.api.http.connections.errors import HeadTimedOut, HeadTooLarge, InvalidHttp
+from app.api.http.connections.errors import HeadTimedOut, HeadTooLarge, InvalidHttp, OutOfResources
 from app.api.http.connections.gate import ConnectionGate
 from app.api.http.connections.progress import Progress, acknowledged_bytes
 from app.api.http.connections.refusals import refusal
+from app.errors.exhaustion import exhausted_resource
 
 MAX_HEAD_BYTES = 1 << 16
 """The limit for the request line and headers, and for trailers and chunk headers between two pieces of a body.
@@ -172,7 +174,9 @@ class HttpConnection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer a request that cannot be parsed with a problem."""
-        self._refuse(self._refusal or InvalidHttp(msg))
+        exc = sys.exc_info()[1]  # the parser's; its context is what a method of this class raised
+        cause = exhausted_resource(exc.__context__) if exc else None
+        self._refuse(self._refusal or (OutOfResources(cause) if cause else InvalidHttp(msg)))
 
     def _end_if_stalled(self, now: float) -> None:
         """End the connection if the caller takes the answer, or sends the rest of an answered request, too slowly."""

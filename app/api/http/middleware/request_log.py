@@ -63,10 +63,9 @@ class RequestLog:
             if not status:
                 await problem(Request(scope), ShuttingDown())(scope, receive, send_with_id)
         except Exception as exc:  # noqa: BLE001 - the exception is logged, and answered without its text
+            answer = _failure(scope, request_id, exc)
             if not status:
-                await _failure(scope, request_id, exc)(scope, receive, send_with_id)
-            else:
-                _log_crash(scope, request_id, exc)
+                await answer(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - began
             route = getattr(scope.get("route"), "path", None)
@@ -76,16 +75,12 @@ class RequestLog:
 
 
 def _failure(scope: Scope, request_id: str, exc: Exception) -> ASGIApp:
-    """Return the answer to an unexpected exception: 503 if the system lacked a resource, else 500: a defect."""
+    """Log an unexpected exception, and return the answer to it: 503 for a lack of resources, 500 for a defect."""
     if cause := exhausted_resource(exc):
         log.warning(EventName.RESOURCES_EXHAUSTED, id=request_id, cause=cause, path=scope["path"])
         return problem(Request(scope), OutOfResources(cause))
-    _log_crash(scope, request_id, exc)
-    return crash(Request(scope))
-
-
-def _log_crash(scope: Scope, request_id: str, exc: Exception) -> None:
     log.error(EventName.REQUEST_CRASHED, id=request_id, method=scope["method"], path=scope["path"], exc_info=exc)
+    return crash(Request(scope))
 
 
 def _change_warnings() -> list[tuple[bytes, bytes]]:
