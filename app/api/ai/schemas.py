@@ -8,7 +8,7 @@ from app.api.ai.spell_check import changes_between, corrected
 from app.api.http.problem_types import Problem
 from app.api.http.problems import ProblemContext, problem_of
 from app.api.http.schema import Schema
-from app.engine.contract.processors import Processor
+from app.engine.contract.processors import Processor, lines_beyond_spell_check
 from app.engine.model_session import TextOutcome, TextTask
 from app.engine.recognition import Recognition
 
@@ -89,6 +89,9 @@ class ResultOut(Schema):
     """The corrected text, the keywords found, or the answer to the question; null after an error."""
     diff: list[ChangeOut] | None
     """The changes, if a spell check was requested with `diff`; else null."""
+    uncorrected_lines: list[PositiveInt] = Field(default=[])
+    """The lines, numbered from 1, that a spell check kept as they were because AsposeAI cannot take them: lines with
+    more bytes of UTF-8 than two for each UTF-16 code unit, such as one in Chinese, Thai or Hindi alone."""
     error: Problem | None
     """The problem, if there is no answer; else null."""
 
@@ -146,7 +149,7 @@ def _result(body: TextsIn, text: str, outcome: TextOutcome, context: ProblemCont
         return ResultOut(text=answer, diff=None, error=None)
     after = corrected(text, answer)
     diff = [ChangeOut.model_validate(change) for change in changes_between(text, after)] if body.diff else None
-    return ResultOut(text=after, diff=diff, error=None)
+    return ResultOut(text=after, diff=diff, uncorrected_lines=lines_beyond_spell_check(text), error=None)
 
 
 def describe_tables(recognition: Recognition) -> TablesOut:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from app.api.engine.model_choice import ModelChoice
 from app.api.http.deps import part
 from app.api.http.request_errors import TextTooLong
-from app.engine.contract.processors import MAX_TEXT_BYTES, Processor
+from app.engine.contract.processors import MAX_TEXT_BYTES, Processor, is_beyond_spell_check
 from app.engine.model_session import ModelSession, TextOutcome, TextTask
 from app.engine.queue import Place
 
@@ -30,9 +30,11 @@ class TextLimits:
             size_bytes = len(text.encode())
             if size_bytes > MAX_TEXT_BYTES:
                 raise TextTooLong(index, size_bytes, MAX_TEXT_BYTES, "The content")
-            # AsposeAI gives a spell check's text to the model line by line.
+            # AsposeAI gives a spell check's text to the model line by line; lines end at a line feed only.
             if task.load.processor is Processor.SPELL_CHECK:
-                size_bytes = max((len(line.encode()) for line in text.splitlines()), default=0)
+                size_bytes = max(
+                    (len(line.encode()) for line in text.split("\n") if not is_beyond_spell_check(line)), default=0
+                )
                 what = "A line"
             else:
                 what = "The content, with the parameters,"

@@ -73,7 +73,12 @@ CORRECTED_WORDS: list[dict[str, Any]] = [
     {"op": "equal", "before": " brown fox", "after": " brown fox"},
 ]
 
-RESULT: dict[str, Any] = {"text": "The quick brown fox", "diff": CORRECTED_WORDS, "error": None}
+RESULT: dict[str, Any] = {
+    "text": "The quick brown fox",
+    "diff": CORRECTED_WORDS,
+    "uncorrected_lines": [],
+    "error": None,
+}
 
 BOX: dict[str, Any] = {"x": 33, "y": 54, "width": 795, "height": 29}
 

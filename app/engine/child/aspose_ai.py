@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Callable
 from itertools import count as count_from
-from itertools import repeat
+from itertools import groupby, repeat
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,13 @@ from aspose.ocr.models.preprocessingfilters import PreprocessingFilter
 from app.engine.child import results
 from app.engine.contract.image_formats import PDF, TIFF
 from app.engine.contract.messages import CapabilityName
-from app.engine.contract.processors import DEFAULT_MODEL, MAX_TEXT_BYTES, Processor
+from app.engine.contract.processors import (
+    DEFAULT_MODEL,
+    MAX_TEXT_BYTES,
+    Processor,
+    is_beyond_spell_check,
+    lines_beyond_spell_check,
+)
 from app.engine.contract.recognition_call import PAGES_FILE, ImageLimits, RecognitionOptions
 from app.engine.native.libraries import missing_for_ai, missing_for_recognition
 from app.errors import ImageError, UnknownLanguage
@@ -132,15 +138,28 @@ class AsposeAIEngine:
         """
         for name, value in parameters.items():
             getattr(self._processor, SETTERS[name])(value)
-        try:
-            self._started().run_postprocessor([text])
-        except RuntimeError as exc:
-            raise AsposeAIError(_sentence(exc)) from exc
-        answer = "".join(str(each.result) for each in self._processor.get_result())
+        is_mixed = isinstance(self._processor, SpellCheckAIProcessor) and lines_beyond_spell_check(text)
+        answer = self._corrected_by_runs(text) if is_mixed else self._answer_to(text)
         if len(answer.encode()) > MAX_TEXT_BYTES:
             msg = f"the model's answer is longer than {MAX_TEXT_BYTES} bytes"
             raise AsposeAIError(msg)
         return answer
+
+    def _corrected_by_runs(self, text: str) -> str:
+        """Correct the runs of lines that the spell check can take, and keep the other lines. Each line gets a line end.
+
+        A line's answer may have several lines, so the lines of one answer for the whole text could not be told apart.
+        """
+        lines = text.removesuffix("\n").split("\n")
+        runs = groupby(lines, key=lambda line: not line or is_beyond_spell_check(line))
+        return "".join("\n".join([*run, ""]) if is_kept else self._answer_to("\n".join(run)) for is_kept, run in runs)
+
+    def _answer_to(self, text: str) -> str:
+        try:
+            self._started().run_postprocessor([text])
+        except RuntimeError as exc:
+            raise AsposeAIError(_sentence(exc)) from exc
+        return "".join(str(each.result) for each in self._processor.get_result())
 
     def recognise(
         self, image: str, media_type: str | None, options: dict[str, Any], limits: dict[str, int]

@@ -49,8 +49,8 @@ def test_load_correct_and_release(service: RunningService) -> None:
     assert loaded["mapped_bytes"] > 3_000_000
     pid = service.engine()["pid"]
     assert correct(service, "the quik fox", "two\nlines").json()["results"] == [
-        {"text": tiny_gguf.ANSWER, "diff": None, "error": None},
-        {"text": f"{tiny_gguf.ANSWER}\n{tiny_gguf.ANSWER}", "diff": None, "error": None},
+        {"text": tiny_gguf.ANSWER, "diff": None, "uncorrected_lines": [], "error": None},
+        {"text": f"{tiny_gguf.ANSWER}\n{tiny_gguf.ANSWER}", "diff": None, "uncorrected_lines": [], "error": None},
     ]
     eventually(lambda: service.engine()["is_initialized"])
     eventually(lambda: service.client.get("/models").json()["models"][0]["in_use"])
@@ -67,6 +67,27 @@ def test_load_correct_and_release(service: RunningService) -> None:
     assert not psutil.pid_exists(pid)
     assert holders(service.models_dir / DEFAULT_MODEL) == []
     eventually(lambda: not service.client.get("/models").json()["models"][0]["in_use"])
+
+
+@pytest.mark.parametrize(
+    ("text", "after", "kept"),
+    [
+        ("漢字", "漢字", [1]),
+        ("€\n", "€\n", [1]),
+        ("one\nहिन्दी\n\n\nไทย\ntwo 漢\n", "fixed\nहिन्दी\n\n\nไทย\nfixed\n", [2, 5]),
+        ("a\r\n漢", "fixed\n漢", [2]),
+        ("漢字ab", "fixed", []),
+        ("\u2028漢\x85", "\u2028漢\x85", [1]),
+        ("😀", "fixed", []),
+    ],
+)
+def test_lines_that_the_vendor_cannot_take_are_kept(
+    service: RunningService, text: str, after: str, kept: list[int]
+) -> None:
+    """A line that AsposeAI's spell check cannot take is kept and named; the other lines of the text are corrected."""
+    (result,) = correct(service, text).raise_for_status().json()["results"]
+
+    assert result == {"text": after, "diff": None, "uncorrected_lines": kept, "error": None}
 
 
 def test_a_loaded_model_is_deleted_after_a_release(service: RunningService) -> None:

@@ -1,9 +1,14 @@
-"""The correction and the diff of texts, without an engine."""
+"""The correction and the diff of texts, and the limits of their lines, without an engine."""
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.api.ai.service import TextLimits
 from app.api.ai.spell_check import changes_between, corrected
+from app.api.http.request_errors import TextTooLong
+from app.engine.contract.processors import Processor
+from app.engine.model_session import LoadRequest, TextTask
 
 TEXTS = st.text(alphabet="ab \n.é", max_size=40)
 
@@ -21,6 +26,7 @@ def test_a_diff_names_the_words_that_changed() -> None:
 
 
 @given(TEXTS, TEXTS)
+@settings(deadline=None)
 def test_a_diff_holds_both_texts_whole(before: str, after: str) -> None:
     """The `before` parts of a diff joined are the old text, the `after` parts joined are the new text."""
     changes = changes_between(before, after)
@@ -36,3 +42,14 @@ def test_the_line_end_that_the_vendor_adds_is_taken_off() -> None:
     assert corrected("a\nb", "A\nB\n") == "A\nB"
     assert corrected("a\n", "A\n") == "A\n"
     assert corrected("a", "A") == "A"
+
+
+@pytest.mark.parametrize("text", ["four\rfour\rfour", "four\u2028four", "a" * 11])
+def test_a_line_of_a_spell_check_ends_at_a_line_feed_only(text: str) -> None:
+    """AsposeAI ends a line at a line feed only, so only that keeps a text within the limit of a line."""
+    limits = TextLimits(max_bytes=10, call_seconds=1)
+    task = TextTask(LoadRequest(Processor.SPELL_CHECK, "a.gguf", 1))
+
+    with pytest.raises(TextTooLong):
+        limits.check(task, [text])
+    limits.check(task, ["four\nfour\nfour", "漢" * 11])

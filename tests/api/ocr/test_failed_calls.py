@@ -105,7 +105,7 @@ def test_the_text_is_corrected_when_asked_for(ready: RunningService) -> None:
 
     (page,) = answer["pages"]
     assert (answer["text"], page["text"]) == ("A QUIK FOX", "a quik fox")
-    assert page["corrected"] == {"text": "A QUIK FOX", "diff": None, "error": None}
+    assert page["corrected"] == {"text": "A QUIK FOX", "diff": None, "uncorrected_lines": [], "error": None}
     as_text = PNG | {"accept": "text/plain"}
     assert ready.client.post("/ocr?correct=true", content=b"read a fox", headers=as_text).text == "A FOX"
     as_pdf = PNG | {"accept": "application/pdf"}
