@@ -167,7 +167,7 @@ class Settings(BaseSettings):
     """The largest file of a pull in bytes; 0 for no limit but the disk."""
 
     license_file: Path | None = None
-    """An Aspose licence file for the engine; without it AsposeAI runs in evaluation mode."""
+    """An Aspose licence file for the engine, which must be readable; without one AsposeAI runs in evaluation mode."""
     engine_class: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] = "app.engine.child.aspose_ai:AsposeAIEngine"
     """The import string of the engine's class. Only tests change it."""
     engine_start_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=30)
@@ -213,6 +213,21 @@ class Settings(BaseSettings):
     def is_anonymous(self) -> bool:
         """True if no key is required."""
         return self.api_keys_file is None
+
+    def require_license_file(self) -> None:
+        """Raise SettingsError if the licence file is missing, unreadable or empty. Only the engine can judge it."""
+        if self.license_file is None:
+            return
+        try:
+            with self.license_file.open("rb") as file:
+                reason = None if file.read(1) else "it is empty"
+        except OSError as exc:
+            reason = exc.strerror or str(exc)
+        if reason:
+            raise SettingsError(
+                f"OCR_LICENSE_FILE={self.license_file} cannot be read: {reason}. Correct the path or the rights, or "
+                "unset the variable: without a licence the engine runs in evaluation mode, which cuts texts"
+            )
 
     def read_hub_token(self) -> str | None:
         """Return the hub's token from its variable or file; None without one. Raises SettingsError if it is invalid."""

@@ -38,6 +38,7 @@ def _settings_or_exit() -> Settings:
         if settings.api_keys_file:
             Keyring.load(settings.api_keys_file)
         settings.read_hub_token()
+        settings.require_license_file()
         _make_folders(settings)
     except (SettingsError, KeysError) as exc:
         _exit(exc)

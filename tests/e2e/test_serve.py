@@ -122,6 +122,9 @@ def test_livez_answers_before_the_engine_is_ready(serve: Serve) -> None:
         ({"OCR_ROOT_PATH": "/ocr"}, "OCR_ROOT_PATH=/ocr"),
         ({"OCR_ROOT_PATH": "/models/v1"}, "OCR_ROOT_PATH=/models/v1"),
         ({"OCR_API_KEYS_FILE": "missing.toml"}, "missing.toml cannot be read"),
+        ({"OCR_LICENSE_FILE": "missing.lic"}, "OCR_LICENSE_FILE=missing.lic cannot be read: No such file"),
+        ({"OCR_LICENSE_FILE": "/proc"}, "OCR_LICENSE_FILE=/proc cannot be read: Is a directory"),
+        ({"OCR_LICENSE_FILE": "/dev/null"}, "OCR_LICENSE_FILE=/dev/null cannot be read: it is empty"),
         ({"OCR_MODELS_DIR": "/proc/nothing"}, "/proc/nothing cannot be created"),
     ],
 )

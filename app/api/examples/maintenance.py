@@ -36,6 +36,7 @@ FINDING: dict[str, Any] = {
     "corrupt": None,
     "remarks": ["not_recognised"],
     "looks_like": [],
+    "misnamed": None,
     "protected_by": None,
     "blockers": [],
 }

@@ -71,5 +71,8 @@ def _checks(store: Store, watch: VolumeMonitor, supervisor: Supervisor) -> Itera
     for check in watch.checks:
         yield CheckOut(name=f"volume-{check.name.value}", ok=check.ok, required=False, reason=check.reason)
     yield CheckOut(name="engine", ok=True, required=True, reason=None)
+    if error := supervisor.license_error:
+        reason = f"the engine does not accept OCR_LICENSE_FILE and runs in evaluation mode: {error}"
+        yield CheckOut(name="license", ok=False, required=False, reason=reason)
     for each in supervisor.facts.capabilities if supervisor.facts else ():
         yield CheckOut(name=each.name, ok=each.available, required=False, reason=each.reason)

@@ -18,8 +18,8 @@ class CheckOut(Schema):
     """One check of the service's parts."""
 
     name: str
-    """`store`, `store-writable`, `journal` or `engine`; `volume-` and the name of a check of `GET /storage`; or the
-    name of an engine's capability."""
+    """`store`, `store-writable`, `journal` or `engine`; `license`, if it failed; `volume-` and the name of a check of
+    `GET /storage`; or the name of an engine's capability."""
     ok: bool
     """Whether the check passed."""
     required: bool

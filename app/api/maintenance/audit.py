@@ -69,6 +69,7 @@ def _as_text(found: Report, root: Path) -> str:
         about = [f"matches {finding.stale_pattern}"] if finding.stale_pattern else []
         about += [f"superseded by {finding.superseded_by}"] if finding.superseded_by else []
         about += [f"corrupt: {finding.corrupt}"] if finding.corrupt else []
+        about += [finding.misnamed] if finding.misnamed else []
         about += [f"looks like {name!a}" for name in finding.looks_like]
         about += [_protection(finding.protection)] if finding.protection else []
         about += [_use(blocker) for blocker in found.blockers.get(finding.model.name, [])]
@@ -121,6 +122,7 @@ def _finding(finding: Finding, blockers: list[Blocker], root: Path, list_cache: 
     remarks: dict[Remark, bool] = {
         "not_recognised": list_cache.describe(finding.model).recognised is False,
         "looks_like_another": bool(finding.looks_like),
+        "misnamed": bool(finding.misnamed),
     }
     return FindingOut(
         name=finding.model.name,
@@ -133,6 +135,7 @@ def _finding(finding: Finding, blockers: list[Blocker], root: Path, list_cache: 
         corrupt=finding.corrupt,
         remarks=[remark for remark, applies in remarks.items() if applies],
         looks_like=list(finding.looks_like),
+        misnamed=finding.misnamed,
         protected_by=protection_out(finding.protection),
         blockers=[BlockerOut.model_validate(blocker) for blocker in blockers],
     )

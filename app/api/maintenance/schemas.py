@@ -94,7 +94,7 @@ class JournalOut(Schema):
     """The files of the journal that cannot be read, or have lines that are no events."""
 
 
-Remark = Literal["not_recognised", "looks_like_another"]
+Remark = Literal["not_recognised", "looks_like_another", "misnamed"]
 
 
 class FindingOut(Schema):
@@ -120,10 +120,14 @@ class FindingOut(Schema):
     remarks: list[Remark]
     """`not_recognised`: AsposeAI was asked after the file was written, and does not list it. That alone is no
     reason to delete the model: AsposeAI lists only the few models that it would choose itself.
-    `looks_like_another`: other models have names that look the same; `looks_like` has them."""
+    `looks_like_another`: other models have names that look the same; `looks_like` has them.
+    `misnamed`: the content is of another format than the name says; `misnamed` has the reason."""
     looks_like: list[str]
     """The other names that differ only in how Unicode writes their letters (such as `é`), or in invisible characters.
     These are different models."""
+    misnamed: str | None
+    """What the file is, if it is not what its suffix says, such as a web page called `x.gguf`. Null if it is that, or if
+    the suffix promises no format."""
     protected_by: ProtectionOut | None
     """Why the model must not be deleted. Null if it is not protected."""
     blockers: list[BlockerOut]

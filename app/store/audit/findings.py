@@ -52,6 +52,8 @@ class Finding:
     """Why the model must not be deleted; None if it is not protected."""
     looks_like: tuple[str, ...] = ()
     """The names of other models that look the same as this one's."""
+    misnamed: str | None = None
+    """What the content is, if it is of another format than the name says."""
 
     @property
     def is_old(self) -> bool:
@@ -122,7 +124,8 @@ def audit(
         grounds = {Reason.STALE_PATTERN: pattern, Reason.SUPERSEDED: newer, Reason.CORRUPT: wrong}
         reasons = tuple(reason for reason, ground in grounds.items() if ground)
         protection = protections.combine(name, manual.get(name))
-        findings.append(Finding(model, reasons, pattern, newer, wrong, protection, alike.get(name, ())))
+        misnamed = corruption.misnamed.get(name)
+        findings.append(Finding(model, reasons, pattern, newer, wrong, protection, alike.get(name, ()), misnamed))
     return findings
 
 

@@ -50,6 +50,8 @@ class Description:
     """The facts, by the names in FACTS of the format's module. If there is a problem, the facts read before it."""
     is_damaged: bool = False
     """True if the file is cut off or corrupt; False if its header is only beyond the bounds."""
+    is_misnamed: bool = False
+    """True if the content is of another format than the name's suffix says, such as a web page called x.gguf."""
 
 
 def describe(file: int | BinaryIO, size_bytes: int, name: str = "") -> Description:
@@ -75,10 +77,11 @@ def describe(file: int | BinaryIO, size_bytes: int, name: str = "") -> Descripti
         problem, is_damaged = str(exc), not isinstance(exc, BeyondBounds)
     if found == "onnx" and promised != "onnx" and problem:  # probably not ONNX, which has no magic number
         found, problem, is_damaged, facts = "unknown", None, False, {}
-    if promised not in {"unknown", found}:
+    is_misnamed = promised not in {"unknown", found}
+    if is_misnamed:
         content = "something else" if found == "unknown" else found
         problem = f"its name ends in .{promised}, and its content is {content}"
-    return Description(found, problem, facts, is_damaged)
+    return Description(found, problem, facts, is_damaged, is_misnamed)
 
 
 def _reader_of(beginning: bytes) -> FormatReader | None:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.errors import StoreError
 from app.store.headers.description import Description
@@ -21,6 +21,8 @@ class Corruption:
     """What is wrong with each corrupt model, by name."""
     unread: int = 0
     """How many models' headers have not been read yet."""
+    misnamed: Mapping[str, str] = field(default_factory=dict)
+    """What the content of each model is that is of another format than its name says, by name."""
 
 
 def known_corruption(
@@ -32,7 +34,7 @@ def known_corruption(
         name: f"its bytes are not those on record, as was seen at {since:%Y-%m-%dT%H:%M:%SZ}"
         for name, since in digests.corrupt_among(inventory.models).items()
     }
-    return Corruption(dict(known.problems) | found, known.unread)
+    return Corruption(dict(known.problems) | found, known.unread, known.misnamed)
 
 
 class HeaderCheckCache:
@@ -40,7 +42,7 @@ class HeaderCheckCache:
 
     def __init__(self, examine: Examine) -> None:
         self._examine = examine
-        self._problems: dict[str, tuple[str, str | None]] = {}
+        self._checks: dict[str, _Check] = {}
         self._reading = threading.Lock()
 
     def corruption(self, inventory: Inventory, *, seconds: float) -> Corruption:
@@ -48,23 +50,38 @@ class HeaderCheckCache:
         deadline = time.monotonic() + seconds
         with self._reading:
             models = inventory.models
-            known = {name: found for name, found in self._problems.items() if _is_up_to_date(found, models.get(name))}
+            known = {name: found for name, found in self._checks.items() if found.is_of(models.get(name))}
             for name in models.keys() - known.keys():
                 if time.monotonic() >= deadline:
                     break
                 if found := self._check(name):
                     known[name] = found
-            self._problems = known
-        problems = {name: problem for name, (_, problem) in known.items() if problem}
-        return Corruption(problems, sum(name not in known for name in models))
+            self._checks = known
+        damaged = {name: found.damage for name, found in known.items() if found.damage}
+        misnamed = {name: found.misnomer for name, found in known.items() if found.misnomer}
+        return Corruption(damaged, sum(name not in known for name in models), misnamed)
 
-    def _check(self, name: str) -> tuple[str, str | None] | None:
+    def _check(self, name: str) -> "_Check | None":
         try:
             model, description = self._examine(name)
         except (StoreError, OSError):  # deleted meanwhile, or unreadable: read again next time
             return None
-        return model.etag, description.problem if description.is_damaged else None
+        problem = description.problem
+        return _Check(
+            model.etag,
+            problem if description.is_damaged else None,
+            problem if description.is_misnamed else None,
+        )
 
 
-def _is_up_to_date(found: tuple[str, str | None], model: Model | None) -> bool:
-    return model is not None and found[0] == model.etag
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """The result of reading one version of a model."""
+
+    etag: str
+    damage: str | None
+    misnomer: str | None
+
+    def is_of(self, model: Model | None) -> bool:
+        """Whether this is the result for the present version of the model."""
+        return model is not None and self.etag == model.etag

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import psutil
 
@@ -64,9 +65,13 @@ def test_an_engine_that_cannot_start_leaves_a_service_that_says_why(serve: Serve
     assert service.client.post("/engine/release").status_code == 200
 
 
-def test_a_wrong_license_shows(serve: Serve) -> None:
-    """With a wrong license file `GET /engine` has the vendor's error, and the engine works in evaluation mode."""
-    service = serve(engine_class=ECHO, license_file="wrong.lic").wait_until_ready()
+def test_a_wrong_license_shows(serve: Serve, tmp_path: Path) -> None:
+    """With a wrong license file `GET /engine` and `/readyz` tell the vendor's error; the engine works in evaluation."""
+    (tmp_path / "wrong.lic").write_text("no license")
+    service = serve(engine_class=ECHO, license_file=tmp_path / "wrong.lic").wait_until_ready()
+    (check,) = [c for c in service.client.get("/readyz?verbose").json()["checks"] if c["name"] == "license"]
+    assert (check["ok"], check["required"]) == (False, False)
+    assert "wrong.lic is no license" in check["reason"]
 
     license_out = service.engine()["license"]
     assert license_out["mode"] == "evaluation"

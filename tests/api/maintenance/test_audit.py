@@ -1,6 +1,7 @@
 """`/audit`, `/prune` and `/storage` over HTTP."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,3 +137,27 @@ def test_names_that_look_the_same_are_told(upkeep: RunningService) -> None:
     assert found["cafe.bin"]["looks_like"] == found["caf\u00e8.bin"]["looks_like"] == []
     text = upkeep.client.get("/audit", headers={"accept": "text/plain"}).text
     assert "(looks like 'caf\\xe9.bin'; looks like 'caf\\xe9\\u200b.bin')" in text
+
+
+@pytest.mark.parametrize("suffix", ["gguf", "safetensors", "ONNX"])
+def test_a_file_that_is_not_what_its_suffix_says_is_told(upkeep: RunningService, suffix: str) -> None:
+    """A web page with a model's suffix is told in the answer to its upload, and in the audit as JSON and as text."""
+    page = b"<!DOCTYPE html><html><body>Sign in to download this model</body></html>"
+    about = f"its name ends in .{suffix.lower()}, and its content is something else"
+
+    uploaded = upkeep.client.put(f"/models/page.{suffix}", content=page).raise_for_status().json()
+    upkeep.client.put("/models/page.bin", content=page).raise_for_status()
+    assert uploaded["header"]["problem"] == about
+
+    eventually(lambda: {"page.bin", f"page.{suffix}"} <= {each["name"] for each in findings(upkeep)})
+    found = {each["name"]: each for each in findings(upkeep)}
+    assert found[f"page.{suffix}"]["misnamed"] == about
+    assert "misnamed" in found[f"page.{suffix}"]["remarks"]
+    assert found[f"page.{suffix}"]["reasons"] == []
+    assert (found["page.bin"]["misnamed"], "misnamed" in found["page.bin"]["remarks"]) == (None, False)
+    assert f"({about})" in upkeep.client.get("/audit", headers={"accept": "text/plain"}).text
+
+
+def findings(service: RunningService) -> list[dict[str, Any]]:
+    models: list[dict[str, Any]] = service.client.get("/audit").json()["models"]
+    return models
