@@ -1,6 +1,8 @@
 """Caches the answers to `GET /models` until something changes: there are thousands of polls for each change."""
 
 import asyncio
+import time
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from anyio import CapacityLimiter, to_thread
@@ -8,7 +10,7 @@ from anyio import CapacityLimiter, to_thread
 from app.api.http.conditional import Representation
 from app.api.http.deps import part
 from app.api.models.list_query import ListQuery
-from app.api.models.list_renderer import ListRenderer
+from app.api.models.list_renderer import QUICK_MODELS, ListRenderer
 from app.api.models.model_view import ModelView, Sources
 from app.api.models.schemas import ModelOut
 from app.engine.supervisor import Supervisor
@@ -21,6 +23,19 @@ WHOLE = b""
 """The query string that requests the whole list."""
 
 
+@dataclass(slots=True)
+class _Lane:
+    """Renders one answer at a time, for all requests that wait for it."""
+
+    thread: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
+    """One thread for rendering only, because a disk that does not answer may block all shared threads."""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    waiting: int = 0
+    """How many requests wait for the lock, or hold it."""
+    last: tuple[bytes, float, Representation] | None = None
+    """The query string of the last answer, when its rendering began, and the answer; None once no request waits."""
+
+
 class ListCache:
     """Holds the current list and a cache of its answers, keyed by query string."""
 
@@ -28,9 +43,8 @@ class ListCache:
         self._store = store
         self._watcher = watcher
         self._supervisor = supervisor
-        self._working = asyncio.Lock()
-        self._thread = CapacityLimiter(1)
-        """One thread for rendering only, because a disk that does not answer may block all shared threads."""
+        self._pages, self._long_lists = _Lane(), _Lane()
+        """A page does not wait for a list of 100,000 models, whose rendering takes a second."""
         self._renderer: ListRenderer | None = None
         self._whole: Representation | None = None
         self._answers: dict[bytes, Representation] = {}
@@ -48,13 +62,29 @@ class ListCache:
         renderer = self._current()
         if renderer.is_quick(query):
             return self._keep(query_string, Representation(renderer.render(query)), renderer)
-        async with self._working:
-            # Another request may have rendered this answer while this one waited for the lock.
-            if answer := self.ready(query_string):
-                return answer
-            renderer = self._current()
-            answer = await to_thread.run_sync(lambda: Representation(renderer.render(query)), limiter=self._thread)
-            return self._keep(query_string, answer, renderer)
+        is_page = query.limit is not None and query.limit <= QUICK_MODELS
+        return await self._render(query_string, query, self._pages if is_page else self._long_lists)
+
+    async def _render(self, query_string: bytes, query: ListQuery, lane: _Lane) -> Representation:
+        arrived = time.monotonic()
+        lane.waiting += 1
+        try:
+            async with lane.lock:
+                # Another request may have rendered this answer while this one waited for the lock. If the list changes
+                # all the time, that answer is outdated again, but younger than this request. Without it, each of the
+                # waiting requests would render a list of its own, one after the other.
+                if answer := self.ready(query_string):
+                    return answer
+                if lane.last and lane.last[0] == query_string and lane.last[1] >= arrived:
+                    return lane.last[2]
+                began, renderer = time.monotonic(), self._current()
+                answer = await to_thread.run_sync(lambda: Representation(renderer.render(query)), limiter=lane.thread)
+                lane.last = query_string, began, answer
+                return self._keep(query_string, answer, renderer)
+        finally:
+            lane.waiting -= 1
+            if not lane.waiting:
+                lane.last = None
 
     def describe(self, model: Model) -> ModelOut:
         """Return the list's entry for one model, with its up-to-date facts."""

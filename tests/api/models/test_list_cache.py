@@ -10,6 +10,7 @@ from anyio import fail_after, to_thread
 
 from app.api.models.list_cache import ListCache
 from app.api.models.list_query import ListQuery
+from app.api.models.list_renderer import ListRenderer
 from app.engine.process import EngineProcess
 from app.engine.states import EngineState, SupervisorLimits
 from app.engine.supervisor import Supervisor
@@ -93,3 +94,42 @@ async def test_recognised_is_null_for_a_model_added_after_asposeai_was_asked(tmp
         await supervisor.release()
         await engine.until_replaced(pid)
         assert shown() == {"early/a.bin": False, "old.bin": False}
+
+
+@pytest.mark.anyio
+async def test_requests_share_an_answer_while_the_list_changes_all_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests that wait for a rendering share the next one, though the list has changed again; a page waits for none.
+
+    Every rendering of the whole list changes the list, which a neighbour would do in the seconds of a large one.
+    """
+    (tmp_path / "a.bin").write_bytes(b"model")
+    store = Store(tmp_path, Policy(), trash_retention=timedelta(0), on_event=lambda *_: None)
+    store.open()
+    watcher = InventoryWatcher(store, on_change=lambda: None, on_event=lambda *_: None)
+    await watcher.scan()
+    limits = SupervisorLimits(start_seconds=1, stop_seconds=1, queue_size=1, restart_budget=1, stable_seconds=1)
+    supervisor = Supervisor(no_engine, models_dir=tmp_path, license_file=None, limits=limits, on_event=lambda *_: None)
+    list_cache = ListCache(store, watcher, supervisor)
+    may_render, renderings = threading.Event(), 0
+    render = ListRenderer.render
+
+    def changing(renderer: ListRenderer, query: ListQuery) -> bytes:
+        nonlocal renderings
+        if query.limit is None:
+            renderings += 1
+            assert may_render.wait(60)
+            watcher.protected = {}  # another object, so the list counts as changed
+        return render(renderer, query)
+
+    monkeypatch.setattr(ListRenderer, "render", changing)
+    with fail_after(60):
+        whole = [asyncio.create_task(list_cache.answer(b"", ListQuery())) for _ in range(32)]
+        await eventually_async(lambda: renderings == 1)
+        page = await list_cache.answer(b"limit=1", ListQuery(limit=1))
+        may_render.set()
+        answers = await asyncio.gather(*whole)
+    assert renderings == 2
+    assert page.size
+    assert all(answer.size for answer in answers)
