@@ -1,6 +1,5 @@
 """The download of one file into a partial file. It continues after the last byte, and never mixes two versions."""
 
-import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -9,11 +8,8 @@ from anyio import CapacityLimiter, to_thread
 
 from app.errors import SourceMismatch, SourceNotAllowed, SourceUnavailable
 from app.pulls.retries import PullLimits
-from app.pulls.sources.base import Answer, Source, SourceFile
+from app.pulls.sources.base import STRONG_ETAG, Answer, Source, SourceFile
 from app.store import PartialRecord, StagedFile, Store, write_all
-
-ETAG = re.compile(r'"[!#-~]{0,500}"')
-"""A strong ETag of printable ASCII, as this service sends it back in If-Range."""
 
 
 class Download:
@@ -37,7 +33,7 @@ class Download:
         self._limits = limits
         self._threads = threads
         etag = self._record.extra.get("etag")  # of a file, which anything may have written
-        self._etag = etag if isinstance(etag, str) and ETAG.fullmatch(etag) else None
+        self._etag = etag if isinstance(etag, str) and STRONG_ETAG.fullmatch(etag) else None
         self._relies_on_etags = True
         self._restarts = 0
 

@@ -9,6 +9,8 @@ from urllib.parse import unquote
 MAX_REPOSITORY_LENGTH = MAX_REVISION_LENGTH = 200
 MAX_TEXT_LENGTH = 2048
 REPOSITORY = r"[\w.-]+(/[\w.-]+)?"
+REFUSED_IN_REVISIONS = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.")
+"""What git allows in no name of a branch or a tag."""
 SHA256_PATTERN = r"[0-9a-fA-F]{64}"
 
 
@@ -55,6 +57,12 @@ class PullRequest:
                 raise ValueError(f"{name} must have 1 to {MAX_TEXT_LENGTH} characters")
         if not _is_text(self.revision, MAX_REVISION_LENGTH):
             raise ValueError(f"revision must have 1 to {MAX_REVISION_LENGTH} characters")
+        if any(part in {"", ".", ".."} for part in self.revision.split("/")) or REFUSED_IN_REVISIONS.search(
+            self.revision
+        ):
+            raise ValueError("revision must be the name of a branch, a tag or a commit")
+        if self.repository and any(set(part) <= {"."} for part in self.repository.split("/")):
+            raise ValueError("repository must be the name of a repository, such as org/repo")
         if not _is_text(self.repository, MAX_REPOSITORY_LENGTH, REPOSITORY):
             raise ValueError("repository must be the name of a repository, such as org/repo")
         if not _is_text(self.sha256, MAX_TEXT_LENGTH, SHA256_PATTERN):

@@ -4,6 +4,7 @@ To add a source, write a module in this folder with a class that has the methods
 its settings.
 """
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
@@ -16,6 +17,8 @@ from app.pulls.request import PullRequest
 from app.pulls.sources.foreign_text import printable
 from app.store.names import problem_with
 
+STRONG_ETAG = re.compile(r'"[!#-~]{0,500}"')
+"""A strong ETag of printable ASCII that is short enough to be kept and sent back. Any other is not used."""
 MAX_FILES = 1000
 """How many files one pull may have."""
 MAX_WARNINGS = 20

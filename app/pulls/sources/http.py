@@ -6,8 +6,6 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 import httpx
 from anyio import to_thread
@@ -20,8 +18,9 @@ from app.errors import (
     SourceRefused,
     SourceUnavailable,
 )
-from app.pulls.sources.base import SourceFile
-from app.pulls.sources.foreign_text import MAX_REASON_LENGTH, printable
+from app.pulls.sources.base import STRONG_ETAG, SourceFile
+from app.pulls.sources.foreign_text import printable
+from app.pulls.sources.rate_limits import pause_asked_for
 
 MAX_REDIRECTS = 10
 CONNECT_SECONDS = 10.0
@@ -162,7 +161,7 @@ def explaining_environment() -> Iterator[None]:
     except Exception as exc:
         names = [name for name in sorted(os.environ) if name.upper() in ENVIRONMENT or name.startswith(HUB_VARIABLES)]
         culprits = f"Check the variables {', '.join(names)}" if names else "Check its environment and installation"
-        text = "" if "@" in str(exc) else f": {printable(str(exc), MAX_REASON_LENGTH)}"
+        text = "" if "@" in str(exc) else f": {printable(str(exc))}"
         reason = f"the HTTP client cannot start ({type(exc).__name__}{text}). {culprits}"
         raise PullsMisconfigured(reason) from exc
 
@@ -179,14 +178,14 @@ def origin_of(url: httpx.URL) -> tuple[str, str, int | None]:
 
 def refusal(what: str, status: int, headers: httpx.Headers, hints: Hints) -> Exception:
     """Return the error for an HTTP status: SourceNotFound, SourceRefused, SourceUnavailable or SourceMismatch."""
-    reason = headers.get("x-error-message") or headers.get("x-error-code")
+    reason = printable(headers.get("x-error-message") or headers.get("x-error-code") or "")
     reason = f"{reason.rstrip('.')} ({status})" if reason else f"the source answered {status}"
     if status in GONE:
         return SourceNotFound(what, f"{reason}. {hints.not_found}")
     if status in REFUSED:
         return SourceRefused(what, f"{reason}. {hints.refused}")
     if status in TRANSIENT or status >= httpx.codes.INTERNAL_SERVER_ERROR:
-        return SourceUnavailable(what, f"the source answered {status}", _retry_after(headers))
+        return SourceUnavailable(what, f"the source answered {status}", pause_asked_for(headers))
     return SourceMismatch(what, f"the source answered {status}")
 
 
@@ -195,9 +194,9 @@ def _answer(file: SourceFile, response: httpx.Response, hints: Hints) -> HttpAns
     if response.status_code not in {httpx.codes.OK, httpx.codes.PARTIAL_CONTENT}:
         raise refusal(file.label, response.status_code, headers, hints)
     if (coding := headers.get("content-encoding", "identity")) != "identity":
-        raise SourceMismatch(file.label, f"the source sent it encoded ({coding})")
+        raise SourceMismatch(file.label, f"the source sent it encoded ({printable(coding, 50)})")
     etag = headers.get("etag")
-    strong = etag if etag and not etag.startswith("W/") else None
+    strong = etag if etag and STRONG_ETAG.fullmatch(etag) else None
     if response.status_code == httpx.codes.OK:
         length = headers.get("content-length", "")
         return HttpAnswer(0, int(length) if re.fullmatch(NUMBER, length) else None, strong, response, file.label)
@@ -244,16 +243,3 @@ def _explaining(label: str) -> Iterator[None]:
     except (httpx.TransportError, OSError, ValueError, ArithmeticError) as exc:
         # Such as an OverflowError for the port of a proxy, which Python finds when it connects.
         raise SourceUnavailable(label, printable(str(exc)) or type(exc).__name__) from exc
-
-
-def _retry_after(headers: httpx.Headers) -> float | None:
-    """Return the seconds to wait of a Retry-After header; None if there is no valid one."""
-    value = headers.get("retry-after", "")
-    if re.fullmatch(NUMBER, value):
-        return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    # A date without a time zone is in GMT: HTTP dates have no other.
-    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds())

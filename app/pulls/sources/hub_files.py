@@ -18,9 +18,14 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineMod
 from app.errors import PullsMisconfigured, SourceMismatch, SourceNotFound, SourceUnavailable
 from app.pulls.request import SHA256_PATTERN, PullRequest, model_name
 from app.pulls.sources.base import SourceFile
+from app.pulls.sources.bounded_answers import bound_answers
+from app.pulls.sources.foreign_text import printable
 from app.pulls.sources.http import HUB_HINTS, refusal
 
 TIMEOUT_SECONDS = 10.0
+MAX_SHOWN_NAME = 100
+MAX_SIZE_BYTES = 1 << 60
+COMMIT = re.compile(r"[0-9A-Za-z][\w-]{0,99}", re.ASCII)
 NO_TOKEN = False
 """Tells huggingface_hub to send no token. None would make it send a token that it finds on this machine."""
 
@@ -32,8 +37,10 @@ def find_files(request: PullRequest, endpoint: str | None, token: str | None) ->
     """
     if request.file:
         with _explaining(f"{request.file!r} of {request.repository}"):
+            bound_answers()
             return [_one(request.repository or "", request.file, request.revision, endpoint, token)]
     with _explaining(f"repository {request.repository}"):
+        bound_answers()
         return _several(request, endpoint, token)
 
 
@@ -41,8 +48,8 @@ def _one(repository: str, file: str, revision: str, endpoint: str | None, token:
     """Return one file. A `HEAD` request yields its commit, its size and, for a large file, its SHA-256."""
     url = hf_hub_url(repository, file, revision=revision, endpoint=endpoint)
     found = get_hf_file_metadata(url, token=token or NO_TOKEN, endpoint=endpoint, timeout=TIMEOUT_SECONDS)
-    url = hf_hub_url(repository, file, revision=found.commit_hash or revision, endpoint=endpoint)
-    return SourceFile(model_name(repository, file), url, found.size, _sha256(found.etag))
+    url = hf_hub_url(repository, file, revision=_commit(found.commit_hash, revision), endpoint=endpoint)
+    return SourceFile(model_name(repository, file), url, _size(found.size), _sha256(found.etag))
 
 
 def _several(request: PullRequest, endpoint: str | None, token: str | None) -> list[SourceFile]:
@@ -50,24 +57,38 @@ def _several(request: PullRequest, endpoint: str | None, token: str | None) -> l
     api = HfApi(endpoint=endpoint, token=token or NO_TOKEN)
     found = api.model_info(repository, revision=request.revision, files_metadata=True, timeout=TIMEOUT_SECONDS)
     files = {sibling.rfilename: sibling for sibling in found.siblings or ()}
-    revision = found.sha or request.revision
+    revision = _commit(found.sha, request.revision)
     sources = [
         SourceFile(
             model_name(repository, file),
             hf_hub_url(repository, file, revision=revision, endpoint=endpoint),
-            files[file].size,
+            _size(files[file].size),
             _sha256(files[file].lfs.sha256) if files[file].lfs else None,  # type: ignore[union-attr]  # checked in the same line
         )
         for file in _matching(files, pattern)
     ]
     if not sources:
-        names = ", ".join(sorted(files)[:20])
+        names = ", ".join(printable(file, MAX_SHOWN_NAME) for file in sorted(files)[:20]) or "no files"
         raise SourceNotFound(f"file like {pattern!r} in {repository}", f"the repository holds {names}")
     return sources
 
 
 def _matching(files: Iterable[str], pattern: str) -> list[str]:
     return sorted(file for file in files if fnmatch.fnmatchcase(file, pattern))
+
+
+def _commit(commit: str | None, revision: str) -> str:
+    """Return the commit that the hub names, or the revision if it names none. Raises ValueError if it is no commit."""
+    if commit and not COMMIT.fullmatch(commit):
+        raise ValueError("not a commit")
+    return commit or revision
+
+
+def _size(size_bytes: int | None) -> int | None:
+    """Return the size that the hub states, if any. Raises ValueError if no file can have it."""
+    if size_bytes is not None and not (isinstance(size_bytes, int) and 0 <= size_bytes <= MAX_SIZE_BYTES):
+        raise ValueError("not a size")
+    return size_bytes
 
 
 def _sha256(text: str | None) -> str | None:
@@ -82,11 +103,11 @@ def _explaining(what: str) -> Iterator[None]:
     except HfHubHTTPError as exc:
         raise refusal(what, exc.response.status_code, exc.response.headers, HUB_HINTS) from exc
     except HFValidationError as exc:
-        raise SourceNotFound(what, f"{exc}. {HUB_HINTS.not_found}") from exc
+        raise SourceNotFound(what, f"{printable(str(exc))}. {HUB_HINTS.not_found}") from exc
     except OfflineModeIsEnabled as exc:
         raise PullsMisconfigured("HF_HUB_OFFLINE forbids every request to a hub") from exc
     except httpx.RequestError as exc:
-        raise SourceUnavailable(what, str(exc) or type(exc).__name__) from exc
+        raise SourceUnavailable(what, printable(str(exc)) or type(exc).__name__) from exc
     except (ValueError, TypeError, KeyError, AttributeError) as exc:
         # Raised by huggingface_hub when it cannot read an answer, such as the page of a website.
         raise SourceMismatch(what, "the answer is not that of a hub; check OCR_HUB_ENDPOINT") from exc

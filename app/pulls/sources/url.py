@@ -1,5 +1,7 @@
 """The source for plain URLs below the prefixes of `OCR_PULL_ALLOWED_URLS`."""
 
+import re
+import unicodedata
 from contextlib import AbstractAsyncContextManager
 from urllib.parse import unquote
 
@@ -11,6 +13,11 @@ from app.pulls.request import PullRequest
 from app.pulls.sources.base import SourceFile
 from app.pulls.sources.http import Hints, HttpAnswer, HttpClient, origin_of, shown
 
+MAX_DECODINGS = 5
+UP = re.compile(r"\s*\.\.[.\s]*")
+"""A part that leads to the folder above; Windows ignores dots and blanks at its end."""
+OVERLONG = re.compile(r"%c[01]", re.IGNORECASE)
+"""The beginning of an ASCII character in two bytes, which is no UTF-8, and which some servers decode nevertheless."""
 HINTS = Hints(not_found="Check the URL", refused="Plain URLs are requested without credentials")
 
 
@@ -49,6 +56,35 @@ class UrlSource:
 
 
 def _is_below(url: httpx.URL, allowed: httpx.URL) -> bool:
-    """Return True if a URL has the origin and the leading path parts of an allowed URL, and no part `..`."""
-    parts, first = unquote(url.path).split("/"), allowed.path.rstrip("/").split("/")
-    return origin_of(url) == origin_of(allowed) and ".." not in parts and parts[: len(first)] == first
+    """Return True if a URL has the origin and the leading path parts of an allowed URL, and no server may leave them.
+
+    Some servers decode a path several times, take a backslash for a slash, or drop `;parameters` before they look at
+    `..`. So a path is refused if any reading of it has a part `..`.
+    """
+    parts, first = _parts(url), _parts(allowed)
+    while first and not first[-1]:
+        first.pop()
+    return origin_of(url) == origin_of(allowed) and parts[: len(first)] == first and not _may_lead_up(url)
+
+
+def _parts(url: httpx.URL) -> list[str]:
+    """Return the parts of a URL's path. An encoded slash belongs to its part."""
+    return [unquote(part) for part in url.raw_path.partition(b"?")[0].decode("ascii").split("/")]
+
+
+def _may_lead_up(url: httpx.URL) -> bool:
+    path = url.raw_path.partition(b"?")[0].decode("ascii")
+    for _ in range(MAX_DECODINGS):
+        if OVERLONG.search(path):
+            return True
+        decoded = unquote(path)
+        if decoded == path:
+            break
+        path = decoded
+    else:
+        return True  # encoded so often only to deceive
+    if any(ord(character) < ord(" ") for character in path):
+        return True
+    # NFKC makes ASCII of wide dots and slashes, as some file systems' servers do.
+    parts = re.split(r"[/\\]", unicodedata.normalize("NFKC", path))
+    return any(UP.fullmatch(part.partition(";")[0]) for part in parts)
