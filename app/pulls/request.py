@@ -61,8 +61,6 @@ class PullRequest:
             self.revision
         ):
             raise ValueError("revision must be the name of a branch, a tag or a commit")
-        if self.repository and any(set(part) <= {"."} for part in self.repository.split("/")):
-            raise ValueError("repository must be the name of a repository, such as org/repo")
         if not _is_text(self.repository, MAX_REPOSITORY_LENGTH, REPOSITORY):
             raise ValueError("repository must be the name of a repository, such as org/repo")
         if not _is_text(self.sha256, MAX_TEXT_LENGTH, SHA256_PATTERN):

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from anyio import CapacityLimiter
 
-from app.errors import SourceError, SourceMismatch, SourceNotAllowed, SourceUnavailable
+from app.errors import SourceError, SourceMismatch, SourceNotAllowed, SourceNotFound, SourceUnavailable
 from app.pulls.request import PullRequest
 from app.pulls.sources import bounded_answers
 from app.pulls.sources.base import SourceFile
@@ -40,7 +40,7 @@ REPOSITORY = "org/repo"
     ],
 )
 def test_the_pause_that_a_source_asks_for(fields: dict[str, str], seconds: float | None) -> None:
-    """Retry-After, RateLimit with an exhausted policy, and RateLimit-Reset say how long to wait; nonsense is ignored."""
+    """Retry-After, RateLimit with an exhausted policy, and RateLimit-Reset are respected; nonsense is ignored."""
     assert pause_asked_for(httpx.Headers(fields)) == seconds
     refused = refusal("it", 429, httpx.Headers(fields), Hints("", ""))
     assert isinstance(refused, SourceUnavailable)
@@ -121,16 +121,21 @@ async def test_an_encoded_slash_does_not_end_the_allowed_part() -> None:
         await source.resolve(PullRequest(url="http://127.0.0.1:9/ok%2fx/a.bin"), CapacityLimiter(1))
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [{"revision": revision} for revision in ("..", ".", "a/../b", "/a", "a/", "a\\b", "a b", "a\n", "a?b", "a..b")]
-    + [{"repository": repository} for repository in ("..", "../repo", "org/..", "./repo")],
-)
-def test_a_revision_or_repository_that_leads_elsewhere_is_refused(fields: dict[str, str]) -> None:
-    """A revision that git would not allow, and a repository of dots, are no valid requests."""
-    with pytest.raises(ValueError, match=r"revision|repository"):
-        PullRequest(**{"repository": REPOSITORY, "file": "a.bin"} | fields)  # type: ignore[arg-type]
+@pytest.mark.parametrize("revision", ["..", ".", "a/../b", "/a", "a/", "a\\b", "a b", "a\n", "a?b", "a..b"])
+def test_a_revision_that_leads_elsewhere_is_refused(revision: str) -> None:
+    """A revision that git would not allow is no valid request; a pull request's is one."""
+    with pytest.raises(ValueError, match="revision"):
+        PullRequest(repository=REPOSITORY, file="a.bin", revision=revision)
     assert PullRequest(repository=REPOSITORY, file="a.bin", revision="refs/pr/1").revision == "refs/pr/1"
+
+
+@pytest.mark.parametrize("repository", ["..", "../repo", "org/..", "./repo"])
+def test_a_repository_of_dots_is_not_requested(repository: str) -> None:
+    """A repository of dots is not found, without a request to the hub."""
+    with running_hub() as hub:
+        with pytest.raises(SourceNotFound):
+            find_files(PullRequest(repository=repository, file="a.bin"), hub.url, None)
+        assert hub.seen == []
 
 
 def test_an_endless_list_of_a_hub_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
