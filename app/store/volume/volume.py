@@ -178,13 +178,13 @@ class Volume:
         Folders of `.store/` that were removed are made anew.
         """
         self.check()
+        missing = [folder for folder in self._folders if not self.check_folder(folder)]
         if problem := self.ask_writable():
             raise problem
         if self.unsafe:
             raise StoreUnsafe(self.unsafe)
-        for folder in self._folders:
-            if not self.check_folder(folder):
-                self._make_again(folder)
+        for folder in missing:
+            self._make_again(folder)
 
     def check_folder(self, folder: Path) -> bool:
         """Return whether a folder of `.store/` is there. Raises StoreUnavailable if its place is taken.

@@ -1,0 +1,241 @@
+"""Damaged records in `.store/`, and parts of it removed or replaced, under a running service: it goes on."""
+
+import os
+import secrets
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import Serve
+from tests.support.damage import KINDS, clear, damage, put
+from tests.support.service import ECHO, RunningService
+from tests.support.waiting import eventually
+
+LISTS = (
+    "/models",
+    "/trash",
+    "/journal",
+    "/audit",
+    "/storage",
+    "/uploads",
+    "/pulls",
+    "/ocr/jobs",
+    "/ai/jobs",
+    "/metrics",
+)
+EXAMPLES = int(os.environ.get("TEST_DAMAGED_SERVICE", "10"))
+PARTS = (
+    "locks",
+    "locks/models",
+    "locks/leases",
+    "trash",
+    "aside",
+    "staging",
+    "digests",
+    "jobs",
+    "protection",
+    "corrupt",
+    "services",
+    "journal.jsonl",
+    "store.json",
+    "",
+)
+"""The parts of `.store/`, and the whole."""
+NAMED = "a.bin", "org/b.gguf"
+
+
+def statuses(service: RunningService) -> dict[str, int]:
+    return {path: service.client.get(path).status_code for path in LISTS}
+
+
+def trash_one(service: RunningService, name: str) -> str:
+    """Upload a model, delete it, and return its trash id."""
+    service.client.put(f"/models/{name}", content=b"model").raise_for_status()
+    return str(service.client.delete(f"/models/{name}").raise_for_status().json()["trash_id"])
+
+
+def sweep_has_passed(service: RunningService, store: Path) -> None:
+    """Wait until a whole sweep was made: it has removed an expired record of a job, which is its last step."""
+    stamp = "20200101T000000Z-0123456789ab"
+    old = (store / "jobs" / stamp).with_suffix(".cancel")
+    old.touch()
+    os.utime(old, (0, 0))
+    eventually(lambda: not old.exists(), within=60)
+
+
+def is_whole(service: RunningService) -> None:
+    """Check that the service is ready and that no part of it failed."""
+    assert service.process.poll() is None
+    assert service.client.get("/readyz").status_code == 200
+    for event in ("part_failed", "part_restarted", "request.crashed", "Task exception"):
+        assert event not in service.log
+
+
+@pytest.mark.slow
+def test_a_service_goes_on_with_any_damaged_records(serve: Serve, tmp_path: Path) -> None:
+    """With damaged records of all kinds the lists answer 200, sweeps and other records work, after a restart too."""
+    outside, service = tmp_path / "outside", serve(engine_class=ECHO).wait_until_ready()
+    outside.write_bytes(b"outside")
+    store = service.models_dir / ".store"
+
+    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(damage(), min_size=8, max_size=8))
+    def check(damaged: list[tuple[str, str, bytes, str]]) -> None:
+        kept = trash_one(service, "kept.bin")
+        for name, type_, content, beside in damaged:
+            kind = KINDS[name]
+            put(store / kind.path, type_, content, outside)
+            if kind.beside:
+                put(store / kind.beside, beside, b"bytes", outside)
+        assert set(statuses(service).values()) == {200}
+        service.client.post(f"/trash/{kept}/restore").raise_for_status()
+        service.client.delete("/models/kept.bin?permanent=true").raise_for_status()
+        assert outside.read_bytes() == b"outside"
+
+    check()
+    sweep_has_passed(service, store)
+    is_whole(service)
+    assert service.client.get("/storage").json()["damaged_records"] != []
+    service.stop()
+
+    again = serve(engine_class=ECHO).wait_until_ready()
+    assert set(statuses(again).values()) == {200}
+    kept = trash_one(again, "kept.bin")
+    sweep_has_passed(again, store)
+    again.client.post(f"/trash/{kept}/restore").raise_for_status()
+    is_whole(again)
+    assert outside.read_bytes() == b"outside"
+
+
+@pytest.fixture(scope="module")
+def damaged_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    with RunningService(tmp_path_factory.mktemp("parts"), engine_class=ECHO) as running:
+        yield running.wait_until_ready()
+
+
+@contextmanager
+def changing(service: RunningService, seen: list[httpx.Response]) -> Iterator[None]:
+    """Let two callers change and read models until the block ends, and note each answer."""
+    over = threading.Event()
+
+    def change(name: str) -> None:
+        name = f"{name}-{secrets.token_hex(4)}"
+        with httpx.Client(base_url=service.url, timeout=60) as client:
+            number = 0
+            while not over.is_set():
+                number += 1
+                if (put := client.put(f"/models/{name}-{number}.bin", content=b"model")).status_code == 201:
+                    gone = client.delete(f"/models/{name}-{number}.bin")
+                    seen.append(gone)
+                    if gone.status_code == 200:
+                        seen.append(client.post(f"/trash/{gone.json()['trash_id']}/restore"))
+                seen.append(put)
+                seen.extend(client.get(path) for path in ("/models", "/trash", "/journal", "/uploads", "/pulls"))
+
+    threads = [threading.Thread(target=change, args=(f"caller{number}",)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+@contextmanager
+def intact(path: Path, how: str) -> Iterator[None]:
+    """If the block fails, remove what was put at a path, so that the next test begins with a service that works."""
+    try:
+        yield
+    except BaseException:
+        clear(path)
+        raise
+
+
+def replace(path: Path, how: str, elsewhere: Path) -> None:
+    """Remove, empty or replace a part of `.store/`."""
+    aside = elsewhere / "moved"
+    clear(aside)
+    if how == "emptied":
+        for below in path.iterdir() if path.is_dir() else ():
+            clear(below)
+        if path.is_file():
+            path.write_bytes(b"")
+        return
+    path.rename(aside)
+    if how == "file":
+        path.write_bytes(b"nothing of the service")
+    elif how == "link":
+        path.symlink_to(aside)
+    elif how == "folder":
+        path.mkdir(exist_ok=True)  # the service may have made it anew already
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["removed", "emptied", "file", "folder", "link"])
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_that_is_removed_or_replaced_is_made_anew_or_named_in_a_503(
+    damaged_service: RunningService, tmp_path_factory: pytest.TempPathFactory, part: str, how: str
+) -> None:
+    """While callers change models: no 500, no wrong 404, no model lost; it works again, or a 503 names what to do."""
+    service, seen = damaged_service, list[httpx.Response]()
+    elsewhere = service.folder / "elsewhere"
+    path = service.models_dir / ".store" / part if part else service.models_dir / ".store"
+    for each in (elsewhere, path):
+        if not each.exists() and "." not in each.name:
+            each.mkdir()
+    for name in NAMED:
+        if not (service.models_dir / name).exists():
+            service.client.put(f"/models/{name}", content=b"kept").raise_for_status()
+    trash_one(service, "journal.bin")
+    with changing(service, seen), intact(path, how):
+        count = len(seen)
+        eventually(lambda: len(seen) > count + 10, within=60)
+        replace(path, how, elsewhere)
+        count = len(seen)
+        eventually(lambda: len(seen) > count + 20, within=60)
+
+    with intact(path, how):
+        check_answers(seen)
+        check_works(service, path, how)
+    for model in service.models_dir.glob("caller*"):
+        model.unlink()
+    shutil.rmtree(elsewhere)
+
+
+def check_answers(seen: list[httpx.Response]) -> None:
+    """Check that each answer is a success or a problem that says what to do."""
+    assert {a.status_code for a in seen} <= {200, 201, 404, 503}, [a.text for a in seen if a.status_code == 500]
+    for answer in seen:
+        if answer.status_code == 404:  # only of an entry that went with the trash
+            assert answer.json()["type"].endswith("trash-entry-not-found"), answer.text
+        if answer.status_code == 503:
+            assert ".store" in answer.json()["detail"], answer.text
+
+
+def check_works(service: RunningService, path: Path, how: str) -> None:
+    """Check that no model was lost, and that the service works again, if need be once what is in the way is removed."""
+    assert [(service.models_dir / name).read_bytes() for name in NAMED] == [b"kept", b"kept"]
+
+    def put_one() -> bool:
+        return service.client.put("/models/works.bin", content=b"model").status_code == 201
+
+    if how != "removed" and not put_one():
+        refused = service.client.put("/models/works.bin", content=b"model")
+        assert refused.status_code == 503
+        assert "remove" in refused.json()["detail"].lower(), refused.text
+        clear(path)
+    eventually(lambda: put_one() or (service.models_dir / "works.bin").exists(), within=30)
+    trash_id = service.client.delete("/models/works.bin").raise_for_status().json()["trash_id"]
+    service.client.post(f"/trash/{trash_id}/restore").raise_for_status()
+    service.client.delete("/models/works.bin?permanent=true").raise_for_status()
+    eventually(lambda: set(statuses(service).values()) == {200}, within=30)
+    is_whole(service)
