@@ -48,6 +48,8 @@ PARTS = (
     "",
 )
 """The parts of `.store/`, and the whole."""
+FILES = ("locks/models", "journal.jsonl", "store.json")
+WAYS = ("removed", "emptied", "file", "folder", "link")
 NAMED = "a.bin", "org/b.gguf"
 
 
@@ -180,8 +182,10 @@ def replace(path: Path, how: str, elsewhere: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["removed", "emptied", "file", "folder", "link"])
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(
+    ("part", "how"),
+    [(part, how) for part in PARTS for how in WAYS if how != "folder" or part in FILES],
+)
 def test_a_part_that_is_removed_or_replaced_is_made_anew_or_named_in_a_503(
     damaged_service: RunningService, tmp_path_factory: pytest.TempPathFactory, part: str, how: str
 ) -> None:
@@ -239,3 +243,20 @@ def check_works(service: RunningService, path: Path, how: str) -> None:
     service.client.delete("/models/works.bin?permanent=true").raise_for_status()
     eventually(lambda: set(statuses(service).values()) == {200}, within=30)
     is_whole(service)
+
+
+@pytest.mark.slow
+def test_a_defect_in_a_background_part_is_logged_and_the_part_goes_on(serve: Serve) -> None:
+    """The sweeper, the pulls, the monitor and the inventory each raise once: all of them work again after a pause."""
+    service = serve(engine_class=ECHO, module="tests.support.parts_with_defects")
+
+    for name in ("sweep", "unheld", "retake_lost_leases", "manual"):
+        eventually(lambda name=name: f"the test's defect in {name}" in service.log, within=60)
+
+    sweep_has_passed(service, service.models_dir / ".store")
+    (service.models_dir / "a.bin").write_bytes(b"model")
+    eventually(lambda: service.client.get("/models").json()["count"] == 1, within=60)
+    assert service.client.delete("/models/a.bin").status_code == 200
+    assert service.log.count("service.part_restarted") == 4
+    assert "part_failed" not in service.log
+    assert service.process.poll() is None

@@ -137,10 +137,10 @@ class LeaseRecords:
         return sorted(blockers, key=lambda blocker: blocker.since or "")
 
     def has_older_than(self, time_ns: int, name: str) -> bool:
-        """True if a living holder of a model's lease wrote its record before this time, in nanoseconds."""
+        """True if a living holder of a model's lease wrote its record at this time or before, in nanoseconds."""
         for path in self._files(f"{_key_of(name)}-*.json"):
             with contextlib.suppress(RecordDamaged, OSError), open(open_regular(path), "rb") as file:  # noqa: PTH123
-                if os.fstat(file.fileno()).st_mtime_ns < time_ns and is_locked(file.fileno()):
+                if os.fstat(file.fileno()).st_mtime_ns <= time_ns and is_locked(file.fileno()):
                     return True
         return False
 
