@@ -137,11 +137,11 @@ GROUPS = Path("/sys/fs/cgroup/memory")
 
 @pytest.fixture
 def memory_group() -> Iterator[Path]:
-    """Make a control group (version 1) with a limit of 700 MiB. Skips the test if that is not allowed here."""
+    """Make a control group (version 1) with a limit of 300 MiB. Skips the test if that is not allowed here."""
     group = GROUPS / "ocr-test-of-the-engine"
     try:
         group.mkdir()
-        (group / "memory.limit_in_bytes").write_text(str(700 << 20))
+        (group / "memory.limit_in_bytes").write_text(str(300 << 20))
     except OSError as exc:
         pytest.skip(f"no control group can be made here: {exc}")
     yield group
@@ -159,7 +159,7 @@ def test_the_engine_in_a_small_container(
     if limit == "none":
         wrapper = ("env", "OCR_ENGINE_MEMORY_LIMIT=0", *wrapper)
     service = start_limited(tmp_path, wrapper)
-    assert service.engine()["memory_limit_bytes"] == ((700 - 256) << 20 if limit == "derived" else 0)
+    assert service.engine()["memory_limit_bytes"] == (150 << 20 if limit == "derived" else 0)
 
     answer = service.client.post("/ocr", content=pictures.encoded("image/png", _dense_page()))
 

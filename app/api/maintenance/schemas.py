@@ -126,8 +126,8 @@ class FindingOut(Schema):
     """The other names that differ only in how Unicode writes their letters (such as `é`), or in invisible characters.
     These are different models."""
     misnamed: str | None
-    """What the file is, if it is not what its suffix says, such as a web page called `x.gguf`. Null if it is that, or if
-    the suffix promises no format."""
+    """What the file is, if it is not what its suffix says, such as a web page called `x.gguf`. Null if nothing is
+    wrong, or if the suffix promises no format."""
     protected_by: ProtectionOut | None
     """Why the model must not be deleted. Null if it is not protected."""
     blockers: list[BlockerOut]
