@@ -17,7 +17,8 @@ from tests.support.service import RunningService
 from tests.support.tus import begun, upload_metadata
 
 EXAMPLES = int(os.environ.get("TEST_HEADERS", "250"))
-"""How many requests are sent."""
+"""How many requests each test sends."""
+pytestmark = pytest.mark.timeout(120 + EXAMPLES)
 MAX_VALUE_BYTES = 60_000
 """Somewhat less than the bound of a head."""
 UPLOAD = {"upload-length": "3", "upload-metadata": upload_metadata(filename="any.bin")}

@@ -125,7 +125,7 @@ def say_unknown(name: str, known: list[str], what: str) -> str:
     return (
         f"there is no such {what}; there are: {', '.join(known)}"
         if known
-        else f"there is no such {what}; there is none"
+        else f"this operation has no {what}s"
     )
 
 
