@@ -166,6 +166,7 @@ def build_model_session(settings: Settings, store: Store, supervisor: Supervisor
         supervisor,
         models_dir=store.root,
         hold=hold,
+        check_folder=store.volume.check,
         limits=SessionLimits(
             load_seconds=settings.engine_load_timeout.total_seconds(),
             memory_bytes=supervisor.memory_limit_bytes,

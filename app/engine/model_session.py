@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Container
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from app.engine.calls import timed_call
 from app.engine.contract.processors import Processor
 from app.engine.process import EngineProcess
+from app.engine.process_leases import ProcessLeases
 from app.engine.process_memory import mapped_below, resident_bytes_of
 from app.engine.queue import Place, Turn
 from app.engine.states import MAX_DEATHS_OF_ONE_REQUEST
@@ -21,6 +22,7 @@ from app.errors import (
     EngineTimedOut,
     ModelTooLarge,
     ServiceError,
+    StoreUnavailable,
 )
 from app.events import EventName, OnEvent
 
@@ -28,6 +30,10 @@ STOP_SECONDS = 5.0
 """How long a process may take to end when another one must replace it."""
 RECYCLE_SHARE = 7 / 8
 """The share of the memory limit from which a process is replaced between two texts."""
+
+JOB_PATIENCE_SECONDS = 600.0
+"""How long a job waits for a model folder that is away when it must load its model. A request is answered at once."""
+FOLDER_PAUSE_SECONDS = 0.5
 
 Hold = Callable[[str, str, int], Callable[[], None]]
 """Takes a lease on a model, given its name, its use and a process id; returns the function that releases the lease.
@@ -97,12 +103,15 @@ class ModelSession:
         hold: Hold,
         limits: SessionLimits,
         on_event: OnEvent,
+        check_folder: Callable[[], None] = lambda: None,
     ) -> None:
+        """`check_folder` raises StoreUnavailable if the model folder is away. It is called in a thread."""
         self.loading: LoadRequest | None = None
         """The load in progress, or None."""
         self._supervisor = supervisor
         self._models_dir = models_dir
         self._hold = hold
+        self._check_folder = check_folder
         self._limits = limits
         self._on_event = on_event
         self._loaded: tuple[int, Loaded] | None = None
@@ -153,7 +162,8 @@ class ModelSession:
         """
         outcomes: list[TextOutcome] = []
         async with self._supervisor.acquire(place, lambda: self._is_deferred(task.load)) as turn:
-            work = self._outcomes(task, texts, seconds, turn)
+            patience = JOB_PATIENCE_SECONDS if place else 0.0
+            work = self._outcomes(task, texts, seconds, turn, patience)
             async with contextlib.aclosing(work):
                 async for outcome in work:
                     outcomes.append(outcome)
@@ -161,14 +171,14 @@ class ModelSession:
         return outcomes
 
     async def _outcomes(
-        self, task: TextTask, texts: list[str], seconds: float, turn: Turn
+        self, task: TextTask, texts: list[str], seconds: float, turn: Turn, patience: float
     ) -> AsyncGenerator[TextOutcome]:
         """Yield an outcome for each text; after a fatal error, yield that error for each remaining text."""
         deaths, releases = 0, self._supervisor.releases
-        process: EngineProcess | ServiceError = (await self._ensure(task.load))[0]
+        process: EngineProcess | ServiceError = await self._process_for(task, turn, patience)
         for number, text in enumerate(texts):
             if number > 0 and isinstance(process, EngineProcess):
-                process = await self._next_process(task, turn, releases)
+                process = await self._next_process(task, turn, patience, releases)
             if isinstance(process, ServiceError):
                 yield TextOutcome(None, process)
                 continue
@@ -180,15 +190,33 @@ class ModelSession:
                 if was_released or deaths == MAX_DEATHS_OF_ONE_REQUEST:
                     process = outcome.error
 
-    async def _next_process(self, task: TextTask, turn: Turn, releases: int) -> EngineProcess | ServiceError:
+    async def _next_process(
+        self, task: TextTask, turn: Turn, patience: float, releases: int
+    ) -> EngineProcess | ServiceError:
         """Let others use the engine, then return the process for the next text, or the error that ends the work."""
         await self._supervisor.take_next_turn(turn)
         if self._supervisor.releases != releases:
             return EngineDied("released")
         try:
-            return (await self._ensure(task.load))[0]
+            return await self._process_for(task, turn, patience)
         except ServiceError as exc:
             return exc
+
+    async def _process_for(self, task: TextTask, turn: Turn, patience: float) -> EngineProcess:
+        """Return a process with the model loaded. If the model folder is away, wait for it up to `patience` seconds.
+
+        Others use the engine meanwhile.
+        """
+        until = asyncio.get_running_loop().time() + patience
+        while True:
+            try:
+                return (await self._ensure(task.load))[0]
+            except StoreUnavailable:
+                if asyncio.get_running_loop().time() >= until:
+                    raise
+            turn.end()
+            await asyncio.sleep(FOLDER_PAUSE_SECONDS)
+            await turn.wait()
 
     async def _process(self, process: EngineProcess, task: TextTask, text: str, seconds: float) -> TextOutcome:
         try:
@@ -213,6 +241,8 @@ class ModelSession:
         process = await self._supervisor.wait_until_ready()
         if (loaded := self.loaded) and _matches(loaded, wanted):
             return process, loaded
+        # Before the process is touched: a load that fails costs the process.
+        await asyncio.to_thread(self._check_folder)
         self.loading = wanted
         began = asyncio.get_running_loop().time()
         try:
@@ -250,7 +280,7 @@ class ModelSession:
         return None if fits or not is_worthwhile else f"to make room for {wanted.model}: it held {held_bytes} bytes"
 
     async def _load(self, process: EngineProcess, wanted: LoadRequest) -> Loaded:
-        leases = _ProcessLeases()
+        leases = ProcessLeases()
         # A lease lives as long as its process, not as long as this session: `when_gone` releases the leases before any
         # caller learns that the process has ended. So a refused deletion succeeds as soon as `release()` returns.
         process.when_gone(leases.release)
@@ -277,7 +307,7 @@ class ModelSession:
         self._supervisor.refresh_facts()
         return loaded
 
-    def _hold_all(self, leases: "_ProcessLeases", names: set[str], use: str, pid: int) -> None:
+    def _hold_all(self, leases: ProcessLeases, names: set[str], use: str, pid: int) -> None:
         for name in names:
             leases.add(name, self._hold(name, use, pid))
 
@@ -299,22 +329,6 @@ class ModelSession:
             self._on_event(
                 EventName.ENGINE_RECYCLED, {"reason": reason, "pid": process.pid, "resident_bytes": resident_bytes}
             )
-
-
-class _ProcessLeases:
-    """The leases on the models that one process may use; released when the process has ended or its load has failed."""
-
-    def __init__(self) -> None:
-        self._leases: dict[str, Callable[[], None]] = {}
-
-    def add(self, name: str, release: Callable[[], None]) -> None:
-        self._leases[name] = release
-
-    def release(self, but: Container[str] = ()) -> None:
-        """Release all leases except those on some models. Blocks."""
-        for name in [name for name in self._leases if name not in but]:
-            if release := self._leases.pop(name, None):  # two threads may release at once
-                release()
 
 
 def _matches(loaded: Loaded, wanted: LoadRequest) -> bool:

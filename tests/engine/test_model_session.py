@@ -14,7 +14,7 @@ import pytest
 from app.engine.contract.processors import DEFAULT_MODEL, Processor
 from app.engine.model_session import LoadRequest, ModelSession, SessionLimits, TextOutcome, TextTask
 from app.engine.states import MAX_DEATHS_OF_ONE_REQUEST, EngineState, Release, SupervisorLimits
-from app.errors import EngineCallFailed, EngineDied, EngineTimedOut, ModelLocked, ModelTooLarge
+from app.errors import EngineCallFailed, EngineDied, EngineTimedOut, ModelLocked, ModelTooLarge, StoreUnavailable
 from tests.support.supervised import QUICK, Supervised, supervised
 from tests.support.waiting import eventually_async
 
@@ -31,6 +31,8 @@ class Leases:
         self.held: Counter[str] = Counter()
         self.before: Callable[[str], None] = lambda _: None
         """Called with the model's name before each lease is taken; may raise or wait."""
+        self.check_folder: Callable[[], None] = lambda: None
+        """Raises StoreUnavailable while the folder is away."""
 
     def hold(self, name: str, use: str, pid: int) -> Callable[[], None]:
         self.before(name)
@@ -65,6 +67,7 @@ async def working(
             supervisor,
             models_dir=(folder / "models").resolve(),
             hold=leases.hold,
+            check_folder=lambda: leases.check_folder(),
             limits=SessionLimits(**limits),
             on_event=lambda event, fields: running.events.append((event, fields)),
         )
@@ -214,6 +217,25 @@ async def test_a_release_ends_the_work(tmp_path: Path) -> None:
         await releases[0]
         await worked.engine.until(EngineState.READY)
         assert worked.session.loaded is None
+
+
+async def test_a_job_waits_for_a_folder_that_is_away(tmp_path: Path) -> None:
+    """A job that must load its model waits until the model folder is back; a request has the error at once."""
+    async with working(tmp_path) as worked:
+        absences, pid = iter(range(2)), worked.engine.supervisor.pid
+
+        def check() -> None:
+            if next(absences, None) is not None:
+                raise StoreUnavailable("it is away")
+
+        worked.leases.check_folder = check
+        with pytest.raises(StoreUnavailable):
+            await worked.run("a")
+        with worked.session.reserve() as place:
+            outcomes = await worked.session.run(TextTask(SPELLING), ["a"], seconds=10, place=place)
+
+        assert outcomes == [TextOutcome("A", None)]
+        assert (next(absences, None), worked.engine.supervisor.pid) == (None, pid)
 
 
 async def test_a_process_that_grew_is_replaced(tmp_path: Path) -> None:
