@@ -72,10 +72,6 @@ def _check_fields(request: Request, known: set[str]) -> None:
         elif field in DIGEST_FIELDS:
             advice = "send the model's SHA-256 as 'sha256' in Upload-Metadata, or a chunk's in Upload-Checksum"
             raise malformed(field, f"it is not checked here; {advice}")
-        elif field == "trailer" and "upload-checksum" in request.headers[field].lower():
-            raise malformed(
-                field, "the extension checksum-trailer of tus is not supported; send Upload-Checksum as a header"
-            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,3 +219,12 @@ def test_no_operation_ignores_another_method_in_a_header(service: RunningService
         assert refusal_of(refused)[:2] == (422, ["header", field])
         assert service.client.get("/models/a.bin", headers={field: "DELETE"}).status_code == 422
     assert (models / "a.bin").exists()
+
+
+def test_no_digest_in_a_trailer_is_ignored(service: RunningService, models: Path) -> None:
+    """A digest that is announced as a trailer would not be checked, so the request answers 422."""
+    for method, path in (("PUT", "/models/a.bin"), ("POST", "/uploads"), ("PATCH", f"/uploads/{'0' * 32}")):
+        for trailer in ("Repr-Digest", "x, content-digest", "Upload-Checksum"):
+            refused = service.client.request(method, path, content=iter([b"abc"]), headers={"trailer": trailer})
+            assert refusal_of(refused)[:2] == (422, ["header", "trailer"]), (method, trailer)
+    assert not (models / "a.bin").exists()

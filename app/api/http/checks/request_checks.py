@@ -23,6 +23,8 @@ CONDITIONS = {"if-match", "if-none-match", "if-unmodified-since"}
 """Conditions that a change must not ignore."""
 OVERRIDES = {"x-http-method-override", "x-http-method", "x-method-override"}
 """Headers that mean another method than that of the request. tus has the first one, below `/uploads`."""
+DIGESTS = {"repr-digest", "content-digest", "digest", "content-md5", "upload-checksum"}
+"""Headers that a caller may announce in `Trailer`. Trailers are not read, so such a digest would not be checked."""
 WATCHED = frozenset(
     name.encode() for name in (*CONDITIONS, *OVERRIDES, "content-encoding", "content-range", "content-length", "expect")
 ) | {b"transfer-encoding"}
@@ -96,6 +98,8 @@ class RequestChecks:
             return
         if "content-range" in request.headers:
             raise PartialBody
+        for name in DIGESTS.intersection(each.lower() for each in _listed(request, "trailer")):
+            raise malformed("trailer", f"trailers are not read; send {name} as a header")
         if not self._takes_body:
             await self._refuse_body(request)
         elif (coding := coding_of(request)) is not None:
@@ -122,11 +126,7 @@ def say_unknown(name: str, known: list[str], what: str) -> str:
     """Return the sentence about an unknown name, with the known name that is closest to it, or all."""
     if close := difflib.get_close_matches(name[:MAX_SHOWN_CHARS].lower(), known, n=1):
         return f"there is no such {what}; did you mean {close[0]!r}?"
-    return (
-        f"there is no such {what}; there are: {', '.join(known)}"
-        if known
-        else f"this operation has no {what}s"
-    )
+    return f"there is no such {what}; there are: {', '.join(known)}" if known else f"this operation has no {what}s"
 
 
 def _names(dependant: Dependant, kind: str) -> Iterator[str]:
