@@ -114,7 +114,8 @@ def fuzz(folder: Path, scopes: tuple[Scope, ...] | None) -> Fuzz:
     settings: dict[str, Any] = {"engine_class": ENGINE, "protected": DEFAULT_MODEL}
     if scopes is not None:
         settings["api_keys_file"] = folder / "keys.toml"
-        folder.joinpath("keys.toml").write_text(entry_for("fuzz", list(scopes), key))
+        # The key of a caller that sends none needs a scope, too.
+        folder.joinpath("keys.toml").write_text(entry_for("fuzz", list(scopes) or [Scope.READ], key))
     # This local hub is the only source of pulls.
     with running_hub() as hub, RunningService(folder, **settings, hub_endpoint=hub.url) as service:
         hub.add("org/repo", "model-Q4_K_M.gguf", b"x" * 1000)
