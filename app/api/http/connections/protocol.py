@@ -114,7 +114,7 @@ class HttpConnection(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header. Drop a trailer: no route uses one, and it must not change the headers of a running request."""
         if self._is_in_head:
-            super().on_header(name, value)
+            HttpToolsProtocol.on_header(self, name, value)  # `super()` takes time for each header
             return
         self._trailers += 1
         if self._trailers > MAX_HEADERS:

@@ -91,23 +91,25 @@ def _change_warnings() -> list[tuple[bytes, bytes]]:
 
 
 def _request_id(scope: Scope) -> str:
-    """Return the caller's `x-request-id` if it is printable and short, else a new id.
+    """Return the caller's `x-request-id` if it is printable and short, else a new id. Also note `x-forwarded-for`.
 
     With the caller's id, a request can be found in the logs of several services.
     """
+    request_id = None
     for name, value in scope["headers"]:
         if name == b"x-request-id":
             given: str = value.decode("latin-1")
-            if given.isascii() and given.isprintable() and 0 < len(given) <= MAX_ID_CHARS:
-                return given
-    return secrets.token_hex(16)
+            if request_id is None and given.isascii() and given.isprintable() and 0 < len(given) <= MAX_ID_CHARS:
+                request_id = given
+        elif name == b"x-forwarded-for":  # what a proxy says, and also what any caller may say
+            scope["forwarded_for"] = value[:MAX_FORWARDED_CHARS].decode("latin-1")
+    return request_id or secrets.token_hex(16)
 
 
 def _log_line(scope: Scope, request_id: str, route: str | None, status: int, seconds: float) -> None:
     fields: dict[str, Any] = {"key": key} if (key := scope.get("key_name")) else {}
-    for name, value in scope["headers"]:
-        if name == b"x-forwarded-for":  # what a proxy says, and also what any caller may say
-            fields["forwarded_for"] = value[:MAX_FORWARDED_CHARS].decode("latin-1")
+    if "forwarded_for" in scope:
+        fields["forwarded_for"] = scope["forwarded_for"]
     client = scope.get("client")
     log.info(
         EventName.REQUEST,
