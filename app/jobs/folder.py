@@ -27,6 +27,7 @@ from app.jobs.records import (
     write_record,
 )
 from app.store import Actor, Store, explaining_refusals
+from app.store.expiry import Expiry
 
 """On a shared volume, the pauses before a missing record is looked for again, in seconds."""
 TAKE_SECONDS = 0.2
@@ -56,6 +57,8 @@ class Jobs:
         self._folder = store.volume.jobs_dir
         self._finished: dict[str, tuple[str, JobState]] = {}
         """The kinds and the final states of the finished jobs that were read. A finished job stays finished."""
+        self.expiry = Expiry(store.clock)
+        """Decides when a finished job is too old."""
         self.unrecorded: dict[str, StoreError] = {}
         """Why the outcome of a job of this process could not be written, by the job's id; a sweep writes it later."""
 
@@ -104,7 +107,8 @@ class Jobs:
         self._check()
         if JOB_ID.fullmatch(job_id):
             for pause_seconds in self._claims.lookup_pauses:
-                time.sleep(pause_seconds)  # another machine may have renamed the record for an instant, to claim it
+                if pause_seconds:
+                    time.sleep(pause_seconds)  # another machine may have renamed the record for an instant, to claim it
                 if job := read_record(self.volume.records, record_of(self._folder, job_id)):
                     return job
         raise JobNotFound(job_id)

@@ -4,7 +4,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from app.errors import JobAbandoned, JobNotFound, StoreError
@@ -28,6 +28,7 @@ def sweep_jobs(jobs: Jobs, retention: timedelta) -> list[str]:
         with _reporting(jobs, record_of(folder, job.id)):
             if _swept(jobs, job, retention):
                 swept.append(job.id)
+    jobs.expiry.seen_all(known)
     for path in folder.iterdir():
         with _reporting(jobs, path):
             if JOB_ID.match(path.name) and _is_left(jobs, path, known, retention):
@@ -49,7 +50,7 @@ def _swept(jobs: Jobs, job: Job, retention: timedelta) -> bool:
     folder = jobs.volume.jobs_dir
     if job.finished_at is None and job.kind not in jobs.resumable:
         _fail_abandoned(jobs, job)
-    elif job.finished_at and job.finished_at + retention <= datetime.now(UTC):
+    elif job.finished_at and jobs.expiry.is_over(job.id, job.finished_at + retention, retention):
         _remove(folder, job.id)
         return True
     elif job.finished_at:

@@ -11,6 +11,7 @@ from app.events import EventName, OnEvent
 from app.store.audit.audits import Audits
 from app.store.audit.storage import Storage, measure
 from app.store.deletions import Deletions
+from app.store.expiry import Expiry, FolderClock
 from app.store.headers.description import Description, describe
 from app.store.incoming.disk_space import DiskSpace
 from app.store.incoming.incoming import Incoming
@@ -56,18 +57,26 @@ class Store:
         self.volume = volume = Volume(root, file_system, on_event)
         self.locks = locks = ModelLocks(volume.lock_file, volume.records)
         self.claims = Claims(volume)
+        self.clock = clock = FolderClock(volume.clock_file, volume.journal_file)
         self.journal = journal = Journal(volume, locks, on_event)
         self.digests = digests = Digests(volume.digests_dir, volume.corrupt_dir, self.claims, volume.records)
         self.protections = protections = Protections(volume, locks, policy, journal)
-        folder, keeps = (
-            TrashFolder(volume, locks, self.claims, digests, trash_retention),
-            trash_retention > timedelta(0),
-        )
-        self.trash = Trash(volume, locks, folder, digests, journal)
+        keeps = trash_retention > timedelta(0)
+        folder = TrashFolder(volume, locks, self.claims, digests, trash_retention, clock)
+        self.trash = Trash(volume, locks, folder, digests, journal, Expiry(clock))
         self.deletions = Deletions(volume, locks, protections, folder, digests, journal, keeps_deleted=keeps)
         disk_space = DiskSpace(volume.root, folder, self.trash.make_space)
         self.incoming = Incoming(
-            volume, locks, protections, digests, folder, disk_space, journal, self.claims, keeps_replaced=keeps
+            volume,
+            locks,
+            protections,
+            digests,
+            folder,
+            disk_space,
+            journal,
+            self.claims,
+            Expiry(clock),
+            keeps_replaced=keeps,
         )
         self.verifications = Verifications(volume, locks, digests, self.lease)
         headers = HeaderCheckCache(self.examine)
@@ -178,7 +187,7 @@ class Store:
             purged.extend(self.trash.recover())
 
         sweep_staging = partial(self._sweep_staging, is_job_over)
-        for step in (purge_expired, recover, self.claims.recover, sweep_staging, self.locks.sweep):
+        for step in (purge_expired, recover, self.claims.recover, sweep_staging, self.locks.sweep, self.clock.keep):
             self._sweep_step(step)
         return purged
 

@@ -21,6 +21,7 @@ from app.errors import (
 )
 from app.store.actor import Actor
 from app.store.aftermath import after_change
+from app.store.expiry import Expiry
 from app.store.headers.description import Description
 from app.store.incoming.disk_space import DiskSpace
 from app.store.incoming.partials import Partial, PartialRecord
@@ -101,11 +102,12 @@ class Incoming:
         disk_space: DiskSpace,
         journal: Journal,
         claims: Claims,
+        expiry: Expiry,
         *,
         keeps_replaced: bool,
     ) -> None:
         """If `keeps_replaced` is False, a replaced version is deleted without the trash."""
-        self.staging = Staging(volume.staging_dir, claims, volume.records, disk_space.free)
+        self.staging = Staging(volume.staging_dir, claims, volume.records, expiry, disk_space.free)
         self._volume = volume
         self._locks = locks
         self._protections = protections

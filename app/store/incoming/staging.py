@@ -15,10 +15,11 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from app.errors import PartialBusy, PartialNotFound, StoreError
+from app.store.expiry import Expiry
 from app.store.incoming.partials import PARTIAL, Partial, PartialRecord, modified_at
 from app.store.incoming.staged_file import MakeRoom, StagedFile
 from app.store.locks.ofd import is_locked, try_lock_file
@@ -41,8 +42,15 @@ class Staging:
     """The staging folder of one model folder, on the same file system."""
 
     def __init__(
-        self, folder: Path, claims: Claims, reader: RecordReader, make_room: MakeRoom = lambda _: None
+        self,
+        folder: Path,
+        claims: Claims,
+        reader: RecordReader,
+        expiry: Expiry,
+        make_room: MakeRoom = lambda _: None,
     ) -> None:
+        """`expiry` decides when a kept file is too old."""
+        self._expiry = expiry
         self._make_room = make_room
         self._folder = folder
         self._claims = claims
@@ -81,7 +89,7 @@ class Staging:
             if not try_lock_file(file.fileno()):
                 raise PartialBusy(partial_id)
             # Another process may have published or removed the file between the opening and the lock.
-            if record is None or not self._is_still_there(file, path) or _has_expired(record, file):
+            if record is None or not self._is_still_there(file, path) or self._has_expired(record, file):
                 raise PartialNotFound(partial_id)
             file.seek(0, os.SEEK_END)
         except BaseException:
@@ -122,10 +130,11 @@ class Staging:
             raise PartialNotFound(partial_id)
         path = self._folder / f"{partial_id}{SUFFIX}"
         for pause_seconds in self._claims.lookup_pauses:
-            time.sleep(pause_seconds)  # another machine may hold a claim on the file for a moment
+            if pause_seconds:
+                time.sleep(pause_seconds)  # another machine may hold a claim on the file for a moment
             with contextlib.suppress(FileNotFoundError, RecordDamaged):
                 partial = _partial_at(path, record)
-                if not partial.is_active and record.expires_at(partial.modified_at) <= datetime.now(UTC):
+                if not partial.is_active and self._is_over(record, partial.modified_at):
                     raise PartialNotFound(partial_id)
                 return partial
         if not record.is_publishing or path.name in self._names() or self._is_claimed(path.name):
@@ -172,7 +181,15 @@ class Staging:
                 pass
             except (RecordDamaged, OSError) as exc:  # what cannot be swept does not stop the others
                 self._reader.note(path, PARTIAL.kind, str(exc))
+        self._expiry.seen_all(set(self._keys()))
         return swept
+
+    def _keys(self) -> Iterator[str]:
+        """Yield the key of each file and each record, for `Expiry`."""
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    yield _key_of(Path(entry.name).stem, modified_at(entry.stat(follow_symlinks=False).st_mtime))
 
     def _oldest_finished(self, names: set[str]) -> set[str]:
         """Return the names of the records of published files beyond the newest MAX_FINISHED."""
@@ -195,7 +212,7 @@ class Staging:
         if record is None:
             is_over = _is_old(path)
         else:
-            is_over = _has_expired(record, path) or has_ended(record) or (is_forgotten and record.is_publishing)
+            is_over = self._has_expired(record, path) or has_ended(record) or (is_forgotten and record.is_publishing)
         if is_over:
             path.unlink()
 
@@ -263,7 +280,14 @@ class Staging:
             if os.path.lexists(self._record_of(path.stem)):
                 return not (_is_old(path) and _is_old(self._record_of(path.stem)))
             return self._claims.is_shared and path.with_suffix(RECORD_SUFFIX).name in self._names()
-        return not _has_expired(record, path) and not has_ended(record)
+        return not self._has_expired(record, path) and not has_ended(record)
+
+    def _has_expired(self, record: PartialRecord, file: io.FileIO | Path) -> bool:
+        status = os.fstat(file.fileno()) if isinstance(file, io.FileIO) else file.lstat()
+        return self._is_over(record, modified_at(status.st_mtime))
+
+    def _is_over(self, record: PartialRecord, written_at: datetime) -> bool:
+        return self._expiry.is_over(_key_of(record.id, written_at), record.expires_at(written_at), record.retention)
 
     def _read(self, partial_id: str) -> PartialRecord | None:
         if PARTIAL_ID.fullmatch(partial_id):
@@ -278,16 +302,15 @@ class Staging:
         return self._folder / f"{partial_id}{RECORD_SUFFIX}"
 
 
+def _key_of(partial_id: str, written_at: datetime) -> str:
+    return f"{partial_id} {written_at.timestamp()}"
+
+
 def _partial_at(path: Path, record: PartialRecord | None) -> Partial:
     with open(open_regular(path), "rb") as file:  # noqa: PTH123 - of a descriptor
         status = os.fstat(file.fileno())
         is_active = is_locked(file.fileno())
     return Partial(path.stem, status.st_size, modified_at(status.st_mtime), is_active, record=record)
-
-
-def _has_expired(record: PartialRecord, file: io.FileIO | Path) -> bool:
-    status = os.fstat(file.fileno()) if isinstance(file, io.FileIO) else file.lstat()
-    return record.expires_at(modified_at(status.st_mtime)) <= datetime.now(UTC)
 
 
 def _is_old(path: Path) -> bool:

@@ -28,6 +28,7 @@ from pathlib import Path
 
 from app.errors import InvalidModelName, ModelInUse, ModelLocked, NotAModel, StoreError, TrashEntryNotFound
 from app.store.aftermath import after_change, note_failure
+from app.store.expiry import FolderClock
 from app.store.integrity.digests import Digests
 from app.store.inventory import Model, model_at, what_instead
 from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
@@ -64,8 +65,16 @@ class TrashFolder:
     """The trash folder of one model folder, on the same file system: models move in and out by renames."""
 
     def __init__(
-        self, volume: Volume, locks: ModelLocks, claims: Claims, digests: Digests, retention: timedelta
+        self,
+        volume: Volume,
+        locks: ModelLocks,
+        claims: Claims,
+        digests: Digests,
+        retention: timedelta,
+        clock: FolderClock,
     ) -> None:
+        """`clock` is asked so that an entry of a system whose clock was set back does not expire early."""
+        self._clock = clock
         self._volume = volume
         self._folder = volume.trash_dir
         self._aside = volume.aside_dir
@@ -354,7 +363,8 @@ class TrashFolder:
         entry_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(6)}"
         sha256 = self._digests.of(model)
         etag = model.etag if sha256 else None
-        return TrashEntry(entry_id, model.name, model.size_bytes, now, now + self._retention, etag, sha256)
+        expires_at = max(now, self._clock.now()) + self._retention
+        return TrashEntry(entry_id, model.name, model.size_bytes, now, expires_at, etag, sha256)
 
     def _move_in(self, entry: TrashEntry, parent: int, leaf: str, path: Path) -> None:
         with self._locked(entry), folder_opened(path.parent) as folder:

@@ -2,11 +2,11 @@
 
 import contextlib
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 from app.errors import ModelExists, StoreError, TrashEntryNotFound
 from app.store.actor import SERVICE, Actor
 from app.store.aftermath import after_change, note_failure
+from app.store.expiry import Expiry
 from app.store.integrity.digests import Digests
 from app.store.integrity.versions import is_version
 from app.store.inventory import Model
@@ -22,8 +22,16 @@ class Trash:
     """The deleted models of one model folder."""
 
     def __init__(
-        self, volume: Volume, locks: ModelLocks, folder: TrashFolder, digests: Digests, journal: Journal
+        self,
+        volume: Volume,
+        locks: ModelLocks,
+        folder: TrashFolder,
+        digests: Digests,
+        journal: Journal,
+        expiry: Expiry,
     ) -> None:
+        """`expiry` decides when the retention of an entry is over."""
+        self._expiry = expiry
         self._volume = volume
         self._locks = locks
         self._folder = folder
@@ -112,9 +120,18 @@ class Trash:
         self._purge(entries, SERVICE, "room")
 
     def expired(self) -> list[TrashEntry]:
-        """List the entries whose retention is over, oldest first. Raises StoreUnavailable."""
-        now = datetime.now(UTC)
-        return [entry for entry in self.entries() if entry.expires_at <= now]
+        """List the entries whose retention is over, oldest first. Raises StoreUnavailable.
+
+        Call this every few seconds: the retention of a new entry is counted from the first call that sees the entry.
+        """
+        entries = self.entries()
+        over = [
+            entry
+            for entry in entries
+            if self._expiry.is_over(entry.id, entry.expires_at, entry.expires_at - entry.deleted_at)
+        ]
+        self._expiry.seen_all({entry.id for entry in entries})
+        return over
 
     def purge_expired(self, entry: TrashEntry) -> list[Purged]:
         """Purge an expired entry. Returns an empty list if another process has purged or restored the entry first.

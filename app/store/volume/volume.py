@@ -62,6 +62,7 @@ class Volume:
         self.corrupt_dir = self.store_dir / "corrupt"
         self.jobs_dir = self.store_dir / "jobs"
         self.journal_file = self.store_dir / "journal.jsonl"
+        self.clock_file = self.store_dir / "clock.json"
         self.services_dir = self.store_dir / "services"
         self._identity_file = self.store_dir / "store.json"
         self.identity: str | None = None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from app.store.expiry import Expiry, FolderClock
 from app.store.incoming.partials import PartialRecord
 from app.store.incoming.staging import Staging
 from app.store.volume.claims import Claims
@@ -273,7 +274,8 @@ def test_an_unknown_upload_id_answers_404(service: RunningService, upload_id: st
 def test_a_pull_is_not_an_upload(service: RunningService) -> None:
     """The staged file of a pull is not listed as an upload, and can be neither appended to nor cancelled as one."""
     volume = Volume(service.models_dir)
-    staging = Staging(volume.staging_dir, Claims(volume), volume.records)
+    expiry = Expiry(FolderClock(volume.clock_file, volume.journal_file))
+    staging = Staging(volume.staging_dir, Claims(volume), volume.records, expiry)
     pull = PartialRecord(secrets.token_hex(16), "a.bin", "pull", "me", 3, datetime.now(UTC), timedelta(hours=1))
     staged = staging.begin([], keep=pull)
     staged.release()

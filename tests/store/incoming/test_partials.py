@@ -26,6 +26,7 @@ from app.store.locks.ofd import try_lock_file
 from app.store.policy import Policy
 from app.store.store import Store
 from tests.support.processes import python
+from tests.support.waiting import eventually
 
 ME = Actor("me")
 DAY = timedelta(days=1)
@@ -36,22 +37,33 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from app.store.volume.claims import Claims
 from app.store.incoming.partials import PartialRecord
+from app.store.expiry import Expiry, FolderClock
 from app.store.incoming.staging import Staging
 record = PartialRecord(sys.argv[2], "a.bin", "upload", "me", 12, datetime.now(UTC), timedelta(days=1))
 from app.store.volume.volume import Volume
 volume = Volume(Path(sys.argv[1]))
-staged = Staging(volume.root, Claims(volume), volume.records).begin(["sha256"], keep=record)
+expiry = Expiry(FolderClock(volume.clock_file, volume.journal_file))
+staged = Staging(volume.root, Claims(volume), volume.records, expiry).begin(["sha256"], keep=record)
 staged.write(b"half")
 print("written", flush=True)
 sys.stdin.read()
 """
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    store = Store(tmp_path / "models", Policy(), trash_retention=DAY, on_event=lambda *_: None)
+def opened(root: Path) -> Store:
+    store = Store(root, Policy(), trash_retention=DAY, on_event=lambda *_: None)
     store.open()
     return store
+
+
+def restarted(store: Store) -> Store:
+    """Return the store of a new process, which has not seen what the old one has seen."""
+    return opened(store.root)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return opened(tmp_path / "models")
 
 
 @pytest.fixture
@@ -114,8 +126,8 @@ def test_a_kept_file_can_be_resumed_and_published(store: Store) -> None:
     assert store.incoming.find(keep.id).is_published
     with pytest.raises(PartialNotFound):
         store.incoming.resume(keep.id)
-    age(store, f"{keep.id}.json", DAY)
-    store.sweep()
+    age(store, f"{keep.id}.json", 2 * DAY)
+    restarted(store).sweep()
     assert files_in(store) == []
     assert (store.root / "a.bin").read_bytes() == content
 
@@ -390,3 +402,15 @@ def test_the_newest_finished_uploads_are_remembered(store: Store, monkeypatch: p
         f"{unfinished.id}.part"
     }
     assert store.incoming.find(finished[3]).is_published
+
+
+def test_the_record_of_a_published_file_expires_while_the_process_runs(store: Store) -> None:
+    """A record that a running process has seen goes after its retention, although sweeps see it again and again."""
+    keep = record(timedelta(seconds=0.2), expected_bytes=3)
+    staged = store.incoming.begin(keep=keep)
+    staged.write(b"abc")
+    store.sweep()
+    store.incoming.publish("a.bin", staged, Conditions(), ME)
+    staged.release()
+
+    eventually(lambda: store.sweep() == [] and files_in(store) == [], within=30)

@@ -39,10 +39,12 @@ WRITES = """
 import sys
 from pathlib import Path
 from app.store.volume.claims import Claims
+from app.store.expiry import Expiry, FolderClock
 from app.store.incoming.staging import Staging
 from app.store.volume.volume import Volume
 volume = Volume(Path(sys.argv[1]))
-staged = Staging(volume.root, Claims(volume), volume.records).begin(["sha256"])
+expiry = Expiry(FolderClock(volume.clock_file, volume.journal_file))
+staged = Staging(volume.root, Claims(volume), volume.records, expiry).begin(["sha256"])
 staged.write(b"half")
 print("written", flush=True)
 sys.stdin.read()
@@ -153,7 +155,7 @@ def test_a_failed_replacement_leaves_the_previous_version(tmp_path: Path, kind: 
 def leave_a_second_name(store: Store) -> str:
     """Leave a second name of a.bin aside, as a replacement that is killed at its last step does. Returns its id."""
     publish(store, "a.bin", b"old")
-    trash = TrashFolder(store.volume, store.locks, Claims(store.volume), store.digests, timedelta(days=1))
+    trash = TrashFolder(store.volume, store.locks, Claims(store.volume), store.digests, timedelta(days=1), store.clock)
     with store.volume.parent_of("a.bin") as (folder, leaf):
         entry = trash.link_aside(store.find("a.bin"), folder, leaf)
     assert entry

@@ -41,10 +41,14 @@ class StagingMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        self.store = Store(Path(self.folder.name), Policy(), trash_retention=DAY, on_event=lambda *_: None)
-        self.store.open()
+        self.restart()
         self.staged: dict[int, Expected] = {}
         self.published: dict[str, bytes] = {}
+
+    def restart(self) -> None:
+        """Open the store as a new process does, which has not seen any file before."""
+        self.store = Store(Path(self.folder.name), Policy(), trash_retention=DAY, on_event=lambda *_: None)
+        self.store.open()
 
     def teardown(self) -> None:
         for each in self.staged.values():
@@ -111,6 +115,7 @@ class StagingMachine(RuleBasedStateMachine):
     def expire(self, place: int) -> None:
         if (each := self.staged.get(place)) and not each.held:
             os.utime(self.store.volume.staging_dir / f"{each.id}.part", (0, 0))
+            self.restart()  # else the file would be new to the store, and have its whole time before it
             each.has_expired = True
 
     @precondition(lambda self: self.staged)
