@@ -1,23 +1,25 @@
-"""A wrong or jumping clock deletes nothing early. The clock of real services and processes is set by libfaketime."""
+"""A wrong or jumping clock deletes nothing early. libfaketime sets the clock of the processes here."""
 
+import json
 import shutil
-from collections.abc import Iterator
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.store.expiry import Expiry, FolderClock
-from tests.support import tus
-from tests.support.service import ECHO, RunningService
+from tests.support.service import ROOT
 from tests.support.waiting import eventually
 
-FAR = "+4000d"
+FAR = "+3653d"
 """Later than every retention."""
 
 
 class Clock:
-    """The clock of one service, which can be set while the service runs."""
+    """The clock of one process, which can be set while the process runs."""
 
     def __init__(self, folder: Path, offset: str = "+0") -> None:
         """`offset` is added to the time, such as `-10d`."""
@@ -32,14 +34,14 @@ class Clock:
 
     @property
     def wrapper(self) -> tuple[str, ...]:
-        """The wrapper of a service that has this clock. Its monotonic clock is the real one, as after a real jump."""
+        """The wrapper of a process that has this clock. Its monotonic clock is the real one, as after a real jump."""
         libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
         if not libraries or shutil.which("faketime") is None:
             pytest.skip("libfaketime is not installed")
         settings = {
             "LD_PRELOAD": libraries[0],
             "FAKETIME_TIMESTAMP_FILE": self._file,
-            "FAKETIME_NO_CACHE": 1,
+            "FAKETIME_CACHE_DURATION": 1,
             "DONT_FAKE_MONOTONIC": 1,
             "FAKETIME_DONT_FAKE_MONOTONIC": 1,
             "NO_FAKE_STAT": 1,
@@ -47,87 +49,113 @@ class Clock:
         return ("env", *(f"{name}={value}" for name, value in settings.items()))
 
 
-@pytest.fixture
-def clock(tmp_path: Path) -> Clock:
-    return Clock(tmp_path)
+RUNS = """
+import json, secrets, sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from app.jobs.folder import Jobs
+from app.jobs.sweep import sweep_jobs
+from app.store import Actor, Conditions, PartialRecord, Policy, Store
+me, day = Actor("me"), timedelta(days=1)
+store = Store(Path(sys.argv[1]), Policy(), trash_retention=day, on_event=lambda *_: None)
+store.open()
+jobs = Jobs(store, ())
+for line in sys.stdin:
+    if line.strip() == "fill":
+        staged = store.incoming.begin()
+        staged.write(b"deleted")
+        store.incoming.publish("a.bin", staged, Conditions(), me)
+        staged.discard()
+        store.deletions.delete(store.deletions.plan("a.bin"))
+        now = datetime.now(UTC)
+        record = PartialRecord(secrets.token_hex(16), "b.bin", "upload", "me", 8, now, day)
+        store.incoming.begin((), 8, keep=record).release()
+        with jobs.begin("ocr", {}, me) as held:
+            held.succeed(None)
+    store.sweep()
+    sweep_jobs(jobs, day)
+    counts = len(store.trash.entries()), len(store.incoming.partials()), len(list(jobs.newest()))
+    print(json.dumps([datetime.now(UTC).isoformat(), counts]), flush=True)
+"""
 
 
-@pytest.fixture
-def service(tmp_path: Path, clock: Clock) -> Iterator[RunningService]:
-    """A service with a clock of its own."""
-    with started(tmp_path, clock) as running:
-        yield running
+class Sweeper:
+    """A process with a clock of its own that sweeps a folder as a service does, once for each `sweep`."""
+
+    def __init__(self, root: Path, clock: Clock) -> None:
+        self._process = subprocess.Popen(
+            [*clock.wrapper, sys.executable, "-c", RUNS, str(root)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> "Sweeper":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def fill(self) -> list[int]:
+        """Delete a model, begin an upload and finish a job; return what is there after a sweep, as `sweep` does."""
+        return list(self._ask("fill")[1])
+
+    def sweep(self) -> list[int]:
+        """Sweep, and return the numbers of trash entries, unfinished uploads and jobs."""
+        return list(self._ask("sweep")[1])
+
+    def wait_for_year(self, year: int) -> None:
+        """Wait until the process has noticed that its clock was set."""
+        eventually(lambda: self._ask("sweep")[0].startswith(str(year)), within=60)
+
+    def _ask(self, what: str) -> Any:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(what + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
 
 
-def started(folder: Path, clock: Clock) -> RunningService:
-    return RunningService(folder, wrapper=clock.wrapper, engine_class=ECHO)
+ALL = [1, 1, 1]
+THIS_YEAR = datetime.now(UTC).year
 
 
-def fill(service: RunningService) -> str:
-    """Make a deleted model, an unfinished upload and a finished job; return the upload's path."""
-    service.client.put("/models/a.bin", content=b"deleted").raise_for_status()
-    service.client.delete("/models/a.bin").raise_for_status()
-    path = tus.begun(service, "b.bin", 8)
-    tus.append(service, path, 0, b"half").raise_for_status()
-    service.client.put("/models/c.bin", content=b"deleted later").raise_for_status()
-    return path
+def test_a_clock_that_jumps_forward_deletes_nothing(tmp_path: Path) -> None:
+    """After a jump far beyond every retention all is kept, also by a process that starts with that clock."""
+    clock = Clock(tmp_path)
+    with Sweeper(tmp_path / "models", clock) as sweeper:
+        assert sweeper.fill() == ALL
+        clock.set(FAR)
+        sweeper.wait_for_year(THIS_YEAR + 10)
+        assert sweeper.sweep() == ALL
+    with Sweeper(tmp_path / "models", clock) as again:
+        assert again.sweep() == ALL
+        assert again.sweep() == ALL
 
 
-def check_kept(service: RunningService, path: str) -> None:
-    """Check after two sweeps that all is still there."""
-    wait_for_sweeps(service)
-    assert [entry["name"] for entry in service.client.get("/trash").json()["entries"]] == ["a.bin"]
-    assert tus.offset_of(service, path) == 4
+def test_what_was_deleted_while_the_clock_was_late_is_kept(tmp_path: Path) -> None:
+    """What was deleted, begun and finished while the clock was far back is kept when the clock is right again."""
+    clock = Clock(tmp_path)
+    with Sweeper(tmp_path / "models", clock) as sweeper:
+        assert sweeper.sweep() == [0, 0, 0]
+        clock.set("-3650d")
+        sweeper.wait_for_year(THIS_YEAR - 10)
+        assert sweeper.fill() == ALL
+        clock.set("+0")
+        sweeper.wait_for_year(THIS_YEAR)
+        assert sweeper.sweep() == ALL
 
 
-def wait_for_sweeps(service: RunningService) -> None:
-    """Wait until a sweep that began after this call has ended: it removes a file that no process writes."""
-    for number in range(2):
-        stray = service.models_dir / f".store/staging/{number:032x}.part"
-        stray.touch()
-        eventually(lambda stray=stray: not stray.exists(), within=60)
-
-
-@pytest.mark.slow
-def test_a_clock_that_jumps_forward_purges_nothing(service: RunningService, clock: Clock) -> None:
-    """After a jump far beyond every retention the trash and the unfinished upload are kept, also after a restart."""
-    path = fill(service)
-    wait_for_sweeps(service)
-
-    clock.set(FAR)
-
-    check_kept(service, path)
-    service.stop()
-    with started(service.folder, clock) as again:
-        check_kept(again, path)
-
-
-@pytest.mark.slow
-def test_what_was_deleted_while_the_clock_was_late_is_kept(service: RunningService, clock: Clock) -> None:
-    """A model that is deleted while the clock is far back is not purged when the clock is right again."""
-    wait_for_sweeps(service)
-    clock.set("-400d")
-    path = fill(service)
-    wait_for_sweeps(service)
-
-    clock.set("+0")
-
-    check_kept(service, path)
-
-
-@pytest.mark.slow
-def test_a_replica_whose_clock_is_far_ahead_purges_nothing(service: RunningService, tmp_path: Path) -> None:
-    """A second service on the folder, whose clock is years ahead, keeps what the first one has deleted and begun."""
-    path = fill(service)
-    wait_for_sweeps(service)
-
+def test_a_replica_whose_clock_is_far_ahead_deletes_nothing(tmp_path: Path) -> None:
+    """A second process on the folder, whose clock is years ahead, keeps what the first one has and then makes."""
     (tmp_path / "ahead").mkdir()
-    ahead = Clock(tmp_path / "ahead", FAR)
-    with RunningService(
-        tmp_path / "ahead", wrapper=ahead.wrapper, engine_class=ECHO, models_dir=service.models_dir
-    ) as other:
-        check_kept(other, path)
-        check_kept(service, path)
+    with Sweeper(tmp_path / "models", Clock(tmp_path)) as right:
+        assert right.fill() == ALL
+        with Sweeper(tmp_path / "models", Clock(tmp_path / "ahead", FAR)) as ahead:
+            assert ahead.sweep() == ALL
+            assert right.fill() == [2, 2, 2]
+            assert ahead.sweep() == [2, 2, 2]
 
 
 def test_what_appears_later_is_kept_for_its_whole_time(tmp_path: Path) -> None:
