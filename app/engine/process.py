@@ -9,12 +9,11 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from app.engine.contract.messages import MAX_LINE_BYTES, Call, ProtocolError, Reply
+from app.engine.exits import Exit
 from app.engine.memory_limits import hard_limit_bytes, oom_kills
 from app.engine.output import Output
 from app.engine.process_memory import Memory, memory_of, resident_bytes_of
@@ -33,45 +32,6 @@ NO_MEMORY = re.compile(
 """Matches what Python, .NET, C++ and llama.cpp say when they can get no more memory."""
 
 TOO_LONG = f"a line of more than {MAX_LINE_BYTES} bytes"
-
-
-class ExitCause(StrEnum):
-    """Why a process ended: by its own fault, for lack of memory, or because the service ordered it."""
-
-    FAULT = "fault"
-    MEMORY = "memory"
-    ORDERED = "ordered"
-
-
-@dataclass(frozen=True, slots=True)
-class Exit:
-    """How an engine process ended."""
-
-    pid: int
-    code: int
-    """The exit status; if a signal ended the process, minus the signal's number."""
-    end_reason: str | None
-    """Why the service ended the process; None if the service did not end it."""
-    is_fault: bool
-    """Whether the engine is at fault. Releases, deadlines and callers that disconnect are not the engine's fault."""
-    is_out_of_memory: bool
-    """Whether the process ended because it needed more memory than it may have."""
-    tail: tuple[str, ...]
-    """The last lines that the process printed."""
-
-    @property
-    def cause(self) -> ExitCause:
-        """Why the process ended."""
-        if self.is_out_of_memory:
-            return ExitCause.MEMORY
-        return ExitCause.FAULT if self.is_fault else ExitCause.ORDERED
-
-    @property
-    def reason(self) -> str:
-        """How the process ended, in one line for people, with the service's reason if the service ended it."""
-        how = f"exit status {self.code}" if self.code >= 0 else f"killed by {_name_of(-self.code)}"
-        why = self.end_reason or ("it could get no more memory" if self.is_out_of_memory else None)
-        return f"{why} ({how})" if why else how
 
 
 class EngineProcess:
@@ -317,10 +277,3 @@ class EngineProcess:
         remaining = max(0.0, deadline - asyncio.get_running_loop().time())
         done, _ = await asyncio.wait({self._over}, timeout=remaining)
         return bool(done)
-
-
-def _name_of(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # most real-time signals have no name
-        return f"signal {number}"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from app.engine.process import Exit
+from app.engine.exits import Exit
 from app.engine.process_memory import Memory
 
 MAX_DEATHS_OF_ONE_REQUEST = 3

@@ -11,8 +11,9 @@ from typing import Any
 from app.engine import process_memory
 from app.engine.calls import timed_call
 from app.engine.contract.messages import CapabilityName, EngineFacts, ProtocolError
+from app.engine.exits import ExitCause
 from app.engine.handshake import Handshake
-from app.engine.process import EngineProcess, ExitCause
+from app.engine.process import EngineProcess
 from app.engine.queue import CallQueue, IsDeferred, Place, Turn
 from app.engine.states import EngineState, LastExit, Release, SupervisorLimits
 from app.errors import (

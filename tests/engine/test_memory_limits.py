@@ -103,7 +103,7 @@ async def test_a_call_that_grows_is_ended_at_the_limit(tmp_path: Path) -> None:
             await engine.until_replaced(pid, within=30)
 
         assert await supervisor.call("echo", {"text": "x"}, seconds=30) == "x"
-        causes = {fields["cause"] for event, fields in engine.events if event == "engine.exited"}
+        causes = {fields["cause"] for event, fields in engine.events if event == "engine.died"}
         outcomes = [fields["outcome"] for event, fields in engine.events if event == "engine.called"]
         assert (causes, outcomes) == ({"memory"}, ["out_of_memory", "out_of_memory", "ok"])
 

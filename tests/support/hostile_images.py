@@ -18,7 +18,8 @@ MAX_PIXELS = 1_000_000
 def tiff(*directories: dict[int, int], next_of: dict[int, int] | None = None, big: bool = False) -> bytes:
     """Return a TIFF of directories that have only tags with one number.
 
-    A value -N of a tag is the offset of directory N - 1. `next_of` says which directory follows which; by default each
+    A value -N of a tag is the offset of directory N - 1; one of more than 32 bits is the count of the tag's values, and
+    the value is 8. `next_of` says which directory follows which; by default each
     is followed by the next one.
     """
     order = {number: number + 1 for number in range(len(directories) - 1)} if next_of is None else next_of
@@ -29,8 +30,9 @@ def tiff(*directories: dict[int, int], next_of: dict[int, int] | None = None, bi
     out += struct.pack("<2sHHHQ", b"II", 43, 8, 0, starts[0]) if big else struct.pack("<2sHI", b"II", 42, starts[0])
     for number, tags in enumerate(directories):
         out += struct.pack("<Q" if big else "<H", len(tags))
-        for tag, value in sorted(tags.items()):
-            out += struct.pack(size, tag, 16 if big else 4, 1, starts[-value - 1] if value < 0 else value)
+        for tag, told in sorted(tags.items()):
+            count, value = (told >> 32, 8) if told >> 32 > 0 else (1, told)
+            out += struct.pack(size, tag, 16 if big else 4, count, starts[-value - 1] if value < 0 else value)
         out += struct.pack("<" + offset, starts[order[number]] if number in order else 0)
     return bytes(out)
 
@@ -110,6 +112,8 @@ LOOPS: dict[str, Callable[[], bytes]] = {
         page_tags(t330=-2), {330: -3}, {330: -2}, next_of={}
     ),
     "a TIFF whose Exif directory is its own": lambda: tiff(page_tags(t34665=-2), {34665: -2}, next_of={}),
+    "a TIFF that states more values than it has bytes": lambda: tiff(page_tags(t273=1 << 61)),
+    "a BigTIFF that states more values than it has bytes": lambda: tiff(page_tags(t273=1 << 90), big=True),
     "a PDF whose page tree contains itself": lambda: pdf(
         CATALOG, b"<</Type/Pages/Kids[3 0 R 2 0 R]/Count 2>>", b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 200]>>"
     ),
@@ -121,7 +125,7 @@ LOOPS: dict[str, Callable[[], bytes]] = {
         DRAWS, CONTENT, form(b"/XObject<</X 6 0 R>>"), form(b"/XObject<</Y#20 5 0 R>>", b"/Y#20%\nDo")
     ),
 }
-"""Files whose parts refer to each other in a circle."""
+"""Files whose parts refer to each other in a circle, or state what cannot be."""
 TOO_LARGE: dict[str, Callable[[], bytes]] = {
     "a TIFF of twenty thousand directories": lambda: tiff(*[page_tags()] * 20_000),
     "a TIFF whose sub-directories double at each step": lambda: tiff(

@@ -4,6 +4,7 @@ A directory names the next one and its sub-directories by offset, so a file of a
 Pillow notices it, the vendor follows it and takes 75 MB of memory a second.
 """
 
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ MAX_REFERENCES = 1_000
 """How many sub-directories one directory may name."""
 SUB_DIRECTORIES = {330, 34665, 34853, 40965}
 """The tags whose values are offsets of directories: SubIFDs, Exif, GPS and interoperability."""
+SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+"""The bytes of one value of each type."""
 INTEGERS = {3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 """The types of a tag's values that can be offsets, as `struct` names them: SHORT, LONG, IFD, LONG8, IFD8."""
 
@@ -36,7 +39,7 @@ BIG = Layout("Q", "HHQ8s", "Q", 8)
 
 
 def check_directories(path: Path) -> None:
-    """Raise UnreadableImage if directories form a loop, ImageTooLarge if there are too many.
+    """Raise UnreadableImage if directories form a loop or lie, ImageTooLarge if there are too many.
 
     References beyond the end of the file are ignored, as readers do. The file must be a TIFF.
     """
@@ -50,6 +53,7 @@ class _Reader:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        self._size_bytes = os.fstat(file.fileno()).st_size
         head = file.read(16)
         self._order = ">" if head[:2] == b"MM" else "<"
         version = self._unpack("H", head[2:4])
@@ -101,6 +105,8 @@ class _Reader:
         next_bytes = self._file.read(layout.inline_bytes)
         found = []
         for tag, kind, values, inline in entry.iter_unpack(entries[: len(entries) // entry.size * entry.size]):
+            if values * SIZES.get(kind, 0) > self._size_bytes:
+                raise UnreadableImage(f"a directory states {values} values of tag {tag}, more than the file can hold")
             if tag in SUB_DIRECTORIES and kind in INTEGERS:
                 found += self._offsets(kind, values, inline)
         if len(next_bytes) == layout.inline_bytes:

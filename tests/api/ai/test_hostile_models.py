@@ -23,6 +23,7 @@ DOCUMENTED = {
     (422, "not-a-model"),
     (502, "engine-died"),
     (504, "engine-timed-out"),
+    (507, "engine-out-of-memory"),
 }
 CLASSES = ("cut", "counts", "numbers", "tensors", "tokens", "template", "bits")
 
