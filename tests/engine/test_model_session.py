@@ -34,6 +34,9 @@ class Leases:
         self.check_folder: Callable[[], None] = lambda: None
         """Raises StoreUnavailable while the folder is away."""
 
+    def check(self) -> None:
+        self.check_folder()
+
     def hold(self, name: str, use: str, pid: int) -> Callable[[], None]:
         self.before(name)
         self.held[name] += 1
@@ -67,7 +70,7 @@ async def working(
             supervisor,
             models_dir=(folder / "models").resolve(),
             hold=leases.hold,
-            check_folder=lambda: leases.check_folder(),
+            check_folder=leases.check,
             limits=SessionLimits(**limits),
             on_event=lambda event, fields: running.events.append((event, fields)),
         )
