@@ -3,6 +3,7 @@
 import getpass
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,8 +23,11 @@ from app.store.volume.monitor import require_safety
 from app.store.volume.refusals import refusal_of
 from app.terminal import visible, visible_lines
 
-DONE, REFUSED, MISCONFIGURED, IN_PART = 0, 1, 2, 3
+REFUSED, MISCONFIGURED, IN_PART = 1, 2, 3
 """The exit statuses of the commands; docs/operations.md describes them."""
+
+SIGNALLED = 128
+"""Added to a signal's number, the exit status that shells report for a process that the signal ended."""
 
 as_json = click.option("--json", "is_json", is_flag=True, help="Print JSON.")
 
@@ -91,11 +95,13 @@ def rfc3339(moment: datetime) -> str:
 
 @contextmanager
 def printed_at_the_end(*, is_json: bool) -> Iterator[list[dict[str, Any]]]:
-    """Yield a list for rows, and print those that it has at the end, also if an error or Ctrl-C ends the block."""
+    """Yield a list for rows, and print those that it has at the end, also if an error or a signal ends the block."""
     rows: list[dict[str, Any]] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(SIGNALLED + number))
     try:
         yield rows
     finally:
+        signal.signal(signal.SIGTERM, before)
         print_rows(rows, is_json=is_json)
 
 

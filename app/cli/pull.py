@@ -10,7 +10,7 @@ import click
 from anyio import to_thread
 
 from app.build import build_jobs, build_pull_runner
-from app.cli.console import REFUSED, actor, as_json, exit_with, open_store, print_rows
+from app.cli.console import IN_PART, REFUSED, actor, as_json, exit_with, open_store, printed_at_the_end
 from app.cli.wording import in_commands
 from app.jobs.folder import Jobs
 from app.jobs.progress import PROGRESS_INTERVAL_SECONDS
@@ -33,20 +33,27 @@ INTERRUPTED = 130
 @click.option("--if-exists", type=click.Choice([each.value for each in IfExists]), default="fail")
 @as_json
 def pull(source: str, file: str | None, revision: str, *, is_json: bool, **options: str | None) -> None:
-    """Pull FILE from a repository of the hub, or a URL. FILE may be a shell pattern. Ctrl-C cancels the pull."""
+    """Pull FILE from a repository of the hub, or a URL. FILE may be a shell pattern. Ctrl-C cancels the pull.
+
+    If a pull of several files fails, the models that were pulled before are printed, and the exit status is 3.
+    """
     settings, store = load_settings(), open_store(to_change=True)
     jobs = build_jobs(store)
     request = _request(source, file, revision, options)
     following = _Following(settings, store, jobs, request, is_quiet=is_json or not sys.stderr.isatty())
-    try:
-        job = asyncio.run(following.run())
-    except KeyboardInterrupt:
-        if following.job_id:
-            PullJobs(store, jobs).cancel(following.job_id)
-        sys.exit(INTERRUPTED)
-    if job.result is None:
-        exit_with(REFUSED, in_commands(job.failure.detail) if job.failure else "The pull was cancelled.")
-    print_rows(job.result["models"], is_json=is_json)
+    with printed_at_the_end(is_json=is_json) as rows:
+        try:
+            job = asyncio.run(following.run())
+        except KeyboardInterrupt:
+            rows += following.published
+            if following.job_id:
+                PullJobs(store, jobs).cancel(following.job_id)
+            sys.exit(INTERRUPTED)
+        if job.result is None:
+            rows += following.published
+            status = IN_PART if rows else REFUSED
+            exit_with(status, in_commands(job.failure.detail) if job.failure else "The pull was cancelled.")
+        rows += job.result["models"]
 
 
 class _Following:
@@ -54,6 +61,8 @@ class _Following:
 
     def __init__(self, settings: Settings, store: Store, jobs: Jobs, request: PullRequest, *, is_quiet: bool) -> None:
         self.job_id: str | None = None
+        self.published: list[dict[str, Any]] = []
+        """The models that this process has published; a service that runs the pull lists them in its journal."""
         self._settings = settings
         self._store = store
         self._jobs = jobs
@@ -62,7 +71,7 @@ class _Following:
 
     async def run(self) -> Job:
         """Create the pull, wait until it is finished, and return its job. Raises what `PullRunner.ask_for` raises."""
-        pull_runner = build_pull_runner(self._settings, self._store, self._jobs, _on_published, lambda *_: None)
+        pull_runner = build_pull_runner(self._settings, self._store, self._jobs, self._on_published, lambda *_: None)
         try:
             job, _ = await pull_runner.ask_for(self._request, actor())
             self.job_id = job.id
@@ -73,6 +82,9 @@ class _Following:
             return await following
         finally:
             await pull_runner.close()
+
+    async def _on_published(self, model: Model) -> None:
+        self.published.append({"name": model.name, "size_bytes": model.size_bytes, "outcome": "pulled"})
 
     async def _finished(self, job_id: str) -> Job:
         shown = 0
@@ -103,7 +115,3 @@ def _request(source: str, file: str | None, revision: str, options: dict[str, st
         return PullRequest(**given | {"if_exists": IfExists(given["if_exists"])})
     except ValueError as exc:
         raise click.UsageError(str(exc)) from None
-
-
-async def _on_published(_: Model) -> None:
-    """Do nothing: a service on the folder watches the folder and finds the new model."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,23 @@ from tests.store.integrity.test_verification import corrupt_on_disk
 from tests.support.held_jobs import store_on
 from tests.support.service import ECHO, ROOT
 from tests.support.waiting import eventually
+
+ENDED_BY_A_SIGNAL = """
+import os, sys
+import click
+from app.cli.console import printed_at_the_end
+
+@click.command()
+@click.argument("number", type=int)
+def main(number):
+    with printed_at_the_end(is_json=True) as rows:
+        rows.append(1)
+        os.kill(os.getpid(), number)
+        rows.append(2)
+
+main()
+"""
+"""The code of a command that sends itself a signal after it has done one of two things."""
 
 
 def run(models_dir: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -89,6 +107,20 @@ def test_what_was_done_is_printed_whatever_follows(folder: Path) -> None:
     assert (folder / "en_v2.bin").exists()
     nothing_done = run(folder, "models", "delete", "missing.bin", "en_v2.bin", "--json")
     assert (nothing_done.returncode, [row["outcome"] for row in json.loads(nothing_done.stdout)]) == (1, ["refused"])
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 1)])
+def test_what_was_done_before_a_signal_is_printed(folder: Path, number: signal.Signals, status: int) -> None:
+    """A command that a signal ends prints what it has done."""
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDED_BY_A_SIGNAL, str(int(number))],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (ended.returncode, json.loads(ended.stdout)) == (status, [1])
 
 
 def test_a_read_only_setting_holds_for_commands(folder: Path) -> None:

@@ -65,3 +65,14 @@ def test_a_service_lists_the_pull_of_a_command(serve: Serve, hub: Hub) -> None:
     assert pulled.returncode == 0, pulled.stderr
     (job,) = service.client.get("/pulls").json()["jobs"]
     assert (job["state"], job["created_by"][:4]) == ("succeeded", "cli:")
+
+
+def test_what_was_pulled_before_a_failure_is_printed(folder: Path, hub: Hub) -> None:
+    """A pull of several files that fails at one prints the models before it, and exits with 3."""
+    hub.add("org/repo", "b.gguf", CONTENT)
+    hub.faults.extend([Fault(cut_after=100), Fault(), Fault(status=403)])
+
+    pulled = run(folder, "models", "pull", "org/repo", "*.gguf", "--json", OCR_HUB_ENDPOINT=hub.url)
+
+    assert (pulled.returncode, [row["name"] for row in json.loads(pulled.stdout)]) == (3, ["org_repo/a.gguf"])
+    assert "OCR_HUB_TOKEN" in pulled.stderr
