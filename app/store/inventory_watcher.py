@@ -33,6 +33,8 @@ WATCH_AGAIN_SECONDS = 30.0
 """How long to scan before inotify is tried again after a failure, such as that no watches were left."""
 SAFETY_RESCAN_SECONDS = 10.0
 """How often to scan although inotify works: it misses writes to mapped files, and its queue can overflow."""
+SAFETY_REST = 3.0
+"""How long a safety scan rests in between, as a multiple of the time that it computes."""
 MANY_CHANGES = 500
 """Above this number of changes at once the whole folder is scanned, so that later changes do not wait for these."""
 SCAN_SHARE, SAFETY_SHARE = 1, 50
@@ -111,8 +113,8 @@ class InventoryWatcher:
         with contextlib.suppress(OSError):  # the folder is gone; the next tick reports that
             self.protected = await self._in_thread(self._store.protections.manual)
 
-    async def scan(self) -> None:
-        """Scan the whole folder now, and replace the inventory.
+    async def scan(self, rest: float = 0.0) -> None:
+        """Scan the whole folder now, and replace the inventory. In between rests `rest` times as long as it computes.
 
         Updates go on while the scan runs. The scan may have read a path before it was updated, so at the end it reads
         those paths again.
@@ -123,14 +125,14 @@ class InventoryWatcher:
             self._changed_meanwhile = set()
             try:
                 with self._noting_availability():
-                    found = await self._in_thread(self._store.scan, self.inventory, self._on_folder)
+                    found = await self._in_thread(self._store.scan, self.inventory, self._on_folder, rest)
                     while len(names := self._changed_meanwhile) > MANY_CHANGES:
                         self._changed_meanwhile = set()
                         found = await self._rescan(found, names)
                     async with self._updating:
                         began = time.monotonic()
                         found = await self._rescan(found, list(self._changed_meanwhile))
-                        self._replace(self._without_removed(await self._in_thread(self._unless_equal, found), began))
+                        self._replace(self._without_removed(found, began))
             finally:
                 self._changed_meanwhile = None
             self._scan_seconds = time.monotonic() - self._scan_began
@@ -187,7 +189,8 @@ class InventoryWatcher:
                         scan.result()  # raises what the scan raised
                         scan = None
                     if not scan and self._scan_is_due():
-                        scan = asyncio.create_task(self.scan())
+                        is_for_safety = self._watch and not self._scan_soon
+                        scan = asyncio.create_task(self.scan(SAFETY_REST if is_for_safety else 0.0))
         finally:
             if scan:
                 scan.cancel()
@@ -213,10 +216,17 @@ class InventoryWatcher:
                     found = await self._in_thread(self._store.scan, None, self._on_folder)
                 else:
                     found = await self._rescan(self.inventory, names)
-                self._replace(self._without_removed(await self._in_thread(self._unless_equal, found), began))
+                self._replace(self._without_removed(found, began))
 
     async def _rescan(self, before: Inventory, names: Collection[str]) -> Inventory:
-        found, is_complete = await self._in_thread(self._store.rescan, before, names, self._on_folder)
+        """Return an inventory brought up to date at some paths; the present object if that is equal."""
+
+        def rescan() -> tuple[Inventory, bool]:
+            found, is_complete = self._store.rescan(before, names, self._on_folder)
+            present = self.inventory
+            return (present if present is not None and found == present else found), is_complete
+
+        found, is_complete = await self._in_thread(rescan)
         self._scan_soon = self._scan_soon or not is_complete
         return found
 
@@ -291,11 +301,6 @@ class InventoryWatcher:
         for name in self._removed:
             models.pop(name, None)
         return replace(found, models=models)
-
-    def _unless_equal(self, found: Inventory) -> Inventory:
-        """Return the present inventory object if `found` is equal to it, else `found`."""
-        before = self.inventory
-        return before if before is not None and found == before else found
 
     def _replace(self, inventory: Inventory | None) -> None:
         if inventory is not self.inventory:

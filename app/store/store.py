@@ -93,14 +93,16 @@ class Store:
 
     # Finding and reading models.
 
-    def scan(self, before: Inventory | None = None, on_folder: OnFolder = lambda *_: None) -> Inventory:
+    def scan(
+        self, before: Inventory | None = None, on_folder: OnFolder = lambda *_: None, rest: float = 0.0
+    ) -> Inventory:
         """Scan the whole folder, and return the inventory. Raises StoreUnavailable.
 
         A model that has not changed since `before` is the identical object. `on_folder` is called with each folder
-        before it is read.
+        before it is read. In between the scan rests `rest` times as long as it computes.
         """
         self.volume.check()
-        return scan(self.root, before, on_folder)
+        return scan(self.root, before, on_folder, rest)
 
     def rescan(
         self, before: Inventory, names: Iterable[str], on_folder: OnFolder = lambda *_: None

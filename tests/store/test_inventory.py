@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -196,3 +197,16 @@ def test_a_rescan_leaves_large_folders_to_a_scan(tmp_path: Path) -> None:
     assert not is_complete
     assert list(after.models) == ["small/a.bin"]
     assert rescan(tmp_path, before, ["large", "small"]) == (scan(tmp_path), True)
+
+
+def test_a_scan_rests_if_it_should(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scan that rests finds what a scan finds, and rests after every few hundred entries; else it does not rest."""
+    for number in range(1000):
+        (tmp_path / f"{number}.bin").touch()
+    rests: list[float] = []
+    monkeypatch.setattr(time, "sleep", rests.append)
+
+    assert scan(tmp_path) == scan(tmp_path, rest=2)
+
+    assert len(rests) == 5
+    assert all(rest > 0 for rest in rests)

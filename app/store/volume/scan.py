@@ -2,8 +2,10 @@
 
 import contextlib
 import errno
+import math
 import os
 import stat
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +21,9 @@ from app.store.names import problem_with
 MAX_WALKED = 1000
 """How many entries of changed folders `rescan` reads at most. More are left to a scan, which delays no other change."""
 
+REST_AFTER = 200
+"""After how many entries a scan that rests does so: they take a millisecond."""
+
 OnFolder = Callable[[str, int], object]
 """A function that receives the path ('' or ending with '/') and the descriptor of each folder before it is read."""
 Status = os.stat_result | OSError | None
@@ -29,16 +34,19 @@ class TooMany(Exception):
     """A folder has more entries than the caller wants to read."""
 
 
-def scan(root: Path, before: Inventory | None = None, on_folder: OnFolder = lambda *_: None) -> Inventory:
+def scan(
+    root: Path, before: Inventory | None = None, on_folder: OnFolder = lambda *_: None, rest: float = 0.0
+) -> Inventory:
     """Scan the whole folder, and return the inventory. Raises StoreUnavailable if the folder itself cannot be read.
 
     Links are not followed, hidden entries are skipped, and entries that cannot be listed become warnings. A model that
-    has not changed since `before` is the identical object, so that values cached for it stay valid.
+    has not changed since `before` is the identical object, so that values cached for it stay valid. In between the scan
+    rests `rest` times as long as it computes, so that requests need not wait for Python's interpreter lock.
     """
     try:
         with _open_tree(root, on_folder) as tree:
             found = _Found(before.models if before else {})
-            tree.walk("", found)
+            tree.walk("", found, rest=rest)
             return found.inventory(tree.root_id)
     except OSError as exc:
         raise StoreUnavailable(str(exc)) from exc
@@ -156,9 +164,9 @@ class _Tree:
         finally:
             os.close(folder)
 
-    def walk(self, prefix: str, found: "_Found", *, max_entries: float = float("inf")) -> None:
+    def walk(self, prefix: str, found: "_Found", *, max_entries: float = math.inf, rest: float = 0.0) -> None:
         """Add everything below a folder to `found`. Raises TooMany, and OSError if the root itself cannot be read."""
-        folders = [prefix]
+        folders, count, began = [prefix], 0, time.thread_time()
         while folders:
             prefix = folders.pop()
             try:
@@ -168,9 +176,12 @@ class _Tree:
                         for entry in entries:
                             if below := self._examine(entry, prefix, found):
                                 folders.append(below)
-                            max_entries -= 1
-                            if max_entries < 0:
+                            count += 1
+                            if count > max_entries:
                                 raise TooMany
+                            if rest and count % REST_AFTER == 0:
+                                time.sleep((time.thread_time() - began) * rest)
+                                began = time.thread_time()
             except OSError as exc:
                 if not prefix:
                     raise
