@@ -40,6 +40,18 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]
         yield running.wait_until_ready()
 
 
+@pytest.fixture(scope="module")
+def librarian(reader: RunningService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """The service that gets the files of others: for all of them, one with the default limits."""
+    if not IS_WHOLE:
+        yield reader
+        return
+    folder = tmp_path_factory.mktemp("whole")
+    with RunningService(folder, native_dir=NATIVE, engine_memory_limit=3 << 30) as running:
+        running.client.timeout = 400
+        yield running.wait_until_ready()
+
+
 @pytest.mark.parametrize("name", LOOPS)
 def test_a_loop_is_answered_before_the_engine_follows_it(name: str, reader: RunningService) -> None:
     """A file that forms a loop gets 422, and the engine process is the same afterwards."""
@@ -65,25 +77,25 @@ def test_a_bomb_is_answered_before_the_engine_reads_it(name: str, reader: Runnin
 
 @pytest.mark.slow
 @pytest.mark.parametrize("corpus", IMAGES, ids=lambda corpus: corpus.package)
-def test_files_of_others_are_read_or_refused(corpus: Corpus, reader: RunningService) -> None:
+def test_files_of_others_are_read_or_refused(corpus: Corpus, librarian: RunningService) -> None:
     """Every file gets 200 or a documented refusal, whatever it is; the engine and the service's memory stay."""
-    pid, before = reader.engine()["pid"], psutil.Process(reader.process.pid).memory_info().rss
+    pid, before = librarian.engine()["pid"], psutil.Process(librarian.process.pid).memory_info().rss
     statuses: Counter[int] = Counter()
     wrong = {}
     for name, content in corpus.files(sample=25):
-        answer = reader.client.post("/ocr", content=content)
+        answer = librarian.client.post("/ocr", content=content)
         statuses[answer.status_code] += 1
         if answer.status_code not in DOCUMENTED or (
             answer.status_code != 200 and problem_of(answer)[1] == "engine-call-failed"
         ):
             wrong[name] = answer.text[:300]
-        reader.wait_until_ready()
+        librarian.wait_until_ready()
     print(corpus.package, dict(statuses), wrong)
 
     assert wrong == {}
     assert statuses[200]
-    assert reader.engine()["pid"] == pid
-    assert psutil.Process(reader.process.pid).memory_info().rss - before < GROWTH_BYTES
+    assert librarian.engine()["pid"] == pid
+    assert psutil.Process(librarian.process.pid).memory_info().rss - before < GROWTH_BYTES
 
 
 @pytest.mark.slow
