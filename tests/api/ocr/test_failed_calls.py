@@ -88,6 +88,21 @@ def test_a_text_that_needs_too_much_memory(limited: RunningService) -> None:
     assert (grown["error"]["status"], "memory" in grown["error"]["detail"]) == (507, True)
 
 
+@pytest.mark.parametrize("image", [b"abort", b"hold_gil 30", None])
+def test_the_next_image_waits_for_the_next_process(ready: RunningService, image: bytes | None) -> None:
+    """Right after a crash, a deadline or a release, an image waits for the next process and is read."""
+    for _ in range(2):
+        if image:
+            ready.client.post("/ocr", content=image, headers=PNG)
+        else:
+            ready.client.post("/engine/release").raise_for_status()
+        engine = ready.engine()
+        if engine["state"] != "ready":
+            assert engine["reason"]
+
+        assert ready.client.post("/ocr", content=b"read a fox", headers=PNG).status_code == 200
+
+
 def test_a_caller_that_hangs_up_frees_the_engine(ready: RunningService) -> None:
     """A caller that disconnects ends the engine process at once, before the deadline."""
     pid = ready.engine()["pid"]
