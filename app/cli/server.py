@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from app import logs
 from app.api.http.connections.gate import ConnectionGate, connections_within
-from app.api.http.connections.protocol import HttpConnection
+from app.api.http.connections.protocol import CallerTimes, HttpConnection
 from app.api.http.connections.server import Server, StopTimes
 from app.api.http.problem_table import PROBLEM_TYPES
 from app.cli.deadline import end_after
@@ -31,6 +31,8 @@ LONGEST_ANSWER_SECONDS = 2.0
 ENGINE_SHARE = 2
 """The engine gets one in so many parts of the grace."""
 IPV6_ANY = "::"
+BODY_WINDOW = 2
+"""A body must arrive at a least rate within so many times OCR_UPLOAD_STALL_TIMEOUT, so that pauses are allowed."""
 BACKLOG = 512
 """How many connections the kernel completes and keeps until the service takes them, which it does all at once."""
 
@@ -107,7 +109,9 @@ def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     connection: Any = partial(
         HttpConnection,
         gate=ConnectionGate(most, lambda limit: log.warning(EventName.CONNECTIONS_FULL, limit=limit)),
-        head_seconds=settings.head_timeout.total_seconds(),
+        times=CallerTimes(
+            settings.head_timeout.total_seconds(), BODY_WINDOW * settings.upload_stall_timeout.total_seconds()
+        ),
         on_refused=on_refused,
     )
     return uvicorn.Config(

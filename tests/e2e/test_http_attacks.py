@@ -44,18 +44,20 @@ class Watch:
     def __init__(self, service: RunningService) -> None:
         self._service, self._process = service, psutil.Process(service.process.pid)
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look)
+        self._threads = [threading.Thread(target=each) for each in (self._look, self._ask)]
         self.before = self.most = self.last = self.sample()
         self.answers: list[int] = []
         self.slowest_seconds = 0.0
 
     def __enter__(self) -> "Watch":
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def sample(self) -> tuple[int, int]:
         return self._process.memory_info().rss, self._process.num_fds()
@@ -64,6 +66,9 @@ class Watch:
         while not self._over.wait(0.1):
             self.last = self.sample()
             self.most = (max(self.most[0], self.last[0]), max(self.most[1], self.last[1]))
+
+    def _ask(self) -> None:
+        while not self._over.wait(0.1):
             began = time.monotonic()
             try:
                 self.answers.append(httpx.get(f"{self._service.url}/livez", timeout=30).status_code)

@@ -4,8 +4,8 @@ import socket
 import struct
 
 WINDOW_SECONDS = 30.0
-LEAST_BYTES = 30 * 1024
-"""How many bytes must move in each window: 1 KiB a second."""
+LEAST_BYTES_A_SECOND = 1024
+"""How many bytes must move, on average over each window."""
 TCP_INFO_BYTES = 128
 ACKNOWLEDGED = struct.Struct("=Q")
 ACKNOWLEDGED_OFFSET = 120
@@ -15,15 +15,16 @@ ACKNOWLEDGED_OFFSET = 120
 class Progress:
     """Whether a count of bytes grows fast enough."""
 
-    def __init__(self, now: float, count: int) -> None:
+    def __init__(self, now: float, count: int, window_seconds: float) -> None:
+        self._window_seconds = window_seconds
         self._began = now
         self._count = count
 
     def is_stalled(self, now: float, count: int) -> bool:
-        """Return True if the count grew by less than LEAST_BYTES in a window that has just ended."""
-        if now - self._began < WINDOW_SECONDS:
+        """Return True if the count grew too little in a window that has just ended."""
+        if now - self._began < self._window_seconds:
             return False
-        is_stalled = count - self._count < LEAST_BYTES
+        is_stalled = count - self._count < self._window_seconds * LEAST_BYTES_A_SECOND
         self._began, self._count = now, count
         return is_stalled
 

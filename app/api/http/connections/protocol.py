@@ -5,6 +5,7 @@ import contextlib
 import sys
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import httptools
@@ -13,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from app.api.http.connections.close_delimited import send_until_close
 from app.api.http.connections.errors import HeadTimedOut, HeadTooLarge, InvalidHttp, OutOfResources
 from app.api.http.connections.gate import ConnectionGate
-from app.api.http.connections.progress import Progress, acknowledged_bytes
+from app.api.http.connections.progress import WINDOW_SECONDS, Progress, acknowledged_bytes
 from app.api.http.connections.refusals import refusal
 from app.errors.exhaustion import exhausted_resource
 
@@ -34,16 +35,26 @@ OnRefused = Callable[[Exception, str, str | None], None]
 """Called for a request that is refused before it reaches the application: the error, its id, the caller's address."""
 
 
+@dataclass(frozen=True, slots=True)
+class CallerTimes:
+    """How long a caller may take, in seconds."""
+
+    head_seconds: float
+    """How long a head may take to arrive."""
+    body_window_seconds: float
+    """The window in which a body must arrive at a least rate while a request reads it; 0 for no limit."""
+
+
 class HttpConnection(HttpToolsProtocol):
     """One HTTP connection. It refuses requests that the parser cannot finish, because they reach no application.
 
     `end_if_overdue` must be called every second.
     """
 
-    def __init__(self, *, gate: ConnectionGate, head_seconds: float, on_refused: OnRefused, **uvicorns: Any) -> None:  # noqa: ANN401
+    def __init__(self, *, gate: ConnectionGate, times: CallerTimes, on_refused: OnRefused, **uvicorns: Any) -> None:  # noqa: ANN401
         super().__init__(**uvicorns)
         self._gate = gate
-        self._head_seconds = head_seconds
+        self._times = times
         self._on_refused = on_refused
         self._is_in_head = False
         self._is_between = True
@@ -55,10 +66,10 @@ class HttpConnection(HttpToolsProtocol):
         self._trailers = 0
         self._unanswered: deque[RequestResponseCycle] = deque()
         """The requests of the pipeline and the one that runs, in their order."""
-        self._received_bytes = 0
+        self.received_bytes = 0
         self._refusal: Exception | None = None
         self._lingers_until: float | None = None
-        self._draining: Progress | None = None
+        self._receiving: Progress | None = None
         self._sending: Progress | None = None
 
     # What the connection receives.
@@ -84,7 +95,7 @@ class HttpConnection(HttpToolsProtocol):
         """Parse received bytes. Refuse the request if its head or trailers, which may span many reads, are too long."""
         if self._lingers_until is not None:
             return
-        self._received_bytes += len(data)
+        self.received_bytes += len(data)
         self._idle_bytes += len(data)
         super().data_received(data)
         if self._idle_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
@@ -160,10 +171,10 @@ class HttpConnection(HttpToolsProtocol):
         """Refuse a head that took too long; end a connection on which too few bytes move. `now`: the loop's clock."""
         if self._lingers_until is not None and now > self._lingers_until:
             self.transport.abort()
-        elif self._head_since is not None and now - self._head_since > self._head_seconds:
+        elif self._head_since is not None and now - self._head_since > self._times.head_seconds:
             self._head_since = None
             if self._is_in_head:
-                self._refuse(HeadTimedOut(self._head_seconds))
+                self._refuse(HeadTimedOut(self._times.head_seconds))
             else:
                 self.transport.close()
         self._end_if_stalled(now)
@@ -179,22 +190,28 @@ class HttpConnection(HttpToolsProtocol):
         self._refuse(self._refusal or (OutOfResources(cause) if cause else InvalidHttp(msg)))
 
     def _end_if_stalled(self, now: float) -> None:
-        """End the connection if the caller takes the answer, or sends the rest of an answered request, too slowly."""
-        is_answered = self.cycle is not None and self.cycle.response_complete
-        if is_answered and not self._is_between and not self._is_in_head:
-            self._draining = self._draining or Progress(now, self._received_bytes)
-            if self._draining.is_stalled(now, self._received_bytes):
+        """End the connection if the caller takes the answer, or sends a body, too slowly."""
+        window_seconds = self._body_window_seconds()
+        if window_seconds and not self.flow.read_paused:
+            self._receiving = self._receiving or Progress(now, self.received_bytes, window_seconds)
+            if self._receiving.is_stalled(now, self.received_bytes):
                 self.transport.abort()
         else:
-            self._draining = None
+            self._receiving = None
         if self.transport.get_write_buffer_size():
             with contextlib.suppress(OSError):  # it is being closed
                 count = acknowledged_bytes(self.transport.get_extra_info("socket"))
-                self._sending = self._sending or Progress(now, count)
+                self._sending = self._sending or Progress(now, count, WINDOW_SECONDS)
                 if self._sending.is_stalled(now, count):
                     self.transport.abort()
         else:
             self._sending = None
+
+    def _body_window_seconds(self) -> float:
+        """Return the window for the rest of the body, which is shorter once it is answered; 0 if no body arrives."""
+        if self.cycle is None or self._is_between or self._is_in_head:
+            return 0
+        return WINDOW_SECONDS if self.cycle.response_complete else self._times.body_window_seconds
 
     def _awaits_head(self) -> bool:
         return self._is_in_head or (self._is_between and (self.cycle is None or self.cycle.response_complete))
