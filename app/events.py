@@ -71,6 +71,7 @@ class EventName(StrEnum):
     JOB_CRASHED = "job.crashed", logging.ERROR
     JOB_UNRECORDED = "job.unrecorded", logging.WARNING
     PULL_STARTED = "pull.started"
+    PULL_RETRIED = "pull.retried"
     PULL_FINISHED = "pull.finished"
     PULL_UNRECORDED = "pull.unrecorded", logging.WARNING
 

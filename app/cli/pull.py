@@ -12,10 +12,12 @@ from anyio import to_thread
 from app.build import build_jobs, build_pull_runner
 from app.cli.console import IN_PART, REFUSED, actor, as_json, exit_with, open_store, printed_at_the_end
 from app.cli.wording import in_commands
+from app.events import EventName
 from app.jobs.folder import Jobs
 from app.jobs.progress import PROGRESS_INTERVAL_SECONDS
 from app.jobs.records import Job
 from app.pulls.pull_jobs import PullJobs
+from app.pulls.pull_partials import keep_partials
 from app.pulls.request import IfExists, PullRequest
 from app.settings import Settings, load_settings
 from app.store import Model, Store
@@ -33,8 +35,9 @@ INTERRUPTED = 130
 @click.option("--if-exists", type=click.Choice([each.value for each in IfExists]), default="fail")
 @as_json
 def pull(source: str, file: str | None, revision: str, *, is_json: bool, **options: str | None) -> None:
-    """Pull FILE from a repository of the hub, or a URL. FILE may be a shell pattern. Ctrl-C cancels the pull.
+    """Pull FILE from a repository of the hub, or a URL. FILE may be a shell pattern.
 
+    Ctrl-C cancels the pull, and the same command continues it.
     If a pull of several files fails, the models that were pulled before are printed, and the exit status is 3.
     """
     settings, store = load_settings(), open_store(to_change=True)
@@ -47,12 +50,15 @@ def pull(source: str, file: str | None, revision: str, *, is_json: bool, **optio
         except KeyboardInterrupt:
             rows += following.published
             if following.job_id:
+                keep_partials(store, following.job_id)  # the same command continues them
                 PullJobs(store, jobs).cancel(following.job_id)
             sys.exit(INTERRUPTED)
         if job.result is None:
             rows += following.published
             status = IN_PART if rows else REFUSED
             exit_with(status, in_commands(job.failure.detail) if job.failure else "The pull was cancelled.")
+        for warning in job.result.get("warnings", []):
+            click.echo(warning, err=True)
         rows += job.result["models"]
 
 
@@ -71,7 +77,7 @@ class _Following:
 
     async def run(self) -> Job:
         """Create the pull, wait until it is finished, and return its job. Raises what `PullRunner.ask_for` raises."""
-        pull_runner = build_pull_runner(self._settings, self._store, self._jobs, self._on_published, lambda *_: None)
+        pull_runner = build_pull_runner(self._settings, self._store, self._jobs, self._on_published, _print_retry)
         try:
             job, _ = await pull_runner.ask_for(self._request, actor())
             self.job_id = job.id
@@ -115,3 +121,9 @@ def _request(source: str, file: str | None, revision: str, options: dict[str, st
         return PullRequest(**given | {"if_exists": IfExists(given["if_exists"])})
     except ValueError as exc:
         raise click.UsageError(str(exc)) from None
+
+
+def _print_retry(event: EventName, fields: dict[str, Any]) -> None:
+    """Print why and when the pull is tried again, since a source that is away would look like a command that hangs."""
+    if event is EventName.PULL_RETRIED:
+        click.echo(f"{fields['error']} The next attempt is in {fields['pause_seconds']:g} s.", err=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -12,7 +13,10 @@ from app.errors import StoreError
 from app.jobs.folder import Jobs
 from app.jobs.held_job import HeldJob
 from app.jobs.records import Job
+from app.jobs.slots import Slot, Slots
 
+MOST_WAITING = 32
+"""How many taken jobs may wait without a slot. Further jobs stay in the queue."""
 POLL_INTERVAL_SECONDS = 1.0
 """How often to look for jobs that no process runs."""
 
@@ -28,9 +32,12 @@ class JobAdopter:
         *,
         at_once: int,
         accepts: Callable[[Job], bool] = lambda _: True,
+        group_of: Callable[[Job], str] = lambda _: "",
         on_defect: Callable[[Exception], None] = lambda _: None,
     ) -> None:
         """`accepts` returns False for a job that a newer service created and this service does not understand.
+
+        Of the jobs that wait, the oldest one of the group with the fewest taken jobs is taken first.
 
         `on_defect` receives each error that is neither a StoreError nor an OSError; the adopter goes on.
         """
@@ -41,7 +48,10 @@ class JobAdopter:
         self._on_defect = on_defect
         self._left: set[str] = set()
         """The ids of jobs whose run raised such an error here. They are left for another service, or a restart."""
-        self._free = at_once
+        self._group_of = group_of
+        self._groups = Counter[str]()
+        self._slots = Slots(at_once, self.wake)
+        self._most = at_once + MOST_WAITING
         self._scope = CancelScope()
         self._is_stopping = False
         self._wake = asyncio.Event()
@@ -71,18 +81,32 @@ class JobAdopter:
     async def _take_some(self, tasks: TaskGroup) -> None:
         # If the model folder is missing, there are no jobs to take; requests for models report the reason.
         try:
-            for job in await to_thread.run_sync(self._jobs.unheld, self._kind):
-                if not self._free or job.id in self._left or not self._accepts(job):
-                    continue
-                if held := await to_thread.run_sync(self._jobs.take, job.id):
-                    self._free -= 1
-                    tasks.start_soon(self._run_one, held)
+            await self._take_while_free(tasks)
         except (StoreError, OSError):
             pass
         except Exception as exc:  # noqa: BLE001 - jobs are taken again at the next poll
             self._on_defect(exc)
+        self._slots.serve()
 
-    async def _run_one(self, held: HeldJob) -> None:
+    async def _take_while_free(self, tasks: TaskGroup) -> None:
+        unheld = await to_thread.run_sync(self._jobs.unheld, self._kind)
+        jobs = [job for job in unheld if job.id not in self._left and self._accepts(job)]
+        while jobs and self._groups.total() < self._most and (slot := self._slots.take()):
+            held = None
+            try:
+                job = min(jobs, key=lambda job: self._groups[self._group_of(job)])  # the oldest of these
+                jobs.remove(job)
+                held = await to_thread.run_sync(self._jobs.take, job.id)
+            finally:
+                if held is None:
+                    slot.release(is_quiet=True)
+            if held:
+                held.slot = slot
+                group = self._group_of(job)
+                self._groups[group] += 1
+                tasks.start_soon(self._run_one, held, slot, group)
+
+    async def _run_one(self, held: HeldJob, slot: Slot, group: str) -> None:
         try:
             with held:
                 await self._run_held(held)
@@ -90,7 +114,6 @@ class JobAdopter:
             self._left.add(held.job.id)
             self._on_defect(exc)
         finally:
-            self._free += 1
+            self._groups[group] -= 1
             # A job whose outcome could not be written, as on a full disk, is retried only at the next poll.
-            if held.job.is_finished:
-                self.wake()
+            slot.release(is_quiet=not held.job.is_finished)

@@ -13,6 +13,7 @@ from typing import Any, Self
 from app.errors import ServiceError
 from app.jobs.progress import Progress
 from app.jobs.records import Failure, Job, JobState, marker_of, new_draft_of, result_of, write_record
+from app.jobs.slots import Slot
 from app.store import explaining_refusals, files_on_server
 from app.store.volume.renames import rename_path
 
@@ -38,6 +39,8 @@ class HeldJob:
         """The job, as last written to its record."""
         self.is_resumable = is_resumable
         """True if another process can continue the job after this process has released it unfinished."""
+        self.slot: Slot | None = None
+        """The slot that the job takes among those that run at once; None if their number is not limited."""
         self._check = check
         self._is_shared = is_shared
         self._poll_at = 0.0

@@ -1,9 +1,12 @@
 """Runs pulls: new pulls that clients request, and pulls whose runner died, in this or another service."""
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from anyio import CapacityLimiter, to_thread
 
@@ -14,6 +17,7 @@ from app.jobs.folder import Jobs
 from app.jobs.held_job import HeldJob
 from app.jobs.records import Job
 from app.jobs.runner import run_job
+from app.jobs.slots import Slot
 from app.pulls.conditions import check_space
 from app.pulls.pull import OnPublished, PullLimits, PullRun
 from app.pulls.pull_jobs import PULL, PullJobs, request_of
@@ -55,6 +59,7 @@ class PullRunner:
             self.pull,
             at_once=at_once,
             accepts=lambda job: request_of(job) is not None,
+            group_of=_host_of,
             on_defect=lambda exc: on_event(EventName.SERVICE_PART_RESTARTED, {"part": "pulls", "exc_info": exc}),
         )
 
@@ -102,10 +107,20 @@ class PullRunner:
         """Run a pull that this process holds, and write its outcome, success or failure, to its record."""
         request = PullRequest.from_record(held.job.request)
         source = source_for(self._sources, request)
-        run = PullRun(held.job, self._store, source, self._limits, self._on_published)
         about = {"job_id": held.job.id, "target": request.target}
+
+        def on_retry(exc: SourceUnavailable, pause_seconds: float) -> None:
+            self._on_event(
+                EventName.PULL_RETRIED, about | {"error": str(exc), "pause_seconds": round(pause_seconds, 1)}
+            )
+
+        waiting = held.slot.released if held.slot else nullcontext
+        run = PullRun(
+            held.job, self._store, source, self._limits, self._on_published, waiting=waiting, on_retry=on_retry
+        )
         self._on_event(EventName.PULL_STARTED, about)
         began = time.monotonic()
+        watching = asyncio.create_task(give_slot_back_when_idle(run, held.slot, self._limits))
         try:
             if not await run_job(held, run):
                 return
@@ -114,6 +129,8 @@ class PullRunner:
         except Exception as exc:  # noqa: BLE001 - one pull must not end the service
             self._on_event(EventName.JOB_CRASHED, about | {"exc_info": exc})
             await self._fail(held)
+        finally:
+            watching.cancel()
         counts = {"bytes": run.done_bytes, "seconds": round(time.monotonic() - began, 3)}
         failure = held.job.failure.detail if held.job.failure else None
         self._on_event(EventName.PULL_FINISHED, about | {"outcome": str(held.job.state), "error": failure} | counts)
@@ -126,3 +143,21 @@ class PullRunner:
 
     async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
         return await to_thread.run_sync(function, *arguments, limiter=self._threads)
+
+
+async def give_slot_back_when_idle(run: PullRun, slot: Slot | None, limits: PullLimits) -> None:
+    """Give a pull's slot back while its source sends next to nothing, so that other pulls need not wait for it."""
+    while slot:
+        before = run.done_bytes
+        await asyncio.sleep(limits.idle_seconds)
+        is_waiting = run.phase in {"resolving", "downloading"}
+        if not is_waiting or run.done_bytes - before > limits.min_rate * limits.idle_seconds:
+            slot.ask()
+        elif slot.is_held:
+            slot.release()
+
+
+def _host_of(job: Job) -> str:
+    """Return the host of a pull's URL; an empty text for pulls from the hub."""
+    request = request_of(job)
+    return urlsplit(request.url).netloc if request and request.url else ""

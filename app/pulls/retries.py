@@ -38,6 +38,8 @@ class PullLimits:
     """The time over which the rate is measured."""
     max_bytes: int = 0
     """The largest file in bytes; 0 for no limit but the disk."""
+    idle_seconds: float = 5.0
+    """After how long without bytes at the least rate a pull gives its slot to another one."""
 
 
 class Retries:

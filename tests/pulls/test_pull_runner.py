@@ -24,12 +24,13 @@ from app.store.actor import Actor
 from app.store.incoming.partials import PartialRecord
 from app.store.policy import Policy
 from app.store.store import Store
-from tests.support.hub import Hub, running_hub
+from tests.support.hub import Fault, Hub, running_hub
 from tests.support.waiting import eventually_async
 
 pytestmark = pytest.mark.anyio
 
 ME = Actor("me")
+LIMITS = PullLimits(0, 0, timedelta(days=1))
 MANY = 60
 """More than the number of threads that all requests share."""
 
@@ -58,7 +59,9 @@ class SilentHub(HubSource):
         return []
 
 
-def pull_runner(store: Store, *sources: Source, hub: Hub | None = None) -> PullRunner:
+def pull_runner(
+    store: Store, *sources: Source, hub: Hub | None = None, limits: PullLimits = LIMITS, more_urls: tuple[str, ...] = ()
+) -> PullRunner:
     """Return a runner of pulls from `sources` and from the URLs of `hub`."""
 
     async def on_published(_: object) -> None:
@@ -67,8 +70,8 @@ def pull_runner(store: Store, *sources: Source, hub: Hub | None = None) -> PullR
     return PullRunner(
         store,
         build_jobs(store),
-        [*sources, UrlSource(HttpClient(5), (hub.cdn_url,) if hub else ())],
-        PullLimits(0, 0, timedelta(days=1)),
+        [*sources, UrlSource(HttpClient(60), (*more_urls, *((hub.cdn_url,) if hub else ())))],
+        limits,
         at_once=2,
         on_published=on_published,
         on_event=lambda *_: None,
@@ -142,3 +145,24 @@ async def test_a_pull_that_fails_early_removes_its_partial_file(store: Store) ->
         async with running(pulling):
             await eventually_async(lambda: build_jobs(store).get(job.id).state == "failed")
             await eventually_async(lambda: list(store.volume.staging_dir.iterdir()) == [])
+
+
+@pytest.mark.parametrize("bad", [Fault(status=503), Fault(wait_after=1000)], ids=["failing", "silent"])
+async def test_bad_sources_take_no_slots_from_good_ones(store: Store, bad: Fault) -> None:
+    """Many pulls from a source that fails or falls silent do not delay pulls from another source."""
+    limits = PullLimits(retries=50, pause_seconds=30, partial_retention=timedelta(days=1), idle_seconds=0.05)
+    with running_hub() as bad_hub, running_hub() as hub:
+        bad_hub.faults.extend([bad] * 1000)
+        pulling = pull_runner(store, hub=hub, limits=limits, more_urls=(bad_hub.cdn_url,))
+        jobs = build_jobs(store)
+        for number in range(6):
+            request = PullRequest(url=bad_hub.put(f"/bad{number}.bin", b"x" * 2000))
+            jobs.create(PULL, request.to_record(), ME)
+        async with running(pulling):
+            await eventually_async(lambda: len(bad_hub.seen) >= 2)
+            good = [
+                await pulling.ask_for(PullRequest(url=hub.put(f"/good{number}.bin", b"model")), ME)
+                for number in range(5)
+            ]
+            await eventually_async(lambda: all(jobs.get(job.id).state == "succeeded" for job, _ in good), within=60)
+        bad_hub.forget()

@@ -1,0 +1,85 @@
+"""Slots of jobs that run at the same time. A job that waits gives its slot to another one, and asks for one again."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+PATIENCE_SECONDS = 30.0
+"""How long a job waits to get its slot again before new jobs have to wait for it."""
+
+
+class Slots:
+    """A number of slots. `serve` gives the free ones to the jobs that have asked, the oldest first."""
+
+    def __init__(self, count: int, on_free: Callable[[], None]) -> None:
+        """`on_free` is called when a slot becomes free; it must have `serve` called soon."""
+        self._free = count
+        self._on_free = on_free
+        self._asking: list[Slot] = []
+
+    def take(self) -> "Slot | None":
+        """Return a slot for a new job; None if none is free, or if a job has asked for too long to get one again."""
+        has_waited = bool(self._asking) and time.monotonic() - self._asking[0].asked_at > PATIENCE_SECONDS
+        if not self._free or (has_waited and self._free <= len(self._asking)):
+            return None
+        self._free -= 1
+        return Slot(self)
+
+    def serve(self) -> None:
+        """Give the free slots to the jobs that have asked."""
+        while self._free and self._asking:
+            self._free -= 1
+            self._asking.pop(0).grant()
+
+    def ask(self, slot: "Slot") -> None:
+        """Put a job at the end of those that have asked."""
+        self._asking.append(slot)
+        self._on_free()
+
+    def give_back(self, slot: "Slot", *, is_held: bool, is_quiet: bool) -> None:
+        """Free a slot, or forget that its job has asked for one."""
+        if is_held:
+            self._free += 1
+            if not is_quiet:
+                self._on_free()
+        elif slot in self._asking:
+            self._asking.remove(slot)
+
+
+class Slot:
+    """The slot of one job, which holds it from the start."""
+
+    def __init__(self, slots: Slots) -> None:
+        self.is_held = True
+        self.asked_at = 0.0
+        """When the job asked to get its slot again, by the monotonic clock."""
+        self._is_asking = False
+        self._slots = slots
+        self._granted = asyncio.Event()
+
+    def grant(self) -> None:
+        """Give the job its slot. Only `Slots` calls this."""
+        self.is_held, self._is_asking = True, False
+        self._granted.set()
+
+    def release(self, *, is_quiet: bool = False) -> None:
+        """Give the slot back. May be called twice. If `is_quiet`, no job gets it before the next `serve`."""
+        was_held, self.is_held, self._is_asking = self.is_held, False, False
+        self._granted.clear()
+        self._slots.give_back(self, is_held=was_held, is_quiet=is_quiet)
+
+    def ask(self) -> None:
+        """Ask to get the slot again, without waiting for it."""
+        if not self.is_held and not self._is_asking:
+            self._is_asking, self.asked_at = True, time.monotonic()
+            self._slots.ask(self)
+
+    @asynccontextmanager
+    async def released(self) -> AsyncIterator[None]:
+        """Give the slot back for the `with` block, and wait until the job has it again."""
+        self.release()
+        yield
+        self.ask()
+        if not self.is_held:
+            await self._granted.wait()
