@@ -154,7 +154,7 @@ class Settings(BaseSettings):
     pull_allowed_urls: Annotated[CommaSeparated, AfterValidator(_urls)] = ()
     """URL prefixes that pulls of plain URLs are limited to, redirects included. Without any, URLs are refused."""
     pulls_at_once: Annotated[int, Field(ge=1)] = 2
-    """How many pulls receive bytes at once on this service; the others wait, here or at another service on the folder."""
+    """How many pulls receive bytes at once on this service; others wait, here or at another service on the folder."""
     pull_retries: Annotated[int, Field(ge=0)] = 8
     """How many retries in a row without new bytes, and restarts from the first byte, a pull makes before it fails."""
     pull_retry_pause: Duration = timedelta(seconds=1)

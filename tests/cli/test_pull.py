@@ -1,6 +1,10 @@
 """The command `models pull`, without a server and beside one."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +13,8 @@ import pytest
 from tests.cli.test_models import run
 from tests.conftest import Serve
 from tests.support.hub import Fault, Hub, running_hub
-from tests.support.service import ECHO
+from tests.support.service import ECHO, ROOT
+from tests.support.waiting import eventually
 
 CONTENT = b"model" * 1000
 
@@ -76,3 +81,38 @@ def test_what_was_pulled_before_a_failure_is_printed(folder: Path, hub: Hub) -> 
 
     assert (pulled.returncode, [row["name"] for row in json.loads(pulled.stdout)]) == (3, ["org_repo/a.gguf"])
     assert "OCR_HUB_TOKEN" in pulled.stderr
+
+
+def test_each_retry_is_printed(folder: Path, hub: Hub) -> None:
+    """While the source is away, the command prints why, and when it tries again; stdout has only the result."""
+    hub.hub_faults.extend([Fault(status=503), Fault(status=503)])
+    hub.faults.append(Fault(status=500))
+    environment = {"OCR_HUB_ENDPOINT": hub.url, "OCR_PULL_RETRY_PAUSE": "0.01s"}
+
+    pulled = run(folder, "models", "pull", "org/repo", "a.gguf", "--json", **environment)
+
+    assert pulled.returncode == 0, pulled.stderr
+    assert pulled.stderr.count("The next attempt is in") == 2
+    assert "the source answered 503" in pulled.stderr
+    assert len(json.loads(pulled.stdout)) == 1
+    assert "its name ends in .gguf" in pulled.stderr
+
+
+def test_a_command_continues_after_ctrl_c(folder: Path, hub: Hub) -> None:
+    """After Ctrl-C the job is cancelled, and the same command downloads only the bytes that are missing."""
+    hub.add("org/repo", "a.gguf", CONTENT * 100)
+    hub.faults.append(Fault(wait_after=1 << 17))
+    command = [sys.executable, "-m", "app", "models", "pull", "org/repo", "a.gguf"]
+    environment = {"OCR_MODELS_DIR": str(folder), "OCR_HUB_ENDPOINT": hub.url}
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stderr=subprocess.PIPE) as running:
+        staging = folder / ".store/staging"
+        eventually(lambda: any(path.stat().st_size == 1 << 17 for path in staging.glob("*.part")), within=60)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(timeout=60) == 130
+
+    again = run(folder, "models", "pull", "org/repo", "a.gguf", OCR_HUB_ENDPOINT=hub.url)
+
+    assert again.returncode == 0, again.stderr
+    assert [seen.headers.get("Range") for seen in hub.asked("cdn")] == [None, f"bytes={1 << 17}-"]
+    assert (folder / "org_repo/a.gguf").read_bytes() == CONTENT * 100
+    assert list(staging.iterdir()) == []
