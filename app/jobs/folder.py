@@ -207,7 +207,12 @@ class Jobs:
 
     def _records(self) -> list[Path]:
         """List the records, oldest first."""
-        return sorted(path for path in self._folder.glob("*.json") if JOB_ID.fullmatch(path.stem))
+        with explaining_refusals():
+            try:
+                found = list(self._folder.iterdir())
+            except FileNotFoundError:
+                return []
+        return sorted(path for path in found if path.suffix == ".json" and JOB_ID.fullmatch(path.stem))
 
     def _read(self, record: Path) -> Job | None:
         """Read a record, and remember the job if it is finished."""

@@ -125,8 +125,11 @@ class Protections:
     def check(self, name: str) -> None:
         """Raise ModelProtected if the model is protected. Raises OSError on a shared volume that does not answer.
 
+        Raises StoreUnavailable if something else is in the place of the records' folder.
+
         The caller must hold the model's lock, so that no protection is set before the lock is released.
         """
+        self._volume.check_folder(self._records.folder)
         protection = self.of(name)
         if protection is None and self._volume.is_shared and self._records.is_on_server(name):
             protection = self.combine(name, UNREADABLE)  # another machine's record, which is not readable here yet

@@ -174,7 +174,9 @@ class Incoming:
     def partials(self) -> list[Partial]:
         """List all partial files, by id. Takes no lock. Raises StoreUnavailable."""
         self._volume.check()
-        return self.staging.partials()
+        self._volume.check_folder(self._volume.staging_dir)
+        with explaining_refusals():
+            return self.staging.partials()
 
     def find(self, partial_id: str) -> Partial:
         """Get a kept partial file, also after its publication while its record is left.
@@ -182,7 +184,9 @@ class Incoming:
         Raises PartialNotFound, StoreUnavailable.
         """
         self._volume.check()
-        return self.staging.find(partial_id)
+        self._volume.check_folder(self._volume.staging_dir)
+        with explaining_refusals():
+            return self.staging.find(partial_id)
 
     def record(self, record: PartialRecord) -> None:
         """Replace the record of a partial file. Only the file's writer may call this.

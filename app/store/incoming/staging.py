@@ -262,8 +262,12 @@ class Staging:
             file.close()
 
     def _partials(self) -> Iterator[Partial]:
-        for path in self._folder.glob(f"*{SUFFIX}"):
-            if not PARTIAL_ID.fullmatch(path.stem):
+        try:
+            found = list(self._folder.iterdir())
+        except FileNotFoundError:
+            return
+        for path in found:
+            if path.suffix != SUFFIX or not PARTIAL_ID.fullmatch(path.stem):
                 continue
             try:
                 yield _partial_at(path, self._read(path.stem))

@@ -71,8 +71,14 @@ class NameRecords(Generic[T]):
         return self._read(self._record_of(name))
 
     def has(self, name: str) -> bool:
-        """True if there is something at the place of a name's record, even if it cannot be read."""
-        return os.path.lexists(self._record_of(name))
+        """True if there is something at the place of a name's record, even if it cannot be read or looked up."""
+        try:
+            os.lstat(self._record_of(name))
+        except FileNotFoundError:
+            return False
+        except OSError:  # the folder cannot be entered, so that a record may be there
+            return True
+        return True
 
     def remove(self, name: str) -> bool:
         """Delete the record of a name. Returns False if there is none."""
@@ -105,11 +111,15 @@ class NameRecords(Generic[T]):
         return self._record_of(name).name in files_on_server(self.folder)
 
     def all(self) -> Iterator[T]:
-        """Yield every record that can be read, in no order. Yields nothing if the folder is missing."""
-        yield from self.survey()[0]
+        """Yield every record that can be read, in no order. Yields nothing if the folder is missing or unreadable."""
+        with contextlib.suppress(OSError):
+            yield from self.survey()[0]
 
     def survey(self) -> tuple[list[T], frozenset[str]]:
-        """Return the records that can be read, and the keys, see `key_of`, of those that are there and cannot."""
+        """Return the records that can be read, and the keys, see `key_of`, of those that are there and cannot.
+
+        Raises OSError if the folder cannot be read.
+        """
         records, unreadable = list[T](), set[str]()
         for path in self._files():
             record = None
@@ -122,7 +132,14 @@ class NameRecords(Generic[T]):
         return records, frozenset(unreadable)
 
     def _files(self) -> Iterator[Path]:
-        return (path for path in self.folder.glob(f"*{RECORD_SUFFIX}") if KEY.fullmatch(path.stem))
+        try:
+            with os.scandir(self.folder) as entries:
+                names = [entry.name for entry in entries]
+        except FileNotFoundError:
+            return
+        for path in map(self.folder.joinpath, names):
+            if path.suffix == RECORD_SUFFIX and KEY.fullmatch(path.stem):
+                yield path
 
     def _read(self, record: Path) -> T | None:
         found = self._reader.read(record, self._form)

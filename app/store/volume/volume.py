@@ -123,6 +123,7 @@ class Volume:
 
     def _complete(self) -> None:
         """Create what is missing of `.store/`."""
+        self.check_folder(self.store_dir)
         self.store_dir.mkdir(exist_ok=True)
         for folder in self._folders:
             # What lies in the place of a folder is reported by `check_writable`, and does not prevent the start.
