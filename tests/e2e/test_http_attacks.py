@@ -152,7 +152,7 @@ PART = b'--x\r\ncontent-disposition: form-data; name="a"\r\n\r\nb\r\n'
 PARTS = b"%x\r\n%b\r\n" % (len(PART) * 1000, PART * 1000)
 ATTACKS = {
     "slowloris": slowhttptest("H", "/models"),
-    "slow body": slowhttptest("B", "/prune", "-t", "POST", "-s", "8192"),
+    "slow body": slowhttptest("B", "/prune", "-t", "POST", "-s", "8192", "-f", "application/json"),
     "range": slowhttptest("R", "/docs/swagger-ui-bundle.js"),
     "slow read": slowhttptest("X", "/models", "-w", "1", "-y", "10", "-n", "1", "-z", "5", "-k", "3"),
     "endless trailers": endless(f"POST /prune {JSON}0\r\n", b"a: b\r\n" * 10_000),
