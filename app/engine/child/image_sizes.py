@@ -13,6 +13,8 @@ MAX_SIDE_PIXELS = 20_000
 CHECK_SECONDS = 60
 """The most CPU time for the checks of one image. A crafted file can keep a parser busy for hours."""
 
+REPEAT_SECONDS = 1.0
+
 
 def check_size(width: int, height: int, limits: ImageLimits, what: str = "a page") -> None:
     """Raise ImageTooLarge or UnreadableImage if a page or a picture cannot be read at this size, in pixels."""
@@ -44,14 +46,15 @@ def select_pages(pages: tuple[int, int] | None, total: int, limits: ImageLimits)
 def limited_time(seconds: float = CHECK_SECONDS) -> Iterator[None]:
     """Raise ImageTooLarge in the body if it takes more CPU time than this. Only for the main thread.
 
-    The signal interrupts Python code. A single call of a C library is not interrupted: the deadline of the call is.
+    The signal interrupts Python code, and comes again each second, because a parser may swallow the exception. It does
+    not interrupt a single call of a C library; that is bounded by the deadline of the engine's call.
     """
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise ImageTooLarge("a structure that takes too long to check", f"{seconds:g} s of CPU time")
 
     before = signal.signal(signal.SIGVTALRM, stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds, REPEAT_SECONDS)
     try:
         yield
     finally:

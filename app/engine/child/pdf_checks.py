@@ -20,7 +20,7 @@ from pypdf.generic import ArrayObject, DictionaryObject, IndirectObject, StreamO
 
 from app.engine.child.image_sizes import check_size, select_pages
 from app.engine.contract.recognition_call import ImageLimits
-from app.errors import EncryptedPdf, ImageTooLarge, UnreadableImage
+from app.errors import EncryptedPdf, ImageError, ImageTooLarge, UnreadableImage
 
 DOTS_PER_POINT = 150 / 72
 """The vendor renders the pages of a PDF at 150 dots per inch."""
@@ -156,7 +156,7 @@ def _content(stream: StreamObject) -> bytes:
     """Return the decoded data of a stream, or nothing if it is broken: a font, for example, may not matter."""
     try:
         return stream.get_data()
-    except (LimitReachedError, MemoryError):
+    except (LimitReachedError, MemoryError, ImageError):  # the last one: the time is over
         raise
     except Exception:  # noqa: BLE001 - what pypdf raises for hostile bytes is not defined
         return b""
