@@ -48,18 +48,18 @@ def pull(source: str, file: str | None, revision: str, *, is_json: bool, **optio
         try:
             job = asyncio.run(following.run())
         except KeyboardInterrupt:
-            rows += following.published
+            rows.extend(following.published)
             if following.job_id:
                 keep_partials(store, following.job_id)  # the same command continues them
                 PullJobs(store, jobs).cancel(following.job_id)
             sys.exit(INTERRUPTED)
         if job.result is None:
-            rows += following.published
+            rows.extend(following.published)
             status = IN_PART if rows else REFUSED
             exit_with(status, in_commands(job.failure.detail) if job.failure else "The pull was cancelled.")
         for warning in job.result.get("warnings", []):
             click.echo(warning, err=True)
-        rows += job.result["models"]
+        rows.extend(job.result["models"])
 
 
 class _Following:
