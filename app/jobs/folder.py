@@ -205,6 +205,11 @@ class Jobs:
         self.volume.check()
         self.volume.check_folder(self._folder)
 
+    def _check_for_writing(self) -> None:
+        self.volume.check()
+        if not self.volume.check_folder(self._folder):
+            self.volume.check_writable()  # makes the folder anew
+
     def _records(self) -> list[Path]:
         """List the records, oldest first."""
         with explaining_refusals():
@@ -226,7 +231,7 @@ class Jobs:
             job,
             self._folder,
             lock.pop_all(),
-            check=self.volume.check,
+            check=self._check_for_writing,
             is_shared=self.volume.is_shared,
             is_resumable=job.kind in self.resumable,
         )

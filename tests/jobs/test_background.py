@@ -1,5 +1,6 @@
 """Jobs that a request starts and its service runs in the background, of a kind that exists only in this test."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,20 @@ async def test_a_job_survives_the_absence_of_its_folder(store: Store, tmp_path: 
     assert jobs.result_file(job.id).read_text() == "[]"
     await eventually_async(lambda: EventName.JOB_FINISHED in events.fields)
     assert events.fields[EventName.JOB_FINISHED]["outcome"] == "succeeded"
+
+
+async def test_a_job_survives_a_cleaner_of_its_records(store: Store) -> None:
+    """If the folder of records is removed while a job runs, the job still ends with a record and its results."""
+    jobs = build_jobs(store)
+
+    async def process(on_done: Callable[[], None]) -> Answers:
+        shutil.rmtree(store.volume.jobs_dir)
+        on_done()
+        return Answers()
+
+    job = await BackgroundJobs(jobs).begin(ADDING, {}, Batch(1, process), ME)
+    await eventually_async(lambda: jobs.volume.jobs_dir.exists() and jobs.result_file(job.id).exists(), within=30)
+    await eventually_async(lambda: [each.state for each in jobs.newest()] == [JobState.SUCCEEDED], within=30)
 
 
 async def test_a_folder_that_stays_away_is_named_as_the_cause(
