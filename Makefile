@@ -41,6 +41,7 @@ lint: $(VENV)/dev ## Check format, style, types and layers.
 
 bench: $(VENV)/dev ## Run the benchmarks and print the tables of docs/benchmarks.md.
 	$(BIN)/python benchmarks/list_models.py
+	$(BIN)/python benchmarks/freshness.py
 	$(BIN)/python benchmarks/list_pages.py
 	$(BIN)/python benchmarks/scans.py
 	$(BIN)/python benchmarks/deletes.py

@@ -119,6 +119,12 @@ def fill(folder: Path, count: int) -> Path:
     return folder
 
 
+def etag_of(model: Path) -> bytes:
+    """Return the JSON of the ETag of this version of a model, which has its size and its time."""
+    status = model.stat()
+    return rf'"etag":"\"{status.st_size:x}-{status.st_mtime_ns:x}\""'.encode()
+
+
 def settled(probe: Callable[[], Any], *, seconds: float = 1.0) -> Any:  # noqa: ANN401 - the probe's own result
     """Return the result of `probe` once it has not changed for some seconds."""
     last, since = probe(), time.monotonic()

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from common import ROOT, Server, fill, percentile, print_table, settled
+from common import ROOT, Server, etag_of, fill, percentile, print_table, settled
 
 COUNTS = (10_000, 100_000)
 PATHS = {"first page": "/models?limit=100", "whole list": "/models"}
@@ -131,12 +131,6 @@ def body_of(connection: http.client.HTTPConnection) -> bytes:
     """Return the first page."""
     connection.request("GET", PATHS["first page"])
     return connection.getresponse().read()
-
-
-def etag_of(model: Path) -> bytes:
-    """Return the JSON of the ETag of this version of a model, which has its size and its time."""
-    status = model.stat()
-    return rf'"etag":"\"{status.st_size:x}-{status.st_mtime_ns:x}\""'.encode()
 
 
 def row(count: int, shown: str, checkout: Path, delays: dict[str, list[float]]) -> list[str]:

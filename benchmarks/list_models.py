@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from common import Load, Server, fill, median_ratio, print_table, settled, wrk
+from common import Load, Server, etag_of, fill, median_ratio, print_table, settled, wrk
 
 COUNTS = (10, 100, 1_000, 10_000)
 ROUNDS, ROUND_SECONDS, WARM_UP_SECONDS = 7, 2, 1
@@ -181,12 +181,6 @@ def freshness(service: Server, models: Path) -> dict[str, list[float]]:
                 time.sleep(0.01)
             delays[kind].append(time.perf_counter() - began)
     return delays
-
-
-def etag_of(model: Path) -> bytes:
-    """Return the model's ETag as the list has it, which has the inode, the size and the time of this version."""
-    status = model.stat()
-    return rf'"etag":"\"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}\""'.encode()
 
 
 if __name__ == "__main__":
