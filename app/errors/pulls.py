@@ -42,8 +42,8 @@ class SourceMismatch(SourceError):
 
     def __init__(self, what: str, reason: str) -> None:
         super().__init__(
-            f"{what} is not what was expected: {reason}. Nothing was kept. Check the source and the digest, then pull "
-            "it again."
+            f"{what} is not what was expected: {reason}. Nothing was published. Check the source and the digest, "
+            "then pull it again."
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from anyio import CapacityLimiter
+from huggingface_hub import close_session
 
 from app.build import build_jobs
 from app.errors import PullsMisconfigured, SourceUnavailable
@@ -64,11 +65,26 @@ async def test_the_password_of_a_proxy_is_not_shown(monkeypatch: pytest.MonkeyPa
 async def test_a_port_that_no_proxy_can_have_fails_the_pull(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy's port beyond 65535, which Python finds when it connects, makes the source unavailable."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:99999")
-    source = UrlSource(HttpClient(5), ("http://a.example",))
+    close_session()
+    asked: list[tuple[Source, PullRequest]] = [
+        (UrlSource(HttpClient(5), ("http://a.example",)), PullRequest(url="http://a.example/a.bin")),
+        (HubSource(HttpClient(5), endpoint="http://a.example", token=None), PullRequest(repository="a/b", files="*")),
+    ]
 
-    with pytest.raises(SourceUnavailable):
+    for source, request in asked:
+        with pytest.raises(SourceUnavailable):
+            await source.resolve(request, CapacityLimiter(1))
+        await source.aclose()
+    close_session()  # huggingface_hub keeps one client for the process, which has read the environment
+
+
+@pytest.mark.anyio
+async def test_an_allowed_url_that_no_host_can_have_is_named() -> None:
+    """A host that is not valid in OCR_PULL_ALLOWED_URLS fails a pull with an error that names the setting."""
+    source = UrlSource(HttpClient(5), ("http://xn--/",))
+
+    with pytest.raises(PullsMisconfigured, match="OCR_PULL_ALLOWED_URLS"):
         await source.resolve(PullRequest(url="http://a.example/a.bin"), CapacityLimiter(1))
-    await source.aclose()
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def _explaining(what: str) -> Iterator[None]:
         raise SourceNotFound(what, f"{printable(str(exc))}. {HUB_HINTS.not_found}") from exc
     except OfflineModeIsEnabled as exc:
         raise PullsMisconfigured("HF_HUB_OFFLINE forbids every request to a hub") from exc
-    except httpx.RequestError as exc:
+    except (httpx.RequestError, OSError, ArithmeticError) as exc:  # OverflowError for a port beyond 65535
         raise SourceUnavailable(what, printable(str(exc)) or type(exc).__name__) from exc
     except (ValueError, TypeError, KeyError, AttributeError) as exc:
         # Raised by huggingface_hub when it cannot read an answer, such as the page of a website.

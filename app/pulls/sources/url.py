@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import httpx
 from anyio import CapacityLimiter
 
-from app.errors import SourceNotAllowed
+from app.errors import PullsMisconfigured, SourceNotAllowed
 from app.pulls.request import PullRequest
 from app.pulls.sources.base import SourceFile
 from app.pulls.sources.http import Hints, HttpAnswer, HttpClient, origin_of, shown
@@ -51,7 +51,11 @@ class UrlSource:
     def _check(self, url: httpx.URL) -> None:
         if not self._allowed:
             raise SourceNotAllowed(shown(url), "OCR_PULL_ALLOWED_URLS allows no URL to be pulled")
-        if url.userinfo or not any(_is_below(url, allowed) for allowed in self._allowed):
+        try:
+            is_allowed = not url.userinfo and any(_is_below(url, allowed) for allowed in self._allowed)
+        except UnicodeError as exc:
+            raise PullsMisconfigured(f"OCR_PULL_ALLOWED_URLS has a host that is not valid ({exc})") from None
+        if not is_allowed:
             raise SourceNotAllowed(shown(url), "it is not below any of OCR_PULL_ALLOWED_URLS")
 
 
