@@ -1,8 +1,10 @@
 """HTTP requests for the bytes of a file, from a given position on. They follow the redirects that the source allows."""
 
+import asyncio
 import os
 import re
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -24,6 +26,8 @@ from app.pulls.sources.rate_limits import pause_asked_for
 
 MAX_REDIRECTS = 10
 CONNECT_SECONDS = 10.0
+HEAD_SECONDS = 60.0
+"""How long the heads of all answers to one request may take together, with its redirects."""
 TRANSIENT = {408, 425, 429}
 REDIRECTS = {301, 302, 303, 307, 308}
 REFUSED = {401, 403, 451}
@@ -80,8 +84,9 @@ class HttpAnswer:
 class HttpClient:
     """An HTTP client that requests files' bytes from other services."""
 
-    def __init__(self, stall_seconds: float) -> None:
+    def __init__(self, stall_seconds: float, head_seconds: float = HEAD_SECONDS) -> None:
         """`stall_seconds` is how long to wait for the next bytes; 0 for no limit."""
+        self._head_seconds = head_seconds
         self._stall_seconds = stall_seconds or None
         self._client: httpx.AsyncClient | None = None
         self._connecting = threading.Lock()
@@ -120,11 +125,14 @@ class HttpClient:
         if start and etag:
             ranges["if-range"] = etag
         url = _parsed(file.url)
+        deadline = time.monotonic() + self._head_seconds
         for _ in range(MAX_REDIRECTS):
             check_url(url)
             request = client.build_request("GET", url, headers=IDENTITY | headers_for(url) | ranges)
             with _explaining(file.label):
-                response = await client.send(request, stream=True)
+                # All heads together, because a source may send one byte after another, each in time.
+                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                    response = await client.send(request, stream=True)
             try:
                 if response.status_code in REDIRECTS:
                     url = _target(file, url, response)
@@ -236,8 +244,10 @@ def _explaining(label: str) -> Iterator[None]:
     """Raise SourceUnavailable for failures of the connection, and SourceMismatch for a redirect to an invalid host."""
     try:
         yield
-    except httpx.ReadTimeout:
-        raise SourceUnavailable(label, "the source sent nothing for too long") from None
+    except (httpx.ReadTimeout, TimeoutError):
+        raise SourceUnavailable(
+            label, "the source sent nothing for too long, or the head of its answer too slowly"
+        ) from None
     except UnicodeError:  # httpx parses redirects, even if it does not follow them
         raise SourceMismatch(label, "it redirects to an invalid host") from None
     except (httpx.TransportError, OSError, ValueError, ArithmeticError) as exc:

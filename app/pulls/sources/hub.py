@@ -1,14 +1,18 @@
 """The source for repositories of the hub, such as huggingface.co."""
 
+import asyncio
 from contextlib import AbstractAsyncContextManager
 
 import httpx
 from anyio import CapacityLimiter, to_thread
 
-from app.errors import SourceNotAllowed
+from app.errors import SourceNotAllowed, SourceUnavailable
 from app.pulls.request import PullRequest
 from app.pulls.sources.base import SourceFile
 from app.pulls.sources.http import HUB_HINTS, HttpAnswer, HttpClient, explaining_environment, origin_of, shown
+
+ANSWER_SECONDS = 120.0
+"""How long a hub may take to list the files of a request. It may send one byte after another, each in time."""
 
 
 class HubSource:
@@ -27,7 +31,11 @@ class HubSource:
     async def resolve(self, request: PullRequest, threads: CapacityLimiter) -> list[SourceFile]:
         """Return the files of a request, all of one commit; raises what `find_files` raises, and PullsMisconfigured."""
         await self._http.connect()  # huggingface_hub makes a client from the same environment
-        return await to_thread.run_sync(self._find_files, request, limiter=threads)
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await to_thread.run_sync(self._find_files, request, limiter=threads, abandon_on_cancel=True)
+        except TimeoutError:
+            raise SourceUnavailable(request.target, "the hub took too long to answer") from None
 
     def _find_files(self, request: PullRequest) -> list[SourceFile]:
         with explaining_environment():
