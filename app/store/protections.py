@@ -4,6 +4,9 @@ A caller's protection is a record in `.store/protection/`, valid for every servi
 not a file: it stays until a caller removes it, even if the model is deleted and another model gets its name.
 """
 
+import contextlib
+import os
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +14,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from app.errors import LookupStale, ModelNotFound, ModelProtected, NotAModel
+from app.errors import LookupStale, ModelNotFound, ModelProtected, NotAModel, StoreError
 from app.store.actor import Actor
 from app.store.aftermath import after_change
 from app.store.journal import Action, Journal
@@ -26,6 +29,8 @@ from app.store.volume.volume import Volume
 PROTECTION_LOCK = "/protection"
 """The name of the lock that each change of the records takes; no model can have this name."""
 
+MARK = "kept"
+"""The name of an empty file beside the records, which shows that the folder was not removed or emptied."""
 SETTLED_NS = 2_000_000_000
 """The age from which an equal modification time of the folder proves that its content is equal. Until then a second
 change may have got the same time, within one step of the file system's clock."""
@@ -109,6 +114,10 @@ class Protections:
         self._journal = journal
         self._manual: Mapping[str, ManualProtection] = {}
         self._seen_ns: int | None = None
+        self._mark = volume.protection_dir / MARK
+        self._is_marked = False
+        """True once this process has seen the mark in the folder."""
+        self._writing_again = threading.Lock()
 
     def of(self, name: str) -> Protection | None:
         """Get the protection of a model from the disk; None if the model is not protected."""
@@ -130,6 +139,7 @@ class Protections:
         The caller must hold the model's lock, so that no protection is set before the lock is released.
         """
         self._volume.check_folder(self._records.folder)
+        self.write_again_if_removed()
         protection = self.of(name)
         if protection is None and self._volume.is_shared and self._records.is_on_server(name):
             protection = self.combine(name, UNREADABLE)  # another machine's record, which is not readable here yet
@@ -145,8 +155,11 @@ class Protections:
         """Get the protections set by callers (not by `OCR_PROTECTED`), by model name. Raises OSError.
 
         The result is cached and is the identical object until a change. The records are read again when the folder's
-        modification time changes.
+        modification time changes. If the folder was removed, they are those that were known before, until
+        `write_again_if_removed` has written them again.
         """
+        if self._is_removed():
+            return self._manual
         try:
             changed_ns = self._records.folder.stat().st_mtime_ns
         except FileNotFoundError:
@@ -158,8 +171,34 @@ class Protections:
             manual = _WithUnreadable(found, unreadable) if unreadable else found
             if manual != self._manual:
                 self._manual = manual
+            self._is_marked = os.path.lexists(self._mark)
             self._seen_ns = changed_ns if time.time_ns() - changed_ns > SETTLED_NS else None
         return self._manual
+
+    def _set_mark(self) -> None:
+        with contextlib.suppress(OSError):  # without the mark, a removed folder is not noticed
+            os.close(
+                os.open(self._mark, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+            )
+
+    def _is_removed(self) -> bool:
+        return self._is_marked and bool(self._manual) and not os.path.lexists(self._mark)
+
+    def write_again_if_removed(self) -> None:
+        """Write the known protections again if their folder was removed, emptied or replaced since it was read.
+
+        The removal of a protection removes its record only. So if the mark is gone too, somebody has removed all files
+        of the folder, and did not mean each protection.
+        """
+        with self._writing_again, contextlib.suppress(OSError, StoreError):
+            if not self._is_removed():
+                return
+            self._volume.check_writable()  # makes the folder
+            for name, manual in self._manual.items():
+                if not self._records.has(name):
+                    self._records.write(name, asdict(manual) | {"since": manual.since.isoformat()}, is_lasting=True)
+            self._set_mark()
+            self._seen_ns = None
 
     def protect(self, name: str, reason: str, actor: Actor) -> Protection:
         """Protect the model of that name from deletion and replacement. Replaces a caller's earlier protection.
@@ -172,6 +211,7 @@ class Protections:
             model = self._volume.find(name)
             fields = asdict(manual) | {"since": manual.since.isoformat()}
             self._records.write(name, fields, is_lasting=True)
+            self._set_mark()
         self._journal.record(actor, Action.PROTECTED, name, None, model.size_bytes)
         return Protection(self._policy.protecting(name), manual)
 

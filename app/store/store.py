@@ -189,7 +189,15 @@ class Store:
             purged.extend(self.trash.recover())
 
         sweep_staging = partial(self._sweep_staging, is_job_over)
-        for step in (purge_expired, recover, self.claims.recover, sweep_staging, self.locks.sweep, self.clock.keep):
+        for step in (
+            self.protections.write_again_if_removed,
+            purge_expired,
+            recover,
+            self.claims.recover,
+            sweep_staging,
+            self.locks.sweep,
+            self.clock.keep,
+        ):
             self._sweep_step(step)
         return purged
 

@@ -111,7 +111,7 @@ def test_the_protections_are_one_cached_object_until_a_change(tmp_path: Path) ->
 
     assert after["a.bin"].reason == "mine"
     assert store.protections.manual() is after
-    (record,) = store.volume.protection_dir.iterdir()
+    (record,) = store.volume.protection_dir.glob("*.json")
     record.write_text('{"name": "a.bin"}')
     with pytest.raises(ModelProtected, match="cannot be read"):
         store.deletions.plan("a.bin")

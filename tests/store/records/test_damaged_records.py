@@ -127,6 +127,32 @@ def test_a_record_that_was_meant_to_protect_protects(root: Path, damaged: tuple[
     (root / MODEL).unlink()
 
 
+@pytest.mark.parametrize("how", ["removed", "replaced", "emptied"])
+@pytest.mark.parametrize("part", ["protection", ""])
+def test_a_protection_outlives_its_folder(tmp_path: Path, part: str, how: str) -> None:
+    """The folder of the protections is removed under a service that has read it: the model stays protected."""
+    store, _, _ = opened(tmp_path)
+    (tmp_path / "a.bin").write_bytes(b"model")
+    (tmp_path / "b.bin").write_bytes(b"model")
+    store.protections.protect("a.bin", "mine", ME)
+    store.protections.manual()  # as a service does four times a second
+    if how == "emptied":
+        for path in (store.volume.store_dir / part).iterdir():
+            clear(path)
+    else:
+        shutil.rmtree(store.volume.store_dir / part)
+    if how == "replaced":
+        (store.volume.store_dir / part).mkdir()
+
+    with pytest.raises(ModelProtected, match="mine"):
+        store.deletions.plan("a.bin")
+    assert store.protections.manual().keys() == {"a.bin"}
+    assert opened(tmp_path)[0].protections.manual().keys() == {"a.bin"}
+    store.deletions.delete(store.deletions.plan("b.bin"))
+    store.protections.unprotect("a.bin", ME)
+    store.deletions.delete(store.deletions.plan("a.bin"))
+
+
 @pytest.mark.parametrize("content", [b"", b'{"id": "../../../victim"}', b"\x00" * 200, None])
 def test_a_deleted_model_whose_record_is_damaged_or_lost_can_be_restored(tmp_path: Path, content: bytes | None) -> None:
     """It is listed under a name of its own, expires after the whole retention, and is reported if it is damaged."""
