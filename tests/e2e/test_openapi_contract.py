@@ -72,6 +72,7 @@ CALLERS: dict[str, tuple[Scope, ...] | None] = {
 STORED_JOB = JOB | {"created_by": {"actor": "nightly-models"}, "failure": None, "finished_at": "2100-01-01T00:00:00Z"}
 """The job of the document's examples, as its record has it."""
 STORED_JOB.pop("error")
+STORED_JOB.pop("warnings")
 OTHER_JOBS = {
     "/ai/jobs": ("20261121T092012Z-0a1b23a56955", BatchKind.TEXTS, "AiOut"),
     "/ocr/jobs": ("20261121T092012Z-0a1b23a56956", BatchKind.IMAGES, "RecognitionsOut"),

@@ -22,6 +22,7 @@ JOB: dict[str, Any] = {
             }
         ]
     },
+    "warnings": [],
     "error": None,
     "created_at": "2026-11-21T09:20:12.041523Z",
     "created_by": "nightly-models",

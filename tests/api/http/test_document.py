@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from app.api.jobs.schemas import JobOut
@@ -45,3 +46,18 @@ def test_the_document_depends_on_whether_keys_are_set(document: dict[str, Any], 
     assert "401" not in answers_of(document, "/models", "get")
     assert {} in document["paths"]["/models"]["get"]["security"]
     assert {} not in with_keys["paths"]["/models"]["get"]["security"]
+
+
+def test_every_example_fits_its_schema(document: dict[str, Any]) -> None:
+    """Each example of a schema, of an answer and of a body is one that the schema allows."""
+    components = {"components": document["components"]}
+    for schema in document["components"]["schemas"].values():
+        for example in schema.get("examples", []):
+            jsonschema_rs.validate(schema | components, example)
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            for answer in (*operation["responses"].values(), operation.get("requestBody", {})):
+                for content in answer.get("content", {}).values():
+                    examples = [each["value"] for each in content.get("examples", {}).values()]
+                    for example in (*examples, *([content["example"]] if "example" in content else [])):
+                        assert jsonschema_rs.is_valid(content["schema"] | components, example), (path, example)
