@@ -173,7 +173,7 @@ def run_schemathesis(url: str, folder: Path, key: str | None, examples: int) -> 
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=800,
         check=False,
     )
 
