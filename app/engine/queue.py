@@ -1,18 +1,22 @@
 """The queue in front of the engine: one caller uses the engine, a limited number wait, and turns are short.
 
 A caller has one place, from its admission to its end, and uses the engine in turns: one for each text or image. Between
-two turns it goes to the end of the queue, so a caller with many texts delays another caller by one text.
+two turns it goes to the end of the queue, so a caller with many texts delays another caller by one text. Between API
+keys, turns alternate.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Self
 
 from app.errors import EngineBusy
 
+CALLER: ContextVar[str] = ContextVar("CALLER", default="")
+"""The name of the API key of the request that takes a place. Callers without keys count as one."""
 IsDeferred = Callable[[], bool]
 """Whether a waiting caller should let others go first, if there are others; asked whenever the engine becomes free."""
 
@@ -22,6 +26,7 @@ class Waiter:
     """One wait for the engine."""
 
     turn: asyncio.Future[None]
+    caller: str
     is_deferred: IsDeferred
 
 
@@ -39,6 +44,9 @@ class CallQueue:
         self._callers = Line()
         self._supervisor = Line()
         """The waits of the supervisor, which come before all callers."""
+        self._turns = 0
+        self._last_turns: dict[str, int] = {}
+        """By caller, the number of its last turn."""
 
     @property
     def is_busy(self) -> bool:
@@ -68,16 +76,16 @@ class CallQueue:
     @asynccontextmanager
     async def acquire_first(self) -> AsyncIterator[None]:
         """Wait for the engine ahead of all callers, then hold it alone. For the supervisor only."""
-        await self._wait(self._supervisor, self._enter(self._supervisor, lambda: False))
+        await self._wait(self._supervisor, self._enter(self._supervisor, "", lambda: False))
         try:
             yield
         finally:
             self.release()
 
-    async def acquire(self, is_deferred: IsDeferred, *, is_held: bool) -> None:
+    async def acquire(self, caller: str, is_deferred: IsDeferred, *, is_held: bool) -> None:
         """Wait for the engine behind all that wait. A caller that holds it (`is_held`) lets them go first."""
         # It enters the queue before the engine is free, so that the choice of the next caller includes this one.
-        waiter = self._enter(self._callers, is_deferred)
+        waiter = self._enter(self._callers, caller, is_deferred)
         if is_held:
             self.release()
         await self._wait(self._callers, waiter)
@@ -87,8 +95,8 @@ class CallQueue:
         self._is_held = False
         self._hand_over()
 
-    def _enter(self, line: Line, is_deferred: IsDeferred) -> Waiter:
-        waiter = Waiter(asyncio.get_running_loop().create_future(), is_deferred)
+    def _enter(self, line: Line, caller: str, is_deferred: IsDeferred) -> Waiter:
+        waiter = Waiter(asyncio.get_running_loop().create_future(), caller, is_deferred)
         line.append(waiter)
         self._hand_over()
         return waiter
@@ -104,16 +112,21 @@ class CallQueue:
             raise
 
     def _hand_over(self) -> None:
-        """Give the engine, if nobody uses it, to the supervisor, else to the first caller that is not deferred.
+        """Give the engine, if nobody uses it, to the supervisor, else to a caller, if possible one not deferred.
 
-        If all are deferred, the first one gets it.
+        Of these, the key that has not had a turn for the longest time is next, and of one key who has waited longest:
+        a key with many jobs has no more turns than a key with one.
         """
         for line in (self._supervisor, self._callers):
             # A cancelled waiter is about to leave the line.
             waiting = [] if self._is_held else [waiter for waiter in line if not waiter.turn.done()]
             if waiting:
-                chosen = next((waiter for waiter in waiting if not waiter.is_deferred()), waiting[0])
+                candidates = [waiter for waiter in waiting if not waiter.is_deferred()] or waiting
+                chosen = min(candidates, key=lambda waiter: self._last_turns.get(waiter.caller, 0))
                 line.remove(chosen)
+                if line is self._callers:
+                    self._turns += 1
+                    self._last_turns[chosen.caller] = self._turns
                 self._is_held = True
                 chosen.turn.set_result(None)
 
@@ -125,6 +138,7 @@ class Place:
         """`CallQueue.reserve` makes places."""
         self.has_begun = False
         """Whether the caller has had a turn."""
+        self._caller = CALLER.get()
         self._queue = queue
         self._is_left = False
 
@@ -142,8 +156,8 @@ class Place:
 
     @asynccontextmanager
     async def turn(self, is_deferred: IsDeferred = lambda: False) -> AsyncIterator["Turn"]:
-        """Wait for the engine in order of arrival, then hold it alone."""
-        turn = Turn(self._queue, is_deferred)
+        """Wait for the engine, then hold it alone."""
+        turn = Turn(self._queue, self._caller, is_deferred)
         try:
             await turn.wait()
             self.has_begun = True
@@ -155,15 +169,16 @@ class Place:
 class Turn:
     """The right to use the engine alone."""
 
-    def __init__(self, queue: CallQueue, is_deferred: IsDeferred) -> None:
+    def __init__(self, queue: CallQueue, caller: str, is_deferred: IsDeferred) -> None:
         self._queue = queue
+        self._caller = caller
         self._is_deferred = is_deferred
         self._is_held = False
 
     async def wait(self) -> None:
         """Wait for the engine behind all that wait. A caller that holds it lets them go first."""
         was_held, self._is_held = self._is_held, False
-        await self._queue.acquire(self._is_deferred, is_held=was_held)
+        await self._queue.acquire(self._caller, self._is_deferred, is_held=was_held)
         self._is_held = True
 
     def end(self) -> None:

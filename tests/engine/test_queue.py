@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from app.engine.queue import CallQueue, Place
+from app.engine.queue import CALLER, CallQueue, Place
 from app.errors import EngineBusy
 
 pytestmark = pytest.mark.anyio
@@ -47,6 +47,20 @@ async def test_callers_take_turns() -> None:
 
     assert order == ["a", "supervisor", "b", "a", "c", "b", "a"]
     assert (queue.is_busy, queue.waiting) == (False, 0)
+
+
+async def test_keys_alternate() -> None:
+    """A key with many callers has no more turns than a key with one."""
+    queue, order = CallQueue(9), list[str]()
+    places = []
+    for key in ("many", "many", "many", "one"):
+        CALLER.set(key)
+        places.append((queue.reserve(), key))
+
+    await asyncio.gather(*(used(place, key, 3, order) for place, key in places))
+
+    assert order[:6] == ["many", "one"] * 3
+    assert order[6:] == ["many"] * 6
 
 
 async def test_a_deferred_caller_waits_for_the_others_only() -> None:

@@ -12,6 +12,7 @@ from app.api.http.checks.request_checks import RequestChecks
 from app.api.http.checks.validation_messages import explained
 from app.api.http.keys import Keyring, Scope, StatedScope
 from app.api.http.request_errors import MissingScope, ServiceReadOnly, Unauthenticated
+from app.engine.queue import CALLER
 
 SECURITY_SCHEME = {
     "api_key": {
@@ -45,7 +46,8 @@ class Access:
         Raises Unauthenticated, MissingScope and ServiceReadOnly.
         """
         if self._keyring:
-            request.scope["key_name"] = self._authorise(self._keyring, request, scope)
+            request.scope["key_name"] = name = self._authorise(self._keyring, request, scope)
+            CALLER.set(name)
         if self.read_only and scope.is_change(request.method):
             raise ServiceReadOnly
 

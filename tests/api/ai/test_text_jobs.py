@@ -4,11 +4,13 @@ import json
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from app.api.http.keys import Scope, entry_for
 from app.engine.contract.processors import DEFAULT_MODEL
 from tests.conftest import Serve
 from tests.support.answers import problem_of
@@ -128,6 +130,27 @@ def test_a_single_text_has_its_turn_between_two_texts_of_a_job(service: RunningS
     assert (answer.status_code, other.status_code) == (200, 200)
     assert service.client.get(location).json()["state"] == "running"
     assert job_at(service, location, "succeeded")["result"] == {"failed_count": 0}
+
+
+def test_a_key_with_many_jobs_has_no_more_turns(serve: Serve, tmp_path: Path) -> None:
+    """The turns of API keys alternate: a later job of one key ends before the three jobs of another."""
+    headers = [{"authorization": f"Bearer {key}"} for key in ("ocr_many", "ocr_one")]
+    entries = [entry_for(key, [Scope.AI, Scope.READ], f"ocr_{key}") for key in ("many", "one")]
+    (tmp_path / "keys.toml").write_text("".join(entries))
+    service = with_model(serve(engine_class=ECHO, api_keys_file=tmp_path / "keys.toml"))
+    body = {"texts": ["sleep:0.1"] * 6}
+
+    posted = [
+        service.client.post("/ai/spell-check", json=body, headers=ASYNC | headers[number]).raise_for_status()
+        for number in (0, 0, 0, 1)
+    ]
+    *many, one = [answer.headers["location"] for answer in posted]
+
+    def job(location: str) -> dict[str, Any]:
+        return dict(service.client.get(location, headers=headers[0]).json())
+
+    eventually(lambda: job(one)["state"] == "succeeded", within=60)
+    assert {job(location)["state"] for location in many} == {"running"}
 
 
 def test_a_job_is_logged_and_counted(serve: Serve) -> None:
