@@ -191,23 +191,25 @@ def test_nonsense_in_a_list_is_an_error_of_the_source(changed: dict[str, object]
 @pytest.mark.anyio
 async def test_a_head_that_drips_is_given_up() -> None:
     """A source whose head comes byte by byte, each in time, is given up when the head as a whole takes too long."""
-    reading = asyncio.Event()
+    enough, ended = asyncio.Event(), asyncio.Event()
 
     async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nx-slow: ")
         with contextlib.suppress(OSError):
-            while not reading.is_set():
+            while not enough.is_set():
                 writer.write(b"x")
                 await writer.drain()
                 await asyncio.sleep(0.02)
         writer.close()
+        ended.set()
 
     server = await asyncio.start_server(drip, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/a.bin"
     source = UrlSource(HttpClient(60, head_seconds=0.5), (url,))
     with pytest.raises(SourceUnavailable, match="too slowly"):
         await source.resolve(PullRequest(url=url), CapacityLimiter(1))
-    reading.set()
+    enough.set()
+    await ended.wait()
     await source.aclose()
     server.close()
 
