@@ -10,7 +10,9 @@ NO_THREAD = "can't start new thread"
 
 def exhausted_resource(exc: BaseException | None) -> str | None:
     """Return what is lacking, in words, if an error or an error that caused it says so; else None."""
-    while exc is not None:
+    seen = set[int]()  # an error can be its own cause: `raise exc from exc`
+    while exc is not None and id(exc) not in seen:
+        seen.add(id(exc))
         if isinstance(exc, BaseExceptionGroup):
             causes = [exhausted_resource(each) for each in exc.exceptions]
             return causes[0] if all(causes) else None

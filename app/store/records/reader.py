@@ -108,7 +108,9 @@ def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
     try:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as exc:
-        raise _damage(exc) from exc
+        if (damage := _damage(exc)) is exc:
+            raise
+        raise damage from exc
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)
@@ -121,7 +123,9 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
         try:
             data = file.read(max_bytes + 1)
         except OSError as exc:
-            raise _damage(exc) from exc
+            if (damage := _damage(exc)) is exc:
+                raise
+            raise damage from exc
     if len(data) > max_bytes:
         raise RecordDamaged(f"it has more than {max_bytes:,} bytes")
     return data

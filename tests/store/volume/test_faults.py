@@ -9,6 +9,8 @@ import contextlib
 import errno
 import itertools
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,8 @@ from app.api.http.problem_table import PROBLEM_TYPES
 from tests.support import tus
 from tests.support.answers import problem_of
 from tests.support.faults import FOREVER, Faults
-from tests.support.service import ECHO, RunningService
+from tests.support.hub import Hub, running_hub
+from tests.support.service import ECHO, ROOT, RunningService
 from tests.support.waiting import eventually
 
 AT_ONCE = int(os.environ.get("TEST_FAULTS", "1"))
@@ -77,6 +80,7 @@ class Disk:
 
     service: RunningService
     faults: Faults
+    hub: Hub
 
     @property
     def models(self) -> Path:
@@ -130,8 +134,10 @@ def shared_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disk]:
     folder = tmp_path_factory.mktemp("faults")
     (folder / "models").mkdir()
     faults = Faults(folder, folder / "models")
-    with RunningService(folder, wrapper=faults.wrapper, engine_class=ECHO) as running:
-        yield Disk(running.wait_until_ready(), faults)
+    with running_hub() as hub:
+        settings = {"pull_allowed_urls": f"{hub.cdn_url}/models", "pull_retry_pause": "0.01s"}
+        with RunningService(folder, wrapper=faults.wrapper, engine_class=ECHO, **settings) as running:
+            yield Disk(running.wait_until_ready(), faults, hub)
 
 
 @pytest.fixture
@@ -355,3 +361,96 @@ def test_a_file_system_without_a_rename_that_never_replaces_is_used_by_links(dis
         assert check(
             disk, change, ("rename", "", "staging/" if change is not restore else "trash/"), errno.EPERM, late=False
         )
+
+
+def job_of(disk: Disk, job_id: str) -> dict[str, Any]:
+    """Return a finished job; wait for that."""
+
+    def finished() -> dict[str, Any] | None:
+        answer = disk.call("GET", f"/pulls/{job_id}")
+        job: dict[str, Any] | None = answer.json() if answer.is_success else None
+        return job if job and job["state"] in {"succeeded", "failed"} else None
+
+    return eventually(finished, within=60)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_pull_tells_what_happened_whatever_number_the_disk_answers(disk: Disk, fault: str) -> None:
+    """A pull whose job succeeded has made its model and a line; one that was refused or has failed has made neither."""
+    call, kind, part = FAULTS[fault]
+    for number in (NUMBERS[(list(FAULTS).index(fault) * 5 + step) % len(NUMBERS)] for step in range(2)):
+        name = f"pulled/{next(names).rpartition('/')[2]}"
+        url = disk.hub.put(f"/models/{name}", b"new")
+        with disk.faults.on(call, number, kind, part, strikes=1 if number == errno.EINTR else 4):
+            answer = disk.call("POST", "/pulls", json={"url": url, "name": name})
+            if answer.is_success:
+                eventually(lambda name=name: disk.faults.struck or disk.state(name)["model"], within=30)
+        where = f"{fault} {errno.errorcode[number]}: {answer.status_code} {answer.text}"
+        if answer.is_success:
+            job = job_of(disk, answer.json()["id"])
+            is_done = job["state"] == "succeeded"
+            where += str(job)
+        else:
+            status, slug = problem_of(answer)
+            assert status in {409, 503, 507}, where
+            assert slug in SLUGS, where
+            is_done = False
+        assert bool(disk.state(name)["model"]) == is_done, where
+        if is_done:
+            eventually(lambda name=name: disk.journal(name) == ["pulled"], within=30)
+        else:
+            assert disk.journal(name) == [], where
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOLCK, errno.EMFILE, errno.EPERM], ids=errno.errorcode.get)
+@pytest.mark.parametrize("call", ["open", "lock", "rename", "fsync"])
+def test_a_command_tells_what_the_disk_answers(disk: Disk, call: str, number: int) -> None:
+    """A lease and a deletion by the command line succeed, or end with status 1 and one sentence."""
+    name = next(names)
+    disk.made("PUT", f"/models/{name}", content=b"old")
+    environment = os.environ | {"OCR_MODELS_DIR": str(disk.models)}
+    for command in (["models", "lease", name, "--", "true"], ["models", "delete", name]):
+        with disk.faults.on(call, number):
+            run = [*disk.faults.wrapper, sys.executable, "-m", "app", *command]
+            told = subprocess.run(run, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert told.returncode in {0, 1}, told.stderr
+        assert "Traceback" not in told.stderr
+        is_gone = disk.state(name)["model"] == {}
+        assert is_gone == (command[1] == "delete" and told.returncode == 0), told.stderr
+
+
+READS = (
+    "/models",
+    "/models/read.bin",
+    "/models/path?name=read.bin",
+    "/trash",
+    "/journal",
+    "/audit",
+    "/storage",
+    "/uploads",
+    "/pulls",
+    "/ocr/jobs",
+    "/metrics",
+    "/readyz?verbose",
+    "/livez",
+)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EIO, errno.EMFILE, errno.ESTALE], ids=errno.errorcode.get)
+@pytest.mark.parametrize("call", ["open", "lock", "stat"])
+def test_every_read_answers_a_problem_and_never_a_crash(disk: Disk, call: str, number: int) -> None:
+    """A list, a model or a probe is answered, or refused with a documented problem, whatever the disk answers."""
+    if not (disk.models / "read.bin").exists():
+        disk.made("PUT", "/models/read.bin", content=b"read")
+    with disk.faults.on(call, number):
+        answers = [disk.call("GET", path) for path in READS]
+
+    for answer in answers:
+        if not answer.is_success:
+            assert answer.status_code in {404, 503}, f"{answer.url} {answer.text}"
+            assert problem_of(answer)[1] in SLUGS
+    assert answers[-1].status_code == 200
+    eventually(lambda: all(disk.call("GET", path).is_success for path in READS if path != "/pulls"), within=60)
