@@ -70,7 +70,7 @@ def pull_runner(
     return PullRunner(
         store,
         build_jobs(store),
-        [*sources, UrlSource(HttpClient(60), (*more_urls, *((hub.cdn_url,) if hub else ())))],
+        [*sources, UrlSource(HttpClient(0), (*more_urls, *((hub.cdn_url,) if hub else ())))],
         limits,
         at_once=2,
         on_published=on_published,
