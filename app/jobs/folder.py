@@ -5,6 +5,7 @@ is new or has lost its runner; in both cases `Jobs.take()` takes it. The methods
 """
 
 import contextlib
+import os
 import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -214,10 +215,12 @@ class Jobs:
         """List the records, oldest first."""
         with explaining_refusals():
             try:
-                found = list(self._folder.iterdir())
+                with os.scandir(self._folder) as entries:
+                    found = [entry.name for entry in entries]
             except FileNotFoundError:
                 return []
-        return sorted(path for path in found if path.suffix == ".json" and JOB_ID.fullmatch(path.stem))
+        names = (name for name in found if name.endswith(".json") and JOB_ID.fullmatch(name.removesuffix(".json")))
+        return [self._folder / name for name in sorted(names)]  # names sort faster than paths
 
     def _read(self, record: Path) -> Job | None:
         """Read a record, and remember the job if it is finished."""

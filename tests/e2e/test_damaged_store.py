@@ -3,6 +3,8 @@
 import os
 import secrets
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import Serve
 from tests.support.damage import KINDS, clear, damage, put
-from tests.support.service import ECHO, RunningService
+from tests.support.service import ECHO, ROOT, RunningService
 from tests.support.waiting import eventually
 
 LISTS = (
@@ -260,3 +262,38 @@ def test_a_defect_in_a_background_part_is_logged_and_the_part_goes_on(serve: Ser
     assert service.log.count("service.part_restarted") == 4
     assert "part_failed" not in service.log
     assert service.process.poll() is None
+
+
+@pytest.mark.slow
+def test_a_lease_of_a_command_outlives_the_lock_file_and_the_store(serve: Serve, tmp_path: Path) -> None:
+    """A command holds a lease while the lock file, its folder and all of `.store/` are removed: the lease counts."""
+    service = serve(engine_class=ECHO).wait_until_ready()
+    (service.models_dir / "a.bin").write_bytes(b"model")
+    environment = os.environ | {"OCR_MODELS_DIR": str(service.models_dir)}
+    command = [sys.executable, "-m", "app", "models", "lease", "a.bin", "--", "sleep", "600"]
+
+    def in_use() -> int:
+        return int(service.client.get("/models?in_use=true").json()["count"])
+
+    with subprocess.Popen(command, cwd=ROOT, env=environment) as holder:
+        try:
+            eventually(lambda: in_use() == 1, within=60)
+            for part in ("locks/models", "locks", ""):
+                path = service.models_dir / ".store" / part
+                path.rename(tmp_path / f"removed-{part.replace('/', '-')}")
+                answer = service.client.delete("/models/a.bin")
+                assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (409, "model-in-use")
+                # The service takes the lease over to the new lock file, so that a command that begins now sees it.
+                eventually(lambda: "is in use" in deleted_by_command(environment), within=60)
+                assert in_use() == 1
+        finally:
+            holder.kill()
+    eventually(lambda: in_use() == 0, within=60)
+    assert service.client.delete("/models/a.bin").status_code == 200
+
+
+def deleted_by_command(environment: dict[str, str]) -> str:
+    """Ask a command whether it could delete the model, and return what it prints to stderr."""
+    command = [sys.executable, "-m", "app", "models", "delete", "a.bin", "--dry-run"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    return done.stderr

@@ -21,6 +21,8 @@ Signature = tuple[int, int, int, int]
 
 MOST_DAMAGED = 1000
 """How many damaged records are remembered and reported; those beyond it are only counted when they are read."""
+FIRST_READ_BYTES = 1 << 14
+"""The size of the first read, which is enough for nearly every record: a shorter answer is the whole file."""
 PASSING_ERRORS = {
     errno.ESTALE,
     errno.ENOTCONN,
@@ -119,15 +121,19 @@ def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
 
 def read_regular(path: Path, max_bytes: int) -> bytes:
     """Read a regular file of at most `max_bytes`. Raises what `open_regular` raises."""
-    with open(open_regular(path), "rb") as file:
-        try:
-            data = file.read(max_bytes + 1)
-        except OSError as exc:
-            if (damage := _damage(exc)) is exc:
-                raise
-            raise damage from exc
-    if len(data) > max_bytes:
-        raise RecordDamaged(f"it has more than {max_bytes:,} bytes")
+    descriptor = open_regular(path)
+    try:
+        data = os.read(descriptor, FIRST_READ_BYTES)
+        while len(data) >= FIRST_READ_BYTES and (more := os.read(descriptor, max_bytes)):
+            data += more
+            if len(data) > max_bytes:
+                raise RecordDamaged(f"it has more than {max_bytes:,} bytes")
+    except OSError as exc:
+        if (damage := _damage(exc)) is exc:
+            raise
+        raise damage from exc
+    finally:
+        os.close(descriptor)
     return data
 
 
