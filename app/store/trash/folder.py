@@ -359,11 +359,12 @@ class TrashFolder:
     # The steps of these methods.
 
     def _new_entry(self, model: Model) -> TrashEntry:
-        now = datetime.now(UTC)
+        # Read first, so that it is later than `now` only if the system's clock was set back.
+        kept_time, now = self._clock.now(), datetime.now(UTC)
         entry_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(6)}"
         sha256 = self._digests.of(model)
         etag = model.etag if sha256 else None
-        expires_at = max(now, self._clock.now()) + self._retention
+        expires_at = max(now, kept_time) + self._retention
         return TrashEntry(entry_id, model.name, model.size_bytes, now, expires_at, etag, sha256)
 
     def _move_in(self, entry: TrashEntry, parent: int, leaf: str, path: Path) -> None:
