@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.errors import StoreUnavailable
@@ -113,7 +113,7 @@ def notified_paths(root: Path, name: str) -> set[str]:
     return {str(place.relative_to(root)) for place in places if place.is_relative_to(root)} - {"."}
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(CHANGES, max_size=12), st.integers(1, 4))
 def test_a_rescan_of_changed_paths_equals_a_full_scan(changes: list[tuple[str, str, str]], batch: int) -> None:
     """After any changes of files, folders and links, in batches, `rescan` returns what `scan` returns."""
