@@ -405,8 +405,8 @@ def test_a_pull_tells_what_happened_whatever_number_the_disk_answers(disk: Disk,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [errno.EIO, errno.ENOLCK, errno.EMFILE, errno.EPERM], ids=errno.errorcode.get)
-@pytest.mark.parametrize("call", ["open", "lock", "rename", "fsync"])
+@pytest.mark.parametrize("number", [errno.EIO, errno.EPERM], ids=errno.errorcode.get)
+@pytest.mark.parametrize("call", ["open", "lock", "rename"])
 def test_a_command_tells_what_the_disk_answers(disk: Disk, call: str, number: int) -> None:
     """A lease and a deletion by the command line succeed, or end with status 1 and one sentence."""
     name = next(names)
