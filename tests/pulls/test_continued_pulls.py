@@ -163,8 +163,8 @@ def test_the_partial_file_goes_when_it_is_of_no_use(
 ) -> None:
     """The file of a failed pull goes when it expires, when the pull is cancelled, or when its digest is wrong."""
     request = of_hub(own_hub)
-    failed_at_cut(make_pulls, own_hub, request)
-    os.utime(staged(own_store)[0], (0, 0))
+    short = replace(LIMITS, partial_retention=timedelta(0))
+    failed_at_cut(lambda: make_pulls(limits=short), own_hub, request)
     own_store.sweep(own_jobs.is_over)
     expired = staged(own_store)
     job = failed_at_cut(make_pulls, own_hub, request)
