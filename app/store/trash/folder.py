@@ -26,17 +26,16 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from app.errors import InvalidModelName, ModelInUse, ModelLocked, NotAModel, StoreError, TrashEntryNotFound
+from app.errors import ModelInUse, ModelLocked, NotAModel, TrashEntryNotFound
 from app.store.aftermath import after_change, note_failure
 from app.store.expiry import FolderClock
 from app.store.integrity.digests import Digests
 from app.store.inventory import Model, model_at, what_instead
 from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
-from app.store.records.name_records import RECORD_SUFFIX
 from app.store.trash.records import ENTRY_ID, TrashEntry, TrashRecords
 from app.store.volume.claims import Claims, folder_opened
 from app.store.volume.renames import NO_LINKS, rename, rename_path, rename_without_replacing, sync_folder, unlink
-from app.store.volume.server_lookups import files_on_server, move_to_free_name
+from app.store.volume.server_lookups import move_to_free_name
 from app.store.volume.volume import Volume
 
 ASIDE, PURGED = ".model", ".purged"
@@ -81,7 +80,8 @@ class TrashFolder:
         self._locks = locks
         self._claims = claims
         self._digests = digests
-        self._retention = retention
+        self.retention = retention
+        """How long a new entry is kept."""
         self._records = TrashRecords(self._folder, volume.records)
         self._told: set[str] = set()
         """The entries whose purge is in the journal, and whose bytes could not be deleted yet."""
@@ -241,7 +241,7 @@ class TrashFolder:
         if self._volume.is_shared and not self._records.has(entry_id):
             return None
         with contextlib.suppress(FileNotFoundError):
-            return self._records.without_record(entry_id, (self._folder / entry_id).lstat(), self._retention)
+            return self._records.without_record(entry_id, (self._folder / entry_id).lstat(), self.retention)
         return None
 
     def model_in(self, entry: TrashEntry, name: str) -> Model:
@@ -293,68 +293,18 @@ class TrashFolder:
         except FileNotFoundError:
             return 0
 
-    # Recovery after processes that were killed.
+    def complete_purge(self, name: str, on_purge: OnPurge) -> Purged | None:
+        """Delete a file whose purge was begun by a process that was killed. `name` is the file's name.
 
-    def recover(self, put_back: Callable[[TrashEntry], None], on_purge: OnPurge) -> list[Purged]:
-        """Complete or undo the steps that killed processes left unfinished, and remove records without files.
-
-        Returns the entries that were purged. `put_back` must call this class's `put_back` under the model's lock; it
-        may raise ModelInUse and ModelLocked. Entries that a living process has locked are skipped. A record without a
-        file is kept until its entry has expired, since a stale cache may hide the file.
+        Returns None if the file has no record, since then there is nothing for the journal. Raises ModelInUse and
+        ModelLocked while a living process works on the entry.
         """
-        purged = []
-        set_aside = {
-            path.name for path in self._aside.glob(f"*{ASIDE}") if ENTRY_ID.fullmatch(path.name.removesuffix(ASIDE))
-        }
-        names = {path.name for path in self._folder.iterdir()}
-        for name in sorted(names | set_aside):
-            # A step that fails, for example while a living process works on the entry, does not stop the others.
-            with contextlib.suppress(StoreError, OSError):
-                if name in set_aside:
-                    entry_id = name.removesuffix(ASIDE)
-                    if entry := self._records.read(entry_id):
-                        self._recover_aside(entry, put_back)
-                    elif self._records.has(entry_id) or not self._volume.is_shared:
-                        self._keep_without_record(entry_id)
-                elif not ENTRY_ID.match(name):
-                    continue  # nothing that the store has put here
-                elif name.endswith(PURGED) and (gone := self._complete_purge(name, on_purge)):
-                    purged.append(gone)
-                elif name.endswith(RECORD_SUFFIX):
-                    self._forget_record(name.removesuffix(RECORD_SUFFIX), names)
-        return purged
-
-    def _recover_aside(self, entry: TrashEntry, put_back: Callable[[TrashEntry], None]) -> None:
-        try:
-            put_back(entry)
-        except (NotAModel, InvalidModelName):  # no model can have that path now: move the file to the trash
-            self.keep(entry)
-
-    def _keep_without_record(self, entry_id: str) -> None:
-        """Move a file that a killed process left aside to the trash; its name is lost with its record."""
-        path = self._aside / (entry_id + ASIDE)
-        with self._locks.exclusive(_lock_name(entry_id), seconds=0):
-            if self._records.read(entry_id) is None and stat.S_ISREG(path.lstat().st_mode):
-                path.rename(self._folder / entry_id)
-
-    def _complete_purge(self, name: str, on_purge: OnPurge) -> Purged | None:
-        with self._locks.exclusive(_lock_name(name), seconds=0), folder_opened(self._folder) as trash:
+        with self._locks.exclusive(entry_lock_name(name), seconds=0), folder_opened(self._folder) as trash:
             entry_id = name.removesuffix(PURGED)
             if entry := self._records.read(entry_id):
                 return self._remove(entry, trash, on_purge)
             unlink(name, folder=trash)  # without a record there is nothing for the journal
             return None
-
-    def _forget_record(self, entry_id: str, names: set[str]) -> None:
-        """Remove the record of an entry that has expired and has no file."""
-        if entry_id in names or not self._records.has_expired(entry_id, self._retention):
-            return
-        # A process that holds the lock may be between writing the record and moving the file.
-        with self._locks.exclusive(_lock_name(entry_id), seconds=0):
-            # The trash is listed twice: a file that moves between the first two listings would be in neither.
-            files = {name for folder in (self._folder, self._aside, self._folder) for name in files_on_server(folder)}
-            if not any(entry_id in name and name != entry_id + RECORD_SUFFIX for name in files):
-                self._records.remove(entry_id)
 
     # The steps of these methods.
 
@@ -364,7 +314,7 @@ class TrashFolder:
         entry_id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(6)}"
         sha256 = self._digests.of(model)
         etag = model.etag if sha256 else None
-        expires_at = max(now, kept_time) + self._retention
+        expires_at = max(now, kept_time) + self.retention
         return TrashEntry(entry_id, model.name, model.size_bytes, now, expires_at, etag, sha256)
 
     def _move_in(self, entry: TrashEntry, parent: int, leaf: str, path: Path) -> None:
@@ -387,10 +337,10 @@ class TrashFolder:
     def _locked(self, entry: TrashEntry) -> Iterator[None]:
         """Hold an entry's lock, so that sweeps skip the entry. Raises ModelLocked."""
         try:
-            with self._locks.exclusive(_lock_name(entry.id), seconds=LOCK_SECONDS):
+            with self._locks.exclusive(entry_lock_name(entry.id), seconds=LOCK_SECONDS):
                 yield
         except (ModelInUse, ModelLocked) as exc:
-            if exc.name != _lock_name(entry.id):
+            if exc.name != entry_lock_name(entry.id):
                 raise
             raise ModelLocked(entry.name) from None
 
@@ -430,6 +380,6 @@ def freed_by_unlinking(status: os.stat_result) -> int:
     return status.st_blocks * 512 if status.st_nlink == 1 else 0
 
 
-def _lock_name(name: str) -> str:
+def entry_lock_name(name: str) -> str:
     """Return the name of an entry's lock, from any file name of the entry. No model can have this name."""
     return f"/trash/{name.partition('.')[0]}"

@@ -14,6 +14,7 @@ from app.store.journal import Action, Journal
 from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
 from app.store.trash.folder import Purged, TrashFolder
 from app.store.trash.records import TrashEntry
+from app.store.trash.recovery import TrashRecovery
 from app.store.volume.refusals import explaining_refusals
 from app.store.volume.volume import Volume
 
@@ -35,6 +36,7 @@ class Trash:
         self._volume = volume
         self._locks = locks
         self._folder = folder
+        self._recovery = TrashRecovery(volume, locks, folder)
         self._digests = digests
         self._journal = journal
 
@@ -142,7 +144,7 @@ class Trash:
 
     def recover(self) -> list[Purged]:
         """Complete or undo the steps that killed processes left unfinished. Returns the entries that were purged."""
-        found = self._folder.recover(self._put_back, lambda entry: self._record_purge(entry, SERVICE, "recovered"))
+        found = self._recovery.run(self._put_back, lambda entry: self._record_purge(entry, SERVICE, "recovered"))
         for each in found:
             self._forget_digest(each)
         return found
