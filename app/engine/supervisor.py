@@ -212,8 +212,8 @@ class Supervisor:
     ) -> Any:  # noqa: ANN401
         """Wait in the queue, call the engine and return its result. `seconds` limits the call, not the wait.
 
-        A call that runs out of memory in a used process is made again in a new one, because the memory that earlier
-        calls left there, or a loaded model, may be why. Raises any EngineError.
+        If a call runs out of memory in a process that was used before, it is made once more in a new process: what
+        earlier calls left there, or a loaded model, may have taken the memory. Raises any EngineError.
         """
         loop = asyncio.get_running_loop()
         async with self.acquire(place):

@@ -83,7 +83,7 @@ class Job:
 
 
 class _JobForm(RecordForm[Job]):
-    """The form of a job's record, in which the state and the time of the end agree."""
+    """The form of a job's record. It refuses a record in which `finished_at` and the state disagree."""
 
     def parse(self, data: bytes) -> Job:
         """Read a record from JSON. Raises RecordDamaged."""

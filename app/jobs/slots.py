@@ -77,7 +77,7 @@ class Slot:
 
     @asynccontextmanager
     async def released(self) -> AsyncIterator[None]:
-        """Give the slot back for the `with` block, and wait until the job has it again."""
+        """Give the slot back during the `with` block. At the end of the block, wait until the job has a slot again."""
         self.release()
         yield
         self.ask()

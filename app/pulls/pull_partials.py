@@ -1,7 +1,7 @@
 """The partial files of pulls, in the staging folder.
 
-A model has one shared partial file, which the next pull of the same file continues after a pull failed. While another
-pull writes the shared file, as two requests with overlapping patterns can make happen, a pull uses one of its own.
+A model has one shared partial file. If a pull fails, the next pull of the same file continues it. Two requests with
+overlapping patterns can make two pulls of one model: then one writes the shared file, the other a file of its own.
 """
 
 import contextlib

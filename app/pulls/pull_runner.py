@@ -136,7 +136,7 @@ class PullRunner:
         self._on_event(EventName.PULL_FINISHED, about | {"outcome": str(held.job.state), "error": failure} | counts)
 
     async def _fail(self, held: HeldJob) -> None:
-        """Fail a pull that a defect ended, so that it is not tried for ever."""
+        """Mark a pull as failed after a defect in the service ended it. Otherwise services would try it for ever."""
         error = ServiceError("The pull failed because of a defect in the service, which the service's log describes.")
         with contextlib.suppress(StoreError, OSError):
             await self._in_thread(held.fail, error)

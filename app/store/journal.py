@@ -38,7 +38,7 @@ OLDER_BYTES = 24 << 20
 LATEST_BYTES = 24 << 20
 """How much of the journal `latest` reads: the present file, and the older ones that fit."""
 MOST_LINES = 200_000
-"""How many lines of one file are read: more than fit into LATEST_BYTES, unless they are not entries."""
+"""How many lines of one file are read at most. All entries within LATEST_BYTES are fewer lines than this."""
 OLDER_NAME = re.compile(r"journal\.[0-9TZ]+-[0-9a-f]+\.jsonl")
 JOURNAL_LOCK = "/journal"
 """The name of the journal's lock; no model can have this name."""
@@ -46,7 +46,8 @@ TURN_SECONDS = 10.0
 """How long a writer on a shared volume waits for the journal's lock."""
 
 MOST_WAITING = 10_000
-"""How many entries wait in memory while the journal cannot be written; beyond it the oldest are lost."""
+"""How many entries wait in memory while the journal cannot be written. Beyond this number the oldest entries are
+lost."""
 
 BYTES: Final = "bytes"
 NO_BYTES: Final = "no bytes"
@@ -133,7 +134,8 @@ class Journal:
 
         `trash_id` is the model's entry in the trash, and `reason` says why the change was made if no caller asked for
         it. If the journal cannot be written, a second event reports that; nothing is raised, and the change stays. The
-        entry then waits in memory for `retry`. What else failed after the change is reported as an event, too.
+        entry then waits in memory for `retry`. If anything else failed after the change, an event reports that failure
+        too.
         """
         about = {"reason": reason, "request_id": actor.request_id, "address": actor.address}
         fields = {"name": name, "size_bytes": size_bytes, "actor": actor.name, "trash_id": trash_id}
@@ -197,7 +199,7 @@ class Journal:
                 self._rotate()
 
     def _opened(self, *, create: bool = True) -> int:
-        # Nothing is followed or waited for, since a link or a named pipe could be in the journal's place.
+        # Follow no link and wait for no named pipe: either could be in the journal's place.
         flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
             return _regular(os.open(self._path, flags), self._path)
@@ -205,12 +207,13 @@ class Journal:
             if not create:
                 raise
         except PermissionError:
-            # Another user's file from an earlier release, or from a service with another umask. Whoever may write the
-            # folder may put it aside.
+            # The journal belongs to another user: an earlier release or a service with another umask made it. This user
+            # may write the folder, and so may rename that file.
             if os.access(self._path, os.W_OK, effective_ids=True):
                 raise
             self._path.rename(self._older_name())
-        # As all files of the folder: every user that may write the folder may write it, as far as the umask allows.
+        # As with all files of `.store/`, every user who may write the folder may write this file, if the umask allows
+        # that.
         return os.open(self._path, flags | os.O_CREAT, 0o666)
 
     @contextmanager
@@ -275,11 +278,11 @@ class Journal:
             self._volume.records.note(path, ENTRY.kind, str(exc))
             return []
         if start or len(lines) > MOST_LINES:
-            del lines[0]  # the end of a line, or all that is before the last lines
+            del lines[0]  # drop the first line, which may be cut, or the remainder that was not split
         return [line for line in reversed(lines) if line.strip()]
 
     def _older(self) -> list[Path]:
-        """List the older files, oldest first."""
+        """List the files that were rotated out of the journal, oldest first."""
         found = self._path.parent.glob(f"{self._path.stem}.*{self._path.suffix}")
         return sorted(path for path in found if OLDER_NAME.fullmatch(path.name))
 

@@ -30,7 +30,7 @@ class TextLimits:
             size_bytes = len(text.encode())
             if size_bytes > MAX_TEXT_BYTES:
                 raise TextTooLong(index, size_bytes, MAX_TEXT_BYTES, "The content")
-            # AsposeAI gives a spell check's text to the model line by line; lines end at a line feed only.
+            # In a spell check, AsposeAI gives the text to the model line by line. It ends lines at a line feed only.
             if task.load.processor is Processor.SPELL_CHECK:
                 size_bytes = max(
                     (len(line.encode()) for line in text.split("\n") if not is_beyond_spell_check(line)), default=0
@@ -69,9 +69,10 @@ class TextService:
         place: Place | None = None,
         on_outcome: Callable[[], None] = lambda: None,
     ) -> list[TextOutcome]:
-        """Return an outcome for each text, in order; call `on_outcome` after each. `place` is that of a job.
+        """Return an outcome for each text, in order. Call `on_outcome` after each text.
 
-        `seconds` can shorten the time for one text, not extend it. If no text has an answer, raises the first error.
+        `place` is the reserved place of a job in the engine's queue; None for a request. `seconds` can shorten the time
+        limit of one text, not extend it. Raises the first text's error if no text has an answer.
         """
         seconds = min(seconds or self._limits.call_seconds, self._limits.call_seconds)
         outcomes = await self._session.run(task, texts, seconds=seconds, place=place, on_outcome=lambda _: on_outcome())

@@ -23,7 +23,8 @@ SECURITY_SCHEME = {
 }
 
 LENIENT = {"/livez"}
-"""Paths that read nothing of a request: a probe that is written wrongly restarts no service."""
+"""Paths of which the query and the body are ignored, so that an orchestrator's faulty probe does not restart the
+service."""
 PUBLIC: dict[str, Any] = {"security": []}
 """`openapi_extra` of a route that needs no key."""
 
@@ -86,7 +87,10 @@ class GuardedRoute(APIRoute):
         return guarded
 
     def unguarded_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return a handler that refuses what the route would ignore, and then calls FastAPI's own; checks no scope."""
+        """Return a handler that refuses what the route would ignore, then calls FastAPI's own handler.
+
+        Checks no scope.
+        """
         handle, checks = super().get_route_handler(), RequestChecks(self)
         if self.path in LENIENT:
             return handle

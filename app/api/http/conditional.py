@@ -15,7 +15,7 @@ CACHING = {"cache-control": "no-cache"}
 ETAG = re.compile(r'\*|(?:W/)?"[^"]*"')
 """Matches one entity tag of a condition, or '*' for any."""
 NO_ETAG = re.compile(r"[^\s,]")
-"""Matches what is left of a malformed condition after its entity tags are removed."""
+"""Matches the text that remains of a malformed condition after its entity tags are removed."""
 OPAQUE_TAG = re.compile(r'(?:W/)?("[^"]*")')
 """Matches one entity tag; the group is the tag without the prefix `W/` of a weak one."""
 
@@ -54,7 +54,7 @@ def conditions_of(request: Request) -> Conditions:
 
 
 def etags_of(request: Request, field: str) -> frozenset[str] | None:
-    """Return the entity tags of a condition for a change; None without the header.
+    """Return the entity tags of the condition in a header of a change; None if the request has no such header.
 
     A malformed `If-Match` has no tags and matches no version. A malformed `If-None-Match` would exclude no version, so
     it raises RequestValidationError.

@@ -28,7 +28,7 @@ def coding_of(request: Request) -> str | None:
 
 
 def single_value(request: Request, field: str) -> str | None:
-    """Return the value of a header that may be sent once; None without it. Raises RequestValidationError."""
+    """Return the value of a header; None if it was not sent. Raises RequestValidationError if it was sent twice."""
     values: list[str] = request.headers.getlist(field)
     if len(values) > 1:
         raise malformed(field, "it is sent more than once")

@@ -15,10 +15,11 @@ import tomli_w
 
 KEY_PREFIX = "ocr_"
 FIELDS = {"name", "scopes", "sha256"}
-"""The fields of an entry."""
+"""The fields of an entry in the file of keys."""
 MAX_NAME_CHARS = 100
 RESERVED_NAMES = {"anonymous", "service"}
-"""The actors of the journal that are no keys; a command's actor is `cli:` and a user."""
+"""Names that no key may have, because the journal uses them for other actors. A command's actor is `cli:` and a
+user."""
 CHANGES: Final = "changes"
 READS: Final = "reads"
 
@@ -70,7 +71,7 @@ class Keyring:
 
     @classmethod
     def load(cls, path: Path) -> "Keyring":
-        """Read a file of keys; raises KeysError, which names what is wrong in it."""
+        """Read a file of keys. Raises KeysError, whose text says what is wrong in the file."""
         try:
             keys = tuple(_keys_in(path.read_bytes()))
         except OSError as exc:
@@ -111,7 +112,10 @@ def entry_for(name: str, scopes: list[Scope], key: str) -> str:
 
 
 def check_name(name: str) -> None:
-    """Raise ValueError if a key cannot have this name, which the log and the journal show as an actor."""
+    """Raise ValueError if a key cannot have this name.
+
+    The log and the journal show the name as the actor of a request.
+    """
     if not name or name != name.strip():
         raise ValueError(f"the name {name!r} is empty, or begins or ends with a blank")
     if not name.isprintable():

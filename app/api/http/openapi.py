@@ -126,7 +126,7 @@ def _own_types(operation: dict[str, Any]) -> list[ProblemType]:
 def _shared_types(
     path: str, method: str, scope: Scope | None, operation: dict[str, Any], *, needs_key: bool
 ) -> list[ProblemType]:
-    """Return the problem types that many operations share. Any may also get 417 `expectation-failed`."""
+    """Return the problem types that many operations share. Every operation may also answer 417 `expectation-failed`."""
     shared: list[type[Exception]] = [] if path in LENIENT else [RequestValidationError]
     if "requestBody" in operation:
         shared += [UnsupportedBody, PartialBody]

@@ -103,9 +103,9 @@ async def _render(request: Request, exc: Exception) -> Response:
 
 
 async def _render_os_error(request: Request, exc: Exception) -> Response:
-    """Return the problem for an error of the file system that no part has translated."""
+    """Return the problem for an OSError that no part of the service has translated into an error of its own."""
     assert isinstance(exc, OSError)  # noqa: S101 - registered for nothing else
-    if exc.errno is None:  # such as a TimeoutError of asyncio: no disk has answered it
+    if exc.errno is None:  # an OSError that no system call raised, such as a TimeoutError of asyncio
         raise exc
     if cause := exhausted_resource(exc):
         log.warning(EventName.RESOURCES_EXHAUSTED, id=_id_of(request), cause=cause, path=request.url.path)

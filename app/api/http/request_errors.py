@@ -134,7 +134,7 @@ class UnsupportedBody(Exception):
 
 
 class PartialBody(Exception):
-    """The body is a part of something, by its `Content-Range`."""
+    """The request has a `Content-Range`: its body is only a part of the content."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -144,7 +144,7 @@ class PartialBody(Exception):
 
 
 class ExpectationFailed(Exception):
-    """The request expects what the service cannot do."""
+    """The `Expect` header names an expectation that the service does not support."""
 
     def __init__(self) -> None:
         super().__init__("The service meets no other expectation than 100-continue. Leave Expect out.")

@@ -34,7 +34,7 @@ class Schema(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class StringForm:
-    """Annotates a string that must match a regular expression, with the sentence for one that does not."""
+    """Annotates a string that must match a regular expression, with the sentence for a string that does not match."""
 
     pattern: str
     sentence: str
@@ -49,7 +49,7 @@ class StringForm:
         return handler(schema) | {"pattern": self.pattern}
 
     def _check(self, text: str | None) -> str | None:
-        # In JSON Schema `$` is the end of the text; in Python it also matches before a last line end.
+        # In JSON Schema `$` matches only at the end of the text; in Python it also matches before a final line feed.
         if text is not None and not re.search(self.pattern.replace("$", r"\Z"), text):
             raise PydanticCustomError("string_form", "{sentence}", {"sentence": self.sentence})
         return text

@@ -25,7 +25,7 @@ FORM_BUFFER_BYTES = 1 << 20
 """How many bytes are collected before they are written, because each write takes a thread."""
 FILE_FIELD = "file"
 PLAIN_CODINGS = {"binary", "8bit", "7bit"}
-"""The values of `Content-Transfer-Encoding` that leave a part as it is. RFC 7578 deprecates the header."""
+"""The values of `Content-Transfer-Encoding` that mean an unencoded part. RFC 7578 deprecates the header."""
 MAX_NAME_CHARS = 255
 """The longest file name that is kept; longer names are cut."""
 IMAGE_LIMIT_VARIABLE = "OCR_MAX_IMAGE_BYTES"

@@ -59,7 +59,7 @@ class RecognitionService:
 
     @asynccontextmanager
     async def receive_job(self, body: ImageBody) -> AsyncIterator[list[Image]]:
-        """Receive the images of a job; their files are removed at the end.
+        """Receive the images of a job. Their files are removed when the context ends.
 
         Raises what `ImageReceiver.receive` raises.
         """
@@ -88,7 +88,7 @@ class RecognitionService:
     async def recognise_all(
         self, images: list[Image], options: RecognitionOptions, place: Place, on_outcome: Callable[[], None]
     ) -> list[ImageOutcome]:
-        """Recognise the images of a job, each in a turn of its own; call `on_outcome` after each.
+        """Recognise the images of a job, each in its own turn in the queue. Call `on_outcome` after each image.
 
         Raises the first image's error if no image could be recognised.
         """

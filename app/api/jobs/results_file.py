@@ -1,4 +1,4 @@
-"""The answer with a job's results, which are in a file beside the job's record."""
+"""The HTTP answer with a job's results, read from a file beside the job's record."""
 
 import os
 from pathlib import Path
@@ -11,10 +11,10 @@ from app.store.records.reader import open_regular
 
 
 class ResultsFile(FileResponse):
-    """The answer with a file that is already open, so that nothing can take the file's place before it is read."""
+    """An HTTP answer with the content of a file. The file is opened at once, so that no other file can replace it."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file, which blocks. Raises FileNotFoundError, and RecordDamaged if it is not a regular file."""
+        """Open the file. Blocks. Raises FileNotFoundError, and RecordDamaged if the path is not a regular file."""
         self._opened = open_regular(path)
         super().__init__(f"/proc/self/fd/{self._opened}", media_type=JSON, stat_result=os.fstat(self._opened))
 

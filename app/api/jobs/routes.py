@@ -163,7 +163,7 @@ async def get_job_results(job: JobDep, jobs: JobsDep) -> Response:
         raise errors.JobWithoutResults(job.id, job.state)
     try:
         return await to_thread.run_sync(ResultsFile, jobs.result_file(job.id))
-    except (FileNotFoundError, RecordDamaged):  # the job is being removed; or something else is in the file's place
+    except (FileNotFoundError, RecordDamaged):  # the job is being removed, or its results are not a regular file
         raise errors.JobNotFound(job.id) from None
 
 

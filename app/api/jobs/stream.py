@@ -89,5 +89,5 @@ def _encoded(job: Job, media_type: str) -> bytes:
 
 
 def _id_of(job: Job) -> str:
-    """Return the id of the event of a job's present record. Every write of the record has another time."""
+    """Return the id of the event for a job's present record: the time of its write, which differs for each write."""
     return job.updated_at.isoformat()

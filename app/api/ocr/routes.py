@@ -125,7 +125,10 @@ def _batch(
     place: Place,
     holding: AsyncExitStack,
 ) -> Batch:
-    """Return the work of a job that recognises images. `holding` keeps their files and the place until the end."""
+    """Return the work of a job that recognises images.
+
+    `holding` keeps the image files and the place in the queue until the job ends.
+    """
 
     async def process(on_outcome: Callable[[], None]) -> RecognitionsOut:
         outcomes = await service.recognise_all(images, options, place, on_outcome)

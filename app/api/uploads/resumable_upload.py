@@ -1,4 +1,4 @@
-"""A resumable upload, as one request appends to it."""
+"""One request's work on a resumable upload: checks the offset, appends the chunk, and publishes the complete model."""
 
 from collections.abc import AsyncIterator, Callable
 from functools import partial

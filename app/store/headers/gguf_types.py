@@ -1,7 +1,8 @@
 """Tables of ggml's numbers: the types of tensors with their sizes, and the names of files' quantisations.
 
-From `ggml_type` in ggml.h and GGML_QUANT_SIZES in gguf-py, and from `llama_ftype` in llama.h. Numbers that llama.cpp
-has withdrawn keep their meaning here, since old files may hold them, unless forks gave them another meaning.
+The types are from `ggml_type` in ggml.h and GGML_QUANT_SIZES in gguf-py, the names from `llama_ftype` in llama.h. Old
+files may hold numbers that llama.cpp has withdrawn. These numbers keep their meaning here, unless a fork gave them
+another one.
 """
 
 from typing import NamedTuple

@@ -101,7 +101,7 @@ def read_safetensors(reader: HeaderReader, facts: Facts) -> None:
 
 
 class _Json:
-    """Reads a JSON text one member at a time, so that no part is in memory twice at any depth of nesting."""
+    """Reads a JSON text one member at a time. However deep the text is nested, no part of it is in memory twice."""
 
     def __init__(self, text: str) -> None:
         self.text = text

@@ -192,7 +192,7 @@ class Staging:
                     yield _key_of(Path(entry.name).stem, modified_at(entry.stat(follow_symlinks=False).st_mtime))
 
     def _oldest_finished(self, names: set[str]) -> set[str]:
-        """Return the names of the records of published files beyond the newest MAX_FINISHED."""
+        """Of `names`, return the records whose files are published, except the MAX_FINISHED newest ones."""
         finished = [name for name in names if name.endswith(RECORD_SUFFIX) and Path(name).stem + SUFFIX not in names]
         if len(finished) <= MAX_FINISHED:
             return set()

@@ -137,10 +137,11 @@ class TrashFolder:
             raise NotAModel(entry.name, what)
 
     def link_aside(self, model: Model, parent: int, leaf: str) -> TrashEntry | None:
-        """Give a model's file a second name, aside, so that its first name can be replaced in one step.
+        """Give a model's file a second name in `aside/`, so that its first name can be replaced in one step.
 
-        Returns None if that cannot be done: on a shared volume, where the linked file may not be the one that was
-        looked up; or if the file system has no hard links, or the owner's rights forbid one.
+        The second name is a hard link. Returns None if there can be no such link: the volume is shared, so that the
+        link could be to another file than the one that was looked up; the file system has no hard links; or the owner's
+        rights forbid the link.
         """
         if self._volume.is_shared:
             return None

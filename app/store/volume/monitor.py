@@ -1,4 +1,4 @@
-"""Watches the volume while a service runs: whether it answers, what it can do, and which other services use it."""
+"""Watches the volume while a service runs: whether it answers and can be written, its checks, and other services."""
 
 import asyncio
 import contextlib
@@ -57,9 +57,9 @@ class VolumeMonitor:
         return StoreUnavailable(f"its file system has not answered for {seconds:.0f} s; is its server there?")
 
     def check(self) -> None:
-        """Make the due checks, show other services that this one lives, and set `Volume.unsafe` by the results.
+        """Ask whether the volume is there and can be written; if so, make the due checks.
 
-        Raises StoreUnavailable and OSError.
+        The checks set `Volume.unsafe` and show other services that this one lives. Raises StoreUnavailable and OSError.
         """
         with self._asking():
             self._volume.check()

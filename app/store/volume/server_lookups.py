@@ -53,10 +53,10 @@ def move_to_free_name(move: Callable[[], T], folder: int, leaf: str) -> T:
 
 
 def status_on_server(path: Path) -> os.stat_result:
-    """Return the status of a path, once this machine and the server report the same file. For folders with few files.
+    """Return the status of a path, once this machine and the server report the same file.
 
-    Raises FileNotFoundError if the server has no such name, and LookupStale if this machine still reports another file
-    after FRESH_SECONDS.
+    This function lists the whole folder, so it is only for folders with few files. Raises FileNotFoundError if the
+    server has no such name, and LookupStale if this machine still reports another file after FRESH_SECONDS.
     """
     deadline = time.monotonic() + FRESH_SECONDS
     while True:

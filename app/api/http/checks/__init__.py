@@ -1,1 +1,1 @@
-"""What is checked of every request before its parameters are parsed, and the sentences of refusals."""
+"""The checks of every request before its parameters are parsed, and the sentences that explain a refusal."""

@@ -1,4 +1,7 @@
-"""Marks the routes whose function reads the body as a stream. Every other body is bounded and in memory."""
+"""Marks the routes whose function reads the body as a stream.
+
+Bodies for all other routes are bounded and kept in memory.
+"""
 
 from collections.abc import Callable
 from typing import Any, TypeVar

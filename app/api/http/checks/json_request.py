@@ -1,4 +1,4 @@
-"""JSON bodies: a name that is there twice is refused, of which the parser would take the last and ignore the others."""
+"""Refuses JSON bodies with a duplicate name: Python's parser would use the last value and ignore the others."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 
 
 class JsonRequest(Request):
-    """A request whose JSON has each name once, as RFC 8259 recommends, and no NaN."""
+    """A request that refuses JSON with a duplicate name (RFC 8259 recommends unique names), or with NaN or infinity."""
 
     _parsed: Any = None
 

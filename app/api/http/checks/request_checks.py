@@ -1,6 +1,6 @@
-"""Refuses a request that asks for what the service would ignore, so that no caller takes it for done.
+"""Refuses a request with parameters, conditions or a body that the route would ignore: the caller could rely on them.
 
-What RFC 9110 lets a server ignore is ignored: Range, If-Range, If-Modified-Since, Want-Repr-Digest, preferences.
+Headers that RFC 9110 lets a server ignore are ignored: Range, If-Range, If-Modified-Since, Want-Repr-Digest, Prefer.
 """
 
 import difflib
@@ -22,14 +22,15 @@ SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 CONDITIONS = {"if-match", "if-none-match", "if-unmodified-since"}
 """Conditions that a change must not ignore."""
 OVERRIDES = {"x-http-method-override", "x-http-method", "x-method-override"}
-"""Headers that mean another method than that of the request. tus has the first one, below `/uploads`."""
+"""Headers that ask for another method than that of the request. Below `/uploads` the first header is obeyed, for
+tus."""
 DIGESTS = {"repr-digest", "content-digest", "digest", "content-md5", "upload-checksum"}
-"""Headers that a caller may announce in `Trailer`. Trailers are not read, so such a digest would not be checked."""
+"""Digests that a caller may announce in `Trailer`. Trailers are not read, so such a digest would not be checked."""
 WATCHED = frozenset(
     name.encode() for name in (*CONDITIONS, *OVERRIDES, "content-encoding", "content-range", "content-length", "expect")
 ) | {b"transfer-encoding"}
 NOTHING = (b"", b"{}", b"null")
-"""The bodies that clients send to operations without a body."""
+"""Bodies that count as empty: some clients send them to operations without a body."""
 MAX_SHOWN_CHARS = 100
 
 
@@ -53,14 +54,14 @@ class RequestChecks:
         """The class of the JSON body; None without one."""
 
     async def check(self, request: Request) -> None:
-        """Refuse what would be ignored.
+        """Refuse a request with a part that the route would ignore.
 
         Raises RequestValidationError, UnsupportedBody, PartialBody, ExpectationFailed and BodyCutShort.
         """
         if request.scope["query_string"]:
             self._check_query(request)
         if WATCHED.isdisjoint(name for name, _ in request.scope["headers"]):
-            return  # the usual case of a GET
+            return  # true of nearly every GET
         for name in self._ignored_overrides:
             if name in request.headers:
                 raise malformed(name, "no other method is taken from a header here; send the method itself")
@@ -123,14 +124,14 @@ def has_body(request: Request) -> bool:
 
 
 def say_unknown(name: str, known: list[str], what: str) -> str:
-    """Return the sentence about an unknown name, with the known name that is closest to it, or all."""
+    """Return the sentence about an unknown name. It names the most similar known name, or all known names."""
     if close := difflib.get_close_matches(name[:MAX_SHOWN_CHARS].lower(), known, n=1):
         return f"there is no such {what}; did you mean {close[0]!r}?"
     return f"there is no such {what}; there are: {', '.join(known)}" if known else f"this operation has no {what}s"
 
 
 def _names(dependant: Dependant, kind: str) -> Iterator[str]:
-    """Yield the names of all parameters of a kind, of a route's function and of its dependencies."""
+    """Yield the names of all parameters of a kind (such as `query`) of a route's function and its dependencies."""
     for field in getattr(dependant, kind):
         annotation = field.field_info.annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):

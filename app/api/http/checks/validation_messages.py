@@ -1,4 +1,4 @@
-"""The sentences of `invalid-request`, in place of pydantic's own, which speak of Python and of regular expressions."""
+"""The sentences of `invalid-request`. pydantic's own sentences speak of Python and regular expressions."""
 
 import difflib
 import re
@@ -22,7 +22,7 @@ KINDS = {
     "dict": "a JSON object",
     "model": "a JSON object",
 }
-"""What a value must be, by the beginning of pydantic's name of the error."""
+"""What a value must be, by the beginning of pydantic's error type, such as `int_`."""
 SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "missing": lambda _: "is required",
     "string_unicode": lambda _: "must be text without lone surrogates",
@@ -36,7 +36,7 @@ SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "too_long": lambda ctx: f"must have at most {_counted(ctx['max_length'], 'item')}",
     "json_invalid": lambda ctx: f"the body is not valid JSON: {ctx['error']} at this character",
 }
-"""The sentence for each of pydantic's errors, made from the error's context."""
+"""For each of pydantic's error types, a function that makes the sentence from the error's context."""
 
 
 def explained(exc: RequestValidationError, body_model: object) -> RequestValidationError:
@@ -46,7 +46,8 @@ def explained(exc: RequestValidationError, body_model: object) -> RequestValidat
     """
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for error in exc.errors():
-        # Of a parameter that pydantic sees as a union, each member has an error with the member's name at the end.
+        # For a parameter whose type is a union, pydantic reports an error for each member, with the member's name at
+        # the end.
         place = tuple(error["loc"]) if error["loc"][0] == "body" else tuple(error["loc"][:2])
         found.setdefault(place, {"loc": place, "msg": _sentence(error, body_model)})
     return RequestValidationError(list(found.values()), body=exc.body)
@@ -69,7 +70,10 @@ def _sentence(error: Mapping[str, Any], body_model: object) -> str:
 
 
 def _one_of(expected: str, given: object) -> str:
-    """Return the sentence about a value that is none of those expected, which pydantic lists with 'or'."""
+    """Return the sentence about a value that is not allowed.
+
+    `expected` is pydantic's list of allowed values, with 'or'.
+    """
     close = difflib.get_close_matches(str(given), re.findall(r"'([^']*)'", expected), n=1)
     return f"must be {expected}" + (f"; did you mean {close[0]!r}?" if close else "")
 

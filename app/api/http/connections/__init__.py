@@ -1,1 +1,1 @@
-"""Connections: their number, the time that a caller may take, and requests that are refused before any route."""
+"""Connections: limits for their number and for a caller's time, and refusals of requests that reach no route."""

@@ -1,4 +1,4 @@
-"""Answers to HTTP/1.0, which knows no chunks: an answer of unknown length ends with its connection."""
+"""Answers to HTTP/1.0, which has no chunked encoding: closing the connection ends an answer of unknown length."""
 
 import sys
 from http import HTTPStatus
@@ -10,7 +10,7 @@ WITHOUT_BODY = {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
 
 
 def send_until_close(cycle: RequestResponseCycle) -> Send:
-    """Return a `send` for a request of HTTP/1.0. uvicorn would send chunks, and closes such a connection by itself."""
+    """Return a `send` without chunks for a request of HTTP/1.0. uvicorn closes the connection after the answer."""
     send, is_open_ended = cycle.send, False
 
     async def send_without_chunks(message: Message) -> None:
@@ -22,7 +22,7 @@ def send_until_close(cycle: RequestResponseCycle) -> Send:
                 is_open_ended = True
                 cycle.chunked_encoding, cycle.expected_content_length = False, sys.maxsize
         elif is_open_ended and message["type"] == "http.response.body" and not message.get("more_body", False):
-            cycle.expected_content_length = len(message.get("body", b""))  # else uvicorn misses the rest
+            cycle.expected_content_length = len(message.get("body", b""))  # else uvicorn misses bytes
         await send(message)  # type: ignore[arg-type]  # uvicorn types each message
 
     return send_without_chunks

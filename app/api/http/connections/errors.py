@@ -1,4 +1,4 @@
-"""Errors of requests that no route raises, because they concern the connection or the process; and their problems."""
+"""Errors that concern the connection or the process, so that no route raises them, and their problems."""
 
 from app.api.http.problem_types import ProblemType
 
@@ -40,7 +40,7 @@ class BodyTimedOut(Exception):
 
 
 class TooManyConnections(Exception):
-    """All connections that the service takes have a running request."""
+    """The limit of connections is reached, and each connection has a running request."""
 
     def __init__(self) -> None:
         super().__init__(

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 SURPLUS = 32
-"""How many connections are open beyond the limit, so that probes and refusals are answered while it is reached."""
+"""How many connections may be open beyond the limit, so that probes and refusals are answered at the limit."""
 SHARE_OF_DESCRIPTORS = 2
-"""At most one in so many descriptors is a connection; requests, models, locks and the engine need the others."""
+"""At most 1/SHARE_OF_DESCRIPTORS of the file descriptors are connections; files, locks and the engine need the
+others."""
 UNLIMITED = 1 << 20
 REPORT_SECONDS = 60.0
 """The least time between two reports that the limit is reached."""
@@ -38,14 +39,17 @@ class ConnectionGate:
         self._idle: OrderedDict[Evictable, None] = OrderedDict()  # the one that has been idle longest comes first
 
     def admit(self, connection: Evictable) -> None:
-        """Count a new connection, which is idle. May evict it at once if all others have running requests."""
+        """Count a new connection, which is idle.
+
+        Beyond the limit and SURPLUS, evict the connection that has been idle longest, perhaps this one.
+        """
         self._open.add(connection)
         self._idle[connection] = None
         if len(self._open) > self._most + SURPLUS:
             self._evict_oldest()
 
     def begin(self, connection: Evictable) -> bool:
-        """Note that a request begins. Return whether the service can take it."""
+        """Note that a request begins. Return False if the limit is reached and no idle connection can be evicted."""
         self._idle.pop(connection, None)
         return len(self._open) <= self._most or self._evict_oldest()
 
@@ -73,15 +77,16 @@ class ConnectionGate:
 
 
 def connections_within(most: int) -> int:
-    """Raise this process's limit of descriptors as far as allowed, and return how many connections fit, at most `most`.
+    """Raise this process's limit of file descriptors to the hard limit.
 
-    Programs start with a limit of 1024 in many shells and services, for old programs that cannot use more.
+    Return how many connections fit, at most `most`. Many shells and service managers start programs with a limit of
+    1024 descriptors, for programs that use `select`.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         soft = hard
-    except (ValueError, OSError):  # a hard limit above the kernel's own
+    except (ValueError, OSError):  # the hard limit is above the kernel's maximum
         pass
     descriptors = UNLIMITED if soft == resource.RLIM_INFINITY else soft
     return max(1, min(most, descriptors // SHARE_OF_DESCRIPTORS - SURPLUS))

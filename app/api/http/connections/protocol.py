@@ -1,4 +1,4 @@
-"""One HTTP connection: uvicorn's, with limits for what it holds and for the time that the caller takes."""
+"""One HTTP connection: uvicorn's class, with limits for the memory it uses and the time its caller takes."""
 
 import asyncio
 import contextlib
@@ -21,18 +21,20 @@ from app.errors.exhaustion import exhausted_resource
 MAX_HEAD_BYTES = 1 << 16
 """The limit for the request line and headers, and for trailers and chunk headers between two pieces of a body.
 
-The parser has no limit and keeps every header in some twenty times its bytes, so one connection could take all memory.
+The parser has no limit, and a parsed header takes about twenty times its bytes of memory. So without this limit one
+connection could use all memory.
 """
 MAX_HEADERS = 256
 MAX_PIPELINED = 64
-"""How many complete requests may wait on one connection; one read of the socket may hold ten thousand."""
+"""How many complete requests may wait on one connection. One read of the socket can return ten thousand requests."""
 MAPPED = "::ffff:"
-"""How a socket of both families writes an address of IPv4."""
+"""The prefix of an IPv4 address on a socket for both IPv6 and IPv4."""
 LINGER_SECONDS = 2.0
-"""How long bytes are read and dropped after a refusal. If they were left unread, the kernel would drop the answer."""
+"""How long received bytes are read and dropped after a refusal. If bytes stayed unread, the kernel would drop the
+answer."""
 
 OnRefused = Callable[[Exception, str, str | None], None]
-"""Called for a request that is refused before it reaches the application: the error, its id, the caller's address."""
+"""Called with the error, the request's id and the caller's address when a request is refused before any application."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +42,13 @@ class CallerTimes:
     """How long a caller may take, in seconds."""
 
     head_seconds: float
-    """How long a head may take to arrive."""
+    """How long the head of a request may take to arrive."""
     body_window_seconds: float
-    """The window in which a body must arrive at a least rate while a request reads it; 0 for no limit."""
+    """The time over which the rate of an arriving body is measured; 0 for no limit."""
 
 
 class HttpConnection(HttpToolsProtocol):
-    """One HTTP connection. It refuses requests that the parser cannot finish, because they reach no application.
+    """One HTTP connection. It also answers requests that cannot be parsed, because these reach no application.
 
     `end_if_overdue` must be called every second.
     """
@@ -75,7 +77,7 @@ class HttpConnection(HttpToolsProtocol):
     # What the connection receives.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's signature
-        """Count the connection, and wait for its first head."""
+        """Count the connection, and wait for the head of its first request."""
         super().connection_made(transport)
         if self.client and self.client[0].startswith(MAPPED):
             self.client = (self.client[0].removeprefix(MAPPED), self.client[1])
@@ -86,7 +88,7 @@ class HttpConnection(HttpToolsProtocol):
         """Forget the connection."""
         self._gate.forget(self)
         super().connection_lost(exc)
-        for cycle in self._unanswered:  # uvicorn tells only the last request of a pipeline
+        for cycle in self._unanswered:  # uvicorn tells only the last request of a pipeline that the connection is lost
             cycle.disconnected = True
             cycle.message_event.set()
         self._unanswered.clear()
@@ -104,9 +106,9 @@ class HttpConnection(HttpToolsProtocol):
             self._head_since = self.loop.time()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio keeps the connection for True
-        """Keep the connection for the answer if the caller has sent a whole request and closed its side only.
+        """Keep the connection for the answer if the caller has sent a whole request and closed only its own direction.
 
-        Such a caller looks like one that is gone, so work that ends with its caller (`cancel_on_disconnect`) ends here.
+        Such a caller cannot be told from a caller that is gone, so work under `cancel_on_disconnect` is cancelled here.
         """
         if self.cycle is None or self.cycle.response_complete or not self._is_between:
             return False
@@ -132,15 +134,15 @@ class HttpConnection(HttpToolsProtocol):
             self._stop_parsing(HeadTooLarge(f"{MAX_HEADERS} trailers"))
 
     def on_headers_complete(self) -> None:
-        """Begin a request, if its head is within the limits and the service can take another."""
-        if self._idle_bytes > MAX_HEAD_BYTES and self._head_bytes() > MAX_HEAD_BYTES:  # in one read, with other bytes
+        """Begin a request if its head is within the limits. Mark the request as surplus if the gate refuses it."""
+        if self._idle_bytes > MAX_HEAD_BYTES and self._head_bytes() > MAX_HEAD_BYTES:  # one read may hold more
             self._stop_parsing(HeadTooLarge(f"{MAX_HEAD_BYTES} bytes"))
         if len(self.headers) > MAX_HEADERS:
             self._stop_parsing(HeadTooLarge(f"{MAX_HEADERS} headers"))
         if len(self.pipeline) >= MAX_PIPELINED:
             self._stop_parsing(InvalidHttp(f"More than {MAX_PIPELINED} requests wait on this connection."))
         if not self._gate.begin(self):
-            self.scope["is_surplus"] = True  # type: ignore[typeddict-unknown-key]  # ours, for RequestLimits
+            self.scope["is_surplus"] = True  # type: ignore[typeddict-unknown-key]  # our key, for RequestLimits
         super().on_headers_complete()
         self._unanswered.append(self.cycle)
         self._is_in_head, self._head_since, self._idle_bytes, self._trailers = False, None, 0, 0
@@ -158,7 +160,7 @@ class HttpConnection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Begin the next request of the pipeline; without any, the connection is idle."""
+        """Begin the next request of the pipeline. If there is none, the connection becomes idle."""
         if self._unanswered:
             self._unanswered.popleft()
         super().on_response_complete()
@@ -168,7 +170,10 @@ class HttpConnection(HttpToolsProtocol):
     # What ends the connection.
 
     def end_if_overdue(self, now: float) -> None:
-        """Refuse a head that took too long; end a connection on which too few bytes move. `now`: the loop's clock."""
+        """Refuse a head that takes too long; end a connection that moves too few bytes.
+
+        `now` is the event loop's time.
+        """
         if self._lingers_until is not None and now > self._lingers_until:
             self.transport.abort()
         elif self._head_since is not None and now - self._head_since > self._times.head_seconds:
@@ -180,12 +185,12 @@ class HttpConnection(HttpToolsProtocol):
         self._end_if_stalled(now)
 
     def evict(self) -> None:
-        """Close the connection at once, for another."""
+        """Close the connection at once, so that another connection can take its place."""
         self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
         """Answer a request that cannot be parsed with a problem."""
-        exc = sys.exc_info()[1]  # the parser's; its context is what a method of this class raised
+        exc = sys.exc_info()[1]  # the parser's exception; its context is the exception of a method of this class
         cause = exhausted_resource(exc.__context__) if exc else None
         self._refuse(self._refusal or (OutOfResources(cause) if cause else InvalidHttp(msg)))
 
@@ -208,7 +213,7 @@ class HttpConnection(HttpToolsProtocol):
             self._sending = None
 
     def _body_window_seconds(self) -> float:
-        """Return the window for the rest of the body, which is shorter once it is answered; 0 if no body arrives."""
+        """Return the window in seconds for the rest of a body: WINDOW_SECONDS after an answer; 0 if none arrives."""
         if self.cycle is None or self._is_between or self._is_in_head:
             return 0
         return WINDOW_SECONDS if self.cycle.response_complete else self._times.body_window_seconds
@@ -224,14 +229,18 @@ class HttpConnection(HttpToolsProtocol):
         raise exc
 
     def _refuse(self, exc: Exception) -> None:
-        """Answer with a problem and close the connection, unless an answer to an earlier request would be garbled."""
+        """Answer with a problem and close the connection.
+
+        If an earlier request has no answer yet, only its answer is sent. If the answer to this request has begun, none
+        is.
+        """
         if self.transport.is_closing() or self._lingers_until is not None:
             return
         if self.cycle is not None and not self.cycle.response_complete and (self._is_in_head or self._is_between):
-            self.cycle.keep_alive = False  # the answers to the requests before it come first, then the end
+            self.cycle.keep_alive = False  # send the answers to earlier requests first, then close
             return
         is_own = self._is_in_head or self._is_between or not self.cycle.response_started
-        if not is_own:  # the rest of a request that is answered, or is being answered
+        if not is_own:  # these bytes are the rest of a request whose answer has begun
             self.transport.abort()
             return
         request_id, answer = refusal(exc, self._path(), self.server_state.default_headers)

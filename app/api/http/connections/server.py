@@ -1,4 +1,7 @@
-"""The server: uvicorn's, with a drain before the shutdown, and an end of the requests that the shutdown interrupts."""
+"""The HTTP server: uvicorn's, with a drain before the shutdown.
+
+The shutdown answers the requests that it interrupts.
+"""
 
 import asyncio
 import socket
@@ -10,7 +13,7 @@ import uvicorn
 from app.api.http.connections.protocol import HttpConnection
 
 TICKS_PER_SECOND = 10
-"""How often uvicorn calls `on_tick`."""
+"""How many times a second uvicorn calls `on_tick`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,18 +21,19 @@ class StopTimes:
     """How long each step of a shutdown may take, in seconds."""
 
     drain_seconds: float
-    """How long connections are still taken after the signal, while the readiness probe already says no."""
+    """How long new connections are accepted after the signal, while the readiness probe already answers 503."""
     request_seconds: float
-    """How long running requests may go on after that, before they are interrupted."""
+    """How long running requests may go on after the drain before they are interrupted."""
     answer_seconds: float
-    """How long interrupted requests may take to answer, and their connections to send the answers."""
+    """How long interrupted requests may take to answer and to send the answers."""
 
 
 class Server(uvicorn.Server):
     """A uvicorn server that ends slow connections, and that stops in steps.
 
-    A signal begins the drain: `on_draining` is called, and requests are served as before. Then `on_stopping` is called,
-    to end the streams that a shutdown waits for, and the server waits for running requests and interrupts the rest.
+    A signal begins the drain: the server calls `on_draining` with its length in seconds, and serves requests as before.
+    Then the server calls `on_stopping`, which ends streams of events, waits for running requests, and interrupts those
+    that take too long.
     """
 
     def __init__(
@@ -46,7 +50,7 @@ class Server(uvicorn.Server):
         self._on_stopping = on_stopping
 
     async def on_tick(self, counter: int) -> bool:
-        """End the connections that are overdue, once a second. Return whether the server should stop."""
+        """Call `end_if_overdue` of each connection once a second. Return whether the server should stop."""
         if counter % TICKS_PER_SECOND == 0:
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
@@ -55,7 +59,7 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def main_loop(self) -> None:
-        """Serve until a signal, and then for the time of the drain. A second signal ends the drain."""
+        """Serve until a signal, then for `drain_seconds` more. A second signal ends the drain early."""
         await super().main_loop()
         if not self._times.drain_seconds:
             return
@@ -75,7 +79,10 @@ class Server(uvicorn.Server):
         interruption.cancel()
 
     async def _interrupt(self) -> None:
-        """Cancel the requests that still run after their time; `RequestLog` answers them 503. Then cut connections."""
+        """Cancel the requests that run longer than `request_seconds`; `RequestLog` answers them 503.
+
+        Then close connections.
+        """
         await asyncio.sleep(self._times.request_seconds)
         for task in list(self.server_state.tasks):
             task.cancel()

@@ -1,4 +1,4 @@
-"""The path of a request without the prefix of a proxy."""
+"""The path of a request without the prefix OCR_ROOT_PATH, and whether it is a probe's path."""
 
 from starlette.types import Scope
 

@@ -16,7 +16,7 @@ from app.host_names import authority_of, canonical_host, host_of
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 SINGLE = {b"authorization", b"content-type", b"host", b"origin", b"sec-fetch-site"}
-"""Headers that a request may have once. If there were two, a proxy and this service could each believe another one."""
+"""Headers that a request may have only once. Of two, a proxy and this service could use different ones."""
 
 
 class RequestLimits:
@@ -79,7 +79,7 @@ class RequestLimits:
     def _check_length(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
         declared = headers.get(b"content-length", b"0")
         is_large = declared.isdigit() and int(declared) > self._max_body_bytes
-        # Only for a large body, because this matches the route once more than the router does.
+        # This matches the route a second time, before the router does, so it is done for large bodies only.
         if is_large and not is_body_streamed(find_endpoint(scope)):
             raise BodyTooLarge(self._max_body_bytes)
 
@@ -117,14 +117,14 @@ def _require_single(headers: Iterable[tuple[bytes, bytes]]) -> None:
 
 
 def _is_same(origin: str, host: str) -> bool:
-    """Return whether the web page's origin is this service, under the host that the request names."""
+    """Return whether a web page's origin names the same host and port as the request's `Host`."""
     scheme, _, authority = origin.partition("://")
     theirs = authority_of(authority, scheme)
     return theirs is not None and theirs == authority_of(host, scheme)
 
 
 def _closing_if_unread(receive: Receive, send: Send) -> tuple[Receive, Send]:
-    """Return a `receive` and a `send` that close the connection after the answer if the body was never read.
+    """Return a `receive` and a `send`. They close the connection after the answer if the body was never read.
 
     After `Expect: 100-continue` and a final answer, a client may or may not send the body.
     """

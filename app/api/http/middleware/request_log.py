@@ -1,4 +1,4 @@
-"""The outermost middleware: each request's id and log line, and the answer if it crashes or the service stops."""
+"""The outermost middleware: each request's id and log line, and the answer after a crash or during a shutdown."""
 
 import asyncio
 import secrets
@@ -20,7 +20,8 @@ from app.store.aftermath import collect_failures, noted_failures
 log = structlog.get_logger()
 
 OnRequest = Callable[[str, str | None, int, float], None]
-"""Called with the method, the route's template or None, the status, and the seconds taken."""
+"""Called with the method, the route's template (None if no route matches), the status, and the time taken in
+seconds."""
 
 MAX_ID_CHARS = 128
 MAX_FORWARDED_CHARS = 200
@@ -59,7 +60,8 @@ class RequestLog:
         try:
             await self._app(scope, receive, send_with_id)
         except asyncio.CancelledError:
-            # Only a shutdown cancels requests. The error ends here: uvicorn would answer it with a 500 of plain text.
+            # Only a shutdown cancels requests. CancelledError is not raised again: uvicorn would answer 500 in plain
+            # text.
             if not status:
                 await problem(Request(scope), ShuttingDown())(scope, receive, send_with_id)
         except Exception as exc:  # noqa: BLE001 - the exception is logged, and answered without its text
@@ -84,14 +86,14 @@ def _failure(scope: Scope, request_id: str, exc: Exception) -> ASGIApp:
 
 
 def _change_warnings() -> list[tuple[bytes, bytes]]:
-    """Return the header that tells what failed after a change was made; nothing if nothing failed."""
+    """Return the header `change-warning`, which says what failed after a change was made; empty if nothing failed."""
     failures = noted_failures()
     text = "; ".join(failures)[:MAX_WARNING_CHARS].encode("ascii", "backslashreplace")
     return [(b"change-warning", b"the change was made, but " + text.replace(b"\n", b" "))] if failures else []
 
 
 def _request_id(scope: Scope) -> str:
-    """Return the caller's `x-request-id` if it is printable and short, else a new id. Also note `x-forwarded-for`.
+    """Return the caller's `x-request-id` if it is printable and short, else a new id. Also record `x-forwarded-for`.
 
     With the caller's id, a request can be found in the logs of several services.
     """
@@ -101,7 +103,7 @@ def _request_id(scope: Scope) -> str:
             given: str = value.decode("latin-1")
             if request_id is None and given.isascii() and given.isprintable() and 0 < len(given) <= MAX_ID_CHARS:
                 request_id = given
-        elif name == b"x-forwarded-for":  # what a proxy says, and also what any caller may say
+        elif name == b"x-forwarded-for":  # set by a proxy, but any caller can set it too
             scope["forwarded_for"] = value[:MAX_FORWARDED_CHARS].decode("latin-1")
     return request_id or secrets.token_hex(16)
 

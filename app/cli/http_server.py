@@ -1,6 +1,7 @@
-"""Runs the server of the command `serve`: the log, the application and uvicorn.
+"""Builds the HTTP server from the settings, and runs it: logging, the application, uvicorn and its shutdown times.
 
-This module is slow to import, so no other command imports it.
+`cli/serve.py` is the command that calls `run`. Importing this module takes half a second, because of FastAPI and
+uvicorn, so no other command imports it.
 """
 
 import os
@@ -26,15 +27,15 @@ from app.settings import Settings, unknown_variables
 CANNOT_START = 3
 FAILED = 1
 ANSWER_SHARE = 8
-"""The answers to interrupted requests get one in so many parts of the grace, and requests the rest of its half."""
+"""Interrupted requests may answer for 1/ANSWER_SHARE of OCR_SHUTDOWN_GRACE, at most for LONGEST_ANSWER_SECONDS."""
 LONGEST_ANSWER_SECONDS = 2.0
 ENGINE_SHARE = 2
-"""The engine gets one in so many parts of the grace."""
+"""The engine has 1/ENGINE_SHARE of OCR_SHUTDOWN_GRACE to stop; requests have the rest, the answers' time included."""
 IPV6_ANY = "::"
 BODY_WINDOW = 2
-"""A body must arrive at a least rate within so many times OCR_UPLOAD_STALL_TIMEOUT, so that pauses are allowed."""
+"""The rate of a body is measured over BODY_WINDOW times OCR_UPLOAD_STALL_TIMEOUT, so that the caller may pause."""
 BACKLOG = 512
-"""How many connections the kernel completes and keeps until the service takes them, which it does all at once."""
+"""How many new connections the kernel may queue until the service accepts them; the service accepts all at once."""
 
 
 def run(settings: Settings) -> None:
@@ -58,7 +59,7 @@ def run(settings: Settings) -> None:
     server = Server(_config(app, settings), _stop_times(settings), on_draining=on_draining, on_stopping=on_stopping)
     try:
         server.run(_sockets(settings))
-    except SystemExit:  # by uvicorn, or by the handler of a signal that uvicorn raises again at its end
+    except SystemExit:  # by uvicorn, or by the handler of `serve`: uvicorn raises a received signal again at its end
         if app.state.has_failed:
             sys.exit(FAILED)
         raise
@@ -67,9 +68,9 @@ def run(settings: Settings) -> None:
 
 
 def _sockets(settings: Settings) -> list[socket.socket] | None:
-    """Return a socket for both families if the service listens on `::`, which asyncio would take for IPv6 alone.
+    """Return a socket for IPv6 and IPv4 if the host is `::`; asyncio would listen on IPv6 only. Else return None.
 
-    Exits with 3 if the address cannot be used. None for any other address: uvicorn opens its socket.
+    uvicorn opens the socket of any other host. Exits with 3 if the address cannot be used.
     """
     if settings.host != IPV6_ANY:
         return None
@@ -80,7 +81,7 @@ def _sockets(settings: Settings) -> list[socket.socket] | None:
     except (OSError, ValueError) as exc:
         structlog.get_logger().error(EventName.SERVICE_CANNOT_LISTEN, error=str(exc))
         sys.exit(CANNOT_START)
-    # The sentence in which uvicorn names the sockets that it opens itself.
+    # uvicorn logs this sentence for each socket that it opens itself.
     url = f"http://[{IPV6_ANY}]:{opened.getsockname()[1]}"
     structlog.get_logger().info(f"Uvicorn running on {url} (Press CTRL+C to quit)")
     return [opened]
