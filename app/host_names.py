@@ -18,7 +18,7 @@ def host_of(field: str) -> str | None:
 
 @lru_cache(maxsize=1024)
 def authority_of(field: str, scheme: str) -> str | None:
-    """Return the host and the port that a `Host` field or the end of an origin names. None if it is not valid."""
+    """Return the host and port in a `Host` field or in an origin after `://`. None if the field is not valid."""
     match = HOST.fullmatch(field)
     if match is None or (name := canonical_host(match["name"])) is None:
         return None
@@ -27,7 +27,10 @@ def authority_of(field: str, scheme: str) -> str | None:
 
 
 def canonical_host(name: str) -> str | None:
-    """Return a name or address in the one spelling. None if it is neither, such as one with a port or a wildcard."""
+    """Return a host name or address in its canonical spelling.
+
+    None if the text is neither, such as a name with a port.
+    """
     text = name.lower().removesuffix(".")
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if ":" in bare:

@@ -25,19 +25,19 @@ from app.sweeper import keep_swept
 log = structlog.get_logger()
 
 RESTART_PAUSE_SECONDS = 5.0
-"""The pause before a part that raised is run again."""
+"""The pause, in seconds, before a part that has raised an exception is run again."""
 Task = asyncio.Task[None]
 Work = Callable[[], Coroutine[Any, Any, None]]
 
 AGAIN_SECONDS = 1.0
-"""The pause before a part that lacked a resource of the system is run again."""
+"""The pause, in seconds, before a part that lacked a descriptor, memory or a thread is run again."""
 
 
 @asynccontextmanager
 async def running(settings: Settings, metrics: Metrics, on_failed: Callable[[], None]) -> AsyncIterator[State]:
     """Start a service, yield the parts that requests use, and stop the service on exit, which releases everything.
 
-    `on_failed` is called if a part fails by a defect, and has to stop the service.
+    `on_failed` is called if a part fails because of a defect; it must stop the service.
     """
     on_event = _reporter(metrics)
     parts = await build_parts(settings, metrics, on_event)
@@ -65,7 +65,8 @@ async def start(parts: Parts, on_event: OnEvent, on_failed: Callable[[], None]) 
     # The first request must find out whether the volume may be changed, so check it before.
     await asyncio.to_thread(_check_volume, state["volume_monitor"], on_event)
     begin = partial(_start, on_event=on_event, on_failed=on_failed)
-    # These parts hold nothing that an end could leave half done, so a defect in one of them does not end the service.
+    # These parts can be interrupted at any point without leaving a half-done change, so a defect in one does not end
+    # the service.
     keep = partial(begin, goes_on=True)
     engine = begin("engine", state["supervisor"].run)
     others = [
@@ -117,9 +118,9 @@ def _check_volume(watch: VolumeMonitor, on_event: OnEvent) -> None:
 
 
 def _start(name: str, work: Work, *, on_event: OnEvent, on_failed: Callable[[], None], goes_on: bool = False) -> Task:
-    """Start a task that runs for as long as the service does.
+    """Start a task that runs as long as the service runs.
 
-    If it raises, which is a defect, the service stops; with `goes_on` the work is run again after a pause instead.
+    If `work` raises, which is a defect, the service stops; with `goes_on`, the work is run again after a pause instead.
     """
     task = asyncio.create_task(_keep_running(name, work, on_event, goes_on=goes_on), name=name)
 

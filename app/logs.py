@@ -14,7 +14,7 @@ from structlog.typing import Processor
 from app.terminal import visible, visible_lines
 
 INVALID_REQUEST = "Invalid HTTP request received."
-"""What uvicorn logs for a request that this service logs as `request.refused`."""
+"""uvicorn's message for a request that this service already logs as `request.refused`."""
 
 _SHARED: tuple[Processor, ...] = (
     structlog.stdlib.add_log_level,
@@ -31,7 +31,7 @@ def _to_json(event: object, **_: object) -> str:
 
 
 def _escape(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Escape what a terminal would obey, such as a name of a model that clears the screen."""
+    """Escape control characters, such as those in a model's name that would clear the screen of a terminal."""
     return {key: visible_lines(value) if key == "exception" else _escaped(value) for key, value in event.items()}
 
 
@@ -50,7 +50,7 @@ def configure(log_format: str, level: str) -> None:
     rendering: list[Processor]
     # Tracebacks omit the values of variables, which may be keys, tokens or models' bytes.
     if is_console:
-        # The traceback becomes text before the text is escaped: an exception may quote what a caller sent.
+        # Format the traceback before escaping, because an exception may quote a caller's text.
         plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
         rendering = [structlog.processors.format_exc_info, _escape, plain]
     else:
@@ -77,7 +77,7 @@ def configure(log_format: str, level: str) -> None:
 
 
 def _log_what_python_prints() -> None:
-    """Log the tracebacks that Python would print by itself: of the process, of a thread, and of a destructor."""
+    """Log the exceptions that Python would print itself: in the main thread, in another thread, or in a destructor."""
     log = logging.getLogger("python")
 
     def on_exception(_: object, exc: BaseException, __: object) -> None:

@@ -77,7 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url=None,
         openapi_tags=[{"name": name, "description": text} for name, text in TAGS.items()],
     )
-    app.root_path = settings.root_path  # as a parameter it is deprecated for `--root-path`, which proxies must strip
+    app.root_path = settings.root_path  # FastAPI's parameter `root_path` expects that the proxy strips the prefix
     app.state.stopping = asyncio.Event()
     """Set when the shutdown begins, after the drain."""
     app.state.is_draining = False
@@ -113,7 +113,10 @@ def _default_hosts(settings: Settings) -> tuple[str, ...]:
 
 
 def _check_prefix(app: FastAPI) -> None:
-    """Raise SettingsError if a route begins like the prefix: some proxies strip the prefix, and others keep it."""
+    """Raise SettingsError if a route begins with the first part of the prefix.
+
+    Some proxies strip the prefix and others keep it, so a request with and without it could not be told apart.
+    """
     first = app.root_path.split("/")[1] if app.root_path else None
     if first in {str(getattr(route, "path", "")).split("/")[1] for route in app.routes}:
         raise SettingsError(

@@ -57,9 +57,9 @@ class Observation:
     volume_checks: dict[str, bool]
     """The checks of the model folder's file system by name; True if the check passes."""
     is_writable: bool
-    """False if the model folder could not be written when that was tried last."""
+    """False if the model folder could not be written at the last check."""
     is_journal_writable: bool
-    """False if the journal could not be written when that was tried last."""
+    """False if the journal could not be written at the last attempt."""
     journal_waiting: int
     """The number of journal entries that wait in memory until the journal can be written."""
 
@@ -86,7 +86,10 @@ class Metrics:
             handle(fields)
 
     def expect_routes(self, routes: Iterable[tuple[str, str]]) -> None:
-        """Count from 0 the 500 answers of each method and route, so that Prometheus sees the first as an increase."""
+        """Create the counter of 500 answers of each method and route, at 0.
+
+        Without the 0, Prometheus would not see the first such answer as an increase.
+        """
         for method, route in (*routes, *((method, "none") for method in METHODS)):
             self._requests.expect(method, route, 500)
 
@@ -116,7 +119,7 @@ class _Requests:
         self._children: dict[tuple[str, str, int], Callable[[float], None]] = {}
 
     def expect(self, method: str, route: str, status: int) -> None:
-        """Create the counter of such requests, with the value 0."""
+        """Create the counter of requests with this method, route and status, with the value 0."""
         self._count.labels(method, route, str(status))
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -170,7 +173,7 @@ def _count_jobs(registry: CollectorRegistry) -> Handlers:
             jobs.labels(kind, outcome)
 
     def on_finished(fields: Fields) -> None:
-        # A job whose outcome could not be recorded has no final state: its record says `failed` later.
+        # A job whose outcome could not be recorded has no final state yet: a sweep writes `failed` later.
         outcome = fields["outcome"] if fields["outcome"] in JOB_OUTCOMES else JobState.FAILED
         jobs.labels(fields["kind"], outcome).inc()
         items.labels(fields["kind"]).inc(fields["done"])

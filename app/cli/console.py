@@ -27,7 +27,7 @@ REFUSED, MISCONFIGURED, IN_PART = 1, 2, 3
 """The exit statuses of the commands; docs/operations.md describes them."""
 
 SIGNALLED = 128
-"""Added to a signal's number, the exit status that shells report for a process that the signal ended."""
+"""Shells report this value plus the signal's number as the exit status of a process that a signal ended."""
 
 as_json = click.option("--json", "is_json", is_flag=True, help="Print JSON.")
 
@@ -43,7 +43,7 @@ class Verbs(click.Group):
             exit_with(REFUSED, sentence_of(exc))
         except (SettingsError, KeysError) as exc:
             exit_with(MISCONFIGURED, str(exc))
-        except BrokenPipeError:  # who reads the output has ended; click exits quietly
+        except BrokenPipeError:  # the reader of the output has ended; click exits without a message
             raise
         except OSError as exc:
             exit_with(REFUSED, sentence_of(refusal_of(exc)))
@@ -95,7 +95,7 @@ def rfc3339(moment: datetime) -> str:
 
 @contextmanager
 def printed_at_the_end(*, is_json: bool) -> Iterator[list[dict[str, Any]]]:
-    """Yield a list for rows, and print those that it has at the end, also if an error or a signal ends the block."""
+    """Yield a list of rows, and print it at the end of the block, even if an error or a signal ends the block."""
     rows: list[dict[str, Any]] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(SIGNALLED + number))
     try:

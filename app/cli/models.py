@@ -87,7 +87,7 @@ def delete(names: Sequence[str], *, permanent: bool, dry_run: bool, is_json: boo
                 receipt = plan.preview() if dry_run else store.deletions.delete(plan, actor())
             except ServiceError as exc:
                 status = IN_PART if rows and not dry_run else REFUSED
-                if is_json:  # in a table, the sentence on stderr is enough
+                if is_json:  # a table needs no row for the error: stderr has the sentence
                     rows.append(_refusal(name, exc))
                 exit_with(status, sentence_of(exc))
             outcome = "planned" if dry_run else "deleted" if permanent else "trashed"

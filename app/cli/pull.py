@@ -50,7 +50,7 @@ def pull(source: str, file: str | None, revision: str, *, is_json: bool, **optio
         except KeyboardInterrupt:
             rows.extend(following.published)
             if following.job_id:
-                keep_partials(store, following.job_id)  # the same command continues them
+                keep_partials(store, following.job_id)  # so that the same command continues these files
                 PullJobs(store, jobs).cancel(following.job_id)
             sys.exit(INTERRUPTED)
         if job.result is None:

@@ -27,7 +27,8 @@ async def timed_call(
 ) -> Any:  # noqa: ANN401 - a JSON value
     """Call an engine process, return its result, and report `engine.called` with `work` (by default the call's name).
 
-    The process may not hold more memory than its limit meanwhile. Raises what `EngineProcess.call` raises.
+    If the process holds more memory than its limit during the call, the process is killed. Raises what
+    `EngineProcess.call` raises.
     """
     began, outcome = asyncio.get_running_loop().time(), "abandoned"
     try:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class ExitCause(StrEnum):
-    """Why a process ended: by its own fault, for lack of memory, or because the service ordered it."""
+    """Why a process ended: by a fault of its own, for lack of memory, or because the service ended it."""
 
     FAULT = "fault"
     MEMORY = "memory"
@@ -23,9 +23,9 @@ class Exit:
     end_reason: str | None
     """Why the service ended the process; None if the service did not end it."""
     is_fault: bool
-    """Whether the engine is at fault. Releases, deadlines and callers that disconnect are not the engine's fault."""
+    """True if the engine is at fault. An end for a release, a deadline or a disconnected caller is not its fault."""
     is_out_of_memory: bool
-    """Whether the process ended because it needed more memory than it may have."""
+    """True if the process ended because it needed more memory than its limit or the machine allows."""
     tail: tuple[str, ...]
     """The last lines that the process printed."""
 

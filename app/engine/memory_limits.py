@@ -1,7 +1,7 @@
-"""How much memory an engine process may hold by default, and whether the kernel ended one for lack of memory.
+"""The default memory limit of an engine process, and how many processes the kernel has killed for lack of memory.
 
-The default follows the limit of the container, else the memory of the machine. These functions read a few small files
-of the kernel.
+The default depends on the memory limit of the container, or without such a limit on the memory of the machine. These
+functions read a few small files of the kernel.
 """
 
 import contextlib
@@ -14,24 +14,24 @@ import psutil
 MIB = 1 << 20
 PROC = Path("/proc")
 RESERVE_BYTES = 256 * MIB
-"""What the service itself and the kernel need at least of a container's limit."""
+"""At least so many bytes of a container's limit are left to the service and the kernel."""
 RESERVE_SHARE = 8
-"""Of a large container, one part in this many is left to the service and the kernel."""
+"""1/RESERVE_SHARE of a large container's limit is left to the service and the kernel."""
 MACHINE_SHARE = 2
-"""Without a container's limit, the engine may hold one part in this many of the machine's memory."""
+"""Without a container's limit, the engine may hold 1/MACHINE_SHARE of the machine's memory."""
 DATA_HEADROOM_BYTES = 256 * MIB
 DATA_SHARE = 8
-"""What a process may reserve beyond what it holds, and one part in this many of that: .NET and the allocators reserve
-before they use. Measured: 813 MiB reserved with 682 held, and 2,311 with 2,010."""
+"""A process may reserve this many bytes, plus 1/DATA_SHARE of the memory that it may hold, beyond that memory: .NET and
+the allocators reserve memory before they use it. Measured: 813 MiB reserved with 682 held, and 2,311 with 2,010."""
 STACK_BYTES = 16 * MIB
-"""What the kernel counts for the threads of one core: two stacks of 8 MiB, even if a thread uses little of its own."""
+"""What the kernel counts for the threads of one core: two stacks of 8 MiB, however little of a stack is used."""
 LIMIT_FILES = {"cgroup2": "memory.max", "cgroup": "memory.limit_in_bytes"}
 KILL_FILES = {"cgroup2": "memory.events", "cgroup": "memory.oom_control"}
-"""The files of each version of cgroups that have the memory limit, and the number of kills for lack of memory."""
+"""By version of cgroups, the file with the memory limit, and the file with the number of kills for lack of memory."""
 
 
 def default_limit_bytes(proc: Path = PROC) -> int:
-    """Return how many bytes an engine process may hold if no setting says it."""
+    """Return how many bytes an engine process may hold if OCR_ENGINE_MEMORY_LIMIT is not set."""
     machine_bytes = psutil.virtual_memory().total
     limit_bytes = container_limit_bytes(proc)
     if limit_bytes is None or limit_bytes >= machine_bytes:
@@ -48,8 +48,9 @@ def share_of_container(limit_bytes: int) -> int:
 def hard_limit_bytes(limit_bytes: int) -> int:
     """Return the `RLIMIT_DATA` for a process that may hold `limit_bytes`; 0 for none.
 
-    The kernel counts writable private memory as soon as it is reserved, and no file that is mapped to be read, such as
-    a model. So the limit is higher than what the process may hold; it stops growth that is too fast for the watch.
+    The kernel counts writable private memory as soon as it is reserved. It does not count files mapped for reading,
+    such as models. So RLIMIT_DATA is higher than `limit_bytes`. It stops growth that is too fast for the periodic
+    check.
     """
     if not limit_bytes:
         return 0
@@ -57,7 +58,7 @@ def hard_limit_bytes(limit_bytes: int) -> int:
 
 
 def container_limit_bytes(proc: Path = PROC) -> int | None:
-    """Return the least memory limit of this process's control groups (version 1 or 2); None if there is none."""
+    """Return the lowest memory limit, in bytes, of this process's control groups (version 1 or 2); None without any."""
     found = []
     for version, folder in _memory_groups(proc):
         with contextlib.suppress(OSError, ValueError):  # a group without a limit has no file, or says `max`
@@ -68,7 +69,7 @@ def container_limit_bytes(proc: Path = PROC) -> int | None:
 def oom_kills(proc: Path = PROC) -> int:
     """Return how many processes the kernel has killed for lack of memory; a higher number later means another kill.
 
-    It counts those of this process's control groups, or of the machine if no group counts them.
+    The number counts kills in this process's control groups, or on the machine if no group counts kills.
     """
     files = [folder / KILL_FILES[version] for version, folder in _memory_groups(proc)]
     counts = [count for file in files if (count := _oom_kill_of(file)) is not None]
@@ -103,9 +104,9 @@ def _memory_groups(proc: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _folders(mount: Path, root: str, path: str) -> Iterator[Path]:
-    """Yield the folder of a control group and those above it. `root` is the group that is mounted at `mount`.
+    """Yield the folder of a control group and the folders above it. `root` is the group that is mounted at `mount`.
 
-    In a container the group's path may be the one outside of it; then the mount itself is the container's group.
+    In a container, `path` may be the path outside the container. Then the mount itself is the container's group.
     """
     try:
         inner = PurePosixPath(path).relative_to(root)

@@ -29,10 +29,10 @@ from app.events import EventName, OnEvent
 STOP_SECONDS = 5.0
 """How long a process may take to end when another one must replace it."""
 RECYCLE_SHARE = 7 / 8
-"""The share of the memory limit from which a process is replaced between two texts."""
+"""A process that holds more than this share of its memory limit is replaced between two texts."""
 
 JOB_PATIENCE_SECONDS = 600.0
-"""How long a job waits for a model folder that is away when it must load its model. A request is answered at once."""
+"""How long a job waits if the model folder is unavailable when the job must load its model. A request does not wait."""
 FOLDER_PAUSE_SECONDS = 0.5
 
 Hold = Callable[[str, str, int], Callable[[], None]]
@@ -105,7 +105,7 @@ class ModelSession:
         on_event: OnEvent,
         check_folder: Callable[[], None] = lambda: None,
     ) -> None:
-        """`check_folder` raises StoreUnavailable if the model folder is away. It is called in a thread."""
+        """`check_folder` raises StoreUnavailable if the model folder is unavailable. It is called in a thread."""
         self.loading: LoadRequest | None = None
         """The load in progress, or None."""
         self._supervisor = supervisor
@@ -193,7 +193,7 @@ class ModelSession:
     async def _next_process(
         self, task: TextTask, turn: Turn, patience: float, releases: int
     ) -> EngineProcess | ServiceError:
-        """Let others use the engine, then return the process for the next text, or the error that ends the work."""
+        """Let other callers use the engine, then return the process for the next text, or the error to end with."""
         await self._supervisor.take_next_turn(turn)
         if self._supervisor.releases != releases:
             return EngineDied("released")
@@ -203,9 +203,11 @@ class ModelSession:
             return exc
 
     async def _process_for(self, task: TextTask, turn: Turn, patience: float) -> EngineProcess:
-        """Return a process with the model loaded. If the model folder is away, wait for it up to `patience` seconds.
+        """Return a process with the model loaded.
 
-        Others use the engine meanwhile.
+        If the model folder is unavailable, wait for the folder up to `patience` seconds.
+
+        Other callers use the engine meanwhile.
         """
         until = asyncio.get_running_loop().time() + patience
         while True:
@@ -241,7 +243,7 @@ class ModelSession:
         process = await self._supervisor.wait_until_ready()
         if (loaded := self.loaded) and _matches(loaded, wanted):
             return process, loaded
-        # Before the process is touched: a load that fails costs the process.
+        # Check the folder before the process is used, because a load that fails ends the process.
         await asyncio.to_thread(self._check_folder)
         self.loading = wanted
         began = asyncio.get_running_loop().time()
@@ -256,10 +258,10 @@ class ModelSession:
             self._keep_until = now + (now - began)
 
     def _is_deferred(self, wanted: LoadRequest) -> bool:
-        """Whether a caller should let others go first, because it would replace a model that was loaded just now.
+        """Return True if a caller should let other callers go first, as its load would replace a newly loaded model.
 
-        A model stays for as long as its load took, if others want it or none. So callers of different models spend at
-        most half of the time with loads.
+        A loaded model is kept for at least as long as its load took, if a waiting caller needs that model or no model.
+        So callers of different models spend at most half of the time on loads.
         """
         loaded = self.loaded
         is_recent = asyncio.get_running_loop().time() < self._keep_until
@@ -268,14 +270,14 @@ class ModelSession:
     async def _reason_for_another(
         self, process: EngineProcess, wanted: LoadRequest, loaded: Loaded | None
     ) -> str | None:
-        """Return why a model must be loaded into another process than this one; None if this one will do."""
+        """Return why a model must be loaded into another process; None if it can be loaded into this process."""
         if loaded:
             return f"to load {wanted.processor} instead of {loaded.processor}"
         if not self._limits.memory_bytes:
             return None
         held_bytes = await asyncio.to_thread(resident_bytes_of, process.pid)
         fits = held_bytes + wanted.model_bytes <= self._limits.memory_bytes
-        # A new process would hold little less, if this one was not used.
+        # If this process was not used yet, a new process would hold hardly less memory.
         is_worthwhile = self._supervisor.idle_seconds is not None
         return None if fits or not is_worthwhile else f"to make room for {wanted.model}: it held {held_bytes} bytes"
 
@@ -316,9 +318,9 @@ class ModelSession:
         return set(facts.recognised) if facts else set()
 
     async def _recycle_if_grown(self, process: EngineProcess) -> None:
-        """End a process that holds nearly as much memory as the limit; the next text waits for another process.
+        """End a process that holds more than RECYCLE_SHARE of its memory limit; the next text waits for a new process.
 
-        Otherwise the next text could pass the limit, only because of what earlier calls left.
+        Otherwise the next text could exceed the limit only because of memory that earlier calls did not free.
         """
         if not self._limits.memory_bytes:
             return

@@ -24,12 +24,12 @@ DRAIN_SECONDS = 0.2
 END_SECONDS = 1.0
 """How long a process may run after its socket was closed, and after SIGTERM."""
 MEMORY_CHECK_SECONDS = 0.2
-"""The time between two looks at the memory of a process that works on a call."""
+"""The time between two measurements of the memory of a process during a call."""
 NO_MEMORY = re.compile(
     r"bad_alloc|OutOfMemory|MemoryError|out of memory|cannot allocate memory|failed to allocate|0x8007000E",
     re.IGNORECASE,
 )
-"""Matches what Python, .NET, C++ and llama.cpp say when they can get no more memory."""
+"""Matches the messages of Python, .NET, C++ and llama.cpp when an allocation of memory fails."""
 
 TOO_LONG = f"a line of more than {MAX_LINE_BYTES} bytes"
 
@@ -72,7 +72,7 @@ class EngineProcess:
         on_gone: Callable[[], None],
         memory_limit_bytes: int = 0,
     ) -> "EngineProcess":
-        """Start an engine process and return it; it runs, but is not ready before the call `start`.
+        """Start an engine process and return it. The process is not ready until the call `start` has returned.
 
         `engine` is the import string of the class to serve. `on_line` gets each line that the process prints. `on_gone`
         is called in a thread when the process has ended, before `wait()` and pending calls return. A process that holds
@@ -129,7 +129,8 @@ class EngineProcess:
                 memory_watch.cancel()
             del self._pending[call.id]
         if result.error is not None and NO_MEMORY.search(result.error):
-            # What .NET and native code left behind is unknown, and the process still holds what it got.
+            # The state of .NET and native code is unknown now, and the process still holds the memory that it
+            # allocated.
             self._kill_for_memory(f"{name!r} could get no more memory: {result.error:.200}")
             raise self._death(await self.wait())
         if result.error is not None:
@@ -187,13 +188,13 @@ class EngineProcess:
                 self._kill_for_memory(f"it held {held_bytes} bytes of memory, and {limit}")
 
     def _kill_for_memory(self, reason: str) -> None:
-        # The call is at fault, as with a deadline: it must not count as a death of the engine.
+        # As with a deadline, the call is at fault, so the end must not count as a death of the engine.
         if self._end_reason is None:
             self._is_out_of_memory = True
         self.kill(reason, is_fault=False)
 
     def _death(self, ending: Exit) -> EngineDied:
-        """Return the error of a call whose process has ended."""
+        """Return the error for a call whose process has ended."""
         if ending.is_out_of_memory:
             return EngineOutOfMemory(ending.reason, self._memory_limit_bytes)
         return EngineDied(ending.reason)

@@ -14,7 +14,7 @@ class ProcessLeases:
         self._leases[name] = release
 
     def release(self, but: Container[str] = ()) -> None:
-        """Release all leases except those on some models. Blocks."""
+        """Release the leases on all models except those in `but`. Blocks."""
         for name in [name for name in self._leases if name not in but]:
             if release := self._leases.pop(name, None):  # two threads may release at once
                 release()

@@ -1,8 +1,8 @@
 """The queue in front of the engine: one caller uses the engine, a limited number wait, and turns are short.
 
-A caller has one place, from its admission to its end, and uses the engine in turns: one for each text or image. Between
-two turns it goes to the end of the queue, so a caller with many texts delays another caller by one text. Between API
-keys, turns alternate.
+A caller keeps one place from its admission to its last turn, and uses the engine in turns: one turn for each text or
+image. Between two turns the caller goes to the end of the queue, so a caller with many texts delays other callers by
+one text. Turns alternate between API keys.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from app.errors import EngineBusy
 CALLER: ContextVar[str] = ContextVar("CALLER", default="")
 """The name of the API key of the request that takes a place. Callers without keys count as one."""
 IsDeferred = Callable[[], bool]
-"""Whether a waiting caller should let others go first, if there are others; asked whenever the engine becomes free."""
+"""Returns True if a waiting caller should let other callers go first. Called whenever the engine becomes free."""
 
 
 @dataclass(eq=False, slots=True)
@@ -59,7 +59,7 @@ class CallQueue:
         return len(self._callers)
 
     def require_queue_space(self) -> None:
-        """Raise EngineBusy if every place is taken."""
+        """Raise EngineBusy if all places are taken."""
         if self._places > self._size:
             raise EngineBusy(self._places - 1)
 
@@ -83,15 +83,19 @@ class CallQueue:
             self.release()
 
     async def acquire(self, caller: str, is_deferred: IsDeferred, *, is_held: bool) -> None:
-        """Wait for the engine behind all that wait. A caller that holds it (`is_held`) lets them go first."""
-        # It enters the queue before the engine is free, so that the choice of the next caller includes this one.
+        """Go to the end of the queue and wait for the engine.
+
+        `is_held` is True if the caller holds the engine and releases it.
+        """
+        # Enter the queue before releasing the engine, so that this caller is among those of whom the next one is
+        # chosen.
         waiter = self._enter(self._callers, caller, is_deferred)
         if is_held:
             self.release()
         await self._wait(self._callers, waiter)
 
     def release(self) -> None:
-        """Give the engine, which the caller holds, to the next."""
+        """Release the engine, which the caller holds, and give it to the next caller."""
         self._is_held = False
         self._hand_over()
 
@@ -107,15 +111,16 @@ class CallQueue:
         except asyncio.CancelledError:
             if waiter in line:
                 line.remove(waiter)
-            else:  # the turn came together with the cancellation
+            else:  # the turn was given at the moment of the cancellation
                 self.release()
             raise
 
     def _hand_over(self) -> None:
-        """Give the engine, if nobody uses it, to the supervisor, else to a caller, if possible one not deferred.
+        """If the engine is free, give it to the supervisor if it waits, else to a waiting caller.
 
-        Of these, the key that has not had a turn for the longest time is next, and of one key who has waited longest:
-        a key with many jobs has no more turns than a key with one.
+        Deferred callers come last. Of the other callers, those whose API key has waited longest since its last turn
+        come first, and of these the caller that waits longest. So a key with many jobs has no more turns than a key
+        with one job.
         """
         for line in (self._supervisor, self._callers):
             # A cancelled waiter is about to leave the line.
@@ -132,10 +137,10 @@ class CallQueue:
 
 
 class Place:
-    """A caller's place in the queue. As a context manager, it is left on exit."""
+    """A caller's place in the queue. Used as a context manager, it leaves the queue on exit."""
 
     def __init__(self, queue: CallQueue) -> None:
-        """`CallQueue.reserve` makes places."""
+        """Only `CallQueue.reserve` creates places."""
         self.has_begun = False
         """Whether the caller has had a turn."""
         self._caller = CALLER.get()
@@ -149,7 +154,7 @@ class Place:
         self.leave()
 
     def leave(self) -> None:
-        """Give the place to others. Calling this again changes nothing."""
+        """Make the place free for another caller. A second call does nothing."""
         if not self._is_left:
             self._is_left = True
             self._queue.give_up_place()
@@ -167,7 +172,7 @@ class Place:
 
 
 class Turn:
-    """The right to use the engine alone."""
+    """One caller's right to use the engine exclusively."""
 
     def __init__(self, queue: CallQueue, caller: str, is_deferred: IsDeferred) -> None:
         self._queue = queue
@@ -176,13 +181,13 @@ class Turn:
         self._is_held = False
 
     async def wait(self) -> None:
-        """Wait for the engine behind all that wait. A caller that holds it lets them go first."""
+        """Go to the end of the queue and wait for the engine. A caller that holds the engine releases it first."""
         was_held, self._is_held = self._is_held, False
         await self._queue.acquire(self._caller, self._is_deferred, is_held=was_held)
         self._is_held = True
 
     def end(self) -> None:
-        """Give the engine to the next caller, if this one holds it."""
+        """If this caller holds the engine, give it to the next caller."""
         if self._is_held:
             self._is_held = False
             self._queue.release()

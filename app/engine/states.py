@@ -27,7 +27,7 @@ class EngineState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SupervisorLimits:
-    """The supervisor's limits: times in seconds, the length of the queue, the deaths and the memory of processes."""
+    """The supervisor's limits: times in seconds, the length of the queue, the number of deaths, a process's memory."""
 
     start_seconds: float = 30.0
     """The longest time from the start of a process until it is ready."""

@@ -93,7 +93,7 @@ class Supervisor:
 
     @property
     def state(self) -> EngineState:
-        """The engine's state. A process that was ready and is ending counts as stopping from that moment on."""
+        """The engine's state. As soon as a process that was ready begins to end, the state is `stopping`."""
         return EngineState.STOPPING if self._is_ending else self._state
 
     @property
@@ -122,7 +122,7 @@ class Supervisor:
 
     @property
     def is_being_replaced(self) -> bool:
-        """Whether the engine was ready once and another process is to be ready soon, which is worth waiting for."""
+        """True if the engine was ready before and a new process should be ready soon, so that callers may wait."""
         is_given_up = self._stopping or self.state in {EngineState.FAILED, EngineState.STOPPED}
         return self.facts is not None and not self.is_ready and not is_given_up
 
@@ -157,13 +157,13 @@ class Supervisor:
 
     def require_queue_space(self) -> None:
         """Raise EngineNotReady or EngineBusy if a caller could not wait in the queue now."""
-        # The caller will wait for the next process. One that holds the engine may be replacing its process, too.
+        # The caller will wait for the next process. A caller that holds the engine may be replacing the process, too.
         if not self._queue.is_busy and not self.is_being_replaced:
             self.require_ready()
         self._queue.require_queue_space()
 
     def reserve(self) -> Place:
-        """Reserve a place in the queue, for one caller's turns. Raises EngineNotReady and EngineBusy."""
+        """Reserve a place in the queue for one caller. Raises EngineNotReady and EngineBusy."""
         self.require_queue_space()
         return self._queue.reserve()
 

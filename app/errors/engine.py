@@ -111,7 +111,7 @@ class EngineDied(EngineError):
 
 
 class EngineOutOfMemory(EngineDied):
-    """The engine's process passed its memory limit, or could get no more memory, while it worked on the call."""
+    """During the call, the engine's process exceeded its memory limit, or an allocation of memory failed."""
 
     def __init__(self, exit_reason: str, limit_bytes: int) -> None:
         super().__init__(exit_reason)

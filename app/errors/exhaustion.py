@@ -1,16 +1,16 @@
-"""Whether an error means that the operating system lacks a resource at the moment, which is no defect."""
+"""Tells whether an error means that the operating system lacks a resource at the moment, which is no defect."""
 
 import errno
 
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
-"""No free file descriptor of the process or the system, no memory."""
+"""The error numbers for: no free file descriptor in the process or the system, and no memory."""
 NO_THREAD = "can't start new thread"
-"""The text of CPython's RuntimeError, which has no class of its own."""
+"""The text of CPython's RuntimeError if no thread can be started. The error has no class of its own."""
 
 
 def exhausted_resource(exc: BaseException | None) -> str | None:
-    """Return what is lacking, in words, if an error or an error that caused it says so; else None."""
-    seen = set[int]()  # an error can be its own cause: `raise exc from exc`
+    """Return the name of the lacking resource if `exc`, or an error in its chain of causes, reports one; else None."""
+    seen = set[int]()  # guards against an error that is its own cause: `raise exc from exc`
     while exc is not None and id(exc) not in seen:
         seen.add(id(exc))
         if isinstance(exc, BaseExceptionGroup):

@@ -48,7 +48,7 @@ class SourceMismatch(SourceError):
 
 
 class PullsMisconfigured(SourceError):
-    """Something in this service's environment prevents every request to a source, such as an invalid proxy variable."""
+    """An environment variable of this service prevents every request to a source, such as an invalid proxy address."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""The errors of the state folder, in which the engine works and images lie while they are recognised."""
+"""The errors of the state folder, which holds the engine's working directories and the images during recognition."""
 
 from app.errors.base import ServiceError
 

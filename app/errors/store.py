@@ -151,7 +151,7 @@ class JobNotFound(StoreError):
 
 
 class JobAbandoned(StoreError):
-    """The process that ran the job ended before the job did, or lost the model folder; no other can continue it."""
+    """The job's process ended or lost the model folder before the job ended; no other process can continue the job."""
 
     def __init__(self, kind: str, owner: str | None) -> None:
         super().__init__(

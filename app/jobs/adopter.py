@@ -16,7 +16,7 @@ from app.jobs.records import Job
 from app.jobs.slots import Slot, Slots
 
 MOST_WAITING = 32
-"""How many taken jobs may wait without a slot. Further jobs stay in the queue."""
+"""How many jobs that this service has taken may wait without a slot. Other services may take further jobs."""
 POLL_INTERVAL_SECONDS = 1.0
 """How often to look for jobs that no process runs."""
 
@@ -37,9 +37,11 @@ class JobAdopter:
     ) -> None:
         """`accepts` returns False for a job that a newer service created and this service does not understand.
 
-        Of the jobs that wait, the oldest one of the group with the fewest taken jobs is taken first.
+        `group_of` returns a job's group, such as the host of a pull. The adopter takes the oldest waiting job of the
+        group of which it has taken the fewest jobs.
 
-        `on_defect` receives each error that is neither a StoreError nor an OSError; the adopter goes on.
+        `on_defect` receives each error that is neither a StoreError nor an OSError. The adopter continues with other
+        jobs.
         """
         self._jobs = jobs
         self._kind = kind
@@ -57,7 +59,7 @@ class JobAdopter:
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
-        """Take jobs and run them until `stop` is called. May be called again if it raised."""
+        """Take jobs and run them until `stop` is called. May be called again after an exception."""
         self._scope = CancelScope()
         if self._is_stopping:
             return
@@ -94,7 +96,7 @@ class JobAdopter:
         while jobs and self._groups.total() < self._most and (slot := self._slots.take()):
             held = None
             try:
-                job = min(jobs, key=lambda job: self._groups[self._group_of(job)])  # the oldest of these
+                job = min(jobs, key=lambda job: self._groups[self._group_of(job)])  # `jobs` has the oldest first
                 jobs.remove(job)
                 held = await to_thread.run_sync(self._jobs.take, job.id)
             finally:

@@ -53,7 +53,10 @@ class BackgroundJobs:
             await asyncio.wait(running)
 
     async def _run(self, held: HeldJob, work: Work, scope: CancelScope) -> None:
-        """Run a job that this process holds, and report its end. Raises nothing: nobody awaits the result."""
+        """Run a job that this process holds, and report its end.
+
+        Raises nothing, because no caller awaits the result.
+        """
         created_at = time.monotonic()
         about: dict[str, Any] = {"job_id": held.job.id, "kind": held.job.kind}
 

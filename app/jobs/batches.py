@@ -17,7 +17,7 @@ BATCH_RESULT = "`failed_count`, the number of items that failed"
 
 
 class BatchKind(StrEnum):
-    """The kinds of job that are batches."""
+    """The kinds of job whose work is a batch."""
 
     TEXTS = "texts"
     IMAGES = "images"
@@ -54,7 +54,7 @@ class Batch(Work):
 
     @property
     def is_waiting(self) -> bool:
-        """True until the first item is processed or done."""
+        """True until the first item has begun or is done."""
         return self.done == 0 and not self._is_begun()
 
     async def run(self) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Page:
     count: int
     """How many jobs there are on all pages."""
     has_more: bool
-    """True if older jobs follow."""
+    """True if there are older jobs on further pages."""
 
 
 class Jobs:
@@ -109,7 +109,7 @@ class Jobs:
         if JOB_ID.fullmatch(job_id):
             for pause_seconds in self._claims.lookup_pauses:
                 if pause_seconds:
-                    time.sleep(pause_seconds)  # another machine may have renamed the record for an instant, to claim it
+                    time.sleep(pause_seconds)  # another machine may have renamed the record for a moment to claim it
                 if job := read_record(self.volume.records, record_of(self._folder, job_id)):
                     return job
         raise JobNotFound(job_id)
@@ -127,7 +127,10 @@ class Jobs:
                 yield job
 
     def page(self, kind: str, state: JobState | None, *, limit: int, after: str | None) -> Page:
-        """Return up to `limit` jobs of a kind, newest first, that are older than the job `after`; and count all.
+        """Return one page of the jobs of a kind and state, newest first, and the count of all such jobs.
+
+        The page has up to `limit` jobs older than the job with the id `after`; None begins with the newest job. `state`
+        None means any state.
 
         Raises StoreUnavailable.
         """
@@ -188,7 +191,7 @@ class Jobs:
         return self.get(job_id)
 
     def is_over(self, job_id: str) -> bool:
-        """Return True if a job has succeeded or was cancelled, so that its partial files are of no more use.
+        """Return True if a job has succeeded or was cancelled, so that its partial files are no longer needed.
 
         The partial files of a failed job are kept until they expire, also after the job's record has been removed: the
         next equal request continues them. Raises StoreUnavailable.
@@ -209,7 +212,7 @@ class Jobs:
     def _check_for_writing(self) -> None:
         self.volume.check()
         if not self.volume.check_folder(self._folder):
-            self.volume.check_writable()  # makes the folder anew
+            self.volume.check_writable()  # creates the folder again if it was removed
 
     def _records(self) -> list[Path]:
         """List the records, oldest first."""
@@ -220,7 +223,7 @@ class Jobs:
             except FileNotFoundError:
                 return []
         names = (name for name in found if name.endswith(".json") and JOB_ID.fullmatch(name.removesuffix(".json")))
-        return [self._folder / name for name in sorted(names)]  # names sort faster than paths
+        return [self._folder / name for name in sorted(names)]  # sorting names is faster than sorting paths
 
     def _read(self, record: Path) -> Job | None:
         """Read a record, and remember the job if it is finished."""

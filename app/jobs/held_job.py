@@ -34,7 +34,7 @@ class HeldJob:
         is_shared: bool,
         is_resumable: bool,
     ) -> None:
-        """`check` raises StoreUnavailable if the model folder is missing, or is not the one it was."""
+        """`check` raises StoreUnavailable if the model folder is missing, or another folder has taken its place."""
         self.job = job
         """The job, as last written to its record."""
         self.is_resumable = is_resumable
@@ -61,7 +61,7 @@ class HeldJob:
         """
         self._check()
         with explaining_refusals():
-            # A draft and a rename, since writing to the file itself would follow a link in its place.
+            # Write a draft and rename it: writing to the path itself would follow a link that lies there.
             draft = new_draft_of(self._folder, self.job.id)
             with draft.open("x") as file:
                 file.write(text)
@@ -85,16 +85,16 @@ class HeldJob:
         self._write(replace(self.job, state=JobState.RUNNING, phase=phase, progress=progress or self.job.progress))
 
     def succeed(self, result: dict[str, Any] | None) -> None:
-        """Finish the job as succeeded, with its result. Raises StoreError and OSError, as do the other two."""
+        """Finish the job as succeeded, with its result. Raises StoreError and OSError."""
         self._finish(replace(self.job, state=JobState.SUCCEEDED, result=result))
 
     def fail(self, error: ServiceError) -> None:
-        """Finish the job as failed, with the error."""
+        """Finish the job as failed, with the error. Raises StoreError and OSError."""
         failure = Failure(type(error).__name__, str(error))
         self._finish(replace(self.job, state=JobState.FAILED, failure=failure))
 
     def cancel(self) -> None:
-        """Finish the job as cancelled."""
+        """Finish the job as cancelled. Raises StoreError and OSError."""
         self._finish(replace(self.job, state=JobState.CANCELLED))
 
     def release(self) -> None:
@@ -103,10 +103,10 @@ class HeldJob:
 
     def _finish(self, job: Job) -> None:
         self._write(replace(job, finished_at=datetime.now(UTC)), is_lasting=True)
-        with contextlib.suppress(IsADirectoryError):  # nothing that the service has put there
+        with contextlib.suppress(IsADirectoryError):  # the service puts no folder there
             marker_of(self._folder, job.id).unlink(missing_ok=True)
 
     def _write(self, job: Job, *, is_lasting: bool = False) -> None:
-        self._check()  # another folder may be mounted over the model folder, and would get the record
+        self._check()  # otherwise the record could go to another folder that is now mounted there
         with self._writing:
             self.job = write_record(self._folder, job, is_lasting=is_lasting)

@@ -13,7 +13,7 @@ WINDOW_SECONDS = 10.0
 """The rate is the average over this time: long enough to smooth a slow second, short enough to show a stall."""
 
 TENTHS_FROM = 100.0
-"""From this value on, numbers are rounded to tenths."""
+"""Numbers from this value on are rounded to tenths, smaller numbers to three digits."""
 
 Unit = Literal["bytes", "items"]
 
@@ -56,7 +56,7 @@ class Meter:
             self._seen.popleft()
         began, before = self._seen[0]
         if done == before and self._last.rate is None:
-            # Before the first unit there is no rate; time until then counts.
+            # Before the first unit there is no rate. The time until the first unit counts.
             rate = None
         else:
             rate = (done - before) / (now - began) if now > began else None

@@ -1,4 +1,4 @@
-"""Writes what must not be lost to the model folder, again and again while the folder is away."""
+"""Writes results to the model folder, and tries again while the folder is unavailable."""
 
 import time
 from collections.abc import Callable
@@ -9,14 +9,16 @@ from anyio import CancelScope, to_thread
 from app.errors import StoreError
 
 RETRY_SECONDS = 600.0
-"""How long to try. The work is done by then, and a folder that is unmounted or full usually comes back sooner."""
+"""How long to try again, so that finished work is not lost. A folder that is unmounted or full is usually back
+sooner."""
 RETRY_PAUSE_SECONDS = 0.5
 
 
 async def until_written(write: Callable[[], None]) -> None:
-    """Call a function that writes to the model folder in a thread, until it succeeds.
+    """Call `write`, which writes to the model folder, in a thread until it succeeds.
 
-    Raises its StoreError or OSError if it still fails after RETRY_SECONDS. A cancellation interrupts only the pauses.
+    Raises the StoreError or OSError of `write` if it still fails after RETRY_SECONDS. A cancellation interrupts only
+    the pauses between two calls.
     """
     give_up_at = time.monotonic() + RETRY_SECONDS
     while True:

@@ -21,7 +21,7 @@ from app.store.volume.renames import rename_path
 DRAFT_SUFFIX = ".new"
 JOB_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
 MAX_JOB_BYTES = 8 << 20
-"""The largest record of a job that is read: one of a pull of some ten thousand files."""
+"""The largest record of a job that is read, in bytes. The record of a pull of ten thousand files is smaller."""
 
 
 class JobState(StrEnum):
@@ -175,7 +175,10 @@ def marker_of(folder: Path, job_id: str) -> Path:
 
 
 def mark_cancelled(folder: Path, job_id: str) -> None:
-    """Create a job's cancellation marker; whatever is in its place already, such as a link, marks the job too."""
+    """Create a job's cancellation marker.
+
+    Anything that already exists at the marker's path, such as a link, counts as one.
+    """
     with contextlib.suppress(FileExistsError):
         os.close(os.open(marker_of(folder, job_id), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
 

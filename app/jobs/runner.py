@@ -27,7 +27,7 @@ class Work(ABC):
 
     unit: Unit = "items"
     phase: str = "working"
-    """The current step, once the work has begun."""
+    """The current step of the work. The step is written to the record once the work no longer waits."""
     done: int = 0
     total: int | None = None
     is_cancelled: bool = False
@@ -71,8 +71,8 @@ async def run_job(held: HeldJob, work: Work, on_begun: Callable[[], None] = lamb
     """Run a job's work and write the outcome to its record. Return False if the job is left unfinished.
 
     Call `on_begun`, in a thread, when the work no longer waits. When the service stops or the store is unavailable, a
-    resumable job is left for the next runner, and any other job fails. The outcome of such a job is written once the
-    store is back. Raises StoreError and OSError if the outcome cannot be written.
+    resumable job is left for the next runner, and any other job fails. The outcome of a job that is not resumable is
+    written as soon as the store is available again. Raises StoreError and OSError if the outcome cannot be written.
     """
     work.write_result = held.write_result
     report = _Reporter(held, work, on_begun).report
@@ -94,12 +94,12 @@ async def run_job(held: HeldJob, work: Work, on_begun: Callable[[], None] = lamb
 
 
 async def _write_outcome(held: HeldJob, finish: Callable[[], None]) -> None:
-    """Finish a job. If that fails, a resumable job is left for the next runner; for any other, it is tried again."""
+    """Finish a job. If `finish` fails, try again; but leave a resumable job for the next runner."""
     try:
         if not held.is_resumable:
             await until_written(finish)
             return
-    except asyncio.CancelledError:  # the service stops: the last attempt
+    except asyncio.CancelledError:  # the service stops: try once more
         with CancelScope(shield=True):
             await to_thread.run_sync(finish)
         raise
@@ -157,7 +157,7 @@ async def cancelled_once(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 class _Reporter:
-    """Writes a job's phase and progress to its record, as far as the store allows."""
+    """Writes a job's phase and progress to its record, unless the store is unavailable."""
 
     def __init__(self, held: HeldJob, work: Work, on_begun: Callable[[], None]) -> None:
         self._held = held

@@ -1,4 +1,7 @@
-"""Slots of jobs that run at the same time. A job that waits gives its slot to another one, and asks for one again."""
+"""Limits how many jobs run at once by slots.
+
+A job that pauses gives its slot to another job, and later asks for a slot.
+"""
 
 import asyncio
 import time
@@ -6,20 +9,26 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 PATIENCE_SECONDS = 30.0
-"""How long a job waits to get its slot again before new jobs have to wait for it."""
+"""How long a job may wait to get a slot again before new jobs get no slot until that job has one."""
 
 
 class Slots:
-    """A number of slots. `serve` gives the free ones to the jobs that have asked, the oldest first."""
+    """A fixed number of slots.
+
+    `serve` gives the free slots to the jobs that have asked, in the order of their asking.
+    """
 
     def __init__(self, count: int, on_free: Callable[[], None]) -> None:
-        """`on_free` is called when a slot becomes free; it must have `serve` called soon."""
+        """`on_free` is called when a slot becomes free or a job asks for one; it must arrange a call of `serve`."""
         self._free = count
         self._on_free = on_free
         self._asking: list[Slot] = []
 
     def take(self) -> "Slot | None":
-        """Return a slot for a new job; None if none is free, or if a job has asked for too long to get one again."""
+        """Return a slot for a new job.
+
+        Returns None if no slot is free, or if the free slots are kept for jobs that have waited for PATIENCE_SECONDS.
+        """
         has_waited = bool(self._asking) and time.monotonic() - self._asking[0].asked_at > PATIENCE_SECONDS
         if not self._free or (has_waited and self._free <= len(self._asking)):
             return None
@@ -33,12 +42,12 @@ class Slots:
             self._asking.pop(0).grant()
 
     def ask(self, slot: "Slot") -> None:
-        """Put a job at the end of those that have asked."""
+        """Put a slot's job at the end of the queue of jobs that have asked."""
         self._asking.append(slot)
         self._on_free()
 
     def give_back(self, slot: "Slot", *, is_held: bool, is_quiet: bool) -> None:
-        """Free a slot, or forget that its job has asked for one."""
+        """Free a slot if its job holds it, else remove the job from the queue of jobs that have asked."""
         if is_held:
             self._free += 1
             if not is_quiet:
@@ -48,7 +57,7 @@ class Slots:
 
 
 class Slot:
-    """The slot of one job, which holds it from the start."""
+    """The slot of one job. The job holds its slot from the start."""
 
     def __init__(self, slots: Slots) -> None:
         self.is_held = True
@@ -70,7 +79,7 @@ class Slot:
         self._slots.give_back(self, is_held=was_held, is_quiet=is_quiet)
 
     def ask(self) -> None:
-        """Ask to get the slot again, without waiting for it."""
+        """Ask to get a slot again, without waiting for it."""
         if not self.is_held and not self._is_asking:
             self._is_asking, self.asked_at = True, time.monotonic()
             self._slots.ask(self)

@@ -38,7 +38,7 @@ def sweep_jobs(jobs: Jobs, retention: timedelta) -> list[str]:
 
 @contextlib.contextmanager
 def _reporting(jobs: Jobs, path: Path) -> Iterator[None]:
-    """Report what cannot be swept as damaged, so that it does not stop the sweep of the others."""
+    """If a job cannot be swept, report its record as damaged, so that the sweep of other jobs continues."""
     try:
         yield
     except (StoreError, OSError) as exc:
@@ -54,7 +54,7 @@ def _swept(jobs: Jobs, job: Job, retention: timedelta) -> bool:
         _remove(folder, job.id)
         return True
     elif job.finished_at:
-        # The marker is left by a late cancellation, or by a runner that was killed at its last step.
+        # A late cancellation, or a runner that was killed at its last step, may have left the marker.
         marker_of(folder, job.id).unlink(missing_ok=True)
     return False
 
@@ -88,7 +88,7 @@ def _is_left(jobs: Jobs, path: Path, known: set[str], retention: timedelta) -> b
     record = record_of(jobs.volume.jobs_dir, path.stem)
     if not os.path.lexists(record):
         return True
-    # A record that cannot be read may be of a newer version of this service: it is kept as long as a finished job.
+    # A newer version of this service may have written a record that cannot be read: keep it as long as a finished job.
     return read_record(jobs.volume.records, record) is None and _is_older_than(record, retention.total_seconds())
 
 

@@ -19,7 +19,7 @@ def detail_of(
     list_cache: ListCache,
     blockers: list[Blocker],
 ) -> ModelDetail:
-    """Return the detail of a model whose header, digest and leases are known. Blocks: it reads the model's records."""
+    """Return the detail of a model from its header, digest and leases. Blocks, because the model's records are read."""
     protection = store.protections.of(model.name)
     return ModelDetail(
         **dict(list_cache.describe(model)) | {"protected": protection is not None},

@@ -33,7 +33,7 @@ class _Lane:
     waiting: int = 0
     """How many requests wait for the lock, or hold it."""
     last: tuple[bytes, float, Representation] | None = None
-    """The query string of the last answer, when its rendering began, and the answer; None once no request waits."""
+    """The last answer, its query string, and the time at which its rendering began; None if no request waits."""
 
 
 class ListCache:
@@ -70,9 +70,9 @@ class ListCache:
         lane.waiting += 1
         try:
             async with lane.lock:
-                # Another request may have rendered this answer while this one waited for the lock. If the list changes
-                # all the time, that answer is outdated again, but younger than this request. Without it, each of the
-                # waiting requests would render a list of its own, one after the other.
+                # While this request waited for the lock, another request may have rendered the same query. If the list
+                # changes all the time, that answer is outdated again, but its rendering began after this request came.
+                # Without reusing that answer, the waiting requests would render one list each, one after another.
                 if answer := self.ready(query_string):
                     return answer
                 if lane.last and lane.last[0] == query_string and lane.last[1] >= arrived:

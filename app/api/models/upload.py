@@ -57,7 +57,7 @@ TUS_FIELDS = (
     "upload-metadata",
     "upload-checksum",
 )
-"""Headers of tus, which mean that the body is a part or has another name."""
+"""Headers of the tus protocol. They mean that the body is only a part of the model, or name another model."""
 PUBLISHED_HEADERS: dict[str, dict[str, Any]] = {
     "location": {"description": "The model's address.", "schema": {"type": "string"}},
     "etag": {"description": "The model's `etag`.", "schema": {"type": "string"}},
@@ -163,7 +163,7 @@ async def _receive(
 
 
 def _check_body(request: Request) -> None:
-    """Refuse a form, and digests that would not be checked; raises UnsupportedBody and RequestValidationError."""
+    """Refuse a form body, and digests that would not be checked. Raises UnsupportedBody and RequestValidationError."""
     if (media_type := media_type_of(request)) in FORMS:
         raise request_errors.UnsupportedBody(f"a form ({media_type})")
     for field in ("digest", "content-md5"):

@@ -146,7 +146,7 @@ async def create_upload(
         plan = partial(incoming.plan, record.name, conditions, record.expected_bytes)
         await to_thread.run_sync(plan, limiter=threads.changes)
         begin = partial(_begin, incoming, record, limits)
-        async with limits.lock:  # so that uploads that are created at the same time are counted one after another
+        async with limits.lock:  # uploads that are created at the same time are counted one after another
             staged = await to_thread.run_sync(begin, limiter=receiver.threads)
         upload = ResumableUpload(incoming, receiver, staged, record)
         try:

@@ -32,11 +32,11 @@ EXTENSION_OF = {"upload-concat": "concatenation", "upload-defer-length": "creati
 """The headers of extensions that are not supported."""
 DIGEST_FIELDS = {"repr-digest", "content-digest", "digest", "content-md5"}
 REPEATED_LENGTH = "upload-length"
-"""Some clients send it with each PATCH, too."""
+"""Some clients also send this header with each PATCH."""
 
 
 class TusRoute(GuardedRoute):
-    """A route that refuses other versions of tus, and headers of tus that it does not read."""
+    """A route that refuses other versions of tus, and headers of tus that the route does not read."""
 
     def unguarded_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return a handler that checks the headers of tus, and then calls FastAPI's own handler."""
@@ -104,7 +104,7 @@ def number(request: Request, field: str) -> int:
 
 
 def metadata(request: Request) -> Metadata:
-    """Read `Upload-Metadata`; raises RequestValidationError."""
+    """Read the header `Upload-Metadata`. Raises RequestValidationError."""
     field = "upload-metadata"
     text = ",".join(request.headers.getlist(field))
     if len(text) > MAX_METADATA_CHARS:
@@ -131,13 +131,16 @@ def metadata(request: Request) -> Metadata:
 
 
 def metadata_of(name: str, sha256: str | None) -> str:
-    """Return the `Upload-Metadata` of an upload whose own is not on record."""
+    """Build the `Upload-Metadata` of an upload from its name and digest, for a record that does not hold the header."""
     pairs = {"filename": name, "sha256": sha256}
     return ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in pairs.items() if value)
 
 
 def checksum(request: Request) -> Checksum | None:
-    """Read `Upload-Checksum`; None without it. Raises RequestValidationError and UnsupportedChecksum."""
+    """Read the header `Upload-Checksum`; None if it was not sent.
+
+    Raises RequestValidationError and UnsupportedChecksum.
+    """
     text = single_value(request, "upload-checksum")
     if text is None:
         return None
@@ -153,7 +156,7 @@ def checksum(request: Request) -> Checksum | None:
 
 
 def _decoded(value: str) -> bytes | None:
-    """Return what a value of a header is in base64; None if it is no base64."""
+    """Decode the base64 value of a header; None if the value is not valid base64."""
     try:
         return base64.b64decode(value.strip(" \t").encode("latin-1"), validate=True)
     except binascii.Error:
@@ -161,7 +164,7 @@ def _decoded(value: str) -> bytes | None:
 
 
 def check_media_type(request: Request) -> None:
-    """Check that the body is a chunk, by its media type; raises UnsupportedBody."""
+    """Raise UnsupportedBody if the body's media type is not that of a tus chunk."""
     if (media_type := media_type_of(request)) != CHUNK_MEDIA_TYPE:
         raise UnsupportedBody(f"of the type {media_type or 'none'}", f"Send the file's bytes as {CHUNK_MEDIA_TYPE}.")
 

@@ -1,4 +1,4 @@
-"""Middleware for requests to `/uploads`: what the tus protocol demands of every answer, and of the method."""
+"""Middleware for `/uploads`: adds the headers of every tus answer, and applies `X-HTTP-Method-Override`."""
 
 from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -10,14 +10,16 @@ from app.api.uploads.tus import TUS_VERSION
 PREFIX = "/uploads"
 OVERRIDE = b"x-http-method-override"
 METHODS = {"GET": "GET", "HEAD": "GET", "PATCH": "PATCH", "DELETE": "DELETE", "OPTIONS": "OPTIONS", "POST": "POST"}
-"""The methods that a POST may name instead of its own. The answer to HEAD is that of GET, because a POST has a body."""
+"""The methods that `X-HTTP-Method-Override` of a POST may name. HEAD is answered as GET, because a POST's answer has a
+body."""
 ANSWER_HEADERS = [(b"tus-resumable", TUS_VERSION.encode()), (b"cache-control", b"no-store")]
 
 
 class TusMiddleware:
     """Adds the headers of tus to every answer below `/uploads`, errors included, and reads `X-HTTP-Method-Override`.
 
-    A client uses that header behind a proxy, or in an environment, that knows no PATCH and DELETE.
+    A client sends `X-HTTP-Method-Override` if its environment, or a proxy before the service, supports no PATCH and
+    DELETE.
     """
 
     def __init__(self, app: ASGIApp) -> None:

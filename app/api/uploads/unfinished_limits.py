@@ -1,4 +1,4 @@
-"""How many resumable uploads may be unfinished at once: each is a file and a record that every service reads."""
+"""Limits the number of unfinished resumable uploads: each has a file and a record that every service reads."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from app.api.http.request_errors import TooManyUnfinishedUploads
 
 
 class UnfinishedLimits:
-    """The limits of one service."""
+    """The limits on unfinished resumable uploads that one service applies."""
 
     def __init__(self, *, total: int, per_key: int) -> None:
         """`total` counts the uploads of all services on the folder, `per_key` those of one API key."""

@@ -148,7 +148,8 @@ class AsposeAIEngine:
     def _corrected_by_runs(self, text: str) -> str:
         """Correct the runs of lines that the spell check can take, and keep the other lines. Each line gets a line end.
 
-        A line's answer may have several lines, so the lines of one answer for the whole text could not be told apart.
+        The correction of one line may have several lines. So one call for the whole text would not show which lines of
+        the answer belong to which line of the text.
         """
         lines = text.removesuffix("\n").split("\n")
         runs = groupby(lines, key=lambda line: not line or is_beyond_spell_check(line))

@@ -18,7 +18,7 @@ from app.engine.contract.image_formats import FORMAT_NAMES, IMAGE_FORMATS, PDF, 
 from app.engine.contract.recognition_call import ImageLimits
 from app.errors import ImageError, ImageTooLarge, UnreadableImage, UnsupportedImage
 
-# Turns off Pillow's limit, which only warns; `check_size` has stricter ones.
+# Turns off Pillow's limit on pixels, which only warns; `check_size` applies stricter limits.
 Image.MAX_IMAGE_PIXELS = None
 
 PILLOW_FORMATS = tuple(each.pillow_format for each in IMAGE_FORMATS if each.pillow_format)
@@ -58,7 +58,7 @@ def examine(
 
 @contextmanager
 def _refusing(what: str) -> Iterator[None]:
-    """Turn every exception of a parser into UnreadableImage: which ones hostile bytes can raise is not defined."""
+    """Raise UnreadableImage for any exception of a parser: hostile bytes can make a parser raise any exception."""
     try:
         yield
     except ImageError:
@@ -66,7 +66,7 @@ def _refusing(what: str) -> Iterator[None]:
     except MemoryError as exc:
         raise ImageTooLarge("a page that does not fit into the engine's memory", "the memory that it can get") from exc
     except Exception as exc:
-        traceback.print_exc()  # into the log: it may be a defect of the checks
+        traceback.print_exc()  # to the log, because the exception may be a defect of the checks
         raise UnreadableImage(f"{what} ({_shown(exc)})") from exc
 
 

@@ -1,4 +1,4 @@
-"""The limits of sizes that apply to every image and page, and the bound on the time of a check."""
+"""Limits on the size of every image and page, and on the CPU time of checking one image."""
 
 import signal
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ from app.engine.contract.recognition_call import ImageLimits
 from app.errors import ImageTooLarge, UnreadableImage
 
 MAX_SIDE_PIXELS = 20_000
-"""The longest side of a page: on an image of 100,000 x 1 pixels the vendor fails after 17 s."""
+"""The longest side of a page, in pixels. The vendor's library fails on 100,000 x 1 pixels after 17 s."""
 CHECK_SECONDS = 60
-"""The most CPU time for the checks of one image. A crafted file can keep a parser busy for hours."""
+"""The CPU time for checking one image. Without this limit, a crafted file can keep a parser busy for hours."""
 
 REPEAT_SECONDS = 1.0
 
@@ -44,10 +44,10 @@ def select_pages(pages: tuple[int, int] | None, total: int, limits: ImageLimits)
 
 @contextmanager
 def limited_time(seconds: float = CHECK_SECONDS) -> Iterator[None]:
-    """Raise ImageTooLarge in the body if it takes more CPU time than this. Only for the main thread.
+    """Raise ImageTooLarge in the `with` block after `seconds` of CPU time. Only for the main thread.
 
-    The signal interrupts Python code, and comes again each second, because a parser may swallow the exception. It does
-    not interrupt a single call of a C library; that is bounded by the deadline of the engine's call.
+    A signal interrupts Python code. The signal is repeated each second, because a parser may swallow the exception. The
+    signal does not interrupt a single call of a C library; the deadline of the engine's call bounds such a call.
     """
 
     def stop(_number: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""Checks of a PDF before the vendor gets it: its pages, and everything that they draw, wherever it is nested.
+"""Checks a PDF before the vendor's library reads it: its pages, and all that the pages draw at any depth.
 
 pypdf bounds the page tree, the filters and the size of decoded streams itself, and refuses loops among pages. The
 pictures and contents below a page are found by following every reference: from forms, patterns, fonts, masks and
@@ -23,11 +23,12 @@ from app.engine.contract.recognition_call import ImageLimits
 from app.errors import EncryptedPdf, ImageError, ImageTooLarge, UnreadableImage
 
 DOTS_PER_POINT = 150 / 72
-"""The vendor renders the pages of a PDF at 150 dots per inch."""
+"""The resolution at which the vendor's library renders the pages of a PDF, in dots per inch."""
 MAX_OBJECTS = 200_000
 """How many objects the pages of one call may need."""
 MAX_CONTENT_BYTES = 500_000_000
-"""How many decoded bytes the contents, fonts and other streams of one call may have; a single one, 75 MB (pypdf)."""
+"""How many decoded bytes all contents, fonts and other streams of one call may have. pypdf bounds one stream to 75
+MB."""
 BYTES_PER_PIXEL = 8
 """The most bytes of one decoded pixel: four components of 16 bits."""
 FAX_COLUMNS = 1728
@@ -35,7 +36,7 @@ FAX_COLUMNS = 1728
 CHUNK_BYTES = 1 << 20
 FLATE = ("/FlateDecode", "/Fl")
 MAX_DRAWINGS = 100_000
-"""How many forms one page may draw, counting each again in each form that draws it."""
+"""How many forms one page may draw. A form that is drawn several times counts each time."""
 DRAWN = re.compile(rb"/([^\0\t\n\f\r ()<>\[\]{}/%]+)(?:\s|%[^\r\n]*[\r\n])+Do\b")
 INLINE_PICTURE = re.compile(rb"\bBI\b(.{1,1000}?)\bID\b", re.DOTALL)
 INLINE_SIDE = re.compile(rb"/(?:W|H|Width|Height)\s+(\d{1,20})\b")
@@ -62,7 +63,7 @@ def examine_pdf(path: Path, pages: tuple[int, int] | None, limits: ImageLimits) 
 
 
 class _Needed:
-    """The objects that the pages of one call need; each is checked once."""
+    """The objects that the pages of one call need. Each object is checked once."""
 
     def __init__(self, limits: ImageLimits) -> None:
         self._limits = limits
@@ -98,7 +99,10 @@ class _Needed:
         self._count_drawings(contents.get_data() if contents is not None else b"", page.get("/Resources"))
 
     def _count_drawings(self, content: bytes, resources: Any) -> int:  # noqa: ANN401 - any object of pypdf
-        """Return how many forms a content draws, with those that these draw. Ten forms can draw a thousand million."""
+        """Return how many forms a content draws, nested forms included.
+
+        Ten nested forms can draw a thousand million forms.
+        """
         forms = _dictionary(_dictionary(resources).get("/XObject"))
         total = 0
         for name in DRAWN.findall(content):
@@ -131,7 +135,7 @@ class _Needed:
                 check_size(sides[0], sides[1], self._limits, "a picture")
 
     def _check_picture(self, picture: StreamObject) -> None:
-        """Check the size that a picture states, that its data states, and that its data has once inflated."""
+        """Check the size of a picture in its dictionary, in the head of its data, and in bytes of inflated data."""
         width, height = _sides(picture, "/Width", "/Height")
         check_size(width, height, self._limits, "a picture")
         for parameters in _listed(picture.get("/DecodeParms")):
@@ -153,10 +157,10 @@ class _Needed:
 
 
 def _content(stream: StreamObject) -> bytes:
-    """Return the decoded data of a stream, or nothing if it is broken: a font, for example, may not matter."""
+    """Return the decoded data of a stream; empty if the stream is broken, because a page may be readable without it."""
     try:
         return stream.get_data()
-    except (LimitReachedError, MemoryError, ImageError):  # the last one: the time is over
+    except (LimitReachedError, MemoryError, ImageError):  # ImageError: the CPU time is used up
         raise
     except Exception:  # noqa: BLE001 - what pypdf raises for hostile bytes is not defined
         return b""
@@ -168,7 +172,7 @@ def _dictionary(value: Any) -> DictionaryObject:  # noqa: ANN401 - any object of
 
 
 def _inflated(data: bytes, most: int, *, keep: bool) -> bytes:
-    """Return inflated data, or nothing unless `keep`. Raises ImageTooLarge beyond `most` bytes."""
+    """Inflate data and return it, or return nothing unless `keep`. Raises ImageTooLarge beyond `most` bytes."""
     inflater, size, kept = zlib.decompressobj(), 0, bytearray()
     try:
         while data and not inflater.eof:
@@ -178,13 +182,13 @@ def _inflated(data: bytes, most: int, *, keep: bool) -> bytes:
                 raise ImageTooLarge(f"a picture whose data has more than {most} bytes", "8 bytes a pixel")
             if keep:
                 kept += chunk
-    except zlib.error:  # cut off or damaged: the vendor gets no more out of it
+    except zlib.error:  # cut off or damaged: the vendor's library cannot read further either
         pass
     return bytes(kept)
 
 
 def _sides(dictionary: DictionaryObject, *names: str) -> list[int]:
-    """Return the numbers of these names; 0 for one that is missing."""
+    """Return the numbers under these names in the dictionary; 0 for a missing name."""
     return [int(value) if isinstance(value := dictionary.get(name, 0), int | float) else 0 for name in names]
 
 

@@ -1,7 +1,7 @@
 """Checks how the directories (IFDs) of a TIFF refer to each other, before a library follows them.
 
-A directory names the next one and its sub-directories by offset, so a file of a few bytes can hold an endless loop:
-Pillow notices it, the vendor follows it and takes 75 MB of memory a second.
+A directory names the next directory and its sub-directories by offset, so a file of a few bytes can hold an endless
+loop. Pillow detects the loop; the vendor's library follows it and allocates 75 MB of memory a second.
 """
 
 import os
@@ -13,13 +13,13 @@ from typing import BinaryIO
 from app.errors import ImageTooLarge, UnreadableImage
 
 MAX_DIRECTORIES = 10_000
-"""How many directories a reader may meet that follows every reference; one that is referred to twice counts twice."""
+"""How many directories a reader that follows every reference may read. A directory with two references counts twice."""
 MAX_REFERENCES = 1_000
 """How many sub-directories one directory may name."""
 SUB_DIRECTORIES = {330, 34665, 34853, 40965}
 """The tags whose values are offsets of directories: SubIFDs, Exif, GPS and interoperability."""
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-"""The bytes of one value of each type."""
+"""The size in bytes of one value, by the number of the value's type."""
 INTEGERS = {3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 """The types of a tag's values that can be offsets, as `struct` names them: SHORT, LONG, IFD, LONG8, IFD8."""
 
@@ -39,9 +39,9 @@ BIG = Layout("Q", "HHQ8s", "Q", 8)
 
 
 def check_directories(path: Path) -> None:
-    """Raise UnreadableImage if directories form a loop or lie, ImageTooLarge if there are too many.
+    """Raise UnreadableImage if directories form a loop or state impossible counts, ImageTooLarge if they are too many.
 
-    References beyond the end of the file are ignored, as readers do. The file must be a TIFF.
+    Like readers of TIFF, ignores references beyond the end of the file. The file must be a TIFF.
     """
     with path.open("rb") as file:
         reader = _Reader(file)
@@ -92,7 +92,7 @@ class _Reader:
             self._require_few(len(self._met))
 
     def _references(self, offset: int) -> list[int]:
-        """Return the offsets of the directories that one names: its sub-directories, and the next directory."""
+        """Return the offsets that the directory at `offset` refers to: its sub-directories and the next directory."""
         layout = self._layout
         self._file.seek(offset)
         size = struct.calcsize("<" + layout.count)

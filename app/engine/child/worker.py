@@ -53,7 +53,10 @@ def _lower_priority() -> None:
 
 
 def _limit_memory(limit_bytes: int) -> None:
-    """Let the kernel refuse writable memory beyond a limit (0 for none), and end this process before the service."""
+    """Limit this process's writable memory to `limit_bytes`; 0 for no limit.
+
+    If memory runs out, the kernel kills this process and not the service.
+    """
     if limit_bytes:
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         most = limit_bytes if hard == resource.RLIM_INFINITY else min(limit_bytes, hard)

@@ -19,13 +19,13 @@ class Processor(StrEnum):
 def is_beyond_spell_check(line: str) -> bool:
     """Return True for a line that AsposeAI's spell check cannot take: it fails the whole text for such a line.
 
-    Its buffer has two bytes for each UTF-16 code unit of the line, and it writes the line's UTF-8 into it. So a line of
-    Chinese, Thai or Hindi alone is beyond it, while one with enough Latin letters beside is not. AsposeAI ends lines at
-    a line feed only. Measured with aspose-ocr-python-net 26.10.0; see docs/engine.md.
+    AsposeAI writes the line as UTF-8 into a buffer of two bytes for each UTF-16 code unit of the line. A line of only
+    Chinese, Thai or Hindi does not fit; a line with enough Latin letters fits. AsposeAI ends lines at a line feed only.
+    Measured with aspose-ocr-python-net 26.10.0; see docs/engine.md.
     """
     return len(line.encode()) > len(line.encode("utf-16-le"))
 
 
 def lines_beyond_spell_check(text: str) -> list[int]:
-    """Return the numbers, from 1, of the lines that a spell check keeps as they are."""
+    """Return the numbers, counted from 1, of the lines that a spell check leaves unchanged."""
     return [number for number, line in enumerate(text.split("\n"), 1) if is_beyond_spell_check(line)]

@@ -9,9 +9,9 @@ from app.errors import StateError, StateFull, StateUnavailable
 
 FULL_ERRORS = {errno.ENOSPC, errno.EDQUOT}
 OS_ERROR = re.compile(r"\w*Error: \[Errno (?P<number>\d+)\] (?P<text>.*)", re.DOTALL)
-"""How the engine process tells an OSError of Python."""
+"""Matches an OSError of Python in the text of a failed call."""
 FULL_OF_VENDOR = re.compile(r"No space left on device|Disk quota exceeded")
-"""How .NET tells it, inside an error of the vendor."""
+"""Matches .NET's text for a full disk inside an error of the vendor's library."""
 
 
 @contextmanager
@@ -20,19 +20,19 @@ def explaining_state_errors() -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        if exc.errno is None:  # such as a TimeoutError of asyncio
+        if exc.errno is None:  # an OSError that no system call raised, such as a TimeoutError of asyncio
             raise
         text = ": ".join(str(part) for part in (exc.filename, exc.strerror or exc) if part)
         raise state_error(exc.errno, text) from exc
 
 
 def state_error(number: int | None, text: str) -> StateError:
-    """Return the error for an error number of the state folder's disk."""
+    """Return the StateError for an error number (`errno`) of the state folder's disk."""
     return StateFull(text) if number in FULL_ERRORS else StateUnavailable(text)
 
 
 def state_error_in(reason: str) -> StateError | None:
-    """Return the error if a failed call of the engine failed because of the state folder's disk; else None."""
+    """Return the StateError if an engine call failed because of the state folder's disk; else None."""
     if match := OS_ERROR.fullmatch(reason):
         return state_error(int(match["number"]), match["text"])
     if match := FULL_OF_VENDOR.search(reason):

@@ -51,7 +51,10 @@ class WorkDirectories:
             return folder, owner
 
     def _own_folder(self) -> Path:
-        """Return this service's folder, which is created anew if a program that cleans up has removed it."""
+        """Return this service's folder.
+
+        Create it again if another program, such as a cleaner of /tmp, has removed it.
+        """
         with self._making:
             if not self._is_there():
                 gone, (self._folder, self._owner) = self._owner, self._made()
