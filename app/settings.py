@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, use_attribute_docstrings=True, extra="forbid")
 
     host: str = "127.0.0.1"
-    """The address to listen on; `::` for both families. Beyond loopback it requires keys or OCR_ALLOW_ANONYMOUS."""
+    """The address to listen on; `::` for IPv4 and IPv6. Beyond loopback it requires keys or OCR_ALLOW_ANONYMOUS."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """The TCP port to listen on; 0 for any free port, whose number is in the log."""
     root_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*$")] = ""
@@ -94,7 +94,7 @@ class Settings(BaseSettings):
     body_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=60)
     """How long a body may take to arrive, uploads and images excepted; after that it is answered 408."""
     keep_alive: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=75)
-    """How long an idle connection is kept; more than a proxy keeps it, so that the proxy never uses a closed one."""
+    """How long an idle connection is kept. Set more than the proxy's time, so that the proxy uses no closed one."""
 
     models_dir: Path = Path("data/models")
     """The model folder; created if missing."""
@@ -130,7 +130,7 @@ class Settings(BaseSettings):
     max_unfinished_uploads: Annotated[int, Field(ge=1)] = 1000
     """The most unfinished resumable uploads in the folder; one more is answered 429."""
     max_unfinished_uploads_per_key: Annotated[int, Field(ge=1)] = 100
-    """The most unfinished resumable uploads of one API key; without keys, of all callers."""
+    """The most unfinished resumable uploads of one API key; without keys, of all callers together."""
     upload_stall_timeout: Duration = timedelta(seconds=60)
     """How long an upload may send nothing before it is ended with 408; 0 for no limit."""
 
@@ -162,7 +162,7 @@ class Settings(BaseSettings):
     pull_stall_timeout: Duration = timedelta(seconds=60)
     """How long a pull's connection may receive nothing before it is replaced; 0 for no limit."""
     pull_min_rate: Annotated[int, Field(ge=0)] = 4096
-    """How many bytes a second a source must send, on the average of OCR_PULL_STALL_TIMEOUT; 0 for any rate."""
+    """How many bytes a second a source must send, averaged over OCR_PULL_STALL_TIMEOUT; 0 for any rate."""
     max_pull_bytes: Annotated[int, Field(ge=0)] = 128 << 30
     """The largest file of a pull in bytes; 0 for no limit but the disk."""
 
@@ -186,7 +186,7 @@ class Settings(BaseSettings):
     engine_idle_release: Duration = timedelta(minutes=15)
     """How long the engine may be unused, after use, before its memory is released; 0 to never release it."""
     engine_memory_limit: Annotated[int, Field(ge=0)] | None = None
-    """Most bytes of memory the engine may hold; 0 for no limit. Default: 7/8 of a container's, half of a machine's."""
+    """The most bytes the engine may hold; 0 for no limit. Default: 7/8 of a container's, or half of a machine's."""
     ai_max_text_bytes: Annotated[int, Field(ge=1, le=131072)] = 3500
     """The longest text in bytes of UTF-8, with the parameters of its request; for a spell check, the longest line."""
 

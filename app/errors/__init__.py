@@ -57,7 +57,7 @@ ServiceError
    ├─ EngineCallFailed       the call failed, the engine's process still runs
    ├─ EngineTimedOut         the call passed its deadline, and its process was killed
    └─ EngineDied             the engine's process ended during the call
-      └─ EngineOutOfMemory   it ended because it needed more memory than it may have
+      └─ EngineOutOfMemory   the process ended because it needed more memory than it may have
 """
 
 from app.errors.base import ServiceError

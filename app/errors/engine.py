@@ -136,7 +136,9 @@ class UnsupportedImage(ImageError):
     """The image has a format that is not supported, or not the announced format."""
 
     def __init__(self, what: str, known: str) -> None:
-        super().__init__(f"The image is {what}. Send {known}, with its own media type.", what=what, known=known)
+        super().__init__(
+            f"The image is {what}. Send {known}, with the media type of that format.", what=what, known=known
+        )
 
 
 class UnreadableImage(ImageError):

@@ -52,8 +52,8 @@ class PullsMisconfigured(SourceError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(
-            f"This service cannot pull: {reason}. Correct the environment of the service and start it again; "
-            "everything but pulls works without that."
+            f"This service cannot pull: {reason}. Correct the environment of the service and start it again. "
+            "Everything except pulls works meanwhile."
         )
 
 

@@ -155,8 +155,8 @@ class JobAbandoned(StoreError):
 
     def __init__(self, kind: str, owner: str | None) -> None:
         super().__init__(
-            f"The service that ran this {kind} job ended before it was done, or could no longer write to the model "
-            f"folder ({owner}). Start a new job."
+            f"The service that ran this {kind} job ended before the job was done, or could no longer write to the "
+            f"model folder ({owner}). Start a new job."
         )
 
 
@@ -220,7 +220,7 @@ class StoreDenied(StoreError):
     def __init__(self, reason: str) -> None:
         super().__init__(
             f"This process's user lacks the rights to change the model folder: {reason}. Nothing was changed; listing "
-            "works. Run it as the user that owns the folder, or give its user write access to the folder and "
+            "works. Run the process as the user that owns the folder, or give its user write access to the folder and "
             "everything in it."
         )
 
@@ -241,7 +241,7 @@ class StoreFull(StoreError):
     def __init__(self, reason: str, need_bytes: int | None = None, free_bytes: int | None = None) -> None:
         super().__init__(
             f"The model folder's disk has too little space: {reason}. Nothing was changed. DELETE /trash and DELETE "
-            "/models/{name} with permanent=true free space and need none; then try again."
+            "/models/{name} with permanent=true free space, also on a full disk; then try again."
         )
         self.need_bytes = need_bytes
         self.free_bytes = free_bytes

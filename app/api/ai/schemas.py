@@ -90,8 +90,8 @@ class ResultOut(Schema):
     diff: list[ChangeOut] | None
     """The changes, if a spell check was requested with `diff`; else null."""
     uncorrected_lines: list[PositiveInt] = Field(default=[])
-    """The lines, numbered from 1, that a spell check kept as they were because AsposeAI cannot take them: lines with
-    more bytes of UTF-8 than two for each UTF-16 code unit, such as one in Chinese, Thai or Hindi alone."""
+    """The lines, numbered from 1, that were not corrected because AsposeAI's spell check fails on them: lines with
+    more than two bytes of UTF-8 for each UTF-16 code unit, such as a line in Chinese, Thai or Hindi alone."""
     error: Problem | None
     """The problem, if there is no answer; else null."""
 

@@ -138,8 +138,8 @@ class PartialBody(Exception):
 
     def __init__(self) -> None:
         super().__init__(
-            "The body is only a part (Content-Range), and parts are not put together. Send the whole; a model can be "
-            "sent in parts to POST /uploads."
+            "The body is only a part of a file (Content-Range). Send the whole file; to send a model in parts, use "
+            "POST /uploads."
         )
 
 
@@ -147,7 +147,7 @@ class ExpectationFailed(Exception):
     """The `Expect` header names an expectation that the service does not support."""
 
     def __init__(self) -> None:
-        super().__init__("The service meets no other expectation than 100-continue. Leave Expect out.")
+        super().__init__("The service supports no value of Expect except 100-continue. Leave Expect out.")
 
 
 class UnsupportedTus(Exception):
@@ -173,7 +173,7 @@ class ChecksumMismatch(Exception):
 
     def __init__(self, algorithm: str) -> None:
         super().__init__(
-            f"The chunk's {algorithm} differs from its Upload-Checksum. The chunk was discarded; send it again."
+            f"The {algorithm} of the chunk differs from its Upload-Checksum. The chunk was discarded; send it again."
         )
         self.algorithm = algorithm
 

@@ -56,7 +56,7 @@ class StringForm:
 
 
 class DamagedRecordOut(Schema):
-    """A file in `.store/` that cannot be read as the record that it should be. It is left where it is."""
+    """A file in `.store/` that is not a valid record. The service leaves it in place."""
 
     kind: str
     """The kind of record, such as `trash`, `job`, `partial` or `protection`."""

@@ -117,8 +117,8 @@ JobDep = Annotated[Job, Depends(_job)]
 async def list_jobs(query: Annotated[JobsQuery, Query()], kind: JobKindDep, jobs: JobsDep) -> JobList:
     """List the jobs of all services on the folder, newest first.
 
-    The answer is one page, and its `next_cursor` requests the next page. Jobs that are created between two pages are
-    newer than both; a job that is removed meanwhile is missing.
+    The answer is one page, and its `next_cursor` requests the next page. Jobs that are created after the first
+    request are not on later pages, because they are newer; jobs that are removed meanwhile are missing.
     """
     page = await to_thread.run_sync(lambda: jobs.page(kind.kind, query.state, limit=query.limit, after=query.cursor))
     damaged = await to_thread.run_sync(jobs.volume.records.damaged, "job")
@@ -148,11 +148,11 @@ async def cancel_job(job: JobDep, kind: JobKindDep, store: StoreDep, jobs: JobsD
 async def stream_job_events(
     request: Request, job: JobDep, jobs: JobsDep, last_event_id: LastEventId = None
 ) -> Response:
-    """Stream the job: a record at once, one whenever it changes, and exactly one with `final` when it is finished.
+    """Stream the job's records: the present one, one for each change, and exactly one with `final` true, the last.
 
     `Accept: text/event-stream` requests server-sent events; any other value gets JSON lines. An empty line or comment
-    every 15 seconds keeps the connection open. If a stream ends without a final record, as when this service stops,
-    request it again from this or another service on the folder.
+    every 15 seconds keeps the connection open. If a stream ends without a final record, for example because this
+    service stops, request it again from this or another service on the folder.
     """
     return follow(request, jobs, job, last_event_id)
 

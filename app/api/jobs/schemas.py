@@ -62,7 +62,7 @@ class JobOut(Schema):
     result: dict[str, Any] | None
     """The result, once the job has succeeded. The route that gets the job lists the members."""
     warnings: list[str]
-    """What to know about the result, such as files of a pull that were left out or are not what their names say."""
+    """Notes about the result, such as files of a pull that were left out, or whose format is not that of their name."""
     error: JobProblem | None
     """Why the job failed; null unless it did."""
     created_at: Timestamp

@@ -91,7 +91,7 @@ class JournalOut(Schema):
     events: list[EventOut]
     """The last events, newest first."""
     warnings: list[DamagedRecordOut]
-    """The files of the journal that cannot be read, or have lines that are no events."""
+    """The files of the journal that cannot be read, or that have lines that are not events."""
 
 
 Remark = Literal["not_recognised", "looks_like_another", "misnamed"]
@@ -121,13 +121,13 @@ class FindingOut(Schema):
     """`not_recognised`: AsposeAI was asked after the file was written, and does not list it. That alone is no
     reason to delete the model: AsposeAI lists only the few models that it would choose itself.
     `looks_like_another`: other models have names that look the same; `looks_like` has them.
-    `misnamed`: the content is of another format than the name says; `misnamed` has the reason."""
+    `misnamed`: the content is not of the format that the suffix promises; `misnamed` has the reason."""
     looks_like: list[str]
     """The other names that differ only in how Unicode writes their letters (such as `é`), or in invisible characters.
     These are different models."""
     misnamed: str | None
-    """What the file is, if it is not what its suffix says, such as a web page called `x.gguf`. Null if nothing is
-    wrong, or if the suffix promises no format."""
+    """What the content is, if it is not of the format that the suffix promises, such as a web page called `x.gguf`.
+    Null if it is, or if the suffix promises no format."""
     protected_by: ProtectionOut | None
     """Why the model must not be deleted. Null if it is not protected."""
     blockers: list[BlockerOut]
@@ -245,7 +245,7 @@ class StorageOut(Schema):
     volume_id: str | None
     """The id of the volume, checked for this answer. Null if no id could be written to the volume."""
     is_writable: bool
-    """Whether the folder was writable when the service started."""
+    """Whether the folder can be written now."""
     is_safe: bool
     """Whether changes are safe on this file system. If not, they are refused with 503 `store-unsafe`."""
     file_system: str
@@ -263,4 +263,4 @@ class StorageOut(Schema):
     total_bytes: NonNegativeInt
     """The size of the whole disk, including what others use."""
     damaged_records: list[DamagedRecordOut]
-    """The records in `.store/` that this service has found damaged. Everything else works; repair or remove them."""
+    """The damaged records in `.store/` that this service has found. Everything else works; repair or remove them."""

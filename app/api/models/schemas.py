@@ -174,7 +174,7 @@ class VerificationOut(Schema):
     name: str
     """The model's name."""
     outcome: InlineEnum[Verdict]
-    """`intact`: the bytes match the recorded digest. `corrupt`: the bytes differ although the file's size and time are
+    """`intact`: the bytes match the recorded digest. `corrupt`: the bytes differ although the file's time is
     unchanged; or no digest is recorded and the header is damaged. `unrecorded`: no digest of this version was recorded
     before, and one is recorded now.
     `changed`: the file was written during the verification. `unreadable`: the disk or its permissions did not let the

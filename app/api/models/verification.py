@@ -30,9 +30,9 @@ router = APIRouter(tags=["models"], route_class=PartRoute)
 async def verify_model(request: Request, name: ModelName, actor: ActorDep, store: StoreDep) -> VerificationOut:
     """Read the whole file from the disk and compare its SHA-256 with the recorded one.
 
-    The digest was recorded by the upload or pull, or else by the first verification. If the bytes differ though size
-    and time are the same, the model is recorded as corrupt, which the audit shows. The model cannot be deleted during
-    the verification. Two verifications run at once; others wait. If the caller disconnects, the verification stops.
+    The digest was recorded by the upload or pull, or else by the first verification. If the bytes differ although the
+    time is unchanged, the model is recorded as corrupt, which the audit shows. The model cannot be deleted during the
+    verification. Two verifications run at once; others wait. If the caller disconnects, the verification stops.
     """
     found = await cancel_on_disconnect(request, _verify(store, name, actor))
     return VerificationOut(

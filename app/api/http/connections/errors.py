@@ -44,8 +44,8 @@ class TooManyConnections(Exception):
 
     def __init__(self) -> None:
         super().__init__(
-            "The service has as many connections with running requests as it takes (OCR_MAX_CONNECTIONS, and half of "
-            "the process's limit of open files). Try again later."
+            "The service has as many connections as it accepts (OCR_MAX_CONNECTIONS, and half of the process's limit "
+            "of open files), and each has a running request. Try again later."
         )
         self.headers = CLOSING
 
@@ -66,8 +66,8 @@ class OutOfResources(Exception):
 
     def __init__(self, cause: str) -> None:
         super().__init__(
-            f"The service lacks a resource of the operating system at the moment: {cause}. Try again; if this stays, "
-            "raise the limit of the process or of the container."
+            f"The service lacks a resource of the operating system at the moment: {cause}. Try again; if this "
+            "continues, raise the limit of the process or of the container."
         )
 
 
