@@ -215,7 +215,10 @@ class Settings(BaseSettings):
         return self.api_keys_file is None
 
     def require_license_file(self) -> None:
-        """Raise SettingsError if the licence file is missing, unreadable or empty. Only the engine can judge it."""
+        """Raise SettingsError if the licence file is missing, unreadable or empty.
+
+        Only the engine checks the licence itself.
+        """
         if self.license_file is None:
             return
         try:
@@ -247,10 +250,10 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _trim(cls, values: dict[str, object]) -> dict[str, object]:
-        """Drop empty values, so that an empty variable is an unset one, and the white space around the others.
+        """Drop empty values, so that an empty variable counts as unset, and strip white space from all other values.
 
-        A compose file with an unset variable sets an empty one, and a file with the line ends of Windows adds a CR. A
-        value in quotes or with a control character is refused: as a path it would name another folder.
+        A compose file passes an unset variable as an empty one, and a file with Windows line ends adds a CR to each
+        value. A value in quotes or with a control character is refused: as a path, it would name another folder.
         """
         trimmed = {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}
         if wrong := [reason for name, value in trimmed.items() if (reason := _problem_with(name, value))]:
@@ -289,7 +292,10 @@ def unknown_variables(environment: Iterable[str]) -> list[str]:
 
 
 def _problem_with(name: str, value: object) -> str | None:
-    """Return why the text of a variable cannot be meant, without the text, which may be secret."""
+    """Return why a variable's value must be a mistake, or None.
+
+    The sentence does not quote the value, which may be secret.
+    """
     if not isinstance(value, str):
         return None
     variable = f"{ENV_PREFIX}{name.upper()}"

@@ -16,7 +16,7 @@ SWEEP_PAUSE_SHARE = 20
 
 
 async def keep_swept(sweeps: Sequence[Callable[[], object]], on_event: OnEvent) -> None:
-    """Run the sweeps one after another, every few seconds, until cancelled. A failure ends the round.
+    """Run the sweeps one after another, every few seconds, until cancelled. A StoreError or OSError ends the round.
 
     All sweeps use the same folder, so a folder that is missing or read-only would fail the others too. A defect in one
     sweep does not stop the others.
@@ -29,7 +29,7 @@ async def keep_swept(sweeps: Sequence[Callable[[], object]], on_event: OnEvent) 
                     each()
                 except (StoreError, OSError):
                     raise
-                except Exception as exc:  # noqa: BLE001 - a defect, which the log shows
+                except Exception as exc:  # noqa: BLE001 - a defect, which is logged
                     on_event(EventName.SERVICE_PART_RESTARTED, {"part": "sweeper", "exc_info": exc})
 
     thread = CapacityLimiter(1)  # not a shared thread, so that a volume that does not answer delays no other work

@@ -1,9 +1,10 @@
-"""Text for terminals: characters that would move the cursor, change colours or reverse the order are escaped."""
+"""Escapes text for terminals: characters that would move the cursor, change colours or reverse the writing."""
 
 import unicodedata
 
 INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Unicode's categories of control and format characters, bidi marks among them, surrogates and separators of lines."""
+"""The escaped categories of Unicode: control and format characters (such as bidi marks), surrogates, line
+separators."""
 
 
 def visible(text: str) -> str:
@@ -14,7 +15,7 @@ def visible(text: str) -> str:
 
 
 def visible_lines(text: str) -> str:
-    """Return a text of several lines for a terminal; its line ends and tabs stay."""
+    """Return a text of several lines for a terminal, with escapes. Line ends and tabs are not escaped."""
     return "".join(each if each in "\n\t" else _escaped(each) for each in text)
 
 

@@ -1,4 +1,4 @@
-"""The conditions under which pulled files may be published as models: by the request's `if_exists`, size and space."""
+"""Checks whether pulled files may be published as models: the request's `if_exists`, the size limit, the disk space."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ from app.store import Conditions, Model, Store
 
 
 def check_space(store: Store, files: Iterable[SourceFile], if_exists: IfExists, limits: PullLimits) -> None:
-    """Check that every file may be published, and that all of them fit on the disk together.
+    """Check that every file of a pull may be published, and that all files together fit on the disk.
 
     Raises SourceNotAllowed if a file is larger than the limit, and what `Incoming.plan` raises.
     """
@@ -28,7 +28,7 @@ def publication_conditions(
 ) -> Conditions | None:
     """Return the conditions for publishing a file; None if the model exists and the request keeps it.
 
-    `beside_bytes` are needed on the disk as well, for other files. Raises what `Incoming.plan` raises, such as
+    `beside_bytes` is the disk space that other files of the pull need. Raises what `Incoming.plan` raises, such as
     StoreFull if the file does not fit on the disk.
     """
     existing = _find(store, file.name)
@@ -41,7 +41,7 @@ def publication_conditions(
 
 
 def _missing_bytes(store: Store, file: SourceFile) -> int:
-    """Return how many bytes of a file a pull adds to the disk: those that an earlier pull left there are there."""
+    """Return how many bytes of a file a pull still adds to the disk: an earlier pull may have left some."""
     size_bytes = file.size_bytes or 0
     return max(0, size_bytes - staged_bytes(store, file.name)) if size_bytes else 0
 

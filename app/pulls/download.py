@@ -1,4 +1,4 @@
-"""The download of one file into a partial file. It continues after the last byte, and never mixes two versions."""
+"""Downloads one file into a partial file. A download continues after the last byte, and never mixes two versions."""
 
 import time
 from collections.abc import AsyncIterator
@@ -32,21 +32,22 @@ class Download:
         self._file = file
         self._limits = limits
         self._threads = threads
-        etag = self._record.extra.get("etag")  # of a file, which anything may have written
+        etag = self._record.extra.get("etag")  # from a file that any program may have written
         self._etag = etag if isinstance(etag, str) and STRONG_ETAG.fullmatch(etag) else None
         self._relies_on_etags = True
         self._restarts = 0
 
     @property
     def can_continue(self) -> bool:
-        """True if a later request can ask for the rest: an ETag or a digest tells that it is the same version."""
+        """True if a later request can fetch the rest: an ETag or a digest shows whether the version is the same."""
         return bool(self.staged.size_bytes and (self._etag or self._file.sha256))
 
     async def attempt(self) -> None:
         """Request the missing bytes and write them.
 
-        Raises SourceUnavailable if they do not all arrive, which may be tried again; SourceNotAllowed, SourceNotFound,
-        SourceRefused, SourceMismatch; StoreFull and the other errors of `StagedFile.write`.
+        Raises SourceUnavailable if some bytes do not arrive; the attempt may then be repeated. Also raises
+        SourceNotAllowed, SourceNotFound, SourceRefused, SourceMismatch, and StoreFull and the other errors of
+        `StagedFile.write`.
         """
         staged, file = self.staged, self._file
         if staged.size_bytes and staged.size_bytes == file.size_bytes:
@@ -56,10 +57,11 @@ class Download:
             await self.start_over()
         etag = self._etag if self._relies_on_etags else None
         async with self._source.open(file, staged.size_bytes, etag) as answer:
-            self._check_size(answer)  # before any byte is dropped: the answer may be the page of a login
+            self._check_size(answer)  # before `start_over` drops bytes: the answer may be a login page
             if file.sha256 and etag and answer.start < staged.size_bytes and answer.etag != etag:
-                # The servers of one source may differ in their ETags for one version, and a download that meets another
-                # server would start over each time. The whole file proves itself by its digest, so ask without an ETag.
+                # The servers of one source may send different ETags for one version, and a download that reaches
+                # another server would start over each time. The digest checks the whole file, so request without an
+                # ETag.
                 self._relies_on_etags = False
             else:
                 await self._receive(answer)
@@ -83,7 +85,7 @@ class Download:
         await write_all(self._checked(answer), staged, self._threads)
 
     async def start_over(self) -> None:
-        """Drop the bytes that have arrived. Raises SourceMismatch if that happened too often."""
+        """Drop the bytes that have arrived. Raises SourceMismatch if the download has started over too often."""
         if not self.staged.size_bytes:
             return
         self._restarts += 1
@@ -112,7 +114,7 @@ class Download:
     async def _checked(self, answer: Answer) -> AsyncIterator[bytes]:
         """Yield the bytes of an answer. Raises SourceMismatch for too many, SourceUnavailable for too few or too slow.
 
-        Only the time is measured in which this service waits for the source, and not the time that its disk takes.
+        Only the time in which this service waits for the source counts towards the rate, not the time of its disk.
         """
         file, limits = self._file, self._limits
         size_bytes = answer.total_bytes if file.size_bytes is None else file.size_bytes

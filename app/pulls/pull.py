@@ -118,8 +118,9 @@ class PullRun(Work):
     async def run(self) -> dict[str, Any]:
         """Download and publish every file, and return the models for the job's record.
 
-        Raises errors of the source and of `Incoming.publish`, and StoreFull, StoreReadOnly, StoreUnavailable. On an
-        error, the files before stay published; the partial file is removed after the errors in WORTHLESS, else kept.
+        Raises errors of the source and of `Incoming.publish`, and StoreFull, StoreReadOnly, StoreUnavailable. After an
+        error, the files that were published before stay published. The partial file is removed after the errors in
+        WORTHLESS, and kept after any other error.
         """
         try:
             found = await self._retries.run(lambda: resolve_files(self._source, self._request, self._threads))
@@ -157,7 +158,10 @@ class PullRun(Work):
         return pulled
 
     async def _download_and_publish(self, download: Download, file: SourceFile, conditions: Conditions) -> Pulled:
-        """Download and publish a file. If pieces of several answers lack the digest, download it in one piece."""
+        """Download and publish a file.
+
+        If a file from several answers has another digest, download it again in one piece.
+        """
         while True:
             self.phase = "downloading"
             await self._retries.run(download.attempt)

@@ -68,7 +68,7 @@ def stage(store: Store, job: Job, file: SourceFile, retention: timedelta) -> tup
     )
     try:
         return incoming.begin((), file.size_bytes, keep=record), record
-    except FileExistsError:  # another pull was faster
+    except FileExistsError:  # another pull has created the file first
         record = replace(record, id=own)
         return incoming.begin((), file.size_bytes, keep=record), record
 
@@ -89,7 +89,7 @@ def published_partial(store: Store, job_id: str, name: str) -> Partial | None:
 
 
 def discard_published(store: Store, job_id: str, names: Iterable[str]) -> None:
-    """Remove what is left of the partial files that a job has published: their records."""
+    """Remove the records of the partial files that a job has published. The files themselves are models now."""
     for name in names:
         if partial := published_partial(store, job_id, name):
             with contextlib.suppress(PartialNotFound):
@@ -99,15 +99,15 @@ def discard_published(store: Store, job_id: str, names: Iterable[str]) -> None:
 def discard_partials(store: Store, job_id: str) -> None:
     """Remove the partial files of a finished pull."""
     for partial in _inactive(store, job_id):
-        with contextlib.suppress(PartialNotFound, PartialBusy):  # a sweep has removed it, or is removing it
+        with contextlib.suppress(PartialNotFound, PartialBusy):  # a sweep has removed the file, or is removing it
             store.incoming.discard(partial.id)
 
 
 def keep_partials(store: Store, job_id: str) -> None:
-    """Let the partial files of a pull stay until they expire, whatever becomes of the pull."""
+    """Keep the partial files of a pull until they expire, even if the pull's job is cancelled or removed."""
     for partial in _inactive(store, job_id):
         with contextlib.suppress(PartialNotFound, PartialBusy):
-            # Not `Incoming.resume`, which makes room for the missing bytes.
+            # `Incoming.resume` would purge trash entries to make room for the missing bytes.
             staged, record = store.incoming.staging.reopen(partial.id, ())
             try:
                 extra = {name: value for name, value in record.extra.items() if name != JOB}
@@ -121,18 +121,21 @@ def _inactive(store: Store, job_id: str) -> list[Partial]:
 
 
 def _facts(job: Job, file: SourceFile) -> dict[str, Any]:
-    """Return what a partial file's record says about the file. The query of its URL may be a signature: a digest."""
+    """Return the facts for a partial file's record.
+
+    They hold only a digest of the URL's query, which may be a secret.
+    """
     query = hashlib.sha256(file.url.partition("?")[2].encode()).hexdigest()[:16]
     return {JOB: job.id, "url": file.label, "query": query, "sha256": file.sha256, "etag": None}
 
 
 def _is_continuable(record: PartialRecord, file: SourceFile, facts: dict[str, Any]) -> bool:
-    """Return True if a partial file is of the same file, and an ETag or a digest can tell that of its version."""
+    """Return True if a partial file is of the same source file, and an ETag or a digest can identify its version."""
     before = record.extra
     if record.expected_bytes != file.size_bytes:
         return False
     if file.sha256 and before.get("sha256"):
-        return bool(file.sha256 == before["sha256"])  # even from another place
+        return bool(file.sha256 == before["sha256"])  # even if another URL or repository has the file
     is_same_place = all(before.get(name, facts[name]) == facts[name] for name in ("url", "query"))
     return is_same_place and bool(file.sha256 or before.get("etag"))
 

@@ -80,7 +80,8 @@ class PullRunner:
     async def check(self, request: PullRequest) -> None:
         """Ask the source for a pull's files, and check that each file may be published.
 
-        Raises errors of the source but SourceUnavailable, which the pull waits out; and what `check_space` raises.
+        Raises what `check_space` raises, and all errors of the source except SourceUnavailable: the pull retries after
+        it.
         """
         try:
             found = await resolve_files(source_for(self._sources, request), request, self._threads)
@@ -146,7 +147,7 @@ class PullRunner:
 
 
 async def give_slot_back_when_idle(run: PullRun, slot: Slot | None, limits: PullLimits) -> None:
-    """Give a pull's slot back while its source sends next to nothing, so that other pulls need not wait for it."""
+    """Give a pull's slot back while its source sends less than the least rate, so that other pulls can use the slot."""
     while slot:
         before = run.done_bytes
         await asyncio.sleep(limits.idle_seconds)
@@ -158,6 +159,6 @@ async def give_slot_back_when_idle(run: PullRun, slot: Slot | None, limits: Pull
 
 
 def _host_of(job: Job) -> str:
-    """Return the host of a pull's URL; an empty text for pulls from the hub."""
+    """Return the host of a pull's URL; an empty string for a pull from the hub."""
     request = request_of(job)
     return urlsplit(request.url).netloc if request and request.url else ""

@@ -10,7 +10,7 @@ MAX_REPOSITORY_LENGTH = MAX_REVISION_LENGTH = 200
 MAX_TEXT_LENGTH = 2048
 REPOSITORY = r"[\w.-]+(/[\w.-]+)?"
 REFUSED_IN_REVISIONS = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.")
-"""What git allows in no name of a branch or a tag."""
+"""Matches what git forbids in the name of a branch or a tag."""
 SHA256_PATTERN = r"[0-9a-fA-F]{64}"
 
 

@@ -1,4 +1,4 @@
-"""Repeats the attempts of a pull: how often, with which pauses, and what counts as progress between two failures."""
+"""Repeats the attempts of a pull: how often, with which pauses, and what counts as progress between failures."""
 
 import asyncio
 import random
@@ -13,11 +13,11 @@ from app.errors import SourceUnavailable
 
 LONGEST_PAUSE_SECONDS = 60.0
 LONGEST_RETRY_AFTER_SECONDS = 600.0
-"""A source that asks for a longer pause than this fails the pull."""
+"""The longest pause, in seconds, that a source may ask for. A longer pause fails the pull."""
 
 T = TypeVar("T")
 Waiting = Callable[[], AbstractAsyncContextManager[object]]
-"""Makes a context manager in which a pull waits. It may give resources to other pulls meanwhile."""
+"""Returns a context manager in which a pull waits, and which may give the pull's slot to other pulls meanwhile."""
 OnRetry = Callable[[SourceUnavailable, float], None]
 """Receives each failure that is retried, and the pause before the next attempt in seconds."""
 
@@ -35,11 +35,11 @@ class PullLimits:
     min_rate: int = 0
     """How many bytes a second a source must send; 0 for any rate."""
     rate_seconds: float = 60.0
-    """The time over which the rate is measured."""
+    """The time over which the rate is averaged, in seconds."""
     max_bytes: int = 0
     """The largest file in bytes; 0 for no limit but the disk."""
     idle_seconds: float = 5.0
-    """After how long without bytes at the least rate a pull gives its slot to another one."""
+    """After so many seconds below the least rate, a pull gives its slot to another pull."""
 
 
 class Retries:
@@ -53,14 +53,16 @@ class Retries:
         waiting: Waiting = nullcontext,
         on_retry: OnRetry = lambda *_: None,
     ) -> None:
-        """`position` returns how many bytes have arrived; each pause is spent in `waiting`."""
+        """`position` returns how many bytes have arrived. `waiting` is entered during each pause."""
         self._limits = limits
         self._position = position
         self._waiting = waiting
         self._on_retry = on_retry
 
     async def run(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Call `attempt` until it succeeds, and return its result. Retries SourceUnavailable only, and raises the last.
+        """Call `attempt` until it succeeds, and return its result.
+
+        Only SourceUnavailable is retried; the last one is raised when no retry is left.
 
         Only bytes beyond the best position so far, at no less than the least rate, reset the count of failures.
         Otherwise a source that always breaks off at the same place, or sends a byte at a time, would be retried for
@@ -83,6 +85,9 @@ class Retries:
                 await asyncio.sleep(pause_seconds)
 
     def _pause(self, failures: int, exc: SourceUnavailable) -> float:
-        """Return the next pause in seconds: doubled each time, and random, so that clients spread their retries."""
+        """Return the next pause in seconds.
+
+        It doubles each time, and is random so that clients spread their retries.
+        """
         longest = min(LONGEST_PAUSE_SECONDS, self._limits.pause_seconds * 2.0 ** (failures - 1))
-        return max(exc.retry_after_seconds or 0.0, longest * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+        return max(exc.retry_after_seconds or 0.0, longest * random.uniform(0.5, 1.0))  # noqa: S311 - not used for a secret

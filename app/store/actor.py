@@ -11,10 +11,13 @@ class Actor:
     """The name of the API key, 'anonymous', 'cli:<user>', or 'service' for a change that no caller asked for."""
     request_id: str | None = None
     address: str | None = None
-    """The network address that the request came from, for the journal; a proxy's if there is one."""
+    """The network address that the request came from, for the journal. It is a proxy's address if there is a proxy."""
 
     def to_record(self) -> dict[str, str | None]:
-        """Return the fields that a record on the disk holds for this actor. An address is in the journal only."""
+        """Return the fields of this actor for a record on the disk.
+
+        The address is left out: only the journal has it.
+        """
         return {"actor": self.name, "request_id": self.request_id}
 
     @classmethod

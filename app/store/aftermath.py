@@ -1,8 +1,8 @@
-"""What fails after a change was made: it is told beside the result, and never makes the answer an error.
+"""Collects failures that follow a completed change: they are reported beside the result, not as an error.
 
-After the rename or the unlink a change has happened. If the sync of a folder, the removal of a record or the journal
-fails then, an error would tell the caller that nothing was done. So such a failure is noted here instead: the answer to
-a request has it in the header `change-warning`, and `Journal.record` reports it as an event.
+After its rename or unlink, a change has been made. If the sync of a folder, the removal of a record or the journal
+fails afterwards, an error would tell the caller that nothing was done. So such a failure is noted here instead: the
+answer to the request carries it in the header `change-warning`, and `Journal.record` reports it as an event.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ _noted: ContextVar[_Noted | None] = ContextVar("failures after a change", defaul
 
 
 def collect_failures() -> None:
-    """Begin with no failures, for one request and the threads that work for it."""
+    """Start an empty list of failures for the present request and the threads that work for it."""
     _noted.set(_Noted())
 
 
@@ -42,7 +42,7 @@ def noted_failures() -> list[str]:
 
 
 def unreported_failures() -> list[str]:
-    """Return the failures that were noted since the last call of this function."""
+    """Return the failures that were noted since the last call of this function, for the present request."""
     noted = _noted.get()
     if noted is None or noted.reported == len(noted.failures):
         return []
@@ -53,7 +53,7 @@ def unreported_failures() -> list[str]:
 
 @contextmanager
 def after_change(unfinished: str) -> Iterator[None]:
-    """Note an OSError or StoreError of the block instead of raising it. `unfinished` says what is not done then."""
+    """Note an OSError or StoreError of the block instead of raising it. `unfinished` names the step that failed."""
     try:
         yield
     except (OSError, StoreError) as exc:

@@ -159,7 +159,7 @@ class Deletions:
         """Put a model that was set aside back at its name if the next step of its deletion fails."""
         try:
             yield
-        except FileNotFoundError:  # a sweep took this process for dead, and has put the model back
+        except FileNotFoundError:  # a sweep considered this process dead and has put the model back
             raise
         except (OSError, StoreError):
             with suppress(OSError, StoreError):  # if this fails too, a sweep puts the model back

@@ -1,10 +1,10 @@
-"""Decides when something kept for a time is over, so that a wrong or jumping clock deletes nothing early.
+"""Decides when items have expired, such as entries of the trash. A wrong or jumping clock deletes nothing early.
 
-A running service measures by its monotonic clock: what it sees appear is kept for its whole time from then on, whatever
-the system's clock, or another machine's, says meanwhile. For what was there before it started, it needs the system's
-clock. A clock that is far ahead would end everything at once; so the services on a folder keep the time in a file, and
-a service that starts does not believe a later time until it has run for ACCEPTED_SECONDS. So time while no service
-runs does not count.
+A running service measures time by its monotonic clock: an item that appears while the service runs is kept for its
+whole lifetime, whatever the system's clock or another machine's clock says. For items that existed before the service
+started, the service needs the system's clock. A system's clock that is far ahead would expire all items at once. So the
+services on a folder write the time to a file, and a service that starts trusts a much later time only after it has run
+for ACCEPTED_SECONDS. So time during which no service runs does not count.
 """
 
 import contextlib
@@ -18,16 +18,22 @@ from pathlib import Path
 from app.store.volume.renames import rename_path
 
 ACCEPTED_SECONDS = 3600.0
-"""After this time of running, the system's clock is believed although it is later than the kept time explains."""
+"""A system's clock that is ahead of the kept time is trusted after a service has seen it ahead for so many seconds."""
 KEPT_SECONDS = 60.0
 """How often a service writes the time to the file."""
 
 
 class FolderClock:
-    """The time of one model folder: what its services agree on, and not later than the system's clock."""
+    """The clock of one model folder, kept in a file by all services on the folder.
+
+    A service starts with the earlier of the kept time and the system's time.
+    """
 
     def __init__(self, path: Path, fallback: Path) -> None:
-        """`path` keeps the time. If it is missing, `fallback` is a file whose modification time is used, if any."""
+        """`path` is the file with the kept time.
+
+        If it is missing, the modification time of the file `fallback` is used.
+        """
         self._path = path
         self._fallback = fallback
         self._believed: tuple[datetime, float] | None = None
@@ -37,7 +43,7 @@ class FolderClock:
         self._kept_at: float | None = None
 
     def now(self) -> datetime:
-        """Return the time by which items are judged that were there before this process started."""
+        """Return the folder's time. By this time items are judged that existed before this process started."""
         if self._believed is None:
             wall, kept = datetime.now(UTC), self._read()
             self._believed = min(wall, kept) if kept else wall, time.monotonic()
@@ -71,7 +77,7 @@ class FolderClock:
             raise
 
     def _read(self) -> datetime | None:
-        """Read the kept time; None if there is none, or if it cannot be used."""
+        """Read the kept time from the file or its fallback; None if neither has a valid time."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
             at = datetime.fromisoformat(json.loads(self._path.read_text())["at"])
             return at if at.tzinfo else None
@@ -81,7 +87,7 @@ class FolderClock:
 
 
 class Expiry:
-    """The deadlines of one kind of item, such as the entries of the trash."""
+    """Keeps the deadlines of all items of one kind, such as the entries of the trash."""
 
     def __init__(self, clock: FolderClock) -> None:
         self._clock = clock
@@ -97,7 +103,10 @@ class Expiry:
         return time.monotonic() >= deadline and expires_at <= datetime.now(UTC)
 
     def seen_all(self, keys: Collection[str]) -> None:
-        """State that these are all items now. An item that is new from now on has its whole time before it."""
+        """State that `keys` are all present items.
+
+        An item that appears after this call is kept for its whole lifetime.
+        """
         self._deadlines = {key: deadline for key, deadline in self._deadlines.items() if key in keys}
         self._has_seen_all = True
 

@@ -1,8 +1,8 @@
 """Keeps the inventory of the model folder up to date in memory, so that its readers never wait for the disk.
 
-inotify reports which paths have changed, and only those are read again, even while a scan runs. A file system that
-cannot notify, such as a network file system, is scanned again and again. A change that any process makes is in the
-inventory within a second, if the file system notifies.
+inotify reports which paths have changed, and only these paths are read again, even while a scan runs. A file system
+without notifications, such as a network file system, is scanned periodically. On a file system with notifications, a
+change by any process is in the inventory within a second.
 """
 
 import asyncio
@@ -26,17 +26,18 @@ from app.store.volume.tree_watch import Changes, TreeWatch, reason_of
 TICK_SECONDS = 0.25
 """How often leases, protections and the folder's identity are read; each takes microseconds."""
 GATHER_SECONDS, MAX_GATHER_SECONDS = 0.02, 0.2
-"""How long to gather changes before they are handled together, and how long to pause afterwards at most."""
+"""How long changes are gathered before they are handled together, and the longest pause afterwards."""
 UNNOTIFIED_RESCAN_SECONDS = 0.5
 """How often to scan a file system that does not notify."""
 WATCH_AGAIN_SECONDS = 30.0
-"""How long to scan before inotify is tried again after a failure, such as that no watches were left."""
+"""After a failure of inotify, such as too few watches, the folder is scanned for so long before inotify is tried
+again."""
 SAFETY_RESCAN_SECONDS = 10.0
 """How often to scan although inotify works: it misses writes to mapped files, and its queue can overflow."""
 SAFETY_REST = 3.0
-"""How long a safety scan rests in between, as a multiple of the time that it computes."""
+"""How long a safety scan sleeps between its steps, as a multiple of its computing time."""
 MANY_CHANGES = 500
-"""Above this number of changes at once the whole folder is scanned, so that later changes do not wait for these."""
+"""After more than this number of changes at once, the whole folder is scanned, so that later changes need not wait."""
 SCAN_SHARE, SAFETY_SHARE = 1, 50
 """The least pause after any scan, and before a safety rescan, as multiples of the duration of the last scan."""
 
@@ -68,7 +69,7 @@ class InventoryWatcher:
         self._store = store
         self._on_change = on_change
         self._unanswered = unanswered
-        self._thread = CapacityLimiter(3)  # threads of its own: a volume that does not answer blocks no other work
+        self._thread = CapacityLimiter(3)  # own threads, so that a volume that does not answer blocks no other work
         self._on_event = on_event
         self._watch: TreeWatch | None = None
         """inotify's watch of the folder; None while it is scanned at short intervals instead."""
@@ -114,10 +115,12 @@ class InventoryWatcher:
             self.protected = await self._in_thread(self._store.protections.manual)
 
     async def scan(self, rest: float = 0.0) -> None:
-        """Scan the whole folder now, and replace the inventory. In between rests `rest` times as long as it computes.
+        """Scan the whole folder now, and replace the inventory.
 
-        Updates go on while the scan runs. The scan may have read a path before it was updated, so at the end it reads
-        those paths again.
+        Between its steps the scan sleeps `rest` times as long as it computes.
+
+        Updates of single paths continue during the scan. The scan may have read such a path before its change, so at
+        its end the scan reads these paths again.
         """
         async with self._scanning:
             self._scan_began = time.monotonic()
@@ -143,7 +146,7 @@ class InventoryWatcher:
     async def run(self) -> None:
         """Keep the inventory up to date until cancelled."""
         while True:
-            # Watch before the scan, since changes before a folder is watched are not reported.
+            # Watch before the scan, because inotify does not report changes that were made before a folder was watched.
             until = await self._begin_watch()
             try:
                 await self.scan()
@@ -152,7 +155,7 @@ class InventoryWatcher:
                 self._end_watch()
 
     async def _begin_watch(self) -> float:
-        """Set up inotify. Returns the monotonic time at which to try again, if it failed."""
+        """Set up inotify. Returns the monotonic time at which to try again; infinity if there is no need."""
         if self._store.volume.file_system.is_local:
             try:
                 self._watch = await self._in_thread(TreeWatch)
@@ -170,7 +173,10 @@ class InventoryWatcher:
         return time.monotonic() + WATCH_AGAIN_SECONDS
 
     async def _follow(self, until: float) -> None:
-        """Update the inventory after each change, until the folder is gone or replaced, or the time `until`."""
+        """Update the inventory after each change.
+
+        Returns when the folder is gone or replaced, or at the monotonic time `until`.
+        """
         scan = None
         looked_at = 0.0
         try:
@@ -186,7 +192,7 @@ class InventoryWatcher:
                         if root_id != self._seen_root_id() or looked_at >= until:
                             return
                     if scan and scan.done():
-                        scan.result()  # raises what the scan raised
+                        scan.result()  # raises the scan's exception, if there was one
                         scan = None
                     if not scan and self._scan_is_due():
                         is_for_safety = self._watch and not self._scan_soon
@@ -197,17 +203,20 @@ class InventoryWatcher:
                 await asyncio.wait({scan})
 
     async def _handle(self, changes: Changes) -> None:
-        """Update the inventory at the paths that have changed, or have a scan do that if they are many."""
+        """Update the inventory at the changed paths, or request a scan if there are many."""
         if not changes.is_complete or len(changes.names) > MANY_CHANGES:
             self._scan_soon = True
         elif changes.names:
             began = time.monotonic()
             await self._update(changes.names)
-            # Between updates other threads and requests have at least as much time as these take.
+            # Pause as long as the update took, so that other threads and requests get at least as much time.
             await asyncio.sleep(min(time.monotonic() - began, MAX_GATHER_SECONDS))
 
     async def _update(self, names: Collection[str]) -> None:
-        """Read some paths again, and update the inventory. Runs one at a time, each from the last result."""
+        """Read some paths again, and update the inventory.
+
+        Updates run one after another, each on the result of the last.
+        """
         self._note_changed(names)
         async with self._updating:
             began = time.monotonic()
@@ -219,7 +228,10 @@ class InventoryWatcher:
                 self._replace(self._without_removed(found, began))
 
     async def _rescan(self, before: Inventory, names: Collection[str]) -> Inventory:
-        """Return an inventory brought up to date at some paths; the present object if that is equal."""
+        """Return `before`, brought up to date at some paths.
+
+        If the result equals the present inventory, return that object.
+        """
 
         def rescan() -> tuple[Inventory, bool]:
             found, is_complete = self._store.rescan(before, names, self._on_folder)
@@ -236,7 +248,7 @@ class InventoryWatcher:
 
     @contextmanager
     def _noting_availability(self) -> Iterator[None]:
-        """Note whether the folder could be read in this block, and report when that changes."""
+        """Record in `unavailable` whether the block could read the folder, and report each change as an event."""
         try:
             yield
         except StoreUnavailable as exc:
@@ -250,7 +262,7 @@ class InventoryWatcher:
             self.unavailable = None
 
     async def _signals(self) -> AsyncGenerator[Changes, None]:
-        """Yield the changes that the kernel reports, and none at each tick."""
+        """Yield the changes that the kernel reports, and at least every TICK_SECONDS an empty set of changes."""
         while True:
             if not self._watch:
                 await asyncio.sleep(TICK_SECONDS)

@@ -30,7 +30,7 @@ PROTECTION_LOCK = "/protection"
 """The name of the lock that each change of the records takes; no model can have this name."""
 
 MARK = "kept"
-"""The name of an empty file beside the records, which shows that the folder was not removed or emptied."""
+"""The name of an empty file beside the records. If it is missing, the folder was removed or emptied."""
 SETTLED_NS = 2_000_000_000
 """The age from which an equal modification time of the folder proves that its content is equal. Until then a second
 change may have got the same time, within one step of the file system's clock."""
@@ -78,11 +78,15 @@ class ProtectionRecord:
 
 PROTECTION = RecordForm(ProtectionRecord, "protection")
 UNREADABLE = ManualProtection("its protection's record cannot be read", "unknown", datetime.fromtimestamp(0, UTC))
-"""The protection of a record that cannot be read. It was written to protect, so it protects."""
+"""The protection by a record that cannot be read: the record was written to protect a model, so the model is
+protected."""
 
 
 class _WithUnreadable(dict[str, ManualProtection]):
-    """Protections by name. A model whose record cannot be read is protected too, though its name is in no record."""
+    """Protections by model name.
+
+    A model whose record cannot be read is protected too, although its name is not known.
+    """
 
     def __init__(self, found: Mapping[str, ManualProtection], unreadable: frozenset[str]) -> None:
         super().__init__(found)
@@ -132,9 +136,9 @@ class Protections:
         return self.combine(name, manual)
 
     def check(self, name: str) -> None:
-        """Raise ModelProtected if the model is protected. Raises OSError on a shared volume that does not answer.
+        """Raise ModelProtected if the model is protected. Raises OSError if a shared volume does not answer.
 
-        Raises StoreUnavailable if something else is in the place of the records' folder.
+        Raises StoreUnavailable if something other than a folder is at the path of the records' folder.
 
         The caller must hold the model's lock, so that no protection is set before the lock is released.
         """
@@ -142,7 +146,7 @@ class Protections:
         self.write_again_if_removed()
         protection = self.of(name)
         if protection is None and self._volume.is_shared and self._records.is_on_server(name):
-            protection = self.combine(name, UNREADABLE)  # another machine's record, which is not readable here yet
+            protection = self.combine(name, UNREADABLE)  # another machine has just written the record
         if protection:
             raise ModelProtected(name, protection.pattern, protection.manual.reason if protection.manual else None)
 
@@ -154,9 +158,9 @@ class Protections:
     def manual(self) -> Mapping[str, ManualProtection]:
         """Get the protections set by callers (not by `OCR_PROTECTED`), by model name. Raises OSError.
 
-        The result is cached and is the identical object until a change. The records are read again when the folder's
-        modification time changes. If the folder was removed, they are those that were known before, until
-        `write_again_if_removed` has written them again.
+        The result is cached and stays the identical object until a change. The records are read again when the folder's
+        modification time changes. If the folder was removed, the result is the protections that were known before the
+        removal, until `write_again_if_removed` has written their records again.
         """
         if self._is_removed():
             return self._manual
@@ -167,7 +171,7 @@ class Protections:
         if changed_ns != self._seen_ns:
             records, unreadable = self._records.survey()
             found = {record.name: record.manual for record in records}
-            # A record that cannot be read does not tell its model's name, but its file's name is the name's hash.
+            # A record that cannot be read does not show its model's name, but its file name is the hash of the name.
             manual = _WithUnreadable(found, unreadable) if unreadable else found
             if manual != self._manual:
                 self._manual = manual
@@ -176,7 +180,7 @@ class Protections:
         return self._manual
 
     def _set_mark(self) -> None:
-        with contextlib.suppress(OSError):  # without the mark, a removed folder is not noticed
+        with contextlib.suppress(OSError):  # without the mark, a removal of the folder is not noticed
             os.close(
                 os.open(self._mark, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
             )
@@ -187,13 +191,13 @@ class Protections:
     def write_again_if_removed(self) -> None:
         """Write the known protections again if their folder was removed, emptied or replaced since it was read.
 
-        The removal of a protection removes its record only. So if the mark is gone too, somebody has removed all files
-        of the folder, and did not mean each protection.
+        Removing one protection removes only its record. So if the mark is missing too, somebody has removed all files
+        of the folder, and probably did not intend to remove each protection.
         """
         with self._writing_again, contextlib.suppress(OSError, StoreError):
             if not self._is_removed():
                 return
-            self._volume.check_writable()  # makes the folder
+            self._volume.check_writable()  # creates the folder
             for name, manual in self._manual.items():
                 if not self._records.has(name):
                     self._records.write(name, asdict(manual) | {"since": manual.since.isoformat()}, is_lasting=True)

@@ -96,10 +96,11 @@ class Store:
     def scan(
         self, before: Inventory | None = None, on_folder: OnFolder = lambda *_: None, rest: float = 0.0
     ) -> Inventory:
-        """Scan the whole folder, and return the inventory. Raises StoreUnavailable.
+        """Scan the whole folder, and return the inventory.
 
-        A model that has not changed since `before` is the identical object. `on_folder` is called with each folder
-        before it is read. In between the scan rests `rest` times as long as it computes.
+        Raises StoreUnavailable. A model that has not changed since `before` is the identical object. `on_folder` is
+        called with each folder before it is read. Between its steps the scan sleeps `rest` times as long as it
+        computes.
         """
         self.volume.check()
         return scan(self.root, before, on_folder, rest)
@@ -109,7 +110,7 @@ class Store:
     ) -> tuple[Inventory, bool]:
         """Return the inventory `before`, brought up to date at the paths in `names` only. Raises StoreUnavailable.
 
-        The second result is False if a whole scan is needed, because these paths hold too many files.
+        The second result is False if a full scan is needed because these paths contain too many files.
         """
         self.volume.check()
         return rescan(self.root, before, names, on_folder)

@@ -18,11 +18,11 @@ from app.pulls.sources.foreign_text import printable
 from app.store.names import problem_with
 
 STRONG_ETAG = re.compile(r'"[!#-~]{0,500}"')
-"""A strong ETag of printable ASCII that is short enough to be kept and sent back. Any other is not used."""
+"""Matches a strong ETag of printable ASCII, short enough to be recorded and sent back. Any other ETag is not used."""
 MAX_FILES = 1000
 """How many files one pull may have."""
 MAX_WARNINGS = 20
-"""How many files that were left out a job names."""
+"""How many of the files that were left out a job's record names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +102,9 @@ def source_for(sources: Sequence[Source], request: PullRequest) -> Source:
 
 
 async def resolve_files(source: Source, request: PullRequest, threads: CapacityLimiter) -> FoundFiles:
-    """Return the files of a request. The request's digest, if it has one, replaces that of the source.
+    """Return the files of a request. If the request has a digest, that digest replaces the digest of the source.
 
-    For a pattern, files whose names no model can have are left out. Raises what `Source.resolve` raises,
+    If the request has a pattern, files whose names no model can have are left out. Raises what `Source.resolve` raises,
     SourceNotFound if no file is left, and SourceMismatch if the source lists more than MAX_FILES.
     """
     found = await source.resolve(request, threads)

@@ -1,4 +1,4 @@
-"""Bounds on the answers that huggingface_hub reads whole into memory: their size, their coding and their time."""
+"""Bounds the answers that huggingface_hub reads whole into memory: their size, their compression and their time."""
 
 import time
 from collections.abc import Iterator
@@ -7,12 +7,15 @@ import httpx
 from huggingface_hub import get_session
 
 MAX_ANSWER_BYTES = 32 << 20
-"""The largest list of a repository; one of 10,000 files has about 3 MB."""
+"""The largest answer, in bytes. The list of a repository of 10,000 files has about 3 MB."""
 MAX_ANSWER_SECONDS = 60.0
 
 
 def bound_answers() -> None:
-    """Bound the answers of huggingface_hub's present client, which it replaces after an error of the connection."""
+    """Bound the answers of huggingface_hub's present HTTP client.
+
+    Call this before each request: huggingface_hub replaces its client after an error of the connection.
+    """
     client = get_session()
     hooks = client.event_hooks
     if _bound not in hooks["response"]:
@@ -29,7 +32,7 @@ def _bound(response: httpx.Response) -> None:
 
 
 class _BoundedStream(httpx.SyncByteStream):
-    """A stream that raises ValueError beyond its size, and ReadTimeout beyond its time."""
+    """A stream that raises ValueError beyond its maximum size, and ReadTimeout beyond its maximum time."""
 
     def __init__(self, stream: httpx.SyncByteStream) -> None:
         self._stream = stream

@@ -1,13 +1,13 @@
-"""Texts of other servers, such as headers and file names, as our messages show them: short, and on one line."""
+"""Shortens texts of other servers, such as headers and file names, to one printable line for messages."""
 
 MAX_REASON_LENGTH = 300
-"""How many characters of a text of others are shown in a message."""
+"""How many characters of another server's text a message shows."""
 
 
 def printable(text: str, max_length: int = MAX_REASON_LENGTH) -> str:
     """Return a text without control, format and other unprintable characters, cut after `max_length` characters.
 
-    Unprintable are also the marks that change the direction of writing, line ends, and lone surrogates.
+    Line ends, lone surrogates, and marks that change the direction of writing count as unprintable.
     """
     kept = "".join(
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text[: max_length + 1]

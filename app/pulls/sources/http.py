@@ -27,7 +27,7 @@ from app.pulls.sources.rate_limits import pause_asked_for
 MAX_REDIRECTS = 10
 CONNECT_SECONDS = 10.0
 HEAD_SECONDS = 60.0
-"""How long the heads of all answers to one request may take together, with its redirects."""
+"""How long the heads of all answers to one request, redirects included, may take together, in seconds."""
 TRANSIENT = {408, 425, 429}
 REDIRECTS = {301, 302, 303, 307, 308}
 REFUSED = {401, 403, 451}
@@ -42,7 +42,8 @@ MAX_PORT = 65535
 ENVIRONMENT = frozenset({
     "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"
 })  # fmt: skip
-"""The variables that httpx and Python's `ssl` read, in capitals; those of proxies may be in lower case."""
+"""The environment variables that httpx and Python's `ssl` read. The names of proxy variables may also be in lower
+case."""
 HUB_VARIABLES = ("HF_", "HUGGING")
 """The beginnings of the variables that huggingface_hub reads."""
 
@@ -97,9 +98,9 @@ class HttpClient:
             await self._client.aclose()
 
     async def connect(self) -> httpx.AsyncClient:
-        """Return the client, made at the first call; raises PullsMisconfigured if this service's environment is wrong.
+        """Return the HTTP client. Raises PullsMisconfigured if an environment variable of this service is not valid.
 
-        No request is sent.
+        The first call creates the client. No request is sent.
         """
         client = self._client
         return client if client is not None else await to_thread.run_sync(self._connected)
@@ -130,7 +131,7 @@ class HttpClient:
             check_url(url)
             request = client.build_request("GET", url, headers=IDENTITY | headers_for(url) | ranges)
             with _explaining(file.label):
-                # All heads together, because a source may send one byte after another, each in time.
+                # One deadline for all heads, because a source may send single bytes, each within the read timeout.
                 async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                     response = await client.send(request, stream=True)
             try:
@@ -160,9 +161,10 @@ def _new_client(timeout: httpx.Timeout) -> httpx.AsyncClient:
 
 @contextmanager
 def explaining_environment() -> Iterator[None]:
-    """Raise PullsMisconfigured for any exception: the block reads the environment, which can break it in many ways.
+    """Raise PullsMisconfigured for any exception of the block, which reads the environment.
 
-    The message names the variables that are set, and not their values, since the URL of a proxy may have a password.
+    A wrong variable can raise many exceptions. The message names the variables that are set, but not their values,
+    because the URL of a proxy may have a password.
     """
     try:
         yield
@@ -251,5 +253,5 @@ def _explaining(label: str) -> Iterator[None]:
     except UnicodeError:  # httpx parses redirects, even if it does not follow them
         raise SourceMismatch(label, "it redirects to an invalid host") from None
     except (httpx.TransportError, OSError, ValueError, ArithmeticError) as exc:
-        # Such as an OverflowError for the port of a proxy, which Python finds when it connects.
+        # Such as an OverflowError for a proxy's port beyond 65535, which Python raises only on connecting.
         raise SourceUnavailable(label, printable(str(exc)) or type(exc).__name__) from exc

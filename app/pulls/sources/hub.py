@@ -12,7 +12,8 @@ from app.pulls.sources.base import SourceFile
 from app.pulls.sources.http import HUB_HINTS, HttpAnswer, HttpClient, explaining_environment, origin_of, shown
 
 ANSWER_SECONDS = 120.0
-"""How long a hub may take to list the files of a request. It may send one byte after another, each in time."""
+"""How long a hub may take to list the files of a request. Without it, single bytes within the read timeout could go
+on."""
 
 
 class HubSource:
@@ -29,8 +30,8 @@ class HubSource:
         return request.repository is not None
 
     async def resolve(self, request: PullRequest, threads: CapacityLimiter) -> list[SourceFile]:
-        """Return the files of a request, all of one commit; raises what `find_files` raises, and PullsMisconfigured."""
-        await self._http.connect()  # huggingface_hub makes a client from the same environment
+        """Return the files of a request, all of one commit. Raises PullsMisconfigured and what `find_files` raises."""
+        await self._http.connect()  # checks the environment, from which huggingface_hub makes its own client
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await to_thread.run_sync(self._find_files, request, limiter=threads, abandon_on_cancel=True)
@@ -39,7 +40,7 @@ class HubSource:
 
     def _find_files(self, request: PullRequest) -> list[SourceFile]:
         with explaining_environment():
-            # Importing huggingface_hub takes a second, which a service that pulls nothing need not spend.
+            # Importing huggingface_hub takes a second. A service that pulls nothing saves that time.
             from app.pulls.sources.hub_files import find_files  # noqa: PLC0415
         return find_files(request, self._endpoint, self._token)
 

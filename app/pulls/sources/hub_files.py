@@ -78,14 +78,20 @@ def _matching(files: Iterable[str], pattern: str) -> list[str]:
 
 
 def _commit(commit: str | None, revision: str) -> str:
-    """Return the commit that the hub names, or the revision if it names none. Raises ValueError if it is no commit."""
+    """Return the commit that the hub names, or `revision` if the hub names none.
+
+    Raises ValueError for an invalid commit.
+    """
     if commit and not COMMIT.fullmatch(commit):
         raise ValueError("not a commit")
     return commit or revision
 
 
 def _size(size_bytes: int | None) -> int | None:
-    """Return the size that the hub states, if any. Raises ValueError if no file can have it."""
+    """Return the size that the hub states, in bytes; None if it states none.
+
+    Raises ValueError for an impossible size.
+    """
     if size_bytes is not None and not (isinstance(size_bytes, int) and 0 <= size_bytes <= MAX_SIZE_BYTES):
         raise ValueError("not a size")
     return size_bytes

@@ -7,23 +7,23 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 SECONDS = r"[0-9]{1,18}"
-"""A number of seconds. It has at most 18 digits, because `int()` raises ValueError for thousands of digits."""
+"""Matches a number of seconds of at most 18 digits: `int()` raises ValueError for thousands of digits."""
 MAX_FIELD_LENGTH = 2000
-"""A longer field is ignored."""
+"""A field with more characters than this is ignored."""
 EXHAUSTED = re.compile(r";\s*r\s*=\s*0+\s*(?:;|$)")
 RESET = re.compile(rf";\s*t\s*=\s*({SECONDS})\s*(?:;|$)")
 
 
 def pause_asked_for(headers: httpx.Headers) -> float | None:
-    """Return how many seconds a refusing source asks to wait; None if it does not say.
+    """Return how many seconds a source that refuses a request asks to wait; None if it states no time.
 
-    Retry-After counts before the fields of rate limits, as the draft of the IETF's HTTPAPI group demands.
+    Retry-After takes precedence over the RateLimit fields, as the draft of the IETF's HTTPAPI group demands.
     """
     if (seconds := _retry_after(headers.get("retry-after", ""))) is not None:
         return seconds
     if (seconds := _rate_limit(headers.get("ratelimit", ""))) is not None:
         return seconds
-    reset = headers.get("ratelimit-reset", "").strip()  # of older drafts
+    reset = headers.get("ratelimit-reset", "").strip()  # the header of older drafts
     return float(reset) if re.fullmatch(SECONDS, reset) else None
 
 
@@ -31,7 +31,7 @@ def _rate_limit(field: str) -> float | None:
     """Return the longest wait of a RateLimit field such as `"resolvers";r=0;t=240`; None if no policy is exhausted."""
     if len(field) > MAX_FIELD_LENGTH:
         return None
-    # Names of policies are quoted and may have any character, so they go first.
+    # Remove the quoted names of policies first, because these may have any character.
     policies = re.sub(r'"(?:[^"\\]|\\.)*"', "", field).split(",")
     waits = [float(reset[1]) for policy in policies if EXHAUSTED.search(policy) and (reset := RESET.search(policy))]
     return max(waits, default=None)

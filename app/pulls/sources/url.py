@@ -15,9 +15,10 @@ from app.pulls.sources.http import Hints, HttpAnswer, HttpClient, origin_of, sho
 
 MAX_DECODINGS = 5
 UP = re.compile(r"\s*\.\.[.\s]*")
-"""A part that leads to the folder above; Windows ignores dots and blanks at its end."""
+"""Matches a path part that leads to the parent folder. Windows ignores dots and blanks at the end of a part."""
 OVERLONG = re.compile(r"%c[01]", re.IGNORECASE)
-"""The beginning of an ASCII character in two bytes, which is no UTF-8, and which some servers decode nevertheless."""
+"""Matches the first byte of an ASCII character in an overlong form of two bytes: invalid UTF-8 that some servers
+decode."""
 HINTS = Hints(not_found="Check the URL", refused="Plain URLs are requested without credentials")
 
 
@@ -60,10 +61,10 @@ class UrlSource:
 
 
 def _is_below(url: httpx.URL, allowed: httpx.URL) -> bool:
-    """Return True if a URL has the origin and the leading path parts of an allowed URL, and no server may leave them.
+    """Return True if a URL has the origin and the leading path parts of an allowed URL, and cannot lead out of them.
 
-    Some servers decode a path several times, take a backslash for a slash, or drop `;parameters` before they look at
-    `..`. So a path is refused if any reading of it has a part `..`.
+    Some servers decode a path several times, treat a backslash as a slash, or drop `;parameters` before they resolve
+    `..`. So a path is refused if it has a part `..` after any of these steps.
     """
     parts, first = _parts(url), _parts(allowed)
     while first and not first[-1]:
@@ -72,7 +73,7 @@ def _is_below(url: httpx.URL, allowed: httpx.URL) -> bool:
 
 
 def _parts(url: httpx.URL) -> list[str]:
-    """Return the parts of a URL's path. An encoded slash belongs to its part."""
+    """Return the decoded parts of a URL's path. An encoded slash does not separate parts."""
     return [unquote(part) for part in url.raw_path.partition(b"?")[0].decode("ascii").split("/")]
 
 
@@ -86,9 +87,9 @@ def _may_lead_up(url: httpx.URL) -> bool:
             break
         path = decoded
     else:
-        return True  # encoded so often only to deceive
+        return True  # nobody encodes a path so often without a bad intent
     if any(ord(character) < ord(" ") for character in path):
         return True
-    # NFKC makes ASCII of wide dots and slashes, as some file systems' servers do.
+    # NFKC turns full-width dots and slashes into ASCII, as some servers do.
     parts = re.split(r"[/\\]", unicodedata.normalize("NFKC", path))
     return any(UP.fullmatch(part.partition(";")[0]) for part in parts)

@@ -51,9 +51,9 @@ class Finding:
     protection: Protection | None
     """Why the model must not be deleted; None if it is not protected."""
     looks_like: tuple[str, ...] = ()
-    """The names of other models that look the same as this one's."""
+    """The names of other models that look the same as this model's name."""
     misnamed: str | None = None
-    """What the content is, if it is of another format than the name says."""
+    """What the content is, if the content is of another format than the name's suffix; else None."""
 
     @property
     def is_old(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 
 def look_alikes(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Return the other names that look like a name, for each name that has some."""
+    """Return, for each name that looks like other names, these other names."""
     by_look: dict[str, list[str]] = {}
     for name in names:
         by_look.setdefault(name if name.isascii() else _look_of(name), []).append(name)
@@ -21,5 +21,8 @@ def look_alikes(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def _look_of(name: str) -> str:
-    """Return a name in the composed form of Unicode (NFC), without invisible characters."""
+    """Return a name in the composed form of Unicode (NFC), without invisible characters.
+
+    Equal results look the same.
+    """
     return "".join(each for each in unicodedata.normalize("NFC", name) if unicodedata.category(each) != "Cf")

@@ -46,7 +46,7 @@ def measure(volume: Volume, inventory: Inventory) -> Storage:
 
 
 def _size_of(folder: Path) -> int:
-    """Return the size of the files in a folder; 0 if it is missing, or something else is in its place."""
+    """Return the total size of the files in a folder, in bytes; 0 if the path is missing or is not a folder."""
     size_bytes = 0
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:

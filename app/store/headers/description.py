@@ -51,7 +51,7 @@ class Description:
     is_damaged: bool = False
     """True if the file is cut off or corrupt; False if its header is only beyond the bounds."""
     is_misnamed: bool = False
-    """True if the content is of another format than the name's suffix says, such as a web page called x.gguf."""
+    """True if the content is of another format than the name's suffix, such as a web page called x.gguf."""
 
 
 def describe(file: int | BinaryIO, size_bytes: int, name: str = "") -> Description:

@@ -48,9 +48,10 @@ class DiskSpace:
         return tuple(going)
 
     def free(self, size_bytes: int) -> None:
-        """Purge the entries that `plan` returns for this size. Raises StoreFull, and then purges nothing.
+        """Purge the entries that `plan` returns for this size.
 
-        Call this for bytes that are there to be written, and not for announced ones: announcing a large model must not
-        cost the deleted ones. Takes microseconds if the bytes fit.
+        If that is not enough, raise StoreFull and purge nothing. Call this for bytes that have been received, not for
+        announced bytes: a request that only announces a large model must not purge deleted models. Takes microseconds
+        if the bytes fit.
         """
         self._purge(self.plan(size_bytes))

@@ -137,10 +137,11 @@ class Incoming:
     def begin(
         self, algorithms: Iterable[str] = (), size_bytes: int | None = None, *, keep: PartialRecord | None = None
     ) -> StagedFile:
-        """Create a staged file, if `size_bytes` would fit with the trash purged. Its `write` purges as the bytes come.
+        """Create a staged file, if `size_bytes` would fit on the disk with the trash purged.
 
-        The caller must call `discard()` on the file in the end, published or not; or, with `keep`, `release()`, which
-        keeps the file for `resume()`. Raises StoreUnavailable, StoreReadOnly, StoreDenied, StoreUnsafe, StoreFull.
+        `write` purges entries as needed. The caller must finally call `discard()` on the staged file, whether it was
+        published or not. With `keep`, the caller may call `release()` instead, which keeps the file for `resume()`.
+        Raises StoreUnavailable, StoreReadOnly, StoreDenied, StoreUnsafe, StoreFull.
         """
         self._volume.check_writable()
         with explaining_refusals():
@@ -148,7 +149,7 @@ class Incoming:
             return self.staging.begin({SHA256, *algorithms}, keep=keep)
 
     def resume(self, partial_id: str, algorithms: Iterable[str] = ()) -> tuple[StagedFile, PartialRecord]:
-        """Reopen a kept partial file at its end, if the missing bytes would fit with the trash purged.
+        """Reopen a kept partial file at its end, if the missing bytes would fit on the disk with the trash purged.
 
         Raises PartialNotFound, PartialBusy, StoreUnavailable, StoreReadOnly, StoreDenied, StoreUnsafe, StoreFull.
         """
@@ -271,7 +272,9 @@ class Incoming:
             move = partial(staged.move, folder, leaf, replacing=False)
             return move_to_free_name(move, folder, leaf) if self._volume.is_shared else move(), None
         try:
-            self._trash.remove_extra_links(present, folder, leaf)  # else the replaced file would be two trash entries
+            self._trash.remove_extra_links(
+                present, folder, leaf
+            )  # else the trash would have two entries for the replaced file
             entry = self._trash.link_aside(present, folder, leaf)
             is_linked = entry is not None
             if entry is None:
@@ -286,11 +289,11 @@ class Incoming:
             with contextlib.suppress(OSError, StoreError):  # if this fails too, a sweep puts the old model back
                 self._trash.put_back(entry, folder, leaf)
             raise
-        # The name has the new version now, so that no error below may be raised.
+        # The new version has the name now, so an error below must not be raised.
         if self._keeps_replaced:
             trash_id = None
             with after_change("the replaced version is not in the trash yet, and a later sweep moves it there"):
-                with contextlib.suppress(FileNotFoundError):  # a sweep has done it, if it took this process for dead
+                with contextlib.suppress(FileNotFoundError):  # a sweep that considered this process dead has done this
                     self._trash.keep(entry)
                 trash_id = entry.id
             return status, _Replaced(present.size_bytes, trash_id)

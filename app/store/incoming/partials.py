@@ -23,7 +23,7 @@ class PartialRecord:
     actor: str
     """The name of the `Actor` that began the upload or pull."""
     expected_bytes: Size | None
-    """The size of the whole file; None if it is unknown, which it is only for a pull."""
+    """The size of the whole file in bytes. None if a pull's source does not state the size; an upload always does."""
     created_at: Time
     retention: Seconds
     """How long the file is kept after its last byte was written."""
@@ -46,7 +46,7 @@ class PartialRecord:
 
 @dataclass(frozen=True, slots=True)
 class _UploadExtra:
-    """What the record of an upload has in `extra`."""
+    """The form of `extra` in the record of an upload."""
 
     sha256: Sha256 | None = None
     if_match: list[str] | None = None
@@ -55,7 +55,7 @@ class _UploadExtra:
 
 @dataclass(frozen=True, slots=True)
 class _PullExtra:
-    """What the record of a pull has in `extra`."""
+    """The form of `extra` in the record of a pull."""
 
     job_id: str | None = None
     url: str | None = None
@@ -64,7 +64,7 @@ class _PullExtra:
 
 
 class _PartialForm(RecordForm[PartialRecord]):
-    """The form of a partial's record, with the `extra` of its kind."""
+    """The form of a partial file's record, with `extra` of the record's kind."""
 
     _extras: ClassVar[dict[PartialKind, RecordForm[Any]]] = {
         "upload": RecordForm(_UploadExtra, "partial"),
@@ -131,6 +131,6 @@ class Partial:
 def modified_at(seconds: float) -> datetime:
     """Convert a file's modification time from seconds since the epoch to a datetime in UTC.
 
-    A time that no clock shows becomes the nearest that it could.
+    A time outside datetime's range becomes the nearest time in that range.
     """
     return datetime.fromtimestamp(min(max(seconds, 0.0), LATEST_SECONDS), UTC)

@@ -17,7 +17,7 @@ from app.store.volume.renames import rename, rename_without_replacing, sync_fold
 REREAD_BYTES = 4 << 20
 
 MakeRoom = Callable[[int], object]
-"""A function that makes room on the disk for so many bytes, which are written next. Raises StoreFull."""
+"""A function that makes room on the disk for a number of bytes, which are written next. Raises StoreFull."""
 
 
 class StagedFile:

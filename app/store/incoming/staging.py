@@ -32,9 +32,9 @@ from app.store.volume.server_lookups import files_on_server
 
 SUFFIX = ".part"
 UNREADABLE_SECONDS = 86_400.0
-"""How long a file whose record cannot be read is kept after both were last written."""
+"""How long a file is kept whose record cannot be read, counted from the last write of the file or the record."""
 MAX_FINISHED = 1000
-"""How many published files are remembered, so that a caller who lost the last answer can still ask."""
+"""How many records of published files are kept, so that a caller who did not receive the last answer can ask again."""
 PARTIAL_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -49,7 +49,7 @@ class Staging:
         expiry: Expiry,
         make_room: MakeRoom = lambda _: None,
     ) -> None:
-        """`expiry` decides when a kept file is too old."""
+        """`expiry` decides when a kept file has expired."""
         self._expiry = expiry
         self._make_room = make_room
         self._folder = folder
@@ -169,7 +169,7 @@ class Staging:
         for name in sorted(names):
             path = self._folder / name
             if not PARTIAL_ID.fullmatch(path.stem):
-                continue  # nothing that the store has put here
+                continue  # the store puts no such file here
             try:
                 if path.suffix == SUFFIX:
                     # Checked before locking, because the lock would block a request that resumes the upload.
@@ -179,7 +179,7 @@ class Staging:
                     self._sweep_record(path, has_ended, is_forgotten=name in forgotten)
             except FileNotFoundError:
                 pass
-            except (RecordDamaged, OSError) as exc:  # what cannot be swept does not stop the others
+            except (RecordDamaged, OSError) as exc:  # the sweep of the other files continues
                 self._reader.note(path, PARTIAL.kind, str(exc))
         self._expiry.seen_all(set(self._keys()))
         return swept
@@ -205,7 +205,11 @@ class Staging:
         return set(sorted(finished, key=written_at)[:-MAX_FINISHED])
 
     def _sweep_record(self, path: Path, has_ended: Callable[[PartialRecord], bool], *, is_forgotten: bool) -> None:
-        """Delete the record of a file that is gone, once it has expired or is one of too many."""
+        """Delete the record of a file that is gone, if the record is no longer needed.
+
+        That is so if the record has expired, `has_ended` returns True for it, or `is_forgotten` and the file was
+        published.
+        """
         if self._is_claimed(path.stem + SUFFIX):
             return
         record = self._read(path.stem)
@@ -279,8 +283,8 @@ class Staging:
     def _is_kept(self, path: Path, has_ended: Callable[[PartialRecord], bool]) -> bool:
         record = self._read(path.stem)
         if record is None:
-            # A record that cannot be read keeps the file for a while: a newer version of this service may understand
-            # it. So does one that this machine cannot read yet.
+            # A file whose record cannot be read is kept for a while: a newer version of this service may understand the
+            # record, or another machine may have written it just now.
             if os.path.lexists(self._record_of(path.stem)):
                 return not (_is_old(path) and _is_old(self._record_of(path.stem)))
             return self._claims.is_shared and path.with_suffix(RECORD_SUFFIX).name in self._names()

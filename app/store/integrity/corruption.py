@@ -22,7 +22,7 @@ class Corruption:
     unread: int = 0
     """How many models' headers have not been read yet."""
     misnamed: Mapping[str, str] = field(default_factory=dict)
-    """What the content of each model is that is of another format than its name says, by name."""
+    """By model name, what the content is, for each model whose content is of another format than its name's suffix."""
 
 
 def known_corruption(
@@ -83,5 +83,5 @@ class _Check:
     misnomer: str | None
 
     def is_of(self, model: Model | None) -> bool:
-        """Whether this is the result for the present version of the model."""
+        """True if this is the result for the present version of the model."""
         return model is not None and self.etag == model.etag

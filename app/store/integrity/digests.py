@@ -29,7 +29,7 @@ class DigestRecord:
 
 @dataclass(frozen=True, slots=True)
 class CorruptRecord:
-    """The mark of a version whose bytes were found not to have their recorded digest."""
+    """The mark of a corrupt version: its bytes do not have the recorded digest."""
 
     name: ModelName
     etag: Word
@@ -65,7 +65,7 @@ class Digests:
         return record.sha256 if record and is_version(record.etag, model.etag) else None
 
     def of_another_version(self, model: Model) -> tuple[Version, str] | None:
-        """Return the version and the digest that are on record of this name; None if they are of this version."""
+        """Return the recorded version and digest of the model's name, if they are of another version; else None."""
         record = _read(self._digests, model)
         version = Version.of(record.etag) if record else None
         if record is None or version is None or is_version(record.etag, model.etag):
@@ -73,14 +73,14 @@ class Digests:
         return version, record.sha256
 
     def has_exact_record(self, model: Model) -> bool:
-        """True if the record is of this version with all digits of its time."""
+        """True if the record has the exact ETag of this version, so that its time was not rounded by a copy."""
         record = _read(self._digests, model)
         return record is not None and record.etag == model.etag
 
     def copy(self, name: str, model: Model) -> None:
-        """Copy the records of this version that are under another name, where the model had it before.
+        """Copy the records of this version from the model's former name `name` to its present name.
 
-        Records of the model's own name that are of this version stay.
+        Records of this version under the present name are not replaced.
         """
         before = model._replace(name=name)
         if self.of(model) is None and (sha256 := self.of(before)):

@@ -100,7 +100,7 @@ class Verifications:
             except OSError as exc:
                 verdict, reason = Verdict.UNREADABLE, f"it cannot be read: {exc.strerror}"
             else:
-                if other and other[1] == found:  # the same bytes, copied without their time
+                if other and other[1] == found:  # the same bytes were copied without their modification time
                     recorded = found
                 verdict, reason = _judge(model, after, found, recorded, other, header)
                 is_remembered = self._remember(model, verdict, found)
@@ -155,7 +155,10 @@ def _judge(
 
 
 def _judge_unrecorded(before: Model, other: tuple[Version, str] | None) -> tuple[Verdict, str]:
-    """Judge a version without a record. `other` is the version on record of that name, with its digest."""
+    """Judge a version without a record.
+
+    `other` is the recorded version of the same name, with its digest; None without any.
+    """
     reason = "nothing was on record of this version until now"
     if other is None:
         return Verdict.UNRECORDED, reason

@@ -1,7 +1,7 @@
-"""Whether a record is about the version that a file is now, also after the file was copied to another file system.
+"""Decides whether a record is about the present version of a file, even after a copy to another file system.
 
-An ETag is the size and the modification time of a file. A backup, or another file system, may keep the time with fewer
-digits: tar by seconds, CIFS by 100 ns, FAT by 2 s. A file with such a rounded time is taken for the version on record.
+An ETag contains the size and the modification time of a file. A backup or another file system may round the time down:
+tar to seconds, CIFS to 100 ns, FAT to 2 s. A file with such a rounded time counts as the version on record.
 """
 
 import re
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from app.store.volume.checks import TIME_STEPS_NS
 
 ETAG = re.compile(r'"?(?:[0-9a-f]+-)?(?P<size>[0-9a-f]+)-(?P<time>-?[0-9a-f]+)"')
-"""An ETag; in records of earlier releases the inode number comes first."""
+"""Matches an ETag. In records of earlier releases the inode number comes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +23,16 @@ class Version:
 
     @classmethod
     def of(cls, etag: object) -> "Version | None":
-        """Read an ETag; None if it is none."""
+        """Parse an ETag. Returns None if `etag` is not an ETag of a model."""
         match = ETAG.fullmatch(etag) if isinstance(etag, str) else None
         return cls(int(match["size"], 16), int(match["time"], 16)) if match else None
 
     def has_time_of(self, other: "Version") -> bool:
-        """True if the times are equal, or `other` has the time of this version with fewer digits."""
+        """True if the times are equal, or the time of `other` is the time of this version, rounded down."""
         return other.modified_ns in {self.modified_ns // step * step for step in TIME_STEPS_NS}
 
     def is_kept_as(self, other: "Version") -> bool:
-        """True if `other` is this version, perhaps copied to a place that keeps times with fewer digits."""
+        """True if `other` is this version, perhaps after a copy that rounded the time down."""
         return self.size_bytes == other.size_bytes and self.has_time_of(other)
 
     def __str__(self) -> str:
@@ -44,6 +44,6 @@ class Version:
 
 
 def is_version(noted: object, etag: str) -> bool:
-    """True if the ETag in a record is of the version that has this ETag now."""
+    """True if `noted`, the ETag in a record, is of the version that has the ETag `etag` now."""
     before, now = Version.of(noted), Version.of(etag)
     return before is not None and now is not None and before.is_kept_as(now)

@@ -40,7 +40,7 @@ class Blocker:
 
 @dataclass(frozen=True, slots=True)
 class _LeaseRecord:
-    """What a lease's record says."""
+    """The form of a lease's record."""
 
     name: str
     kind: str
@@ -137,7 +137,10 @@ class LeaseRecords:
         return sorted(blockers, key=lambda blocker: blocker.since or "")
 
     def has_older_than(self, time_ns: int, name: str) -> bool:
-        """True if a living holder of a model's lease wrote its record at this time or before, in nanoseconds."""
+        """True if a living holder of a model's lease wrote its record at or before `time_ns`.
+
+        `time_ns` is in nanoseconds since the epoch.
+        """
         for path in self._files(f"{_key_of(name)}-*.json"):
             with contextlib.suppress(RecordDamaged, OSError), open(open_regular(path), "rb") as file:  # noqa: PTH123
                 if os.fstat(file.fileno()).st_mtime_ns <= time_ns and is_locked(file.fileno()):
@@ -145,7 +148,7 @@ class LeaseRecords:
         return False
 
     def sweep(self) -> None:
-        """Delete the records of dead holders. What is not a file stays, and is reported."""
+        """Delete the records of dead holders. Anything that is not a regular file stays and is reported as damaged."""
         for path in self._files("*.json"):
             try:
                 with open(open_regular(path, os.O_RDWR), "r+b") as record:  # noqa: PTH123 - of a descriptor
@@ -160,14 +163,14 @@ class LeaseRecords:
         return (path for path in self._folder.glob(pattern) if FILE_NAME.fullmatch(path.name))
 
     def _read_if_alive(self, path: Path) -> _LeaseRecord | None:
-        """Read the record of a living holder. A damaged one says that there is a holder, and not who it is."""
+        """Read the record of a living holder. A damaged record shows that there is a holder, but not who it is."""
         key = path.name.partition("-")[0]
         try:
             with open(open_regular(path), "rb") as file:  # noqa: PTH123 - of a descriptor
                 if not is_locked(file.fileno()):
                     return None
                 record = LEASE.parse(file.read(LEASE.max_bytes))
-        except (RecordDamaged, OSError):  # being written, or not of this service
+        except (RecordDamaged, OSError):  # the record is being written, or another program made it
             return None
         return record if _key_of(record.name) == key else None
 

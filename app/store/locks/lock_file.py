@@ -1,8 +1,8 @@
-"""The file whose bytes are locked: what to do when it was removed or replaced while processes hold locks on it.
+"""The lock file of a model folder, whose bytes are locked. Handles its removal or replacement while locks are held.
 
-A lock belongs to the file and not to its name. So a new file of the same name has none of the leases that are held on
-the former file. This module keeps the former file open for as long as leases on it are held, and takes shared locks on
-the new file in their place, so that they also count for processes that begin later.
+A lock belongs to a file and not to its name. So a new file of the same name lacks the leases that processes hold on the
+former file. This module keeps the former file open as long as leases on it are held. For each such lease it takes a
+shared lock on the new file, so that processes that start later respect the lease too.
 """
 
 import os
@@ -17,11 +17,11 @@ from app.store.records.forms import RecordDamaged
 from app.store.records.reader import open_regular
 
 POSITIONS = 1 << 62
-"""How many bytes of the file can be locked: one for each hash of a name."""
+"""How many bytes of the file can be locked: one byte for each hash of a model's name."""
 
 
 class LockFile:
-    """The lock file of one model folder, from any thread."""
+    """The lock file of one model folder. The methods may be called from any thread."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -36,10 +36,11 @@ class LockFile:
 
     @contextmanager
     def opened(self, flags: int) -> Iterator[int]:
-        """Open the file, and make it if it is missing; closing the descriptor releases its locks.
+        """Open the file, and create it if it is missing.
 
-        Raises FileNotFoundError if it is missing and cannot be made, as on a read-only disk, and StoreUnavailable if
-        its place is taken by something else.
+        Yields a descriptor; closing the descriptor releases its locks. Raises FileNotFoundError if the file is missing
+        and cannot be created, as on a read-only disk. Raises StoreUnavailable if something other than a regular file is
+        at its path.
         """
         descriptor = self.open(flags)
         try:
@@ -68,7 +69,7 @@ class LockFile:
             return False
 
     def lock_on_former(self, position: int) -> int | None:
-        """Return the kind of a lock that is held at a position of a former file; None without one."""
+        """Return the kind of a lock that is held at `position` of a former file; None if no lock is held there."""
         with self._changing:
             self._notice_replacement()
             for former in self._former:
@@ -122,7 +123,7 @@ class LockFile:
             self._leased = None
 
     def _make(self) -> None:
-        """Make the file. If several processes do it at once, all of them get the same file."""
+        """Create the file. If several processes do so at once, all get the same file. Raises FileNotFoundError."""
         try:
             with suppress(FileExistsError):
                 self.path.parent.mkdir()
@@ -136,14 +137,14 @@ class LockFile:
 def _leased_on(former: int) -> frozenset[int]:
     try:
         return frozenset(_leases(former, 0, POSITIONS))
-    except OSError:  # a file server has forgotten the file
+    except OSError:  # the file server no longer knows the file
         return frozenset()
 
 
 def _leases(lock_file: int, start: int, end: int) -> Iterator[int]:
     """Yield the positions of all leases in a range.
 
-    The kernel reports any one lock of a range, so the range on each side of that lock is searched again.
+    The kernel reports one arbitrary lock of a range, so the ranges before and after that lock are searched again.
     """
     spans = [(start, end)]
     while spans:

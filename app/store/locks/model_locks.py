@@ -30,7 +30,10 @@ class ModelLocks:
     """The locks of one model folder."""
 
     def __init__(self, lock_file: Path, reader: RecordReader | None = None) -> None:
-        """`reader` remembers damaged records of leases; by default nothing asks for them."""
+        """`reader` reads the records of leases and remembers damaged ones.
+
+        By default, no other part sees the damaged ones.
+        """
         self._file = LockFile(lock_file)
         self._records = LeaseRecords(lock_file.with_name("leases"), reader or RecordReader(lock_file.parent))
         self._leases: set[Lease] = set()
@@ -47,7 +50,7 @@ class ModelLocks:
         while True:
             with self._file.opened(os.O_RDWR) as lock_file:
                 self._lock(lock_file, name, deadline)
-                # A lock on a file that was removed meanwhile would exclude nobody.
+                # A lock on a file that was removed meanwhile would exclude no other process.
                 if self._file.is_present(lock_file):
                     self._check_former(lock_file, name)
                     yield
@@ -99,7 +102,7 @@ class ModelLocks:
                 # without a record has an unknown holder.
                 lock_file = held.enter_context(self._file.opened(os.O_RDONLY))
             except FileNotFoundError:
-                # A read-only disk without a lock file: no process can change it, so there is nothing to lock.
+                # The disk is read-only and has no lock file: no process can change a model, so no lock is needed.
                 return Lease(name, held.pop_all(), [])
             while not try_lock_byte(lock_file, SHARED, _position_of(name)):
                 if time.monotonic() >= deadline:

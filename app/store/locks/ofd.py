@@ -34,7 +34,7 @@ def try_lock_byte(file: int, kind: int, start: int) -> bool:
 
 
 def unlock_byte(file: int, start: int) -> None:
-    """Unlock one byte that this opening of the file has locked."""
+    """Unlock one byte that was locked through this open file description."""
     fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, fcntl.F_UNLCK, os.SEEK_SET, start, 1, 0))
 
 

@@ -1,6 +1,5 @@
-"""The records in `.store/`: small files of JSON, which are input, since every program that may write the folder may
-have written them.
+"""The records in `.store/`: small JSON files. They are untrusted input, because any program with access may write them.
 
-`reader` opens and bounds them and remembers the damaged ones, `forms` says which types they have. `name_records` are
-the records that are found by a model's name.
+`reader` opens records, bounds their size and remembers damaged records. `forms` checks the types of their fields.
+`name_records` finds records by a model's name.
 """

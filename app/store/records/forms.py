@@ -17,12 +17,13 @@ FIRST_YEAR, LAST_YEAR = 1900, 9000
 MAX_INTEGER = 1 << 63
 MAX_SECONDS = 100 * 366 * 86_400
 MAX_RECORD_BYTES = 1 << 20
-"""The largest record that is read. Those that the service writes have some hundred bytes, or some kilobytes."""
+"""The largest record that is read, in bytes. The records that the service writes have a few hundred bytes to a few
+KB."""
 MAX_REASON_CHARS = 300
 
 
 class RecordDamaged(Exception):
-    """A record that is not of its form, too large, or not a regular file. The text says what is wrong with it."""
+    """A record that does not match its form, is too large, or is not a regular file. The text says what is wrong."""
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -38,7 +39,7 @@ def _model_name(name: str) -> str:
 
 
 def _storable(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """Refuse the numbers that cannot be written as JSON again: not a number, infinities, and endless integers."""
+    """Refuse numbers that cannot be written as JSON again: NaN, infinities, and integers with too many digits."""
     for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         _storable(each)
     if isinstance(value, float) and not math.isfinite(value):
@@ -66,7 +67,7 @@ Time = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 Size = Annotated[int, Field(ge=0, lt=MAX_INTEGER)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 ModelName = Annotated[str, AfterValidator(_model_name)]
-"""A name that a model may have, so that no record can name a file outside the model folder."""
+"""A valid model name, so that no record can name a file outside the model folder."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Word = Annotated[str, Field(min_length=1, max_length=100)]
 Seconds = Annotated[timedelta, BeforeValidator(_timedelta)]
@@ -77,7 +78,7 @@ JsonObject = Annotated[dict[str, Any], AfterValidator(_storable)]
 
 
 class RecordForm(Generic[T]):
-    """The form of one kind of record: a dataclass, whose annotations are checked strictly."""
+    """The form of one kind of record: a dataclass. The annotations of its fields are checked strictly."""
 
     def __init__(self, form: type[T], kind: str, *, max_bytes: int = MAX_RECORD_BYTES) -> None:
         """`kind` names the kind of record in warnings and metrics."""
@@ -87,7 +88,7 @@ class RecordForm(Generic[T]):
 
     @cached_property
     def _adapter(self) -> TypeAdapter[T]:
-        return TypeAdapter(self._form)  # made when it is needed, so that commands start quickly
+        return TypeAdapter(self._form)  # created on first use, so that commands start quickly
 
     def parse(self, data: bytes) -> T:
         """Read a record from JSON. Raises RecordDamaged."""
@@ -99,7 +100,7 @@ class RecordForm(Generic[T]):
     def check(self, fields: dict[str, Any]) -> T:
         """Build a record from fields that were parsed from JSON. Raises RecordDamaged.
 
-        Not strict, since a strict check of Python's objects refuses a dictionary for a dataclass.
+        This check is not strict: a strict check of Python objects would refuse a dictionary for a dataclass.
         """
         try:
             return self._adapter.validate_python(fields)

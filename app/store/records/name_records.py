@@ -1,4 +1,4 @@
-"""Records about models, found by the model's name. Each is one file, which is replaced in one step."""
+"""Records about models, found by the model's name. Each record is one file, which is replaced in one step."""
 
 import contextlib
 import hashlib
@@ -18,7 +18,7 @@ from app.store.volume.renames import rename_path, sync_folder
 from app.store.volume.server_lookups import files_on_server
 
 RECORD_SUFFIX = ".json"
-"""How the file name of a record ends: of a model, of an upload or pull, or of an entry in the trash."""
+"""The end of the file name of every record: of a model, of an upload or pull, and of an entry in the trash."""
 KEY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -47,8 +47,8 @@ class NameRecords(Generic[T]):
         The caller must hold a lock that excludes other writers of this record.
         """
         record = self._record_of(name)
-        # Each draft has a unique name. With a reused name, a client that caches the earlier draft would write into the
-        # record that this draft has become.
+        # Each draft has a unique name. If a name were reused, a network client that still caches the earlier draft
+        # under that name would write into the present record.
         path = record.with_suffix(f".{secrets.token_hex(8)}.new")
         try:
             with path.open("x") as draft:
@@ -71,7 +71,7 @@ class NameRecords(Generic[T]):
         return self._read(self._record_of(name))
 
     def has(self, name: str) -> bool:
-        """True if there is something at the place of a name's record, even if it cannot be read or looked up."""
+        """True if there is anything at the path of a name's record, even if it cannot be read or looked up."""
         try:
             os.lstat(self._record_of(name))
         except FileNotFoundError:
@@ -91,8 +91,8 @@ class NameRecords(Generic[T]):
     def remove_if(self, name: str, is_outdated: Callable[[T], bool], claims: Claims) -> None:
         """Delete the record of a name if `is_outdated` returns True for it.
 
-        The record is claimed first, so that a stale cache cannot show another record. Raises LookupStale, OSError and
-        RecordDamaged.
+        The record is claimed first, so that a stale cache cannot show a different record. Raises LookupStale, OSError
+        and RecordDamaged.
         """
         claim = claims.claim(self._record_of(name))
         try:
@@ -116,7 +116,7 @@ class NameRecords(Generic[T]):
             yield from self.survey()[0]
 
     def survey(self) -> tuple[list[T], frozenset[str]]:
-        """Return the records that can be read, and the keys, see `key_of`, of those that are there and cannot.
+        """Return the records that can be read, and the keys (see `key_of`) of the records that cannot be read.
 
         Raises OSError if the folder cannot be read.
         """

@@ -1,7 +1,7 @@
-"""Reads records from files that other programs may have put there, and remembers which ones are damaged.
+"""Reads records from files that other programs may have written, and remembers which records are damaged.
 
-A record is read only if it is a regular file. A link is not followed, and a named pipe is not waited for. What cannot
-be read stays where it is, and everything else goes on.
+A record is read only if it is a regular file. A link is not followed, and a named pipe does not block. A record that
+cannot be read stays where it is, and all other work continues.
 """
 
 import errno
@@ -20,9 +20,9 @@ T = TypeVar("T")
 Signature = tuple[int, int, int, int]
 
 MOST_DAMAGED = 1000
-"""How many damaged records are remembered and reported; those beyond it are only counted when they are read."""
+"""How many damaged records are remembered. Further damaged records are reported as events each time they are read."""
 FIRST_READ_BYTES = 1 << 14
-"""The size of the first read, which is enough for nearly every record: a shorter answer is the whole file."""
+"""The size of the first read, in bytes. Nearly every record is shorter; a short read is the whole file."""
 PASSING_ERRORS = {
     errno.ESTALE,
     errno.ENOTCONN,
@@ -36,7 +36,8 @@ PASSING_ERRORS = {
     errno.ENOMEM,
     errno.EINTR,
 }
-"""Errors that say nothing about one record: its server is away, or this process lacks descriptors or memory."""
+"""Errors that do not concern one record: the file server does not answer, or this process lacks descriptors or
+memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class RecordReader:
             return None
 
     def note(self, path: Path, kind: str, reason: str) -> None:
-        """Remember a damaged record, and report it as an event the first time."""
+        """Remember a damaged record, and report it as an event unless the same damage was reported before."""
         signature = _signature(path)
         if signature is None:
             return
@@ -85,7 +86,10 @@ class RecordReader:
         self._on_event(EventName.RECORD_DAMAGED, {"kind": kind, "path": shown, "reason": reason})
 
     def damaged(self, *kinds: str) -> list[DamagedRecord]:
-        """List the damaged records that were found and are still there, of these kinds or of all, by path."""
+        """List the known damaged records that have not changed since, ordered by path.
+
+        `kinds` limits the list; none means all.
+        """
         with self._changing:
             known = dict(self._damaged)
         changed = [path for path, (_, signature) in known.items() if _signature(path) != signature]
@@ -97,15 +101,15 @@ class RecordReader:
         return sorted((each for each in found if not kinds or each.kind in kinds), key=lambda each: each.path)
 
     def counts(self) -> dict[str, int]:
-        """Return how many damaged records there are of each kind that has any."""
+        """Return the number of damaged records by kind. A kind without damaged records is left out."""
         return dict(Counter(each.kind for each in self.damaged()))
 
 
 def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
-    """Open a file that must be a regular one; follow no link, and wait for nothing. Returns a descriptor.
+    """Open a regular file without following a link or blocking on a named pipe. Returns a descriptor.
 
-    Raises FileNotFoundError if it is missing, RecordDamaged if it is something else or cannot be opened, and OSError
-    if its file system does not answer.
+    Raises FileNotFoundError if the file is missing, RecordDamaged if it is not a regular file or cannot be opened, and
+    OSError if its file system does not answer.
     """
     try:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)

@@ -72,7 +72,7 @@ class TrashFolder:
         retention: timedelta,
         clock: FolderClock,
     ) -> None:
-        """`clock` is asked so that an entry of a system whose clock was set back does not expire early."""
+        """`clock` keeps new entries from expiring early if the system's clock was set back."""
         self._clock = clock
         self._volume = volume
         self._folder = volume.trash_dir
@@ -235,10 +235,13 @@ class TrashFolder:
         raise TrashEntryNotFound(entry_id)
 
     def _entry(self, entry_id: str) -> TrashEntry | None:
-        """Return the entry of a file; one with a name of its own if the file's record is damaged or lost."""
+        """Return the entry of a file in the trash.
+
+        If the file's record is damaged or lost, the entry's name is `unknown-<id>`.
+        """
         if entry := self._records.read(entry_id):
             return entry
-        # On a shared volume a record that seems to be missing may be one that another machine has just removed.
+        # On a shared volume, a record may seem to be missing because another machine has just removed the entry.
         if self._volume.is_shared and not self._records.has(entry_id):
             return None
         with contextlib.suppress(FileNotFoundError):
@@ -246,7 +249,7 @@ class TrashFolder:
         return None
 
     def model_in(self, entry: TrashEntry, name: str) -> Model:
-        """Return an entry's file as the model of that name that a restore would make. Raises TrashEntryNotFound."""
+        """Return an entry's file as the model `name` that a restore would create. Raises TrashEntryNotFound."""
         try:
             return model_at(name, (self._folder / entry.id).lstat())
         except FileNotFoundError:

@@ -25,16 +25,17 @@ class TrashEntry:
 
     id: str
     name: ModelName
-    """The name that the model had. If the record cannot be read, `unknown-<id>`, a name to restore the model to."""
+    """The name that the model had; `unknown-<id>` if the record cannot be read. A restore uses this name by default."""
     size_bytes: Size
     deleted_at: Time
     expires_at: Time
     etag: str | None = None
-    """The version for which `sha256` was recorded; None if no digest was."""
+    """The ETag of the version for which `sha256` was recorded; None if no digest was recorded."""
     sha256: Sha256 | None = None
     """The recorded digest of the model, in hexadecimal.
 
-    The record of the name may be another version's when the entry is restored."""
+    The entry keeps the digest, because the name's own record may be of another version when the entry is restored.
+    """
 
     def to_json(self) -> str:
         """Return the record as JSON."""
@@ -62,7 +63,7 @@ class TrashRecords:
                 with folder_opened(self._folder) as folder:
                     sync_folder(folder)
             except OSError:
-                with contextlib.suppress(OSError):  # a record without a file is not listed, and is swept later
+                with contextlib.suppress(OSError):  # such a record is not listed, and a sweep removes it later
                     path.unlink(missing_ok=True)
                 raise
 
@@ -88,13 +89,14 @@ class TrashRecords:
         return entry
 
     def has(self, entry_id: str) -> bool:
-        """True if there is something at the place of an entry's record, even if it cannot be read."""
+        """True if there is anything at the path of an entry's record, even if it cannot be read."""
         return os.path.lexists(self._path_of(entry_id))
 
     def without_record(self, entry_id: str, status: os.stat_result, retention: timedelta) -> TrashEntry:
         """Return an entry for a file whose record is damaged or lost. `status` is the file's.
 
-        It expires one `retention` after the file came here and the record was last written, whichever was later.
+        The entry expires one `retention` after the file was moved to the trash or the record was last written,
+        whichever is later.
         """
         deleted_at = _time(status.st_ctime)
         written_at = [deleted_at]
@@ -111,7 +113,10 @@ class TrashRecords:
         return False
 
     def remove(self, entry_id: str) -> None:
-        """Remove an entry's record, and the draft of it that a killed process may have left. A folder stays."""
+        """Remove an entry's record, and a draft of the record that a killed process may have left.
+
+        A folder at the path stays.
+        """
         for path in (self._path_of(entry_id), self._draft_of(entry_id)):
             with contextlib.suppress(FileNotFoundError, IsADirectoryError):
                 path.unlink()
@@ -124,5 +129,8 @@ class TrashRecords:
 
 
 def _time(seconds: float) -> datetime:
-    """Convert a file's time. A time that no clock shows becomes the nearest that it could."""
+    """Convert a file's time in seconds since the epoch to UTC.
+
+    A time outside datetime's range becomes the nearest valid time.
+    """
     return datetime.fromtimestamp(min(max(seconds, 0.0), LATEST_SECONDS), UTC)

@@ -74,11 +74,12 @@ class Trash:
         return model
 
     def _restore_records(self, entry: TrashEntry, model: Model) -> None:
-        """Record the digest of a restored model, and that it is corrupt, under the name that it has now.
+        """Record the digest of a restored model, and its mark as corrupt if it has one, under the model's present name.
 
-        Otherwise the next verification would record the digest of its bytes, whatever they are by then.
+        Otherwise the next verification would record the digest of the model's bytes, even if the bytes are damaged by
+        then.
         """
-        # The model is restored: if the disk is too full for a record, its digest stays unknown.
+        # The model is restored already. If the disk is too full for a record, the digest stays unknown.
         with contextlib.suppress(OSError):
             if entry.sha256 and is_version(entry.etag, model.etag) and self._digests.of(model) is None:
                 self._digests.record(model, entry.sha256)
@@ -100,7 +101,7 @@ class Trash:
     def empty(self, actor: Actor = SERVICE) -> list[Purged]:
         """Delete all entries of the trash permanently, and return those that were deleted.
 
-        Raises what `purge` raises if none could be deleted.
+        Raises what `purge` raises if no entry could be deleted.
         """
         self._volume.check_writable()
         purged = list[Purged]()

@@ -74,9 +74,9 @@ class Claims:
 
     @property
     def lookup_pauses(self) -> tuple[float, ...]:
-        """How long to wait before each attempt to find a file that a claim may hide for a moment, in seconds.
+        """The pauses, in seconds, before each attempt to find a file that a claim may hide for a moment.
 
-        On a volume that is not shared there is one attempt, since no other machine holds claims.
+        On a volume that is not shared there is one attempt, because no other machine can hold claims.
         """
         return LOOKUP_PAUSES if self.is_shared else LOOKUP_PAUSES[:1]
 
@@ -126,7 +126,10 @@ def give_back(path: Path, original: Path) -> None:
 
 @contextmanager
 def folder_opened(folder: Path) -> Iterator[int]:
-    """Open a folder of `.store/`, and yield its descriptor for calls that take names relative to a folder."""
+    """Open a folder of `.store/`, and yield its descriptor for calls with names relative to the folder.
+
+    Raises OSError.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         yield descriptor

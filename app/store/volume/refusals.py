@@ -18,7 +18,7 @@ EXHAUSTED = {
     errno.ENFILE: "this machine has no free file descriptor",
     errno.ENOMEM: "this machine has too little free memory",
 }
-"""The errors that are the machine's and not the volume's, and what each means."""
+"""The error numbers that concern the machine and not the volume, and the meaning of each."""
 REPLACED_ERRORS = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
 UNKNOWN_OUTCOME_ERRORS = {
     errno.EINTR,
@@ -40,16 +40,16 @@ UNKNOWN_OUTCOME_ERRORS = {
     errno.ESHUTDOWN,
     errno.ETIMEDOUT,
 }
-"""The errors after which a rename or an unlink may have been made: the disk failed, or the server's answer was lost."""
+"""After these errors, a rename or an unlink may have been made: the disk failed, or the server's answer was lost."""
 
 
 @contextmanager
 def explaining_refusals() -> Iterator[None]:
     """Translate OSError into a StoreError that names the cause.
 
-    FileNotFoundError, FileExistsError and NotADirectoryError pass: they tell callers about names, not about the volume.
-    But a part of `.store/` that is missing is about the volume.
-    Raises StoreReadOnly, StoreDenied, StoreFull and StoreUnavailable in place of any other OSError.
+    FileNotFoundError, FileExistsError and NotADirectoryError are not translated, because they concern a model's name
+    and not the volume; but a missing part of `.store/` concerns the volume and is translated. Raises StoreReadOnly,
+    StoreDenied, StoreFull and StoreUnavailable in place of any other OSError.
     """
     try:
         yield
@@ -79,12 +79,12 @@ def refusal_of(exc: OSError) -> StoreError:
 
 
 def _path_in(exc: OSError) -> str | None:
-    """Return the path that the error names; None if it names an open file by its number."""
+    """Return the path that the error names; None if the error names no path, or only a file descriptor."""
     return None if exc.filename is None or isinstance(exc.filename, int) else os.fsdecode(exc.filename)
 
 
 def _rights_at(exc: OSError) -> str:
-    """Say whose the file is, or the folder if the file is missing, and which user this process is."""
+    """Say who owns the file, or its folder if the file is missing, its mode, and the user of this process."""
     path = _path_in(exc)
     told = f" (this process runs as {_user(os.geteuid())})"
     if path is None or not Path(path).is_absolute():
@@ -97,6 +97,6 @@ def _rights_at(exc: OSError) -> str:
 
 
 def _user(uid: int) -> str:
-    with suppress(KeyError):  # in a container, users have numbers and no names
+    with suppress(KeyError):  # in a container, users often have a number and no name
         return f"uid {uid} ({pwd.getpwuid(uid).pw_name})"
     return f"uid {uid}"

@@ -1,7 +1,7 @@
-"""Changes of names in open folders: a rename that never overwrites a file, a rename, an unlink, and their sync.
+"""Renames and removes files in open folders: with and without replacing a file, and the sync of such a change.
 
-If a file system reports an error although it made the change, as when a server's answer is lost, these functions find
-that out by the source's name, and return as after a success.
+A file system may report an error although it made the change, for example if a server's answer is lost. These functions
+then look up the source's name, and return without an error if the change was made.
 """
 
 import contextlib
@@ -18,7 +18,8 @@ RENAME_NOREPLACE = 1  # <linux/fs.h>
 UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 """The errors of a file system that does not support the call."""
 NO_LINKS = {*UNSUPPORTED, errno.EPERM, errno.EMLINK}
-"""The errors of a file system that has no hard links, or no more for this file; EPERM also means missing rights."""
+"""The errors of a file system without hard links, or without more links to this file. EPERM also means missing
+rights."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -26,12 +27,12 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def rename_without_replacing(source: str, target: str, *, source_folder: int, target_folder: int) -> None:
     """Move a file to another name on the same file system. Raises FileExistsError if the name is taken.
 
-    Names are relative to the open folders. This is one rename if the file system supports `RENAME_NOREPLACE`. Else, as
-    on NFS and most FUSE file systems, it is a link and an unlink, and in between the file has both names. Raises
-    StoreUnsafe if the file system supports neither.
+    Names are relative to the open folders. If the file system supports `RENAME_NOREPLACE`, the move is one rename.
+    Otherwise, as on NFS and most FUSE file systems, the move is a link and an unlink, and the file has both names in
+    between. Raises StoreUnsafe if the file system supports neither.
 
-    The link is made to the file that this machine's cache has at the source's name. So no other machine may move the
-    source, or `status_on_server` must just have looked it up.
+    The link is made to the file that this machine's cache has at the source's name. So the caller must exclude that
+    another machine moves the source, or have just looked up the source with `status_on_server`.
     """
     number = _rename_flagged(source, target, source_folder, target_folder)
     if not number or (number in UNKNOWN_OUTCOME_ERRORS and _is_gone(source, source_folder)):
@@ -52,16 +53,16 @@ def rename_without_replacing(source: str, target: str, *, source_folder: int, ta
     try:
         unlink(source, folder=source_folder)
     except OSError as exc:
-        if exc.errno not in UNKNOWN_OUTCOME_ERRORS:  # then the source is still there, and the link can be undone
+        if exc.errno not in UNKNOWN_OUTCOME_ERRORS:  # the source still has its name, so the link can be undone
             with contextlib.suppress(OSError):
                 os.unlink(target, dir_fd=target_folder)
         raise
 
 
 def rename(source: str, target: str, *, source_folder: int, target_folder: int) -> None:
-    """Move a file to another name on the same file system, replacing what has that name. Raises OSError.
+    """Move a file to another name on the same file system, replacing any file with that name. Raises OSError.
 
-    The error names the whole path.
+    The raised error names the whole path.
     """
     _changing(
         lambda: os.rename(source, target, src_dir_fd=source_folder, dst_dir_fd=target_folder), source, source_folder
@@ -69,7 +70,7 @@ def rename(source: str, target: str, *, source_folder: int, target_folder: int) 
 
 
 def rename_path(source: Path, target: Path) -> None:
-    """Move a file to another path on the same file system, replacing what is there. Raises OSError."""
+    """Move a file to another path on the same file system, replacing any file at that path. Raises OSError."""
     _changing(lambda: source.rename(target), source)
 
 
@@ -84,7 +85,7 @@ def sync_folder(folder: int) -> None:
 
 
 def sync(descriptor: int) -> None:
-    """Sync an open file or folder to the disk, if its file system can."""
+    """Sync an open file or folder to the disk, if its file system supports that."""
     try:
         os.fsync(descriptor)
     except OSError as exc:
@@ -119,12 +120,12 @@ def _is_gone(name: str | Path, folder: int | None) -> bool:
 
 
 def _may_change(folder: int) -> bool:
-    """True if the rights of an open folder let this process change its names. The owner's rule of +t is not asked."""
+    """True if this process may change names in an open folder by its mode. The sticky bit (+t) is not considered."""
     return os.access(f"/proc/self/fd/{folder}", os.W_OK | os.X_OK, effective_ids=True)
 
 
 def _located(exc: OSError, folder: int | None, name: str | Path) -> OSError:
-    """Return the error with the whole path of the file that it is about."""
+    """Return the error with the whole path of the file that it concerns."""
     if folder is None:
         return exc
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Scans the model folder: all of it, or only paths that have changed. Follows no link, whatever is moved meanwhile."""
+"""Scans the whole model folder, or only changed paths. Follows no link, even if folders are moved during the scan."""
 
 import contextlib
 import errno
@@ -19,19 +19,19 @@ from app.store.inventory import Inventory, Model, ScanWarning, model_at, what_in
 from app.store.names import problem_with
 
 MAX_WALKED = 1000
-"""How many entries of changed folders `rescan` reads at most. More are left to a scan, which delays no other change."""
+"""How many entries of changed folders `rescan` reads at most. A full scan reads more without delaying other changes."""
 
 REST_AFTER = 200
-"""After how many entries a scan that rests does so: they take a millisecond."""
+"""A scan with a rest sleeps after so many entries. They take about a millisecond."""
 
 OnFolder = Callable[[str, int], object]
 """A function that receives the path ('' or ending with '/') and the descriptor of each folder before it is read."""
 Status = os.stat_result | OSError | None
-"""What was found at a path; None if there is nothing, or only through a link or another file system."""
+"""What a lookup found at a path. None if nothing is there, or only through a link or on another file system."""
 
 
 class TooMany(Exception):
-    """A folder has more entries than the caller wants to read."""
+    """A folder has more entries than the caller allows to read."""
 
 
 def scan(
@@ -40,8 +40,8 @@ def scan(
     """Scan the whole folder, and return the inventory. Raises StoreUnavailable if the folder itself cannot be read.
 
     Links are not followed, hidden entries are skipped, and entries that cannot be listed become warnings. A model that
-    has not changed since `before` is the identical object, so that values cached for it stay valid. In between the scan
-    rests `rest` times as long as it computes, so that requests need not wait for Python's interpreter lock.
+    has not changed since `before` is the identical object, so that values cached for it stay valid. Between its steps
+    the scan sleeps `rest` times as long as it computes, so that requests need not wait for Python's interpreter lock.
     """
     try:
         with _open_tree(root, on_folder) as tree:
@@ -61,10 +61,10 @@ def rescan(
 ) -> tuple[Inventory, bool]:
     """Return the inventory `before`, brought up to date at the paths in `names`, which are relative to the folder.
 
-    The second result is False if some of these paths are folders with more than `max_walked` entries in all: then they
-    are as before, and a scan is needed. No other path is read: a scan of 10,000 files takes a tenth of a second of an
-    idle processor, and seconds of a busy one, since the thread waits for Python's interpreter lock at each file. Raises
-    StoreUnavailable.
+    The second result is False if folders among these paths have more than `max_walked` entries in all. These folders
+    are then unchanged in the inventory, and a full scan is needed. No other path is read, because a scan of 10,000
+    files takes a tenth of a second on an idle processor, and seconds on a busy one: the thread waits for Python's
+    interpreter lock at each file. Raises StoreUnavailable.
     """
     try:
         with _open_tree(root, on_folder) as tree:
@@ -82,11 +82,14 @@ def rescan(
 
 
 def _update(found: "_Found", known: "_Known", tree: "_Tree", statuses: dict[str, Status], max_walked: float) -> bool:
-    """Apply what was found at each path. Returns False if some folders were too large, and are as before."""
+    """Apply the lookup of each path to `found`.
+
+    Returns False if some folders were too large and were left unchanged.
+    """
     is_complete, walked = True, ""
     for name in sorted(statuses):
         if walked and name.startswith(walked):
-            continue  # read with its folder
+            continue  # this path was read with its folder
         status = statuses[name]
         if isinstance(status, os.stat_result) and stat.S_ISDIR(status.st_mode):
             below = _Found(found.known)
@@ -119,7 +122,10 @@ def _shown(name: str) -> str:
 
 
 def _below(folder: str, names: list[str]) -> list[str]:
-    """Return the names below a folder from a sorted list. Bisects the list, because 100,000 comparisons take 8 ms."""
+    """Return the names below a folder from a sorted list.
+
+    The list is bisected, because 100,000 comparisons take 8 ms.
+    """
     return names[bisect_left(names, folder) : bisect_left(names, folder[:-1] + chr(ord("/") + 1))]
 
 
@@ -133,7 +139,7 @@ def _open_tree(root: Path, on_folder: OnFolder) -> Iterator["_Tree"]:
 
 
 class _Tree:
-    """The model folder, open. Its paths are relative to it; those of folders are '' or end with '/'."""
+    """The open model folder. All paths are relative to the model folder; paths of folders are '' or end with '/'."""
 
     def __init__(self, root: int, on_folder: OnFolder) -> None:
         status = os.fstat(root)
@@ -147,8 +153,8 @@ class _Tree:
     def opened(self, prefix: str) -> Iterator[int]:
         """Open a folder. Raises NotADirectoryError if the path leads through a link or to another file system.
 
-        The path is opened at once and then compared with the path that the kernel reports for the descriptor. To open
-        each of its parts by itself would make the cost of a deep tree quadratic.
+        The whole path is opened with one call and then compared with the path that the kernel reports for the
+        descriptor. Opening each part of the path separately would make the cost of a deep tree quadratic.
         """
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
@@ -185,12 +191,15 @@ class _Tree:
             except OSError as exc:
                 if not prefix:
                     raise
-                # A folder that was deleted or replaced meanwhile is no warning.
+                # A folder that was deleted or replaced during the scan needs no warning.
                 if not isinstance(exc, FileNotFoundError | NotADirectoryError):
                     found.warn(prefix, f"the folder cannot be read: {exc.strerror}")
 
     def look_up(self, names: Iterable[str]) -> dict[str, Status]:
-        """Look up paths, each folder of them opened once. If such a folder cannot be read, it is in the result."""
+        """Look up paths, opening each folder once.
+
+        If a folder cannot be read, the result has the folder instead of its paths.
+        """
         statuses: dict[str, Status] = {}
         split = sorted((prefix + slash, leaf) for prefix, slash, leaf in (name.rpartition("/") for name in names))
         for prefix, group in groupby(split, key=lambda pair: pair[0]):
@@ -204,7 +213,7 @@ class _Tree:
             except OSError:
                 if not prefix:
                     raise
-                # Its own folder cannot be read, so all that was known below it is replaced by one warning.
+                # The folder cannot be read, so one warning replaces all known models below the folder.
                 with contextlib.suppress(OSError):
                     statuses[prefix[:-1]] = os.stat(prefix[:-1], dir_fd=self._root, follow_symlinks=False)
         return statuses
@@ -223,7 +232,7 @@ class _Tree:
 
 
 def _path_of(descriptor: int) -> str:
-    """Return the path of an open folder, as the kernel knows it now. Needs /proc, as inotify and psutil do here."""
+    """Return the present path of an open folder, as the kernel reports it in /proc."""
     return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - a Path costs more than the call
 
 
@@ -237,7 +246,7 @@ def _status_in(folder: int, leaf: str) -> Status:
 
 
 class _Known:
-    """What the previous inventory has, sorted for lookups by folder."""
+    """The models and warnings of the previous inventory, sorted for lookups by folder."""
 
     def __init__(self, before: Inventory) -> None:
         self.models = before.models
@@ -247,7 +256,7 @@ class _Known:
     def has(self, name: str, status: Status) -> bool:
         """True if a lookup shows that a path has not changed.
 
-        This is frequent: inotify also reports the changes of this process, which are in the inventory already.
+        Such paths are frequent: inotify also reports this process's own changes, which are in the inventory already.
         """
         if isinstance(status, os.stat_result):
             return stat.S_ISREG(status.st_mode) and model_at(name, status) == self.models.get(name)
@@ -275,7 +284,7 @@ class _Found:
     models: dict[str, Model] = field(default_factory=dict)
     warnings: dict[str, ScanWarning] = field(default_factory=dict)
     is_sorted: bool = True
-    """False once a name was added to `models`."""
+    """False after a new name was added to `models`."""
 
     def note(self, name: str, status: os.stat_result, device: int) -> str | None:
         """Add the model or the warning at a path; if the path is a folder, return it to be scanned next."""
@@ -315,6 +324,6 @@ class _Found:
     def inventory(self, root_id: tuple[int, int]) -> Inventory:
         """Return the inventory of what was found."""
         warnings = tuple(self.warnings[path] for path in sorted(self.warnings))
-        # Names alone sort faster than pairs of name and model.
+        # Sorting names is faster than sorting pairs of name and model.
         models = self.models if self.is_sorted else {name: self.models[name] for name in sorted(self.models)}
         return Inventory(models, warnings, root_id)

@@ -136,7 +136,7 @@ class ServiceRegistry:
         try:
             with io.FileIO(open_regular(self._folder / name, os.O_RDWR), "r+") as file:
                 return not try_lock_file(file.fileno())
-        except (FileNotFoundError, RecordDamaged):  # or something that no service has put here
+        except (FileNotFoundError, RecordDamaged):  # or no service made this file
             return None
 
     def _forget_dead(self, now: float) -> None:

@@ -1,6 +1,7 @@
-"""Reports which paths below a folder have changed, by inotify. Watches each real folder by itself and follows no link.
+"""Reports which paths below a folder have changed, by inotify.
 
-A scan adds the folders, each before it lists it. So a change that the scan no longer sees is reported.
+Each real folder has its own watch; links are not followed. A scan adds a watch of each folder before it lists the
+folder. So each change that the scan does not see is reported.
 """
 
 import asyncio
@@ -27,16 +28,16 @@ EXHAUSTED = {
     errno.ENOSPC: "the user of this process has no inotify watch left: raise fs.inotify.max_user_watches",
     errno.EMFILE: "no inotify instance or file descriptor is left: raise fs.inotify.max_user_instances, or LimitNOFILE",
 }
-"""What the kernel's errors mean. Their own texts name a full disk and open files."""
+"""What inotify's error numbers mean. The kernel's own texts speak misleadingly of a full disk and of open files."""
 
 
 class Changes(NamedTuple):
-    """What the kernel has reported."""
+    """The changes that the kernel has reported."""
 
     names: set[str]
     """The changed paths, relative to the folder, without hidden ones; bytes that are not UTF-8 are surrogates."""
     is_complete: bool
-    """False if the kernel's queue was too short, so that changes are missing."""
+    """False if the kernel's queue overflowed, so that changes are missing."""
 
 
 class TreeWatch:
@@ -58,17 +59,20 @@ class TreeWatch:
             if self.failure or self._is_closing:
                 return
             try:
-                # By its descriptor, since a path may meanwhile lead through a link to another folder.
+                # Watch by descriptor, because the path may lead through a link to another folder by now.
                 watch = self._inotify.add_watch(f"/proc/self/fd/{folder}", MASK)
             except PermissionError:
-                return  # its permissions have just changed, which the watch of its parent reports
+                return  # the folder's permissions have just changed; the watch of its parent reports that
             except OSError as exc:
                 self.failure = reason_of(exc)
                 return
             self._prefixes[watch] = prefix
 
     async def wait(self, seconds: float) -> bool:
-        """Wait for a change. Returns True at once if there are unread ones, and False after `seconds`."""
+        """Wait for a change.
+
+        Returns True at once if there are unread changes, and False after `seconds` without a change.
+        """
         loop, is_readable = asyncio.get_running_loop(), asyncio.Event()
         loop.add_reader(self._inotify.fileno(), is_readable.set)
         try:
@@ -79,7 +83,7 @@ class TreeWatch:
         return is_readable.is_set()
 
     def read(self) -> Changes:
-        """Return all changes since the last call. Does not wait for one."""
+        """Return all changes since the last call. Does not wait for a change."""
         with self._lock:
             changes = self._read() if not self._is_closing else Changes(set(), is_complete=False)
         if self._is_closing:
@@ -112,12 +116,15 @@ class TreeWatch:
         return Changes(names, is_complete)
 
     def _forget(self, moved: set[str]) -> None:
-        """End the watches of folders that were moved away, and of all below. A scan adds those that are still here."""
+        """End the watches of moved folders and of all folders below them.
+
+        A scan adds folders that are still in the tree.
+        """
         for watch, prefix in list(self._prefixes.items()):
             ends = [end + 1 for end, character in enumerate(prefix) if character == "/"]
             if any(prefix[:end] in moved for end in ends):
                 del self._prefixes[watch]
-                with contextlib.suppress(OSError):  # the folder is deleted, and its watch with it
+                with contextlib.suppress(OSError):  # the folder was deleted, which ended its watch
                     self._inotify.rm_watch(watch)
 
 

@@ -35,7 +35,7 @@ FOLDERS = ("locks", "trash", "aside", "staging", "digests", "jobs", "protection"
 
 @dataclass(frozen=True, slots=True)
 class _Identity:
-    """What `.store/store.json` says."""
+    """The form of `.store/store.json`."""
 
     id: Word
 
@@ -122,15 +122,15 @@ class Volume:
         self.ask_writable()
 
     def _complete(self) -> None:
-        """Create what is missing of `.store/`."""
+        """Create the missing folders and files of `.store/`."""
         self.check_folder(self.store_dir)
         self.store_dir.mkdir(exist_ok=True)
         for folder in self._folders:
-            # What lies in the place of a folder is reported by `check_writable`, and does not prevent the start.
+            # If a file lies at a folder's path, `check_writable` reports that, and the service starts nevertheless.
             with contextlib.suppress(FileExistsError):
                 folder.mkdir()
         with contextlib.suppress(FileExistsError, NotADirectoryError):
-            self.lock_file.touch(exist_ok=False)  # for those who may take leases here and not make files
+            self.lock_file.touch(exist_ok=False)  # for users who may take leases but not create files
         self._create_identity(secrets.token_hex(16))
         self._is_prepared = True
 
@@ -140,9 +140,10 @@ class Volume:
         return self.unwritable is None
 
     def ask_writable(self) -> StoreError | None:
-        """Ask the volume whether it can be written now; return the reason why not, and keep it in `unwritable`.
+        """Check whether the volume can be written now.
 
-        A volume that could not be written at the start, and now can be, gets its `.store/` now. Takes microseconds.
+        Keep the reason why not in `unwritable` and return it; None if it can. If the volume could not be written at the
+        start and now can, create its `.store/`. Takes microseconds.
         """
         try:
             self.unwritable = self._write_problem()
@@ -177,7 +178,7 @@ class Volume:
     def check_writable(self) -> None:
         """Raise StoreUnavailable, StoreReadOnly, StoreDenied or StoreUnsafe if the folder must not be changed now.
 
-        Folders of `.store/` that were removed are made anew.
+        Creates folders of `.store/` again that were removed.
         """
         self.check()
         missing = [folder for folder in self._folders if not self.check_folder(folder)]
@@ -189,9 +190,10 @@ class Volume:
             self._make_again(folder)
 
     def check_folder(self, folder: Path) -> bool:
-        """Return whether a folder of `.store/` is there. Raises StoreUnavailable if its place is taken.
+        """Return whether a folder of `.store/` exists.
 
-        A link is not followed, since it could lead to the files of others.
+        Raises StoreUnavailable if something other than a folder has its path. A link is not followed, because it could
+        lead to files outside the store.
         """
         try:
             mode = os.lstat(folder).st_mode
@@ -244,10 +246,10 @@ class Volume:
             yield folder, leaf
 
     def _has_identity(self, identity: str) -> bool:
-        """True if the folder has this identity. A `.store/` that was removed is made anew, with this identity.
+        """True if the folder has this identity. Creates a removed `.store/` again, with this identity.
 
-        Only if the folder itself is still the one that the service started with: where a volume is no longer mounted,
-        its mount point is another folder.
+        `.store/` is created only if the folder is still the folder with which the service started: if a volume is no
+        longer mounted, its mount point is another folder.
         """
         found = self._read_identity()
         if found is None and _id_of(self.root) == self._root_id:
@@ -307,7 +309,10 @@ class Volume:
 
 
 def in_the_way(path: Path, what: str) -> StoreUnavailable:
-    """Return the error for something that lies where the store keeps a folder or a file of its own."""
+    """Return the error for a file of another kind at the path of a file or folder of the store.
+
+    `what` names its kind.
+    """
     return StoreUnavailable(f"{path} is {what}, and the store keeps its own data there: remove it, and it is made anew")
 
 
