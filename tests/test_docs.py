@@ -50,6 +50,13 @@ def test_every_command_in_the_docs_exists(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_test_that_the_docs_name_exists(page: Path) -> None:
+    """Each `tests/...` in a page is a file or folder."""
+    named = re.findall(r"`(tests/[\w/.]+)`", page.read_text())
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_variable_in_the_docs_is_a_setting(page: Path) -> None:
     """Each `OCR_...` in a page is a setting."""
     known = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
