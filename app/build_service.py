@@ -91,7 +91,10 @@ def build_access(settings: Settings) -> Access:
 
 
 def build_volume_monitor(settings: Settings, store: Store, on_event: OnEvent) -> VolumeMonitor:
-    """Build the monitor of the store's volume. In a read-only service it only checks whether the volume answers."""
+    """Build the monitor of the store's volume.
+
+    In a read-only service the monitor only checks whether the volume answers.
+    """
     return VolumeMonitor(store.volume, on_event, is_single=settings.single_service, is_observer=settings.read_only)
 
 
@@ -157,7 +160,10 @@ def _spawner(
 
 
 def build_model_session(settings: Settings, store: Store, supervisor: Supervisor, on_event: OnEvent) -> ModelSession:
-    """Build the session that loads models. It takes leases through a function, because the engine imports no store."""
+    """Build the session that loads models.
+
+    The session takes leases by a function, because the engine imports no store.
+    """
 
     def hold(name: str, use: str, pid: int) -> Callable[[], None]:
         return store.locks.lease(name, kind="engine", holder=use, pid=pid, seconds=LOCK_SECONDS).release

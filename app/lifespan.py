@@ -62,7 +62,7 @@ class Tasks:
 async def start(parts: Parts, on_event: OnEvent, on_failed: Callable[[], None]) -> Tasks:
     """Start every part and return the tasks. Does not wait for the engine, which becomes ready later."""
     state = parts.state
-    # The first request must find out whether the volume may be changed, so check it before.
+    # Check the volume now, so that the first request knows whether the volume may be changed.
     await asyncio.to_thread(_check_volume, state["volume_monitor"], on_event)
     begin = partial(_start, on_event=on_event, on_failed=on_failed)
     # These parts can be interrupted at any point without leaving a half-done change, so a defect in one does not end

@@ -1,4 +1,4 @@
-"""Makes the FastAPI application: its description, middleware, routes and lifespan."""
+"""Creates the FastAPI application: its description, middleware, routes and lifespan."""
 
 import asyncio
 import signal

@@ -27,8 +27,9 @@ def lease(name: str, command: tuple[str, ...]) -> None:
     held = open_store().lease(name, kind="command", holder=" ".join(command))
     held.give_to_children()
     try:
-        # COMMAND replaces this process: it gets the signals, its exit status is seen, and the lease ends with it.
-        os.execvp(command[0], command)  # noqa: S606 - what the caller typed
+        # COMMAND replaces this process, so COMMAND receives the signals, sets the exit status, and ends the lease by
+        # its end.
+        os.execvp(command[0], command)  # noqa: S606 - the user's own command line
     except OSError as exc:
         held.release()
         click.echo(f"{command[0]}: {exc.strerror}", err=True)

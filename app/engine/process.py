@@ -1,4 +1,4 @@
-"""One engine process, seen from the service: start it, call it, end it, and learn how it ended."""
+"""One engine process, as the service uses it: starts, calls and ends the process, and reports how the process ended."""
 
 import asyncio
 import contextlib
@@ -173,7 +173,7 @@ class EngineProcess:
         return await self.wait()
 
     def kill(self, reason: str, *, is_fault: bool = True) -> None:
-        """Send SIGKILL and return at once. Of several reasons, the first is reported."""
+        """Send SIGKILL and return at once. If several calls give a reason, the first reason is reported."""
         if not self.exit:
             self._note_end_reason(reason, is_fault=is_fault)
             self._signal(signal.SIGKILL)
@@ -204,7 +204,7 @@ class EngineProcess:
             self._end_reason, self._is_fault = reason, is_fault
 
     def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):  # it ended, and _watch() is about to report it
+        with contextlib.suppress(ProcessLookupError):  # the process has ended, and _watch() is about to report that
             self._process.send_signal(number)
 
     async def _send(self, line: bytes) -> None:

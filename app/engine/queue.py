@@ -50,7 +50,7 @@ class CallQueue:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a caller uses the engine or is about to."""
+        """True if a caller uses the engine or waits for it."""
         return self._is_held or bool(self._callers)
 
     @property

@@ -14,7 +14,8 @@ MAX_DEATHS_OF_ONE_REQUEST = 3
 class EngineState(StrEnum):
     """The state of the engine: stopped -> starting -> ready -> stopping -> stopped.
 
-    After a death (the process ended by its own fault) it is backing_off; after too many deaths in a row, failed.
+    After a death (the process ended by a fault of its own) the state is backing_off; after too many deaths in a row,
+    failed.
     """
 
     STOPPED = "stopped"
@@ -38,7 +39,7 @@ class SupervisorLimits:
     queue_size: int = 7
     """How many calls may wait while one runs."""
     restart_budget: int = 5
-    """How many deaths in a row are followed by a restart; after one more, the engine is failed."""
+    """How many deaths in a row are followed by a restart. After one more death, the state is `failed`."""
     stable_seconds: float = 30.0
     """After a process was ready for this long, the deaths before it no longer count."""
     first_delay_seconds: float = 0.05

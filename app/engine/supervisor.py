@@ -128,7 +128,7 @@ class Supervisor:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a caller uses the engine or is about to."""
+        """True if a caller uses the engine or waits for it."""
         return self._queue.is_busy
 
     @property
@@ -251,7 +251,7 @@ class Supervisor:
         self.refresh_facts()
 
     async def stop(self) -> None:
-        """Make `run()` end the process and return. Does not wait for that."""
+        """Make `run()` end the process and return. Does not wait for the end."""
         self._stopping = True
         self._stop_requested.set()
 
@@ -298,7 +298,7 @@ class Supervisor:
                 self._set_state(EngineState.READY, None)
         except EngineDied:
             pass
-        except EngineTimedOut as exc:  # elsewhere a deadline is the caller's; missing this one is the engine's fault
+        except EngineTimedOut as exc:  # other deadlines are the caller's; missing this deadline is the engine's fault
             self._note_death(str(exc))
 
     async def _watch(self) -> None:
@@ -335,7 +335,7 @@ class Supervisor:
                     return
 
     async def _end(self, process: EngineProcess) -> None:
-        """End a ready process: refuse new calls, give the running one half of the time to finish, then stop."""
+        """End a ready process: refuse new calls, give the running call half of the time to finish, then stop."""
         reason = self._release_reason if self._release and not self._stopping else "the service is shutting down"
         self._set_state(EngineState.STOPPING, reason)
         started = asyncio.get_running_loop().time()
@@ -349,7 +349,7 @@ class Supervisor:
         self._complete_release(Release(process.pid, before, sum(mapped.values()), after_bytes, ending.reason, seconds))
 
     async def _wait_until_unused(self, seconds: float) -> None:
-        """Wait until no caller uses the process; at most that long."""
+        """Wait until no caller uses the process, at most `seconds`."""
 
         async def hold_once() -> None:
             async with self._queue.acquire_first():

@@ -38,7 +38,10 @@ class EngineLacks(EngineError):
 
 
 class ModelNotLicensed(EngineError):
-    """The model needs a licence: without one AsposeAI uses one model only, and ignores the name of any other."""
+    """The model needs a licence.
+
+    Without a licence AsposeAI uses one model only, and ignores the names of other models.
+    """
 
     def __init__(self, name: str, allowed: str) -> None:
         super().__init__(

@@ -18,7 +18,7 @@ from app.jobs.slots import Slot, Slots
 MOST_WAITING = 32
 """How many jobs that this service has taken may wait without a slot. Other services may take further jobs."""
 POLL_INTERVAL_SECONDS = 1.0
-"""How often to look for jobs that no process runs."""
+"""The pause, in seconds, between two looks for jobs that no process runs."""
 
 
 class JobAdopter:
@@ -49,7 +49,8 @@ class JobAdopter:
         self._accepts = accepts
         self._on_defect = on_defect
         self._left: set[str] = set()
-        """The ids of jobs whose run raised such an error here. They are left for another service, or a restart."""
+        """The ids of jobs whose run raised an unexpected error here. These jobs are left for another service, or a
+        restart."""
         self._group_of = group_of
         self._groups = Counter[str]()
         self._slots = Slots(at_once, self.wake)

@@ -29,7 +29,7 @@ class BackgroundJobs:
         self._running: dict[asyncio.Task[None], CancelScope] = {}
 
     async def begin(self, kind: str, request: dict[str, Any], work: Work, actor: Actor) -> Job:
-        """Create a job, start its work and return the job. Raises StoreUnavailable, StoreReadOnly, StoreFull.
+        """Create a job, start its work, and return the job. Raises StoreUnavailable, StoreReadOnly, StoreFull.
 
         `kind` must not be a resumable kind. `request` is what the job's record shows of the request.
         """

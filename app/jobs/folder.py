@@ -32,7 +32,7 @@ from app.store.expiry import Expiry
 
 """On a shared volume, the pauses before a missing record is looked for again, in seconds."""
 TAKE_SECONDS = 0.2
-"""How long to wait for a job's lock, which a cancellation and a sweep hold for an instant."""
+"""How long to wait for a job's lock, in seconds. A cancellation or a sweep holds the lock for a moment only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Jobs:
             return held.job
 
     def begin(self, kind: str, request: dict[str, Any], actor: Actor, progress: Progress | None = None) -> HeldJob:
-        """Create a queued job and return it held, so that no other process can take it.
+        """Create a queued job and return it locked by this process, so that no other process can take the job.
 
         `progress` has the unit and the total, if they are known. Raises StoreUnavailable, StoreReadOnly, StoreFull.
         """
@@ -85,7 +85,7 @@ class Jobs:
             return self._held(job, lock)
 
     def take(self, job_id: str) -> HeldJob | None:
-        """Take a job and return it held; None when another process holds it, or it is finished.
+        """Take a job: lock it and return it. Returns None if another process holds the job, or the job is finished.
 
         Raises JobNotFound, StoreUnavailable.
         """
@@ -174,9 +174,10 @@ class Jobs:
         return self._locks.is_locked(_lock_name(job_id))
 
     def cancel(self, job_id: str) -> Job:
-        """Cancel a job and return it. A job without a runner is finished at once; a runner notices it soon.
+        """Cancel a job and return it.
 
-        A finished job is not changed. Raises JobNotFound, StoreUnavailable, StoreReadOnly, StoreFull.
+        A job without a runner is finished at once; a runner notices the cancellation soon. A finished job is not
+        changed. Raises JobNotFound, StoreUnavailable, StoreReadOnly, StoreFull.
         """
         self.volume.check_writable()
         job = self.get(job_id)

@@ -10,7 +10,7 @@ from app.store.records.forms import Finite, Size
 PROGRESS_INTERVAL_SECONDS = 0.25
 """How often a runner writes progress and checks for a cancellation, and how often a reader polls the progress."""
 WINDOW_SECONDS = 10.0
-"""The rate is the average over this time: long enough to smooth a slow second, short enough to show a stall."""
+"""The rate is averaged over so many seconds: long enough to smooth a slow second, short enough to show a stall."""
 
 TENTHS_FROM = 100.0
 """Numbers from this value on are rounded to tenths, smaller numbers to three digits."""
@@ -30,7 +30,7 @@ class Progress:
     rate: Finite | None = None
     """Units a second, averaged over the last WINDOW_SECONDS; None while there is no rate."""
     eta_seconds: Finite | None = None
-    """The remaining time at that rate; None while the rate or the total is unknown."""
+    """The remaining time at the present rate, in seconds; None while the rate or the total is unknown."""
 
 
 class Meter:

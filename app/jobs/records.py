@@ -134,7 +134,7 @@ def read_anew(folder: Path, job_id: str, claims: Claims) -> Job | None:
     """Read a job's record past this machine's cache and return the job. The caller must hold the job's lock.
 
     A network file system's client may continue to read a record that another machine has replaced. So the record is
-    claimed (renamed), read and renamed back. Returns None if it is missing or not valid. Raises LookupStale.
+    claimed (renamed), read and renamed back. Returns None if the record is missing or not valid. Raises LookupStale.
     """
     try:
         claim = claims.claim(record_of(folder, job_id))

@@ -60,7 +60,7 @@ def _swept(jobs: Jobs, job: Job, retention: timedelta) -> bool:
 
 
 def _fail_abandoned(jobs: Jobs, job: Job) -> None:
-    """Fail a job that no process holds: its runner died, and no other can continue it."""
+    """Mark a job that no process holds as failed: its runner died, and no other process can continue the job."""
     with contextlib.suppress(JobNotFound):
         if held := jobs.take(job.id):
             with held:

@@ -1,1 +1,4 @@
-"""Pulls: jobs that fetch models from a repository or a URL. This package imports the store, and nothing of our API."""
+"""Pulls: jobs that fetch models from a repository or a URL.
+
+This package imports the store and the jobs, not the API.
+"""

@@ -29,7 +29,7 @@ from app.store.names import parts_of
 T = TypeVar("T")
 
 QUESTIONS_AT_ONCE = 8
-"""How many threads may wait for a source's answer at a time. Further requests for pulls wait for a free thread."""
+"""How many threads may wait for answers of sources at once. Further requests for pulls wait for a free thread."""
 
 
 class PullRunner:

@@ -22,7 +22,7 @@ class Actor:
 
     @classmethod
     def from_record(cls, fields: dict[str, str | None]) -> "Actor":
-        """Read the actor from a record's fields. Raises KeyError if the record names no actor."""
+        """Build the actor from a record's fields. Raises KeyError if the record names no actor."""
         return cls(str(fields["actor"]), fields.get("request_id"))
 
 

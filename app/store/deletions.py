@@ -28,7 +28,7 @@ class Deletion:
     model: Model
     permanent: bool
     is_exact: bool
-    """True if only that version may be deleted, False if any version of that name may."""
+    """True if only the planned version may be deleted, False if any version of the name may be deleted."""
 
     def preview(self) -> "Receipt":
         """Return the receipt that `Deletions.delete()` would return. Its trash entry is None, as there is none yet."""

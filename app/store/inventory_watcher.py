@@ -24,16 +24,17 @@ from app.store.store import Store
 from app.store.volume.tree_watch import Changes, TreeWatch, reason_of
 
 TICK_SECONDS = 0.25
-"""How often leases, protections and the folder's identity are read; each takes microseconds."""
+"""How often leases, protections and the folder's identity are read, in seconds. Each read takes microseconds."""
 GATHER_SECONDS, MAX_GATHER_SECONDS = 0.02, 0.2
 """How long changes are gathered before they are handled together, and the longest pause afterwards."""
 UNNOTIFIED_RESCAN_SECONDS = 0.5
-"""How often to scan a file system that does not notify."""
+"""The pause, in seconds, between scans of a file system without notifications."""
 WATCH_AGAIN_SECONDS = 30.0
 """After a failure of inotify, such as too few watches, the folder is scanned for so long before inotify is tried
 again."""
 SAFETY_RESCAN_SECONDS = 10.0
-"""How often to scan although inotify works: it misses writes to mapped files, and its queue can overflow."""
+"""How often to scan although inotify works, in seconds: inotify misses writes to mapped files, and its queue can
+overflow."""
 SAFETY_REST = 3.0
 """How long a safety scan sleeps between its steps, as a multiple of its computing time."""
 MANY_CHANGES = 500
@@ -282,7 +283,10 @@ class InventoryWatcher:
         return await to_thread.run_sync(function, *arguments, limiter=self._thread, abandon_on_cancel=True)
 
     def _look(self) -> tuple[int, int] | None:
-        """Read leases, protections and the folder's device and inode. None if it is unavailable. Runs in a thread."""
+        """Read leases and protections, and return the folder's device and inode; None if it is unavailable.
+
+        Runs in a thread.
+        """
         try:
             self._store.volume.check()
             self.leased_positions = self._store.locks.leased_positions()

@@ -32,18 +32,18 @@ from app.store.volume.renames import sync
 from app.store.volume.volume import Volume, in_the_way
 
 ROTATE_BYTES = 8 << 20
-"""Beyond this size, about 40,000 lines, the present file is renamed and a new one begun."""
+"""Beyond this size in bytes, about 40,000 lines, the present file is renamed and a new file begun."""
 OLDER_BYTES = 24 << 20
-"""The most bytes that all older files together may have; beyond it the oldest are deleted."""
+"""The most bytes that all older files together may have. Beyond this size the oldest files are deleted."""
 LATEST_BYTES = 24 << 20
-"""How much of the journal `latest` reads: the present file, and the older ones that fit."""
+"""How many bytes of the journal `latest` reads: the present file, and the older files that fit."""
 MOST_LINES = 200_000
 """How many lines of one file are read at most. All entries within LATEST_BYTES are fewer lines than this."""
 OLDER_NAME = re.compile(r"journal\.[0-9TZ]+-[0-9a-f]+\.jsonl")
 JOURNAL_LOCK = "/journal"
 """The name of the journal's lock; no model can have this name."""
 TURN_SECONDS = 10.0
-"""How long a writer on a shared volume waits for the journal's lock."""
+"""How long a writer on a shared volume waits for the journal's lock, in seconds."""
 
 MOST_WAITING = 10_000
 """How many entries wait in memory while the journal cannot be written. Beyond this number the oldest entries are
@@ -220,9 +220,9 @@ class Journal:
     def _one_writer(self) -> Iterator[None]:
         """Hold the journal's lock while one entry is written, on a shared volume. No lock is needed on a local disk.
 
-        One kernel appends a short line with O_APPEND as a whole, even with several writers. But each client of a
-        network file system appends at the end that it knows of. So clients take turns, and open the file anew to learn
-        its end.
+        A single kernel appends a short line with O_APPEND as a whole, even with several writers. But each client of a
+        network file system appends at the file's end as the client knows it. So clients take turns, and each opens the
+        file again to learn its present end.
         """
         if not self._volume.is_shared:
             yield

@@ -42,7 +42,7 @@ class ManualProtection:
 
     reason: str
     by: str
-    """The name of the `Actor` that set it."""
+    """The name of the `Actor` that set the protection."""
     since: datetime
 
 
@@ -53,7 +53,7 @@ class Protection:
     pattern: str | None
     """The first pattern of OCR_PROTECTED that the model's name matches; only the configuration can change it."""
     manual: ManualProtection | None
-    """The protection that a caller set."""
+    """The protection that a caller set; None without one."""
 
     @property
     def because(self) -> str:
@@ -205,7 +205,7 @@ class Protections:
             self._seen_ns = None
 
     def protect(self, name: str, reason: str, actor: Actor) -> Protection:
-        """Protect the model of that name from deletion and replacement. Replaces a caller's earlier protection.
+        """Protect a model from deletion and replacement. Replaces a caller's earlier protection of the name.
 
         Raises InvalidModelName, NotAModel, ModelNotFound, ModelLocked, StoreUnavailable, StoreReadOnly, StoreDenied,
         StoreUnsafe, StoreFull.

@@ -28,7 +28,7 @@ class TextsIn(BaseModel):
     """How long the engine may work on one text; `OCR_ENGINE_CALL_TIMEOUT` is the maximum and the default."""
 
     def parameters(self) -> dict[str, Any]:
-        """Return the processor's parameters besides the texts: none, unless a subclass has some."""
+        """Return the processor's parameters besides the texts. The base class has none."""
         return {}
 
 

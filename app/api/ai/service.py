@@ -14,7 +14,7 @@ from app.engine.queue import Place
 
 @dataclass(frozen=True, slots=True)
 class TextLimits:
-    """How long a text may be, and how long the engine may work on one."""
+    """How long a text may be, and how long the engine may work on one text."""
 
     max_bytes: int
     """The longest text that fits AsposeAI's context in the worst case, one token per byte."""

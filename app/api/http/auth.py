@@ -1,4 +1,7 @@
-"""Authorisation: each route declares the scope that a key needs, and checks it. Without keys, every call is allowed."""
+"""Authorisation: each route declares the scope that a key needs, and checks the caller's key.
+
+Without a file of keys, every call is allowed.
+"""
 
 from collections.abc import Callable, Coroutine
 from typing import Any

@@ -13,11 +13,11 @@ from app.store import Conditions
 CACHING = {"cache-control": "no-cache"}
 """Caches may store the answer, and must revalidate it before each use."""
 ETAG = re.compile(r'\*|(?:W/)?"[^"]*"')
-"""Matches one entity tag of a condition, or '*' for any."""
+"""Matches one entity tag of a condition, or '*', which stands for any tag."""
 NO_ETAG = re.compile(r"[^\s,]")
 """Matches the text that remains of a malformed condition after its entity tags are removed."""
 OPAQUE_TAG = re.compile(r'(?:W/)?("[^"]*")')
-"""Matches one entity tag; the group is the tag without the prefix `W/` of a weak one."""
+"""Matches one entity tag. The group is the tag without the prefix `W/` of a weak tag."""
 
 ETAG_HEADER = {
     "etag": {
@@ -70,7 +70,7 @@ def etags_of(request: Request, field: str) -> frozenset[str] | None:
 
 
 class Representation:
-    """A JSON body with its answers, 200 and 304, which are built once and can be sent many times."""
+    """A JSON body with its two answers, 200 and 304. Both are built once and can be sent many times."""
 
     def __init__(self, body: bytes, etag: str | None = None) -> None:
         """Without `etag`, the ETag is a digest of the body, which is equal in every service and after a restart."""

@@ -28,7 +28,10 @@ async def _actor(request: Request) -> Actor:
 
 
 async def _store(request: Request) -> Store:
-    """Return the store. Raises StoreUnavailable if its volume does not answer, so that no thread waits for it."""
+    """Return the store.
+
+    Raises StoreUnavailable if its volume does not answer, so that no thread waits for the volume.
+    """
     state: Any = request.state
     if problem := state.volume_monitor.unanswered:
         raise problem

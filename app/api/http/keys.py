@@ -1,4 +1,4 @@
-"""API keys: a TOML file of names, scopes and digests; how a key is made and found; what each scope may do."""
+"""API keys: reads the TOML file of names, scopes and digests, creates and finds keys, and defines the scopes."""
 
 import codecs
 import hashlib
@@ -56,7 +56,7 @@ class KeysError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One entry of the file of keys: the name, the scopes and the SHA-256 of a key, but not the key."""
+    """One entry of the file of keys: the name, the scopes and the SHA-256 of a key, but not the key itself."""
 
     name: str
     scopes: frozenset[Scope]

@@ -21,7 +21,7 @@ def best_of(offered: Sequence[str], accept: Iterable[str]) -> str:
 
 
 def best_or_first(offered: Sequence[str], accept: Iterable[str]) -> str:
-    """Return the offered media type that `Accept` rates highest, or the first offered one if it accepts none."""
+    """Return the offered media type that `Accept` rates highest, or the first offered type if `Accept` allows none."""
     return _best(offered, accept) or offered[0]
 
 

@@ -6,7 +6,7 @@ CHALLENGE = 'Bearer realm="ocr-model-service"'
 
 
 class Unauthenticated(Exception):
-    """The request has no API key, or an unknown one."""
+    """The request has no API key, or an unknown key."""
 
     def __init__(self, detail: str, challenge: str) -> None:
         super().__init__(detail)

@@ -3,7 +3,8 @@
 from anyio import CapacityLimiter
 
 changes = CapacityLimiter(16)
-"""Threads for changes to the model folder. Each may wait two seconds for a lock, and reads must not wait for it."""
+"""Threads for changes to the model folder. A change may wait two seconds for a lock, and reads must not wait
+meanwhile."""
 images = CapacityLimiter(4)
 """Threads for writing and reading the images of requests. A slow caller must not delay a deletion."""
 audits = CapacityLimiter(2)

@@ -31,7 +31,7 @@ class RecognitionService:
     def __init__(
         self, supervisor: Supervisor, receiver: ImageReceiver, limits: ImageLimits, *, max_files: int, seconds: float
     ) -> None:
-        """`max_files` is how many images a job may have, `seconds` how long the engine may work on one."""
+        """`max_files` is how many images a job may have, `seconds` how long the engine may work on one image."""
         self._supervisor = supervisor
         self._receiver = receiver
         self._limits = limits

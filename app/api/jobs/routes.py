@@ -172,7 +172,7 @@ class JobRoute(NamedTuple):
 
     method: str
     path: str
-    """The path below that of the list."""
+    """The path of the route, below the path of the list of jobs."""
     endpoint: Callable[..., Coroutine[Any, Any, Any]]
     operation_id: str
     summary: str
@@ -232,7 +232,7 @@ RESULTS = JobRoute(
 
 
 def job_routes(kind: JobKind) -> APIRouter:
-    """Return the routes of a kind of job. RESULTS is left out if the kind has no results in a file of their own."""
+    """Return the routes of a kind of job. RESULTS is left out if this kind writes no file of results."""
     router = APIRouter(tags=[kind.tag], route_class=GuardedRoute, dependencies=[Depends(kind.bind)])
     words = {"noun": kind.noun, "slug": kind.noun.replace(" ", "_")}
     for route in (LIST, GET, CANCEL, STREAM, RESULTS):

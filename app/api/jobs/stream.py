@@ -67,7 +67,7 @@ async def _records(
     sent_at = time.monotonic()
     while not job.is_finished and not await _is_set(stopping):
         before = job
-        with contextlib.suppress(StoreUnavailable):  # the record can be read again when the folder is back
+        with contextlib.suppress(StoreUnavailable):  # the record can be read again when the folder is available
             job = await to_thread.run_sync(jobs.get, job.id)
         if job != before:
             yield _encoded(job, media_type)

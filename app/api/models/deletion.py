@@ -29,7 +29,8 @@ class DeletionPlanner:
         try:
             return await to_thread.run_sync(plan, limiter=threads.changes)
         except ModelInUse:
-            # The plan checks leases last. So nothing else forbids the deletion, and the engine is not released in vain.
+            # `plan` checks leases last. So only the lease prevents the deletion, and releasing the engine is not in
+            # vain.
             if not may_release or not self._session.is_using(name):
                 raise
         await self._supervisor.release(f"released to delete {name}")

@@ -116,14 +116,14 @@ class ListQuery(BaseModel):
         return cursor.key, cursor.name
 
     def cursor_at(self, position: Position) -> str:
-        """Return the cursor of a page that ends at that position."""
+        """Return the cursor of a page that ends at `position`."""
         return str(Cursor(key=position[0], name=position[1], digest=_digest(self.selection)))
 
     @field_validator("cursor")
     @classmethod
     def _check_cursor(cls, text: str | None, info: ValidationInfo) -> str | None:
         if text is None or not info.data.keys() >= set(SELECTING):
-            return text  # another parameter is invalid, and the error is about that one
+            return text  # another parameter is invalid, and the error names that parameter
         try:
             cursor = Cursor.parse(text)
         except ValueError:

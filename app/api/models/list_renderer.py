@@ -35,7 +35,7 @@ class Selected:
 
 
 class ListRenderer:
-    """Renders lists of one inventory with one view. Reuses the work of the renderer before it that is still valid."""
+    """Renders lists of one inventory with one view. Reuses the still valid results of the previous renderer."""
 
     def __init__(self, inventory: Inventory, view: ModelView, before: "ListRenderer | None" = None) -> None:
         self.inventory = inventory
@@ -51,7 +51,7 @@ class ListRenderer:
             self.rendered = before.rendered
 
     def is_quick(self, query: ListQuery) -> bool:
-        """True if rendering is fast enough for the event loop; else it belongs in a thread."""
+        """True if rendering is fast enough for the event loop. Otherwise call `render` in a thread."""
         return query.limit is not None and query.limit <= QUICK_MODELS and query.selection in self._selected
 
     def render(self, query: ListQuery) -> bytes:
@@ -110,7 +110,10 @@ def _position(query: ListQuery) -> Callable[[Model], Position]:
 
 
 def _page(models: list[Model], query: ListQuery) -> tuple[list[Model], bool]:
-    """Return the models of one page, and whether it is the last. Uses bisection, so long lists cost hardly more."""
+    """Return the models of one page, and whether the page is the last page.
+
+    Uses bisection, so long lists cost hardly more.
+    """
     after, limit, position = query.after, query.limit or len(models), _position(query)
     if query.sort.startswith("-"):
         end = len(models) if after is None else bisect_left(models, after, key=position)

@@ -74,7 +74,7 @@ class ModelView:
         return is_leased(model.name, self.sources.leased_positions)
 
     def is_recognised(self, model: Model) -> bool | None:
-        """True if AsposeAI lists the model, False if not; None if not asked since the file was written."""
+        """True if AsposeAI lists the model, False if not; None if AsposeAI was not asked since the file was written."""
         facts = self.sources.facts
         if facts is None:
             return None

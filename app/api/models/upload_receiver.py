@@ -13,11 +13,11 @@ from app.api.http.request_errors import BodyTooLarge, UploadsBusy
 from app.store import StagedFile, write_all
 
 UPLOAD_LIMIT_VARIABLE = "OCR_MAX_UPLOAD_BYTES"
-"""The setting that a BodyTooLarge names."""
+"""The setting that the message of BodyTooLarge names."""
 
 
 class UploadReceiver:
-    """Limits on uploads: how many at once, how large, how long silent; writes bodies to staged files."""
+    """Writes the bodies of uploads to staged files, and limits uploads: how many at once, their size, their pauses."""
 
     def __init__(self, *, max_uploads: int, max_bytes: int, stall_seconds: float, retention: timedelta) -> None:
         """`max_bytes` and `stall_seconds` may be 0 for no limit."""
@@ -42,7 +42,7 @@ class UploadReceiver:
             self._free += 1
 
     def check_size(self, size_bytes: int) -> None:
-        """Raise BodyTooLarge if a model of that size is over the limit."""
+        """Raise BodyTooLarge if a model of `size_bytes` exceeds the limit."""
         if self.max_bytes and size_bytes > self.max_bytes:
             raise BodyTooLarge(self.max_bytes, UPLOAD_LIMIT_VARIABLE)
 

@@ -264,7 +264,7 @@ async def _receive(
     actor: Actor,
     watcher: InventoryWatcher,
 ) -> dict[str, str]:
-    """Receive a chunk, publish the model if it was the last, and return the headers of the answer."""
+    """Receive a chunk, publish the model after the last chunk, and return the headers of the answer."""
     await upload.receive(request.stream(), checksum)
     published = await upload.publish(actor)
     if published is None:
@@ -280,7 +280,7 @@ def _begin(incoming: Incoming, record: PartialRecord, limits: UnfinishedLimits) 
 
 
 def _new_record(request: Request, actor: str, retention: timedelta) -> PartialRecord:
-    """Read a new upload's record from the request's headers; raises RequestValidationError."""
+    """Build a new upload's record from the request's headers. Raises RequestValidationError."""
     metadata = tus.metadata(request)
     size_bytes = tus.number(request, "upload-length")
     if not size_bytes:

@@ -60,7 +60,7 @@ PROCESSORS = {
 SETTERS = {"keywords": "set_keywords", "question": "set_query"}
 """The vendor's methods that set a processor's parameters, by parameter."""
 INPUT_TYPES = {PDF: InputType.PDF, TIFF: InputType.TIFF}
-"""The formats that can have several pages; an image of another format is a single one."""
+"""The formats that can have several pages. An image of any other format is one page."""
 
 
 class AsposeAIError(Exception):
@@ -78,8 +78,8 @@ class AsposeAIEngine:
     def apply_license(self, path: str) -> None:
         """Apply a license file. Raises RuntimeError if it is missing or not a license.
 
-        The vendor verifies the file with OpenSSL 1.1 and aborts the process if OpenSSL is missing, so this is checked
-        first.
+        The vendor's library verifies the file with OpenSSL 1.1 and aborts the process if OpenSSL is missing, so this
+        method first checks for OpenSSL.
         """
         if reason := missing_for_recognition():
             msg = f"the license file {path} was not read: {reason}"
@@ -112,7 +112,7 @@ class AsposeAIEngine:
         }
 
     def load(self, processor: str, model: str) -> None:
-        """Load a model for a processor. Raises AsposeAIError, also at a second load, which would map the model twice.
+        """Load a model for a processor. Raises AsposeAIError, also for a second load, which would map the model twice.
 
         Without a licence AsposeAI ignores the model's name and loads its default model.
         """

@@ -1,7 +1,8 @@
-"""Checks of an image before the vendor gets it. They run in the engine process, which hostile input may hang or kill.
+"""Checks an image before the vendor's library reads it.
 
-Sizes are read from headers and checked before any pixel is decoded. Then each image is decoded once, because the
-vendor reads a truncated image as an empty page, without an error.
+The checks run in the engine process, because hostile input may hang or kill a process. Sizes are read from headers and
+checked before any pixel is decoded. Then each image is decoded once, because the vendor reads a truncated image as an
+empty page, without an error.
 """
 
 import traceback

@@ -1,4 +1,5 @@
 """What crosses the socket between the service and the engine process: messages, processors and recognition options.
 
-Both processes import it, so it imports nothing of either: no `asyncio`, no supervisor and no vendor.
+Both processes import this package, so it imports no code of either process: no `asyncio`, no supervisor and no vendor's
+package.
 """

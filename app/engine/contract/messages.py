@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 MAX_LINE_BYTES = 1 << 20
-"""The longest line; a longer one breaks the protocol. Larger data is passed as the path of a file."""
+"""The longest line, in bytes. A longer line is a ProtocolError. Larger data is passed as the path of a file."""
 
 
 class ProtocolError(Exception):
@@ -110,7 +110,8 @@ class EngineFacts:
     is_initialized: bool
     capabilities: tuple[Capability, ...]
     known_models: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
-    """The models that were in the folder before the `status` call, by name. The call says nothing about later ones."""
+    """The models that were in the folder before the `status` call, by name. The call says nothing about later
+    models."""
 
     @classmethod
     def from_status(cls, asked_at: datetime, status: object) -> "EngineFacts":

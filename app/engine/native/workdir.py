@@ -138,7 +138,7 @@ def _sweep(state_dir: Path) -> None:
         try:
             fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            continue  # its service is alive
+            continue  # the folder's service is alive
         else:
             shutil.rmtree(folder, ignore_errors=True)
         finally:

@@ -65,7 +65,7 @@ class Answer(Protocol):
 
     @property
     def etag(self) -> str | None:
-        """The ETag of the file's version, with which a later request can ask for the rest; None if there is none."""
+        """The ETag of the file's version, with which a later request can ask for the rest; None if there is no ETag."""
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Yield the bytes as they arrive; raises SourceUnavailable if the connection breaks or stalls."""

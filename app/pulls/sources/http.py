@@ -148,7 +148,7 @@ class HttpClient:
         raise SourceUnavailable(file.label, f"it redirects more than {MAX_REDIRECTS} times")
 
     def _connected(self) -> httpx.AsyncClient:
-        """Return the client; make it at the first call, which blocks to read the certificates."""
+        """Return the client. The first call creates the client and blocks, because it reads the certificates."""
         with self._connecting:
             self._client = self._client or _new_client(httpx.Timeout(self._stall_seconds, connect=CONNECT_SECONDS))
             return self._client

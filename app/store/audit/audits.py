@@ -30,7 +30,7 @@ class Report:
     findings: tuple[Finding, ...]
     """One finding for each model, sorted by name."""
     blockers: Mapping[str, list[Blocker]]
-    """The holders of leases, by the name of the model. Has only models in use."""
+    """The holders of leases, by model name. Models that are not in use are left out."""
     partials: tuple[Partial, ...]
     trash_bytes: int
     """The size of the models in the trash."""

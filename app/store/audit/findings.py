@@ -45,7 +45,7 @@ class Finding:
     stale_pattern: str | None
     """The pattern of OCR_OLD_PATTERNS that the name matches, if any."""
     superseded_by: str | None
-    """The name of the newest version, if there is a newer one."""
+    """The name of the newest version, if there is a newer version; else None."""
     corrupt: str | None
     """What is wrong with the file, if it is known to be corrupt."""
     protection: Protection | None
@@ -143,7 +143,7 @@ def superseded_by(names: Iterable[str]) -> dict[str, str]:
 
 
 def plan_prune(findings: Iterable[Finding], reasons: Iterable[Reason], *, permanent: bool) -> PrunePlan:
-    """Plan to delete every model that has one of those reasons and is not protected."""
+    """Plan to delete every model that has one of `reasons` and is not protected."""
     wanted = set(reasons)
     chosen = [finding for finding in findings if wanted & set(finding.reasons) and finding.protection is None]
     return PrunePlan(tuple(chosen), permanent)

@@ -15,7 +15,7 @@ class Storage:
     """The storage use of one model folder and its disk."""
 
     volume_id: str | None
-    """The identity in `.store/store.json`; None if none could be written."""
+    """The folder's identity in `.store/store.json`; None if no identity could be written."""
     is_writable: bool
     file_system: str
     """The file system's type, such as `ext4` or `nfs4`."""
@@ -30,7 +30,10 @@ class Storage:
 
 
 def measure(volume: Volume, inventory: Inventory) -> Storage:
-    """Measure the storage use of a folder and its disk. Raises StoreUnavailable if the folder is missing or another."""
+    """Measure the storage use of a folder and its disk.
+
+    Raises StoreUnavailable if the folder is missing or was replaced.
+    """
     volume.check()
     usage = shutil.disk_usage(volume.root)
     return Storage(

@@ -31,8 +31,8 @@ class BeyondBounds(BadHeader):
 class HeaderReader:
     """Reads and skips from a position in a file. Raises BadHeader if the position would pass the file's end.
 
-    Reads 4 KiB after each jump, and twice as much for each read that continues the one before, up to 256 KiB. So both
-    a header of many strings and one that is scattered among tensors need few reads. Raises OSError.
+    Reads 4 KiB after each jump, and twice as much for each read that continues the previous read, up to 256 KiB. So few
+    reads suffice both for a header of many strings and for a header that is scattered among tensors. Raises OSError.
     """
 
     def __init__(self, file: int | BinaryIO, size_bytes: int) -> None:
@@ -52,7 +52,10 @@ class HeaderReader:
             raise BeyondBounds("its header lists more than this service reads")
 
     def window(self, at_least: int) -> tuple[bytes, int]:
-        """Return the bytes read ahead, and the index of the position in them, which `at_least` bytes follow."""
+        """Return a buffer and the index of the present position in it.
+
+        At least `at_least` bytes of the file follow the index in the buffer. Raises BadHeader if the file is too short.
+        """
         index = self.position - self._window_start
         if index < 0 or index + at_least > len(self._window):
             self._refill(at_least)

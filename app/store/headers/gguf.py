@@ -64,10 +64,10 @@ def is_gguf(beginning: bytes) -> bool:
 def read_gguf(reader: HeaderReader, facts: Facts) -> None:
     """Add the facts of a GGUF file to `facts`. Reads versions 1, 2 and 3, little and big endian.
 
-    Sizes are in bytes. parameter_count is the number of elements of all tensors of this file, which may be one shard
-    of a model. expected_size_bytes is the end of the last tensor, after which padding may follow. quantisation is the
-    one that the file names, or else the type of most elements. Raises BadHeader at the first error, after adding the
-    facts before it.
+    Sizes are in bytes. parameter_count is the number of elements of all tensors of this file, which may be one shard of
+    a model. expected_size_bytes is the end of the last tensor, after which padding may follow. quantisation is the
+    quantisation that the file names, or else the type of most elements. Raises BadHeader at the first error, after
+    adding the facts before it.
     """
     facts.update(dict.fromkeys(FACTS))
     reader.skip(len(MAGIC))
@@ -107,7 +107,7 @@ class _Gguf:
         self.size = Struct(self.order + ("I" if version == 1 else "Q"))
 
     def check_room(self, count: int, what: str, least_bytes: int) -> None:
-        """Check that the file can hold this many entries, and count the work of reading them."""
+        """Check that the file can hold `count` entries, and count the steps of reading these entries."""
         if count * least_bytes > self.reader.size_bytes - self.reader.position:
             size = self.reader.size_bytes
             raise BadHeader(f"its header lists {count:,} {what}, more than a file of {size:,} bytes can hold")

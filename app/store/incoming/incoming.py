@@ -76,7 +76,7 @@ class _Replaced:
 
     size_bytes: int
     trash_id: str | None
-    """The id of its trash entry; None if the version was deleted without the trash."""
+    """The id of the version's trash entry; None if the version was deleted without the trash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class Incoming:
         self._journal = journal
 
     def plan(self, name: str, conditions: Conditions, size_bytes: int | None) -> tuple[TrashEntry, ...]:
-        """Check that a model of that name and size could be published now. Changes nothing.
+        """Check that a model of this name and size could be published now. Changes nothing.
 
         Returns the trash entries that must be purged so that the model fits; usually none.
 

@@ -1,4 +1,4 @@
-"""The staged file: an open file in staging, as its writer uses it."""
+"""The staged file: a file in staging that its writer has opened and locked."""
 
 import errno
 import hashlib
@@ -102,7 +102,7 @@ class StagedFile:
             os.fsync(self._file.fileno())
 
     def cut(self, size_bytes: int) -> None:
-        """Truncate the file to this size."""
+        """Truncate the file to `size_bytes`."""
         with explaining_refusals(), self._working:
             self._file.truncate(size_bytes)
             self._file.seek(size_bytes)

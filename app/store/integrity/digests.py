@@ -1,6 +1,6 @@
-"""Records of each model's SHA-256, and of the models whose bytes were found not to match it.
+"""Records of each model's SHA-256, and of the corrupt models: their bytes were found not to match the recorded SHA-256.
 
-Each record names a version of a model, and is valid only while the model is that version.
+Each record names one version of a model, and is valid only for this version.
 """
 
 import contextlib

@@ -86,12 +86,15 @@ class Lease:
         self._on_release = call
 
     def add_lock(self, lock_file: int) -> None:
-        """Add an opening of the lock file to the lease, in place of one whose lock was lost."""
+        """Add a newly opened and locked lock file to the lease, in place of a descriptor whose lock was lost."""
         self._held.callback(os.close, lock_file)
         self._descriptors.append(lock_file)
 
     def give_to_children(self) -> None:
-        """Let the programs that this process starts or becomes inherit the lease. It ends with the last of them."""
+        """Let the programs that this process starts or becomes inherit the lease.
+
+        The lease ends with the last of them.
+        """
         for descriptor in self._descriptors:
             os.set_inheritable(descriptor, True)  # noqa: FBT003 - has no name
 
@@ -125,7 +128,7 @@ class LeaseRecords:
         with contextlib.suppress(OSError):
             self._folder.mkdir(exist_ok=True)
             while not (record := self._begin(name)):
-                pass  # a sweep deleted it between its creation and its lock
+                pass  # a sweep deleted the record between its creation and its lock
             os.write(record.descriptor, text.encode())
             return record
         return None

@@ -2,8 +2,8 @@
 
 Open-file-description locks (Linux 3.15) end with their holder even if it is killed, work over NFS, and can be queried
 without being taken. One file with a byte for each model, instead of a file for each model, needs no cleanup: no lock
-file is ever deleted while another process waits for it. A byte's position is a hash of the name; among 2^62 none
-collide.
+file is ever deleted while another process waits for it. A byte's position is a hash of the name; among 2^62 positions a
+collision is practically impossible.
 """
 
 import hashlib
@@ -156,11 +156,14 @@ class ModelLocks:
             self._leases.discard(lease)
 
     def leased_positions(self) -> frozenset[int]:
-        """Return the lock positions of all leases of all processes, for `is_leased()`. Costs 1 µs, and 2 per lease."""
+        """Return the lock positions of all leases of all processes, for `is_leased()`.
+
+        Takes 1 µs, and 2 µs for each lease.
+        """
         return self._file.leased_positions() | {_position_of(name) for name in self._leased_here()}
 
     def blockers(self, name: str) -> list[Blocker]:
-        """List the holders of a model's leases that have a record; [UNKNOWN] if it is leased and none has one."""
+        """List the holders of a model's leases by their records; [UNKNOWN] if the model is leased without a record."""
         found = None
         with suppress(FileNotFoundError), self._file.opened(os.O_RDONLY) as lock_file:
             found = find_lock(lock_file, _position_of(name), 1)

@@ -1,7 +1,7 @@
 """Checks of what a volume can do, made in a temporary folder in `.store/` at each start and once a minute.
 
-Each guarantee of the store depends on one of these checks. A check tries an ability of the file system, since what file
-systems report about themselves cannot be relied on.
+Each guarantee of the store depends on one of these checks. A check tries an operation, because the features that a file
+system reports about itself are not reliable.
 """
 
 import contextlib
@@ -68,7 +68,7 @@ class VolumeReport:
     """The precision of the file system's modification times."""
 
     def has(self, name: CheckName) -> bool:
-        """True if the check of that name was made and has passed."""
+        """True if the check `name` was made and has passed."""
         return any(check.ok for check in self.checks if check.name == name)
 
 

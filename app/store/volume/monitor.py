@@ -17,9 +17,9 @@ from app.store.volume.shared_locks import SharedLocks
 from app.store.volume.volume import Volume
 
 TRY_SECONDS = 60.0
-"""How often all checks are made."""
+"""How often all checks are made, in seconds."""
 TRY_AGAIN_SECONDS = 5.0
-"""How often all checks are made while changes are refused."""
+"""How often all checks are made while changes are refused, in seconds."""
 REQUIRED_BESIDE_OTHERS = {CheckName.SHARED_LOCKS, CheckName.FILE_NUMBERS}
 """The checks that are required only if other services use the folder."""
 HUNG_SECONDS = 3.0
@@ -135,7 +135,7 @@ class VolumeMonitor:
 
 async def monitor_volume(watch: VolumeMonitor, store: Store, on_event: OnEvent) -> None:
     """Check the volume every second, and retake lost leases, until cancelled. Reports the results as events."""
-    thread = CapacityLimiter(1)  # a thread of its own: a volume that does not answer blocks no other work
+    thread = CapacityLimiter(1)  # its own thread, so that a volume that does not answer blocks no other work
 
     def look() -> None:
         try:

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 def files_on_server(folder: Path) -> dict[str, int]:
-    """Return the names in a folder and the inode numbers of their files, as the file system's server has them now.
+    """Return the names in a folder and their inode numbers, as the file system's server reports them now.
 
     Creates and removes a file in the folder to bypass the cache. Raises OSError, FileNotFoundError included.
     """
@@ -35,9 +35,9 @@ def files_on_server(folder: Path) -> dict[str, int]:
 
 
 def move_to_free_name(move: Callable[[], T], folder: int, leaf: str) -> T:
-    """Call `move`, which moves a file to the free name `leaf`; retry while only this machine's cache has that name.
+    """Call `move`, which moves a file to the free name `leaf`; retry while only this machine's cache has this name.
 
-    Raises FileExistsError if the server has a file of that name, and LookupStale if the cache still has one after
+    Raises FileExistsError if the server has a file of this name, and LookupStale if the cache still has the name after
     FRESH_SECONDS.
     """
     deadline = time.monotonic() + FRESH_SECONDS

@@ -62,7 +62,7 @@ class ServiceRegistry:
         self.look()
 
     def look(self) -> None:
-        """Look at the other services, without registering this one."""
+        """Look at the other services, without registering this service."""
         now, unlocked = time.monotonic(), dict[str, int]()
         for name in files_on_server(self._folder):
             if (match := FILE_NAME.fullmatch(name)) and match["id"] != self.id:
@@ -129,7 +129,7 @@ class ServiceRegistry:
         return True
 
     def _is_locked(self, name: str) -> bool | None:
-        """True if a service's lock can be seen from here; None if its file was renamed since it was listed.
+        """True if this machine can see a service's lock; None if the service's file was renamed after the listing.
 
         Tries to take the lock, since locks cannot be queried on every file system. No process ever waits for this lock.
         """

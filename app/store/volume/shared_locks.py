@@ -26,7 +26,7 @@ class SharedLocks:
         self._beat_error = None
 
     def observe(self) -> None:
-        """Watch the other services until it is known which of them live, or until one is unreachable.
+        """Watch the other services until it is known which of them live, or until one service is unreachable.
 
         Takes up to about 4 s. Does not register this service.
         """

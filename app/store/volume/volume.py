@@ -163,7 +163,7 @@ class Volume:
         return None
 
     def check(self) -> None:
-        """Raise StoreUnavailable if the folder is missing, or is not the one the service started with."""
+        """Raise StoreUnavailable if the folder is missing, or another folder than at the start of the service."""
         try:
             if not self.root.is_dir():
                 raise StoreUnavailable(f"{self.root} is missing; is its volume mounted?")
@@ -206,7 +206,7 @@ class Volume:
         return True
 
     def find(self, name: str) -> Model:
-        """Get the model of that name as it is on the disk now.
+        """Get the model `name` as it is on the disk now.
 
         Raises InvalidModelName, NotAModel, ModelNotFound and StoreUnavailable.
         """
