@@ -120,7 +120,7 @@ def _check_prefix(app: FastAPI) -> None:
     first = app.root_path.split("/")[1] if app.root_path else None
     if first in {str(getattr(route, "path", "")).split("/")[1] for route in app.routes}:
         raise SettingsError(
-            f"OCR_ROOT_PATH={app.root_path}: routes of this service begin with '/{first}' too, so that a request "
-            "whose prefix the proxy has stripped could not be told from one with it. Choose another prefix, such as "
+            f"OCR_ROOT_PATH={app.root_path}: routes of this service begin with '/{first}' too, so the service "
+            "could not tell whether a proxy has stripped the prefix of a request. Choose another prefix, such as "
             "'/models-api'"
         )

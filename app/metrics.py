@@ -155,7 +155,9 @@ def _count_changes(registry: CollectorRegistry) -> Handlers:
 
         return on_change
 
-    incomplete = _counter(registry, "ocr_store_incomplete_changes", "Changes after which something failed.")
+    incomplete = _counter(
+        registry, "ocr_store_incomplete_changes", "Changes that were made, but of which a later step failed."
+    )
 
     def on_incomplete(_: Fields) -> None:
         incomplete.inc()

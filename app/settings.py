@@ -300,9 +300,9 @@ def _problem_with(name: str, value: object) -> str | None:
         return None
     variable = f"{ENV_PREFIX}{name.upper()}"
     if len(value) > 1 and value[0] == value[-1] and value[0] in QUOTES:
-        return f"{variable} is in quotes, which would be part of the value: write it without them"
+        return f"{variable} is in quotes, which would be part of the value: remove the quotes"
     if any(unicodedata.category(character) == "Cc" for character in value):
-        return f"{variable} contains a line break or another control character: write it without"
+        return f"{variable} contains a line break or another control character: remove it"
     return None
 
 

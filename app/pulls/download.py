@@ -92,7 +92,7 @@ class Download:
         if self._restarts > max(1, self._limits.retries):
             raise SourceMismatch(
                 self._file.label,
-                f"the download broke off {self._restarts} times, and the source cannot continue one where it ended",
+                f"the download ended early {self._restarts} times, and the source cannot continue it where it ended",
             )
         await to_thread.run_sync(self.staged.cut, 0, limiter=self._threads)
         self.is_pieced = False

@@ -123,7 +123,7 @@ def check_name(name: str) -> None:
     if len(name) > MAX_NAME_CHARS:
         raise ValueError(f"the name {name!r} is longer than {MAX_NAME_CHARS} characters")
     if name in RESERVED_NAMES or name.startswith("cli:"):
-        raise ValueError(f"the name {name!r} is one that the journal uses for callers without a key")
+        raise ValueError(f"the name {name!r} is reserved: the journal uses it for callers without a key")
 
 
 def _keys_in(content: bytes) -> Iterator[Key]:
@@ -156,18 +156,18 @@ def _keys_in(content: bytes) -> Iterator[Key]:
 def _key_of(entry: object) -> Key:
     """Return the key of one entry. Raises TypeError and ValueError."""
     if not isinstance(entry, dict):
-        raise TypeError("there is no table of fields")
+        raise TypeError("it is not a table of fields")
     if unknown := set(entry) - FIELDS:
         raise ValueError(f"the field {min(unknown)!r} is unknown; the fields are name, scopes and sha256")
     if missing := FIELDS - set(entry):
         raise ValueError(f"the field {min(missing)!r} is missing")
     name, scopes, digest = entry["name"], entry["scopes"], entry["sha256"]
     if not isinstance(name, str):
-        raise TypeError("the name is no text")
+        raise TypeError("the name is not text")
     check_name(name)
     if not isinstance(scopes, list) or not scopes:
         raise ValueError(f"the key {name!r} has no scopes; give a list of {', '.join(Scope)}")
     allowed = frozenset(map(Scope, scopes))
     if not isinstance(digest, str) or not re.fullmatch(r"[0-9A-Fa-f]{64}", digest):
-        raise ValueError(f"the sha256 of the key {name!r} is not one of 64 hexadecimal digits")
+        raise ValueError(f"the sha256 of the key {name!r} does not have 64 hexadecimal digits")
     return Key(name, allowed, bytes.fromhex(digest))

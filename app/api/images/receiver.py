@@ -205,11 +205,10 @@ class _Form:
         _, options = parse_options_header(self._headers.get("content-disposition", ""))
         if (field := options.get(b"name", b"").decode(errors="replace")[:MAX_NAME_CHARS]) != FILE_FIELD:
             raise UnsupportedForm(
-                f"its field {field!r} is not read. The file goes into a field '{FILE_FIELD}', "
-                "and options into the query, such as ?language=deu"
+                f"it has the unknown field {field!r}. Options belong in the query, such as ?language=deu"
             )
         if (coding := self._headers.get("content-transfer-encoding", "binary").lower()) not in PLAIN_CODINGS:
-            raise UnsupportedForm(f"its file is encoded ({coding[:MAX_NAME_CHARS]}), and must be sent as it is")
+            raise UnsupportedForm(f"its file is encoded ({coding[:MAX_NAME_CHARS]}), and must be sent unencoded")
         if len(self._files.images) == (most := self._files.most_files):
             raise UnsupportedForm(f"it has more than {'one file' if most == 1 else f'{most} files'}")
         name = options.get(b"filename", b"").decode(errors="replace")[:MAX_NAME_CHARS] or None

@@ -34,7 +34,7 @@ JOB_LOCATION_HEADER = {"location": {"description": "The job's address.", "schema
 PULL_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "model": JobOut,
-        "description": "The unfinished job of an earlier request that is equal.",
+        "description": "The unfinished job of an earlier, equal request.",
         "headers": JOB_LOCATION_HEADER,
     },
     202: {"headers": JOB_LOCATION_HEADER},
@@ -57,13 +57,13 @@ class PullIn(BaseModel):
     files: Text | None = None
     """A shell pattern for several files, such as the parts of one model: `*-of-00003.gguf`. One job pulls them all."""
     revision: Annotated[str, Field(min_length=1, max_length=MAX_REVISION_LENGTH)] = "main"
-    """A branch, tag or commit. All files are of the commit that the revision names when the pull begins."""
+    """A branch, tag or commit. All files are from the commit that the revision names when the pull begins."""
     url: Text | None = None
     """The URL of a file. An `http` or `https` URL must be below one of `OCR_PULL_ALLOWED_URLS`."""
     name: Text | None = None
-    """The name of the model that the URL becomes. Default: the last part of the URL's path."""
+    """With `url`, the name of the new model. Default: the last part of the URL's path."""
     sha256: Annotated[str, SHA256_FORM] | None = None
-    """The SHA-256 that the file must have. Default: the one that the hub states, if it states one."""
+    """The SHA-256 that the file must have. Default: the hub's digest, if the hub has one."""
     if_exists: IfExists = IfExists.FAIL
     """What to do if the model exists: `fail`, `keep` it and succeed, or `replace` it unless its digest is the same."""
 

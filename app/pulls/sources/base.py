@@ -125,7 +125,7 @@ def _without_impossible_names(files: list[SourceFile], request: PullRequest) -> 
             kept.append(file)
     if not kept:
         raise SourceNotFound(
-            f"file like {request.files!r} whose name a model can have",
+            f"file that matches {request.files!r} and has a valid model name",
             f"{left_out[0]}. Give another pattern" if left_out else "Give another pattern",
         )
     more = len(left_out) - MAX_WARNINGS

@@ -159,14 +159,14 @@ def _judge_unrecorded(before: Model, other: tuple[Version, str] | None) -> tuple
 
     `other` is the recorded version of the same name, with its digest; None without any.
     """
-    reason = "nothing was on record of this version until now"
+    reason = "no digest of this version was recorded before"
     if other is None:
         return Verdict.UNRECORDED, reason
     version, now = other[0], Version(before.size_bytes, before.modified_ns)
     if version.has_time_of(now):
-        return Verdict.CORRUPT, f"its time is that of the version on record, which has {version.size_bytes:,} bytes"
-    reason += f". A version {version} was on record, with another digest: if this file should be that version, such as "
-    return Verdict.UNRECORDED, f"{reason}from a backup, it is damaged"
+        return Verdict.CORRUPT, f"it has the time of the version on record, but that has {version.size_bytes:,} bytes"
+    reason += f". A version {version} was on record, with another digest: if this file is a copy of that version, such "
+    return Verdict.UNRECORDED, f"{reason}as one from a backup, it is damaged"
 
 
 @contextlib.contextmanager

@@ -58,7 +58,7 @@ class LockFile:
                 return open_regular(self.path, flags)
         except RecordDamaged as exc:
             raise StoreUnavailable(
-                f"{self.path} cannot be used as the lock file: {exc}. Remove it, and it is made anew"
+                f"{self.path} cannot be used as the lock file: {exc}. Remove it; a service then creates it again"
             ) from exc
 
     def is_present(self, descriptor: int) -> bool:

@@ -301,7 +301,7 @@ class Volume:
             self.records.note(self._identity_file, IDENTITY.kind, str(exc))
             raise StoreUnavailable(
                 f"{self._identity_file} is damaged ({exc}); if this is the right folder, remove that file: a running "
-                "service makes it anew"
+                "service creates it again"
             ) from None
         if self.identity in {None, identity}:
             self._identity_seen = status.st_dev, status.st_ino, status.st_mtime_ns
@@ -313,7 +313,10 @@ def in_the_way(path: Path, what: str) -> StoreUnavailable:
 
     `what` names its kind.
     """
-    return StoreUnavailable(f"{path} is {what}, and the store keeps its own data there: remove it, and it is made anew")
+    return StoreUnavailable(
+        f"{path} is {what}, and the store keeps its own data at this path. Remove what is there; the service then "
+        "creates its own again"
+    )
 
 
 def _id_of(folder: Path) -> tuple[int, int]:

@@ -66,7 +66,7 @@ def test_a_parameter_of_the_body_is_not_one_of_the_query(service: RunningService
     """`dry_run` in the query of a prune answers 422 that names the place where it belongs."""
     answer = service.client.post("/prune?dry_run=false", json={})
     assert refusal_of(answer)[1] == ["query", "dry_run"]
-    assert "belongs into the JSON body" in answer.json()["detail"]
+    assert "belongs in the JSON body" in answer.json()["detail"]
 
 
 def test_no_operation_ignores_a_body(service: RunningService, models: Path) -> None:

@@ -27,10 +27,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise RequestValidationError([{"loc": ("body", name), "msg": "it is there more than once"}])
+            raise RequestValidationError([{"loc": ("body", name), "msg": "it is given more than once"}])
         found[name] = value
     return found
 
 
 def _refuse(name: str) -> None:
-    raise RequestValidationError([{"loc": ("body",), "msg": f"{name} is no value of JSON"}])
+    raise RequestValidationError([{"loc": ("body",), "msg": f"{name} is not a JSON value"}])

@@ -64,7 +64,7 @@ class RequestChecks:
             return  # true of nearly every GET
         for name in self._ignored_overrides:
             if name in request.headers:
-                raise malformed(name, "no other method is taken from a header here; send the method itself")
+                raise malformed(name, "this path takes no method from a header; send the request with that method")
         if request.method not in SAFE_METHODS:
             if any(each.lower() != "100-continue" for each in _listed(request, "expect")):
                 raise ExpectationFailed
@@ -86,7 +86,7 @@ class RequestChecks:
         said = say_unknown(name, self._parameters, "parameter")
         model = self.body_model
         is_in_body = isinstance(model, type) and issubclass(model, BaseModel) and name in model.model_fields
-        return f"it belongs into the JSON body, not the query; {said}" if is_in_body else said
+        return f"it belongs in the JSON body, not the query; {said}" if is_in_body else said
 
     def _check_conditions(self, request: Request) -> None:
         for name in self._ignored_conditions:
@@ -114,7 +114,7 @@ class RequestChecks:
         except ClientDisconnect:
             raise BodyCutShort from None
         if body.strip() not in NOTHING:
-            advice = f"; its parameters go into the query: {', '.join(self._parameters)}" if self._parameters else ""
+            advice = f"; its parameters belong in the query: {', '.join(self._parameters)}" if self._parameters else ""
             raise RequestValidationError([_at("body", None, f"this operation takes no body{advice}")])
 
 
