@@ -185,7 +185,7 @@ class Settings(BaseSettings):
     """How long one text may take; after that it fails with 504 and the engine is replaced. A request may set less."""
     engine_idle_release: Duration = timedelta(minutes=15)
     """How long the engine may be unused, after use, before its memory is released; 0 to never release it."""
-    engine_memory_limit: Annotated[int, Field(ge=0)] | None = None
+    engine_memory_limit: Annotated[int, Field(ge=0, le=1 << 60)] | None = None
     """The most bytes the engine may hold; 0 for no limit. Default: 7/8 of a container's, or half of a machine's."""
     ai_max_text_bytes: Annotated[int, Field(ge=1, le=131072)] = 3500
     """The longest text in bytes of UTF-8, with the parameters of its request; for a spell check, the longest line."""

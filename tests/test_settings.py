@@ -126,6 +126,7 @@ def test_a_list_can_be_empty(monkeypatch: pytest.MonkeyPatch) -> None:
         ("OCR_ALLOWED_HOSTS", "[fd00::1]:80", "no request can match"),
         ("OCR_ALLOWED_HOSTS", "fd00::1::2", "no request can match"),
         ("OCR_ALLOWED_HOSTS", "bücher.example", "no request can match"),
+        ("OCR_ENGINE_MEMORY_LIMIT", "9" * 30, "less than or equal to"),
         ("OCR_SHUTDOWN_GRACE", "0", "should be at least 1s"),
         ("OCR_ENGINE_START_TIMEOUT", "0", "should be at least 1s"),
         ("OCR_ENGINE_LOAD_TIMEOUT", "0", "should be at least 1s"),

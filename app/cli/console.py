@@ -79,7 +79,15 @@ def actor() -> Actor:
         user = getpass.getuser()
     except (KeyError, OSError):  # in a container, users have numbers and no names
         user = str(os.getuid())
-    return Actor(f"cli:{user}")
+    return Actor(f"cli:{as_unicode(user)}")
+
+
+def as_unicode(text: str) -> str:
+    r"""Return a text of the environment or the command line as Unicode, with bytes that are not UTF-8 as `\xff`.
+
+    Python reads such a byte as a lone surrogate, which JSON cannot hold: a record with one could not be read again.
+    """
+    return os.fsencode(text).decode(errors="backslashreplace")
 
 
 def _warn(event: EventName, fields: dict[str, Any]) -> None:

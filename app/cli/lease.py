@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from app.cli.console import open_store
+from app.cli.console import as_unicode, open_store
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """The exit statuses that shells use for a command that they cannot run."""
@@ -24,7 +24,7 @@ def lease(name: str, command: tuple[str, ...]) -> None:
         command = command[1:]
     if not command:
         raise click.UsageError("name the command to run")
-    held = open_store().lease(name, kind="command", holder=" ".join(command))
+    held = open_store().lease(name, kind="command", holder=as_unicode(" ".join(command)))
     held.give_to_children()
     try:
         # COMMAND replaces this process, so COMMAND receives the signals, sets the exit status, and ends the lease by

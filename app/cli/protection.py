@@ -2,12 +2,22 @@
 
 import click
 
-from app.cli.console import actor, open_store
+from app.cli.console import actor, as_unicode, open_store
+from app.store.protections import MAX_REASON_CHARS
+
+
+def _reason(_: click.Context, __: click.Parameter, given: str) -> str:
+    """Return the reason that was given. Raises BadParameter if `PUT /models/{name}/protection` would refuse it too."""
+    if not given.strip():
+        raise click.BadParameter("it must be a reason in words, not blanks alone")
+    if len(reason := as_unicode(given)) > MAX_REASON_CHARS:
+        raise click.BadParameter(f"it must have at most {MAX_REASON_CHARS} characters, and has {len(reason)}")
+    return reason
 
 
 @click.command("protect")
 @click.argument("name")
-@click.option("--reason", required=True, help="Shown when a deletion is refused.")
+@click.option("--reason", required=True, callback=_reason, help="Shown when a deletion is refused.")
 def protect(name: str, reason: str) -> None:
     """Prevent that a model is deleted or replaced, until it is unprotected."""
     open_store(to_change=True).protections.protect(name, reason, actor())

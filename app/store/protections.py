@@ -26,6 +26,8 @@ from app.store.records.name_records import NameRecords, key_of
 from app.store.volume.refusals import explaining_refusals
 from app.store.volume.volume import Volume
 
+MAX_REASON_CHARS = 500
+"""The longest reason of a protection. Every refusal of a deletion quotes it."""
 PROTECTION_LOCK = "/protection"
 """The name of the lock that each change of the records takes; no model can have this name."""
 

@@ -257,3 +257,48 @@ def test_a_table_escapes_what_a_terminal_obeys(folder: Path) -> None:
     told = listed.stdout + listed.stderr + deleted.stdout + deleted.stderr
     assert r"a\u202eb\u2066.bin" in told
     assert not set(told) & set("\x1b\u202e\u2066")
+
+
+@pytest.mark.parametrize(("reason", "says"), [(" ", "not blanks alone"), ("x" * 501, "at most 500 characters")])
+def test_a_reason_that_the_api_refuses_is_refused(folder: Path, reason: str, says: str) -> None:
+    """`models protect` has the rules of `PUT /models/{name}/protection` for the reason."""
+    refused = run(folder, "models", "protect", "en_v1.bin", "--reason", reason)
+
+    assert refused.returncode == 2
+    assert says in " ".join(refused.stderr.split())
+
+
+def test_bytes_that_are_no_unicode_are_recorded_in_escaped_form(folder: Path) -> None:
+    r"""A reason and a user with bytes that are not UTF-8 leave readable records: a byte is written as `\\xff`."""
+    byte = os.fsdecode(b"\xff")
+    run(folder, "models", "protect", "en_v1.bin", "--reason", f"a{byte}b", LOGNAME=f"me{byte}")
+    run(folder, "models", "delete", "en_v2.bin", LOGNAME=f"me{byte}")
+    (row,) = [row for row in json.loads(run(folder, "models", "audit", "--json").stdout) if row["name"] == "en_v1.bin"]
+    lines = (folder / ".store/journal.jsonl").read_text().splitlines()
+
+    assert row["protected_by"] == r"a\xffb"
+    assert {json.loads(line)["actor"] for line in lines} == {r"cli:me\xff"}
+
+
+def test_a_lease_of_a_command_that_is_no_unicode_names_its_holder(folder: Path, tmp_path: Path) -> None:
+    """A refused deletion names the command that holds the lease, also if its name is not UTF-8."""
+    command: list[str | bytes] = [
+        sys.executable,
+        "-m",
+        "app",
+        "models",
+        "lease",
+        "en_v1.bin",
+        "sh",
+        "-c",
+        "echo; read line",
+        b"\xff",
+    ]
+    environment = os.environ | {"OCR_MODELS_DIR": str(folder)}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        refused = run(folder, "models", "delete", "en_v1.bin")
+        holder.communicate(b"\n")
+
+    assert r"read line \\xff" in refused.stderr

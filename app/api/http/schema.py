@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainSerializer, WithJsonSchema
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
 
 
 def _rfc3339(moment: datetime) -> str:
@@ -49,6 +49,11 @@ class StringForm:
         return handler(schema) | {"pattern": self.pattern}
 
     def _check(self, text: str | None) -> str | None:
+        if text is not None and not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise PydanticKnownError("string_unicode") from None
         # In JSON Schema `$` matches only at the end of the text; in Python it also matches before a final line feed.
         if text is not None and not re.search(self.pattern.replace("$", r"\Z"), text):
             raise PydanticCustomError("string_form", "{sentence}", {"sentence": self.sentence})

@@ -16,8 +16,8 @@ from app.api.http.problems import NAME_ERRORS, WRITE_ERRORS, problems
 from app.api.http.routing import ModelName, PartRoute
 from app.api.http.schema import StringForm
 from app.api.models.schemas import ProtectionState, protection_out
+from app.store.protections import MAX_REASON_CHARS
 
-MAX_REASON_CHARS = 500
 NOT_BLANK = StringForm(r"\S", "must be a reason in words, not blanks alone")
 PROTECTION_ERRORS = (
     *NAME_ERRORS,
@@ -40,7 +40,7 @@ class ProtectionBody(BaseModel):
         json_schema_extra={"examples": [{"reason": "the archive is read with it until March"}]},
     )
 
-    reason: Annotated[str, NOT_BLANK, StringConstraints(min_length=1, max_length=MAX_REASON_CHARS)]
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=MAX_REASON_CHARS), NOT_BLANK]
     """The reason, which is shown to callers who try to delete the model."""
 
 

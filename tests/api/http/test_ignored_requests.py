@@ -228,3 +228,12 @@ def test_no_digest_in_a_trailer_is_ignored(service: RunningService, models: Path
             refused = service.client.request(method, path, content=iter([b"abc"]), headers={"trailer": trailer})
             assert refusal_of(refused)[:2] == (422, ["header", "trailer"]), (method, trailer)
     assert not (models / "a.bin").exists()
+
+
+def test_a_number_with_too_many_digits_is_explained(service: RunningService) -> None:
+    """A number that Python does not read answers 422 with a sentence, and no longer 400 of the framework."""
+    answer = service.client.post(
+        "/prune", content=b'{"plan_id": ' + b"9" * 5000 + b"}", headers={"content-type": "application/json"}
+    )
+
+    assert refusal_of(answer)[2] == "a number in it has too many digits"

@@ -27,3 +27,18 @@ def test_a_lone_surrogate_in_a_body_answers_422(service: RunningService, path: s
 
     problem: dict[str, Any] = answer.json()
     assert (answer.status_code, problem["type"].rpartition(":")[2]) == (422, "invalid-request"), problem
+
+
+@pytest.mark.parametrize("reason", [HALF, f"a {HALF}"])
+def test_a_lone_surrogate_in_the_reason_of_a_protection_answers_422(service: RunningService, reason: str) -> None:
+    """It answers 422 `invalid-request` and protects nothing, as its record could not be read again."""
+    service.client.put("/models/half.bin", content=b"12345").raise_for_status()
+    answer = service.client.put(
+        "/models/half.bin/protection",
+        content=f'{{"reason": "{reason}"}}',
+        headers={"content-type": "application/json"},
+    )
+
+    assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (422, "invalid-request"), answer.text
+    assert service.client.get("/models/half.bin").json()["protected"] is False
+    service.client.delete("/models/half.bin").raise_for_status()

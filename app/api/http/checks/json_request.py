@@ -18,8 +18,14 @@ class JsonRequest(Request):
             body = await self.body()
             try:
                 self._parsed = json.loads(body, object_pairs_hook=_unique, parse_constant=_refuse)
+            except (json.JSONDecodeError, UnicodeDecodeError):
+                raise
             except RecursionError:
                 raise RequestValidationError([{"loc": ("body",), "msg": "it is nested too deeply"}]) from None
+            except ValueError:  # Python's limit of the digits of a whole number
+                raise RequestValidationError(
+                    [{"loc": ("body",), "msg": "a number in it has too many digits"}]
+                ) from None
         return self._parsed
 
 
