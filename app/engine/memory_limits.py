@@ -14,7 +14,7 @@ import psutil
 MIB = 1 << 20
 PROC = Path("/proc")
 RESERVE_BYTES = 256 * MIB
-"""At least so many bytes of a container's limit are left to the service and the kernel."""
+"""How many bytes of a container's limit are at least left to the service and the kernel."""
 RESERVE_SHARE = 8
 """1/RESERVE_SHARE of a large container's limit is left to the service and the kernel."""
 MACHINE_SHARE = 2

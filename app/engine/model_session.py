@@ -27,7 +27,7 @@ from app.errors import (
 from app.events import EventName, OnEvent
 
 STOP_SECONDS = 5.0
-"""How long a process may take to end when another one must replace it."""
+"""How long a process may take to end when another process must replace it."""
 RECYCLE_SHARE = 7 / 8
 """A process that holds more than this share of its memory limit is replaced between two texts."""
 

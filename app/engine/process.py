@@ -105,7 +105,7 @@ class EngineProcess:
         """Call the engine and return its result, a JSON value.
 
         Raises EngineCallFailed if the engine reports an error, EngineDied if the process ends during the call,
-        EngineOutOfMemory if it needs more memory than it may have, and EngineTimedOut after that many seconds. A native
+        EngineOutOfMemory if the process needs more memory than its limit, and EngineTimedOut after `seconds`. A native
         call cannot be stopped: if it times out, is cancelled or, with `watches_memory`, holds more than the limit, its
         process is killed.
         """

@@ -76,7 +76,7 @@ async def recognise(
 
 
 def _refusal(name: str, facts: dict[str, Any]) -> errors.ImageError | None:
-    """Return the ImageError of a class name with its facts; None if no class has that name or takes those facts."""
+    """Return the ImageError with this class name and these facts; None if no class has the name or takes the facts."""
     try:
         return REFUSALS[name](**facts)
     except (KeyError, TypeError):

@@ -53,7 +53,7 @@ class SupervisorLimits:
     """How many bytes of memory a process may hold; 0 for no limit."""
 
     def delay_seconds(self, deaths: int) -> float:
-        """Return the pause before a restart after that many deaths in a row."""
+        """Return the pause in seconds before a restart after `deaths` deaths in a row."""
         if deaths > self.restart_budget:
             return self.failed_seconds
         return min(self.max_delay_seconds, self.first_delay_seconds * 2.0 ** (deaths - 1))

@@ -355,7 +355,7 @@ class Supervisor:
             async with self._queue.acquire_first():
                 pass
 
-        # A caller may hold the engine and wait for the next process, which starts only after this one has ended.
+        # A caller may hold the engine and wait for the next process, which starts only after this process has ended.
         waits = {asyncio.create_task(hold_once()), asyncio.create_task(self._holder_waits.wait())}
         await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:

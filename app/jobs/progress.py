@@ -10,7 +10,7 @@ from app.store.records.forms import Finite, Size
 PROGRESS_INTERVAL_SECONDS = 0.25
 """How often a runner writes progress and checks for a cancellation, and how often a reader polls the progress."""
 WINDOW_SECONDS = 10.0
-"""The rate is averaged over so many seconds: long enough to smooth a slow second, short enough to show a stall."""
+"""The seconds over which the rate is averaged: enough to smooth a slow second, few enough to show a stall."""
 
 TENTHS_FROM = 100.0
 """Numbers from this value on are rounded to tenths, smaller numbers to three digits."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from app.store.volume.renames import rename_path
 
 ACCEPTED_SECONDS = 3600.0
-"""A system's clock that is ahead of the kept time is trusted after a service has seen it ahead for so many seconds."""
+"""How long a service must see the system's clock ahead of the kept time, in seconds, before it trusts the clock."""
 KEPT_SECONDS = 60.0
 """How often a service writes the time to the file."""
 

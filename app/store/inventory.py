@@ -32,9 +32,9 @@ class Model(NamedTuple):
     def etag(self) -> str:
         """The ETag of this version of the file. It changes whenever the file is replaced, grows or is written.
 
-        It consists of size and modification time, which all machines see alike. It leaves out the inode number, since
-        several network file systems give each mount its own. The store sets a new modification time on each model that
-        it publishes, see `StagedFile.stamp`.
+        The ETag consists of size and modification time, which all machines see alike. It leaves out the inode number,
+        because several network file systems give each mount its own inode numbers. The store sets a new modification
+        time on each model that it publishes, see `StagedFile.stamp`.
         """
         return f'"{self.size_bytes:x}-{self.modified_ns:x}"'
 

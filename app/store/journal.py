@@ -1,6 +1,6 @@
 """The journal: who changed which model, how and when. Append-only JSON lines, in files that are rotated.
 
-`journal.jsonl` is the present file; `journal.<time>-<random>.jsonl` are older ones, which no process changes.
+`journal.jsonl` is the present file; `journal.<time>-<random>.jsonl` are older files, which no process changes.
 """
 
 import contextlib
@@ -85,7 +85,7 @@ class JournalEntry:
     actor: str
     """The name of the `Actor` that made the change."""
     action: str
-    """An `Action`, or one that a newer version of this service has written."""
+    """The name of an `Action`, or of an action that only a newer version of this service knows."""
     name: str
     """The model's name."""
     trash_id: str | None

@@ -246,7 +246,8 @@ class Protections:
         self._volume.check_writable()
         with (
             explaining_refusals(),
-            # A lease and not the exclusive lock: a model in use can be protected, one that is being deleted cannot.
+            # Take a lease and not the exclusive lock, so that a model in use can be protected, but not during its
+            # deletion.
             self._locks.lease(name, kind="protection", holder=actor.name, seconds=LOCK_SECONDS),
             self._locks.exclusive(PROTECTION_LOCK, seconds=LOCK_SECONDS),
         ):

@@ -60,7 +60,7 @@ async def get_readyz(
 
 
 def _checks(store: Store, watch: VolumeMonitor, supervisor: Supervisor) -> Iterator[CheckOut]:
-    """Yield every check. The required ones have passed; else `get_readyz` has raised."""
+    """Yield every check. All required checks have passed, because otherwise `get_readyz` has raised an error before."""
     yield CheckOut(name="store", ok=True, required=True, reason=None)
     unwritable = store.volume.unwritable  # the monitor asks the volume every second
     yield CheckOut(

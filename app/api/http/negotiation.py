@@ -12,7 +12,7 @@ NOT_ACCEPTED: Preference = (0.0, 0)
 def best_of(offered: Sequence[str], accept: Iterable[str]) -> str:
     """Return the offered media type that `Accept` rates highest. Raises NotAcceptable.
 
-    Of two media types of equal quality, the one that `Accept` names more specifically wins, then the one offered first.
+    Of media types of equal quality, the type that `Accept` names most specifically wins, then the type offered first.
     """
     best = _best(offered, accept)
     if best is None:

@@ -71,7 +71,7 @@ def _document(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
     # FastAPI's schemas of a 422 answer, which this service never sends.
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    # Examples are added here because FastAPI removes every null from those in a schema's configuration.
+    # Examples are added here because FastAPI removes every null from examples in a schema's configuration.
     for name, example in examples.BY_SCHEMA.items():
         schemas[name]["examples"] = [example]
     for path, methods in document["paths"].items():

@@ -134,7 +134,7 @@ async def _render_framework(request: Request, exc: Exception) -> Response:
 
 
 def _methods_at(request: Request) -> list[str]:
-    """Return all methods of the requested path. Starlette names only those of the first route with the path."""
+    """Return all methods of the requested path. Starlette names only the methods of the first route with the path."""
     path = request.scope["route"].path
     routes = [route for route in request.app.routes if getattr(route, "path", None) == path]
     return sorted({method for route in routes for method in route.methods or ()})

@@ -1,4 +1,4 @@
-"""Errors that the API itself finds in a request, unlike those of the store and the engine in `app.errors`."""
+"""Errors that the API itself finds in a request. The errors of the store and the engine are in `app.errors`."""
 
 AS_A_FILE = "Send the file's bytes unencoded, as application/octet-stream, as `curl -T model.gguf URL` does."
 KEPT = "An upload to /uploads keeps the bytes received; send any other request again."

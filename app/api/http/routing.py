@@ -92,8 +92,8 @@ def _api_routes(app: FastAPI) -> list[APIRoute]:
 def _head_of(route: APIRoute) -> APIRoute:
     """Return a HEAD route with the handler of a GET route.
 
-    It is a route of its own, because a route with two methods would have one operation id in the OpenAPI document. The
-    document has it only if the GET route documents headers.
+    HEAD needs a separate route, because a route with two methods would have one operation id in the OpenAPI document.
+    The document has the HEAD route only if the GET route documents headers.
     """
     head = copy.copy(route)
     head.methods = {"HEAD"}

@@ -104,7 +104,7 @@ class ListQuery(BaseModel):
 
     @property
     def selection(self) -> Selection:
-        """Return the filters and the order, which every page of one list shares."""
+        """Return the filters and the order. They are equal for every page of one list."""
         return tuple(getattr(self, field) for field in SELECTING)
 
     @property

@@ -46,7 +46,7 @@ class ListRenderer:
         if before and before.inventory is inventory:
             self.orders = before.orders
         self.rendered: dict[str, Rendered] = {}
-        # Not reused if most of these models are deleted, which would fill the memory.
+        # Do not reuse the rendered models if most of them were deleted, because they would fill the memory.
         if before and len(before.rendered) <= 2 * len(inventory.models) + QUICK_MODELS:
             self.rendered = before.rendered
 

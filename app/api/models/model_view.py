@@ -22,7 +22,7 @@ class Sources(NamedTuple):
     facts: EngineFacts | None
 
     def equal(self, others: "Sources") -> bool:
-        """True if these sources and the others are unchanged. Every list request calls this, so it must be fast."""
+        """True if these sources equal `others`. Every list request calls this method, so it must be fast."""
         return (
             self.protected is others.protected  # replaced as a whole when they change, like the facts
             and self.facts is others.facts

@@ -164,7 +164,7 @@ def _decoded(value: str) -> bytes | None:
 
 
 def check_media_type(request: Request) -> None:
-    """Raise UnsupportedBody if the body's media type is not that of a tus chunk."""
+    """Raise UnsupportedBody if the body's media type is not the media type of a tus chunk."""
     if (media_type := media_type_of(request)) != CHUNK_MEDIA_TYPE:
         raise UnsupportedBody(f"of the type {media_type or 'none'}", f"Send the file's bytes as {CHUNK_MEDIA_TYPE}.")
 

@@ -64,7 +64,7 @@ INPUT_TYPES = {PDF: InputType.PDF, TIFF: InputType.TIFF}
 
 
 class AsposeAIError(Exception):
-    """AsposeAI cannot do the call. The message is one sentence, usually that of the .NET exception."""
+    """AsposeAI cannot do the call. The message is one sentence, usually the message of the .NET exception."""
 
 
 class AsposeAIEngine:
@@ -134,7 +134,7 @@ class AsposeAIEngine:
     def process(self, text: str, parameters: dict[str, Any]) -> str:
         """Run the loaded processor on one text and return its answer. Raises AsposeAIError.
 
-        AsposeAI also takes a list of texts, but skips the empty ones, and gives no answer for any text if one fails.
+        AsposeAI also takes a list of texts, but skips empty texts, and gives no answer for any text if one text fails.
         """
         for name, value in parameters.items():
             getattr(self._processor, SETTERS[name])(value)

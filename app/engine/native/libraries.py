@@ -18,7 +18,7 @@ def missing_for_recognition() -> str | None:
 def missing_for_ai() -> str | None:
     """Return why this process cannot load a model, or None if it can.
 
-    The check loads the libraries and leaves them loaded; AsposeAI then uses the loaded ones.
+    The check loads the libraries and leaves them loaded; AsposeAI then uses the loaded libraries.
     """
     if error := _load_error("libdl.so"):
         return f"AsposeAI's .NET Core 3.1 runtime needs a libdl.so, and none was found ({error})"

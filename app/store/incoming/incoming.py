@@ -259,8 +259,8 @@ class Incoming:
         except FileNotFoundError as exc:
             if not self._volume.is_shared:
                 raise StoreUnavailable("the received bytes were removed from .store/staging. Send them again") from exc
-            raise LookupStale from exc  # another machine has moved the file that this one was about to move
-        # Size and time are taken as written, since clients of some network file systems report old ones for a while.
+            raise LookupStale from exc  # another machine has moved the file that this machine was about to move
+        # Use the size and the time as written, because some network file systems report old values for a while.
         model = model_at(name, status)._replace(size_bytes=staged.size_bytes, modified_ns=modified_ns)
         return model, replaced
 
@@ -278,7 +278,7 @@ class Incoming:
             entry = self._trash.link_aside(present, folder, leaf)
             is_linked = entry is not None
             if entry is None:
-                # Now there is no model of that name. If this process is killed here, a sweep puts the old model back.
+                # The name has no model at this moment. If this process is killed here, a sweep puts the old model back.
                 entry, present = self._trash.set_aside(present, folder, leaf)
         except FileNotFoundError:
             raise ConditionFailed(present.name, None) from None

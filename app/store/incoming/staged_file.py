@@ -113,9 +113,9 @@ class StagedFile:
     def stamp(self, step_ns: int, *, other_than: tuple[int, int] | None) -> int:
         """Set the file's modification time to now, and return the time in nanoseconds. Raises StoreReadOnly.
 
-        The time is part of the ETag, so it must differ from that of the present version. `other_than` has the size and
-        the time of the present version: if both are equal to the new ones, the time is set one step later. `step_ns` is
-        the precision of the file system's times.
+        The time is part of the ETag, so it must differ from the time of the present version. `other_than` has the size
+        and the time of the present version: if both are equal to the new ones, the time is set one step later.
+        `step_ns` is the precision of the file system's times.
         """
         with explaining_refusals(), self._working:
             now_ns = time.time_ns() // step_ns * step_ns
@@ -145,7 +145,7 @@ class StagedFile:
             return before
 
     def release(self) -> None:
-        """Close and unlock the file. Any process can resume a kept file; a sweep deletes any other."""
+        """Close and unlock the file. Any process can resume a kept file; a sweep deletes any other file."""
         self._is_ending = True
         with self._working:
             self._file.close()
@@ -166,7 +166,7 @@ class StagedFile:
                 self._file.close()
 
     def drop(self) -> None:
-        """Discard the file as `discard` does, but raise nothing: a sweep deletes what is left."""
+        """Discard the file as `discard` does, but raise nothing: a sweep deletes any remaining file."""
         with after_change("the staged bytes could not be deleted, and a later sweep deletes them"):
             self.discard()
 

@@ -114,7 +114,7 @@ class LeaseRecord:
 
 
 class LeaseRecords:
-    """The lease records of one model folder: one file for each lease. The folder is created with the first."""
+    """The lease records of one model folder: one file for each lease. The first record creates the folder `leases`."""
 
     def __init__(self, folder: Path, reader: RecordReader) -> None:
         self._folder = folder

@@ -78,7 +78,7 @@ class LockFile:
         return None
 
     def leased_positions(self) -> frozenset[int]:
-        """Return the positions of all leases, on the present file and on former ones."""
+        """Return the positions of all leases on the present file and on former files."""
         with self._changing:
             self._notice_replacement()
             found = frozenset[int]()

@@ -109,8 +109,8 @@ class TrashFolder:
         """Move a model's file aside, and return its entry and the version that was moved.
 
         Then call `keep`, `put_back` or `purge_aside`. On a shared volume the server may have moved another version than
-        the one that was looked up. If the process is killed before the second call, or LookupStale was raised, the next
-        sweep puts the file back. Raises FileNotFoundError if the file is gone.
+        the version that was looked up. If the process is killed before the second call, or LookupStale was raised, the
+        next sweep puts the file back. Raises FileNotFoundError if the file is gone.
         """
         entry = self._new_entry(model)
         path = self._aside / (entry.id + ASIDE)
@@ -140,8 +140,8 @@ class TrashFolder:
         """Give a model's file a second name in `aside/`, so that its first name can be replaced in one step.
 
         The second name is a hard link. Returns None if there can be no such link: the volume is shared, so that the
-        link could be to another file than the one that was looked up; the file system has no hard links; or the owner's
-        rights forbid the link.
+        link could be to another file than the file that was looked up; the file system has no hard links; or the
+        owner's rights forbid the link.
         """
         if self._volume.is_shared:
             return None

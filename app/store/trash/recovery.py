@@ -1,4 +1,4 @@
-"""Completes or undoes what processes that were killed left in the trash and in `.store/aside/`."""
+"""Completes or undoes the changes that killed processes left unfinished in the trash and in `.store/aside/`."""
 
 import contextlib
 import stat
@@ -27,9 +27,9 @@ class TrashRecovery:
     def run(self, put_back: Callable[[TrashEntry], None], on_purge: OnPurge) -> list[Purged]:
         """Complete or undo the steps that killed processes left unfinished, and remove records without files.
 
-        Returns the entries that were purged. `put_back` must call `TrashFolder.put_back` under the model's lock; it
-        may raise ModelInUse and ModelLocked. Entries that a living process has locked are skipped. A record without a
-        file is kept until its entry has expired, since a stale cache may hide the file.
+        Returns the entries that were purged. `put_back` must call `TrashFolder.put_back` under the model's lock; it may
+        raise ModelInUse and ModelLocked. Entries that a living process has locked are skipped. A record without a file
+        is kept until its entry has expired, because a stale cache may hide the file.
         """
         purged = []
         set_aside = {
@@ -46,7 +46,7 @@ class TrashRecovery:
                     elif self._records.has(entry_id) or not self._volume.is_shared:
                         self._keep_without_record(entry_id)
                 elif not ENTRY_ID.match(name):
-                    continue  # nothing that the store has put here
+                    continue  # the store puts no such file here
                 elif name.endswith(PURGED) and (gone := self._files.complete_purge(name, on_purge)):
                     purged.append(gone)
                 elif name.endswith(RECORD_SUFFIX):
@@ -56,7 +56,7 @@ class TrashRecovery:
     def _recover_aside(self, entry: TrashEntry, put_back: Callable[[TrashEntry], None]) -> None:
         try:
             put_back(entry)
-        except (NotAModel, InvalidModelName):  # no model can have that path now: move the file to the trash
+        except (NotAModel, InvalidModelName):  # the model's name is not possible now: move the file to the trash
             self._files.keep(entry)
 
     def _keep_without_record(self, entry_id: str) -> None:

@@ -99,7 +99,7 @@ class Trash:
         raise TrashEntryNotFound(trash_id)  # another process purged or restored the entry first
 
     def empty(self, actor: Actor = SERVICE) -> list[Purged]:
-        """Delete all entries of the trash permanently, and return those that were deleted.
+        """Delete all entries of the trash permanently, and return the deleted entries.
 
         Raises what `purge` raises if no entry could be deleted.
         """

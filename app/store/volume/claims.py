@@ -1,8 +1,9 @@
 """Claims: a file of `.store/` is moved aside for a moment, so that exactly one process on any machine acts on it.
 
 The file is renamed to a unique name in `.store/aside/`, where there are few files. The file system's server decides the
-rename: of any number of claims of one file exactly one succeeds, and none if the file is gone, even if a client's cache
-is stale. Then the claimant gets the file's status from the server, and gives the file back, moves it or removes it.
+rename: exactly one of several claims of a file succeeds, and no claim succeeds if the file is gone, even if a client's
+cache is stale. Then the claimant gets the file's status from the server, and gives the file back, moves it or removes
+it.
 """
 
 import contextlib

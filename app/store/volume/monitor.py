@@ -32,7 +32,7 @@ class VolumeMonitor:
     def __init__(
         self, volume: Volume, on_event: OnEvent, *, is_single: bool = False, is_observer: bool = False
     ) -> None:
-        """Make a monitor of one volume.
+        """Create the monitor of one volume.
 
         `is_single`: the operator states that no other service uses the folder (`OCR_SINGLE_SERVICE`). `is_observer`:
         the service changes nothing, so that the monitor only checks whether the volume answers.
@@ -59,7 +59,8 @@ class VolumeMonitor:
     def check(self) -> None:
         """Ask whether the volume is there and can be written; if so, make the due checks.
 
-        The checks set `Volume.unsafe` and show other services that this one lives. Raises StoreUnavailable and OSError.
+        The results set `Volume.unsafe`. On a shared volume, also shows the other services that this service lives.
+        Raises StoreUnavailable and OSError.
         """
         with self._asking():
             self._volume.check()
@@ -81,7 +82,7 @@ class VolumeMonitor:
     def check_before_change(self) -> None:
         """Make all checks. On a shared volume, first watch the other services until it is known which of them live.
 
-        That takes up to about 4 s, so this method is for commands and not for services. Sets `Volume.unsafe` by the
+        Watching takes up to about 4 s, so this method is for commands and not for services. Sets `Volume.unsafe` by the
         results. Raises StoreUnavailable and OSError.
         """
         self._try()

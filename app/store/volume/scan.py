@@ -22,7 +22,7 @@ MAX_WALKED = 1000
 """How many entries of changed folders `rescan` reads at most. A full scan reads more without delaying other changes."""
 
 REST_AFTER = 200
-"""A scan with a rest sleeps after so many entries. They take about a millisecond."""
+"""How many entries a scan with a rest reads between two sleeps. These entries take about a millisecond."""
 
 OnFolder = Callable[[str, int], object]
 """A function that receives the path ('' or ending with '/') and the descriptor of each folder before it is read."""
@@ -322,7 +322,7 @@ class _Found:
         self.warnings |= others.warnings
 
     def inventory(self, root_id: tuple[int, int]) -> Inventory:
-        """Return the inventory of what was found."""
+        """Return the inventory of the found models and warnings."""
         warnings = tuple(self.warnings[path] for path in sorted(self.warnings))
         # Sorting names is faster than sorting pairs of name and model.
         models = self.models if self.is_sorted else {name: self.models[name] for name in sorted(self.models)}

@@ -1,4 +1,4 @@
-"""The registry of the services on one folder, which shows whether the locks of each service reach the others.
+"""The registry of the services on one folder. It shows whether the locks of each service reach the other services.
 
 Each service has a file in `.store/services/` and holds the kernel's lock on it for as long as it lives. Every second it
 renames that file, `<id>.<count>`: clients cache times and contents, but a fresh listing has the server's names. If a

@@ -284,7 +284,10 @@ class Volume:
                 sync_folder(folder)
 
     def _is_identity_as_seen(self) -> bool:
-        """True if the identity file is the one that was read last. Opens no file, since many opens are slow on NFS."""
+        """True if the identity file has not changed since it was read.
+
+        Opens no file, because opening files is slow on NFS.
+        """
         with contextlib.suppress(FileNotFoundError):
             status = os.lstat(self._identity_file)
             return self._identity_seen == (status.st_dev, status.st_ino, status.st_mtime_ns)

@@ -22,8 +22,7 @@ SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 CONDITIONS = {"if-match", "if-none-match", "if-unmodified-since"}
 """Conditions that a change must not ignore."""
 OVERRIDES = {"x-http-method-override", "x-http-method", "x-method-override"}
-"""Headers that ask for another method than that of the request. Below `/uploads` the first header is obeyed, for
-tus."""
+"""Headers that ask to replace the request's method. Below `/uploads` the first of these headers is obeyed, for tus."""
 DIGESTS = {"repr-digest", "content-digest", "digest", "content-md5", "upload-checksum"}
 """Digests that a caller may announce in `Trailer`. Trailers are not read, so such a digest would not be checked."""
 WATCHED = frozenset(

@@ -26,7 +26,7 @@ class Progress:
     def is_stalled(self, now: float, count: int) -> bool:
         """Return True if a window has just ended in which the count grew too little.
 
-        `now` is in seconds of one clock.
+        `now` is a time in seconds, always by the same clock.
         """
         if now - self._began < self._window_seconds:
             return False

@@ -117,7 +117,8 @@ class HttpConnection(HttpToolsProtocol):
         self.cycle.keep_alive = False
         return True
 
-    # What the parser finds. An exception in one of these methods ends the parsing, and `send_400_response` follows.
+    # The parser's callbacks. An exception in one of these methods ends the parsing, and uvicorn calls
+    # `send_400_response`.
 
     def on_message_begin(self) -> None:
         """Expect the head of a request."""
@@ -213,7 +214,7 @@ class HttpConnection(HttpToolsProtocol):
             self._sending = None
 
     def _body_window_seconds(self) -> float:
-        """Return the window in seconds for the rest of a body: WINDOW_SECONDS after an answer; 0 if none arrives."""
+        """Return the window in seconds for the rest of a body: WINDOW_SECONDS after the answer; 0 if no body is due."""
         if self.cycle is None or self._is_between or self._is_in_head:
             return 0
         return WINDOW_SECONDS if self.cycle.response_complete else self._times.body_window_seconds
@@ -240,7 +241,7 @@ class HttpConnection(HttpToolsProtocol):
             self.cycle.keep_alive = False  # send the answers to earlier requests first, then close
             return
         is_own = self._is_in_head or self._is_between or not self.cycle.response_started
-        if not is_own:  # these bytes are the rest of a request whose answer has begun
+        if not is_own:  # the bad bytes belong to a request whose answer has begun
             self.transport.abort()
             return
         request_id, answer = refusal(exc, self._path(), self.server_state.default_headers)

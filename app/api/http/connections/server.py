@@ -32,8 +32,8 @@ class Server(uvicorn.Server):
     """A uvicorn server that ends slow connections, and that stops in steps.
 
     A signal begins the drain: the server calls `on_draining` with its length in seconds, and serves requests as before.
-    Then the server calls `on_stopping`, which ends streams of events, waits for running requests, and interrupts those
-    that take too long.
+    Then the server calls `on_stopping`, which ends streams of events, waits for running requests, and interrupts
+    requests that take too long.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Server(uvicorn.Server):
             await asyncio.sleep(1 / TICKS_PER_SECOND)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Call `on_stopping`, then wait for the running requests, interrupt those that take too long, and stop."""
+        """Call `on_stopping`, then wait for the running requests, interrupt requests that take too long, and stop."""
         self._on_stopping()
         interruption = asyncio.create_task(self._interrupt())
         await super().shutdown(sockets)

@@ -16,7 +16,8 @@ from app.host_names import authority_of, canonical_host, host_of
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 SINGLE = {b"authorization", b"content-type", b"host", b"origin", b"sec-fetch-site"}
-"""Headers that a request may have only once. Of two, a proxy and this service could use different ones."""
+"""Headers that a request may have only once. If a header came twice, a proxy and this service could use different
+values."""
 
 
 class RequestLimits:
