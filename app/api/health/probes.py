@@ -47,8 +47,8 @@ async def get_readyz(
     """Answer 200 if the engine is ready, busy or not, and the model folder is available; else 503 with the reason.
 
     Listing and deleting models work before the engine is ready. With `?verbose` the answer lists all checks, including
-    those that are not required: whether the folder is writable, what its file system can do, and which native libraries
-    the engine could load.
+    those that are not required: whether the folder and the journal can be written, what the file system can do, whether
+    the engine accepts the licence, and which native libraries it could load.
     """
     if request.app.state.is_draining:
         raise ShuttingDown
