@@ -16,6 +16,7 @@ from app.api.http.connections.errors import HeadTimedOut, HeadTooLarge, InvalidH
 from app.api.http.connections.gate import ConnectionGate
 from app.api.http.connections.progress import WINDOW_SECONDS, Progress, acknowledged_bytes
 from app.api.http.connections.refusals import refusal
+from app.api.http.connections.upgrades import UpgradeIgnoringParser
 from app.errors.exhaustion import exhausted_resource
 
 MAX_HEAD_BYTES = 1 << 16
@@ -55,6 +56,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def __init__(self, *, gate: ConnectionGate, times: CallerTimes, on_refused: OnRefused, **uvicorns: Any) -> None:  # noqa: ANN401
         super().__init__(**uvicorns)
+        self.parser = UpgradeIgnoringParser(self)  # type: ignore[assignment]  # it has what uvicorn calls
         self._gate = gate
         self._times = times
         self._on_refused = on_refused
@@ -136,6 +138,12 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin a request if its head is within the limits. Mark the request as surplus if the gate refuses it."""
+        if self.parser.get_method() == b"CONNECT":
+            self._stop_parsing(InvalidHttp("The service is no proxy, so it does not connect to hosts."))
+        if self.parser.should_upgrade():
+            return
+        if b"#" in self.url:  # uvicorn would drop the rest, so that another model than the one named would be deleted
+            self._stop_parsing(InvalidHttp("The path has a '#', which must be sent as %23."))
         if self._idle_bytes > MAX_HEAD_BYTES and self._head_bytes() > MAX_HEAD_BYTES:  # one read may hold more
             self._stop_parsing(HeadTooLarge(f"{MAX_HEAD_BYTES} bytes"))
         if len(self.headers) > MAX_HEADERS:
@@ -144,6 +152,8 @@ class HttpConnection(HttpToolsProtocol):
             self._stop_parsing(InvalidHttp(f"More than {MAX_PIPELINED} requests wait on this connection."))
         if not self._gate.begin(self):
             self.scope["is_surplus"] = True  # type: ignore[typeddict-unknown-key]  # our key, for RequestLimits
+        if self.parser.get_http_version() == "1.0":
+            self.expect_100_continue = False  # such a caller does not know interim answers
         super().on_headers_complete()
         self._unanswered.append(self.cycle)
         self._is_in_head, self._head_since, self._idle_bytes, self._trailers = False, None, 0, 0
@@ -157,6 +167,8 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Note that the request was received to its end."""
+        if self.parser.should_upgrade():
+            return
         self._is_between, self._idle_bytes = True, 0
         super().on_message_complete()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -62,6 +63,7 @@ class RequestLimits:
             _require_single(scope["headers"])
         if b"host" not in headers and scope.get("http_version") != "1.0":
             raise InvalidHttp("The request has no Host.")
+        _require_utf8(scope)
         self._check_source(scope["method"], headers)
 
     def _check_source(self, method: str, headers: dict[bytes, bytes]) -> None:
@@ -115,6 +117,19 @@ def _require_single(headers: Iterable[tuple[bytes, bytes]]) -> None:
         if name in seen and name in SINGLE:
             raise InvalidHttp(f"The request has more than one {name.decode('latin-1')}.")
         seen.add(name)
+
+
+def _require_utf8(scope: Scope) -> None:
+    """Raise InvalidHttp if the path or the query is percent-encoded from bytes that are not UTF-8.
+
+    Starlette and uvicorn would replace such bytes, so that the request would be about a model of another name.
+    """
+    for what, quoted in (("path", scope.get("raw_path", b"")), ("query", scope["query_string"])):
+        if b"%" in quoted:
+            try:
+                unquote_to_bytes(quoted).decode()
+            except UnicodeDecodeError:
+                raise InvalidHttp(f"The percent-encoding of the {what} is not that of UTF-8.") from None
 
 
 def _is_same(origin: str, host: str) -> bool:
