@@ -48,7 +48,7 @@ TAGS = {
 def create_app(settings: Settings) -> FastAPI:
     """Return the application for these settings. Its lifespan starts and stops the parts of the service.
 
-    Raises SettingsError if the path prefix cannot be told from a route.
+    Raises SettingsError if a route begins like the path prefix.
     """
 
     counters = Metrics()
@@ -115,7 +115,7 @@ def _default_hosts(settings: Settings) -> tuple[str, ...]:
 def _check_prefix(app: FastAPI) -> None:
     """Raise SettingsError if a route begins with the first part of the prefix.
 
-    Some proxies strip the prefix and others keep it, so a request with and without it could not be told apart.
+    Some proxies strip the prefix and others keep it. So a path that begins like the prefix would be ambiguous.
     """
     first = app.root_path.split("/")[1] if app.root_path else None
     if first in {str(getattr(route, "path", "")).split("/")[1] for route in app.routes}:

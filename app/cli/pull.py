@@ -124,6 +124,6 @@ def _request(source: str, file: str | None, revision: str, options: dict[str, st
 
 
 def _print_retry(event: EventName, fields: dict[str, Any]) -> None:
-    """Print why and when the pull is tried again, since a source that is away would look like a command that hangs."""
+    """Print why and when the pull is tried again. Otherwise a command that waits for its source would seem to hang."""
     if event is EventName.PULL_RETRIED:
         click.echo(f"{fields['error']} The next attempt is in {fields['pause_seconds']:g} s.", err=True)

@@ -38,7 +38,7 @@ class JobAdopter:
         """`accepts` returns False for a job that a newer service created and this service does not understand.
 
         `group_of` returns a job's group, such as the host of a pull. The adopter takes the oldest waiting job of the
-        group of which it has taken the fewest jobs.
+        group with the fewest unfinished jobs in this service.
 
         `on_defect` receives each error that is neither a StoreError nor an OSError. The adopter continues with other
         jobs.

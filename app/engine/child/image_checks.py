@@ -36,7 +36,7 @@ def examine(
     """Check that an image can be read; return its media type, the first page (counted from 0) and the number of pages.
 
     `announced` is the media type that the caller names, or None. Raises UnsupportedImage, UnreadableImage,
-    ImageTooLarge and EncryptedPdf, whatever the bytes are.
+    ImageTooLarge and EncryptedPdf, and no other error for any bytes.
     """
     with path.open("rb") as file:
         head = file.read(1024)

@@ -45,7 +45,7 @@ INLINE_SIDE = re.compile(rb"/(?:W|H|Width|Height)\s+(\d{1,20})\b")
 def examine_pdf(path: Path, pages: tuple[int, int] | None, limits: ImageLimits) -> tuple[int, int]:
     """Return the first page to read, counted from 0, and the number of pages to read.
 
-    Raises EncryptedPdf, ImageTooLarge and UnreadableImage, and whatever pypdf raises for a broken file.
+    Raises EncryptedPdf, ImageTooLarge, UnreadableImage, and any exception of pypdf for a broken file.
     """
     try:
         with PdfReader(path) as reader:

@@ -87,7 +87,7 @@ def _may_lead_up(url: httpx.URL) -> bool:
             break
         path = decoded
     else:
-        return True  # nobody encodes a path so often without a bad intent
+        return True  # a path that is encoded this often is meant to deceive
     if any(ord(character) < ord(" ") for character in path):
         return True
     # NFKC turns full-width dots and slashes into ASCII, as some servers do.

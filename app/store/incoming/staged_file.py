@@ -54,8 +54,8 @@ class StagedFile:
 
         Raises StoreFull, StoreReadOnly, after writing the bytes that fit.
 
-        Written bytes survive the end of this process, since the kernel has them. They survive a power cut only after
-        `sync()`.
+        Written bytes survive the end of this process, because the kernel has the bytes. They survive a power cut only
+        after `sync()`.
         """
         with explaining_refusals(), self._working:
             rest = memoryview(data)

@@ -20,7 +20,7 @@ T = TypeVar("T")
 Signature = tuple[int, int, int, int]
 
 MOST_DAMAGED = 1000
-"""How many damaged records are remembered. Further damaged records are reported as events each time they are read."""
+"""How many damaged records are remembered. Further damaged records are neither remembered nor reported."""
 FIRST_READ_BYTES = 1 << 14
 """The size of the first read, in bytes. Nearly every record is shorter; a short read is the whole file."""
 PASSING_ERRORS = {

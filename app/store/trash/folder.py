@@ -300,8 +300,8 @@ class TrashFolder:
     def complete_purge(self, name: str, on_purge: OnPurge) -> Purged | None:
         """Delete a file whose purge was begun by a process that was killed. `name` is the file's name.
 
-        Returns None if the file has no record, since then there is nothing for the journal. Raises ModelInUse and
-        ModelLocked while a living process works on the entry.
+        Returns None if the file has no record, because without a record the journal gets no entry. Raises ModelInUse
+        and ModelLocked while a living process works on the entry.
         """
         with self._locks.exclusive(entry_lock_name(name), seconds=0), folder_opened(self._folder) as trash:
             entry_id = name.removesuffix(PURGED)

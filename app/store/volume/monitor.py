@@ -59,8 +59,8 @@ class VolumeMonitor:
     def check(self) -> None:
         """Ask whether the volume is there and can be written; if so, make the due checks.
 
-        The results set `Volume.unsafe`. On a shared volume, also shows the other services that this service lives.
-        Raises StoreUnavailable and OSError.
+        The results set `Volume.unsafe`. On a shared volume, this method also shows the other services that this service
+        is alive. Raises StoreUnavailable and OSError.
         """
         with self._asking():
             self._volume.check()

@@ -131,7 +131,7 @@ class ServiceRegistry:
     def _is_locked(self, name: str) -> bool | None:
         """True if this machine can see a service's lock; None if the service's file was renamed after the listing.
 
-        Tries to take the lock, since locks cannot be queried on every file system. No process ever waits for this lock.
+        Tries to take the lock, because not every file system can query locks. No process ever waits for this lock.
         """
         try:
             with io.FileIO(open_regular(self._folder / name, os.O_RDWR), "r+") as file:

@@ -178,7 +178,7 @@ class Volume:
     def check_writable(self) -> None:
         """Raise StoreUnavailable, StoreReadOnly, StoreDenied or StoreUnsafe if the folder must not be changed now.
 
-        Creates folders of `.store/` again that were removed.
+        Also creates removed folders of `.store/` again.
         """
         self.check()
         missing = [folder for folder in self._folders if not self.check_folder(folder)]

@@ -1,6 +1,6 @@
 """Refuses a request with parameters, conditions or a body that the route would ignore: the caller could rely on them.
 
-Headers that RFC 9110 lets a server ignore are ignored: Range, If-Range, If-Modified-Since, Want-Repr-Digest, Prefer.
+Headers that HTTP lets a server ignore are not refused: Range, If-Range, If-Modified-Since, Want-Repr-Digest, Prefer.
 """
 
 import difflib
