@@ -7,6 +7,7 @@ change by any process is in the inventory within a second.
 
 import asyncio
 import contextlib
+import gc
 import math
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
@@ -39,6 +40,8 @@ SAFETY_REST = 3.0
 """How long a safety scan sleeps between its steps, as a multiple of its computing time."""
 MANY_CHANGES = 500
 """After more than this number of changes at once, the whole folder is scanned, so that later changes need not wait."""
+MANY_MODELS = 10_000
+"""After this number of new models Python's garbage collector is told to leave them alone, see `_spare_collector`."""
 SCAN_SHARE, SAFETY_SHARE = 1, 50
 """The least pause after any scan, and before a safety rescan, as multiples of the duration of the last scan."""
 
@@ -79,6 +82,7 @@ class InventoryWatcher:
         self._scan_soon = False
         self._removed: dict[str, float] = {}
         self._scanned = asyncio.Event()
+        self._spared = 0
         self._scanning, self._updating = asyncio.Lock(), asyncio.Lock()
         self._changed_meanwhile: set[str] | None = None
         """The paths that were updated while the running scan may have read them before; None if no scan runs."""
@@ -140,9 +144,23 @@ class InventoryWatcher:
             finally:
                 self._changed_meanwhile = None
             self._scan_seconds = time.monotonic() - self._scan_began
+            self._spare_collector()
         if not self._scanned.is_set():
             await self.refresh_protections()
         self._scanned.set()
+
+    def _spare_collector(self) -> None:
+        """Exempt all present objects from garbage collection if a scan has found many new models.
+
+        A full collection holds the interpreter lock while it visits each object: 100,000 models delay all requests by
+        30 ms, and by half a second on a busy machine. Models are in no reference cycle, so they are freed without it.
+        """
+        count = len(self.inventory.models) if self.inventory else 0
+        if count >= self._spared + MANY_MODELS:
+            gc.unfreeze()  # what is garbage by now is collected, so that it cannot add up
+            gc.collect()
+            gc.freeze()
+            self._spared = count
 
     async def run(self) -> None:
         """Keep the inventory up to date until cancelled."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import os
 import shutil
 import threading
@@ -210,6 +211,29 @@ async def test_a_folder_with_more_entries_than_an_update_reads_is_shown(tmp_path
         await eventually_async(lambda: len(watched.watcher.current().models) == 3000, within=30)
         (root / "full/0.bin").unlink()
         await watched.shows(lambda inventory: len(inventory.models) == 2999)
+
+
+async def test_garbage_collections_leave_many_models_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a scan that found many models no garbage collection visits them, and those that go are freed all the same.
+
+    A full collection of 100,000 models delays all requests, on a busy machine by half a second.
+    """
+    monkeypatch.setattr("app.store.inventory_watcher.MANY_MODELS", 2)
+    gc.unfreeze()
+    try:
+        async with watched_folder(tmp_path / "models") as watched:
+            assert gc.get_freeze_count() == 0
+            (watched.root / "0.bin").touch()
+            (watched.root / "1.bin").touch()
+            await watched.watcher.scan()
+            frozen = gc.get_freeze_count()
+            collected = {id(item) for item in gc.get_objects()}
+            assert frozen > 0
+            assert not any(id(model) in collected for model in watched.watcher.current().models.values())
+            await watched.watcher.scan()
+            assert gc.get_freeze_count() <= frozen
+    finally:
+        gc.unfreeze()
 
 
 async def test_without_watches_the_folder_is_scanned_and_that_is_reported(

@@ -1,7 +1,6 @@
 """Caches the answers to `GET /models` until something changes: there are thousands of polls for each change."""
 
 import asyncio
-import time
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -30,10 +29,8 @@ class _Lane:
     thread: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
     """One thread for rendering only, because a disk that does not answer may block all shared threads."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    waiting: int = 0
-    """How many requests wait for the lock, or hold it."""
-    last: tuple[bytes, float, Representation] | None = None
-    """The last answer, its query string, and the time at which its rendering began; None if no request waits."""
+    waiting: dict[bytes, asyncio.Task[Representation]] = field(default_factory=dict)
+    """The renderings that have not begun, by query string. Requests that arrive until then share their answers."""
 
 
 class ListCache:
@@ -63,28 +60,23 @@ class ListCache:
         if renderer.is_quick(query):
             return self._keep(query_string, Representation(renderer.render(query)), renderer)
         is_page = query.limit is not None and query.limit <= QUICK_MODELS
-        return await self._render(query_string, query, self._pages if is_page else self._long_lists)
+        lane = self._pages if is_page else self._long_lists
+        if (rendering := lane.waiting.get(query_string)) is None:
+            rendering = asyncio.create_task(self._render(query_string, query, lane))
+            lane.waiting[query_string] = rendering
+        # All requests for one answer continue together. If each waited for the lock, they would continue one after the
+        # other, and each of them would wait for Python's interpreter lock while a scan runs.
+        return await asyncio.shield(rendering)
 
     async def _render(self, query_string: bytes, query: ListQuery, lane: _Lane) -> Representation:
-        arrived = time.monotonic()
-        lane.waiting += 1
-        try:
-            async with lane.lock:
-                # While this request waited for the lock, another request may have rendered the same query. If the list
-                # changes all the time, that answer is outdated again, but its rendering began after this request came.
-                # Without reusing that answer, the waiting requests would render one list each, one after another.
-                if answer := self.ready(query_string):
-                    return answer
-                if lane.last and lane.last[0] == query_string and lane.last[1] >= arrived:
-                    return lane.last[2]
-                began, renderer = time.monotonic(), self._current()
-                answer = await to_thread.run_sync(lambda: Representation(renderer.render(query)), limiter=lane.thread)
-                lane.last = query_string, began, answer
-                return self._keep(query_string, answer, renderer)
-        finally:
-            lane.waiting -= 1
-            if not lane.waiting:
-                lane.last = None
+        async with lane.lock:
+            # A request that arrives from now on may know of a change that this rendering does not show.
+            del lane.waiting[query_string]
+            if answer := self.ready(query_string):
+                return answer
+            renderer = self._current()
+            answer = await to_thread.run_sync(lambda: Representation(renderer.render(query)), limiter=lane.thread)
+            return self._keep(query_string, answer, renderer)
 
     def describe(self, model: Model) -> ModelOut:
         """Return the list's entry for one model, with its up-to-date facts."""
