@@ -115,7 +115,7 @@ def metadata(request: Request) -> Metadata:
         key, _, value = pair.partition(" ")
         decoded = _decoded(value)
         if not METADATA_KEY.fullmatch(key) or key in found:
-            raise malformed(field, f"the key {key!r} is not ASCII, or is there twice")
+            raise malformed(field, f"the key {key!r} is not ASCII, or is given twice")
         try:
             found[key] = (decoded or b"").decode()
         except UnicodeDecodeError:

@@ -105,7 +105,7 @@ class RequestChecks:
         elif (coding := coding_of(request)) is not None:
             raise UnsupportedBody.encoded(coding)
         elif any(coding.lower() not in ("chunked", "") for coding in _listed(request, "transfer-encoding")):
-            raise UnsupportedBody("in another transfer coding than 'chunked'", "Send it unencoded.")
+            raise UnsupportedBody("in a transfer coding other than 'chunked'", "Send it unencoded.")
         elif self._is_json and not _is_json(media_type := media_type_of(request)):
             raise UnsupportedBody(f"of the type {media_type or 'none'}", f"Send JSON, with Content-Type: {JSON}.")
 

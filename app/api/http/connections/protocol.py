@@ -139,7 +139,7 @@ class HttpConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Begin a request if its head is within the limits. Mark the request as surplus if the gate refuses it."""
         if self.parser.get_method() == b"CONNECT":
-            self._stop_parsing(InvalidHttp("The service is no proxy, so it does not connect to hosts."))
+            self._stop_parsing(InvalidHttp("The service is not a proxy, so it does not support CONNECT."))
         if self.parser.should_upgrade():
             return
         if b"#" in self.url:  # uvicorn would drop the rest, so that another model than the one named would be deleted

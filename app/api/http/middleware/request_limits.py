@@ -129,7 +129,7 @@ def _require_utf8(scope: Scope) -> None:
             try:
                 unquote_to_bytes(quoted).decode()
             except UnicodeDecodeError:
-                raise InvalidHttp(f"The percent-encoding of the {what} is not that of UTF-8.") from None
+                raise InvalidHttp(f"The percent-encoded bytes of the {what} are not UTF-8.") from None
 
 
 def _is_same(origin: str, host: str) -> bool:
