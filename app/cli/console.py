@@ -55,6 +55,22 @@ def exit_with(status: int, sentence: str) -> NoReturn:
     sys.exit(status)
 
 
+def say(text: str) -> None:
+    """Print a text on stdout. If stdout cannot be written, exit with 1 and say that only the output is lost.
+
+    Without this, the error of a full disk below stdout would be reported as one of the model folder.
+    """
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        # Python flushes stdout once more at its end, which would fail again.
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - open until this process ends
+        reason = f"The output cannot be written: {exc.strerror or exc}."
+        exit_with(REFUSED, f"{reason} Only the output is lost: the command has done what it was asked to do.")
+
+
 def open_store(*, to_change: bool = False, is_dry_run: bool = False) -> Store:
     """Open the store that the settings name. Raises StoreUnavailable if the model folder is missing; never creates it.
 
@@ -117,14 +133,14 @@ def print_rows(rows: Iterable[dict[str, Any]], *, is_json: bool) -> None:
     """Print rows as JSON, or as a table with aligned columns."""
     rows = list(rows)
     if is_json:
-        click.echo(json.dumps(rows, indent=2, default=rfc3339))
+        say(json.dumps(rows, indent=2, default=rfc3339))
         return
     if not rows:
         return
     table = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def _cell(value: object) -> str:

@@ -6,7 +6,7 @@ import sys
 import click
 
 from app.api.http.keys import Scope, entry_for, new_key
-from app.cli.console import Verbs
+from app.cli.console import Verbs, say
 from app.cli.lease import lease
 from app.cli.models import models, trash
 from app.cli.protection import protect, unprotect
@@ -69,7 +69,7 @@ def new(name: str, scopes: tuple[str, ...]) -> None:
     except ValueError as exc:
         raise click.BadParameter(str(exc), param_hint="NAME") from None
     click.echo(f"The key, which is not stored: {key}", err=True)
-    click.echo(entry)
+    say(entry)
 
 
 @main.command()
@@ -77,4 +77,4 @@ def openapi() -> None:
     """Print the OpenAPI document."""
     from app.main import create_app  # noqa: PLC0415 - a tenth of a second that the other commands need not wait
 
-    click.echo(json.dumps(create_app(load_settings()).openapi(), indent=2))
+    say(json.dumps(create_app(load_settings()).openapi(), indent=2))

@@ -22,6 +22,7 @@ from app.cli.console import (
     print_rows,
     printed_at_the_end,
     rfc3339,
+    say,
 )
 from app.cli.wording import sentence_of
 from app.errors import ServiceError, TrashEntryNotFound
@@ -66,7 +67,7 @@ def list_models(*, is_json: bool) -> None:
 def path(name: str | None) -> None:
     """Print the absolute path of the model folder, or of one model."""
     store = open_store()
-    click.echo(f"{store.root}/{store.find(name).name}" if name else store.root)
+    say(f"{store.root}/{store.find(name).name}" if name else str(store.root))
 
 
 @models.command("delete")
@@ -141,7 +142,7 @@ def list_trash(*, is_json: bool) -> None:
 @click.option("--as", "name", help="The name to restore the model to. Default: its name before the deletion.")
 def restore(trash_id: str, name: str | None) -> None:
     """Restore a deleted model. Never overwrites an existing model."""
-    click.echo(open_store(to_change=True).trash.restore(trash_id, name, actor()).name)
+    say(open_store(to_change=True).trash.restore(trash_id, name, actor()).name)
 
 
 @trash.command("empty")

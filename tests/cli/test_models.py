@@ -302,3 +302,26 @@ def test_a_lease_of_a_command_that_is_no_unicode_names_its_holder(folder: Path, 
         holder.communicate(b"\n")
 
     assert r"read line \\xff" in refused.stderr
+
+
+@pytest.mark.parametrize("arguments", [("models", "list"), ("models", "delete", "en_v1.bin"), ("models", "path")])
+def test_an_output_that_cannot_be_written_is_no_error_of_the_model_folder(
+    folder: Path, arguments: tuple[str, ...]
+) -> None:
+    """With stdout on a full disk a command exits with 1 and says that only the output is lost."""
+    with Path("/dev/full").open("w") as full:
+        command = subprocess.run(
+            [sys.executable, "-m", "app", *arguments],
+            cwd=ROOT,
+            env=os.environ | {"OCR_MODELS_DIR": str(folder)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+
+    assert command.returncode == 1
+    assert "Only the output is lost" in command.stderr
+    assert "Nothing was changed" not in command.stderr
+    assert "Exception" not in command.stderr
