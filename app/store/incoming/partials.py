@@ -5,7 +5,18 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 
-from app.store.records.forms import JsonObject, ModelName, RecordDamaged, RecordForm, Seconds, Sha256, Size, Time, Word
+from app.store.records.forms import (
+    HeaderText,
+    JsonObject,
+    ModelName,
+    RecordDamaged,
+    RecordForm,
+    Seconds,
+    Sha256,
+    Size,
+    Time,
+    Word,
+)
 
 LATEST_SECONDS = datetime(2500, 1, 1, tzinfo=UTC).timestamp()
 PartialKind = Literal["upload", "pull"]
@@ -51,6 +62,8 @@ class _UploadExtra:
     sha256: Sha256 | None = None
     if_match: list[str] | None = None
     if_none_match: list[str] | None = None
+    metadata: HeaderText | None = None
+    """The header `Upload-Metadata`, which is sent back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -186,3 +187,21 @@ def test_a_refused_header_needs_no_body(service: RunningService) -> None:
 
 def checksum(content: bytes) -> str:
     return f"sha256 {base64.b64encode(hashlib.sha256(content).digest()).decode()}"
+
+
+@pytest.mark.parametrize("metadata", ["filename \u6f22", "a\r\nx-more: 1", "a\n", "x" * 9000, 5, ["a"]])
+def test_metadata_on_record_that_no_header_can_carry_is_damage(
+    service: RunningService, models: Path, metadata: object
+) -> None:
+    """A record with such metadata is reported, and its upload answers 404 instead of a broken head."""
+    path = begun(service, "a.bin", 3)
+    record = models / ".store" / "staging" / f"{path.rsplit('/', 1)[-1]}.json"
+    fields = json.loads(record.read_text())
+    fields["extra"]["metadata"] = metadata
+    record.write_text(json.dumps(fields))
+
+    for method in ("GET", "HEAD"):
+        assert service.client.request(method, path).status_code == 404
+    warnings = service.client.get("/uploads").json()["warnings"]
+    assert [each["path"] for each in warnings] == [f".store/staging/{record.name}"]
+    record.unlink()
