@@ -100,6 +100,7 @@ def jpeg(width: int, height: int) -> bytes:
 HUGE = (40_000, 40_000)
 DRAWS = b"/Contents 4 0 R/Resources<</XObject<</X 5 0 R>>>>"
 CONTENT = stream(b"", b"200 0 0 200 0 0 cm /X Do")
+STITCHED = b"<</FunctionType 3/Domain[0 1]/Functions[%d 0 R %d 0 R]/Bounds[.5]/Encode[0 1 0 1]>>"
 
 LOOPS: dict[str, Callable[[], bytes]] = {
     "a TIFF directory that is followed by itself": lambda: tiff(page_tags(), next_of={0: 0}),
@@ -123,6 +124,26 @@ LOOPS: dict[str, Callable[[], bytes]] = {
     "a form that draws itself": lambda: one_page(DRAWS, CONTENT, form(b"/XObject<</X 5 0 R>>")),
     "two forms that draw each other": lambda: one_page(
         DRAWS, CONTENT, form(b"/XObject<</X 6 0 R>>"), form(b"/XObject<</Y#20 5 0 R>>", b"/Y#20%\nDo")
+    ),
+    "a colour space that is based on itself": lambda: one_page(
+        b"/Resources<</ColorSpace<</C 4 0 R>>>>", b"[/Indexed 4 0 R 1 <00>]"
+    ),
+    "a function that consists of itself": lambda: one_page(
+        b"/Resources<</Shading<</S 4 0 R>>>>",
+        b"<</ShadingType 2/ColorSpace/DeviceRGB/Function 5 0 R>>",
+        STITCHED % (5, 5),
+    ),
+    "two functions that consist of each other": lambda: one_page(
+        b"/Resources<</Shading<</S<</Function 4 0 R>>>>>>", STITCHED % (5, 5), STITCHED % (4, 4)
+    ),
+    "a page tree of a negative number of pages": lambda: pdf(
+        CATALOG, b"<</Type/Pages/Kids[3 0 R]/Count -1>>", b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 200]>>"
+    ),
+    "a branch of a page tree that states too many pages": lambda: pdf(
+        CATALOG,
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Pages/Parent 2 0 R/Kids[4 0 R]/Count 2000000000>>",
+        b"<</Type/Page/Parent 3 0 R/MediaBox[0 0 200 200]>>",
     ),
 }
 """Files whose parts refer to each other in a circle, or state what cannot be."""

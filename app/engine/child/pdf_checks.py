@@ -37,6 +37,15 @@ CHUNK_BYTES = 1 << 20
 FLATE = ("/FlateDecode", "/Fl")
 MAX_DRAWINGS = 100_000
 """How many forms one page may draw. A form that is drawn several times counts each time."""
+MAX_STATED_PAGES = 100_000
+"""How many pages a node of the page tree may state; pypdf takes no tree with more nodes. The vendor's library believes
+the number: a negative one is an overflow, and for two thousand million it reserves the memory."""
+MAX_DEPTH = 101
+"""How deep the page tree may be; pypdf refuses a deeper one."""
+MAX_NESTED = 20
+"""How deep functions and colour spaces may contain each other. The vendor's library follows a loop until it dies."""
+COLOUR_SPACES = {"/Indexed", "/I", "/Separation", "/DeviceN", "/Pattern", "/ICCBased"}
+NESTED_IN = ("/Functions", "/Function", "/Alternate")
 DRAWN = re.compile(rb"/([^\0\t\n\f\r ()<>\[\]{}/%]+)(?:\s|%[^\r\n]*[\r\n])+Do\b")
 INLINE_PICTURE = re.compile(rb"\bBI\b(.{1,1000}?)\bID\b", re.DOTALL)
 INLINE_SIDE = re.compile(rb"/(?:W|H|Width|Height)\s+(\d{1,20})\b")
@@ -72,12 +81,15 @@ class _Needed:
         self._content_bytes = 0
         self._drawings: dict[int, int | None] = {}
         """How many forms each form draws, by the number of its object; None while they are being counted."""
+        self._nested: set[tuple[int, int]] = set()
+        """The functions and colour spaces that do not contain themselves."""
 
     def check_page(self, page: PageObject) -> None:
         """Check the size of a page and everything that it refers to, but not other pages."""
         box = page.mediabox
         width, height = float(box.width), float(box.height)
         check_size(round(width * DOTS_PER_POINT), round(height * DOTS_PER_POINT), self._limits)
+        _check_stated_pages(page)
         rest: list[Any] = list(_values(page))
         while rest:
             value = rest.pop()
@@ -94,9 +106,28 @@ class _Needed:
                 raise ImageTooLarge(f"pages with more than {MAX_OBJECTS} objects", f"{MAX_OBJECTS} objects in one call")
             if isinstance(value, StreamObject):
                 self._check_stream(value)
+            if _is_function_or_colour_space(value):
+                self._check_nesting(value, 0)
             rest += value if isinstance(value, ArrayObject) else _values(value)
         contents = page.get_contents()
         self._count_drawings(contents.get_data() if contents is not None else b"", page.get("/Resources"))
+
+    def _check_nesting(self, value: Any, depth: int) -> None:  # noqa: ANN401 - any object of pypdf
+        """Raise UnreadableImage if a function or a colour space contains itself, or others too deep."""
+        key = (value.idnum, value.generation) if isinstance(value, IndirectObject) else None
+        if key in self._nested:
+            return
+        if depth > MAX_NESTED:
+            raise UnreadableImage("a function or a colour space in the PDF contains itself, or too many others")
+        value = value.get_object() if isinstance(value, IndirectObject) else value
+        if isinstance(value, ArrayObject):
+            inner = list(value)
+        else:
+            inner = [value.raw_get(name) for name in NESTED_IN if name in value] if _is_dictionary(value) else []
+        for each in inner:
+            self._check_nesting(each, depth + 1)
+        if key:
+            self._nested.add(key)
 
     def _count_drawings(self, content: bytes, resources: Any) -> int:  # noqa: ANN401 - any object of pypdf
         """Return how many forms a content draws, nested forms included.
@@ -208,3 +239,23 @@ def _listed(value: Any) -> list[Any]:  # noqa: ANN401 - any object of pypdf
     if isinstance(value, ArrayObject):
         return [each.get_object() for each in value]
     return [] if value is None else [value]
+
+
+def _is_dictionary(value: Any) -> bool:  # noqa: ANN401 - any object of pypdf
+    return isinstance(value, DictionaryObject)
+
+
+def _is_function_or_colour_space(value: ArrayObject | DictionaryObject) -> bool:
+    if isinstance(value, ArrayObject):
+        return bool(value) and isinstance(value[0], str) and value[0] in COLOUR_SPACES
+    return "/FunctionType" in value
+
+
+def _check_stated_pages(page: PageObject) -> None:
+    """Raise UnreadableImage if a node above the page states a number of pages that no document has."""
+    node: Any = page
+    for _ in range(MAX_DEPTH):
+        node = _dictionary(node.get("/Parent"))
+        stated = node.get("/Count", 0)
+        if isinstance(stated, int | float) and not 0 <= stated <= MAX_STATED_PAGES:
+            raise UnreadableImage(f"its page tree states {stated} pages")

@@ -21,6 +21,7 @@ from tests.support.hostile_images import (
     DRAWS,
     LOOPS,
     MAX_PIXELS,
+    STITCHED,
     TOO_LARGE,
     form,
     one_page,
@@ -62,6 +63,15 @@ def test_a_small_file_with_a_large_content_is_too_large(name: str, tmp_path: Pat
         # Producers often give all forms the resources of the page, so a form may be among its own resources.
         (one_page(DRAWS, CONTENT, form(b"/XObject<</X 5 0 R/Y 6 0 R>>", b"/Y Do"), picture(1, 1)), (PDF, 0, 1)),
         (one_page(DRAWS, CONTENT, picture(1000, 1000, bytes(1_000_000), b"FlateDecode")), (PDF, 0, 1)),
+        # Both halves of a function, and two colour spaces, may share one function.
+        (
+            one_page(
+                b"/Resources<</Shading<</S<</Function 4 0 R>>>>/ColorSpace<</A[/Separation/A/DeviceRGB 4 0 R]>>>>",
+                STITCHED % (5, 5),
+                b"<</FunctionType 2/Domain[0 1]/N 1>>",
+            ),
+            (PDF, 0, 1),
+        ),
         (one_page(DRAWS, CONTENT, picture(1000, 1000, b"cut off", b"FlateDecode")), (PDF, 0, 1)),
     ],
 )
