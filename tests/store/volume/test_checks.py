@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -145,13 +146,11 @@ def test_a_lost_lease_is_retaken(store: Store) -> None:
 
 
 def test_a_lease_that_cannot_be_retaken_is_reported_lost(store: Store) -> None:
-    """If the model is being changed, `retake_lost_leases` sets `is_lost`."""
+    """If all locks were removed and another process changes the model, `retake_lost_leases` sets `is_lost`."""
     (store.root / "a.bin").touch()
-    lease = store.lease("a.bin", kind="engine")
-    store.volume.lock_file.unlink()
-    store.volume.lock_file.touch()
+    with store.lease("a.bin", kind="engine"):
+        shutil.rmtree(store.volume.lock_file.parent)
+        of_other_process = ModelLocks(store.volume.lock_file)
 
-    with store.locks.exclusive("a.bin", seconds=0):
-        assert [each.is_lost for each in store.locks.retake_lost_leases()] == [True]
-
-    lease.release()
+        with of_other_process.exclusive("a.bin", seconds=0):
+            assert [each.is_lost for each in store.locks.retake_lost_leases()] == [True]
