@@ -26,13 +26,21 @@ UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def _duration(value: object) -> object:
-    """Parse '90s', '30m', '24h', '7d' or a number of seconds. Leave other values to pydantic, which parses ISO 8601."""
-    if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", value.strip())):
-        try:
-            return timedelta(**{UNITS[match[2] or "s"]: float(match[1])})
-        except OverflowError:
-            return timedelta.max  # the range check refuses it as too long
-    return value
+    """Parse '90s', '30m', '24h', '7d' or '0'. Leave 'P1D' and other ISO 8601 to pydantic.
+
+    Raises ValueError for another number without a unit: '24' may mean hours, and seconds would empty the trash.
+    """
+    if not isinstance(value, str) or value.startswith("P"):
+        return value
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", value)
+    if match is None:
+        raise ValueError("should be a number with a unit, such as 90s, 30m, 24h or 7d")
+    if not match[2] and float(match[1]) != 0:
+        raise ValueError("has no unit; write s, m, h or d after the number, such as 90s, 30m, 24h or 7d")
+    try:
+        return timedelta(**{UNITS[match[2] or "s"]: float(match[1])})
+    except OverflowError:
+        return timedelta.max  # the range check refuses it as too long
 
 
 def _listed(value: object) -> object:
@@ -99,7 +107,7 @@ class Settings(BaseSettings):
     models_dir: Path = Path("data/models")
     """The model folder; created if missing."""
     state_dir: Path = Path("data/state")
-    """The folder for the working directories of engine processes; created if missing, empty after a shutdown."""
+    """Working directories of engine processes, outside the model folder; created if missing, empty after shutdown."""
     native_dir: Path = Path("native")
     """The folder that `python -m app provision` fills with OpenSSL 1.1 and llama.cpp, for recognition and AI."""
     old_patterns: CommaSeparated = ("old_*",)
@@ -311,4 +319,5 @@ def _explain(error: ErrorDetails) -> str:
         return str(error["msg"]).removeprefix("Value error, ")
     name = str(error["loc"][0])
     about = (Settings.model_fields[name].description or "").strip()
-    return f"{ENV_PREFIX}{name.upper()}={error['input']!s}: {error['msg']}. It is: {about}"
+    reason = str(error["msg"]).removeprefix("Value error, ")
+    return f"{ENV_PREFIX}{name.upper()}={error['input']!s}: {reason}. It is: {about}"

@@ -47,6 +47,7 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
 
 CANDIDATES = (
     "77",
+    "77s",
     "true",
     "json",
     "debug",
@@ -132,7 +133,10 @@ def test_a_list_can_be_empty(monkeypatch: pytest.MonkeyPatch) -> None:
         ("OCR_ENGINE_LOAD_TIMEOUT", "0", "should be at least 1s"),
         ("OCR_ENGINE_CALL_TIMEOUT", "0", "should be at least 1s"),
         ("OCR_TRASH_RETENTION", "99999999d", "should be at most 36500d"),
-        ("OCR_TRASH_RETENTION", "9" * 400, "should be at most 36500d"),
+        ("OCR_TRASH_RETENTION", "9" * 400 + "s", "should be at most 36500d"),
+        ("OCR_TRASH_RETENTION", "24", "has no unit"),
+        ("OCR_TRASH_RETENTION", "24 hours", "such as 90s, 30m, 24h or 7d"),
+        ("OCR_TRASH_RETENTION", "24:00:00", "such as 90s, 30m, 24h or 7d"),
         ("OCR_JOB_RETENTION", "P99999999D", "should be at most 36500d"),
         ("OCR_HUB_ENDPOINT", "https://me:password@hub.example", "pattern"),
         ("OCR_PULL_ALLOWED_URLS", "https://hub.example:x/", "is not one"),

@@ -60,3 +60,8 @@ def _make_folders(settings: Settings) -> None:
         settings.state_dir.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise SettingsError(f"OCR_STATE_DIR={settings.state_dir} cannot be created: {exc.strerror}") from exc
+    if settings.state_dir.resolve().is_relative_to(settings.models_dir.resolve()):
+        raise SettingsError(
+            f"OCR_STATE_DIR={settings.state_dir} is in the model folder {settings.models_dir}, so that images would "
+            "appear as models. Choose a folder outside it"
+        )

@@ -17,13 +17,14 @@ REPLACEMENTS = tuple(
             "`models pull --if-exists replace` replaces a model; `trash restore --as` takes another name",
         ),
         (
-            r"is now the version .+ in If-Match\. Nothing was done; get the model again to see what changed",
+            r"is now the version .+ keeps its quotes\)\. Nothing was done; get the model again to see what changed",
             "was changed while the command ran. Nothing was done; run the command again",
         ),
         (
             r"DELETE /trash and DELETE /models/\{name\} with permanent=true",
             "`trash empty --yes` and `models delete --permanent`",
         ),
+        (r"; a restore takes it in \?as=", ""),
         (r"Another request or process", "Another process"),
         (r"Have the processes listed in blockers release it", "Have the processes that use it release it"),
         (r"Cancel it, or wait until it has finished", "Wait until it has finished"),

@@ -140,7 +140,9 @@ class UnsupportedImage(ImageError):
 
     def __init__(self, what: str, known: str) -> None:
         super().__init__(
-            f"The image is {what}. Send {known}, with the media type of that format.", what=what, known=known
+            f"The image is {what}. Send {known}, with the media type of that format or application/octet-stream.",
+            what=what,
+            known=known,
         )
 
 

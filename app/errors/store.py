@@ -88,8 +88,9 @@ class ModelExists(ModelError):
     def __init__(self, name: str) -> None:
         super().__init__(
             name,
-            f"There is already a model {name!r}, and it is not overwritten. Choose another name. An upload replaces a "
-            "model if If-Match holds its ETag, a pull if if_exists is replace, and a restore never does.",
+            f"There is already a model {name!r}, and it is not overwritten. Choose another name; a restore takes it in "
+            "?as=. An upload replaces a model if If-Match holds its ETag, a pull if if_exists is replace, and a "
+            "restore never does.",
         )
 
 
@@ -99,8 +100,8 @@ class ModelChanged(ModelError):
     def __init__(self, name: str, etag: str) -> None:
         super().__init__(
             name,
-            f"{name!r} is now the version {etag}, not the one named in If-Match. Nothing was done; get the model "
-            "again to see what changed.",
+            f"{name!r} is now the version {etag}, which If-Match does not name (an etag there keeps its quotes). "
+            "Nothing was done; get the model again to see what changed.",
         )
         self.etag = etag
 

@@ -121,7 +121,9 @@ def test_livez_answers_before_the_engine_is_ready(serve: Serve) -> None:
         ({"OCR_HOST": "0.0.0.0"}, "OCR_ALLOW_ANONYMOUS=true"),
         ({"OCR_ROOT_PATH": "/ocr"}, "OCR_ROOT_PATH=/ocr"),
         ({"OCR_ROOT_PATH": "/models/v1"}, "OCR_ROOT_PATH=/models/v1"),
-        ({"OCR_API_KEYS_FILE": "missing.toml"}, "missing.toml cannot be read"),
+        ({"OCR_API_KEYS_FILE": "missing.toml"}, "OCR_API_KEYS_FILE=missing.toml cannot be read"),
+        ({"OCR_MODELS_DIR": "{tmp}", "OCR_STATE_DIR": "{tmp}"}, "is in the model folder"),
+        ({"OCR_MODELS_DIR": "{tmp}", "OCR_STATE_DIR": "{tmp}/a/state"}, "Choose a folder outside it"),
         ({"OCR_LICENSE_FILE": "missing.lic"}, "OCR_LICENSE_FILE=missing.lic cannot be read: No such file"),
         ({"OCR_LICENSE_FILE": "/proc"}, "OCR_LICENSE_FILE=/proc cannot be read: Is a directory"),
         ({"OCR_LICENSE_FILE": "/dev/null"}, "OCR_LICENSE_FILE=/dev/null cannot be read: it is empty"),
@@ -130,10 +132,12 @@ def test_livez_answers_before_the_engine_is_ready(serve: Serve) -> None:
 )
 def test_a_wrong_setting_ends_the_start(settings: dict[str, str], says: str, tmp_path: Path) -> None:
     """A wrong setting ends the start with status 2 and a line that names the variable."""
+    folders = {"OCR_STATE_DIR": f"{tmp_path}/state", "OCR_MODELS_DIR": f"{tmp_path}/models", "OCR_PORT": "0"}
+    placed = {name: value.replace("{tmp}", str(tmp_path)) for name, value in settings.items()}
     ended = subprocess.run(
         [sys.executable, "-m", "app", "serve"],
         cwd=ROOT,
-        env=os.environ | {"OCR_STATE_DIR": str(tmp_path), "OCR_MODELS_DIR": str(tmp_path), "OCR_PORT": "0"} | settings,
+        env=os.environ | folders | placed,
         capture_output=True,
         text=True,
         timeout=30,

@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from app.api.http.checks.json_request import JsonRequest
 from app.api.http.checks.request_checks import RequestChecks
 from app.api.http.checks.validation_messages import explained
-from app.api.http.keys import Keyring, Scope, StatedScope
+from app.api.http.keys import Key, Keyring, Scope, StatedScope
 from app.api.http.request_errors import MissingScope, ServiceReadOnly, Unauthenticated
 from app.engine.queue import CALLER
 
@@ -50,12 +50,16 @@ class Access:
         Raises Unauthenticated, MissingScope and ServiceReadOnly.
         """
         if self._keyring:
-            request.scope["key_name"] = name = self._authorise(self._keyring, request, scope)
-            CALLER.set(name)
+            key = self._key_of(self._keyring, request)
+            # Before the scope is checked: the log names the key of a refused request too.
+            request.scope["key_name"] = key.name
+            CALLER.set(key.name)
+            if scope not in key.scopes:
+                raise MissingScope(key.name, scope)
         if self.read_only and scope.is_change(request.method):
             raise ServiceReadOnly
 
-    def _authorise(self, keyring: Keyring, request: Request, scope: StatedScope) -> str:
+    def _key_of(self, keyring: Keyring, request: Request) -> Key:
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         token = token.strip(" ")  # RFC 9110 allows several blanks before the key
         if kind.lower() != "bearer" or not token:
@@ -63,9 +67,7 @@ class Access:
         key = keyring.find(token)
         if key is None:
             raise Unauthenticated.unknown()
-        if scope not in key.scopes:
-            raise MissingScope(key.name, scope)
-        return key.name
+        return key
 
 
 class GuardedRoute(APIRoute):

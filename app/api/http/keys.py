@@ -75,13 +75,14 @@ class Keyring:
         try:
             keys = tuple(_keys_in(path.read_bytes()))
         except OSError as exc:
-            raise KeysError(f"{path} cannot be read ({exc.strerror})") from exc
+            raise KeysError(f"OCR_API_KEYS_FILE={path} cannot be read ({exc.strerror})") from exc
         except (TypeError, ValueError) as exc:
             raise KeysError(
-                f"{path} is not a file of keys: {exc}. `python -m app keys new` prints a correct entry"
+                f"OCR_API_KEYS_FILE={path} is not a file of keys: {exc}. "
+                "`python -m app keys new` prints a correct entry"
             ) from exc
         if not keys:
-            raise KeysError(f"{path} holds no key, so every request would be refused")
+            raise KeysError(f"OCR_API_KEYS_FILE={path} holds no key, so every request would be refused")
         return cls(keys)
 
     def find(self, token: str) -> Key | None:

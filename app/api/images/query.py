@@ -1,8 +1,8 @@
 """The query parameters of routes that read an image."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, field_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from app.api.http.schema import StringForm
@@ -35,10 +35,7 @@ class ImageQuery(BaseModel):
     @property
     def page_range(self) -> tuple[int, int] | None:
         """The first and the last page to read; None for all."""
-        if self.pages is None:
-            return None
-        first, _, last = self.pages.partition("-")
-        return int(first), int(last or first)
+        return None if self.pages is None else _range_of(self.pages)
 
     def to_table_options(self) -> RecognitionOptions:
         """Return the engine's options for tables."""
@@ -46,8 +43,14 @@ class ImageQuery(BaseModel):
             self.language, "universal", self.auto_skew, self.upscale, self.page_range, None, tables=True
         )
 
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.page_range and self.page_range[0] > self.page_range[1]:
-            raise ValueError("pages: the first page comes after the last; write the smaller number first, such as 2-5")
-        return self
+    @field_validator("pages")
+    @classmethod
+    def _in_order(cls, pages: str | None) -> str | None:
+        if pages is not None and (found := _range_of(pages)) and found[0] > found[1]:
+            raise ValueError("the first page comes after the last; write the smaller number first, such as 2-5")
+        return pages
+
+
+def _range_of(pages: str) -> tuple[int, int]:
+    first, _, last = pages.partition("-")
+    return int(first), int(last or first)

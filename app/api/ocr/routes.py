@@ -97,7 +97,12 @@ async def recognise_text(
     if query.correct:
         if media_type in DOCUMENT_FORMATS or prefers_job:
             raise RequestValidationError(
-                [{"loc": ("query", "correct"), "msg": "Only JSON and text are corrected, and not in a job"}]
+                [
+                    {
+                        "loc": ("query", "correct"),
+                        "msg": "only JSON and text are corrected, and not in a job; leave it out",
+                    }
+                ]
             )
         # Errors of the correction's model are reported before the image is received and recognised.
         await choice.choose(Processor.SPELL_CHECK)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from app.engine.child.image_sizes import check_size, limited_time, select_pages
 from app.engine.child.pdf_checks import examine_pdf
@@ -64,6 +64,8 @@ def _refusing(what: str) -> Iterator[None]:
         yield
     except ImageError:
         raise
+    except UnidentifiedImageError as exc:
+        raise UnreadableImage(what) from exc  # its text is the path of a file of this service
     except MemoryError as exc:
         raise ImageTooLarge("a page that does not fit into the engine's memory", "the memory that it can get") from exc
     except Exception as exc:

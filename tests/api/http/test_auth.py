@@ -1,5 +1,6 @@
 """API keys, their scopes, and a read-only service."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -150,6 +151,15 @@ def test_the_log_has_the_name_of_a_key_but_not_the_key(keyed: RunningService) ->
     assert KEYS[Scope.READ] not in keyed.log
 
 
+def test_a_refused_request_is_logged_with_its_key(keyed: RunningService) -> None:
+    """The log names the key that lacked the scope of a request."""
+    headers = {"authorization": f"Bearer {KEYS[Scope.READ]}", "x-request-id": "refused-1"}
+    assert keyed.client.delete("/trash", headers=headers).status_code == 403
+
+    (line,) = eventually(lambda: [line for line in keyed.log.splitlines() if '"refused-1"' in line])
+    assert json.loads(line)["key"] == "read"
+
+
 def test_without_keys_every_request_is_allowed(service: RunningService) -> None:
     """A service without a file of keys allows every operation."""
     assert service.client.post("/engine/release").status_code == 200
@@ -269,5 +279,7 @@ def test_an_invalid_file_of_keys_is_refused(tmp_path: Path, text: str, says: str
     """A file of keys that is empty, malformed or has an unknown scope raises KeysError with the reason."""
     (tmp_path / "keys.toml").write_text(text)
 
-    with pytest.raises(KeysError, match=says):
+    with pytest.raises(KeysError, match=says) as refused:
         Keyring.load(tmp_path / "keys.toml")
+
+    assert f"OCR_API_KEYS_FILE={tmp_path / 'keys.toml'}" in str(refused.value)

@@ -158,7 +158,8 @@ def test_no_change_ignores_a_condition(service: RunningService, models: Path) ->
         ("POST", "/ocr?pages=1,3", None, ["query", "pages"], "must be one page, such as 3, or the first and the last"),
         ("POST", "/ocr?pages=2-", None, ["query", "pages"], "such as 2-5"),
         ("POST", "/ocr?pages=3%0A", None, ["query", "pages"], "such as 2-5"),
-        ("POST", "/ocr?pages=5-2", None, ["query"], "the first page comes after the last"),
+        ("POST", "/ocr?pages=5-2", None, ["query", "pages"], "the first page comes after the last"),
+        ("POST", "/prune", None, ["body"], "a JSON object is required"),
         ("POST", "/ocr?langauge=deu", None, ["query", "langauge"], "did you mean 'language'?"),
     ],
 )

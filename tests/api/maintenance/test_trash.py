@@ -101,6 +101,7 @@ def test_if_match_deletes_only_that_version(service: RunningService, models: Pat
     nonsense = service.client.delete("/models/a.bin", headers={"if-match": "nonsense"})
     assert problem_of(stale) == (412, "model-changed")
     assert nonsense.status_code == 412
+    assert "keeps its quotes" in nonsense.json()["detail"]
     assert (models / "a.bin").exists()
 
     present = stale.json()["etag"]

@@ -176,3 +176,12 @@ def test_a_frame_that_differs_is_checked(tmp_path: Path) -> None:
     assert check(file.getvalue(), tmp_path, (1, 1)) == (TIFF, 0, 1)
     with pytest.raises(ImageTooLarge):
         check(file.getvalue(), tmp_path)
+
+
+def test_a_file_of_another_kind_is_refused_without_a_path(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The refusal of bytes that are no image shows callers no path of the service, and logs no traceback."""
+    with pytest.raises(UnreadableImage) as refused:
+        check(b"no image", tmp_path)
+
+    assert str(tmp_path) not in str(refused.value)
+    assert "Traceback" not in capfd.readouterr().err

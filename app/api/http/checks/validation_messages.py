@@ -60,6 +60,8 @@ def _sentence(error: Mapping[str, Any], body_model: object) -> str:
         return say_unknown(str(error["loc"][-1]), sorted(_fields_at(body_model, error["loc"][1:-1])), "field")
     if kind in {"enum", "literal_error"}:
         return _one_of(context["expected"], error.get("input"))
+    if kind == "missing" and tuple(error["loc"]) == ("body",):
+        return "a JSON object is required"
     if kind in SENTENCES:
         return SENTENCES[kind](context)
     if kind.endswith(("_type", "_parsing", "_from_float", "_number", "_size")) and (
