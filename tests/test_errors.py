@@ -31,3 +31,9 @@ def test_the_documented_tree_matches_the_bases() -> None:
 def test_each_class_is_exported() -> None:
     """`app.errors` exports every class of the tree."""
     assert set(errors.__all__) - {"UNWRITABLE"} == set(documented_parents())
+
+
+def test_a_question_in_a_reason_ends_the_sentence() -> None:
+    """The message for a volume that is not mounted ends with its question mark, any other with a full stop."""
+    assert str(errors.StoreUnavailable("it is missing; is its volume mounted?")).endswith("mounted?")
+    assert str(errors.StoreUnavailable("it is a file")).endswith("a file.")

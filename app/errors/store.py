@@ -192,7 +192,7 @@ class StoreUnavailable(StoreError):
     """The model folder is missing, or is not the one the service started with."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"The model folder cannot be used: {reason}.")
+        super().__init__(f"The model folder cannot be used: {reason}{'' if reason.endswith('?') else '.'}")
 
 
 class StoreUnsafe(StoreError):

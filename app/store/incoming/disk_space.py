@@ -41,7 +41,7 @@ class DiskSpace:
                 missing_bytes -= freed_bytes
         if missing_bytes > 0:
             free_bytes = max(0, free_bytes)
-            reason = f"it takes {size_bytes:,} bytes and {free_bytes:,} are free"
+            reason = f"it takes {size_bytes:,} bytes and {free_bytes:,} are free beside the reserve for deletions"
             if going:
                 reason += f", and {missing_bytes:,} would still be missing with the trash empty"
             raise StoreFull(reason, size_bytes, free_bytes)
