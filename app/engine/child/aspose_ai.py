@@ -49,7 +49,7 @@ from app.engine.contract.processors import (
 )
 from app.engine.contract.recognition_call import PAGES_FILE, ImageLimits, RecognitionOptions
 from app.engine.native.libraries import missing_for_ai, missing_for_recognition
-from app.errors import ImageError, UnknownLanguage
+from app.errors import ImageError, UnknownLanguage, UnreadableImage
 
 DISTRIBUTION = "aspose-ocr-python-net"
 PROCESSORS = {
@@ -221,6 +221,9 @@ def _recognise(
     document = f"document.{options.save_as.lower()}" if options.save_as else None
     try:
         output = AsposeOcr().recognize(source, _settings(options))
+        if kind in INPUT_TYPES and (found := len(list(output))) < count:
+            # Of a PDF with a missing page object the vendor reads no page, without an error.
+            raise UnreadableImage(f"the engine found {found} of the {count} pages")
         pages = _pages(source, output, first + 1, tables_in(output) if options.tables else None, options)
         if options.save_as:
             saved = str(image.with_name(str(document)))

@@ -87,7 +87,7 @@ class _Needed:
     def check_page(self, page: PageObject) -> None:
         """Check the size of a page and everything that it refers to, but not other pages."""
         box = page.mediabox
-        width, height = float(box.width), float(box.height)
+        width, height = abs(float(box.width)), abs(float(box.height))  # corners have any order
         check_size(round(width * DOTS_PER_POINT), round(height * DOTS_PER_POINT), self._limits)
         _check_stated_pages(page)
         rest: list[Any] = list(_values(page))

@@ -16,6 +16,7 @@ from pypdf import PdfReader
 
 from tests.support import pictures
 from tests.support.answers import problem_of
+from tests.support.hostile_images import one_page
 from tests.support.service import RunningService
 from tests.support.supervised import NATIVE
 from tests.support.waiting import eventually
@@ -216,6 +217,16 @@ def test_a_bad_image_is_a_documented_problem(read: Read, name: str) -> None:
 
 
 @pytest.mark.slow
+def test_a_page_that_the_engine_does_not_find_is_no_empty_answer(read: Read) -> None:
+    """Of a PDF whose page tree names a missing object the engine reads nothing; that is 422, and not an empty text."""
+    content = one_page(b"").replace(b"/Kids[3 0 R]/Count 1", b"/Kids[null 99 0 R 3 0 R]/Count 3")
+
+    answer = read(content, "application/pdf")
+
+    assert problem_of(answer) == (422, "image-unreadable")
+    assert "found 0 of the 1 pages" in answer.json()["detail"]
+
+
 def test_odd_but_good_images_are_read(read: Read) -> None:
     """Images in CMYK, 16 bits, one bit or with transparency are read, and of an animation the first frame."""
     grey = pictures.page(*SHORT, mode="L")

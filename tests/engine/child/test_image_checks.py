@@ -63,6 +63,8 @@ def test_a_small_file_with_a_large_content_is_too_large(name: str, tmp_path: Pat
         # Producers often give all forms the resources of the page, so a form may be among its own resources.
         (one_page(DRAWS, CONTENT, form(b"/XObject<</X 5 0 R/Y 6 0 R>>", b"/Y Do"), picture(1, 1)), (PDF, 0, 1)),
         (one_page(DRAWS, CONTENT, picture(1000, 1000, bytes(1_000_000), b"FlateDecode")), (PDF, 0, 1)),
+        # Any two opposite corners are a page, in any order.
+        (one_page(b"").replace(b"[0 0 200 200]", b"[200 200 0 0]"), (PDF, 0, 1)),
         # Both halves of a function, and two colour spaces, may share one function.
         (
             one_page(
