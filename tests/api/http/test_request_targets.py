@@ -104,3 +104,15 @@ def test_http_1_0_gets_no_interim_answer(service: RunningService) -> None:
         connection.sendall(f"{start}expect: 100-continue\r\ncontent-length: 1\r\n\r\na".encode())
         assert b" 201 " in received(connection).split(b"\r\n", 1)[0]
     assert httpx.get(f"{service.url}/models/a.bin").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["Content-Digest", "repr-digest", "Content-MD5", "Upload-Checksum"])
+def test_a_digest_in_an_unannounced_trailer_is_refused(service: RunningService, models: Path, name: str) -> None:
+    """A model is not kept with a digest that was not checked; another trailer is ignored."""
+    for trailer, status in ((f"{name}: sha-256=:AAAA:", b"400"), ("x-more: 1", b"201")):
+        with connect(service) as connection:
+            headers = "transfer-encoding: chunked\r\nconnection: close\r\n"
+            body = f"5\r\nhello\r\n0\r\n{trailer}\r\n\r\n".encode()
+            connection.sendall(head(service, "PUT /models/a.bin", headers) + body)
+            assert received(connection).split(b" ", 2)[1] == status
+        assert (models / "a.bin").exists() == (status == b"201")

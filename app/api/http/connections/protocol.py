@@ -26,6 +26,8 @@ The parser has no limit, and a parsed header takes about twenty times its bytes 
 connection could use all memory.
 """
 MAX_HEADERS = 256
+UNCHECKED_TRAILERS = {b"repr-digest", b"content-digest", b"digest", b"content-md5", b"upload-checksum"}
+"""Trailers that refuse the request, even unannounced: the caller would believe that they were checked."""
 MAX_PIPELINED = 64
 """How many complete requests may wait on one connection. One read of the socket can return ten thousand requests."""
 MAPPED = "::ffff:"
@@ -135,6 +137,8 @@ class HttpConnection(HttpToolsProtocol):
         self._trailers += 1
         if self._trailers > MAX_HEADERS:
             self._stop_parsing(HeadTooLarge(f"{MAX_HEADERS} trailers"))
+        if name.lower() in UNCHECKED_TRAILERS:
+            self._stop_parsing(InvalidHttp(f"Trailers are not read, so {name.decode('latin-1')} must be a header."))
 
     def on_headers_complete(self) -> None:
         """Begin a request if its head is within the limits. Mark the request as surplus if the gate refuses it."""
