@@ -80,10 +80,16 @@ class Watch:
 @pytest.fixture(scope="module")
 def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     """Run a service with few descriptors and with short times, so that each attack meets them."""
-    settings = {"engine_class": ECHO, "head_timeout": 1, "body_timeout": 1, "upload_stall_timeout": 1, "keep_alive": 2}
+    settings = {
+        "engine_class": ECHO,
+        "head_timeout": "1s",
+        "body_timeout": "1s",
+        "upload_stall_timeout": "1s",
+        "keep_alive": "2s",
+    }
     wrapper = ("prlimit", f"--nofile={DESCRIPTORS}:{DESCRIPTORS}")
     folder = tmp_path_factory.mktemp("attacked")
-    with RunningService(folder, wrapper=wrapper, **settings) as service:  # type: ignore[arg-type]
+    with RunningService(folder, wrapper=wrapper, **settings) as service:
         for number in range(2000):  # so that a list is larger than the buffers of a connection
             (service.models_dir / f"{'a' * 100}-{number}.bin").touch()
         eventually(lambda: service.client.get("/models").json()["count"] == 2000, within=30)

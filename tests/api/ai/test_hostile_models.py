@@ -79,7 +79,11 @@ class Patient:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    limits: dict[str, Any] = {"engine_restart_budget": 1000, "engine_stable_after": 0.01, "engine_load_timeout": 15}
+    limits: dict[str, Any] = {
+        "engine_restart_budget": 1000,
+        "engine_stable_after": "0.01s",
+        "engine_load_timeout": "15s",
+    }
     with RunningService(tmp_path_factory.mktemp("hostile"), **limits) as service:
         yield service
 

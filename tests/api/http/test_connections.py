@@ -26,7 +26,7 @@ CHUNKED = "transfer-encoding: chunked\r\n"
 @pytest.fixture(scope="module")
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     """Run a service whose callers may take one second for a head and two for a body."""
-    settings = {"engine_class": ECHO, "head_timeout": 1, "body_timeout": 2, "keep_alive": 2}
+    settings = {"engine_class": ECHO, "head_timeout": "1s", "body_timeout": "2s", "keep_alive": "2s"}
     with RunningService(tmp_path_factory.mktemp("hasty"), **settings) as running:  # type: ignore[arg-type]
         yield running
 
