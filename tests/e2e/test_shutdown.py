@@ -80,7 +80,11 @@ def test_a_drain_refuses_readiness_and_takes_connections(serve: Serve) -> None:
 def test_a_taken_port_ends_the_start_with_status_3(tmp_path: Path) -> None:
     """If the address is in use, the status is 3 and the log has the reason."""
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        settings = {"OCR_PORT": str(taken.getsockname()[1]), "OCR_MODELS_DIR": str(tmp_path), "OCR_ENGINE_CLASS": ECHO}
+        settings = {
+            "OCR_PORT": str(taken.getsockname()[1]),
+            "OCR_MODELS_DIR": str(tmp_path / "models"),
+            "OCR_ENGINE_CLASS": ECHO,
+        }
         ended = subprocess.run(
             [sys.executable, "-m", "app", "serve"],
             cwd=ROOT,
@@ -98,7 +102,7 @@ def test_a_taken_port_ends_the_start_with_status_3(tmp_path: Path) -> None:
 
 def test_a_failed_part_ends_the_service_with_status_1(tmp_path: Path) -> None:
     """If a part that the service cannot do without has a defect, the end is not reported as success."""
-    settings = {"OCR_PORT": "0", "OCR_MODELS_DIR": str(tmp_path), "OCR_ENGINE_CLASS": ECHO}
+    settings = {"OCR_PORT": "0", "OCR_MODELS_DIR": str(tmp_path / "models"), "OCR_ENGINE_CLASS": ECHO}
     ended = subprocess.run(
         [sys.executable, "-m", "tests.support.failing_engine_part", "serve"],
         cwd=ROOT,

@@ -40,7 +40,7 @@ def test_only_a_job_that_cannot_be_resumed_fails_after_its_runner(store: Store, 
     assert ocr.state == JobState.FAILED
     assert ocr.failure
     assert ocr.failure.error == "JobAbandoned"
-    assert "ended before it was done" in ocr.failure.detail
+    assert "ended before the job was done" in ocr.failure.detail
     assert pull.state == JobState.RUNNING
     assert [job.id for job in jobs.unheld(PULL)] == [pull.id]
 
