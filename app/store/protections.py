@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.errors import LookupStale, ModelNotFound, ModelProtected, NotAModel, StoreError
+from app.errors.exhaustion import exhausted_resource
 from app.store.actor import Actor
 from app.store.aftermath import after_change
 from app.store.journal import Action, Journal
@@ -126,14 +127,19 @@ class Protections:
         self._writing_again = threading.Lock()
 
     def of(self, name: str) -> Protection | None:
-        """Get the protection of a model from the disk; None if the model is not protected."""
+        """Get the protection of a model from the disk; None if the model is not protected.
+
+        A record that cannot be read protects. Raises OSError if this process lacks descriptors or memory.
+        """
         manual = None
         try:
             if record := self._records.read(name):
                 manual = record.manual
             elif self._records.has(name):
                 manual = UNREADABLE
-        except OSError:
+        except OSError as exc:
+            if exhausted_resource(exc):  # which says nothing about the record
+                raise
             manual = UNREADABLE
         return self.combine(name, manual)
 

@@ -1,6 +1,8 @@
 """Protections of models, before, during and after deletions."""
 
 import hashlib
+import os
+import resource
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -134,3 +136,20 @@ def test_an_unreadable_record_protects_its_model_and_affects_no_other(tmp_path: 
     manual = opened(tmp_path).protections.manual()
     assert [name in manual for name in ("a.bin", "b.bin", "c.bin")] == [True, True, False]
     assert [store.digests.of(store.find(name)) for name in ("a.bin", "b.bin")] == [None, "0" * 64]
+
+
+def test_a_lack_of_descriptors_is_not_told_as_a_protection(tmp_path: Path) -> None:
+    """Without a free descriptor the record cannot be read: that raises EMFILE, and is not called a protection."""
+    store = opened(tmp_path)
+    (tmp_path / "a.bin").touch()
+    store.protections.protect("a.bin", "mine", ME)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open("/dev/null", os.O_RDONLY)
+    os.close(free)
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            store.protections.of("a.bin")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

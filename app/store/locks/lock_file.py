@@ -127,7 +127,13 @@ class LockFile:
         try:
             with suppress(FileExistsError):
                 self.path.parent.mkdir()
-            os.close(os.open(self.path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666))
+            # A link in place of the folder is not followed: it could lead to another program's files.
+            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                os.close(os.open(self.path.name, flags, 0o666, dir_fd=folder))
+            finally:
+                os.close(folder)
         except OSError:
             if os.path.lexists(self.path):
                 return

@@ -73,3 +73,15 @@ def test_leased_positions_has_the_leases_of_all_processes(locks: ModelLocks, tmp
 
     assert [name for name in names if is_leased(name, leased_positions)] == names[:21]
     assert locks.leased_positions() == frozenset()
+
+
+def test_no_lock_file_is_made_through_a_link(tmp_path: Path) -> None:
+    """If the folder of the lock file is a link, nothing is created in the folder it leads to."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "locks").symlink_to("outside")
+    locks = ModelLocks(tmp_path / "locks/models")
+
+    with pytest.raises(FileNotFoundError), locks.exclusive("a.bin", seconds=0):
+        pass
+
+    assert list((tmp_path / "outside").iterdir()) == []
