@@ -57,7 +57,10 @@ class TusRoute(GuardedRoute):
 
 
 def _check_fields(request: Request, known: set[str]) -> None:
-    """Refuse each header of tus that the route does not read; raises RequestValidationError."""
+    """Refuse headers of tus that the route does not read, and headers with a digest.
+
+    Raises RequestValidationError.
+    """
     for field in request.headers.keys():  # noqa: SIM118 - iterating over the headers themselves is slower
         if field == "upload-extension":  # some clients name the extension that they use
             if not set(map(str.strip, request.headers[field].split(","))) <= set(EXTENSIONS.split(",")):

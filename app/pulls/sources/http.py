@@ -86,7 +86,7 @@ class HttpClient:
     """An HTTP client that requests files' bytes from other services."""
 
     def __init__(self, stall_seconds: float, head_seconds: float = HEAD_SECONDS) -> None:
-        """`stall_seconds` is how long to wait for the next bytes; 0 for no limit."""
+        """`stall_seconds` limits the wait for the next bytes, 0 for no limit; `head_seconds` the wait for a head."""
         self._head_seconds = head_seconds
         self._stall_seconds = stall_seconds or None
         self._client: httpx.AsyncClient | None = None

@@ -28,7 +28,9 @@ class Corruption:
 def known_corruption(
     digests: Digests, headers: "HeaderCheckCache", inventory: Inventory, *, seconds: float
 ) -> Corruption:
-    """Return the corruption that verifications recorded and that headers show. Reads headers for `seconds` at most."""
+    """Return which models are corrupt, by the record of a verification or by their headers.
+
+    Reads headers for `seconds` at most."""
     known = headers.corruption(inventory, seconds=seconds)
     found = {
         name: f"its bytes are not those on record, as was seen at {since:%Y-%m-%dT%H:%M:%SZ}"

@@ -55,12 +55,12 @@ class Digests:
         self._claims = claims
 
     def record(self, model: Model, sha256: str) -> None:
-        """Record the digest of this version, in place of any earlier record of the model."""
+        """Record the digest of this version of a model, in place of any earlier record of the model."""
         self._digests.write(model.name, {"etag": model.etag, "sha256": sha256})
         self._corrupt.remove(model.name)
 
     def of(self, model: Model) -> str | None:
-        """Return the recorded digest of this version, in hexadecimal; None if this version has none."""
+        """Return the recorded digest of this version of a model, in hexadecimal; None if this version has none."""
         record = _read(self._digests, model)
         return record.sha256 if record and is_version(record.etag, model.etag) else None
 

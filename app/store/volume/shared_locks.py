@@ -1,4 +1,4 @@
-"""The check `shared-locks`: whether the locks of the services on a shared volume reach each other.
+"""The check `shared-locks`: whether the services on a shared volume see each other's locks.
 
 `app.store.volume.service_registry` observes the other services; this module judges the observation, and the monitor
 refuses changes if the check fails.

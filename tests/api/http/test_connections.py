@@ -177,7 +177,7 @@ def test_too_many_pipelined_requests_end_the_connection(service: RunningService)
     assert 1 <= answers <= MAX_PIPELINED + 1
 
 
-def test_a_refusal_comes_after_the_answers_to_earlier_requests(service: RunningService) -> None:
+def test_bytes_that_are_no_request_end_the_connection_after_the_earlier_answer(service: RunningService) -> None:
     """Bytes that are no request end the connection after the answer to the request before them, and are no answer."""
     with connect(service) as connection:
         connection.sendall(head(service, "GET /models") + b"FOO\r\n\r\n")

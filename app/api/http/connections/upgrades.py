@@ -23,7 +23,7 @@ class UpgradeIgnoringParser:
         self._use(self._new_parser())
 
     def feed_data(self, data: bytes) -> None:
-        """Parse bytes, and call the connection for what they contain. Raises httptools.HttpParserError."""
+        """Parse bytes, and pass each part of a request in them to the connection. Raises httptools.HttpParserError."""
         while True:
             try:
                 self._parser.feed_data(data)
