@@ -17,7 +17,7 @@ from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-PREFIX = "/ocr"
+PREFIX = "/models-api"
 MODEL = "org_repo/model Q4.gguf"
 
 

@@ -29,7 +29,7 @@ pytestmark = [
 def service(mounts: Mounts, tmp_path: Path) -> Iterator[RunningService]:
     """Run a service on mount A with one model that it lists."""
     folder = mounts.folder(tmp_path.name)
-    settings = {"engine_class": ECHO, "shutdown_grace": GRACE_SECONDS, "log_format": "json"}
+    settings = {"engine_class": ECHO, "shutdown_grace": f"{GRACE_SECONDS}s", "log_format": "json"}
     with RunningService(tmp_path, models_dir=folder.a, **settings) as service:  # type: ignore[arg-type]
         service.wait_until_ready()
         service.client.put("/models/a.bin", content=b"content").raise_for_status()
