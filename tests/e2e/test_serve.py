@@ -77,13 +77,13 @@ def test_shutdown_is_bounded_when_the_engine_ignores_everything(serve: Serve) ->
 
 
 def test_the_engine_dies_with_its_parent(serve: Serve) -> None:
-    """SIGKILL of the service ends the engine within a second; the next service removes the working directory."""
+    """SIGKILL of the service ends the engine soon; the next service removes the working directory."""
     service = serve().wait_until_ready()
     child = psutil.Process(service.engine()["pid"])
 
     service.stop(signal.SIGKILL)
 
-    eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, within=1)
+    eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, within=10)
     assert len([path for path in service.state_dir.iterdir() if path.is_dir()]) == 1
     serve().wait_until_ready()
     assert len([path for path in service.state_dir.iterdir() if path.is_dir()]) == 1
@@ -98,7 +98,7 @@ def test_the_engine_dies_with_its_parent_even_in_a_native_call(serve: Serve) -> 
 
     service.stop(signal.SIGKILL)
 
-    eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, within=1)
+    eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, within=10)
 
 
 def test_livez_answers_before_the_engine_is_ready(serve: Serve) -> None:

@@ -231,6 +231,10 @@ def _report(result: Result, books: Books, lost: set[int]) -> None:
     for size_bytes in sorted(lost)[:5]:
         result.violations.append(f"lost {books.uploads[size_bytes]}: {'; '.join(books.history[size_bytes])}")
     result.check(not lost, f"lost {len(lost)} of {len(books.uploads)} uploads, {books.counts['deleted']} deletions")
+    for size_bytes in sorted(silent)[:5]:
+        result.violations.append(
+            f"not in the journal: {books.uploads.get(size_bytes)}: {'; '.join(books.history[size_bytes])}"
+        )
     result.check(not silent, f"{len(silent)} purges are not in the journal")
     result.violations += [f"{times} x {what}" for what, times in books.wrong.items()]
 

@@ -136,7 +136,7 @@ def test_a_cancelled_job_frees_the_engine(service: RunningService) -> None:
     job_at(service, location, "cancelled")
     refused = service.client.get(f"{location}/results")
     assert (refused.status_code, refused.json()["state"]) == (409, "cancelled")
-    eventually(lambda: not service.engine()["busy"], within=1)
+    eventually(lambda: not service.engine()["busy"], within=10)
 
 
 def test_a_job_of_which_nothing_succeeds_fails(service: RunningService) -> None:
