@@ -23,7 +23,7 @@ from typing import Final, Self
 from app.errors import ModelInUse, ModelLocked, StoreError
 from app.events import EventName, OnEvent
 from app.store.actor import Actor
-from app.store.aftermath import after_change, note_failure, unreported_failures
+from app.store.aftermath import note_failure, unreported_failures
 from app.store.locks.model_locks import ModelLocks
 from app.store.records.forms import RecordDamaged, RecordForm, Size, Time
 from app.store.records.reader import open_regular
@@ -40,6 +40,8 @@ LATEST_BYTES = 24 << 20
 MOST_LINES = 200_000
 """How many lines of one file are read at most. All entries within LATEST_BYTES are fewer lines than this."""
 OLDER_NAME = re.compile(r"journal\.[0-9TZ]+-[0-9a-f]+\.jsonl")
+SEARCHED_BYTES = 1 << 20
+"""How many bytes at the end of the file are searched for a line whose sync failed: about 4,000 lines."""
 JOURNAL_LOCK = "/journal"
 """The name of the journal's lock; no model can have this name."""
 TURN_SECONDS = 10.0
@@ -147,7 +149,7 @@ class Journal:
         except (OSError, StoreError) as exc:
             self._waiting.append(entry)
             self.problem = f"the last change could not be written to it: {_reason(exc)}"
-            note_failure(f"the journal does not have it yet: {_reason(exc)}")
+            note_failure(f"the journal may not have it yet: {_reason(exc)}")
             self._on_event(EventName.JOURNAL_FAILED, {"error": _reason(exc), "action": action, "name": name})
         if failures := unreported_failures():
             self._on_event(EventName.CHANGE_INCOMPLETE, {"name": name, "action": action, "failures": failures})
@@ -165,7 +167,7 @@ class Journal:
         written = 0
         try:
             while self._waiting:
-                self.write(self._waiting[0])
+                self.write(self._waiting[0], again=True)
                 self._waiting.popleft()
                 written += 1
             with contextlib.suppress(FileNotFoundError):
@@ -176,10 +178,11 @@ class Journal:
         if written:
             self._on_event(EventName.JOURNAL_CAUGHT_UP, {"entries": written})
 
-    def write(self, entry: JournalEntry) -> None:
+    def write(self, entry: JournalEntry, *, again: bool = False) -> None:
         """Append one entry and sync it to the disk. Raises OSError, and ModelLocked after 10 s on a shared volume.
 
-        Nothing is raised once the entry is in the file, also if it cannot be synced.
+        If the sync fails, the line may be in the file or lost: a client of a network file system may report a failed
+        write only then. Call this `again`, which appends the line only if the end of the file lacks it.
         """
         with self._one_writer():
             journal = self._opened()
@@ -187,10 +190,10 @@ class Journal:
                 # If a full disk has cut the last line short, begin a new line, so that this entry can be read. A line
                 # that another process is writing now looks the same: then an empty line results, which readers skip.
                 line = entry.to_line() if _ends_with_a_line(journal) else b"\n" + entry.to_line()
-                if os.write(journal, line) < len(line):
+                is_there = again and entry.to_line() in _end_of(journal)
+                if not is_there and os.write(journal, line) < len(line):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
-                with after_change("a power cut may remove its line from the journal, which could not be synced"):
-                    sync(journal)
+                sync(journal)
                 is_full = os.fstat(journal).st_size > ROTATE_BYTES
             finally:
                 os.close(journal)
@@ -317,6 +320,10 @@ def _regular(journal: int, path: Path) -> int:
 def _ends_with_a_line(journal: int) -> bool:
     size_bytes = os.fstat(journal).st_size
     return not size_bytes or os.pread(journal, 1, size_bytes - 1) == b"\n"
+
+
+def _end_of(journal: int) -> bytes:
+    return os.pread(journal, SEARCHED_BYTES, max(0, os.fstat(journal).st_size - SEARCHED_BYTES))
 
 
 def _reason(exc: OSError | StoreError) -> str:

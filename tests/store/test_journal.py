@@ -1,6 +1,8 @@
 """The journal: its entries, its rotation, and what happens when its file is damaged or cannot be written."""
 
+import errno
 import json
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -14,6 +16,7 @@ from app.store.actor import Actor
 from app.store.journal import ROTATE_BYTES, JournalEntry
 from app.store.policy import Policy
 from app.store.store import Store
+from app.store.volume.renames import sync
 
 ME = Actor("me", "request-1")
 
@@ -132,3 +135,29 @@ def test_a_failure_to_write_the_journal_does_not_undo_the_change(tmp_path: Path)
 
     assert store.deletions.delete(store.deletions.plan("a.bin")).trash_id is not None
     assert events == ["model.trashed", "journal.failed", "change.incomplete"]
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_a_line_that_could_not_be_synced_is_in_the_journal_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch, *, is_lost: bool
+) -> None:
+    """The entry waits until a sync succeeds, and its line is written again only if the file lacks it.
+
+    The failing sync is a fake: a client of a network file system that drops the line cannot be had on demand.
+    """
+    def fail(journal: int) -> None:
+        if is_lost:
+            os.ftruncate(journal, 0)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(journals, "sync", fail)
+    (store.root / "a.bin").touch()
+    trash_id = store.deletions.delete(store.deletions.plan("a.bin")).trash_id
+    store.journal.retry()
+    assert (store.journal.waiting, store.journal.problem is None) == (1, False)
+
+    monkeypatch.setattr(journals, "sync", sync)
+    store.journal.retry()
+
+    assert (store.journal.waiting, store.journal.problem) == (0, None)
+    assert [each.trash_id for each in store.journal.latest(10)] == [trash_id]
