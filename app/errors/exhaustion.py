@@ -2,8 +2,12 @@
 
 import errno
 
-EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
-"""The error numbers for: no free file descriptor in the process or the system, and no memory."""
+EXHAUSTED = {
+    errno.EMFILE: "this service has no free file descriptor",
+    errno.ENFILE: "this machine has no free file descriptor",
+    errno.ENOMEM: "this machine has too little free memory",
+}
+"""The error numbers that concern the process or the machine and not a file, and the meaning of each."""
 NO_THREAD = "can't start new thread"
 """The text of CPython's RuntimeError if no thread can be started. The error has no class of its own."""
 

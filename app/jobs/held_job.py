@@ -61,7 +61,7 @@ class HeldJob:
         """
         self._check()
         with explaining_refusals():
-            # Write a draft and rename it: writing to the path itself would follow a link that lies there.
+            # A draft is written and renamed, because a write to the path itself would follow a link at that path.
             draft = new_draft_of(self._folder, self.job.id)
             with draft.open("x") as file:
                 file.write(text)

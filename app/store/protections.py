@@ -199,8 +199,8 @@ class Protections:
     def write_again_if_removed(self) -> None:
         """Write the known protections again if their folder was removed, emptied or replaced since it was read.
 
-        Removing one protection removes only its record. So if the mark is missing too, somebody has removed all files
-        of the folder, and probably did not intend to remove each protection.
+        Removing one protection removes only its record. So if the mark is missing too, another program has removed all
+        files of the folder, and probably did not intend to remove each protection.
         """
         with self._writing_again, contextlib.suppress(OSError, StoreError):
             if not self._is_removed():

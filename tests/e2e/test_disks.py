@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import Serve
 from tests.support import tus
 from tests.support.answers import problem_of
-from tests.support.mounts import mount, removable_disk, seen_by, small_disk, with_mounts
+from tests.support.mounts import fill, mount, removable_disk, seen_by, small_disk, with_mounts
 from tests.support.raw import RawPut
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
@@ -54,16 +54,6 @@ def names_of(service: RunningService) -> list[str] | None:
     """Return the names of the listed models; None while the list is not available."""
     answer = service.client.get("/models")
     return [model["name"] for model in answer.json()["models"]] if answer.status_code == 200 else None
-
-
-def fill(folder: Path) -> None:
-    """Fill the disk to its last byte."""
-    with (folder / "filler").open("wb", buffering=0) as filler:
-        try:
-            while True:
-                filler.write(b"x" * 4096)
-        except OSError:
-            pass
 
 
 def blocks_of(path: Path) -> int:

@@ -77,23 +77,24 @@ def test_a_drain_refuses_readiness_and_takes_connections(serve: Serve) -> None:
     assert service.stop() == 0
 
 
+def run_to_its_end(folder: Path, module: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """Run a service that ends by itself, with its folders below `folder`, and return how it ended."""
+    folders = {"OCR_MODELS_DIR": str(folder / "models"), "OCR_STATE_DIR": str(folder / "state")}
+    return subprocess.run(
+        [sys.executable, "-m", module, "serve"],
+        cwd=ROOT,
+        env=os.environ | folders | {"OCR_ENGINE_CLASS": ECHO} | settings,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
 def test_a_taken_port_ends_the_start_with_status_3(tmp_path: Path) -> None:
     """If the address is in use, the status is 3 and the log has the reason."""
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        settings = {
-            "OCR_PORT": str(taken.getsockname()[1]),
-            "OCR_MODELS_DIR": str(tmp_path / "models"),
-            "OCR_ENGINE_CLASS": ECHO,
-        }
-        ended = subprocess.run(
-            [sys.executable, "-m", "app", "serve"],
-            cwd=ROOT,
-            env=os.environ | settings | {"OCR_STATE_DIR": str(tmp_path / "state")},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        ended = run_to_its_end(tmp_path, "app", OCR_PORT=str(taken.getsockname()[1]))
 
     assert ended.returncode == 3
     assert "address already in use" in ended.stderr
@@ -102,16 +103,7 @@ def test_a_taken_port_ends_the_start_with_status_3(tmp_path: Path) -> None:
 
 def test_a_failed_part_ends_the_service_with_status_1(tmp_path: Path) -> None:
     """If a part that the service cannot do without has a defect, the end is not reported as success."""
-    settings = {"OCR_PORT": "0", "OCR_MODELS_DIR": str(tmp_path / "models"), "OCR_ENGINE_CLASS": ECHO}
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.support.failing_engine_part", "serve"],
-        cwd=ROOT,
-        env=os.environ | settings | {"OCR_STATE_DIR": str(tmp_path / "state")},
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+    ended = run_to_its_end(tmp_path, "tests.support.failing_engine_part", OCR_PORT="0")
 
     assert "service.part_failed" in ended.stderr
     assert ended.returncode == 1

@@ -145,6 +145,7 @@ def test_a_line_that_could_not_be_synced_is_in_the_journal_once(
 
     The failing sync is a fake: a client of a network file system that drops the line cannot be had on demand.
     """
+
     def fail(journal: int) -> None:
         if is_lost:
             os.ftruncate(journal, 0)

@@ -33,3 +33,13 @@ def mount(pid: int, *arguments: object) -> None:
 def seen_by(pid: int, path: Path) -> Path:
     """Return the path by which this process reaches the path that another process sees."""
     return Path(f"/proc/{pid}/root{path}")
+
+
+def fill(folder: Path) -> None:
+    """Fill the disk of a folder to its last byte, with a file named filler."""
+    with (folder / "filler").open("wb", buffering=0) as filler:
+        try:
+            while True:
+                filler.write(b"x" * 4096)
+        except OSError:
+            pass

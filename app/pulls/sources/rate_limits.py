@@ -10,7 +10,7 @@ SECONDS = r"[0-9]{1,18}"
 """Matches a number of seconds of at most 18 digits: `int()` raises ValueError for thousands of digits."""
 MAX_FIELD_LENGTH = 2000
 """A field with more characters than this is ignored."""
-EXHAUSTED = re.compile(r";\s*r\s*=\s*0+\s*(?:;|$)")
+NOTHING_LEFT = re.compile(r";\s*r\s*=\s*0+\s*(?:;|$)")
 RESET = re.compile(rf";\s*t\s*=\s*({SECONDS})\s*(?:;|$)")
 
 
@@ -33,7 +33,7 @@ def _rate_limit(field: str) -> float | None:
         return None
     # Remove the quoted names of policies first, because these may have any character.
     policies = re.sub(r'"(?:[^"\\]|\\.)*"', "", field).split(",")
-    waits = [float(reset[1]) for policy in policies if EXHAUSTED.search(policy) and (reset := RESET.search(policy))]
+    waits = [float(reset[1]) for policy in policies if NOTHING_LEFT.search(policy) and (reset := RESET.search(policy))]
     return max(waits, default=None)
 
 

@@ -8,17 +8,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from app.errors import StoreDenied, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
+from app.errors.exhaustion import EXHAUSTED
 from app.store.inventory import STORE_DIR
 
 DENIED_ERRORS = {errno.EACCES, errno.EPERM}
 UNWRITABLE_ERRORS = {errno.EROFS, *DENIED_ERRORS}
 FULL_ERRORS = {errno.ENOSPC, errno.EDQUOT}
-EXHAUSTED = {
-    errno.EMFILE: "this service has no free file descriptor",
-    errno.ENFILE: "this machine has no free file descriptor",
-    errno.ENOMEM: "this machine has too little free memory",
-}
-"""The error numbers that concern the machine and not the volume, and the meaning of each."""
 REPLACED_ERRORS = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
 UNKNOWN_OUTCOME_ERRORS = {
     errno.EINTR,

@@ -24,7 +24,7 @@ MASK = (
     | flags.ONLYDIR
     | flags.EXCL_UNLINK
 )
-EXHAUSTED = {
+WATCH_LIMITS = {
     errno.ENOSPC: "the user of this process has no inotify watch left: raise fs.inotify.max_user_watches",
     errno.EMFILE: "no inotify instance or file descriptor is left: raise fs.inotify.max_user_instances, or LimitNOFILE",
 }
@@ -130,4 +130,4 @@ class TreeWatch:
 
 def reason_of(exc: OSError) -> str:
     """Say why inotify cannot watch."""
-    return EXHAUSTED.get(exc.errno or 0) or str(exc)
+    return WATCH_LIMITS.get(exc.errno or 0) or str(exc)

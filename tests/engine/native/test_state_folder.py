@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.answers import problem_of
-from tests.support.mounts import seen_by, with_mounts
+from tests.support.mounts import fill, seen_by, with_mounts
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 
@@ -26,16 +26,6 @@ def service(tmp_path: Path) -> Iterator[RunningService]:
 def state_of(service: RunningService) -> Path:
     """Return the state folder, as the service sees it."""
     return seen_by(service.process.pid, service.state_dir)
-
-
-def fill(folder: Path) -> None:
-    """Fill a disk to its last byte."""
-    with (folder / "filler").open("wb", buffering=0) as filler:
-        try:
-            while True:
-                filler.write(b"x" * 4096)
-        except OSError:
-            pass
 
 
 def test_a_full_state_disk_is_told_and_harms_nothing_else(service: RunningService) -> None:

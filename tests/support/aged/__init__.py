@@ -3,45 +3,23 @@
 `aged.c` is the library that does this; its head explains what is cached and for how long. The first test compiles it.
 """
 
-import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any, Self
 
-import pytest
-
+from tests.support.preloaded import library
 from tests.support.service import ROOT
 
 SOURCE = Path(__file__).with_name("aged.c")
-COMPILE = ("cc", "-Wall", "-Wextra", "-Werror", "-U_FORTIFY_SOURCE", "-shared", "-fPIC", "-O1")
-LIBRARIES = ("-ldl", "-lpthread")
-
-
-def library() -> Path:
-    """Return the path of the library; compile it if needed. Without a compiler, skip the test, or fail it in CI."""
-    key = hashlib.sha256(SOURCE.read_bytes() + " ".join([*COMPILE, *LIBRARIES]).encode()).hexdigest()[:16]
-    compiled = Path(tempfile.gettempdir()) / f"aged-{os.getuid()}-{key}.so"
-    if compiled.exists():
-        return compiled
-    if shutil.which("cc") is None:
-        if os.environ.get("CI"):
-            pytest.fail("there is no C compiler (cc), and CI needs one for tests/support/aged")
-        pytest.skip("there is no C compiler (cc) to build tests/support/aged with")
-    draft = compiled.with_suffix(f".{os.getpid()}")
-    subprocess.run([*COMPILE, "-o", draft, SOURCE, *LIBRARIES], check=True)
-    draft.rename(compiled)  # atomic, because other tests may compile at the same time
-    return compiled
 
 
 def environment(**settings: object) -> dict[str, str]:
     """Return the environment of a process with the library. `root="x"` is AGED_ROOT=x."""
     aged = {f"AGED_{name.upper()}": str(value) for name, value in settings.items()}
-    return os.environ | aged | {"LD_PRELOAD": str(library())}
+    return os.environ | aged | {"LD_PRELOAD": str(library(SOURCE))}
 
 
 class Child:

@@ -3,39 +3,17 @@
 `faults.c` is the preloaded library that does it. A real disk cannot be made to fail with each number, and at each call.
 """
 
-import hashlib
 import mmap
-import os
-import shutil
 import struct
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
+from tests.support.preloaded import library
 
 SOURCE = Path(__file__).with_name("faults.c")
-COMPILE = ("cc", "-Wall", "-Wextra", "-Werror", "-U_FORTIFY_SOURCE", "-shared", "-fPIC", "-O1")
 LAYOUT = struct.Struct("=iiii16s8s256s")  # `struct control` in faults.c
 FOREVER = -1
-
-
-def library() -> Path:
-    """Return the path of the library; compile it if needed. Without a compiler, skip the test, or fail it in CI."""
-    key = hashlib.sha256(SOURCE.read_bytes() + " ".join(COMPILE).encode()).hexdigest()[:16]
-    compiled = Path(tempfile.gettempdir()) / f"faults-{os.getuid()}-{key}.so"
-    if compiled.exists():
-        return compiled
-    if shutil.which("cc") is None:
-        if os.environ.get("CI"):
-            pytest.fail("there is no C compiler (cc), and CI needs one for tests/support/faults")
-        pytest.skip("there is no C compiler (cc) to build tests/support/faults with")
-    draft = compiled.with_suffix(f".{os.getpid()}")
-    subprocess.run([*COMPILE, "-o", draft, SOURCE, "-ldl"], check=True)
-    draft.rename(compiled)  # atomic, because other tests may compile at the same time
-    return compiled
 
 
 class Faults:
@@ -52,7 +30,7 @@ class Faults:
     @property
     def wrapper(self) -> tuple[str, ...]:
         """The wrapper for a `RunningService` that has these faults."""
-        settings = {"LD_PRELOAD": library(), "FAULTS_ROOT": self._root, "FAULTS_CONTROL": self._file}
+        settings = {"LD_PRELOAD": library(SOURCE), "FAULTS_ROOT": self._root, "FAULTS_CONTROL": self._file}
         return ("env", *(f"{name}={value}" for name, value in settings.items()))
 
     @property
