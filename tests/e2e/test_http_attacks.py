@@ -46,7 +46,8 @@ class Watch:
         self._over = threading.Event()
         self._threads = [threading.Thread(target=each) for each in (self._look, self._ask)]
         self.before = self.most = self.last = self.sample()
-        self.answers: list[int] = []
+        self.answers: list[int | str] = []
+        """The status of each answer, or the error in its place."""
         self.slowest_seconds = 0.0
 
     def __enter__(self) -> "Watch":
@@ -72,8 +73,8 @@ class Watch:
             began = time.monotonic()
             try:
                 self.answers.append(httpx.get(f"{self._service.url}/livez", timeout=30).status_code)
-            except httpx.HTTPError:
-                self.answers.append(0)
+            except httpx.HTTPError as exc:
+                self.answers.append(repr(exc))
             self.slowest_seconds = max(self.slowest_seconds, time.monotonic() - began)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from app.store.records.name_records import key_of
+from tests.support.waiting import eventually
 
 NOW = datetime.now(UTC)
 STAMP = "20261121T092012Z"  # fixed, since the names of tests have it
@@ -190,8 +191,14 @@ def put(path: Path, type_: str, content: bytes, outside: Path) -> None:
 
 
 def clear(path: Path) -> None:
-    """Remove what is at a path, of whatever type."""
+    """Remove what is at a path, of whatever type, also if a service writes into it meanwhile."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    elif os.path.lexists(path):
-        path.unlink()
+        eventually(lambda: _remove_folder(path), within=30)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _remove_folder(path: Path) -> bool:
+    """Remove a folder. Return whether it is gone: a service may have put or removed a file in it meanwhile."""
+    shutil.rmtree(path, ignore_errors=True)
+    return not os.path.lexists(path)

@@ -232,9 +232,12 @@ def test_idle_connections_give_way_to_new_ones(serve: Serve) -> None:
 
 
 def test_probes_are_answered_when_all_connections_have_requests(serve: Serve) -> None:
-    """If every connection has a running request, others are answered 503, and probes as always."""
+    """If every connection has a running request, others are answered 503, and probes as always.
+
+    A probe is answered also if its connection was made before the requests of others that were refused.
+    """
     service = serve(engine_class=ECHO, max_connections=4)
-    with ExitStack() as busy:
+    with ExitStack() as busy, connect(service) as early:
         for _ in range(4):
             begun = head(service, "POST /prune", "content-type: application/json\r\ncontent-length: 9\r\n")
             busy.enter_context(connect(service)).sendall(begun)
@@ -245,9 +248,10 @@ def test_probes_are_answered_when_all_connections_have_requests(serve: Serve) ->
                 return b"too-many-connections" in connection.recv(1 << 16)
 
             assert eventually(refused, within=30)
-        with connect(service) as connection:
-            connection.sendall(head(service, "GET /livez", "connection: close\r\n"))
-            assert received(connection).startswith(b"HTTP/1.1 200 ")
+        with connect(service) as late:
+            for connection in (early, late):
+                connection.sendall(head(service, "GET /livez", "connection: close\r\n"))
+                assert received(connection).startswith(b"HTTP/1.1 200 ")
 
 
 def test_http_1_0_gets_no_chunks(service: RunningService) -> None:

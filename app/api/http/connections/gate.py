@@ -24,10 +24,11 @@ class Evictable(Protocol):
 
 
 class ConnectionGate:
-    """Counts connections. At the limit, a new one takes the place of the connection that has been idle longest.
+    """Counts connections. Beyond the limit and SURPLUS, a new one takes the place of the one that is idle longest.
 
     A connection is idle while it has no running request: before the end of a request's head, and after the answer. If
-    none is idle, the newest requests are answered 503, except probes.
+    more requests run than the limit, the newest are answered 503, except probes. A request never closes an idle
+    connection: it might be a new one whose request, such as a probe, is about to arrive.
     """
 
     def __init__(self, most: int, on_full: Callable[[int], None]) -> None:
@@ -43,17 +44,23 @@ class ConnectionGate:
     def admit(self, connection: Evictable) -> None:
         """Count a new connection, which is idle.
 
-        Beyond the limit and SURPLUS, evict the connection that has been idle longest, perhaps this one.
+        Beyond the limit and SURPLUS, close the connection that has been idle longest, perhaps this one.
         """
         self._open.add(connection)
         self._idle[connection] = None
         if len(self._open) > self._most + SURPLUS:
-            self._evict_oldest()
+            self._report()
+            oldest, _ = self._idle.popitem(last=False)
+            self._open.discard(oldest)
+            oldest.evict()
 
     def begin(self, connection: Evictable) -> bool:
-        """Note that a request begins. Return False if the limit is reached and no idle connection can be evicted."""
+        """Note that a request begins. Return False if more requests run than the limit."""
         self._idle.pop(connection, None)
-        return len(self._open) <= self._most or self._evict_oldest()
+        if len(self._open) - len(self._idle) <= self._most:
+            return True
+        self._report()
+        return False
 
     def rest(self, connection: Evictable) -> None:
         """Note that a connection has answered its last request."""
@@ -65,17 +72,11 @@ class ConnectionGate:
         self._open.discard(connection)
         self._idle.pop(connection, None)
 
-    def _evict_oldest(self) -> bool:
+    def _report(self) -> None:
         now = time.monotonic()
         if now - self._reported_at >= REPORT_SECONDS:
             self._reported_at = now
             self._on_full(self._most)
-        if not self._idle:
-            return False
-        connection, _ = self._idle.popitem(last=False)
-        self._open.discard(connection)
-        connection.evict()
-        return True
 
 
 def connections_within(most: int) -> int:
