@@ -1,31 +1,16 @@
-"""The engine that the worker serves: AsposeAI. Only this module imports the vendor's package.
+"""The engine that the worker serves: AsposeAI.
 
-No module imports this one: the worker loads it by name. docs/engine.md describes what the vendor's calls really do,
-measured with aspose-ocr-python-net 26.10.0.
+Only this module and those named `aspose_...` import the vendor's package. The worker loads this module by name.
+docs/engine.md describes what the vendor's calls really do, measured with aspose-ocr-python-net 26.10.0.
 """
 
 import importlib.metadata
-import json
 import re
-import time
-from collections.abc import Callable
-from itertools import count as count_from
-from itertools import groupby, repeat
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from aspose.ocr import (
-    AsposeOcr,
-    DetectAreasMode,
-    InputType,
-    Language,
-    License,
-    OcrInput,
-    OcrOutput,
-    RecognitionSettings,
-    Resources,
-    SaveFormat,
-)
+from aspose.ocr import License, OcrOutput
 from aspose.ocr.ai import (
     AITableDetectionMode,
     AsposeAI,
@@ -35,10 +20,8 @@ from aspose.ocr.ai import (
     SpellCheckAIProcessor,
     TableAIProcessor,
 )
-from aspose.ocr.models.preprocessingfilters import PreprocessingFilter
 
-from app.engine.child import results
-from app.engine.contract.image_formats import PDF, TIFF
+from app.engine.child import aspose_ocr
 from app.engine.contract.messages import CapabilityName
 from app.engine.contract.processors import (
     DEFAULT_MODEL,
@@ -47,9 +30,9 @@ from app.engine.contract.processors import (
     is_beyond_spell_check,
     lines_beyond_spell_check,
 )
-from app.engine.contract.recognition_call import PAGES_FILE, ImageLimits, RecognitionOptions
+from app.engine.contract.recognition_call import ImageLimits, RecognitionOptions
 from app.engine.native.libraries import missing_for_ai, missing_for_recognition
-from app.errors import ImageError, UnknownLanguage, UnreadableImage
+from app.errors import ImageError
 
 DISTRIBUTION = "aspose-ocr-python-net"
 PROCESSORS = {
@@ -59,8 +42,6 @@ PROCESSORS = {
 }
 SETTERS = {"keywords": "set_keywords", "question": "set_query"}
 """The vendor's methods that set a processor's parameters, by parameter."""
-INPUT_TYPES = {PDF: InputType.PDF, TIFF: InputType.TIFF}
-"""The formats that can have several pages. An image of any other format is one page."""
 
 
 class AsposeAIError(Exception):
@@ -176,7 +157,7 @@ class AsposeAIEngine:
         if wanted.tables and (reason := missing_for_ai()):
             return {"lacks": CapabilityName.AI, "reason": reason}
         try:
-            return _recognise(Path(image), media_type, wanted, ImageLimits(**limits), self._tables_in)
+            return aspose_ocr.recognise(Path(image), media_type, wanted, ImageLimits(**limits), self._tables_in)
         except ImageError as exc:
             return {"refused": type(exc).__name__, "facts": exc.facts}
 
@@ -201,66 +182,6 @@ class AsposeAIEngine:
             msg = "the engine was not started"
             raise RuntimeError(msg)
         return self._ai
-
-
-def _recognise(
-    image: Path,
-    media_type: str | None,
-    options: RecognitionOptions,
-    limits: ImageLimits,
-    tables_in: Callable[[OcrOutput], list[str]],
-) -> dict[str, Any]:
-    from app.engine.child import image_checks  # noqa: PLC0415 - Pillow and pypdf would be half of every start
-
-    began = time.perf_counter()
-    kind, first, count = image_checks.examine(image, media_type, options.pages, limits)
-    # Without this call, the vendor downloads the file that a language needs.
-    Resources.allow_automatic_downloads(False)  # noqa: FBT003 - the vendor takes no keywords
-    source = OcrInput(INPUT_TYPES.get(kind, InputType.SINGLE_IMAGE), _filters(options))
-    source.add(str(image), first, count) if kind in INPUT_TYPES else source.add(str(image))
-    document = f"document.{options.save_as.lower()}" if options.save_as else None
-    try:
-        output = AsposeOcr().recognize(source, _settings(options))
-        if kind in INPUT_TYPES and (found := len(list(output))) < count:
-            # Of a PDF with a missing page object the vendor reads no page, without an error.
-            raise UnreadableImage(f"the engine found {found} of the {count} pages")
-        pages = _pages(source, output, first + 1, tables_in(output) if options.tables else None, options)
-        if options.save_as:
-            saved = str(image.with_name(str(document)))
-            AsposeOcr.save_multipage_document(saved, getattr(SaveFormat, options.save_as), output)
-    except RuntimeError as exc:
-        raise results.refusal(exc) or exc from exc
-    image.with_name(PAGES_FILE).write_text(json.dumps(pages))
-    return {"seconds": time.perf_counter() - began, "document": document}
-
-
-def _pages(
-    source: OcrInput, output: OcrOutput, first: int, tables: list[str] | None, options: RecognitionOptions
-) -> list[dict[str, Any]]:
-    """Return the fields of each page; `first` is the number of the first page."""
-    skews = [page.angle for page in AsposeOcr().calculate_skew(source)] if options.auto_skew else repeat(None)
-    is_licensed = bool(License().is_licensed)
-    return [
-        results.page_fields(page, number, is_licensed=is_licensed, skew=skew, table=table)
-        for number, page, skew, table in zip(count_from(first), output, skews, tables or repeat(None), strict=False)
-    ]
-
-
-def _settings(options: RecognitionOptions) -> RecognitionSettings:
-    settings = RecognitionSettings()
-    if options.language not in (known := [name.lower() for name in dir(Language) if name.isupper()]):
-        raise UnknownLanguage(options.language, " ".join(known))
-    settings.language = getattr(Language, options.language.upper())
-    settings.detect_areas_mode = getattr(DetectAreasMode, options.areas.upper())
-    settings.upscale_small_font = options.upscale
-    return settings
-
-
-def _filters(options: RecognitionOptions) -> PreprocessingFilter:
-    filters = PreprocessingFilter()
-    if options.auto_skew:
-        filters.add(PreprocessingFilter.auto_skew())
-    return filters
 
 
 def _capability(name: CapabilityName, missing: str | None) -> dict[str, Any]:
