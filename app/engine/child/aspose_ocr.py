@@ -42,7 +42,7 @@ def recognise(
 
     `tables_in` returns each page of an output as a table. Raises ImageError.
     """
-    from app.engine.child import image_checks  # noqa: PLC0415 - Pillow and pypdf would be half of every start
+    from app.engine.child.images import image_checks  # noqa: PLC0415 - Pillow and pypdf would be half of every start
 
     began = time.perf_counter()
     kind, first, count = image_checks.examine(image, media_type, options.pages, limits)

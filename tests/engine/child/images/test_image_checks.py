@@ -10,8 +10,8 @@ from PIL import Image
 from pypdf import PdfReader, PdfWriter
 from pypdf.errors import DependencyError
 
-from app.engine.child import image_checks, image_sizes
-from app.engine.child.image_checks import examine
+from app.engine.child.images import image_checks, image_sizes
+from app.engine.child.images.image_checks import examine
 from app.engine.contract.image_formats import PDF, TIFF
 from app.engine.contract.recognition_call import ImageLimits
 from app.errors import EncryptedPdf, ImageError, ImageTooLarge, UnreadableImage
@@ -140,7 +140,7 @@ def test_every_exception_of_a_parser_is_an_error_of_the_image(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("app.engine.child.pdf_checks.PdfReader" if media_type == PDF else "PIL.Image.open", fail)
+    monkeypatch.setattr("app.engine.child.images.pdf_checks.PdfReader" if media_type == PDF else "PIL.Image.open", fail)
     with pytest.raises(ImageError) as raised:
         check(pictures.encoded(media_type, pictures.page("a")), tmp_path)
     assert type(raised.value) is expected

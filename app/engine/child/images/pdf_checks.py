@@ -18,7 +18,7 @@ from pypdf import PageObject, PdfReader
 from pypdf.errors import DependencyError, FileNotDecryptedError, LimitReachedError
 from pypdf.generic import ArrayObject, DictionaryObject, IndirectObject, StreamObject
 
-from app.engine.child.image_sizes import check_size, select_pages
+from app.engine.child.images.image_sizes import check_size, select_pages
 from app.engine.contract.recognition_call import ImageLimits
 from app.errors import EncryptedPdf, ImageError, ImageTooLarge, UnreadableImage
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from app.engine.child.image_sizes import check_size, limited_time, select_pages
-from app.engine.child.pdf_checks import examine_pdf
-from app.engine.child.tiff_directories import check_directories
+from app.engine.child.images.image_sizes import check_size, limited_time, select_pages
+from app.engine.child.images.pdf_checks import examine_pdf
+from app.engine.child.images.tiff_directories import check_directories
 from app.engine.contract.image_formats import FORMAT_NAMES, IMAGE_FORMATS, PDF, TIFF
 from app.engine.contract.recognition_call import ImageLimits
 from app.errors import ImageError, ImageTooLarge, UnreadableImage, UnsupportedImage
