@@ -39,7 +39,7 @@ class EventName(StrEnum):
     ENGINE_RELEASED = "engine.released"
     ENGINE_OUTPUT = "engine.output"
 
-    # Each of these names is "model." and an action of app.store.journal.
+    # Each of these names is "model." and an action of app.store.journal.entries.
     MODEL_UPLOADED = "model.uploaded"
     MODEL_PULLED = "model.pulled"
     MODEL_TRASHED = "model.trashed"

@@ -9,7 +9,7 @@ import pytest
 
 from app.engine.states import EngineState
 from app.events import EventName
-from app.store.journal import Action
+from app.store.journal.entries import Action
 
 ROOT = Path(__file__).parents[1]
 GROUPS = "|".join(sorted({event.split(".")[0] for event in EventName}))

@@ -18,7 +18,8 @@ from app.store.incoming.receiving import write_all
 from app.store.incoming.staged_file import StagedFile
 from app.store.integrity.verification import OnRead, Verdict, Verification, Verifications
 from app.store.inventory import Inventory, Model
-from app.store.journal import Action, Journal, JournalEntry
+from app.store.journal.entries import Action, JournalEntry
+from app.store.journal.journal import Journal
 from app.store.locks.leases import Blocker, Lease
 from app.store.locks.model_locks import LOCK_SECONDS, is_leased
 from app.store.policy import Policy, Status

@@ -11,7 +11,8 @@ from app.store.actor import SERVICE, Actor
 from app.store.aftermath import after_change
 from app.store.integrity.digests import Digests
 from app.store.inventory import Model
-from app.store.journal import Action, Journal
+from app.store.journal.entries import Action
+from app.store.journal.journal import Journal
 from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
 from app.store.protections import Protections
 from app.store.trash.folder import UNSYNCED, TrashFolder, freed_by_unlinking

@@ -18,7 +18,8 @@ from app.errors import LookupStale, ModelNotFound, ModelProtected, NotAModel, St
 from app.errors.exhaustion import exhausted_resource
 from app.store.actor import Actor
 from app.store.aftermath import after_change
-from app.store.journal import Action, Journal
+from app.store.journal.entries import Action
+from app.store.journal.journal import Journal
 from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
 from app.store.names import parts_of
 from app.store.policy import Policy

@@ -20,7 +20,7 @@ from app.store.integrity.corruption import HeaderCheckCache
 from app.store.integrity.digests import Digests
 from app.store.integrity.verification import Verifications
 from app.store.inventory import Inventory, Model
-from app.store.journal import Journal
+from app.store.journal.journal import Journal
 from app.store.locks.leases import Lease
 from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
 from app.store.policy import Policy

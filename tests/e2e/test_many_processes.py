@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.build import build_jobs
-from app.store.journal import JournalEntry
+from app.store.journal.entries import JournalEntry
 from app.store.policy import Policy
 from app.store.store import Store
 from tests.conftest import Serve

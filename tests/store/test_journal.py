@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from app.errors import TrashEntryNotFound
-from app.store import journal as journals
 from app.store.actor import Actor
-from app.store.journal import ROTATE_BYTES, JournalEntry
+from app.store.journal.entries import Action, JournalEntry
+from app.store.journal.files import ROTATE_BYTES, JournalFiles
+from app.store.journal.journal import Journal
 from app.store.policy import Policy
 from app.store.store import Store
 from app.store.volume.renames import sync
@@ -93,14 +94,15 @@ def test_readers_miss_no_entry_during_a_rotation(store: Store) -> None:
     assert store.journal.latest(1)[0].size_bytes == 59
 
 
-def test_several_writers_may_rotate_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_writers_may_rotate_at_once(store: Store) -> None:
     """Eight threads that rotate the journal at the same time raise no error."""
-    monkeypatch.setattr(journals, "ROTATE_BYTES", 0)  # every line causes a rotation
+    files = JournalFiles(store.volume, store.locks, rotate_bytes=0)  # every line causes a rotation
+    journal = Journal(store.volume, store.locks, lambda *_: None, files)
 
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(store.journal.write, map(event, range(400))))
+        list(threads.map(journal.write, map(event, range(400))))
 
-    assert store.journal.latest(1)
+    assert journal.latest(1)
 
 
 def test_an_entry_after_a_line_cut_short_can_be_read(store: Store) -> None:
@@ -138,27 +140,28 @@ def test_a_failure_to_write_the_journal_does_not_undo_the_change(tmp_path: Path)
 
 
 @pytest.mark.parametrize("is_lost", [True, False])
-def test_a_line_that_could_not_be_synced_is_in_the_journal_once(
-    store: Store, monkeypatch: pytest.MonkeyPatch, *, is_lost: bool
-) -> None:
+def test_a_line_that_could_not_be_synced_is_in_the_journal_once(store: Store, *, is_lost: bool) -> None:
     """The entry waits until a sync succeeds, and its line is written again only if the file lacks it.
 
     The failing sync is a fake: a client of a network file system that drops the line cannot be had on demand.
     """
+    server_answers = threading.Event()
 
-    def fail(journal: int) -> None:
+    def sync_if_server_answers(journal: int) -> None:
+        if server_answers.is_set():
+            return sync(journal)
         if is_lost:
             os.ftruncate(journal, 0)
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(journals, "sync", fail)
-    (store.root / "a.bin").touch()
-    trash_id = store.deletions.delete(store.deletions.plan("a.bin")).trash_id
-    store.journal.retry()
-    assert (store.journal.waiting, store.journal.problem is None) == (1, False)
+    files = JournalFiles(store.volume, store.locks, sync=sync_if_server_answers)
+    journal = Journal(store.volume, store.locks, lambda *_: None, files)
+    journal.record(ME, Action.TRASHED, "a.bin", "entry-1", 0)
+    journal.retry()
+    assert (journal.waiting, journal.problem is None) == (1, False)
 
-    monkeypatch.setattr(journals, "sync", sync)
-    store.journal.retry()
+    server_answers.set()
+    journal.retry()
 
-    assert (store.journal.waiting, store.journal.problem) == (0, None)
-    assert [each.trash_id for each in store.journal.latest(10)] == [trash_id]
+    assert (journal.waiting, journal.problem) == (0, None)
+    assert [each.trash_id for each in journal.latest(10)] == ["entry-1"]

@@ -29,7 +29,8 @@ from app.store.incoming.staged_file import StagedFile
 from app.store.incoming.staging import Staging
 from app.store.integrity.digests import Digests
 from app.store.inventory import Model, model_at
-from app.store.journal import Action, Journal
+from app.store.journal.entries import Action
+from app.store.journal.journal import Journal
 from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
 from app.store.names import parts_of
 from app.store.protections import Protections

@@ -10,7 +10,8 @@ from app.store.expiry import Expiry
 from app.store.integrity.digests import Digests
 from app.store.integrity.versions import is_version
 from app.store.inventory import Model
-from app.store.journal import Action, Journal
+from app.store.journal.entries import Action
+from app.store.journal.journal import Journal
 from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
 from app.store.trash.folder import Purged, TrashFolder
 from app.store.trash.records import TrashEntry

@@ -22,7 +22,7 @@ import httpx
 
 from app.errors import ServiceError
 from app.store.inventory import Model
-from app.store.journal import ROTATE_BYTES
+from app.store.journal.files import ROTATE_BYTES
 from tests.support.crash.actions import ByHttp, ByStore, Refused, Verbs
 from tests.support.crash.labelled import content_of, read
 from tests.support.crash.labelled_hub import path_of

@@ -1,33 +1,24 @@
-"""The journal: who changed which model, how and when. Append-only JSON lines, in files that are rotated.
+"""The files of the journal: lines are appended to the present file, which is rotated when it is full.
 
 `journal.jsonl` is the present file; `journal.<time>-<random>.jsonl` are older files, which no process changes.
 """
 
 import contextlib
 import errno
-import json
 import os
 import re
 import secrets
 import stat
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
-from itertools import islice
 from pathlib import Path
-from typing import Final, Self
 
 from app.errors import ModelInUse, ModelLocked, StoreError
-from app.events import EventName, OnEvent
-from app.store.actor import Actor
-from app.store.aftermath import note_failure, unreported_failures
+from app.store.journal.entries import ENTRY
 from app.store.locks.model_locks import ModelLocks
-from app.store.records.forms import RecordDamaged, RecordForm, Size, Time
+from app.store.records.forms import RecordDamaged
 from app.store.records.reader import open_regular
-from app.store.volume.refusals import refusal_of
 from app.store.volume.renames import sync
 from app.store.volume.volume import Volume, in_the_way
 
@@ -47,139 +38,27 @@ JOURNAL_LOCK = "/journal"
 TURN_SECONDS = 10.0
 """How long a writer on a shared volume waits for the journal's lock, in seconds."""
 
-MOST_WAITING = 10_000
-"""How many entries wait in memory while the journal cannot be written. Beyond this number the oldest entries are
-lost."""
 
-BYTES: Final = "bytes"
-NO_BYTES: Final = "no bytes"
+class JournalFiles:
+    """The files of one journal. Any number of processes may append to them."""
 
-
-class Action(StrEnum):
-    """What was done to a model. Each action states whether it adds, moves or removes the bytes of the model."""
-
-    moves_bytes: bool
-    """Whether the metrics count the action, with the model's size."""
-
-    def __new__(cls, name: str, moves: str) -> Self:
-        """`moves` is BYTES, or NO_BYTES for an action that leaves the model's file as it is."""
-        action = str.__new__(cls, name)
-        action._value_ = name
-        action.moves_bytes = moves == BYTES
-        return action
-
-    UPLOADED = "uploaded", BYTES
-    PULLED = "pulled", BYTES
-    TRASHED = "trashed", BYTES
-    DELETED = "deleted", BYTES
-    """Deleted permanently, without the trash."""
-    RESTORED = "restored", BYTES
-    PURGED = "purged", BYTES
-    PROTECTED = "protected", NO_BYTES
-    UNPROTECTED = "unprotected", NO_BYTES
-
-
-@dataclass(frozen=True, slots=True)
-class JournalEntry:
-    """One line of the journal: one change of one model. A refused change has no line."""
-
-    at: Time
-    actor: str
-    """The name of the `Actor` that made the change."""
-    action: str
-    """The name of an `Action`, or of an action that only a newer version of this service knows."""
-    name: str
-    """The model's name."""
-    trash_id: str | None
-    """The id of the model's entry in the trash, if it has or had one."""
-    size_bytes: Size
-    request_id: str | None
-    reason: str | None = None
-    """Why the change was made if no caller asked for it, else None: `expired`, `room`, `replaced` or `recovered`.
-
-    `EventOut` in the API says what each means.
-    """
-
-    address: str | None = None
-    """The network address of the request that made the change."""
-
-    def to_line(self) -> bytes:
-        """Return the entry as a line of JSON."""
-        return json.dumps(asdict(self), default=datetime.isoformat).encode() + b"\n"
-
-
-ENTRY = RecordForm(JournalEntry, "journal")
-
-
-class Journal:
-    """The journal of one model folder. Any number of processes may write to it."""
-
-    def __init__(self, volume: Volume, locks: ModelLocks, on_event: OnEvent) -> None:
+    def __init__(
+        self,
+        volume: Volume,
+        locks: ModelLocks,
+        *,
+        rotate_bytes: int = ROTATE_BYTES,
+        sync: Callable[[int], None] = sync,
+    ) -> None:
+        """Beyond `rotate_bytes` the present file is rotated. `sync` writes an open file to the disk."""
         self._volume = volume
         self._path = volume.journal_file
         self._locks = locks
-        self._on_event = on_event
-        self._waiting: deque[JournalEntry] = deque(maxlen=MOST_WAITING)
-        self.problem: str | None = None
-        """Why the journal could not be written when that was tried last; None if it could."""
+        self._rotate_bytes = rotate_bytes
+        self._sync = sync
 
-    def record(
-        self,
-        actor: Actor,
-        action: Action,
-        name: str,
-        trash_id: str | None,
-        size_bytes: int,
-        reason: str | None = None,
-    ) -> None:
-        """Report a change of a model as an event, and append it to the journal.
-
-        `trash_id` is the model's entry in the trash, and `reason` says why the change was made if no caller asked for
-        it. If the journal cannot be written, a second event reports that; nothing is raised, and the change stays. The
-        entry then waits in memory for `retry`. If anything else failed after the change, an event reports that failure
-        too.
-        """
-        about = {"reason": reason, "request_id": actor.request_id, "address": actor.address}
-        fields = {"name": name, "size_bytes": size_bytes, "actor": actor.name, "trash_id": trash_id}
-        self._on_event(EventName(f"model.{action}"), fields | {key: value for key, value in about.items() if value})
-        now, request_id = datetime.now(UTC), actor.request_id
-        entry = JournalEntry(now, actor.name, action, name, trash_id, size_bytes, request_id, reason, actor.address)
-        try:
-            self.write(entry)
-        except (OSError, StoreError) as exc:
-            self._waiting.append(entry)
-            self.problem = f"the last change could not be written to it: {_reason(exc)}"
-            note_failure(f"the journal may not have it yet: {_reason(exc)}")
-            self._on_event(EventName.JOURNAL_FAILED, {"error": _reason(exc), "action": action, "name": name})
-        if failures := unreported_failures():
-            self._on_event(EventName.CHANGE_INCOMPLETE, {"name": name, "action": action, "failures": failures})
-
-    @property
-    def waiting(self) -> int:
-        """How many entries wait in memory until the journal can be written."""
-        return len(self._waiting)
-
-    def retry(self) -> None:
-        """Write the entries that could not be written, and find out whether the journal can be written now.
-
-        Call this every few seconds, and before the process ends; from one thread at a time. Sets `problem`.
-        """
-        written = 0
-        try:
-            while self._waiting:
-                self.write(self._waiting[0], again=True)
-                self._waiting.popleft()
-                written += 1
-            with contextlib.suppress(FileNotFoundError):
-                os.close(self._opened(create=False))
-            self.problem = None
-        except (OSError, StoreError) as exc:
-            self.problem = _reason(exc)
-        if written:
-            self._on_event(EventName.JOURNAL_CAUGHT_UP, {"entries": written})
-
-    def write(self, entry: JournalEntry, *, again: bool = False) -> None:
-        """Append one entry and sync it to the disk. Raises OSError, and ModelLocked after 10 s on a shared volume.
+    def append(self, line: bytes, *, again: bool = False) -> None:
+        """Append one line and sync it to the disk. Raises OSError, and ModelLocked after 10 s on a shared volume.
 
         If the sync fails, the line may be in the file or lost: a client of a network file system may report a failed
         write only then. Call this `again`, which appends the line only if the end of the file lacks it.
@@ -189,17 +68,22 @@ class Journal:
             try:
                 # If a full disk has cut the last line short, begin a new line, so that this entry can be read. A line
                 # that another process is writing now looks the same: then an empty line results, which readers skip.
-                line = entry.to_line() if _ends_with_a_line(journal) else b"\n" + entry.to_line()
-                is_there = again and entry.to_line() in _end_of(journal)
-                if not is_there and os.write(journal, line) < len(line):
+                text = line if _ends_with_a_line(journal) else b"\n" + line
+                is_there = again and line in _end_of(journal)
+                if not is_there and os.write(journal, text) < len(text):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
-                sync(journal)
-                is_full = os.fstat(journal).st_size > ROTATE_BYTES
+                self._sync(journal)
+                is_full = os.fstat(journal).st_size > self._rotate_bytes
             finally:
                 os.close(journal)
         if is_full:
             with contextlib.suppress(OSError, StoreError):  # the next entry tries again
                 self._rotate()
+
+    def check_writable(self) -> None:
+        """Raise OSError or StoreUnavailable if the present file cannot be opened for writing; it may be missing."""
+        with contextlib.suppress(FileNotFoundError):
+            os.close(self._opened(create=False))
 
     def _opened(self, *, create: bool = True) -> int:
         # Follow no link and wait for no named pipe: either could be in the journal's place.
@@ -233,27 +117,7 @@ class Journal:
         with self._locks.exclusive(JOURNAL_LOCK, seconds=TURN_SECONDS):
             yield
 
-    def latest(self, count: int) -> list[JournalEntry]:
-        """Get the last `count` entries, newest first. Raises StoreUnavailable.
-
-        Reads the present file, and as many older files as fit into 24 MiB with it.
-        """
-        self._volume.check()
-        return list(islice(self._entries(), count))
-
-    def _entries(self) -> Iterator[JournalEntry]:
-        """Yield the entries, newest first. A line that is no entry is skipped, and its file is reported."""
-        for path, lines in self._latest_lines():
-            unread = 0
-            for line in lines:
-                try:
-                    yield ENTRY.parse(line)
-                except RecordDamaged:
-                    unread += 1
-            if unread:
-                self._volume.records.note(path, ENTRY.kind, f"{unread:,} of its lines are not entries of the journal")
-
-    def _latest_lines(self) -> list[tuple[Path, list[bytes]]]:
+    def latest_lines(self) -> list[tuple[Path, list[bytes]]]:
         """Return the files, newest first, each with its lines, newest first."""
         while True:
             present = _identity(self._path)
@@ -300,7 +164,7 @@ class Journal:
             contextlib.suppress(ModelInUse, ModelLocked, FileNotFoundError),
             self._locks.exclusive(JOURNAL_LOCK, seconds=0),
         ):
-            if _size(self._path) <= ROTATE_BYTES:
+            if _size(self._path) <= self._rotate_bytes:
                 return
             self._path.rename(self._older_name())
             kept_bytes = 0
@@ -324,10 +188,6 @@ def _ends_with_a_line(journal: int) -> bool:
 
 def _end_of(journal: int) -> bytes:
     return os.pread(journal, SEARCHED_BYTES, max(0, os.fstat(journal).st_size - SEARCHED_BYTES))
-
-
-def _reason(exc: OSError | StoreError) -> str:
-    return str(refusal_of(exc)) if isinstance(exc, OSError) else str(exc)
 
 
 def _size(path: Path) -> int:
