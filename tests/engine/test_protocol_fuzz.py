@@ -51,6 +51,7 @@ GOOD_STATUS = {
     "is_licensed": False,
     "local_path": "/models",
     "list_local": ["a"],
+    "resources_list_local": ["b"],
     "recognised": ["a"],
     "is_initialized": False,
     "capabilities": [{"name": "ai", "available": False, "reason": "no"}],
@@ -80,7 +81,9 @@ def test_a_status_with_any_values_is_one_or_breaks_the_protocol(changes: dict[st
     """A status answer with any values raises ProtocolError, or gives facts of the declared types."""
     with contextlib.suppress(ProtocolError):
         facts = EngineFacts.from_status(datetime.now(UTC), GOOD_STATUS | changes)
-        assert all(isinstance(name, str) for name in (*facts.list_local, *facts.recognised))
+        assert all(
+            isinstance(name, str) for name in (*facts.list_local, *facts.resources_list_local, *facts.recognised)
+        )
 
 
 @pytest.mark.parametrize(
@@ -88,6 +91,7 @@ def test_a_status_with_any_values_is_one_or_breaks_the_protocol(changes: dict[st
     [
         {"recognised": [["a"]]},
         {"list_local": [1]},
+        {"resources_list_local": [1]},
         {"capabilities": [None]},
         {"capabilities": [{}]},
         {"capabilities": [{"name": "ai", "available": "yes", "reason": None}]},

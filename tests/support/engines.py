@@ -33,13 +33,15 @@ class Echo:
     def status(self) -> dict[str, Any]:
         local_path = os.path.realpath(MODELS)
         listed = sorted(name for name in os.listdir(local_path) if name.endswith(".gguf"))
+        resources = sorted(name for name in os.listdir(local_path) if name.endswith(".ocr"))
         return {
             "vendor_package": "echo",
             "vendor_version": "1.0",
             "is_licensed": False,
             "local_path": local_path,
             "list_local": [f"{MODELS}/{name}" for name in listed],
-            "recognised": listed,
+            "resources_list_local": [name.removesuffix(".ocr") for name in resources],
+            "recognised": listed + resources,
             "is_initialized": False,
             "capabilities": [{"name": "models", "available": True, "reason": None}],
         }

@@ -112,13 +112,23 @@ def _last_exit(supervisor: Supervisor) -> EngineExitOut | None:
 def _facts(facts: EngineFacts | None, license_error: str | None) -> dict[str, Any]:
     if facts is None:
         return dict.fromkeys(
-            ("vendor", "license", "local_path", "list_local", "is_initialized", "asked_at", "capabilities")
+            (
+                "vendor",
+                "license",
+                "local_path",
+                "list_local",
+                "resources_list_local",
+                "is_initialized",
+                "asked_at",
+                "capabilities",
+            )
         )
     return {
         "vendor": VendorOut(package=facts.vendor_package, version=facts.vendor_version),
         "license": LicenseOut(mode="licensed" if facts.is_licensed else "evaluation", error=license_error),
         "local_path": facts.local_path,
         "list_local": list(facts.list_local),
+        "resources_list_local": list(facts.resources_list_local),
         "is_initialized": facts.is_initialized,
         "asked_at": facts.asked_at,
         "capabilities": [CapabilityOut.model_validate(capability) for capability in facts.capabilities],

@@ -132,6 +132,9 @@ class EngineOut(Schema):
     """AsposeAI's `get_local_path()` as an absolute path with links resolved: the model folder."""
     list_local: list[str] | None
     """AsposeAI's `list_local()`, unchanged: the files that it would use, relative to its working directory."""
+    resources_list_local: list[str] | None
+    """The vendor's `Resources.list_local()`: the OCR models that recognition finds, without `.ocr`; at most 1,000. It
+    believes names: whether a file is usable shows in a recognition."""
     is_initialized: bool | None
     """AsposeAI's `is_initialized()`: whether a model is loaded."""
     asked_at: Timestamp | None

@@ -49,6 +49,7 @@ MODEL_DETAIL: dict[str, Any] = CURRENT_MODEL | {
     "corrupt_since": None,
     "blockers": [],
     "protected_by": None,
+    "remark": None,
 }
 
 MODEL_LIST: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from app.api.models.list_cache import ListCache
 from app.api.models.schemas import BlockerOut, HeaderOut, ModelDetail, protection_out
+from app.engine.contract.ocr_models import why_not_found
 from app.store import Blocker, Description, Model, Store
 
 
@@ -28,4 +29,5 @@ def detail_of(
         corrupt_since=store.digests.corrupt_since(model),
         blockers=[BlockerOut.model_validate(blocker) for blocker in blockers],
         protected_by=protection_out(protection),
+        remark=why_not_found(model.name),
     )

@@ -21,7 +21,7 @@ from aspose.ocr.ai import (
     TableAIProcessor,
 )
 
-from app.engine.child import aspose_ocr
+from app.engine.child import aspose_ocr, aspose_ocr_models
 from app.engine.contract.messages import CapabilityName
 from app.engine.contract.processors import (
     DEFAULT_MODEL,
@@ -68,8 +68,12 @@ class AsposeAIEngine:
         License().set_license(path)
 
     def start(self) -> None:
-        """Create the AsposeAI instance. Call `apply_license` before: a later license does not change the instance."""
+        """Create the AsposeAI instance, and let the vendor find OCR models in its folder.
+
+        Call `apply_license` before: a later license does not change the instance.
+        """
         self._ai = AsposeAI()
+        aspose_ocr_models.use_folder(self._models_dir())
 
     def status(self) -> dict[str, Any]:
         """Return the fields of `app.engine.contract.messages.EngineFacts`. Takes about a millisecond."""
@@ -77,13 +81,18 @@ class AsposeAIEngine:
         local_path = Path(ai.get_local_path())
         # list_local() raises if the folder is gone; the store reports that.
         listed = [str(path) for path in ai.list_local()] if local_path.is_dir() else []
+        resources = aspose_ocr_models.listed(self._models_dir())
         return {
             "vendor_package": DISTRIBUTION,
             "vendor_version": importlib.metadata.version(DISTRIBUTION),
             "is_licensed": bool(License().is_licensed),
             "local_path": str(local_path.resolve()),
             "list_local": listed,
-            "recognised": [Path(path).relative_to(local_path).as_posix() for path in listed],
+            "resources_list_local": resources,
+            "recognised": [
+                *(Path(path).relative_to(local_path).as_posix() for path in listed),
+                *aspose_ocr_models.model_names(resources),
+            ],
             "is_initialized": bool(ai.is_initialized()),
             "capabilities": [
                 _capability(CapabilityName.MODELS, None),
@@ -157,6 +166,8 @@ class AsposeAIEngine:
         if wanted.tables and (reason := missing_for_ai()):
             return {"lacks": CapabilityName.AI, "reason": reason}
         try:
+            # Again, because the folder may have been missing when this process started.
+            aspose_ocr_models.use_folder(self._models_dir())
             return aspose_ocr.recognise(Path(image), media_type, wanted, ImageLimits(**limits), self._tables_in)
         except ImageError as exc:
             return {"refused": type(exc).__name__, "facts": exc.facts}
@@ -176,6 +187,9 @@ class AsposeAIEngine:
         ai, processor = self._tables
         ai.run_postprocessor(output)
         return [str(each.result) for each in processor.get_result()]
+
+    def _models_dir(self) -> Path:
+        return Path(self._started().get_local_path()).resolve()
 
     def _started(self) -> AsposeAI:
         if self._ai is None:

@@ -17,7 +17,6 @@ from aspose.ocr import (
     OcrInput,
     OcrOutput,
     RecognitionSettings,
-    Resources,
     SaveFormat,
 )
 from aspose.ocr.models.preprocessingfilters import PreprocessingFilter
@@ -46,8 +45,6 @@ def recognise(
 
     began = time.perf_counter()
     kind, first, count = image_checks.examine(image, media_type, options.pages, limits)
-    # Without this call, the vendor downloads the file that a language needs.
-    Resources.allow_automatic_downloads(False)  # noqa: FBT003 - the vendor takes no keywords
     source = OcrInput(INPUT_TYPES.get(kind, InputType.SINGLE_IMAGE), _filters(options))
     source.add(str(image), first, count) if kind in INPUT_TYPES else source.add(str(image))
     document = f"document.{options.save_as.lower()}" if options.save_as else None

@@ -105,8 +105,10 @@ class EngineFacts:
     """AsposeAI's `get_local_path()`, the model folder, as an absolute path with links resolved."""
     list_local: tuple[str, ...]
     """AsposeAI's `list_local()`, unchanged: paths relative to its working directory."""
+    resources_list_local: tuple[str, ...]
+    """The vendor's `Resources.list_local()`: the OCR models in the model folder itself, without `.ocr`."""
     recognised: frozenset[str]
-    """The files of `list_local` as model names."""
+    """The files of `list_local` and `resources_list_local` as model names."""
     is_initialized: bool
     capabilities: tuple[Capability, ...]
     known_models: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
@@ -123,10 +125,11 @@ class EngineFacts:
                 "is_licensed": bool(is_licensed),
                 "local_path": str(local_path),
                 "list_local": list(list_local),
+                "resources_list_local": list(resources),
                 "recognised": list(recognised),
                 "is_initialized": bool(is_initialized),
                 "capabilities": list(capabilities),
-            } if all(isinstance(name, str) for name in (*list_local, *recognised)):
+            } if all(isinstance(name, str) for name in (*list_local, *resources, *recognised)):
                 return cls(
                     asked_at,
                     package,
@@ -134,6 +137,7 @@ class EngineFacts:
                     is_licensed,
                     local_path,
                     tuple(list_local),
+                    tuple(resources),
                     frozenset(recognised),
                     is_initialized,
                     tuple(Capability.from_status(capability) for capability in capabilities),

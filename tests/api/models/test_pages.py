@@ -128,6 +128,7 @@ def facts(*recognised: str, known_models: dict[str, Model]) -> EngineFacts:
         is_licensed=False,
         local_path="/models",
         list_local=(),
+        resources_list_local=(),
         recognised=frozenset(recognised),
         is_initialized=False,
         capabilities=(),

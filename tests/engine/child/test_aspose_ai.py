@@ -154,3 +154,50 @@ async def test_it_leaves_nothing_in_the_temporary_folder(tmp_path: Path) -> None
 
     left = set(os.listdir(tempfile.gettempdir())) - before
     assert not [name for name in left if "clr" in name.lower() or "dotnet" in name.lower()]
+
+
+async def test_an_engine_that_started_without_the_model_folder_finds_ocr_models_later(tmp_path: Path) -> None:
+    """The engine is ready although the model folder is missing, and lists the OCR models when the folder is back."""
+    models = tmp_path / "models"
+    async with supervised(tmp_path, ASPOSE) as engine:
+        supervisor = await engine.until(EngineState.READY, within=60)
+        pid = supervisor.pid
+        assert pid is not None
+        models.rmdir()
+        os.kill(pid, signal.SIGKILL)
+        await engine.until_replaced(pid, within=60)
+        assert supervisor.facts is not None
+        assert supervisor.facts.resources_list_local == ()
+
+        models.mkdir()
+        (models / "aspose-ocr-cyrillic-v1.ocr").touch()
+        status = await supervisor.call("status", seconds=60)
+
+    assert status["resources_list_local"] == ["aspose-ocr-cyrillic-v1"]
+    assert status["recognised"] == ["aspose-ocr-cyrillic-v1.ocr"]
+
+
+async def test_what_the_vendor_lists_as_ocr_models(tmp_path: Path) -> None:
+    """The vendor believes the suffix: it lists unknown names and empty files, but no file of a subfolder."""
+    models = tmp_path / "models"
+    (models / "sub").mkdir(parents=True)
+    for name in ("unknown.ocr", "CAPITALS.OCR", ".hidden.ocr", "other.ocr.bak", "sub/deeper.ocr"):
+        (models / name).touch()
+    async with supervised(tmp_path, ASPOSE) as engine:
+        facts = (await engine.until(EngineState.READY, within=60)).facts
+
+    assert facts is not None
+    assert facts.resources_list_local == (".hidden", "CAPITALS", "unknown")
+
+
+async def test_a_folder_full_of_ocr_models_does_not_exceed_a_message(tmp_path: Path) -> None:
+    """The engine reports 1,000 names at most, so that its answer stays shorter than a message may be."""
+    models = tmp_path / "models"
+    models.mkdir()
+    for number in range(1500):
+        (models / f"{number:0200}.ocr").touch()
+    async with supervised(tmp_path, ASPOSE) as engine:
+        facts = (await engine.until(EngineState.READY, within=60)).facts
+
+    assert facts is not None
+    assert len(facts.resources_list_local) == 1000

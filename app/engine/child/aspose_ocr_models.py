@@ -1,0 +1,41 @@
+"""The vendor's OCR models: the files `<name>.ocr` with which recognition reads some languages and kinds of document.
+
+The vendor manages them with the static class `Resources`, whose settings hold for the whole process.
+docs/ocr-models.md describes what it does, measured with aspose-ocr-python-net 26.10.0.
+"""
+
+from pathlib import Path
+
+from aspose.ocr import Resources
+
+from app.engine.contract.ocr_models import file_of
+
+MAX_LISTED = 1000
+"""How many names are reported. The vendor's package knows about 25; a folder of other files must not fill a message."""
+
+
+def use_folder(folder: Path) -> bool:
+    """Make the vendor look for OCR models in this folder, and never download one. Return False if it does not exist.
+
+    Blocks for about 20 ms at the first call. The vendor looks at the files again at each recognition, so a file that
+    arrives later counts without another call.
+    """
+    Resources.allow_automatic_downloads(False)  # noqa: FBT003 - the vendor takes no keywords
+    if not folder.is_dir():  # the vendor would raise an error; the store reports the missing folder
+        return False
+    Resources.set_local_path(str(folder), False)  # noqa: FBT003 - False: create no folder
+    return True
+
+
+def listed(folder: Path) -> list[str]:
+    """Return the vendor's `Resources.list_local()`: names without `.ocr`, sorted, at most MAX_LISTED.
+
+    The vendor lists each file of the folder itself whose name ends with `.ocr`, also hidden files, links and names that
+    it does not know. It looks at no file's size or content.
+    """
+    return sorted(map(str, Resources.list_local()))[:MAX_LISTED] if use_folder(folder) else []
+
+
+def model_names(names: list[str]) -> list[str]:
+    """Return the listed names as names of models."""
+    return [file_of(name) for name in names]
