@@ -201,6 +201,7 @@ class Reads(Echo):
                 "skew_degrees": None,
                 "lines": [],
                 "table": "a\tb",
+                "warnings": [],
             }
             pages = [page | {"truncated_by_evaluation": False}]
             Path(image).with_name("pages.json").write_text(json.dumps(pages))

@@ -94,6 +94,7 @@ PAGE: dict[str, Any] = {
     "skew_degrees": None,
     "truncated_by_evaluation": True,
     "lines": [LINE],
+    "warnings": [{"code": "image-cut-short", "detail": "the file ends early"}],
 }
 
 READING_SETTINGS: dict[str, Any] = {"language": "latin", "areas": "universal", "auto_skew": False, "upscale": False}

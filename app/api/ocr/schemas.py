@@ -9,9 +9,10 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from app.api.ai.schemas import ResultOut
 from app.api.http.problem_types import Problem
 from app.api.http.problems import ProblemContext, problem_of
-from app.api.http.schema import Schema
+from app.api.http.schema import InlineEnum, Schema
 from app.api.images.query import ImageQuery
 from app.api.images.service import ImageOutcome
+from app.engine.contract.page_warnings import PageWarningCode
 from app.engine.contract.recognition_call import RecognitionOptions
 from app.engine.recognition import Recognition
 
@@ -55,6 +56,15 @@ class LineOut(Schema):
     """The place of the line."""
 
 
+class PageWarningOut(Schema):
+    """What was cut, lost or doubtful on a page that was read."""
+
+    code: InlineEnum[PageWarningCode]
+    """What the warning is about."""
+    detail: str
+    """One sentence for people."""
+
+
 class PageOut(Schema):
     """One page of a document, or a single image."""
 
@@ -75,6 +85,8 @@ class PageOut(Schema):
     page of a single line may lose all its text."""
     lines: list[LineOut]
     """The lines; the unlicensed engine gives some lines of a long page and none of a short one."""
+    warnings: list[PageWarningOut]
+    """What was cut, lost or doubtful on this page; empty if nothing was."""
 
 
 class ReadingSettingsOut(Schema):

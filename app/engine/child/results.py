@@ -2,9 +2,11 @@
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from typing import Any
 
+from app.engine.contract.page_warnings import PageWarning
 from app.errors import (
     EncryptedPdf,
     ImageError,
@@ -24,6 +26,7 @@ def page_fields(
     is_licensed: bool,
     skew: float | None,
     table: str | None = None,
+    warnings: Iterable[PageWarning] = (),
 ) -> dict[str, Any]:
     """Return the fields of one page.
 
@@ -41,6 +44,7 @@ def page_fields(
         "truncated_by_evaluation": whole is not text and whole != text,
         "lines": list(_line_fields(result)),
         "table": table,
+        "warnings": [asdict(each) for each in warnings],
     }
 
 
