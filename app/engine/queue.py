@@ -3,10 +3,13 @@
 A caller keeps one place from its admission to its last turn, and uses the engine in turns: one turn for each text or
 image. Between two turns the caller goes to the end of the queue, so a caller with many texts delays other callers by
 one text. Turns alternate between API keys.
+
+Places are shared between API keys: a key can have every place while no other key has one, but can never keep another
+key out. A key with fewer places than its share gets one even if all places are taken.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -34,11 +37,16 @@ Line = deque[Waiter]
 
 
 class CallQueue:
-    """The callers of one engine: one uses it, and at most `size` more have places."""
+    """The callers of one engine: one uses it, and `size` more have places.
+
+    There are more places only while a key has fewer than its share, which is the number of all places divided by the
+    number of keys that have or want one, and at least one.
+    """
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._places = 0
+        self._places = Counter[str]()
+        """By caller, how many places it has."""
         self._is_held = False
         """Whether a caller or the supervisor uses the engine."""
         self._callers = Line()
@@ -59,19 +67,24 @@ class CallQueue:
         return len(self._callers)
 
     def require_queue_space(self) -> None:
-        """Raise EngineBusy if all places are taken."""
-        if self._places > self._size:
-            raise EngineBusy(self._places - 1)
+        """Raise EngineBusy if all places are taken and the present caller's key has its share of them."""
+        caller, taken = CALLER.get(), self._places.total()
+        share = max(1, (self._size + 1) // len(self._places.keys() | {caller}))
+        if taken > self._size and self._places[caller] >= share:
+            raise EngineBusy(taken - 1)
 
     def reserve(self) -> "Place":
-        """Reserve a place, in which a caller may take turns. Raises EngineBusy if every place is taken."""
+        """Reserve a place, in which a caller may take turns. Raises EngineBusy as `require_queue_space` does."""
         self.require_queue_space()
-        self._places += 1
-        return Place(self)
+        place = Place(self)
+        self._places[place.caller] += 1
+        return place
 
-    def give_up_place(self) -> None:
-        """Make one place free. Only `Place.leave` calls this."""
-        self._places -= 1
+    def give_up_place(self, caller: str) -> None:
+        """Make one place of a caller free. Only `Place.leave` calls this."""
+        self._places[caller] -= 1
+        if not self._places[caller]:
+            del self._places[caller]
 
     @asynccontextmanager
     async def acquire_first(self) -> AsyncIterator[None]:
@@ -143,7 +156,8 @@ class Place:
         """Only `CallQueue.reserve` creates places."""
         self.has_begun = False
         """Whether the caller has had a turn."""
-        self._caller = CALLER.get()
+        self.caller = CALLER.get()
+        """The name of the API key that has the place."""
         self._queue = queue
         self._is_left = False
 
@@ -157,12 +171,12 @@ class Place:
         """Make the place free for another caller. A second call does nothing."""
         if not self._is_left:
             self._is_left = True
-            self._queue.give_up_place()
+            self._queue.give_up_place(self.caller)
 
     @asynccontextmanager
     async def turn(self, is_deferred: IsDeferred = lambda: False) -> AsyncIterator["Turn"]:
         """Wait for the engine, then hold it alone."""
-        turn = Turn(self._queue, self._caller, is_deferred)
+        turn = Turn(self._queue, self.caller, is_deferred)
         try:
             await turn.wait()
             self.has_begun = True

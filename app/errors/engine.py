@@ -23,9 +23,10 @@ class EngineBusy(EngineError):
     """The queue of calls to the engine is full."""
 
     def __init__(self, waiting: int) -> None:
-        super().__init__(
-            f"The engine runs one call at a time, and {waiting} calls already wait for it. Try again later."
+        wait = {0: "it runs one now", 1: "1 call already waits for it"}.get(
+            waiting, f"{waiting} calls already wait for it"
         )
+        super().__init__(f"The engine runs one call at a time, and {wait}. Try again later.")
         self.waiting = waiting
 
 

@@ -1,6 +1,7 @@
 """The queue in front of the engine: its places, its turns, and who is next."""
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -33,6 +34,52 @@ def test_a_place_is_reserved_before_its_use() -> None:
     queue.reserve()
     with pytest.raises(EngineBusy):
         queue.reserve()
+
+
+def places_of(queue: CallQueue, key: str, count: int) -> list[Place]:
+    """Reserve as many of `count` places for a key as the queue allows."""
+    CALLER.set(key)
+    places = []
+    with contextlib.suppress(EngineBusy):
+        for _ in range(count):
+            places.append(queue.reserve())  # noqa: PERF401 - the loop ends with an exception
+    return places
+
+
+async def test_no_key_keeps_another_out() -> None:
+    """One key may take every place. Each further key still gets its share, which is at least one place, and no more."""
+    queue = CallQueue(7)
+    first = places_of(queue, "first", 20)
+    second = places_of(queue, "second", 20)
+    others = [len(places_of(queue, f"key {number}", 20)) for number in range(9)]
+
+    assert (len(first), len(second)) == (8, 4)
+    assert others == [2, 2, 1, 1, 1, 1, 1, 1, 1]
+    assert not places_of(queue, "first", 1)
+
+    for place in first:
+        place.leave()
+    assert not places_of(queue, "second", 1)  # the places in excess are given up first
+    for place in second:
+        place.leave()
+    assert len(places_of(queue, "first", 20)) == 1
+
+
+@pytest.mark.parametrize(
+    ("waiting", "text"), [(0, "it runs one now"), (1, "1 call already waits"), (2, "2 calls already wait")]
+)
+def test_a_full_queue_counts_in_words(waiting: int, text: str) -> None:
+    """The refusal says how many calls wait, in the singular for one and without a count for none."""
+    with pytest.raises(EngineBusy, match=f"and {text}"):
+        places_of_full(waiting).reserve()
+
+
+def places_of_full(waiting: int) -> CallQueue:
+    """Return a queue for that many waiting callers whose places are all taken."""
+    queue = CallQueue(waiting)
+    for _ in range(waiting + 1):
+        queue.reserve()
+    return queue
 
 
 async def test_callers_take_turns() -> None:
