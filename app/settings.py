@@ -21,7 +21,15 @@ LONGEST = timedelta(days=36_500)
 URL = r"https?://(\[[0-9A-Fa-f:.]+\]|[^/?#@:\s\[\]]+)(:[0-9]{1,5})?(/[^?#\s]*)?"
 """A URL without a password, which answers and logs would show, and without a query or fragment."""
 QUOTES = "\"'"
+ROOT_PATH = r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*"
+IMPORT_STRING = r"[\w.]+:\w+"
 VISIBLE = r"[!-~]*"
+KINDS = {
+    "int": "should be a whole number, such as 100",
+    "bool": "should be true or false",
+    "time": "should be a number with a unit, such as 90s, 30m, 24h or 7d",
+}
+"""What a value should be, by the beginning of pydantic's error type, such as `int_parsing`."""
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -53,6 +61,17 @@ def _at_least(least: timedelta) -> AfterValidator:
             raise ValueError(f"should be at least {least.total_seconds():g}s")
         if value > LONGEST:
             raise ValueError(f"should be at most {LONGEST.days}d")
+        return value
+
+    return AfterValidator(check)
+
+
+def _form(pattern: str, sentence: str) -> AfterValidator:
+    """Return a check that a text matches a regular expression. The error is the sentence."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(sentence)
         return value
 
     return AfterValidator(check)
@@ -91,7 +110,13 @@ class Settings(BaseSettings):
     """The address to listen on; `::` for IPv4 and IPv6. Beyond loopback it requires keys or OCR_ALLOW_ANONYMOUS."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """The TCP port to listen on; 0 for any free port, whose number is in the log."""
-    root_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*$")] = ""
+    root_path: Annotated[
+        str,
+        _form(
+            ROOT_PATH,
+            "should begin with / and not end with it, and hold letters, digits and - . _ ~ only, such as /models-api",
+        ),
+    ] = ""
     """The path prefix under which a reverse proxy serves this service, such as '/models-api'."""
     allowed_hosts: Annotated[CommaSeparated, AfterValidator(_hosts)] = ()
     """Host names that requests may address, without ports; '*' for any. Default: any with keys, else loopback's."""
@@ -153,7 +178,12 @@ class Settings(BaseSettings):
     recognition_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(minutes=5)
     """How long one recognition may take; after that it fails with 504 and the engine process is replaced."""
 
-    hub_endpoint: Annotated[str, Field(pattern=f"^{URL}$")] | None = None
+    hub_endpoint: (
+        Annotated[
+            str, _form(URL, "should be a URL without a password, query and fragment, such as https://hub.example")
+        ]
+        | None
+    ) = None
     """The URL of the hub that repositories are pulled from, such as a mirror. Default: huggingface_hub's own."""
     hub_token: SecretStr | None = None
     """The token for private and gated repositories; it is sent to the hub only."""
@@ -176,7 +206,9 @@ class Settings(BaseSettings):
 
     license_file: Path | None = None
     """An Aspose licence file for the engine, which must be readable; without one AsposeAI runs in evaluation mode."""
-    engine_class: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] = "app.engine.child.aspose_ai:AsposeAIEngine"
+    engine_class: Annotated[
+        str, _form(IMPORT_STRING, "should be a module and a class, such as package.module:Engine")
+    ] = "app.engine.child.aspose_ai:AsposeAIEngine"
     """The import string of the engine's class. Only tests change it."""
     engine_start_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=30)
     """How long an engine process may take to become ready before it is replaced."""
@@ -185,7 +217,7 @@ class Settings(BaseSettings):
     engine_stable_after: Duration = timedelta(seconds=30)
     """Uptime after which the count of the engine's deaths is reset."""
     engine_queue_size: Annotated[int, Field(ge=0)] = 7
-    """How many calls may wait while one runs; one more is answered 503."""
+    """How many calls may wait while one runs; one more is answered 503, unless its API key has less than its share."""
 
     engine_load_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(minutes=5)
     """How long a model may take to load; after that the load fails with 504 and the engine process is replaced."""
@@ -314,10 +346,24 @@ def _problem_with(name: str, value: object) -> str | None:
     return None
 
 
+def _reason(error: ErrorDetails) -> str:
+    """Return what a value should be. pydantic's own sentences speak of Python's types."""
+    context = error.get("ctx", {})
+    match error["type"]:
+        case "greater_than_equal":
+            return f"should be at least {context['ge']}"
+        case "less_than_equal":
+            return f"should be at most {context['le']}"
+        case "literal_error":
+            return f"should be {context['expected']}"
+        case kind:
+            return KINDS.get(kind.partition("_")[0]) or str(error["msg"]).removeprefix("Value error, ")
+
+
 def _explain(error: ErrorDetails) -> str:
     if not error["loc"]:
         return str(error["msg"]).removeprefix("Value error, ")
     name = str(error["loc"][0])
     about = (Settings.model_fields[name].description or "").strip()
-    reason = str(error["msg"]).removeprefix("Value error, ")
+    reason = _reason(error)
     return f"{ENV_PREFIX}{name.upper()}={error['input']!s}: {reason}. It is: {about}"
