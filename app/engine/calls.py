@@ -13,7 +13,10 @@ OUTCOMES: dict[type[EngineError], str] = {
     EngineDied: "died",
     EngineOutOfMemory: "out_of_memory",
 }
-"""The `outcome` of the event for each error; without an error it is `ok`, for a cancelled call `abandoned`."""
+"""The `outcome` of the event for each error. Without an error it is `ok`, or `refused` for an answer in place of a
+result; for a cancelled call it is `abandoned`."""
+NO_RESULT = ("refused", "lacks")
+"""The members of an answer that says why there is no result: the image is not usable, or a capability is missing."""
 
 
 async def timed_call(
@@ -33,7 +36,7 @@ async def timed_call(
     began, outcome = asyncio.get_running_loop().time(), "abandoned"
     try:
         result = await process.call(name, params, seconds=seconds, watches_memory=True)
-        outcome = "ok"
+        outcome = "refused" if isinstance(result, dict) and not result.keys().isdisjoint(NO_RESULT) else "ok"
     except EngineError as exc:
         outcome = OUTCOMES[type(exc)]
         raise

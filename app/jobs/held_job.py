@@ -20,6 +20,9 @@ from app.store.volume.renames import rename_path
 SERVER_POLL_INTERVAL_SECONDS = 1.0
 """On a shared volume, how often the file system's server is asked whether the job is cancelled."""
 
+DONE = "done"
+"""The phase of a job that succeeded."""
+
 
 class HeldJob:
     """A job that this process holds until `release`. As a context manager, it releases the job on exit."""
@@ -86,7 +89,7 @@ class HeldJob:
 
     def succeed(self, result: dict[str, Any] | None) -> None:
         """Finish the job as succeeded, with its result. Raises StoreError and OSError."""
-        self._finish(replace(self.job, state=JobState.SUCCEEDED, result=result))
+        self._finish(replace(self.job, state=JobState.SUCCEEDED, phase=DONE, result=result))
 
     def fail(self, error: ServiceError) -> None:
         """Finish the job as failed, with the error. Raises StoreError and OSError."""

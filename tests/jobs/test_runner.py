@@ -129,7 +129,7 @@ async def test_a_job_of_a_new_kind_succeeds(jobs: Jobs) -> None:
         assert await run_job(held, Counting(held.job))
 
     job = jobs.get(held.job.id)
-    assert (job.state, job.phase, job.result) == (JobState.SUCCEEDED, "working", {"counted": 3})
+    assert (job.state, job.phase, job.result) == (JobState.SUCCEEDED, "done", {"counted": 3})
     assert (job.progress.done, job.progress.total, job.progress.unit) == (3, 3, "items")
 
 

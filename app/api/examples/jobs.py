@@ -9,7 +9,7 @@ JOB: dict[str, Any] = {
     "id": JOB_ID,
     "kind": "pull",
     "state": "succeeded",
-    "phase": "publishing",
+    "phase": "done",
     "progress": {"done": 24, "total": 24, "unit": "bytes", "rate": 96.0, "eta_seconds": 0.0},
     "request": {"repository": "org/repo", "file": "model-Q4_K_M.gguf", "revision": "main", "if_exists": "fail"},
     "result": {
@@ -32,7 +32,6 @@ JOB: dict[str, Any] = {
 }
 
 BATCH: dict[str, Any] = JOB | {
-    "phase": "working",
     "progress": {"done": 2, "total": 2, "unit": "items", "rate": 4.2, "eta_seconds": 0.0},
     "result": {"failed_count": 0},
 }

@@ -24,6 +24,7 @@ from app.api.jobs.results_file import ResultsFile
 from app.api.jobs.schemas import JobList, JobOut, describe
 from app.api.jobs.stream import STREAMS, LastEventId, Records, follow
 from app.jobs.folder import Jobs
+from app.jobs.held_job import DONE
 from app.jobs.records import JOB_ID as JOB_ID_FORM
 from app.jobs.records import Job, JobState
 from app.store import Store
@@ -86,7 +87,7 @@ class JobKind:
 
     def describe(self) -> str:
         """Return the sentences that describe what only jobs of this kind have."""
-        phases = ", ".join(f"`{phase}`" for phase in self.phases)
+        phases = ", ".join(f"`{phase}`" for phase in (*self.phases, DONE))
         results = f" The results themselves are at `{self.prefix}/{{job_id}}/results`." if self.results else ""
         return f"The `phase` is one of {phases}. The `result` has {self.result}.{results}"
 

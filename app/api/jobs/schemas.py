@@ -54,7 +54,8 @@ class JobOut(Schema):
     state: InlineEnum[JobState]
     """The state; `succeeded`, `failed` and `cancelled` are final."""
     phase: str
-    """The current step, or the last. The route that gets the job lists the phases of its kind."""
+    """The current step; `done` if the job succeeded, and the last step if it failed or was cancelled. The route that
+    gets the job lists the phases of its kind."""
     progress: ProgressOut
     """The progress of the job."""
     request: dict[str, Any]
