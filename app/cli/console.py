@@ -109,7 +109,11 @@ def as_unicode(text: str) -> str:
 def _warn(event: EventName, fields: dict[str, Any]) -> None:
     if event.startswith("model."):  # the command prints its own changes
         return
-    click.echo(visible(f"{event}: {fields}"), err=True)
+    if event is EventName.RECORD_DAMAGED:
+        text = f"damaged record: {fields['path']}: {fields['reason']}. Repair or remove it; everything else works"
+    else:
+        text = f"{event}: " + ", ".join(f"{name}={value}" for name, value in fields.items())
+    click.echo(visible(text), err=True)
 
 
 def rfc3339(moment: datetime) -> str:

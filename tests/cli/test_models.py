@@ -69,6 +69,19 @@ def test_models_are_listed_as_a_table_and_as_json(folder: Path) -> None:
     assert {row["name"]: row["status"] for row in rows}["old_de.bin"] == "old"
 
 
+def test_a_damaged_record_is_told_in_words(folder: Path) -> None:
+    """A list names damaged records on stderr with what to do, and the rest of the list is whole."""
+    run(folder, "models", "delete", "en_v1.bin")
+    record = next((folder / ".store/trash").glob("*.json"))
+    record.write_bytes(b"{")
+
+    listed = run(folder, "trash", "list", "--json")
+
+    assert [entry["name"] for entry in json.loads(listed.stdout)] == [f"unknown-{record.stem}"]
+    assert listed.stderr.startswith(f"damaged record: .store/trash/{record.name}: ")
+    assert listed.stderr.endswith("Repair or remove it; everything else works\n")
+
+
 def test_paths_are_absolute(folder: Path) -> None:
     """`models path` prints the absolute path of the folder or of one model."""
     assert run(folder, "models", "path").stdout == f"{folder}\n"

@@ -69,7 +69,9 @@ def test_a_drain_refuses_readiness_and_takes_connections(serve: Serve) -> None:
 
     service.process.send_signal(signal.SIGTERM)
     eventually(lambda: httpx.get(f"{service.url}/readyz").status_code == 503, within=30)
-    assert problem_of(httpx.get(f"{service.url}/readyz")) == (503, "shutting-down")
+    drained = httpx.get(f"{service.url}/readyz")
+    assert problem_of(drained) == (503, "shutting-down")
+    assert drained.json()["detail"].startswith("The service will shut down soon")  # this request was not interrupted
     assert httpx.get(f"{service.url}/models").status_code == 200
     assert httpx.get(f"{service.url}/livez").status_code == 200
     assert service.process.poll() is None

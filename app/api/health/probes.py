@@ -51,7 +51,7 @@ async def get_readyz(
     the engine accepts the licence, and which native libraries it could load.
     """
     if request.app.state.is_draining:
-        raise ShuttingDown
+        raise ShuttingDown.soon()
     watcher.current()
     supervisor.require_ready()
     if verbose == "false":

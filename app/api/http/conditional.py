@@ -12,10 +12,12 @@ from app.store import Conditions
 
 CACHING = {"cache-control": "no-cache"}
 """Caches may store the answer, and must revalidate it before each use."""
-ETAG = re.compile(r'\*|(?:W/)?"[^"]*"')
-"""Matches one entity tag of a condition, or '*', which stands for any tag."""
+ETAG = re.compile(r'(?:W/)?"[^"]*"')
+"""Matches one entity tag of a condition."""
 NO_ETAG = re.compile(r"[^\s,]")
 """Matches the text that remains of a malformed condition after its entity tags are removed."""
+ANY = "*"
+"""The condition that any version meets. It stands alone (RFC 9110, section 13.1.1)."""
 OPAQUE_TAG = re.compile(r'(?:W/)?("[^"]*")')
 """Matches one entity tag. The group is the tag without the prefix `W/` of a weak tag."""
 
@@ -56,17 +58,21 @@ def conditions_of(request: Request) -> Conditions:
 def etags_of(request: Request, field: str) -> frozenset[str] | None:
     """Return the entity tags of the condition in a header of a change; None if the request has no such header.
 
-    A malformed `If-Match` has no tags and matches no version. A malformed `If-None-Match` would exclude no version, so
-    it raises RequestValidationError.
+    A malformed condition, such as `*` beside a tag, has no certain meaning. As `If-Match` it matches no version; as
+    `If-None-Match` it would exclude no version, so it raises RequestValidationError.
     """
     values = request.headers.getlist(field)
     if not values:
         return None
     text = ", ".join(values)
+    if text.strip() == ANY:
+        return frozenset({ANY})
     tags = frozenset(ETAG.findall(text))
-    if field == "if-none-match" and (not tags or NO_ETAG.search(ETAG.sub("", text))):
+    if tags and not NO_ETAG.search(ETAG.sub("", text)):
+        return tags
+    if field == "if-none-match":
         raise malformed(field, 'it must be * or the etag of a version, in its quotes, such as "18-18e9fc0680810521"')
-    return tags
+    return frozenset()
 
 
 class Representation:
@@ -93,4 +99,4 @@ class Representation:
 
 def matches(known: str, etag: str) -> bool:
     """True if an `If-None-Match` names this etag or `*`, by the weak comparison of RFC 9110."""
-    return known.strip() == "*" or etag.removeprefix("W/") in OPAQUE_TAG.findall(known)
+    return known.strip() == ANY or etag.removeprefix("W/") in OPAQUE_TAG.findall(known)

@@ -13,6 +13,8 @@ from app.api.examples import jobs
 from app.api.http.auth import LENIENT, SECURITY_SCHEME
 from app.api.http.connections.errors import (
     BodyTimedOut,
+    HeadTimedOut,
+    HeadTooLarge,
     InvalidHttp,
     OutOfResources,
     ShuttingDown,
@@ -26,6 +28,7 @@ from app.api.http.problems import PROBLEM_MEDIA_TYPE, responses_of
 from app.api.http.request_errors import (
     BodyTooLarge,
     CrossOrigin,
+    ExpectationFailed,
     MissingScope,
     PartialBody,
     ServiceReadOnly,
@@ -126,8 +129,10 @@ def _own_types(operation: dict[str, Any]) -> list[ProblemType]:
 def _shared_types(
     path: str, method: str, scope: Scope | None, operation: dict[str, Any], *, needs_key: bool
 ) -> list[ProblemType]:
-    """Return the problem types that many operations share. Every operation may also answer 417 `expectation-failed`."""
-    shared: list[type[Exception]] = [] if path in LENIENT else [RequestValidationError]
+    """Return the problem types that many operations share."""
+    shared: list[type[Exception]] = [HeadTimedOut, HeadTooLarge, InvalidHttp]
+    if path not in LENIENT:
+        shared.append(RequestValidationError)
     if "requestBody" in operation:
         shared += [UnsupportedBody, PartialBody]
     if needs_key and scope:
@@ -135,7 +140,7 @@ def _shared_types(
     if scope and scope.is_change(method.upper()):
         shared.append(ServiceReadOnly)
     if method not in {"get", "head", "options"}:
-        shared.append(CrossOrigin)
+        shared += [CrossOrigin, ExpectationFailed]
     if path not in PROBES:
-        shared += [BodyTimedOut, BodyTooLarge, InvalidHttp, OutOfResources, ShuttingDown, TooManyConnections, WrongHost]
+        shared += [BodyTimedOut, BodyTooLarge, OutOfResources, ShuttingDown, TooManyConnections, WrongHost]
     return [*(PROBLEM_TYPES[exception] for exception in shared), INTERNAL_ERROR]

@@ -124,9 +124,12 @@ async def _render_framework(request: Request, exc: Exception) -> Response:
         return problem(request, exc.__cause__)
     status = HTTPStatus(exc.status_code)
     headers = {name.lower(): value for name, value in (exc.headers or {}).items()}
-    detail = exc.detail if exc.detail != status.phrase else f"{request.method} {request.url.path}: {status.phrase}."
+    detail = f"{request.method} {request.url.path}: {exc.detail.removesuffix('.')}."
+    if status is HTTPStatus.NOT_FOUND:
+        detail = f"This service has nothing at {request.url.path}."
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
-        headers["allow"] = ", ".join(_methods_at(request))
+        headers["allow"] = allowed = ", ".join(_methods_at(request))
+        detail = f"{request.url.path} does not support {request.method}, only {allowed}."
     kind = ProblemType(
         Exception(f"{detail} The docs page lists all operations."), status, slug_of(status), status.phrase
     )

@@ -150,11 +150,11 @@ def test_an_etag_is_found_at_any_position_of_a_list(
 
 
 @pytest.mark.parametrize(("field", "refusal"), [("if-match", 412), ("if-none-match", 422)])
-@pytest.mark.parametrize("value", ["18-18e9fc0680810521", '"a', "any", "", "\xe9"])
+@pytest.mark.parametrize("value", ["18-18e9fc0680810521", '"a', "any", "", "\xe9", '*, "a"', '"a",*', "*, *", "*a"])
 def test_a_change_never_ignores_a_malformed_condition(
     service: RunningService, models: Path, field: str, value: str, refusal: int
 ) -> None:
-    """A condition without an etag in quotes is refused by PUT, POST /uploads and DELETE, and nothing changes."""
+    """A condition that is neither etags in quotes nor a single `*` is refused by all changes, and nothing changes."""
     (models / "a.bin").write_bytes(b"abc")
     headers: dict[str, Any] = {field: value.encode("latin-1")}
     upload = headers | {"upload-length": "3", "upload-metadata": upload_metadata(filename="b.bin")}

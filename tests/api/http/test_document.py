@@ -48,6 +48,14 @@ def test_the_document_depends_on_whether_keys_are_set(document: dict[str, Any], 
     assert {} not in with_keys["paths"]["/models"]["get"]["security"]
 
 
+def test_every_operation_has_the_statuses_that_any_request_can_get(document: dict[str, Any]) -> None:
+    """What refuses a request before its route is in the answers of each operation, as the docs page promises."""
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            expected = {"400", "408", "431"} | (set() if method in {"get", "head", "options"} else {"417"})
+            assert expected <= operation["responses"].keys(), (method, path)
+
+
 def test_every_example_fits_its_schema(document: dict[str, Any]) -> None:
     """Each example of a schema, of an answer and of a body is one that the schema allows."""
     components = {"components": document["components"]}

@@ -49,6 +49,16 @@ def test_a_body_that_is_not_utf8_answers_422(service: RunningService) -> None:
         assert (answer.status_code, answer.json()["type"]) == (422, TYPE_PREFIX + "invalid-request")
 
 
+def test_404_and_405_say_what_is_wrong_in_a_sentence(service: RunningService) -> None:
+    """An unknown path and a wrong method are told in a sentence, which names the methods that are possible."""
+    unknown, wrong = service.client.get("/nope"), service.client.patch("/models/a.bin")
+
+    assert unknown.json()["detail"] == "This service has nothing at /nope. The docs page lists all operations."
+    assert wrong.json()["detail"] == (
+        "/models/a.bin does not support PATCH, only DELETE, GET, HEAD, PUT. The docs page lists all operations."
+    )
+
+
 def test_405_lists_the_allowed_methods(service: RunningService) -> None:
     """The answer 405 has an `Allow` header with all methods of the path."""
     assert service.client.put("/engine").headers["allow"] == "GET, HEAD"

@@ -116,3 +116,27 @@ def test_a_digest_in_an_unannounced_trailer_is_refused(service: RunningService, 
             connection.sendall(head(service, "PUT /models/a.bin", headers) + body)
             assert received(connection).split(b" ", 2)[1] == status
         assert (models / "a.bin").exists() == (status == b"201")
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["http://elsewhere.example/models/a.bin", "http://a@{host}/models/a.bin", "http://{host}", "models/a.bin"],
+)
+def test_a_target_that_names_another_host_is_refused(service: RunningService, models: Path, target: str) -> None:
+    """A host in the request line that is not that of `Host` is refused, and nothing is deleted."""
+    (models / "a.bin").write_bytes(b"a")
+    with connect(service) as connection:
+        line = f"DELETE {target.format(host=urlsplit(service.url).netloc)}"
+        connection.sendall(head(service, line, "connection: close\r\n"))
+        assert refused_with(received(connection)) == (400, "invalid-http")
+
+    assert (models / "a.bin").exists()
+
+
+def test_a_target_that_names_the_same_host_is_served(service: RunningService) -> None:
+    """A proxy may send the whole URL, in any spelling of the host."""
+    for scheme in ("http", "HTTP"):
+        with connect(service) as connection:
+            line = f"GET {scheme}://{urlsplit(service.url).netloc}/livez"
+            connection.sendall(head(service, line, "connection: close\r\n"))
+            assert received(connection).startswith(b"HTTP/1.1 200 ")

@@ -4,8 +4,10 @@ Headers that HTTP lets a server ignore are not refused: Range, If-Range, If-Modi
 """
 
 import difflib
+import re
 from collections.abc import Iterator
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
@@ -31,6 +33,9 @@ WATCHED = frozenset(
 NOTHING = (b"", b"{}", b"null")
 """Bodies that count as empty: some clients send them to operations without a body."""
 MAX_SHOWN_CHARS = 100
+WHOLE = "a whole number"
+DIGITS = re.compile(r"-?[0-9]+", re.ASCII)
+"""A whole number in a query. pydantic also takes `1_0` and `1.0`, which other programs read otherwise or refuse."""
 
 
 class RequestChecks:
@@ -39,9 +44,11 @@ class RequestChecks:
     def __init__(self, route: APIRoute) -> None:
         """Read from the route which parameters, conditions and body it has."""
         documented = (route.openapi_extra or {}).get("parameters", [])
-        headers = {name.lower() for name in _names(route.dependant, "header_params")}
+        headers = {name.lower() for name, _ in _fields(route.dependant, "header_params")}
         headers |= {each["name"].lower() for each in documented if each["in"] == "header"}
-        self._parameters = sorted(_names(route.dependant, "query_params"))
+        query = dict(_fields(route.dependant, "query_params"))
+        self._parameters = sorted(query)
+        self._whole_numbers = frozenset(name for name, annotation in query.items() if _is_whole_number(annotation))
         self._ignored_conditions = CONDITIONS - headers
         self._ignored_overrides = OVERRIDES - (
             {"x-http-method-override"} if route.path.startswith("/uploads") else set()
@@ -72,7 +79,11 @@ class RequestChecks:
 
     def _check_query(self, request: Request) -> None:
         names = [name for name, _ in request.query_params.multi_items()]
-        wrong = []
+        wrong = [
+            _at("query", name, f"must be {WHOLE}, in digits only")
+            for name in self._whole_numbers.intersection(names)
+            if not DIGITS.fullmatch(request.query_params[name])
+        ]
         for name in dict.fromkeys(names):
             if name not in self._parameters:
                 wrong.append(_at("query", name, self._say_unknown(name)))
@@ -131,16 +142,22 @@ def say_unknown(name: str, known: list[str], what: str) -> str:
     return f"there is no such {what}; there are: {', '.join(known)}" if known else f"this operation has no {what}s"
 
 
-def _names(dependant: Dependant, kind: str) -> Iterator[str]:
-    """Yield the names of all parameters of a kind (such as `query`) of a route's function and its dependencies."""
+def _fields(dependant: Dependant, kind: str) -> Iterator[tuple[str, object]]:
+    """Yield all parameters of a kind (such as `query`) of a route's function and its dependencies: name and type."""
     for field in getattr(dependant, kind):
         annotation = field.field_info.annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            yield from (about.alias or name for name, about in annotation.model_fields.items())
+            yield from ((about.alias or name, about.annotation) for name, about in annotation.model_fields.items())
         else:
-            yield field.alias
+            yield field.alias, annotation
     for each in dependant.dependencies:
-        yield from _names(each, kind)
+        yield from _fields(each, kind)
+
+
+def _is_whole_number(annotation: object) -> bool:
+    """Return whether a type is `int`, perhaps with limits, or `int` and None."""
+    parts = [each for each in get_args(annotation) if isinstance(each, type) or get_args(each)]
+    return annotation is int or (bool(parts) and all(each is NoneType or _is_whole_number(each) for each in parts))
 
 
 def _listed(request: Request, field: str) -> list[str]:

@@ -8,10 +8,10 @@ from typing import Any, get_args
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 
-from app.api.http.checks.request_checks import say_unknown
+from app.api.http.checks.request_checks import WHOLE, say_unknown
 
 OBJECT = "must be a JSON object"
-WHOLE, NUMBER, TEXT, TRUTH, LIST = "a whole number", "a number", "text", "true or false", "a list"
+NUMBER, TEXT, TRUTH, LIST = "a number", "text", "true or false", "a list"
 KINDS = {
     "int": WHOLE,
     "float": NUMBER,

@@ -51,14 +51,20 @@ class TooManyConnections(Exception):
 
 
 class ShuttingDown(Exception):
-    """The service shuts down and interrupted the request."""
+    """The service shuts down: it interrupted the request, or will take no more requests soon."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "The service is shutting down and ended the request before it was complete. Send it again: another service "
-            "or the restarted one answers it. An upload to /uploads keeps the bytes received."
-        )
+    def __init__(
+        self,
+        detail: str = "The service is shutting down and ended the request before it was complete. Send it again: "
+        "another service or the restarted one answers it. An upload to /uploads keeps the bytes received.",
+    ) -> None:
+        super().__init__(detail)
         self.headers = CLOSING
+
+    @classmethod
+    def soon(cls) -> "ShuttingDown":
+        """Return the error by which a service that still answers requests says that it will shut down."""
+        return cls("The service will shut down soon (OCR_DRAIN_TIME). Send new requests to another service.")
 
 
 class OutOfResources(Exception):

@@ -16,6 +16,7 @@ from app.api.http.connections.errors import HeadTimedOut, HeadTooLarge, InvalidH
 from app.api.http.connections.gate import ConnectionGate
 from app.api.http.connections.progress import WINDOW_SECONDS, Progress, acknowledged_bytes
 from app.api.http.connections.refusals import refusal
+from app.api.http.connections.request_target import target_problem
 from app.api.http.connections.upgrades import UpgradeIgnoringParser
 from app.errors.exhaustion import exhausted_resource
 
@@ -146,8 +147,8 @@ class HttpConnection(HttpToolsProtocol):
             self._stop_parsing(InvalidHttp("The service is not a proxy, so it does not support CONNECT."))
         if self.parser.should_upgrade():
             return
-        if b"#" in self.url:  # uvicorn would drop the rest, so that another model than the one named would be deleted
-            self._stop_parsing(InvalidHttp("The path has a '#', which must be sent as %23."))
+        if (b"#" in self.url or not self.url.startswith(b"/")) and (wrong := target_problem(self.url, self.headers)):
+            self._stop_parsing(InvalidHttp(wrong))
         if self._idle_bytes > MAX_HEAD_BYTES and self._head_bytes() > MAX_HEAD_BYTES:  # one read may hold more
             self._stop_parsing(HeadTooLarge(f"{MAX_HEAD_BYTES} bytes"))
         if len(self.headers) > MAX_HEADERS:
