@@ -25,7 +25,7 @@ from app.store.locks.model_locks import LOCK_SECONDS, is_leased
 from app.store.policy import Policy, Status
 from app.store.protections import ManualProtection, Protection, Protections
 from app.store.store import Store
-from app.store.trash.folder import Purged
+from app.store.trash.purging import Purged
 from app.store.trash.records import TrashEntry
 from app.store.trash.trash import Trash
 from app.store.volume.checks import CheckName

@@ -15,7 +15,8 @@ from app.store.journal.entries import Action
 from app.store.journal.journal import Journal
 from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
 from app.store.protections import Protections
-from app.store.trash.folder import UNSYNCED, TrashFolder, freed_by_unlinking
+from app.store.trash.folder import UNSYNCED, TrashFolder
+from app.store.trash.purging import freed_by_unlinking
 from app.store.trash.records import TrashEntry
 from app.store.volume.refusals import explaining_refusals
 from app.store.volume.renames import sync_folder, unlink

@@ -25,7 +25,8 @@ from app.store.locks.leases import Lease
 from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
 from app.store.policy import Policy
 from app.store.protections import Protections
-from app.store.trash.folder import Purged, TrashFolder
+from app.store.trash.folder import TrashFolder
+from app.store.trash.purging import Purged
 from app.store.trash.records import TrashEntry
 from app.store.trash.trash import Trash
 from app.store.volume.claims import Claims

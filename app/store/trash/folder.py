@@ -20,44 +20,26 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from app.errors import ModelInUse, ModelLocked, NotAModel, TrashEntryNotFound
-from app.store.aftermath import after_change, note_failure
+from app.errors import NotAModel, TrashEntryNotFound
+from app.store.aftermath import after_change
 from app.store.expiry import FolderClock
 from app.store.integrity.digests import Digests
 from app.store.inventory import Model, model_at, what_instead
-from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
+from app.store.locks.model_locks import ModelLocks
+from app.store.trash.entry_lock import entry_locked
+from app.store.trash.purging import RECORD_LEFT, OnPurge, Purged, Purger, freed_by_unlinking
 from app.store.trash.records import ENTRY_ID, TrashEntry, TrashRecords
 from app.store.volume.claims import Claims, folder_opened
-from app.store.volume.renames import NO_LINKS, rename, rename_path, rename_without_replacing, sync_folder, unlink
+from app.store.volume.renames import NO_LINKS, rename, rename_path, rename_without_replacing, sync_folder
 from app.store.volume.server_lookups import move_to_free_name
 from app.store.volume.volume import Volume
 
-ASIDE, PURGED = ".model", ".purged"
+ASIDE = ".model"
 UNSYNCED = "a power cut may undo the change, because its folder could not be synced to the disk"
-RECORD_LEFT = "the record of the trash entry could not be removed, and a later sweep removes it"
-
-
-@dataclass(frozen=True, slots=True)
-class Purged:
-    """The result of the purge of one entry."""
-
-    entry: TrashEntry
-    freed_bytes: int
-    """How many bytes the disk regained."""
-    etag: str
-    """The ETag of the version that was deleted."""
-    has_other_name: bool
-    """True if the file still exists under another name."""
-
-
-OnPurge = Callable[[TrashEntry], None]
-"""A function that receives each entry just before its bytes are deleted, so that the journal has it after a crash."""
 
 
 class TrashFolder:
@@ -83,8 +65,7 @@ class TrashFolder:
         self.retention = retention
         """How long a new entry is kept."""
         self._records = TrashRecords(self._folder, volume.records)
-        self._told: set[str] = set()
-        """The entries whose purge is in the journal, and whose bytes could not be deleted yet."""
+        self.purger = Purger(self._folder, locks, self._records)
 
     # Into the trash. Callers hold the model's lock, and give its file by the open folder and the name's last part.
 
@@ -146,7 +127,7 @@ class TrashFolder:
         if self._volume.is_shared:
             return None
         entry = self._new_entry(model)
-        with self._locked(entry), folder_opened(self._aside) as aside:
+        with entry_locked(self._locks, entry), folder_opened(self._aside) as aside:
             self._records.write(entry)
             try:
                 os.link(leaf, entry.id + ASIDE, src_dir_fd=parent, dst_dir_fd=aside, follow_symlinks=False)
@@ -170,7 +151,7 @@ class TrashFolder:
         Raises FileNotFoundError if the file is no longer aside, and LookupStale: then a sweep puts the file back later.
         """
         name = entry.id + ASIDE
-        with self._locked(entry), folder_opened(self._aside) as aside:
+        with entry_locked(self._locks, entry), folder_opened(self._aside) as aside:
             status = self._volume.status(self._aside / name)  # otherwise a stale cache could link another file
             try:
                 if stat.S_ISDIR(status.st_mode):
@@ -213,7 +194,7 @@ class TrashFolder:
 
     def purge_aside(self, entry: TrashEntry, on_purge: OnPurge) -> Purged | None:
         """Delete a file that was set aside. Returns None if a sweep has put the file back."""
-        return self._purge(entry, self._aside / (entry.id + ASIDE), on_purge)
+        return self.purger.purge(entry, self._aside / (entry.id + ASIDE), on_purge)
 
     # Out of the trash.
 
@@ -288,7 +269,7 @@ class TrashFolder:
 
     def purge(self, entry: TrashEntry, on_purge: OnPurge) -> Purged | None:
         """Delete an entry permanently. Returns None if another process has restored or purged the entry."""
-        return self._purge(entry, self._folder / entry.id, on_purge)
+        return self.purger.purge(entry, self._folder / entry.id, on_purge)
 
     def freed_by_purging(self, entry: TrashEntry) -> int:
         """Return how many bytes the disk would regain by a purge of the entry."""
@@ -296,19 +277,6 @@ class TrashFolder:
             return freed_by_unlinking((self._folder / entry.id).stat())
         except FileNotFoundError:
             return 0
-
-    def complete_purge(self, name: str, on_purge: OnPurge) -> Purged | None:
-        """Delete a file whose purge was begun by a process that was killed. `name` is the file's name.
-
-        Returns None if the file has no record, because without a record the journal gets no entry. Raises ModelInUse
-        and ModelLocked while a living process works on the entry.
-        """
-        with self._locks.exclusive(entry_lock_name(name), seconds=0), folder_opened(self._folder) as trash:
-            entry_id = name.removesuffix(PURGED)
-            if entry := self._records.read(entry_id):
-                return self._remove(entry, trash, on_purge)
-            unlink(name, folder=trash)  # without a record there is nothing for the journal
-            return None
 
     # The steps of these methods.
 
@@ -322,7 +290,7 @@ class TrashFolder:
         return TrashEntry(entry_id, model.name, model.size_bytes, now, expires_at, etag, sha256)
 
     def _move_in(self, entry: TrashEntry, parent: int, leaf: str, path: Path) -> None:
-        with self._locked(entry), folder_opened(path.parent) as folder:
+        with entry_locked(self._locks, entry), folder_opened(path.parent) as folder:
             self._records.write(entry)
             try:
                 rename(leaf, path.name, source_folder=parent, target_folder=folder)
@@ -336,54 +304,3 @@ class TrashFolder:
             with after_change(UNSYNCED):
                 sync_folder(parent)
                 sync_folder(folder)
-
-    @contextlib.contextmanager
-    def _locked(self, entry: TrashEntry) -> Iterator[None]:
-        """Hold an entry's lock, so that sweeps skip the entry. Raises ModelLocked."""
-        try:
-            with self._locks.exclusive(entry_lock_name(entry.id), seconds=LOCK_SECONDS):
-                yield
-        except (ModelInUse, ModelLocked) as exc:
-            if exc.name != entry_lock_name(entry.id):
-                raise
-            raise ModelLocked(entry.name) from None
-
-    def _purge(self, entry: TrashEntry, path: Path, on_purge: OnPurge) -> Purged | None:
-        with self._locked(entry), folder_opened(self._folder) as trash:
-            try:
-                with folder_opened(path.parent) as source:
-                    rename(path.name, entry.id + PURGED, source_folder=source, target_folder=trash)
-            except FileNotFoundError:
-                return None
-            return self._remove(entry, trash, on_purge)
-
-    def _remove(self, entry: TrashEntry, trash: int, on_purge: OnPurge) -> Purged | None:
-        """Call `on_purge`, delete the file, remove the record. If the process is killed, a sweep repeats the steps."""
-        status = os.stat(entry.id + PURGED, dir_fd=trash, follow_symlinks=False)
-        if not stat.S_ISREG(status.st_mode):  # the store must delete regular files only
-            os.rename(entry.id + PURGED, entry.id, src_dir_fd=trash, dst_dir_fd=trash)
-            return None
-        if entry.id not in self._told:  # a sweep tries again what this process could not delete
-            on_purge(entry)
-            self._told.add(entry.id)
-        version, freed_bytes = model_at(entry.name, status), freed_by_unlinking(status)
-        try:
-            unlink(entry.id + PURGED, folder=trash)
-        except OSError as exc:
-            note_failure(f"its bytes are still on the disk, and a sweep deletes them later: {exc.strerror}")
-            freed_bytes = 0
-        else:
-            self._told.discard(entry.id)
-            with after_change(RECORD_LEFT):
-                self._records.remove(entry.id)
-        return Purged(entry, freed_bytes, version.etag, has_other_name=status.st_nlink > 1)
-
-
-def freed_by_unlinking(status: os.stat_result) -> int:
-    """Return how many bytes the disk regains by unlinking a file: 0 if the file has another name."""
-    return status.st_blocks * 512 if status.st_nlink == 1 else 0
-
-
-def entry_lock_name(name: str) -> str:
-    """Return the name of an entry's lock, from any file name of the entry. No model can have this name."""
-    return f"/trash/{name.partition('.')[0]}"

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from app.errors import InvalidModelName, NotAModel, StoreError
 from app.store.locks.model_locks import ModelLocks
 from app.store.records.name_records import RECORD_SUFFIX
-from app.store.trash.folder import ASIDE, PURGED, OnPurge, Purged, TrashFolder, entry_lock_name
+from app.store.trash.entry_lock import entry_lock_name
+from app.store.trash.folder import ASIDE, TrashFolder
+from app.store.trash.purging import PURGED, OnPurge, Purged
 from app.store.trash.records import ENTRY_ID, TrashEntry, TrashRecords
 from app.store.volume.server_lookups import files_on_server
 from app.store.volume.volume import Volume
@@ -47,7 +49,7 @@ class TrashRecovery:
                         self._keep_without_record(entry_id)
                 elif not ENTRY_ID.match(name):
                     continue  # the store puts no such file here
-                elif name.endswith(PURGED) and (gone := self._files.complete_purge(name, on_purge)):
+                elif name.endswith(PURGED) and (gone := self._files.purger.complete(name, on_purge)):
                     purged.append(gone)
                 elif name.endswith(RECORD_SUFFIX):
                     self._forget_record(name.removesuffix(RECORD_SUFFIX), names)

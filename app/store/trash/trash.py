@@ -13,7 +13,8 @@ from app.store.inventory import Model
 from app.store.journal.entries import Action
 from app.store.journal.journal import Journal
 from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
-from app.store.trash.folder import Purged, TrashFolder
+from app.store.trash.folder import TrashFolder
+from app.store.trash.purging import Purged
 from app.store.trash.records import TrashEntry
 from app.store.trash.recovery import TrashRecovery
 from app.store.volume.refusals import explaining_refusals

@@ -1,0 +1,25 @@
+"""The lock of one trash entry. A process holds the lock while it changes the entry, so that sweeps skip the entry."""
+
+import contextlib
+from collections.abc import Iterator
+
+from app.errors import ModelInUse, ModelLocked
+from app.store.locks.model_locks import LOCK_SECONDS, ModelLocks
+from app.store.trash.records import TrashEntry
+
+
+@contextlib.contextmanager
+def entry_locked(locks: ModelLocks, entry: TrashEntry) -> Iterator[None]:
+    """Hold an entry's lock. Raises ModelLocked, with the model's name, if another process holds the lock."""
+    try:
+        with locks.exclusive(entry_lock_name(entry.id), seconds=LOCK_SECONDS):
+            yield
+    except (ModelInUse, ModelLocked) as exc:
+        if exc.name != entry_lock_name(entry.id):
+            raise
+        raise ModelLocked(entry.name) from None
+
+
+def entry_lock_name(name: str) -> str:
+    """Return the name of an entry's lock, from any file name of the entry. No model can have this name."""
+    return f"/trash/{name.partition('.')[0]}"
