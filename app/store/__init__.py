@@ -12,8 +12,9 @@ from app.store.audit.storage import Storage
 from app.store.deletions import Deletion, Deletions, Receipt
 from app.store.headers.description import Description
 from app.store.headers.formats import Format, format_of_name
-from app.store.incoming.incoming import SHA256, Conditions, Incoming, Published
+from app.store.incoming.incoming import SHA256, Incoming, Published
 from app.store.incoming.partials import Partial, PartialRecord
+from app.store.incoming.publish_conditions import Conditions
 from app.store.incoming.receiving import write_all
 from app.store.incoming.staged_file import StagedFile
 from app.store.integrity.verification import OnRead, Verdict, Verification, Verifications

@@ -23,7 +23,7 @@ from app.errors import (
 )
 from app.store.actor import Actor
 from app.store.deletions import Receipt
-from app.store.incoming.incoming import Conditions
+from app.store.incoming.publish_conditions import Conditions
 from app.store.policy import Policy
 from app.store.store import Store
 

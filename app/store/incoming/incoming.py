@@ -12,7 +12,6 @@ from app.errors import (
     ConditionFailed,
     DigestMismatch,
     LookupStale,
-    ModelChanged,
     ModelExists,
     ModelNotFound,
     NotAModel,
@@ -25,6 +24,7 @@ from app.store.expiry import Expiry
 from app.store.headers.description import Description
 from app.store.incoming.disk_space import DiskSpace
 from app.store.incoming.partials import Partial, PartialRecord
+from app.store.incoming.publish_conditions import Conditions
 from app.store.incoming.staged_file import StagedFile
 from app.store.incoming.staging import Staging
 from app.store.integrity.digests import Digests
@@ -46,29 +46,6 @@ SHA256 = "sha256"
 Announced = Mapping[str, Collection[bytes]]
 """The digests that the bytes must have, by `hashlib`'s name of the algorithm."""
 NOTHING: Announced = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """The conditions of a publication: sets of ETags, where '*' stands for any version."""
-
-    if_match: frozenset[str] | None = None
-    """The versions that may be replaced; one of them must be present. None: no version may be replaced."""
-    if_none_match: frozenset[str] | None = None
-    """The versions that must not be present. None: no such condition."""
-
-    def check(self, name: str, present: Model | None) -> None:
-        """Raise ModelExists, ModelChanged or ConditionFailed if the present version does not meet the conditions."""
-        if present is None:
-            if self.if_match is not None:
-                raise ConditionFailed(name, None)
-            return
-        if self.if_none_match and self.if_none_match & {"*", present.etag}:
-            raise ConditionFailed(name, present.etag)
-        if self.if_match is None:
-            raise ModelExists(name)
-        if not self.if_match & {"*", present.etag}:
-            raise ModelChanged(name, present.etag)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from app.jobs.sweep import sweep_jobs
 from app.pulls.pull_jobs import PULL
 from app.store.actor import Actor
 from app.store.incoming import staging as staging_module
-from app.store.incoming.incoming import Conditions
 from app.store.incoming.partials import PartialRecord
+from app.store.incoming.publish_conditions import Conditions
 from app.store.incoming.staged_file import StagedFile
 from app.store.incoming.staging import Staging
 from app.store.locks.ofd import try_lock_file

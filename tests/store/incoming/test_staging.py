@@ -23,7 +23,8 @@ from app.errors import (
     TrashEntryNotFound,
 )
 from app.store.actor import Actor
-from app.store.incoming.incoming import Conditions, Published
+from app.store.incoming.incoming import Published
+from app.store.incoming.publish_conditions import Conditions
 from app.store.policy import Policy
 from app.store.store import Store
 from app.store.trash.folder import TrashFolder

@@ -15,8 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from app.errors import PartialBusy, PartialNotFound
 from app.store.actor import Actor
-from app.store.incoming.incoming import Conditions
 from app.store.incoming.partials import PartialRecord
+from app.store.incoming.publish_conditions import Conditions
 from app.store.incoming.staged_file import StagedFile
 from app.store.policy import Policy
 from app.store.store import Store

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.store.actor import Actor
-from app.store.incoming.incoming import Conditions
+from app.store.incoming.publish_conditions import Conditions
 from app.store.integrity.verification import Verdict, Verification
 from app.store.policy import Policy
 from app.store.store import Store

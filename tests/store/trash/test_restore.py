@@ -11,7 +11,7 @@ import pytest
 
 from app.errors import InvalidModelName, ModelChanged, ModelExists, ModelInUse, NotAModel, TrashEntryNotFound
 from app.store.actor import Actor
-from app.store.incoming.incoming import Conditions
+from app.store.incoming.publish_conditions import Conditions
 from app.store.policy import Policy
 from app.store.store import Store
 from app.store.volume import renames

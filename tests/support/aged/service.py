@@ -24,8 +24,8 @@ from app.jobs.sweep import sweep_jobs
 from app.pulls.pull_jobs import PULL
 from app.store.actor import Actor
 from app.store.audit.findings import Reason, audit, plan_prune
-from app.store.incoming.incoming import Conditions
 from app.store.incoming.partials import PartialRecord
+from app.store.incoming.publish_conditions import Conditions
 from app.store.incoming.staged_file import StagedFile
 from app.store.locks.leases import Lease
 from app.store.policy import Policy

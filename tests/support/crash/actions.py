@@ -18,7 +18,7 @@ from app.pulls.pull_jobs import PULL, PullJobs
 from app.pulls.request import PullRequest
 from app.store.actor import Actor
 from app.store.audit.findings import Reason, audit, plan_prune
-from app.store.incoming.incoming import Conditions
+from app.store.incoming.publish_conditions import Conditions
 from app.store.inventory import Model
 from app.store.policy import Policy
 from app.store.store import Store
