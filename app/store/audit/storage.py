@@ -37,7 +37,7 @@ def measure(volume: Volume, inventory: Inventory) -> Storage:
     volume.check()
     usage = shutil.disk_usage(volume.root)
     return Storage(
-        volume_id=volume.identity,
+        volume_id=volume.identity.id,
         is_writable=volume.ask_writable() is None,
         file_system=volume.file_system.kind,
         models_bytes=inventory.total_size_bytes,

@@ -2,14 +2,11 @@
 
 import contextlib
 import errno
-import json
 import os
 import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from app.errors import (
@@ -23,24 +20,13 @@ from app.errors import (
 from app.events import EventName, OnEvent
 from app.store.inventory import STORE_DIR, Model, model_at, what_instead
 from app.store.names import parts_of
-from app.store.records.forms import RecordDamaged, RecordForm, Word
-from app.store.records.reader import RecordReader, read_regular
+from app.store.records.reader import RecordReader
 from app.store.volume.filesystem import FileSystem, file_system_of
+from app.store.volume.identity import FolderIdentity
 from app.store.volume.refusals import UNWRITABLE_ERRORS, explaining_refusals, refusal_of
-from app.store.volume.renames import rename_without_replacing, sync_folder
 from app.store.volume.server_lookups import status_on_server
 
 FOLDERS = ("locks", "trash", "aside", "staging", "digests", "jobs", "protection", "corrupt", "services")
-
-
-@dataclass(frozen=True, slots=True)
-class _Identity:
-    """The form of `.store/store.json`."""
-
-    id: Word
-
-
-IDENTITY = RecordForm(_Identity, "identity")
 
 
 class Volume:
@@ -64,9 +50,7 @@ class Volume:
         self.journal_file = self.store_dir / "journal.jsonl"
         self.clock_file = self.store_dir / "clock.json"
         self.services_dir = self.store_dir / "services"
-        self._identity_file = self.store_dir / "store.json"
-        self.identity: str | None = None
-        """The id in `.store/store.json`; None if none could be written."""
+        self.identity = FolderIdentity(self.store_dir / "store.json", self.records)
         self.file_system = file_system or FileSystem("unknown")
         """The file system of the folder."""
         self._is_given = file_system is not None
@@ -81,7 +65,6 @@ class Volume:
         self.unwritable: StoreError | None = None
         """Why the folder could not be written when `ask_writable` asked last; None if it could."""
         self._is_prepared = False
-        self._identity_seen: tuple[int, int, int] | None = None
         self._root_id: tuple[int, int] | None = None
         self._folders = tuple(self.store_dir / name for name in FOLDERS)
         self._on_event = on_event
@@ -115,7 +98,7 @@ class Volume:
             if exc.errno not in UNWRITABLE_ERRORS:
                 raise StoreUnavailable(f"{exc.filename}: {exc.strerror}") from exc
         try:
-            self.identity = self._read_identity()
+            self.identity.id = self.identity.read()
             self._root_id = _id_of(self.root)
         except OSError as exc:
             raise StoreUnavailable(f"{exc.filename}: {exc.strerror}") from exc
@@ -131,7 +114,7 @@ class Volume:
                 folder.mkdir()
         with contextlib.suppress(FileExistsError, NotADirectoryError):
             self.lock_file.touch(exist_ok=False)  # for users who may take leases but not create files
-        self._create_identity(secrets.token_hex(16))
+        self.identity.create(secrets.token_hex(16))
         self._is_prepared = True
 
     @property
@@ -156,7 +139,7 @@ class Volume:
             return StoreReadOnly(f"{self.root} is mounted read-only")
         if not self._is_prepared:
             self._complete()
-            self.identity = self.identity or self._read_identity()
+            self.identity.id = self.identity.id or self.identity.read()
         for folder in (self.root, self.store_dir, self.trash_dir, self.aside_dir, self.staging_dir):
             if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True) and folder.exists():
                 return refusal_of(PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder)))
@@ -168,7 +151,7 @@ class Volume:
             if not self.root.is_dir():
                 raise StoreUnavailable(f"{self.root} is missing; is its volume mounted?")
             self.check_folder(self.store_dir)
-            if self.identity is None or self._is_identity_as_seen() or self._has_identity(self.identity):
+            if self.identity.id is None or self.identity.is_as_seen() or self._has_identity(self.identity.id):
                 return
         except OSError as exc:  # a network file system that has lost its server
             raise StoreUnavailable(f"{exc.filename}: {exc.strerror}") from exc
@@ -251,64 +234,19 @@ class Volume:
         `.store/` is created only if the folder is still the folder with which the service started: if a volume is no
         longer mounted, its mount point is another folder.
         """
-        found = self._read_identity()
+        found = self.identity.read()
         if found is None and _id_of(self.root) == self._root_id:
             if not self.check_folder(self.store_dir):
                 self._make_again(self.store_dir)
-            self._create_identity(identity)
-            self._on_event(EventName.STORE_REMADE, {"path": str(self._identity_file)})
-            found = self._read_identity()
+            self.identity.create(identity)
+            self._on_event(EventName.STORE_REMADE, {"path": str(self.identity.path)})
+            found = self.identity.read()
         return found == identity
 
     def _make_again(self, folder: Path) -> None:
         with explaining_refusals(), contextlib.suppress(FileExistsError):
             folder.mkdir()
             self._on_event(EventName.STORE_REMADE, {"path": str(folder)})
-
-    def _create_identity(self, identity: str) -> None:
-        """Create the identity file in one step. If several services start at once, one of them creates the file."""
-        if os.path.lexists(self._identity_file):
-            return
-        draft = self._identity_file.with_suffix(f".{secrets.token_hex(8)}")
-        with contextlib.ExitStack() as opened:
-            folder = _open_folder(self.store_dir, None, opened)
-            with draft.open("x") as file:
-                opened.callback(draft.unlink, missing_ok=True)
-                file.write(json.dumps({"id": identity, "created_at": datetime.now(UTC).isoformat()}))
-                file.flush()
-                os.fsync(file.fileno())
-            with contextlib.suppress(FileExistsError):
-                rename_without_replacing(
-                    draft.name, self._identity_file.name, source_folder=folder, target_folder=folder
-                )
-                sync_folder(folder)
-
-    def _is_identity_as_seen(self) -> bool:
-        """True if the identity file has not changed since it was read.
-
-        Opens no file, because opening files is slow on NFS.
-        """
-        with contextlib.suppress(FileNotFoundError):
-            status = os.lstat(self._identity_file)
-            return self._identity_seen == (status.st_dev, status.st_ino, status.st_mtime_ns)
-        return False
-
-    def _read_identity(self) -> str | None:
-        """Read the identity file; None if it is missing. Raises StoreUnavailable if it is damaged."""
-        try:
-            status = os.lstat(self._identity_file)
-            identity = IDENTITY.parse(read_regular(self._identity_file, IDENTITY.max_bytes)).id
-        except FileNotFoundError:
-            return None
-        except RecordDamaged as exc:
-            self.records.note(self._identity_file, IDENTITY.kind, str(exc))
-            raise StoreUnavailable(
-                f"{self._identity_file} is damaged ({exc}); if this is the right folder, remove that file: a running "
-                "service creates it again"
-            ) from None
-        if self.identity in {None, identity}:
-            self._identity_seen = status.st_dev, status.st_ino, status.st_mtime_ns
-        return identity
 
 
 def in_the_way(path: Path, what: str) -> StoreUnavailable:

@@ -113,6 +113,6 @@ def test_the_storage_use_counts_models_and_trash(store: Store) -> None:
 
     assert storage.models_bytes == models_bytes - len("fr.bin")
     assert storage.trash_bytes == sum(path.stat().st_size for path in (store.root / ".store/trash").iterdir())
-    assert storage.volume_id == store.volume.identity
+    assert storage.volume_id == store.volume.identity.id
     assert 0 < storage.free_bytes < storage.total_bytes
     assert storage.is_writable
