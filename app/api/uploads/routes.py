@@ -51,6 +51,7 @@ from app.api.uploads.schemas import (
     with_headers,
 )
 from app.api.uploads.unfinished_limits import UnfinishedLimits, UnfinishedLimitsDep
+from app.api.uploads.upload_view import metadata_of, progress_headers, published_headers, upload_out
 from app.store import Actor, Incoming, Partial, PartialRecord, StagedFile, Store
 from app.store.inventory_watcher import InventoryWatcher
 
@@ -98,7 +99,7 @@ async def get_upload_capabilities(receiver: UploadReceiverDep) -> Response:
 async def list_uploads(store: StoreDep) -> UploadList:
     """List the uploads whose models are not published yet, also those created at other services on the folder."""
     partials = await to_thread.run_sync(store.incoming.partials)
-    uploads = [_upload_out(each) for each in partials if each.kind == UPLOAD_KIND]
+    uploads = [upload_out(each) for each in partials if each.kind == UPLOAD_KIND]
     damaged = await to_thread.run_sync(store.volume.records.damaged, "partial")
     return UploadList(
         count=len(uploads),
@@ -150,7 +151,7 @@ async def create_upload(
             staged = await to_thread.run_sync(begin, limiter=receiver.threads)
         upload = ResumableUpload(incoming, receiver, staged, record)
         try:
-            headers = _progress(0, record)
+            headers = progress_headers(0, record)
             if has_chunk:
                 headers = await _receive(request, upload, record, checksum, actor, watcher)
         except BaseException:
@@ -162,7 +163,7 @@ async def create_upload(
     now = datetime.now(UTC)
     created = Partial(record.id, upload.offset, now, is_active=False, is_published=is_published, record=record)
     headers["location"] = f"{request.scope.get('root_path', '')}/uploads/{record.id}"
-    return Response(_upload_out(created).model_dump_json(), 201, headers, JSON)
+    return Response(upload_out(created).model_dump_json(), 201, headers, JSON)
 
 
 @router.get(
@@ -181,11 +182,11 @@ async def get_upload(request: Request, upload_id: UploadId, store: StoreDep) -> 
     that the model is published. Any service on the folder answers, whichever service created the upload.
     """
     found = await to_thread.run_sync(_find, store, upload_id)
-    upload = _upload_out(found)
+    upload = upload_out(found)
     headers = {
         "upload-offset": str(upload.offset),
         "upload-length": str(upload.size_bytes),
-        "upload-metadata": _metadata_of(found),
+        "upload-metadata": metadata_of(found),
         "upload-expires": tus.http_date(upload.expires_at),
     }
     if upload.published:
@@ -227,7 +228,7 @@ async def append_to_upload(
     if found.is_published:  # the client lost the answer and sends the last chunk again
         if offset != found.size_bytes:
             raise request_errors.OffsetMismatch(found.size_bytes)
-        return Response(status_code=204, headers=_published(request, found.name or "", offset))
+        return Response(status_code=204, headers=published_headers(request, found.name or "", offset))
     with receiver.slot():
         resume = partial(store.incoming.resume, upload_id)
         staged, record = await to_thread.run_sync(resume, limiter=receiver.threads)
@@ -268,9 +269,9 @@ async def _receive(
     await upload.receive(request.stream(), checksum)
     published = await upload.publish(actor)
     if published is None:
-        return _progress(upload.offset, record)
+        return progress_headers(upload.offset, record)
     await watcher.refresh(record.name)
-    return _published(request, record.name, upload.offset) | {"etag": published.model.etag}
+    return published_headers(request, record.name, upload.offset) | {"etag": published.model.etag}
 
 
 def _begin(incoming: Incoming, record: PartialRecord, limits: UnfinishedLimits) -> StagedFile:
@@ -298,38 +299,3 @@ def _find(store: Store, upload_id: str) -> Partial:
     if found.kind != UPLOAD_KIND:
         raise errors.PartialNotFound(upload_id)
     return found
-
-
-def _metadata_of(found: Partial) -> str:
-    """Return the `Upload-Metadata` that the upload was created with."""
-    record = found.record
-    assert record is not None  # noqa: S101 - every upload has a record
-    # A record of an earlier release lacks the header.
-    return str(record.extra.get("metadata") or tus.metadata_of(record.name, record.extra.get("sha256")))
-
-
-def _progress(offset: int, record: PartialRecord) -> dict[str, str]:
-    return {"upload-offset": str(offset), "upload-expires": tus.http_date(record.expires_at(datetime.now(UTC)))}
-
-
-def _published(request: Request, name: str, offset: int) -> dict[str, str]:
-    return {"upload-offset": str(offset), "content-location": location_of(request, name)}
-
-
-def _upload_out(found: Partial) -> UploadOut:
-    record = found.record
-    assert record is not None  # noqa: S101 - every upload has a record
-    size_bytes = record.expected_bytes or 0
-    # Until the model is published, a client must not take the upload for finished.
-    offset = found.size_bytes if found.is_published else min(found.size_bytes, size_bytes - 1)
-    return UploadOut(
-        id=found.id,
-        name=record.name,
-        offset=offset,
-        size_bytes=size_bytes,
-        published=found.is_published,
-        active=found.is_active,
-        created_by=record.actor,
-        created_at=record.created_at,
-        expires_at=record.expires_at(found.modified_at),
-    )
