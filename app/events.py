@@ -1,7 +1,7 @@
 """Declares every event that the service reports, with its name and its level in the log.
 
 Parts report events to an `OnEvent` callback, which `app.lifespan` connects with the log and the metrics. Events of the
-process itself (settings, requests, shutdown) are logged directly, also under names of this module.
+process itself (settings, requests, shutdown) are logged directly; their names are declared here too.
 """
 
 import logging

@@ -54,7 +54,7 @@ class Tasks:
 
     engine: Task
     pulls: Task | None
-    """None for a read-only service."""
+    """The task that runs pulls; None in a read-only service."""
     others: list[Task]
     """Tasks that hold no resources, and may be cancelled at any moment."""
 

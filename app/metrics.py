@@ -86,7 +86,7 @@ class Metrics:
             handle(fields)
 
     def expect_routes(self, routes: Iterable[tuple[str, str]]) -> None:
-        """Create the counter of 500 answers of each method and route, at 0.
+        """Create, with the value 0, the counter of answers with status 500 for each method and route.
 
         Without the 0, Prometheus would not see the first such answer as an increase.
         """

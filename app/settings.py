@@ -17,7 +17,8 @@ from app.host_names import canonical_host
 
 ENV_PREFIX = "OCR_"
 LONGEST = timedelta(days=36_500)
-"""The longest duration of a setting. The present plus a longer one may exceed what `datetime` can hold."""
+"""The longest duration that a setting may have. The present time plus a longer one could exceed what `datetime` can
+hold."""
 URL = r"https?://(\[[0-9A-Fa-f:.]+\]|[^/?#@:\s\[\]]+)(:[0-9]{1,5})?(/[^?#\s]*)?"
 """A URL without a password, which answers and logs would show, and without a query or fragment."""
 QUOTES = "\"'"
@@ -36,7 +37,8 @@ UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 def _duration(value: object) -> object:
     """Parse '90s', '30m', '24h', '7d' or '0'. Leave 'P1D' and other ISO 8601 to pydantic.
 
-    Raises ValueError for another number without a unit: '24' may mean hours, and seconds would empty the trash.
+    Raises ValueError for a number other than 0 without a unit: '24' may mean hours, but pydantic would read 24 seconds,
+    after which the trash would be emptied.
     """
     if not isinstance(value, str) or value.startswith("P"):
         return value
@@ -127,7 +129,8 @@ class Settings(BaseSettings):
     body_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=60)
     """How long a body may take to arrive, uploads and images excepted; after that it is answered 408."""
     keep_alive: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=75)
-    """How long an idle connection is kept. Set more than the proxy's time, so that the proxy uses no closed one."""
+    """How long an idle connection is kept. Set more than the proxy's own idle time, so that this side never closes
+    first."""
 
     models_dir: Path = Path("data/models")
     """The model folder; created if missing."""
@@ -224,7 +227,7 @@ class Settings(BaseSettings):
     engine_call_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(minutes=2)
     """How long one text may take; after that it fails with 504 and the engine is replaced. A request may set less."""
     engine_idle_release: Duration = timedelta(minutes=15)
-    """How long the engine may be unused, after use, before its memory is released; 0 to never release it."""
+    """How long the engine may stay idle after a call before its memory is released; 0 to never release it."""
     engine_memory_limit: Annotated[int, Field(ge=0, le=1 << 60)] | None = None
     """The most bytes the engine may hold; 0 for no limit. Default: 7/8 of a container's, or half of a machine's."""
     ai_max_text_bytes: Annotated[int, Field(ge=1, le=131072)] = 3500

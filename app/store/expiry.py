@@ -37,13 +37,14 @@ class FolderClock:
         self._path = path
         self._fallback = fallback
         self._believed: tuple[datetime, float] | None = None
-        """A time that was believed, and when that was, on the monotonic clock."""
+        """The time that this process last believed, and the monotonic time at which it did."""
         self._doubtful_since: float | None = None
-        """Since when the system's clock is later than the believed time explains."""
+        """The monotonic time since which the system's clock is later than `_believed` explains; None while it is
+        not."""
         self._kept_at: float | None = None
 
     def now(self) -> datetime:
-        """Return the folder's time. By this time items are judged that existed before this process started."""
+        """Return the folder's time. It decides the expiry of items that existed before this process started."""
         if self._believed is None:
             wall, kept = datetime.now(UTC), self._read()
             self._believed = min(wall, kept) if kept else wall, time.monotonic()
@@ -103,7 +104,7 @@ class Expiry:
         return time.monotonic() >= deadline and expires_at <= datetime.now(UTC)
 
     def seen_all(self, keys: Collection[str]) -> None:
-        """State that `keys` are all present items.
+        """Record that `keys` are all items that exist now.
 
         An item that appears after this call is kept for its whole lifetime.
         """

@@ -25,7 +25,10 @@ class Model(NamedTuple):
 
     @property
     def modified_at(self) -> datetime:
-        """The modification time, to the microsecond. A time outside the years 1 to 9999 becomes the nearest inside."""
+        """The modification time, to the microsecond.
+
+        A time outside the years 1 to 9999 becomes the nearest time inside.
+        """
         return EPOCH + timedelta(microseconds=min(max(self.modified_ns // 1000, EARLIEST_US), LATEST_US))
 
     @property
@@ -70,7 +73,10 @@ def model_at(name: str, status: os.stat_result) -> Model:
 
 
 def what_instead(mode: int, *, directory_ok: bool = False) -> str | None:
-    """Say what a file mode stands for, such as 'a symbolic link'. None for a regular file, or for an allowed folder."""
+    """Return what a file mode stands for, such as 'a symbolic link'.
+
+    None for a regular file, and with `directory_ok` for a folder.
+    """
     if stat.S_ISREG(mode) or (directory_ok and stat.S_ISDIR(mode)):
         return None
     kinds = {

@@ -31,8 +31,8 @@ GATHER_SECONDS, MAX_GATHER_SECONDS = 0.02, 0.2
 UNNOTIFIED_RESCAN_SECONDS = 0.5
 """The pause, in seconds, between scans of a file system without notifications."""
 WATCH_AGAIN_SECONDS = 30.0
-"""After a failure of inotify, such as too few watches, the folder is scanned for so long before inotify is tried
-again."""
+"""How long, in seconds, the folder is scanned at short intervals after inotify has failed, before inotify is tried
+again. It fails if the user's limit of watches is too low."""
 SAFETY_RESCAN_SECONDS = 10.0
 """How often to scan although inotify works, in seconds: inotify misses writes to mapped files, and its queue can
 overflow."""
@@ -41,7 +41,7 @@ SAFETY_REST = 3.0
 MANY_CHANGES = 500
 """After more than this number of changes at once, the whole folder is scanned, so that later changes need not wait."""
 MANY_MODELS = 10_000
-"""After this number of new models Python's garbage collector is told to leave them alone, see `_spare_collector`."""
+"""After this number of new models, they are exempted from Python's garbage collection, see `_spare_collector`."""
 SCAN_SHARE, SAFETY_SHARE = 1, 50
 """The least pause after any scan, and before a safety rescan, as multiples of the duration of the last scan."""
 
@@ -63,13 +63,14 @@ class InventoryWatcher:
     ) -> None:
         """`unanswered` returns an error while the volume has not answered for too long, else None."""
         self.inventory: Inventory | None = None
-        """The newest inventory, the identical object until a change. None while the folder is unavailable or unread."""
+        """The newest inventory; the identical object until something changes. None while the folder is unavailable or
+        unread."""
         self.unavailable: StoreUnavailable | None = None
         """Why the folder is unavailable; None while it is available."""
         self.leased_positions: frozenset[int] = frozenset()
         """The lock positions of all leased models, for `is_leased()`."""
         self.protected: Mapping[str, ManualProtection] = {}
-        """The protections that callers set, by model name; the identical object until a change."""
+        """The protections that callers set, by model name; the identical object until one changes."""
         self._store = store
         self._on_change = on_change
         self._unanswered = unanswered
@@ -85,7 +86,8 @@ class InventoryWatcher:
         self._spared = 0
         self._scanning, self._updating = asyncio.Lock(), asyncio.Lock()
         self._changed_meanwhile: set[str] | None = None
-        """The paths that were updated while the running scan may have read them before; None if no scan runs."""
+        """The paths that have changed since the running scan began, which may have read them too early; None if no scan
+        runs."""
 
     def current(self) -> Inventory:
         """Return the newest inventory. Raises StoreUnavailable if there is none, or the volume does not answer."""

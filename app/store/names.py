@@ -7,7 +7,7 @@ from app.errors import InvalidModelName
 
 MAX_NAME_BYTES = 1024
 MAX_PART_BYTES = 255
-"""NAME_MAX of every common Linux file system."""
+"""The longest part of a name, in bytes: NAME_MAX of every common Linux file system."""
 _START, _REST = r"[ -\-0-\[\]-~]", r"[ -.0-\[\]-~]*"
 PLAIN = re.compile(rf"{_START}{_REST}(?:/{_START}{_REST})*")
 """Matches most valid names, as a quick check for scans: printable ASCII without backslash, and no part that is empty or

@@ -36,8 +36,8 @@ PROTECTION_LOCK = "/protection"
 MARK = "kept"
 """The name of an empty file beside the records. If it is missing, the folder was removed or emptied."""
 SETTLED_NS = 2_000_000_000
-"""The age from which an equal modification time of the folder proves that its content is equal. Until then a second
-change may have got the same time, within one step of the file system's clock."""
+"""How old a modification time of the folder must be, in nanoseconds, before an equal time proves that nothing has
+changed. A second change within one step of the file system's clock leaves the time as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,8 @@ class ProtectionRecord:
 
 PROTECTION = RecordForm(ProtectionRecord, "protection")
 UNREADABLE = ManualProtection("its protection's record cannot be read", "unknown", datetime.fromtimestamp(0, UTC))
-"""The protection by a record that cannot be read: the record was written to protect a model, so the model is
-protected."""
+"""The protection that counts if its record cannot be read. The record was written to protect a model, so the model
+stays protected."""
 
 
 class _WithUnreadable(dict[str, ManualProtection]):

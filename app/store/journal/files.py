@@ -61,7 +61,7 @@ class JournalFiles:
         """Append one line and sync it to the disk. Raises OSError, and ModelLocked after 10 s on a shared volume.
 
         If the sync fails, the line may be in the file or lost: a client of a network file system may report a failed
-        write only then. Call this `again`, which appends the line only if the end of the file lacks it.
+        write only then. Then call this with `again`, which appends the line only if it is not at the end of the file.
         """
         with self._one_writer():
             journal = self._opened()

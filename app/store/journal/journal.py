@@ -87,9 +87,10 @@ class Journal:
             self._on_event(EventName.JOURNAL_CAUGHT_UP, {"entries": written})
 
     def write(self, entry: JournalEntry, *, again: bool = False) -> None:
-        """Append one entry and sync it to the disk. `again` tells that this was tried before.
+        """Append one entry and sync it to the disk.
 
-        Raises OSError, and ModelLocked after 10 s on a shared volume.
+        With `again`, an entry that an earlier attempt has written is not appended twice. Raises OSError, and
+        ModelLocked after 10 s on a shared volume.
         """
         self._files.append(entry.to_line(), again=again)
 

@@ -27,11 +27,11 @@ class LockFile:
         self.path = path
         self._changing = threading.RLock()
         self._leased: int | None = None
-        """An opening of the present file, kept while leases on it are held."""
+        """A descriptor of the present file, kept open while leases on it are held."""
         self._former: list[int] = []
-        """Openings of files that had the name before, while leases on them are held."""
+        """Descriptors of files that had the name before, kept open while leases on them are held."""
         self._carrier: int | None = None
-        """The opening of the present file that holds the shared locks in place of those on former files."""
+        """A descriptor of the present file; through it, shared locks replace the leases on former files."""
         self._carried: set[int] = set()
 
     @contextmanager

@@ -22,7 +22,7 @@ from app.store.locks.ofd import EXCLUSIVE, SHARED, find_lock, try_lock_byte
 from app.store.records.reader import RecordReader
 
 LOCK_SECONDS = 2.0
-"""How long a change or a lease waits for another change of the same model; each takes milliseconds."""
+"""How long, in seconds, a change or a lease waits for another change of the same model. A change takes milliseconds."""
 RETRY_SECONDS = 0.01
 
 
@@ -32,7 +32,7 @@ class ModelLocks:
     def __init__(self, lock_file: Path, reader: RecordReader | None = None) -> None:
         """`reader` reads the records of leases and remembers damaged ones.
 
-        By default, no other part sees the damaged ones.
+        By default it is a new reader, so that no other part learns of the damaged ones.
         """
         self._file = LockFile(lock_file)
         self._records = LeaseRecords(lock_file.with_name("leases"), reader or RecordReader(lock_file.parent))
@@ -144,7 +144,7 @@ class ModelLocks:
         return found is not None and found[0] == SHARED
 
     def _leased_here(self) -> set[str]:
-        """Return the names of the models that this process leases, since CIFS does not report a machine's own locks."""
+        """Return the names of the models that this process leases. CIFS does not report a machine's own locks."""
         with self._changing_leases:
             return {lease.name for lease in self._leases if not lease.is_lost}
 

@@ -1,6 +1,7 @@
 """The files of the trash: deleted models, each with its record, until they expire.
 
-`put` writes the record before it moves the file; `take` and `purge` remove it after they move or delete the file.
+`put` writes the record before it moves the file; `take` and `purge` remove the record after they move or delete the
+file.
 
 The path of a file is its state, and each change of state is a rename that the file system's server decides. So of any
 number of machines exactly one makes the change, even if their caches are stale. The states:
@@ -146,9 +147,10 @@ class TrashFolder:
         rename_path(self._aside / (entry.id + ASIDE), self._folder / entry.id)
 
     def put_back(self, entry: TrashEntry, parent: int, leaf: str) -> bool:
-        """Undo `set_aside` or `link_aside`. Returns False if the name is taken: then the file is an entry of the trash.
+        """Undo `set_aside` or `link_aside`. If the name is taken, move the file into the trash and return False.
 
-        Raises FileNotFoundError if the file is no longer aside, and LookupStale: then a sweep puts the file back later.
+        Raises FileNotFoundError if another process has moved the file. After LookupStale a sweep puts the file back
+        later.
         """
         name = entry.id + ASIDE
         with entry_locked(self._locks, entry), folder_opened(self._aside) as aside:
@@ -179,9 +181,9 @@ class TrashFolder:
                 self._remove_extra_link(entry, parent, leaf)
 
     def _remove_extra_link(self, entry: TrashEntry, parent: int, leaf: str) -> bool:
-        """Remove a name that is aside, if it is a second name of the model's file. Returns True if it was removed.
+        """Remove the entry's file in `aside/` if that is a second name of the model's file.
 
-        Removes nothing on a shared volume, where two different files can look like one.
+        Returns True if it was removed. Removes nothing on a shared volume, where two different files can look like one.
         """
         path = self._aside / (entry.id + ASIDE)
         if self._volume.is_shared or not os.path.samestat(
@@ -230,7 +232,7 @@ class TrashFolder:
         return None
 
     def model_in(self, entry: TrashEntry, name: str) -> Model:
-        """Return an entry's file as the model `name` that a restore would create. Raises TrashEntryNotFound."""
+        """Return the model that a restore of an entry to `name` would create. Raises TrashEntryNotFound."""
         try:
             return model_at(name, (self._folder / entry.id).lstat())
         except FileNotFoundError:

@@ -52,7 +52,7 @@ class Trash:
         """Move an entry of the trash back to its old name, or to `name`. Never overwrites a model.
 
         Raises TrashEntryNotFound, ModelExists, InvalidModelName, NotAModel, ModelInUse, ModelLocked, StoreUnavailable,
-        StoreReadOnly, StoreDenied, StoreUnsafe and StoreFull; then the entry is still in the trash.
+        StoreReadOnly, StoreDenied, StoreUnsafe and StoreFull; after an error the entry is still in the trash.
         """
         self._volume.check_writable()
         with explaining_refusals():

@@ -167,7 +167,7 @@ def _sizes(folder: Path) -> str | None:
 
 
 def _time_step(folder: Path) -> tuple[int, VolumeCheck]:
-    """Return the precision of modification times, the finest that explains a stored time; and the `times` check."""
+    """Return the finest precision of times that explains a stored time, and the result of the check `times`."""
     path = folder / "timed"
     path.open("x").close()
     os.utime(path, ns=(MARK_NS, MARK_NS))

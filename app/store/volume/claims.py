@@ -89,7 +89,7 @@ class Claims:
         return Claim(self._volume, path)
 
     def has(self, path: Path) -> bool:
-        """True if a process on any machine claims the file now."""
+        """True if a process on any machine has claimed the file and still holds the claim."""
         names = map(CLAIM_NAME.fullmatch, files_on_server(self._aside))
         return any(match and (match["folder"], match["name"]) == (path.parent.name, path.name) for match in names)
 

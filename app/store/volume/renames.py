@@ -31,8 +31,8 @@ def rename_without_replacing(source: str, target: str, *, source_folder: int, ta
     Otherwise, as on NFS and most FUSE file systems, the move is a link and an unlink, and the file has both names in
     between. Raises StoreUnsafe if the file system supports neither.
 
-    The link is made to the file that this machine's cache has at the source's name. So the caller must exclude that
-    another machine moves the source, or have just looked up the source with `status_on_server`.
+    The link is made to the file that this machine's cache has at the source's name. So the caller must make sure that
+    no other machine moves the source, or must have just looked up the source with `status_on_server`.
     """
     number = _rename_flagged(source, target, source_folder, target_folder)
     if not number or (number in UNKNOWN_OUTCOME_ERRORS and _is_gone(source, source_folder)):

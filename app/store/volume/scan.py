@@ -22,7 +22,7 @@ MAX_WALKED = 1000
 """How many entries of changed folders `rescan` reads at most. A full scan reads more without delaying other changes."""
 
 REST_AFTER = 200
-"""How many entries a scan with a rest reads between two sleeps. These entries take about a millisecond."""
+"""How many entries a scan reads between two sleeps, if it sleeps at all. Reading them takes about a millisecond."""
 
 OnFolder = Callable[[str, int], object]
 """A function that receives the path ('' or ending with '/') and the descriptor of each folder before it is read."""

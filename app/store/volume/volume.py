@@ -41,7 +41,7 @@ class Volume:
         self.lock_file = self.store_dir / "locks" / "models"
         self.trash_dir = self.store_dir / "trash"
         self.aside_dir = self.store_dir / "aside"
-        """The folder for files in transit: few, and short-lived."""
+        """The folder for files that are being replaced, restored or claimed: few, and each for a short time."""
         self.staging_dir = self.store_dir / "staging"
         self.digests_dir = self.store_dir / "digests"
         self.protection_dir = self.store_dir / "protection"
@@ -125,8 +125,8 @@ class Volume:
     def ask_writable(self) -> StoreError | None:
         """Check whether the volume can be written now.
 
-        Keep the reason why not in `unwritable` and return it; None if it can. If the volume could not be written at the
-        start and now can, create its `.store/`. Takes microseconds.
+        Return the reason why it cannot, which is also kept in `unwritable`; None if it can. If the volume could not be
+        written at the start and now can, create its `.store/`. Takes microseconds.
         """
         try:
             self.unwritable = self._write_problem()
@@ -250,9 +250,9 @@ class Volume:
 
 
 def in_the_way(path: Path, what: str) -> StoreUnavailable:
-    """Return the error for a file of another kind at the path of a file or folder of the store.
+    """Return the error for something else at a path where the store keeps a file or folder of its own.
 
-    `what` names its kind.
+    `what` says what is there, such as 'a file'.
     """
     return StoreUnavailable(
         f"{path} is {what}, and the store keeps its own data at this path. Remove what is there; the service then "
