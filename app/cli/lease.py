@@ -16,7 +16,7 @@ NOT_EXECUTABLE, NOT_FOUND = 126, 127
 @click.argument("name")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def lease(name: str, command: tuple[str, ...]) -> None:
-    """Run COMMAND, and prevent that the model is deleted or replaced until COMMAND ends. Exits with COMMAND's status.
+    """Run COMMAND, and keep the model from being deleted or replaced until COMMAND ends. Exits with COMMAND's status.
 
     Programs that COMMAND starts hold the lease too, unless they close the inherited descriptors.
     """

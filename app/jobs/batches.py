@@ -13,7 +13,7 @@ from app.jobs.runner import Work, cancelled_once
 
 BATCH_PHASES = ("waiting", "working")
 BATCH_RESULT = "`failed_count`, the number of items that failed"
-"""The members of a batch's result, as the API's descriptions name them."""
+"""A phrase for descriptions of the API: what the result of a batch has."""
 
 
 class BatchKind(StrEnum):
@@ -42,10 +42,10 @@ class Batch(Work):
         is_begun: Callable[[], bool] = lambda: True,
         holding: AsyncExitStack | None = None,
     ) -> None:
-        """`process` calls its argument after each of the `total` items. It raises ServiceError if every item failed.
+        """`process` works on the `total` items, and calls its argument after each item.
 
-        `is_begun` returns False while the batch waits for its first turn. `holding` has the resources that `process`
-        needs; they are released before the results are written.
+        It raises ServiceError if every item failed. `is_begun` returns False while the batch waits for its first turn.
+        `holding` has the resources that `process` needs; they are released before the results are written.
         """
         self.total = total
         self._process = process

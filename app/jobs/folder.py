@@ -30,7 +30,6 @@ from app.jobs.records import (
 from app.store import Actor, Store, explaining_refusals
 from app.store.expiry import Expiry
 
-"""On a shared volume, the pauses before a missing record is looked for again, in seconds."""
 TAKE_SECONDS = 0.2
 """How long to wait for a job's lock, in seconds. A cancellation or a sweep holds the lock for a moment only."""
 

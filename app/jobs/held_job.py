@@ -43,7 +43,7 @@ class HeldJob:
         self.is_resumable = is_resumable
         """True if another process can continue the job after this process has released it unfinished."""
         self.slot: Slot | None = None
-        """The slot that the job takes among those that run at once; None if their number is not limited."""
+        """The job's slot among the jobs that may run at once; None if their number is not limited."""
         self._check = check
         self._is_shared = is_shared
         self._poll_at = 0.0

@@ -66,7 +66,7 @@ class Meter:
 
 
 def _rounded(value: float | None) -> float | None:
-    """Round to three digits, but no more coarsely than to tenths: slow items have rates of less than 0.1."""
+    """Round to three significant digits, and numbers from TENTHS_FROM on to tenths. Slow items have rates below 0.1."""
     if value is None:
         return None
     return round(value, 1) if value >= TENTHS_FROM else float(f"{value:.3g}")

@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 PATIENCE_SECONDS = 30.0
-"""How long a job may wait to get a slot again before new jobs get no slot until that job has one."""
+"""How long, in seconds, a job that has paused may wait for a slot. After that, new jobs get no slot until it has
+one."""
 
 
 class Slots:
     """A fixed number of slots.
 
-    `serve` gives the free slots to the jobs that have asked, in the order of their asking.
+    `serve` gives the free slots to the jobs that have asked for one, in the order in which they asked.
     """
 
     def __init__(self, count: int, on_free: Callable[[], None]) -> None:

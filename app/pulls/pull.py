@@ -160,7 +160,7 @@ class PullRun(Work):
     async def _download_and_publish(self, download: Download, file: SourceFile, conditions: Conditions) -> Pulled:
         """Download and publish a file.
 
-        If a file from several answers has another digest, download it again in one piece.
+        If the digest of a file that came in several answers is wrong, download it again in one.
         """
         while True:
             self.phase = "downloading"

@@ -17,7 +17,7 @@ from app.pulls.sources.base import SourceFile
 from app.store import Partial, PartialRecord, StagedFile, Store
 
 JOB = "job_id"
-"""The field of a partial file's record with the job that wrote it last."""
+"""The field of a partial file's record that has the id of the last job which wrote the file."""
 
 
 def partial_id(job_id: str, name: str) -> str:

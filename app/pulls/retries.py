@@ -64,9 +64,9 @@ class Retries:
 
         Only SourceUnavailable is retried; the last one is raised when no retry is left.
 
-        Only bytes beyond the best position so far, at no less than the least rate, reset the count of failures.
-        Otherwise a source that always breaks off at the same place, or sends a byte at a time, would be retried for
-        ever.
+        The count of failures is reset only by bytes beyond the best position so far that arrive at the least rate or
+        faster. Otherwise a source that always breaks off at the same place, or sends a byte at a time, would be retried
+        for ever.
         """
         failures, best, since = 0, self._position(), time.monotonic()
         while True:

@@ -36,7 +36,7 @@ RANGE_NOT_SATISFIABLE = 416
 IDENTITY = {"accept-encoding": "identity"}
 """Requests the bytes of the file itself, not compressed."""
 NUMBER = r"[0-9]{1,18}"
-"""A file's size in a header. It has at most 18 digits, because `int()` raises ValueError for thousands of digits."""
+"""Matches a file's size in a header: at most 18 digits, because `int()` raises ValueError for thousands of digits."""
 CONTENT_RANGE = re.compile(rf"bytes ({NUMBER})-{NUMBER}/({NUMBER}|\*)")
 MAX_PORT = 65535
 ENVIRONMENT = frozenset({

@@ -20,7 +20,8 @@ from app.store.trash.trash import Trash
 from app.store.volume.refusals import refusal_of
 
 READ_SECONDS = 2.0
-"""How long one audit reads headers, enough for thousands. Each header is read once; the next audit reads the rest."""
+"""How long, in seconds, one audit reads headers: enough for thousands. Each is read once; the next audit reads the
+rest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Finds models whose names look the same: one letter can be written in several ways, and some characters are invisible.
 
-Such names are different files to the kernel and to this service. macOS, for one, writes `é` as two characters.
+Such names are different files to the kernel and to this service. For example, macOS writes `é` as two characters.
 """
 
 import unicodedata

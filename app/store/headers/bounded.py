@@ -29,7 +29,7 @@ class BeyondBounds(BadHeader):
 
 
 class HeaderReader:
-    """Reads and skips from a position in a file. Raises BadHeader if the position would pass the file's end.
+    """Reads and skips forward in a file. Raises BadHeader if that would pass the file's end.
 
     Reads 4 KiB after each jump, and twice as much for each read that continues the previous read, up to 256 KiB. So few
     reads suffice both for a header of many strings and for a header that is scattered among tensors. Raises OSError.

@@ -19,11 +19,12 @@ MAX_DIMENSIONS = 8
 """The most dimensions of a tensor that are accepted. The specification allows 4 today."""
 DEFAULT_ALIGNMENT = 32
 ENTRY_STEPS = 30
-"""How many of the MAX_STEPS of a header the reading of one key-value or one tensor counts as."""
+"""How many steps it counts to read one key-value or one tensor, of MAX_STEPS for a header."""
 ELEMENT_STEPS = 20
-"""How many of the MAX_STEPS of a header the reading of one array within an array counts as."""
+"""How many steps it counts to read one array within an array, of MAX_STEPS for a header."""
 MAX_DEPTH = 4
-"""How deep arrays may be nested. The specification allows it; no known file does it, and llama.cpp refuses it."""
+"""How deep arrays may be nested. The specification allows nested arrays, no known file has any, and llama.cpp refuses
+them."""
 
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 """`struct`'s format character for each type of scalar value, by GGUF's number of the type."""

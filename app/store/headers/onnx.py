@@ -10,7 +10,7 @@ from typing import NamedTuple
 from app.store.headers.bounded import BadHeader, Facts, HeaderReader, shown
 
 FIELD_STEPS = 8
-"""How many of the MAX_STEPS of a header the reading of one field counts as."""
+"""How many steps it counts to read one field, of MAX_STEPS for a header."""
 MAX_IR_VERSION = 99
 """The greatest IR version that is accepted; the newest is 13. A greater number begins another protobuf message."""
 MAX_OPSETS = 20

@@ -19,9 +19,9 @@ MAX_PARSED_BYTES = 8 * 1024 * 1024
 MAX_METADATA = 20
 """How many entries of `__metadata__` are kept."""
 TENSOR_STEPS = 30
-"""How many of the MAX_STEPS of a header the reading of one tensor counts as."""
+"""How many steps it counts to read one tensor, of MAX_STEPS for a header."""
 METADATA_STEPS = 10
-"""How many of the MAX_STEPS of a header the reading of one entry of `__metadata__` counts as."""
+"""How many steps it counts to read one entry of `__metadata__`, of MAX_STEPS for a header."""
 
 HEADER_LENGTH = Struct("<Q")
 BEGINNING = re.compile(rb"[\s\S]{6}\0\0\{[\"} \t\r\n]")

@@ -117,9 +117,9 @@ class Incoming:
     ) -> StagedFile:
         """Create a staged file, if `size_bytes` would fit on the disk with the trash purged.
 
-        `write` purges entries as needed. The caller must finally call `discard()` on the staged file, whether it was
-        published or not. With `keep`, the caller may call `release()` instead, which keeps the file for `resume()`.
-        Raises StoreUnavailable, StoreReadOnly, StoreDenied, StoreUnsafe, StoreFull.
+        `StagedFile.write` purges trash entries as needed. The caller must finally call `discard()` on the staged file,
+        whether it was published or not. With `keep`, the caller may call `release()` instead, which keeps the file for
+        `resume()`. Raises StoreUnavailable, StoreReadOnly, StoreDenied, StoreUnsafe, StoreFull.
         """
         self._volume.check_writable()
         with explaining_refusals():

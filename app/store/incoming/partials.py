@@ -63,7 +63,7 @@ class _UploadExtra:
     if_match: list[str] | None = None
     if_none_match: list[str] | None = None
     metadata: HeaderText | None = None
-    """The header `Upload-Metadata`, which is sent back."""
+    """The header `Upload-Metadata` with which the upload was created; answers repeat it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Partial:
     is_published: bool = False
     """True if the file was published, so that only its record is left in staging."""
     record: PartialRecord | None = None
-    """The record that keeps the file. None for an upload that cannot be resumed, running or killed."""
+    """The record that keeps the file. None for an upload that cannot be resumed, whether it runs or was killed."""
 
     @property
     def name(self) -> str | None:

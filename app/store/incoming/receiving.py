@@ -11,7 +11,8 @@ from app.store.incoming.staged_file import StagedFile
 WRITE_BUFFER_BYTES = 4 << 20
 """The size of a buffer. A thread writes and hashes one buffer while another fills, so a transfer takes two buffers."""
 GATHER_SECONDS = 0.05
-"""How long received bytes wait for more bytes before they are written, so that few bytes do not cost a thread call."""
+"""How long, in seconds, received bytes wait for more before they are written, so that a few bytes cost no call in a
+thread."""
 
 
 async def write_all(chunks: AsyncIterable[bytes], staged: StagedFile, threads: CapacityLimiter) -> None:

@@ -70,8 +70,8 @@ class StagedFile:
     def digest(self, algorithm: str) -> bytes:
         """Return the digest of the whole file, by one of the algorithms that the constructor was given.
 
-        Reads the bytes that an earlier writer wrote, which may take minutes. Raises ValueError if the file is released
-        meanwhile.
+        If an earlier writer began the file, this reads its bytes again, which may take minutes. Raises ValueError if
+        the file is released meanwhile.
         """
         while True:
             with self._working:

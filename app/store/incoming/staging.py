@@ -32,7 +32,7 @@ from app.store.volume.server_lookups import files_on_server
 
 SUFFIX = ".part"
 UNREADABLE_SECONDS = 86_400.0
-"""How long a file is kept whose record cannot be read, counted from the last write of the file or the record."""
+"""How long, in seconds, a file is kept if its record cannot be read, since the last write of the file or the record."""
 MAX_FINISHED = 1000
 """How many records of published files are kept, so that a caller who did not receive the last answer can ask again."""
 PARTIAL_ID = re.compile(r"[0-9a-f]{32}")
@@ -192,7 +192,7 @@ class Staging:
                     yield _key_of(Path(entry.name).stem, modified_at(entry.stat(follow_symlinks=False).st_mtime))
 
     def _oldest_finished(self, names: set[str]) -> set[str]:
-        """Of `names`, return the records whose files are published, except the MAX_FINISHED newest ones."""
+        """Return those of `names` that are records of published files, except the newest MAX_FINISHED."""
         finished = [name for name in names if name.endswith(RECORD_SUFFIX) and Path(name).stem + SUFFIX not in names]
         if len(finished) <= MAX_FINISHED:
             return set()

@@ -22,7 +22,7 @@ class Corruption:
     unread: int = 0
     """How many models' headers have not been read yet."""
     misnamed: Mapping[str, str] = field(default_factory=dict)
-    """For each model whose content is of another format than its name's suffix, by model name: what the content is."""
+    """What the content is, by model name, for each model whose content is of another format than its name's suffix."""
 
 
 def known_corruption(

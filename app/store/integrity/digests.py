@@ -106,7 +106,7 @@ class Digests:
         return _since(_read(self._corrupt, model), model)
 
     def corrupt_among(self, models: dict[str, Model]) -> dict[str, datetime]:
-        """Return when each corrupt model among these was found to be corrupt, by name."""
+        """Return, by name, when each corrupt one of these models was found to be corrupt."""
         found = {}
         for record in self._corrupt.all():
             model = models.get(record.name)

@@ -28,13 +28,13 @@ OnRead = Callable[[int], None]
 
 
 class Verdict(StrEnum):
-    """The verdict of a verification about the bytes of a model."""
+    """What a verification found out about the bytes of a model."""
 
     INTACT = "intact"
     """The bytes have the recorded digest."""
     CORRUPT = "corrupt"
-    """The bytes do not have the recorded digest, though the time is unchanged; or no digest was recorded and the header
-    is damaged."""
+    """The bytes do not have the recorded digest, though the file's modification time is unchanged; or no digest was
+    recorded and the header is damaged."""
     UNRECORDED = "unrecorded"
     """No digest of this version was recorded before; now it is recorded."""
     CHANGED = "changed"
@@ -57,7 +57,7 @@ class Verification:
     recorded_sha256: str | None
     """The digest that was recorded before; None if there was none."""
     is_remembered: bool
-    """True if the verdict was recorded. It cannot be recorded on a disk that cannot be written."""
+    """True if the verdict was recorded; False if the disk cannot be written."""
     header: Description
     seconds: float
     """How long the reading took."""
@@ -155,9 +155,9 @@ def _judge(
 
 
 def _judge_unrecorded(before: Model, other: tuple[Version, str] | None) -> tuple[Verdict, str]:
-    """Judge a version without a record.
+    """Return the verdict on a version without a recorded digest, and the reason.
 
-    `other` is the recorded version of the same name, with its digest; None without any.
+    `other` is the version on record for the same name, with its digest; None if there is none.
     """
     reason = "no digest of this version was recorded before"
     if other is None:

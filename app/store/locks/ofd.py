@@ -49,7 +49,7 @@ def is_locked(file: int) -> bool:
 
 
 def find_lock(file: int, start: int, length: int) -> tuple[int, int] | None:
-    """Return the kind and position of any lock in a range that would block an exclusive lock; None without such a lock."""
+    """Return the kind and position of any lock in a range that would block an exclusive lock; None if there is none."""
     request = struct.pack(_FLOCK, EXCLUSIVE, os.SEEK_SET, start, length, 0)
     kind, _, at, _, _ = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_OFD_GETLK, request))
     return None if kind == fcntl.F_UNLCK else (kind, at)

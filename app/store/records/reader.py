@@ -22,7 +22,7 @@ Signature = tuple[int, int, int, int]
 MOST_DAMAGED = 1000
 """How many damaged records are remembered. Further damaged records are neither remembered nor reported."""
 FIRST_READ_BYTES = 1 << 14
-"""The size of the first read, in bytes. Nearly every record is shorter; a short read is the whole file."""
+"""The size of the first read, in bytes. Nearly every record is shorter, and is then read with one call."""
 PASSING_ERRORS = {
     errno.ESTALE,
     errno.ENOTCONN,
@@ -88,7 +88,7 @@ class RecordReader:
     def damaged(self, *kinds: str) -> list[DamagedRecord]:
         """List the known damaged records that have not changed since, ordered by path.
 
-        `kinds` limits the list; none means all.
+        `kinds` limits the list; without `kinds` it has all.
         """
         with self._changing:
             known = dict(self._damaged)
