@@ -46,7 +46,7 @@ def share_of_container(limit_bytes: int) -> int:
 
 
 def hard_limit_bytes(limit_bytes: int) -> int:
-    """Return the `RLIMIT_DATA` for a process that may hold `limit_bytes`; 0 for none.
+    """Return the `RLIMIT_DATA` for a process that may hold `limit_bytes`; 0 for no limit.
 
     The kernel counts writable private memory as soon as it is reserved. It does not count files mapped for reading,
     such as models. So RLIMIT_DATA is higher than `limit_bytes`. It stops growth that is too fast for the periodic
@@ -58,7 +58,7 @@ def hard_limit_bytes(limit_bytes: int) -> int:
 
 
 def container_limit_bytes(proc: Path = PROC) -> int | None:
-    """Return the lowest memory limit, in bytes, of this process's control groups (version 1 or 2); None without any."""
+    """Return the lowest memory limit in bytes of this process's control groups (version 1 or 2); None if there is none."""
     found = []
     for version, folder in _memory_groups(proc):
         with contextlib.suppress(OSError, ValueError):  # a group without a limit has no file, or says `max`

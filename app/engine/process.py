@@ -157,8 +157,8 @@ class EngineProcess:
     async def stop(self, reason: str, *, seconds: float) -> Exit:
         """End the process within `seconds` and return how it ended.
 
-        The steps are: call `free_resources`, close the socket, send SIGTERM, send SIGKILL. Each comes only if the
-        process still runs.
+        The steps are: call `free_resources`, close the socket, send SIGTERM, send SIGKILL. Each step is taken only if
+        the process still runs.
         """
         deadline = asyncio.get_running_loop().time() + seconds
         with contextlib.suppress(EngineCallFailed, EngineDied, EngineTimedOut):

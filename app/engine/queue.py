@@ -98,7 +98,7 @@ class CallQueue:
     async def acquire(self, caller: str, is_deferred: IsDeferred, *, is_held: bool) -> None:
         """Go to the end of the queue and wait for the engine.
 
-        `is_held` is True if the caller holds the engine and releases it.
+        A caller that holds the engine (`is_held`) releases it once it is in the queue.
         """
         # Enter the queue before releasing the engine, so that this caller is among those of whom the next one is
         # chosen.

@@ -39,8 +39,8 @@ class Supervisor:
     - stopping: a call waits for the next process; a release joins the one in progress.
     - backing_off: a call waits for the next process; a release starts another one at once and resets the count of
       deaths.
-    - failed: a call raises EngineNotReady; a release does the same. Both states end after a pause: a caller can crash
-      the engine repeatedly but cannot disable it.
+    - failed: a call raises EngineNotReady; a release starts another process at once, as in backing_off. Both
+      backing_off and failed end after a pause, so a caller can crash the engine repeatedly but cannot disable it.
     - stopped: a call and a release raise EngineNotReady.
 
     A stop in any state ends the process, as a release does, and leaves the engine stopped.
@@ -85,7 +85,8 @@ class Supervisor:
         self._stopping = False
         """Whether the supervisor must end and start no other process."""
         self._holder_waits = asyncio.Event()
-        """The caller that holds the engine waits for the next process, and does not use the present one."""
+        """Set while the caller that holds the engine waits for the next process, and so does not use the present
+        one."""
         self._changed = asyncio.Event()
         """Set at the next change of state, then replaced by a new event."""
         self._used_at: float | None = None

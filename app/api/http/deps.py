@@ -50,4 +50,4 @@ JobsDep = Annotated[Jobs, Depends(_jobs)]
 VolumeMonitorDep = Annotated[VolumeMonitor, part("volume_monitor")]
 WatcherDep = Annotated[InventoryWatcher, part("inventory_watcher")]
 ActorDep = Annotated[Actor, Depends(_actor)]
-"""The name of the caller's API key, or 'anonymous', and the request's id."""
+"""A dependency on the actor of the request: the name of the caller's API key, or 'anonymous', and the request's id."""

@@ -1,4 +1,4 @@
-"""Media types, and header fields that several resources read, with the error of a malformed one."""
+"""Media types, readers of the headers that several resources use, and the error of a malformed header."""
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -21,7 +21,7 @@ def media_type_of(request: Request) -> str:
 
 
 def coding_of(request: Request) -> str | None:
-    """Return how the body is encoded, in lower case; None if it is not encoded."""
+    """Return the body's `Content-Encoding` in lower case; None if the body is not encoded."""
     stated = ",".join(request.headers.getlist("content-encoding") or ["identity"])
     codings = [coding for each in stated.split(",") if (coding := each.strip().lower()) != "identity"]
     return ", ".join(codings) if codings else None

@@ -41,7 +41,7 @@ class StringForm:
     """The allowed forms, in words: 'must be ...'."""
 
     def __get_pydantic_core_schema__(self, source: type[str], handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Return the schema of the string with this check after it."""
+        """Return pydantic's schema of the string, followed by this check."""
         return core_schema.no_info_after_validator_function(self._check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:

@@ -127,7 +127,7 @@ class FindingOut(Schema):
     These are different models."""
     misnamed: str | None
     """What the content is, if it is not of the format that the suffix promises, such as a web page called `x.gguf`.
-    Null if it is, or if the suffix promises no format."""
+    Null if the content is of that format, or if the suffix promises no format."""
     protected_by: ProtectionOut | None
     """Why the model must not be deleted. Null if it is not protected."""
     blockers: list[BlockerOut]

@@ -27,9 +27,9 @@ MAX_METADATA_CHARS = 8192
 """The longest `Upload-Metadata`, which is kept in the upload's record."""
 SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 METADATA_KEY = re.compile(r"[!-+\--~]+")
-"""Matches ASCII without blanks and commas."""
+"""Matches a key of `Upload-Metadata`: ASCII without blanks and commas."""
 EXTENSION_OF = {"upload-concat": "concatenation", "upload-defer-length": "creation-defer-length"}
-"""The headers of extensions that are not supported."""
+"""The headers of extensions that are not supported, and the name of each header's extension."""
 DIGEST_FIELDS = {"repr-digest", "content-digest", "digest", "content-md5"}
 REPEATED_LENGTH = "upload-length"
 """Some clients also send this header with each PATCH."""

@@ -131,7 +131,7 @@ class RequestChecks:
 
 
 def has_body(request: Request) -> bool:
-    """True if the request has a body, by its headers."""
+    """True if the headers of the request announce a body."""
     return "transfer-encoding" in request.headers or request.headers.get("content-length", "0").strip("0") != ""
 
 

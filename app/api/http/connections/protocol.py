@@ -28,7 +28,7 @@ connection could use all memory.
 """
 MAX_HEADERS = 256
 UNCHECKED_TRAILERS = {b"repr-digest", b"content-digest", b"digest", b"content-md5", b"upload-checksum"}
-"""Trailers that refuse the request, even unannounced: the caller would believe that they were checked."""
+"""Trailers for which a request is refused, even if it did not announce them: the caller would believe them checked."""
 MAX_PIPELINED = 64
 """How many complete requests may wait on one connection. One read of the socket can return ten thousand requests."""
 MAPPED = "::ffff:"
@@ -65,9 +65,10 @@ class HttpConnection(HttpToolsProtocol):
         self._on_refused = on_refused
         self._is_in_head = False
         self._is_between = True
-        """Whether no request is being received: its last byte has come, and no byte of the next."""
+        """True between two requests: the last byte of one has arrived, and the first byte of the next has not."""
         self._head_since: float | None = None
-        """Since when the head of a request is awaited; None while none is, and while uvicorn's keep-alive runs."""
+        """The loop's time since which the head of a request is awaited; None if none is, or if uvicorn's keep-alive
+        timer runs."""
         self._idle_bytes = 0
         """How many bytes were received since the last complete head, piece of a body, or end of a request."""
         self._trailers = 0
@@ -249,8 +250,8 @@ class HttpConnection(HttpToolsProtocol):
     def _refuse(self, exc: Exception) -> None:
         """Answer with a problem and close the connection.
 
-        If an earlier request has no answer yet, only its answer is sent. If the answer to this request has begun, none
-        is.
+        If an earlier request has no answer yet, only its answer is sent. If the answer to this request has begun, no
+        problem is sent.
         """
         if self.transport.is_closing() or self._lingers_until is not None:
             return
