@@ -109,7 +109,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, use_attribute_docstrings=True, extra="forbid")
 
     host: str = "127.0.0.1"
-    """The address to listen on; `::` for IPv4 and IPv6. Beyond loopback it requires keys or OCR_ALLOW_ANONYMOUS."""
+    """The address to listen on; `::` for IPv4 and IPv6. One beyond loopback requires keys or OCR_ALLOW_ANONYMOUS."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """The TCP port to listen on; 0 for any free port, whose number is in the log."""
     root_path: Annotated[

@@ -58,7 +58,7 @@ def hard_limit_bytes(limit_bytes: int) -> int:
 
 
 def container_limit_bytes(proc: Path = PROC) -> int | None:
-    """Return the lowest memory limit in bytes of this process's control groups (version 1 or 2); None if there is none."""
+    """Return the lowest memory limit in bytes of this process's control groups (version 1 or 2), or None."""
     found = []
     for version, folder in _memory_groups(proc):
         with contextlib.suppress(OSError, ValueError):  # a group without a limit has no file, or says `max`
