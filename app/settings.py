@@ -129,8 +129,7 @@ class Settings(BaseSettings):
     body_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=60)
     """How long a body may take to arrive, uploads and images excepted; after that it is answered 408."""
     keep_alive: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=75)
-    """How long an idle connection is kept. Set more than the proxy's own idle time, so that this side never closes
-    first."""
+    """How long an idle connection is kept. Set more than the proxy's own idle time, so that the proxy closes first."""
 
     models_dir: Path = Path("data/models")
     """The model folder; created if missing."""
