@@ -27,6 +27,7 @@ from app.engine.native.workdir import WorkDirectories
 from app.engine.process import EngineProcess
 from app.engine.states import SupervisorLimits
 from app.engine.supervisor import Supervisor
+from app.engine.text_runner import TextRunner
 from app.events import EventName, OnEvent
 from app.jobs.background import BackgroundJobs
 from app.metrics import Metrics
@@ -70,7 +71,7 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
         supervisor=supervisor,
         model_session=session,
         model_choice=model_choice,
-        text_service=build_text_service(settings, model_choice, session),
+        text_service=build_text_service(settings, model_choice, TextRunner(supervisor, session, on_event)),
         background_jobs=BackgroundJobs(jobs, on_event),
         list_cache=ListCache(store, watcher, supervisor),
         upload_receiver=build_upload_receiver(settings),
@@ -181,10 +182,10 @@ def build_model_session(settings: Settings, store: Store, supervisor: Supervisor
     )
 
 
-def build_text_service(settings: Settings, model_choice: ModelChoice, session: ModelSession) -> TextService:
+def build_text_service(settings: Settings, model_choice: ModelChoice, runner: TextRunner) -> TextService:
     """Build the service that processes texts with a language model."""
     limits = TextLimits(settings.ai_max_text_bytes, settings.engine_call_timeout.total_seconds())
-    return TextService(model_choice, session, limits)
+    return TextService(model_choice, runner, limits)
 
 
 def build_recognition_service(

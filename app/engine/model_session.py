@@ -1,9 +1,8 @@
-"""The model that the engine process has loaded, and the work on texts with it."""
+"""The model session: loads a model into the engine process, and knows which model is loaded."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,28 +12,14 @@ from app.engine.contract.processors import Processor
 from app.engine.process import EngineProcess
 from app.engine.process_leases import ProcessLeases
 from app.engine.process_memory import mapped_below, resident_bytes_of
-from app.engine.queue import Place, Turn
-from app.engine.states import MAX_DEATHS_OF_ONE_REQUEST
 from app.engine.supervisor import Supervisor
 from app.errors import (
-    EngineCallFailed,
-    EngineDied,
-    EngineTimedOut,
     ModelTooLarge,
-    ServiceError,
-    StoreUnavailable,
 )
 from app.events import EventName, OnEvent
 
 STOP_SECONDS = 5.0
 """How long a process may take to end when another process must replace it."""
-RECYCLE_SHARE = 7 / 8
-"""A process that holds more than this share of its memory limit is replaced between two texts."""
-
-JOB_PATIENCE_SECONDS = 600.0
-"""How long a job waits if the model folder is unavailable when the job must load its model. A request does not wait."""
-FOLDER_PAUSE_SECONDS = 0.5
-
 Hold = Callable[[str, str, int], Callable[[], None]]
 """Takes a lease on a model, given its name, its use and a process id; returns the function that releases the lease.
 
@@ -63,15 +48,6 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
-class TextTask:
-    """Work on texts: the processor and model to load, and the processor's parameters."""
-
-    load: LoadRequest
-    parameters: dict[str, Any] = field(default_factory=dict)
-    """What the processor takes besides a text, such as `question`; `app.engine.child` passes it to AsposeAI."""
-
-
-@dataclass(frozen=True, slots=True)
 class SessionLimits:
     """How long a load may take, and how much memory the engine process may hold."""
 
@@ -80,16 +56,8 @@ class SessionLimits:
     """The most memory that the engine process may hold; 0 for no limit."""
 
 
-@dataclass(frozen=True, slots=True)
-class TextOutcome:
-    """The result of one text: the processor's answer, or the error."""
-
-    answer: str | None
-    error: ServiceError | None
-
-
 class ModelSession:
-    """Loads models and works on texts. It changes the engine's state only through the supervisor.
+    """Loads models for processors. It changes the engine's state only through the supervisor.
 
     A process loads one model, once: AsposeAI maps the model again with every load and unmaps nothing until its process
     ends. So another processor, another model, and a failed load each need a new process.
@@ -112,7 +80,7 @@ class ModelSession:
         self._models_dir = models_dir
         self._hold = hold
         self._check_folder = check_folder
-        self._limits = limits
+        self.limits = limits
         self._on_event = on_event
         self._loaded: tuple[int, Loaded] | None = None
         self._keep_until = 0.0
@@ -129,10 +97,6 @@ class ModelSession:
         """Whether a model is loaded or being loaded."""
         return model in {used.model for used in (self.loaded, self.loading) if used}
 
-    def reserve(self) -> Place:
-        """Reserve a place in the engine's queue, for the texts of one job. Raises EngineNotReady and EngineBusy."""
-        return self._supervisor.reserve()
-
     async def load(self, wanted: LoadRequest) -> Loaded:
         """Load a model for a processor and return the loaded model. Returns at once if it is loaded already.
 
@@ -141,105 +105,16 @@ class ModelSession:
         """
         if (loaded := self.loaded) and _matches(loaded, wanted):
             return loaded
-        async with self._supervisor.acquire(is_deferred=lambda: self._is_deferred(wanted)):
-            return (await self._ensure(wanted))[1]
+        async with self._supervisor.acquire(is_deferred=lambda: self.is_deferred(wanted)):
+            return (await self.ensure(wanted))[1]
 
-    async def run(
-        self,
-        task: TextTask,
-        texts: list[str],
-        *,
-        seconds: float,
-        place: Place | None = None,
-        on_outcome: Callable[[TextOutcome], None] = lambda _: None,
-    ) -> list[TextOutcome]:
-        """Process texts one by one and return an outcome for each, in order; one text may take `seconds`.
-
-        Each text has a turn of its own in the queue, in `place` if one is reserved: between two texts other callers
-        may use the engine, and may replace the model. A release ends the work, because the next text would load the
-        model again. If a text ends the engine process, the next text goes to the next process. Raises what `load`
-        raises if the load for the first text fails.
-        """
-        outcomes: list[TextOutcome] = []
-        async with self._supervisor.acquire(place, lambda: self._is_deferred(task.load)) as turn:
-            patience = JOB_PATIENCE_SECONDS if place else 0.0
-            work = self._outcomes(task, texts, seconds, turn, patience)
-            async with contextlib.aclosing(work):
-                async for outcome in work:
-                    outcomes.append(outcome)
-                    on_outcome(outcome)
-        return outcomes
-
-    async def _outcomes(
-        self, task: TextTask, texts: list[str], seconds: float, turn: Turn, patience: float
-    ) -> AsyncGenerator[TextOutcome]:
-        """Yield an outcome for each text; after a fatal error, yield that error for each remaining text."""
-        deaths, releases = 0, self._supervisor.releases
-        process: EngineProcess | ServiceError = await self._process_for(task, turn, patience)
-        for number, text in enumerate(texts):
-            if number > 0 and isinstance(process, EngineProcess):
-                process = await self._next_process(task, turn, patience, releases)
-            if isinstance(process, ServiceError):
-                yield TextOutcome(None, process)
-                continue
-            outcome = await self._process(process, task, text, seconds)
-            yield outcome
-            if isinstance(outcome.error, EngineDied | EngineTimedOut):
-                deaths += 1
-                was_released = type(outcome.error) is EngineDied and process.exit and not process.exit.is_fault
-                if was_released or deaths == MAX_DEATHS_OF_ONE_REQUEST:
-                    process = outcome.error
-
-    async def _next_process(
-        self, task: TextTask, turn: Turn, patience: float, releases: int
-    ) -> EngineProcess | ServiceError:
-        """Let other callers use the engine, then return the process for the next text, or the error to end with."""
-        await self._supervisor.take_next_turn(turn)
-        if self._supervisor.releases != releases:
-            return EngineDied("released")
-        try:
-            return await self._process_for(task, turn, patience)
-        except ServiceError as exc:
-            return exc
-
-    async def _process_for(self, task: TextTask, turn: Turn, patience: float) -> EngineProcess:
-        """Return a process with the model loaded.
-
-        If the model folder is unavailable, wait for the folder up to `patience` seconds.
-
-        Other callers use the engine meanwhile.
-        """
-        until = asyncio.get_running_loop().time() + patience
-        while True:
-            try:
-                return (await self._ensure(task.load))[0]
-            except StoreUnavailable:
-                if asyncio.get_running_loop().time() >= until:
-                    raise
-            turn.end()
-            await asyncio.sleep(FOLDER_PAUSE_SECONDS)
-            await turn.wait()
-
-    async def _process(self, process: EngineProcess, task: TextTask, text: str, seconds: float) -> TextOutcome:
-        try:
-            work = task.load.processor
-            params = {"text": text, "parameters": task.parameters}
-            answer = await timed_call(process, "process", params, seconds=seconds, work=work, on_event=self._on_event)
-        except (EngineCallFailed, EngineDied, EngineTimedOut) as exc:
-            return TextOutcome(None, exc)
-        if not isinstance(answer, str):
-            process.kill(f"it broke the protocol: its answer to a text is of type {type(answer).__name__}")
-            return TextOutcome(None, EngineDied((await process.wait()).reason))
-        await self._recycle_if_grown(process)
-        return TextOutcome(answer, None)
-
-    async def _ensure(self, wanted: LoadRequest) -> tuple[EngineProcess, Loaded]:
+    async def ensure(self, wanted: LoadRequest) -> tuple[EngineProcess, Loaded]:
         """Return a process with the wanted model loaded; replace a process that has loaded another model.
 
         Call this only while holding the engine.
         """
-        if 0 < self._limits.memory_bytes < wanted.model_bytes:
-            raise ModelTooLarge(wanted.model, wanted.model_bytes, self._limits.memory_bytes)
+        if 0 < self.limits.memory_bytes < wanted.model_bytes:
+            raise ModelTooLarge(wanted.model, wanted.model_bytes, self.limits.memory_bytes)
         process = await self._supervisor.wait_until_ready()
         if (loaded := self.loaded) and _matches(loaded, wanted):
             return process, loaded
@@ -257,7 +132,7 @@ class ModelSession:
             now = asyncio.get_running_loop().time()
             self._keep_until = now + (now - began)
 
-    def _is_deferred(self, wanted: LoadRequest) -> bool:
+    def is_deferred(self, wanted: LoadRequest) -> bool:
         """Return True if a caller should let other callers go first, as its load would replace a newly loaded model.
 
         A loaded model is kept for at least as long as its load took, if a waiting caller needs that model or no model.
@@ -273,10 +148,10 @@ class ModelSession:
         """Return why a model must be loaded into another process; None if it can be loaded into this process."""
         if loaded:
             return f"to load {wanted.processor} instead of {loaded.processor}"
-        if not self._limits.memory_bytes:
+        if not self.limits.memory_bytes:
             return None
         held_bytes = await asyncio.to_thread(resident_bytes_of, process.pid)
-        fits = held_bytes + wanted.model_bytes <= self._limits.memory_bytes
+        fits = held_bytes + wanted.model_bytes <= self.limits.memory_bytes
         # If this process was not used yet, a new process would hold hardly less memory.
         is_worthwhile = self._supervisor.idle_seconds is not None
         return None if fits or not is_worthwhile else f"to make room for {wanted.model}: it held {held_bytes} bytes"
@@ -291,7 +166,7 @@ class ModelSession:
         try:
             await asyncio.shield(holding)
             params = {"processor": wanted.processor, "model": wanted.model}
-            seconds = self._limits.load_seconds
+            seconds = self.limits.load_seconds
             await timed_call(process, "load", params, seconds=seconds, on_event=self._on_event)
             mapped = await asyncio.to_thread(mapped_below, process.pid, self._models_dir)
             await asyncio.to_thread(leases.release, but={wanted.model} | set(mapped))
@@ -316,21 +191,6 @@ class ModelSession:
     def _recognised(self) -> set[str]:
         facts = self._supervisor.facts
         return set(facts.recognised) if facts else set()
-
-    async def _recycle_if_grown(self, process: EngineProcess) -> None:
-        """End a process that holds more than RECYCLE_SHARE of its memory limit; the next text waits for a new process.
-
-        Otherwise the next text could exceed the limit only because of memory that earlier calls did not free.
-        """
-        if not self._limits.memory_bytes:
-            return
-        resident_bytes = await asyncio.to_thread(resident_bytes_of, process.pid)
-        if resident_bytes > self._limits.memory_bytes * RECYCLE_SHARE:
-            reason = f"it held {resident_bytes} bytes, nearly as much as OCR_ENGINE_MEMORY_LIMIT or more"
-            await process.stop(reason, seconds=STOP_SECONDS)
-            self._on_event(
-                EventName.ENGINE_RECYCLED, {"reason": reason, "pid": process.pid, "resident_bytes": resident_bytes}
-            )
 
 
 def _matches(loaded: Loaded, wanted: LoadRequest) -> bool:

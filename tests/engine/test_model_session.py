@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from app.engine.contract.processors import DEFAULT_MODEL, Processor
-from app.engine.model_session import LoadRequest, ModelSession, SessionLimits, TextOutcome, TextTask
+from app.engine.model_session import LoadRequest, ModelSession, SessionLimits
 from app.engine.states import MAX_DEATHS_OF_ONE_REQUEST, EngineState, Release, SupervisorLimits
+from app.engine.text_runner import TextOutcome, TextRunner, TextTask
 from app.errors import EngineCallFailed, EngineDied, EngineTimedOut, ModelLocked, ModelTooLarge, StoreUnavailable
+from app.events import EventName
 from tests.support.supervised import QUICK, Supervised, supervised
 from tests.support.waiting import eventually_async
 
@@ -46,13 +48,14 @@ class Leases:
 class Worked:
     """A session under test, with its engine and its leases."""
 
-    def __init__(self, engine: Supervised, session: ModelSession, leases: Leases) -> None:
+    def __init__(self, engine: Supervised, session: ModelSession, texts: TextRunner, leases: Leases) -> None:
         self.engine = engine
         self.session = session
+        self.texts = texts
         self.leases = leases
 
     async def run(self, *texts: str, wanted: LoadRequest = SPELLING, seconds: float = 10) -> list[TextOutcome]:
-        return await self.session.run(TextTask(wanted), list(texts), seconds=seconds)
+        return await self.texts.run(TextTask(wanted), list(texts), seconds=seconds)
 
 
 @asynccontextmanager
@@ -66,15 +69,19 @@ async def working(
     leases = Leases()
     async with supervised(folder, limits=of_engine) as running:
         supervisor = await running.until(EngineState.READY)
+
+        def on_event(event: EventName, fields: dict[str, Any]) -> None:
+            running.events.append((event, fields))
+
         session = ModelSession(
             supervisor,
             models_dir=(folder / "models").resolve(),
             hold=leases.hold,
             check_folder=leases.check,
             limits=SessionLimits(**limits),
-            on_event=lambda event, fields: running.events.append((event, fields)),
+            on_event=on_event,
         )
-        yield Worked(running, session, leases)
+        yield Worked(running, session, TextRunner(supervisor, session, on_event), leases)
 
 
 async def test_the_first_use_loads_and_holds_the_model(tmp_path: Path) -> None:
@@ -214,7 +221,7 @@ async def test_a_release_ends_the_work(tmp_path: Path) -> None:
                 releases.append(asyncio.create_task(worked.engine.supervisor.release()))
 
         texts = ["a", "sleep:60", "b"]
-        outcomes = await worked.session.run(TextTask(SPELLING), texts, seconds=60, on_outcome=on_outcome)
+        outcomes = await worked.texts.run(TextTask(SPELLING), texts, seconds=60, on_outcome=on_outcome)
 
         assert [outcome.answer for outcome in outcomes] == ["A", None, None]
         await releases[0]
@@ -234,8 +241,8 @@ async def test_a_job_waits_for_a_folder_that_is_away(tmp_path: Path) -> None:
         worked.leases.check_folder = check
         with pytest.raises(StoreUnavailable):
             await worked.run("a")
-        with worked.session.reserve() as place:
-            outcomes = await worked.session.run(TextTask(SPELLING), ["a"], seconds=10, place=place)
+        with worked.texts.reserve() as place:
+            outcomes = await worked.texts.run(TextTask(SPELLING), ["a"], seconds=10, place=place)
 
         assert outcomes == [TextOutcome("A", None)]
         assert (next(absences, None), worked.engine.supervisor.pid) == (None, pid)

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from app.engine.contract.messages import Call, EngineFacts, ProtocolError, Reply
 from app.engine.contract.processors import DEFAULT_MODEL, Processor
-from app.engine.model_session import LoadRequest, ModelSession, SessionLimits, TextTask
+from app.engine.model_session import LoadRequest, ModelSession, SessionLimits
 from app.engine.states import EngineState
+from app.engine.text_runner import TextRunner, TextTask
 from app.errors import EngineCallFailed, EngineDied, EngineError
 from tests.support import misbehaviour
 from tests.support.service import ECHO, ROOT
@@ -198,7 +199,9 @@ async def test_an_answer_that_is_no_text_is_never_passed_off_as_one(tmp_path: Pa
         )
         task = TextTask(LoadRequest(Processor.SPELL_CHECK, DEFAULT_MODEL, 4))
 
-        outcomes = await session.run(task, ["null", '{"text": 1}', '"good"'], seconds=5)
+        outcomes = await TextRunner(supervisor, session, lambda *_: None).run(
+            task, ["null", '{"text": 1}', '"good"'], seconds=5
+        )
 
     assert [type(outcome.error) for outcome in outcomes] == [EngineDied, EngineDied, type(None)]
     assert outcomes[2].answer == "good"

@@ -9,8 +9,8 @@ from app.api.http.problem_types import Problem
 from app.api.http.problems import ProblemContext, problem_of
 from app.api.http.schema import Schema
 from app.engine.contract.processors import Processor, lines_beyond_spell_check
-from app.engine.model_session import TextOutcome, TextTask
 from app.engine.recognition import Recognition
+from app.engine.text_runner import TextOutcome, TextTask
 
 InputText = Annotated[str, Field(min_length=0)]
 """Any text. With a constraint, pydantic rejects lone surrogates, which it accepts in a plain `str`."""

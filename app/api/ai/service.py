@@ -8,8 +8,8 @@ from app.api.engine.model_choice import ModelChoice
 from app.api.http.deps import part
 from app.api.http.request_errors import TextTooLong
 from app.engine.contract.processors import MAX_TEXT_BYTES, Processor, is_beyond_spell_check
-from app.engine.model_session import ModelSession, TextOutcome, TextTask
 from app.engine.queue import Place
+from app.engine.text_runner import TextOutcome, TextRunner, TextTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,9 @@ class TextLimits:
 class TextService:
     """Works on the texts of one request or job."""
 
-    def __init__(self, choice: ModelChoice, session: ModelSession, limits: TextLimits) -> None:
+    def __init__(self, choice: ModelChoice, runner: TextRunner, limits: TextLimits) -> None:
         self._choice = choice
-        self._session = session
+        self._runner = runner
         self._limits = limits
 
     async def prepare(self, processor: Processor, parameters: dict[str, Any], texts: list[str]) -> TextTask:
@@ -58,7 +58,7 @@ class TextService:
 
     def reserve(self) -> Place:
         """Reserve a job's place in the engine's queue. Raises EngineNotReady and EngineBusy."""
-        return self._session.reserve()
+        return self._runner.reserve()
 
     async def run(
         self,
@@ -75,7 +75,7 @@ class TextService:
         limit of one text, not extend it. Raises the first text's error if no text has an answer.
         """
         seconds = min(seconds or self._limits.call_seconds, self._limits.call_seconds)
-        outcomes = await self._session.run(task, texts, seconds=seconds, place=place, on_outcome=lambda _: on_outcome())
+        outcomes = await self._runner.run(task, texts, seconds=seconds, place=place, on_outcome=lambda _: on_outcome())
         if outcomes[0].error and all(outcome.error for outcome in outcomes):
             raise outcomes[0].error
         return outcomes

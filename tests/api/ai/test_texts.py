@@ -8,7 +8,8 @@ from app.api.ai.service import TextLimits
 from app.api.ai.spell_check import changes_between, corrected
 from app.api.http.request_errors import TextTooLong
 from app.engine.contract.processors import Processor
-from app.engine.model_session import LoadRequest, TextTask
+from app.engine.model_session import LoadRequest
+from app.engine.text_runner import TextTask
 
 TEXTS = st.text(alphabet="ab \n.é", max_size=40)
 

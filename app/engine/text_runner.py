@@ -1,0 +1,157 @@
+"""Works on the texts of a request or job, one text at a time, with the model that the session loads."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.engine.calls import timed_call
+from app.engine.model_session import STOP_SECONDS, LoadRequest, ModelSession
+from app.engine.process import EngineProcess
+from app.engine.process_memory import resident_bytes_of
+from app.engine.queue import Place, Turn
+from app.engine.states import MAX_DEATHS_OF_ONE_REQUEST
+from app.engine.supervisor import Supervisor
+from app.errors import EngineCallFailed, EngineDied, EngineTimedOut, ServiceError, StoreUnavailable
+from app.events import EventName, OnEvent
+
+RECYCLE_SHARE = 7 / 8
+"""A process that holds more than this share of its memory limit is replaced between two texts."""
+
+JOB_PATIENCE_SECONDS = 600.0
+"""How long a job waits if the model folder is unavailable when the job must load its model. A request does not wait."""
+FOLDER_PAUSE_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class TextTask:
+    """Work on texts: the processor and model to load, and the processor's parameters."""
+
+    load: LoadRequest
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """What the processor takes besides a text, such as `question`; `app.engine.child` passes it to AsposeAI."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextOutcome:
+    """The result of one text: the processor's answer, or the error."""
+
+    answer: str | None
+    error: ServiceError | None
+
+
+class TextRunner:
+    """Gives texts to one engine, one at a time, and lets other callers use the engine in between."""
+
+    def __init__(self, supervisor: Supervisor, session: ModelSession, on_event: OnEvent) -> None:
+        self._supervisor = supervisor
+        self._session = session
+        self._on_event = on_event
+
+    def reserve(self) -> Place:
+        """Reserve a place in the engine's queue, for the texts of one job. Raises EngineNotReady and EngineBusy."""
+        return self._supervisor.reserve()
+
+    async def run(
+        self,
+        task: TextTask,
+        texts: list[str],
+        *,
+        seconds: float,
+        place: Place | None = None,
+        on_outcome: Callable[[TextOutcome], None] = lambda _: None,
+    ) -> list[TextOutcome]:
+        """Process texts one by one and return an outcome for each, in order; one text may take `seconds`.
+
+        Each text has a turn of its own in the queue, in `place` if one is reserved: between two texts other callers
+        may use the engine, and may replace the model. A release ends the work, because the next text would load the
+        model again. If a text ends the engine process, the next text goes to the next process. Raises what
+        `ModelSession.load` raises if the load for the first text fails.
+        """
+        outcomes: list[TextOutcome] = []
+        async with self._supervisor.acquire(place, lambda: self._session.is_deferred(task.load)) as turn:
+            patience = JOB_PATIENCE_SECONDS if place else 0.0
+            work = self._outcomes(task, texts, seconds, turn, patience)
+            async with contextlib.aclosing(work):
+                async for outcome in work:
+                    outcomes.append(outcome)
+                    on_outcome(outcome)
+        return outcomes
+
+    async def _outcomes(
+        self, task: TextTask, texts: list[str], seconds: float, turn: Turn, patience: float
+    ) -> AsyncGenerator[TextOutcome]:
+        """Yield an outcome for each text; after a fatal error, yield that error for each remaining text."""
+        deaths, releases = 0, self._supervisor.releases
+        process: EngineProcess | ServiceError = await self._process_for(task, turn, patience)
+        for number, text in enumerate(texts):
+            if number > 0 and isinstance(process, EngineProcess):
+                process = await self._next_process(task, turn, patience, releases)
+            if isinstance(process, ServiceError):
+                yield TextOutcome(None, process)
+                continue
+            outcome = await self._process(process, task, text, seconds)
+            yield outcome
+            if isinstance(outcome.error, EngineDied | EngineTimedOut):
+                deaths += 1
+                was_released = type(outcome.error) is EngineDied and process.exit and not process.exit.is_fault
+                if was_released or deaths == MAX_DEATHS_OF_ONE_REQUEST:
+                    process = outcome.error
+
+    async def _next_process(
+        self, task: TextTask, turn: Turn, patience: float, releases: int
+    ) -> EngineProcess | ServiceError:
+        """Let other callers use the engine, then return the process for the next text, or the error to end with."""
+        await self._supervisor.take_next_turn(turn)
+        if self._supervisor.releases != releases:
+            return EngineDied("released")
+        try:
+            return await self._process_for(task, turn, patience)
+        except ServiceError as exc:
+            return exc
+
+    async def _process_for(self, task: TextTask, turn: Turn, patience: float) -> EngineProcess:
+        """Return a process with the model loaded.
+
+        If the model folder is unavailable, wait for the folder up to `patience` seconds. Other callers may use the
+        engine meanwhile.
+        """
+        until = asyncio.get_running_loop().time() + patience
+        while True:
+            try:
+                return (await self._session.ensure(task.load))[0]
+            except StoreUnavailable:
+                if asyncio.get_running_loop().time() >= until:
+                    raise
+            turn.end()
+            await asyncio.sleep(FOLDER_PAUSE_SECONDS)
+            await turn.wait()
+
+    async def _process(self, process: EngineProcess, task: TextTask, text: str, seconds: float) -> TextOutcome:
+        try:
+            work = task.load.processor
+            params = {"text": text, "parameters": task.parameters}
+            answer = await timed_call(process, "process", params, seconds=seconds, work=work, on_event=self._on_event)
+        except (EngineCallFailed, EngineDied, EngineTimedOut) as exc:
+            return TextOutcome(None, exc)
+        if not isinstance(answer, str):
+            process.kill(f"it broke the protocol: its answer to a text is of type {type(answer).__name__}")
+            return TextOutcome(None, EngineDied((await process.wait()).reason))
+        await self._recycle_if_grown(process)
+        return TextOutcome(answer, None)
+
+    async def _recycle_if_grown(self, process: EngineProcess) -> None:
+        """End a process that holds more than RECYCLE_SHARE of its memory limit; the next text waits for a new process.
+
+        Otherwise the next text could exceed the limit only because of memory that earlier calls did not free.
+        """
+        if not self._session.limits.memory_bytes:
+            return
+        resident_bytes = await asyncio.to_thread(resident_bytes_of, process.pid)
+        if resident_bytes > self._session.limits.memory_bytes * RECYCLE_SHARE:
+            reason = f"it held {resident_bytes} bytes, nearly as much as OCR_ENGINE_MEMORY_LIMIT or more"
+            await process.stop(reason, seconds=STOP_SECONDS)
+            self._on_event(
+                EventName.ENGINE_RECYCLED, {"reason": reason, "pid": process.pid, "resident_bytes": resident_bytes}
+            )
