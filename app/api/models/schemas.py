@@ -28,8 +28,8 @@ class ModelOut(Schema):
     in_use: bool
     """Whether any process, on this machine or another, holds a lease on the model. A model in use cannot be deleted."""
     recognised: bool | None
-    """Whether `AsposeAI.list_local()` or, for OCR models (`.ocr`), `Resources.list_local()` lists the model. Null if the
-    engine was not asked since the file was written."""
+    """Whether `AsposeAI.list_local()` or, for OCR models (`.ocr`), `Resources.list_local()` lists the model. Null if
+    the engine was not asked since the file was written."""
     etag: str
     """The version of the file: changes whenever the file is written or replaced."""
 
