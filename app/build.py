@@ -68,11 +68,13 @@ def build_sources(settings: Settings) -> "tuple[Source, ...]":
     """
     from app.pulls.sources.http import HttpClient  # noqa: PLC0415 - see build_pull_runner()
     from app.pulls.sources.hub import HubSource  # noqa: PLC0415
+    from app.pulls.sources.resources import ResourceSource  # noqa: PLC0415
     from app.pulls.sources.url import UrlSource  # noqa: PLC0415
 
     http = HttpClient(settings.pull_stall_timeout.total_seconds())
     # The order matters: UrlSource accepts any URL, so a source of another URL scheme comes before it.
     return (
+        ResourceSource(http, settings.resources_site, settings.pull_allowed_urls),
         HubSource(http, endpoint=settings.hub_endpoint, token=settings.read_hub_token()),
         UrlSource(http, settings.pull_allowed_urls),
     )

@@ -193,6 +193,8 @@ class Settings(BaseSettings):
     """A file that contains the token, instead of OCR_HUB_TOKEN."""
     pull_allowed_urls: Annotated[CommaSeparated, AfterValidator(_urls)] = ()
     """URL prefixes that pulls of plain URLs are limited to, redirects included. Without any, URLs are refused."""
+    resources_url: Annotated[str, Field(pattern=f"^(off|{URL})$")] = "https://github.com/aspose-ocr/resources"
+    """The URL of the folder that OCR models are pulled from: any web site with RESOURCES.json and the files; or 'off'."""
     pulls_at_once: Annotated[int, Field(ge=1)] = 2
     """How many pulls receive bytes at once on this service; others wait, here or at another service on the folder."""
     pull_retries: Annotated[int, Field(ge=0)] = 8
@@ -240,6 +242,11 @@ class Settings(BaseSettings):
     """The format of the log: 'console' for people, 'json' for programs, 'auto' for console on a terminal, else JSON."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe level to log."""
+
+    @property
+    def resources_site(self) -> str | None:
+        """The URL of the folder that OCR models are pulled from; None if there is none."""
+        return None if self.resources_url == "off" else self.resources_url
 
     @property
     def is_loopback(self) -> bool:

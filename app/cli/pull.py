@@ -25,9 +25,12 @@ from app.store import Model, Store
 INTERRUPTED = 130
 """The exit status that shells report for a command that Ctrl-C ended."""
 
+OCR_MODEL = re.compile(r"aspose-[^/]+|[^/]+\.ocr")
+"""Matches the name of an OCR model, with or without its suffix. No repository of the vendor's hub has such a name."""
+
 
 @click.command("pull")
-@click.argument("source", metavar="ORG/REPO|URL")
+@click.argument("source", metavar="ORG/REPO|URL|OCR-MODEL")
 @click.argument("file", required=False)
 @click.option("--revision", default="main", help="A branch, tag or commit of the repository.")
 @click.option("--name", help="The model's name, for a URL.")
@@ -36,6 +39,8 @@ INTERRUPTED = 130
 @as_json
 def pull(source: str, file: str | None, revision: str, *, is_json: bool, **options: str | None) -> None:
     """Pull FILE from a repository of the hub, or a URL. FILE may be a shell pattern.
+
+    An OCR model, such as aspose-ocr-cyrillic-v1, is pulled from OCR_RESOURCES_URL.
 
     Ctrl-C cancels the pull, and the same command continues it.
     If a pull of several files fails, the models that were pulled before are printed, and the exit status is 3.
@@ -113,6 +118,8 @@ def _request(source: str, file: str | None, revision: str, options: dict[str, st
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if "://" in source:
         given["url"] = source
+    elif file is None and OCR_MODEL.fullmatch(source):
+        given["resource"] = source
     else:
         given |= {"repository": source, "revision": revision}
     if file:

@@ -24,6 +24,7 @@ REFUSALS: dict[str, type[errors.ImageError]] = {
         errors.ImageTooLarge,
         errors.EncryptedPdf,
         errors.ResourceMissing,
+        errors.ResourceRefused,
         errors.UnknownLanguage,
     )
 }

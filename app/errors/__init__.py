@@ -45,7 +45,8 @@ ServiceError
 │  ├─ ImageTooLarge          more pixels or pages than the limits allow
 │  ├─ EncryptedPdf           the PDF needs a password
 │  ├─ UnknownLanguage        the engine has no language of that name
-│  └─ ResourceMissing        the engine lacks the file for that language or kind of area
+│  ├─ ResourceMissing        the OCR model for that language or kind of area is not in the model folder
+│  └─ ResourceRefused        that OCR model is there, and the engine refuses the file for its size
 └─ EngineError
    ├─ EngineNotReady         the engine takes no calls in its present state
    ├─ EngineBusy             the queue of calls to the engine is full
@@ -78,6 +79,7 @@ from app.errors.engine import (
     ModelNotLicensed,
     ModelTooLarge,
     ResourceMissing,
+    ResourceRefused,
     UnknownLanguage,
     UnreadableImage,
     UnsupportedImage,
@@ -160,6 +162,7 @@ __all__ = [
     "PullConflict",
     "PullsMisconfigured",
     "ResourceMissing",
+    "ResourceRefused",
     "ServiceError",
     "SourceError",
     "SourceMismatch",

@@ -176,12 +176,37 @@ class UnknownLanguage(ImageError):
 
 
 class ResourceMissing(ImageError):
-    """The engine lacks the file for the requested language or kind of area, and the service does not download it."""
+    """The recognition needs an OCR model that is not in the model folder."""
 
     def __init__(self, resource: str) -> None:
+        """`resource` is the vendor's name of the OCR model, without `.ocr`."""
         super().__init__(
-            f"This needs the file {resource!r}, which AsposeAI's package does not contain and this service does not "
-            "download. Choose another language or kind of area.",
+            f"This recognition needs the OCR model '{resource}.ocr', which is not in the model folder. Bring it with "
+            f'POST /pulls {{"resource": "{resource}"}}, or with the command `ocr-models models pull {resource}`; or '
+            f"upload it with PUT /models/{resource}.ocr. Then repeat the request.",
             resource=resource,
         )
         self.resource = resource
+        self.file = f"{resource}.ocr"
+        self.pull = {"resource": resource}
+        """The body of `POST /pulls` that brings the OCR model."""
+
+
+class ResourceRefused(ImageError):
+    """The recognition needs an OCR model that is in the model folder, but the vendor refuses the file for its size."""
+
+    def __init__(self, resource: str, size_bytes: int) -> None:
+        """`resource` is the vendor's name of the OCR model, without `.ocr`."""
+        super().__init__(
+            f"The OCR model '{resource}.ocr' is in the model folder, but AsposeOCR refuses it: it has {size_bytes:,} "
+            "bytes, and AsposeOCR accepts only the size that its version expects. Replace it with POST /pulls "
+            f'{{"resource": "{resource}", "if_exists": "replace"}}, or with the command '
+            f"`ocr-models models pull {resource} --if-exists replace`. Then repeat the request.",
+            resource=resource,
+            size_bytes=size_bytes,
+        )
+        self.resource = resource
+        self.file = f"{resource}.ocr"
+        self.size_bytes = size_bytes
+        self.pull = {"resource": resource, "if_exists": "replace"}
+        """The body of `POST /pulls` that replaces the OCR model."""

@@ -159,6 +159,8 @@ async def give_slot_back_when_idle(run: PullRun, slot: Slot | None, limits: Pull
 
 
 def _host_of(job: Job) -> str:
-    """Return the host of a pull's URL; an empty string for a pull from the hub."""
+    """Return the host of a pull's URL, or `resources` for an OCR model; an empty string for a pull from the hub."""
     request = request_of(job)
+    if request and request.resource:
+        return "resources"
     return urlsplit(request.url).netloc if request and request.url else ""

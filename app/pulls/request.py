@@ -1,4 +1,4 @@
-"""The request of a pull: the files of a repository or a URL to fetch, and the models that they become."""
+"""The request of a pull: the files of a repository, a URL or an OCR model to fetch, and the models they become."""
 
 import re
 from dataclasses import asdict, dataclass
@@ -11,6 +11,8 @@ MAX_TEXT_LENGTH = 2048
 REPOSITORY = r"[\w.-]+(/[\w.-]+)?"
 REFUSED_IN_REVISIONS = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.")
 """Matches what git forbids in the name of a branch or a tag."""
+RESOURCE = r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}"
+"""Matches the vendor's name of an OCR model, such as `aspose-ocr-cyrillic-v1`."""
 SHA256_PATTERN = r"[0-9a-fA-F]{64}"
 
 
@@ -24,7 +26,10 @@ class IfExists(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PullRequest:
-    """The files to pull: `repository` with `file` or `files`, or `url`. Raises ValueError for any other combination."""
+    """The files to pull: `repository` with `file` or `files`, or `url`, or `resource`.
+
+    Raises ValueError for any other combination.
+    """
 
     repository: str | None = None
     file: str | None = None
@@ -37,11 +42,15 @@ class PullRequest:
     """The name of the model that a URL becomes."""
     sha256: str | None = None
     if_exists: IfExists = IfExists.FAIL
+    resource: str | None = None
+    """The vendor's name of an OCR model; `.ocr` at its end is removed."""
 
     def __post_init__(self) -> None:
         self._check_texts()
-        if (self.repository is None) == (self.url is None):
-            raise ValueError("Give either repository or url")
+        if sum(each is not None for each in (self.repository, self.url, self.resource)) != 1:
+            raise ValueError("Give one of repository, url and resource")
+        if self.resource and (self.file or self.files or self.name):
+            raise ValueError("With resource, file, files and name must not be given")
         if self.repository and (self.file is None) == (self.files is None):
             raise ValueError("With repository, give either file or files")
         if self.url and (self.file or self.files):
@@ -63,6 +72,10 @@ class PullRequest:
             raise ValueError("revision must be the name of a branch, a tag or a commit")
         if not _is_text(self.repository, MAX_REPOSITORY_LENGTH, REPOSITORY):
             raise ValueError("repository must be the name of a repository, such as org/repo")
+        if self.resource:
+            object.__setattr__(self, "resource", self.resource.removesuffix(".ocr"))
+        if not _is_text(self.resource, MAX_TEXT_LENGTH, RESOURCE):
+            raise ValueError("resource must be the name of an OCR model, such as aspose-ocr-cyrillic-v1")
         if not _is_text(self.sha256, MAX_TEXT_LENGTH, SHA256_PATTERN):
             raise ValueError("sha256 must have 64 hexadecimal digits")
         if self.sha256:
@@ -73,12 +86,18 @@ class PullRequest:
         """The name of the model to be pulled, or the pattern of several names."""
         if self.repository:
             return model_name(self.repository, self.file or self.files or "")
+        if self.resource:
+            return f"{self.resource}.ocr"
         path = re.split(r"[?#]", self.url or "", maxsplit=1)[0]
         return self.name or unquote(path.rpartition("/")[2])
 
     def to_record(self) -> dict[str, Any]:
-        """Return the fields for a job's record."""
-        return asdict(self)
+        """Return the fields for a job's record.
+
+        `resource` is left out if it is None, so that older services on the folder understand other pulls.
+        """
+        fields = asdict(self)
+        return fields if self.resource else {name: value for name, value in fields.items() if name != "resource"}
 
     @classmethod
     def from_record(cls, fields: dict[str, Any]) -> "PullRequest":

@@ -61,6 +61,21 @@ def test_a_refused_pull_prints_why(folder: Path, hub: Hub) -> None:
     assert "OCR_HUB_TOKEN" in refused.stderr
 
 
+def test_an_ocr_model_is_pulled_by_its_name(folder: Path, hub: Hub) -> None:
+    """`models pull` with the vendor's name of an OCR model fetches it from OCR_RESOURCES_URL."""
+    hub.put("/ocr/RESOURCES.json", b'{"actual": [{"file": "aspose-ocr-cyrillic-v1"}]}')
+    hub.put("/ocr/aspose-ocr-cyrillic-v1.ocr", CONTENT)
+    environment = {"OCR_RESOURCES_URL": f"{hub.cdn_url}/ocr"}
+
+    pulled = run(folder, "models", "pull", "aspose-ocr-cyrillic-v1", **environment)
+    missing = run(folder, "models", "pull", "aspose-ocr-nothing-v1", **environment)
+
+    assert pulled.returncode == 0, pulled.stderr
+    assert (folder / "aspose-ocr-cyrillic-v1.ocr").read_bytes() == CONTENT
+    assert missing.returncode == 1
+    assert "RESOURCES.json" in missing.stderr
+
+
 def test_a_service_lists_the_pull_of_a_command(serve: Serve, hub: Hub) -> None:
     """A service on the same folder lists the command's pull, whether the service or the command ran it."""
     service = serve(engine_class=ECHO, hub_endpoint=hub.url)

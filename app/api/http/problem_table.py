@@ -258,11 +258,18 @@ OF_ENGINE = (
     ProblemType(errors.EncryptedPdf(), 422, "pdf-encrypted", "The PDF is encrypted"),
     ProblemType(errors.UnknownLanguage("elvish", "eng ita latin"), 422, "unknown-language", "Unknown language"),
     ProblemType(
-        errors.ResourceMissing("aspose-ocr-cyrillic-v1.ocr"),
+        errors.ResourceMissing("aspose-ocr-cyrillic-v1"),
         422,
         "resource-missing",
-        "The engine lacks a resource file",
-        ("resource",),
+        "An OCR model is missing",
+        ("resource", "file", "pull"),
+    ),
+    ProblemType(
+        errors.ResourceRefused("aspose-ocr-cyrillic-v1", 5000),
+        422,
+        "resource-refused",
+        "The engine refuses an OCR model",
+        ("resource", "file", "size_bytes", "pull"),
     ),
 )
 OF_REQUESTS = (

@@ -33,6 +33,7 @@ IMAGE_ERRORS = (
     errors.EncryptedPdf,
     errors.UnknownLanguage,
     errors.ResourceMissing,
+    errors.ResourceRefused,
     UnsupportedForm,
     errors.StateFull,
     errors.StateUnavailable,

@@ -1,4 +1,4 @@
-"""`POST /pulls`, which creates a job that pulls models from a repository or a URL; and the routes of these jobs."""
+"""`POST /pulls`, which creates a job that pulls models or an OCR model; and the routes of these jobs."""
 
 from typing import Annotated, Any, Self
 
@@ -24,6 +24,7 @@ from app.pulls.request import (
     MAX_REVISION_LENGTH,
     MAX_TEXT_LENGTH,
     REPOSITORY,
+    RESOURCE,
     SHA256_PATTERN,
     IfExists,
     PullRequest,
@@ -40,13 +41,14 @@ PULL_RESPONSES: dict[int | str, dict[str, Any]] = {
     202: {"headers": JOB_LOCATION_HEADER},
 }
 REPOSITORY_FORM = StringForm(f"^{REPOSITORY}$", "must be the name of a repository, such as org/repo")
+RESOURCE_FORM = StringForm(f"^{RESOURCE}$", "must be the name of an OCR model, such as aspose-ocr-cyrillic-v1")
 SHA256_FORM = StringForm(f"^{SHA256_PATTERN}$", "must be 64 hexadecimal digits")
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_LENGTH)]
 PullRunnerDep = Annotated[PullRunner, part("pull_runner")]
 
 
 class PullIn(BaseModel):
-    """The files to pull: `repository` with `file` or `files`, or `url`."""
+    """The files to pull: `repository` with `file` or `files`, or `url`, or `resource`."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
@@ -62,6 +64,9 @@ class PullIn(BaseModel):
     """The URL of a file. An `http` or `https` URL must be below one of `OCR_PULL_ALLOWED_URLS`."""
     name: Text | None = None
     """With `url`, the name of the new model. Default: the last part of the URL's path."""
+    resource: Annotated[str, RESOURCE_FORM] | None = None
+    """The vendor's name of an OCR model, such as `aspose-ocr-cyrillic-v1`. It is pulled from `OCR_RESOURCES_URL` and
+    becomes the model `<resource>.ocr`, where recognition finds it."""
     sha256: Annotated[str, SHA256_FORM] | None = None
     """The SHA-256 that the file must have. Default: the hub's digest, if the hub has one."""
     if_exists: IfExists = IfExists.FAIL
@@ -69,8 +74,8 @@ class PullIn(BaseModel):
 
     @model_validator(mode="after")
     def _is_request(self) -> Self:
-        if self.url and "revision" in self.model_fields_set:
-            raise ValueError("With url, revision must not be given: only a repository has revisions")
+        if not self.repository and "revision" in self.model_fields_set:
+            raise ValueError("Without repository, revision must not be given: only a repository has revisions")
         self.to_request()
         return self
 
@@ -82,6 +87,7 @@ class PullIn(BaseModel):
 EXAMPLES: dict[str, Example] = {
     "a file of a repository": {"value": {"repository": "org/repo", "file": "model-Q4_K_M.gguf"}},
     "the parts of a model": {"value": {"repository": "org/repo", "files": "model-f16-*-of-00003.gguf"}},
+    "an OCR model": {"value": {"resource": "aspose-ocr-cyrillic-v1"}},
     "a URL": {"value": {"url": "https://models.example/ocr/en_ocr_v3.bin", "if_exists": "keep"}},
 }
 router = APIRouter(tags=["pulls"], route_class=GuardedRoute)
@@ -120,7 +126,7 @@ async def create_pull(
     actor: ActorDep,
     pull_runner: PullRunnerDep,
 ) -> JobOut:
-    """Create a job that fetches a model from a repository of the hub or from a URL.
+    """Create a job that fetches a model from a repository of the hub or from a URL, or an OCR model from its site.
 
     The request is checked before the answer: the source is asked for the files and their sizes. The model appears only
     when it is complete and its digest has been checked. An interrupted download continues at the byte where it ended;

@@ -21,7 +21,7 @@ from aspose.ocr import (
 )
 from aspose.ocr.models.preprocessingfilters import PreprocessingFilter
 
-from app.engine.child import results
+from app.engine.child import aspose_ocr_models, results
 from app.engine.contract.image_formats import PDF, TIFF
 from app.engine.contract.recognition_call import PAGES_FILE, ImageLimits, RecognitionOptions
 from app.errors import UnknownLanguage, UnreadableImage
@@ -58,7 +58,7 @@ def recognise(
             saved = str(image.with_name(str(document)))
             AsposeOcr.save_multipage_document(saved, getattr(SaveFormat, options.save_as), output)
     except RuntimeError as exc:
-        raise results.refusal(exc) or exc from exc
+        raise aspose_ocr_models.refusal(exc) or results.refusal(exc) or exc from exc
     image.with_name(PAGES_FILE).write_text(json.dumps(pages))
     return {"seconds": time.perf_counter() - began, "document": document}
 

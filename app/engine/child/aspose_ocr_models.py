@@ -4,14 +4,18 @@ The vendor manages them with the static class `Resources`, whose settings hold f
 docs/ocr-models.md describes what it does, measured with aspose-ocr-python-net 26.10.0.
 """
 
+import re
 from pathlib import Path
 
 from aspose.ocr import Resources
 
-from app.engine.contract.ocr_models import file_of
+from app.engine.contract.ocr_models import file_of, resource_of
+from app.errors import ImageError, ResourceMissing, ResourceRefused
 
 MAX_LISTED = 1000
 """How many names are reported. The vendor's package knows about 25; a folder of other files must not fill a message."""
+NEEDED = re.compile(r"install the '([^']+)'")
+"""Matches the file that a recognition needs, in the vendor's error."""
 
 
 def use_folder(folder: Path) -> bool:
@@ -39,3 +43,18 @@ def listed(folder: Path) -> list[str]:
 def model_names(names: list[str]) -> list[str]:
     """Return the listed names as names of models."""
     return [file_of(name) for name in names]
+
+
+def refusal(exc: RuntimeError) -> ImageError | None:
+    """Return the ImageError for the vendor's error about an OCR model, or None if the error is about something else.
+
+    The vendor raises the same error for a file that is missing and for one of another size than it expects.
+    """
+    match = NEEDED.search(str(exc))
+    if match is None:
+        return None
+    file = Path(Resources.get_local_path(), match[1])
+    try:
+        return ResourceRefused(resource_of(match[1]), file.stat().st_size)
+    except OSError:
+        return ResourceMissing(resource_of(match[1]))

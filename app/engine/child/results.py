@@ -11,7 +11,6 @@ from app.errors import (
     EncryptedPdf,
     ImageError,
     ImageTooLarge,
-    ResourceMissing,
     UnreadableImage,
 )
 
@@ -51,8 +50,6 @@ def page_fields(
 def refusal(exc: RuntimeError) -> ImageError | None:
     """Return the ImageError for an error of the vendor, or None if the error is not about the image."""
     message = str(exc)
-    if match := re.search(r"install the '([^']+)'", message):
-        return ResourceMissing(match[1])
     if "InvalidPassword" in message:
         return EncryptedPdf()
     if "too large to create" in message or "System.OutOfMemoryException" in message:

@@ -115,6 +115,7 @@ class HttpClient:
         hints: Hints,
         check_url: Callable[[httpx.URL], None],
         headers_for: Callable[[httpx.URL], dict[str, str]] = lambda _: {},
+        method: str = "GET",
     ) -> AsyncIterator[HttpAnswer]:
         """Request a file's bytes from position `start` on; the whole file if its ETag is no longer `etag`.
 
@@ -129,7 +130,7 @@ class HttpClient:
         deadline = time.monotonic() + self._head_seconds
         for _ in range(MAX_REDIRECTS):
             check_url(url)
-            request = client.build_request("GET", url, headers=IDENTITY | headers_for(url) | ranges)
+            request = client.build_request(method, url, headers=IDENTITY | headers_for(url) | ranges)
             with _explaining(file.label):
                 # One deadline for all heads, because a source may send single bytes, each within the read timeout.
                 async with asyncio.timeout(max(0.0, deadline - time.monotonic())):

@@ -53,14 +53,14 @@ class UrlSource:
         if not self._allowed:
             raise SourceNotAllowed(shown(url), "OCR_PULL_ALLOWED_URLS allows no URL to be pulled")
         try:
-            is_allowed = not url.userinfo and any(_is_below(url, allowed) for allowed in self._allowed)
+            is_allowed = not url.userinfo and any(is_below(url, allowed) for allowed in self._allowed)
         except UnicodeError as exc:
             raise PullsMisconfigured(f"OCR_PULL_ALLOWED_URLS has a host that is not valid ({exc})") from None
         if not is_allowed:
             raise SourceNotAllowed(shown(url), "it is not below any of OCR_PULL_ALLOWED_URLS")
 
 
-def _is_below(url: httpx.URL, allowed: httpx.URL) -> bool:
+def is_below(url: httpx.URL, allowed: httpx.URL) -> bool:
     """Return True if a URL has the origin and the leading path parts of an allowed URL, and cannot lead out of them.
 
     Some servers decode a path several times, treat a backslash as a slash, or drop `;parameters` before they resolve

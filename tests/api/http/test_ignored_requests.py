@@ -133,7 +133,7 @@ def test_no_change_ignores_a_condition(service: RunningService, models: Path) ->
         ("POST", "/prune", {"dry_run": "no"}, ["body", "dry_run"], "must be true or false"),
         ("POST", "/prune", {"reasons": ["corupt"]}, ["body", "reasons", 0], "did you mean 'corrupt'?"),
         ("POST", "/prune", [], ["body"], "must be a JSON object"),
-        ("POST", "/pulls", {}, ["body"], "Give either repository or url"),
+        ("POST", "/pulls", {}, ["body"], "Give one of repository, url and resource"),
         ("POST", "/pulls", {"url": "http://x/a", "revision": "v1"}, ["body"], "revision must not be given"),
         ("POST", "/pulls", {"repository": "a b", "file": "x"}, ["body", "repository"], "such as org/repo"),
         ("POST", "/pulls", {"url": "http://x/a", "sha256": "abc"}, ["body", "sha256"], "64 hexadecimal digits"),

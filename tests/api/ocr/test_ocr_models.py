@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support import pictures
 from tests.support.service import RunningService
 from tests.support.supervised import NATIVE
 from tests.support.waiting import eventually
@@ -28,6 +29,12 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]
     with RunningService(tmp_path_factory.mktemp("reader"), native_dir=NATIVE) as running:
         running.client.timeout = httpx.Timeout(150)
         yield running.wait_until_ready()
+
+
+@pytest.fixture(scope="module")
+def image() -> bytes:
+    """A small page."""
+    return pictures.encoded("image/png", pictures.page("Hello"))
 
 
 @pytest.fixture
@@ -75,3 +82,42 @@ def test_an_ocr_model_where_the_engine_does_not_look_has_a_remark(service: Runni
     assert f"upload or pull it as '{CYRILLIC}.ocr'" in remarks[f"sub/{CYRILLIC}.ocr"]
     assert "lower case" in remarks[f"{CYRILLIC}.OCR"]
     assert remarks["aspose-ocr-arabic-v1.ocr"] is None
+
+
+def problem(service: RunningService, image: bytes, **query: str) -> dict[str, Any]:
+    """Recognise an image; return the problem, with the last part of its type."""
+    answer = service.client.post("/ocr", content=image, headers={"content-type": "image/png"}, params=query)
+    found: dict[str, Any] = answer.json()
+    return found | {"type": found["type"].rpartition(":")[2]}
+
+
+def test_a_recognition_without_its_ocr_model_names_the_file_and_the_call_that_brings_it(
+    service: RunningService, image: bytes
+) -> None:
+    """Russian without its OCR model answers the file, the body of the pull and the command; so does the area `table`."""
+    russian = problem(service, image, language="rus")
+    table = problem(service, image, areas="table")
+
+    assert (russian["status"], russian["type"]) == (422, "resource-missing")
+    assert (russian["file"], russian["pull"]) == (f"{CYRILLIC}.ocr", {"resource": CYRILLIC})
+    assert f'POST /pulls {{"resource": "{CYRILLIC}"}}' in russian["detail"]
+    assert f"`ocr-models models pull {CYRILLIC}`" in russian["detail"]
+    assert table["resource"] == "aspose-ocr-advanced-recognition-v1"
+
+
+def test_a_recognition_with_an_ocr_model_of_a_wrong_size_says_that_the_engine_refuses_it(
+    service: RunningService, image: bytes
+) -> None:
+    """The next recognition after the file arrived says that it is there, and that the engine refuses its size."""
+    pid = service.engine()["pid"]
+    service.client.put(f"/models/{CYRILLIC}.ocr", content=b"x" * 5000).raise_for_status()
+
+    russian = problem(service, image, language="rus")
+
+    assert (russian["status"], russian["type"]) == (422, "resource-refused")
+    assert (russian["file"], russian["size_bytes"]) == (f"{CYRILLIC}.ocr", 5000)
+    assert russian["pull"] == {"resource": CYRILLIC, "if_exists": "replace"}
+
+    service.client.delete(f"/models/{CYRILLIC}.ocr").raise_for_status()
+    assert problem(service, image, language="rus")["type"] == "resource-missing"
+    assert service.engine()["pid"] == pid

@@ -43,6 +43,7 @@ def start(serve: Serve, hub: Hub) -> Serve:
 def shared_puller(shared_hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     """Run a service that pulls from the shared hub, for all tests of this process. Tests use `service`."""
     settings = settings_for(shared_hub) | {"pull_allowed_urls": f"{shared_hub.cdn_url}/models"}
+    settings |= {"resources_url": f"{shared_hub.cdn_url}/ocr/"}
     with RunningService(tmp_path_factory.mktemp("puller"), **settings) as running:
         yield running
 
