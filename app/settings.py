@@ -194,7 +194,7 @@ class Settings(BaseSettings):
     pull_allowed_urls: Annotated[CommaSeparated, AfterValidator(_urls)] = ()
     """URL prefixes that pulls of plain URLs are limited to, redirects included. Without any, URLs are refused."""
     resources_url: Annotated[str, Field(pattern=f"^(off|{URL})$")] = "https://github.com/aspose-ocr/resources"
-    """The URL of the folder that OCR models are pulled from: any web site with RESOURCES.json and the files; or 'off'."""
+    """The URL of the folder that OCR models are pulled from: a web site with RESOURCES.json and the files; or 'off'."""
     pulls_at_once: Annotated[int, Field(ge=1)] = 2
     """How many pulls receive bytes at once on this service; others wait, here or at another service on the folder."""
     pull_retries: Annotated[int, Field(ge=0)] = 8

@@ -94,7 +94,7 @@ def problem(service: RunningService, image: bytes, **query: str) -> dict[str, An
 def test_a_recognition_without_its_ocr_model_names_the_file_and_the_call_that_brings_it(
     service: RunningService, image: bytes
 ) -> None:
-    """Russian without its OCR model answers the file, the body of the pull and the command; so does the area `table`."""
+    """Russian without its OCR model answers the file, the pull and the command; so does the area `table`."""
     russian = problem(service, image, language="rus")
     table = problem(service, image, areas="table")
 

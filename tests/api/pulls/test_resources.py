@@ -78,7 +78,7 @@ def test_another_service_continues_the_pull_of_a_killed_one(start: Serve, site: 
 
     second = start(**settings)
 
-    eventually(lambda: (second.models_dir / f"{NAME}.ocr").exists(), within=60)
+    eventually((second.models_dir / f"{NAME}.ocr").exists, within=60)
     assert (second.models_dir / f"{NAME}.ocr").read_bytes() == CONTENT
     assert any((seen.headers["Range"] or "").startswith("bytes=") for seen in site.asked("cdn"))
 
