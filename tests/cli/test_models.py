@@ -43,7 +43,7 @@ def run(models_dir: Path, *arguments: str, **settings: str) -> subprocess.Comple
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=120,
     )
 
 
@@ -331,7 +331,7 @@ def test_an_output_that_cannot_be_written_is_no_error_of_the_model_folder(
             stderr=subprocess.PIPE,
             text=True,
             check=False,
-            timeout=30,
+            timeout=120,
         )
 
     assert command.returncode == 1

@@ -209,7 +209,7 @@ def kill_the_service(serve: Serve, hub: Hub, folder: Path, kills: int) -> Counte
             callers[0].join(timeout=chance.uniform(0, 4 * LONGEST_LIFE_SECONDS))
             service.stop(signal.SIGKILL)
             for caller in callers:
-                caller.join(timeout=60)
+                caller.join(timeout=120)
                 assert caller.exitcode == 0
         ledger.check(root)
     service = serve(**settings)

@@ -131,7 +131,7 @@ def changing(service: RunningService, seen: list[httpx.Response]) -> Iterator[No
 
     def change(name: str) -> None:
         name = f"{name}-{secrets.token_hex(4)}"
-        with httpx.Client(base_url=service.url, timeout=60) as client:
+        with httpx.Client(base_url=service.url, timeout=120) as client:
             number = 0
             while not over.is_set():
                 number += 1
@@ -295,5 +295,5 @@ def test_a_lease_of_a_command_outlives_the_lock_file_and_the_store(serve: Serve,
 def deleted_by_command(environment: dict[str, str]) -> str:
     """Ask a command whether it could delete the model, and return what it prints to stderr."""
     command = [sys.executable, "-m", "app", "models", "delete", "a.bin", "--dry-run"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
     return done.stderr

@@ -108,7 +108,7 @@ def command_line(models_dir: Path, *arguments: str) -> "subprocess.CompletedProc
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=120,
     )
 
 

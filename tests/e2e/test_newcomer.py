@@ -40,5 +40,5 @@ def test_make_serve_in_a_fresh_clone_sets_everything_up(tmp_path: Path) -> None:
             assert [capability["name"] for capability in capabilities if not capability["available"]] == []
         finally:
             os.killpg(make.pid, signal.SIGTERM)
-            make.wait(timeout=30)
+            make.wait(timeout=120)
         eventually(lambda: answers(url, "/livez") is None)

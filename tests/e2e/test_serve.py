@@ -140,7 +140,7 @@ def test_a_wrong_setting_ends_the_start(settings: dict[str, str], says: str, tmp
         env=os.environ | folders | placed,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 

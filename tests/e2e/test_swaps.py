@@ -75,7 +75,7 @@ class Caller:
     """Sends requests of one kind until told to stop, and counts the answers."""
 
     def __init__(self, service: RunningService, kind: str, step: Callable[["Caller", str], None]) -> None:
-        self.client = httpx.Client(base_url=service.url, timeout=60)
+        self.client = httpx.Client(base_url=service.url, timeout=120)
         self.answers: Counter[int] = Counter()
         self.problems: list[str] = []
         self._thread = threading.Thread(target=self._run, args=(kind, step))
@@ -187,7 +187,7 @@ def lease_until(until: float, service: RunningService) -> Counter[int]:
             stderr=subprocess.PIPE,
             text=True,
             check=False,
-            timeout=60,
+            timeout=120,
         )
         assert "Traceback" not in done.stderr, done.stderr
         ended[done.returncode] += 1

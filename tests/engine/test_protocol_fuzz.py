@@ -283,7 +283,7 @@ class Worker:
         with contextlib.suppress(ConnectionError):
             while chunk := self._ours.recv(65_536):
                 lines += chunk
-        self._process.wait(timeout=20)
+        self._process.wait(timeout=120)
         return len([Reply.decode(line) for line in lines.splitlines()])
 
     def close(self) -> None:

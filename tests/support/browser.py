@@ -40,7 +40,7 @@ class Browser:
         self._profile = folder / "chromium"
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._driver: subprocess.Popen[bytes]
-        self._client = httpx.Client(timeout=60, trust_env=False)
+        self._client = httpx.Client(timeout=120, trust_env=False)
         self._session = ""
 
     def __enter__(self) -> "Browser":
@@ -142,7 +142,7 @@ class Browser:
     def _end(self) -> None:
         self._client.close()
         self._driver.terminate()
-        self._driver.wait(timeout=20)
+        self._driver.wait(timeout=120)
         self._log.close()
 
 

@@ -11,7 +11,7 @@ def raw_request(service: RunningService, method: str, target: str, body: bytes =
     """Send a request target unchanged, which HTTP clients would normalise. Return the status and the whole answer."""
     address = urlsplit(service.url)
     head = f"{method} {target} HTTP/1.1\r\nhost: {address.netloc}\r\ncontent-length: {len(body)}\r\nconnection: close"
-    with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=120) as connection:
         connection.sendall(head.encode() + b"\r\n\r\n" + body)
         answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
     return int(answer.split(b" ", 2)[1]), answer
@@ -25,7 +25,7 @@ class RawPut:
     def __init__(self, service: RunningService, path: str, **headers: object) -> None:
         """Header names have `_` for `-`."""
         address = urlsplit(service.url)
-        self.connection = socket.create_connection((address.hostname, address.port), timeout=20)
+        self.connection = socket.create_connection((address.hostname, address.port), timeout=120)
         lines = [f"{self.method} {path} HTTP/1.1", f"host: {address.netloc}"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         self.send("\r\n".join([*lines, "", ""]).encode())

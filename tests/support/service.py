@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import httpx
 
+from tests.support.fork_server import ForkedProcess, fork_service
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +23,10 @@ class RunningService:
     """`python -m app serve` on a free port of loopback. As a context manager, it starts and stops the service."""
 
     def __init__(self, folder: Path, *, wrapper: tuple[str, ...] = (), module: str = "app", **settings: object) -> None:
-        """`wrapper` goes before the command, such as `setpriv` with its options; `module` is what python -m runs."""
+        """`wrapper` goes before the command, such as `setpriv` with its options; `module` is what python -m runs.
+
+        Without these two the service is forked from a process that has imported the application (`fork_server`).
+        """
         self.folder = folder
         self.models_dir = Path(str(settings.get("models_dir", folder / "models")))
         self.state_dir = folder / "state"
@@ -30,19 +34,17 @@ class RunningService:
             f"OCR_{name.upper()}": value for name, value in settings.items()
         }
         self._command = [*wrapper, sys.executable, "-m", module, "serve"]
+        self._is_forked = not wrapper and module == "app"
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._log_start = 0
-        self.process: subprocess.Popen[bytes]
+        self.process: subprocess.Popen[bytes] | ForkedProcess
         self.client: httpx.Client
 
     def __enter__(self) -> "RunningService":
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("OCR_")}
-        self.process = subprocess.Popen(
-            self._command,
-            cwd=ROOT,
-            env=inherited | {name: str(value) for name, value in self._settings.items()},
-            stderr=self._log,
-        )
+        environment = inherited | {name: str(value) for name, value in self._settings.items()}
+        forked = fork_service(["serve"], environment, self._log.fileno()) if self._is_forked else None
+        self.process = forked or subprocess.Popen(self._command, cwd=ROOT, env=environment, stderr=self._log)
         try:
             url = eventually(self._find_url, within=20)
         except BaseException:

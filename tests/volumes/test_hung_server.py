@@ -12,7 +12,6 @@ import pytest
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 from tests.volumes.mounting import Mounts
-from tests.volumes.programs import Program
 
 GRACE_SECONDS = 4
 NOTICED_SECONDS = 6.0
@@ -56,12 +55,13 @@ def status_of(service: RunningService, path: str, *, within: float) -> int | Non
         return None
 
 
-def has_ended(process: Program) -> bool:
-    """Return True if a process has ended, or has only threads left that wait for the storage in the kernel.
+def has_ended(service: RunningService) -> bool:
+    """Return True if a service's process has ended, or has only threads left that wait for the storage in the kernel.
 
     While the file system's client has a request, the kernel waits for its answer whatever signal comes. Such a thread,
     and its process, cannot be reaped before that.
     """
+    process = service.process
     if process.poll() is not None:
         return True
     tasks = Path(f"/proc/{process.pid}/task")
@@ -98,7 +98,7 @@ def test_a_service_on_hung_storage_can_be_ended(service: RunningService, mounts:
         for path in ("/models/a.bin", "/trash"):
             status_of(service, path, within=QUICK_SECONDS)  # each request occupies a thread
         service.process.send_signal(signal.SIGTERM)
-        eventually(lambda: has_ended(service.process), within=GRACE_SECONDS + 5)
+        eventually(lambda: has_ended(service), within=GRACE_SECONDS + 5)
 
 
 def test_a_service_is_ready_again_when_its_storage_is(service: RunningService, mounts: Mounts) -> None:

@@ -100,7 +100,7 @@ STATUS = re.compile(rb"HTTP/1\.1 (\d{3})[^\r]*\r\n((?:[^\r]+\r\n)*)\r\n")
 def status_of(service: RunningService, request: bytes) -> int:
     """Send a request as it is on a connection of its own, and return the status of the final answer."""
     address = urlsplit(service.url)
-    with socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=60) as connection:
+    with socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=120) as connection:
         connection.sendall(request)
         received = b""
         while True:

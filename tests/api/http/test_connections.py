@@ -33,7 +33,7 @@ def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
 
 def connect(service: RunningService) -> closing[socket.socket]:
     address = urlsplit(service.url)
-    return closing(socket.create_connection((address.hostname, address.port), timeout=60))
+    return closing(socket.create_connection((address.hostname, address.port), timeout=120))
 
 
 def head(service: RunningService, line: str, headers: str = "") -> bytes:

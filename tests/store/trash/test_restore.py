@@ -273,7 +273,7 @@ def test_a_deletion_succeeds_even_if_its_entry_is_restored_at_once(store: Store)
             trashed = {trash(store, name) for name in names}
         finally:
             is_over.set()
-        restoring.result(timeout=30)
+        restoring.result(timeout=120)
 
     entries = list(store.journal.latest(1000))
     assert {entry.trash_id for entry in entries if entry.action == "trashed"} == trashed

@@ -1,0 +1,183 @@
+"""Starts services by fork: a process that has imported the application forks one service for each request.
+
+Imports take most of the start of a service, a second of CPU, and the suite starts hundreds. A forked service runs the
+same command in a process of its own; only its imports were made before. `fork_service` is for the tests; `main` runs in
+the process that forks, which lives as long as the test process that started it.
+"""
+
+import atexit
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+EXEC_ONLY = ("LD_", "PYTHON")
+"""The prefixes of variables that a program reads only when it is started, so that a fork would ignore them."""
+MAX_MESSAGE_BYTES = 1 << 17
+
+
+class ForkServer:
+    """The process that forks, and the statuses of the services that have ended."""
+
+    def __init__(self) -> None:
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            command = [sys.executable, "-m", "tests.support.fork_server", str(theirs.fileno())]
+            self._process = subprocess.Popen(command, cwd=ROOT, pass_fds=[theirs.fileno()])
+        self.environment = exec_only(os.environ)
+        self._statuses: dict[int, int] = {}
+        self._lock = threading.Lock()
+        atexit.register(self._end)
+
+    def fork(self, arguments: list[str], environment: Mapping[str, str], stderr: int) -> int:
+        """Fork a process that runs the command line with these arguments. Return its process id."""
+        message = json.dumps([arguments, dict(environment)]).encode()
+        with self._lock:
+            socket.send_fds(self._control, [message], [stderr])
+            while True:
+                pid, status = self._receive()
+                if status is None:
+                    return pid
+
+    def status(self, pid: int) -> int | None:
+        """Return the exit status of a service, -N if signal N ended it, or None if it runs."""
+        with self._lock:
+            while select.select([self._control], [], [], 0)[0]:
+                self._receive()
+            return self._statuses.get(pid)
+
+    def _receive(self) -> tuple[int, int | None]:
+        message = self._control.recv(MAX_MESSAGE_BYTES)
+        if not message:
+            raise RuntimeError("the process that forks services has ended")
+        pid, status = json.loads(message)
+        if status is None:
+            self._statuses.pop(pid, None)  # the number of a process that has ended can be used again
+        else:
+            self._statuses[pid] = os.waitstatus_to_exitcode(status)
+        return pid, status
+
+    def _end(self) -> None:
+        self._control.close()
+        self._process.wait()
+
+
+class ForkedProcess:
+    """A forked service, with the methods of `subprocess.Popen` that tests use."""
+
+    def __init__(self, server: ForkServer, pid: int) -> None:
+        self._server = server
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Return the exit status, or None while the process runs."""
+        if self.returncode is None:
+            self.returncode = self._server.status(self.pid)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end and return the exit status. Raises TimeoutExpired after that many seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (status := self.poll()) is None:
+            if deadline is not None and time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired("the forked service", timeout or 0)
+            time.sleep(0.005)
+        return status
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless the process has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Send SIGKILL, unless the process has ended."""
+        self.send_signal(signal.SIGKILL)
+
+
+_servers: dict[int, ForkServer] = {}
+"""The fork server of this process, by the process id: a fork of a test process needs one of its own."""
+
+
+def fork_service(arguments: list[str], environment: Mapping[str, str], stderr: int) -> ForkedProcess | None:
+    """Fork a process that runs the command line. Return None if the environment has a variable that a fork ignores."""
+    if (server := _servers.get(os.getpid())) is None:
+        server = _servers[os.getpid()] = ForkServer()
+    if exec_only(environment) != server.environment:
+        return None
+    return ForkedProcess(server, server.fork(arguments, environment, stderr))
+
+
+def exec_only(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of an environment that only a new program reads."""
+    return {name: value for name, value in environment.items() if name.startswith(EXEC_ONLY)}
+
+
+def main(control: socket.socket) -> None:
+    """Fork a process for each request of the control connection, report each end, and end with the connection.
+
+    Returns in each forked process, which then runs its command.
+    """
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    gc.freeze()
+    while True:
+        ready = select.select([control.fileno(), woken], [], [])[0]
+        if woken in ready:
+            os.read(woken, 4096)
+            report_ended(control)
+        if control.fileno() in ready:
+            message, fds, _, _ = socket.recv_fds(control, MAX_MESSAGE_BYTES, 1)
+            if not message:
+                os._exit(0)
+            if (pid := os.fork()) == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                control.close()
+                os.close(woken)
+                os.close(wake)
+                become(*json.loads(message), stderr=fds[0])
+                return
+            os.close(fds[0])
+            control.send(json.dumps([pid, None]).encode())
+
+
+def report_ended(control: socket.socket) -> None:
+    """Send the process id and the wait status of each child that has ended."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        control.send(json.dumps([pid, status]).encode())
+
+
+def become(arguments: list[str], environment: dict[str, str], *, stderr: int) -> None:
+    """Take the arguments, the environment and the standard error of a service."""
+    os.dup2(stderr, 2)
+    os.close(stderr)
+    os.environ.clear()
+    os.environ.update(environment)
+    time.tzset()
+    sys.argv = ["app", *arguments]
+
+
+if __name__ == "__main__":
+    import app.cli.http_server  # noqa: F401 - `serve` imports it only when it runs
+    from app.cli.main import main as run_command_line
+
+    main(socket.socket(fileno=int(sys.argv[1])))
+    run_command_line()
