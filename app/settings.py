@@ -193,7 +193,9 @@ class Settings(BaseSettings):
     """A file that contains the token, instead of OCR_HUB_TOKEN."""
     pull_allowed_urls: Annotated[CommaSeparated, AfterValidator(_urls)] = ()
     """URL prefixes that pulls of plain URLs are limited to, redirects included. Without any, URLs are refused."""
-    resources_url: Annotated[str, Field(pattern=f"^(off|{URL})$")] = "https://github.com/aspose-ocr/resources"
+    resources_url: Annotated[
+        str, _form(f"off|{URL}", "should be a URL without a password, query and fragment, or 'off'")
+    ] = "https://github.com/aspose-ocr/resources"
     """The URL of the folder that OCR models are pulled from: a web site with RESOURCES.json and the files; or 'off'."""
     pulls_at_once: Annotated[int, Field(ge=1)] = 2
     """How many pulls receive bytes at once on this service; others wait, here or at another service on the folder."""
