@@ -23,7 +23,7 @@ from app.events import EventName
 )
 async def test_a_part_that_lacks_a_resource_runs_again(lack: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     """A part that fails for lack of a descriptor, memory or a thread is run again, and the service goes on."""
-    monkeypatch.setattr(app.lifespan, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(app.lifespan, "AGAIN_SECONDS", 0.01)  # the service pauses for a second
     events: list[tuple[EventName, dict[str, Any]]] = []
     failures = [lack, lack]
 

@@ -19,8 +19,9 @@ class Slots:
     `serve` gives the free slots to the jobs that have asked for one, in the order in which they asked.
     """
 
-    def __init__(self, count: int, on_free: Callable[[], None]) -> None:
+    def __init__(self, count: int, on_free: Callable[[], None], *, patience_seconds: float = PATIENCE_SECONDS) -> None:
         """`on_free` is called when a slot becomes free or a job asks for one; it must arrange a call of `serve`."""
+        self._patience_seconds = patience_seconds
         self._free = count
         self._on_free = on_free
         self._asking: list[Slot] = []
@@ -28,9 +29,9 @@ class Slots:
     def take(self) -> "Slot | None":
         """Return a slot for a new job.
 
-        Returns None if no slot is free, or if the free slots are kept for jobs that have waited for PATIENCE_SECONDS.
+        Returns None if no slot is free, or if the free slots are kept for jobs that have waited for `patience_seconds`.
         """
-        has_waited = bool(self._asking) and time.monotonic() - self._asking[0].asked_at > PATIENCE_SECONDS
+        has_waited = bool(self._asking) and time.monotonic() - self._asking[0].asked_at >= self._patience_seconds
         if not self._free or (has_waited and self._free <= len(self._asking)):
             return None
         self._free -= 1

@@ -114,7 +114,7 @@ async def test_growth_that_is_faster_than_the_watch_is_stopped_by_the_kernel(
     call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Behind the watch the kernel refuses memory; the error is the same, whether the call fails or the process ends."""
-    monkeypatch.setattr("app.engine.process.MEMORY_CHECK_SECONDS", 1000)
+    monkeypatch.setattr("app.engine.process.MEMORY_CHECK_SECONDS", 1000)  # only the kernel's limit is left
     async with supervised(tmp_path, limits=LIMITED) as engine:
         supervisor = await engine.until(EngineState.READY)
         pid = supervisor.pid

@@ -174,7 +174,7 @@ async def test_a_folder_that_stays_away_is_named_as_the_cause(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If the folder is away for too long, the job fails as soon as the folder is back, and says why."""
-    monkeypatch.setattr(recording, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(recording, "RETRY_SECONDS", 0.0)  # the service tries for ten minutes
     jobs, aside, events = build_jobs(store), tmp_path / "aside", Events()
 
     async def process(_: Callable[[], None]) -> Answers:

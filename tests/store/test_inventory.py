@@ -204,7 +204,7 @@ def test_a_scan_rests_if_it_should(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for number in range(1000):
         (tmp_path / f"{number}.bin").touch()
     rests: list[float] = []
-    monkeypatch.setattr(time, "sleep", rests.append)
+    monkeypatch.setattr(time, "sleep", rests.append)  # a real sleep could not be counted
 
     assert scan(tmp_path) == scan(tmp_path, rest=2)
 

@@ -218,7 +218,7 @@ async def test_garbage_collections_leave_many_models_alone(tmp_path: Path, monke
 
     A full collection of 100,000 models delays all requests, on a busy machine by half a second.
     """
-    monkeypatch.setattr("app.store.inventory_watcher.MANY_MODELS", 2)
+    monkeypatch.setattr("app.store.inventory_watcher.MANY_MODELS", 2)  # to make 10,000 files would take a second
     gc.unfreeze()
     try:
         async with watched_folder(tmp_path / "models") as watched:

@@ -102,7 +102,8 @@ async def test_requests_share_an_answer_while_the_list_changes_all_the_time(
 ) -> None:
     """Requests that wait for a rendering share the next one, though the list has changed again; a page waits for none.
 
-    Every rendering of the whole list changes the list, which a neighbour would do in the seconds of a large one.
+    A real rendering of a list that takes seconds needs 100,000 files. So the rendering of this small list is patched:
+    it waits, and changes the list, as another program could in the seconds of a large one.
     """
     (tmp_path / "a.bin").write_bytes(b"model")
     store = Store(tmp_path, Policy(), trash_retention=timedelta(0), on_event=lambda *_: None)

@@ -142,7 +142,7 @@ def test_a_repository_of_dots_is_not_requested(repository: str) -> None:
 
 def test_an_endless_list_of_a_hub_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hub whose list does not end is given up at the bound, before it fills the memory; so is a compressed list."""
-    monkeypatch.setattr(bounded_answers, "MAX_ANSWER_BYTES", 1 << 20)
+    monkeypatch.setattr(bounded_answers, "MAX_ANSWER_BYTES", 1 << 20)  # to parse 32 MiB twice would take seconds
     request = PullRequest(repository=REPOSITORY, files="*")
     with endless_server() as server:
         with pytest.raises(SourceMismatch):
@@ -156,7 +156,7 @@ def test_an_endless_list_of_a_hub_is_cut(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_list_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hub whose list takes too long as a whole is given up, though each of its bytes comes in time."""
-    monkeypatch.setattr(bounded_answers, "MAX_ANSWER_SECONDS", 0.0)
+    monkeypatch.setattr(bounded_answers, "MAX_ANSWER_SECONDS", 0.0)  # the service waits for a minute
     with endless_server() as server, pytest.raises(SourceUnavailable):
         find_files(PullRequest(repository=REPOSITORY, files="*"), server.url, None)
 

@@ -384,7 +384,7 @@ def test_a_failed_publication_does_not_count_as_published(store: Store) -> None:
 
 def test_the_newest_finished_uploads_are_remembered(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sweep forgets the oldest published files beyond the limit, and no file that can be resumed."""
-    monkeypatch.setattr(staging_module, "MAX_FINISHED", 2)
+    monkeypatch.setattr(staging_module, "MAX_FINISHED", 2)  # a thousand uploads would take seconds
     unfinished = kept(store.incoming.staging, b"half")
     finished = []
     for number in range(4):
