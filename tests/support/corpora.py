@@ -33,7 +33,7 @@ class Corpus:
     """Only files below a folder with this name."""
 
     def files(self, sample: int) -> Iterator[tuple[str, bytes]]:
-        """Yield the name and the bytes of each file, or of about `sample` ones that are the same each time.
+        """Yield the name and the bytes of each file, or of a sample of about `sample` files, the same each time.
 
         Skips the test if pip cannot download the package.
         """

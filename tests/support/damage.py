@@ -144,7 +144,7 @@ WHOLE = st.sampled_from(
 
 @st.composite
 def altered(draw: st.DrawFn, kind: Kind) -> bytes:
-    """Return a valid record with a field more, less or of any other value."""
+    """Return a valid record after one field was added, removed or given any other value."""
     fields = dict(kind.fields)
     for name in draw(st.lists(st.sampled_from([*(fields or ["id"]), "more"]), min_size=1, max_size=2)):
         if draw(st.integers(0, 3)):
@@ -159,7 +159,10 @@ TYPES = ("file", "folder", "full folder", "named pipe", "link outside", "link to
 
 @st.composite
 def damage(draw: st.DrawFn) -> tuple[str, str, bytes, str]:
-    """Return a kind of record, the type of file to put in its place, its content, and the type of the file beside."""
+    """Return a kind of record, and what to put in its place: the type of file and its content.
+
+    The last value is the type of the file that the record describes.
+    """
     name = draw(st.sampled_from(sorted(KINDS)))
     content = draw(altered(KINDS[name]) | WHOLE | st.binary(max_size=100))
     return name, draw(st.sampled_from(("file", *TYPES))), content, draw(st.sampled_from(("file", "file", *TYPES)))

@@ -74,7 +74,7 @@ class Echo:
             time.sleep(pause)
 
     def grow_natively(self, bytes_a_step: int, pause: float) -> None:
-        """Do the same, and abort as C++ does if `new` gets no memory."""
+        """Take memory as `grow` does, and abort as C++ does if `new` gets no memory."""
         try:
             self.grow(bytes_a_step, pause)
         except MemoryError:

@@ -5,7 +5,7 @@ from app.engine.supervisor import Supervisor
 
 
 async def fail(_: Supervisor) -> None:
-    """Raise what no part raises unless it has a defect."""
+    """Raise an error as a defect would."""
     raise AssertionError("a defect of the supervisor")
 
 

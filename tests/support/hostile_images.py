@@ -18,9 +18,9 @@ MAX_PIXELS = 1_000_000
 def tiff(*directories: dict[int, int], next_of: dict[int, int] | None = None, big: bool = False) -> bytes:
     """Return a TIFF of directories that have only tags with one number.
 
-    A value -N of a tag is the offset of directory N - 1; one of more than 32 bits is the count of the tag's values, and
-    the value is 8. `next_of` says which directory follows which; by default each
-    is followed by the next one.
+    A tag's value -N stands for the offset of directory N - 1. A value of more than 32 bits becomes the count of the
+    tag's values, which then lie at offset 8. `next_of` says which directory follows which; by default each is followed
+    by the next one.
     """
     order = {number: number + 1 for number in range(len(directories) - 1)} if next_of is None else next_of
     size, offset = ("<HHQQ", "Q") if big else ("<HHII", "I")
@@ -146,7 +146,7 @@ LOOPS: dict[str, Callable[[], bytes]] = {
         b"<</Type/Page/Parent 3 0 R/MediaBox[0 0 200 200]>>",
     ),
 }
-"""Files whose parts refer to each other in a circle, or state what cannot be."""
+"""Files whose parts refer to each other in a circle, or state impossible values."""
 TOO_LARGE: dict[str, Callable[[], bytes]] = {
     "a TIFF of twenty thousand directories": lambda: tiff(*[page_tags()] * 20_000),
     "a TIFF whose sub-directories double at each step": lambda: tiff(
@@ -217,4 +217,4 @@ TOO_LARGE: dict[str, Callable[[], bytes]] = {
         b"/Contents 4 0 R", stream(b"", b"0 0 m " * 13_000_000, b"FlateDecode")
     ),
 }
-"""Files that are small, and whose content is not."""
+"""Small files whose content is too large."""

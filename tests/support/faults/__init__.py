@@ -35,7 +35,7 @@ class Faults:
 
     @property
     def struck(self) -> int:
-        """How often the present fault has struck, or the last one."""
+        """How many calls the present fault has made fail; if no fault is on, the last one."""
         return int(LAYOUT.unpack(self._control)[2])
 
     @contextmanager
