@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from app.pulls.pull import OnPublished
     from app.pulls.pull_runner import PullRunner
     from app.pulls.sources.base import Source
+    from app.pulls.sources.http import HttpClient
+    from app.pulls.sources.resources import ResourceSource
 
 RESUMABLE_KINDS = frozenset({PULL})
 """The kinds of job that another service continues if the process that runs them dies."""
@@ -68,13 +70,19 @@ def build_sources(settings: Settings) -> "tuple[Source, ...]":
     """
     from app.pulls.sources.http import HttpClient  # noqa: PLC0415 - see build_pull_runner()
     from app.pulls.sources.hub import HubSource  # noqa: PLC0415
-    from app.pulls.sources.resources import ResourceSource  # noqa: PLC0415
     from app.pulls.sources.url import UrlSource  # noqa: PLC0415
 
     http = HttpClient(settings.pull_stall_timeout.total_seconds())
     # The order matters: UrlSource accepts any URL, so a source of another URL scheme comes before it.
     return (
-        ResourceSource(http, settings.resources_site, settings.pull_allowed_urls),
+        build_resource_source(settings, http),
         HubSource(http, endpoint=settings.hub_endpoint, token=settings.read_hub_token()),
         UrlSource(http, settings.pull_allowed_urls),
     )
+
+
+def build_resource_source(settings: Settings, http: "HttpClient") -> "ResourceSource":
+    """Build the source of the vendor's OCR models."""
+    from app.pulls.sources.resources import ResourceSource  # noqa: PLC0415 - see build_pull_runner()
+
+    return ResourceSource(http, settings.resources_site, settings.pull_allowed_urls)

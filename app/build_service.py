@@ -19,7 +19,7 @@ from app.api.models.list_cache import ListCache
 from app.api.models.upload_receiver import UploadReceiver
 from app.api.state import State
 from app.api.uploads.unfinished_limits import UnfinishedLimits
-from app.build import build_jobs, build_pull_runner, build_store
+from app.build import build_jobs, build_pull_runner, build_resource_source, build_store
 from app.engine.contract.recognition_call import ImageLimits
 from app.engine.memory_limits import default_limit_bytes
 from app.engine.model_session import ModelSession, SessionLimits
@@ -31,6 +31,8 @@ from app.engine.text_runner import TextRunner
 from app.events import EventName, OnEvent
 from app.jobs.background import BackgroundJobs
 from app.metrics import Metrics
+from app.pulls.offer_list import OfferList
+from app.pulls.sources.http import HttpClient
 from app.settings import Settings
 from app.store import LOCK_SECONDS, Store
 from app.store.inventory_watcher import InventoryWatcher
@@ -80,6 +82,7 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
         ),
         recognition_service=build_recognition_service(settings, supervisor, workdirs),
         metrics=metrics,
+        offer_list=OfferList(build_resource_source(settings, HttpClient(settings.pull_stall_timeout.total_seconds()))),
         pull_runner=build_pull_runner(settings, store, jobs, lambda model: watcher.refresh(model.name), on_event),
     )
     return Parts(state, workdirs, settings.engine_idle_release.total_seconds(), settings.job_retention)

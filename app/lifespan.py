@@ -87,6 +87,7 @@ async def stop(parts: Parts, tasks: Tasks) -> None:
     """Stop every part: first the jobs and pulls, then the engine, then the other tasks."""
     state = parts.state
     await state["background_jobs"].close()
+    await state["offer_list"].close()
     if tasks.pulls:
         state["pull_runner"].stop()
         await _finished(tasks.pulls)

@@ -12,6 +12,7 @@ from app.api.models import protection, upload, verification
 from app.api.models import routes as models
 from app.api.ocr import routes as ocr
 from app.api.pulls import routes as pulls
+from app.api.resources import routes as resources
 from app.api.uploads import routes as uploads
 
 
@@ -30,6 +31,7 @@ def routers() -> tuple[APIRouter, ...]:
         uploads.router,
         pulls.router,
         pulls.job_router,
+        resources.router,
         trash.router,
         journal.router,
         audit.router,

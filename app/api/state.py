@@ -14,6 +14,7 @@ from app.engine.supervisor import Supervisor
 from app.jobs.background import BackgroundJobs
 from app.jobs.folder import Jobs
 from app.metrics import Metrics
+from app.pulls.offer_list import OfferList
 from app.pulls.pull_runner import PullRunner
 from app.store import Store
 from app.store.inventory_watcher import InventoryWatcher
@@ -39,3 +40,4 @@ class State(TypedDict):
     recognition_service: RecognitionService
     metrics: Metrics
     pull_runner: PullRunner
+    offer_list: OfferList

@@ -1,0 +1,43 @@
+"""The answer of `GET /resources`."""
+
+from pydantic import NonNegativeInt
+
+from app.api.http.schema import Schema, Timestamp
+
+
+class ResourceOut(Schema):
+    """One OCR model: offered by the site, in the model folder, or both."""
+
+    name: str
+    """The vendor's name, without `.ocr`. `POST /pulls` takes it as `resource`."""
+    file: str
+    """The name of the model that the file is or becomes."""
+    offered: bool | None
+    """Whether the site offers it. Null if the site has not answered yet."""
+    offered_size_bytes: NonNegativeInt | None
+    """The size of the site's file. Null if the site has not stated it."""
+    offered_sha256: str | None
+    """The digest of the site's file. Null if the site does not state it."""
+    here: bool
+    """Whether the file is in the model folder itself, where recognition finds it."""
+    size_bytes: NonNegativeInt | None
+    """The size of the file in the model folder. Null if it is not there."""
+    recognised: bool | None
+    """Whether the engine lists the file that is here. Null if it is not here, or the engine was not asked since."""
+    in_use: bool
+    """Whether any process holds a lease on the file that is here."""
+
+
+class ResourceList(Schema):
+    """The vendor's OCR models: what the site of `OCR_RESOURCES_URL` offers, and what is in the model folder."""
+
+    site_url: str | None
+    """The folder of the site from which files are requested. Null if `OCR_RESOURCES_URL` is `off`."""
+    asked_at: Timestamp | None
+    """When the site gave the list that this answer shows; it is asked again after ten minutes. Null if it has not."""
+    remote_error: str | None
+    """Why the site's present list is not known; then the answer shows its last list, if any, and what is here."""
+    count: NonNegativeInt
+    """How many OCR models the answer has."""
+    resources: list[ResourceOut]
+    """The OCR models, by name."""
