@@ -29,7 +29,7 @@ class Proxy(ThreadingHTTPServer):
     def __init__(self, target: str, *, strips: bool) -> None:
         super().__init__(("127.0.0.1", 0), Passing)
         self.strips = strips
-        self.client = httpx.Client(base_url=target)
+        self.client = httpx.Client(base_url=target, timeout=60)
 
     @property
     def url(self) -> str:
@@ -129,7 +129,7 @@ def wait_for_status(browser: Browser, operation: str, status: str) -> None:
 
 def test_the_page_lists_every_operation_without_the_internet(address: str, browser: Browser) -> None:
     """The service's address leads to a page with every operation, which requests nothing from another host."""
-    operations = operations_of(httpx.get(f"{address}/openapi.json").json())
+    operations = operations_of(httpx.get(f"{address}/openapi.json", timeout=60).json())
 
     browser.open(f"{address}/")
     browser.text(f"{list(operations.values())[-1]} .opblock-summary-path")
@@ -164,7 +164,7 @@ def assert_quiet(browser: Browser, address: str) -> None:
 
 def test_a_name_with_a_slash_and_a_space_can_be_tried_out(address: str, browser: Browser) -> None:
     """ "Try it out" finds a model whose name has a slash and a space."""
-    operation = operations_of(httpx.get(f"{address}/openapi.json").json())["GET /models/{name}"]
+    operation = operations_of(httpx.get(f"{address}/openapi.json", timeout=60).json())["GET /models/{name}"]
 
     browser.open(f"{address}/docs")
     execute(browser, operation, name=MODEL)

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 def answers(url: str, path: str) -> httpx.Response | None:
     """Return the answer to a GET; None if nothing listens."""
     try:
-        return httpx.get(url + path)
+        return httpx.get(url + path, timeout=60)
     except httpx.TransportError:
         return None
 
@@ -34,9 +34,9 @@ def test_make_serve_in_a_fresh_clone_sets_everything_up(tmp_path: Path) -> None:
         )
         try:
             eventually(lambda: (ready := answers(url, "/readyz")) and ready.status_code == 200, within=300)
-            listed = httpx.get(f"{url}/models").json()
+            listed = httpx.get(f"{url}/models", timeout=60).json()
             assert [model["name"] for model in listed["models"]] == ["en_ocr_v2.bin", "old_en_ocr_v1.bin"]
-            capabilities = httpx.get(f"{url}/engine").json()["capabilities"]
+            capabilities = httpx.get(f"{url}/engine", timeout=60).json()["capabilities"]
             assert [capability["name"] for capability in capabilities if not capability["available"]] == []
         finally:
             os.killpg(make.pid, signal.SIGTERM)

@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -56,7 +55,7 @@ def test_shutdown_finishes_running_requests(serve: Serve) -> None:
     service = serve(engine_class="tests.support.engines:SlowToFree").wait_until_ready()
     with ThreadPoolExecutor(1) as threads:
         running = threads.submit(service.client.post, "/engine/release")
-        with httpx.Client(base_url=service.url) as other:
+        with httpx.Client(base_url=service.url, timeout=60) as other:
             eventually(lambda: other.get("/engine").json()["state"] == "stopping")
 
         assert service.stop() == 0
@@ -103,15 +102,14 @@ def test_the_engine_dies_with_its_parent_even_in_a_native_call(serve: Serve) -> 
 
 def test_livez_answers_before_the_engine_is_ready(serve: Serve) -> None:
     """`/livez` answers before the engine is ready, even if the engine never becomes ready."""
-    began = time.monotonic()
+    # The limit is generous; benchmarks/at_rest.py measures it against one second.
+    limit = Deadline(15)
     service = serve(engine_class="tests.support.engines:NeverAnswers")
 
     assert service.client.get("/livez").json() == {"status": "alive"}
-    took = time.monotonic() - began
+    assert not limit.is_over
     not_ready = service.client.get("/readyz")
     assert (not_ready.status_code, not_ready.json()["state"]) == (503, "starting")
-    # The limit is generous, because a busy machine is slow; benchmarks/at_rest.py measures it against one second.
-    assert took < 15
 
 
 @pytest.mark.parametrize(
@@ -154,7 +152,7 @@ def test_an_address_of_both_families_serves_both(serve: Serve) -> None:
     service = serve(engine_class=ECHO, host="::", allow_anonymous="true")
 
     for host in ("127.0.0.1", "[::1]"):
-        assert httpx.get(f"http://{host}:{service.client.base_url.port}/models/path").status_code == 200
+        assert httpx.get(f"http://{host}:{service.client.base_url.port}/models/path", timeout=60).status_code == 200
     eventually(lambda: '"client": "127.0.0.1"' in service.log and '"client": "::1"' in service.log)
 
 

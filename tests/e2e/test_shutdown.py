@@ -68,12 +68,12 @@ def test_a_drain_refuses_readiness_and_takes_connections(serve: Serve) -> None:
     service = serve(engine_class=ECHO, drain_time="10m").wait_until_ready()
 
     service.process.send_signal(signal.SIGTERM)
-    eventually(lambda: httpx.get(f"{service.url}/readyz").status_code == 503, within=30)
-    drained = httpx.get(f"{service.url}/readyz")
+    eventually(lambda: httpx.get(f"{service.url}/readyz", timeout=60).status_code == 503, within=30)
+    drained = httpx.get(f"{service.url}/readyz", timeout=60)
     assert problem_of(drained) == (503, "shutting-down")
     assert drained.json()["detail"].startswith("The service will shut down soon")  # this request was not interrupted
-    assert httpx.get(f"{service.url}/models").status_code == 200
-    assert httpx.get(f"{service.url}/livez").status_code == 200
+    assert httpx.get(f"{service.url}/models", timeout=60).status_code == 200
+    assert httpx.get(f"{service.url}/livez", timeout=60).status_code == 200
     assert service.process.poll() is None
 
     assert service.stop() == 0

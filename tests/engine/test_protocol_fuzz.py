@@ -162,7 +162,7 @@ async def survives(engine: Supervised, case: str) -> bool:
         answered = True
         await supervisor.release()
     await engine.until_replaced(pid)
-    assert await supervisor.call("echo", {"text": case}, seconds=5) == case
+    assert await supervisor.call("echo", {"text": case}, seconds=60) == case
     await supervisor.release()
     return answered
 
@@ -200,7 +200,7 @@ async def test_an_answer_that_is_no_text_is_never_passed_off_as_one(tmp_path: Pa
         task = TextTask(LoadRequest(Processor.SPELL_CHECK, DEFAULT_MODEL, 4))
 
         outcomes = await TextRunner(supervisor, session, lambda *_: None).run(
-            task, ["null", '{"text": 1}', '"good"'], seconds=5
+            task, ["null", '{"text": 1}', '"good"'], seconds=60
         )
 
     assert [type(outcome.error) for outcome in outcomes] == [EngineDied, EngineDied, type(None)]
@@ -214,8 +214,8 @@ async def test_what_json_cannot_say_is_an_error_and_not_a_death(tmp_path: Path) 
         supervisor = await engine.until(EngineState.READY)
 
         with pytest.raises(EngineCallFailed, match="not JSON serializable"):
-            await supervisor.call("return_an_object", seconds=5)
-        assert await supervisor.call("echo", {"text": "x"}, seconds=5) == "x"
+            await supervisor.call("return_an_object", seconds=60)
+        assert await supervisor.call("echo", {"text": "x"}, seconds=60) == "x"
 
 
 def test_a_worker_answers_or_ends_whatever_it_is_sent() -> None:

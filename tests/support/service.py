@@ -98,7 +98,7 @@ class RunningService:
         """Send a signal, by default SIGTERM, wait for the end, and return the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.wait(timeout=40)
+        return self.process.wait(timeout=90)
 
     def _lists_nothing(self) -> bool:
         listed = self.client.get("/models").raise_for_status().json()

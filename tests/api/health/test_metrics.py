@@ -190,13 +190,13 @@ def test_each_alert_fires_when_it_should_and_not_otherwise() -> None:
 
 
 def healthy_rules(port: int) -> set[str]:
-    groups = httpx.get(f"http://127.0.0.1:{port}/api/v1/rules").json()["data"]["groups"]
+    groups = httpx.get(f"http://127.0.0.1:{port}/api/v1/rules", timeout=60).json()["data"]["groups"]
     return {rule["name"] for group in groups for rule in group["rules"] if rule["health"] == "ok"}
 
 
 def query(port: int, expression: str) -> Any:
     try:
-        answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/query", params={"query": expression}).json()
+        answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/query", params={"query": expression}, timeout=60).json()
     except httpx.ConnectError:
         return None
     return next((found["value"][1] for found in answer["data"]["result"]), None)

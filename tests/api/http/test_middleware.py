@@ -72,7 +72,7 @@ def test_only_marked_routes_take_larger_bodies(service: RunningService) -> None:
 def send_raw(service: RunningService, chunks: Iterable[bytes]) -> bytes:
     """Send bytes until they end or the service closes the connection, and return the first bytes of its answer."""
     address = urlsplit(service.url)
-    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
         with contextlib.suppress(ConnectionError):
             for chunk in chunks:
                 connection.sendall(chunk)

@@ -103,7 +103,7 @@ def test_http_1_0_gets_no_interim_answer(service: RunningService) -> None:
         start = f"PUT /models/a.bin HTTP/1.0\r\nhost: {urlsplit(service.url).netloc}\r\n"
         connection.sendall(f"{start}expect: 100-continue\r\ncontent-length: 1\r\n\r\na".encode())
         assert b" 201 " in received(connection).split(b"\r\n", 1)[0]
-    assert httpx.get(f"{service.url}/models/a.bin").status_code == 200
+    assert httpx.get(f"{service.url}/models/a.bin", timeout=60).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["Content-Digest", "repr-digest", "Content-MD5", "Upload-Checksum"])

@@ -54,7 +54,7 @@ def test_a_disconnect_stops_a_verification(service: RunningService, models: Path
     eventually(lambda: service.client.get("/models").json()["count"] == 1)
     address = urlsplit(service.url)
     request = f"POST /models/huge.bin/verify HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: 0\r\n\r\n"
-    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
         connection.sendall(request.encode())
         blockers = eventually(lambda: service.client.get("/models/huge.bin").json()["blockers"])
         assert [(each["kind"], each["holder"]) for each in blockers] == [("verify", "anonymous")]

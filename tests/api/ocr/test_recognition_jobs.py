@@ -221,7 +221,7 @@ def test_a_job_that_ended_with_its_service_says_so(serve: Serve, number: signal.
 
 def test_a_job_outlives_its_caller(service: RunningService) -> None:
     """A job runs to its end after its caller has closed the connection."""
-    with httpx.Client(base_url=service.url) as caller:
+    with httpx.Client(base_url=service.url, timeout=60) as caller:
         location = caller.post("/ocr", files=form(b"nap 0.3"), headers=ASYNC).headers["location"]
 
     job_at(service, location, "succeeded")

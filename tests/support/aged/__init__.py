@@ -58,7 +58,7 @@ class Child:
         """Return the next answer."""
         assert self._process.stdout
         answer = self._process.stdout.readline()
-        assert answer, f"the child ended with status {self._process.wait(timeout=10)}"
+        assert answer, f"the child ended with status {self._process.wait(timeout=60)}"
         return json.loads(answer)
 
 
