@@ -13,8 +13,9 @@ from app.api.http.disconnects import cancel_on_disconnect
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.http.request_errors import CallerGone
-from app.api.images.body import BODY, IMAGE_ERRORS, ImageBodyDep
-from app.api.images.query import ImageQuery
+from app.api.images.body import IMAGE_ERRORS, ImageBodyDep, form_body
+from app.api.images.options.form_fields import with_form_fields
+from app.api.images.options.image_query import ImageQuery
 from app.api.images.service import RecognitionServiceDep
 
 router = APIRouter(tags=["ai"], route_class=GuardedRoute)
@@ -37,7 +38,7 @@ RECOGNITION_ERRORS = (
     summary="Recognise tables",
     response_description="Each page as a table.",
     responses=problems(*IMAGE_ERRORS, *RECOGNITION_ERRORS),
-    openapi_extra=needs(Scope.AI) | {"requestBody": BODY},
+    openapi_extra=needs(Scope.AI) | {"requestBody": form_body(ImageQuery)},
 )
 @streams_body
 async def recognise_tables(
@@ -49,6 +50,6 @@ async def recognise_tables(
     the engine cuts every page to its first rows or to none; then `truncated_by_evaluation` is true.
     """
     service.require_available(tables=True)
-    async with service.receive_one(body) as image:
-        options = query.to_table_options()
-        return describe_tables(await cancel_on_disconnect(request, service.recognise(image, options)))
+    async with service.receive_one(body, ImageQuery.names()) as received:
+        options = with_form_fields(query, request.query_params, received.fields).to_table_options()
+        return describe_tables(await cancel_on_disconnect(request, service.recognise(received.image, options)))

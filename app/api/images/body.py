@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from pydantic import BaseModel
 
 from app import errors
 from app.api.http.header_fields import FORM
@@ -11,21 +12,21 @@ from app.api.images.receiver import ImageBody
 from app.engine.contract.image_formats import MEDIA_TYPES
 
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
-BODY: dict[str, Any] = {
-    "required": True,
-    "description": "The image itself, or a form with the file in the field `file`. A job may have several such fields.",
-    "content": {
-        **dict.fromkeys(MEDIA_TYPES, BINARY),
-        FORM: {
-            "schema": {
-                "type": "object",
-                "required": ["file"],
-                "additionalProperties": False,
-                "properties": {"file": {"type": "string", "format": "binary"}},
-            }
-        },
-    },
-}
+
+
+def form_body(options: type[BaseModel]) -> dict[str, Any]:
+    """Return the description of a body that is an image or a form, with the options that the form may have."""
+    described = options.model_json_schema()
+    fields = {"file": {"type": "string", "format": "binary"}, **described["properties"]}
+    form = {"type": "object", "required": ["file"], "additionalProperties": False, "properties": fields}
+    return {
+        "required": True,
+        "description": "The image itself, or a form with the file in the field `file`. A job may have several such "
+        "fields. A form may also have the options that the query has.",
+        "content": {**dict.fromkeys(MEDIA_TYPES, BINARY), FORM: {"schema": form}},
+    }
+
+
 IMAGE_ERRORS = (
     errors.UnsupportedImage,
     errors.UnreadableImage,

@@ -15,6 +15,7 @@ from app.api.http import threads
 from app.api.http.disconnects import next_chunk
 from app.api.http.header_fields import FORM
 from app.api.http.request_errors import BodyTooLarge, UnsupportedForm
+from app.api.images.options.form_fields import repeated_option, unknown_option
 from app.engine.contract.image_formats import FORMAT_NAMES, MEDIA_TYPES
 from app.engine.native.state_errors import explaining_state_errors
 from app.errors import UnsupportedImage
@@ -24,6 +25,8 @@ FORM_BYTES = 1 << 16
 FORM_BUFFER_BYTES = 1 << 20
 """How many bytes are collected before they are written, because each write takes a thread."""
 FILE_FIELD = "file"
+MAX_OPTION_BYTES = 8192
+"""The longest value of an option in a form, in bytes."""
 PLAIN_CODINGS = {"binary", "8bit", "7bit"}
 """The values of `Content-Transfer-Encoding` that mean an unencoded part. RFC 7578 deprecates the header."""
 MAX_NAME_CHARS = 255
@@ -56,6 +59,20 @@ class Image:
     """The error of an image that is not given to the engine, or None."""
 
 
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What a request has sent."""
+
+    images: list[Image]
+    fields: dict[str, str]
+    """The options in the form, by name; empty if the body is no form."""
+
+    @property
+    def image(self) -> Image:
+        """The first image."""
+        return self.images[0]
+
+
 class ImageReceiver:
     """Receives images into folders that exist while they are recognised."""
 
@@ -66,13 +83,14 @@ class ImageReceiver:
         self._stall_seconds = stall_seconds or None
 
     @asynccontextmanager
-    async def receive(self, body: ImageBody, most_files: int = 1) -> AsyncIterator[list[Image]]:
+    async def receive(self, body: ImageBody, options: frozenset[str], most_files: int = 1) -> AsyncIterator[Received]:
         """Receive the images of a request into a folder that is removed at the end, also after an error.
 
-        Raises BodyTooLarge, BodyCutShort, UploadStalled, UnsupportedForm, StateFull and StateUnavailable; for a single
-        image also UnsupportedImage.
+        `options` has the names of the fields that a form may have beside its files. Raises BodyTooLarge, BodyCutShort,
+        UploadStalled, UnsupportedForm, RequestValidationError, StateFull and StateUnavailable; for a single image also
+        UnsupportedImage.
         """
-        media_type, options = parse_options_header(body.content_type)
+        media_type, parameters = parse_options_header(body.content_type)
         is_form = media_type == FORM.encode()
         most_bytes = (self._max_bytes + FORM_BYTES) * most_files if is_form else self._max_bytes
         self._check_size(body.content_length, most_bytes)
@@ -80,16 +98,17 @@ class ImageReceiver:
         folder = await to_thread.run_sync(self._make_folder, limiter=threads.images)
         try:
             files = _Files(folder, self._max_bytes, most_files)
-            parser: _Raw | _Form = _Form(files, options) if is_form else _Raw(files, announced)
+            fields = _Fields(options)
+            parser: _Raw | _Form = _Form(files, fields, parameters) if is_form else _Raw(files, announced)
             with explaining_state_errors():
                 try:
                     await self._write_all(body.chunks, parser, most_bytes)
                 finally:
                     await to_thread.run_sync(files.close, limiter=threads.images)
-            images = files.images
-            if len(images) == 1 and (refusal := images[0].refusal):
+            received = Received(files.images, fields.values())
+            if len(received.images) == 1 and (refusal := received.image.refusal):
                 raise refusal
-            yield images
+            yield received
         finally:
             with CancelScope(shield=True):
                 await to_thread.run_sync(shutil.rmtree, folder, True, limiter=threads.images)  # noqa: FBT003
@@ -155,15 +174,47 @@ class _Raw:
     def finish(self) -> None: ...
 
 
-class _Form:
-    """A form whose fields are all called `file` and are images."""
+class _Fields:
+    """The options of one form."""
 
-    def __init__(self, files: _Files, options: dict[bytes, bytes]) -> None:
+    def __init__(self, known: frozenset[str]) -> None:
+        self._known = known
+        self._read: dict[str, bytearray] = {}
+
+    def begin(self, name: str) -> None:
+        """Start the next option; `write` then adds to its value."""
+        if name not in self._known:
+            raise unknown_option(name, self._known)
+        if name in self._read:
+            raise repeated_option(name)
+        self._read[name] = bytearray()
+
+    def write(self, data: bytes) -> None:
+        name, value = next(reversed(self._read.items()))
+        value += data
+        if len(value) > MAX_OPTION_BYTES:
+            raise UnsupportedForm(f"the option {name!r} is longer than {MAX_OPTION_BYTES} bytes")
+
+    def values(self) -> dict[str, str]:
+        """Return the values by name. Raises UnsupportedForm if one is not text."""
+        try:
+            return {name: value.decode() for name, value in self._read.items()}
+        except UnicodeDecodeError as exc:
+            raise UnsupportedForm("the value of an option is not valid UTF-8") from exc
+
+
+class _Form:
+    """A form: images in fields called `file`, and options in fields without a file name."""
+
+    def __init__(self, files: _Files, fields: _Fields, parameters: dict[bytes, bytes]) -> None:
+        """`parameters` are those of the form's content type."""
         self._files = files
+        self._fields = fields
+        self._sink: _Files | _Fields = files
         self._headers: dict[str, str] = {}
         self._name, self._value = b"", b""
         self._is_over = False
-        if not options.get(b"boundary"):
+        if not parameters.get(b"boundary"):
             raise UnsupportedForm("its content type names no boundary")
         callbacks: Any = {
             "on_part_begin": self._headers.clear,
@@ -175,7 +226,7 @@ class _Form:
             "on_end": self._on_end,
         }
         try:
-            self._parser = MultipartParser(options[b"boundary"], callbacks)
+            self._parser = MultipartParser(parameters[b"boundary"], callbacks)
         except FormParserError as exc:
             raise UnsupportedForm(f"its boundary cannot be used ({exc})") from exc
 
@@ -202,23 +253,30 @@ class _Form:
         self._name, self._value = b"", b""
 
     def _on_headers_finished(self) -> None:
-        _, options = parse_options_header(self._headers.get("content-disposition", ""))
-        if (field := options.get(b"name", b"").decode(errors="replace")[:MAX_NAME_CHARS]) != FILE_FIELD:
-            raise UnsupportedForm(
-                f"it has the unknown field {field!r}. Options belong in the query, such as ?language=deu"
-            )
+        _, parameters = parse_options_header(self._headers.get("content-disposition", ""))
+        field = parameters.get(b"name", b"").decode(errors="replace")[:MAX_NAME_CHARS]
         if (coding := self._headers.get("content-transfer-encoding", "binary").lower()) not in PLAIN_CODINGS:
-            raise UnsupportedForm(f"its file is encoded ({coding[:MAX_NAME_CHARS]}), and must be sent unencoded")
+            raise UnsupportedForm(f"a field is encoded ({coding[:MAX_NAME_CHARS]}), and must be sent unencoded")
+        if field == FILE_FIELD:
+            name = parameters.get(b"filename", b"").decode(errors="replace")[:MAX_NAME_CHARS] or None
+            self._begin_file(name)
+        elif b"filename" in parameters:
+            raise UnsupportedForm(f"it has a file in the field {field!r}")
+        else:
+            self._fields.begin(field)
+            self._sink = self._fields
+
+    def _begin_file(self, name: str | None) -> None:
         if len(self._files.images) == (most := self._files.most_files):
             raise UnsupportedForm(f"it has more than {'one file' if most == 1 else f'{most} files'}")
-        name = options.get(b"filename", b"").decode(errors="replace")[:MAX_NAME_CHARS] or None
+        self._sink = self._files
         try:
             self._files.begin(_announced_type(self._headers.get("content-type", "")), name)
         except UnsupportedImage as exc:
             self._files.begin(None, name, exc)
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self._files.write(data[start:end])
+        self._sink.write(data[start:end])
 
     def _on_end(self) -> None:
         self._is_over = True

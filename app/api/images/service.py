@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from app.api.http.deps import part
-from app.api.images.receiver import Image, ImageBody, ImageReceiver
+from app.api.images.receiver import Image, ImageBody, ImageReceiver, Received
 from app.engine.contract.messages import CapabilityName
 from app.engine.contract.recognition_call import ImageLimits, RecognitionOptions
 from app.engine.queue import Place
@@ -49,22 +49,22 @@ class RecognitionService:
             self._supervisor.require_capability(CapabilityName.AI)
 
     @asynccontextmanager
-    async def receive_one(self, body: ImageBody) -> AsyncIterator[Image]:
+    async def receive_one(self, body: ImageBody, options: frozenset[str]) -> AsyncIterator[Received]:
         """Receive the image of a request; its file is removed at the end.
 
-        Raises what `ImageReceiver.receive` raises.
+        `options` has the names of the form's other fields. Raises what `ImageReceiver.receive` raises.
         """
-        async with self._receiver.receive(body) as (image,):
-            yield image
+        async with self._receiver.receive(body, options) as received:
+            yield received
 
     @asynccontextmanager
-    async def receive_job(self, body: ImageBody) -> AsyncIterator[list[Image]]:
+    async def receive_job(self, body: ImageBody, options: frozenset[str]) -> AsyncIterator[Received]:
         """Receive the images of a job. Their files are removed when the context ends.
 
-        Raises what `ImageReceiver.receive` raises.
+        `options` has the names of the form's other fields. Raises what `ImageReceiver.receive` raises.
         """
-        async with self._receiver.receive(body, self._max_files) as images:
-            yield images
+        async with self._receiver.receive(body, options, self._max_files) as received:
+            yield received
 
     def reserve(self) -> Place:
         """Reserve a job's place in the engine's queue. Raises EngineNotReady and EngineBusy."""

@@ -12,7 +12,7 @@ from app import errors
 from app.api.ai.schemas import ResultOut, SpellCheckIn
 from app.api.ai.schemas import describe as describe_texts
 from app.api.ai.service import TextService, TextServiceDep
-from app.api.engine.model_choice import LOAD_ERRORS, ModelChoiceDep
+from app.api.engine.model_choice import LOAD_ERRORS, ModelChoice, ModelChoiceDep
 from app.api.http import request_errors, threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.checks.body_streams import streams_body
@@ -22,7 +22,8 @@ from app.api.http.header_fields import JSON, TEXT
 from app.api.http.keys import Scope
 from app.api.http.negotiation import best_of
 from app.api.http.problems import ProblemContext, ProblemContextDep, problem_of
-from app.api.images.body import BINARY, BODY, IMAGE_ERRORS, ImageBodyDep
+from app.api.images.body import BINARY, IMAGE_ERRORS, ImageBodyDep, form_body
+from app.api.images.options.form_fields import with_form_fields
 from app.api.images.receiver import Image
 from app.api.images.service import RecognitionService, RecognitionServiceDep
 from app.api.jobs.respond_async import BackgroundDep, PrefersJob, accepted, accepted_or
@@ -69,7 +70,7 @@ OCR_RESPONSES: dict[int | str, dict[str, Any]] = {
     response_model=RecognitionOut,
     response_description="The recognised text, in the format that `Accept` asks for; JSON by default.",
     responses=OCR_RESPONSES | accepted_or(*OCR_ERRORS),
-    openapi_extra=needs(Scope.AI) | {"requestBody": BODY},
+    openapi_extra=needs(Scope.AI) | {"requestBody": form_body(ReadingQuery)},
 )
 @streams_body
 async def recognise_text(
@@ -94,32 +95,37 @@ async def recognise_text(
     """
     offered = (JSON,) if prefers_job else (JSON, TEXT, *DOCUMENT_FORMATS)
     media_type = best_of(offered, request.headers.getlist("accept"))
-    if query.correct:
-        if media_type in DOCUMENT_FORMATS or prefers_job:
-            raise RequestValidationError(
-                [
-                    {
-                        "loc": ("query", "correct"),
-                        "msg": "only JSON and text are corrected, and not in a job; leave it out",
-                    }
-                ]
-            )
-        # Errors of the correction's model are reported before the image is received and recognised.
-        await choice.choose(Processor.SPELL_CHECK)
-    options = query.to_options(DOCUMENT_FORMATS.get(media_type))
+    # Errors of the query are reported before the image is received; the form may have more options.
+    await _require_correctable(query, media_type, choice, prefers_job=prefers_job)
     service.require_available()
     if prefers_job:
         async with AsyncExitStack() as stack:
-            images = await stack.enter_async_context(service.receive_job(body))
+            received = await stack.enter_async_context(service.receive_job(body, ReadingQuery.names()))
+            query = with_form_fields(query, request.query_params, received.fields)
+            await _require_correctable(query, media_type, choice, prefers_job=True)
             place = stack.enter_context(service.reserve())
-            asked = query.model_dump(exclude={"correct"}) | {"files": len(images)}
-            batch = _batch(images, options, service, context, place, stack.pop_all())
+            asked = query.model_dump(exclude={"correct"}) | {"files": len(received.images)}
+            batch = _batch(received.images, query.to_options(None), service, context, place, stack.pop_all())
             return accepted(request, JOBS, await background.begin(BatchKind.IMAGES, asked, batch, actor))
-    async with service.receive_one(body) as image:
-        recognition = await cancel_on_disconnect(request, service.recognise(image, options))
+    async with service.receive_one(body, ReadingQuery.names()) as received:
+        query = with_form_fields(query, request.query_params, received.fields)
+        await _require_correctable(query, media_type, choice, prefers_job=False)
+        options = query.to_options(DOCUMENT_FORMATS.get(media_type))
+        recognition = await cancel_on_disconnect(request, service.recognise(received.image, options))
         # A second turn in the engine's queue: other calls may run between the recognition and the correction.
         corrections = await _correct(request, recognition, text_service, context, media_type) if query.correct else []
         return await _answer(recognition, describe(recognition, options, corrections), media_type)
+
+
+async def _require_correctable(query: ReadingQuery, media_type: str, choice: ModelChoice, *, prefers_job: bool) -> None:
+    """Refuse `correct` where it does not apply, or if its model could not be loaded. Raises LOAD_ERRORS too."""
+    if not query.correct:
+        return
+    if media_type in DOCUMENT_FORMATS or prefers_job:
+        raise RequestValidationError(
+            [{"loc": ("query", "correct"), "msg": "only JSON and text are corrected, and not in a job; leave it out"}]
+        )
+    await choice.choose(Processor.SPELL_CHECK)
 
 
 def _batch(

@@ -10,7 +10,7 @@ from app.api.ai.schemas import ResultOut
 from app.api.http.problem_types import Problem
 from app.api.http.problems import ProblemContext, problem_of
 from app.api.http.schema import InlineEnum, Schema
-from app.api.images.query import ImageQuery
+from app.api.images.options.image_query import ImageQuery
 from app.api.images.service import ImageOutcome
 from app.engine.contract.page_warnings import PageWarningCode
 from app.engine.contract.recognition_call import RecognitionOptions

@@ -1,4 +1,4 @@
-"""The query parameters of routes that read an image."""
+"""The options of routes that read an image: parameters of the query, or fields of the form."""
 
 from typing import Annotated
 
@@ -31,6 +31,11 @@ class ImageQuery(BaseModel):
     """Enlarge small text before recognition."""
     pages: Annotated[str | SkipJsonSchema[None], PAGES] = None
     """The pages of a TIFF or PDF to read: one (`3`), or the first and the last (`2-5`)."""
+
+    @classmethod
+    def names(cls) -> frozenset[str]:
+        """Return the names of the options."""
+        return frozenset(cls.model_fields)
 
     @property
     def page_range(self) -> tuple[int, int] | None:

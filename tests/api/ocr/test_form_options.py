@@ -1,0 +1,103 @@
+"""Options of `POST /ocr` and `POST /ai/table` in the fields of a form, with an engine that reads any image."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.answers import problem_of
+from tests.support.service import RunningService
+
+FILE = ("file", ("a.png", b"read a fox", "image/png"))
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    folder = tmp_path_factory.mktemp("form-options")
+    with RunningService(folder, engine_class="tests.support.engines:Reads", recognition_timeout="60s") as running:
+        yield running.wait_until_ready()
+
+
+def option(name: str, value: str) -> tuple[str, tuple[None, str]]:
+    """Return a field of a form as `curl -F name=value` sends it."""
+    return name, (None, value)
+
+
+def refused(answer: httpx.Response, name: str) -> str:
+    """Return the message of an invalid option, which the problem names."""
+    assert problem_of(answer) == (422, "invalid-request")
+    (error,) = answer.json()["errors"]
+    assert error["where"] == ["body", name]
+    return str(error["message"])
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0)])
+def test_a_form_has_options_before_or_after_its_file(service: RunningService, order: tuple[int, ...]) -> None:
+    """Options in the form count as options of the query do, wherever the file stands."""
+    fields: list[Any] = [FILE, option("language", "deu"), option("auto_skew", "true")]
+
+    answer = service.client.post("/ocr?areas=lean", files=[fields[each] for each in order])
+
+    settings = answer.raise_for_status().json()["settings"]
+    assert (settings["language"], settings["auto_skew"], settings["areas"]) == ("deu", True, "lean")
+
+
+def test_a_job_has_the_options_of_its_form(service: RunningService) -> None:
+    """The record of a job has the options of the form."""
+    answer = service.client.post(
+        "/ocr", files=[FILE, option("language", "deu"), FILE], headers={"prefer": "respond-async"}
+    )
+
+    asked = answer.raise_for_status().json()["request"]
+    assert (asked["language"], asked["files"]) == ("deu", 2)
+
+
+@pytest.mark.parametrize("path", ["/ocr", "/ai/table"])
+@pytest.mark.parametrize(
+    ("query", "fields", "name", "message"),
+    [
+        ("", [option("langauge", "deu")], "langauge", "did you mean 'language'?"),
+        ("", [option("language", "deu"), option("language", "eng")], "language", "more than once"),
+        ("language=eng", [option("language", "deu")], "language", "another value, 'eng'"),
+        ("", [option("auto_skew", "perhaps")], "auto_skew", "true or false"),
+    ],
+)
+def test_a_wrong_option_in_a_form_is_refused(
+    service: RunningService, path: str, query: str, fields: list[Any], name: str, message: str
+) -> None:
+    """An option that is unknown, repeated, contradicted by the query or of a wrong value is named."""
+    answer = service.client.post(f"{path}?{query}", files=[FILE, *fields])
+
+    assert message in refused(answer, name)
+
+
+def test_the_same_value_in_both_places_is_accepted(service: RunningService) -> None:
+    """An option in the query and the form has one value if both are the same."""
+    answer = service.client.post("/ocr?language=deu", files=[FILE, option("language", "deu")])
+
+    assert answer.raise_for_status().json()["settings"]["language"] == "deu"
+
+
+def test_a_correction_that_a_form_asks_for_is_checked(service: RunningService) -> None:
+    """`correct` in a form is refused where it is refused in the query."""
+    answer = service.client.post("/ocr", files=[FILE, option("correct", "true")], headers={"prefer": "respond-async"})
+
+    assert problem_of(answer) == (422, "invalid-request")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ([("image", FILE[1])], "a file in the field 'image'"),
+        ([FILE, ("language", (None, b"\xff"))], "UTF-8"),
+        ([FILE, ("language", (None, b"x" * 10_000))], "8192 bytes"),
+        ([option("language", "deu")], "no file"),
+    ],
+)
+def test_a_form_that_cannot_be_used(service: RunningService, fields: list[Any], message: str) -> None:
+    """A file in another field, a value that is no text or too long, and a form without a file are refused."""
+    answer = service.client.post("/ocr", files=fields)
+
+    assert problem_of(answer) == (422, "unsupported-form")
+    assert message in answer.json()["detail"]
