@@ -21,6 +21,7 @@ from app.api.state import State
 from app.api.uploads.unfinished_limits import UnfinishedLimits
 from app.build import build_jobs, build_pull_runner, build_resource_source, build_store
 from app.engine.contract.recognition_call import ImageLimits
+from app.engine.installed_wheel import InstalledWheel
 from app.engine.memory_limits import default_limit_bytes
 from app.engine.model_session import ModelSession, SessionLimits
 from app.engine.native.workdir import WorkDirectories
@@ -60,6 +61,7 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
     await asyncio.to_thread(store.open)
     volume_monitor = build_volume_monitor(settings, store, on_event)
     workdirs = await asyncio.to_thread(build_workdirs, settings, store.root)
+    wheel = await asyncio.to_thread(InstalledWheel, workdirs, settings.state_dir.resolve(), on_event)
     supervisor = build_supervisor(settings, store.root, workdirs, on_event)
     session = build_model_session(settings, store, supervisor, on_event)
     model_choice = ModelChoice(store, supervisor, session)
@@ -71,6 +73,7 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
         volume_monitor=volume_monitor,
         inventory_watcher=watcher,
         supervisor=supervisor,
+        installed_wheel=wheel,
         model_session=session,
         model_choice=model_choice,
         text_service=build_text_service(settings, model_choice, TextRunner(supervisor, session, on_event)),

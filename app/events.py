@@ -38,6 +38,8 @@ class EventName(StrEnum):
     ENGINE_RECYCLED = "engine.recycled", logging.WARNING
     ENGINE_RELEASED = "engine.released"
     ENGINE_OUTPUT = "engine.output"
+    ENGINE_WHEEL_ASKED = "engine.wheel_asked"
+    ENGINE_WHEEL_UNKNOWN = "engine.wheel_unknown", logging.WARNING
 
     # Each of these names is "model." and an action of app.store.journal.entries.
     MODEL_UPLOADED = "model.uploaded"

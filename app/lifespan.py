@@ -72,6 +72,7 @@ async def start(parts: Parts, on_event: OnEvent, on_failed: Callable[[], None]) 
     others = [
         keep("volume", partial(monitor_volume, state["volume_monitor"], state["store"], on_event)),
         keep("inventory", state["inventory_watcher"].run),
+        keep("wheel", state["installed_wheel"].run),
     ]
     if parts.idle_seconds:
         others.append(keep("idle release", partial(release_when_idle, state["supervisor"], parts.idle_seconds)))

@@ -9,6 +9,7 @@ from app.api.images.service import RecognitionService
 from app.api.models.list_cache import ListCache
 from app.api.models.upload_receiver import UploadReceiver
 from app.api.uploads.unfinished_limits import UnfinishedLimits
+from app.engine.installed_wheel import InstalledWheel
 from app.engine.model_session import ModelSession
 from app.engine.supervisor import Supervisor
 from app.jobs.background import BackgroundJobs
@@ -30,6 +31,7 @@ class State(TypedDict):
     volume_monitor: VolumeMonitor
     inventory_watcher: InventoryWatcher
     supervisor: Supervisor
+    installed_wheel: InstalledWheel
     model_session: ModelSession
     model_choice: ModelChoice
     text_service: TextService

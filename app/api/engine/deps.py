@@ -1,10 +1,12 @@
-"""The dependencies by which routes get the supervisor and the model session."""
+"""The dependencies by which routes get the supervisor, the model session and the installed wheel."""
 
 from typing import Annotated
 
 from app.api.http.deps import part
+from app.engine.installed_wheel import InstalledWheel
 from app.engine.model_session import ModelSession
 from app.engine.supervisor import Supervisor
 
 SupervisorDep = Annotated[Supervisor, part("supervisor")]
 ModelSessionDep = Annotated[ModelSession, part("model_session")]
+InstalledWheelDep = Annotated[InstalledWheel, part("installed_wheel")]

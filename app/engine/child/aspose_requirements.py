@@ -1,0 +1,155 @@
+"""A program that asks the vendor's wheel which functions it has and which OCR models each needs, and prints JSON.
+
+    python -P -m app.engine.child.aspose_requirements [LANGUAGE ...]
+
+The working directory and the environment are those of an engine process. Every function is called on a file that is
+not an image, in a resource folder that is empty, with downloads off. The wheel looks for its OCR models before it opens
+the image (measured with 26.10.0), so a call ends with one of two errors: `Please install the '<file>' first`, or one
+about the image, which means that nothing is missing. Filters work on the opened image, so they are tried on a real one
+of 8 x 8 pixels. A language that needs no file costs 0.2 s of CPU, since the wheel loads its model first: 28 s for all.
+With languages as arguments only these are asked, and the others are left out of the answer, for a quick test.
+"""
+
+import importlib.metadata
+import re
+import sys
+from collections.abc import Callable, Container
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from aspose.ocr import (
+    AsposeOcr,
+    DefectType,
+    DetectAreasMode,
+    InputType,
+    Language,
+    OcrInput,
+    RecognitionSettings,
+    Resources,
+    SaveFormat,
+)
+from aspose.ocr.models.preprocessingfilters import PreprocessingFilter
+from aspose.ocr.spellchecker import SpellCheckLanguage
+from PIL import Image
+
+from app.engine.contract.wheel_facts import DISTRIBUTION, WheelFacts
+
+ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "detect_defects": (DefectType.ALL,),
+    "recognize_formula": (True,),
+    "recognize_tables": (Language.ENG,),
+}
+"""What a method takes besides the input."""
+METHODS = re.compile(r"recognize.*|detect_.*|calculate_skew")
+"""The methods of `AsposeOcr` that take an `OcrInput`."""
+FILTER_ARGUMENTS: tuple[tuple[Any, ...], ...] = ((), (2,), (2.0,), (8, 8))
+"""What a filter may take; the first that the vendor accepts is used."""
+LANGUAGES_AT_ONCE = 10
+"""After so many languages the memory of their models is released: 13 MB each, and a release costs a second of CPU."""
+NOT_AN_IMAGE, IMAGE = "not-an-image.png", "image.png"
+
+
+def facts(languages: Container[str]) -> WheelFacts:
+    """Ask the wheel about all but its languages, and about those of its languages that are in `languages`.
+
+    Raises NotWheelFacts if its answers cannot be right.
+    """
+    resources = Path("resources")
+    resources.mkdir()
+    Resources.allow_automatic_downloads(False)  # noqa: FBT003 - the vendor takes no keywords
+    Resources.set_local_path(str(resources.absolute()), False)  # noqa: FBT003
+    Path(NOT_AN_IMAGE).write_bytes(b"not an image")
+    Image.new("L", (8, 8), 255).save(IMAGE)
+    engine = AsposeOcr()
+    answers = WheelFacts(
+        version=importlib.metadata.version(DISTRIBUTION),
+        languages=_language_needs(engine, languages),
+        areas={
+            name.lower(): _recognition_needs(engine, "detect_areas_mode", DetectAreasMode, name)
+            for name in names_of(DetectAreasMode)
+        },
+        methods=_method_needs(engine),
+        filters=_filter_needs(engine),
+        formats=_lower(SaveFormat),
+        inputs=_lower(InputType),
+        dictionaries=_lower(SpellCheckLanguage),
+    )
+    return WheelFacts.from_json(answers.to_json())  # checks them
+
+
+def names_of(enumeration: type) -> list[str]:
+    """Return the members of one of the vendor's enumerations, sorted."""
+    return sorted(name for name in dir(enumeration) if name.isupper())
+
+
+def _lower(enumeration: type) -> tuple[str, ...]:
+    return tuple(name.lower() for name in names_of(enumeration))
+
+
+def _language_needs(engine: AsposeOcr, languages: Container[str]) -> dict[str, tuple[str, ...]]:
+    needs = {}
+    for number, name in enumerate(filter(lambda name: name.lower() in languages, names_of(Language))):
+        needs[name.lower()] = _recognition_needs(engine, "language", Language, name)
+        if number % LANGUAGES_AT_ONCE == 0:
+            Resources.release_memory()
+    return needs
+
+
+def _recognition_needs(engine: AsposeOcr, setting: str, enumeration: type, name: str) -> tuple[str, ...]:
+    settings = RecognitionSettings()
+    setattr(settings, setting, getattr(enumeration, name))
+    return _needs(partial(engine.recognize, _input(NOT_AN_IMAGE), settings))
+
+
+def _method_needs(engine: AsposeOcr) -> dict[str, tuple[str, ...]]:
+    """Return the needs of each method. A method whose arguments are unknown here is left out, and named on stderr."""
+    needs = {}
+    for name in filter(METHODS.fullmatch, dir(AsposeOcr)):
+        method, arguments = getattr(engine, name), ARGUMENTS.get(name, ())
+        try:
+            needs[name] = _needs(partial(method, _input(NOT_AN_IMAGE), *arguments))
+        except TypeError as exc:
+            sys.stderr.write(f"{name} takes other arguments: {exc}\n")
+    return needs
+
+
+def _filter_needs(engine: AsposeOcr) -> dict[str, tuple[str, ...]]:
+    """Return the needs of each filter: what makes a filter from none, one or two numbers."""
+    needs = {}
+    for name in sorted(set(dir(PreprocessingFilter)) - {"add", "get_type"}):
+        if not name.startswith("_") and (made := _filter(name)):
+            filters = PreprocessingFilter()
+            filters.add(made)
+            needs[name] = _needs(partial(engine.recognize, _input(IMAGE, filters), RecognitionSettings()))
+    return needs
+
+
+def _filter(name: str) -> Any:  # noqa: ANN401
+    """Return a filter of the vendor, or None if `name` is something else."""
+    for arguments in FILTER_ARGUMENTS:
+        try:
+            return getattr(PreprocessingFilter, name)(*arguments)
+        except TypeError:
+            continue
+    return None
+
+
+def _input(image: str, filters: PreprocessingFilter | None = None) -> OcrInput:
+    source = OcrInput(InputType.SINGLE_IMAGE, filters or PreprocessingFilter())
+    source.add(image)
+    return source
+
+
+def _needs(call: Callable[[], object]) -> tuple[str, ...]:
+    """Return the OCR model that a call asks for; empty if it asks for none."""
+    try:
+        call()
+    except RuntimeError as exc:
+        if match := re.search(r"install the '([^']+)'", str(exc)):
+            return (match[1],)
+    return ()
+
+
+if __name__ == "__main__":
+    sys.stdout.write(facts(sys.argv[1:] or [name.lower() for name in names_of(Language)]).to_json())

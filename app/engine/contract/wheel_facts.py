@@ -1,0 +1,136 @@
+"""What one version of the vendor's wheel offers, and which OCR models (`.ocr` files) each of its functions asks for.
+
+Nothing here is typed by hand. `app.engine.child.aspose_requirements` asks the wheel itself, in a process of its own,
+and the answer is kept in one JSON file for each version: in `KNOWN` for the versions that this service was built with,
+written by `python -m app.engine.wheel_probe`, and a test compares it with the installed wheel. So the service has the
+facts at its start without a process, a delay or a call to the engine. For another version of the wheel, which
+pyproject.toml allows, `app.engine.wheel_facts_source` asks in the background and keeps the answer in the state folder.
+"""
+
+import json
+import reprlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+DISTRIBUTION = "aspose-ocr-python-net"
+"""The vendor's distribution, whose version the facts are about."""
+KNOWN = Path(__file__).parent / "known_wheels"
+"""The folder with the facts that are part of this service: `<version>.json`."""
+OCR_SUFFIX = ".ocr"
+
+Needs = Mapping[str, tuple[str, ...]]
+"""For each name of the vendor, in lower case, the OCR models that must be in the model folder: file names with suffix.
+
+The wheel names one missing file at a time, so a function may ask for a further one once the first is there.
+"""
+
+
+class NotWheelFacts(ValueError):
+    """A text is not the facts of a wheel. The message says why."""
+
+
+@dataclass(frozen=True)
+class WheelFacts:
+    """The functions of one version of the wheel, by the vendor's names in lower case, and what each needs."""
+
+    version: str
+    languages: Needs
+    """The names of `Language`."""
+    areas: Needs
+    """The names of `DetectAreasMode`."""
+    methods: Needs
+    """The methods of `AsposeOcr` that read or judge an image, such as `recognize_receipt`."""
+    filters: Needs
+    """The filters of `PreprocessingFilter`."""
+    formats: tuple[str, ...]
+    """The names of `SaveFormat`."""
+    inputs: tuple[str, ...]
+    """The names of `InputType`."""
+    dictionaries: tuple[str, ...]
+    """The names of `SpellCheckLanguage`: the languages of the dictionary spell check."""
+
+    @cached_property
+    def ocr_models(self) -> frozenset[str]:
+        """The OCR models that this wheel asks for, as file names."""
+        every = (self.languages, self.areas, self.methods, self.filters)
+        return frozenset(file for needs in every for files in needs.values() for file in files)
+
+    def uses_of(self, file: str) -> dict[str, list[str]]:
+        """Return what needs an OCR model, by group: `languages`, `areas`, `methods`, `filters`. Omits empty groups."""
+        groups = {
+            "languages": self.languages,
+            "areas": self.areas,
+            "methods": self.methods,
+            "filters": self.filters,
+        }
+        uses = {group: [name for name, files in needs.items() if file in files] for group, needs in groups.items()}
+        return {group: names for group, names in uses.items() if names}
+
+    def to_json(self) -> str:
+        """Return the facts as the text of a facts file."""
+        return json.dumps({field.name: getattr(self, field.name) for field in fields(self)}, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "WheelFacts":
+        """Build the facts from the text of a facts file. Raises NotWheelFacts."""
+        try:
+            given = json.loads(text)
+        except (ValueError, RecursionError) as exc:
+            raise NotWheelFacts(str(exc)) from exc
+        match given:
+            case {
+                "version": str(version),
+                "languages": dict(languages),
+                "areas": dict(areas),
+                "methods": dict(methods),
+                "filters": dict(filters),
+                "formats": list(formats),
+                "inputs": list(inputs),
+                "dictionaries": list(dictionaries),
+            }:
+                facts = cls(
+                    version,
+                    _needs(languages),
+                    _needs(areas),
+                    _needs(methods),
+                    _needs(filters),
+                    _names(formats),
+                    _names(inputs),
+                    _names(dictionaries),
+                )
+                facts._check()
+                return facts
+        msg = f"fields are missing: {reprlib.repr(given)}"
+        raise NotWheelFacts(msg)
+
+    def _check(self) -> None:
+        """Raise NotWheelFacts unless some languages need a file and others do not, as every wheel ships only Latin.
+
+        A wheel that opened an image before it checked its files would seem to need nothing at all.
+        """
+        needing = [name for name, files in self.languages.items() if files]
+        if not needing or len(needing) == len(self.languages):
+            msg = f"{len(needing)} of {len(self.languages)} languages seem to need a file, which cannot be right"
+            raise NotWheelFacts(msg)
+
+
+def known_facts(version: str) -> WheelFacts | None:
+    """Return the facts of a version that are part of this service, or None if there are none. Reads a small file."""
+    path = KNOWN / f"{version}.json"
+    return WheelFacts.from_json(path.read_bytes()) if path.is_file() else None
+
+
+def _needs(value: Mapping[str, object]) -> Needs:
+    return {name: _names(files) for name, files in value.items()}
+
+
+def _names(value: object) -> tuple[str, ...]:
+    if not isinstance(value, Iterable) or isinstance(value, str | bytes):
+        raise NotWheelFacts(f"not a list of names: {reprlib.repr(value)}")
+    names: list[Any] = list(value)
+    if not all(isinstance(name, str) for name in names):
+        raise NotWheelFacts(f"not a list of names: {reprlib.repr(value)}")
+    return tuple(names)

@@ -1,0 +1,57 @@
+"""The facts of the wheel that is installed: at once for a known version, after a question in the background otherwise.
+
+See `app.engine.contract.wheel_facts` for why. Until the facts of another version are known, nothing is judged by those
+of an old one: the audit calls no OCR model superseded, and a recognition's language is judged by the engine alone.
+"""
+
+import asyncio
+import importlib.metadata
+import os
+from pathlib import Path
+
+from app.engine.contract.wheel_facts import DISTRIBUTION, NotWheelFacts, WheelFacts, known_facts
+from app.engine.native.workdir import WorkDirectories
+from app.engine.wheel_probe import ProbeFailed, ask_wheel
+from app.events import EventName, OnEvent
+
+
+class InstalledWheel:
+    """The installed wheel, and what is known of it. Never waits for the engine."""
+
+    def __init__(
+        self, workdirs: WorkDirectories, state_dir: Path, on_event: OnEvent, version: str | None = None
+    ) -> None:
+        """Read the facts, if they are known or were kept in `state_dir` by an earlier run. Blocks."""
+        self.version = version or importlib.metadata.version(DISTRIBUTION)
+        """The version of the vendor's package."""
+        self._workdirs = workdirs
+        self._kept = state_dir / f"wheel-{self.version}.json"
+        self._on_event = on_event
+        self.facts: WheelFacts | None = known_facts(self.version) or self._read()
+        """What is known of the wheel; None while it is not known."""
+
+    async def run(self) -> None:
+        """Ask the wheel, once, if its facts are not known, and keep the answer."""
+        if self.facts:
+            return
+        try:
+            facts = await ask_wheel(self._workdirs)
+            await asyncio.to_thread(self._keep, facts)
+        except (ProbeFailed, NotWheelFacts, OSError) as exc:
+            self._on_event(EventName.ENGINE_WHEEL_UNKNOWN, {"version": self.version, "reason": str(exc)})
+        else:
+            self.facts = facts
+            self._on_event(EventName.ENGINE_WHEEL_ASKED, {"version": self.version})
+
+    def _read(self) -> WheelFacts | None:
+        try:
+            facts = WheelFacts.from_json(self._kept.read_bytes())
+        except (OSError, NotWheelFacts):
+            return None
+        return facts if facts.version == self.version else None
+
+    def _keep(self, facts: WheelFacts) -> None:
+        """Write the facts in one step, since another service may use the same state folder."""
+        staged = self._kept.with_name(f"{self._kept.name}.{os.getpid()}")
+        staged.write_text(facts.to_json())
+        staged.replace(self._kept)
