@@ -22,6 +22,7 @@ REFUSALS: dict[str, type[errors.ImageError]] = {
         errors.UnsupportedImage,
         errors.UnreadableImage,
         errors.ImageTooLarge,
+        errors.PagesBeyondEnd,
         errors.EncryptedPdf,
         errors.ResourceMissing,
         errors.ResourceRefused,
@@ -46,18 +47,19 @@ class Recognition:
 async def recognise(
     supervisor: Supervisor,
     image: Path,
-    media_type: str | None,
     options: RecognitionOptions,
     limits: ImageLimits,
     *,
     seconds: float,
+    password: str | None = None,
     place: Place | None = None,
 ) -> Recognition:
     """Recognise an image with the engine. Raises any ImageError, EngineError and StateError.
 
-    `place` is the reserved place of a job, whose images are never refused with EngineBusy.
+    `password` opens an encrypted PDF. `place` is the reserved place of a job, whose images are never refused with
+    EngineBusy.
     """
-    params = {"image": str(image), "media_type": media_type, "options": asdict(options), "limits": asdict(limits)}
+    params = {"image": str(image), "options": asdict(options), "limits": asdict(limits), "password": password}
     try:
         answer = await supervisor.call("recognise", params, seconds=seconds, place=place)
     except errors.EngineCallFailed as exc:

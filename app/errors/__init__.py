@@ -40,10 +40,11 @@ ServiceError
 │  ├─ PullsMisconfigured     the environment of this service prevents all requests to sources
 │  └─ PullConflict           another pull of the model has another source or other terms
 ├─ ImageError
-│  ├─ UnsupportedImage       a format that is not supported, or not the announced one
+│  ├─ UnsupportedImage       a format that is not supported
 │  ├─ UnreadableImage        corrupt, cut short, or not an image
 │  ├─ ImageTooLarge          more pixels or pages than the limits allow
-│  ├─ EncryptedPdf           the PDF needs a password
+│  ├─ PagesBeyondEnd         none of the requested pages exists
+│  ├─ EncryptedPdf           the PDF needs a password, or another one
 │  ├─ UnknownLanguage        the engine has no language of that name
 │  ├─ ResourceMissing        the OCR model for that language or kind of area is not in the model folder
 │  └─ ResourceRefused        that OCR model is there, and the engine refuses the file for its size
@@ -78,6 +79,7 @@ from app.errors.engine import (
     ModelDamaged,
     ModelNotLicensed,
     ModelTooLarge,
+    PagesBeyondEnd,
     ResourceMissing,
     ResourceRefused,
     UnknownLanguage,
@@ -157,6 +159,7 @@ __all__ = [
     "ModelProtected",
     "ModelTooLarge",
     "NotAModel",
+    "PagesBeyondEnd",
     "PartialBusy",
     "PartialNotFound",
     "PullConflict",

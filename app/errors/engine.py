@@ -137,14 +137,10 @@ class ImageError(ServiceError):
 
 
 class UnsupportedImage(ImageError):
-    """The image has a format that is not supported, or not the announced format."""
+    """The file has a format that is not supported. Its bytes decide, not its name or its media type."""
 
     def __init__(self, what: str, known: str) -> None:
-        super().__init__(
-            f"The image is {what}. Send {known}, with the media type of that format or application/octet-stream.",
-            what=what,
-            known=known,
-        )
+        super().__init__(f"The image is {what}. Send {known}.", what=what, known=known)
 
 
 class UnreadableImage(ImageError):
@@ -161,11 +157,26 @@ class ImageTooLarge(ImageError):
         super().__init__(f"The image has {what}, and the limit is {limit}.", what=what, limit=limit)
 
 
-class EncryptedPdf(ImageError):
-    """The PDF cannot be opened without a password."""
+class PagesBeyondEnd(ImageError):
+    """None of the requested pages exists."""
 
-    def __init__(self) -> None:
-        super().__init__("The PDF is encrypted. Remove the password, then send it again.")
+    def __init__(self, first: int, total: int) -> None:
+        super().__init__(
+            f"Page {first} was requested, and the last page is {total}. Request pages from 1 to {total}.",
+            first=first,
+            total=total,
+        )
+
+
+class EncryptedPdf(ImageError):
+    """The PDF cannot be opened without a password, or not with the one that was sent."""
+
+    def __init__(self, *, is_password_wrong: bool = False) -> None:
+        problem = "its password is not the one that was sent" if is_password_wrong else "it needs a password"
+        super().__init__(
+            f"The PDF is encrypted, and {problem}. Send its password, percent-encoded, in the header X-PDF-Password.",
+            is_password_wrong=is_password_wrong,
+        )
 
 
 class UnknownLanguage(ImageError):

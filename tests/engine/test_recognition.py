@@ -48,7 +48,7 @@ async def test_an_answer_without_a_result_is_an_error(answer: Any, error: type[S
         supervisor = await engine.until(EngineState.READY)
 
         with pytest.raises(error):
-            await recognise(supervisor, image, None, OPTIONS, ImageLimits(1, 1), seconds=60)
+            await recognise(supervisor, image, OPTIONS, ImageLimits(1, 1), seconds=60)
 
         assert supervisor.state is EngineState.READY
         # A refusal is not counted as a recognition that succeeded, whatever the service makes of its facts.
@@ -65,6 +65,6 @@ async def test_a_missing_capability_is_named(capability: str, tmp_path: Path) ->
         supervisor = await engine.until(EngineState.READY)
 
         with pytest.raises(EngineLacks, match="no such library") as raised:
-            await recognise(supervisor, image, None, OPTIONS, ImageLimits(1, 1), seconds=60)
+            await recognise(supervisor, image, OPTIONS, ImageLimits(1, 1), seconds=60)
 
         assert raised.value.capability == capability

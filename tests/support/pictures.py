@@ -57,10 +57,10 @@ def pdf_of_blank_pages(count: int, side: float = 200) -> bytes:
     return _written(writer)
 
 
-def encrypted(pdf: bytes) -> bytes:
+def encrypted(pdf: bytes, password: str = "secret", owner: str | None = None) -> bytes:  # noqa: S107
     """Return the PDF, encrypted with a password."""
     writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf)))
-    writer.encrypt("secret")
+    writer.encrypt(password, owner)
     return _written(writer)
 
 

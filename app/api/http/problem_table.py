@@ -248,13 +248,14 @@ OF_ENGINE = (
         5,
     ),
     ProblemType(
-        errors.UnsupportedImage("image/webp", FORMAT_NAMES),
+        errors.UnsupportedImage("compressed by gzip (send the file that is inside)", FORMAT_NAMES),
         415,
         "unsupported-image",
         "The image's format is not supported",
     ),
     ProblemType(errors.UnreadableImage("it is empty"), 422, "image-unreadable", "The image cannot be read"),
     ProblemType(errors.ImageTooLarge("51 pages", "50 in one call"), 413, "image-too-large", "The image is too large"),
+    ProblemType(errors.PagesBeyondEnd(5, 1), 422, "pages-beyond-end", "The document has no such pages"),
     ProblemType(errors.EncryptedPdf(), 422, "pdf-encrypted", "The PDF is encrypted"),
     ProblemType(errors.UnknownLanguage("elvish", "eng ita latin"), 422, "unknown-language", "Unknown language"),
     ProblemType(

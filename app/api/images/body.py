@@ -1,8 +1,9 @@
 """The body of a request that sends images: a dependency of routes, and its description for the OpenAPI document."""
 
 from typing import Annotated, Any
+from urllib.parse import unquote
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request
 from pydantic import BaseModel
 
 from app import errors
@@ -22,8 +23,9 @@ def form_body(options: type[BaseModel]) -> dict[str, Any]:
     return {
         "required": True,
         "description": "The image itself, or a form with the file in the field `file`. A job may have several such "
-        "fields. A form may also have the options that the query has.",
-        "content": {**dict.fromkeys(MEDIA_TYPES, BINARY), FORM: {"schema": form}},
+        "fields. A form may also have the options that the query has. The bytes decide which format a file has, "
+        "whatever media type is announced.",
+        "content": {**dict.fromkeys((*MEDIA_TYPES, "application/octet-stream"), BINARY), FORM: {"schema": form}},
     }
 
 
@@ -31,6 +33,7 @@ IMAGE_ERRORS = (
     errors.UnsupportedImage,
     errors.UnreadableImage,
     errors.ImageTooLarge,
+    errors.PagesBeyondEnd,
     errors.EncryptedPdf,
     errors.UnknownLanguage,
     errors.ResourceMissing,
@@ -44,9 +47,17 @@ IMAGE_ERRORS = (
 """Errors of a route that receives and reads an image."""
 
 
-async def _image_body(request: Request) -> ImageBody:
+async def _image_body(
+    request: Request,
+    x_pdf_password: Annotated[
+        str | None,
+        Header(description="The password of an encrypted PDF, percent-encoded. It is neither stored nor logged."),
+    ] = None,
+) -> ImageBody:
     headers = request.headers
-    return ImageBody(headers.get("content-type", ""), int(headers.get("content-length", 0)), request.stream())
+    length = int(headers.get("content-length", 0))
+    password = None if x_pdf_password is None else unquote(x_pdf_password)
+    return ImageBody(headers.get("content-type", ""), length, request.stream(), password)
 
 
 ImageBodyDep = Annotated[ImageBody, Depends(_image_body)]

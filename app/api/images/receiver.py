@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,9 +16,7 @@ from app.api.http.disconnects import next_chunk
 from app.api.http.header_fields import FORM
 from app.api.http.request_errors import BodyTooLarge, UnsupportedForm
 from app.api.images.options.form_fields import repeated_option, unknown_option
-from app.engine.contract.image_formats import FORMAT_NAMES, MEDIA_TYPES
 from app.engine.native.state_errors import explaining_state_errors
-from app.errors import UnsupportedImage
 
 FORM_BYTES = 1 << 16
 """How many bytes of other fields and headers a form may have for each of its files."""
@@ -43,6 +41,8 @@ class ImageBody:
     content_length: int
     """The announced length; 0 if the request announces none."""
     chunks: AsyncIterator[bytes]
+    password: str | None = field(default=None, repr=False)
+    """The password of an encrypted PDF, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,10 @@ class Image:
 
     path: Path
     """The image's file, alone in its folder; the engine writes results beside it."""
-    media_type: str | None
-    """The media type that the caller names, or None."""
     name: str | None = None
     """The file's name in the form, or None."""
-    refusal: UnsupportedImage | None = None
-    """The error of an image that is not given to the engine, or None."""
+    password: str | None = field(default=None, repr=False)
+    """The password of an encrypted PDF, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,28 +85,23 @@ class ImageReceiver:
         """Receive the images of a request into a folder that is removed at the end, also after an error.
 
         `options` has the names of the fields that a form may have beside its files. Raises BodyTooLarge, BodyCutShort,
-        UploadStalled, UnsupportedForm, RequestValidationError, StateFull and StateUnavailable; for a single image also
-        UnsupportedImage.
+        UploadStalled, UnsupportedForm, RequestValidationError, StateFull and StateUnavailable.
         """
         media_type, parameters = parse_options_header(body.content_type)
         is_form = media_type == FORM.encode()
         most_bytes = (self._max_bytes + FORM_BYTES) * most_files if is_form else self._max_bytes
         self._check_size(body.content_length, most_bytes)
-        announced = None if is_form else _announced_type(media_type.decode("latin-1"))
         folder = await to_thread.run_sync(self._make_folder, limiter=threads.images)
         try:
-            files = _Files(folder, self._max_bytes, most_files)
+            files = _Files(folder, self._max_bytes, most_files, body.password)
             fields = _Fields(options)
-            parser: _Raw | _Form = _Form(files, fields, parameters) if is_form else _Raw(files, announced)
+            parser: _Raw | _Form = _Form(files, fields, parameters) if is_form else _Raw(files)
             with explaining_state_errors():
                 try:
                     await self._write_all(body.chunks, parser, most_bytes)
                 finally:
                     await to_thread.run_sync(files.close, limiter=threads.images)
-            received = Received(files.images, fields.values())
-            if len(received.images) == 1 and (refusal := received.image.refusal):
-                raise refusal
-            yield received
+            yield Received(files.images, fields.values())
         finally:
             with CancelScope(shield=True):
                 await to_thread.run_sync(shutil.rmtree, folder, True, limiter=threads.images)  # noqa: FBT003
@@ -133,20 +126,21 @@ class ImageReceiver:
 class _Files:
     """The files of one request, written one after another, each in a folder of its own."""
 
-    def __init__(self, folder: Path, max_bytes: int, most_files: int) -> None:
+    def __init__(self, folder: Path, max_bytes: int, most_files: int, password: str | None) -> None:
         self.images: list[Image] = []
         self.most_files = most_files
         self._folder = folder
         self._max_bytes = max_bytes
+        self._password = password
         self._file: IO[bytes] | None = None
 
-    def begin(self, media_type: str | None, name: str | None = None, refusal: UnsupportedImage | None = None) -> None:
+    def begin(self, name: str | None = None) -> None:
         """Start the file of the next image; `write` then adds to that file."""
         self.close()
         path = self._folder / str(len(self.images)) / "image"
         path.parent.mkdir()
         self._file = path.open("wb")
-        self.images.append(Image(path, media_type, name, refusal))
+        self.images.append(Image(path, name, self._password))
 
     def write(self, data: bytes) -> None:
         assert self._file  # noqa: S101 - begin() was called
@@ -162,13 +156,12 @@ class _Files:
 class _Raw:
     """A body that is one image."""
 
-    def __init__(self, files: _Files, media_type: str | None) -> None:
+    def __init__(self, files: _Files) -> None:
         self._files = files
-        self._media_type = media_type
 
     def write(self, data: bytes) -> None:
         if not self._files.images:
-            self._files.begin(self._media_type)
+            self._files.begin()
         self._files.write(data)
 
     def finish(self) -> None: ...
@@ -270,23 +263,10 @@ class _Form:
         if len(self._files.images) == (most := self._files.most_files):
             raise UnsupportedForm(f"it has more than {'one file' if most == 1 else f'{most} files'}")
         self._sink = self._files
-        try:
-            self._files.begin(_announced_type(self._headers.get("content-type", "")), name)
-        except UnsupportedImage as exc:
-            self._files.begin(None, name, exc)
+        self._files.begin(name)
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         self._sink.write(data[start:end])
 
     def _on_end(self) -> None:
         self._is_over = True
-
-
-def _announced_type(content_type: str) -> str | None:
-    """Return the media type of a content type, or None if it names no format. Raises UnsupportedImage."""
-    media_type = content_type.partition(";")[0].strip().lower()
-    if media_type in {"", "application/octet-stream"}:
-        return None
-    if media_type not in MEDIA_TYPES:
-        raise UnsupportedImage(media_type, FORMAT_NAMES)
-    return media_type

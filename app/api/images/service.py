@@ -78,10 +78,10 @@ class RecognitionService:
         return await recognise(
             self._supervisor,
             image.path,
-            image.media_type,
             options,
             self._limits,
             seconds=self._seconds,
+            password=image.password,
             place=place,
         )
 
@@ -109,8 +109,6 @@ class RecognitionService:
     ) -> ImageOutcome:
         """Recognise one image, unless the job's images have ended too many engine processes already."""
         try:
-            if image.refusal:
-                raise image.refusal
             if len(deaths) >= MAX_DEATHS_OF_ONE_REQUEST:
                 raise deaths[-1]
             return ImageOutcome(image.name, await self.recognise(image, options, place), None)

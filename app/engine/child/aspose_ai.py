@@ -153,7 +153,7 @@ class AsposeAIEngine:
         return "".join(str(each.result) for each in self._processor.get_result())
 
     def recognise(
-        self, image: str, media_type: str | None, options: dict[str, Any], limits: dict[str, int]
+        self, image: str, options: dict[str, Any], limits: dict[str, int], password: str | None = None
     ) -> dict[str, Any]:
         """Recognise an image; write the pages, and the document if requested, beside the image.
 
@@ -168,7 +168,7 @@ class AsposeAIEngine:
         try:
             # Again, because the folder may have been missing when this process started.
             aspose_ocr_models.use_folder(self._models_dir())
-            return aspose_ocr.recognise(Path(image), media_type, wanted, ImageLimits(**limits), self._tables_in)
+            return aspose_ocr.recognise(Path(image), wanted, ImageLimits(**limits), self._tables_in, password)
         except ImageError as exc:
             return {"refused": type(exc).__name__, "facts": exc.facts}
 

@@ -25,6 +25,11 @@ IMAGE_FORMATS = (
     ImageFormat("TIFF", TIFF, "TIFF"),
     ImageFormat("BMP", "image/bmp", "BMP"),
     ImageFormat("GIF", "image/gif", "GIF"),
+    ImageFormat("WebP", "image/webp", "WEBP"),
+    ImageFormat("HEIF", "image/heif", "HEIF"),
+    ImageFormat("AVIF", "image/avif", "AVIF"),
+    ImageFormat("JPEG 2000", "image/jp2", "JPEG2000"),
+    ImageFormat("PNM", "image/x-portable-anymap", "PPM"),
     ImageFormat("PDF", PDF, None),
 )
 MEDIA_TYPES = tuple(each.media_type for each in IMAGE_FORMATS)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from app.engine.contract.recognition_call import ImageLimits
-from app.errors import ImageTooLarge, UnreadableImage
+from app.errors import ImageTooLarge, PagesBeyondEnd, UnreadableImage
 
 MAX_SIDE_PIXELS = 20_000
 """The longest side of a page, in pixels. The vendor's library fails on 100,000 x 1 pixels after 17 s."""
@@ -27,19 +27,22 @@ def check_size(width: int, height: int, limits: ImageLimits, what: str = "a page
         raise UnreadableImage(f"it has {size}")
 
 
-def select_pages(pages: tuple[int, int] | None, total: int, limits: ImageLimits) -> tuple[int, int]:
-    """Return the first page to read, counted from 0, and the number of pages to read."""
+def select_pages(pages: tuple[int, int] | None, total: int, limits: ImageLimits) -> list[int]:
+    """Return the numbers of the pages to read, counted from 1.
+
+    Raises UnreadableImage if there is no page, PagesBeyondEnd if none of the requested pages exists, and ImageTooLarge.
+    """
     if total < 1:
         raise UnreadableImage("it has no pages")
     first, last = pages or (1, total)
     if first > total:
-        raise UnreadableImage(f"page {first} was requested, but the last page is {total}")
-    count = min(last, total) - first + 1
-    if count > limits.max_pages:
+        raise PagesBeyondEnd(first, total)
+    numbers = list(range(first, min(last, total) + 1))
+    if len(numbers) > limits.max_pages:
         raise ImageTooLarge(
-            f"{count} pages", f"{limits.max_pages} in one call (OCR_MAX_IMAGE_PAGES); choose with pages="
+            f"{len(numbers)} pages", f"{limits.max_pages} in one call (OCR_MAX_IMAGE_PAGES); choose with pages="
         )
-    return first - 1, count
+    return numbers
 
 
 @contextmanager

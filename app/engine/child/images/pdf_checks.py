@@ -1,4 +1,4 @@
-"""Checks a PDF before the vendor's library reads it: its pages, and all that the pages draw at any depth.
+"""Checks a PDF before PDFium renders it: its pages, and all that the pages draw at any depth.
 
 pypdf bounds the page tree, the filters and the size of decoded streams itself, and refuses loops among pages. The
 pictures and contents below a page are found by following every reference: from forms, patterns, fonts, masks and
@@ -9,6 +9,7 @@ import io
 import re
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -20,10 +21,10 @@ from pypdf.generic import ArrayObject, DictionaryObject, IndirectObject, StreamO
 
 from app.engine.child.images.image_sizes import check_size, select_pages
 from app.engine.contract.recognition_call import ImageLimits
-from app.errors import EncryptedPdf, ImageError, ImageTooLarge, UnreadableImage
+from app.errors import ImageError, ImageTooLarge, UnreadableImage
 
-DOTS_PER_POINT = 150 / 72
-"""The resolution at which the vendor's library renders the pages of a PDF, in dots per inch."""
+MAX_USER_UNIT = 75_000
+"""The largest unit of a page, in points, that PDF 1.7 readers take."""
 MAX_OBJECTS = 200_000
 """How many objects the pages of one call may need."""
 MAX_CONTENT_BYTES = 500_000_000
@@ -51,24 +52,53 @@ INLINE_PICTURE = re.compile(rb"\bBI\b(.{1,1000}?)\bID\b", re.DOTALL)
 INLINE_SIDE = re.compile(rb"/(?:W|H|Width|Height)\s+(\d{1,20})\b")
 
 
-def examine_pdf(path: Path, pages: tuple[int, int] | None, limits: ImageLimits) -> tuple[int, int]:
-    """Return the first page to read, counted from 0, and the number of pages to read.
+@dataclass(frozen=True, slots=True)
+class PdfFacts:
+    """What is known of a PDF whose requested pages have been checked."""
 
-    Raises EncryptedPdf, ImageTooLarge, UnreadableImage, and any exception of pypdf for a broken file.
+    numbers: list[int]
+    """The numbers of the requested pages, counted from 1."""
+    total: int
+    """How many pages the document has."""
+    user_units: dict[int, float]
+    """The size of a unit of each requested page in points, by the page's number."""
+    attached: list[str]
+    """The names of files that annotations of the requested pages carry."""
+
+
+def is_encrypted(path: Path) -> bool:
+    """Return whether a PDF is encrypted in any way. Raises any exception of pypdf for a broken file."""
+    try:
+        with PdfReader(path) as reader:
+            return reader.is_encrypted
+    except (DependencyError, FileNotDecryptedError):  # pypdf decrypts AES only with another package
+        return True
+
+
+def examine_pdf(path: Path, pages: tuple[int, int] | None, limits: ImageLimits) -> PdfFacts:
+    """Check the requested pages of a PDF that is not encrypted.
+
+    Raises ImageError, and any exception of pypdf for a broken file.
     """
     try:
         with PdfReader(path) as reader:
-            if reader.is_encrypted:
-                raise EncryptedPdf
-            first, count = select_pages(pages, len(reader.pages), limits)
-            needed = _Needed(limits)
-            for page in reader.pages[first : first + count]:
+            numbers = select_pages(pages, total := len(reader.pages), limits)
+            needed, units, attached = _Needed(limits), {}, []
+            for number in numbers:
+                page = reader.pages[number - 1]
                 needed.check_page(page)
-    except (DependencyError, FileNotDecryptedError):  # pypdf decrypts AES only with another package
-        raise EncryptedPdf from None
+                units[number] = min(max(float(page.get("/UserUnit", 1)), 1), MAX_USER_UNIT)
+                attached += _attached_files(page)
+            needed.check_values(_dictionary(_dictionary(reader.root_object.get("/AcroForm")).get("/DR")))
     except LimitReachedError as exc:
         raise ImageTooLarge(f"a structure beyond what is safe to read ({exc})", "that of pypdf") from exc
-    return first, count
+    return PdfFacts(numbers, total, units, attached)
+
+
+def _attached_files(page: PageObject) -> list[str]:
+    annotations = [_dictionary(each) for each in _listed(page.get("/Annots"))]
+    found = [each for each in annotations if each.get("/Subtype") == "/FileAttachment"]
+    return [str(_dictionary(each.get("/FS")).get("/F", "a file")) for each in found]
 
 
 class _Needed:
@@ -85,12 +115,15 @@ class _Needed:
         """The functions and colour spaces that do not contain themselves."""
 
     def check_page(self, page: PageObject) -> None:
-        """Check the size of a page and everything that it refers to, but not other pages."""
-        box = page.mediabox
-        width, height = abs(float(box.width)), abs(float(box.height))  # corners have any order
-        check_size(round(width * DOTS_PER_POINT), round(height * DOTS_PER_POINT), self._limits)
+        """Check everything that a page refers to, but not other pages."""
         _check_stated_pages(page)
-        rest: list[Any] = list(_values(page))
+        self.check_values(page)
+        contents = page.get_contents()
+        self._count_drawings(contents.get_data() if contents is not None else b"", page.get("/Resources"))
+
+    def check_values(self, dictionary: DictionaryObject) -> None:
+        """Check everything that a dictionary refers to, but not pages."""
+        rest: list[Any] = list(_values(dictionary))
         while rest:
             value = rest.pop()
             if isinstance(value, IndirectObject):
@@ -109,8 +142,6 @@ class _Needed:
             if _is_function_or_colour_space(value):
                 self._check_nesting(value, 0)
             rest += value if isinstance(value, ArrayObject) else _values(value)
-        contents = page.get_contents()
-        self._count_drawings(contents.get_data() if contents is not None else b"", page.get("/Resources"))
 
     def _check_nesting(self, value: Any, depth: int) -> None:  # noqa: ANN401 - any object of pypdf
         """Raise UnreadableImage if a function or a colour space contains itself, or others too deep."""

@@ -10,8 +10,8 @@ from PIL import Image
 from pypdf import PdfReader, PdfWriter
 from pypdf.errors import DependencyError
 
-from app.engine.child.images import image_checks, image_sizes
-from app.engine.child.images.image_checks import examine
+from app.engine.child.images import image_sizes, preparation
+from app.engine.child.images.preparation import prepare
 from app.engine.contract.image_formats import PDF, TIFF
 from app.engine.contract.recognition_call import ImageLimits
 from app.errors import EncryptedPdf, ImageError, ImageTooLarge, UnreadableImage
@@ -33,10 +33,10 @@ from tests.support.hostile_images import (
 LIMITS = ImageLimits(MAX_PIXELS, 50)
 
 
-def check(content: bytes, folder: Path, pages: tuple[int, int] | None = None) -> tuple[str, int, int]:
-    """Check an image with the default limits, except that a page may have MAX_PIXELS."""
+def check(content: bytes, folder: Path, pages: tuple[int, int] | None = None) -> list[int]:
+    """Prepare a file with the default limits, except that a page may have MAX_PIXELS; return the pages' numbers."""
     (folder / "image").write_bytes(content)
-    return examine(folder / "image", None, pages, LIMITS)
+    return [page.number for page in prepare(folder / "image", pages, LIMITS)]
 
 
 @pytest.mark.parametrize("name", LOOPS)
@@ -56,15 +56,15 @@ def test_a_small_file_with_a_large_content_is_too_large(name: str, tmp_path: Pat
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (pictures.encoded(TIFF, *[pictures.page("a")] * 3), (TIFF, 0, 3)),
+        (pictures.encoded(TIFF, *[pictures.page("a")] * 3), [1, 2, 3]),
         # Two pages may share an Exif directory, which is no loop.
-        (tiff(page_tags(t34665=-3), page_tags(t34665=-3), {}, next_of={0: 1}), (TIFF, 0, 2)),
-        (tiff(page_tags(), big=True), (TIFF, 0, 1)),
+        (tiff(page_tags(t34665=-3), page_tags(t34665=-3), {}, next_of={0: 1}), [1, 2]),
+        (tiff(page_tags(), big=True), [1]),
         # Producers often give all forms the resources of the page, so a form may be among its own resources.
-        (one_page(DRAWS, CONTENT, form(b"/XObject<</X 5 0 R/Y 6 0 R>>", b"/Y Do"), picture(1, 1)), (PDF, 0, 1)),
-        (one_page(DRAWS, CONTENT, picture(1000, 1000, bytes(1_000_000), b"FlateDecode")), (PDF, 0, 1)),
+        (one_page(DRAWS, CONTENT, form(b"/XObject<</X 5 0 R/Y 6 0 R>>", b"/Y Do"), picture(1, 1)), [1]),
+        (one_page(DRAWS, CONTENT, picture(1000, 1000, bytes(1_000_000), b"FlateDecode")), [1]),
         # Any two opposite corners are a page, in any order.
-        (one_page(b"").replace(b"[0 0 200 200]", b"[200 200 0 0]"), (PDF, 0, 1)),
+        (one_page(b"").replace(b"[0 0 200 200]", b"[200 200 0 0]"), [1]),
         # Both halves of a function, and two colour spaces, may share one function.
         (
             one_page(
@@ -72,12 +72,12 @@ def test_a_small_file_with_a_large_content_is_too_large(name: str, tmp_path: Pat
                 STITCHED % (5, 5),
                 b"<</FunctionType 2/Domain[0 1]/N 1>>",
             ),
-            (PDF, 0, 1),
+            [1],
         ),
-        (one_page(DRAWS, CONTENT, picture(1000, 1000, b"cut off", b"FlateDecode")), (PDF, 0, 1)),
+        (one_page(DRAWS, CONTENT, picture(1000, 1000, b"cut off", b"FlateDecode")), [1]),
     ],
 )
-def test_what_only_looks_hostile_is_read(content: bytes, expected: tuple[str, int, int], tmp_path: Path) -> None:
+def test_what_only_looks_hostile_is_read(content: bytes, expected: list[int], tmp_path: Path) -> None:
     """Shared directories and resources are no loops."""
     assert check(content, tmp_path) == expected
 
@@ -93,7 +93,7 @@ def test_a_page_that_is_not_read_is_not_checked(tmp_path: Path) -> None:
     file = io.BytesIO()
     writer.write(file)
 
-    assert check(file.getvalue(), tmp_path, (1, 1)) == (PDF, 0, 1)
+    assert check(file.getvalue(), tmp_path, (1, 1)) == [1]
     with pytest.raises(ImageTooLarge):
         check(file.getvalue(), tmp_path)
 
@@ -155,8 +155,8 @@ def test_a_parser_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest
         wait_for_cpu(60)
 
     monkeypatch.setattr(image_sizes, "REPEAT_SECONDS", 0.1)
-    monkeypatch.setattr(image_checks, "limited_time", lambda: image_sizes.limited_time(0.1))
-    monkeypatch.setattr(image_checks, "_examine_image", never_end)
+    monkeypatch.setattr(preparation, "limited_time", lambda: image_sizes.limited_time(0.1))
+    monkeypatch.setattr(preparation, "page_count", never_end)
     with pytest.raises(ImageTooLarge, match="too long"):
         check(pictures.encoded("image/png", pictures.page("a")), tmp_path)
     wait_for_cpu(0.2)  # the timer does not outlive the check
@@ -175,7 +175,7 @@ def test_a_frame_that_differs_is_checked(tmp_path: Path) -> None:
     small, large = Image.new("1", (8, 8)), Image.new("1", (2000, 2000))
     small.save(file, "TIFF", save_all=True, append_images=[large], compression="group4")
 
-    assert check(file.getvalue(), tmp_path, (1, 1)) == (TIFF, 0, 1)
+    assert check(file.getvalue(), tmp_path, (1, 1)) == [1]
     with pytest.raises(ImageTooLarge):
         check(file.getvalue(), tmp_path)
 
