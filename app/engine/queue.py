@@ -98,7 +98,7 @@ class CallQueue:
     async def acquire(self, caller: str, is_deferred: IsDeferred, *, is_held: bool) -> None:
         """Go to the end of the queue and wait for the engine.
 
-        A caller that holds the engine (`is_held`) releases it once it is in the queue.
+        If the caller holds the engine (`is_held`), the caller first enters the queue and then releases the engine.
         """
         # Enter the queue before releasing the engine, so that this caller is among those of whom the next one is
         # chosen.

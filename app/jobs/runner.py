@@ -141,10 +141,10 @@ async def _run_and_release(work: Work) -> dict[str, Any]:
 
 
 async def cancelled_once(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Await a coroutine, and cancel it only once, as asyncio does, so that it may wait while it cleans up.
+    """Await a coroutine, and cancel it only once, as asyncio does, so that its clean-up may contain an `await`.
 
-    An anyio scope would cancel it again at each `await`. This cancellation also interrupts `to_thread.run_sync`, and
-    the thread continues: the coroutine has to tell it to end.
+    An anyio scope would cancel it again at each `await`. Unlike the cancellation of a scope, this one interrupts
+    `to_thread.run_sync`. The thread continues then, so the coroutine has to tell the thread to end.
     """
     task = asyncio.create_task(coroutine)
     try:

@@ -126,8 +126,8 @@ class InventoryWatcher:
 
         Between its steps the scan sleeps `rest` times as long as it computes.
 
-        Updates of single paths continue during the scan. The scan may have read such a path before its change, so at
-        its end the scan reads these paths again.
+        Updates of single paths continue during the scan. The scan may have read such a path too early, so it reads
+        these paths again at its end.
         """
         async with self._scanning:
             self._scan_began = time.monotonic()

@@ -61,7 +61,7 @@ class Protection:
 
     @property
     def because(self) -> str:
-        """The reason as text: the pattern, or else the caller's reason."""
+        """Why the model is protected, as text: the pattern, or else the caller's reason."""
         return self.manual.reason if self.pattern is None and self.manual else str(self.pattern)
 
 

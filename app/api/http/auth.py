@@ -74,7 +74,7 @@ class GuardedRoute(APIRoute):
     """A route that checks that the caller's key has the scope declared in its `openapi_extra`.
 
     The check is not a FastAPI dependency, because resolving a dependency takes a third of the time of a list request.
-    A route that declares neither a scope nor PUBLIC cannot be constructed.
+    Every such route must declare a scope or PUBLIC; its construction fails otherwise.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -1,8 +1,8 @@
 """Tables of ggml's numbers: the types of tensors with their sizes, and the names of files' quantisations.
 
 The types are from `ggml_type` in ggml.h and GGML_QUANT_SIZES in gguf-py, the names from `llama_ftype` in llama.h. Old
-files may hold numbers that llama.cpp has withdrawn. These numbers keep their meaning here, unless a fork gave them
-another one.
+files may hold numbers that llama.cpp has withdrawn. This module keeps the former meaning of such a number, unless a
+fork of llama.cpp has given the number a new meaning.
 """
 
 from typing import NamedTuple

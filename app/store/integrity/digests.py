@@ -90,7 +90,10 @@ class Digests:
             self._write_corrupt(model.name, found.etag, found.sha256, found.since)
 
     def mark_corrupt(self, model: Model, sha256: str) -> None:
-        """Record that this version is corrupt: `sha256`, the digest of its bytes, is not the recorded digest."""
+        """Record that this version is corrupt.
+
+        `sha256` is the digest of its bytes, which differs from the recorded digest.
+        """
         self._write_corrupt(model.name, model.etag, sha256, datetime.now(UTC))
 
     def _write_corrupt(self, name: str, etag: str, sha256: str, since: datetime) -> None:

@@ -137,7 +137,7 @@ def _lock_queries(folder: Path) -> str | None:
 
 
 def _exclusive_names(folder: Path) -> str | None:
-    """Check that neither a creation nor a rename without replacement overwrites an existing file."""
+    """Check that creating a file, and renaming without replacement, fail if the name is taken."""
     for name in ("one", "other"):
         (folder / name).write_text(name)
     with contextlib.suppress(FileExistsError):

@@ -111,7 +111,7 @@ class RequestLimits:
 
 
 def _require_single(headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Raise InvalidHttp if a header is repeated that a request may have once."""
+    """Raise InvalidHttp if a header that a request may have only once is repeated."""
     seen = set()
     for name, _ in headers:
         if name in seen and name in SINGLE:
