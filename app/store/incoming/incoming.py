@@ -250,9 +250,8 @@ class Incoming:
             move = partial(staged.move, folder, leaf, replacing=False)
             return move_to_free_name(move, folder, leaf) if self._volume.is_shared else move(), None
         try:
-            self._trash.remove_extra_links(
-                present, folder, leaf
-            )  # else the trash would have two entries for the replaced file
+            # Otherwise the trash would have two entries for the replaced file.
+            self._trash.remove_extra_links(present, folder, leaf)
             entry = self._trash.link_aside(present, folder, leaf)
             is_linked = entry is not None
             if entry is None:

@@ -37,9 +37,8 @@ class ConnectionGate:
         self._on_full = on_full
         self._reported_at = -REPORT_SECONDS
         self._open: set[Evictable] = set()
-        self._idle: OrderedDict[Evictable, None] = (
-            OrderedDict()
-        )  # the connection that has been idle longest comes first
+        self._idle: OrderedDict[Evictable, None] = OrderedDict()
+        """The idle connections; the one that has been idle longest comes first."""
 
     def admit(self, connection: Evictable) -> None:
         """Count a new connection, which is idle.
