@@ -1,7 +1,8 @@
-"""The facts of the wheel that is installed: at once for a known version, after a question in the background otherwise.
+"""Holds the facts of the installed wheel. For a version that is not known, the wheel is asked in the background.
 
-See `app.engine.contract.wheel_facts` for why. Until the facts of another version are known, nothing is judged by those
-of an old one: the audit calls no OCR model superseded, and a recognition's language is judged by the engine alone.
+`app.engine.contract.wheel_facts` explains why. Until the facts of the installed version are known, nothing is judged by
+the facts of another version: the audit calls no OCR model superseded, and a recognition's language is judged by the
+engine alone.
 """
 
 import asyncio

@@ -39,8 +39,8 @@ Line = deque[Waiter]
 class CallQueue:
     """The callers of one engine: one uses it, and `size` more have places.
 
-    There are more places only while a key has fewer than its share, which is the number of all places divided by the
-    number of keys that have or want one, and at least one.
+    A key with fewer places than its share gets a further place beyond these. The share is the number of places divided
+    by the number of keys that have or want one, and at least one.
     """
 
     def __init__(self, size: int) -> None:

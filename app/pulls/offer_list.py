@@ -10,9 +10,9 @@ from app.errors import SourceError, SourceUnavailable
 from app.pulls.sources.resources import Offer, ResourceSource
 
 FRESH_SECONDS = 600.0
-"""How long an answer of the site is used. The vendor adds an OCR model a few times a year."""
+"""How long, in seconds, an answer of the site is used. The vendor adds an OCR model a few times a year."""
 RETRY_SECONDS = 30.0
-"""How long the failure to get an answer is remembered, so that a site that is away is not asked by each request."""
+"""How long, in seconds, a failure is remembered, so that not every request asks a site that cannot be reached."""
 WAIT_SECONDS = 5.0
 """How long a request waits for the site."""
 REFRESH_SECONDS = 120.0

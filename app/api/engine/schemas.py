@@ -133,8 +133,8 @@ class EngineOut(Schema):
     list_local: list[str] | None
     """AsposeAI's `list_local()`, unchanged: the files that it would use, relative to its working directory."""
     resources_list_local: list[str] | None
-    """The vendor's `Resources.list_local()`: the OCR models that recognition finds, without `.ocr`; at most 1,000. It
-    believes names: whether a file is usable shows in a recognition."""
+    """The vendor's `Resources.list_local()`: the OCR models that recognition finds, without `.ocr`; at most 1,000. The
+    vendor looks at names only: only a recognition shows whether a file is usable."""
     is_initialized: bool | None
     """AsposeAI's `is_initialized()`: whether a model is loaded."""
     asked_at: Timestamp | None

@@ -32,7 +32,7 @@ async def list_resources(
 ) -> ResourceList:
     """List the vendor's OCR models that the site of `OCR_RESOURCES_URL` offers, and those in the model folder.
 
-    `POST /pulls` with `resource` brings one. The site's list is cached for ten minutes; the answer waits at most five
+    `POST /pulls` with `resource` fetches one. The site's list is cached for ten minutes; the answer waits at most five
     seconds for the site. If the site cannot be reached, `remote_error` says why, and the answer has what is here.
     """
     inventory = await watcher.current_when_scanned()

@@ -23,7 +23,8 @@ class ResourceOut(Schema):
     size_bytes: NonNegativeInt | None
     """The size of the file in the model folder. Null if it is not there."""
     recognised: bool | None
-    """Whether the engine lists the file that is here. Null if it is not here, or the engine was not asked since."""
+    """Whether the engine lists the file that is here. Null if there is no file here, or if the engine was not asked
+    since the file came."""
     in_use: bool
     """Whether any process holds a lease on the file that is here."""
 
@@ -34,9 +35,11 @@ class ResourceList(Schema):
     site_url: str | None
     """The folder of the site from which files are requested. Null if `OCR_RESOURCES_URL` is `off`."""
     asked_at: Timestamp | None
-    """When the site gave the list that this answer shows; it is asked again after ten minutes. Null if it has not."""
+    """When the site gave the list that this answer shows; null if it has given none. It is asked again after ten
+    minutes."""
     remote_error: str | None
-    """Why the site's present list is not known; then the answer shows its last list, if any, and what is here."""
+    """Why the site's present list is not known; the answer then shows the site's last list, if there is one. Else
+    null."""
     count: NonNegativeInt
     """How many OCR models the answer has."""
     resources: list[ResourceOut]

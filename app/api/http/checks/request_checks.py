@@ -35,7 +35,8 @@ NOTHING = (b"", b"{}", b"null")
 MAX_SHOWN_CHARS = 100
 WHOLE = "a whole number"
 DIGITS = re.compile(r"-?[0-9]+", re.ASCII)
-"""A whole number in a query. pydantic also takes `1_0` and `1.0`, which other programs read otherwise or refuse."""
+"""A whole number in a query. pydantic also takes `1_0` and `1.0`, which other programs refuse or read as another
+number."""
 
 
 class RequestChecks:
