@@ -15,7 +15,7 @@ from tests.support.browser import Browser
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 PREFIX = "/models-api"
 MODEL = "org_repo/model Q4.gguf"

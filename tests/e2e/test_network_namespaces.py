@@ -134,25 +134,30 @@ def test_replicas_that_share_no_network_see_each_others_changes(serve: Serve, na
 
 def test_a_replica_reports_the_pull_of_another_and_adopts_it_when_that_is_killed(serve: Serve, hub_url: str) -> None:
     """A service shows another service's pull, and continues it over its own network when that service is killed."""
-    one, other = (Replica(serve, number, pull_allowed_urls=hub_url) for number in (0, 1))
+    replicas = [Replica(serve, number, pull_allowed_urls=hub_url) for number in (0, 1)]
     size_bytes = 20_000_000
 
-    def job() -> dict[str, Any]:
-        return dict(json.loads(other.ask("GET", path, from_the_other=1)[1]))
+    def job(asked: int) -> dict[str, Any]:
+        return dict(json.loads(replicas[asked].ask("GET", path, from_the_other=asked)[1]))
 
     url = hub_url + path_of("pulled", size_bytes, is_quick=False)
-    status, asked = one.ask("POST", "/pulls", from_the_other=0, body={"url": url, "name": "a.bin"})
+    status, asked = replicas[0].ask("POST", "/pulls", from_the_other=0, body={"url": url, "name": "a.bin"})
     assert status == 202
     path = f"/pulls/{json.loads(asked)['id']}"
-    reported = eventually(lambda: now if (now := job())["progress"]["done"] else None)
+    reported = eventually(lambda: now if (now := job(1))["progress"]["done"] else None)
     assert (reported["state"], reported["phase"]) == ("running", "downloading")
-    assert reported["owner"].endswith(f":{one.service.process.pid}")
+    # The service that was asked usually runs the pull, but if it is slow, the other one takes the job first.
+    owners = [f":{replica.service.process.pid}" for replica in replicas]
+    runs = next(number for number, owner in enumerate(owners) if reported["owner"].endswith(owner))
+    other = 1 - runs
+    assert job(other)["state"] == "running"
     assert reported["progress"]["done"] < reported["progress"]["total"] == len(content_of("pulled", size_bytes))
 
-    one.service.stop(signal.SIGKILL)
+    replicas[runs].service.stop(signal.SIGKILL)
 
-    adopted = eventually(lambda: now if (now := job())["finished_at"] else None, within=30)
+    adopted = eventually(lambda: now if (now := job(other))["finished_at"] else None, within=60)
     assert adopted["state"] == "succeeded", adopted
-    assert adopted["owner"].endswith(f":{other.service.process.pid}")
-    assert (other.service.models_dir / "a.bin").read_bytes() == content_of("pulled", size_bytes)
-    assert list((other.service.models_dir / ".store/staging").iterdir()) == []
+    assert adopted["owner"].endswith(owners[other])
+    models = replicas[other].service.models_dir
+    assert (models / "a.bin").read_bytes() == content_of("pulled", size_bytes)
+    assert list((models / ".store/staging").iterdir()) == []
