@@ -10,6 +10,7 @@ import click
 import pytest
 
 from app.cli.main import main
+from app.engine.child.images.image_sizes import MAX_SIDE_PIXELS
 from app.main import create_app
 from app.settings import ENV_PREFIX, Settings
 
@@ -116,3 +117,9 @@ def _calls_in(text: str) -> Iterator[tuple[str, str]]:
         else:
             path, is_complete = place.replace("…", path.rpartition("/")[0]), True
             yield from ((each, path) for each in methods)
+
+
+@pytest.mark.parametrize("page", ["api", "recognition"])
+def test_the_longest_side_of_a_page_is_documented(page: str) -> None:
+    """The limit that no setting changes is where the limits of settings are."""
+    assert f"a side of more than {MAX_SIDE_PIXELS:,} pixels" in (ROOT / f"docs/{page}.md").read_text()

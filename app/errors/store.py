@@ -48,13 +48,14 @@ class ModelNotFound(ModelError):
 class ModelProtected(ModelError):
     """The model is protected, by `OCR_PROTECTED` or by a caller, and is neither deleted nor replaced."""
 
-    def __init__(self, name: str, pattern: str | None, reason: str | None) -> None:
+    def __init__(self, name: str, pattern: str | None, reason: str | None, advice: str | None = None) -> None:
         super().__init__(
             name,
             f"{name!r} is protected by the pattern {pattern!r} in OCR_PROTECTED. Only a change of that setting removes "
             "the protection."
             if pattern is not None
-            else f"{name!r} is protected: {reason}. DELETE /models/{name}/protection removes the protection.",
+            else f"{name!r} is protected: {reason}. "
+            + (advice or f"DELETE /models/{name}/protection removes the protection."),
         )
         self.pattern = pattern
         self.reason = reason

@@ -157,7 +157,18 @@ class Protections:
         if protection is None and self._volume.is_shared and self._records.is_on_server(name):
             protection = self.combine(name, UNREADABLE)  # another machine has just written the record
         if protection:
-            raise ModelProtected(name, protection.pattern, protection.manual.reason if protection.manual else None)
+            reason = protection.manual.reason if protection.manual else None
+            advice = self._advice() if protection.manual is UNREADABLE else None
+            raise ModelProtected(name, protection.pattern, reason, advice)
+
+    def _advice(self) -> str | None:
+        """Return what to do if this process cannot remove a record; None if it can."""
+        if os.access(self._records.folder, os.W_OK | os.X_OK, effective_ids=True):
+            return None
+        return (
+            f"The service's user may not change {self._records.folder}, so no request removes the protection: give "
+            "that folder the owner and the mode of the model folder."
+        )
 
     def combine(self, name: str, manual: ManualProtection | None) -> Protection | None:
         """Combine a caller's protection with the configuration's patterns; None if the model is not protected."""

@@ -4,6 +4,8 @@ import hashlib
 import os
 import resource
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -153,3 +155,33 @@ def test_a_lack_of_descriptors_is_not_told_as_a_protection(tmp_path: Path) -> No
             store.protections.of("a.bin")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@contextmanager
+def as_ordinary_user() -> Iterator[None]:
+    """Without root's rights, which no mode of a folder restricts."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(60_001)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+def test_a_closed_folder_of_protections_advises_nothing_that_cannot_work(tmp_path: Path) -> None:
+    """If the records cannot be reached, every model is protected, and the advice is to correct the folder's rights."""
+    store = opened(tmp_path)
+    (tmp_path / "a.bin").touch()
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(parent.stat().st_mode | 0o011)  # pytest's own folders
+    folder = tmp_path / ".store/protection"
+    folder.chmod(0)
+    try:
+        with as_ordinary_user(), pytest.raises(ModelProtected) as refused:
+            store.protections.check("a.bin")
+    finally:
+        folder.chmod(0o700)
+
+    assert f"The service's user may not change {folder}" in str(refused.value)
+    assert "DELETE" not in str(refused.value)
