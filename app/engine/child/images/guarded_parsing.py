@@ -2,6 +2,7 @@
 
 import errno
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,7 +18,9 @@ DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
 def refusing(what: str) -> Iterator[None]:
     """Raise UnreadableImage for any exception of a parser: hostile bytes can make a parser raise any exception."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # parsers warn about what viewers show in spite of it
+            yield
     except ImageError:
         raise
     except UnidentifiedImageError as exc:

@@ -41,6 +41,8 @@ BLOCK_ROWS = 64
 STRETCHED = (1.1, 4.0)
 """By how much the horizontal and the vertical resolution may differ for the image to be stretched to square pixels: a
 fax in standard quality has 204 x 98 dots per inch."""
+LEAST_DOTS, MOST_DOTS = 20, 10_000
+"""Resolutions that can be, in dots per inch. For a TIFF that states none, Pillow reports 1."""
 SEVERAL_VIEWS = {"MPO"}
 """Formats whose further frames are other views of one picture, which no viewer shows."""
 
@@ -57,13 +59,13 @@ class DecodedPage:
 
 def page_count(path: Path) -> int:
     """Return the number of pages of an image. Only a TIFF has several: of an animation the first frame is the page."""
-    with Image.open(path, formats=PILLOW_FORMATS) as image:
+    with _opened(path) as image:
         return int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
 
 
 def decode_page(path: Path, number: int, limits: ImageLimits) -> DecodedPage:
     """Decode page `number`, counted from 1. Raises ImageError, and what Pillow raises for a broken file."""
-    with Image.open(path, formats=PILLOW_FORMATS) as image:
+    with _opened(path) as image:
         if number > 1:
             image.seek(number - 1)
         check_size(*image.size, limits)
@@ -79,6 +81,13 @@ def decode_page(path: Path, number: int, limits: ImageLimits) -> DecodedPage:
         x_dots, y_dots = (y_dots, x_dots) if orientation in SIDEWAYS else (x_dots, y_dots)
     page = _with_square_pixels(page, x_dots, y_dots, limits)
     return DecodedPage(page, max(x_dots, y_dots) or None, warnings)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image as a file object: given the path, Pillow maps some TIFFs into memory and does not turn them."""
+    with path.open("rb") as file, Image.open(file, formats=PILLOW_FORMATS) as image:
+        yield image
 
 
 def _orientation(image: Image.Image) -> int:
@@ -108,7 +117,7 @@ def _loaded(path: Path, image: Image.Image) -> tuple[Image.Image, bool]:
     except OSError:
         if image.format not in {"JPEG", "MPO"} or _missing_rows(image) > max(BLOCK_ROWS, MOST_MISSING * image.height):
             raise
-        with _tolerating_cut_files(), Image.open(path, formats=("JPEG", "MPO")) as again:
+        with _tolerating_cut_files(), _opened(path) as again:
             again.load()
             return again.copy(), True
     return image, False
@@ -137,7 +146,7 @@ def _resolution(image: Image.Image) -> tuple[float, float]:
         x, y = (float(each) for each in image.info["dpi"])
     except Exception:  # noqa: BLE001 - without a resolution, or with a broken one, the image is still shown
         return 0, 0
-    return (x, y) if 1 <= x <= 10_000 and 1 <= y <= 10_000 else (0, 0)  # noqa: PLR2004 - dots per inch that can be
+    return (x, y) if all(LEAST_DOTS <= each <= MOST_DOTS for each in (x, y)) else (0, 0)
 
 
 def _flat(image: Image.Image) -> Image.Image:
