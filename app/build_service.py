@@ -20,11 +20,13 @@ from app.api.models.upload_receiver import UploadReceiver
 from app.api.state import State
 from app.api.uploads.unfinished_limits import UnfinishedLimits
 from app.build import build_jobs, build_pull_runner, build_resource_source, build_store
+from app.engine.contract.ocr_models import is_ocr_model, why_not_found
 from app.engine.contract.recognition_call import ImageLimits
 from app.engine.installed_wheel import InstalledWheel
 from app.engine.memory_limits import default_limit_bytes
 from app.engine.model_session import ModelSession, SessionLimits
 from app.engine.native.workdir import WorkDirectories
+from app.engine.ocr_model_leases import OcrModelLeases
 from app.engine.process import EngineProcess
 from app.engine.states import SupervisorLimits
 from app.engine.supervisor import Supervisor
@@ -66,6 +68,7 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
     session = build_model_session(settings, store, supervisor, on_event)
     model_choice = ModelChoice(store, supervisor, session)
     watcher = build_inventory_watcher(store, supervisor, volume_monitor, on_event)
+    ocr_model_leases = build_ocr_model_leases(store, watcher)
     state = State(
         access=access,
         store=store,
@@ -75,6 +78,7 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
         supervisor=supervisor,
         installed_wheel=wheel,
         model_session=session,
+        ocr_model_leases=ocr_model_leases,
         model_choice=model_choice,
         text_service=build_text_service(settings, model_choice, TextRunner(supervisor, session, on_event)),
         background_jobs=BackgroundJobs(jobs, on_event),
@@ -83,7 +87,7 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
         unfinished_limits=UnfinishedLimits(
             total=settings.max_unfinished_uploads, per_key=settings.max_unfinished_uploads_per_key
         ),
-        recognition_service=build_recognition_service(settings, supervisor, workdirs),
+        recognition_service=build_recognition_service(settings, supervisor, workdirs, ocr_model_leases),
         metrics=metrics,
         offer_list=OfferList(build_resource_source(settings, HttpClient(settings.pull_stall_timeout.total_seconds()))),
         pull_runner=build_pull_runner(settings, store, jobs, lambda model: watcher.refresh(model.name), on_event),
@@ -194,8 +198,22 @@ def build_text_service(settings: Settings, model_choice: ModelChoice, runner: Te
     return TextService(model_choice, runner, limits)
 
 
+def build_ocr_model_leases(store: Store, watcher: InventoryWatcher) -> OcrModelLeases:
+    """Build the leases that recognition takes on the OCR models of the folder."""
+
+    def names() -> list[str]:
+        inventory = watcher.inventory
+        found = inventory.models if inventory else ()
+        return [name for name in found if is_ocr_model(name) and not why_not_found(name)]
+
+    def hold(name: str, use: str, pid: int) -> Callable[[], None]:
+        return store.locks.lease(name, kind="engine", holder=use, pid=pid).release
+
+    return OcrModelLeases(models_dir=store.root, names=names, hold=hold)
+
+
 def build_recognition_service(
-    settings: Settings, supervisor: Supervisor, workdirs: WorkDirectories
+    settings: Settings, supervisor: Supervisor, workdirs: WorkDirectories, ocr_model_leases: OcrModelLeases
 ) -> RecognitionService:
     """Build the service that recognises text in images."""
     receiver = ImageReceiver(
@@ -206,6 +224,7 @@ def build_recognition_service(
     return RecognitionService(
         supervisor,
         receiver,
+        ocr_model_leases,
         ImageLimits(settings.max_image_pixels, settings.max_image_pages),
         max_files=settings.max_image_files,
         seconds=settings.recognition_timeout.total_seconds(),

@@ -11,6 +11,7 @@ from app.api.models.upload_receiver import UploadReceiver
 from app.api.uploads.unfinished_limits import UnfinishedLimits
 from app.engine.installed_wheel import InstalledWheel
 from app.engine.model_session import ModelSession
+from app.engine.ocr_model_leases import OcrModelLeases
 from app.engine.supervisor import Supervisor
 from app.jobs.background import BackgroundJobs
 from app.jobs.folder import Jobs
@@ -33,6 +34,7 @@ class State(TypedDict):
     supervisor: Supervisor
     installed_wheel: InstalledWheel
     model_session: ModelSession
+    ocr_model_leases: OcrModelLeases
     model_choice: ModelChoice
     text_service: TextService
     background_jobs: BackgroundJobs

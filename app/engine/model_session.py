@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.engine.calls import timed_call
+from app.engine.contract.ocr_models import is_ocr_model
 from app.engine.contract.processors import Processor
 from app.engine.process import EngineProcess
 from app.engine.process_leases import ProcessLeases
@@ -190,7 +191,8 @@ class ModelSession:
 
     def _recognised(self) -> set[str]:
         facts = self._supervisor.facts
-        return set(facts.recognised) if facts else set()
+        # AsposeAI opens no OCR model, and one that is being changed must not prevent the load.
+        return {name for name in facts.recognised if not is_ocr_model(name)} if facts else set()
 
 
 def _matches(loaded: Loaded, wanted: LoadRequest) -> bool:

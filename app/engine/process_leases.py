@@ -8,10 +8,22 @@ class ProcessLeases:
 
     def __init__(self) -> None:
         self._leases: dict[str, Callable[[], None]] = {}
+        self._is_over = False
+
+    def __contains__(self, name: object) -> bool:
+        """Return True if a lease on the model is held."""
+        return name in self._leases
 
     def add(self, name: str, release: Callable[[], None]) -> None:
-        """Keep the function that releases the lease on a model."""
+        """Keep the function that releases the lease on a model. Calls it at once after `end()`."""
         self._leases[name] = release
+        if self._is_over:
+            self.release()
+
+    def end(self) -> None:
+        """Release all leases, and each one that is added later: the process has ended. Blocks."""
+        self._is_over = True
+        self.release()
 
     def release(self, but: Container[str] = ()) -> None:
         """Release the leases on all models except those in `but`. Blocks."""

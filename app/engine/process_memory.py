@@ -53,6 +53,22 @@ def mapped_below(pid: int, folder: Path) -> dict[str, int]:
     return found
 
 
+def open_below(pid: int, folder: Path) -> set[str]:
+    """Return the files below a folder that a process has open or mapped, by path relative to the folder.
+
+    A process that has ended has none. A file that was deleted since is left out.
+    """
+    found = set(mapped_below(pid, folder))
+    root = f"{folder}/"
+    with contextlib.suppress(OSError):
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                path = str(descriptor.readlink())
+                if path.startswith(root):
+                    found.add(path.removeprefix(root))
+    return found
+
+
 def tree_bytes() -> int:
     """Return the memory of this process and its descendants; pages shared among them are counted once (PSS)."""
     me = psutil.Process(os.getpid())

@@ -5,6 +5,7 @@ Each image has a folder of its own in the state folder. If this service is kille
 
 import asyncio
 import json
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from app.engine.contract.messages import CapabilityName
 from app.engine.contract.recognition_call import PAGES_FILE, ImageLimits, RecognitionOptions
 from app.engine.native.state_errors import explaining_state_errors, state_error_in
 from app.engine.queue import Place
-from app.engine.supervisor import Supervisor
+from app.engine.supervisor import Around, Supervisor
 
 REFUSALS: dict[str, type[errors.ImageError]] = {
     error.__name__: error
@@ -53,15 +54,16 @@ async def recognise(
     seconds: float,
     password: str | None = None,
     place: Place | None = None,
+    around: Around = lambda _: nullcontext(),
 ) -> Recognition:
     """Recognise an image with the engine. Raises any ImageError, EngineError and StateError.
 
     `password` opens an encrypted PDF. `place` is the reserved place of a job, whose images are never refused with
-    EngineBusy.
+    EngineBusy. `around` returns the context of the call.
     """
     params = {"image": str(image), "options": asdict(options), "limits": asdict(limits), "password": password}
     try:
-        answer = await supervisor.call("recognise", params, seconds=seconds, place=place)
+        answer = await supervisor.call("recognise", params, seconds=seconds, place=place, around=around)
     except errors.EngineCallFailed as exc:
         if refused := state_error_in(exc.reason):
             raise refused from exc

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from app.engine.exits import ExitCause
 from app.engine.handshake import Handshake
 from app.engine.process import EngineProcess
 from app.engine.queue import CallQueue, IsDeferred, Place, Turn
+from app.engine.recycling import recycle_if_grown
 from app.engine.states import EngineState, LastExit, Release, SupervisorLimits
 from app.errors import (
     EngineCallFailed,
@@ -25,6 +27,9 @@ from app.errors import (
     EngineTimedOut,
 )
 from app.events import EventName, OnEvent
+
+Around = Callable[[EngineProcess], AbstractAsyncContextManager[None]]
+"""Returns the context in which a process is called."""
 
 
 class Supervisor:
@@ -209,9 +214,18 @@ class Supervisor:
         await turn.wait()
 
     async def call(
-        self, name: str, params: dict[str, Any] | None = None, *, seconds: float, place: Place | None = None
+        self,
+        name: str,
+        params: dict[str, Any] | None = None,
+        *,
+        seconds: float,
+        place: Place | None = None,
+        around: Around = lambda _: nullcontext(),
     ) -> Any:  # noqa: ANN401
         """Wait in the queue, call the engine and return its result. `seconds` limits the call, not the wait.
+
+        The call is made in the context that `around` returns for the process. A process that has grown to nearly its
+        memory limit is replaced after the call.
 
         If a call runs out of memory in a process that was used before, it is made once more in a new process: what
         earlier calls left there, or a loaded model, may have taken the memory. Raises any EngineError.
@@ -221,13 +235,17 @@ class Supervisor:
             process = await self.wait_until_ready()  # the caller before may have ended the process
             was_used, began = self._used_at is not None, loop.time()
             try:
-                return await timed_call(process, name, params, seconds=seconds, on_event=self._on_event)
+                async with around(process):
+                    result = await timed_call(process, name, params, seconds=seconds, on_event=self._on_event)
             except EngineOutOfMemory:
                 remaining = seconds - (loop.time() - began)
                 if not was_used or remaining <= 0:
                     raise
-            process = await self.wait_until_ready()
-            return await timed_call(process, name, params, seconds=remaining, on_event=self._on_event)
+                process = await self.wait_until_ready()
+                async with around(process):
+                    result = await timed_call(process, name, params, seconds=remaining, on_event=self._on_event)
+            await recycle_if_grown(process, self._limits.memory_bytes, self._on_event)
+            return result
 
     async def release(self, reason: str = "released") -> Release:
         """End the process, wait until the kernel has reaped it, and start another; return the memory before and after.

@@ -7,17 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.engine.calls import timed_call
-from app.engine.model_session import STOP_SECONDS, LoadRequest, ModelSession
+from app.engine.model_session import LoadRequest, ModelSession
 from app.engine.process import EngineProcess
-from app.engine.process_memory import resident_bytes_of
 from app.engine.queue import Place, Turn
+from app.engine.recycling import recycle_if_grown
 from app.engine.states import MAX_DEATHS_OF_ONE_REQUEST
 from app.engine.supervisor import Supervisor
 from app.errors import EngineCallFailed, EngineDied, EngineTimedOut, ServiceError, StoreUnavailable
-from app.events import EventName, OnEvent
-
-RECYCLE_SHARE = 7 / 8
-"""A process that holds more than this share of its memory limit is replaced between two texts."""
+from app.events import OnEvent
 
 JOB_PATIENCE_SECONDS = 600.0
 """How long a job waits if the model folder is unavailable when the job must load its model. A request does not wait."""
@@ -138,20 +135,5 @@ class TextRunner:
         if not isinstance(answer, str):
             process.kill(f"it broke the protocol: its answer to a text is of type {type(answer).__name__}")
             return TextOutcome(None, EngineDied((await process.wait()).reason))
-        await self._recycle_if_grown(process)
+        await recycle_if_grown(process, self._session.limits.memory_bytes, self._on_event)
         return TextOutcome(answer, None)
-
-    async def _recycle_if_grown(self, process: EngineProcess) -> None:
-        """End a process that holds more than RECYCLE_SHARE of its memory limit; the next text waits for a new process.
-
-        Otherwise the next text could exceed the limit only because of memory that earlier calls did not free.
-        """
-        if not self._session.limits.memory_bytes:
-            return
-        resident_bytes = await asyncio.to_thread(resident_bytes_of, process.pid)
-        if resident_bytes > self._session.limits.memory_bytes * RECYCLE_SHARE:
-            reason = f"it held {resident_bytes} bytes, nearly as much as OCR_ENGINE_MEMORY_LIMIT or more"
-            await process.stop(reason, seconds=STOP_SECONDS)
-            self._on_event(
-                EventName.ENGINE_RECYCLED, {"reason": reason, "pid": process.pid, "resident_bytes": resident_bytes}
-            )

@@ -7,6 +7,7 @@ AsposeAI does not produce on request.
 import atexit
 import ctypes
 import json
+import mmap
 import os
 import signal
 import sys
@@ -207,6 +208,25 @@ class Reads(Echo):
             Path(image).with_name("pages.json").write_text(json.dumps(pages))
             return {"seconds": 0.1, "document": None}
         return getattr(self, name)(*map(float, argument.split()))
+
+
+class OpensOcrModels(Reads):
+    """An engine that opens the OCR models that the image names, since no real OCR model can be had for tests."""
+
+    def __init__(self) -> None:
+        self._opened: list[object] = []
+
+    def recognise(self, image: str, **asked: object) -> Any:
+        """Do what the image says: `open` or `map` a file and keep it so, or `wait` until `go.option` is there."""
+        name, _, argument = Path(image).read_text().partition(" ")
+        if name in {"open", "map"}:
+            file = Path(MODELS, argument).open("rb")  # noqa: SIM115 - kept open, as native code may keep it
+            self._opened.append(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) if name == "map" else file)
+        while name == "wait" and not Path(MODELS, "go.option").exists():
+            time.sleep(0.02)
+        if name in {"open", "map", "wait"}:
+            Path(image).write_text("read done")
+        return super().recognise(image, **asked)
 
 
 class Refuses(Echo):

@@ -5,8 +5,10 @@ from typing import Annotated
 from app.api.http.deps import part
 from app.engine.installed_wheel import InstalledWheel
 from app.engine.model_session import ModelSession
+from app.engine.ocr_model_leases import OcrModelLeases
 from app.engine.supervisor import Supervisor
 
 SupervisorDep = Annotated[Supervisor, part("supervisor")]
 ModelSessionDep = Annotated[ModelSession, part("model_session")]
 InstalledWheelDep = Annotated[InstalledWheel, part("installed_wheel")]
+OcrModelLeasesDep = Annotated[OcrModelLeases, part("ocr_model_leases")]

@@ -1,8 +1,10 @@
 """`/engine`: get the engine's state, load a model, release the engine's memory."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Request
 
 from app import errors
@@ -17,6 +19,7 @@ from app.api.engine.schemas import (
     LoadIn,
     LoadingOut,
     MemoryOut,
+    OpenOcrModelOut,
     ReleaseOut,
     VendorOut,
 )
@@ -25,18 +28,21 @@ from app.api.http.disconnects import cancel_on_disconnect
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.engine.contract.messages import EngineFacts
+from app.engine.contract.ocr_models import is_ocr_model
+from app.engine.process_memory import mapped_below, open_below
 from app.engine.supervisor import Supervisor
 
 router = APIRouter(tags=["engine"], route_class=GuardedRoute)
 
 
 @router.get("/engine", summary="Get the engine", response_description="The engine.", openapi_extra=needs(Scope.READ))
-async def get_engine(supervisor: SupervisorDep, session: ModelSessionDep) -> EngineOut:
+async def get_engine(request: Request, supervisor: SupervisorDep, session: ModelSessionDep) -> EngineOut:
     """Get the engine's state, process, memory, licence and capabilities, with the reason for each that is missing.
 
     The answer never waits for the engine: what AsposeAI reports is from the time `asked_at`, the rest is current.
     """
     memory = await supervisor.memory()
+    open_ocr_models = await to_thread.run_sync(_open_ocr_models, supervisor.pid, request.state.store.root)
     started_at = supervisor.started_at if supervisor.pid else None
     return EngineOut(
         state=supervisor.state,
@@ -52,6 +58,7 @@ async def get_engine(supervisor: SupervisorDep, session: ModelSessionDep) -> Eng
         memory_limit_bytes=supervisor.memory_limit_bytes,
         loading=LoadingOut.model_validate(session.loading) if session.loading else None,
         loaded=LoadedOut.model_validate(session.loaded) if session.loaded else None,
+        open_ocr_models=open_ocr_models,
         **_facts(supervisor.facts, supervisor.license_error),
     )
 
@@ -100,6 +107,15 @@ async def release_engine(supervisor: SupervisorDep) -> ReleaseOut:
         returned_bytes=release.returned_bytes,
         seconds=round(release.seconds, 3),
     )
+
+
+def _open_ocr_models(pid: int | None, models_dir: Path) -> list[OpenOcrModelOut]:
+    """Return the OCR models that a process has open. Blocks for milliseconds."""
+    if pid is None:
+        return []
+    mapped = mapped_below(pid, models_dir)
+    names = sorted(name for name in open_below(pid, models_dir) if is_ocr_model(name))
+    return [OpenOcrModelOut(model=name, mapped_bytes=mapped.get(name, 0)) for name in names]
 
 
 def _last_exit(supervisor: Supervisor) -> EngineExitOut | None:

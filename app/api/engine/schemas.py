@@ -95,6 +95,15 @@ class LoadingOut(Schema):
     """The size of the model's file."""
 
 
+class OpenOcrModelOut(Schema):
+    """An OCR model that the engine's process has open."""
+
+    model: str
+    """The model's name."""
+    mapped_bytes: NonNegativeInt
+    """How many bytes of its file are mapped into the process; 0 if it is open only."""
+
+
 class EngineOut(Schema):
     """The engine: AsposeAI in a supervised process of its own."""
 
@@ -124,6 +133,8 @@ class EngineOut(Schema):
     """The model that is being loaded, or null."""
     loaded: LoadedOut | None
     """The loaded model, or null."""
+    open_ocr_models: list[OpenOcrModelOut]
+    """The OCR models (`.ocr`) that the engine's process has open or mapped now, by name. They cannot be deleted."""
     vendor: VendorOut | None
     """The package of the engine. This and all members below are null until the engine has been ready once."""
     license: LicenseOut | None

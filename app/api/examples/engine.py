@@ -24,6 +24,7 @@ ENGINE: dict[str, Any] = {
     "memory_limit_bytes": 3758096384,
     "loading": None,
     "loaded": None,
+    "open_ocr_models": [{"model": "aspose-ocr-cyrillic-v1.ocr", "mapped_bytes": 0}],
     "vendor": {"package": "aspose-ocr-python-net", "version": "26.10.0"},
     "license": {"mode": "evaluation", "error": None},
     "local_path": FOLDER,

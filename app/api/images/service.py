@@ -9,6 +9,7 @@ from app.api.http.deps import part
 from app.api.images.receiver import Image, ImageBody, ImageReceiver, Received
 from app.engine.contract.messages import CapabilityName
 from app.engine.contract.recognition_call import ImageLimits, RecognitionOptions
+from app.engine.ocr_model_leases import OcrModelLeases
 from app.engine.queue import Place
 from app.engine.recognition import Recognition, recognise
 from app.engine.states import MAX_DEATHS_OF_ONE_REQUEST
@@ -29,10 +30,18 @@ class RecognitionService:
     """Receives images and recognises them, one at a time."""
 
     def __init__(
-        self, supervisor: Supervisor, receiver: ImageReceiver, limits: ImageLimits, *, max_files: int, seconds: float
+        self,
+        supervisor: Supervisor,
+        receiver: ImageReceiver,
+        leases: OcrModelLeases,
+        limits: ImageLimits,
+        *,
+        max_files: int,
+        seconds: float,
     ) -> None:
         """`max_files` is how many images a job may have, `seconds` how long the engine may work on one image."""
         self._supervisor = supervisor
+        self._leases = leases
         self._receiver = receiver
         self._limits = limits
         self._max_files = max_files
@@ -83,6 +92,7 @@ class RecognitionService:
             seconds=self._seconds,
             password=image.password,
             place=place,
+            around=self._leases.during,
         )
 
     async def recognise_all(

@@ -7,6 +7,7 @@ from anyio import to_thread
 
 from app.api.http import threads
 from app.engine.model_session import ModelSession
+from app.engine.ocr_model_leases import OcrModelLeases
 from app.engine.supervisor import Supervisor
 from app.errors import ModelInUse
 from app.store import Deletion, Deletions
@@ -15,10 +16,13 @@ from app.store import Deletion, Deletions
 class DeletionPlanner:
     """Plans deletions of models. May release the service's engine first if the engine is using the model."""
 
-    def __init__(self, deletions: Deletions, supervisor: Supervisor, session: ModelSession) -> None:
+    def __init__(
+        self, deletions: Deletions, supervisor: Supervisor, session: ModelSession, ocr_model_leases: OcrModelLeases
+    ) -> None:
         self._deletions = deletions
         self._supervisor = supervisor
         self._session = session
+        self._ocr_model_leases = ocr_model_leases
 
     async def plan(self, name: str, *, if_match: Iterable[str] | None, permanent: bool, may_release: bool) -> Deletion:
         """Plan the deletion of a model; release the engine first if it uses the model and `may_release` is true.
@@ -31,7 +35,7 @@ class DeletionPlanner:
         except ModelInUse:
             # `plan` checks leases last. So only the lease prevents the deletion, and releasing the engine is not in
             # vain.
-            if not may_release or not self._session.is_using(name):
+            if not may_release or not (self._session.is_using(name) or self._ocr_model_leases.is_using(name)):
                 raise
         await self._supervisor.release(f"released to delete {name}")
         # This plan succeeds unless other processes use the model too: the engine's lease has ended, because `release`

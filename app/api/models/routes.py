@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from app import errors
-from app.api.engine.deps import ModelSessionDep, SupervisorDep
+from app.api.engine.deps import ModelSessionDep, OcrModelLeasesDep, SupervisorDep
 from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.conditional import IF_NONE_MATCH, NOT_MODIFIED, WITH_ETAG, Representation, etags_of
@@ -163,6 +163,7 @@ async def delete_model(
     watcher: WatcherDep,
     supervisor: SupervisorDep,
     session: ModelSessionDep,
+    ocr_model_leases: OcrModelLeasesDep,
     if_match: Annotated[frozenset[str] | None, Depends(_if_match)],
 ) -> ReceiptOut:
     """Move a model to the trash; with `permanent`, or if the service keeps no trash, delete it permanently.
@@ -170,7 +171,7 @@ async def delete_model(
     If several callers delete the same model at once, through any services on the folder, exactly one gets the receipt;
     the others get 404 or 409. A protected model and a model in use are not deleted.
     """
-    plan = await DeletionPlanner(store.deletions, supervisor, session).plan(
+    plan = await DeletionPlanner(store.deletions, supervisor, session, ocr_model_leases).plan(
         name,
         if_match=if_match,
         permanent=query.permanent,

@@ -1,0 +1,27 @@
+"""Replaces an engine process that has grown, so that the next call does not exceed the memory limit because of it."""
+
+import asyncio
+
+from app.engine.process import EngineProcess
+from app.engine.process_memory import resident_bytes_of
+from app.events import EventName, OnEvent
+
+RECYCLE_SHARE = 7 / 8
+"""A process that holds more than this share of its memory limit after a call is replaced."""
+STOP_SECONDS = 5.0
+"""How long the process may take to end."""
+
+
+async def recycle_if_grown(process: EngineProcess, memory_limit_bytes: int, on_event: OnEvent) -> None:
+    """End a process that holds more than RECYCLE_SHARE of its memory limit; 0 for no limit.
+
+    The next call waits for another process. Otherwise it could exceed the limit only because of memory that earlier
+    calls, for a text or an image, did not free. Call this only while holding the engine.
+    """
+    if not memory_limit_bytes or process.is_ending:
+        return
+    resident_bytes = await asyncio.to_thread(resident_bytes_of, process.pid)
+    if resident_bytes > memory_limit_bytes * RECYCLE_SHARE:
+        reason = f"it held {resident_bytes} bytes, nearly as much as OCR_ENGINE_MEMORY_LIMIT or more"
+        await process.stop(reason, seconds=STOP_SECONDS)
+        on_event(EventName.ENGINE_RECYCLED, {"reason": reason, "pid": process.pid, "resident_bytes": resident_bytes})
