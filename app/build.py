@@ -4,8 +4,11 @@ Only this module and `app.build_service` read settings; parts get plain values. 
 imports no web framework, and imports an HTTP client only in the functions that build pulls.
 """
 
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.engine.contract.wheel_facts import facts_of_installed
 from app.events import OnEvent
 from app.jobs.folder import Jobs
 from app.pulls.pull_jobs import PULL
@@ -30,7 +33,14 @@ def build_store(settings: Settings, on_event: OnEvent) -> Store:
         Policy(settings.old_patterns, settings.protected),
         trash_retention=settings.trash_retention,
         on_event=on_event,
+        needed_ocr_models=partial(needed_ocr_models, settings.state_dir.resolve()),
     )
+
+
+def needed_ocr_models(state_dir: Path) -> frozenset[str] | None:
+    """Return the file names of the OCR models that the installed wheel asks for; None if they are not known."""
+    facts = facts_of_installed(state_dir)
+    return facts.ocr_models if facts else None
 
 
 def build_jobs(store: Store) -> Jobs:

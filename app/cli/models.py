@@ -26,7 +26,7 @@ from app.cli.console import (
 )
 from app.cli.wording import sentence_of
 from app.errors import ServiceError, TrashEntryNotFound
-from app.store import Finding, PruneOutcome, PrunePlan, Reason, TrashEntry
+from app.store import Finding, Hint, PruneOutcome, PrunePlan, Reason, TrashEntry
 from app.store.audit.findings import AGEING, plan_prune
 from app.terminal import visible
 
@@ -112,14 +112,21 @@ def show_audit(*, is_json: bool) -> None:
     multiple=True,
     help="Only models with this reason.",
 )
+@click.option(
+    "--include",
+    type=click.Choice([hint.value for hint in Hint]),
+    multiple=True,
+    help="Also models with this hint: 'superseded' is any model that has a higher number beside it.",
+)
 @click.option("--permanent", is_flag=True, help="Delete at once, without the trash.")
 @click.option("--yes", is_flag=True, help="Delete the models. Without --yes, only list them.")
 @as_json
-def prune(reasons: Sequence[str], *, permanent: bool, yes: bool, is_json: bool) -> None:
+def prune(reasons: Sequence[str], include: Sequence[str], *, permanent: bool, yes: bool, is_json: bool) -> None:
     """List the old models that are not protected; with --yes, delete them. Include corrupt models with --reason."""
     store = open_store(to_change=True, is_dry_run=not yes)
     findings, _ = store.audits.judge(store.scan(), seconds=math.inf)
-    plan = plan_prune(findings, [Reason(reason) for reason in reasons] or AGEING, permanent=permanent)
+    chosen, hints = [Reason(reason) for reason in reasons] or AGEING, [Hint(hint) for hint in include]
+    plan = plan_prune(findings, chosen, permanent=permanent, include=hints)
     if not yes:
         print_rows([_finding(finding) for finding in plan.findings], is_json=is_json)
         click.echo(_sum_of(plan), err=True)
@@ -169,6 +176,8 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "name": finding.model.name,
         "size_bytes": finding.model.size_bytes,
         "reasons": [reason.value for reason in finding.reasons],
+        "hints": [hint.value for hint in finding.hints],
+        "superseded_by": finding.superseded_by,
         "corrupt": finding.corrupt,
         "protected_by": finding.protection.because if finding.protection else None,
     }

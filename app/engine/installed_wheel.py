@@ -10,7 +10,14 @@ import importlib.metadata
 import os
 from pathlib import Path
 
-from app.engine.contract.wheel_facts import DISTRIBUTION, NotWheelFacts, WheelFacts, known_facts
+from app.engine.contract.wheel_facts import (
+    DISTRIBUTION,
+    NotWheelFacts,
+    WheelFacts,
+    kept_facts,
+    kept_file,
+    known_facts,
+)
 from app.engine.native.workdir import WorkDirectories
 from app.engine.wheel_probe import ProbeFailed, ask_wheel
 from app.events import EventName, OnEvent
@@ -26,9 +33,9 @@ class InstalledWheel:
         self.version = version or importlib.metadata.version(DISTRIBUTION)
         """The version of the vendor's package."""
         self._workdirs = workdirs
-        self._kept = state_dir / f"wheel-{self.version}.json"
+        self._kept = kept_file(state_dir, self.version)
         self._on_event = on_event
-        self.facts: WheelFacts | None = known_facts(self.version) or self._read()
+        self.facts: WheelFacts | None = known_facts(self.version) or kept_facts(state_dir, self.version)
         """What is known of the wheel; None while it is not known."""
 
     async def run(self) -> None:
@@ -43,13 +50,6 @@ class InstalledWheel:
         else:
             self.facts = facts
             self._on_event(EventName.ENGINE_WHEEL_ASKED, {"version": self.version})
-
-    def _read(self) -> WheelFacts | None:
-        try:
-            facts = WheelFacts.from_json(self._kept.read_bytes())
-        except (OSError, NotWheelFacts):
-            return None
-        return facts if facts.version == self.version else None
 
     def _keep(self, facts: WheelFacts) -> None:
         """Write the facts in one step, since another service may use the same state folder."""

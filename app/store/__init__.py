@@ -7,7 +7,7 @@ users, which import them from their modules: the watchers that a running service
 
 from app.store.actor import SERVICE, Actor
 from app.store.audit.audits import Audits, Report
-from app.store.audit.findings import Finding, PruneOutcome, PrunePlan, PruneResult, Reason
+from app.store.audit.findings import Finding, Hint, PruneOutcome, PrunePlan, PruneResult, Reason
 from app.store.audit.storage import Storage
 from app.store.deletions import Deletion, Deletions, Receipt
 from app.store.headers.description import Description
@@ -51,6 +51,7 @@ __all__ = [
     "Description",
     "Finding",
     "Format",
+    "Hint",
     "Incoming",
     "Inventory",
     "Journal",

@@ -51,8 +51,13 @@ class Store:
         trash_retention: timedelta,
         on_event: OnEvent,
         file_system: FileSystem | None = None,
+        needed_ocr_models: Callable[[], frozenset[str] | None] = lambda: None,
     ) -> None:
-        """If `file_system` is None, `open()` reads the folder's file system from the mount table."""
+        """If `file_system` is None, `open()` reads the folder's file system from the mount table.
+
+        `needed_ocr_models` returns the file names of the OCR models that the vendor's package asks for; None if they
+        are not known, so that no OCR model is superseded.
+        """
         self._on_event = on_event
         self.policy = policy
         self.volume = volume = Volume(root, file_system, on_event)
@@ -81,7 +86,17 @@ class Store:
         )
         self.verifications = Verifications(volume, locks, digests, self.lease)
         headers = HeaderCheckCache(self.examine)
-        self.audits = Audits(policy, protections, digests, headers, locks, self.incoming, self.trash, self.deletions)
+        self.audits = Audits(
+            policy,
+            protections,
+            digests,
+            headers,
+            locks,
+            self.incoming,
+            self.trash,
+            self.deletions,
+            needed_ocr_models,
+        )
 
     @property
     def root(self) -> Path:

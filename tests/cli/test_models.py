@@ -200,12 +200,14 @@ def test_errors_are_one_line_and_an_exit_status(folder: Path, tmp_path: Path) ->
 
 def test_prune_lists_first_and_reports_what_stayed(folder: Path) -> None:
     """`prune` only lists without --yes; with --yes it exits with 3 if a model in use stayed."""
-    shown = run(folder, "models", "prune", "--json", OCR_PROTECTED="keep_*")
+    assert [row["name"] for row in json.loads(run(folder, "models", "prune", "--json").stdout)] == ["old_de.bin"]
+    command = ("models", "prune", "--include", "superseded", "--json")
+    shown = run(folder, *command, OCR_PROTECTED="keep_*")
     assert [row["name"] for row in json.loads(shown.stdout)] == ["en_v1.bin", "old_de.bin"]
     assert "2 models, 10 bytes; nothing was deleted" in shown.stderr
 
     with ModelLocks(folder / ".store/locks/models").lease("old_de.bin"):
-        pruned = run(folder, "models", "prune", "--yes", "--json", OCR_PROTECTED="keep_*")
+        pruned = run(folder, *command, "--yes", OCR_PROTECTED="keep_*")
 
     assert pruned.returncode == 3
     assert [row["outcome"] for row in json.loads(pruned.stdout)] == ["trashed", "stayed"]

@@ -20,7 +20,7 @@ from app.api.http.schema import DamagedRecordOut
 from app.api.maintenance.schemas import AuditOut, FindingOut, PartialOut, ReclaimableOut, Remark
 from app.api.models.list_cache import ListCache, ListCacheDep
 from app.api.models.schemas import BlockerOut, protection_out
-from app.store import Blocker, Finding, Partial, Protection, Report
+from app.store import Blocker, Finding, Partial, Protection, Reason, Report
 from app.store.records.reader import DamagedRecord
 
 router = APIRouter(tags=["upkeep"], route_class=GuardedRoute)
@@ -51,9 +51,10 @@ async def get_audit(
 ) -> Any:  # noqa: ANN401 - a report or its text
     """Get a report on every model, on unfinished files and on reclaimable space.
 
-    A model is old if it matches a stale pattern, or if a newer version of the same name exists beside it. It is corrupt
-    if a verification found other bytes than recorded, or if its header shows that the file is cut off. In the text
-    format each line begins with `OLD:`, `CURRENT:` or, for an unfinished file, `PARTIAL:`.
+    A model is old if it matches a stale pattern, or if it is an OCR model and the vendor's package needs a newer
+    version of it, which is beside it, and no longer this one. For other models a higher number beside them is only a
+    hint. A model is corrupt if a verification found other bytes than recorded, or if its header shows that the file is
+    cut off. In the text format each line begins with `OLD:`, `CURRENT:` or, for an unfinished file, `PARTIAL:`.
     """
     inventory = await watcher.current_when_scanned()
     found = await to_thread.run_sync(store.audits.report, inventory, limiter=threads.audits)
@@ -67,7 +68,7 @@ def _as_text(found: Report, root: Path) -> str:
     lines = []
     for finding in found.findings:
         about = [f"matches {finding.stale_pattern}"] if finding.stale_pattern else []
-        about += [f"superseded by {finding.superseded_by}"] if finding.superseded_by else []
+        about += _version(finding)
         about += [f"corrupt: {finding.corrupt}"] if finding.corrupt else []
         about += [finding.misnamed] if finding.misnamed else []
         about += [f"looks like {name!a}" for name in finding.looks_like]
@@ -83,6 +84,14 @@ def _as_text(found: Report, root: Path) -> str:
 
 def _line(label: str, what: str, about: list[str]) -> str:
     return f"{label:<8} {what}" + (f"  ({'; '.join(about)})" if about else "") + "\n"
+
+
+def _version(finding: Finding) -> list[str]:
+    if Reason.SUPERSEDED in finding.reasons:
+        return [f"superseded: the vendor's package asks for {finding.superseded_by} and no longer for this one"]
+    if finding.superseded_by:
+        return [f"hint: {finding.superseded_by} has a higher number; both may be used"]
+    return ["needed: the vendor's package asks for it"] if finding.is_needed else []
 
 
 def _protection(protection: Protection) -> str:
@@ -131,7 +140,9 @@ def _finding(finding: Finding, blockers: list[Blocker], root: Path, list_cache: 
         status=finding.status,
         reasons=list(finding.reasons),
         stale_pattern=finding.stale_pattern,
+        hints=list(finding.hints),
         superseded_by=finding.superseded_by,
+        needed=finding.is_needed,
         corrupt=finding.corrupt,
         remarks=[remark for remark, applies in remarks.items() if applies],
         looks_like=list(finding.looks_like),

@@ -17,7 +17,7 @@ from app.api.http.problems import problems
 from app.api.http.request_errors import PlanChanged
 from app.api.http.schema import InlineEnum
 from app.api.maintenance.schemas import PrunedOut, PruneOut
-from app.store import PruneOutcome, PrunePlan, Reason
+from app.store import Hint, PruneOutcome, PrunePlan, Reason
 from app.store.audit.findings import plan_prune
 
 router = APIRouter(tags=["upkeep"], route_class=GuardedRoute)
@@ -39,6 +39,9 @@ class PruneBody(BaseModel):
     """The plan to execute: the `plan_id` that the dry run returned."""
     reasons: list[InlineEnum[Reason]] = [Reason.STALE_PATTERN, Reason.SUPERSEDED]
     """Prune the models that have at least one of these reasons. `corrupt` is not among the defaults."""
+    include: list[InlineEnum[Hint]] = []
+    """Also prune the models that have one of these hints: with `superseded`, every model that has a version with a
+    higher number beside it. Look at the plan first, because two versions may serve two purposes."""
     permanent: bool = False
     """Delete permanently instead of moving to the trash. Cannot be undone."""
 
@@ -73,7 +76,7 @@ async def prune_models(
     await watcher.scan()  # The watcher's inventory may be a second old, and a plan of deletions needs a fresh one.
     inventory = watcher.current()
     findings, _ = await to_thread.run_sync(store.audits.judge, inventory, limiter=threads.audits)
-    plan = plan_prune(findings, body.reasons, permanent=body.permanent)
+    plan = plan_prune(findings, body.reasons, permanent=body.permanent, include=body.include)
     if body.dry_run:
         return _answer(plan, [PruneOutcome(finding) for finding in plan.findings], dry_run=True)
     if body.plan_id != plan.id:
@@ -106,6 +109,7 @@ def _pruned(outcome: PruneOutcome) -> PrunedOut:
         name=model.name,
         size_bytes=model.size_bytes,
         reasons=list(outcome.finding.reasons),
+        hints=list(outcome.finding.hints),
         outcome=outcome.result,
         problem=PROBLEM_TYPES[type(error)].slug if error else None,
         detail=str(error) if error else None,

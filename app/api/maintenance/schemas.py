@@ -6,7 +6,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from app.api.http.schema import DamagedRecordOut, InlineEnum, Schema, Timestamp
 from app.api.models.schemas import BlockerOut, ProtectionOut
-from app.store import Action, CheckName, PruneResult, Reason, Status
+from app.store import Action, CheckName, Hint, PruneResult, Reason, Status
 
 ACTIONS = ", ".join(f"`{action}`" for action in Action)
 
@@ -107,13 +107,19 @@ class FindingOut(Schema):
     size_bytes: NonNegativeInt
     """The model's size."""
     status: Status
-    """`old` if the model is stale or superseded. A corrupt model is not old for that reason alone."""
+    """`old` if a reason is `stale_pattern` or `superseded`. A corrupt model is not old for that reason alone."""
     reasons: list[InlineEnum[Reason]]
     """Why the model may be pruned. Empty if there is no reason."""
     stale_pattern: str | None
     """The pattern of `OCR_OLD_PATTERNS` that the model's name matches. Null if there is none."""
+    hints: list[InlineEnum[Hint]]
+    """`superseded`: a version with a higher number is beside the model. That proves nothing, since both may be used, so
+    a prune needs `include` for it."""
     superseded_by: str | None
-    """The newest version of the same name. Null if this model is not superseded."""
+    """The newest version of the same name beside the model, if `reasons` or `hints` has `superseded`. Else null."""
+    needed: bool | None
+    """Whether the vendor's package asks for this OCR model (`.ocr`). If so, a prune deletes it only if a pattern of
+    `OCR_OLD_PATTERNS` matches. Null for other models, and if it is not known."""
     corrupt: str | None
     """What is wrong with the file: a verification found other bytes than recorded, or the header shows that the file is
     cut off. Null if neither."""
@@ -194,7 +200,9 @@ class PrunedOut(Schema):
     size_bytes: NonNegativeInt
     """The model's size."""
     reasons: list[InlineEnum[Reason]]
-    """Why the model may be pruned."""
+    """Why the model may be pruned. Empty if only a hint of `include` is the reason."""
+    hints: list[InlineEnum[Hint]]
+    """The model's hints."""
     outcome: InlineEnum[PruneResult]
     """`planned` in a dry run; else `trashed`, `deleted` permanently, or `stayed` if the deletion failed."""
     problem: str | None

@@ -7,6 +7,7 @@ facts at its start without a process, a delay or a call to the engine. For anoth
 pyproject.toml allows, `app.engine.wheel_facts_source` asks in the background and keeps the answer in the state folder.
 """
 
+import importlib.metadata
 import json
 import reprlib
 from collections.abc import Iterable, Mapping
@@ -115,6 +116,32 @@ class WheelFacts:
         if not needing or len(needing) == len(self.languages):
             msg = f"{len(needing)} of {len(self.languages)} languages seem to need a file, which cannot be right"
             raise NotWheelFacts(msg)
+
+
+def facts_of_installed(state_dir: Path) -> WheelFacts | None:
+    """Return the facts of the installed wheel, or None if they are not known. Reads a small file.
+
+    They are part of this service or, for another version, in the state folder once the wheel has been asked.
+    """
+    try:
+        version = importlib.metadata.version(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return known_facts(version) or kept_facts(state_dir, version)
+
+
+def kept_facts(state_dir: Path, version: str) -> WheelFacts | None:
+    """Return the facts of a version that an earlier run has kept in the state folder, or None if there are none."""
+    try:
+        facts = WheelFacts.from_json(kept_file(state_dir, version).read_bytes())
+    except (OSError, NotWheelFacts):
+        return None
+    return facts if facts.version == version else None
+
+
+def kept_file(state_dir: Path, version: str) -> Path:
+    """Return the path at which the facts of a version are kept in the state folder."""
+    return state_dir / f"wheel-{version}.json"
 
 
 def known_facts(version: str) -> WheelFacts | None:

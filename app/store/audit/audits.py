@@ -72,7 +72,9 @@ class Audits:
         incoming: Incoming,
         trash: Trash,
         deletions: Deletions,
+        needed_ocr_models: Callable[[], frozenset[str] | None],
     ) -> None:
+        """`needed_ocr_models` returns the file names that the vendor's package asks for; None if they are not known."""
         self._policy = policy
         self._protections = protections
         self._digests = digests
@@ -81,11 +83,13 @@ class Audits:
         self._incoming = incoming
         self._trash = trash
         self._deletions = deletions
+        self._needed_ocr_models = needed_ocr_models
 
     def judge(self, inventory: Inventory, *, seconds: float = READ_SECONDS) -> tuple[list[Finding], int]:
         """Return a finding for each model, and the number of unread headers. Reads headers for `seconds` at most."""
         corruption = known_corruption(self._digests, self._headers, inventory, seconds=seconds)
-        return audit(inventory, self._policy, self._protections, corruption), corruption.unread
+        needed = self._needed_ocr_models()
+        return audit(inventory, self._policy, self._protections, corruption, needed), corruption.unread
 
     def report(self, inventory: Inventory, *, seconds: float = READ_SECONDS) -> Report:
         """Return the audit of the whole folder: findings, users, partial files and trash. Raises StoreUnavailable."""

@@ -2,21 +2,19 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from app.errors import StoreError
 from app.store.audit.look_alikes import look_alikes
+from app.store.audit.versions import is_needed, newer_versions
 from app.store.deletions import Receipt
 from app.store.integrity.corruption import Corruption
 from app.store.inventory import Inventory, Model
 from app.store.policy import Policy, Status
 from app.store.protections import Protection, Protections
 
-VERSIONED_NAME = re.compile(r"(?P<before>.*[._-])v(?P<version>\d+(?:\.\d+)*)(?P<after>(?:[._-].*)?)", re.IGNORECASE)
-"""Splits a name at its last piece that looks like a version, such as `_v1` or `-v2.1`."""
 NO_CORRUPTION = Corruption({})
 
 
@@ -26,9 +24,16 @@ class Reason(StrEnum):
     STALE_PATTERN = "stale_pattern"
     """The name matches a pattern of OCR_OLD_PATTERNS."""
     SUPERSEDED = "superseded"
-    """A newer version of the model exists beside it: en_ocr_v2.bin supersedes en_ocr_v1.bin."""
+    """An OCR model of which the vendor's package needs a newer version, which is beside it, and no longer this one."""
     CORRUPT = "corrupt"
     """The bytes do not have the recorded digest, or the header is damaged. This reason does not make a model old."""
+
+
+class Hint(StrEnum):
+    """What may be a reason to prune a model, but proves nothing. A prune obeys a hint only if it is told to."""
+
+    SUPERSEDED = "superseded"
+    """A version with a higher number is beside the model: en_ocr_v2.bin beside en_ocr_v1.bin. Both may be used."""
 
 
 AGEING = frozenset({Reason.STALE_PATTERN, Reason.SUPERSEDED})
@@ -45,13 +50,17 @@ class Finding:
     stale_pattern: str | None
     """The pattern of OCR_OLD_PATTERNS that the name matches, if any."""
     superseded_by: str | None
-    """The name of the newest version, if there is a newer version; else None."""
+    """The name of the newest version, if there is a newer version; else None. See `reasons` and `hints`."""
     corrupt: str | None
     """What is wrong with the file, if it is known to be corrupt."""
     protection: Protection | None
     """Why the model must not be deleted; None if it is not protected."""
     looks_like: tuple[str, ...] = ()
     """The names of other models that look the same as this model's name."""
+    hints: tuple[Hint, ...] = ()
+    """What may be a reason to prune the model, but proves nothing."""
+    is_needed: bool | None = None
+    """Whether the vendor's package asks for this OCR model; None for other models, or if it is not known."""
     misnamed: str | None = None
     """What the content is, if the content is of another format than the name's suffix; else None."""
 
@@ -112,38 +121,54 @@ class PruneOutcome:
 
 
 def audit(
-    inventory: Inventory, policy: Policy, protections: Protections, corruption: Corruption = NO_CORRUPTION
+    inventory: Inventory,
+    policy: Policy,
+    protections: Protections,
+    corruption: Corruption = NO_CORRUPTION,
+    needed: frozenset[str] | None = None,
 ) -> list[Finding]:
-    """Return one finding for each model of the inventory, sorted by name. Raises OSError."""
+    """Return one finding for each model of the inventory, sorted by name. Raises OSError.
+
+    `needed` has the file names of the OCR models that the vendor's package asks for; None if they are not known.
+    """
     manual = protections.manual()
-    superseded, alike = superseded_by(inventory.models), look_alikes(inventory.models)
+    newer, alike = newer_versions(inventory.models, needed), look_alikes(inventory.models)
     findings = []
     for name, model in inventory.models.items():
-        pattern, newer = policy.stale_pattern(name), superseded.get(name)
+        pattern, newest = policy.stale_pattern(name), newer.get(name)
         wrong = corruption.problems.get(name)
-        grounds = {Reason.STALE_PATTERN: pattern, Reason.SUPERSEDED: newer, Reason.CORRUPT: wrong}
-        reasons = tuple(reason for reason, ground in grounds.items() if ground)
-        protection = protections.combine(name, manual.get(name))
-        misnamed = corruption.misnamed.get(name)
-        findings.append(Finding(model, reasons, pattern, newer, wrong, protection, alike.get(name, ()), misnamed))
+        is_superseded = newest is not None and newest.is_certain
+        grounds = {Reason.STALE_PATTERN: pattern, Reason.SUPERSEDED: is_superseded, Reason.CORRUPT: wrong}
+        findings.append(
+            Finding(
+                model,
+                reasons=tuple(reason for reason, ground in grounds.items() if ground),
+                stale_pattern=pattern,
+                superseded_by=newest.name if newest else None,
+                corrupt=wrong,
+                protection=protections.combine(name, manual.get(name)),
+                looks_like=alike.get(name, ()),
+                hints=(Hint.SUPERSEDED,) if newest and not is_superseded else (),
+                is_needed=is_needed(name, needed),
+                misnamed=corruption.misnamed.get(name),
+            )
+        )
     return findings
 
 
-def superseded_by(names: Iterable[str]) -> dict[str, str]:
-    """Return the newest version of each model that has a newer one, by name. Compares versions number by number."""
-    versions: dict[tuple[str, str], list[tuple[tuple[int, ...], str]]] = {}
-    for name in names:
-        if match := VERSIONED_NAME.fullmatch(name):
-            version = tuple(int(number) for number in match["version"].split("."))
-            versions.setdefault((match["before"], match["after"]), []).append((version, name))
-    newest = {key: max(known) for key, known in versions.items()}
-    return {
-        name: newest[key][1] for key, known in versions.items() for version, name in known if version < newest[key][0]
-    }
+def plan_prune(
+    findings: Iterable[Finding], reasons: Iterable[Reason], *, permanent: bool, include: Iterable[Hint] = ()
+) -> PrunePlan:
+    """Plan to delete every model that has one of `reasons`, or a hint of `include`, and is not protected.
 
+    An OCR model that the vendor's package needs is planned only if a pattern of OCR_OLD_PATTERNS names it.
+    """
+    wanted, hinted = set(reasons), set(include)
 
-def plan_prune(findings: Iterable[Finding], reasons: Iterable[Reason], *, permanent: bool) -> PrunePlan:
-    """Plan to delete every model that has one of `reasons` and is not protected."""
-    wanted = set(reasons)
-    chosen = [finding for finding in findings if wanted & set(finding.reasons) and finding.protection is None]
-    return PrunePlan(tuple(chosen), permanent)
+    def is_chosen(finding: Finding) -> bool:
+        if finding.protection is not None:
+            return False
+        grounds = wanted & ({Reason.STALE_PATTERN} if finding.is_needed else set(Reason))
+        return not grounds.isdisjoint(finding.reasons) or not hinted.isdisjoint(finding.hints)
+
+    return PrunePlan(tuple(filter(is_chosen, findings)), permanent)

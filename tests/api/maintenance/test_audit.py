@@ -13,7 +13,7 @@ from tests.support.waiting import eventually
 
 @pytest.fixture
 def upkeep(service: RunningService, models: Path) -> RunningService:
-    """A service with three old models, one of them protected, and two current ones."""
+    """A service with an old model and two pairs of versions, one of them protected."""
     service.client.delete("/trash").raise_for_status()
     for name in ("en_v1.bin", "en_v2.bin", "old_de.bin", "keep_old_v1.bin", "keep_old_v2.bin"):
         (models / name).write_bytes(b"12345")
@@ -25,10 +25,12 @@ def test_the_audit_has_the_reasons_for_each_model(upkeep: RunningService, models
     """The JSON report has the reasons for each model and the bytes that a prune would free."""
     report = upkeep.client.get("/audit").json()
 
-    assert (report["old_count"], report["current_count"], report["reclaimable"]["models_bytes"]) == (3, 2, 10)
+    assert (report["old_count"], report["current_count"], report["reclaimable"]["models_bytes"]) == (1, 4, 5)
     found = {model["name"]: model for model in report["models"]}
     assert found["old_de.bin"]["reasons"] == ["stale_pattern"]
     assert found["en_v1.bin"]["superseded_by"] == "en_v2.bin"
+    assert (found["en_v1.bin"]["reasons"], found["en_v1.bin"]["hints"]) == ([], ["superseded"])
+    assert found["en_v1.bin"]["needed"] is None
     assert found["keep_old_v1.bin"]["protected_by"]["pattern"] == "keep_*"
     assert found["en_v2.bin"]["path"] == str(models / "en_v2.bin")
 
@@ -38,10 +40,11 @@ def test_the_text_audit_has_one_line_for_each_model(upkeep: RunningService, mode
     answer = upkeep.client.get("/audit", headers={"accept": "text/plain"})
 
     assert answer.headers["content-type"].startswith("text/plain")
+    higher = "a higher number; both may be used"
     assert answer.text.splitlines() == [
-        f"OLD:     {models}/en_v1.bin  (superseded by en_v2.bin)",
+        f"CURRENT: {models}/en_v1.bin  (hint: en_v2.bin has {higher})",
         f"CURRENT: {models}/en_v2.bin",
-        f"OLD:     {models}/keep_old_v1.bin  (superseded by keep_old_v2.bin; protected by keep_*)",
+        f"CURRENT: {models}/keep_old_v1.bin  (hint: keep_old_v2.bin has {higher}; protected by keep_*)",
         f"CURRENT: {models}/keep_old_v2.bin  (protected by keep_*)",
         f"OLD:     {models}/old_de.bin  (matches old_*)",
     ]
@@ -49,12 +52,13 @@ def test_the_text_audit_has_one_line_for_each_model(upkeep: RunningService, mode
 
 def test_a_prune_executes_the_plan_of_its_dry_run_once(upkeep: RunningService, models: Path) -> None:
     """A dry run returns a plan; a request with its id deletes exactly these models, and a second one answers 409."""
-    plan = upkeep.client.post("/prune", json={}).raise_for_status().json()
+    plan = upkeep.client.post("/prune", json={"include": ["superseded"]}).raise_for_status().json()
     assert [model["name"] for model in plan["models"]] == ["en_v1.bin", "old_de.bin"]
     assert (plan["dry_run"], plan["count"], plan["total_size_bytes"]) == (True, 2, 10)
     assert (models / "old_de.bin").exists()
 
-    done = upkeep.client.post("/prune", json={"dry_run": False, "plan_id": plan["plan_id"]})
+    body = {"dry_run": False, "plan_id": plan["plan_id"], "include": ["superseded"]}
+    done = upkeep.client.post("/prune", json=body)
 
     assert (done.status_code, done.json()["complete"]) == (200, True)
     assert {model["outcome"] for model in done.json()["models"]} == {"trashed"}
@@ -63,16 +67,45 @@ def test_a_prune_executes_the_plan_of_its_dry_run_once(upkeep: RunningService, m
         "keep_old_v1.bin",
         "keep_old_v2.bin",
     ]
-    again = upkeep.client.post("/prune", json={"dry_run": False, "plan_id": plan["plan_id"]})
+    again = upkeep.client.post("/prune", json=body)
     assert problem_of(again) == (409, "plan-changed")
     assert upkeep.client.get("/trash").json()["count"] == 2
 
 
-def test_a_prune_uses_only_the_requested_reasons(upkeep: RunningService) -> None:
-    """A prune with `stale_pattern` alone plans no superseded model."""
-    plan = upkeep.client.post("/prune", json={"reasons": ["stale_pattern"]}).json()
+def test_a_higher_number_alone_is_pruned_only_on_request(upkeep: RunningService) -> None:
+    """A prune plans a model with a hint only if the request includes the hint; the plan says which hint it was."""
 
-    assert [model["name"] for model in plan["models"]] == ["old_de.bin"]
+    def planned(body: dict[str, Any]) -> dict[str, list[str]]:
+        models = upkeep.client.post("/prune", json=body).raise_for_status().json()["models"]
+        return {model["name"]: model["reasons"] + model["hints"] for model in models}
+
+    assert planned({}) == planned({"reasons": ["stale_pattern"]}) == {"old_de.bin": ["stale_pattern"]}
+    assert planned({"reasons": ["superseded"]}) == {}
+    assert planned({"reasons": [], "include": ["superseded"]}) == {"en_v1.bin": ["superseded"]}
+
+
+def test_the_ocr_models_that_the_vendor_needs_are_current(upkeep: RunningService, models: Path) -> None:
+    """Russian needs the first version and `european` the second: neither is old. Hindi needs only the second."""
+    for name in ("cyrillic-v1", "cyrillic-v2", "hindi-v1", "hindi-v2"):
+        (models / f"aspose-ocr-{name}.ocr").write_bytes(b"12345")
+    eventually(lambda: upkeep.client.get("/models").json()["count"] == 9)
+
+    found = {each["name"]: each for each in findings(upkeep) if each["name"].endswith(".ocr")}
+    assert {name: (each["status"], each["needed"]) for name, each in found.items()} == {
+        "aspose-ocr-cyrillic-v1.ocr": ("current", True),
+        "aspose-ocr-cyrillic-v2.ocr": ("current", True),
+        "aspose-ocr-hindi-v1.ocr": ("old", False),
+        "aspose-ocr-hindi-v2.ocr": ("current", True),
+    }
+    assert found["aspose-ocr-hindi-v1.ocr"]["superseded_by"] == "aspose-ocr-hindi-v2.ocr"
+    plan = upkeep.client.post("/prune", json={"include": ["superseded"]}).json()
+    assert [model["name"] for model in plan["models"]] == ["aspose-ocr-hindi-v1.ocr", "en_v1.bin", "old_de.bin"]
+    text = upkeep.client.get("/audit", headers={"accept": "text/plain"}).text
+    assert "cyrillic-v1.ocr  (needed: the vendor's package asks for it)" in text
+    assert (
+        "hindi-v1.ocr  (superseded: the vendor's package asks for aspose-ocr-hindi-v2.ocr and no longer for this one)"
+        in text
+    )
 
 
 def test_a_plan_is_refused_after_the_folder_changed(upkeep: RunningService, models: Path) -> None:
@@ -89,9 +122,10 @@ def test_a_plan_is_refused_after_the_folder_changed(upkeep: RunningService, mode
 
 def test_a_prune_that_leaves_a_model_answers_207(upkeep: RunningService, models: Path) -> None:
     """If a model is in use, the others are deleted, the answer is 207, and the model has the reason."""
-    plan = upkeep.client.post("/prune", json={"permanent": True}).json()
+    body = {"permanent": True, "include": ["superseded"]}
+    plan = upkeep.client.post("/prune", json=body).json()
     with ModelLocks(models / ".store/locks/models").lease("old_de.bin"):
-        done = upkeep.client.post("/prune", json={"dry_run": False, "plan_id": plan["plan_id"], "permanent": True})
+        done = upkeep.client.post("/prune", json=body | {"dry_run": False, "plan_id": plan["plan_id"]})
 
     outcomes = {model["name"]: (model["outcome"], model["problem"]) for model in done.json()["models"]}
     assert (done.status_code, done.json()["complete"]) == (207, False)
@@ -101,7 +135,7 @@ def test_a_prune_that_leaves_a_model_answers_207(upkeep: RunningService, models:
 
 def test_an_invalid_prune_request_answers_422(upkeep: RunningService) -> None:
     """A prune without a plan, with an unknown reason or an unknown field answers 422 and deletes nothing."""
-    for body in ({"dry_run": False}, {"reasons": ["ugly"]}, {"dryrun": False}):
+    for body in ({"dry_run": False}, {"reasons": ["ugly"]}, {"include": ["ugly"]}, {"dryrun": False}):
         assert upkeep.client.post("/prune", json=body).status_code == 422
     assert upkeep.client.get("/models").json()["count"] == 5
 

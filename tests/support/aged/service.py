@@ -23,7 +23,7 @@ from app.jobs.held_job import HeldJob
 from app.jobs.sweep import sweep_jobs
 from app.pulls.pull_jobs import PULL
 from app.store.actor import Actor
-from app.store.audit.findings import Reason, audit, plan_prune
+from app.store.audit.findings import Hint, Reason, audit, plan_prune
 from app.store.incoming.partials import PartialRecord
 from app.store.incoming.publish_conditions import Conditions
 from app.store.incoming.staged_file import StagedFile
@@ -130,7 +130,7 @@ class Service:
     def prune(self) -> list[tuple[str, str]]:
         """Delete the old models that this service sees, and return their names and ETags."""
         findings = audit(self._store.scan(), self._store.policy, self._store.protections)
-        outcomes = self._store.audits.execute(plan_prune(findings, list(Reason), permanent=False), self._actor)
+        outcomes = self._store.audits.execute(plan_prune(findings, Reason, permanent=False, include=Hint), self._actor)
         return [(out.finding.model.name, out.finding.model.etag) for out in outcomes if out.receipt]
 
     def protect(self, name: str) -> None:

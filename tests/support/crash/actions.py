@@ -17,7 +17,7 @@ from app.jobs.sweep import sweep_jobs
 from app.pulls.pull_jobs import PULL, PullJobs
 from app.pulls.request import PullRequest
 from app.store.actor import Actor
-from app.store.audit.findings import Reason, audit, plan_prune
+from app.store.audit.findings import Hint, Reason, audit, plan_prune
 from app.store.incoming.publish_conditions import Conditions
 from app.store.inventory import Model
 from app.store.policy import Policy
@@ -100,7 +100,10 @@ class ByStore:
 
     def prune(self, request: str, is_known: Callable[[Model], bool]) -> None:
         plan = plan_prune(
-            audit(self._store.scan(), self._store.policy, self._store.protections), list(Reason), permanent=False
+            audit(self._store.scan(), self._store.policy, self._store.protections),
+            Reason,
+            permanent=False,
+            include=Hint,
         )
         known = [finding for finding in plan.findings if is_known(finding.model)]
         self._store.audits.execute(replace(plan, findings=tuple(known)), Actor(self._actor, request))

@@ -1,0 +1,57 @@
+"""Which models have a newer version beside them, and whether that makes them superseded.
+
+A higher number alone proves nothing: two versions may serve two purposes. So it is a hint, except for the vendor's OCR
+models, of which the vendor's package itself says which it needs. `aspose-ocr-cyrillic-v1.ocr` reads Russian and
+`aspose-ocr-cyrillic-v2.ocr` mixed Cyrillic and English, and both are needed; `aspose-ocr-hindi-v1.ocr` is superseded
+once `aspose-ocr-hindi-v2.ocr` is there, since the package asks for that one only.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+VERSIONED_NAME = re.compile(r"(?P<before>.*[._-])v(?P<version>\d+(?:\.\d+)*)(?P<after>(?:[._-].*)?)", re.IGNORECASE)
+"""Splits a name at its last piece that looks like a version, such as `_v1` or `-v2.1`."""
+OCR_SUFFIX = ".ocr"
+
+
+@dataclass(frozen=True, slots=True)
+class Newer:
+    """A newer version of a model, in the same folder."""
+
+    name: str
+    is_certain: bool
+    """True if the vendor's package needs the newer one and not this model; False if only the number is higher."""
+
+
+def newer_versions(names: Iterable[str], needed: frozenset[str] | None) -> dict[str, Newer]:
+    """Return, for each model that has newer versions, the newest, by name. Compares versions number by number.
+
+    `needed` has the file names of the OCR models that the vendor's package asks for; None if they are not known. An OCR
+    model has a newer version only if that one is needed and the model is not.
+    """
+    versions: dict[tuple[str, str], list[tuple[tuple[int, ...], str]]] = {}
+    for name in names:
+        if match := VERSIONED_NAME.fullmatch(name):
+            version = tuple(int(number) for number in match["version"].split("."))
+            versions.setdefault((match["before"], match["after"]), []).append((version, name))
+    newer: dict[str, Newer] = {}
+    for (_, after), known in versions.items():
+        is_vendors = after.lower() == OCR_SUFFIX
+        candidates = [each for each in known if not is_vendors or is_needed(each[1], needed)]
+        newest = max(candidates, default=None)
+        for version, name in known:
+            if newest and version < newest[0] and not (is_vendors and is_needed(name, needed)):
+                newer[name] = Newer(newest[1], is_certain=is_vendors)
+    return newer
+
+
+def is_needed(name: str, needed: frozenset[str] | None) -> bool | None:
+    """Return whether the vendor's package needs an OCR model; None for other models, or if it is not known.
+
+    The package looks only into the model folder itself. A copy in a folder below counts as needed too, since it is of a
+    needed version.
+    """
+    if needed is None or not name.lower().endswith(OCR_SUFFIX):
+        return None
+    return name.rpartition("/")[2].lower() in needed
