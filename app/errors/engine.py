@@ -154,7 +154,8 @@ class ImageTooLarge(ImageError):
     """The image has more pixels or pages than the limits allow."""
 
     def __init__(self, what: str, limit: str) -> None:
-        super().__init__(f"The image has {what}, and the limit is {limit}.", what=what, limit=limit)
+        advice = "Send a smaller image, or request fewer pages"
+        super().__init__(f"The image has {what}, and the limit is {limit}. {advice}.", what=what, limit=limit)
 
 
 class PagesBeyondEnd(ImageError):
@@ -192,7 +193,7 @@ class ResourceMissing(ImageError):
     def __init__(self, resource: str) -> None:
         """`resource` is the vendor's name of the OCR model, without `.ocr`."""
         super().__init__(
-            f"This recognition needs the OCR model '{resource}.ocr', which is not in the model folder. Bring it with "
+            f"This recognition needs the OCR model '{resource}.ocr', which is not in the model folder. Fetch it with "
             f'POST /pulls {{"resource": "{resource}"}}, or with the command `ocr-models models pull {resource}`; or '
             f"upload it with PUT /models/{resource}.ocr. Then repeat the request.",
             resource=resource,

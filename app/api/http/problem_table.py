@@ -159,7 +159,7 @@ OF_STORE = (
         errors.SourceMismatch("a.gguf of org/repo", "it has 10 bytes, not 20"),
         502,
         "source-mismatch",
-        "The source sent something else than announced",
+        "The source sent something other than announced",
     ),
     ProblemType(
         errors.PullsMisconfigured("NO_PROXY is invalid (Invalid port: 'f0::')"),

@@ -47,7 +47,7 @@ class BodyTooLarge(Exception):
     """The request's body is larger than the limit."""
 
     def __init__(self, limit_bytes: int, setting: str = "OCR_MAX_BODY_BYTES") -> None:
-        super().__init__(f"The request's body is larger than the limit of {limit_bytes} bytes ({setting}).")
+        super().__init__(f"The request's body is larger than the limit of {limit_bytes} bytes ({setting}). Send less.")
         self.limit_bytes = limit_bytes
 
 
