@@ -29,6 +29,7 @@ from app.api.images.service import RecognitionService, RecognitionServiceDep
 from app.api.jobs.respond_async import BackgroundDep, PrefersJob, accepted, accepted_or
 from app.api.jobs.routes import JobKind, job_routes
 from app.api.ocr.schemas import ReadingQuery, RecognitionOut, RecognitionsOut, describe, describe_all
+from app.engine.contract.document_formats import DOCUMENTS_BY_ACCEPT, MEDIA_TYPE_OF_DOCUMENT
 from app.engine.contract.processors import Processor
 from app.engine.contract.recognition_call import RecognitionOptions
 from app.engine.queue import Place
@@ -39,12 +40,8 @@ router = APIRouter(tags=["recognition"], route_class=GuardedRoute)
 
 JOBS = "/ocr/jobs"
 """The path of the routes of recognition jobs."""
-DOCUMENT_FORMATS = {
-    "application/pdf": "PDF",
-    "text/vnd.hocr+html": "HOCR",
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "DOCX",
-}
-"""The media types of the documents that the engine can write, with the engine's names of the formats."""
+DOCUMENT_FORMATS = {MEDIA_TYPE_OF_DOCUMENT[each]: each for each in DOCUMENTS_BY_ACCEPT}
+"""The media types of the documents that the engine process can write, with their formats."""
 TRUNCATED = "x-truncated-by-evaluation"
 OCR_ERRORS = (*IMAGE_ERRORS, request_errors.NotAcceptable, request_errors.TextTooLong, *LOAD_ERRORS)
 """The errors of `POST /ocr`. Most of LOAD_ERRORS can happen only with `correct`, which loads a processor."""

@@ -16,11 +16,11 @@ from aspose.ocr import (
     OcrInput,
     OcrOutput,
     RecognitionSettings,
-    SaveFormat,
 )
 from aspose.ocr.models.preprocessingfilters import PreprocessingFilter
 
 from app.engine.child import aspose_ocr_models, results
+from app.engine.contract.document_formats import DocumentFormat
 from app.engine.contract.recognition_call import PAGES_FILE, ImageLimits, RecognitionOptions
 from app.errors import UnknownLanguage, UnreadableImage
 
@@ -47,19 +47,36 @@ def recognise(
     source = OcrInput(InputType.SINGLE_IMAGE, _filters(options))
     for page in prepared:
         source.add(str(page.path))
-    document = f"document.{options.save_as.lower()}" if options.save_as else None
     try:
         output = AsposeOcr().recognize(source, _settings(options))
         if (found := len(list(output))) < len(prepared):
             raise UnreadableImage(f"the engine read {found} of the {len(prepared)} pages")
         pages = _pages(source, output, prepared, tables_in(output) if options.tables else None, options)
-        if options.save_as:
-            saved = str(image.with_name(str(document)))
-            AsposeOcr.save_multipage_document(saved, getattr(SaveFormat, options.save_as), output)
     except RuntimeError as exc:
         raise aspose_ocr_models.refusal(exc) or results.refusal(exc) or exc from exc
     image.with_name(PAGES_FILE).write_text(json.dumps(pages))
+    document = _document(image, prepared, password, pages, options)
     return {"seconds": time.perf_counter() - began, "document": document}
+
+
+def _document(
+    image: Path,
+    prepared: list["PreparedPage"],
+    password: str | None,
+    pages: list[dict[str, Any]],
+    options: RecognitionOptions,
+) -> str | None:
+    """Write the requested document beside the image; return the name of its file, or None if none is requested."""
+    if options.save_as is None:
+        return None
+    # Imported here, because only some calls want a document.
+    from app.engine.child.documents import write_document  # noqa: PLC0415
+    from app.engine.child.documents.source import Source  # noqa: PLC0415
+
+    name = f"document.{options.save_as}"
+    source = Source(image, prepared, password)
+    write_document(DocumentFormat(options.save_as), image.with_name(name), pages, source, options.language)
+    return name
 
 
 def _pages(

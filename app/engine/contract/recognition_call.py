@@ -35,6 +35,6 @@ class RecognitionOptions:
     pages: tuple[int, int] | None
     """The first and the last page to read, counted from 1; None for all."""
     save_as: str | None
-    """A name of the vendor's `SaveFormat`: the document to write besides the pages."""
+    """The document to write besides the pages: a value of `DocumentFormat`."""
     tables: bool = False
     """Whether each page also gets a `table`: one line for each row, a tab between two cells."""

@@ -1,0 +1,37 @@
+"""The recognised text as a Word document (DOCX)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from docx import Document
+from docx.document import Document as DocumentObject
+from docx.enum.text import WD_BREAK
+
+from app.engine.child.documents.pages import Page
+
+
+def write_docx(target: Path, pages: Sequence[Page]) -> None:
+    """Write a document: a paragraph for each paragraph, with a line break between two lines, and a page for each page.
+
+    The vendor's own writer puts a backslash before each bracket, as in `\\(1\\)`.
+    """
+    document = Document()
+    for number, page in enumerate(pages):
+        if number:
+            document.add_paragraph().add_run().add_break(WD_BREAK.PAGE)
+        if page.rows is not None:
+            if page.rows:
+                _add_table(document, page.rows)
+            continue
+        for lines in page.paragraphs():
+            document.add_paragraph("\n".join(line.text for line in lines))
+    document.save(str(target))
+
+
+def _add_table(document: DocumentObject, rows: Sequence[Sequence[str]]) -> None:
+    table = document.add_table(rows=len(rows), cols=max(map(len, rows), default=0) or 1, style="Table Grid")
+    # One look-up of the cells for all: each look-up walks the whole table.
+    cells, width = table._cells, len(table.columns)  # noqa: SLF001
+    for number, row in enumerate(rows):
+        for column, text in enumerate(row):
+            cells[number * width + column].text = text

@@ -1,0 +1,102 @@
+"""Searchable PDF: the pages as they were sent, with the recognised text in its place, invisible.
+
+The text lies below the page's own content: that leaves the content as it is, and no state that the content leaves
+behind changes the text. The pages of a PDF are kept; an image becomes a page of its own size and resolution.
+"""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from pikepdf import Dictionary, Name, Object, PasswordError, Pdf, PdfError, Rectangle
+from pikepdf import Page as PdfPage
+
+from app.engine.child.documents.glyphless_font import NAME, GlyphlessFont
+from app.engine.child.documents.pages import Page
+from app.engine.child.documents.picture_pdf import pdf_of_image
+from app.engine.child.documents.source import Source
+from app.engine.child.documents.text_layer import Placement, text_layer
+from app.errors import UnreadableImage
+
+NO_PDF = "no searchable PDF can be made of it, though its text can be read; ask for another format"
+
+
+def write_pdf(target: Path, pages: Sequence[Page], source: Source, *, is_text_only: bool) -> None:
+    """Write a PDF of the recognised pages of `source`.
+
+    With `is_text_only`, the pages have their size and their text, and nothing else.
+    Raises UnreadableImage for a PDF that the vendor reads and pikepdf does not.
+    """
+    try:
+        with _opened(source) as pdf:
+            if source.is_pdf:
+                _keep(pdf, {page.number for page in pages})
+            if len(pdf.pages) != len(pages):
+                raise UnreadableImage(f"{NO_PDF}: it has {len(pdf.pages)} of the {len(pages)} pages that were read")
+            _add_text(pdf, pages, is_text_only=is_text_only)
+            pdf.save(target)
+    except PdfError as exc:
+        raise UnreadableImage(f"{NO_PDF}: {exc}") from exc
+
+
+def _opened(source: Source) -> Pdf:
+    if not source.is_pdf:
+        return Pdf.open(io.BytesIO(pdf_of_image(source)))
+    try:
+        return Pdf.open(source.path)
+    except PasswordError:
+        return Pdf.open(source.path, password=source.password or "")
+
+
+def _add_text(pdf: Pdf, pages: Sequence[Page], *, is_text_only: bool) -> None:
+    font = GlyphlessFont()
+    for page, sheet in zip(pages, pdf.pages, strict=True):
+        if is_text_only:
+            _empty(sheet)
+        sheet.contents_add(text_layer(page, _placement(page, sheet), font), prepend=True)
+    added = font.added_to(pdf)
+    for sheet in pdf.pages:
+        _fonts_of(sheet)[NAME] = added
+
+
+def _keep(pdf: Pdf, numbers: set[int]) -> None:
+    """Remove the pages that were not read."""
+    for number in range(len(pdf.pages), 0, -1):
+        if number not in numbers:
+            del pdf.pages[number - 1]
+
+
+def _empty(sheet: PdfPage) -> None:
+    for key in set(sheet.obj.keys()) - {"/Type", "/Parent", "/MediaBox", "/CropBox", "/Rotate", "/UserUnit"}:
+        del sheet.obj[key]
+    sheet.obj[Name.Resources] = Dictionary()
+
+
+def _placement(page: Page, sheet: PdfPage) -> Placement:
+    """Return where the pixels of the recognised image are on the page as viewers show it."""
+    media, crop = Rectangle(sheet.mediabox), Rectangle(sheet.cropbox)
+    box = (max(media.llx, crop.llx), max(media.lly, crop.lly), min(media.urx, crop.urx), min(media.ury, crop.ury))
+    if box[0] >= box[2] or box[1] >= box[3]:
+        box = (media.llx, media.lly, media.urx, media.ury)
+    return Placement.of(page, box, sheet.rotation)
+
+
+def _fonts_of(sheet: PdfPage) -> Object:
+    """Return the fonts of a page, in resources of its own: resources may be inherited, or shared with other pages."""
+    resources = _copied(_inherited(sheet.obj, Name.Resources))
+    resources[Name.Font] = _copied(resources.get(Name.Font))
+    sheet.obj[Name.Resources] = resources
+    return sheet.obj.Resources.Font
+
+
+def _copied(dictionary: Object | None) -> Dictionary:
+    return Dictionary(dict(dictionary.items()) if isinstance(dictionary, Dictionary) else {})
+
+
+def _inherited(node: Object | None, key: Name) -> Object | None:
+    """Return an attribute of a page, or of the nearest node of the page tree above it that has it."""
+    while node is not None:
+        if key in node:
+            return node[key]
+        node = node.get(Name.Parent)
+    return None

@@ -1,0 +1,26 @@
+"""The file of which a document is made."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.engine.child.images.file_types import format_of
+from app.engine.child.images.preparation import PreparedPage
+from app.engine.contract.image_formats import PDF
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file that was recognised."""
+
+    path: Path
+    """The file as it was sent."""
+    pages: Sequence[PreparedPage]
+    """The pages that were read, as upright PNGs."""
+    password: str | None = None
+    """What opens the file, if it is an encrypted PDF."""
+
+    @property
+    def is_pdf(self) -> bool:
+        """Whether the file is a PDF."""
+        return format_of(self.path).media_type == PDF

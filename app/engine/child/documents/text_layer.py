@@ -1,0 +1,75 @@
+"""The invisible text of a page of a searchable PDF, as a content stream."""
+
+from dataclasses import dataclass
+from itertools import chain
+
+from app.engine.child.documents.glyphless_font import NAME, UNITS, GlyphlessFont, width_units
+from app.engine.child.documents.pages import Page
+from app.engine.child.documents.words import Word, words_of
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """How pixels of the recognised image become points of a PDF page: x' = a x + c y + e, y' = b x + d y + f."""
+
+    a: float
+    b: float
+    c: float
+    d: float
+    e: float
+    f: float
+
+    @classmethod
+    def of(cls, page: Page, box: tuple[float, float, float, float], rotation: int) -> "Placement":
+        """Return the placement of a page as a viewer shows it.
+
+        `box` is the shown rectangle in the PDF's own coordinates: left, lower, right, upper. `rotation` is by how many
+        degrees a viewer turns it clockwise: 0, 90, 180 or 270.
+        """
+        left, lower, right, upper = box
+        across, down = right - left, upper - lower
+        is_on_its_side = rotation in {90, 270}
+        width, height = (down, across) if is_on_its_side else (across, down)
+        x, y = width / page.width, height / page.height
+        return {
+            0: cls(x, 0, 0, -y, left, upper),
+            90: cls(0, x, y, 0, left, lower),
+            180: cls(-x, 0, 0, y, right, lower),
+            270: cls(0, -x, -y, 0, right, upper),
+        }[rotation]
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Return the point of the PDF page for a pixel."""
+        return self.a * x + self.c * y + self.e, self.b * x + self.d * y + self.f
+
+    def along(self, x: float, y: float) -> tuple[float, float]:
+        """Return the distance on the PDF page for a distance in pixels."""
+        return self.a * x + self.c * y, self.b * x + self.d * y
+
+
+def text_layer(page: Page, placement: Placement, font: GlyphlessFont) -> bytes:
+    """Return the content stream that writes the text of a page invisibly in its place."""
+    shown = []
+    for line in chain.from_iterable(page.placed_paragraphs()):
+        # Readers of PDF expect the words of a line from left to right in every script, and turn them round themselves.
+        words = sorted(words_of(line), key=lambda word: (word.box.x, word.box.y))
+        shown += [_shown(word, placement, font) for word in words]
+    # Text rendering mode 3 is invisible.
+    return "\n".join(["q BT 3 Tr", f"{NAME} 1 Tf", *shown, "ET Q", ""]).encode("ascii")
+
+
+def _shown(word: Word, placement: Placement, font: GlyphlessFont) -> str:
+    """Return the operators that show a word: its matrix, which stretches the font to the box, and its codes."""
+    box = word.box
+    length, height = (box.height, box.width) if word.is_vertical else (box.width, box.height)
+    stretched = length * UNITS / sum(map(width_units, word.clusters))
+    if word.is_vertical:
+        along, up, start = placement.along(0, stretched), placement.along(height, 0), placement.at(box.x, box.y)
+    else:
+        along, up = placement.along(stretched, 0), placement.along(0, -height)
+        start = placement.at(box.x, box.bottom)
+    matrix = " ".join(f"{value:.4f}" for value in (*along, *up, *start))
+    shown = word.clusters[::-1] if word.is_right_to_left else word.clusters
+    # A space after each word, for readers that do not see a gap as a space.
+    codes = font.codes_of([*shown, " "])
+    return f"{matrix} Tm <{codes.hex()}> Tj"

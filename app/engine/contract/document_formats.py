@@ -1,0 +1,36 @@
+"""The formats of documents that the engine process writes from recognised pages. Both processes use this table."""
+
+from enum import StrEnum
+
+
+class DocumentFormat(StrEnum):
+    """A format of documents. The values are the names in the API."""
+
+    ALTO = "alto"
+    CSV = "csv"
+    DOCX = "docx"
+    HOCR = "hocr"
+    HTML = "html"
+    MARKDOWN = "markdown"
+    PDF = "pdf"
+    PDF_TEXT = "pdf_text"
+    """A PDF that has only the text layer of a searchable PDF, to be laid over another PDF of the same pages."""
+    RTF = "rtf"
+    XLSX = "xlsx"
+
+
+MEDIA_TYPE_OF_DOCUMENT = {
+    DocumentFormat.PDF: "application/pdf",
+    DocumentFormat.PDF_TEXT: "application/pdf",
+    DocumentFormat.HOCR: "text/vnd.hocr+html",
+    DocumentFormat.DOCX: "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    DocumentFormat.MARKDOWN: "text/markdown",
+    DocumentFormat.HTML: "text/html",
+    DocumentFormat.RTF: "application/rtf",
+    DocumentFormat.CSV: "text/csv",
+    DocumentFormat.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    DocumentFormat.ALTO: "application/xml",
+}
+
+DOCUMENTS_BY_ACCEPT = tuple(each for each in MEDIA_TYPE_OF_DOCUMENT if each is not DocumentFormat.PDF_TEXT)
+"""The formats that a media type selects. `application/pdf` is the searchable PDF."""

@@ -1,0 +1,1 @@
+"""Documents written from recognised pages, each read by a library of others."""
