@@ -5,10 +5,24 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from tests.support.service import ECHO, RunningService
 
 Serve = Callable[..., RunningService]
+
+
+class FileScheduling(LoadFileScheduling):
+    """Runs the tests of a file in one process, except those on volumes: they take a minute each and share little."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if "test_volumes.py" in nodeid else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileScheduling:
+    """Choose which process runs which tests, in place of the option --dist."""
+    return FileScheduling(config, log)
 
 
 @pytest.fixture
