@@ -8,6 +8,7 @@ from app.api.ai.spell_check import changes_between, corrected
 from app.api.http.problem_types import Problem
 from app.api.http.problems import ProblemContext, problem_of
 from app.api.http.schema import Schema
+from app.api.images.page_warnings import PageWarningOut
 from app.engine.contract.processors import Processor, lines_beyond_spell_check
 from app.engine.recognition import Recognition
 from app.engine.text_runner import TextOutcome, TextTask
@@ -118,6 +119,8 @@ class TablePageOut(Schema):
     """The cells of each row, from the top, as the engine separates them."""
     truncated_by_evaluation: bool
     """Whether the unlicensed engine has cut the page to its first rows or to none."""
+    warnings: list[PageWarningOut]
+    """What was cut, lost or doubtful on this page; empty if nothing was."""
 
 
 class TablesOut(Schema):
@@ -159,6 +162,7 @@ def describe_tables(recognition: Recognition) -> TablesOut:
             number=page["number"],
             rows=[row.split("\t") for row in page["table"].splitlines()],
             truncated_by_evaluation=page["truncated_by_evaluation"],
+            warnings=page["warnings"],
         )
         for page in recognition.pages
     ]

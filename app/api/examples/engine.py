@@ -114,6 +114,7 @@ TABLE_PAGE: dict[str, Any] = {
     "number": 1,
     "rows": [["Name", "Amount", "Currency"], ["Apples", "12", "EUR"]],
     "truncated_by_evaluation": True,
+    "warnings": [],
 }
 
 BY_SCHEMA: dict[str, dict[str, Any]] = {

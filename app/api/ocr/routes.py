@@ -24,6 +24,7 @@ from app.api.http.negotiation import best_of
 from app.api.http.problems import ProblemContext, ProblemContextDep, problem_of
 from app.api.images.body import BINARY, IMAGE_ERRORS, ImageBodyDep, form_body
 from app.api.images.options.form_fields import with_form_fields
+from app.api.images.page_warnings import PAGE_WARNINGS, PAGE_WARNINGS_DESCRIPTION, warnings_header
 from app.api.images.receiver import Image
 from app.api.images.service import RecognitionService, RecognitionServiceDep
 from app.api.jobs.respond_async import BackgroundDep, PrefersJob, accepted, accepted_or
@@ -55,7 +56,8 @@ OCR_RESPONSES: dict[int | str, dict[str, Any]] = {
             TRUNCATED: {
                 "description": "`true` if the unlicensed engine has cut the text of a page.",
                 "schema": {"type": "string", "enum": ["true", "false"]},
-            }
+            },
+            PAGE_WARNINGS: PAGE_WARNINGS_DESCRIPTION,
         },
     }
 }
@@ -165,7 +167,8 @@ async def _correct(
 
 
 async def _answer(recognition: Recognition, answer: RecognitionOut, media_type: str) -> Response:
-    headers = {TRUNCATED: str(answer.truncated_by_evaluation).lower()}
+    warnings = warnings_header((page.number, page.warnings) for page in answer.pages)
+    headers = {TRUNCATED: str(answer.truncated_by_evaluation).lower(), **warnings}
     if recognition.document:
         content = await to_thread.run_sync(recognition.document.read_bytes, limiter=threads.images)
         return Response(content, headers=headers, media_type=media_type)

@@ -9,10 +9,10 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from app.api.ai.schemas import ResultOut
 from app.api.http.problem_types import Problem
 from app.api.http.problems import ProblemContext, problem_of
-from app.api.http.schema import InlineEnum, Schema
+from app.api.http.schema import Schema
 from app.api.images.options.image_query import ImageQuery
+from app.api.images.page_warnings import PageWarningOut
 from app.api.images.service import ImageOutcome
-from app.engine.contract.page_warnings import PageWarningCode
 from app.engine.contract.recognition_call import RecognitionOptions
 from app.engine.recognition import Recognition
 
@@ -54,15 +54,6 @@ class LineOut(Schema):
     """The text of the line."""
     box: BoxOut
     """The place of the line."""
-
-
-class PageWarningOut(Schema):
-    """What was cut, lost or doubtful on a page that was read."""
-
-    code: InlineEnum[PageWarningCode]
-    """What the warning is about."""
-    detail: str
-    """One sentence for people."""
 
 
 class PageOut(Schema):

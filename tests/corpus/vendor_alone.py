@@ -1,0 +1,36 @@
+"""Reads files with the vendor's library alone, in its own process: one path a line in, one JSON line a path out.
+
+    python -m tests.corpus.vendor_alone < PATHS
+
+The environment must be that of an engine process.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from aspose.ocr import AsposeOcr, InputType, OcrInput, RecognitionSettings, Resources
+
+
+def input_type(path: Path) -> InputType:
+    """Return the vendor's type of a file, which a caller of the vendor has to know."""
+    head = path.read_bytes()[:1024]
+    if b"%PDF-" in head:
+        return InputType.PDF
+    return InputType.TIFF if head[:2] in {b"II", b"MM"} else InputType.SINGLE_IMAGE
+
+
+def read(path: Path) -> list[str] | None:
+    """Return the text of each page, or None if the vendor raises an error."""
+    source = OcrInput(input_type(path))
+    try:
+        source.add(str(path))
+        return [str(page.recognition_text) for page in AsposeOcr().recognize(source, RecognitionSettings())]
+    except RuntimeError:
+        return None
+
+
+if __name__ == "__main__":
+    Resources.allow_automatic_downloads(False)  # noqa: FBT003 - the vendor takes no keywords
+    for line in sys.stdin:
+        print(json.dumps(read(Path(line.strip()))), flush=True)
