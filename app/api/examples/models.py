@@ -49,6 +49,7 @@ MODEL_DETAIL: dict[str, Any] = CURRENT_MODEL | {
     "corrupt_since": None,
     "blockers": [],
     "protected_by": None,
+    "needed_for": None,
     "remark": None,
 }
 

@@ -18,6 +18,7 @@ RESOURCE_LIST: dict[str, Any] = {
             "size_bytes": 41231,
             "recognised": True,
             "in_use": False,
+            "needed_for": {"languages": ["bel", "bul", "rus"], "areas": [], "methods": [], "filters": []},
         }
     ],
 }

@@ -100,6 +100,23 @@ def protection_out(protection: Protection | None) -> ProtectionOut | None:
     )
 
 
+class NeededForOut(Schema):
+    """What needs an OCR model, by the names of the installed version of the vendor's package in lower case.
+
+    The package names one missing file at a time, so something may need a further one once the first is there. All lists
+    are empty if the package does not ask for the file.
+    """
+
+    languages: list[str]
+    """Languages, as the parameter `language` of `POST /ocr` takes them."""
+    areas: list[str]
+    """Modes of area detection, as the parameter `areas` takes them."""
+    methods: list[str]
+    """The vendor's methods of recognition, such as `recognize_receipt`."""
+    filters: list[str]
+    """The vendor's filters of images, such as `auto_denoising`."""
+
+
 class ModelDetail(ModelOut):
     """One model with its header, its digest, its protection and the holders of its leases."""
 
@@ -118,6 +135,10 @@ class ModelDetail(ModelOut):
 
     protected_by: ProtectionOut | None
     """Why the model is protected. Null if it is not."""
+
+    needed_for: NeededForOut | None
+    """For an OCR model (`.ocr`): what needs a file of this name in the model folder. Null for any other model, and
+    while the facts of the vendor's package are not known."""
 
     remark: str | None
     """For an OCR model (`.ocr`) that recognition does not find where it lies: why, and what to do. Otherwise null."""

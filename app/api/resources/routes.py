@@ -1,17 +1,20 @@
-"""`GET /resources`: which OCR models the site offers, and which are here."""
+"""`GET /resources`: which OCR models the site offers, which are here, and which the engine needs."""
 
 from typing import Annotated
 
 from fastapi import APIRouter
 
 from app import errors
+from app.api.engine.deps import InstalledWheelDep
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import StoreDep, WatcherDep, part
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
+from app.api.models.detail import needed_for
 from app.api.models.list_cache import ListCache, ListCacheDep
 from app.api.resources.schemas import ResourceList, ResourceOut
 from app.engine.contract.ocr_models import file_of, is_ocr_model, resource_of, why_not_found
+from app.engine.contract.wheel_facts import WheelFacts
 from app.pulls.offer_list import OfferList, SiteAnswer
 from app.pulls.sources.resources import Offer
 from app.store import Inventory, Model
@@ -28,16 +31,20 @@ OfferListDep = Annotated[OfferList, part("offer_list")]
     openapi_extra=needs(Scope.READ),
 )
 async def list_resources(
-    _store: StoreDep, watcher: WatcherDep, list_cache: ListCacheDep, offer_list: OfferListDep
+    _store: StoreDep,
+    watcher: WatcherDep,
+    list_cache: ListCacheDep,
+    offer_list: OfferListDep,
+    installed_wheel: InstalledWheelDep,
 ) -> ResourceList:
-    """List the vendor's OCR models that the site of `OCR_RESOURCES_URL` offers, and those in the model folder.
+    """List the OCR models that the site of `OCR_RESOURCES_URL` offers, that are here, and that the engine needs.
 
     `POST /pulls` with `resource` fetches one. The site's list is cached for ten minutes; the answer waits at most five
     seconds for the site. If the site cannot be reached, `remote_error` says why, and the answer has what is here.
     """
     inventory = await watcher.current_when_scanned()
     site = await offer_list.current()
-    resources = _resources(inventory, site, list_cache)
+    resources = _resources(inventory, site, list_cache, installed_wheel.facts)
     return ResourceList(
         site_url=offer_list.site_url,
         asked_at=site.asked_at,
@@ -47,8 +54,11 @@ async def list_resources(
     )
 
 
-def _resources(inventory: Inventory, site: SiteAnswer, list_cache: ListCache) -> list[ResourceOut]:
-    """Return every OCR model that is offered or here, by name."""
+def _resources(
+    inventory: Inventory, site: SiteAnswer, list_cache: ListCache, wheel: WheelFacts | None
+) -> list[ResourceOut]:
+    """Return every OCR model that is offered, here or needed, by name."""
+    needed = {resource_of(file) for file in wheel.ocr_models} if wheel else set[str]()
     offers = {offer.name: offer for offer in site.offers or ()}
     here = {
         resource_of(name): model
@@ -56,13 +66,19 @@ def _resources(inventory: Inventory, site: SiteAnswer, list_cache: ListCache) ->
         if is_ocr_model(name) and not why_not_found(name)
     }
     return [
-        _resource(name, offers.get(name), here.get(name), list_cache, has_list=site.offers is not None)
-        for name in sorted(offers.keys() | here.keys())
+        _resource(name, offers.get(name), here.get(name), list_cache, wheel, has_list=site.offers is not None)
+        for name in sorted(offers.keys() | here.keys() | needed)
     ]
 
 
 def _resource(
-    name: str, offer: Offer | None, model: Model | None, list_cache: ListCache, *, has_list: bool
+    name: str,
+    offer: Offer | None,
+    model: Model | None,
+    list_cache: ListCache,
+    wheel: WheelFacts | None,
+    *,
+    has_list: bool,
 ) -> ResourceOut:
     described = list_cache.describe(model) if model else None
     return ResourceOut(
@@ -75,4 +91,5 @@ def _resource(
         size_bytes=described.size_bytes if described else None,
         recognised=described.recognised if described else None,
         in_use=described.in_use if described else False,
+        needed_for=needed_for(file_of(name), wheel),
     )

@@ -3,10 +3,11 @@
 from pydantic import NonNegativeInt
 
 from app.api.http.schema import Schema, Timestamp
+from app.api.models.schemas import NeededForOut
 
 
 class ResourceOut(Schema):
-    """One OCR model: offered by the site, in the model folder, or both."""
+    """One OCR model: offered by the site, in the model folder, or needed by the vendor's package."""
 
     name: str
     """The vendor's name, without `.ocr`. `POST /pulls` takes it as `resource`."""
@@ -27,10 +28,12 @@ class ResourceOut(Schema):
     since the file came."""
     in_use: bool
     """Whether any process holds a lease on the file that is here."""
+    needed_for: NeededForOut | None
+    """What of this version of the vendor's package needs it. Null while the facts of the package are not known."""
 
 
 class ResourceList(Schema):
-    """The vendor's OCR models: what the site of `OCR_RESOURCES_URL` offers, and what is in the model folder."""
+    """The vendor's OCR models: offered by the site of `OCR_RESOURCES_URL`, in the model folder, or needed."""
 
     site_url: str | None
     """The folder of the site from which files are requested. Null if `OCR_RESOURCES_URL` is `off`."""

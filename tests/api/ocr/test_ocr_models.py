@@ -84,6 +84,20 @@ def test_an_ocr_model_where_the_engine_does_not_look_has_a_remark(service: Runni
     assert remarks["aspose-ocr-arabic-v1.ocr"] is None
 
 
+def test_a_model_says_what_needs_it(service: RunningService) -> None:
+    """An OCR model's detail says what of the vendor's package needs it; another model's detail says nothing."""
+    names = (f"{CYRILLIC}.ocr", f"sub/{CYRILLIC}.ocr", "aspose-ocr-hindi-v1.ocr", "a.bin")
+    needs = [
+        service.client.put(f"/models/{name}", content=b"x").raise_for_status().json()["needed_for"] for name in names
+    ]
+
+    assert needs[0] == needs[1] == service.client.get(f"/models/{names[0]}").json()["needed_for"]
+    assert {"rus", "ukr"} <= set(needs[0]["languages"])
+    assert "eng" not in needs[0]["languages"]
+    assert needs[2] == {"languages": [], "areas": [], "methods": [], "filters": []}
+    assert needs[3] is None
+
+
 def problem(service: RunningService, image: bytes, **query: str) -> dict[str, Any]:
     """Recognise an image; return the problem, with the last part of its type."""
     answer = service.client.post("/ocr", content=image, headers={"content-type": "image/png"}, params=query)

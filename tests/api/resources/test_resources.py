@@ -16,7 +16,7 @@ def resources(service: RunningService) -> dict[str, dict[str, Any]]:
 
 
 def test_what_the_site_offers_and_what_is_here(serve: Serve) -> None:
-    """The list joins the offers of the site with the OCR models in the folder itself, by the vendor's names."""
+    """The list joins the offers of the site, the OCR models in the folder itself and those that the engine needs."""
     with running_hub() as site:
         entries = [{"file": "aspose-ocr-arabic-v1", "size_bytes": 9}, {"file": "aspose-ocr-korean-v1"}]
         site.put("/ocr/RESOURCES.json", json.dumps({"actual": entries}).encode())
@@ -36,13 +36,21 @@ def test_what_the_site_offers_and_what_is_here(serve: Serve) -> None:
         answer = service.client.get("/resources").json()
         found = resources(service)
 
-    shown = {name: (each["offered"], each["offered_size_bytes"], each["size_bytes"]) for name, each in found.items()}
+    assert [name for name, each in found.items() if "rus" in each["needed_for"]["languages"]] == [
+        "aspose-ocr-cyrillic-v1"
+    ]
+    assert not found["aspose-ocr-cyrillic-v1"]["offered"]
+    known = {"aspose-ocr-arabic-v1", "aspose-ocr-korean-v1", "aspose-ocr-own-v1"}
+    assert [name for name, each in found.items() if each["offered"] or each["here"]] == sorted(known)
+    shown = {
+        name: (found[name]["offered"], found[name]["offered_size_bytes"], found[name]["size_bytes"]) for name in known
+    }
     assert shown == {
         "aspose-ocr-arabic-v1": (True, 9, None),
         "aspose-ocr-korean-v1": (True, 5, 3),
         "aspose-ocr-own-v1": (False, None, 3),
     }
-    assert [each["here"] for each in found.values()] == [False, True, True]
+    assert {name for name in known if found[name]["here"]} == {"aspose-ocr-korean-v1", "aspose-ocr-own-v1"}
     assert (answer["site_url"], answer["remote_error"]) == (f"{site.cdn_url}/ocr", None)
     assert answer["asked_at"]
 
@@ -51,7 +59,7 @@ def test_without_the_site_the_answer_has_what_is_here(serve: Serve) -> None:
     """If the site cannot be reached, or is turned off, `remote_error` says so, and what is here is listed."""
     service = serve(engine_class=ECHO, resources_url="http://127.0.0.1:1/ocr")
     (service.models_dir / "aspose-ocr-korean-v1.ocr").write_bytes(b"123")
-    eventually(lambda: "aspose-ocr-korean-v1" in resources(service), within=30)
+    eventually(lambda: resources(service)["aspose-ocr-korean-v1"]["here"], within=30)
     away = service.client.get("/resources").json()
     off = serve(service.folder, engine_class=ECHO, resources_url="off").client.get("/resources").json()
 
