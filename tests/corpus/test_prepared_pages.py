@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops, ImageOps, ImageStat
 
+from app.engine.child.images import archives
 from app.engine.child.images.preparation import PreparedPage, prepare
 from app.engine.contract.page_warnings import PageWarningCode
 from app.engine.contract.recognition_call import ImageLimits
@@ -13,10 +14,11 @@ from tests.corpus.case import PAGE, Case
 from tests.corpus.pdf_files import PDF_CASES, TEXT_CASES, drawn
 from tests.corpus.raster_files import RASTER_CASES
 from tests.corpus.tiff_files import TIFF_CASES
+from tests.corpus.zip_files import ZIP_CASES, archive, of_several
 
 LIMITS = ImageLimits(4_000_000, 5)
-CASES = [*RASTER_CASES, *TIFF_CASES, *PDF_CASES]
-PAGES = next(case for case in CASES if case.page_count == 3)
+CASES = [*RASTER_CASES, *TIFF_CASES, *PDF_CASES, *ZIP_CASES]
+PAGES = next(case for case in TIFF_CASES if case.page_count == 3)
 
 
 def prepared(case: Case, folder: Path) -> list[PreparedPage]:
@@ -63,6 +65,27 @@ def test_the_text_of_forms_and_annotations_is_shown(case: Case, tmp_path: Path) 
         box = ImageOps.invert(image.convert("L")).getbbox()
     assert box
     assert box[2] - box[0] > image.width / 3
+
+
+def test_pages_of_an_archive_name_their_files(tmp_path: Path) -> None:
+    """The pages of a ZIP archive are numbered through, and each names its file."""
+    (tmp_path / "image").write_bytes(of_several())
+
+    pages = prepare(tmp_path / "image", (2, 3), LIMITS)
+
+    assert [(page.number, page.source) for page in pages] == [(2, "folder/a.jpg"), (3, "folder/c.pdf")]
+
+
+def test_an_archive_that_grows_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an archive unpacks to is bounded by bytes and by files, whatever it states."""
+    monkeypatch.setattr(archives, "MAX_UNPACKED_BYTES", 1000)
+    (tmp_path / "image").write_bytes(archive(a__png=bytes(600), b__png=bytes(600)))
+    with pytest.raises(ImageTooLarge, match="1000 bytes"):
+        prepare(tmp_path / "image", None, LIMITS)
+
+    monkeypatch.setattr(archives, "MAX_ENTRIES", 1)
+    with pytest.raises(ImageTooLarge, match="1 files"):
+        prepare(tmp_path / "image", None, LIMITS)
 
 
 def test_pages_beyond_the_end(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from tests.corpus.case import LINES, Case
 from tests.corpus.pdf_files import PDF_CASES, TEXT_CASES
 from tests.corpus.raster_files import RASTER_CASES
 from tests.corpus.tiff_files import TIFF_CASES
+from tests.corpus.zip_files import ZIP_CASES
 from tests.support.service import RunningService
 from tests.support.supervised import NATIVE
 from tests.support.waiting import eventually
@@ -36,7 +37,7 @@ pytestmark = [
 IS_WHOLE = os.environ.get("TEST_CORPUS") == "all"
 SAMPLE_STEP = 5
 """Every how manyth file is read, unless all are."""
-EVERY = [*RASTER_CASES, *TIFF_CASES, *PDF_CASES, *TEXT_CASES]
+EVERY = [*RASTER_CASES, *TIFF_CASES, *PDF_CASES, *TEXT_CASES, *ZIP_CASES]
 CASES = EVERY if IS_WHOLE else EVERY[3::SAMPLE_STEP]
 TRUTH = "".join("".join(LINES).split())
 

@@ -196,6 +196,7 @@ class Reads(Echo):
         if name in {"read", "nap"}:
             page: dict[str, Any] = {
                 "number": 1,
+                "source": None,
                 "width": 1,
                 "height": 1,
                 "text": argument,

@@ -115,6 +115,8 @@ class TablePageOut(Schema):
 
     number: PositiveInt
     """The page number in the document, counted from 1."""
+    source: str | None
+    """The name of the page's file in a ZIP archive; null for other formats."""
     rows: list[list[str]]
     """The cells of each row, from the top, as the engine separates them."""
     truncated_by_evaluation: bool
@@ -160,6 +162,7 @@ def describe_tables(recognition: Recognition) -> TablesOut:
     pages = [
         TablePageOut(
             number=page["number"],
+            source=page["source"],
             rows=[row.split("\t") for row in page["table"].splitlines()],
             truncated_by_evaluation=page["truncated_by_evaluation"],
             warnings=page["warnings"],

@@ -88,6 +88,7 @@ LINE: dict[str, Any] = {"text": "The quick brown fox jumps over the lazy dog num
 
 PAGE: dict[str, Any] = {
     "number": 1,
+    "source": None,
     "width": 870,
     "height": 432,
     "text": "The quick brown fox jumps over the lazy dog number 10",
@@ -112,6 +113,7 @@ FILE: dict[str, Any] = {"name": "page-1.png", "recognition": RECOGNITION, "error
 
 TABLE_PAGE: dict[str, Any] = {
     "number": 1,
+    "source": None,
     "rows": [["Name", "Amount", "Currency"], ["Apples", "12", "EUR"]],
     "truncated_by_evaluation": True,
     "warnings": [],

@@ -61,6 +61,8 @@ class PageOut(Schema):
 
     number: PositiveInt
     """The page number in the document, counted from 1."""
+    source: str | None
+    """The name of the page's file in a ZIP archive; null for other formats."""
     width: PositiveInt | None
     """The width in pixels of the image that was read. The engine renders a page of a PDF to an image."""
     height: PositiveInt | None

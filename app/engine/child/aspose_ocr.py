@@ -91,7 +91,13 @@ def _pages(
     is_licensed = bool(License().is_licensed)
     return [
         results.page_fields(
-            result, page.number, is_licensed=is_licensed, skew=skew, table=table, warnings=page.warnings
+            result,
+            page.number,
+            is_licensed=is_licensed,
+            skew=skew,
+            table=table,
+            warnings=page.warnings,
+            source=page.source,
         )
         for page, result, skew, table in zip(prepared, output, skews, tables or repeat(None), strict=False)
     ]

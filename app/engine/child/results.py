@@ -26,6 +26,7 @@ def page_fields(
     skew: float | None,
     table: str | None = None,
     warnings: Iterable[PageWarning] = (),
+    source: str | None = None,
 ) -> dict[str, Any]:
     """Return the fields of one page.
 
@@ -36,6 +37,7 @@ def page_fields(
     width, height = _size(result.serializable_image)
     return {
         "number": number,
+        "source": source,
         "width": width,
         "height": height,
         "text": whole.rstrip("\n"),

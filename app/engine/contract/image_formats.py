@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 PDF = "application/pdf"
+ZIP = "application/zip"
 TIFF = "image/tiff"
 
 
@@ -31,6 +32,7 @@ IMAGE_FORMATS = (
     ImageFormat("JPEG 2000", "image/jp2", "JPEG2000"),
     ImageFormat("PNM", "image/x-portable-anymap", "PPM"),
     ImageFormat("PDF", PDF, None),
+    ImageFormat("ZIP", ZIP, None),
 )
 MEDIA_TYPES = tuple(each.media_type for each in IMAGE_FORMATS)
 FORMAT_NAMES = " or ".join((", ".join(each.name for each in IMAGE_FORMATS[:-1]), IMAGE_FORMATS[-1].name))

@@ -13,6 +13,8 @@ class PageWarningCode(StrEnum):
     """An animation or a sequence of images, of which only the first is read."""
     ATTACHMENTS_NOT_READ = "attachments-not-read"
     """Files are attached to the PDF, and they are not part of any page."""
+    FILES_NOT_READ = "files-not-read"
+    """Files of the ZIP archive are no images."""
     PAGES_BEYOND_END = "pages-beyond-end"
     """Pages were requested that the document does not have."""
 

@@ -32,6 +32,8 @@ Resolution = tuple[float, float]
 
 def pdf_of_image(source: Source) -> bytes:
     """Return a PDF with the image's pages, as a viewer of the image shows them."""
+    if source.is_archive:
+        return _of_pages(source)
     with Image.open(source.path) as image:
         try:
             if image.format == "TIFF":
@@ -42,6 +44,11 @@ def pdf_of_image(source: Source) -> bytes:
         except Exception as exc:  # noqa: BLE001 - img2pdf refuses some files, with many kinds of exceptions
             # To the log: the PDF gets the pixels instead of the data.
             traceback.print_exception(exc)
+    return _of_pages(source)
+
+
+def _of_pages(source: Source) -> bytes:
+    """Return a PDF with the pages as they were recognised."""
     pictures = [page.path.read_bytes() for page in source.pages]
     return _converted(pictures, [_stated(page.dots_per_inch) for page in source.pages], TURNS[1])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from app.engine.child.images.file_types import format_of
 from app.engine.child.images.preparation import PreparedPage
-from app.engine.contract.image_formats import PDF
+from app.engine.contract.image_formats import PDF, ZIP
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +24,8 @@ class Source:
     def is_pdf(self) -> bool:
         """Whether the file is a PDF."""
         return format_of(self.path).media_type == PDF
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether the file is an archive of images."""
+        return format_of(self.path).media_type == ZIP

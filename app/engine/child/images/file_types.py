@@ -6,7 +6,7 @@ from pi_heif import register_heif_opener
 from PIL import Image
 
 from app.engine.child.images.guarded_parsing import refusing
-from app.engine.contract.image_formats import FORMAT_NAMES, IMAGE_FORMATS, PDF, ImageFormat
+from app.engine.contract.image_formats import FORMAT_NAMES, IMAGE_FORMATS, PDF, ZIP, ImageFormat
 from app.errors import UnreadableImage, UnsupportedImage
 
 register_heif_opener()  # Pillow itself does not read HEIF
@@ -19,15 +19,16 @@ FORMAT_OF_PILLOW = {
     name: each for each in IMAGE_FORMATS for name in (each.pillow_format, *each.pillow_variants) if name
 }
 """The format of each name that Pillow may report."""
-PDF_FORMAT = next(each for each in IMAGE_FORMATS if each.media_type == PDF)
+FORMAT_OF_TYPE = {each.media_type: each for each in IMAGE_FORMATS}
 HEAD_BYTES = 1024
 """How many bytes may precede the header of a PDF, as its readers allow."""
+ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
+"""How archives begin: with a file, or with the end of an empty archive."""
 OTHER_KINDS = {
     b"\x1f\x8b": "compressed by gzip (send the file that is inside)",
     b"BZh": "compressed by bzip2 (send the file that is inside)",
     b"\xfd7zXZ": "compressed by xz (send the file that is inside)",
     b"\x28\xb5\x2f\xfd": "compressed by Zstandard (send the file that is inside)",
-    b"PK\x03\x04": "a ZIP archive or an Office document (send each image inside, or a PDF of it)",
     b"7z\xbc\xaf": "a 7z archive (send each image inside)",
     b"Rar!": "a RAR archive (send each image inside)",
     b"\xd0\xcf\x11\xe0": "an Office document (send a PDF of it)",
@@ -53,8 +54,10 @@ def format_of(path: Path) -> ImageFormat:
     for signature, kind in OTHER_KINDS.items():
         if start.startswith(signature) or start.lower().startswith(signature):
             raise UnsupportedImage(kind, FORMAT_NAMES)
+    if head.startswith(ZIP_SIGNATURES):
+        return FORMAT_OF_TYPE[ZIP]
     if b"%PDF-" in head:
-        return PDF_FORMAT
+        return FORMAT_OF_TYPE[PDF]
     what = f"it is not {FORMAT_NAMES}, or its header is broken"
     with refusing(what), Image.open(path, formats=PILLOW_FORMATS) as image:
         return FORMAT_OF_PILLOW[image.format or ""]

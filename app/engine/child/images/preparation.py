@@ -6,10 +6,11 @@ of the file, and every page is either decoded completely, read with a warning, o
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from app.engine.child.images.archives import unpack
 from app.engine.child.images.file_types import format_of
 from app.engine.child.images.guarded_parsing import refusing
 from app.engine.child.images.image_sizes import limited_time, select_pages
@@ -17,10 +18,11 @@ from app.engine.child.images.pdf_checks import examine_pdf, is_encrypted
 from app.engine.child.images.pdf_pages import open_pdf, unlock
 from app.engine.child.images.tiff_directories import check_directories
 from app.engine.child.images.upright_images import DecodedPage, decode_page, page_count
-from app.engine.contract.image_formats import PDF, TIFF
+from app.engine.contract import image_formats
+from app.engine.contract.image_formats import FORMAT_NAMES
 from app.engine.contract.page_warnings import PageWarning, PageWarningCode
 from app.engine.contract.recognition_call import ImageLimits
-from app.errors import UnreadableImage
+from app.errors import ImageError, UnreadableImage, UnsupportedImage
 
 BROKEN_IMAGE = "it is broken or ends early"
 BROKEN_PDF = "the PDF is broken"
@@ -43,6 +45,8 @@ class PreparedPage:
     size: tuple[int, int]
     """The width and the height of the PNG in pixels."""
     warnings: tuple[PageWarning, ...]
+    source: str | None = None
+    """The name of the page's file in a ZIP archive, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +55,11 @@ class _Document:
 
     numbers: list[int]
     """The numbers of the requested pages."""
-    total: int
     decode: Callable[[int], DecodedPage]
-    warnings: list[PageWarning] = field(default_factory=list)
+    warnings: list[PageWarning]
     """Warnings about the document."""
+    sources: dict[int, str] = field(default_factory=dict)
+    """The names of the pages' files in a ZIP archive, by the number of the page."""
 
 
 def prepare(
@@ -68,8 +73,7 @@ def prepare(
     with ExitStack() as stack:
         with limited_time():
             kind = format_of(path).media_type
-            opened = _open_pdf(path, pages, limits, password) if kind == PDF else _open_image(path, pages, limits, kind)
-            document = stack.enter_context(opened)
+            document = stack.enter_context(_opened(kind, path, pages, limits, password))
         prepared: list[PreparedPage] = []
         for number in document.numbers:
             with limited_time():
@@ -78,8 +82,56 @@ def prepare(
             dots = decoded.dots_per_inch
             decoded.image.save(file, compress_level=FASTEST, dpi=(dots, dots) if dots else None)
             warnings = (*(document.warnings if not prepared else ()), *decoded.warnings)
-            prepared.append(PreparedPage(number, file, dots, decoded.image.size, warnings))
+            source = document.sources.get(number)
+            prepared.append(PreparedPage(number, file, dots, decoded.image.size, warnings, source))
     return prepared
+
+
+def _opened(
+    media_type: str, path: Path, pages: tuple[int, int] | None, limits: ImageLimits, password: str | None
+) -> AbstractContextManager[_Document]:
+    match media_type:
+        case image_formats.ZIP:
+            return _open_archive(path, pages, limits, password)
+        case image_formats.PDF:
+            return _open_pdf(path, pages, limits, password)
+        case _:
+            return _open_image(path, pages, limits, media_type)
+
+
+@contextmanager
+def _open_archive(
+    path: Path, pages: tuple[int, int] | None, limits: ImageLimits, password: str | None
+) -> Iterator[_Document]:
+    """Open a ZIP archive as one document: the pages of its images, one after another, in the order of the archive."""
+    with refusing("the ZIP archive is broken"):
+        entries = unpack(path)
+    found: list[tuple[_Document, int, str]] = []
+    warnings, unread = [], []
+    with ExitStack() as stack:
+        for entry in entries:
+            try:
+                media_type = format_of(entry.path).media_type
+            except ImageError:
+                media_type = image_formats.ZIP
+            if media_type == image_formats.ZIP:
+                unread.append(entry.name)
+                continue
+            document = stack.enter_context(_opened(media_type, entry.path, None, limits, password))
+            found += [(document, number, entry.name) for number in document.numbers]
+            warnings += document.warnings
+
+        def decode(number: int) -> DecodedPage:
+            document, inner, name = found[number - 1]
+            with refusing(f"{name!r:.100} in the ZIP archive is broken"):
+                return document.decode(inner)
+
+        if not found:
+            raise UnsupportedImage("a ZIP archive without an image", FORMAT_NAMES)
+        numbers = select_pages(pages, len(found), limits)
+        warnings += _named(PageWarningCode.FILES_NOT_READ, "files of the ZIP archive are no images", unread)
+        sources = {number: found[number - 1][2] for number in numbers}
+        yield _Document(numbers, decode, [*_beyond(pages, len(found)), *warnings], sources)
 
 
 @contextmanager
@@ -89,11 +141,11 @@ def _open_image(path: Path, pages: tuple[int, int] | None, limits: ImageLimits, 
             return decode_page(path, number, limits)
 
     with refusing(BROKEN_IMAGE):
-        if media_type == TIFF:
+        if media_type == image_formats.TIFF:
             check_directories(path)
         total = page_count(path)
     numbers = select_pages(pages, total, limits)
-    yield _Document(numbers, total, decode, _beyond(pages, total))
+    yield _Document(numbers, decode, _beyond(pages, total))
 
 
 @contextmanager
@@ -111,8 +163,11 @@ def _open_pdf(
             with refusing(f"page {number} of the PDF is broken"):
                 return rendered.render(number, facts.user_units[number], limits)
 
-        warnings = [*_beyond(pages, facts.total), *_attached([*rendered.attachments, *facts.attached])]
-        yield _Document(facts.numbers, facts.total, decode, warnings)
+        attached = [*rendered.attachments, *facts.attached]
+        warnings = _named(
+            PageWarningCode.ATTACHMENTS_NOT_READ, "files are attached to the PDF and were not read", attached
+        )
+        yield _Document(facts.numbers, decode, [*_beyond(pages, facts.total), *warnings])
 
 
 def _beyond(pages: tuple[int, int] | None, total: int) -> list[PageWarning]:
@@ -122,10 +177,10 @@ def _beyond(pages: tuple[int, int] | None, total: int) -> list[PageWarning]:
     return [PageWarning(PageWarningCode.PAGES_BEYOND_END, detail)]
 
 
-def _attached(names: list[str]) -> list[PageWarning]:
+def _named(code: PageWarningCode, what: str, names: list[str]) -> list[PageWarning]:
+    """Return a warning that names the first few of these names; nothing if there are none."""
     if not names:
         return []
     shown = ", ".join(repr(name[:MAX_SHOWN_CHARS]) for name in names[:MAX_SHOWN_NAMES])
     more = f" and {len(names) - MAX_SHOWN_NAMES} more" if len(names) > MAX_SHOWN_NAMES else ""
-    detail = f"files are attached to the PDF and were not read: {shown}{more}"
-    return [PageWarning(PageWarningCode.ATTACHMENTS_NOT_READ, detail)]
+    return [PageWarning(code, f"{what}: {shown}{more}")]
