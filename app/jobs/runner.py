@@ -53,6 +53,13 @@ class Work(ABC):
           by a flag in a `finally`, must be awaited through `cancelled_once`.
         """
 
+    def finished_result(self) -> dict[str, Any] | None:
+        """Return the result if all the work has been done; None if not, or if that is not known.
+
+        Called in a thread when the job is cancelled: a cancellation that comes too late does not make it `cancelled`.
+        """
+        return None
+
     async def release(self) -> None:  # noqa: B027 - most kinds hold nothing
         """Release the resources that `run` needs.
 
@@ -129,7 +136,11 @@ async def _outcome_of(held: HeldJob, work: Work, report: Callable[[], bool]) -> 
             finish = partial(held.fail, StoreUnavailable(str(exc)))
         tasks.cancel_scope.cancel()
     # Reached after `tasks.cancel_scope.cancel()`. A cancellation from outside raises above instead.
-    return held.cancel if finish is None and work.is_cancelled else finish
+    if finish is None and work.is_cancelled:
+        with CancelScope(shield=True):
+            result = await to_thread.run_sync(work.finished_result)
+        return held.cancel if result is None else partial(held.succeed, result)
+    return finish
 
 
 async def _run_and_release(work: Work) -> dict[str, Any]:

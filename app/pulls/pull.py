@@ -27,7 +27,13 @@ from app.jobs.records import Job
 from app.jobs.runner import Work
 from app.pulls.conditions import check_space, publication_conditions
 from app.pulls.download import Download
-from app.pulls.pull_partials import discard_partials, discard_published, published_partial, stage
+from app.pulls.pull_partials import (
+    discard_partials,
+    discard_published,
+    published_partial,
+    published_single,
+    stage,
+)
 from app.pulls.request import PullRequest
 from app.pulls.retries import LONGEST_PAUSE_SECONDS, OnRetry, PullLimits, Retries, Waiting
 from app.pulls.sources.base import Source, SourceFile, resolve_files
@@ -125,13 +131,18 @@ class PullRun(Work):
         try:
             found = await self._retries.run(lambda: resolve_files(self._source, self._request, self._threads))
             self._files, self._warnings = found.files, list(found.warnings)
-            await self._in_thread(check_space, self._store, self._files, self._request.if_exists, self._limits)
+            await self._in_thread(self._check_space)
             pulled = [await self._pull_file(file) for file in self._files]
         except BaseException as exc:
             self._failure = exc
             raise
         warnings = {"warnings": self._warnings} if self._warnings else {}
         return {"models": [asdict(each) for each in pulled]} | warnings
+
+    def _check_space(self) -> None:
+        """Check that the files may be published and fit on the disk, without those that an earlier run published."""
+        missing = [each for each in self._files if published_partial(self._store, self._job.id, each.name) is None]
+        check_space(self._store, missing, self._request.if_exists, self._limits)
 
     async def _pull_file(self, file: SourceFile) -> Pulled:
         if pulled := await self._in_thread(self._published_before, file):
@@ -184,9 +195,17 @@ class PullRun(Work):
                     raise
             await asyncio.sleep(max(0.5, self._limits.pause_seconds))
 
+    def finished_result(self) -> dict[str, Any] | None:
+        """Return the result if an earlier run published the only model of the pull and could not write the outcome."""
+        partial = published_single(self._store, self._job.id, self._request)
+        if partial is None:
+            return None
+        pulled = Pulled(self._request.target, partial.size_bytes, self._request.sha256, "pulled")
+        return {"models": [asdict(pulled)]}
+
     def clean_up(self) -> None:
         """Remove what this run and earlier runs left in staging, except a file that the next pull can continue."""
-        discard_published(self._store, self._job.id, [file.name for file in self._files])
+        discard_published(self._store, self._job.id, [file.name for file in self._files] or [self._request.target])
         is_failed = self._failure is not None and not self.is_cancelled
         if not is_failed or isinstance(self._failure, WORTHLESS):
             discard_partials(self._store, self._job.id)
@@ -216,13 +235,15 @@ class PullRun(Work):
             raise DigestMismatch(file.name, SHA256, file.sha256, sha256, advice=DIGEST_ADVICE)
         self.phase = "publishing"
         incoming, actor = self._store.incoming, self._job.created_by
-        with CancelScope(shield=True):  # publishing takes milliseconds, and the journal must record it
+        # Not to be cancelled: publishing takes milliseconds, the journal must record it, and a job whose only model has
+        # been published has succeeded.
+        with CancelScope(shield=True):
             published = await self._in_thread(
                 lambda: incoming.publish(file.name, staged, conditions, actor, action=Action.PULLED)
             )
-        if problem := published.description.problem:
-            self._warnings.append(f"{file.name}: {problem}")
-        await self._on_published(published.model)
+            if problem := published.description.problem:
+                self._warnings.append(f"{file.name}: {problem}")
+            await self._on_published(published.model)
         return Pulled(file.name, published.model.size_bytes, sha256, "pulled")
 
     async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:

@@ -3,7 +3,7 @@
 from app.errors import PullConflict
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
-from app.pulls.pull_partials import discard_partials
+from app.pulls.pull_partials import discard_partials, published_single
 from app.pulls.request import PullRequest
 from app.store import LOCK_SECONDS, Actor, Store
 
@@ -54,9 +54,13 @@ class PullJobs:
     def cancel(self, job_id: str) -> Job:
         """Cancel a pull and return it. If no process runs the pull, it finishes now and its partial files are removed.
 
-        Raises what `Jobs.cancel` raises.
+        If the pull's only model has been published and its runner was killed then, it is too late: the next runner
+        writes that the pull has succeeded. Raises what `Jobs.cancel` raises.
         """
-        job = self._jobs.cancel(job_id)
+        job = self._jobs.get(job_id)
+        request = request_of(job)
+        if request is None or published_single(self._store, job_id, request) is None:
+            job = self._jobs.cancel(job_id)
         if job.is_finished:
             discard_partials(self._store, job_id)
         return job

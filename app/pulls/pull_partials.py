@@ -13,6 +13,7 @@ from typing import Any
 
 from app.errors import PartialBusy, PartialNotFound
 from app.jobs.records import Job
+from app.pulls.request import PullRequest
 from app.pulls.sources.base import SourceFile
 from app.store import Partial, PartialRecord, StagedFile, Store
 
@@ -86,6 +87,14 @@ def published_partial(store: Store, job_id: str, name: str) -> Partial | None:
         if partial and partial.is_published and _is_of(job_id, partial):
             return partial
     return None
+
+
+def published_single(store: Store, job_id: str, request: PullRequest) -> Partial | None:
+    """Return the partial file that a pull of one file has published; None if it has published none, or is of several.
+
+    Which files a pattern means is known only to the source.
+    """
+    return None if request.files else published_partial(store, job_id, request.target)
 
 
 def discard_published(store: Store, job_id: str, names: Iterable[str]) -> None:
