@@ -16,6 +16,7 @@ from app.api.http.keys import Keyring
 from app.api.images.receiver import ImageReceiver
 from app.api.images.service import RecognitionService
 from app.api.models.list_cache import ListCache
+from app.api.models.ocr_model_notes import OcrModelNotes
 from app.api.models.upload_receiver import UploadReceiver
 from app.api.state import State
 from app.api.uploads.unfinished_limits import UnfinishedLimits
@@ -27,6 +28,7 @@ from app.engine.memory_limits import default_limit_bytes
 from app.engine.model_session import ModelSession, SessionLimits
 from app.engine.native.workdir import WorkDirectories
 from app.engine.ocr_model_leases import OcrModelLeases
+from app.engine.ocr_model_refusals import OcrModelRefusals
 from app.engine.process import EngineProcess
 from app.engine.states import SupervisorLimits
 from app.engine.supervisor import Supervisor
@@ -69,6 +71,7 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
     model_choice = ModelChoice(store, supervisor, session)
     watcher = build_inventory_watcher(store, supervisor, volume_monitor, on_event)
     ocr_model_leases = build_ocr_model_leases(store, watcher)
+    refusals = OcrModelRefusals()
     state = State(
         access=access,
         store=store,
@@ -79,6 +82,7 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
         installed_wheel=wheel,
         model_session=session,
         ocr_model_leases=ocr_model_leases,
+        ocr_model_notes=OcrModelNotes(wheel, refusals),
         model_choice=model_choice,
         text_service=build_text_service(settings, model_choice, TextRunner(supervisor, session, on_event)),
         background_jobs=BackgroundJobs(jobs, on_event),
@@ -87,7 +91,7 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
         unfinished_limits=UnfinishedLimits(
             total=settings.max_unfinished_uploads, per_key=settings.max_unfinished_uploads_per_key
         ),
-        recognition_service=build_recognition_service(settings, supervisor, workdirs, ocr_model_leases),
+        recognition_service=build_recognition_service(settings, supervisor, workdirs, ocr_model_leases, refusals),
         metrics=metrics,
         offer_list=OfferList(build_resource_source(settings, HttpClient(settings.pull_stall_timeout.total_seconds()))),
         pull_runner=build_pull_runner(settings, store, jobs, lambda model: watcher.refresh(model.name), on_event),
@@ -213,7 +217,11 @@ def build_ocr_model_leases(store: Store, watcher: InventoryWatcher) -> OcrModelL
 
 
 def build_recognition_service(
-    settings: Settings, supervisor: Supervisor, workdirs: WorkDirectories, ocr_model_leases: OcrModelLeases
+    settings: Settings,
+    supervisor: Supervisor,
+    workdirs: WorkDirectories,
+    ocr_model_leases: OcrModelLeases,
+    refusals: OcrModelRefusals,
 ) -> RecognitionService:
     """Build the service that recognises text in images."""
     receiver = ImageReceiver(
@@ -225,6 +233,7 @@ def build_recognition_service(
         supervisor,
         receiver,
         ocr_model_leases,
+        refusals,
         ImageLimits(settings.max_image_pixels, settings.max_image_pages),
         max_files=settings.max_image_files,
         seconds=settings.recognition_timeout.total_seconds(),

@@ -17,8 +17,8 @@ from app.settings import ENV_PREFIX, Settings
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("deploy/**/*.md"))]
 COMMAND = re.compile(r"(?:python -m app|ocr-models)((?: [^\s`|>#)]+)*)")
-OTHERS_SETTINGS = {"OCR_SERVICE_HOST"}
-"""Variables in the docs that other programs set."""
+OTHERS_SETTINGS = {"OCR_SERVICE_HOST", "OCR_TEST_RESOURCES"}
+"""Variables in the docs that other programs set, or that the tests read."""
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 

@@ -7,6 +7,7 @@ from app.api.engine.model_choice import ModelChoice
 from app.api.http.auth import Access
 from app.api.images.service import RecognitionService
 from app.api.models.list_cache import ListCache
+from app.api.models.ocr_model_notes import OcrModelNotes
 from app.api.models.upload_receiver import UploadReceiver
 from app.api.uploads.unfinished_limits import UnfinishedLimits
 from app.engine.installed_wheel import InstalledWheel
@@ -35,6 +36,7 @@ class State(TypedDict):
     installed_wheel: InstalledWheel
     model_session: ModelSession
     ocr_model_leases: OcrModelLeases
+    ocr_model_notes: OcrModelNotes
     model_choice: ModelChoice
     text_service: TextService
     background_jobs: BackgroundJobs

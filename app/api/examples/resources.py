@@ -19,6 +19,7 @@ RESOURCE_LIST: dict[str, Any] = {
             "recognised": True,
             "in_use": False,
             "needed_for": {"languages": ["bel", "bul", "rus"], "areas": [], "methods": [], "filters": []},
+            "remark": None,
         }
     ],
 }

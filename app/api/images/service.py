@@ -10,11 +10,12 @@ from app.api.images.receiver import Image, ImageBody, ImageReceiver, Received
 from app.engine.contract.messages import CapabilityName
 from app.engine.contract.recognition_call import ImageLimits, RecognitionOptions
 from app.engine.ocr_model_leases import OcrModelLeases
+from app.engine.ocr_model_refusals import OcrModelRefusals
 from app.engine.queue import Place
 from app.engine.recognition import Recognition, recognise
 from app.engine.states import MAX_DEATHS_OF_ONE_REQUEST
 from app.engine.supervisor import Supervisor
-from app.errors import EngineDied, EngineTimedOut, ServiceError
+from app.errors import EngineDied, EngineTimedOut, ResourceRefused, ServiceError
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class RecognitionService:
         supervisor: Supervisor,
         receiver: ImageReceiver,
         leases: OcrModelLeases,
+        refusals: OcrModelRefusals,
         limits: ImageLimits,
         *,
         max_files: int,
@@ -42,6 +44,7 @@ class RecognitionService:
         """`max_files` is how many images a job may have, `seconds` how long the engine may work on one image."""
         self._supervisor = supervisor
         self._leases = leases
+        self._refusals = refusals
         self._receiver = receiver
         self._limits = limits
         self._max_files = max_files
@@ -84,16 +87,20 @@ class RecognitionService:
 
         The document, if one is requested, lies beside the image and is removed with it.
         """
-        return await recognise(
-            self._supervisor,
-            image.path,
-            options,
-            self._limits,
-            seconds=self._seconds,
-            password=image.password,
-            place=place,
-            around=self._leases.during,
-        )
+        try:
+            return await recognise(
+                self._supervisor,
+                image.path,
+                options,
+                self._limits,
+                seconds=self._seconds,
+                password=image.password,
+                place=place,
+                around=self._leases.during,
+            )
+        except ResourceRefused as exc:
+            self._refusals.note(exc)
+            raise
 
     async def recognise_all(
         self, images: list[Image], options: RecognitionOptions, place: Place, on_outcome: Callable[[], None]

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from app import errors
-from app.api.engine.deps import InstalledWheelDep, ModelSessionDep, OcrModelLeasesDep, SupervisorDep
+from app.api.engine.deps import ModelSessionDep, OcrModelLeasesDep, SupervisorDep
 from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.conditional import IF_NONE_MATCH, NOT_MODIFIED, WITH_ETAG, Representation, etags_of
@@ -23,6 +23,7 @@ from app.api.models.deletion import DeletionPlanner
 from app.api.models.detail import examine
 from app.api.models.list_cache import ListCacheDep
 from app.api.models.list_query import ListQuery
+from app.api.models.ocr_model_notes import OcrModelNotesDep
 from app.api.models.schemas import ModelDetail, ModelList, PathOut, ReceiptOut
 
 
@@ -129,14 +130,14 @@ async def get_models_path(store: StoreDep, query: Annotated[PathQuery, Query()])
     openapi_extra=needs(Scope.READ) | {"parameters": [IF_NONE_MATCH]},
 )
 async def get_model(
-    request: Request, name: ModelName, store: StoreDep, list_cache: ListCacheDep, wheel: InstalledWheelDep
+    request: Request, name: ModelName, store: StoreDep, list_cache: ListCacheDep, notes: OcrModelNotesDep
 ) -> Response:
     """Get one model as it is on the disk now, with its header, digest, protection and leases.
 
     The answer's ETag is the model's `etag`, which a deletion takes as `If-Match`. It depends on the file alone: 304
     means that the file is unchanged, but leases or protection may have changed.
     """
-    detail = await to_thread.run_sync(examine, store, list_cache, wheel.facts, name)
+    detail = await to_thread.run_sync(examine, store, list_cache, notes, name)
     return Representation(detail.model_dump_json().encode(), detail.etag).answer(request)
 
 

@@ -141,7 +141,8 @@ class ModelDetail(ModelOut):
     while the facts of the vendor's package are not known."""
 
     remark: str | None
-    """For an OCR model (`.ocr`) that recognition does not find where it lies: why, and what to do. Otherwise null."""
+    """For an OCR model (`.ocr`) that recognition does not find where it lies, or that the engine has refused since the
+    service started: why, and what to do. Otherwise null."""
 
 
 class ScanWarningOut(Schema):

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 
 from app import errors
-from app.api.engine.deps import InstalledWheelDep
 from app.api.http import request_errors, threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.checks.body_streams import streams_body
@@ -22,9 +21,9 @@ from app.api.http.routing import ModelName
 from app.api.models.detail import detail_of
 from app.api.models.digest_fields import PARAMETERS, announced_digests
 from app.api.models.list_cache import ListCache, ListCacheDep
+from app.api.models.ocr_model_notes import OcrModelNotes, OcrModelNotesDep
 from app.api.models.schemas import ModelDetail
 from app.api.models.upload_receiver import UploadReceiver, UploadReceiverDep
-from app.engine.contract.wheel_facts import WheelFacts
 from app.store import Actor, Blocker, Incoming, Published, Store
 from app.store.aftermath import after_change
 
@@ -112,7 +111,7 @@ async def upload_model(
     watcher: WatcherDep,
     list_cache: ListCacheDep,
     receiver: UploadReceiverDep,
-    wheel: InstalledWheelDep,
+    notes: OcrModelNotesDep,
 ) -> Response:
     """Upload a model of any size. It becomes visible only once it is complete, checked and synced to the disk.
 
@@ -124,17 +123,17 @@ async def upload_model(
     published = await _receive(request, name, actor, store.incoming, receiver)
     await watcher.refresh(name)
     # The detail of the uploaded version: by now another caller may have replaced or deleted it.
-    detail = await to_thread.run_sync(_detail_of, published, store, list_cache, wheel.facts)
+    detail = await to_thread.run_sync(_detail_of, published, store, list_cache, notes)
     headers = {"location": location_of(request, name), "etag": detail.etag}
     return Response(detail.model_dump_json(), 200 if published.has_replaced else 201, headers, JSON)
 
 
-def _detail_of(published: Published, store: Store, list_cache: ListCache, wheel: WheelFacts | None) -> ModelDetail:
+def _detail_of(published: Published, store: Store, list_cache: ListCache, notes: OcrModelNotes) -> ModelDetail:
     blockers = list[Blocker]()
     with after_change("the model's leases could not be read"):
         blockers = store.locks.blockers(published.model.name)
     about = published.model, published.description, published.sha256
-    return detail_of(*about, store, list_cache, wheel, blockers)
+    return detail_of(*about, store, list_cache, notes, blockers)
 
 
 def location_of(request: Request, name: str) -> str:

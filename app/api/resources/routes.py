@@ -5,16 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter
 
 from app import errors
-from app.api.engine.deps import InstalledWheelDep
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import StoreDep, WatcherDep, part
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
-from app.api.models.detail import needed_for
 from app.api.models.list_cache import ListCache, ListCacheDep
+from app.api.models.ocr_model_notes import OcrModelNotes, OcrModelNotesDep
 from app.api.resources.schemas import ResourceList, ResourceOut
 from app.engine.contract.ocr_models import file_of, is_ocr_model, resource_of, why_not_found
-from app.engine.contract.wheel_facts import WheelFacts
 from app.pulls.offer_list import OfferList, SiteAnswer
 from app.pulls.sources.resources import Offer
 from app.store import Inventory, Model
@@ -35,7 +33,7 @@ async def list_resources(
     watcher: WatcherDep,
     list_cache: ListCacheDep,
     offer_list: OfferListDep,
-    installed_wheel: InstalledWheelDep,
+    notes: OcrModelNotesDep,
 ) -> ResourceList:
     """List the OCR models that the site of `OCR_RESOURCES_URL` offers, that are here, and that the engine needs.
 
@@ -44,7 +42,7 @@ async def list_resources(
     """
     inventory = await watcher.current_when_scanned()
     site = await offer_list.current()
-    resources = _resources(inventory, site, list_cache, installed_wheel.facts)
+    resources = _resources(inventory, site, list_cache, notes)
     return ResourceList(
         site_url=offer_list.site_url,
         asked_at=site.asked_at,
@@ -55,10 +53,10 @@ async def list_resources(
 
 
 def _resources(
-    inventory: Inventory, site: SiteAnswer, list_cache: ListCache, wheel: WheelFacts | None
+    inventory: Inventory, site: SiteAnswer, list_cache: ListCache, notes: OcrModelNotes
 ) -> list[ResourceOut]:
     """Return every OCR model that is offered, here or needed, by name."""
-    needed = {resource_of(file) for file in wheel.ocr_models} if wheel else set[str]()
+    needed = {resource_of(file) for file in notes.needed()}
     offers = {offer.name: offer for offer in site.offers or ()}
     here = {
         resource_of(name): model
@@ -66,7 +64,7 @@ def _resources(
         if is_ocr_model(name) and not why_not_found(name)
     }
     return [
-        _resource(name, offers.get(name), here.get(name), list_cache, wheel, has_list=site.offers is not None)
+        _resource(name, offers.get(name), here.get(name), list_cache, notes, has_list=site.offers is not None)
         for name in sorted(offers.keys() | here.keys() | needed)
     ]
 
@@ -76,7 +74,7 @@ def _resource(
     offer: Offer | None,
     model: Model | None,
     list_cache: ListCache,
-    wheel: WheelFacts | None,
+    notes: OcrModelNotes,
     *,
     has_list: bool,
 ) -> ResourceOut:
@@ -91,5 +89,6 @@ def _resource(
         size_bytes=described.size_bytes if described else None,
         recognised=described.recognised if described else None,
         in_use=described.in_use if described else False,
-        needed_for=needed_for(file_of(name), wheel),
+        needed_for=notes.needed_for(file_of(name)),
+        remark=notes.remark(model) if model else None,
     )

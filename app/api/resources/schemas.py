@@ -31,6 +31,9 @@ class ResourceOut(Schema):
     needed_for: NeededForOut | None
     """What of this version of the vendor's package needs it. Null while the facts of the package are not known."""
 
+    remark: str | None
+    """Why recognition does not use the file that is here, such as its size. Null if nothing is known against it."""
+
 
 class ResourceList(Schema):
     """The vendor's OCR models: offered by the site of `OCR_RESOURCES_URL`, in the model folder, or needed."""

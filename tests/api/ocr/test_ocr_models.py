@@ -131,7 +131,10 @@ def test_a_recognition_with_an_ocr_model_of_a_wrong_size_says_that_the_engine_re
     assert (russian["status"], russian["type"]) == (422, "resource-refused")
     assert (russian["file"], russian["size_bytes"]) == (f"{CYRILLIC}.ocr", 5000)
     assert russian["pull"] == {"resource": CYRILLIC, "if_exists": "replace"}
+    assert "refused this file" in service.client.get(f"/models/{CYRILLIC}.ocr").json()["remark"]
 
+    (service.models_dir / f"{CYRILLIC}.ocr").write_bytes(b"x" * 6000)
+    assert service.client.get(f"/models/{CYRILLIC}.ocr").json()["remark"] is None
     service.client.delete(f"/models/{CYRILLIC}.ocr").raise_for_status()
     assert problem(service, image, language="rus")["type"] == "resource-missing"
     assert service.engine()["pid"] == pid

@@ -1,0 +1,18 @@
+"""The OCR models that the vendor has refused in a recognition. It refuses a file only for its size."""
+
+from app.errors import ResourceRefused
+
+
+class OcrModelRefusals:
+    """The refusals since the service started, by file name: the vendor names about 25 files."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[str, int] = {}
+
+    def note(self, refusal: ResourceRefused) -> None:
+        """Remember that the vendor refused a file of this size."""
+        self._sizes[refusal.file] = refusal.size_bytes
+
+    def is_refused(self, file: str, size_bytes: int) -> bool:
+        """Return True if the vendor has refused this file, and it has the same size still."""
+        return self._sizes.get(file) == size_bytes
