@@ -189,7 +189,7 @@ class LacksAi(Echo):
 class Reads(Echo):
     """An engine that, instead of recognising an image, does what the image's text says, such as `abort`."""
 
-    def recognise(self, image: str, **_asked: object) -> Any:
+    def recognise(self, image: str, **asked: Any) -> Any:
         name, _, argument = Path(image).read_text().partition(" ")
         if name == "nap":
             self.sleep(float(argument))
@@ -207,7 +207,11 @@ class Reads(Echo):
             }
             pages = [page | {"truncated_by_evaluation": False}]
             Path(image).with_name("pages.json").write_text(json.dumps(pages))
-            return {"seconds": 0.1, "document": None}
+            save_as = asked["options"]["save_as"]
+            document = f"document.{save_as}" if save_as else None
+            if document:
+                Path(image).with_name(document).write_text(argument)
+            return {"seconds": 0.1, "document": document}
         return getattr(self, name)(*map(float, argument.split()))
 
 

@@ -17,14 +17,14 @@ FORMATS = {
 }
 
 
-def page(*lines: str, points: int = 32, mode: str = "RGB") -> Image.Image:
-    """Return a white page with these lines of text, as large as they need."""
-    font = ImageFont.load_default(points)
-    width = max(int(font.getlength(line)) for line in lines) + 2 * points
+def page(*lines: str, points: int = 32, mode: str = "RGB", font: str | None = None) -> Image.Image:
+    """Return a white page with these lines of text, as large as they need. `font` is a path; Pillow's own is ASCII."""
+    letters = ImageFont.truetype(font, points) if font else ImageFont.load_default(points)
+    width = max(int(letters.getlength(line)) for line in lines) + 2 * points
     image = Image.new("RGB", (width, (len(lines) + 2) * points * 3 // 2), "white")
     draw = ImageDraw.Draw(image)
     for number, line in enumerate(lines):
-        draw.text((points, (number + 1) * points * 3 // 2), line, fill="black", font=font)
+        draw.text((points, (number + 1) * points * 3 // 2), line, fill="black", font=letters)
     return image.convert(mode)
 
 

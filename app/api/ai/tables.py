@@ -1,8 +1,9 @@
 """`POST /ai/table`: tables recognised in an image."""
 
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
 from app import errors
@@ -10,12 +11,16 @@ from app.api.ai.schemas import TablesOut, describe_tables
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.checks.body_streams import streams_body
 from app.api.http.disconnects import cancel_on_disconnect
+from app.api.http.header_fields import JSON
 from app.api.http.keys import Scope
+from app.api.http.negotiation import best_of
 from app.api.http.problems import problems
-from app.api.http.request_errors import CallerGone
+from app.api.http.request_errors import CallerGone, NotAcceptable
 from app.api.images.body import IMAGE_ERRORS, ImageBodyDep, form_body
+from app.api.images.documents import TABLE_FORMATS, TRUNCATED, answer_parts, document_response
 from app.api.images.options.form_fields import with_form_fields
 from app.api.images.options.image_query import ImageQuery
+from app.api.images.page_warnings import warnings_header
 from app.api.images.service import RecognitionServiceDep
 
 router = APIRouter(tags=["ai"], route_class=GuardedRoute)
@@ -29,27 +34,40 @@ RECOGNITION_ERRORS = (
     errors.EngineDied,
     errors.EngineOutOfMemory,
     CallerGone,
+    NotAcceptable,
     RequestValidationError,
 )
+
+TABLE_RESPONSES: dict[int | str, dict[str, Any]] = {200: answer_parts(TABLE_FORMATS)}
 
 
 @router.post(
     "/ai/table",
     summary="Recognise tables",
-    response_description="Each page as a table.",
-    responses=problems(*IMAGE_ERRORS, *RECOGNITION_ERRORS),
+    response_model=TablesOut,
+    response_description="Each page as a table, in the format that `Accept` asks for; JSON by default.",
+    responses=TABLE_RESPONSES | problems(*IMAGE_ERRORS, *RECOGNITION_ERRORS),
     openapi_extra=needs(Scope.AI) | {"requestBody": form_body(ImageQuery)},
 )
 @streams_body
 async def recognise_tables(
     request: Request, body: ImageBodyDep, service: RecognitionServiceDep, query: Annotated[ImageQuery, Query()]
-) -> TablesOut:
+) -> Response:
     """Read an image as `POST /ocr` does, and return each page as rows of cells, made by AsposeAI's table processor.
 
     This needs no model and keeps the loaded model. The processor treats the whole page as one table. Without a licence
-    the engine cuts every page to its first rows or to none; then `truncated_by_evaluation` is true.
+    the engine cuts every page to its first rows or to none; then `truncated_by_evaluation`, or the header
+    `X-Truncated-By-Evaluation`, is true.
     """
+    media_type = best_of((JSON, *TABLE_FORMATS), request.headers.getlist("accept"))
     service.require_available(tables=True)
     async with service.receive_one(body, ImageQuery.names()) as received:
         options = with_form_fields(query, request.query_params, received.fields).to_table_options()
-        return describe_tables(await cancel_on_disconnect(request, service.recognise(received.image, options)))
+        options = replace(options, save_as=TABLE_FORMATS.get(media_type))
+        recognition = await cancel_on_disconnect(request, service.recognise(received.image, options))
+        tables = describe_tables(recognition)
+        warnings = warnings_header((page.number, page.warnings) for page in tables.pages)
+        headers = {TRUNCATED: str(tables.truncated_by_evaluation).lower(), **warnings}
+        if document_format := TABLE_FORMATS.get(media_type):
+            return await document_response(recognition, document_format, headers)
+        return Response(tables.model_dump_json(), headers=headers, media_type=JSON)

@@ -13,7 +13,7 @@ from app.api.ai.schemas import ResultOut, SpellCheckIn
 from app.api.ai.schemas import describe as describe_texts
 from app.api.ai.service import TextService, TextServiceDep
 from app.api.engine.model_choice import LOAD_ERRORS, ModelChoice, ModelChoiceDep
-from app.api.http import request_errors, threads
+from app.api.http import request_errors
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.checks.body_streams import streams_body
 from app.api.http.deps import ActorDep
@@ -22,15 +22,15 @@ from app.api.http.header_fields import JSON, TEXT
 from app.api.http.keys import Scope
 from app.api.http.negotiation import best_of
 from app.api.http.problems import ProblemContext, ProblemContextDep, problem_of
-from app.api.images.body import BINARY, IMAGE_ERRORS, ImageBodyDep, form_body
+from app.api.images.body import IMAGE_ERRORS, ImageBodyDep, form_body
+from app.api.images.documents import DOCUMENT_FORMATS, TRUNCATED, answer_parts, document_response
 from app.api.images.options.form_fields import with_form_fields
-from app.api.images.page_warnings import PAGE_WARNINGS, PAGE_WARNINGS_DESCRIPTION, warnings_header
+from app.api.images.page_warnings import warnings_header
 from app.api.images.receiver import Image
 from app.api.images.service import RecognitionService, RecognitionServiceDep
 from app.api.jobs.respond_async import BackgroundDep, PrefersJob, accepted, accepted_or
 from app.api.jobs.routes import JobKind, job_routes
 from app.api.ocr.schemas import ReadingQuery, RecognitionOut, RecognitionsOut, describe, describe_all
-from app.engine.contract.document_formats import DOCUMENTS_BY_ACCEPT, MEDIA_TYPE_OF_DOCUMENT
 from app.engine.contract.processors import Processor
 from app.engine.contract.recognition_call import RecognitionOptions
 from app.engine.queue import Place
@@ -41,25 +41,10 @@ router = APIRouter(tags=["recognition"], route_class=GuardedRoute)
 
 JOBS = "/ocr/jobs"
 """The path of the routes of recognition jobs."""
-DOCUMENT_FORMATS = {MEDIA_TYPE_OF_DOCUMENT[each]: each for each in DOCUMENTS_BY_ACCEPT}
-"""The media types of the documents that the engine process can write, with their formats."""
-TRUNCATED = "x-truncated-by-evaluation"
 OCR_ERRORS = (*IMAGE_ERRORS, request_errors.NotAcceptable, request_errors.TextTooLong, *LOAD_ERRORS)
 """The errors of `POST /ocr`. Most of LOAD_ERRORS can happen only with `correct`, which loads a processor."""
 OCR_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "content": {
-            TEXT: {"schema": {"type": "string"}, "example": "Invoice 4711"},
-            **dict.fromkeys(DOCUMENT_FORMATS, BINARY),
-        },
-        "headers": {
-            TRUNCATED: {
-                "description": "`true` if the unlicensed engine has cut the text of a page.",
-                "schema": {"type": "string", "enum": ["true", "false"]},
-            },
-            PAGE_WARNINGS: PAGE_WARNINGS_DESCRIPTION,
-        },
-    }
+    200: answer_parts(DOCUMENT_FORMATS, **{TEXT: {"schema": {"type": "string"}, "example": "Invoice 4711"}})
 }
 
 
@@ -169,9 +154,8 @@ async def _correct(
 async def _answer(recognition: Recognition, answer: RecognitionOut, media_type: str) -> Response:
     warnings = warnings_header((page.number, page.warnings) for page in answer.pages)
     headers = {TRUNCATED: str(answer.truncated_by_evaluation).lower(), **warnings}
-    if recognition.document:
-        content = await to_thread.run_sync(recognition.document.read_bytes, limiter=threads.images)
-        return Response(content, headers=headers, media_type=media_type)
+    if document_format := DOCUMENT_FORMATS.get(media_type):
+        return await document_response(recognition, document_format, headers)
     if media_type == TEXT:
         return Response(answer.text, headers=headers, media_type=TEXT)
     return Response(answer.model_dump_json(), headers=headers, media_type=JSON)

@@ -1,8 +1,11 @@
 """`POST /ai/table` with the real engine, on tables that the tests draw."""
 
+import csv
+import io
 from collections.abc import Iterator
 
 import httpx
+import openpyxl
 import pytest
 
 from app.engine.contract.processors import DEFAULT_MODEL
@@ -25,6 +28,7 @@ FRUIT = (
     ("Cherries", "41", "CHF"),
     ("Lemons", "91", "EUR"),
 )
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 PNG = {"content-type": "image/png"}
 
 
@@ -58,6 +62,24 @@ def test_a_table_leaves_what_is_loaded_as_it_is(service: RunningService) -> None
     assert corrected("one\ntwo") == f"{tiny_gguf.ANSWER}\n{tiny_gguf.ANSWER}"
     assert (service.engine()["pid"], service.engine()["loaded"]["processor"]) == (pid, "spell-check")
     assert list(service.state_dir.rglob("call-*")) == []
+
+
+@pytest.mark.slow
+def test_a_table_for_a_spreadsheet(service: RunningService) -> None:
+    """As CSV and XLSX a table has the cells of the JSON answer."""
+    image = pictures.encoded("image/png", pictures.table(*FRUIT))
+    rows = service.client.post("/ai/table", content=image).raise_for_status().json()["pages"][0]["rows"]
+    assert rows
+
+    for media_type in ("text/csv", XLSX):
+        answer = service.client.post("/ai/table", content=image, headers={"accept": media_type}).raise_for_status()
+        if media_type == XLSX:
+            (sheet,) = openpyxl.load_workbook(io.BytesIO(answer.content)).worksheets
+            found = [[cell or "" for cell in row] for row in sheet.iter_rows(values_only=True)]
+        else:
+            found = list(csv.reader(io.StringIO(answer.text)))
+        assert [[cell for cell in row if cell] for row in found] == [[cell for cell in row if cell] for row in rows]
+        assert answer.headers["x-truncated-by-evaluation"] == "true"
 
 
 @pytest.mark.slow

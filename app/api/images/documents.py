@@ -1,0 +1,64 @@
+"""Documents as answers: which media type asks for which format, and the response."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from anyio import to_thread
+from fastapi import Response
+
+from app.api.http import threads
+from app.api.images.body import BINARY
+from app.api.images.page_warnings import PAGE_WARNINGS, PAGE_WARNINGS_DESCRIPTION
+from app.engine.contract.document_formats import DOCUMENTS_BY_ACCEPT, MEDIA_TYPE_OF_DOCUMENT, DocumentFormat
+from app.engine.recognition import Recognition
+
+TRUNCATED = "x-truncated-by-evaluation"
+"""The header that says whether the unlicensed engine has cut the text."""
+DOCUMENT_FORMATS = {MEDIA_TYPE_OF_DOCUMENT[each]: each for each in DOCUMENTS_BY_ACCEPT}
+"""The media types of the documents that the engine process can write, with their formats."""
+TABLE_FORMATS = {
+    MEDIA_TYPE_OF_DOCUMENT[each]: each
+    for each in (
+        DocumentFormat.CSV,
+        DocumentFormat.XLSX,
+        DocumentFormat.MARKDOWN,
+        DocumentFormat.HTML,
+        DocumentFormat.DOCX,
+    )
+}
+"""Those of the documents that can show tables."""
+SUFFIXES = {
+    DocumentFormat.ALTO: "xml",
+    DocumentFormat.HOCR: "hocr",
+    DocumentFormat.MARKDOWN: "md",
+    DocumentFormat.PDF_TEXT: "pdf",
+}
+"""The suffixes of file names that are not the names of the formats."""
+
+
+def answer_parts(media_types: Iterable[str], **content: Any) -> dict[str, Any]:  # noqa: ANN401 - as OpenAPI has it
+    """Return the description of an answer that may be a document of these media types, or have other `content`."""
+    return {
+        "content": {**content, **dict.fromkeys(media_types, BINARY)},
+        "headers": {
+            TRUNCATED: {
+                "description": "`true` if the unlicensed engine has cut the text of a page.",
+                "schema": {"type": "string", "enum": ["true", "false"]},
+            },
+            PAGE_WARNINGS: PAGE_WARNINGS_DESCRIPTION,
+        },
+    }
+
+
+async def document_response(
+    recognition: Recognition, document_format: DocumentFormat, headers: Mapping[str, str]
+) -> Response:
+    """Return the document of a recognition, with a file name and these headers."""
+    if recognition.document is None:
+        msg = f"the engine wrote no {document_format}"
+        raise RuntimeError(msg)
+    content = await to_thread.run_sync(recognition.document.read_bytes, limiter=threads.images)
+    suffix = SUFFIXES.get(document_format, document_format)
+    file_name = f'attachment; filename="recognised.{suffix}"'
+    headers = {**headers, "content-disposition": file_name}
+    return Response(content, headers=headers, media_type=MEDIA_TYPE_OF_DOCUMENT[document_format])

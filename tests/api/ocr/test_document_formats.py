@@ -1,0 +1,42 @@
+"""Which document `Accept` asks for, and how it is answered, with an engine that writes the asked text into it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from app.api.images.documents import DOCUMENT_FORMATS, TABLE_FORMATS
+from tests.support.answers import problem_of
+from tests.support.service import RunningService
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    folder = tmp_path_factory.mktemp("documents")
+    with RunningService(folder, engine_class="tests.support.engines:Reads", recognition_timeout="60s") as running:
+        yield running.wait_until_ready()
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type"),
+    [*(("/ocr", each) for each in DOCUMENT_FORMATS), *(("/ai/table", each) for each in TABLE_FORMATS)],
+)
+def test_each_media_type_has_its_document(service: RunningService, path: str, media_type: str) -> None:
+    """The answer is the document with its media type, a file name, and whether the text was cut."""
+    answer = service.client.post(path, content=b"read hello", headers={"accept": media_type}).raise_for_status()
+
+    assert answer.text == "hello"
+    assert answer.headers["content-type"].partition(";")[0] == media_type
+    assert answer.headers["content-disposition"].startswith('attachment; filename="recognised.')
+    assert answer.headers["x-truncated-by-evaluation"] == "false"
+
+
+@pytest.mark.parametrize("path", ["/ocr", "/ai/table"])
+def test_json_is_the_default(service: RunningService, path: str) -> None:
+    """Without `Accept`, and with `*/*`, the answer is JSON; an unknown media type is refused with the known ones."""
+    answer = service.client.post(path, content=b"read hello").raise_for_status()
+    assert answer.json()["pages"][0]["number"] == 1
+    assert "content-disposition" not in answer.headers
+
+    refused = service.client.post(path, content=b"read hello", headers={"accept": "application/epub+zip"})
+    assert problem_of(refused) == (406, "not-acceptable")
+    assert "text/csv" in refused.json()["detail"]
