@@ -31,8 +31,9 @@ async def verify_model(request: Request, name: ModelName, actor: ActorDep, store
     """Read the whole file from the disk and compare its SHA-256 with the recorded one.
 
     The digest was recorded by the upload or pull, or else by the first verification. If the bytes differ although the
-    time is unchanged, the model is recorded as corrupt, which the audit shows. The model cannot be deleted during the
-    verification. Two verifications run at once; others wait. If the caller disconnects, the verification stops.
+    file's modification time is unchanged, the model is recorded as corrupt; the audit shows this. The model cannot be
+    deleted during the verification. Two verifications run at once; others wait. If the caller disconnects, the
+    verification stops.
     """
     found = await cancel_on_disconnect(request, _verify(store, name, actor))
     return VerificationOut(

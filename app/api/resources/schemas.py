@@ -29,7 +29,8 @@ class ResourceOut(Schema):
     in_use: bool
     """Whether any process holds a lease on the file that is here."""
     needed_for: NeededForOut | None
-    """What of this version of the vendor's package needs it. Null while the facts of the package are not known."""
+    """What in this version of the vendor's package needs the OCR model. Null while the facts of the package are not
+    known."""
 
     remark: str | None
     """Why recognition does not use the file that is here, such as its size. Null if nothing is known against it."""

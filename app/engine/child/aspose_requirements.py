@@ -2,12 +2,13 @@
 
     python -P -m app.engine.child.aspose_requirements [LANGUAGE ...]
 
-The working directory and the environment are those of an engine process. Every function is called on a file that is
-not an image, in a resource folder that is empty, with downloads off. The wheel looks for its OCR models before it opens
-the image (measured with 26.10.0), so a call ends with one of two errors: `Please install the '<file>' first`, or one
-about the image, which means that nothing is missing. Filters work on the opened image, so they are tried on a real one
-of 8 x 8 pixels. A language that needs no file costs 0.2 s of CPU, since the wheel loads its model first: 28 s for all.
-With languages as arguments only these are asked, and the others are left out of the answer, for a quick test.
+The working directory and the environment are those of an engine process. Every function is called on a file that is not
+an image, in a resource folder that is empty, with downloads off. The wheel looks for its OCR models before it opens the
+image (measured with 26.10.0), so a call ends with one of two errors: `Please install the '<file>' first`, or one about
+the image, which means that nothing is missing. Filters work on the opened image, so they are tried on a real one of 8 x
+8 pixels. A language that needs no file costs 0.2 s of CPU, since the wheel loads its model first: 28 s for all. If
+languages are given as arguments, the wheel is asked about these only, and the answer leaves out the others. This is for
+quick tests.
 """
 
 import importlib.metadata
@@ -40,11 +41,11 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "recognize_formula": (True,),
     "recognize_tables": (Language.ENG,),
 }
-"""What a method takes besides the input."""
+"""The arguments of each method besides the input."""
 METHODS = re.compile(r"recognize.*|detect_.*|calculate_skew")
 """The methods of `AsposeOcr` that take an `OcrInput`."""
 FILTER_ARGUMENTS: tuple[tuple[Any, ...], ...] = ((), (2,), (2.0,), (8, 8))
-"""What a filter may take; the first that the vendor accepts is used."""
+"""The arguments that a filter may take. The first that the vendor accepts are used."""
 LANGUAGES_AT_ONCE = 10
 """After so many languages the memory of their models is released: 13 MB each, and a release costs a second of CPU."""
 NOT_AN_IMAGE, IMAGE = "not-an-image.png", "image.png"
@@ -115,7 +116,7 @@ def _method_needs(engine: AsposeOcr) -> dict[str, tuple[str, ...]]:
 
 
 def _filter_needs(engine: AsposeOcr) -> dict[str, tuple[str, ...]]:
-    """Return the needs of each filter: what makes a filter from none, one or two numbers."""
+    """Return the needs of each filter. A filter is a function of the vendor that takes none, one or two numbers."""
     needs = {}
     for name in sorted(set(dir(PreprocessingFilter)) - {"add", "get_type"}):
         if not name.startswith("_") and (made := _filter(name)):

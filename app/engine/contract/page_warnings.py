@@ -10,11 +10,11 @@ class PageWarningCode(StrEnum):
     IMAGE_CUT_SHORT = "image-cut-short"
     """The file ends early, and a small part of the image may be missing."""
     FRAMES_NOT_READ = "frames-not-read"
-    """An animation or a sequence of images, of which only the first is read."""
+    """The file is an animation or a sequence of images, and only its first image is read."""
     ATTACHMENTS_NOT_READ = "attachments-not-read"
     """Files are attached to the PDF, and they are not part of any page."""
     FILES_NOT_READ = "files-not-read"
-    """Files of the ZIP archive are no images."""
+    """The ZIP archive has files that are not images."""
     PAGES_BEYOND_END = "pages-beyond-end"
     """Pages were requested that the document does not have."""
 

@@ -4,7 +4,7 @@ Nothing here is typed by hand. `app.engine.child.aspose_requirements` asks the w
 and the answer is kept in one JSON file for each version: in `KNOWN` for the versions that this service was built with,
 written by `python -m app.engine.wheel_probe`, and a test compares it with the installed wheel. So the service has the
 facts at its start without a process, a delay or a call to the engine. For another version of the wheel, which
-pyproject.toml allows, `app.engine.wheel_facts_source` asks in the background and keeps the answer in the state folder.
+pyproject.toml allows, `app.engine.installed_wheel` asks in the background and keeps the answer in the state folder.
 """
 
 import importlib.metadata
@@ -23,7 +23,8 @@ KNOWN = Path(__file__).parent / "known_wheels"
 OCR_SUFFIX = ".ocr"
 
 Needs = Mapping[str, tuple[str, ...]]
-"""For each name of the vendor, in lower case, the OCR models that must be in the model folder: file names with suffix.
+"""For each of the vendor's names, in lower case, the OCR models that must be in the model folder: file names with
+suffix.
 
 The wheel names one missing file at a time, so a function may ask for a further one once the first is there.
 """

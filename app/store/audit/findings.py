@@ -24,7 +24,7 @@ class Reason(StrEnum):
     STALE_PATTERN = "stale_pattern"
     """The name matches a pattern of OCR_OLD_PATTERNS."""
     SUPERSEDED = "superseded"
-    """An OCR model of which the vendor's package needs a newer version, which is beside it, and no longer this one."""
+    """An OCR model that the vendor's package no longer needs: it needs a newer version, which is beside this one."""
     CORRUPT = "corrupt"
     """The bytes do not have the recorded digest, or the header is damaged. This reason does not make a model old."""
 

@@ -13,7 +13,7 @@ MAX_SHOWN_CHARS = 100
 
 
 def unknown_option(name: str, known: frozenset[str]) -> RequestValidationError:
-    """Return the error for a form's field that is no option. It names the most similar option."""
+    """Return the error for a form field that is not an option. It names the most similar option."""
     said = say_unknown(name, sorted(known), "option")
     return _refusal("body", name, f"{said}. The image belongs in a field 'file'")
 

@@ -21,7 +21,7 @@ LETTER = 500
 MAX_CODES = 65_000
 """How many letters the font can have. A code has two bytes."""
 UNKNOWN = "\ufffd"
-"""Stands for each further letter."""
+"""Stands for every letter beyond MAX_CODES."""
 
 
 class GlyphlessFont:
@@ -85,7 +85,7 @@ class GlyphlessFont:
 
 
 def width_units(cluster: str) -> int:
-    """Return the width of a letter in the font."""
+    """Return the width of a letter in the font, in UNITS."""
     return round(LETTER * (SPACE if cluster == " " else width_of(cluster)))
 
 
@@ -107,7 +107,7 @@ end
 
 
 def _true_type_file(widths: Sequence[int]) -> bytes:
-    """Return a TrueType font with the tables that PDF needs of one, and a glyph for each width after glyph 0.
+    """Return a TrueType font with the tables that PDF requires: glyph 0, and then a glyph for each width.
 
     A glyph is a line without thickness from corner to corner: PDFium takes the extent of letters from the glyphs, and
     leaves out turned text whose glyphs have none.

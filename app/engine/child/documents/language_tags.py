@@ -11,7 +11,7 @@ SCRIPTS = {
     "perso_arabic": "und-Arab",
     "chinese": "zh",
 }
-"""The names that are no languages but scripts, of which one tag is right. `und` is a language that is not known."""
+"""The tags of the names that stand for a script and not for a language. `und` means an unknown language."""
 ISO_639_3_LENGTH = 3
 
 

@@ -9,7 +9,7 @@ from app.engine.child.documents.pages import Page
 MARKS = re.compile(r"[\\`*_\[\]<>&|~$]")
 """Characters that mean something anywhere in a line."""
 LEADING = re.compile(r"^([#+=-]|\d{1,9}(?=[.)]))")
-"""What means a heading, a list, a rule or a fence at the beginning of a line."""
+"""Matches what would begin a heading, a list, a rule or a fence at the start of a line."""
 PAGE_BREAK = "\n\n---\n\n"
 
 
@@ -26,7 +26,7 @@ def _content(page: Page) -> str:
 
 
 def escaped(line: str) -> str:
-    """Return a line that Markdown shows as it is."""
+    """Return a line with escapes, so that Markdown shows its characters unchanged."""
     marked = MARKS.sub(r"\\\g<0>", line.strip())
     found = LEADING.match(marked)
     if found and found[1].isdigit():

@@ -34,7 +34,7 @@ class Box:
 
     @classmethod
     def around(cls, boxes: Sequence["Box"]) -> "Box":
-        """Return the smallest rectangle that has all of these in it."""
+        """Return the smallest rectangle that contains all these rectangles."""
         x, y = min(box.x for box in boxes), min(box.y for box in boxes)
         return cls(x, y, max(box.right for box in boxes) - x, max(box.bottom for box in boxes) - y)
 
@@ -154,7 +154,7 @@ def _usual_gap(lines: Sequence[Line]) -> float | None:
 
 
 def _is_gap(above: Box | None, below: Box | None, usual: float | None) -> bool:
-    """Return whether a paragraph ends between two lines: at a large gap, and where the text goes on further up."""
+    """Return whether a paragraph ends between two lines: at a large gap, or if the next line is higher up."""
     if above is None or below is None or usual is None:
         return False
     return below.y - above.bottom > usual or below.bottom <= above.y

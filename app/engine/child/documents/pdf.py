@@ -1,7 +1,7 @@
 """Searchable PDF: the pages as they were sent, with the recognised text in its place, invisible.
 
-The text lies below the page's own content: that leaves the content as it is, and no state that the content leaves
-behind changes the text. The pages of a PDF are kept; an image becomes a page of its own size and resolution.
+The text lies below the page's own content. So the content looks as before, and a graphics state that the content sets
+does not change the text. The pages of a PDF are kept; an image becomes a page of its own size and resolution.
 """
 
 import io
@@ -24,8 +24,8 @@ NO_PDF = "no searchable PDF can be made of it, though its text can be read; ask 
 def write_pdf(target: Path, pages: Sequence[Page], source: Source, *, is_text_only: bool) -> None:
     """Write a PDF of the recognised pages of `source`.
 
-    With `is_text_only`, the pages have their size and their text, and nothing else.
-    Raises UnreadableImage for a PDF that the vendor reads and pikepdf does not.
+    With `is_text_only`, the pages have their size and their text, and nothing else. Raises UnreadableImage if pikepdf
+    cannot read the PDF.
     """
     try:
         with _opened(source) as pdf:

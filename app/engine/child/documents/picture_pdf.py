@@ -1,7 +1,8 @@
 """An image file as a PDF with one page for each page read, at the size and resolution that the file states.
 
-JPEG and PNG data go into the PDF as they are, where a PDF can hold them. Else the PDF has the pixels of the upright PNG
-that was recognised, or, of a page in black and white, those of the file, which CCITT makes much smaller.
+JPEG and PNG data go into the PDF as they are, where a PDF can hold them. Otherwise the PDF has the pixels of the
+upright PNG that was recognised. For a page in black and white it has the pixels of the file, which CCITT compresses
+much better.
 """
 
 import io
@@ -16,7 +17,7 @@ from app.engine.child.documents.source import Source
 DEFAULT_RESOLUTION = 96.0
 """Dots per inch of an image that states none."""
 MIN_RESOLUTION, MAX_RESOLUTION = 10.0, 10_000.0
-"""A stated resolution beyond these is taken for none. Some programs write 1 dot per inch."""
+"""A stated resolution outside these limits is ignored. Some programs write 1 dot per inch."""
 MIN_SIDE, MAX_SIDE = 3, 14_400
 """The shortest and the longest side of a PDF page, in points, that every viewer shows."""
 POINTS = 72
@@ -87,7 +88,7 @@ def _stated(dots_per_inch: float | None) -> Resolution:
 
 
 def _resolution(stated: Sequence[float] | None) -> Resolution:
-    """Return a stated resolution, or DEFAULT_RESOLUTION if it is none."""
+    """Return a stated resolution, or DEFAULT_RESOLUTION if it is missing or outside the limits."""
     values = [float(value) for value in stated or ()]
     if len(values) == 2 and all(MIN_RESOLUTION <= value <= MAX_RESOLUTION for value in values):  # noqa: PLR2004
         return values[0], values[1]

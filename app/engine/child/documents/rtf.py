@@ -27,7 +27,7 @@ def _escaped(text: str) -> str:
 
 
 def _units(character: str) -> str:
-    """Return a character as its UTF-16 units, each a signed number and the `?` of readers that know no Unicode."""
+    """Return a character as its UTF-16 units, each as a signed number and a `?`, which readers without Unicode show."""
     encoded = character.encode("utf-16-le")
     units = (int.from_bytes(encoded[at : at + 2], "little", signed=True) for at in range(0, len(encoded), 2))
     return "".join(f"\\u{unit}?" for unit in units)

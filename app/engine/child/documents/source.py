@@ -1,4 +1,4 @@
-"""The file of which a document is made."""
+"""The file that a document is made from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Source:
     pages: Sequence[PreparedPage]
     """The pages that were read, as upright PNGs."""
     password: str | None = None
-    """What opens the file, if it is an encrypted PDF."""
+    """The password of the file, if it is an encrypted PDF."""
 
     @property
     def is_pdf(self) -> bool:

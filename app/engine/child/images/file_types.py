@@ -1,4 +1,4 @@
-"""Finds out of which format a file is, from its bytes only: callers and their programs often announce a wrong one."""
+"""Finds the format of a file from its bytes only: callers and their programs often announce a wrong format."""
 
 from pathlib import Path
 
