@@ -201,7 +201,7 @@ class ResourceMissing(ImageError):
         self.resource = resource
         self.file = f"{resource}.ocr"
         self.pull = {"resource": resource}
-        """The body of `POST /pulls` that brings the OCR model."""
+        """The body of the `POST /pulls` that fetches the OCR model."""
 
 
 class ResourceRefused(ImageError):
@@ -221,4 +221,4 @@ class ResourceRefused(ImageError):
         self.file = f"{resource}.ocr"
         self.size_bytes = size_bytes
         self.pull = {"resource": resource, "if_exists": "replace"}
-        """The body of `POST /pulls` that replaces the OCR model."""
+        """The body of the `POST /pulls` that replaces the OCR model."""

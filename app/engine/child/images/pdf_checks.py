@@ -144,7 +144,7 @@ class _Needed:
             rest += value if isinstance(value, ArrayObject) else _values(value)
 
     def _check_nesting(self, value: Any, depth: int) -> None:  # noqa: ANN401 - any object of pypdf
-        """Raise UnreadableImage if a function or a colour space contains itself, or others too deep."""
+        """Raise UnreadableImage if a function or colour space contains itself, or too many are nested in each other."""
         key = (value.idnum, value.generation) if isinstance(value, IndirectObject) else None
         if key in self._nested:
             return
