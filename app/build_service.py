@@ -82,6 +82,7 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
         installed_wheel=wheel,
         model_session=session,
         ocr_model_leases=ocr_model_leases,
+        ocr_model_refusals=refusals,
         ocr_model_notes=OcrModelNotes(wheel, refusals),
         model_choice=model_choice,
         text_service=build_text_service(settings, model_choice, TextRunner(supervisor, session, on_event)),

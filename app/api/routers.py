@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from app.api.ai import routes as ai
 from app.api.ai import tables
+from app.api.engine import capabilities
 from app.api.engine import routes as engine
 from app.api.health import metrics_route, probes
 from app.api.http import docs_page
@@ -38,6 +39,7 @@ def routers() -> tuple[APIRouter, ...]:
         prune.router,
         storage.router,
         engine.router,
+        capabilities.router,
         ai.router,
         ai.job_router,
         tables.router,

@@ -13,6 +13,7 @@ from app.api.uploads.unfinished_limits import UnfinishedLimits
 from app.engine.installed_wheel import InstalledWheel
 from app.engine.model_session import ModelSession
 from app.engine.ocr_model_leases import OcrModelLeases
+from app.engine.ocr_model_refusals import OcrModelRefusals
 from app.engine.supervisor import Supervisor
 from app.jobs.background import BackgroundJobs
 from app.jobs.folder import Jobs
@@ -34,6 +35,7 @@ class State(TypedDict):
     inventory_watcher: InventoryWatcher
     supervisor: Supervisor
     installed_wheel: InstalledWheel
+    ocr_model_refusals: OcrModelRefusals
     model_session: ModelSession
     ocr_model_leases: OcrModelLeases
     ocr_model_notes: OcrModelNotes

@@ -44,6 +44,9 @@ class InstalledWheel:
             return
         try:
             facts = await ask_wheel(self._workdirs)
+            if facts.version != self.version:
+                msg = f"the package was replaced by {facts.version} since the start"
+                raise ProbeFailed(msg)
             await asyncio.to_thread(self._keep, facts)
         except (ProbeFailed, NotWheelFacts, OSError) as exc:
             self._on_event(EventName.ENGINE_WHEEL_UNKNOWN, {"version": self.version, "reason": str(exc)})

@@ -50,6 +50,7 @@ ServiceError
 │  └─ ResourceRefused        that OCR model is there, and the engine refuses the file for its size
 └─ EngineError
    ├─ EngineNotReady         the engine takes no calls in its present state
+   ├─ EngineUnknown          what this version of the vendor's package offers is not known yet
    ├─ EngineBusy             the queue of calls to the engine is full
    ├─ EngineLacks            the engine cannot do this here: a library is missing
    ├─ ModelNotLicensed       without a licence AsposeAI uses one model only
@@ -74,6 +75,7 @@ from app.errors.engine import (
     EngineNotReady,
     EngineOutOfMemory,
     EngineTimedOut,
+    EngineUnknown,
     ImageError,
     ImageTooLarge,
     ModelDamaged,
@@ -141,6 +143,7 @@ __all__ = [
     "EngineNotReady",
     "EngineOutOfMemory",
     "EngineTimedOut",
+    "EngineUnknown",
     "ImageError",
     "ImageTooLarge",
     "InvalidModelName",

@@ -19,6 +19,16 @@ class EngineNotReady(EngineError):
         self.state = state
 
 
+class EngineUnknown(EngineError):
+    """What the installed version of the vendor's package offers is not known yet."""
+
+    def __init__(self, package: str, version: str) -> None:
+        super().__init__(
+            f"What {package} {version} offers is not known yet. The service asks the package in the background, which "
+            "takes a minute. Try again then; if that fails, the log has the event engine.wheel_unknown."
+        )
+
+
 class EngineBusy(EngineError):
     """The queue of calls to the engine is full."""
 

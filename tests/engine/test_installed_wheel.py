@@ -40,6 +40,9 @@ def test_the_committed_facts_say_which_ocr_models_are_needed() -> None:
     assert facts().languages["european"] == ("aspose-ocr-cyrillic-v2.ocr",)
     assert facts().languages["eng"] == ()
     assert {"aspose-ocr-cyrillic-v1.ocr", "aspose-ocr-cyrillic-v2.ocr"} <= facts().ocr_models
+    assert facts().language_names["deu"] == "German"
+    aliases = facts().language_aliases
+    assert [aliases[code] for code in ("de", "ger", "en", "fa", "zh")] == ["deu", "deu", "eng", "pes", "chinese"]
     assert facts().uses_of("aspose-ocr-cyrillic-v2.ocr") == {"languages": ["european"]}
     assert WheelFacts.from_json(facts().to_json()) == facts()
 
@@ -59,7 +62,7 @@ async def test_the_committed_facts_are_what_the_wheel_says(workdirs: WorkDirecto
         "{}",
         facts().to_json().replace('"lean": []', '"lean": 1'),
         facts().to_json().replace('"rus": [', '"rus": [1,'),
-        WheelFacts("1", {"eng": (), "rus": ()}, {}, {}, {}, (), (), ()).to_json(),
+        WheelFacts("1", {"eng": (), "rus": ()}, {}, {}, {}, {}, {}, (), (), ()).to_json(),
     ],
 )
 def test_what_cannot_be_facts_is_refused(wrong: str) -> None:

@@ -1,4 +1,4 @@
-"""The dependencies by which routes get the supervisor, the model session and the installed wheel."""
+"""The dependencies by which routes get the supervisor and what is known of the engine."""
 
 from typing import Annotated
 
@@ -6,9 +6,11 @@ from app.api.http.deps import part
 from app.engine.installed_wheel import InstalledWheel
 from app.engine.model_session import ModelSession
 from app.engine.ocr_model_leases import OcrModelLeases
+from app.engine.ocr_model_refusals import OcrModelRefusals
 from app.engine.supervisor import Supervisor
 
 SupervisorDep = Annotated[Supervisor, part("supervisor")]
 ModelSessionDep = Annotated[ModelSession, part("model_session")]
 InstalledWheelDep = Annotated[InstalledWheel, part("installed_wheel")]
 OcrModelLeasesDep = Annotated[OcrModelLeases, part("ocr_model_leases")]
+OcrModelRefusalsDep = Annotated[OcrModelRefusals, part("ocr_model_refusals")]

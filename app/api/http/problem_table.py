@@ -185,6 +185,14 @@ OF_ENGINE = (
         1,
     ),
     ProblemType(
+        errors.EngineUnknown("aspose-ocr-python-net", "26.11.0"),
+        503,
+        "engine-unknown",
+        "What the engine offers is not known yet",
+        (),
+        30,
+    ),
+    ProblemType(
         errors.EngineLacks(CapabilityName.AI, "the native llama.cpp libraries are not installed"),
         501,
         "engine-lacks",

@@ -14,7 +14,8 @@ quick tests.
 import importlib.metadata
 import re
 import sys
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from aspose.ocr import (
 )
 from aspose.ocr.models.preprocessingfilters import PreprocessingFilter
 from aspose.ocr.spellchecker import SpellCheckLanguage
+from iso639 import Lang
+from iso639.exceptions import DeprecatedLanguageValue, InvalidLanguageValue
 from PIL import Image
 
 from app.engine.contract.wheel_facts import DISTRIBUTION, WheelFacts
@@ -63,9 +66,12 @@ def facts(languages: Container[str]) -> WheelFacts:
     Path(NOT_AN_IMAGE).write_bytes(b"not an image")
     Image.new("L", (8, 8), 255).save(IMAGE)
     engine = AsposeOcr()
+    english = {name: called for name in _lower(Language) if (called := _called(name))}
     answers = WheelFacts(
         version=importlib.metadata.version(DISTRIBUTION),
         languages=_language_needs(engine, languages),
+        language_names={name: called.name for name, called in english.items()},
+        language_aliases=_aliases(english),
         areas={
             name.lower(): _recognition_needs(engine, "detect_areas_mode", DetectAreasMode, name)
             for name in names_of(DetectAreasMode)
@@ -77,6 +83,49 @@ def facts(languages: Container[str]) -> WheelFacts:
         dictionaries=_lower(SpellCheckLanguage),
     )
     return WheelFacts.from_json(answers.to_json())  # checks them
+
+
+@dataclass(frozen=True)
+class _Called:
+    """What ISO 639 calls a language."""
+
+    name: str
+    codes: tuple[str, ...] = ()
+    group: str = ""
+    """The name of the macrolanguage, such as Chinese for Mandarin Chinese; empty if there is none."""
+    group_codes: tuple[str, ...] = ()
+
+
+def _called(language: str) -> _Called | None:
+    """Return the English name of a language and its other codes; None if `language` is the name of a group."""
+    try:
+        known = Lang(language)
+    except DeprecatedLanguageValue as retired:
+        return _Called(retired.name)
+    except InvalidLanguageValue:
+        return None
+    group = known.macro()
+    if group is None:
+        return _Called(known.name, _codes(known))
+    return _Called(known.name, _codes(known), group.name, _codes(group))
+
+
+def _codes(known: Lang) -> tuple[str, ...]:
+    return tuple(filter(None, (known.pt1, known.pt2b, known.pt3)))
+
+
+def _aliases(english: Mapping[str, _Called]) -> dict[str, str]:
+    """Return the language that each other code stands for.
+
+    The code of a macrolanguage, such as `zh`, is that of the vendor's group of this name, or of its first language.
+    """
+    groups = set(_lower(Language)) - english.keys()
+    aliases = {code: name for name, called in english.items() for code in called.codes}
+    for name, called in english.items():
+        for code in called.group_codes:
+            group = called.group.lower()
+            aliases.setdefault(code, group if group in groups else name)
+    return {code: name for code, name in aliases.items() if code not in english}
 
 
 def names_of(enumeration: type) -> list[str]:

@@ -41,6 +41,10 @@ class WheelFacts:
     version: str
     languages: Needs
     """The names of `Language`."""
+    language_names: Mapping[str, str]
+    """The English name of each language, by its name in `languages`. A group, such as `latin`, has none."""
+    language_aliases: Mapping[str, str]
+    """The name in `languages` of each other ISO 639 code, such as `de` and `ger` for `deu`."""
     areas: Needs
     """The names of `DetectAreasMode`."""
     methods: Needs
@@ -86,6 +90,8 @@ class WheelFacts:
             case {
                 "version": str(version),
                 "languages": dict(languages),
+                "language_names": dict(language_names),
+                "language_aliases": dict(language_aliases),
                 "areas": dict(areas),
                 "methods": dict(methods),
                 "filters": dict(filters),
@@ -96,6 +102,8 @@ class WheelFacts:
                 facts = cls(
                     version,
                     _needs(languages),
+                    _texts(language_names),
+                    _texts(language_aliases),
                     _needs(areas),
                     _needs(methods),
                     _needs(filters),
@@ -153,6 +161,11 @@ def known_facts(version: str) -> WheelFacts | None:
 
 def _needs(value: Mapping[str, object]) -> Needs:
     return {name: _names(files) for name, files in value.items()}
+
+
+def _texts(value: Mapping[str, object]) -> Mapping[str, str]:
+    _names(value.values())
+    return {name: str(text) for name, text in value.items()}
 
 
 def _names(value: object) -> tuple[str, ...]:

@@ -132,6 +132,10 @@ def test_a_recognition_with_an_ocr_model_of_a_wrong_size_says_that_the_engine_re
     assert (russian["file"], russian["size_bytes"]) == (f"{CYRILLIC}.ocr", 5000)
     assert russian["pull"] == {"resource": CYRILLIC, "if_exists": "replace"}
     assert "refused this file" in service.client.get(f"/models/{CYRILLIC}.ocr").json()["remark"]
+    languages = service.client.get("/engine/capabilities").json()["languages"]
+    told = next(each for each in languages if each["name"] == "rus")
+    assert (told["available"], told["requires"], told["refused"]) == (False, [], [f"{CYRILLIC}.ocr"])
+    assert told["pulls"] == [russian["pull"]]
 
     (service.models_dir / f"{CYRILLIC}.ocr").write_bytes(b"x" * 6000)
     assert service.client.get(f"/models/{CYRILLIC}.ocr").json()["remark"] is None

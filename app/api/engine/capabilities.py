@@ -1,0 +1,170 @@
+"""`/engine/capabilities`: what recognition and the processors can do with this engine, and what would bring the rest.
+
+The answer is made of what is known of the vendor's package (`app.engine.installed_wheel`), of the models in the folder,
+and of what the supervisor knows already. It asks neither the engine nor the disk.
+"""
+
+import re
+from collections.abc import Mapping
+
+from fastapi import APIRouter
+
+from app import errors
+from app.api.engine.capability_schemas import AbilityOut, CapabilitiesOut, DictionaryOut, FormatOut, LanguageOut
+from app.api.engine.deps import InstalledWheelDep, OcrModelRefusalsDep, SupervisorDep
+from app.api.engine.schemas import VendorOut
+from app.api.http.auth import GuardedRoute, needs
+from app.api.http.deps import WatcherDep
+from app.api.http.header_fields import JSON, TEXT
+from app.api.http.keys import Scope
+from app.api.http.problems import problems
+from app.engine.contract.document_formats import MEDIA_TYPE_OF_DOCUMENT
+from app.engine.contract.image_formats import IMAGE_FORMATS
+from app.engine.contract.messages import CapabilityName
+from app.engine.contract.ocr_models import resource_of
+from app.engine.contract.processors import DEFAULT_MODEL, Processor
+from app.engine.contract.wheel_facts import DISTRIBUTION, Needs, WheelFacts
+from app.engine.ocr_model_refusals import OcrModelRefusals
+from app.engine.supervisor import Supervisor
+from app.store import Inventory
+
+router = APIRouter(tags=["engine"], route_class=GuardedRoute)
+
+KINDS = {
+    "text": "recognize",
+    "line": "recognize",
+    "receipt": "recognize_receipt",
+    "invoice": "recognize_invoice",
+    "id_card": "recognize_id_card",
+    "passport": "recognize_passport",
+    "car_plate": "recognize_car_plate",
+    "handwriting": "recognize_handwritten_text",
+}
+"""The vendor's method that reads each kind of document."""
+SCRIPTS = {
+    "arabic": "Arabic",
+    "chinese": "Han",
+    "cyrillic": "Cyrillic",
+    "hindi": "Devanagari",
+    "japanese": "Japanese",
+    "kannada": "Kannada",
+    "korean": "Korean",
+    "tamil": "Tamil",
+    "telugu": "Telugu",
+}
+"""The script, as ISO 15924 calls it, that an OCR model reads, by the model's name without prefix and version."""
+OCR_MODEL = re.compile(r"aspose-ocr-(.+)-v\d+\.ocr")
+PROCESSORS = (*(str(processor) for processor in Processor), "table")
+"""What the routes below `/ai` are called; `table` reads images."""
+
+
+@router.get(
+    "/engine/capabilities",
+    summary="Get capabilities",
+    response_description="What the engine can do, and what it lacks.",
+    responses=problems(errors.StoreUnavailable, errors.EngineUnknown),
+    openapi_extra=needs(Scope.READ),
+)
+async def get_engine_capabilities(
+    wheel: InstalledWheelDep, watcher: WatcherDep, supervisor: SupervisorDep, refusals: OcrModelRefusalsDep
+) -> CapabilitiesOut:
+    """Get the languages, areas, kinds of documents, filters, formats, dictionaries and processors of the engine.
+
+    What needs an OCR model or a language model that is not in the model folder has `requires`, and `pulls` has the
+    bodies of `POST /pulls` that bring it. The answer never waits for the engine. Which OCR models the vendor's package
+    needs was found by asking the package itself, once for each version.
+    """
+    if wheel.facts is None:
+        raise errors.EngineUnknown(DISTRIBUTION, wheel.version)
+    inventory = await watcher.current_when_scanned()
+    return _capabilities(wheel.facts, Abilities(inventory, supervisor, refusals))
+
+
+def _capabilities(facts: WheelFacts, abilities: "Abilities") -> CapabilitiesOut:
+    kinds = {kind: facts.methods[method] for kind, method in KINDS.items() if method in facts.methods}
+    return CapabilitiesOut(
+        vendor=VendorOut(package=DISTRIBUTION, version=facts.version),
+        recognition=abilities.reason(CapabilityName.RECOGNITION),
+        ai=abilities.reason(CapabilityName.AI),
+        languages=[
+            LanguageOut(
+                **dict(abilities.recognition(code, files)),
+                english_name=facts.language_names.get(code),
+                script=_script(files),
+            )
+            for code, files in facts.languages.items()
+        ],
+        areas=abilities.of(facts.areas),
+        kinds=abilities.of(kinds),
+        filters=abilities.of({_filter_name(name): files for name, files in facts.filters.items()}),
+        inputs=[FormatOut(name=each.name, media_type=each.media_type) for each in IMAGE_FORMATS],
+        outputs=[
+            FormatOut(name="json", media_type=JSON),
+            FormatOut(name="text", media_type=TEXT),
+            *(FormatOut(name=each, media_type=media_type) for each, media_type in MEDIA_TYPE_OF_DOCUMENT.items()),
+        ],
+        dictionaries=[
+            DictionaryOut(language=code, english_name=facts.language_names.get(code)) for code in facts.dictionaries
+        ],
+        processors=[abilities.processor(name) for name in PROCESSORS],
+    )
+
+
+class Abilities:
+    """Judges what can be done with the models in the folder."""
+
+    def __init__(self, inventory: Inventory, supervisor: Supervisor, refusals: OcrModelRefusals) -> None:
+        self._refusals = refusals
+        self._sizes = {name: model.size_bytes for name, model in inventory.models.items()}
+        facts = supervisor.facts
+        self._lacking: Mapping[str, str | None] = (
+            {each.name: each.reason for each in facts.capabilities if not each.available} if facts else {}
+        )
+
+    def reason(self, capability: CapabilityName) -> str | None:
+        """Return why the engine cannot do something at all on this machine; None if it can or was not asked yet."""
+        return self._lacking.get(capability)
+
+    def of(self, needs: Needs) -> list[AbilityOut]:
+        """Return what each of some functions of recognition requires."""
+        return [self.recognition(name, files) for name, files in needs.items()]
+
+    def recognition(self, name: str, files: tuple[str, ...]) -> AbilityOut:
+        """Return what a function of recognition requires that needs these OCR models."""
+        missing = [file for file in files if file not in self._sizes]
+        refused = [file for file in files if file not in missing and self._refusals.is_refused(file, self._sizes[file])]
+        return AbilityOut(
+            name=name,
+            available=not missing and not refused and CapabilityName.RECOGNITION not in self._lacking,
+            requires=missing,
+            refused=refused,
+            pulls=[
+                *({"resource": resource_of(file)} for file in missing),
+                *({"resource": resource_of(file), "if_exists": "replace"} for file in refused),
+            ],
+        )
+
+    def processor(self, name: str) -> AbilityOut:
+        """Return what a processor requires: the model that AsposeAI loads by default."""
+        is_there = DEFAULT_MODEL in self._sizes
+        repository, _, file = DEFAULT_MODEL.partition("/")
+        return AbilityOut(
+            name=name,
+            available=is_there and CapabilityName.AI not in self._lacking,
+            requires=[] if is_there else [DEFAULT_MODEL],
+            refused=[],
+            pulls=[] if is_there else [{"repository": repository.replace("_", "/", 1), "file": file}],
+        )
+
+
+def _filter_name(vendor_name: str) -> str:
+    """Return the name of a filter in the API, such as `grayscale` for the vendor's `to_grayscale`."""
+    return vendor_name.removeprefix("to_").removesuffix("_filter")
+
+
+def _script(files: tuple[str, ...]) -> str | None:
+    """Return the script that the engine reads with these OCR models. What the package itself brings reads Latin."""
+    if not files:
+        return "Latin"
+    match = OCR_MODEL.fullmatch(files[0])
+    return SCRIPTS.get(match[1]) if match else None
