@@ -4,6 +4,7 @@ import httpx
 import pytest
 
 from app.errors import SourceNotAllowed
+from app.pulls.request import PullRequest
 from app.pulls.sources.base import SourceFile
 from app.pulls.sources.http import HttpClient
 from app.pulls.sources.resources import ResourceSource, raw_folder
@@ -77,3 +78,12 @@ async def test_the_size_of_a_file_is_asked_for_without_its_bytes() -> None:
             async with ResourceSource(HttpClient(5), None, ()).open(SourceFile("a", "http://127.0.0.1/a")):
                 pass
         await source.aclose()
+
+
+def test_records_of_other_pulls_are_those_that_older_services_know() -> None:
+    """Only the record of a pull of an OCR model has the field `resource`; each record gives its request again."""
+    of_url, of_resource = PullRequest(url="http://x/a"), PullRequest(resource="aspose-ocr-cyrillic-v1.ocr")
+
+    assert "resource" not in of_url.to_record()
+    assert of_resource.to_record()["resource"] == "aspose-ocr-cyrillic-v1"
+    assert [PullRequest.from_record(each.to_record()) for each in (of_url, of_resource)] == [of_url, of_resource]
