@@ -31,8 +31,6 @@ FINDING: dict[str, Any] = {
     "size_bytes": 24,
     "status": "old",
     "reasons": ["stale_pattern"],
-    "hints": [],
-    "needed": None,
     "stale_pattern": "old_*",
     "hints": [],
     "superseded_by": None,
