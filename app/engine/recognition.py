@@ -24,6 +24,7 @@ REFUSALS: dict[str, type[errors.ImageError]] = {
         errors.UnreadableImage,
         errors.ImageTooLarge,
         errors.PagesBeyondEnd,
+        errors.RegionOutsidePage,
         errors.EncryptedPdf,
         errors.ResourceMissing,
         errors.ResourceRefused,

@@ -44,6 +44,7 @@ ServiceError
 │  ├─ UnreadableImage        corrupt, cut short, or not an image
 │  ├─ ImageTooLarge          more pixels or pages than the limits allow
 │  ├─ PagesBeyondEnd         none of the requested pages exists
+│  ├─ RegionOutsidePage      a region to read is not on the page
 │  ├─ EncryptedPdf           the PDF needs a password, or another one
 │  ├─ UnknownLanguage        the engine has no language of that name
 │  ├─ ResourceMissing        the OCR model for that language or kind of area is not in the model folder
@@ -82,6 +83,7 @@ from app.errors.engine import (
     ModelNotLicensed,
     ModelTooLarge,
     PagesBeyondEnd,
+    RegionOutsidePage,
     ResourceMissing,
     ResourceRefused,
     UnknownLanguage,
@@ -167,6 +169,7 @@ __all__ = [
     "PartialNotFound",
     "PullConflict",
     "PullsMisconfigured",
+    "RegionOutsidePage",
     "ResourceMissing",
     "ResourceRefused",
     "ServiceError",

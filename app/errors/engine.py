@@ -179,6 +179,19 @@ class PagesBeyondEnd(ImageError):
         )
 
 
+class RegionOutsidePage(ImageError):
+    """A region to read is not on the page."""
+
+    def __init__(self, region: str, width: int, height: int) -> None:
+        super().__init__(
+            f"The region {region} is not on the page, which has {width} x {height} pixels. Give regions as "
+            "x,y,width,height in pixels of the page, as the answer for the whole page has them.",
+            region=region,
+            width=width,
+            height=height,
+        )
+
+
 class EncryptedPdf(ImageError):
     """The PDF cannot be opened without a password, or not with the one that was sent."""
 

@@ -8,6 +8,7 @@ from PIL import Image, ImageChops, ImageOps, ImageStat
 from app.engine.child.images import archives
 from app.engine.child.images.preparation import PreparedPage, prepare
 from app.engine.contract.page_warnings import PageWarningCode
+from app.engine.contract.reading_options import PageRange
 from app.engine.contract.recognition_call import ImageLimits
 from app.errors import ImageTooLarge, PagesBeyondEnd
 from tests.corpus.case import PAGE, Case
@@ -71,7 +72,7 @@ def test_pages_of_an_archive_name_their_files(tmp_path: Path) -> None:
     """The pages of a ZIP archive are numbered through, and each names its file."""
     (tmp_path / "image").write_bytes(of_several())
 
-    pages = prepare(tmp_path / "image", (2, 3), LIMITS)
+    pages = prepare(tmp_path / "image", (PageRange(2, 3),), LIMITS)
 
     assert [(page.number, page.source) for page in pages] == [(2, "folder/a.jpg"), (3, "folder/c.pdf")]
 
@@ -92,12 +93,12 @@ def test_pages_beyond_the_end(tmp_path: Path) -> None:
     """If some requested pages do not exist, a warning says so; if none does, the error names the last page."""
     (tmp_path / "image").write_bytes(PAGES.make())
 
-    pages = prepare(tmp_path / "image", (2, 9), LIMITS)
+    pages = prepare(tmp_path / "image", (PageRange(2, 9),), LIMITS)
 
     assert [page.number for page in pages] == [2, 3]
     assert [warning.code for warning in pages[0].warnings] == [PageWarningCode.PAGES_BEYOND_END]
     with pytest.raises(PagesBeyondEnd, match="the last page is 3"):
-        prepare(tmp_path / "image", (4, 9), LIMITS)
+        prepare(tmp_path / "image", (PageRange(4, 9),), LIMITS)
 
 
 def test_a_warning_names_what_was_not_read(tmp_path: Path) -> None:

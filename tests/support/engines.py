@@ -187,10 +187,15 @@ class LacksAi(Echo):
 
 
 class Reads(Echo):
-    """An engine that, instead of recognising an image, does what the image's text says, such as `abort`."""
+    """An engine that, instead of recognising an image, does what the image's text says, such as `abort`.
+
+    For `options` it returns the options of the call, as JSON.
+    """
 
     def recognise(self, image: str, **asked: Any) -> Any:
         name, _, argument = Path(image).read_text().partition(" ")
+        if name == "options":
+            name, argument = "read", json.dumps(asked["options"])
         if name == "nap":
             self.sleep(float(argument))
         if name in {"read", "nap"}:

@@ -264,6 +264,12 @@ OF_ENGINE = (
     ProblemType(errors.UnreadableImage("it is empty"), 422, "image-unreadable", "The image cannot be read"),
     ProblemType(errors.ImageTooLarge("51 pages", "50 in one call"), 413, "image-too-large", "The image is too large"),
     ProblemType(errors.PagesBeyondEnd(5, 1), 422, "pages-beyond-end", "The document has no such pages"),
+    ProblemType(
+        errors.RegionOutsidePage("10,20,900,40", 800, 600),
+        422,
+        "region-outside-page",
+        "A region is not on the page",
+    ),
     ProblemType(errors.EncryptedPdf(), 422, "pdf-encrypted", "The PDF is encrypted"),
     ProblemType(errors.UnknownLanguage("elvish", "eng ita latin"), 422, "unknown-language", "Unknown language"),
     ProblemType(

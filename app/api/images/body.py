@@ -34,6 +34,7 @@ IMAGE_ERRORS = (
     errors.UnreadableImage,
     errors.ImageTooLarge,
     errors.PagesBeyondEnd,
+    errors.RegionOutsidePage,
     errors.EncryptedPdf,
     errors.UnknownLanguage,
     errors.ResourceMissing,

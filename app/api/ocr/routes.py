@@ -30,7 +30,8 @@ from app.api.images.receiver import Image
 from app.api.images.service import RecognitionService, RecognitionServiceDep
 from app.api.jobs.respond_async import BackgroundDep, PrefersJob, accepted, accepted_or
 from app.api.jobs.routes import JobKind, job_routes
-from app.api.ocr.schemas import ReadingQuery, RecognitionOut, RecognitionsOut, describe, describe_all
+from app.api.ocr.reading_query import Correction, ReadingQuery
+from app.api.ocr.schemas import RecognitionOut, RecognitionsOut, describe, describe_all
 from app.engine.contract.processors import Processor
 from app.engine.contract.recognition_call import RecognitionOptions
 from app.engine.queue import Place
@@ -75,40 +76,47 @@ async def recognise_text(
     Without a licence the engine cuts every text; then `truncated_by_evaluation`, or the header
     `X-Truncated-By-Evaluation`, is true.
 
-    A job may have several files, each in a field `file` of a form. Its results are JSON; it does not take `correct`.
+    A job may have several files, each in a field `file` of a form. Its results are JSON; it does not take
+    `correct=true`.
     """
     offered = (JSON,) if prefers_job else (JSON, TEXT, *DOCUMENT_FORMATS)
     media_type = best_of(offered, request.headers.getlist("accept"))
     # Errors of the query are reported before the image is received; the form may have more options.
-    await _require_correctable(query, media_type, choice, prefers_job=prefers_job)
+    await _require_possible(query, media_type, choice, prefers_job=prefers_job)
     service.require_available()
     if prefers_job:
         async with AsyncExitStack() as stack:
             received = await stack.enter_async_context(service.receive_job(body, ReadingQuery.names()))
             query = with_form_fields(query, request.query_params, received.fields)
-            await _require_correctable(query, media_type, choice, prefers_job=True)
+            await _require_possible(query, media_type, choice, prefers_job=True)
             place = stack.enter_context(service.reserve())
-            asked = query.model_dump(exclude={"correct"}) | {"files": len(received.images)}
+            asked = query.model_dump(exclude_none=True) | {"files": len(received.images)}
             batch = _batch(received.images, query.to_options(None), service, context, place, stack.pop_all())
             return accepted(request, JOBS, await background.begin(BatchKind.IMAGES, asked, batch, actor))
     async with service.receive_one(body, ReadingQuery.names()) as received:
         query = with_form_fields(query, request.query_params, received.fields)
-        await _require_correctable(query, media_type, choice, prefers_job=False)
+        await _require_possible(query, media_type, choice, prefers_job=False)
         options = query.to_options(DOCUMENT_FORMATS.get(media_type))
         recognition = await cancel_on_disconnect(request, service.recognise(received.image, options))
         # A second turn in the engine's queue: other calls may run between the recognition and the correction.
-        corrections = await _correct(request, recognition, text_service, context, media_type) if query.correct else []
+        corrections = (
+            await _correct(request, recognition, text_service, context, media_type)
+            if query.correct == Correction.MODEL
+            else []
+        )
         return await _answer(recognition, describe(recognition, options, corrections), media_type)
 
 
-async def _require_correctable(query: ReadingQuery, media_type: str, choice: ModelChoice, *, prefers_job: bool) -> None:
-    """Refuse `correct` where it does not apply, or if its model could not be loaded. Raises LOAD_ERRORS too."""
-    if not query.correct:
+async def _require_possible(query: ReadingQuery, media_type: str, choice: ModelChoice, *, prefers_job: bool) -> None:
+    """Refuse options that do not go together or with the answer. Raises RequestValidationError and LOAD_ERRORS."""
+    query.require_consistent()
+    if media_type in DOCUMENT_FORMATS:
+        query.require_fit_for_documents()
+    if query.correct != Correction.MODEL:
         return
-    if media_type in DOCUMENT_FORMATS or prefers_job:
-        raise RequestValidationError(
-            [{"loc": ("query", "correct"), "msg": "only JSON and text are corrected, and not in a job; leave it out"}]
-        )
+    if prefers_job:
+        message = "a language model corrects no job; leave it out, or use correct=dictionary"
+        raise RequestValidationError([{"loc": ("query", "correct"), "msg": message}])
     await choice.choose(Processor.SPELL_CHECK)
 
 

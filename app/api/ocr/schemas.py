@@ -1,37 +1,22 @@
 """Requests and answers of `/ocr`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
-from typing import Literal
+from typing import Any
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator
 
 from app.api.ai.schemas import ResultOut
 from app.api.http.problem_types import Problem
 from app.api.http.problems import ProblemContext, problem_of
-from app.api.http.schema import Schema
-from app.api.images.options.image_query import ImageQuery
+from app.api.http.schema import InlineEnum, Schema
 from app.api.images.page_warnings import PageWarningOut
 from app.api.images.service import ImageOutcome
+from app.engine.contract.reading_options import ReadingKind, ReadingMode
 from app.engine.contract.recognition_call import RecognitionOptions
 from app.engine.recognition import Recognition
 
 PAGE_BREAK = "\f"
-
-
-class ReadingQuery(ImageQuery):
-    """How to recognise text."""
-
-    areas: Literal["universal", "lean", "document_layout", "multicolumn", "table", "curved_text", "formula"] = (
-        "universal"
-    )
-    """How to find text on a page. All but `universal` and `lean` need a further file."""
-    correct: bool = False
-    """Correct the text with a local language model, as `POST /ai/spell-check` does. Only for JSON and plain text."""
-
-    def to_options(self, save_as: str | None) -> RecognitionOptions:
-        """Return the engine's options; `save_as` is the engine's name of a format to write."""
-        return RecognitionOptions(self.language, self.areas, self.auto_skew, self.upscale, self.page_range, save_as)
 
 
 class BoxOut(Schema):
@@ -56,6 +41,15 @@ class LineOut(Schema):
     """The place of the line."""
 
 
+class RegionOut(Schema):
+    """One of the regions that were asked for."""
+
+    text: str
+    """The text of the region."""
+    box: BoxOut
+    """The region."""
+
+
 class PageOut(Schema):
     """One page of a document, or a single image."""
 
@@ -70,9 +64,9 @@ class PageOut(Schema):
     text: str
     """The text of the page; without a licence, the part that the engine gives."""
     corrected: ResultOut | None
-    """The result of the spell check; null without `correct`."""
+    """The result of the correction; null without `correct`."""
     skew_degrees: float | None
-    """The skew of the page as the engine measured it; null without `auto_skew`."""
+    """The skew of the page as the engine measured it; null without `auto_skew` or `detect_skew`."""
     truncated_by_evaluation: bool
     """Whether the unlicensed engine has cut the text: to 300 characters, or a short page to less than a third. A
     page of a single line may lose all its text."""
@@ -80,11 +74,17 @@ class PageOut(Schema):
     """The lines; the unlicensed engine gives some lines of a long page and none of a short one."""
     warnings: list[PageWarningOut]
     """What was cut, lost or doubtful on this page; empty if nothing was."""
+    regions: list[RegionOut] = Field(default=[])
+    """The regions, in the order of the option `regions`; the unlicensed engine leaves the last ones out."""
 
 
 class ReadingSettingsOut(Schema):
     """How the image was read."""
 
+    kind: InlineEnum[ReadingKind]
+    """What the image shows, as the caller stated."""
+    mode: InlineEnum[ReadingMode]
+    """How thoroughly the engine read."""
     language: str
     """The language or script."""
     areas: str
@@ -93,6 +93,13 @@ class ReadingSettingsOut(Schema):
     """Whether the engine turned skewed pages upright."""
     upscale: bool
     """Whether the engine enlarged small text."""
+    filters: list[str]
+    """The filters that were applied first, in order."""
+
+    @field_validator("filters", mode="before")
+    @classmethod
+    def _as_written(cls, filters: Iterable[object]) -> list[str]:
+        return [str(each) for each in filters]
 
 
 class RecognitionOut(Schema):
@@ -135,7 +142,7 @@ def describe(
 ) -> RecognitionOut:
     """Return the answer for a recognition; `corrections` has one result for each page, or is empty."""
     pages = [
-        PageOut.model_validate(page | {"corrected": corrected})
+        PageOut.model_validate(page | {"corrected": corrected or _by_dictionary(page)})
         for page, corrected in zip_longest(recognition.pages, corrections)
     ]
     return RecognitionOut(
@@ -164,3 +171,9 @@ def describe_all(outcomes: list[ImageOutcome], options: RecognitionOptions, cont
 
 def _best_text(page: PageOut) -> str:
     return page.corrected.text if page.corrected and page.corrected.text is not None else page.text
+
+
+def _by_dictionary(page: dict[str, Any]) -> ResultOut | None:
+    """Return the result of the correction by a dictionary, which is part of the recognition; None without one."""
+    text = page.get("corrected_by_dictionary")
+    return None if text is None else ResultOut(text=text, diff=None, error=None)

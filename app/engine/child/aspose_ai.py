@@ -160,7 +160,7 @@ class AsposeAIEngine:
         Returns `seconds` and `document` (a file name); or `lacks` and `reason`, the capability that a missing
         library takes away, and why; or `refused` and `facts`, the class name and the facts of an ImageError.
         """
-        wanted = RecognitionOptions(**options)
+        wanted = RecognitionOptions.from_fields(options)
         if reason := missing_for_recognition():
             return {"lacks": CapabilityName.RECOGNITION, "reason": reason}
         if wanted.tables and (reason := missing_for_ai()):

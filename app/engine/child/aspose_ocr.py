@@ -9,20 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from aspose.ocr import (
     AsposeOcr,
-    DetectAreasMode,
     InputType,
-    Language,
     License,
     OcrInput,
     OcrOutput,
-    RecognitionSettings,
 )
-from aspose.ocr.models.preprocessingfilters import PreprocessingFilter
 
-from app.engine.child import aspose_ocr_models, results
+from app.engine.child import aspose_ocr_models, aspose_reading, results
 from app.engine.contract.document_formats import DocumentFormat
 from app.engine.contract.recognition_call import PAGES_FILE, ImageLimits, RecognitionOptions
-from app.errors import UnknownLanguage, UnreadableImage
+from app.errors import UnreadableImage
 
 if TYPE_CHECKING:
     from app.engine.child.images.preparation import PreparedPage
@@ -40,15 +36,18 @@ def recognise(
     `tables_in` returns each page of an output as a table. Raises ImageError.
     """
     # Imported here, because Pillow, pypdf and PDFium would be half of every start.
+    from app.engine.child.images.filtered_sizes import check_regions  # noqa: PLC0415
     from app.engine.child.images.preparation import prepare  # noqa: PLC0415
 
     began = time.perf_counter()
     prepared = prepare(image, options.pages, limits, password)
-    source = OcrInput(InputType.SINGLE_IMAGE, _filters(options))
+    for page in prepared:
+        check_regions(page.size, options, limits)
+    source = OcrInput(InputType.SINGLE_IMAGE, aspose_reading.filters_of(options))
     for page in prepared:
         source.add(str(page.path))
     try:
-        output = AsposeOcr().recognize(source, _settings(options))
+        output = aspose_reading.read(source, options)
         if (found := len(list(output))) < len(prepared):
             raise UnreadableImage(f"the engine read {found} of the {len(prepared)} pages")
         pages = _pages(source, output, prepared, tables_in(output) if options.tables else None, options)
@@ -87,34 +86,23 @@ def _pages(
     options: RecognitionOptions,
 ) -> list[dict[str, Any]]:
     """Return the fields of each page."""
-    skews = [page.angle for page in AsposeOcr().calculate_skew(source)] if options.auto_skew else repeat(None)
+    measures_skew = options.auto_skew or options.detects_skew
+    skews = [page.angle for page in AsposeOcr().calculate_skew(source)] if measures_skew else repeat(None)
     is_licensed = bool(License().is_licensed)
-    return [
+    pages = [
         results.page_fields(
             result,
             page.number,
             is_licensed=is_licensed,
             skew=skew,
             table=table,
+            has_regions=bool(options.regions),
             warnings=page.warnings,
             source=page.source,
         )
         for page, result, skew, table in zip(prepared, output, skews, tables or repeat(None), strict=False)
     ]
-
-
-def _settings(options: RecognitionOptions) -> RecognitionSettings:
-    settings = RecognitionSettings()
-    if options.language not in (known := [name.lower() for name in dir(Language) if name.isupper()]):
-        raise UnknownLanguage(options.language, " ".join(known))
-    settings.language = getattr(Language, options.language.upper())
-    settings.detect_areas_mode = getattr(DetectAreasMode, options.areas.upper())
-    settings.upscale_small_font = options.upscale
-    return settings
-
-
-def _filters(options: RecognitionOptions) -> PreprocessingFilter:
-    filters = PreprocessingFilter()
-    if options.auto_skew:
-        filters.add(PreprocessingFilter.auto_skew())
-    return filters
+    if options.dictionary:
+        for fields in pages:
+            fields["corrected_by_dictionary"] = aspose_reading.correct(fields["text"], options.dictionary)
+    return pages

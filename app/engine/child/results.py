@@ -14,8 +14,9 @@ from app.errors import (
     UnreadableImage,
 )
 
-NOTICE = re.compile(r"\s*\*{3,} Trial Licenses \*{3,}\s*\Z")
-"""The notice that the engine, if it has no license, appends to each text that it cuts."""
+NOTICE = re.compile(r"(?:\s*\n \*+(?: T[rial Licens]*\**)?)?\s*\*{3,} Trial Licenses \*{3,}\s*\Z")
+"""The notice that the engine, if it has no license, appends to each text that it cuts. With regions and for passports
+it appends the notice, cuts the text again, and appends the notice once more: then a part of the first one is left."""
 
 
 def page_fields(
@@ -25,10 +26,11 @@ def page_fields(
     is_licensed: bool,
     skew: float | None,
     table: str | None = None,
+    has_regions: bool = False,
     warnings: Iterable[PageWarning] = (),
     source: str | None = None,
 ) -> dict[str, Any]:
-    """Return the fields of one page.
+    """Return the fields of one page. `has_regions` says whether regions were asked for.
 
     Without a license, the vendor's notice is removed from the text and reported as `truncated_by_evaluation`.
     """
@@ -44,6 +46,7 @@ def page_fields(
         "skew_degrees": skew,
         "truncated_by_evaluation": whole is not text and whole != text,
         "lines": list(_line_fields(result)),
+        "regions": list(_region_fields(result)) if has_regions else [],
         "table": table,
         "warnings": [asdict(each) for each in warnings],
     }
@@ -63,11 +66,16 @@ def refusal(exc: RuntimeError) -> ImageError | None:
 
 def _line_fields(result: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401
     for line in result.recognition_lines_result or ():
-        box = line.line
-        yield {
-            "text": str(line.text_in_line).rstrip(),
-            "box": {"x": int(box.x), "y": int(box.y), "width": int(box.width), "height": int(box.height)},
-        }
+        yield {"text": str(line.text_in_line).rstrip(), "box": _box_fields(line.line)}
+
+
+def _region_fields(result: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401
+    for region in result.recognition_regions_result or ():
+        yield {"text": str(region.text_in_region).rstrip(), "box": _box_fields(region.region)}
+
+
+def _box_fields(box: Any) -> dict[str, int]:  # noqa: ANN401
+    return {"x": int(box.x), "y": int(box.y), "width": int(box.width), "height": int(box.height)}
 
 
 def _size(image: bytearray | None) -> tuple[int | None, int | None]:

@@ -6,15 +6,14 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from app.api.http.schema import StringForm
+from app.api.images.options.filters import filters_of
+from app.api.images.options.page_ranges import PAGES, ranges_of
+from app.engine.contract.reading_options import ImageFilter, PageRange
 from app.engine.contract.recognition_call import RecognitionOptions
 
 LANGUAGE = StringForm(
     "^[a-z_]{3,16}$",
     "must be a name that AsposeAI has for a language or script, in lower case, such as eng, deu, latin or ext_latin",
-)
-PAGES = StringForm(
-    r"^[1-9][0-9]{0,5}(-[1-9][0-9]{0,5})?$",
-    "must be one page, such as 3, or the first and the last page, such as 2-5",
 )
 
 
@@ -24,13 +23,17 @@ class ImageQuery(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True, extra="forbid")
 
     language: Annotated[str, LANGUAGE] = "latin"
-    """A language (`eng`, `deu`) or a script (`latin`, `ext_latin`). Scripts other than Latin need a further file."""
+    """A language (`eng`, `deu`) or a script (`latin`, `ext_latin`). `latin` and `eng` read letters with accents without
+    them. Scripts other than Latin need a further file."""
     auto_skew: bool = False
     """Turn skewed pages upright. The engine garbles some pages that are already upright."""
     upscale: bool = False
     """Enlarge small text before recognition."""
     pages: Annotated[str | SkipJsonSchema[None], PAGES] = None
-    """The pages of a TIFF or PDF to read: one (`3`), or the first and the last (`2-5`)."""
+    """The pages of a TIFF or PDF to read: single pages and ranges, such as `3`, `2-5` or `1,3,5-`."""
+    filters: str | SkipJsonSchema[None] = None
+    """Filters to apply to each page first, in this order: `binarize`, `threshold:128`, `invert`, `grayscale`,
+    `median`, `dilate`, `scale:2`, `resize:900x300`, `rotate:-90` (counterclockwise), with commas between them."""
 
     @classmethod
     def names(cls) -> frozenset[str]:
@@ -38,24 +41,38 @@ class ImageQuery(BaseModel):
         return frozenset(cls.model_fields)
 
     @property
-    def page_range(self) -> tuple[int, int] | None:
-        """The first and the last page to read; None for all."""
-        return None if self.pages is None else _range_of(self.pages)
+    def page_ranges(self) -> tuple[PageRange, ...] | None:
+        """The pages to read; None for all."""
+        return None if self.pages is None else ranges_of(self.pages)
+
+    @property
+    def image_filters(self) -> tuple[ImageFilter, ...]:
+        """The filters to apply, in order."""
+        return () if self.filters is None else filters_of(self.filters)
 
     def to_table_options(self) -> RecognitionOptions:
         """Return the engine's options for tables."""
         return RecognitionOptions(
-            self.language, "universal", self.auto_skew, self.upscale, self.page_range, None, tables=True
+            self.language,
+            "universal",
+            self.auto_skew,
+            self.upscale,
+            self.page_ranges,
+            None,
+            tables=True,
+            filters=self.image_filters,
         )
 
     @field_validator("pages")
     @classmethod
-    def _in_order(cls, pages: str | None) -> str | None:
-        if pages is not None and (found := _range_of(pages)) and found[0] > found[1]:
-            raise ValueError("the first page comes after the last; write the smaller number first, such as 2-5")
+    def _pages_in_order(cls, pages: str | None) -> str | None:
+        if pages is not None:
+            ranges_of(pages)
         return pages
 
-
-def _range_of(pages: str) -> tuple[int, int]:
-    first, _, last = pages.partition("-")
-    return int(first), int(last or first)
+    @field_validator("filters")
+    @classmethod
+    def _known_filters(cls, filters: str | None) -> str | None:
+        if filters is not None:
+            filters_of(filters)
+        return filters

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from app.engine.contract.reading_options import PageRange
 from app.engine.contract.recognition_call import ImageLimits
 from app.errors import ImageTooLarge, PagesBeyondEnd, UnreadableImage
 
@@ -27,22 +28,23 @@ def check_size(width: int, height: int, limits: ImageLimits, what: str = "a page
         raise UnreadableImage(f"it has {size}")
 
 
-def select_pages(pages: tuple[int, int] | None, total: int, limits: ImageLimits) -> list[int]:
-    """Return the numbers of the pages to read, counted from 1.
+def select_pages(pages: tuple[PageRange, ...] | None, total: int, limits: ImageLimits) -> list[int]:
+    """Return the numbers of the pages to read, counted from 1, in order and each once.
 
-    Raises UnreadableImage if there is no page, PagesBeyondEnd if none of the requested pages exists, and ImageTooLarge.
+    Raises UnreadableImage if there is no page, PagesBeyondEnd if a range has no page, and ImageTooLarge.
     """
     if total < 1:
         raise UnreadableImage("it has no pages")
-    first, last = pages or (1, total)
-    if first > total:
-        raise PagesBeyondEnd(first, total)
-    numbers = list(range(first, min(last, total) + 1))
-    if len(numbers) > limits.max_pages:
+    chosen: set[int] = set()
+    for each in pages or (PageRange(1),):
+        if each.first > total:
+            raise PagesBeyondEnd(each.first, total)
+        chosen.update(range(each.first, min(each.last or total, total) + 1))
+    if len(chosen) > limits.max_pages:
         raise ImageTooLarge(
-            f"{len(numbers)} pages", f"{limits.max_pages} in one call (OCR_MAX_IMAGE_PAGES); choose with pages="
+            f"{len(chosen)} pages", f"{limits.max_pages} in one call (OCR_MAX_IMAGE_PAGES); choose with pages="
         )
-    return numbers
+    return sorted(chosen)
 
 
 @contextmanager

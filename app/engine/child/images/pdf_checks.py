@@ -20,6 +20,7 @@ from pypdf.errors import DependencyError, FileNotDecryptedError, LimitReachedErr
 from pypdf.generic import ArrayObject, DictionaryObject, IndirectObject, StreamObject
 
 from app.engine.child.images.image_sizes import check_size, select_pages
+from app.engine.contract.reading_options import PageRange
 from app.engine.contract.recognition_call import ImageLimits
 from app.errors import ImageError, ImageTooLarge, UnreadableImage
 
@@ -75,7 +76,7 @@ def is_encrypted(path: Path) -> bool:
         return True
 
 
-def examine_pdf(path: Path, pages: tuple[int, int] | None, limits: ImageLimits) -> PdfFacts:
+def examine_pdf(path: Path, pages: tuple[PageRange, ...] | None, limits: ImageLimits) -> PdfFacts:
     """Check the requested pages of a PDF that is not encrypted.
 
     Raises ImageError, and any exception of pypdf for a broken file.

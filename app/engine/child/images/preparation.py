@@ -21,6 +21,7 @@ from app.engine.child.images.upright_images import DecodedPage, decode_page, pag
 from app.engine.contract import image_formats
 from app.engine.contract.image_formats import FORMAT_NAMES
 from app.engine.contract.page_warnings import PageWarning, PageWarningCode
+from app.engine.contract.reading_options import PageRange
 from app.engine.contract.recognition_call import ImageLimits
 from app.errors import ImageError, UnreadableImage, UnsupportedImage
 
@@ -63,11 +64,11 @@ class _Document:
 
 
 def prepare(
-    path: Path, pages: tuple[int, int] | None, limits: ImageLimits, password: str | None = None
+    path: Path, pages: tuple[PageRange, ...] | None, limits: ImageLimits, password: str | None = None
 ) -> list[PreparedPage]:
     """Write the requested pages as PNGs beside the file.
 
-    `pages` is the first and the last page, None for all; `password` opens an encrypted PDF. Warnings about the document
+    `pages` are the ranges of pages, None for all; `password` opens an encrypted PDF. Warnings about the document
     belong to the first page. Raises any ImageError but no other error for any bytes, and OSError if the disk is full.
     """
     with ExitStack() as stack:
@@ -88,7 +89,7 @@ def prepare(
 
 
 def _opened(
-    media_type: str, path: Path, pages: tuple[int, int] | None, limits: ImageLimits, password: str | None
+    media_type: str, path: Path, pages: tuple[PageRange, ...] | None, limits: ImageLimits, password: str | None
 ) -> AbstractContextManager[_Document]:
     match media_type:
         case image_formats.ZIP:
@@ -101,7 +102,7 @@ def _opened(
 
 @contextmanager
 def _open_archive(
-    path: Path, pages: tuple[int, int] | None, limits: ImageLimits, password: str | None
+    path: Path, pages: tuple[PageRange, ...] | None, limits: ImageLimits, password: str | None
 ) -> Iterator[_Document]:
     """Open a ZIP archive as one document: the pages of its images, one after another, in the order of the archive."""
     with refusing("the ZIP archive is broken"):
@@ -135,7 +136,9 @@ def _open_archive(
 
 
 @contextmanager
-def _open_image(path: Path, pages: tuple[int, int] | None, limits: ImageLimits, media_type: str) -> Iterator[_Document]:
+def _open_image(
+    path: Path, pages: tuple[PageRange, ...] | None, limits: ImageLimits, media_type: str
+) -> Iterator[_Document]:
     def decode(number: int) -> DecodedPage:
         with refusing(BROKEN_IMAGE if total == 1 else f"page {number} is broken, ends early or cannot be decoded"):
             return decode_page(path, number, limits)
@@ -150,7 +153,7 @@ def _open_image(path: Path, pages: tuple[int, int] | None, limits: ImageLimits, 
 
 @contextmanager
 def _open_pdf(
-    path: Path, pages: tuple[int, int] | None, limits: ImageLimits, password: str | None
+    path: Path, pages: tuple[PageRange, ...] | None, limits: ImageLimits, password: str | None
 ) -> Iterator[_Document]:
     with refusing(BROKEN_PDF):
         plain = unlock(path, password) if is_encrypted(path) else path
@@ -170,10 +173,10 @@ def _open_pdf(
         yield _Document(facts.numbers, decode, [*_beyond(pages, facts.total), *warnings])
 
 
-def _beyond(pages: tuple[int, int] | None, total: int) -> list[PageWarning]:
-    if not pages or pages[1] <= total:
+def _beyond(pages: tuple[PageRange, ...] | None, total: int) -> list[PageWarning]:
+    if (last := max((each.last or 0 for each in pages or ()), default=0)) <= total:
         return []
-    detail = f"page {pages[1]} was requested, and the last page is {total}"
+    detail = f"page {last} was requested, and the last page is {total}"
     return [PageWarning(PageWarningCode.PAGES_BEYOND_END, detail)]
 
 

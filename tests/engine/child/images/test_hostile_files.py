@@ -13,6 +13,7 @@ from pypdf.errors import DependencyError
 from app.engine.child.images import image_sizes, preparation
 from app.engine.child.images.preparation import prepare
 from app.engine.contract.image_formats import PDF, TIFF
+from app.engine.contract.reading_options import PageRange
 from app.engine.contract.recognition_call import ImageLimits
 from app.errors import EncryptedPdf, ImageError, ImageTooLarge, UnreadableImage
 from tests.support import pictures
@@ -33,7 +34,7 @@ from tests.support.hostile_images import (
 LIMITS = ImageLimits(MAX_PIXELS, 50)
 
 
-def check(content: bytes, folder: Path, pages: tuple[int, int] | None = None) -> list[int]:
+def check(content: bytes, folder: Path, pages: tuple[PageRange, ...] | None = None) -> list[int]:
     """Prepare a file with the default limits, except that a page may have MAX_PIXELS; return the pages' numbers."""
     (folder / "image").write_bytes(content)
     return [page.number for page in prepare(folder / "image", pages, LIMITS)]
@@ -93,7 +94,7 @@ def test_a_page_that_is_not_read_is_not_checked(tmp_path: Path) -> None:
     file = io.BytesIO()
     writer.write(file)
 
-    assert check(file.getvalue(), tmp_path, (1, 1)) == [1]
+    assert check(file.getvalue(), tmp_path, (PageRange(1, 1),)) == [1]
     with pytest.raises(ImageTooLarge):
         check(file.getvalue(), tmp_path)
 
@@ -175,7 +176,7 @@ def test_a_frame_that_differs_is_checked(tmp_path: Path) -> None:
     small, large = Image.new("1", (8, 8)), Image.new("1", (2000, 2000))
     small.save(file, "TIFF", save_all=True, append_images=[large], compression="group4")
 
-    assert check(file.getvalue(), tmp_path, (1, 1)) == [1]
+    assert check(file.getvalue(), tmp_path, (PageRange(1, 1),)) == [1]
     with pytest.raises(ImageTooLarge):
         check(file.getvalue(), tmp_path)
 

@@ -1,0 +1,139 @@
+"""The options of `POST /ocr`, and which of them go together."""
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
+
+from app.api.http.schema import InlineEnum
+from app.api.images.options.image_query import ImageQuery
+from app.api.images.options.regions import REGIONS, regions_of
+from app.engine.contract.reading_options import FilterName, ReadingKind, ReadingMode
+from app.engine.contract.recognition_call import RecognitionOptions
+
+DICTIONARIES = (
+    "ces dan deu eng est fin fra ita lav lit nld pol por ron slk slv spa swe".split()  # noqa: SIM905 - as the vendor's
+)
+"""The languages of the vendor's dictionaries: the names of its `SpellCheckLanguage`, in lower case."""
+
+
+class Correction(StrEnum):
+    """How the recognised text is corrected."""
+
+    NO = "false"
+    MODEL = "true"
+    """By a local language model."""
+    DICTIONARY = "dictionary"
+    """Word by word by a dictionary, which needs no model."""
+
+
+class ReadingQuery(ImageQuery):
+    """How to recognise text."""
+
+    kind: InlineEnum[ReadingKind] = ReadingKind.TEXT
+    """What the image shows. `line` is a single line of text. All but `text`, `line` and `passport` need a further
+    file."""
+    mode: InlineEnum[ReadingMode] = ReadingMode.ACCURATE
+    """`fast` takes less time and makes more errors; the answer has the text only, without lines and boxes."""
+    areas: Literal["universal", "lean", "document_layout", "multicolumn", "table", "curved_text", "formula"] = (
+        "universal"
+    )
+    """How to find text on a page. All but `universal` and `lean` need a further file."""
+    regions: Annotated[str | SkipJsonSchema[None], REGIONS] = None
+    """The only parts of each page to read, in this order: rectangles as x,y,width,height in pixels of the page, with
+    slashes between them, such as `10,20,300,40/10,80,300,40`. With filters that change the size, pixels of the page
+    after the filters."""
+    allowed_characters: Annotated[str | SkipJsonSchema[None], Field(min_length=1, max_length=1000)] = None
+    """The only characters that the text may have, such as `0123456789`. The engine gives the most similar of them."""
+    ignored_characters: Annotated[str | SkipJsonSchema[None], Field(min_length=1, max_length=1000)] = None
+    """Characters that the text must not have."""
+    detect_skew: bool = False
+    """Measure the skew of each page (`skew_degrees`), without turning the page."""
+    correct: InlineEnum[Correction] = Correction.NO
+    """`true`: correct the text with a local language model, as `POST /ai/spell-check` does; only for JSON and plain
+    text, not in a job. `dictionary`: correct it word by word with the dictionary of `language`, without a model; only
+    for JSON and plain text."""
+
+    def to_options(self, save_as: str | None) -> RecognitionOptions:
+        """Return the engine's options; `save_as` is the engine's name of a format to write."""
+        return RecognitionOptions(
+            language=self.language,
+            areas=self.areas,
+            auto_skew=self.auto_skew,
+            upscale=self.upscale,
+            pages=self.page_ranges,
+            save_as=save_as,
+            kind=self.kind,
+            mode=self.mode,
+            filters=self.image_filters,
+            regions=() if self.regions is None else regions_of(self.regions),
+            allowed_characters=self.allowed_characters,
+            ignored_characters=self.ignored_characters,
+            detects_skew=self.detect_skew,
+            dictionary=self.language if self.correct == Correction.DICTIONARY else None,
+        )
+
+    def require_consistent(self) -> None:
+        """Raise RequestValidationError if options do not go together: one of them would be ignored."""
+        _refuse(self._contradictions())
+
+    def require_fit_for_documents(self) -> None:
+        """Raise RequestValidationError for an option that a document cannot follow."""
+        _refuse(self._beyond_documents())
+
+    def _beyond_documents(self) -> Iterator[tuple[str, str]]:
+        advice = "; ask for JSON or text, or leave it out"
+        if self.mode == ReadingMode.FAST:
+            yield "mode", f"the fast mode gives no lines for a document{advice}"
+        if self.correct != Correction.NO:
+            yield "correct", f"documents are not corrected{advice}"
+        if self.detect_skew:
+            yield "detect_skew", f"documents do not state the skew{advice}"
+        if any(each.name == FilterName.ROTATE for each in self.image_filters):
+            yield (
+                "filters",
+                "a document shows the page as it was sent, so its text cannot be that of a turned page" + advice,
+            )
+
+    def _contradictions(self) -> Iterator[tuple[str, str]]:
+        """Yield the names of options that would be ignored, and why."""
+        if self.mode == ReadingMode.FAST:
+            yield from self._ignored("mode=fast", IGNORED_BY_FAST)
+        elif self.kind != ReadingKind.TEXT:
+            yield from self._ignored(f"kind={self.kind}", IGNORED_BY_KIND[self.kind])
+        elif self.regions is not None:
+            yield from self._ignored("regions", ("auto_skew", "areas"))
+        if self.correct == Correction.DICTIONARY and self.language not in DICTIONARIES:
+            yield (
+                "correct",
+                f"there is no dictionary for language={self.language}; there are: {', '.join(DICTIONARIES)}",
+            )
+
+    def _ignored(self, by: str, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+        for name in names:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                yield name, f"the engine ignores it with {by}; leave out one of the two"
+
+
+def _refuse(wrong: Iterator[tuple[str, str]]) -> None:
+    if errors := [{"loc": ("query", name), "msg": message} for name, message in wrong]:
+        raise RequestValidationError(errors)
+
+
+COMMON = ("areas", "upscale", "regions")
+"""The options that count only for `kind=text`."""
+IGNORED_BY_FAST = ("kind", "language", *COMMON, "allowed_characters", "ignored_characters")
+"""The vendor's fast call takes an input and no settings."""
+IGNORED_BY_KIND: Mapping[ReadingKind, tuple[str, ...]] = {
+    ReadingKind.LINE: ("areas", "regions", "auto_skew"),
+    ReadingKind.RECEIPT: COMMON,
+    ReadingKind.INVOICE: COMMON,
+    ReadingKind.ID_CARD: COMMON,
+    ReadingKind.PASSPORT: COMMON,
+    ReadingKind.CAR_PLATE: COMMON,
+    ReadingKind.HANDWRITING: ("language", *COMMON, "allowed_characters", "ignored_characters"),
+}
+"""The options that the vendor's call for a kind does not take, or turns off."""

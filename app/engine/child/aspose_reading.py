@@ -1,0 +1,113 @@
+"""The vendor's calls that read an image: which call an option asks for, and with which settings and filters.
+
+docs/recognition.md has the measurements of each option.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aspose.ocr import (
+    AsposeOcr,
+    CarPlateRecognitionSettings,
+    DetectAreasMode,
+    IDCardRecognitionSettings,
+    InvoiceRecognitionSettings,
+    Language,
+    OcrInput,
+    OcrOutput,
+    PassportRecognitionSettings,
+    ReceiptRecognitionSettings,
+    RecognitionSettings,
+    Rectangle,
+)
+from aspose.ocr.models.preprocessingfilters import PreprocessingFilter
+from aspose.ocr.spellchecker import SpellCheckLanguage
+
+from app.engine.contract.reading_options import FilterName, ReadingKind, ReadingMode
+from app.engine.contract.recognition_call import RecognitionOptions
+from app.errors import UnknownLanguage
+
+CALLS: dict[ReadingKind, tuple[str, Callable[[], Any]]] = {
+    ReadingKind.RECEIPT: ("recognize_receipt", ReceiptRecognitionSettings),
+    ReadingKind.INVOICE: ("recognize_invoice", InvoiceRecognitionSettings),
+    ReadingKind.ID_CARD: ("recognize_id_card", IDCardRecognitionSettings),
+    ReadingKind.PASSPORT: ("recognize_passport", PassportRecognitionSettings),
+    ReadingKind.CAR_PLATE: ("recognize_car_plate", CarPlateRecognitionSettings),
+}
+"""The vendor's method and its settings for each kind that has both."""
+FILTERS: dict[FilterName, Callable[..., Any]] = {
+    FilterName.BINARIZE: PreprocessingFilter.binarize,
+    FilterName.THRESHOLD: lambda value: PreprocessingFilter.threshold(int(value)),
+    FilterName.INVERT: PreprocessingFilter.invert,
+    FilterName.GRAYSCALE: PreprocessingFilter.to_grayscale,
+    FilterName.MEDIAN: PreprocessingFilter.median,
+    FilterName.DILATE: PreprocessingFilter.dilate,
+    FilterName.SCALE: lambda factor: PreprocessingFilter.scale(float(factor)),
+    FilterName.RESIZE: lambda width, height: PreprocessingFilter.resize(int(width), int(height)),
+    FilterName.ROTATE: lambda angle: PreprocessingFilter.rotate(float(angle)),
+}
+"""The vendor's filter for each name. The vendor's `contrast_correction_filter` is left out: it makes pale text
+disappear."""
+
+
+@dataclass(frozen=True, slots=True)
+class FastResult:
+    """A page of the fast call, which returns texts only, with the attributes of the vendor's other results."""
+
+    recognition_text: str
+    serializable_image: None = None
+    recognition_lines_result: list[Any] = field(default_factory=list)
+    recognition_regions_result: list[Any] = field(default_factory=list)
+
+
+def read(source: OcrInput, options: RecognitionOptions) -> OcrOutput | list[FastResult]:
+    """Read the pages of an input. Raises UnknownLanguage and RuntimeError."""
+    vendor = AsposeOcr()
+    if options.mode == ReadingMode.FAST:
+        return [FastResult(str(text)) for text in vendor.recognize_fast(source)]
+    if options.kind == ReadingKind.HANDWRITING:
+        return vendor.recognize_handwritten_text(source)
+    if options.kind in CALLS:
+        method, settings = CALLS[options.kind]
+        return getattr(vendor, method)(source, _with_common(settings(), options))
+    return vendor.recognize(source, _settings(options))
+
+
+def filters_of(options: RecognitionOptions) -> PreprocessingFilter:
+    """Return the vendor's filters, in the order in which they are applied."""
+    filters = PreprocessingFilter()
+    for each in options.filters:
+        filters.add(FILTERS[each.name](*each.values))
+    if options.auto_skew:
+        filters.add(PreprocessingFilter.auto_skew())
+    return filters
+
+
+def correct(text: str, dictionary: str) -> str:
+    """Return the text with each word that the dictionary lacks replaced by the most similar one."""
+    language = getattr(SpellCheckLanguage, dictionary.upper())
+    return str(AsposeOcr().correct_spelling(text, language, None)) if text.strip() else text
+
+
+def _settings(options: RecognitionOptions) -> RecognitionSettings:
+    settings = _with_common(RecognitionSettings(), options)
+    settings.detect_areas_mode = getattr(DetectAreasMode, options.areas.upper())
+    settings.upscale_small_font = options.upscale
+    settings.recognize_single_line = options.kind == ReadingKind.LINE
+    if options.regions:
+        settings.recognition_areas = [Rectangle(each.x, each.y, each.width, each.height) for each in options.regions]
+    return settings
+
+
+def _with_common(settings: Any, options: RecognitionOptions) -> Any:  # noqa: ANN401 - the vendor's classes have no types
+    """Set what all settings of the vendor have."""
+    if options.language not in (known := [name.lower() for name in dir(Language) if name.isupper()]):
+        raise UnknownLanguage(options.language, " ".join(known))
+    settings.language = getattr(Language, options.language.upper())
+    # The vendor takes None for "no rule", but not as a value to set.
+    if options.allowed_characters:
+        settings.allowed_symbols = options.allowed_characters
+    if options.ignored_characters:
+        settings.ignored_symbols = options.ignored_characters
+    return settings
