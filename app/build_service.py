@@ -70,7 +70,7 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
     session = build_model_session(settings, store, supervisor, on_event)
     model_choice = ModelChoice(store, supervisor, session)
     watcher = build_inventory_watcher(store, supervisor, volume_monitor, on_event)
-    ocr_model_leases = build_ocr_model_leases(store, watcher)
+    ocr_model_leases = build_ocr_model_leases(store, watcher, volume_monitor)
     refusals = OcrModelRefusals()
     state = State(
         access=access,
@@ -203,12 +203,15 @@ def build_text_service(settings: Settings, model_choice: ModelChoice, runner: Te
     return TextService(model_choice, runner, limits)
 
 
-def build_ocr_model_leases(store: Store, watcher: InventoryWatcher) -> OcrModelLeases:
-    """Build the leases that recognition takes on the OCR models of the folder."""
+def build_ocr_model_leases(store: Store, watcher: InventoryWatcher, volume_monitor: VolumeMonitor) -> OcrModelLeases:
+    """Build the leases that recognition takes on the OCR models of the folder.
+
+    While the volume does not answer, no leases are taken, so that no recognition waits for it.
+    """
 
     def names() -> list[str]:
         inventory = watcher.inventory
-        found = inventory.models if inventory else ()
+        found = inventory.models if inventory and not volume_monitor.unanswered else ()
         return [name for name in found if is_ocr_model(name) and not why_not_found(name)]
 
     def hold(name: str, use: str, pid: int) -> Callable[[], None]:

@@ -14,7 +14,7 @@ from app.engine.model_session import Hold
 from app.engine.process import EngineProcess
 from app.engine.process_leases import ProcessLeases
 from app.engine.process_memory import open_below
-from app.errors import ModelLocked
+from app.errors import StoreError
 
 USE = "recognition"
 """The name of the leases' holder."""
@@ -40,8 +40,8 @@ class OcrModelLeases:
     async def during(self, process: EngineProcess) -> AsyncIterator[None]:
         """Hold leases on all OCR models in the block, and on those that the process has open until its end.
 
-        An OCR model that is being changed gets no lease: whether the recognition finds it is open. Call this only while
-        holding the engine.
+        An OCR model that is being changed, or whose lock cannot be taken, gets no lease. The recognition goes on, since
+        it may need none. Call this only while holding the engine.
         """
         leases = self._leases_of(process)
         holding = asyncio.create_task(asyncio.to_thread(self._hold_all, leases, self._names, process.pid))
@@ -74,5 +74,5 @@ class OcrModelLeases:
     def _hold_all(self, leases: ProcessLeases, names: Callable[[], Collection[str]], pid: int) -> None:
         for name in names():
             if name not in leases:
-                with suppress(ModelLocked):
+                with suppress(StoreError, OSError):
                     leases.add(name, self._hold(name, USE, pid))

@@ -16,7 +16,7 @@ from app.engine.ocr_model_leases import OcrModelLeases
 from app.engine.recognition import Recognition, recognise
 from app.engine.states import EngineState
 from app.engine.supervisor import Supervisor
-from app.errors import EngineDied, ModelLocked
+from app.errors import EngineDied, ModelLocked, StoreUnavailable
 from tests.support.supervised import supervised
 from tests.support.waiting import eventually_async
 
@@ -34,14 +34,16 @@ class Leasing:
         self.supervisor = supervisor
         self.held: Counter[str] = Counter()
         self.locked: set[str] = set()
-        """The OCR models that are being changed."""
+        """The OCR models that are being changed, or cannot be locked."""
+        self.problem: Exception = ModelLocked(A)
+        """Why they cannot be locked."""
         self.leases = OcrModelLeases(models_dir=self.models.resolve(), names=lambda: [A, B], hold=self.hold)
         self._image = folder / "image"
 
     def hold(self, name: str, use: str, pid: int) -> Callable[[], None]:
         assert (use, pid) == ("recognition", self.supervisor.pid)
         if name in self.locked:
-            raise ModelLocked(name)
+            raise self.problem
         self.held[name] += 1
         return lambda: self.held.subtract([name])
 
@@ -106,10 +108,14 @@ async def test_a_process_that_dies_leaves_no_lease(tmp_path: Path) -> None:
         await eventually_async(lambda: engine.now() == set(), within=60)
 
 
-async def test_an_ocr_model_that_is_being_changed_does_not_prevent_a_recognition(tmp_path: Path) -> None:
-    """An OCR model that another process changes gets no lease, and the recognition goes on."""
+@pytest.mark.parametrize("problem", [ModelLocked(A), StoreUnavailable("it is gone"), OSError(5, "Input/output error")])
+async def test_an_ocr_model_that_cannot_be_leased_does_not_prevent_a_recognition(
+    problem: Exception, tmp_path: Path
+) -> None:
+    """An OCR model that is being changed, or a folder that fails, gives no lease, and the recognition goes on."""
     async with leasing(tmp_path) as engine:
         engine.locked.add(A)
+        engine.problem = problem
         running = asyncio.create_task(engine.recognise("wait"))
         await eventually_async(lambda: engine.now() == {B}, within=60)
         (engine.models / "go.option").touch()

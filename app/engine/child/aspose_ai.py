@@ -55,6 +55,8 @@ class AsposeAIEngine:
         self._ai: AsposeAI | None = None
         self._processor: Any = None
         self._tables: tuple[AsposeAI, TableAIProcessor] | None = None
+        self._finds_ocr_models = False
+        """Whether the vendor looks for OCR models in the model folder."""
 
     def apply_license(self, path: str) -> None:
         """Apply a license file. Raises RuntimeError if it is missing or not a license.
@@ -73,7 +75,7 @@ class AsposeAIEngine:
         Call `apply_license` before: a later license does not change the instance.
         """
         self._ai = AsposeAI()
-        aspose_ocr_models.use_folder(self._models_dir())
+        self._finds_ocr_models = aspose_ocr_models.use_folder(self._models_dir())
 
     def status(self) -> dict[str, Any]:
         """Return the fields of `app.engine.contract.messages.EngineFacts`. Takes about a millisecond."""
@@ -166,8 +168,8 @@ class AsposeAIEngine:
         if wanted.tables and (reason := missing_for_ai()):
             return {"lacks": CapabilityName.AI, "reason": reason}
         try:
-            # Again, because the folder may have been missing when this process started.
-            aspose_ocr_models.use_folder(self._models_dir())
+            if not self._finds_ocr_models:  # the folder was missing before; else it is not touched, as it may hang
+                self._finds_ocr_models = aspose_ocr_models.use_folder(self._models_dir())
             return aspose_ocr.recognise(Path(image), wanted, ImageLimits(**limits), self._tables_in, password)
         except ImageError as exc:
             return {"refused": type(exc).__name__, "facts": exc.facts}
