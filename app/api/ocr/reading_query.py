@@ -11,7 +11,7 @@ from pydantic.json_schema import SkipJsonSchema
 from app.api.http.schema import InlineEnum
 from app.api.images.options.image_query import ImageQuery
 from app.api.images.options.regions import REGIONS, regions_of
-from app.engine.contract.reading_options import FilterName, ReadingKind, ReadingMode
+from app.engine.contract.reading_options import ReadingKind, ReadingMode
 from app.engine.contract.recognition_call import RecognitionOptions
 
 DICTIONARIES = (
@@ -92,11 +92,6 @@ class ReadingQuery(ImageQuery):
             yield "correct", f"documents are not corrected{advice}"
         if self.detect_skew:
             yield "detect_skew", f"documents do not state the skew{advice}"
-        if any(each.name == FilterName.ROTATE for each in self.image_filters):
-            yield (
-                "filters",
-                "a document shows the page as it was sent, so its text cannot be that of a turned page" + advice,
-            )
 
     def _contradictions(self) -> Iterator[tuple[str, str]]:
         """Yield the names of options that would be ignored, and why."""

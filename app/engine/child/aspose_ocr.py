@@ -17,6 +17,7 @@ from aspose.ocr import (
 
 from app.engine.child import aspose_ocr_models, aspose_reading, results
 from app.engine.contract.document_formats import DocumentFormat
+from app.engine.contract.reading_options import FilterName
 from app.engine.contract.recognition_call import PAGES_FILE, ImageLimits, RecognitionOptions
 from app.errors import UnreadableImage
 
@@ -73,7 +74,8 @@ def _document(
     from app.engine.child.documents.source import Source  # noqa: PLC0415
 
     name = f"document.{options.save_as}"
-    source = Source(image, prepared, password)
+    turned = sum(each.values[0] for each in options.filters if each.name == FilterName.ROTATE)
+    source = Source(image, prepared, password, turned, options.auto_skew)
     write_document(DocumentFormat(options.save_as), image.with_name(name), pages, source, options.language)
     return name
 

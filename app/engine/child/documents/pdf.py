@@ -15,9 +15,11 @@ from app.engine.child.documents.glyphless_font import NAME, GlyphlessFont
 from app.engine.child.documents.pages import Page
 from app.engine.child.documents.picture_pdf import pdf_of_image
 from app.engine.child.documents.source import Source
-from app.engine.child.documents.text_layer import Placement, text_layer
+from app.engine.child.documents.text_layer import Placement, text_layer, turned_size
 from app.errors import UnreadableImage
 
+SAME_SHAPE = 0.02
+"""By which part the shapes of two images of one page differ at most, since sizes are whole pixels."""
 NO_PDF = "no searchable PDF can be made of it, though its text can be read; ask for another format"
 
 
@@ -33,7 +35,7 @@ def write_pdf(target: Path, pages: Sequence[Page], source: Source, *, is_text_on
                 _keep(pdf, {page.number for page in pages})
             if len(pdf.pages) != len(pages):
                 raise UnreadableImage(f"{NO_PDF}: it has {len(pdf.pages)} of the {len(pages)} pages that were read")
-            _add_text(pdf, pages, is_text_only=is_text_only)
+            _add_text(pdf, pages, source, is_text_only=is_text_only)
             pdf.save(target)
     except PdfError as exc:
         raise UnreadableImage(f"{NO_PDF}: {exc}") from exc
@@ -48,12 +50,13 @@ def _opened(source: Source) -> Pdf:
         return Pdf.open(source.path, password=source.password or "")
 
 
-def _add_text(pdf: Pdf, pages: Sequence[Page], *, is_text_only: bool) -> None:
+def _add_text(pdf: Pdf, pages: Sequence[Page], source: Source, *, is_text_only: bool) -> None:
     font = GlyphlessFont()
-    for page, sheet in zip(pages, pdf.pages, strict=True):
+    for page, prepared, sheet in zip(pages, source.pages, pdf.pages, strict=True):
         if is_text_only:
             _empty(sheet)
-        sheet.contents_add(text_layer(page, _placement(page, sheet), font), prepend=True)
+        degrees = source.turned_degrees + ((page.skew_degrees or 0) if source.is_deskewed else 0)
+        sheet.contents_add(text_layer(page, _placement(page, prepared.size, sheet, degrees), font), prepend=True)
     added = font.added_to(pdf)
     for sheet in pdf.pages:
         _fonts_of(sheet)[NAME] = added
@@ -72,13 +75,23 @@ def _empty(sheet: PdfPage) -> None:
     sheet.obj[Name.Resources] = Dictionary()
 
 
-def _placement(page: Page, sheet: PdfPage) -> Placement:
-    """Return where the pixels of the recognised image are on the page as viewers show it."""
+def _placement(page: Page, size: tuple[int, int], sheet: PdfPage, degrees: float) -> Placement:
+    """Return where the pixels of the recognised image are on the page as viewers show it.
+
+    `size` is the size of the page in pixels before the vendor turned it by `degrees`, counterclockwise.
+    """
     media, crop = Rectangle(sheet.mediabox), Rectangle(sheet.cropbox)
     box = (max(media.llx, crop.llx), max(media.lly, crop.lly), min(media.urx, crop.urx), min(media.ury, crop.ury))
     if box[0] >= box[2] or box[1] >= box[3]:
         box = (media.llx, media.lly, media.urx, media.ury)
-    return Placement.of(page, box, sheet.rotation)
+    if degrees and _have_one_shape(turned_size(size, degrees), (page.width, page.height)):
+        return Placement.of(size, box, sheet.rotation).of_turned(size, (page.width, page.height), degrees)
+    return Placement.of((page.width, page.height), box, sheet.rotation)
+
+
+def _have_one_shape(size: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Return whether one size is a multiple of the other. If not, the vendor did not turn the page as it said."""
+    return abs(size[0] * other[1] / (size[1] * other[0]) - 1) < SAME_SHAPE
 
 
 def _fonts_of(sheet: PdfPage) -> Object:

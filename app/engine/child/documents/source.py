@@ -19,6 +19,10 @@ class Source:
     """The pages that were read, as upright PNGs."""
     password: str | None = None
     """The password of the file, if it is an encrypted PDF."""
+    turned_degrees: float = 0
+    """By how many degrees the filters turned each page counterclockwise before it was read."""
+    is_deskewed: bool = False
+    """Whether each page was also turned by its skew."""
 
     @property
     def is_pdf(self) -> bool:

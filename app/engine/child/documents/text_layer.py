@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import chain
+from math import cos, radians, sin
 
 from app.engine.child.documents.glyphless_font import NAME, UNITS, GlyphlessFont, width_units
 from app.engine.child.documents.pages import Page
@@ -20,8 +21,8 @@ class Placement:
     f: float
 
     @classmethod
-    def of(cls, page: Page, box: tuple[float, float, float, float], rotation: int) -> "Placement":
-        """Return the placement of a page as a viewer shows it.
+    def of(cls, size: tuple[float, float], box: tuple[float, float, float, float], rotation: int) -> "Placement":
+        """Return the placement of an image of this size that shows a page as a viewer does.
 
         `box` is the shown rectangle in the PDF's own coordinates: left, lower, right, upper. `rotation` is by how many
         degrees a viewer turns it clockwise: 0, 90, 180 or 270.
@@ -30,13 +31,29 @@ class Placement:
         across, down = right - left, upper - lower
         is_on_its_side = rotation in {90, 270}
         width, height = (down, across) if is_on_its_side else (across, down)
-        x, y = width / page.width, height / page.height
+        x, y = width / size[0], height / size[1]
         return {
             0: cls(x, 0, 0, -y, left, upper),
             90: cls(0, x, y, 0, left, lower),
             180: cls(-x, 0, 0, y, right, lower),
             270: cls(0, -x, -y, 0, right, upper),
         }[rotation]
+
+    def of_turned(self, size: tuple[float, float], turned: tuple[float, float], degrees: float) -> "Placement":
+        """Return the placement of an image that was turned before it was recognised.
+
+        `size` is the size of the image of this placement, `turned` that of the image which the vendor made by turning
+        it around its centre, counterclockwise, on a canvas that holds all of it.
+        """
+        cosine, sine = cos(radians(degrees)), sin(radians(degrees))
+        # The vendor may have scaled the image too.
+        scale = turned_size(size, degrees)[0] / turned[0]
+        x, y = scale * cosine, scale * sine
+        a, b = self.along(x, y)
+        c, d = self.along(-y, x)
+        centre = self.at(size[0] / 2, size[1] / 2)
+        half_x, half_y = turned[0] / 2, turned[1] / 2
+        return Placement(a, b, c, d, centre[0] - a * half_x - c * half_y, centre[1] - b * half_x - d * half_y)
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         """Return the point of the PDF page for a pixel."""
@@ -45,6 +62,12 @@ class Placement:
     def along(self, x: float, y: float) -> tuple[float, float]:
         """Return the distance on the PDF page for a distance in pixels."""
         return self.a * x + self.c * y, self.b * x + self.d * y
+
+
+def turned_size(size: tuple[float, float], degrees: float) -> tuple[float, float]:
+    """Return the size of the canvas that holds an image of this size which is turned around its centre."""
+    cosine, sine = abs(cos(radians(degrees))), abs(sin(radians(degrees)))
+    return size[0] * cosine + size[1] * sine, size[0] * sine + size[1] * cosine
 
 
 def text_layer(page: Page, placement: Placement, font: GlyphlessFont) -> bytes:

@@ -64,11 +64,13 @@ def written(
     path: Path | None = None,
     language: str = "deu",
     password: str | None = None,
+    turned_degrees: float = 0,
+    is_deskewed: bool = False,
 ) -> Path:
     """Write a document of these pages, read from the file at `path` or from a white image; return its path."""
     target, sent = folder / f"document.{document_format}", path or blank(folder)
     numbers = [page["number"] for page in pages]
     prepared = prepare(sent, None, ImageLimits(4_000_000, 10), password) if sent.exists() else []
-    source = Source(sent, [page for page in prepared if page.number in numbers], password)
+    source = Source(sent, [page for page in prepared if page.number in numbers], password, turned_degrees, is_deskewed)
     write_document(document_format, target, pages, source, language)
     return target

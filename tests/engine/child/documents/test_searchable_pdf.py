@@ -353,3 +353,32 @@ def test_a_line_that_is_read_from_top_to_bottom(tmp_path: Path) -> None:
     above, below = shown_boxes(document, ["first", "second"])
     assert above[3] < below[1]
     assert (above[0], above[2]) == pytest.approx((24, 31.2), abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("rotated", "skew"), [(90, None), (-5, None), (180, None), (-90, None), (0, -5.056), (0, 4), (90, 3)]
+)
+def test_text_of_a_turned_page_lies_on_the_page_as_sent(rotated: float, skew: float | None, tmp_path: Path) -> None:
+    """If the engine turned the page before it read, the text is where the page that was sent has it.
+
+    The engine turns a page around its centre, on a canvas that holds all of it, as Pillow does.
+    """
+    sent = Image.new("L", SIZE, "white")
+    sent.paste(0, (295, 195, 305, 205))
+    sent.save(tmp_path / "sent.png", dpi=(72, 72))
+    turned = sent.rotate(rotated + (skew or 0), expand=True, fillcolor="white")
+    box = turned.point(lambda value: 255 if value < 100 else 0).getbbox() or (0, 0, 0, 0)
+    page = fields("x", width=turned.width, height=turned.height, skew_degrees=skew)
+    page["lines"][0]["box"] = {"x": box[0], "y": box[1], "width": box[2] - box[0], "height": box[3] - box[1]}
+
+    document = written(
+        tmp_path,
+        DocumentFormat.PDF,
+        page,
+        path=tmp_path / "sent.png",
+        turned_degrees=rotated,
+        is_deskewed=skew is not None,
+    )
+
+    ((left, upper, right, lower),) = shown_boxes(document, ["x"])
+    assert ((left + right) / 2, (upper + lower) / 2) == pytest.approx((300, 200), abs=2)
