@@ -69,15 +69,12 @@ class ResourceSource:
     async def resolve(self, request: PullRequest, threads: CapacityLimiter) -> list[SourceFile]:
         """Return the file of the requested OCR model, with the size and the digest that the site states.
 
-        Raises SourceNotFound if the site does not offer it, and what `offers` and `open` raise.
+        A file that the site has and its list lacks counts too: a copy may have an older list than the files. Raises
+        SourceNotFound if the site has no such file, and what `offers` and `open` raise.
         """
         name = request.resource or ""
         offers = {offer.name: offer for offer in await self.offers(threads)}
-        if name not in offers:
-            raise SourceNotFound(
-                f"OCR model {name!r} at {self._site}", f"its {LIST_FILE} does not offer it. {_nearest(name, offers)}"
-            )
-        offer = offers[name]
+        offer = offers.get(name, Offer(name))
         file = self._file(name, offer)
         if offer.size_bytes is not None:
             return [file]
@@ -86,6 +83,11 @@ class ResourceSource:
                 return [SourceFile(file.name, file.url, answer.total_bytes, offer.sha256)]
         except TimeoutError:
             raise SourceUnavailable(file.label, "the site took too long to answer") from None
+        except SourceNotFound as exc:
+            if name in offers:
+                raise
+            reason = f"its {LIST_FILE} does not offer it, and there is no such file. {_nearest(name, offers)}"
+            raise SourceNotFound(f"OCR model {name!r} at {self._site}", reason) from exc
 
     async def offers(self, threads: CapacityLimiter | None = None) -> list[Offer]:
         """Request the list of the site and return what it offers. Entries that are no names are left out.
