@@ -6,14 +6,13 @@ engine alone.
 """
 
 import asyncio
-import importlib.metadata
 import os
 from pathlib import Path
 
 from app.engine.contract.wheel_facts import (
-    DISTRIBUTION,
     NotWheelFacts,
     WheelFacts,
+    installed_version,
     kept_facts,
     kept_file,
     known_facts,
@@ -30,7 +29,7 @@ class InstalledWheel:
         self, workdirs: WorkDirectories, state_dir: Path, on_event: OnEvent, version: str | None = None
     ) -> None:
         """Read the facts, if they are known or were kept in `state_dir` by an earlier run. Blocks."""
-        self.version = version or importlib.metadata.version(DISTRIBUTION)
+        self.version = version or installed_version()
         """The version of the vendor's package."""
         self._workdirs = workdirs
         self._kept = kept_file(state_dir, self.version)

@@ -6,6 +6,8 @@ and of what the supervisor knows already. It asks neither the engine nor the dis
 
 import re
 from collections.abc import Mapping
+from enum import StrEnum
+from typing import TypeVar
 
 from fastapi import APIRouter
 
@@ -23,24 +25,28 @@ from app.engine.contract.image_formats import IMAGE_FORMATS
 from app.engine.contract.messages import CapabilityName
 from app.engine.contract.ocr_models import resource_of
 from app.engine.contract.processors import DEFAULT_MODEL, Processor
+from app.engine.contract.reading_options import FilterName, ReadingKind
 from app.engine.contract.wheel_facts import DISTRIBUTION, Needs, WheelFacts
 from app.engine.ocr_model_refusals import OcrModelRefusals
 from app.engine.supervisor import Supervisor
 from app.store import Inventory
 
+AnyName = TypeVar("AnyName", bound=StrEnum)
 router = APIRouter(tags=["engine"], route_class=GuardedRoute)
 
 KINDS = {
-    "text": "recognize",
-    "line": "recognize",
-    "receipt": "recognize_receipt",
-    "invoice": "recognize_invoice",
-    "id_card": "recognize_id_card",
-    "passport": "recognize_passport",
-    "car_plate": "recognize_car_plate",
-    "handwriting": "recognize_handwritten_text",
+    ReadingKind.TEXT: "recognize",
+    ReadingKind.LINE: "recognize",
+    ReadingKind.RECEIPT: "recognize_receipt",
+    ReadingKind.INVOICE: "recognize_invoice",
+    ReadingKind.ID_CARD: "recognize_id_card",
+    ReadingKind.PASSPORT: "recognize_passport",
+    ReadingKind.CAR_PLATE: "recognize_car_plate",
+    ReadingKind.HANDWRITING: "recognize_handwritten_text",
 }
 """The vendor's method that reads each kind of document."""
+FILTERS = {name: str(name) for name in FilterName} | {FilterName.GRAYSCALE: "to_grayscale"}
+"""The vendor's name of each filter."""
 SCRIPTS = {
     "arabic": "Arabic",
     "chinese": "Han",
@@ -81,7 +87,6 @@ async def get_engine_capabilities(
 
 
 def _capabilities(facts: WheelFacts, abilities: "Abilities") -> CapabilitiesOut:
-    kinds = {kind: facts.methods[method] for kind, method in KINDS.items() if method in facts.methods}
     return CapabilitiesOut(
         vendor=VendorOut(package=DISTRIBUTION, version=facts.version),
         recognition=abilities.reason(CapabilityName.RECOGNITION),
@@ -95,8 +100,8 @@ def _capabilities(facts: WheelFacts, abilities: "Abilities") -> CapabilitiesOut:
             for code, files in facts.languages.items()
         ],
         areas=abilities.of(facts.areas),
-        kinds=abilities.of(kinds),
-        filters=abilities.of({_filter_name(name): files for name, files in facts.filters.items()}),
+        kinds=abilities.of(_needs_of(KINDS, facts.methods)),
+        filters=abilities.of(_needs_of(FILTERS, facts.filters)),
         inputs=[FormatOut(name=each.name, media_type=each.media_type) for each in IMAGE_FORMATS],
         outputs=[
             FormatOut(name="json", media_type=JSON),
@@ -157,9 +162,9 @@ class Abilities:
         )
 
 
-def _filter_name(vendor_name: str) -> str:
-    """Return the name of a filter in the API, such as `grayscale` for the vendor's `to_grayscale`."""
-    return vendor_name.removeprefix("to_").removesuffix("_filter")
+def _needs_of(vendor_names: Mapping[AnyName, str], needs: Needs) -> Needs:
+    """Return the needs by the names of the API. What this version of the package does not have is left out."""
+    return {str(name): needs[vendor_name] for name, vendor_name in vendor_names.items() if vendor_name in needs}
 
 
 def _script(files: tuple[str, ...]) -> str | None:

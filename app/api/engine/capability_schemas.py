@@ -62,14 +62,14 @@ class CapabilitiesOut(Schema):
     areas: list[AbilityOut]
     """The ways to find text on a page: the values of the parameter `areas`."""
     kinds: list[AbilityOut]
-    """The kinds of documents."""
+    """The kinds of images: the values of the parameter `kind`."""
     filters: list[AbilityOut]
-    """What can be done with an image before it is read."""
+    """What can be done with an image before it is read: the names in the parameter `filters`."""
     inputs: list[FormatOut]
     """The formats of images that can be read."""
     outputs: list[FormatOut]
     """The formats of results."""
     dictionaries: list[DictionaryOut]
-    """The languages of the spell check by dictionary, which needs no language model."""
+    """The languages that `correct=dictionary` corrects, without a language model."""
     processors: list[AbilityOut]
     """AsposeAI's processors, by the names of their routes below `/ai`."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field
@@ -11,13 +11,9 @@ from pydantic.json_schema import SkipJsonSchema
 from app.api.http.schema import InlineEnum
 from app.api.images.options.image_query import ImageQuery
 from app.api.images.options.regions import REGIONS, regions_of
+from app.api.images.options.vendor_names import FACTS, AreasName
 from app.engine.contract.reading_options import ReadingKind, ReadingMode
 from app.engine.contract.recognition_call import RecognitionOptions
-
-DICTIONARIES = (
-    "ces dan deu eng est fin fra ita lav lit nld pol por ron slk slv spa swe".split()  # noqa: SIM905 - as the vendor's
-)
-"""The languages of the vendor's dictionaries: the names of its `SpellCheckLanguage`, in lower case."""
 
 
 class Correction(StrEnum):
@@ -38,9 +34,7 @@ class ReadingQuery(ImageQuery):
     file."""
     mode: InlineEnum[ReadingMode] = ReadingMode.ACCURATE
     """`fast` takes less time and makes more errors; the answer has the text only, without lines and boxes."""
-    areas: Literal["universal", "lean", "document_layout", "multicolumn", "table", "curved_text", "formula"] = (
-        "universal"
-    )
+    areas: AreasName = "universal"
     """How to find text on a page. All but `universal` and `lean` need a further file."""
     regions: Annotated[str | SkipJsonSchema[None], REGIONS] = None
     """The only parts of each page to read, in this order: rectangles as x,y,width,height in pixels of the page, with
@@ -101,10 +95,10 @@ class ReadingQuery(ImageQuery):
             yield from self._ignored(f"kind={self.kind}", IGNORED_BY_KIND[self.kind])
         elif self.regions is not None:
             yield from self._ignored("regions", ("auto_skew", "areas"))
-        if self.correct == Correction.DICTIONARY and self.language not in DICTIONARIES:
+        if self.correct == Correction.DICTIONARY and self.language not in FACTS.dictionaries:
             yield (
                 "correct",
-                f"there is no dictionary for language={self.language}; there are: {', '.join(DICTIONARIES)}",
+                f"there is no dictionary for language={self.language}; there are: {', '.join(FACTS.dictionaries)}",
             )
 
     def _ignored(self, by: str, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:

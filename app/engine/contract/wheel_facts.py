@@ -132,11 +132,24 @@ def facts_of_installed(state_dir: Path) -> WheelFacts | None:
 
     They are part of this service or, for another version, in the state folder once the wheel has been asked.
     """
-    try:
-        version = importlib.metadata.version(DISTRIBUTION)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    version = installed_version()
     return known_facts(version) or kept_facts(state_dir, version)
+
+
+def installed_version() -> str:
+    """Return the version of the installed wheel; empty if none is installed."""
+    try:
+        return importlib.metadata.version(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def newest_known_facts() -> WheelFacts:
+    """Return the facts of the newest version that are part of this service."""
+    versions = [path.stem for path in KNOWN.glob("*.json")]
+    newest = known_facts(max(versions, key=lambda version: [int(part) for part in version.split(".")]))
+    assert newest is not None  # noqa: S101 - its file was listed just now; this is for the type checker
+    return newest
 
 
 def kept_facts(state_dir: Path, version: str) -> WheelFacts | None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from app.engine.contract.processors import DEFAULT_MODEL
+from app.engine.contract.reading_options import FilterName, ReadingKind
 from tests.conftest import Serve
 from tests.support.answers import problem_of
 from tests.support.service import ECHO, RunningService
@@ -67,13 +68,16 @@ def test_a_model_that_arrives_makes_available_what_needs_it(service: RunningServ
     eventually(lambda: not named(service, "languages", "rus")["available"])
 
 
-def test_it_lists_formats_and_dictionaries(service: RunningService) -> None:
-    """The formats are those of `POST /ocr`, and the dictionaries have their languages' names."""
+def test_it_lists_the_values_of_the_options_and_the_formats(service: RunningService) -> None:
+    """The kinds, filters and formats are those that `POST /ocr` takes; the dictionaries have their languages' names."""
     found = capabilities(service)
+
+    assert [each["name"] for each in found["kinds"]] == list(ReadingKind)
+    assert [each["name"] for each in found["filters"]] == list(FilterName)
 
     assert {"name": "PDF", "media_type": "application/pdf"} in found["inputs"]
     assert {"name": "text", "media_type": "text/plain"} in found["outputs"]
-    assert {"name": "docx"}.items() <= next(each for each in found["outputs"] if each["name"] == "docx").items()
+    assert "docx" in {each["name"] for each in found["outputs"]}
     assert {"language": "deu", "english_name": "German"} in found["dictionaries"]
     assert found["vendor"]["package"] == "aspose-ocr-python-net"
 

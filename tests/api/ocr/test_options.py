@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-from app.api.ocr.reading_query import DICTIONARIES
-from app.engine.contract.wheel_facts import known_facts
 from tests.support.answers import problem_of
 from tests.support.service import RunningService
 
@@ -129,11 +127,3 @@ def test_a_job_is_corrected_by_a_dictionary(service: RunningService) -> None:
     )
 
     assert answer.status_code == 202
-
-
-def test_the_dictionaries_are_those_of_the_vendor() -> None:
-    """The languages of `correct=dictionary` are those that the vendor's package names."""
-    facts = known_facts("26.10.0")
-
-    assert facts
-    assert sorted(DICTIONARIES) == sorted(name.lower() for name in facts.dictionaries)

@@ -323,7 +323,7 @@ def test_what_was_asked_for_is_not_to_be_had(read: Read) -> None:
     image = pictures.encoded("image/png", pictures.page(*SHORT))
 
     assert read.problem(image, accept="image/png") == (406, "not-acceptable")
-    assert read.problem(image, language="elvish") == (422, "unknown-language")
+    assert read.problem(image, language="elvish") == (422, "invalid-request")
     assert read.problem(image, language="rus") == (422, "resource-missing")
     assert read.problem(image, areas="table") == (422, "resource-missing")
     for query in ({"langauge": "eng"}, {"areas": "none"}, {"pages": "3-2"}, {"pages": "0"}):

@@ -5,16 +5,11 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, field_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from app.api.http.schema import StringForm
 from app.api.images.options.filters import filters_of
 from app.api.images.options.page_ranges import PAGES, ranges_of
+from app.api.images.options.vendor_names import LanguageName
 from app.engine.contract.reading_options import ImageFilter, PageRange
 from app.engine.contract.recognition_call import RecognitionOptions
-
-LANGUAGE = StringForm(
-    "^[a-z_]{3,16}$",
-    "must be a name that AsposeAI has for a language or script, in lower case, such as eng, deu, latin or ext_latin",
-)
 
 
 class ImageQuery(BaseModel):
@@ -22,7 +17,7 @@ class ImageQuery(BaseModel):
 
     model_config = ConfigDict(use_attribute_docstrings=True, extra="forbid")
 
-    language: Annotated[str, LANGUAGE] = "latin"
+    language: LanguageName = "latin"
     """A language (`eng`, `deu`) or a script (`latin`, `ext_latin`). `latin` and `eng` read letters with accents without
     them. Scripts other than Latin need a further file."""
     auto_skew: bool = False
