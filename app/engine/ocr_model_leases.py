@@ -38,10 +38,11 @@ class OcrModelLeases:
 
     @asynccontextmanager
     async def during(self, process: EngineProcess) -> AsyncIterator[None]:
-        """Hold leases on all OCR models in the block, and on those that the process has open until its end.
+        """During the block, hold leases on all OCR models.
 
-        An OCR model that is being changed, or whose lock cannot be taken, gets no lease. The recognition goes on, since
-        it may need none. Call this only while holding the engine.
+        The leases on those that the process has open last until its end. An OCR model that is being changed, or whose
+        lock cannot be taken, gets no lease. The recognition goes on, since it may need none. Call this only while
+        holding the engine.
         """
         leases = self._leases_of(process)
         holding = asyncio.create_task(asyncio.to_thread(self._hold_all, leases, self._names, process.pid))

@@ -38,7 +38,7 @@ class ReadingQuery(ImageQuery):
     """How to find text on a page. All but `universal` and `lean` need a further file."""
     regions: Annotated[str | SkipJsonSchema[None], REGIONS] = None
     """The only parts of each page to read, in this order: rectangles as x,y,width,height in pixels of the page, with
-    slashes between them, such as `10,20,300,40/10,80,300,40`. With filters that change the size, pixels of the page
+    slashes between them, such as `10,20,300,40/10,80,300,40`. If filters change the size, these are pixels of the page
     after the filters."""
     allowed_characters: Annotated[str | SkipJsonSchema[None], Field(min_length=1, max_length=1000)] = None
     """The only characters that the text may have, such as `0123456789`. The engine gives the most similar of them."""

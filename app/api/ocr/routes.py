@@ -108,7 +108,10 @@ async def recognise_text(
 
 
 async def _require_possible(query: ReadingQuery, media_type: str, choice: ModelChoice, *, prefers_job: bool) -> None:
-    """Refuse options that do not go together or with the answer. Raises RequestValidationError and LOAD_ERRORS."""
+    """Refuse options that do not fit each other or the format of the answer.
+
+    Raises RequestValidationError and LOAD_ERRORS.
+    """
     query.require_consistent()
     if media_type in DOCUMENT_FORMATS:
         query.require_fit_for_documents()

@@ -101,7 +101,7 @@ def _settings(options: RecognitionOptions) -> RecognitionSettings:
 
 
 def _with_common(settings: Any, options: RecognitionOptions) -> Any:  # noqa: ANN401 - the vendor's classes have no types
-    """Set what all settings of the vendor have."""
+    """Set the options that all of the vendor's classes of settings have."""
     if options.language not in (known := [name.lower() for name in dir(Language) if name.isupper()]):
         raise UnknownLanguage(options.language, " ".join(known))
     settings.language = getattr(Language, options.language.upper())

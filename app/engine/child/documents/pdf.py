@@ -19,7 +19,7 @@ from app.engine.child.documents.text_layer import Placement, text_layer, turned_
 from app.errors import UnreadableImage
 
 SAME_SHAPE = 0.02
-"""By which part the shapes of two images of one page differ at most, since sizes are whole pixels."""
+"""The largest fraction by which the shapes of two images of one page may differ, since sizes are whole pixels."""
 NO_PDF = "no searchable PDF can be made of it, though its text can be read; ask for another format"
 
 
