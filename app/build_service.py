@@ -21,6 +21,7 @@ from app.api.models.upload_receiver import UploadReceiver
 from app.api.state import State
 from app.api.uploads.unfinished_limits import UnfinishedLimits
 from app.build import build_jobs, build_pull_runner, build_resource_source, build_store
+from app.engine.contract.model_config import ModelConfig
 from app.engine.contract.ocr_models import is_ocr_model, why_not_found
 from app.engine.contract.recognition_call import ImageLimits
 from app.engine.installed_wheel import InstalledWheel
@@ -193,6 +194,7 @@ def build_model_session(settings: Settings, store: Store, supervisor: Supervisor
             load_seconds=settings.engine_load_timeout.total_seconds(),
             memory_bytes=supervisor.memory_limit_bytes,
         ),
+        config=ModelConfig(settings.engine_gpu_layers, settings.engine_context_size),
         on_event=on_event,
     )
 

@@ -233,6 +233,10 @@ class Settings(BaseSettings):
     """How long the engine may stay idle after a call before its memory is released; 0 to never release it."""
     engine_memory_limit: Annotated[int, Field(ge=0, le=1 << 60)] | None = None
     """The most bytes the engine may hold; 0 for no limit. Default: 7/8 of a container's, or half of a machine's."""
+    engine_gpu_layers: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    """How many layers of a model a GPU computes. Without a licence AsposeAI ignores it. Default: AsposeAI's choice."""
+    engine_context_size: Annotated[int, Field(ge=1, le=1_048_576)] | None = None
+    """The size of a model's context in tokens. Without a licence AsposeAI ignores it. Default: AsposeAI's choice."""
     ai_max_text_bytes: Annotated[int, Field(ge=1, le=131072)] = 3500
     """The longest text in bytes of UTF-8, with the parameters of its request; for a spell check, the longest line."""
 

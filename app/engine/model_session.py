@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from app.engine.calls import timed_call
+from app.engine.contract.model_config import ModelConfig
 from app.engine.contract.ocr_models import is_ocr_model
 from app.engine.contract.processors import Processor
 from app.engine.process import EngineProcess
@@ -73,6 +74,7 @@ class ModelSession:
         limits: SessionLimits,
         on_event: OnEvent,
         check_folder: Callable[[], None] = lambda: None,
+        config: ModelConfig | None = None,
     ) -> None:
         """`check_folder` raises StoreUnavailable if the model folder is unavailable. It is called in a thread."""
         self.loading: LoadRequest | None = None
@@ -82,6 +84,8 @@ class ModelSession:
         self._hold = hold
         self._check_folder = check_folder
         self.limits = limits
+        self.config = config or ModelConfig()
+        """How AsposeAI runs the models."""
         self._on_event = on_event
         self._loaded: tuple[int, Loaded] | None = None
         self._keep_until = 0.0
@@ -166,7 +170,7 @@ class ModelSession:
         holding = asyncio.create_task(asyncio.to_thread(self._hold_all, leases, names, wanted.processor, process.pid))
         try:
             await asyncio.shield(holding)
-            params = {"processor": wanted.processor, "model": wanted.model}
+            params = {"processor": wanted.processor, "model": wanted.model, **asdict(self.config)}
             seconds = self.limits.load_seconds
             await timed_call(process, "load", params, seconds=seconds, on_event=self._on_event)
             mapped = await asyncio.to_thread(mapped_below, process.pid, self._models_dir)

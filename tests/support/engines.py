@@ -100,7 +100,7 @@ class Echo:
         os.close(int(sys.argv[1]))
         time.sleep(60)
 
-    def load(self, processor: str, model: str) -> None:
+    def load(self, processor: str, model: str, **_config: object) -> None:
         if not Path(MODELS, model).stat().st_size:
             message = "Failed to load model"
             raise RuntimeError(message)
@@ -117,6 +117,16 @@ class Echo:
 
     def environment(self) -> dict[str, str]:
         return dict(os.environ)
+
+
+class TellsConfig(Echo):
+    """An engine that, instead of working on a text, returns with which configuration its model was loaded."""
+
+    def load(self, processor: str, model: str, **config: object) -> None:
+        self._config = config
+
+    def process(self, text: str, parameters: dict[str, Any]) -> str:
+        return json.dumps(self._config)
 
 
 class IgnoresTerm(Echo):

@@ -56,6 +56,8 @@ async def get_engine(request: Request, supervisor: SupervisorDep, session: Model
         waiting=supervisor.waiting,
         memory=MemoryOut.model_validate(memory) if memory else None,
         memory_limit_bytes=supervisor.memory_limit_bytes,
+        gpu_layers=session.config.gpu_layers,
+        context_size=session.config.context_size,
         loading=LoadingOut.model_validate(session.loading) if session.loading else None,
         loaded=LoadedOut.model_validate(session.loaded) if session.loaded else None,
         open_ocr_models=open_ocr_models,

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from app.api.http.schema import InlineEnum, Schema, Timestamp
 from app.engine.contract.processors import Processor
@@ -129,6 +129,10 @@ class EngineOut(Schema):
     """The memory of the engine's process, or null while there is none."""
     memory_limit_bytes: NonNegativeInt
     """How many bytes the engine's process may hold before its call is ended with 507; 0 for no limit."""
+    gpu_layers: NonNegativeInt | None
+    """How many layers of a model a GPU computes (`OCR_ENGINE_GPU_LAYERS`), or null for AsposeAI's choice."""
+    context_size: PositiveInt | None
+    """The size of a model's context in tokens (`OCR_ENGINE_CONTEXT_SIZE`), or null for AsposeAI's choice."""
     loading: LoadingOut | None
     """The model that is being loaded, or null."""
     loaded: LoadedOut | None

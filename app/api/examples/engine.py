@@ -22,6 +22,8 @@ ENGINE: dict[str, Any] = {
     "waiting": 0,
     "memory": {"resident_bytes": 56987648, "private_bytes": 34963456},
     "memory_limit_bytes": 3758096384,
+    "gpu_layers": None,
+    "context_size": 4096,
     "loading": None,
     "loaded": None,
     "open_ocr_models": [{"model": "aspose-ocr-cyrillic-v1.ocr", "mapped_bytes": 0}],

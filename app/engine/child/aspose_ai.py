@@ -103,10 +103,11 @@ class AsposeAIEngine:
             ],
         }
 
-    def load(self, processor: str, model: str) -> None:
+    def load(self, processor: str, model: str, gpu_layers: int | None = None, context_size: int | None = None) -> None:
         """Load a model for a processor. Raises AsposeAIError, also for a second load, which would map the model twice.
 
-        Without a licence AsposeAI ignores the model's name and loads its default model.
+        Without a licence AsposeAI ignores the model's name and loads its default model. `gpu_layers` and `context_size`
+        are fields of `app.engine.contract.model_config.ModelConfig`.
         """
         if self._processor is not None:
             msg = "this process has loaded a model already"
@@ -115,6 +116,7 @@ class AsposeAIEngine:
             raise AsposeAIError(reason)
         ai, made, config = self._started(), PROCESSORS[Processor(processor)](), AsposeAIModelConfig()
         config.allow_auto_download = False
+        config.gpu_layers, config.context_size = gpu_layers, context_size
         if model != DEFAULT_MODEL:
             config.file_model_path = str(Path(ai.get_local_path(), model).absolute())
         try:
