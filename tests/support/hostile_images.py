@@ -218,3 +218,77 @@ TOO_LARGE: dict[str, Callable[[], bytes]] = {
     ),
 }
 """Small files whose content is too large."""
+
+SELF_MASKED = b"<</SMask<</S/Luminosity/G 6 0 R>>>>"
+PATTERNED = stream(b"", b"/Pattern cs /P scn 0 0 200 200 re f")
+ODD: dict[str, Callable[[], bytes]] = {
+    "a page that is turned by 10^20 degrees": lambda: one_page(b"/Rotate 1" + b"0" * 20),
+    "a page that is turned by a name": lambda: one_page(b"/Rotate/a"),
+    "a page that is its own content": lambda: one_page(b"/Contents 3 0 R"),
+    "a content that lists its page and itself": lambda: one_page(b"/Contents[3 0 R 4 0 R]", b"[3 0 R 4 0 R]"),
+    "one page forty times": lambda: pdf(
+        CATALOG,
+        b"<</Type/Pages/Kids[" + b"3 0 R " * 40 + b"]/Count 40>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 20 20]/Contents 4 0 R>>",
+        stream(b"", b"0 0 m " * 10_000, b"FlateDecode"),
+    ),
+    "a table of objects that follows itself": lambda: (one := one_page(b"")).replace(
+        b"/Root 1 0 R", b"/Root 1 0 R/Prev %d" % one.index(b"xref\n")
+    ),
+    "a content with fifty filters": lambda: one_page(b"/Contents 4 0 R", stream(b"", b"q Q", *[b"FlateDecode"] * 50)),
+    "a picture that is its own mask": lambda: one_page(
+        DRAWS, CONTENT, picture(10, 10, bytes(100), more=b"/SMask 5 0 R")
+    ),
+    "five hundred masks of masks": lambda: one_page(
+        DRAWS,
+        CONTENT,
+        *[picture(10, 10, bytes(100), more=b"/SMask %d 0 R" % number) for number in range(6, 506)],
+        picture(10, 10, bytes(100)),
+    ),
+    "a mask that is drawn with itself": lambda: one_page(
+        b"/Contents 4 0 R/Resources<</ExtGState<</G 5 0 R>>>>",
+        stream(b"", b"/G gs 0 0 100 100 re f"),
+        SELF_MASKED,
+        form(b"/ExtGState<</G 5 0 R>>", b"/G gs 0 0 100 100 re f"),
+    ),
+    "a letter that is written with its own font": lambda: one_page(
+        b"/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>",
+        stream(b"", b"BT /F 9 Tf (a) Tj ET"),
+        b"<</Type/Font/Subtype/Type3/FontBBox[0 0 9 9]/FontMatrix[1 0 0 1 0 0]/CharProcs<</a 6 0 R>>/FirstChar 97"
+        b"/LastChar 97/Widths[9]/Encoding<</Differences[97/a]>>/Resources<</Font<</F 5 0 R>>>>>>",
+        stream(b"", b"BT /F 9 Tf (aaaaaaaa) Tj ET"),
+    ),
+    "a pattern that is filled with itself": lambda: one_page(
+        b"/Contents 4 0 R/Resources<</Pattern<</P 5 0 R>>>>",
+        PATTERNED,
+        stream(
+            b"/Type/Pattern/PatternType 1/PaintType 1/TilingType 1/BBox[0 0 9 9]/XStep 9/YStep 9"
+            b"/Resources<</Pattern<</P 5 0 R>>>>",
+            b"/Pattern cs /P scn 0 0 200 200 re f",
+        ),
+    ),
+    "an array in a hundred thousand arrays": lambda: one_page(b"/X " + b"[" * 100_000 + b"]" * 100_000),
+    "a page of infinite size": lambda: one_page(b"/MediaBox[0 0 1e400 1e400]"),
+}
+"""PDFs that are read or refused, each in less than a second of CPU."""
+ENDLESS: dict[str, Callable[[], bytes]] = {
+    "a GIF with 200,000 comments": lambda: _gif_with(b"\x21\xfe\x01a\x00" * 200_000),
+    "a JPEG with two million bytes between two markers": lambda: _after(_encoded("JPEG", "L"), 2, b"\xff" * 2_000_000),
+}
+"""Files that cost a parser seconds of CPU; larger ones cost hours."""
+
+
+def _encoded(name: str, mode: str) -> bytes:
+    file = io.BytesIO()
+    Image.new(mode, (64, 64)).save(file, name)
+    return file.getvalue()
+
+
+def _gif_with(extensions: bytes) -> bytes:
+    gif = _encoded("GIF", "P")
+    colours = 2 << (gif[10] & 7) if gif[10] & 0x80 else 0
+    return _after(gif, 13 + 3 * colours, extensions)
+
+
+def _after(content: bytes, place: int, more: bytes) -> bytes:
+    return content[:place] + more + content[place:]

@@ -20,8 +20,10 @@ from tests.support import pictures
 from tests.support.hostile_images import (
     CONTENT,
     DRAWS,
+    ENDLESS,
     LOOPS,
     MAX_PIXELS,
+    ODD,
     STITCHED,
     TOO_LARGE,
     form,
@@ -161,6 +163,22 @@ def test_a_parser_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(ImageTooLarge, match="too long"):
         check(pictures.encoded("image/png", pictures.page("a")), tmp_path)
     wait_for_cpu(0.2)  # the timer does not outlive the check
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_a_file_that_takes_too_long_is_ended(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit of CPU time ends real parsers, which read such a file in many short calls."""
+    monkeypatch.setattr(preparation, "limited_time", lambda: image_sizes.limited_time(0.2))
+
+    with pytest.raises(ImageTooLarge, match="too long"):
+        check(ENDLESS[name](), tmp_path)
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_pdf_is_read_or_refused(name: str, tmp_path: Path) -> None:
+    """What only few readers agree about is read or refused, and never raises another error."""
+    with contextlib.suppress(ImageError):
+        assert check(ODD[name](), tmp_path)
 
 
 def wait_for_cpu(seconds: float) -> None:
