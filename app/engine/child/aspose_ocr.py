@@ -104,7 +104,17 @@ def _pages(
         )
         for page, result, skew, table in zip(prepared, output, skews, tables or repeat(None), strict=False)
     ]
+    _forgive_blank(pages, prepared)
     if options.dictionary:
         for fields in pages:
             fields["corrected_by_dictionary"] = aspose_reading.correct(fields["text"], options.dictionary)
     return pages
+
+
+def _forgive_blank(pages: list[dict[str, Any]], prepared: list["PreparedPage"]) -> None:
+    """Mark blank pages as not cut: without a licence the vendor adds its notice to them too."""
+    from app.engine.child.images.blank_pages import is_blank  # noqa: PLC0415 - with `prepare`, see above
+
+    for fields, page in zip(pages, prepared, strict=True):
+        if fields["truncated_by_evaluation"] and not fields["text"].strip() and is_blank(page.path):
+            fields["truncated_by_evaluation"] = False

@@ -177,3 +177,13 @@ def test_several_ranges_of_pages(service: RunningService, media_type: str) -> No
     assert [(page["number"], page["text"].split()[0]) for page in answer["pages"]] == [(1, "First"), (3, "Third")]
     beyond = service.client.post("/ocr", data={"pages": "1,5-"}, files=file)
     assert problem_of(beyond) == (422, "pages-beyond-end")
+
+
+@pytest.mark.slow
+def test_a_blank_page_is_not_cut(ask: Ask) -> None:
+    """A blank page has no text and is not marked as cut; a page of one line, of which all text is cut, is."""
+    blank = page_of(ask(Image.new("RGB", (400, 200), "white")))
+    line = page_of(ask(pictures.page(LINES[0], points=24)))
+
+    assert (blank["text"], blank["truncated_by_evaluation"]) == ("", False)
+    assert (line["text"], line["truncated_by_evaluation"]) == ("", True)
