@@ -120,7 +120,7 @@ class Abilities:
 
     def __init__(self, inventory: Inventory, supervisor: Supervisor, refusals: OcrModelRefusals) -> None:
         self._refusals = refusals
-        self._sizes = {name: model.size_bytes for name, model in inventory.models.items()}
+        self._models = inventory.models
         facts = supervisor.facts
         self._lacking: Mapping[str, str | None] = (
             {each.name: each.reason for each in facts.capabilities if not each.available} if facts else {}
@@ -136,8 +136,9 @@ class Abilities:
 
     def recognition(self, name: str, files: tuple[str, ...]) -> AbilityOut:
         """Return what a function of recognition requires that needs these OCR models."""
-        missing = [file for file in files if file not in self._sizes]
-        refused = [file for file in files if file not in missing and self._refusals.is_refused(file, self._sizes[file])]
+        missing = [file for file in files if file not in self._models]
+        here = [self._models[file] for file in files if file in self._models]
+        refused = [model.name for model in here if self._refusals.is_refused(model.name, model.size_bytes)]
         return AbilityOut(
             name=name,
             available=not missing and not refused and CapabilityName.RECOGNITION not in self._lacking,
@@ -151,7 +152,7 @@ class Abilities:
 
     def processor(self, name: str) -> AbilityOut:
         """Return what a processor requires: the model that AsposeAI loads by default."""
-        is_there = DEFAULT_MODEL in self._sizes
+        is_there = DEFAULT_MODEL in self._models
         repository, _, file = DEFAULT_MODEL.partition("/")
         return AbilityOut(
             name=name,
