@@ -1,12 +1,15 @@
 """Documents as answers: which media type asks for which format, and the response."""
 
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from typing import Any
 
 from anyio import to_thread
 from fastapi import Response
 
 from app.api.http import threads
+from app.api.http.header_fields import JSON, TEXT
+from app.api.http.negotiation import best_of
 from app.api.images.body import BINARY
 from app.api.images.page_warnings import PAGE_WARNINGS, PAGE_WARNINGS_DESCRIPTION
 from app.engine.contract.document_formats import DOCUMENTS_BY_ACCEPT, MEDIA_TYPE_OF_DOCUMENT, DocumentFormat
@@ -27,6 +30,30 @@ TABLE_FORMATS = {
     )
 }
 """Those of the documents that can show tables."""
+
+
+class AnswerFormat(StrEnum):
+    """The values of the option `format`: those of `DocumentFormat`, and the answers that are no documents."""
+
+    JSON = "json"
+    TEXT = "text"
+    ALTO = DocumentFormat.ALTO
+    CSV = DocumentFormat.CSV
+    DOCX = DocumentFormat.DOCX
+    HOCR = DocumentFormat.HOCR
+    HTML = DocumentFormat.HTML
+    MARKDOWN = DocumentFormat.MARKDOWN
+    PDF = DocumentFormat.PDF
+    PDF_TEXT = DocumentFormat.PDF_TEXT
+    RTF = DocumentFormat.RTF
+    XLSX = DocumentFormat.XLSX
+
+    @property
+    def document(self) -> DocumentFormat | None:
+        """The document; None for JSON and text."""
+        return None if self in {AnswerFormat.JSON, AnswerFormat.TEXT} else DocumentFormat(self.value)
+
+
 SUFFIXES = {
     DocumentFormat.ALTO: "xml",
     DocumentFormat.HOCR: "hocr",
@@ -34,6 +61,15 @@ SUFFIXES = {
     DocumentFormat.PDF_TEXT: "pdf",
 }
 """The suffixes of file names that are not the names of the formats."""
+
+
+def chosen_format(option: AnswerFormat | None, accept: list[str]) -> AnswerFormat:
+    """Return the format that the option `format` names, or else `Accept`. Raises NotAcceptable."""
+    if option is not None:
+        return option
+    media_type = best_of((JSON, TEXT, *DOCUMENT_FORMATS), accept)
+    found = {JSON: AnswerFormat.JSON, TEXT: AnswerFormat.TEXT}.get(media_type)
+    return found or AnswerFormat(DOCUMENT_FORMATS[media_type].value)
 
 
 def answer_parts(media_types: Iterable[str], **content: Any) -> dict[str, Any]:  # noqa: ANN401 - as OpenAPI has it

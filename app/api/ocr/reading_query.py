@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from app.api.http.schema import InlineEnum
+from app.api.images.documents import AnswerFormat
 from app.api.images.options.image_query import ImageQuery
 from app.api.images.options.regions import REGIONS, regions_of
 from app.api.images.options.vendor_names import FACTS, AreasName
@@ -46,6 +47,9 @@ class ReadingQuery(ImageQuery):
     """Characters that the text must not have."""
     detect_skew: bool = False
     """Measure the skew of each page (`skew_degrees`), without turning the page."""
+    format: Annotated[InlineEnum[AnswerFormat] | SkipJsonSchema[None], Field()] = None
+    """The format of the answer, instead of one that `Accept` names. `pdf_text` is the text layer of `pdf` alone, to lay
+    over another PDF of the same pages. A job takes only `json`."""
     correct: InlineEnum[Correction] = Correction.NO
     """`true`: correct the text with a local language model, as `POST /ai/spell-check` does; only for JSON and plain
     text, not in a job. `dictionary`: correct it word by word with the dictionary of `language`, without a model; only

@@ -23,7 +23,14 @@ from app.api.http.keys import Scope
 from app.api.http.negotiation import best_of
 from app.api.http.problems import ProblemContext, ProblemContextDep, problem_of
 from app.api.images.body import IMAGE_ERRORS, ImageBodyDep, form_body
-from app.api.images.documents import DOCUMENT_FORMATS, TRUNCATED, answer_parts, document_response
+from app.api.images.documents import (
+    DOCUMENT_FORMATS,
+    TRUNCATED,
+    AnswerFormat,
+    answer_parts,
+    chosen_format,
+    document_response,
+)
 from app.api.images.options.form_fields import with_form_fields
 from app.api.images.page_warnings import warnings_header
 from app.api.images.receiver import Image
@@ -79,48 +86,55 @@ async def recognise_text(
     A job may have several files, each in a field `file` of a form. Its results are JSON; it does not take
     `correct=true`.
     """
-    offered = (JSON,) if prefers_job else (JSON, TEXT, *DOCUMENT_FORMATS)
-    media_type = best_of(offered, request.headers.getlist("accept"))
+    accept = request.headers.getlist("accept")
     # Errors of the query are reported before the image is received; the form may have more options.
-    await _require_possible(query, media_type, choice, prefers_job=prefers_job)
+    if prefers_job:
+        best_of((JSON,), accept)
+    await _require_possible(query, accept, choice, prefers_job=prefers_job)
     service.require_available()
     if prefers_job:
         async with AsyncExitStack() as stack:
             received = await stack.enter_async_context(service.receive_job(body, ReadingQuery.names()))
             query = with_form_fields(query, request.query_params, received.fields)
-            await _require_possible(query, media_type, choice, prefers_job=True)
+            await _require_possible(query, accept, choice, prefers_job=True)
             place = stack.enter_context(service.reserve())
             asked = query.model_dump(exclude_none=True) | {"files": len(received.images)}
             batch = _batch(received.images, query.to_options(None), service, context, place, stack.pop_all())
             return accepted(request, JOBS, await background.begin(BatchKind.IMAGES, asked, batch, actor))
     async with service.receive_one(body, ReadingQuery.names()) as received:
         query = with_form_fields(query, request.query_params, received.fields)
-        await _require_possible(query, media_type, choice, prefers_job=False)
-        options = query.to_options(DOCUMENT_FORMATS.get(media_type))
+        await _require_possible(query, accept, choice, prefers_job=False)
+        answer_format = chosen_format(query.format, accept)
+        options = query.to_options(answer_format.document)
         recognition = await cancel_on_disconnect(request, service.recognise(received.image, options))
         # A second turn in the engine's queue: other calls may run between the recognition and the correction.
         corrections = (
-            await _correct(request, recognition, text_service, context, media_type)
+            await _correct(request, recognition, text_service, context, answer_format)
             if query.correct == Correction.MODEL
             else []
         )
-        return await _answer(recognition, describe(recognition, options, corrections), media_type)
+        return await _answer(recognition, describe(recognition, options, corrections), answer_format)
 
 
-async def _require_possible(query: ReadingQuery, media_type: str, choice: ModelChoice, *, prefers_job: bool) -> None:
+async def _require_possible(query: ReadingQuery, accept: list[str], choice: ModelChoice, *, prefers_job: bool) -> None:
     """Refuse options that do not fit each other or the format of the answer.
 
     Raises RequestValidationError and LOAD_ERRORS.
     """
     query.require_consistent()
-    if media_type in DOCUMENT_FORMATS:
+    if prefers_job and query.format not in {None, AnswerFormat.JSON}:
+        raise _refused("format", "the results of a job are JSON; leave it out")
+    if not prefers_job and chosen_format(query.format, accept).document:
         query.require_fit_for_documents()
     if query.correct != Correction.MODEL:
         return
     if prefers_job:
-        message = "a language model corrects no job; leave it out, or use correct=dictionary"
-        raise RequestValidationError([{"loc": ("query", "correct"), "msg": message}])
+        raise _refused("correct", "a language model corrects no job; leave it out, or use correct=dictionary")
     await choice.choose(Processor.SPELL_CHECK)
+
+
+def _refused(option: str, message: str) -> RequestValidationError:
+    return RequestValidationError([{"loc": ("query", option), "msg": message}])
 
 
 def _batch(
@@ -144,7 +158,11 @@ def _batch(
 
 
 async def _correct(
-    request: Request, recognition: Recognition, text_service: TextService, context: ProblemContext, media_type: str
+    request: Request,
+    recognition: Recognition,
+    text_service: TextService,
+    context: ProblemContext,
+    answer_format: AnswerFormat,
 ) -> list[ResultOut]:
     """Return the spell check's result for each page.
 
@@ -157,17 +175,17 @@ async def _correct(
         outcomes = await cancel_on_disconnect(request, text_service.run(task, body.texts))
         return describe_texts(body, task, outcomes, context).results
     except (errors.EngineError, request_errors.TextTooLong) as exc:
-        if media_type == TEXT:
+        if answer_format == AnswerFormat.TEXT:
             raise
         return [ResultOut(text=None, diff=None, error=problem_of(exc, context))] * len(recognition.pages)
 
 
-async def _answer(recognition: Recognition, answer: RecognitionOut, media_type: str) -> Response:
+async def _answer(recognition: Recognition, answer: RecognitionOut, answer_format: AnswerFormat) -> Response:
     warnings = warnings_header((page.number, page.warnings) for page in answer.pages)
     headers = {TRUNCATED: str(answer.truncated_by_evaluation).lower(), **warnings}
-    if document_format := DOCUMENT_FORMATS.get(media_type):
+    if document_format := answer_format.document:
         return await document_response(recognition, document_format, headers)
-    if media_type == TEXT:
+    if answer_format == AnswerFormat.TEXT:
         return Response(answer.text, headers=headers, media_type=TEXT)
     return Response(answer.model_dump_json(), headers=headers, media_type=JSON)
 

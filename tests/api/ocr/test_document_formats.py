@@ -1,10 +1,12 @@
 """Which document `Accept` asks for, and how it is answered, with an engine that writes the asked text into it."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from app.api.images.documents import DOCUMENT_FORMATS, TABLE_FORMATS
+from app.api.images.documents import DOCUMENT_FORMATS, TABLE_FORMATS, AnswerFormat
+from app.engine.contract.document_formats import MEDIA_TYPE_OF_DOCUMENT, DocumentFormat
 from tests.support.answers import problem_of
 from tests.support.service import RunningService
 
@@ -40,3 +42,23 @@ def test_json_is_the_default(service: RunningService, path: str) -> None:
     refused = service.client.post(path, content=b"read hello", headers={"accept": "application/epub+zip"})
     assert problem_of(refused) == (406, "not-acceptable")
     assert "text/csv" in refused.json()["detail"]
+
+
+def test_the_option_names_the_format(service: RunningService) -> None:
+    """`format` counts more than `Accept`, in the query and in a form, and each of its values has an answer."""
+    for option in AnswerFormat:
+        answer = service.client.post("/ocr", params={"format": option}, content=b"read hello").raise_for_status()
+        plain = {AnswerFormat.JSON: "application/json", AnswerFormat.TEXT: "text/plain"}
+        expected = plain.get(option) or MEDIA_TYPE_OF_DOCUMENT[DocumentFormat(option.value)]
+        assert answer.headers["content-type"].partition(";")[0] == expected
+    form: dict[str, Any] = {"file": ("page.png", b"read hello"), "format": (None, "csv")}
+    answer = service.client.post("/ocr", files=form, headers={"accept": "application/pdf"}).raise_for_status()
+    assert answer.headers["content-type"].partition(";")[0] == "text/csv"
+
+    refused = service.client.post("/ocr", params={"format": "epub"}, content=b"read hello")
+    assert problem_of(refused) == (422, "invalid-request")
+    assert "pdf_text" in str(refused.json())
+    job = service.client.post(
+        "/ocr", params={"format": "pdf"}, content=b"read hello", headers={"prefer": "respond-async"}
+    )
+    assert problem_of(job) == (422, "invalid-request")
