@@ -6,9 +6,10 @@ does not change the text. The pages of a PDF are kept; an image becomes a page o
 
 import io
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
-from pikepdf import Dictionary, Name, Object, PasswordError, Pdf, PdfError, Rectangle
+from pikepdf import Dictionary, Name, Object, PasswordError, Pdf, Rectangle
 from pikepdf import Page as PdfPage
 
 from app.engine.child.documents.glyphless_font import NAME, GlyphlessFont
@@ -16,6 +17,7 @@ from app.engine.child.documents.pages import Page
 from app.engine.child.documents.picture_pdf import pdf_of_image
 from app.engine.child.documents.source import Source
 from app.engine.child.documents.text_layer import Placement, text_layer, turned_size
+from app.engine.child.images.guarded_parsing import refusing
 from app.errors import UnreadableImage
 
 SAME_SHAPE = 0.02
@@ -29,16 +31,14 @@ def write_pdf(target: Path, pages: Sequence[Page], source: Source, *, is_text_on
     With `is_text_only`, the pages have their size and their text, and nothing else. Raises UnreadableImage if pikepdf
     cannot read the PDF.
     """
-    try:
-        with _opened(source) as pdf:
-            if source.is_pdf:
-                _keep(pdf, {page.number for page in pages})
-            if len(pdf.pages) != len(pages):
-                raise UnreadableImage(f"{NO_PDF}: it has {len(pdf.pages)} of the {len(pages)} pages that were read")
-            _add_text(pdf, pages, source, is_text_only=is_text_only)
-            pdf.save(target)
-    except PdfError as exc:
-        raise UnreadableImage(f"{NO_PDF}: {exc}") from exc
+    # The PDF of an image is the service's own: an exception there would be a defect.
+    with refusing(NO_PDF) if source.is_pdf else nullcontext(), _opened(source) as pdf:
+        if source.is_pdf:
+            _keep(pdf, {page.number for page in pages})
+        if len(pdf.pages) != len(pages):
+            raise UnreadableImage(f"{NO_PDF}: it has {len(pdf.pages)} of the {len(pages)} pages that were read")
+        _add_text(pdf, pages, source, is_text_only=is_text_only)
+        pdf.save(target)
 
 
 def _opened(source: Source) -> Pdf:
@@ -84,9 +84,11 @@ def _placement(page: Page, size: tuple[int, int], sheet: PdfPage, degrees: float
     box = (max(media.llx, crop.llx), max(media.lly, crop.lly), min(media.urx, crop.urx), min(media.ury, crop.ury))
     if box[0] >= box[2] or box[1] >= box[3]:
         box = (media.llx, media.lly, media.urx, media.ury)
+    # A turn that is no multiple of 90 degrees is not allowed; PDFium rounds it towards 0.
+    rotation = int(sheet.rotation / 90) % 4 * 90
     if degrees and _have_one_shape(turned_size(size, degrees), (page.width, page.height)):
-        return Placement.of(size, box, sheet.rotation).of_turned(size, (page.width, page.height), degrees)
-    return Placement.of((page.width, page.height), box, sheet.rotation)
+        return Placement.of(size, box, rotation).of_turned(size, (page.width, page.height), degrees)
+    return Placement.of((page.width, page.height), box, rotation)
 
 
 def _have_one_shape(size: tuple[float, float], other: tuple[float, float]) -> bool:

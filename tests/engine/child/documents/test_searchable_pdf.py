@@ -1,5 +1,6 @@
 """Searchable PDF: each letter of each script in its place, over pages that stay as they were sent."""
 
+import contextlib
 import io
 import re
 import shutil
@@ -16,6 +17,7 @@ from pypdf import PdfReader
 
 from app.engine.child.documents import write_document
 from app.engine.child.documents.source import Source
+from app.engine.child.images.preparation import PreparedPage
 from app.engine.contract.document_formats import DocumentFormat
 from app.errors import UnreadableImage
 from tests.engine.child.documents.recognised import (
@@ -313,6 +315,34 @@ def test_a_pdf_that_cannot_be_written_again_is_refused(tmp_path: Path) -> None:
     for path, page in ((broken, fields("text")), (other, fields("text", number=2))):
         with pytest.raises(UnreadableImage, match="ask for another format"):
             write_document(DocumentFormat.PDF, tmp_path / "document.pdf", [page], Source(path, []), "deu")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("/Rotate", "45"),
+        ("/Rotate", "-90"),
+        ("/Rotate", "(right)"),
+        ("/MediaBox", "(large)"),
+        ("/MediaBox", "[0 0 10]"),
+        ("/CropBox", "[900 900 950 950]"),
+        ("/Resources", "7"),
+        ("/Resources", "<</Font 7>>"),
+        ("/Contents", "7"),
+        ("/Contents", "[null 7 (text)]"),
+    ],
+)
+def test_an_odd_page_is_written_or_refused(key: str, value: str, tmp_path: Path) -> None:
+    """A page with a value of a wrong kind gets its text, or is refused; there is no other error."""
+    path = tmp_path / "odd.pdf"
+    with pikepdf.open(io.BytesIO(visible_pdf((0, 0, 252, 144), 0))) as pdf:
+        pdf.pages[0].obj[key] = pikepdf.Object.parse(value.encode())
+        path.write_bytes(saved(pdf))
+    source = Source(path, [PreparedPage(1, path, None, SIZE, ())])
+
+    with contextlib.suppress(UnreadableImage):
+        write_document(DocumentFormat.PDF, tmp_path / "document.pdf", [fields(*GERMAN)], source, "deu")
+        assert GERMAN[0] in by_pypdf(tmp_path / "document.pdf")
 
 
 def test_text_without_places_is_in_the_document(tmp_path: Path) -> None:
