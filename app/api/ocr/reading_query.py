@@ -46,7 +46,7 @@ class ReadingQuery(ImageQuery):
     ignored_characters: Annotated[str | SkipJsonSchema[None], Field(min_length=1, max_length=1000)] = None
     """Characters that the text must not have."""
     detect_skew: bool = False
-    """Measure the skew of each page (`skew_degrees`), without turning the page."""
+    """Measure the skew of each page before the filters (`skew_degrees`), without turning the page."""
     format: Annotated[InlineEnum[AnswerFormat] | SkipJsonSchema[None], Field()] = None
     """The format of the answer, instead of one that `Accept` names. `pdf_text` is the text layer of `pdf` alone, to lay
     over another PDF of the same pages. A job takes only `json`."""

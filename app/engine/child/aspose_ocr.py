@@ -90,6 +90,8 @@ def _pages(
     """Return the fields of each page."""
     measures_skew = options.auto_skew or options.detects_skew
     skews = [page.angle for page in AsposeOcr().calculate_skew(source)] if measures_skew else repeat(None)
+    # The vendor measures the skew before the filters, so it tells nothing about a page that a filter turns.
+    is_turned = options.auto_skew or any(each.name == FilterName.ROTATE for each in options.filters)
     is_licensed = bool(License().is_licensed)
     pages = [
         results.page_fields(
@@ -99,7 +101,7 @@ def _pages(
             skew=skew,
             table=table,
             has_regions=bool(options.regions),
-            warnings=page.warnings,
+            warnings=(*page.warnings, *results.skew_warnings(None if is_turned else skew)),
             source=page.source,
         )
         for page, result, skew, table in zip(prepared, output, skews, tables or repeat(None), strict=False)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-from app.engine.contract.page_warnings import PageWarning
+from app.engine.contract.page_warnings import PageWarning, PageWarningCode
 from app.errors import (
     EncryptedPdf,
     ImageError,
@@ -17,6 +17,9 @@ from app.errors import (
 NOTICE = re.compile(r"(?:\s*\n \*+(?: T[rial Licens]*\**)?)?\s*\*{3,} Trial Licenses \*{3,}\s*\Z")
 """The notice that the engine, if it has no license, appends to each text that it cuts. With regions and for passports
 it appends the notice, cuts the text again, and appends the notice once more: then a part of the first one is left."""
+
+SKEW_DEGREES = 1.0
+"""The skew from which a page is doubtful: 2 degrees cost a tenth of the characters, see docs/recognition.md."""
 
 
 def page_fields(
@@ -50,6 +53,14 @@ def page_fields(
         "table": table,
         "warnings": [asdict(each) for each in warnings],
     }
+
+
+def skew_warnings(degrees: float | None) -> list[PageWarning]:
+    """Return the warning about a page that was read although it is turned by these degrees; none for None."""
+    if degrees is None or abs(degrees) < SKEW_DEGREES:
+        return []
+    detail = f"the page is turned by {degrees:.1f} degrees; filters=rotate:{degrees:.1f} turns it upright"
+    return [PageWarning(PageWarningCode.SKEWED, detail)]
 
 
 def refusal(exc: RuntimeError) -> ImageError | None:

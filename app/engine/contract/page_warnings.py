@@ -15,6 +15,8 @@ class PageWarningCode(StrEnum):
     """Files are attached to the PDF, and they are not part of any page."""
     FILES_NOT_READ = "files-not-read"
     """The ZIP archive has files that are not images."""
+    SKEWED = "skewed"
+    """The page is turned, and `detect_skew` measured it."""
     PAGES_BEYOND_END = "pages-beyond-end"
     """Pages were requested that the document does not have."""
 

@@ -147,7 +147,10 @@ def test_skew_is_measured_without_turning(ask: Ask) -> None:
     """`detect_skew` states the angle of a page that is turned by two degrees."""
     skewed = PAGE.rotate(-2, expand=True, fillcolor="white")
 
-    assert page_of(ask(skewed, detect_skew="true"))["skew_degrees"] == pytest.approx(2, abs=0.7)
+    page = page_of(ask(skewed, detect_skew="true"))
+
+    assert page["skew_degrees"] == pytest.approx(2, abs=0.7)
+    assert [warning["code"] for warning in page["warnings"]] == ["skewed"]
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from app.engine.child.results import page_fields
+from app.engine.child.results import page_fields, skew_warnings
 
 NOTICE = "\n ************* Trial Licenses ************* \n"
 
@@ -30,3 +30,19 @@ def test_without_one_only_the_notice_at_the_end_is_taken_off() -> None:
 
     assert page["text"] == "a" + NOTICE + "b"
     assert page["truncated_by_evaluation"]
+
+
+def test_a_turned_page_has_a_warning_that_names_the_filter() -> None:
+    """From one degree on, in either direction, a warning says how to turn the page upright."""
+    assert skew_warnings(None) == skew_warnings(0.9) == skew_warnings(-0.9) == []
+    (warning,) = skew_warnings(-2.78)
+    assert "filters=rotate:-2.8" in warning.detail
+
+
+def test_a_part_of_a_second_notice_is_taken_off() -> None:
+    """With regions the vendor cuts the text with its notice, and appends the notice again."""
+    for rest in ("\n ****", "\n ************* Trial Licen"):
+        page = page_fields(Result("a page" + rest + NOTICE), 1, is_licensed=False, skew=None)
+
+        assert page["text"] == "a page"
+        assert page["truncated_by_evaluation"]
