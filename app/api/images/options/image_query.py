@@ -28,7 +28,8 @@ class ImageQuery(BaseModel):
     """The pages of a TIFF or PDF to read: single pages and ranges, such as `3`, `2-5` or `1,3,5-`."""
     filters: str | SkipJsonSchema[None] = None
     """Filters to apply to each page first, in this order: `binarize`, `threshold:128`, `invert`, `grayscale`,
-    `median`, `dilate`, `scale:2`, `resize:900x300`, `rotate:-90` (counterclockwise), with commas between them."""
+    `median`, `dilate`, `scale:2`, `resize:900x300`, `rotate:-90` (degrees
+    counterclockwise, so -90 turns to the right), with commas between them."""
 
     @classmethod
     def names(cls) -> frozenset[str]:
