@@ -55,6 +55,8 @@ NEEDS = {
     ("post", "/prune"): Scope.WRITE,
     ("get", "/storage"): Scope.READ,
     ("get", "/engine"): Scope.READ,
+    ("get", "/engine/capabilities"): Scope.READ,
+    ("get", "/resources"): Scope.READ,
     ("post", "/engine/release"): Scope.ENGINE,
     ("post", "/engine/load"): Scope.ENGINE,
     ("post", "/ai/spell-check"): Scope.AI,
