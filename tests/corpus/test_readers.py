@@ -124,7 +124,7 @@ def tesseract_reads(case: Case, path: Path) -> bool:
     for page in pages:
         done = subprocess.run(
             ["tesseract", str(page), "stdout", "--psm", "6"],
-            capture_output=True, text=True, check=False, env=os.environ | {"OMP_THREAD_LIMIT": "1"},
+            capture_output=True, text=True, errors="replace", check=False, env=os.environ | {"OMP_THREAD_LIMIT": "1"},
         )  # fmt: skip
         texts += [done.stdout] if done.returncode == 0 else []
     return bool(texts) and is_read(texts[0])

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from aspose.ocr import AsposeOcr, InputType, OcrInput, RecognitionSettings, Resources
 
+from app.engine.child.results import NOTICE
+
 
 def input_type(path: Path) -> InputType:
     """Return the vendor's type of a file, which a caller of the vendor has to know."""
@@ -21,11 +23,13 @@ def input_type(path: Path) -> InputType:
 
 
 def read(path: Path) -> list[str] | None:
-    """Return the text of each page, or None if the vendor raises an error."""
+    """Return the text of each page without the notice of the evaluation, or None if the vendor raises an error."""
     source = OcrInput(input_type(path))
     try:
         source.add(str(path))
-        return [str(page.recognition_text) for page in AsposeOcr().recognize(source, RecognitionSettings())]
+        return [
+            NOTICE.sub("", str(page.recognition_text)) for page in AsposeOcr().recognize(source, RecognitionSettings())
+        ]
     except RuntimeError:
         return None
 
