@@ -24,16 +24,16 @@ from app.build import build_jobs, build_pull_runner, build_resource_source, buil
 from app.engine.contract.model_config import ModelConfig
 from app.engine.contract.ocr_models import is_ocr_model, why_not_found
 from app.engine.contract.recognition_call import ImageLimits
-from app.engine.installed_wheel import InstalledWheel
-from app.engine.memory_limits import default_limit_bytes
 from app.engine.model_session import ModelSession, SessionLimits
 from app.engine.native.workdir import WorkDirectories
 from app.engine.ocr_model_leases import OcrModelLeases
 from app.engine.ocr_model_refusals import OcrModelRefusals
-from app.engine.process import EngineProcess
+from app.engine.process.engine_process import EngineProcess
+from app.engine.process.memory_limits import default_limit_bytes
 from app.engine.states import SupervisorLimits
 from app.engine.supervisor import Supervisor
 from app.engine.text_runner import TextRunner
+from app.engine.wheel.installed_wheel import InstalledWheel
 from app.events import EventName, OnEvent
 from app.jobs.background import BackgroundJobs
 from app.metrics import Metrics

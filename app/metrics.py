@@ -14,7 +14,7 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from app.engine.exits import ExitCause
+from app.engine.process.exits import ExitCause
 from app.engine.states import EngineState
 from app.events import EventName
 from app.jobs.batches import BatchKind

@@ -10,11 +10,11 @@ from app.api.models.list_cache import ListCache
 from app.api.models.ocr_model_notes import OcrModelNotes
 from app.api.models.upload_receiver import UploadReceiver
 from app.api.uploads.unfinished_limits import UnfinishedLimits
-from app.engine.installed_wheel import InstalledWheel
 from app.engine.model_session import ModelSession
 from app.engine.ocr_model_leases import OcrModelLeases
 from app.engine.ocr_model_refusals import OcrModelRefusals
 from app.engine.supervisor import Supervisor
+from app.engine.wheel.installed_wheel import InstalledWheel
 from app.jobs.background import BackgroundJobs
 from app.jobs.folder import Jobs
 from app.metrics import Metrics

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from app.engine.process import EngineProcess
+from app.engine.process.engine_process import EngineProcess
 from app.errors import EngineCallFailed, EngineDied, EngineError, EngineOutOfMemory, EngineTimedOut
 from app.events import EventName, OnEvent
 

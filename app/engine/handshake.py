@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from app.engine.contract.messages import EngineFacts, ProtocolError
-from app.engine.process import EngineProcess
+from app.engine.process.engine_process import EngineProcess
 from app.engine.states import SupervisorLimits
 from app.errors import EngineCallFailed, EngineError
 from app.events import EventName, OnEvent

@@ -11,9 +11,9 @@ from app.engine.calls import timed_call
 from app.engine.contract.model_config import ModelConfig
 from app.engine.contract.ocr_models import is_ocr_model
 from app.engine.contract.processors import Processor
-from app.engine.process import EngineProcess
-from app.engine.process_leases import ProcessLeases
-from app.engine.process_memory import mapped_below, resident_bytes_of
+from app.engine.process.engine_process import EngineProcess
+from app.engine.process.process_leases import ProcessLeases
+from app.engine.process.process_memory import mapped_below, resident_bytes_of
 from app.engine.supervisor import Supervisor
 from app.errors import (
     ModelTooLarge,

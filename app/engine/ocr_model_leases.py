@@ -11,9 +11,9 @@ from pathlib import Path
 
 from app.engine.contract.ocr_models import is_ocr_model
 from app.engine.model_session import Hold
-from app.engine.process import EngineProcess
-from app.engine.process_leases import ProcessLeases
-from app.engine.process_memory import open_below
+from app.engine.process.engine_process import EngineProcess
+from app.engine.process.process_leases import ProcessLeases
+from app.engine.process.process_memory import open_below
 from app.errors import StoreError
 
 USE = "recognition"

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from app.engine.process import EngineProcess
-from app.engine.process_memory import resident_bytes_of
+from app.engine.process.engine_process import EngineProcess
+from app.engine.process.process_memory import resident_bytes_of
 from app.events import EventName, OnEvent
 
 RECYCLE_SHARE = 7 / 8

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from app.engine.exits import Exit
-from app.engine.process_memory import Memory
+from app.engine.process.exits import Exit
+from app.engine.process.process_memory import Memory
 
 MAX_DEATHS_OF_ONE_REQUEST = 3
 """How many engine processes one request or job may end; after that, its remaining items fail without being tried."""

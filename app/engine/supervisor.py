@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from app.engine import process_memory
 from app.engine.calls import timed_call
 from app.engine.contract.messages import CapabilityName, EngineFacts, ProtocolError
-from app.engine.exits import ExitCause
 from app.engine.handshake import Handshake
-from app.engine.process import EngineProcess
+from app.engine.process import process_memory
+from app.engine.process.engine_process import EngineProcess
+from app.engine.process.exits import ExitCause
 from app.engine.queue import CallQueue, IsDeferred, Place, Turn
 from app.engine.recycling import recycle_if_grown
 from app.engine.states import EngineState, LastExit, Release, SupervisorLimits

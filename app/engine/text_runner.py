@@ -8,7 +8,7 @@ from typing import Any
 
 from app.engine.calls import timed_call
 from app.engine.model_session import LoadRequest, ModelSession
-from app.engine.process import EngineProcess
+from app.engine.process.engine_process import EngineProcess
 from app.engine.queue import Place, Turn
 from app.engine.recycling import recycle_if_grown
 from app.engine.states import MAX_DEATHS_OF_ONE_REQUEST

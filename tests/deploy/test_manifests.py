@@ -13,7 +13,7 @@ import yaml
 
 from app import __version__
 from app.api.http.keys import Keyring
-from app.engine.memory_limits import share_of_container
+from app.engine.process.memory_limits import share_of_container
 from app.settings import ENV_PREFIX, Settings, SettingsError, load_settings
 
 ROOT = Path(__file__).parents[2]

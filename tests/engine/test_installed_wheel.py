@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from app.engine.contract.wheel_facts import DISTRIBUTION, NotWheelFacts, WheelFacts, known_facts
-from app.engine.installed_wheel import InstalledWheel
 from app.engine.native.workdir import WorkDirectories
-from app.engine.wheel_probe import ask_wheel
+from app.engine.wheel.installed_wheel import InstalledWheel
+from app.engine.wheel.wheel_probe import ask_wheel
 from tests.support.supervised import NATIVE
 
 pytestmark = pytest.mark.anyio
@@ -21,7 +21,7 @@ OTHER = "26.99.0"
 def facts() -> WheelFacts:
     """Return the committed facts of the installed wheel."""
     known = known_facts(VERSION)
-    assert known, "run `python -m app.engine.wheel_probe` and commit the file"
+    assert known, "run `python -m app.engine.wheel.wheel_probe` and commit the file"
     return known
 
 
@@ -90,7 +90,7 @@ async def test_another_version_is_asked_once_and_the_answer_is_kept(
     A fake program answers at once, because the real one takes half a minute of CPU. It is the process that is asked.
     """
     (tmp_path / "wheel_program.py").write_text(f"import sys; sys.stdout.write({as_other()!r})")
-    monkeypatch.setattr("app.engine.wheel_probe.PROGRAM", "wheel_program")
+    monkeypatch.setattr("app.engine.wheel.wheel_probe.PROGRAM", "wheel_program")
     monkeypatch.setattr(workdirs, "environment", lambda _: {"PYTHONPATH": str(tmp_path)})
     wheel = InstalledWheel(workdirs, tmp_path, report := Events(), OTHER)
     assert wheel.facts is None
@@ -108,7 +108,7 @@ async def test_a_wheel_that_cannot_be_asked_stays_unknown(
 ) -> None:
     """If the program dies, as it does without OpenSSL 1.1, an event has its last words and nothing is kept."""
     (tmp_path / "wheel_program.py").write_text("raise SystemExit('No usable version of libssl was found')")
-    monkeypatch.setattr("app.engine.wheel_probe.PROGRAM", "wheel_program")
+    monkeypatch.setattr("app.engine.wheel.wheel_probe.PROGRAM", "wheel_program")
     monkeypatch.setattr(workdirs, "environment", lambda _: {"PYTHONPATH": str(tmp_path)})
     wheel = InstalledWheel(workdirs, tmp_path, report := Events(), OTHER)
 

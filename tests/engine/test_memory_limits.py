@@ -9,8 +9,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app.engine import memory_limits
-from app.engine.memory_limits import MIB, container_limit_bytes, default_limit_bytes, hard_limit_bytes, oom_kills
+from app.engine.process import memory_limits
+from app.engine.process.memory_limits import (
+    MIB,
+    container_limit_bytes,
+    default_limit_bytes,
+    hard_limit_bytes,
+    oom_kills,
+)
 from app.engine.states import EngineState
 from app.errors import EngineDied, EngineOutOfMemory
 from tests.support.supervised import QUICK, supervised
@@ -114,7 +120,9 @@ async def test_growth_that_is_faster_than_the_watch_is_stopped_by_the_kernel(
     call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Behind the watch the kernel refuses memory; the error is the same, whether the call fails or the process ends."""
-    monkeypatch.setattr("app.engine.process.MEMORY_CHECK_SECONDS", 1000)  # only the kernel's limit is left
+    monkeypatch.setattr(
+        "app.engine.process.engine_process.MEMORY_CHECK_SECONDS", 1000
+    )  # only the kernel's limit is left
     async with supervised(tmp_path, limits=LIMITED) as engine:
         supervisor = await engine.until(EngineState.READY)
         pid = supervisor.pid
@@ -146,7 +154,7 @@ async def test_the_kernels_kill_is_told_as_memory(
     The counter is a fake: the kernel cannot be made to run out of memory in a test.
     """
     counted = [0]
-    monkeypatch.setattr("app.engine.process.oom_kills", lambda: counted[0])
+    monkeypatch.setattr("app.engine.process.engine_process.oom_kills", lambda: counted[0])
     async with supervised(tmp_path) as engine:
         supervisor = await engine.until(EngineState.READY)
         assert supervisor.pid is not None

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from app.engine.native.workdir import WorkDirectories
-from app.engine.process import EngineProcess
+from app.engine.process.engine_process import EngineProcess
 from app.errors import EngineCallFailed, EngineDied, EngineTimedOut
 from tests.support.service import ROOT
 from tests.support.supervised import ENGINES

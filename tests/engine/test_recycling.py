@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.engine.process_memory import resident_bytes_of
+from app.engine.process.process_memory import resident_bytes_of
 from app.engine.states import EngineState
 from tests.support.supervised import QUICK, supervised
 from tests.support.waiting import eventually_async

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.engine.native.workdir import WorkDirectories
-from app.engine.process import EngineProcess
+from app.engine.process.engine_process import EngineProcess
 from app.engine.states import EngineState, SupervisorLimits
 from app.engine.supervisor import Supervisor
 from tests.support.service import ROOT

@@ -1,7 +1,7 @@
 """`/engine/capabilities`: what recognition and the processors can do with this engine, and what the rest requires.
 
-The answer is made of what is known of the vendor's package (`app.engine.installed_wheel`), of the models in the folder,
-and of what the supervisor knows already. It asks neither the engine nor the disk.
+The answer is made of what is known of the vendor's package (`app.engine.wheel.installed_wheel`), of the models in the
+folder, and of what the supervisor knows already. It asks neither the engine nor the disk.
 """
 
 import re

@@ -3,11 +3,11 @@
 from typing import Annotated
 
 from app.api.http.deps import part
-from app.engine.installed_wheel import InstalledWheel
 from app.engine.model_session import ModelSession
 from app.engine.ocr_model_leases import OcrModelLeases
 from app.engine.ocr_model_refusals import OcrModelRefusals
 from app.engine.supervisor import Supervisor
+from app.engine.wheel.installed_wheel import InstalledWheel
 
 SupervisorDep = Annotated[Supervisor, part("supervisor")]
 ModelSessionDep = Annotated[ModelSession, part("model_session")]

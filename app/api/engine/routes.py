@@ -29,7 +29,7 @@ from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.engine.contract.messages import EngineFacts
 from app.engine.contract.ocr_models import is_ocr_model
-from app.engine.process_memory import mapped_below, open_below
+from app.engine.process.process_memory import mapped_below, open_below
 from app.engine.supervisor import Supervisor
 
 router = APIRouter(tags=["engine"], route_class=GuardedRoute)

@@ -6,8 +6,8 @@ from typing import Annotated
 from app.api.http.deps import part
 from app.api.models.schemas import NeededForOut
 from app.engine.contract.ocr_models import is_ocr_model, why_not_found
-from app.engine.installed_wheel import InstalledWheel
 from app.engine.ocr_model_refusals import OcrModelRefusals
+from app.engine.wheel.installed_wheel import InstalledWheel
 from app.store import Model
 
 

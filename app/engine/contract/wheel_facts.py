@@ -2,9 +2,10 @@
 
 Nothing here is typed by hand. `app.engine.child.aspose_requirements` asks the wheel itself, in a process of its own,
 and the answer is kept in one JSON file for each version: in `KNOWN` for the versions that this service was built with,
-written by `python -m app.engine.wheel_probe`, and a test compares it with the installed wheel. So the service has the
-facts at its start without a process, a delay or a call to the engine. For another version of the wheel, which
-pyproject.toml allows, `app.engine.installed_wheel` asks in the background and keeps the answer in the state folder.
+written by `python -m app.engine.wheel.wheel_probe`, and a test compares it with the installed wheel. So the service has
+the facts at its start without a process, a delay or a call to the engine. For another version of the wheel, which
+pyproject.toml allows, `app.engine.wheel.installed_wheel` asks in the background and keeps the answer in the state
+folder.
 """
 
 import importlib.metadata

@@ -11,7 +11,7 @@ from anyio import fail_after, to_thread
 from app.api.models.list_cache import ListCache
 from app.api.models.list_query import ListQuery
 from app.api.models.list_renderer import ListRenderer
-from app.engine.process import EngineProcess
+from app.engine.process.engine_process import EngineProcess
 from app.engine.states import EngineState, SupervisorLimits
 from app.engine.supervisor import Supervisor
 from app.store.inventory_watcher import InventoryWatcher

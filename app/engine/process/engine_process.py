@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from app.engine.contract.messages import MAX_LINE_BYTES, Call, ProtocolError, Reply
-from app.engine.exits import Exit
-from app.engine.memory_limits import hard_limit_bytes, oom_kills
-from app.engine.output import Output
-from app.engine.process_memory import Memory, memory_of, resident_bytes_of
+from app.engine.process.exits import Exit
+from app.engine.process.memory_limits import hard_limit_bytes, oom_kills
+from app.engine.process.output import Output
+from app.engine.process.process_memory import Memory, memory_of, resident_bytes_of
 from app.errors import EngineCallFailed, EngineDied, EngineOutOfMemory, EngineTimedOut
 
 DRAIN_SECONDS = 0.2

@@ -18,7 +18,7 @@ from app.engine.contract.wheel_facts import (
     known_facts,
 )
 from app.engine.native.workdir import WorkDirectories
-from app.engine.wheel_probe import ProbeFailed, ask_wheel
+from app.engine.wheel.wheel_probe import ProbeFailed, ask_wheel
 from app.events import EventName, OnEvent
 
 

@@ -1,6 +1,6 @@
 """Asks the installed wheel what it offers and which OCR models it needs, by a program in a process of its own.
 
-    python -m app.engine.wheel_probe [NATIVE_FOLDER]
+    python -m app.engine.wheel.wheel_probe [NATIVE_FOLDER]
 
 writes the answer to `app/engine/contract/known_wheels/<version>.json`, for a commit: do so after an update of the
 vendor's package. NATIVE_FOLDER is `native` by default, which `python -m app provision` fills. It takes half a minute of

@@ -1,0 +1,1 @@
+"""What the installed version of the vendor's package offers and needs."""
