@@ -171,7 +171,8 @@ class PullRun(Work):
     async def _download_and_publish(self, download: Download, file: SourceFile, conditions: Conditions) -> Pulled:
         """Download and publish a file.
 
-        If the digest of a file that came in several answers is wrong, download it again in one.
+        If the file was resumed, so that its bytes are from several answers, and its digest is wrong, it is downloaded
+        again from the start.
         """
         while True:
             self.phase = "downloading"

@@ -45,7 +45,7 @@ class StringForm:
         return core_schema.no_info_after_validator_function(self._check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Return the schema for the OpenAPI document, which has the regular expression."""
+        """Return the string's schema for the OpenAPI document, with the regular expression as `pattern`."""
         return handler(schema) | {"pattern": self.pattern}
 
     def _check(self, text: str | None) -> str | None:

@@ -81,10 +81,10 @@ class ProvisionOutcome:
 
 
 def provision(native_dir: Path) -> Iterator[ProvisionOutcome]:
-    """Fetch the missing parts; yield an outcome for each part.
+    """Fetch the native libraries that are missing, and yield the outcome for each `Part`, a folder of libraries.
 
-    A complete part of a pinned version is not fetched again. Each part is published by one rename, so a killed run
-    leaves no incomplete part; the next run removes the scratch folder of a killed run.
+    A complete folder from a pinned version of its package is not fetched again. Each folder is filled in a scratch
+    folder and gets its name by one rename, so a killed run leaves only its scratch folder, which the next run removes.
     """
     if reason := platform_problem():
         yield ProvisionOutcome(reason, Cause.PLATFORM)

@@ -90,7 +90,9 @@ class ResourceSource:
             raise SourceNotFound(f"OCR model {name!r} at {self._site}", reason) from exc
 
     async def offers(self, threads: CapacityLimiter | None = None) -> list[Offer]:
-        """Request the list of the site and return what it offers. Entries that are no names are left out.
+        """Request the site's list and return the OCR models that it offers.
+
+        Entries of the list without a valid name of an OCR model are left out.
 
         Raises SourceNotAllowed, SourceNotFound, SourceRefused, SourceMismatch, SourceUnavailable.
         """

@@ -91,9 +91,9 @@ class Lease:
         self._descriptors.append(lock_file)
 
     def give_to_children(self) -> None:
-        """Let the programs that this process starts or becomes inherit the lease.
+        """Pass the lease to the programs that this process starts, or by which it is replaced (`exec`).
 
-        The lease ends with the last of them.
+        The lease ends when the last of these programs has ended.
         """
         for descriptor in self._descriptors:
             os.set_inheritable(descriptor, True)  # noqa: FBT003 - has no name

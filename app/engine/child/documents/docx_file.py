@@ -11,9 +11,10 @@ from app.engine.child.documents.pages import Page
 
 
 def write_docx(target: Path, pages: Sequence[Page]) -> None:
-    """Write a document: a paragraph for each paragraph, with a line break between two lines, and a page for each page.
+    """Write the recognised pages as a Word document, with a page break between two pages.
 
-    The vendor's own writer puts a backslash before each bracket, as in `\\(1\\)`.
+    A page that is a table becomes a table of Word, and each paragraph of another page a paragraph, with a line break
+    between two of its lines. The vendor's writer is not used: it puts a backslash before each bracket, as in `\\(1\\)`.
     """
     document = Document()
     for number, page in enumerate(pages):
