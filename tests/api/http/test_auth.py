@@ -56,7 +56,6 @@ NEEDS = {
     ("get", "/storage"): Scope.READ,
     ("get", "/engine"): Scope.READ,
     ("get", "/engine/capabilities"): Scope.READ,
-    ("get", "/engine/capabilities"): Scope.READ,
     ("get", "/resources"): Scope.READ,
     ("post", "/engine/release"): Scope.ENGINE,
     ("post", "/engine/load"): Scope.ENGINE,
