@@ -58,8 +58,10 @@ class Echo:
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
 
-    def hold_gil(self, seconds: float) -> None:
-        """Hold the GIL for some seconds, as the vendor's calls do: a PyDLL call does not release the GIL."""
+    def hold_gil(self, seconds: float, begun: str | None = None) -> None:
+        """Create the file `begun`. Hold the GIL, as the vendor's calls do: a PyDLL call does not release the GIL."""
+        if begun:
+            Path(begun).touch()
         ctypes.PyDLL(None).usleep(int(seconds * 1e6))
 
     def abort(self) -> None:

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
@@ -45,17 +46,19 @@ def caller(running: RunningService) -> Iterator[Caller]:
         yield Caller(running, threads)
 
 
-def test_kill_9_during_a_request(caller: Caller) -> None:
+def test_kill_9_during_a_request(caller: Caller, tmp_path: Path) -> None:
     """SIGKILL during a request answers it with 502, before the call would have ended; the engine is ready again."""
     pid = caller.service.engine()["pid"]
-    held = caller.call("hold_gil", seconds=30)
-    eventually(lambda: caller.service.engine()["busy"])
+    held = caller.call("hold_gil", seconds=30, begun=str(tmp_path / "begun"))
+    # `busy` is also true while the request waits; then it would get the next process.
+    eventually((tmp_path / "begun").exists, within=30)
 
     os.kill(pid, signal.SIGKILL)
 
     eventually(held.done, within=15)
     answer = held.result()
-    assert (answer.status_code, answer.json()["exit_reason"]) == (502, "killed by SIGKILL")
+    assert answer.status_code == 502, answer.text
+    assert answer.json()["exit_reason"] == "killed by SIGKILL"
     assert caller.service.client.get("/models").status_code == 200
     eventually(lambda: caller.service.client.get("/readyz").status_code == 200, within=15)
     assert caller.service.engine()["pid"] != pid
