@@ -176,6 +176,24 @@ TOO_LARGE: dict[str, Callable[[], bytes]] = {
         ),
         picture(*HUGE),
     ),
+    "a pattern of tiny tiles": lambda: one_page(
+        b"/Contents 4 0 R/Resources<</Pattern<</P 5 0 R>>>>",
+        stream(b"", b"/Pattern cs /P scn 0 0 200 200 re f"),
+        stream(
+            b"/Type/Pattern/PatternType 1/PaintType 1/TilingType 1/BBox[0 0 9 9]/XStep .00001/YStep .00001"
+            b"/Resources<<>>",
+            b"0 0 1 1 re f",
+        ),
+    ),
+    "a pattern of tiles that a matrix makes tiny": lambda: one_page(
+        b"/Contents 4 0 R/Resources<</Pattern<</P 5 0 R>>>>",
+        stream(b"", b"/Pattern cs /P scn 0 0 200 200 re f"),
+        stream(
+            b"/Type/Pattern/PatternType 1/PaintType 1/TilingType 1/BBox[0 0 9 9]/XStep 9/YStep 9"
+            b"/Matrix[.00001 0 0 .00001 0 0]/Resources<<>>",
+            b"0 0 1 1 re f",
+        ),
+    ),
     "a huge picture in an annotation": lambda: one_page(
         b"/Annots[4 0 R]",
         b"<</Type/Annot/Subtype/Stamp/Rect[0 0 200 200]/AP<</N 5 0 R>>>>",

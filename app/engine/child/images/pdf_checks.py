@@ -20,6 +20,7 @@ from pypdf.errors import DependencyError, FileNotDecryptedError, LimitReachedErr
 from pypdf.generic import ArrayObject, DictionaryObject, IndirectObject, StreamObject
 
 from app.engine.child.images.image_sizes import check_size, select_pages
+from app.engine.child.images.pdf_patterns import check_tiles
 from app.engine.contract.reading_options import PageRange
 from app.engine.contract.recognition_call import ImageLimits
 from app.errors import ImageError, ImageTooLarge, UnreadableImage
@@ -108,6 +109,8 @@ class _Needed:
     def __init__(self, limits: ImageLimits) -> None:
         self._limits = limits
         self._seen: set[tuple[int, int]] = set()
+        self._page_area = 0.0
+        """The area of the largest page so far, in square units of its user space."""
         self._objects = 0
         self._content_bytes = 0
         self._drawings: dict[int, int | None] = {}
@@ -118,6 +121,7 @@ class _Needed:
     def check_page(self, page: PageObject) -> None:
         """Check everything that a page refers to, but not other pages."""
         _check_stated_pages(page)
+        self._page_area = max(self._page_area, abs(float(page.mediabox.width) * float(page.mediabox.height)))
         self.check_values(page)
         contents = page.get_contents()
         self._count_drawings(contents.get_data() if contents is not None else b"", page.get("/Resources"))
@@ -139,6 +143,7 @@ class _Needed:
             if self._objects > MAX_OBJECTS:
                 raise ImageTooLarge(f"pages with more than {MAX_OBJECTS} objects", f"{MAX_OBJECTS} objects in one call")
             if isinstance(value, StreamObject):
+                check_tiles(value, self._page_area)
                 self._check_stream(value)
             if _is_function_or_colour_space(value):
                 self._check_nesting(value, 0)
