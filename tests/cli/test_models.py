@@ -12,6 +12,7 @@ import pytest
 from app.store.locks.model_locks import ModelLocks
 from tests.conftest import Serve
 from tests.store.integrity.test_verification import corrupt_on_disk
+from tests.support.fork_server import run_command
 from tests.support.held_jobs import store_on
 from tests.support.service import ECHO, ROOT
 from tests.support.waiting import eventually
@@ -36,15 +37,7 @@ main()
 
 def run(models_dir: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run the command line on a model folder and return its exit status and output."""
-    return subprocess.run(
-        [sys.executable, "-m", "app", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"OCR_MODELS_DIR": str(models_dir)} | settings,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    return run_command(arguments, os.environ | {"OCR_MODELS_DIR": str(models_dir)} | settings)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import os
 import socket
 import stat
 import subprocess
-import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tests.conftest import Serve
+from tests.support.fork_server import run_command
 from tests.support.hostile_names import (
     LONGEST,
     LONGEST_PART,
@@ -23,7 +23,7 @@ from tests.support.hostile_names import (
     SPECIAL,
 )
 from tests.support.raw import raw_request
-from tests.support.service import ECHO, ROOT, RunningService
+from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 
 SECRET = "outside"
@@ -101,15 +101,7 @@ def names_of(service: RunningService) -> set[str]:
 def command_line(models_dir: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run the command line on a model folder."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OCR_")}
-    return subprocess.run(
-        [sys.executable, "-m", "app", *arguments],
-        cwd=ROOT,
-        env=environment | {"OCR_MODELS_DIR": str(models_dir)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    return run_command(arguments, environment | {"OCR_MODELS_DIR": str(models_dir)})
 
 
 def test_links_and_devices_are_warnings_and_never_opened(serve: Serve, tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +12,8 @@ import pytest
 
 from tests.conftest import Serve
 from tests.support.answers import problem_of
-from tests.support.service import ECHO, ROOT
+from tests.support.fork_server import run_command
+from tests.support.service import ECHO
 from tests.support.waiting import Deadline, eventually
 
 
@@ -132,15 +131,7 @@ def test_a_wrong_setting_ends_the_start(settings: dict[str, str], says: str, tmp
     """A wrong setting ends the start with status 2 and a line that names the variable."""
     folders = {"OCR_STATE_DIR": f"{tmp_path}/state", "OCR_MODELS_DIR": f"{tmp_path}/models", "OCR_PORT": "0"}
     placed = {name: value.replace("{tmp}", str(tmp_path)) for name, value in settings.items()}
-    ended = subprocess.run(
-        [sys.executable, "-m", "app", "serve"],
-        cwd=ROOT,
-        env=os.environ | folders | placed,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    ended = run_command(["serve"], os.environ | folders | placed)
 
     assert ended.returncode == 2
     assert says in ended.stderr

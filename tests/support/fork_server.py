@@ -1,8 +1,9 @@
-"""Starts services by fork: a process that has imported the application forks one service for each request.
+"""Runs commands by fork: a process that has imported the application forks one process for each command.
 
-Imports take most of the start of a service, a second of CPU, and the suite starts hundreds. A forked service runs the
-same command in a process of its own; only its imports were made before. `fork_service` is for the tests; `main` runs in
-the process that forks, which lives as long as the test process that started it.
+Imports take most of the start of a service, a second of CPU, and the suite starts hundreds of services and commands. A
+forked process runs the same command as `python -m app`; only its imports were made before. `fork_service` and
+`run_command` are for the tests; `main` runs in the process that forks, which lives as long as the test process that
+started it.
 """
 
 import atexit
@@ -14,13 +15,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-EXEC_ONLY = ("LD_", "PYTHON")
+EXEC_ONLY = ("LD_", "PYTHON", "LC_", "LANG")
 """The prefixes of variables that a program reads only when it is started, so that a fork would ignore them."""
 MAX_MESSAGE_BYTES = 1 << 17
 
@@ -38,11 +40,14 @@ class ForkServer:
         self._lock = threading.Lock()
         atexit.register(self._end)
 
-    def fork(self, arguments: list[str], environment: Mapping[str, str], stderr: int) -> int:
-        """Fork a process that runs the command line with these arguments. Return its process id."""
-        message = json.dumps([arguments, dict(environment)]).encode()
+    def fork(self, arguments: Sequence[str], environment: Mapping[str, str], outputs: list[int]) -> int:
+        """Fork a process that runs the command line with these arguments. Return its process id.
+
+        `outputs` are the descriptors of its standard output and error, or of its standard error alone.
+        """
+        message = json.dumps([list(arguments), dict(environment)]).encode()
         with self._lock:
-            socket.send_fds(self._control, [message], [stderr])
+            socket.send_fds(self._control, [message], outputs)
             while True:
                 pid, status = self._receive()
                 if status is None:
@@ -110,11 +115,36 @@ _servers: dict[int, ForkServer] = {}
 
 def fork_service(arguments: list[str], environment: Mapping[str, str], stderr: int) -> ForkedProcess | None:
     """Fork a process that runs the command line. Return None if the environment has a variable that a fork ignores."""
-    if (server := _servers.get(os.getpid())) is None:
-        server = _servers[os.getpid()] = ForkServer()
+    server = _server()
     if exec_only(environment) != server.environment:
         return None
-    return ForkedProcess(server, server.fork(arguments, environment, stderr))
+    return ForkedProcess(server, server.fork(arguments, environment, [stderr]))
+
+
+def run_command(arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end and return its exit status and output. Raises TimeoutExpired after two minutes.
+
+    If the environment has a variable that a fork ignores, `python -m app` runs as a new program.
+    """
+    server = _server()
+    if exec_only(environment) != server.environment:
+        command, env = [sys.executable, "-m", "app", *arguments], dict(environment)
+        return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120)
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        forked = ForkedProcess(server, server.fork(arguments, environment, [output.fileno(), errors.fileno()]))
+        try:
+            status = forked.wait(timeout=120)
+        finally:
+            forked.kill()
+        texts = (os.pread(file.fileno(), 1 << 26, 0).decode() for file in (output, errors))
+        return subprocess.CompletedProcess(arguments, status, *texts)
+
+
+def _server() -> ForkServer:
+    """Return the fork server of this process; start it if needed."""
+    if (server := _servers.get(os.getpid())) is None:
+        server = _servers[os.getpid()] = ForkServer()
+    return server
 
 
 def exec_only(environment: Mapping[str, str]) -> dict[str, str]:
@@ -138,7 +168,7 @@ def main(control: socket.socket) -> None:
             os.read(woken, 4096)
             report_ended(control)
         if control.fileno() in ready:
-            message, fds, _, _ = socket.recv_fds(control, MAX_MESSAGE_BYTES, 1)
+            message, fds, _, _ = socket.recv_fds(control, MAX_MESSAGE_BYTES, 2)
             if not message:
                 os._exit(0)
             if (pid := os.fork()) == 0:
@@ -147,9 +177,10 @@ def main(control: socket.socket) -> None:
                 control.close()
                 os.close(woken)
                 os.close(wake)
-                become(*json.loads(message), stderr=fds[0])
+                become(*json.loads(message), outputs=fds)
                 return
-            os.close(fds[0])
+            for each in fds:
+                os.close(each)
             control.send(json.dumps([pid, None]).encode())
 
 
@@ -165,10 +196,11 @@ def report_ended(control: socket.socket) -> None:
         control.send(json.dumps([pid, status]).encode())
 
 
-def become(arguments: list[str], environment: dict[str, str], *, stderr: int) -> None:
-    """Take the arguments, the environment and the standard error of a service."""
-    os.dup2(stderr, 2)
-    os.close(stderr)
+def become(arguments: list[str], environment: dict[str, str], *, outputs: list[int]) -> None:
+    """Take the arguments, the environment and the outputs of a command; the last output is the standard error."""
+    for number, each in zip((2, 1), reversed(outputs), strict=False):
+        os.dup2(each, number)
+        os.close(each)
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()

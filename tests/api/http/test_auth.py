@@ -1,6 +1,7 @@
 """API keys, their scopes, and a read-only service."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from app.api.http.request_errors import ServiceReadOnly
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import Serve
+from tests.support.fork_server import run_command
 from tests.support.service import ECHO, ROOT, RunningService
 from tests.support.waiting import eventually
 
@@ -237,10 +239,7 @@ def test_a_key_may_have_any_name_that_can_be_shown(tmp_path: Path, name: str) ->
 @pytest.mark.parametrize("name", ["", " a", "a\n", "a\x1b[2J", "\u202ea", "anonymous", "cli:root", "a" * 101])
 def test_a_name_that_misleads_is_refused(name: str) -> None:
     """`keys new` refuses a name that the log cannot show, or that another actor has, with status 2 and no key."""
-    made = subprocess.run(
-        [sys.executable, "-m", "app", "keys", "new", name, "--scope", "read"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    made = run_command(["keys", "new", name, "--scope", "read"], os.environ)
 
     assert (made.returncode, made.stdout) == (2, "")
     assert "ocr_" not in made.stderr
