@@ -13,10 +13,11 @@ OUTCOMES: dict[type[EngineError], str] = {
     EngineDied: "died",
     EngineOutOfMemory: "out_of_memory",
 }
-"""The `outcome` of the event for each error. Without an error it is `ok`, or `refused` for an answer in place of a
-result; for a cancelled call it is `abandoned`."""
+"""The `outcome` in the event `engine.called` for a call that raised an error, by the error's class. Other calls have
+the outcome `ok`, `refused` (the answer says why there is no result) or `abandoned` (the call was cancelled)."""
 NO_RESULT = ("refused", "lacks")
-"""The members of an answer that says why there is no result: the image is not usable, or a capability is missing."""
+"""The members that only an answer without a result has: `refused` if the image is not usable, `lacks` if a capability
+is missing."""
 
 
 async def timed_call(
@@ -28,10 +29,10 @@ async def timed_call(
     on_event: OnEvent,
     work: str | None = None,
 ) -> Any:  # noqa: ANN401 - a JSON value
-    """Call an engine process, return its result, and report `engine.called` with `work` (by default the call's name).
+    """Call an engine process, return the call's result, and report the event `engine.called`.
 
-    If the process holds more memory than its limit during the call, the process is killed. Raises what
-    `EngineProcess.call` raises.
+    `work` names the work in the event, by default the call's name. If the process holds more memory than its limit
+    during the call, the process is killed. Raises what `EngineProcess.call` raises.
     """
     began, outcome = asyncio.get_running_loop().time(), "abandoned"
     try:

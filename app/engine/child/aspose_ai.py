@@ -41,7 +41,7 @@ PROCESSORS = {
     Processor.QUERY: NaturalLanguageQueryAIProcessor,
 }
 SETTERS = {"keywords": "set_keywords", "question": "set_query"}
-"""The vendor's methods that set a processor's parameters, by parameter."""
+"""By the name of a processor's parameter, the vendor's method that sets the parameter."""
 
 
 class AsposeAIError(Exception):
@@ -56,7 +56,7 @@ class AsposeAIEngine:
         self._processor: Any = None
         self._tables: tuple[AsposeAI, TableAIProcessor] | None = None
         self._finds_ocr_models = False
-        """Whether the vendor looks for OCR models in the model folder."""
+        """Whether the vendor was told to look for OCR models in the model folder."""
 
     def apply_license(self, path: str) -> None:
         """Apply a license file. Raises RuntimeError if it is missing or not a license.
@@ -70,9 +70,9 @@ class AsposeAIEngine:
         License().set_license(path)
 
     def start(self) -> None:
-        """Create the AsposeAI instance, and let the vendor find OCR models in its folder.
+        """Create the AsposeAI instance, and let the vendor find OCR models in the model folder.
 
-        Call `apply_license` before: a later license does not change the instance.
+        Call `apply_license` before this method: a license that is applied later does not change the instance.
         """
         self._ai = AsposeAI()
         self._finds_ocr_models = aspose_ocr_models.use_folder(self._models_dir())
@@ -104,7 +104,9 @@ class AsposeAIEngine:
         }
 
     def load(self, processor: str, model: str, gpu_layers: int | None = None, context_size: int | None = None) -> None:
-        """Load a model for a processor. Raises AsposeAIError, also for a second load, which would map the model twice.
+        """Load a model for a processor. Raises AsposeAIError if the load fails, and for a second load.
+
+        A second load would map the model twice.
 
         Without a licence AsposeAI ignores the model's name and loads its default model. `gpu_layers` and `context_size`
         are fields of `app.engine.contract.model_config.ModelConfig`.
@@ -140,10 +142,10 @@ class AsposeAIEngine:
         return answer
 
     def _corrected_by_runs(self, text: str) -> str:
-        """Correct the runs of lines that the spell check can take, and keep the other lines. Each line gets a line end.
+        """Correct the lines that the spell check can take, and keep the other lines. Each line gets a line end.
 
-        The correction of one line may have several lines. So one call for the whole text would not show which lines of
-        the answer belong to which line of the text.
+        Each run of consecutive lines that the spell check can take is one call. The correction of one line may have
+        several lines, so one call for the whole text would not show where the other lines belong in the answer.
         """
         lines = text.removesuffix("\n").split("\n")
         runs = groupby(lines, key=lambda line: not line or is_beyond_spell_check(line))
@@ -161,8 +163,9 @@ class AsposeAIEngine:
     ) -> dict[str, Any]:
         """Recognise an image; write the pages, and the document if requested, beside the image.
 
-        Returns `seconds` and `document` (a file name); or `lacks` and `reason`, the capability that a missing
-        library takes away, and why; or `refused` and `facts`, the class name and the facts of an ImageError.
+        Returns `seconds` and `document` (a file name) after a success. If a library is missing, returns `lacks` (the
+        name of the missing capability) and `reason`. If the image is refused, returns `refused` and `facts`: the class
+        name and the facts of an ImageError.
         """
         wanted = RecognitionOptions.from_fields(options)
         if reason := missing_for_recognition():
@@ -177,11 +180,11 @@ class AsposeAIEngine:
             return {"refused": type(exc).__name__, "facts": exc.facts}
 
     def free_resources(self) -> None:
-        """Call the vendor's `free_resources()`. It frees no memory; only the end of this process does."""
+        """Call the vendor's `free_resources()`, which frees no memory: only the end of this process frees memory."""
         self._started().free_resources()
 
     def _tables_in(self, output: OcrOutput) -> list[str]:
-        """Return each page as a table. Mode NONE needs no model; other modes need a file that the package lacks."""
+        """Return each page as a table, by the vendor's mode NONE. Other modes need a file that the package lacks."""
         if self._tables is None:
             config = AsposeAIModelConfig()
             config.allow_auto_download = False

@@ -34,7 +34,7 @@ def recognise(
 ) -> dict[str, Any]:
     """Write the pages, and the document if requested, beside the image. Return `seconds` and `document` (a file name).
 
-    `tables_in` returns each page of an output as a table. Raises ImageError.
+    `tables_in` is a function that returns each page of an output as a table. Raises ImageError.
     """
     # Imported here, because Pillow, pypdf and PDFium would be half of every start.
     from app.engine.child.images.filtered_sizes import check_regions  # noqa: PLC0415
@@ -87,7 +87,7 @@ def _pages(
     tables: list[str] | None,
     options: RecognitionOptions,
 ) -> list[dict[str, Any]]:
-    """Return the fields of each page."""
+    """Return the fields of each recognised page, as `page_fields` makes them."""
     measures_skew = options.auto_skew or options.detects_skew
     skews = [page.angle for page in AsposeOcr().calculate_skew(source)] if measures_skew else repeat(None)
     # The vendor measures the skew before the filters, so it tells nothing about a page that a filter turns.
@@ -114,7 +114,7 @@ def _pages(
 
 
 def _forgive_blank(pages: list[dict[str, Any]], prepared: list["PreparedPage"]) -> None:
-    """Mark blank pages as not cut: without a licence the vendor adds its notice to them too."""
+    """Mark blank pages as not cut: without a licence the vendor adds the notice of a cut text to blank pages too."""
     from app.engine.child.images.blank_pages import is_blank  # noqa: PLC0415 - with `prepare`, see above
 
     for fields, page in zip(pages, prepared, strict=True):

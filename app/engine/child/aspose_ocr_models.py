@@ -13,13 +13,14 @@ from app.engine.contract.ocr_models import file_of, resource_of
 from app.errors import ImageError, ResourceMissing, ResourceRefused
 
 MAX_LISTED = 1000
-"""How many names are reported. The vendor's package knows about 25; a folder of other files must not fill a message."""
+"""How many names of OCR models are reported at most: a folder of other files must not fill a message. The vendor's
+package knows about 25 names."""
 NEEDED = re.compile(r"install the '([^']+)'")
-"""Matches the file that a recognition needs, in the vendor's error."""
+"""Finds the name of the file that a recognition needs in the text of the vendor's error."""
 
 
 def use_folder(folder: Path) -> bool:
-    """Make the vendor look for OCR models in this folder, and never download one. Return False if it does not exist.
+    """Make the vendor look for OCR models in this folder, and never download one. False if the folder does not exist.
 
     Blocks for about 20 ms at the first call. The vendor looks at the files again at each recognition, so a file that
     arrives later counts without another call.
@@ -41,14 +42,15 @@ def listed(folder: Path) -> list[str]:
 
 
 def model_names(names: list[str]) -> list[str]:
-    """Return the listed names as names of models."""
+    """Return the names that `listed` returns as names of models, with the suffix `.ocr`."""
     return [file_of(name) for name in names]
 
 
 def refusal(exc: RuntimeError) -> ImageError | None:
     """Return the ImageError for the vendor's error about an OCR model, or None if the error is about something else.
 
-    The vendor raises the same error for a file that is missing and for one of another size than it expects.
+    The vendor raises the same error for a missing file and for a file that does not have the size that the vendor
+    expects.
     """
     match = NEEDED.search(str(exc))
     if match is None:

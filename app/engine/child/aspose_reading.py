@@ -1,4 +1,4 @@
-"""The vendor's calls that read an image: which call an option asks for, and with which settings and filters.
+"""The vendor's calls that read an image. The options of a recognition choose the call, its settings and its filters.
 
 docs/recognition.md has the measurements of each option.
 """
@@ -35,7 +35,8 @@ CALLS: dict[ReadingKind, tuple[str, Callable[[], Any]]] = {
     ReadingKind.PASSPORT: ("recognize_passport", PassportRecognitionSettings),
     ReadingKind.CAR_PLATE: ("recognize_car_plate", CarPlateRecognitionSettings),
 }
-"""The vendor's method and its settings for each kind that has both."""
+"""By kind of image, the vendor's method that reads the kind, and the class of the method's settings. Kinds without such
+a pair are not listed."""
 FILTERS: dict[FilterName, Callable[..., Any]] = {
     FilterName.BINARIZE: PreprocessingFilter.binarize,
     FilterName.THRESHOLD: lambda value: PreprocessingFilter.threshold(int(value)),
@@ -53,7 +54,10 @@ disappear."""
 
 @dataclass(frozen=True, slots=True)
 class FastResult:
-    """A page of the fast call, which returns texts only, with the attributes of the vendor's other results."""
+    """A page that the vendor's fast call has read.
+
+    The call returns only texts; this class adds the attributes that results of the other calls have.
+    """
 
     recognition_text: str
     serializable_image: None = None
@@ -62,7 +66,7 @@ class FastResult:
 
 
 def read(source: OcrInput, options: RecognitionOptions) -> OcrOutput | list[FastResult]:
-    """Read the pages of an input. Raises UnknownLanguage and RuntimeError."""
+    """Let the vendor read the pages of an input. Raises UnknownLanguage, and RuntimeError for a vendor's error."""
     vendor = AsposeOcr()
     if options.mode == ReadingMode.FAST:
         return [FastResult(str(text)) for text in vendor.recognize_fast(source)]
@@ -75,7 +79,7 @@ def read(source: OcrInput, options: RecognitionOptions) -> OcrOutput | list[Fast
 
 
 def filters_of(options: RecognitionOptions) -> PreprocessingFilter:
-    """Return the vendor's filters, in the order in which they are applied."""
+    """Return the vendor's filters for these options, in the order in which the vendor applies them."""
     filters = PreprocessingFilter()
     for each in options.filters:
         filters.add(FILTERS[each.name](*each.values))
@@ -101,7 +105,10 @@ def _settings(options: RecognitionOptions) -> RecognitionSettings:
 
 
 def _with_common(settings: Any, options: RecognitionOptions) -> Any:  # noqa: ANN401 - the vendor's classes have no types
-    """Set the options that all of the vendor's classes of settings have."""
+    """Set those options that every class of the vendor's settings has, and return the settings.
+
+    Raises UnknownLanguage.
+    """
     if options.language not in (known := [name.lower() for name in dir(Language) if name.isupper()]):
         raise UnknownLanguage(options.language, " ".join(known))
     settings.language = getattr(Language, options.language.upper())

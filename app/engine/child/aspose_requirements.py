@@ -2,12 +2,14 @@
 
     python -P -m app.engine.child.aspose_requirements [LANGUAGE ...]
 
-The working directory and the environment are those of an engine process. Every function is called on a file that is not
-an image, in a resource folder that is empty, with downloads off. The wheel looks for its OCR models before it opens the
-image (measured with 26.10.0), so a call ends with one of two errors: `Please install the '<file>' first`, or one about
-the image, which means that nothing is missing. Filters work on the opened image, so they are tried on a real one of 8 x
-8 pixels. A language that needs no file costs 0.2 s of CPU, since the wheel loads its model first: 28 s for all. If
-languages are given as arguments, the wheel is asked about these only, and the answer leaves out the others. This is for
+The working directory and the environment are those of an engine process. The program calls every function on a file
+that is not an image, with an empty folder of OCR models and with downloads off. The wheel looks for its OCR models
+before it opens the image (measured with 26.10.0). So a call ends with one of two errors: `Please install the '<file>'
+first`, or an error about the image, which means that no OCR model is missing. Filters work on the opened image, so the
+program tries filters on a real image of 8 x 8 pixels.
+
+A language that needs no file costs 0.2 s of CPU, since the wheel loads the language's model before it opens the image;
+all languages together cost 28 s. If languages are given as arguments, the answer has only these languages, which is for
 quick tests.
 """
 
@@ -44,20 +46,21 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "recognize_formula": (True,),
     "recognize_tables": (Language.ENG,),
 }
-"""The arguments of each method besides the input."""
+"""By the name of a method of `AsposeOcr`, the arguments that the method takes besides the input."""
 METHODS = re.compile(r"recognize.*|detect_.*|calculate_skew")
 """The methods of `AsposeOcr` that take an `OcrInput`."""
 FILTER_ARGUMENTS: tuple[tuple[Any, ...], ...] = ((), (2,), (2.0,), (8, 8))
-"""The arguments that a filter may take. The first that the vendor accepts are used."""
+"""Lists of arguments to try on a filter, one after another, until the vendor accepts one."""
 LANGUAGES_AT_ONCE = 10
-"""After so many languages the memory of their models is released: 13 MB each, and a release costs a second of CPU."""
+"""How many languages are tried before the memory of their models is released. A model takes 13 MB; a release costs a
+second of CPU."""
 NOT_AN_IMAGE, IMAGE = "not-an-image.png", "image.png"
 
 
 def facts(languages: Container[str]) -> WheelFacts:
-    """Ask the wheel about all but its languages, and about those of its languages that are in `languages`.
+    """Ask the wheel about all its functions, and about those of its languages that are in `languages`.
 
-    Raises NotWheelFacts if its answers cannot be right.
+    Raises NotWheelFacts if the wheel's answers cannot be right.
     """
     resources = Path("resources")
     resources.mkdir()
@@ -87,7 +90,7 @@ def facts(languages: Container[str]) -> WheelFacts:
 
 @dataclass(frozen=True)
 class _Called:
-    """What ISO 639 calls a language."""
+    """The names and codes of a language in ISO 639."""
 
     name: str
     codes: tuple[str, ...] = ()
@@ -97,7 +100,7 @@ class _Called:
 
 
 def _called(language: str) -> _Called | None:
-    """Return the English name of a language and its other codes; None if `language` is the name of a group."""
+    """Return the English name and the other codes of a language; None if `language` is a group of languages."""
     try:
         known = Lang(language)
     except DeprecatedLanguageValue as retired:
@@ -115,9 +118,10 @@ def _codes(known: Lang) -> tuple[str, ...]:
 
 
 def _aliases(english: Mapping[str, _Called]) -> dict[str, str]:
-    """Return the language that each other code stands for.
+    """Return, by each ISO 639 code that is not itself a name of the vendor, the vendor's name of the language.
 
-    The code of a macrolanguage, such as `zh`, is that of the vendor's group of this name, or of its first language.
+    The code of a macrolanguage, such as `zh`, stands for the vendor's group of the same name, or if there is none, for
+    the first language of the macrolanguage.
     """
     groups = set(_lower(Language)) - english.keys()
     aliases = {code: name for name, called in english.items() for code in called.codes}
@@ -153,7 +157,10 @@ def _recognition_needs(engine: AsposeOcr, setting: str, enumeration: type, name:
 
 
 def _method_needs(engine: AsposeOcr) -> dict[str, tuple[str, ...]]:
-    """Return the needs of each method. A method whose arguments are unknown here is left out, and named on stderr."""
+    """Return the OCR models that each method needs.
+
+    Methods with unknown arguments are left out, and named on stderr.
+    """
     needs = {}
     for name in filter(METHODS.fullmatch, dir(AsposeOcr)):
         method, arguments = getattr(engine, name), ARGUMENTS.get(name, ())
@@ -165,7 +172,7 @@ def _method_needs(engine: AsposeOcr) -> dict[str, tuple[str, ...]]:
 
 
 def _filter_needs(engine: AsposeOcr) -> dict[str, tuple[str, ...]]:
-    """Return the needs of each filter. A filter is a function of the vendor that takes none, one or two numbers."""
+    """Return the OCR models that each filter needs. A filter is a vendor's function that takes up to two numbers."""
     needs = {}
     for name in sorted(set(dir(PreprocessingFilter)) - {"add", "get_type"}):
         if not name.startswith("_") and (made := _filter(name)):
@@ -176,7 +183,7 @@ def _filter_needs(engine: AsposeOcr) -> dict[str, tuple[str, ...]]:
 
 
 def _filter(name: str) -> Any:  # noqa: ANN401
-    """Return a filter of the vendor, or None if `name` is something else."""
+    """Return the vendor's filter called `name`, or None if `name` is not the name of a filter."""
     for arguments in FILTER_ARGUMENTS:
         try:
             return getattr(PreprocessingFilter, name)(*arguments)
@@ -192,7 +199,7 @@ def _input(image: str, filters: PreprocessingFilter | None = None) -> OcrInput:
 
 
 def _needs(call: Callable[[], object]) -> tuple[str, ...]:
-    """Return the OCR model that a call asks for; empty if it asks for none."""
+    """Return the file name of the OCR model that a call asks for, in a tuple; empty if the call asks for none."""
     try:
         call()
     except RuntimeError as exc:

@@ -1,7 +1,7 @@
-"""Documents of recognised pages, written from the lines and places that the vendor recognised.
+"""Documents of recognised pages, written from the lines that the vendor recognised and their positions on the page.
 
-The vendor's own writers lose text: its PDF leaves out each line with a letter that is not ASCII, its DOCX, CSV and
-XLSX put backslashes before brackets, its hOCR exchanges width and height.
+The vendor's own writers lose text: its PDF leaves out each line with a letter that is not ASCII, its DOCX, CSV and XLSX
+put backslashes before brackets, its hOCR exchanges width and height.
 """
 
 from collections.abc import Sequence

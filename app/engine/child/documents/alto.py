@@ -1,4 +1,4 @@
-"""Recognised pages as ALTO 4 (XML), the format of libraries and archives for text with its places."""
+"""Recognised pages as ALTO 4 (XML), the format in which libraries and archives store text and its positions."""
 
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET

@@ -13,8 +13,9 @@ from app.engine.child.documents.pages import Page
 def write_docx(target: Path, pages: Sequence[Page]) -> None:
     """Write the recognised pages as a Word document, with a page break between two pages.
 
-    A page that is a table becomes a table of Word, and each paragraph of another page a paragraph, with a line break
-    between two of its lines. The vendor's writer is not used: it puts a backslash before each bracket, as in `\\(1\\)`.
+    A page that is a table becomes a table of Word. Of any other page, each paragraph becomes a paragraph of Word, with
+    a line break between two lines. The vendor's writer is not used: it puts a backslash before each bracket, as in
+    `\\(1\\)`.
     """
     document = Document()
     for number, page in enumerate(pages):

@@ -1,7 +1,7 @@
 """A font without visible shapes for the invisible text of searchable PDFs, in any script.
 
-Tesseract and OCRmyPDF do the same: the reader of a PDF finds, marks and copies text by its letters' codes and widths,
-so invisible text needs no shapes. A font with shapes would leave out the letters that it lacks.
+The reader of a PDF finds, marks and copies text by its letters' codes and widths, so invisible text needs no shapes. A
+font with shapes would leave out the letters that it lacks. Tesseract and OCRmyPDF also use fonts without shapes.
 """
 
 import struct
@@ -15,13 +15,14 @@ from app.engine.child.documents.words import SPACE, width_of
 NAME = "/OcrTextLayer"
 """The name of the font in the resources of a page."""
 UNITS = 1000
-"""The height of a letter in the units of widths."""
+"""The height of a letter, in the units in which the font states widths."""
 LETTER = 500
-"""The width of a letter of usual width. The text layer stretches each word to its place."""
+"""The width of a letter of usual width, in UNITS. The text layer stretches each word to the width that it has on the
+page."""
 MAX_CODES = 65_000
 """How many letters the font can have. A code has two bytes."""
 UNKNOWN = "\ufffd"
-"""Stands for every letter beyond MAX_CODES."""
+"""The character that replaces every letter beyond the first MAX_CODES."""
 
 
 class GlyphlessFont:
@@ -31,7 +32,7 @@ class GlyphlessFont:
         self._codes: dict[str, int] = {" ": 1, UNKNOWN: 2}
 
     def codes_of(self, clusters: Sequence[str]) -> bytes:
-        """Return the codes of letters, each with the marks that are printed on it."""
+        """Return the font's codes for letters. Each cluster is one letter with the marks that are printed on it."""
         return b"".join(self._code(cluster).to_bytes(2) for cluster in clusters)
 
     def _code(self, cluster: str) -> int:
@@ -40,7 +41,7 @@ class GlyphlessFont:
         return self._codes.setdefault(cluster, len(self._codes) + 1)
 
     def added_to(self, pdf: Pdf) -> Dictionary:
-        """Add the font to a PDF. Call this after the text of all pages has its codes."""
+        """Add the font to a PDF, and return it. Call this after `codes_of` was called for the text of all pages."""
         name, used = Name("/GlyphlessText"), [width_units(cluster) for cluster in self._codes]
         widths = sorted(set(used))
         descriptor = Dictionary(

@@ -7,7 +7,7 @@ from app.engine.child.documents.pages import Page
 
 
 def html_of(pages: Sequence[Page], tag: str | None) -> str:
-    """Return an HTML page with a section for each page; `tag` is the language, or None."""
+    """Return one HTML page with a section for each page. `tag` is the BCP 47 tag of the language, or None."""
     sections = "".join(f'<section id="page-{page.number}">\n{_content(page)}</section>\n' for page in pages)
     language = f' lang="{escape(tag)}"' if tag else ""
     return (

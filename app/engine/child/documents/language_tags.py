@@ -11,7 +11,8 @@ SCRIPTS = {
     "perso_arabic": "und-Arab",
     "chinese": "zh",
 }
-"""The tags of the names that stand for a script and not for a language. `und` means an unknown language."""
+"""The tags for those of the vendor's names that stand for a script and not for a language. `und` means an unknown
+language."""
 ISO_639_3_LENGTH = 3
 
 

@@ -7,14 +7,14 @@ from itertools import zip_longest
 from app.engine.child.documents.pages import Page
 
 MARKS = re.compile(r"[\\`*_\[\]<>&|~$]")
-"""Characters that mean something anywhere in a line."""
+"""Matches the characters that have a meaning in Markdown wherever they are in a line."""
 LEADING = re.compile(r"^([#+=-]|\d{1,9}(?=[.)]))")
-"""Matches what would begin a heading, a list, a rule or a fence at the start of a line."""
+"""Matches characters that would begin a heading, a list, a rule or a fence at the start of a line."""
 PAGE_BREAK = "\n\n---\n\n"
 
 
 def markdown_of(pages: Sequence[Page]) -> str:
-    """Return the text of the pages, with a rule between two pages. A line of the page is a line of the text."""
+    """Return the pages as Markdown, with a rule between two pages. Each line of a page becomes one line."""
     return PAGE_BREAK.join(map(_content, pages)) + "\n"
 
 

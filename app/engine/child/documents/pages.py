@@ -1,4 +1,4 @@
-"""Recognised pages as documents show them: lines in order, grouped into paragraphs, each with a place on the page."""
+"""Recognised pages as documents show them: lines in order, grouped into paragraphs, each with its box on the page."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-"""Characters that XML 1.0 cannot hold, not even escaped. DOCX, XLSX, hOCR and ALTO are XML."""
+"""Matches the characters that XML 1.0 cannot hold, not even escaped. DOCX, XLSX, hOCR and ALTO are XML."""
 DEFAULT_SIZE = (1240, 1754)
 """Width and height in pixels of a page whose size the vendor does not tell: A4 at 150 dots per inch."""
 
@@ -45,12 +45,12 @@ class Line:
 
     text: str
     box: Box | None
-    """The place of the line; None if the vendor does not tell it."""
+    """The rectangle of the line on the page; None if the vendor does not state it."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedLine:
-    """One line of text with its place."""
+    """One line of text with its rectangle on the page."""
 
     text: str
     box: Box
@@ -68,7 +68,7 @@ class Page:
     rows: Sequence[Sequence[str]] | None
     """The page as a table; None if no table was requested."""
     skew_degrees: float | None
-    """By how much the recognised image is turned against the image that was sent; None if it is not."""
+    """The skew of the page that was sent, in degrees, as the vendor measured it; None if the skew was not measured."""
 
     def paragraphs(self) -> list[list[Line]]:
         """Return the lines that have text, grouped where a gap between two lines is larger than usual on the page."""
@@ -84,10 +84,10 @@ class Page:
         return [group for group in groups if group]
 
     def placed_paragraphs(self) -> list[list[PlacedLine]]:
-        """Return the paragraphs, each line with a box inside the page.
+        """Return the paragraphs as lists of lines, each line with a box inside the page.
 
-        If any line has no place, all lines are spread over the page from top to bottom, since the text must be in the
-        document. Without a license, the vendor gives the text of a short page but no places.
+        If the vendor has not stated the box of every line, all lines are spread over the page from top to bottom, since
+        the text must be in the document. Without a license, the vendor states no boxes for a short page.
         """
         groups = self.paragraphs()
         lines = [line for group in groups for line in group]
@@ -109,9 +109,9 @@ class Page:
 
 
 def pages_of(fields: Sequence[dict[str, Any]]) -> list[Page]:
-    """Return the pages for the fields that `app.engine.child.results.page_fields` makes.
+    """Build pages from the fields that `app.engine.child.results.page_fields` makes.
 
-    A page has the lines that the vendor recognised, or the lines of its text if those have more letters.
+    A page has the lines that the vendor recognised, or the lines of the page's text if that text has more letters.
     """
     return [_page(each) for each in fields]
 
@@ -147,7 +147,7 @@ def _gaps(lines: Sequence[Line]) -> Iterator[float]:
 
 
 def _usual_gap(lines: Sequence[Line]) -> float | None:
-    """Return the largest gap in pixels between two lines of one paragraph; None if there are no gaps to compare."""
+    """Return the largest gap between lines of one paragraph, in pixels; None if there are no gaps to compare."""
     gaps = list(_gaps(lines))
     heights = [line.box.height for line in lines if line.box]
     return max(median(gaps), 0) * 1.5 + median(heights) * 0.4 if gaps else None

@@ -1,7 +1,8 @@
-"""Searchable PDF: the pages as they were sent, with the recognised text in its place, invisible.
+"""Searchable PDF: the pages as they were sent, with the recognised text, invisible, where the page shows it.
 
 The text lies below the page's own content. So the content looks as before, and a graphics state that the content sets
-does not change the text. The pages of a PDF are kept; an image becomes a page of its own size and resolution.
+does not change the text. The pages of a PDF stay as they are; an image becomes a page of the image's size and
+resolution.
 """
 
 import io
@@ -21,7 +22,7 @@ from app.engine.child.images.guarded_parsing import refusing
 from app.errors import UnreadableImage
 
 SAME_SHAPE = 0.02
-"""The largest fraction by which the shapes of two images of one page may differ, since sizes are whole pixels."""
+"""By how much the aspect ratios of two images of one page may differ, as a fraction, since sizes are whole pixels."""
 NO_PDF = "no searchable PDF can be made of it, though its text can be read; ask for another format"
 
 
@@ -63,7 +64,7 @@ def _add_text(pdf: Pdf, pages: Sequence[Page], source: Source, *, is_text_only: 
 
 
 def _keep(pdf: Pdf, numbers: set[int]) -> None:
-    """Remove the pages that were not read."""
+    """Remove from a PDF all pages but those with these numbers."""
     for number in range(len(pdf.pages), 0, -1):
         if number not in numbers:
             del pdf.pages[number - 1]
@@ -76,7 +77,7 @@ def _empty(sheet: PdfPage) -> None:
 
 
 def _placement(page: Page, size: tuple[int, int], sheet: PdfPage, degrees: float) -> Placement:
-    """Return where the pixels of the recognised image are on the page as viewers show it.
+    """Return the placement that maps pixels of the recognised image to the PDF page, as viewers show the page.
 
     `size` is the size of the page in pixels before the vendor turned it by `degrees`, counterclockwise.
     """
@@ -92,12 +93,18 @@ def _placement(page: Page, size: tuple[int, int], sheet: PdfPage, degrees: float
 
 
 def _have_one_shape(size: tuple[float, float], other: tuple[float, float]) -> bool:
-    """Return whether one size is a multiple of the other. If not, the vendor did not turn the page as it said."""
+    """Return whether two sizes have about the same aspect ratio.
+
+    If not, the vendor did not turn the page as reported.
+    """
     return abs(size[0] * other[1] / (size[1] * other[0]) - 1) < SAME_SHAPE
 
 
 def _fonts_of(sheet: PdfPage) -> Object:
-    """Return the fonts of a page, in resources of its own: resources may be inherited, or shared with other pages."""
+    """Return the fonts of a page, in resources of its own.
+
+    Resources may be inherited, or shared with other pages; then the page first gets a copy.
+    """
     resources = _copied(_inherited(sheet.obj, Name.Resources))
     resources[Name.Font] = _copied(resources.get(Name.Font))
     sheet.obj[Name.Resources] = resources

@@ -1,7 +1,7 @@
 """An image file as a PDF with one page for each page read, at the size and resolution that the file states.
 
-JPEG and PNG data go into the PDF as they are, where a PDF can hold them. Otherwise the PDF has the pixels of the
-upright PNG that was recognised. For a page in black and white it has the pixels of the file, which CCITT compresses
+JPEG and PNG data go into the PDF unchanged, if a PDF can hold them. Otherwise the PDF has the pixels of the upright PNG
+that was recognised; only for a black and white page of a TIFF it has the pixels of the file, which CCITT compresses
 much better.
 """
 
@@ -23,9 +23,11 @@ MIN_SIDE, MAX_SIDE = 3, 14_400
 POINTS = 72
 """Points in an inch."""
 KEPT = {"JPEG": {"L", "RGB", "CMYK"}, "MPO": {"L", "RGB"}, "PNG": {"1", "L", "P", "RGB"}}
-"""The formats and modes whose data a PDF can hold as it is. Of an MPO, the first image is taken."""
+"""By Pillow's name of a format, the modes in which a PDF can hold the data unchanged. Of an MPO, the first image is
+taken."""
 TURNS = {1: img2pdf.Rotation["0"], 3: img2pdf.Rotation["180"], 6: img2pdf.Rotation["90"], 8: img2pdf.Rotation["270"]}
-"""How a viewer turns an image, by its EXIF orientation. The others are mirrored, which a PDF page cannot state."""
+"""How a viewer turns an image, by the image's EXIF orientation. All other orientations are mirrored, which a PDF page
+cannot state."""
 
 Resolution = tuple[float, float]
 """Dots per inch across and down."""
@@ -49,13 +51,13 @@ def pdf_of_image(source: Source) -> bytes:
 
 
 def _of_pages(source: Source) -> bytes:
-    """Return a PDF with the pages as they were recognised."""
+    """Return a PDF with the upright PNGs of the pages that were recognised."""
     pictures = [page.path.read_bytes() for page in source.pages]
     return _converted(pictures, [_stated(page.dots_per_inch) for page in source.pages], TURNS[1])
 
 
 def _with_frames(image: Image.Image, source: Source) -> bytes:
-    """Return a PDF with pages of a TIFF: those in black and white from the file, the others as they were recognised."""
+    """Return a PDF of a TIFF's pages: black and white pages from the file, other pages from the recognised PNGs."""
     pictures, resolutions = [], []
     for page in source.pages:
         image.seek(page.number - 1)

@@ -9,7 +9,7 @@ SPECIAL = {"\\": r"\\", "{": r"\{", "}": r"\}", "\t": r"\tab "}
 
 
 def rtf_of(pages: Sequence[Page]) -> str:
-    """Return an RTF document, all ASCII: a paragraph for each paragraph, and a page for each page."""
+    """Return an RTF document, all ASCII, that has the same pages and paragraphs as the recognised pages."""
     return HEAD + "\\page\n".join(map(_content, pages)) + "}\n"
 
 
@@ -27,7 +27,7 @@ def _escaped(text: str) -> str:
 
 
 def _units(character: str) -> str:
-    """Return a character as its UTF-16 units, each as a signed number and a `?`, which readers without Unicode show."""
+    """Return a character in RTF: each UTF-16 unit as a signed number and a `?`, which readers without Unicode show."""
     encoded = character.encode("utf-16-le")
     units = (int.from_bytes(encoded[at : at + 2], "little", signed=True) for at in range(0, len(encoded), 2))
     return "".join(f"\\u{unit}?" for unit in units)

@@ -1,4 +1,4 @@
-"""Recognised pages as CSV and XLSX: the cells of tables, or a row for each line with its place."""
+"""Recognised pages as CSV and XLSX: the cells of tables, or one row for each line, with the line's box and text."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,8 @@ from xlsxwriter import Workbook
 from app.engine.child.documents.pages import Page
 
 HEAD = ("page", "x", "y", "width", "height", "text")
-"""The columns of lines; places are in pixels of the recognised image, and empty if the vendor does not tell them."""
+"""The columns of a sheet of lines. Boxes are in pixels of the recognised image, and empty if the vendor does not state
+them."""
 MAX_CELL = 32_767
 """The most characters of a cell of XLSX."""
 

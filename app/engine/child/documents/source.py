@@ -20,9 +20,9 @@ class Source:
     password: str | None = None
     """The password of the file, if it is an encrypted PDF."""
     turned_degrees: float = 0
-    """By how many degrees the filters turned each page counterclockwise before it was read."""
+    """By how many degrees the filters turned each page counterclockwise before the vendor read the page."""
     is_deskewed: bool = False
-    """Whether each page was also turned by its skew."""
+    """Whether the vendor also turned each page to correct its skew."""
 
     @property
     def is_pdf(self) -> bool:

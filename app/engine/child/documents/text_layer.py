@@ -24,8 +24,8 @@ class Placement:
     def of(cls, size: tuple[float, float], box: tuple[float, float, float, float], rotation: int) -> "Placement":
         """Return the placement of an image of this size that shows a page as a viewer does.
 
-        `box` is the shown rectangle in the PDF's own coordinates: left, lower, right, upper. `rotation` is by how many
-        degrees a viewer turns it clockwise: 0, 90, 180 or 270.
+        `box` is the shown rectangle in the PDF's own coordinates: left, lower, right, upper. `rotation` is the angle in
+        degrees by which a viewer turns the page clockwise: 0, 90, 180 or 270.
         """
         left, lower, right, upper = box
         across, down = right - left, upper - lower
@@ -42,8 +42,8 @@ class Placement:
     def of_turned(self, size: tuple[float, float], turned: tuple[float, float], degrees: float) -> "Placement":
         """Return the placement of an image that was turned before it was recognised.
 
-        `size` is the size of the image of this placement, `turned` that of the image which the vendor made by turning
-        it around its centre, counterclockwise, on a canvas that holds all of it.
+        `size` is the size of the image before it was turned, for which this placement holds. `turned` is the size of
+        the canvas on which the vendor turned the image counterclockwise around its centre, by `degrees`.
         """
         cosine, sine = cos(radians(degrees)), sin(radians(degrees))
         # The vendor may have scaled the image too.
@@ -60,18 +60,18 @@ class Placement:
         return self.a * x + self.c * y + self.e, self.b * x + self.d * y + self.f
 
     def along(self, x: float, y: float) -> tuple[float, float]:
-        """Return the distance on the PDF page for a distance in pixels."""
+        """Convert a distance in pixels to the distance on the PDF page, which does not depend on where it begins."""
         return self.a * x + self.c * y, self.b * x + self.d * y
 
 
 def turned_size(size: tuple[float, float], degrees: float) -> tuple[float, float]:
-    """Return the size of the canvas that holds an image of this size which is turned around its centre."""
+    """Return the size of the smallest canvas that holds an image of this size after a turn around its centre."""
     cosine, sine = abs(cos(radians(degrees))), abs(sin(radians(degrees)))
     return size[0] * cosine + size[1] * sine, size[0] * sine + size[1] * cosine
 
 
 def text_layer(page: Page, placement: Placement, font: GlyphlessFont) -> bytes:
-    """Return the content stream that writes the text of a page invisibly in its place."""
+    """Return the content stream that writes the words of a page invisibly where the page shows them."""
     shown = []
     for line in chain.from_iterable(page.placed_paragraphs()):
         # Readers of PDF expect the words of a line from left to right in every script, and turn them round themselves.
@@ -82,7 +82,7 @@ def text_layer(page: Page, placement: Placement, font: GlyphlessFont) -> bytes:
 
 
 def _shown(word: Word, placement: Placement, font: GlyphlessFont) -> str:
-    """Return the operators that show a word: its matrix, which stretches the font to the box, and its codes."""
+    """Return the PDF operators that show a word: a matrix that stretches the font to the word's box, and its codes."""
     box = word.box
     length, height = (box.height, box.width) if word.is_vertical else (box.width, box.height)
     stretched = length * UNITS / sum(map(width_units, word.clusters))

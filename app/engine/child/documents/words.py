@@ -1,7 +1,7 @@
-"""The words of a line with their places.
+"""The words of a line with their boxes.
 
-The vendor gives the place of a line, not those of its words. A word's place is estimated: each letter takes a part of
-the line's width, by the usual widths of letters in print.
+The vendor states the box of a line, not the boxes of its words. So the box of a word is estimated: the line's width is
+divided among the letters by the usual widths of letters in print.
 """
 
 import unicodedata
@@ -21,7 +21,7 @@ JOINERS = {"\u200d", "\u200c"}
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word, in the order of speech, with its place on the page."""
+    """One word with its box on the page. The letters are in the order of speech."""
 
     clusters: Sequence[str]
     """The letters, each with the marks that are printed on it."""
@@ -37,7 +37,7 @@ class Word:
 
 
 def words_of(line: PlacedLine) -> list[Word]:
-    """Return the words of a line, in the order of speech."""
+    """Return the words of a line in the order of speech, each with its estimated box."""
     texts = [clusters_of(text) for text in line.text.split()]
     directions = [_direction(clusters) for clusters in texts]
     base = is_right_to_left(line.text)
@@ -105,9 +105,9 @@ def _visual_order(directions: Sequence[bool], *, base: bool) -> list[int]:
 
 
 def _space(letters: float, count: int, box: Box, is_vertical: bool) -> float:  # noqa: FBT001
-    """Return the width of each of `count` spaces in a line with letters of this width.
+    """Return the width of one of `count` spaces in a line whose letters are `letters` wide together.
 
-    It is at most half the height of the line, else readers would take the words for columns.
+    A space is at most half as wide as the line is high, else readers would take the words for columns.
     """
     length, height = (box.height, box.width) if is_vertical else (box.width, box.height)
     widest = height / 2
@@ -117,7 +117,7 @@ def _space(letters: float, count: int, box: Box, is_vertical: bool) -> float:  #
 
 
 def _starts(widths: Sequence[float], space: float, total: float) -> Iterator[float]:
-    """Yield where each word begins, as a part of the line."""
+    """Yield where each word begins, as a fraction of the line's length."""
     at = 0.0
     for width in widths:
         yield at / total

@@ -1,4 +1,4 @@
-"""Unpacks ZIP archives of images, within bounds that hold whatever an archive states about itself."""
+"""Unpacks ZIP archives of images, within bounds that do not rely on what an archive states about itself."""
 
 import zipfile
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ CHUNK_BYTES = 1 << 20
 DOCUMENT_ENTRIES = {"[Content_Types].xml", "mimetype", "META-INF/MANIFEST.MF", "AndroidManifest.xml"}
 """Files that make an archive an Office document, an e-book or a program."""
 HIDDEN = ("__MACOSX/", ".")
-"""How the names of files begin that systems add to archives, and that no person put there."""
+"""How the names of files begin that operating systems add to archives without the user's doing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,9 @@ class Entry:
     """One unpacked file of an archive."""
 
     name: str
-    """Its name in the archive, with folders."""
+    """The name of the file in the archive, with folders."""
     path: Path
-    """The path of the unpacked file, which has another name."""
+    """The path of the unpacked file, which has a name of its own on the disk."""
 
 
 def unpack(archive: Path) -> list[Entry]:
@@ -52,7 +52,7 @@ def unpack(archive: Path) -> list[Entry]:
 
 
 def _write(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, most_bytes: int) -> int:
-    """Unpack one file; return its size in bytes. Raises ImageTooLarge beyond `most_bytes`, also if it states fewer."""
+    """Unpack one file; return its real size in bytes. Raises ImageTooLarge if that is more than `most_bytes`."""
     size = 0
     with archive.open(info) as source, path.open("wb") as file:
         while chunk := source.read(CHUNK_BYTES):

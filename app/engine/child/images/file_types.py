@@ -21,7 +21,7 @@ FORMAT_OF_PILLOW = {
 """The format of each name that Pillow may report."""
 FORMAT_OF_TYPE = {each.media_type: each for each in IMAGE_FORMATS}
 HEAD_BYTES = 1024
-"""How many bytes may precede the header of a PDF, as its readers allow."""
+"""How many bytes may precede the header of a PDF. Readers of PDF accept that many."""
 ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
 """How archives begin: with a file, or with the end of an empty archive."""
 OTHER_KINDS = {
@@ -41,7 +41,8 @@ OTHER_KINDS = {
     b"<!doctype html": "an HTML page (send a PNG or PDF of it)",
     b"data:": "a data URL (send its decoded bytes)",
 }
-"""How files of other kinds begin, in lower case where letters may have any case, and what a message calls them."""
+"""By their first bytes, the kinds of files that cannot be read, and how a message calls them. The bytes are in lower
+case if a file may have letters of either case."""
 
 
 def format_of(path: Path) -> ImageFormat:

@@ -25,7 +25,7 @@ def check_regions(size: tuple[int, int], options: RecognitionOptions, limits: Im
 
 
 def size_after(size: tuple[int, int], each: ImageFilter) -> tuple[int, int]:
-    """Return the size of an image after a filter, in pixels. A turned image is as large as its corners need."""
+    """Return the size of an image after a filter, in pixels. Turning an image enlarges it until its corners fit."""
     width, height = size
     match each.name, each.values:
         case FilterName.SCALE, (factor,):

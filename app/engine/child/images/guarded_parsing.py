@@ -1,4 +1,4 @@
-"""Turns whatever a parser raises for hostile bytes into an error about the image."""
+"""Turns any exception that a parser raises for hostile bytes into an error about the image."""
 
 import errno
 import traceback
@@ -11,7 +11,7 @@ from PIL import UnidentifiedImageError
 from app.errors import ImageError, ImageTooLarge, UnreadableImage
 
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
-"""The error numbers of a disk that cannot be written: no error about the image."""
+"""The error numbers of a disk that cannot be written. An OSError with one of these is not an error about the image."""
 
 
 @contextmanager

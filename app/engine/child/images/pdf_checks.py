@@ -1,8 +1,8 @@
 """Checks a PDF before PDFium renders it: its pages, and all that the pages draw at any depth.
 
-pypdf bounds the page tree, the filters and the size of decoded streams itself, and refuses loops among pages. The
-pictures and contents below a page are found by following every reference: from forms, patterns, fonts, masks and
-annotations alike.
+pypdf itself bounds the page tree, the filters and the size of decoded streams, and refuses loops among pages. To find
+the pictures and contents below a page, this module follows every reference, also those in forms, patterns, fonts, masks
+and annotations.
 """
 
 import io
@@ -41,12 +41,13 @@ FLATE = ("/FlateDecode", "/Fl")
 MAX_DRAWINGS = 100_000
 """How many forms one page may draw. A form that is drawn several times counts each time."""
 MAX_STATED_PAGES = 100_000
-"""How many pages a node of the page tree may state; pypdf takes no tree with more nodes. The vendor's library believes
-the number: a negative one is an overflow, and for two thousand million it reserves the memory."""
+"""How many pages a node of the page tree may state; pypdf takes no tree with more nodes. The vendor's library trusts
+the stated number: a negative number makes it overflow, and for two thousand million it reserves the memory."""
 MAX_DEPTH = 101
 """How deep the page tree may be; pypdf refuses a deeper one."""
 MAX_NESTED = 20
-"""How deep functions and colour spaces may contain each other. The vendor's library follows a loop until it dies."""
+"""How deep functions and colour spaces may be nested in each other. The vendor's library follows a loop of them until
+it dies."""
 COLOUR_SPACES = {"/Indexed", "/I", "/Separation", "/DeviceN", "/Pattern", "/ICCBased"}
 NESTED_IN = ("/Functions", "/Function", "/Alternate")
 DRAWN = re.compile(rb"/([^\0\t\n\f\r ()<>\[\]{}/%]+)(?:\s|%[^\r\n]*[\r\n])+Do\b")
@@ -56,7 +57,7 @@ INLINE_SIDE = re.compile(rb"/(?:W|H|Width|Height)\s+(\d{1,20})\b")
 
 @dataclass(frozen=True, slots=True)
 class PdfFacts:
-    """What is known of a PDF whose requested pages have been checked."""
+    """The facts about a PDF that the check of its requested pages found."""
 
     numbers: list[int]
     """The numbers of the requested pages, counted from 1."""
@@ -110,13 +111,14 @@ class _Needed:
         self._limits = limits
         self._seen: set[tuple[int, int]] = set()
         self._page_area = 0.0
-        """The area of the largest page so far, in square units of its user space."""
+        """The area of the largest page checked so far, in square units of the page's user space."""
         self._objects = 0
         self._content_bytes = 0
         self._drawings: dict[int, int | None] = {}
-        """How many forms each form draws, by the number of its object; None while they are being counted."""
+        """How many forms each form draws, nested ones included, by the number of the form's object; None while this is
+        being counted."""
         self._nested: set[tuple[int, int]] = set()
-        """The functions and colour spaces that do not contain themselves."""
+        """The objects of functions and colour spaces that were found not to contain themselves."""
 
     def check_page(self, page: PageObject) -> None:
         """Check everything that a page refers to, but not other pages."""
@@ -240,7 +242,7 @@ def _dictionary(value: Any) -> DictionaryObject:  # noqa: ANN401 - any object of
 
 
 def _inflated(data: bytes, most: int, *, keep: bool) -> bytes:
-    """Inflate data and return it, or return nothing unless `keep`. Raises ImageTooLarge beyond `most` bytes."""
+    """Inflate data. With `keep` return it, else return nothing. Raises ImageTooLarge beyond `most` bytes."""
     inflater, size, kept = zlib.decompressobj(), 0, bytearray()
     try:
         while data and not inflater.eof:
@@ -265,7 +267,7 @@ def _is_page(value: Any) -> bool:  # noqa: ANN401 - any object of pypdf
 
 
 def _values(dictionary: DictionaryObject) -> Iterator[Any]:
-    """Yield the values without resolving references. `/Parent` leads to the whole document."""
+    """Yield a dictionary's values without resolving references, except `/Parent`, which leads to the whole document."""
     for key in dictionary:
         if key != "/Parent":
             yield dictionary.raw_get(key)

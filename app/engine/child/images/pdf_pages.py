@@ -1,6 +1,7 @@
 """Renders the pages of a PDF with PDFium, as a viewer shows them: boxes, rotation, forms, annotations, fonts.
 
-The file must have passed `pdf_checks`, except that `unlock` reads an encrypted one first.
+The file must have passed `pdf_checks`. Only `unlock` opens a file before: an encrypted PDF is decrypted before its
+check.
 """
 
 from collections.abc import Iterator
@@ -19,7 +20,8 @@ from app.errors import EncryptedPdf, UnreadableImage
 DOTS_PER_INCH = 200
 """The resolution at which a page is rendered."""
 LEAST_DOTS_PER_INCH = 150
-"""The resolution of a page that would be too large otherwise. A page that is too large even so is refused."""
+"""The lowest resolution to which a page is reduced if it would have too many pixels otherwise. A page that has too many
+even then is refused."""
 POINTS_PER_INCH = 72
 
 

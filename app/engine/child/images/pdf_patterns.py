@@ -1,4 +1,4 @@
-"""Bounds how often a pattern of a PDF is drawn. PDFium draws each of its tiles, and cannot be interrupted meanwhile."""
+"""Bounds how often a PDF repeats a pattern. PDFium draws each tile, and cannot be interrupted meanwhile."""
 
 import math
 
@@ -13,10 +13,11 @@ IDENTITY = (1.0, 0.0, 0.0, 1.0)
 
 
 def check_tiles(pattern: DictionaryObject, page_area: float) -> None:
-    """Raise ImageTooLarge if a page of that area, in square units of its user space, shows too many tiles of a pattern.
+    """Raise ImageTooLarge if a page shows too many tiles of a pattern.
 
-    A pattern that is no tiling pattern passes. A step of zero, which the specification forbids, counts as the side of
-    the pattern's box, as PDFium takes it.
+    `page_area` is the area of the page in square units of its user space. A pattern that does not consist of tiles
+    passes. The specification forbids a step of zero; PDFium uses the side of the pattern's box instead, and so does
+    this check.
     """
     if pattern.get("/PatternType") != TILING:
         return
@@ -32,14 +33,14 @@ def check_tiles(pattern: DictionaryObject, page_area: float) -> None:
 
 
 def _numbers(value: object, count: int) -> tuple[float, ...] | None:
-    """Return the first numbers of an array; None if it has fewer."""
+    """Return the first `count` numbers of an array; None if the array has fewer."""
     if not isinstance(value, ArrayObject) or len(value) < count:
         return None
     return tuple(_number(each.get_object()) for each in value[:count])
 
 
 def _number(value: object) -> float:
-    """Return a finite number, or 0 for anything else."""
+    """Return `value` if it is a finite number, else 0."""
     if not isinstance(value, int | float):
         return 0.0
     try:

@@ -13,7 +13,8 @@ from typing import BinaryIO
 from app.errors import ImageTooLarge, UnreadableImage
 
 MAX_DIRECTORIES = 10_000
-"""How many directories a reader that follows every reference may read. A directory with two references counts twice."""
+"""How many directories a reader may meet that follows every reference. A directory that is referred to twice counts
+twice."""
 MAX_REFERENCES = 1_000
 """How many sub-directories one directory may name."""
 SUB_DIRECTORIES = {330, 34665, 34853, 40965}
@@ -21,12 +22,13 @@ SUB_DIRECTORIES = {330, 34665, 34853, 40965}
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 """The size in bytes of one value, by the number of the value's type."""
 INTEGERS = {3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
-"""The types of a tag's values that can be offsets, as `struct` names them: SHORT, LONG, IFD, LONG8, IFD8."""
+"""By TIFF's number of a type, the `struct` code of the types whose values can be offsets: SHORT, LONG, IFD, LONG8,
+IFD8."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How one of the two versions of TIFF writes a directory."""
+    """How TIFF or BigTIFF writes a directory."""
 
     count: str
     entry: str
@@ -39,7 +41,7 @@ BIG = Layout("Q", "HHQ8s", "Q", 8)
 
 
 def check_directories(path: Path) -> None:
-    """Raise UnreadableImage if directories form a loop or state impossible counts, ImageTooLarge if they are too many.
+    """Raise UnreadableImage if a TIFF's directories form a loop or state impossible counts, ImageTooLarge if too many.
 
     Like readers of TIFF, ignores references beyond the end of the file. The file must be a TIFF.
     """
@@ -61,10 +63,11 @@ class _Reader:
         at = 8 if self._layout is BIG else 4
         self._first = self._unpack(self._layout.offset, head[at : at + self._layout.inline_bytes])
         self._met: dict[int, int | None] = {}
-        """How many directories a reader meets from each offset on; None while its references are being followed."""
+        """By the offset of a directory, how many directories a reader meets from there on; None while the directory's
+        references are being followed."""
 
     def check(self) -> None:
-        """Follow every reference, depth first."""
+        """Follow every reference from the first directory on, depth first. Raises UnreadableImage and ImageTooLarge."""
         path = [(self._first, iter(self._references(self._first)))] if self._first else []
         for offset, _ in path:
             self._met[offset] = None

@@ -26,23 +26,26 @@ TRANSPOSITIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What turns an image upright, by the value of its Exif orientation."""
+"""By Exif orientation, Pillow's operation that turns an image upright."""
 SIDEWAYS = {5, 6, 7, 8}
 """The orientations that exchange width and height."""
 SIXTEEN_BITS = 65_535
 DIM = 4_096
-"""A 16-bit image without a lighter value is stretched: scanners with 12 bits write such files."""
+"""A 16-bit image without a value of at least this is dim, so its values are stretched: scanners with 12 bits write such
+files."""
 CONTRAST = 32
-"""The least contrast of a transparent image on white; below it, the image is meant for a black background."""
+"""The least contrast that a transparent image must have on white. With less contrast, the image is put on black."""
 MOST_MISSING = 0.05
-"""The part of a JPEG's rows that may be missing because the file ends early."""
+"""The largest fraction of a JPEG's rows that may be missing because the file ends early."""
 BLOCK_ROWS = 64
-"""How many rows a decoder holds back until the next data: up to two rows of blocks, which may be scaled twice."""
+"""How many rows a JPEG decoder may hold back until it gets more data: up to two rows of blocks, which may be scaled
+twice."""
 STRETCHED = (1.1, 4.0)
 """By how much the horizontal and the vertical resolution may differ for the image to be stretched to square pixels: a
 fax in standard quality has 204 x 98 dots per inch."""
 LEAST_DOTS, MOST_DOTS = 20, 10_000
-"""Resolutions that can be, in dots per inch. For a TIFF that states none, Pillow reports 1."""
+"""The lowest and the highest resolution that is believed, in dots per inch. For a TIFF that states none, Pillow reports
+1."""
 SEVERAL_VIEWS = {"MPO"}
 """Formats whose further frames are other views of one picture, which no viewer shows."""
 
@@ -53,12 +56,12 @@ class DecodedPage:
 
     image: Image.Image
     dots_per_inch: float | None
-    """The resolution that the file states, or at which the page was rendered; None if it states none."""
+    """The resolution that the file states, or at which the page was rendered; None if the file states none."""
     warnings: list[PageWarning]
 
 
 def page_count(path: Path) -> int:
-    """Return the number of pages of an image. Only a TIFF has several: of an animation the first frame is the page."""
+    """Return the number of pages of an image. Only a TIFF has several: an animation is one page, its first frame."""
     with _opened(path) as image:
         return int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
 
@@ -93,7 +96,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 def _orientation(image: Image.Image) -> int:
     """Return the Exif orientation; 1, which is upright, if there is none or the Exif data is broken.
 
-    Pillow and the reader of HEIF themselves turn the formats of TIFF and HEIF.
+    Returns 1 for TIFF and HEIF too, because Pillow and the reader of HEIF turn such images themselves.
     """
     if image.format in {"TIFF", "HEIF"}:
         return 1
@@ -110,7 +113,7 @@ def _unread_frames(image: Image.Image) -> list[PageWarning]:
 
 
 def _loaded(path: Path, image: Image.Image) -> tuple[Image.Image, bool]:
-    """Return the decoded image, and whether its file ends early. Raises OSError if too much is missing."""
+    """Return the decoded image, and whether its file ends early. Raises OSError if too much of the image is missing."""
     assert not ImageFile.LOAD_TRUNCATED_IMAGES  # noqa: S101 - Pillow's default, on which this check rests
     try:
         image.load()
@@ -124,7 +127,7 @@ def _loaded(path: Path, image: Image.Image) -> tuple[Image.Image, bool]:
 
 
 def _missing_rows(image: Image.Image) -> int:
-    """Return how many rows at the bottom were not decoded. A progressive JPEG has all rows from its first scan on."""
+    """Return how many rows at the bottom of an image were not decoded; 0 for a progressive JPEG."""
     if "progressive" in image.info:
         return 0
     box = image._new(image.im).getbbox() if image._im else None  # noqa: SLF001
@@ -159,7 +162,7 @@ def _flat(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Return an image of more bits a pixel with 8 bits. Values of no known range are stretched to the whole range."""
+    """Convert an image with more than 8 bits a pixel to 8 bits. Values of unknown range are stretched to 0 to 255."""
     numbers = image.convert("F")
     low, high = cast("tuple[float, float]", numbers.getextrema())
     if image.mode == "F" or low < 0 or high > SIXTEEN_BITS:
@@ -171,7 +174,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _on_paper(image: Image.Image) -> Image.Image:
-    """Return a transparent image on white; on black if it can hardly be seen on white."""
+    """Return a transparent image on white paper, or on black if the image can hardly be seen on white."""
     alpha = image.getchannel("A")
     papers = []
     for colour in ("white", "black"):
