@@ -11,7 +11,7 @@ from app.events import EventName, OnEvent
 
 
 class Handshake:
-    """Makes each new process of one supervisor ready, and remembers an error of the license file."""
+    """Makes each new process of one supervisor ready for calls, and remembers why the license file was not applied."""
 
     def __init__(
         self,
@@ -21,14 +21,15 @@ class Handshake:
         on_event: OnEvent,
     ) -> None:
         self.license_error: str | None = None
-        """The error of the license file, or None. After an error, later processes start without the license."""
+        """Why the license file could not be applied, or None. After an error, later processes start without the
+        license."""
         self._models_dir = models_dir
         self._license_file = license_file
         self._limits = limits
         self._on_event = on_event
 
     async def run(self, process: EngineProcess) -> EngineFacts | None:
-        """Make a new process ready and return AsposeAI's facts; kill the process and return None if it cannot be used.
+        """Make a new process ready and return AsposeAI's facts; if the process cannot be used, kill it and return None.
 
         Raises EngineDied and EngineTimedOut.
         """
@@ -48,7 +49,7 @@ class Handshake:
         return facts
 
     async def fetch_facts(self, process: EngineProcess) -> EngineFacts:
-        """Ask AsposeAI for its facts as they are now.
+        """Ask AsposeAI, by a `status` call, for its present facts.
 
         Raises EngineCallFailed, EngineDied, EngineTimedOut and ProtocolError.
         """

@@ -1,4 +1,4 @@
-"""Releases an idle engine, which frees the loaded model and the memory that recognition keeps."""
+"""Releases an engine that is idle. The release frees the loaded model and the memory that recognition still holds."""
 
 import asyncio
 import contextlib
@@ -7,13 +7,14 @@ from app.engine.supervisor import Supervisor
 from app.errors import EngineNotReady
 
 CHECKS_PER_PERIOD = 10
-"""How many checks are made within the idle time; a release is late by at most the time between two checks."""
+"""How often within the idle time the engine is checked. So a release is late by at most 1/CHECKS_PER_PERIOD of that
+time."""
 
 
 async def release_when_idle(supervisor: Supervisor, seconds: float) -> None:
-    """Release the engine each time it has been idle for `seconds` after a use. Runs until cancelled.
+    """Release the engine whenever it was not used for `seconds` after its last use. Runs until cancelled.
 
-    A process that was never used is not released: it holds no model.
+    A process that was never used is not released, because it holds no model.
     """
     while True:
         await asyncio.sleep(seconds / CHECKS_PER_PERIOD)

@@ -21,9 +21,10 @@ from app.errors import (
 from app.events import EventName, OnEvent
 
 STOP_SECONDS = 5.0
-"""How long a process may take to end when another process must replace it."""
+"""How many seconds a process may take to end when another process must replace it."""
 Hold = Callable[[str, str, int], Callable[[], None]]
-"""Takes a lease on a model, given its name, its use and a process id; returns the function that releases the lease.
+"""A function that takes a lease on a model. Arguments: the model's name, the kind of use, a process id. Returns the
+function that releases the lease.
 
 Blocks. Raises ModelLocked.
 """
@@ -46,7 +47,7 @@ class Loaded:
     model: str
     since: datetime
     mapped_bytes: int
-    """How many bytes of the model folder the process has mapped."""
+    """How many bytes of files in the model folder the process has mapped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +90,12 @@ class ModelSession:
         self._on_event = on_event
         self._loaded: tuple[int, Loaded] | None = None
         self._keep_until = 0.0
-        """Until when the loaded model should not be replaced while others wait, on the loop's clock."""
+        """The time, on the loop's clock, until which the loaded model should not be replaced while callers that can use
+        it wait."""
 
     @property
     def loaded(self) -> Loaded | None:
-        """The processor and the model that the current process has loaded; None if it has loaded none."""
+        """The processor and the model that the current process has loaded; None if no model is loaded."""
         if self._loaded and self._supervisor.is_ready and self._supervisor.pid == self._loaded[0]:
             return self._loaded[1]
         return None
@@ -103,10 +105,10 @@ class ModelSession:
         return model in {used.model for used in (self.loaded, self.loading) if used}
 
     async def load(self, wanted: LoadRequest) -> Loaded:
-        """Load a model for a processor and return the loaded model. Returns at once if it is loaded already.
+        """Load a model for a processor and return the loaded model. Returns at once if the model is loaded already.
 
-        Raises EngineNotReady, EngineBusy, ModelTooLarge, ModelLocked; EngineCallFailed, EngineDied or EngineTimedOut
-        if the load fails.
+        Raises EngineNotReady, EngineBusy, ModelTooLarge, ModelLocked; EngineCallFailed, EngineDied or EngineTimedOut if
+        the load fails.
         """
         if (loaded := self.loaded) and _matches(loaded, wanted):
             return loaded
@@ -138,10 +140,10 @@ class ModelSession:
             self._keep_until = now + (now - began)
 
     def is_deferred(self, wanted: LoadRequest) -> bool:
-        """Return True if a caller should let other callers go first, as its load would replace a newly loaded model.
+        """Return True if a caller should let other callers go first, since its load would replace a newly loaded model.
 
-        A loaded model is kept for at least as long as its load took, if a waiting caller needs that model or no model.
-        So callers of different models spend at most half of the time on loads.
+        If another waiting caller needs the loaded model or no model, the model stays loaded for at least as long as its
+        load took. So callers of different models spend at most half of the time on loads.
         """
         loaded = self.loaded
         is_recent = asyncio.get_running_loop().time() < self._keep_until
@@ -150,7 +152,7 @@ class ModelSession:
     async def _reason_for_another(
         self, process: EngineProcess, wanted: LoadRequest, loaded: Loaded | None
     ) -> str | None:
-        """Return why a model must be loaded into another process; None if it can be loaded into this process."""
+        """Return why the wanted model must be loaded into a new process; None if it can be loaded into `process`."""
         if loaded:
             return f"to load {wanted.processor} instead of {loaded.processor}"
         if not self.limits.memory_bytes:

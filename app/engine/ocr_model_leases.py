@@ -1,7 +1,7 @@
-"""The leases on OCR models: on all during a recognition, which may open any, and afterwards on those still open.
+"""The leases on OCR models: on all models during a recognition, and afterwards on the models that stay open.
 
-Which OCR models a recognition opens is known only to the vendor. It looks for a file again at each recognition, so a
-file that it has read and closed can be deleted in between.
+A recognition may open any OCR model; only the vendor knows which. The vendor looks for a file again at each
+recognition, so a file that the vendor has read and closed can be deleted between two recognitions.
 """
 
 import asyncio
@@ -17,14 +17,17 @@ from app.engine.process.process_memory import open_below
 from app.errors import StoreError
 
 USE = "recognition"
-"""The name of the leases' holder."""
+"""The use that the records of these leases name."""
 
 
 class OcrModelLeases:
-    """Takes the leases on OCR models for the engine process that recognises."""
+    """Takes and releases the leases on OCR models for the engine process that recognises images."""
 
     def __init__(self, *, models_dir: Path, names: Callable[[], Collection[str]], hold: Hold) -> None:
-        """`names` returns the OCR models that recognition finds. It is called in a thread, as `hold` is."""
+        """`names` returns the names of the OCR models that recognition finds.
+
+        `names` and `hold` are called in a thread.
+        """
         self._models_dir = models_dir
         self._names = names
         self._hold = hold
@@ -38,11 +41,11 @@ class OcrModelLeases:
 
     @asynccontextmanager
     async def during(self, process: EngineProcess) -> AsyncIterator[None]:
-        """During the block, hold leases on all OCR models.
+        """Hold leases on all OCR models while the `with` block runs.
 
-        The leases on those that the process has open last until its end. An OCR model that is being changed, or whose
-        lock cannot be taken, gets no lease. The recognition goes on, since it may need none. Call this only while
-        holding the engine.
+        The leases on models that the process still has open after the block last until the process ends. An OCR model
+        that is being changed, or whose lock cannot be taken, gets no lease; the recognition goes on, since it may not
+        need that model. Call this only while holding the engine.
         """
         leases = self._leases_of(process)
         holding = asyncio.create_task(asyncio.to_thread(self._hold_all, leases, self._names, process.pid))
@@ -63,7 +66,7 @@ class OcrModelLeases:
         return self._leases
 
     async def _settle(self, holding: asyncio.Task[None], leases: ProcessLeases, pid: int) -> None:
-        """Wait for the thread that takes the leases, then release those on files that the process has not open."""
+        """Wait for the thread that takes the leases, then release the leases on files that the process has not open."""
         await asyncio.wait({holding})
         await asyncio.to_thread(self._keep_open, leases, pid)
 

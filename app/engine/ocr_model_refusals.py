@@ -1,10 +1,13 @@
-"""The OCR models that the vendor has refused in a recognition. It refuses a file only for its size."""
+"""The OCR models that the vendor has refused in a recognition. The vendor refuses a file only for its size."""
 
 from app.errors import ResourceRefused
 
 
 class OcrModelRefusals:
-    """The refusals since the service started, by file name: the vendor names about 25 files."""
+    """The vendor's refusals of OCR models since the service started, by file name.
+
+    The vendor knows about 25 file names.
+    """
 
     def __init__(self) -> None:
         self._sizes: dict[str, int] = {}
@@ -14,5 +17,5 @@ class OcrModelRefusals:
         self._sizes[refusal.file] = refusal.size_bytes
 
     def is_refused(self, file: str, size_bytes: int) -> bool:
-        """Return True if the vendor has refused this file, and it has the same size still."""
+        """Return True if the vendor has refused this file, and the file still has the refused size."""
         return self._sizes.get(file) == size_bytes

@@ -1,11 +1,11 @@
 """The queue in front of the engine: one caller uses the engine, a limited number wait, and turns are short.
 
-A caller keeps one place from its admission to its last turn, and uses the engine in turns: one turn for each text or
-image. Between two turns the caller goes to the end of the queue, so a caller with many texts delays other callers by
-one text. Turns alternate between API keys.
+A *place* admits a request or job to the queue; a *turn* is the right to use the engine for one text or image. A caller
+keeps one place until its last turn. Between two turns the caller goes to the end of the queue, so a caller with many
+texts delays other callers by one text. Turns alternate between API keys.
 
-Places are shared between API keys: a key can have every place while no other key has one, but can never keep another
-key out. A key with fewer places than its share gets one even if all places are taken.
+Places are shared between API keys. One key may take all places while no other key wants one, but a key with fewer
+places than its share gets a place even if all are taken. So no key can keep another key out.
 """
 
 import asyncio
@@ -19,14 +19,16 @@ from typing import Self
 from app.errors import EngineBusy
 
 CALLER: ContextVar[str] = ContextVar("CALLER", default="")
-"""The name of the API key of the request that takes a place. Callers without keys count as one."""
+"""The name of the API key of the request that takes a place in the queue. All callers without a key count as one
+key."""
 IsDeferred = Callable[[], bool]
-"""Returns True if a waiting caller should let other callers go first. Called whenever the engine becomes free."""
+"""A function that returns True if a waiting caller should let other callers go first. It is called whenever the engine
+becomes free."""
 
 
 @dataclass(eq=False, slots=True)
 class Waiter:
-    """One wait for the engine."""
+    """One caller's present wait for the engine."""
 
     turn: asyncio.Future[None]
     caller: str
@@ -37,24 +39,24 @@ Line = deque[Waiter]
 
 
 class CallQueue:
-    """The callers of one engine: one uses it, and `size` more have places.
+    """The callers of one engine: one caller uses the engine, and `size` more have places in the queue.
 
-    A key with fewer places than its share gets a further place beyond these. The share is the number of places divided
-    by the number of keys that have or want one, and at least one.
+    An API key's share is the number of places divided by the number of keys that have or want a place, and at least
+    one. A key with fewer places than its share gets a further place even if all are taken.
     """
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._places = Counter[str]()
-        """By caller, how many places it has."""
+        """By the name of the API key, how many places the key's callers have."""
         self._is_held = False
         """Whether a caller or the supervisor uses the engine."""
         self._callers = Line()
         self._supervisor = Line()
-        """The waits of the supervisor, which come before all callers."""
+        """The supervisor's waits for the engine, which come before the waits of all callers."""
         self._turns = 0
         self._last_turns: dict[str, int] = {}
-        """By caller, the number of its last turn."""
+        """By the name of the API key, the number of the key's last turn."""
 
     @property
     def is_busy(self) -> bool:
@@ -74,21 +76,24 @@ class CallQueue:
             raise EngineBusy(taken - 1)
 
     def reserve(self) -> "Place":
-        """Reserve a place, in which a caller may take turns. Raises EngineBusy as `require_queue_space` does."""
+        """Reserve a place in the queue, with which a caller may take turns.
+
+        Raises EngineBusy as `require_queue_space` does.
+        """
         self.require_queue_space()
         place = Place(self)
         self._places[place.caller] += 1
         return place
 
     def give_up_place(self, caller: str) -> None:
-        """Make one place of a caller free. Only `Place.leave` calls this."""
+        """Free one place of an API key's callers. Only `Place.leave` calls this."""
         self._places[caller] -= 1
         if not self._places[caller]:
             del self._places[caller]
 
     @asynccontextmanager
     async def acquire_first(self) -> AsyncIterator[None]:
-        """Wait for the engine ahead of all callers, then hold it alone. For the supervisor only."""
+        """Wait for the engine ahead of all callers, then hold it exclusively. For the supervisor only."""
         await self._wait(self._supervisor, self._enter(self._supervisor, "", lambda: False))
         try:
             yield
@@ -98,7 +103,8 @@ class CallQueue:
     async def acquire(self, caller: str, is_deferred: IsDeferred, *, is_held: bool) -> None:
         """Go to the end of the queue and wait for the engine.
 
-        If the caller holds the engine (`is_held`), the caller first enters the queue and then releases the engine.
+        `is_held` says that this caller holds the engine: then the caller releases the engine after it has entered the
+        queue.
         """
         # Enter the queue before releasing the engine, so that this caller is among those of whom the next one is
         # chosen.
@@ -129,11 +135,11 @@ class CallQueue:
             raise
 
     def _hand_over(self) -> None:
-        """If the engine is free, give it to the supervisor if it waits, else to a waiting caller.
+        """If the engine is free, give the engine to the supervisor if the supervisor waits, else to a waiting caller.
 
-        Deferred callers come last. Of the other callers, those whose API key has waited longest since its last turn
-        come first, and of these the caller that waits longest. So a key with many jobs has no more turns than a key
-        with one job.
+        The order of callers: first those whose API key had its last turn longest ago, and among the callers of one key
+        the caller that has waited longest. So a key with many jobs has no more turns than a key with one job. Deferred
+        callers come after all others.
         """
         for line in (self._supervisor, self._callers):
             # A cancelled waiter is about to leave the line.
@@ -150,7 +156,7 @@ class CallQueue:
 
 
 class Place:
-    """A caller's place in the queue. Used as a context manager, it leaves the queue on exit."""
+    """A caller's place in the queue: its admission. As a context manager, the place is given up on exit."""
 
     def __init__(self, queue: CallQueue) -> None:
         """Only `CallQueue.reserve` creates places."""
@@ -168,14 +174,14 @@ class Place:
         self.leave()
 
     def leave(self) -> None:
-        """Make the place free for another caller. A second call does nothing."""
+        """Give up the place, so that another caller can have it. A second call does nothing."""
         if not self._is_left:
             self._is_left = True
             self._queue.give_up_place(self.caller)
 
     @asynccontextmanager
     async def turn(self, is_deferred: IsDeferred = lambda: False) -> AsyncIterator["Turn"]:
-        """Wait for the engine, then hold it alone."""
+        """Wait for the engine, then hold the engine exclusively in the `with` block."""
         turn = Turn(self._queue, self.caller, is_deferred)
         try:
             await turn.wait()

@@ -1,6 +1,7 @@
 """The service's side of recognition: send the path of an image to the engine process, read the pages it wrote.
 
-Each image has a folder of its own in the state folder. If this service is killed, the next one removes that folder.
+Each image has a separate folder in the state folder. If this service is killed, the next service that starts removes
+that folder.
 """
 
 import asyncio
@@ -59,8 +60,8 @@ async def recognise(
 ) -> Recognition:
     """Recognise an image with the engine. Raises any ImageError, EngineError and StateError.
 
-    `password` opens an encrypted PDF. `place` is the reserved place of a job, whose images are never refused with
-    EngineBusy. `around` returns the context of the call.
+    `password` opens an encrypted PDF. `place` is the place in the queue that a job has reserved: its images are never
+    refused with EngineBusy. `around` returns the context in which the engine process is called.
     """
     params = {"image": str(image), "options": asdict(options), "limits": asdict(limits), "password": password}
     try:
@@ -82,7 +83,7 @@ async def recognise(
 
 
 def _refusal(name: str, facts: dict[str, Any]) -> errors.ImageError | None:
-    """Return the ImageError with this class name and these facts; None if no class has the name or takes the facts."""
+    """Return the ImageError with this class name and these facts; None if no class fits the name and the facts."""
     try:
         return REFUSALS[name](**facts)
     except (KeyError, TypeError):

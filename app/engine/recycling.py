@@ -1,4 +1,4 @@
-"""Replaces an engine process that has grown, so that the next call does not exceed the memory limit because of it."""
+"""Replaces an engine process that has grown, so that the next call does not exceed the memory limit for that reason."""
 
 import asyncio
 
@@ -9,14 +9,14 @@ from app.events import EventName, OnEvent
 RECYCLE_SHARE = 7 / 8
 """A process that holds more than this share of its memory limit after a call is replaced."""
 STOP_SECONDS = 5.0
-"""How long the process may take to end."""
+"""How many seconds the process may take to end."""
 
 
 async def recycle_if_grown(process: EngineProcess, memory_limit_bytes: int, on_event: OnEvent) -> None:
-    """End a process that holds more than RECYCLE_SHARE of its memory limit; 0 for no limit.
+    """End a process that holds more than RECYCLE_SHARE of its memory limit (0 for no limit).
 
-    The next call waits for another process. Otherwise it could exceed the limit only because of memory that earlier
-    calls, for a text or an image, did not free. Call this only while holding the engine.
+    The next call then waits for a new process. In the old process the call could exceed the limit because of memory
+    that earlier calls, for texts or images, did not free. Call this only while holding the engine.
     """
     if not memory_limit_bytes or process.is_ending:
         return

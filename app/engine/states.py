@@ -8,7 +8,7 @@ from app.engine.process.exits import Exit
 from app.engine.process.process_memory import Memory
 
 MAX_DEATHS_OF_ONE_REQUEST = 3
-"""How many engine processes one request or job may end; after that, its remaining items fail without being tried."""
+"""How many engine processes one request or job may crash; after that, its remaining items fail without being tried."""
 
 
 class EngineState(StrEnum):
@@ -37,11 +37,11 @@ class SupervisorLimits:
     status_seconds: float = 10.0
     """How long one `status` call may take."""
     queue_size: int = 7
-    """How many calls may wait while one runs."""
+    """How many calls may wait in the queue while another call runs."""
     restart_budget: int = 5
     """How many deaths in a row are followed by a restart. After one more death, the state is `failed`."""
     stable_seconds: float = 30.0
-    """After a process was ready for this long, the deaths before it no longer count."""
+    """After a process was ready for this many seconds, earlier deaths no longer count."""
     first_delay_seconds: float = 0.05
     """The pause before a restart after the first death; each further death doubles the pause."""
     max_delay_seconds: float = 10.0
@@ -69,7 +69,7 @@ class LastExit:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """The result of a release: which process ended, and the memory before and after."""
+    """The result of a release: which process ended, and the memory before and after its end."""
 
     pid: int | None
     """The id of the process that ended; None if there was no process."""

@@ -29,7 +29,7 @@ from app.errors import (
 from app.events import EventName, OnEvent
 
 Around = Callable[[EngineProcess], AbstractAsyncContextManager[None]]
-"""Returns the context in which a process is called."""
+"""A function that returns the context manager in which a call to the given process is made."""
 
 
 class Supervisor:
@@ -63,35 +63,36 @@ class Supervisor:
         self._state = EngineState.STOPPED
         self._reason: str | None = None
         self.started_at: datetime | None = None
-        """When the current process was started; if there is none, when the last one was started."""
+        """When the current process was started or, if there is no process now, the last one."""
         self.restarts = 0
         """How often the process was replaced, including by releases."""
         self.releases = 0
-        """How many releases were requested, without those that joined one in progress."""
+        """How many releases were requested. A request that joined a release in progress does not count."""
         self.last_exit: LastExit | None = None
         self.facts: EngineFacts | None = None
-        """The facts that AsposeAI gave last. After a restart they stay until the new process gives its own."""
+        """The facts from AsposeAI's last answer. After a restart, the old facts stay until the new process has
+        answered."""
         self._spawn, self._models_dir, self._limits, self._on_event = spawn, models_dir, limits, on_event
         self._process: EngineProcess | None = None
         self._handshake = Handshake(models_dir, license_file, limits, on_event)
         self._queue = CallQueue(limits.queue_size)
         self._deaths = 0
-        """How many processes died in a row by their own fault, since the last one that was stable."""
+        """How many processes in a row died by their own fault since the last stable process."""
         self._last_death: str | None = None
-        """Why the last process died; None if its end was not its own fault."""
+        """Why the last process died; None if the process did not end by its own fault."""
         self._known_models: Mapping[str, object] = {}
         """The models in the folder by name, from the last `note_models`."""
         self._facts_stale = asyncio.Event()
         self._stop_requested = asyncio.Event()
         """Set when the current process must end, for a release or because the supervisor stops."""
         self._release: asyncio.Future[Release] | None = None
-        """The release in progress; all its callers wait for this one result."""
+        """The result of the release in progress, for which all callers of that release wait; None without one."""
         self._release_reason = ""
         self._stopping = False
-        """Whether the supervisor must end and start no other process."""
+        """Whether the supervisor must stop, and so must not start another process."""
         self._holder_waits = asyncio.Event()
         """Set while the caller that holds the engine waits for the next process, and so does not use the present
-        one."""
+        process."""
         self._changed = asyncio.Event()
         """Set at the next change of state, then replaced by a new event."""
         self._used_at: float | None = None
@@ -200,7 +201,10 @@ class Supervisor:
 
     @contextlib.asynccontextmanager
     async def acquire(self, place: Place | None = None, is_deferred: IsDeferred = lambda: False) -> AsyncIterator[Turn]:
-        """Wait in the queue, then hold the engine alone. Without a place, raises EngineNotReady and EngineBusy."""
+        """Wait in the queue, then hold the engine exclusively.
+
+        Without `place`, raises EngineNotReady and EngineBusy.
+        """
         with contextlib.nullcontext(place) if place else self.reserve() as taken:
             async with taken.turn(is_deferred) as turn:
                 try:
@@ -209,7 +213,7 @@ class Supervisor:
                     self._used_at = asyncio.get_running_loop().time()
 
     async def take_next_turn(self, turn: Turn) -> None:
-        """Let the callers who wait use the engine, then hold it again."""
+        """Let waiting callers use the engine, then hold the engine again for the next turn."""
         self._used_at = asyncio.get_running_loop().time()
         await turn.wait()
 
@@ -224,11 +228,11 @@ class Supervisor:
     ) -> Any:  # noqa: ANN401
         """Wait in the queue, call the engine and return its result. `seconds` limits the call, not the wait.
 
-        The call is made in the context that `around` returns for the process. A process that has grown to nearly its
-        memory limit is replaced after the call.
+        The call is made in the context that `around` returns for the process. After the call, a process that holds
+        nearly as much memory as its limit is replaced.
 
-        If a call runs out of memory in a process that was used before, it is made once more in a new process: what
-        earlier calls left there, or a loaded model, may have taken the memory. Raises any EngineError.
+        If a call runs out of memory in a process that was used before, the call is made once more in a new process,
+        because earlier calls or a loaded model may have taken the memory. Raises any EngineError.
         """
         loop = asyncio.get_running_loop()
         async with self.acquire(place):
@@ -261,11 +265,14 @@ class Supervisor:
         return await asyncio.shield(self._release)
 
     def refresh_facts(self) -> None:
-        """Request new facts from AsposeAI, to be fetched after the running call. Returns at once."""
+        """Request that AsposeAI's facts be fetched again after the running call. Returns at once."""
         self._facts_stale.set()
 
     def note_models(self, models: Mapping[str, object]) -> None:
-        """Record which models are in the folder, and request new facts from AsposeAI. Returns at once."""
+        """Record which models are in the folder, and request that AsposeAI's facts be fetched again.
+
+        Returns at once.
+        """
         self._known_models = models
         self.refresh_facts()
 
@@ -354,7 +361,7 @@ class Supervisor:
                     return
 
     async def _end(self, process: EngineProcess) -> None:
-        """End a ready process: refuse new calls, give the running call half of the time to finish, then stop."""
+        """End a ready process: refuse new calls, wait half of `stop_seconds` for the running call, then stop it."""
         reason = self._release_reason if self._release and not self._stopping else "the service is shutting down"
         self._set_state(EngineState.STOPPING, reason)
         started = asyncio.get_running_loop().time()
@@ -368,7 +375,7 @@ class Supervisor:
         self._complete_release(Release(process.pid, before, sum(mapped.values()), after_bytes, ending.reason, seconds))
 
     async def _wait_until_unused(self, seconds: float) -> None:
-        """Wait until no caller uses the process, at most `seconds`."""
+        """Wait until no caller uses the process, for at most `seconds`."""
 
         async def hold_once() -> None:
             async with self._queue.acquire_first():
@@ -382,7 +389,7 @@ class Supervisor:
         await asyncio.gather(*waits, return_exceptions=True)
 
     async def _reap(self) -> None:
-        """Wait until the process is gone, killing it if it still runs, and record how it ended."""
+        """Kill the process if it still runs, wait until it has ended, and record how it ended."""
         process, self._process = self._process, None
         if process is None:
             return

@@ -1,4 +1,4 @@
-"""Works on the texts of a request or job, one text at a time, with the model that the session loads."""
+"""Processes the texts of a request or job, one text at a time, with the model that the model session loads."""
 
 import asyncio
 import contextlib
@@ -17,17 +17,18 @@ from app.errors import EngineCallFailed, EngineDied, EngineTimedOut, ServiceErro
 from app.events import OnEvent
 
 JOB_PATIENCE_SECONDS = 600.0
-"""How long a job waits if the model folder is unavailable when the job must load its model. A request does not wait."""
+"""How many seconds a job waits for an unavailable model folder before it loads its model. A request does not wait."""
 FOLDER_PAUSE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class TextTask:
-    """Work on texts: the processor and model to load, and the processor's parameters."""
+    """What to do with texts: the processor and model to load, and the processor's parameters."""
 
     load: LoadRequest
     parameters: dict[str, Any] = field(default_factory=dict)
-    """What the processor takes besides a text, such as `question`; `app.engine.child` passes it to AsposeAI."""
+    """The parameters that the processor takes besides a text, such as `question`. `app.engine.child` passes them to
+    AsposeAI."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class TextOutcome:
 
 
 class TextRunner:
-    """Gives texts to one engine, one at a time, and lets other callers use the engine in between."""
+    """Gives texts to one engine, one at a time, and lets other callers use the engine between two texts."""
 
     def __init__(self, supervisor: Supervisor, session: ModelSession, on_event: OnEvent) -> None:
         self._supervisor = supervisor
@@ -47,7 +48,7 @@ class TextRunner:
         self._on_event = on_event
 
     def reserve(self) -> Place:
-        """Reserve a place in the engine's queue, for the texts of one job. Raises EngineNotReady and EngineBusy."""
+        """Reserve a place in the engine's queue for one job. Raises EngineNotReady and EngineBusy."""
         return self._supervisor.reserve()
 
     async def run(
@@ -59,12 +60,12 @@ class TextRunner:
         place: Place | None = None,
         on_outcome: Callable[[TextOutcome], None] = lambda _: None,
     ) -> list[TextOutcome]:
-        """Process texts one by one and return an outcome for each, in order; one text may take `seconds`.
+        """Process texts one by one and return one outcome for each, in order. Each text may take `seconds`.
 
-        Each text has a turn of its own in the queue, in `place` if one is reserved: between two texts other callers
-        may use the engine, and may replace the model. A release ends the work, because the next text would load the
-        model again. If a text ends the engine process, the next text goes to the next process. Raises what
-        `ModelSession.load` raises if the load for the first text fails.
+        Each text has its own turn in the queue, so other callers may use the engine between two texts, and may replace
+        the model. `place` is the place in the queue that a job has reserved. A release ends the work, because the next
+        text would load the model again. If a text ends the engine process, the next text goes to the next process.
+        Raises what `ModelSession.load` raises if the load for the first text fails.
         """
         outcomes: list[TextOutcome] = []
         async with self._supervisor.acquire(place, lambda: self._session.is_deferred(task.load)) as turn:
@@ -79,7 +80,7 @@ class TextRunner:
     async def _outcomes(
         self, task: TextTask, texts: list[str], seconds: float, turn: Turn, patience: float
     ) -> AsyncGenerator[TextOutcome]:
-        """Yield an outcome for each text; after a fatal error, yield that error for each remaining text."""
+        """Yield one outcome for each text. After a fatal error, that error is the outcome of each remaining text."""
         deaths, releases = 0, self._supervisor.releases
         process: EngineProcess | ServiceError = await self._process_for(task, turn, patience)
         for number, text in enumerate(texts):

@@ -15,11 +15,12 @@ from app.errors import (
 )
 
 NOTICE = re.compile(r"(?:\s*\n \*+(?: T[rial Licens]*\**)?)?\s*\*{3,} Trial Licenses \*{3,}\s*\Z")
-"""The notice that the engine, if it has no license, appends to each text that it cuts. With regions and for passports
-it appends the notice, cuts the text again, and appends the notice once more: then a part of the first one is left."""
+"""Matches the notice that an engine without a license appends to each text that it cuts. With regions and for passports
+the engine appends the notice, cuts the text again, and appends the notice once more: then a part of the first notice is
+left before the second."""
 
 SKEW_DEGREES = 1.0
-"""The skew from which a page is doubtful: 2 degrees cost a tenth of the characters, see docs/recognition.md."""
+"""From this skew on, a page gets a warning: 2 degrees cost a tenth of the characters, see docs/recognition.md."""
 
 
 def page_fields(
@@ -33,7 +34,7 @@ def page_fields(
     warnings: Iterable[PageWarning] = (),
     source: str | None = None,
 ) -> dict[str, Any]:
-    """Return the fields of one page. `has_regions` says whether regions were asked for.
+    """Return the JSON fields of one page from the vendor's result. `has_regions`: whether the caller chose regions.
 
     Without a license, the vendor's notice is removed from the text and reported as `truncated_by_evaluation`.
     """
@@ -56,7 +57,7 @@ def page_fields(
 
 
 def skew_warnings(degrees: float | None) -> list[PageWarning]:
-    """Return the warning about a page that was read although it is turned by these degrees; none for None."""
+    """Return a list with the warning about a page that is turned by SKEW_DEGREES or more; else an empty list."""
     if degrees is None or abs(degrees) < SKEW_DEGREES:
         return []
     detail = f"the page is turned by {degrees:.1f} degrees; filters=rotate:{degrees:.1f} turns it upright"
@@ -90,7 +91,10 @@ def _box_fields(box: Any) -> dict[str, int]:  # noqa: ANN401
 
 
 def _size(image: bytearray | None) -> tuple[int | None, int | None]:
-    """Return width and height of the image after filters, to which the boxes refer. The vendor keeps it as a PNG."""
+    """Return width and height of the image that the vendor read after the filters, to which the boxes refer.
+
+    `image` is the PNG that the vendor's result has; (None, None) without one.
+    """
     at = bytes(image[:64]).find(b"IHDR") if image else -1
     if image is None or at < 0:
         return None, None

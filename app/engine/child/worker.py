@@ -2,9 +2,9 @@
 
     python -P -m app.engine.child.worker SOCKET_FD PARENT_PID ENGINE MEMORY_LIMIT_BYTES
 
-ENGINE is an import string such as `app.engine.child.aspose_ai:AsposeAIEngine`; its public methods are the calls. It is
-created before the first call is read. A native call blocks the whole process and holds the GIL, so heartbeats and
-threads could not run here.
+ENGINE is the import string of a class, such as `app.engine.child.aspose_ai:AsposeAIEngine`. The worker creates one
+object of the class before it reads the first call; the object's public methods are the calls. There are no heartbeats
+and no threads, because a native call blocks the whole process and holds the GIL.
 """
 
 import contextlib

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class DocumentFormat(StrEnum):
-    """A format of documents. The values are the names in the API."""
+    """A format of documents. Each value is the name of the format in the API."""
 
     ALTO = "alto"
     CSV = "csv"
@@ -33,4 +33,4 @@ MEDIA_TYPE_OF_DOCUMENT = {
 }
 
 DOCUMENTS_BY_ACCEPT = tuple(each for each in MEDIA_TYPE_OF_DOCUMENT if each is not DocumentFormat.PDF_TEXT)
-"""The formats that a media type selects. `application/pdf` is the searchable PDF."""
+"""The formats that a media type in the header `Accept` selects. `application/pdf` selects the searchable PDF."""

@@ -1,4 +1,4 @@
-"""The formats of images that recognition reads. Both processes use this table: a new format is a new row."""
+"""The table of the image formats that recognition reads, for the service and the engine process."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class ImageFormat:
     """A format of images that recognition reads."""
 
     name: str
-    """The name of the format in messages."""
+    """The name of the format, as messages for users write it."""
     media_type: str
     pillow_format: str | None
     """Pillow's name of the format; None if Pillow does not read the format."""

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 MAX_LINE_BYTES = 1 << 20
-"""The longest line, in bytes. A longer line is a ProtocolError. Larger data is passed as the path of a file."""
+"""The longest line, in bytes. A longer line raises ProtocolError, so larger data is passed as the path of a file."""
 
 
 class ProtocolError(Exception):
@@ -50,7 +50,10 @@ class Reply:
     error: str | None = None
 
     def encode(self) -> bytes:
-        """Return the reply as a line of JSON, with `?` for each lone surrogate, which UTF-8 cannot encode."""
+        """Return the reply as a line of JSON.
+
+        Replaces each lone surrogate by `?`, because UTF-8 cannot encode surrogates.
+        """
         message = {"id": self.id, "result": self.result, "error": self.error}
         return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode(errors="replace") + b"\n"
 
@@ -68,11 +71,11 @@ class CapabilityName(StrEnum):
     """The name of a capability of the engine."""
 
     MODELS = "models"
-    """List the models and tell their folder. Always available."""
+    """List the models of the model folder and report the folder's path. This capability is always available."""
     AI = "ai"
-    """Load a model and work on texts."""
+    """Load an AI model and process texts with it."""
     RECOGNITION = "recognition"
-    """Read images."""
+    """Recognise the text in images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ class Capability:
 
     @classmethod
     def from_status(cls, capability: object) -> "Capability":
-        """Build a Capability from one entry of the engine's `status` answer. Raises ProtocolError."""
+        """Build a Capability from the entry for it in the engine's answer to `status`. Raises ProtocolError."""
         match capability:
             case {"name": str(name), "available": bool(available), "reason": str() | None as reason}:
                 return cls(name, available, reason)
@@ -104,16 +107,17 @@ class EngineFacts:
     local_path: str
     """AsposeAI's `get_local_path()`, the model folder, as an absolute path with links resolved."""
     list_local: tuple[str, ...]
-    """AsposeAI's `list_local()`, unchanged: paths relative to its working directory."""
+    """The answer of AsposeAI's `list_local()`, unchanged: paths relative to the engine process's working directory."""
     resources_list_local: tuple[str, ...]
-    """The vendor's `Resources.list_local()`: the OCR models in the model folder itself, without `.ocr`."""
+    """The answer of the vendor's `Resources.list_local()`: OCR models directly in the model folder, named without
+    `.ocr`."""
     recognised: frozenset[str]
-    """The files of `list_local` and `resources_list_local` as model names."""
+    """The files in `list_local` and `resources_list_local`, as names of models."""
     is_initialized: bool
     capabilities: tuple[Capability, ...]
     known_models: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
-    """The models that were in the folder before the `status` call, by name. The call says nothing about later
-    models."""
+    """The models that were in the folder before the `status` call, by name. The answer says nothing about models that
+    arrived later."""
 
     @classmethod
     def from_status(cls, asked_at: datetime, status: object) -> "EngineFacts":
@@ -158,7 +162,7 @@ def _object(line: bytes) -> object:
 
 
 def _require_unicode(line: bytes, *values: object) -> None:
-    """Raise ProtocolError if a value holds a lone surrogate, which UTF-8 cannot encode."""
+    """Raise ProtocolError if one of `values` has a lone surrogate, which UTF-8 cannot encode."""
     if b"\\u" not in line:
         return
     try:

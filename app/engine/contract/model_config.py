@@ -5,9 +5,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """How AsposeAI runs a model. None keeps the vendor's own value. Without a licence AsposeAI ignores both values."""
+    """How AsposeAI runs a model. A field that is None keeps the vendor's default.
+
+    Without a licence both fields have no effect.
+    """
 
     gpu_layers: int | None = None
-    """How many layers of the model a GPU computes. No GPU was at hand to try it."""
+    """How many layers of the model a GPU computes. This setting was not tried, because no GPU was available."""
     context_size: int | None = None
     """How many tokens the prompt, the text and the answer may have together."""

@@ -10,12 +10,12 @@ SUFFIX = ".ocr"
 
 
 def file_of(resource: str) -> str:
-    """Return the file name of a resource. A name with the suffix is a file name already."""
+    """Return the file name of a resource. A name that ends with `.ocr` is returned unchanged."""
     return resource if resource.endswith(SUFFIX) else f"{resource}{SUFFIX}"
 
 
 def resource_of(file: str) -> str:
-    """Return the resource's name of a file name."""
+    """Return the name of the resource in a file: the file's name without `.ocr`."""
     return file.removesuffix(SUFFIX)
 
 
@@ -25,7 +25,7 @@ def is_ocr_model(name: str) -> bool:
 
 
 def why_not_found(name: str) -> str | None:
-    """Return why recognition does not find the OCR model with this name; None if it does, or for another model.
+    """Return why recognition does not find an OCR model by its name; None if recognition finds it, or for other models.
 
     The vendor looks for the file `<resource>.ocr` in the model folder itself. Measured with aspose-ocr-python-net
     26.10.0.

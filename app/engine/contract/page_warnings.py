@@ -1,11 +1,11 @@
-"""Warnings about pages: what was cut, lost or doubtful although the page was read. A new warning is a new code."""
+"""Warnings about pages that were read, although a part of them was cut, lost or doubtful."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class PageWarningCode(StrEnum):
-    """What a warning is about. Callers may compare codes; details are for people."""
+    """The code of a warning, which callers may compare. The warning's `detail` is for people."""
 
     IMAGE_CUT_SHORT = "image-cut-short"
     """The file ends early, and a small part of the image may be missing."""
@@ -16,9 +16,9 @@ class PageWarningCode(StrEnum):
     FILES_NOT_READ = "files-not-read"
     """The ZIP archive has files that are not images."""
     SKEWED = "skewed"
-    """The page is turned, and `detect_skew` measured it."""
+    """The page is turned a little, and was read as it is. The option `detect_skew` measured the angle."""
     PAGES_BEYOND_END = "pages-beyond-end"
-    """Pages were requested that the document does not have."""
+    """A requested range of pages goes beyond the end of the document."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ from enum import StrEnum
 
 @dataclass(frozen=True, slots=True)
 class PageRange:
-    """Some pages of a document that follow one another, counted from 1."""
+    """A range of consecutive pages of a document, counted from 1."""
 
     first: int
     last: int | None = None
-    """None for the last page of the document."""
+    """The last page of the range; None for the last page of the document."""
 
 
 class ReadingKind(StrEnum):
@@ -18,7 +18,7 @@ class ReadingKind(StrEnum):
 
     TEXT = "text"
     LINE = "line"
-    """A single line of text, without a search for text areas."""
+    """A single line of text; the vendor does not search for text areas."""
     RECEIPT = "receipt"
     INVOICE = "invoice"
     ID_CARD = "id_card"
@@ -32,18 +32,18 @@ class ReadingMode(StrEnum):
 
     ACCURATE = "accurate"
     FAST = "fast"
-    """In less time and with more errors; the text only, without lines and boxes."""
+    """Read in less time and with more errors; return the text only, without lines and boxes."""
 
 
 class FilterName(StrEnum):
     """A filter of the vendor that changes the image before recognition."""
 
     BINARIZE = "binarize"
-    """Black and white only; the engine chooses the threshold."""
+    """Make the image black and white; the engine chooses the threshold."""
     THRESHOLD = "threshold"
-    """Black and white only, with this threshold: from 0 to 255."""
+    """Make the image black and white, with this threshold from 0 to 255."""
     INVERT = "invert"
-    """The negative."""
+    """Make the negative of the image."""
     GRAYSCALE = "grayscale"
     MEDIAN = "median"
     """Remove small dots."""

@@ -11,7 +11,7 @@ from typing import Any
 from app.engine.contract.reading_options import FilterName, ImageFilter, PageRange, ReadingKind, ReadingMode, Region
 
 PAGES_FILE = "pages.json"
-"""The name of the file that the pages are written to, beside the image."""
+"""The name of the file, beside the image, to which the engine process writes the fields of the pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class RecognitionOptions:
     save_as: str | None
     """The document to write besides the pages: a value of `DocumentFormat`."""
     tables: bool = False
-    """Whether each page also gets a `table`: one line for each row, a tab between two cells."""
+    """Whether each page's fields also have `table`: a text with a line for each row and a tab between two cells."""
     kind: ReadingKind = ReadingKind.TEXT
     """What the image shows."""
     mode: ReadingMode = ReadingMode.ACCURATE

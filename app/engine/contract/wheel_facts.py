@@ -1,11 +1,12 @@
 """What one version of the vendor's wheel offers, and which OCR models (`.ocr` files) each of its functions asks for.
 
-Nothing here is typed by hand. `app.engine.child.aspose_requirements` asks the wheel itself, in a process of its own,
-and the answer is kept in one JSON file for each version: in `KNOWN` for the versions that this service was built with,
-written by `python -m app.engine.wheel.wheel_probe`, and a test compares it with the installed wheel. So the service has
-the facts at its start without a process, a delay or a call to the engine. For another version of the wheel, which
-pyproject.toml allows, `app.engine.wheel.installed_wheel` asks in the background and keeps the answer in the state
-folder.
+The facts are not typed by hand: `app.engine.child.aspose_requirements` asks the wheel itself, in a separate process.
+Each version of the wheel has one JSON file of facts. For the versions that this service was built with, `python -m
+app.engine.wheel.wheel_probe` has written the files into `KNOWN`, and a test compares them with the installed wheel. So
+the service has the facts at its start without a process, a delay or a call to the engine.
+
+For another version of the wheel, which pyproject.toml allows, `app.engine.wheel.installed_wheel` asks the wheel in the
+background and stores the answer in the state folder.
 """
 
 import importlib.metadata
@@ -18,34 +19,34 @@ from pathlib import Path
 from typing import Any
 
 DISTRIBUTION = "aspose-ocr-python-net"
-"""The vendor's distribution, whose version the facts are about."""
+"""The name of the vendor's Python distribution. The facts are about one version of it."""
 KNOWN = Path(__file__).parent / "known_wheels"
 """The folder with the facts that are part of this service: `<version>.json`."""
 OCR_SUFFIX = ".ocr"
 
 Needs = Mapping[str, tuple[str, ...]]
-"""For each of the vendor's names, in lower case, the OCR models that must be in the model folder: file names with
-suffix.
+"""By the vendor's names in lower case: the file names, with suffix, of the OCR models that must be in the model folder.
 
 The wheel names one missing file at a time, so a function may ask for a further one once the first is there.
 """
 
 
 class NotWheelFacts(ValueError):
-    """A text is not the facts of a wheel. The message says why."""
+    """Raised for a text that does not contain the facts of a wheel. The message says why."""
 
 
 @dataclass(frozen=True)
 class WheelFacts:
-    """The functions of one version of the wheel, by the vendor's names in lower case, and what each needs."""
+    """What one version of the wheel offers, and which OCR models each function needs. All names are in lower case."""
 
     version: str
     languages: Needs
     """The names of `Language`."""
     language_names: Mapping[str, str]
-    """The English name of each language, by its name in `languages`. A group, such as `latin`, has none."""
+    """The English name of each language, by the language's key in `languages`. Groups of languages, such as `latin`,
+    are left out."""
     language_aliases: Mapping[str, str]
-    """The name in `languages` of each other ISO 639 code, such as `de` and `ger` for `deu`."""
+    """By other ISO 639 codes, such as `de` and `ger`, the key of the language in `languages`, such as `deu`."""
     areas: Needs
     """The names of `DetectAreasMode`."""
     methods: Needs
@@ -66,7 +67,10 @@ class WheelFacts:
         return frozenset(file for needs in every for files in needs.values() for file in files)
 
     def uses_of(self, file: str) -> dict[str, list[str]]:
-        """Return what needs an OCR model, by group: `languages`, `areas`, `methods`, `filters`. Omits empty groups."""
+        """Return the names of what needs an OCR model, by group: `languages`, `areas`, `methods`, `filters`.
+
+        Groups without a name are left out.
+        """
         groups = {
             "languages": self.languages,
             "areas": self.areas,
@@ -118,9 +122,12 @@ class WheelFacts:
         raise NotWheelFacts(msg)
 
     def _check(self) -> None:
-        """Raise NotWheelFacts unless some languages need a file and others do not, as every wheel ships only Latin.
+        """Raise NotWheelFacts if all languages or no languages need a file.
 
-        A wheel that opened an image before it checked its files would seem to need nothing at all.
+        Every wheel has the models for Latin script only, so some languages need a file.
+
+        If a wheel opened the image before it looked for its files, its answers would wrongly say that nothing needs a
+        file.
         """
         needing = [name for name, files in self.languages.items() if files]
         if not needing or len(needing) == len(self.languages):
@@ -129,9 +136,10 @@ class WheelFacts:
 
 
 def facts_of_installed(state_dir: Path) -> WheelFacts | None:
-    """Return the facts of the installed wheel, or None if they are not known. Reads a small file.
+    """Return the facts of the installed wheel, or None if its facts are not known. Reads a small file.
 
-    They are part of this service or, for another version, in the state folder once the wheel has been asked.
+    The file is part of this service or, for another version of the wheel, in the state folder after the wheel was
+    asked.
     """
     version = installed_version()
     return known_facts(version) or kept_facts(state_dir, version)
@@ -146,7 +154,7 @@ def installed_version() -> str:
 
 
 def newest_known_facts() -> WheelFacts:
-    """Return the facts of the newest version that are part of this service."""
+    """Return the facts of the newest version of the wheel whose facts are part of this service."""
     versions = [path.stem for path in KNOWN.glob("*.json")]
     newest = known_facts(max(versions, key=lambda version: [int(part) for part in version.split(".")]))
     assert newest is not None  # noqa: S101 - its file was listed just now; this is for the type checker
@@ -154,7 +162,7 @@ def newest_known_facts() -> WheelFacts:
 
 
 def kept_facts(state_dir: Path, version: str) -> WheelFacts | None:
-    """Return the facts of a version that an earlier run has kept in the state folder, or None if there are none."""
+    """Return the facts of a wheel's version that an earlier run stored in the state folder, or None."""
     try:
         facts = WheelFacts.from_json(kept_file(state_dir, version).read_bytes())
     except (OSError, NotWheelFacts):
@@ -163,12 +171,12 @@ def kept_facts(state_dir: Path, version: str) -> WheelFacts | None:
 
 
 def kept_file(state_dir: Path, version: str) -> Path:
-    """Return the path at which the facts of a version are kept in the state folder."""
+    """Return the path of the facts of a wheel's version in the state folder."""
     return state_dir / f"wheel-{version}.json"
 
 
 def known_facts(version: str) -> WheelFacts | None:
-    """Return the facts of a version that are part of this service, or None if there are none. Reads a small file."""
+    """Return the facts of a wheel's version if they are part of this service, else None. Reads a small file."""
     path = KNOWN / f"{version}.json"
     return WheelFacts.from_json(path.read_bytes()) if path.is_file() else None
 

@@ -9,14 +9,14 @@ REMEDY = "run `python -m app provision`, then restart the engine with POST /engi
 
 
 def missing_for_recognition() -> str | None:
-    """Return why this process cannot recognise text, or None if it can."""
+    """Return which missing library keeps this process from recognising text; None if none is missing."""
     if error := _load_error("libcrypto.so.1.1", "libssl.so.1.1"):
         return f"OpenSSL 1.1, which AsposeAI's runtime needs, is not installed ({error}): {REMEDY}"
     return None
 
 
 def missing_for_ai() -> str | None:
-    """Return why this process cannot load a model, or None if it can.
+    """Return which missing library keeps this process from loading a model; None if none is missing.
 
     The check loads the libraries and leaves them loaded; AsposeAI then uses the loaded libraries.
     """
@@ -28,7 +28,7 @@ def missing_for_ai() -> str | None:
 
 
 def _load_error(*libraries: str) -> str | None:
-    """Load libraries and return the loader's error, which names the missing one, or None."""
+    """Load libraries. Return the loader's error, which names the missing library; None if all could be loaded."""
     try:
         for library in libraries:
             ctypes.CDLL(library)

@@ -1,7 +1,7 @@
 """Fetches a pinned package with this machine's own client, npm or apt, and unpacks some of its files.
 
-The client's configuration says where packages come from; this module has no address. The machine is not changed: the
-lists and caches of apt and npm are in the scratch folder.
+The client's configuration says where packages come from; this module contains no address of a server. Nothing is
+installed on the machine: the lists and caches of apt and npm are in the scratch folder.
 """
 
 import io
@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 CLIENT_SECONDS = 180
 DEBIAN_11 = "bullseye"
 UNNAMED_SUITES = ("stable", "testing", "unstable", "sid")
-"""The suites that a list of sources may name in place of a release's code name."""
+"""The names of Debian suites that a list of sources may have in place of a release's code name."""
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 # A file, because options on the command line cannot clear a list. The cleared hooks would change the machine's caches.
 APT_CONFIGURATION = """\
@@ -41,7 +41,7 @@ Acquire::Check-Valid-Until "false"; // Debian 11 is no longer updated, and the d
 
 
 class Cause(IntEnum):
-    """Why a package could not be fetched; the number is the command's exit status."""
+    """Why a package could not be fetched. The value is the exit status of the command that fetches."""
 
     FOLDER = 1
     """The native folder cannot be written."""
@@ -75,7 +75,10 @@ class Pin:
 
 
 def npm_fetch(pins: tuple[Pin, ...], scratch: Path) -> tuple[Pin, Path]:
-    """Fetch the only pinned version into the scratch folder; return its pin and its archive. Raises CannotProvision."""
+    """Fetch a package by npm into the scratch folder; return its pin and the path of its archive.
+
+    `pins` has one version. Raises CannotProvision.
+    """
     (pin,) = pins
     npm = _client("npm", f"install it (Debian's package is npm) so that it can fetch {pin.package}")
     options = (f"--cache={scratch}/npm", "--fetch-retries=1", "--fetch-retry-mintimeout=500", "--ignore-scripts")
@@ -91,7 +94,7 @@ def npm_fetch(pins: tuple[Pin, ...], scratch: Path) -> tuple[Pin, Path]:
 
 
 def apt_fetch(pins: tuple[Pin, ...], scratch: Path) -> tuple[Pin, Path]:
-    """Fetch the first pinned version that Debian 11's archive has; return its pin and its archive.
+    """Fetch by apt the first pinned version that Debian 11's archive has; return its pin and the path of its archive.
 
     Raises CannotProvision.
     """
@@ -124,13 +127,13 @@ def apt_fetch(pins: tuple[Pin, ...], scratch: Path) -> tuple[Pin, Path]:
 
 
 def npm_unpack(archive: Path, folder: Path, patterns: tuple[str, ...]) -> None:
-    """Extract the matching files of an npm archive into a folder, without subfolders."""
+    """Extract the files of an npm archive that match a pattern into `folder`, without subfolders."""
     with tarfile.open(archive) as members:
         _extract(members, folder, patterns)
 
 
 def deb_unpack(archive: Path, folder: Path, patterns: tuple[str, ...]) -> None:
-    """Extract the matching files of a Debian package into a folder, without subfolders."""
+    """Extract the files of a Debian package that match a pattern into `folder`, without subfolders."""
     dpkg = _client("dpkg-deb", "every Debian has it")
     # A few megabytes fit in memory.
     done = subprocess.run([dpkg, "--fsys-tarfile", archive], capture_output=True, check=True)  # noqa: S603 - as below
@@ -139,7 +142,7 @@ def deb_unpack(archive: Path, folder: Path, patterns: tuple[str, ...]) -> None:
 
 
 def _private_apt(apt: str, scratch: Path) -> str:
-    """Write an apt configuration for Debian 11 with folders of its own; return its path."""
+    """Write an apt configuration for Debian 11 whose folders are in the scratch folder; return its path."""
     for folder in ("state/lists/partial", "cache/archives/partial"):
         (scratch / folder).mkdir(parents=True)
     (scratch / "status").touch()

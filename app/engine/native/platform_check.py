@@ -1,4 +1,4 @@
-"""The check whether this machine can run the service."""
+"""Checks whether this machine can run the service."""
 
 import os
 import sys

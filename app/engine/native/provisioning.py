@@ -21,7 +21,7 @@ SCRATCH = ".provision-"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One folder of native libraries, and the package that they come from."""
+    """One folder of native libraries, and the package that the libraries come from."""
 
     name: str
     """The name of the folder, below the native folder."""
@@ -35,7 +35,8 @@ class Part:
     links: dict[str, str]
     """The symbolic links to make: the name by which AsposeAI loads a library, and the library's file name."""
     libraries: tuple[str, ...]
-    """The libraries that the folder must have. A folder that was filled by hand with all of them is not changed."""
+    """The file names of the libraries that the folder must have. A folder that a person has filled with all of them is
+    not changed."""
 
 
 PARTS = (
@@ -74,17 +75,18 @@ PARTS = (
 
 @dataclass(frozen=True, slots=True)
 class ProvisionOutcome:
-    """The result for one part: a sentence for people, and the cause if the part could not be filled."""
+    """The result for one `Part`: a sentence for people, and the cause if the part's folder could not be filled."""
 
     sentence: str
     failure: Cause | None = None
 
 
 def provision(native_dir: Path) -> Iterator[ProvisionOutcome]:
-    """Fetch the native libraries that are missing, and yield the outcome for each `Part`, a folder of libraries.
+    """Fetch the missing native libraries, and yield one outcome for each folder of libraries (`Part`).
 
-    A complete folder from a pinned version of its package is not fetched again. Each folder is filled in a scratch
-    folder and gets its name by one rename, so a killed run leaves only its scratch folder, which the next run removes.
+    A folder that is complete and from a pinned version of its package is not fetched again. Each folder is filled under
+    a temporary name, as a scratch folder, and gets its final name by one rename. So a killed run leaves only its
+    scratch folder, which the next run removes.
     """
     if reason := platform_problem():
         yield ProvisionOutcome(reason, Cause.PLATFORM)
@@ -156,7 +158,7 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def _is_whole(part: Part, folder: Path, manifest: dict[str, Any]) -> bool:
-    """Return whether a part is of a pinned package and every file still has its recorded digest."""
+    """Return whether a part's folder is from a pinned package and every file still has the digest in the manifest."""
     if manifest.get("sha256") not in {pin.sha256 for pin in part.pins}:
         return False
     files = manifest.get("files", {})

@@ -20,7 +20,8 @@ MODELS_LINK = Path("Aspose.AI.LLM", "models")
 RUNTIMES = Path("Aspose.AI.LLM", "runtimes", "b6451")
 """Where AsposeAI looks for the native llama.cpp libraries, below its working directory."""
 ACCELERATIONS = ("noavx", "vulkan", "openblas")
-"""The runtime folders that AsposeAI may choose; with libvulkan or OpenBLAS installed it accepts only that folder."""
+"""The runtime folders that AsposeAI may choose. If libvulkan or OpenBLAS is installed, AsposeAI accepts only the folder
+for it."""
 LIBDL_PLACES = ("/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/usr/lib", "/lib")
 PREFIX = "engine-"
 
@@ -28,8 +29,8 @@ PREFIX = "engine-"
 class WorkDirectories:
     """This service's folder below the state folder, with a working directory for each engine process.
 
-    The service holds a lock on its folder. A service that starts removes the unlocked folders, which killed services
-    left. `native_dir` is the folder that `app.engine.native.provisioning` fills; it may be missing.
+    The service holds a lock on its folder. A service that starts removes the folders without a lock: killed services
+    have left them. `native_dir` is the folder that `app.engine.native.provisioning` fills; it may be missing.
     """
 
     def __init__(self, state_dir: Path, models_dir: Path, native_dir: Path) -> None:
@@ -114,7 +115,9 @@ class WorkDirectories:
         shutil.rmtree(directory, ignore_errors=True)
 
     def folder_for_call(self) -> Path:
-        """Make a folder for data of one call that is too large for the socket. The caller removes the folder.
+        """Make a folder for the data of one engine call that is too large for the socket.
+
+        The caller removes the folder.
 
         Raises StateFull and StateUnavailable.
         """
@@ -147,7 +150,7 @@ def _sweep(state_dir: Path) -> None:
 
 @contextmanager
 def _locked(state_dir: Path) -> Iterator[None]:
-    """Lock the state folder: no sweep may remove a folder that another service has made and not yet locked."""
+    """Lock the state folder, so that no sweep removes a folder that another service has made and not yet locked."""
     lock = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,1 +1,1 @@
-"""The engine process as the service sees it: its start, its calls, its memory and its end."""
+"""One engine process as the service sees it: its start, its calls, its memory and its end."""

@@ -20,11 +20,12 @@ from app.engine.process.process_memory import Memory, memory_of, resident_bytes_
 from app.errors import EngineCallFailed, EngineDied, EngineOutOfMemory, EngineTimedOut
 
 DRAIN_SECONDS = 0.2
-"""How long to wait for the last output of an ended process; a child of the process may keep the pipe open for ever."""
+"""How many seconds to wait for the last output of an ended process. A child of the process may keep the pipe open for
+ever."""
 END_SECONDS = 1.0
-"""How long a process may run after its socket was closed, and after SIGTERM."""
+"""How many seconds a process may still run after its socket was closed, and again after SIGTERM."""
 MEMORY_CHECK_SECONDS = 0.2
-"""The time between two measurements of the memory of a process during a call."""
+"""The time in seconds between two measurements of a process's memory during a call."""
 NO_MEMORY = re.compile(
     r"bad_alloc|OutOfMemory|MemoryError|out of memory|cannot allocate memory|failed to allocate|0x8007000E",
     re.IGNORECASE,
@@ -102,7 +103,7 @@ class EngineProcess:
     async def call(
         self, name: str, params: dict[str, Any] | None = None, *, seconds: float, watches_memory: bool = False
     ) -> Any:  # noqa: ANN401
-        """Call the engine and return its result, a JSON value.
+        """Call a method of the engine in this process, and return the result, a JSON value.
 
         Raises EngineCallFailed if the engine reports an error, EngineDied if the process ends during the call,
         EngineOutOfMemory if the process needs more memory than its limit, and EngineTimedOut after `seconds`. A native
@@ -155,7 +156,7 @@ class EngineProcess:
         return await asyncio.shield(self._over)
 
     async def stop(self, reason: str, *, seconds: float) -> Exit:
-        """End the process within `seconds` and return how it ended.
+        """End the process within `seconds`, by force if needed, and return how it ended.
 
         The steps are: call `free_resources`, close the socket, send SIGTERM, send SIGKILL. Each step is taken only if
         the process still runs.
@@ -173,7 +174,10 @@ class EngineProcess:
         return await self.wait()
 
     def kill(self, reason: str, *, is_fault: bool = True) -> None:
-        """Send SIGKILL and return at once. If several calls give a reason, the first reason is reported."""
+        """Send SIGKILL to the process and return at once.
+
+        If several calls give a reason, the first reason is reported.
+        """
         if not self.exit:
             self._note_end_reason(reason, is_fault=is_fault)
             self._signal(signal.SIGKILL)
@@ -194,7 +198,7 @@ class EngineProcess:
         self.kill(reason, is_fault=False)
 
     def _death(self, ending: Exit) -> EngineDied:
-        """Return the error for a call whose process has ended."""
+        """Return the error for a call that was pending when the process ended in this way."""
         if ending.is_out_of_memory:
             return EngineOutOfMemory(ending.reason, self._memory_limit_bytes)
         return EngineDied(ending.reason)
@@ -215,7 +219,7 @@ class EngineProcess:
             return
 
     async def _watch(self) -> Exit:
-        """Read answers and output until the process ends, then fail the pending calls. Only this method sets `exit`."""
+        """Read replies and output until the process ends, then fail the pending calls. Only this method sets `exit`."""
         answers = asyncio.create_task(self._read_answers())
         output = asyncio.create_task(self._output.read())
         kills_before = await asyncio.to_thread(oom_kills)
@@ -263,7 +267,8 @@ class EngineProcess:
     def _resolve(self, line: bytes) -> None:
         """Decode a reply and set it as the result of its pending call.
 
-        Raises ProtocolError if no pending call has its id: an engine that floods replies would keep the service busy.
+        Raises ProtocolError if no pending call has the reply's id, because an engine that floods replies would keep the
+        service busy.
         """
         if len(line) > MAX_LINE_BYTES:
             raise ProtocolError(TOO_LONG)

@@ -23,7 +23,8 @@ class Exit:
     end_reason: str | None
     """Why the service ended the process; None if the service did not end it."""
     is_fault: bool
-    """True if the engine is at fault. An end for a release, a deadline or a disconnected caller is not its fault."""
+    """True if the engine is at fault. If the service ended the process for a release, a deadline or a disconnected
+    caller, the engine is not at fault."""
     is_out_of_memory: bool
     """True if the process ended because it needed more memory than its limit or the machine allows."""
     tail: tuple[str, ...]

@@ -1,6 +1,6 @@
-"""The default memory limit of an engine process, and how many processes the kernel has killed for lack of memory.
+"""The memory limit of an engine process, and how many processes the kernel has killed for lack of memory.
 
-The default depends on the memory limit of the container, or without such a limit on the memory of the machine. These
+The default of the limit depends on the container's memory limit or, if there is none, on the machine's memory. The
 functions read a few small files of the kernel.
 """
 
@@ -14,17 +14,18 @@ import psutil
 MIB = 1 << 20
 PROC = Path("/proc")
 RESERVE_BYTES = 256 * MIB
-"""How many bytes of a container's limit are at least left to the service and the kernel."""
+"""The least part of a container's memory limit, in bytes, that is left to the service and the kernel."""
 RESERVE_SHARE = 8
-"""1/RESERVE_SHARE of a large container's limit is left to the service and the kernel."""
+"""If a container's memory limit is large, 1/RESERVE_SHARE of the limit is left to the service and the kernel."""
 MACHINE_SHARE = 2
 """Without a container's limit, the engine may hold 1/MACHINE_SHARE of the machine's memory."""
 DATA_HEADROOM_BYTES = 256 * MIB
 DATA_SHARE = 8
-"""A process may reserve this many bytes, plus 1/DATA_SHARE of the memory that it may hold, beyond that memory: .NET and
-the allocators reserve memory before they use it. Measured: 813 MiB reserved with 682 held, and 2,311 with 2,010."""
+"""A process may reserve more memory than it may hold: this many bytes more, plus 1/DATA_SHARE of what it may hold. .NET
+and the allocators reserve memory before they use it. Measured: 813 MiB reserved with 682 held, and 2,311 with 2,010."""
 STACK_BYTES = 16 * MIB
-"""What the kernel counts for the threads of one core: two stacks of 8 MiB, however little of a stack is used."""
+"""How many bytes the kernel counts for the threads of one core: two stacks of 8 MiB, however little of a stack is
+used."""
 LIMIT_FILES = {"cgroup2": "memory.max", "cgroup": "memory.limit_in_bytes"}
 KILL_FILES = {"cgroup2": "memory.events", "cgroup": "memory.oom_control"}
 """By version of cgroups, the file with the memory limit, and the file with the number of kills for lack of memory."""
@@ -67,9 +68,10 @@ def container_limit_bytes(proc: Path = PROC) -> int | None:
 
 
 def oom_kills(proc: Path = PROC) -> int:
-    """Return how many processes the kernel has killed for lack of memory; a higher number later means another kill.
+    """Return how many processes the kernel has killed for lack of memory so far.
 
-    The number counts kills in this process's control groups, or on the machine if no group counts kills.
+    If a later call returns a higher number, the kernel has killed another process meanwhile. The number counts kills in
+    this process's control groups, or on the machine if no control group counts kills.
     """
     files = [folder / KILL_FILES[version] for version, folder in _memory_groups(proc)]
     counts = [count for file in files if (count := _oom_kill_of(file)) is not None]
@@ -104,7 +106,7 @@ def _memory_groups(proc: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _folders(mount: Path, root: str, path: str) -> Iterator[Path]:
-    """Yield the folder of a control group and the folders above it. `root` is the group that is mounted at `mount`.
+    """Yield the folder of the control group `path`, then the folders above it. `root` is the group mounted at `mount`.
 
     In a container, `path` may be the path outside the container. Then the mount itself is the container's group.
     """

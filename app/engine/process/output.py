@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 OUTPUT_CHUNK_BYTES = 1 << 16
 FLOOD_PAUSE_SECONDS = 0.02
-"""The pause after a full chunk: it limits an engine that floods its output to 3 MB/s, so the service can answer."""
+"""The pause after each full chunk of output. It limits an engine that floods its output to 3 MB/s, so that the service
+can still answer requests."""
 MAX_LINE_CHARS = 1000
 """The longest line that is logged; longer lines are cut."""
 LINES_PER_SECOND = 50
-"""How many lines are logged in each second; further lines are only counted."""
+"""How many lines of output are logged in each second at most; further lines are only counted."""
 TAIL_LINES = 10
-"""How many of the last lines are kept, to explain why the process died."""
+"""How many of the last lines of output are kept, to explain why the process died."""
 
 
 class Output:

@@ -4,7 +4,10 @@ from collections.abc import Callable, Container
 
 
 class ProcessLeases:
-    """The leases on the models that one process may use; released when the process has ended or its load has failed."""
+    """The leases on the models that one process may use.
+
+    They are released when the process has ended or its load has failed.
+    """
 
     def __init__(self) -> None:
         self._leases: dict[str, Callable[[], None]] = {}
@@ -15,13 +18,16 @@ class ProcessLeases:
         return name in self._leases
 
     def add(self, name: str, release: Callable[[], None]) -> None:
-        """Keep the function that releases the lease on a model. Calls it at once after `end()`."""
+        """Add a lease on a model, given the function that releases the lease.
+
+        After `end()` the function is called at once.
+        """
         self._leases[name] = release
         if self._is_over:
             self.release()
 
     def end(self) -> None:
-        """Release all leases, and each one that is added later: the process has ended. Blocks."""
+        """Release all leases, and from now on each lease as soon as it is added: the process has ended. Blocks."""
         self._is_over = True
         self.release()
 

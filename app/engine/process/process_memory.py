@@ -15,7 +15,8 @@ class Memory:
     resident_bytes: int
     """The memory in use, including pages shared with other processes."""
     private_bytes: int
-    """The part that no other process shares; the kernel gets it back when the process ends."""
+    """The part of the memory that the process shares with no other process. The kernel gets this part back when the
+    process ends."""
 
 
 def memory_of(pid: int) -> Memory | None:
@@ -38,8 +39,8 @@ def resident_bytes_of(pid: int) -> int:
 def mapped_below(pid: int, folder: Path) -> dict[str, int]:
     """Return how many bytes a process has mapped of each file below a folder, by path relative to the folder.
 
-    A process that has ended has no mapped files. This reads `maps`; psutil reads `smaps`, for which the kernel
-    inspects every page: 20 ms with 500 MB, while a release waits.
+    A process that has ended has no mapped files. This function reads `/proc/<pid>/maps`. psutil would read `smaps`, for
+    which the kernel inspects every page: 20 ms with 500 MB, during which a release would wait.
     """
     found: dict[str, int] = {}
     root = f"{folder}/"
@@ -56,7 +57,7 @@ def mapped_below(pid: int, folder: Path) -> dict[str, int]:
 def open_below(pid: int, folder: Path) -> set[str]:
     """Return the files below a folder that a process has open or mapped, by path relative to the folder.
 
-    A process that has ended has none. A file that was deleted since is left out.
+    A process that has ended has no open files. Files that were deleted after they were opened are left out.
     """
     found = set(mapped_below(pid, folder))
     root = f"{folder}/"

@@ -1,8 +1,8 @@
-"""Holds the facts of the installed wheel. For a version that is not known, the wheel is asked in the background.
+"""Holds the facts of the installed wheel. If its version is not known, the wheel is asked for them in the background.
 
-`app.engine.contract.wheel_facts` explains why. Until the facts of the installed version are known, nothing is judged by
-the facts of another version: the audit calls no OCR model superseded, and a recognition's language is judged by the
-engine alone.
+`app.engine.contract.wheel_facts` describes the facts. Until the facts of the installed version are known, no facts of
+another version are used: the audit calls no OCR model superseded, and only the engine decides whether a recognition's
+language is valid.
 """
 
 import asyncio
@@ -23,22 +23,22 @@ from app.events import EventName, OnEvent
 
 
 class InstalledWheel:
-    """The installed wheel, and what is known of it. Never waits for the engine."""
+    """The installed wheel and, as soon as they are known, its facts. Never waits for the engine."""
 
     def __init__(
         self, workdirs: WorkDirectories, state_dir: Path, on_event: OnEvent, version: str | None = None
     ) -> None:
-        """Read the facts, if they are known or were kept in `state_dir` by an earlier run. Blocks."""
+        """Read the facts, if they are part of this service or an earlier run has stored them in `state_dir`. Blocks."""
         self.version = version or installed_version()
         """The version of the vendor's package."""
         self._workdirs = workdirs
         self._kept = kept_file(state_dir, self.version)
         self._on_event = on_event
         self.facts: WheelFacts | None = known_facts(self.version) or kept_facts(state_dir, self.version)
-        """What is known of the wheel; None while it is not known."""
+        """The facts of the wheel; None while they are not known."""
 
     async def run(self) -> None:
-        """Ask the wheel, once, if its facts are not known, and keep the answer."""
+        """If the facts of the wheel are not known, ask the wheel once, and store the answer in the state folder."""
         if self.facts:
             return
         try:
@@ -54,7 +54,7 @@ class InstalledWheel:
             self._on_event(EventName.ENGINE_WHEEL_ASKED, {"version": self.version})
 
     def _keep(self, facts: WheelFacts) -> None:
-        """Write the facts in one step, since another service may use the same state folder."""
+        """Store the facts in the state folder, in one step, since another service may use the same folder."""
         staged = self._kept.with_name(f"{self._kept.name}.{os.getpid()}")
         staged.write_text(facts.to_json())
         staged.replace(self._kept)

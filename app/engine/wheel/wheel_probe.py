@@ -3,8 +3,8 @@
     python -m app.engine.wheel.wheel_probe [NATIVE_FOLDER]
 
 writes the answer to `app/engine/contract/known_wheels/<version>.json`, for a commit: do so after an update of the
-vendor's package. NATIVE_FOLDER is `native` by default, which `python -m app provision` fills. It takes half a minute of
-CPU and 0.5 GB, so the service never does it at its start or in its engine process.
+vendor's package. NATIVE_FOLDER is the folder that `python -m app provision` fills, by default `native`. Asking the
+wheel takes half a minute of CPU and 0.5 GB, so the service never asks it at its start or in its engine process.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from app.engine.native.workdir import WorkDirectories
 
 PROGRAM = "app.engine.child.aspose_requirements"
 SECONDS = 1800.0
-"""The longest time for the answer: a busy machine may take fifty times as long as a quiet one."""
+"""How many seconds the answer may take: a busy machine may take fifty times as long as a quiet one."""
 
 
 class ProbeFailed(Exception):
@@ -30,7 +30,7 @@ class ProbeFailed(Exception):
 async def ask_wheel(
     workdirs: WorkDirectories, languages: Sequence[str] = (), *, seconds: float = SECONDS
 ) -> WheelFacts:
-    """Ask the installed wheel. Raises ProbeFailed, NotWheelFacts and OSError.
+    """Ask the installed wheel for its facts. Raises ProbeFailed, NotWheelFacts and OSError.
 
     With `languages` the facts have only these languages, which is quick. The program runs at the lowest priority, and
     ends with this call, also if the call is cancelled.
