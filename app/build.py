@@ -44,7 +44,7 @@ def needed_ocr_models(state_dir: Path) -> frozenset[str] | None:
 
 
 def build_jobs(store: Store) -> Jobs:
-    """Build the jobs whose records are in a store's folder."""
+    """Build the `Jobs` of a store. Their records are in the store's folder."""
     return Jobs(store, RESUMABLE_KINDS)
 
 

@@ -118,7 +118,7 @@ def build_volume_monitor(settings: Settings, store: Store, on_event: OnEvent) ->
 def build_inventory_watcher(
     store: Store, supervisor: Supervisor, volume_monitor: VolumeMonitor, on_event: OnEvent
 ) -> InventoryWatcher:
-    """Build the watcher of the model folder. The watcher passes each new inventory to the supervisor."""
+    """Build the watcher of the model folder. It passes each new inventory, the result of a scan, to the supervisor."""
 
     def on_change() -> None:
         supervisor.note_models(watcher.inventory.models if watcher.inventory else {})
@@ -179,7 +179,7 @@ def _spawner(
 def build_model_session(settings: Settings, store: Store, supervisor: Supervisor, on_event: OnEvent) -> ModelSession:
     """Build the session that loads models.
 
-    The session takes leases by a function, because the engine imports no store.
+    The session gets a function that takes leases on models, because the package `engine` does not import the store.
     """
 
     def hold(name: str, use: str, pid: int) -> Callable[[], None]:
@@ -247,7 +247,7 @@ def build_recognition_service(
 
 
 def build_upload_receiver(settings: Settings) -> UploadReceiver:
-    """Build the receiver of uploads' bodies."""
+    """Build the part that receives the bodies of uploads."""
     return UploadReceiver(
         max_uploads=settings.max_uploads,
         max_bytes=settings.max_upload_bytes,

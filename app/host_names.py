@@ -1,4 +1,4 @@
-"""Host names and addresses in one spelling: in lower case, without a final dot, addresses of IPv6 in brackets."""
+"""Converts host names and addresses to one spelling: lower case, no final dot, IPv6 addresses in brackets."""
 
 import ipaddress
 import re
@@ -11,14 +11,14 @@ LONGEST_NAME = 253
 
 @lru_cache(maxsize=1024)
 def host_of(field: str) -> str | None:
-    """Return the host that a `Host` field names, without its port. None if the field is not valid."""
+    """Return the host in a `Host` header, without the port. None if the header is not valid."""
     match = HOST.fullmatch(field)
     return canonical_host(match["name"]) if match else None
 
 
 @lru_cache(maxsize=1024)
 def authority_of(field: str, scheme: str) -> str | None:
-    """Return the host and port in a `Host` field or in an origin after `://`. None if the field is not valid."""
+    """Return the host and port in a `Host` header, or in an origin after its `://`. None if `field` is not valid."""
     match = HOST.fullmatch(field)
     if match is None or (name := canonical_host(match["name"])) is None:
         return None

@@ -35,7 +35,7 @@ AGAIN_SECONDS = 1.0
 
 @asynccontextmanager
 async def running(settings: Settings, metrics: Metrics, on_failed: Callable[[], None]) -> AsyncIterator[State]:
-    """Start a service, yield the parts that requests use, and stop the service on exit, which releases everything.
+    """Start a service and yield the parts that requests use. On exit, stop the service and release its resources.
 
     `on_failed` is called if a part fails because of a defect; it must stop the service.
     """
@@ -122,7 +122,8 @@ def _check_volume(watch: VolumeMonitor, on_event: OnEvent) -> None:
 def _start(name: str, work: Work, *, on_event: OnEvent, on_failed: Callable[[], None], goes_on: bool = False) -> Task:
     """Start a task that runs as long as the service runs.
 
-    If `work` raises, which is a defect, the service stops; with `goes_on`, the work is run again after a pause instead.
+    An exception of `work` is a defect: it stops the service. With `goes_on`, the work is run again after a pause
+    instead.
     """
     task = asyncio.create_task(_keep_running(name, work, on_event, goes_on=goes_on), name=name)
 

@@ -48,7 +48,7 @@ TAGS = {
 def create_app(settings: Settings) -> FastAPI:
     """Return the application for these settings. Its lifespan starts and stops the parts of the service.
 
-    Raises SettingsError if a route begins like the path prefix.
+    Raises SettingsError if a route begins like the path prefix, OCR_ROOT_PATH.
     """
 
     counters = Metrics()
@@ -113,7 +113,7 @@ def _default_hosts(settings: Settings) -> tuple[str, ...]:
 
 
 def _check_prefix(app: FastAPI) -> None:
-    """Raise SettingsError if a route begins with the first part of the prefix.
+    """Raise SettingsError if a route begins with the first part of the path prefix, OCR_ROOT_PATH.
 
     Some proxies strip the prefix and others keep it. So a path that begins like the prefix would be ambiguous.
     """

@@ -20,7 +20,7 @@ LONGEST = timedelta(days=36_500)
 """The longest duration that a setting may have. The present time plus a longer one could exceed what `datetime` can
 hold."""
 URL = r"https?://(\[[0-9A-Fa-f:.]+\]|[^/?#@:\s\[\]]+)(:[0-9]{1,5})?(/[^?#\s]*)?"
-"""A URL without a password, which answers and logs would show, and without a query or fragment."""
+"""Matches a URL without a password, a query and a fragment. A password would be shown in answers and logs."""
 QUOTES = "\"'"
 ROOT_PATH = r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*"
 IMPORT_STRING = r"[\w.]+:\w+"
@@ -30,15 +30,15 @@ KINDS = {
     "bool": "should be true or false",
     "time": "should be a number with a unit, such as 90s, 30m, 24h or 7d",
 }
-"""What a value should be, by the beginning of pydantic's error type, such as `int_parsing`."""
+"""What a value should be, in words. A key is the first part of a pydantic error type, such as `int` of `int_type`."""
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def _duration(value: object) -> object:
-    """Parse '90s', '30m', '24h', '7d' or '0'. Leave 'P1D' and other ISO 8601 to pydantic.
+    """Convert '90s', '30m', '24h', '7d' or '0' to a duration. Leave other forms, such as ISO 8601's 'P1D', to pydantic.
 
-    Raises ValueError for a number other than 0 without a unit: '24' may mean hours, but pydantic would read 24 seconds,
-    after which the trash would be emptied.
+    Raises ValueError for a number without a unit, except 0. A caller who writes '24' may mean hours, but pydantic would
+    read 24 seconds, and the trash would be emptied after that time.
     """
     if not isinstance(value, str) or value.startswith("P"):
         return value
@@ -69,7 +69,7 @@ def _at_least(least: timedelta) -> AfterValidator:
 
 
 def _form(pattern: str, sentence: str) -> AfterValidator:
-    """Return a check that a text matches a regular expression. The error is the sentence."""
+    """Return a validator that raises an error with `sentence` if a text does not match the expression `pattern`."""
 
     def check(value: str) -> str:
         if not re.fullmatch(pattern, value):
@@ -109,7 +109,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, use_attribute_docstrings=True, extra="forbid")
 
     host: str = "127.0.0.1"
-    """The address to listen on; `::` for IPv4 and IPv6. One beyond loopback requires keys or OCR_ALLOW_ANONYMOUS."""
+    """The address to listen on; `::` for IPv4 and IPv6. Any but loopback requires API keys or OCR_ALLOW_ANONYMOUS."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """The TCP port to listen on; 0 for any free port, whose number is in the log."""
     root_path: Annotated[
@@ -121,15 +121,15 @@ class Settings(BaseSettings):
     ] = ""
     """The path prefix under which a reverse proxy serves this service, such as '/models-api'."""
     allowed_hosts: Annotated[CommaSeparated, AfterValidator(_hosts)] = ()
-    """Host names that requests may address, without ports; '*' for any. Default: any with keys, else loopback's."""
+    """Host names that requests may use, without ports; '*' for any. Default: any if there are keys, else loopback's."""
     max_connections: Annotated[int, Field(ge=1)] = 1000
     """The most connections at once. A new one replaces the longest idle one; if none is idle, requests get 503."""
     head_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=20)
-    """How long the request line and headers of a request may take to arrive; after that it is answered 408."""
+    """How long the request line and headers of a request may take to arrive; after that the answer is 408."""
     body_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=60)
-    """How long a body may take to arrive, uploads and images excepted; after that it is answered 408."""
+    """How long a body may take to arrive, uploads and images excepted; after that the answer is 408."""
     keep_alive: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=75)
-    """How long an idle connection is kept. Set more than the proxy's own idle time, so that the proxy closes first."""
+    """How long an idle connection stays open. Set a longer time than the proxy's, so that the proxy closes it first."""
 
     models_dir: Path = Path("data/models")
     """The model folder; created if missing."""
@@ -192,7 +192,7 @@ class Settings(BaseSettings):
     hub_token_file: Path | None = None
     """A file that contains the token, instead of OCR_HUB_TOKEN."""
     pull_allowed_urls: Annotated[CommaSeparated, AfterValidator(_urls)] = ()
-    """URL prefixes that pulls of plain URLs are limited to, redirects included. Without any, URLs are refused."""
+    """URL prefixes. A pulled URL and its redirects must be below one of them; without any, URLs are not pulled."""
     resources_url: Annotated[
         str, _form(f"off|{URL}", "should be a URL without a password, query and fragment, or 'off'")
     ] = "https://github.com/aspose-ocr/resources"
@@ -200,9 +200,9 @@ class Settings(BaseSettings):
     pulls_at_once: Annotated[int, Field(ge=1)] = 2
     """How many pulls receive bytes at once on this service; others wait, here or at another service on the folder."""
     pull_retries: Annotated[int, Field(ge=0)] = 8
-    """How many retries in a row without new bytes, and restarts from the first byte, a pull makes before it fails."""
+    """A pull fails after so many retries in a row without new bytes, or so many restarts from the first byte."""
     pull_retry_pause: Duration = timedelta(seconds=1)
-    """The pause before the first retry; it doubles up to a minute, and is longer if Retry-After asks for more."""
+    """The pause before the first retry; it doubles at each retry, up to a minute, and Retry-After can lengthen it."""
     pull_stall_timeout: Duration = timedelta(seconds=60)
     """How long a pull's connection may receive nothing before it is replaced; 0 for no limit."""
     pull_min_rate: Annotated[int, Field(ge=0)] = 4096
@@ -219,9 +219,9 @@ class Settings(BaseSettings):
     engine_start_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=30)
     """How long an engine process may take to become ready before it is replaced."""
     engine_restart_budget: Annotated[int, Field(ge=0)] = 5
-    """How many deaths of the engine in a row get a prompt restart; after one more death the restart waits a minute."""
+    """How many times in a row a dead engine is restarted promptly; after one more death the restart waits a minute."""
     engine_stable_after: Duration = timedelta(seconds=30)
-    """Uptime after which the count of the engine's deaths is reset."""
+    """How long the engine must run before its deaths in a row are counted from 0 again."""
     engine_queue_size: Annotated[int, Field(ge=0)] = 7
     """How many calls may wait while one runs; one more is answered 503, unless its API key has less than its share."""
 
@@ -232,13 +232,13 @@ class Settings(BaseSettings):
     engine_idle_release: Duration = timedelta(minutes=15)
     """How long the engine may stay idle after a call before its memory is released; 0 to never release it."""
     engine_memory_limit: Annotated[int, Field(ge=0, le=1 << 60)] | None = None
-    """The most bytes the engine may hold; 0 for no limit. Default: 7/8 of a container's, or half of a machine's."""
+    """The most memory of the engine in bytes; 0 for no limit. Default: 7/8 of a container's or half of a machine's."""
     engine_gpu_layers: Annotated[int, Field(ge=0, le=10_000)] | None = None
-    """How many layers of a model a GPU computes. Without a licence AsposeAI ignores it. Default: AsposeAI's choice."""
+    """How many layers of a model a GPU computes; ignored without a licence. Default: AsposeAI's choice."""
     engine_context_size: Annotated[int, Field(ge=1, le=1_048_576)] | None = None
-    """The size of a model's context in tokens. Without a licence AsposeAI ignores it. Default: AsposeAI's choice."""
+    """The size of a model's context in tokens; ignored without a licence. Default: AsposeAI's choice."""
     ai_max_text_bytes: Annotated[int, Field(ge=1, le=131072)] = 3500
-    """The longest text in bytes of UTF-8, with the parameters of its request; for a spell check, the longest line."""
+    """The most UTF-8 bytes of a text and its request's parameters together; for a spell check, of one line."""
 
     drain_time: Duration = timedelta(0)
     """How long `/readyz` answers 503 after SIGTERM while connections are still taken, before the shutdown begins."""
@@ -336,7 +336,10 @@ def load_settings() -> Settings:
 
 
 def unknown_variables(environment: Iterable[str]) -> list[str]:
-    """Return a sentence for each `OCR_...` variable that is not a setting. Kubernetes may set some for its services."""
+    """Return a sentence for each `OCR_...` variable that is not a setting.
+
+    Such a variable is no error: Kubernetes may set some for its services.
+    """
     known = [ENV_PREFIX + name.upper() for name in Settings.model_fields]
     sentences = []
     for variable in sorted(environment):
@@ -347,7 +350,7 @@ def unknown_variables(environment: Iterable[str]) -> list[str]:
 
 
 def _problem_with(name: str, value: object) -> str | None:
-    """Return why a variable's value must be a mistake, or None.
+    """Return why a variable's value must be a mistake; None if it need not be one.
 
     The sentence does not quote the value, which may be secret.
     """
@@ -362,7 +365,7 @@ def _problem_with(name: str, value: object) -> str | None:
 
 
 def _reason(error: ErrorDetails) -> str:
-    """Return what a value should be. pydantic's own sentences speak of Python's types."""
+    """Return the sentence that says what a value should be. pydantic's own sentences speak of Python's types."""
     context = error.get("ctx", {})
     match error["type"]:
         case "greater_than_equal":

@@ -16,10 +16,10 @@ SWEEP_PAUSE_SHARE = 20
 
 
 async def keep_swept(sweeps: Sequence[Callable[[], object]], on_event: OnEvent) -> None:
-    """Run the sweeps one after another, every few seconds, until cancelled. A StoreError or OSError ends the round.
+    """Run all sweeps one after another, every few seconds, until cancelled.
 
-    All sweeps use the same folder, so a folder that is missing or read-only would fail the others too. A defect in one
-    sweep does not stop the others.
+    If a sweep raises a StoreError or OSError, the remaining sweeps wait for the next round: they use the same folder,
+    which is missing or read-only for them too. If a sweep has a defect, the remaining sweeps still run.
     """
 
     def sweep() -> None:

@@ -3,8 +3,8 @@
 import unicodedata
 
 INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""The escaped categories of Unicode: control and format characters (such as bidi marks), surrogates, line
-separators."""
+"""The Unicode categories whose characters are escaped: control and format characters (such as bidi marks), surrogates,
+line separators."""
 
 
 def visible(text: str) -> str:
