@@ -26,8 +26,8 @@ SECURITY_SCHEME = {
 }
 
 LENIENT = {"/livez"}
-"""Paths of which the query and the body are ignored, so that an orchestrator's faulty probe does not restart the
-service."""
+"""Paths whose query and body are ignored and never refused, so that a misspelt probe of an orchestrator does not
+restart the service."""
 PUBLIC: dict[str, Any] = {"security": []}
 """`openapi_extra` of a route that needs no key."""
 
@@ -73,8 +73,8 @@ class Access:
 class GuardedRoute(APIRoute):
     """A route that checks that the caller's key has the scope declared in its `openapi_extra`.
 
-    The check is not a FastAPI dependency, because resolving a dependency takes a third of the time of a list request.
-    Every such route must declare a scope or PUBLIC; its construction fails otherwise.
+    The check is not a FastAPI dependency, because resolving a dependency takes a third of the time of a list request. A
+    route that declares neither a scope nor PUBLIC cannot be constructed.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -92,9 +92,9 @@ class GuardedRoute(APIRoute):
         return guarded
 
     def unguarded_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return a handler that refuses what the route would ignore, then calls FastAPI's own handler.
+        """Return a handler that refuses a request with parts that the route would ignore, else calls FastAPI's handler.
 
-        Checks no scope.
+        This handler does not check the scope.
         """
         handle, checks = super().get_route_handler(), RequestChecks(self)
         if self.path in LENIENT:

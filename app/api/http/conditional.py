@@ -17,7 +17,7 @@ ETAG = re.compile(r'(?:W/)?"[^"]*"')
 NO_ETAG = re.compile(r"[^\s,]")
 """Matches the text that remains of a malformed condition after its entity tags are removed."""
 ANY = "*"
-"""The condition that any version meets. It stands alone (RFC 9110, section 13.1.1)."""
+"""The condition that any version meets. It must not be combined with entity tags (RFC 9110, section 13.1.1)."""
 OPAQUE_TAG = re.compile(r'(?:W/)?("[^"]*")')
 """Matches one entity tag. The group is the tag without the prefix `W/` of a weak tag."""
 
@@ -48,7 +48,7 @@ IF_NONE_MATCH: dict[str, Any] = {
 
 
 def conditions_of(request: Request) -> Conditions:
-    """Return the request's `If-Match` and `If-None-Match`, as the conditions for publishing a model."""
+    """Return the conditions for publishing a model: the request's `If-Match` and `If-None-Match`."""
     none_of = etags_of(request, "if-none-match")
     # Compared weakly (RFC 9110, section 13.1.2), unlike If-Match.
     weakly = None if none_of is None else frozenset(tag.removeprefix("W/") for tag in none_of)
@@ -98,5 +98,5 @@ class Representation:
 
 
 def matches(known: str, etag: str) -> bool:
-    """True if an `If-None-Match` names this etag or `*`, by the weak comparison of RFC 9110."""
+    """True if `known`, the value of an `If-None-Match`, is `*` or has this etag, by RFC 9110's weak comparison."""
     return known.strip() == ANY or etag.removeprefix("W/") in OPAQUE_TAG.findall(known)

@@ -1,6 +1,7 @@
 """Dependencies that pass a part of the service to a route, from the request's state.
 
-Dependencies on parts of the store, which most resources need, are here; others are beside the part or its routes.
+This module has the dependencies on parts of the store, which most resources need. A dependency on another part is
+beside that part or its routes.
 """
 
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""Detects callers that stall or disconnect while their body is read or their request is processed."""
+"""Detects callers that stall or disconnect while the service reads their body or processes their request."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine

@@ -6,12 +6,12 @@ from fastapi.exceptions import RequestValidationError
 JSON = "application/json"
 TEXT = "text/plain"
 FORM = "multipart/form-data"
-"""A form that may have files."""
+"""The media type of a form that may have files."""
 FORMS = (FORM, "application/x-www-form-urlencoded")
 
 
 def malformed(field: str, message: str) -> RequestValidationError:
-    """Return the error of a header field that is malformed."""
+    """Return the error for a malformed header; `message` says what is wrong."""
     return RequestValidationError([{"loc": ("header", field), "msg": message}])
 
 

@@ -25,7 +25,7 @@ READS: Final = "reads"
 
 
 class StatedScope(StrEnum):
-    """A scope that states whether it allows changes. A scope without that statement counts as allowing them."""
+    """A scope that states whether it allows changes. By default it counts as allowing them."""
 
     changes: bool
 
@@ -37,7 +37,7 @@ class StatedScope(StrEnum):
         return scope
 
     def is_change(self, method: str) -> bool:
-        """True if a read-only service refuses this HTTP method under this scope. It always refuses DELETE."""
+        """True if a read-only service refuses requests with this scope and HTTP method; it refuses every DELETE."""
         return self.changes or method == "DELETE"
 
 

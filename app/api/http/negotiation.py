@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from app.api.http.request_errors import NotAcceptable
 
 Preference = tuple[float, int]
-"""The quality of a media type, and the specificity of the range in `Accept` that gives this quality."""
+"""The quality that `Accept` gives a media type, and how specific the range in `Accept` is that gives this quality."""
 NOT_ACCEPTED: Preference = (0.0, 0)
 
 

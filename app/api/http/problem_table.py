@@ -368,4 +368,5 @@ OF_REQUESTS = (
 PROBLEM_TYPES: dict[type[Exception], ProblemType] = {
     type(kind.sample): kind for kind in (*OF_STORE, *OF_ENGINE, *OF_REQUESTS, *OF_CONNECTIONS)
 }
-"""The problem type of each exception class. An exception without an entry is answered 500; a test finds such errors."""
+"""The problem type of each exception class. An exception without an entry is answered 500; a test finds error classes
+of the service that lack one."""

@@ -61,7 +61,7 @@ def install(app: FastAPI) -> None:
 
 
 def problem(request: Request, exc: Exception) -> Response:
-    """Return the answer to an exception of the problem table."""
+    """Return the answer to an exception that has a row in the problem table."""
     kind = PROBLEM_TYPES[type(exc)]
     return _respond(kind.describe(exc, request.url.path, _id_of(request)), kind.headers_for(exc))
 
@@ -72,7 +72,7 @@ def crash(request: Request) -> Response:
 
 
 def problem_of(exc: Exception, context: ProblemContext) -> Problem:
-    """Return the problem of one item of a request, such as one text or one file: a member of an answer."""
+    """Return the problem of one item of a request, such as a text or a file, for the item's result in the answer."""
     return PROBLEM_TYPES[type(exc)].describe(exc, context.path, context.request_id)
 
 

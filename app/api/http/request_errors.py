@@ -119,7 +119,7 @@ class BodyCutShort(Exception):
 
 
 class UnsupportedBody(Exception):
-    """The body is not the unencoded bytes of a file."""
+    """The body is encoded, is a form where a plain file is expected, or is not announced as JSON."""
 
     def __init__(self, what: str, advice: str = AS_A_FILE) -> None:
         super().__init__(f"The body is {what}. {advice}")

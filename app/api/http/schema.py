@@ -68,11 +68,11 @@ class DamagedRecordOut(Schema):
     path: str
     """The file's path below the model folder."""
     reason: str
-    """What is wrong with it."""
+    """What is wrong with the file."""
 
 
 class _Inline:
-    """Annotates an enumeration: validated as pydantic does, but its values are listed inline in the document."""
+    """Annotates an enumeration. pydantic validates it as usual, but the OpenAPI document lists its values inline."""
 
     def __get_pydantic_core_schema__(self, enumeration: type[StrEnum], handler: GetCoreSchemaHandler) -> CoreSchema:
         # Not strict, because JSON holds only the value. Unlike pydantic's own schema, it has no name in the document.

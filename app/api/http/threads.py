@@ -3,8 +3,7 @@
 from anyio import CapacityLimiter
 
 changes = CapacityLimiter(16)
-"""Threads for changes to the model folder. A change may wait two seconds for a lock, and reads must not wait
-meanwhile."""
+"""Threads for changes to the model folder. A change may wait two seconds for a lock; reads must not wait with it."""
 images = CapacityLimiter(4)
 """Threads for writing and reading the images of requests. A slow caller must not delay a deletion."""
 audits = CapacityLimiter(2)

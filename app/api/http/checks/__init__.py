@@ -1,1 +1,1 @@
-"""The checks of every request before its parameters are parsed, and the sentences that explain a refusal."""
+"""Checks that every request passes before its parameters are parsed, and the sentences that explain a refusal."""

@@ -11,7 +11,7 @@ STREAMS_BODY = "streams_body"
 
 
 def streams_body(endpoint: Endpoint) -> Endpoint:
-    """Mark a route's function that reads the body as a stream and has its own limit for it.
+    """Mark and return a route's function that reads the body as a stream and itself limits the body's size.
 
     `RequestLimits` bounds the body of every other route by OCR_MAX_BODY_BYTES.
     """

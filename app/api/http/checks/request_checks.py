@@ -1,4 +1,4 @@
-"""Refuses a request with parameters, conditions or a body that the route would ignore: the caller could rely on them.
+"""Refuses requests with parameters, conditions or a body that the route would ignore but the caller may rely on.
 
 Headers that HTTP lets a server ignore are not refused: Range, If-Range, If-Modified-Since, Want-Repr-Digest, Prefer.
 """
@@ -24,7 +24,8 @@ SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 CONDITIONS = {"if-match", "if-none-match", "if-unmodified-since"}
 """Conditions that a change must not ignore."""
 OVERRIDES = {"x-http-method-override", "x-http-method", "x-method-override"}
-"""Headers that ask to replace the request's method. Below `/uploads` the first of these headers is obeyed, for tus."""
+"""Headers that ask the server to use another method than the request's. Below `/uploads` the first one is obeyed, for
+tus."""
 DIGESTS = {"repr-digest", "content-digest", "digest", "content-md5", "upload-checksum"}
 """Digests that a caller may announce in `Trailer`. Trailers are not read, so such a digest would not be checked."""
 WATCHED = frozenset(
@@ -35,8 +36,8 @@ NOTHING = (b"", b"{}", b"null")
 MAX_SHOWN_CHARS = 100
 WHOLE = "a whole number"
 DIGITS = re.compile(r"-?[0-9]+", re.ASCII)
-"""A whole number in a query. pydantic also takes `1_0` and `1.0`, which other programs refuse or read as another
-number."""
+"""Matches a whole number in a query. pydantic would also accept `1_0` and `1.0`, which other programs refuse or read as
+another number."""
 
 
 class RequestChecks:
@@ -144,7 +145,7 @@ def say_unknown(name: str, known: list[str], what: str) -> str:
 
 
 def _fields(dependant: Dependant, kind: str) -> Iterator[tuple[str, object]]:
-    """Yield all parameters of a kind (such as `query`) of a route's function and its dependencies: name and type."""
+    """Yield name and type of each parameter of a kind (such as `query`) of a route's function and its dependencies."""
     for field in getattr(dependant, kind):
         annotation = field.field_info.annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):

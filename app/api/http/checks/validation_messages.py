@@ -22,7 +22,7 @@ KINDS = {
     "dict": "a JSON object",
     "model": "a JSON object",
 }
-"""What a value must be, by the beginning of pydantic's error type, such as `int_`."""
+"""What a value must be, in words. A key is the first part of a pydantic error type, such as `int` of `int_type`."""
 SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "missing": lambda _: "is required",
     "string_unicode": lambda _: "must be text without lone surrogates",
@@ -40,9 +40,9 @@ SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 def explained(exc: RequestValidationError, body_model: object) -> RequestValidationError:
-    """Return the error with sentences that name what is allowed. `body_model` is the class of the JSON body, or None.
+    """Return the error with sentences that say what is allowed. `body_model` is the class of the JSON body, or None.
 
-    Errors that this service raised itself are sentences already.
+    The messages of errors that this service itself has raised are already sentences, and stay as they are.
     """
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for error in exc.errors():

@@ -1,4 +1,4 @@
-"""Errors that concern the connection or the process, so that no route raises them, and their problems."""
+"""Errors of the connection or the process, which no route raises, and their problems."""
 
 from app.api.http.problem_types import ProblemType
 

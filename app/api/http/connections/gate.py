@@ -27,8 +27,8 @@ class ConnectionGate:
     """Counts connections. Beyond the limit and SURPLUS, a new one takes the place of the one that is idle longest.
 
     A connection is idle while it has no running request: before the end of a request's head, and after the answer. If
-    more requests run than the limit, the newest are answered 503, except probes. A request never closes an idle
-    connection: it might be a new one whose request, such as a probe, is about to arrive.
+    more requests run than the limit, the newest are answered 503, except probes. The arrival of a request never closes
+    an idle connection: a probe may be about to arrive on that connection.
     """
 
     def __init__(self, most: int, on_full: Callable[[int], None]) -> None:

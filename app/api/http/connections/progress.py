@@ -1,6 +1,6 @@
 """Measures whether bytes move on a connection.
 
-A caller that moves a few bytes a minute would keep a descriptor in use.
+A caller that sends or takes only a few bytes a minute would keep a file descriptor in use.
 """
 
 import socket

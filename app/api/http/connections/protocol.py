@@ -28,7 +28,8 @@ connection could use all memory.
 """
 MAX_HEADERS = 256
 UNCHECKED_TRAILERS = {b"repr-digest", b"content-digest", b"digest", b"content-md5", b"upload-checksum"}
-"""Trailers for which a request is refused, even if it did not announce them: the caller would believe them checked."""
+"""Trailers with digests. A request that has one is refused, even if it did not announce the trailer: the caller would
+believe that the digest is checked."""
 MAX_PIPELINED = 64
 """How many complete requests may wait on one connection. One read of the socket can return ten thousand requests."""
 MAPPED = "::ffff:"
@@ -232,7 +233,10 @@ class HttpConnection(HttpToolsProtocol):
             self._sending = None
 
     def _body_window_seconds(self) -> float:
-        """Return the window in seconds for the rest of a body: WINDOW_SECONDS after the answer; 0 if no body is due."""
+        """Return the seconds over which the rate of the arriving body is measured; 0 if no body is due.
+
+        Once the answer has been sent, the rest of the body is measured over WINDOW_SECONDS.
+        """
         if self.cycle is None or self._is_between or self._is_in_head:
             return 0
         return WINDOW_SECONDS if self.cycle.response_complete else self._times.body_window_seconds
@@ -250,8 +254,8 @@ class HttpConnection(HttpToolsProtocol):
     def _refuse(self, exc: Exception) -> None:
         """Answer with a problem and close the connection.
 
-        If an earlier request has no answer yet, only its answer is sent. If the answer to this request has begun, no
-        problem is sent.
+        If an earlier request has no answer yet, the connection closes after the answer to that request, without a
+        problem. If the answer to this request has begun, the connection closes at once, without a problem.
         """
         if self.transport.is_closing() or self._lingers_until is not None:
             return

@@ -1,4 +1,4 @@
-"""Checks the target in a request line: whether the path and the host that it names are certain."""
+"""Checks the target in a request line: whether its path and its host have only one possible meaning."""
 
 from collections.abc import Iterable
 
@@ -10,8 +10,8 @@ from app.host_names import authority_of
 def target_problem(target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     """Return why a request target is refused; None if it is not.
 
-    A target such as `http://host/models` names a host, which RFC 9112 (section 3.2.2) puts above `Host`. The limits of
-    hosts and origins look at `Host`, and a proxy may look at either, so both must be the same.
+    A target such as `http://host/models` names a host, which RFC 9112 (section 3.2.2) puts above `Host`. The checks of
+    hosts and origins use `Host`, and a proxy may use either, so both must name the same host.
     """
     if b"#" in target:  # uvicorn would drop the rest, so that another model than the one named would be deleted
         return "The path has a '#', which must be sent as %23."

@@ -140,7 +140,7 @@ def _is_same(origin: str, host: str) -> bool:
 
 
 def _closing_if_unread(receive: Receive, send: Send) -> tuple[Receive, Send]:
-    """Return a `receive` and a `send`. They close the connection after the answer if the body was never read.
+    """Wrap `receive` and `send` so that the connection is closed after the answer if the body was never read.
 
     After `Expect: 100-continue` and a final answer, a client may or may not send the body.
     """
