@@ -14,7 +14,7 @@ from app.engine.recognition import Recognition
 from app.engine.text_runner import TextOutcome, TextTask
 
 InputText = Annotated[str, Field(min_length=0)]
-"""Any text. With a constraint, pydantic rejects lone surrogates, which it accepts in a plain `str`."""
+"""Any text without lone surrogates. pydantic refuses them only if the type has a constraint, such as `min_length`."""
 Keyword = Annotated[str, Field(min_length=1, max_length=200)]
 
 

@@ -17,9 +17,9 @@ class TextLimits:
     """How long a text may be, and how long the engine may work on one text."""
 
     max_bytes: int
-    """The longest text that fits AsposeAI's context in the worst case, one token per byte."""
+    """How many bytes a text may have: so many fit AsposeAI's context even if each byte is a token."""
     call_seconds: float
-    """The longest time for one text."""
+    """How long the engine may work on one text, in seconds."""
 
     def check(self, task: TextTask, texts: list[str]) -> None:
         """Raise TextTooLong for the first text that is too long."""
@@ -51,7 +51,7 @@ class TextService:
         self._limits = limits
 
     async def prepare(self, processor: Processor, parameters: dict[str, Any], texts: list[str]) -> TextTask:
-        """Choose the model and check the texts. Raises TextTooLong and what `ModelChoice.choose` raises."""
+        """Choose the model, check the texts, return the task. Raises TextTooLong and what `ModelChoice.choose` does."""
         task = TextTask(await self._choice.choose(processor), parameters)
         self._limits.check(task, texts)
         return task
@@ -69,7 +69,7 @@ class TextService:
         place: Place | None = None,
         on_outcome: Callable[[], None] = lambda: None,
     ) -> list[TextOutcome]:
-        """Return an outcome for each text, in order. Call `on_outcome` after each text.
+        """Process the texts and return an outcome for each, in order. Call `on_outcome` after each text.
 
         `place` is the reserved place of a job in the engine's queue; None for a request. `seconds` can shorten the time
         limit of one text, not extend it. Raises the first text's error if no text has an answer.

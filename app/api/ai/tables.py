@@ -55,9 +55,9 @@ async def recognise_tables(
 ) -> Response:
     """Read an image as `POST /ocr` does, and return each page as rows of cells, made by AsposeAI's table processor.
 
-    This needs no model and keeps the loaded model. The processor treats the whole page as one table. Without a licence
-    the engine cuts every page to its first rows or to none; then `truncated_by_evaluation`, or the header
-    `X-Truncated-By-Evaluation`, is true.
+    The call needs no language model, and a loaded model stays loaded. The processor treats the whole page as one table.
+    Without a licence the engine cuts every page to its first rows or to none; then `truncated_by_evaluation`, or the
+    header `X-Truncated-By-Evaluation`, is true.
     """
     media_type = best_of((JSON, *TABLE_FORMATS), request.headers.getlist("accept"))
     service.require_available(tables=True)

@@ -1,7 +1,7 @@
-"""`/engine/capabilities`: what recognition and the processors can do with this engine, and what the rest requires.
+"""`/engine/capabilities`: what recognition and the processors can do here, and which models the rest requires.
 
-The answer is made of what is known of the vendor's package (`app.engine.wheel.installed_wheel`), of the models in the
-folder, and of what the supervisor knows already. It asks neither the engine nor the disk.
+The service makes the answer from the known facts of the vendor's package (`app.engine.wheel.installed_wheel`), the
+models in the folder, and the facts that the supervisor already has. It asks neither the engine nor the disk.
 """
 
 import re
@@ -58,10 +58,10 @@ SCRIPTS = {
     "tamil": "Tamil",
     "telugu": "Telugu",
 }
-"""The script, as ISO 15924 calls it, that an OCR model reads, by the model's name without prefix and version."""
+"""For each OCR model, by its name without prefix and version, the ISO 15924 name of the script that it reads."""
 OCR_MODEL = re.compile(r"aspose-ocr-(.+)-v\d+\.ocr")
 PROCESSORS = (*(str(processor) for processor in Processor), "table")
-"""What the routes below `/ai` are called; `table` reads images."""
+"""The last parts of the paths of the routes below `/ai`. `table` takes images; the other routes take texts."""
 
 
 @router.get(
@@ -76,9 +76,9 @@ async def get_engine_capabilities(
 ) -> CapabilitiesOut:
     """Get the languages, areas, kinds of documents, filters, formats, dictionaries and processors of the engine.
 
-    What needs an OCR model or a language model that is not in the model folder has `requires`, and `pulls` has the
-    bodies of `POST /pulls` that bring it. The answer never waits for the engine. Which OCR models the vendor's package
-    needs was found by asking the package itself, once for each version.
+    If an entry needs an OCR model or a language model that is not in the model folder, `requires` names the model, and
+    `pulls` has the body of the `POST /pulls` that fetches it. The answer never waits for the engine. Each version of
+    the vendor's package was asked once which OCR models it needs.
     """
     if wheel.facts is None:
         raise errors.EngineUnknown(DISTRIBUTION, wheel.version)
@@ -131,11 +131,11 @@ class Abilities:
         return self._lacking.get(capability)
 
     def of(self, needs: Needs) -> list[AbilityOut]:
-        """Return what each of some functions of recognition requires."""
+        """Return an entry for each function of recognition in `needs`, with the models that it requires."""
         return [self.recognition(name, files) for name, files in needs.items()]
 
     def recognition(self, name: str, files: tuple[str, ...]) -> AbilityOut:
-        """Return what a function of recognition requires that needs these OCR models."""
+        """Return the entry for one function of recognition; `files` are the OCR models that it needs."""
         missing = [file for file in files if file not in self._models]
         here = [self._models[file] for file in files if file in self._models]
         refused = [model.name for model in here if self._refusals.is_refused(model.name, model.size_bytes)]
@@ -151,7 +151,7 @@ class Abilities:
         )
 
     def processor(self, name: str) -> AbilityOut:
-        """Return what a processor requires: the model that AsposeAI loads by default."""
+        """Return the entry for a processor, which requires the model that AsposeAI loads by default."""
         is_there = DEFAULT_MODEL in self._models
         repository, _, file = DEFAULT_MODEL.partition("/")
         return AbilityOut(
@@ -164,12 +164,12 @@ class Abilities:
 
 
 def _needs_of(vendor_names: Mapping[AnyName, str], needs: Needs) -> Needs:
-    """Return the needs by the names of the API. What this version of the package does not have is left out."""
+    """Return the needs under the API's names in place of the vendor's. Names that `needs` lacks are left out."""
     return {str(name): needs[vendor_name] for name, vendor_name in vendor_names.items() if vendor_name in needs}
 
 
 def _script(files: tuple[str, ...]) -> str | None:
-    """Return the script that the engine reads with these OCR models. What the package itself brings reads Latin."""
+    """Return the script that the engine reads with these OCR models: Latin without any, None if it is not known."""
     if not files:
         return "Latin"
     match = OCR_MODEL.fullmatch(files[0])

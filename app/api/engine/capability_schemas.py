@@ -5,20 +5,21 @@ from app.api.http.schema import Schema
 
 
 class AbilityOut(Schema):
-    """One thing that the engine can do, or what it requires for that."""
+    """One function of the engine: whether it is available, and which models it requires."""
 
     name: str
-    """Its name, as the parameters of `POST /ocr` take it, or the last part of the path of its route below `/ai`."""
+    """The function's name: a value of a parameter of `POST /ocr`, or the last part of a path below `/ai`."""
     available: bool
-    """Whether nothing is known to be missing. An engine that was not asked yet counts as complete."""
+    """Whether nothing that the function needs is known to be missing. An engine that was not asked yet counts as
+    complete."""
     requires: list[str]
-    """The models that it needs and that are not in the model folder. The vendor's package names one missing OCR model
-    at a time, so a further one may be needed."""
+    """The models that the function needs and that are not in the model folder. The vendor's package names one missing
+    OCR model at a time, so the function may need another one later."""
     refused: list[str]
-    """The OCR models that it needs and that are in the model folder, but that the engine refused at a recognition since
-    the service was started, because of their size."""
+    """The OCR models that the function needs and that are in the model folder, but whose files the engine has refused
+    for their size since the service started."""
     pulls: list[dict[str, str]]
-    """The bodies of `POST /pulls` that bring what is in `requires`, and replace what is in `refused`."""
+    """The bodies of `POST /pulls` that fetch the models in `requires` and replace the models in `refused`."""
 
 
 class LanguageOut(AbilityOut):
@@ -52,7 +53,7 @@ class CapabilitiesOut(Schema):
     """What recognition and the processors can do with this engine."""
 
     vendor: VendorOut
-    """The vendor's package, which was asked for this."""
+    """The vendor's package that has these capabilities."""
     recognition: str | None
     """Why the engine cannot recognise anything on this machine. Null if it can, or if it was not asked yet."""
     ai: str | None
@@ -64,7 +65,7 @@ class CapabilitiesOut(Schema):
     kinds: list[AbilityOut]
     """The kinds of images: the values of the parameter `kind`."""
     filters: list[AbilityOut]
-    """What can be done with an image before it is read: the names in the parameter `filters`."""
+    """The changes that can be made to an image before it is read: the names in the parameter `filters`."""
     inputs: list[FormatOut]
     """The formats of images that can be read."""
     outputs: list[FormatOut]

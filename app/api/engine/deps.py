@@ -1,4 +1,4 @@
-"""The dependencies by which routes get the supervisor and what is known of the engine."""
+"""FastAPI dependencies that pass the supervisor and the known facts of the engine to routes."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Chooses the model for a processor and checks it before the load: a damaged model could end the engine process."""
+"""Chooses the model for a processor and checks the file before the load: a damaged one could end the engine process."""
 
 from typing import Annotated
 
@@ -67,7 +67,7 @@ class ModelChoice:
     def _find(self, name: str) -> Model:
         """Return a model of the store. Raises ModelDamaged if its header is not whole.
 
-        The header can have megabytes, so it is not read if the model is loaded or was checked last.
+        The header may have megabytes, so it is not read if the model is loaded, or is the one that was checked last.
         """
         model = self._store.find(name)
         if self._session.is_using(name) or model == self._undamaged:

@@ -37,9 +37,10 @@ router = APIRouter(tags=["engine"], route_class=GuardedRoute)
 
 @router.get("/engine", summary="Get the engine", response_description="The engine.", openapi_extra=needs(Scope.READ))
 async def get_engine(request: Request, supervisor: SupervisorDep, session: ModelSessionDep) -> EngineOut:
-    """Get the engine's state, process, memory, licence and capabilities, with the reason for each that is missing.
+    """Get the engine's state, process, memory, licence and capabilities, with the reason for each missing capability.
 
-    The answer never waits for the engine: what AsposeAI reports is from the time `asked_at`, the rest is current.
+    The answer never waits for the engine. The facts that AsposeAI reports are from the time `asked_at`; all other
+    values are current.
     """
     memory = await supervisor.memory()
     open_ocr_models = await to_thread.run_sync(_open_ocr_models, supervisor.pid, request.state.store.root)
@@ -75,9 +76,9 @@ async def get_engine(request: Request, supervisor: SupervisorDep, session: Model
 async def load_model(request: Request, body: LoadIn, choice: ModelChoiceDep, session: ModelSessionDep) -> LoadedOut:
     """Load a model for a processor; answer at once if it is loaded already.
 
-    The calls below `/ai` load what they need themselves; this call loads it beforehand. One processor is loaded at a
-    time. Loading another one replaces the engine's process, because AsposeAI frees nothing while its process lives. A
-    loaded model is in use and cannot be deleted. During the load `GET /engine` shows it as `loading`. If the caller
+    The calls below `/ai` load their model themselves; this call loads it in advance. One processor is loaded at a time.
+    Loading another one replaces the engine's process, because AsposeAI frees nothing while its process lives. A loaded
+    model is in use and cannot be deleted. During the load `GET /engine` shows it as `loading`. If the caller
     disconnects, the load is cancelled.
     """
     wanted = await choice.choose(body.processor, body.model)

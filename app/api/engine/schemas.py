@@ -118,7 +118,7 @@ class EngineOut(Schema):
     uptime_seconds: NonNegativeFloat | None
     """How long the process has been running."""
     restarts: NonNegativeInt
-    """How often the process was replaced, including by releases."""
+    """How many times the process was replaced, releases included."""
     last_exit: EngineExitOut | None
     """How the previous process ended, or null."""
     busy: bool
@@ -146,7 +146,7 @@ class EngineOut(Schema):
     local_path: str | None
     """AsposeAI's `get_local_path()` as an absolute path with links resolved: the model folder."""
     list_local: list[str] | None
-    """AsposeAI's `list_local()`, unchanged: the files that it would use, relative to its working directory."""
+    """AsposeAI's `list_local()`, unchanged: the files that AsposeAI would use, relative to its working directory."""
     resources_list_local: list[str] | None
     """The vendor's `Resources.list_local()`: the OCR models that recognition finds, without `.ocr`; at most 1,000. The
     vendor looks at names only: only a recognition shows whether a file is usable."""

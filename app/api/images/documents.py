@@ -1,4 +1,4 @@
-"""Documents as answers: which media type asks for which format, and the response."""
+"""Documents as answers: the media type of each format, and the HTTP response with a document."""
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
@@ -29,11 +29,11 @@ TABLE_FORMATS = {
         DocumentFormat.DOCX,
     )
 }
-"""Those of the documents that can show tables."""
+"""The media types of the documents that can show tables, with their formats."""
 
 
 class AnswerFormat(StrEnum):
-    """The values of the option `format`: those of `DocumentFormat`, and the answers that are no documents."""
+    """The values of the option `format`: documents (`DocumentFormat`), and JSON and text, which are no documents."""
 
     JSON = "json"
     TEXT = "text"
@@ -50,7 +50,7 @@ class AnswerFormat(StrEnum):
 
     @property
     def document(self) -> DocumentFormat | None:
-        """The document; None for JSON and text."""
+        """The format of the document; None for JSON and text."""
         return None if self in {AnswerFormat.JSON, AnswerFormat.TEXT} else DocumentFormat(self.value)
 
 
@@ -64,7 +64,7 @@ SUFFIXES = {
 
 
 def chosen_format(option: AnswerFormat | None, accept: list[str]) -> AnswerFormat:
-    """Return the format that the option `format` names, or else `Accept`. Raises NotAcceptable."""
+    """Return the answer's format: what the option `format` names, else what `Accept` prefers. Raises NotAcceptable."""
     if option is not None:
         return option
     media_type = best_of((JSON, TEXT, *DOCUMENT_FORMATS), accept)
@@ -73,7 +73,7 @@ def chosen_format(option: AnswerFormat | None, accept: list[str]) -> AnswerForma
 
 
 def answer_parts(media_types: Iterable[str], **content: Any) -> dict[str, Any]:  # noqa: ANN401 - as OpenAPI has it
-    """Return the description of an answer that may be a document of these media types, or have other `content`."""
+    """Return the OpenAPI description of an answer: a document of one of these media types, or other `content`."""
     return {
         "content": {**content, **dict.fromkeys(media_types, BINARY)},
         "headers": {

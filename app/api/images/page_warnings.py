@@ -1,4 +1,4 @@
-"""Warnings about pages in answers: in each page of JSON, and in a header for formats that have no place for them."""
+"""Warnings about pages: in each page of a JSON answer, and in a header, since other formats cannot hold them."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,7 +7,7 @@ from app.api.http.schema import InlineEnum, Schema
 from app.engine.contract.page_warnings import PageWarningCode
 
 PAGE_WARNINGS = "x-page-warnings"
-"""The header with the codes of all pages."""
+"""The header that lists the codes of the warnings of all pages."""
 PAGE_WARNINGS_DESCRIPTION: dict[str, Any] = {
     "description": "The warnings of all pages, such as `image-cut-short;page=1`, separated by commas. Without warnings "
     "the header is missing.",

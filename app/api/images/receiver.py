@@ -59,7 +59,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What a request has sent."""
+    """The images and the options that a request has sent."""
 
     images: list[Image]
     fields: dict[str, str]
@@ -72,7 +72,7 @@ class Received:
 
 
 class ImageReceiver:
-    """Receives images into folders that exist while they are recognised."""
+    """Receives images into folders, which exist until the images are recognised."""
 
     def __init__(self, make_folder: Callable[[], Path], *, max_bytes: int, stall_seconds: float) -> None:
         """`stall_seconds` is the longest pause between two chunks of a body; 0 for no limit."""
@@ -189,7 +189,7 @@ class _Fields:
             raise UnsupportedForm(f"the option {name!r} is longer than {MAX_OPTION_BYTES} bytes")
 
     def values(self) -> dict[str, str]:
-        """Return the values by name. Raises UnsupportedForm if one is not text."""
+        """Return the options' values by name. Raises UnsupportedForm if a value is not UTF-8."""
         try:
             return {name: value.decode() for name, value in self._read.items()}
         except UnicodeDecodeError as exc:

@@ -124,7 +124,7 @@ class RecognitionService:
     async def _outcome(
         self, image: Image, options: RecognitionOptions, place: Place, deaths: list[ServiceError]
     ) -> ImageOutcome:
-        """Recognise one image, unless the job's images have ended too many engine processes already."""
+        """Return the outcome of one image. It is not tried if the job's images have ended too many engine processes."""
         try:
             if len(deaths) >= MAX_DEATHS_OF_ONE_REQUEST:
                 raise deaths[-1]

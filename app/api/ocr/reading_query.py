@@ -31,18 +31,18 @@ class ReadingQuery(ImageQuery):
     """How to recognise text."""
 
     kind: InlineEnum[ReadingKind] = ReadingKind.TEXT
-    """What the image shows. `line` is a single line of text. All but `text`, `line` and `passport` need a further
-    file."""
+    """What the image shows. `line` is one line of text. All but `text`, `line` and `passport` need an OCR model."""
     mode: InlineEnum[ReadingMode] = ReadingMode.ACCURATE
     """`fast` takes less time and makes more errors; the answer has the text only, without lines and boxes."""
     areas: AreasName = "universal"
-    """How to find text on a page. All but `universal` and `lean` need a further file."""
+    """How to find text on a page. All but `universal` and `lean` need an OCR model."""
     regions: Annotated[str | SkipJsonSchema[None], REGIONS] = None
     """The only parts of each page to read, in this order: rectangles as x,y,width,height in pixels of the page, with
     slashes between them, such as `10,20,300,40/10,80,300,40`. If filters change the size, these are pixels of the page
     after the filters."""
     allowed_characters: Annotated[str | SkipJsonSchema[None], Field(min_length=1, max_length=1000)] = None
-    """The only characters that the text may have, such as `0123456789`. The engine gives the most similar of them."""
+    """The only characters that the text may have, such as `0123456789`. In place of any other character the engine
+    gives the most similar allowed one."""
     ignored_characters: Annotated[str | SkipJsonSchema[None], Field(min_length=1, max_length=1000)] = None
     """Characters that the text must not have."""
     detect_skew: bool = False
@@ -56,7 +56,7 @@ class ReadingQuery(ImageQuery):
     for JSON and plain text."""
 
     def to_options(self, save_as: str | None) -> RecognitionOptions:
-        """Return the engine's options; `save_as` is the engine's name of a format to write."""
+        """Return the engine's options. `save_as` is the engine's name of the document format to write, or None."""
         return RecognitionOptions(
             language=self.language,
             areas=self.areas,
@@ -79,7 +79,7 @@ class ReadingQuery(ImageQuery):
         _refuse(self._contradictions())
 
     def require_fit_for_documents(self) -> None:
-        """Raise RequestValidationError for an option that a document cannot follow."""
+        """Raise RequestValidationError for an option that only JSON and text answers can follow."""
         _refuse(self._beyond_documents())
 
     def _beyond_documents(self) -> Iterator[tuple[str, str]]:
@@ -119,7 +119,7 @@ def _refuse(wrong: Iterator[tuple[str, str]]) -> None:
 COMMON = ("areas", "upscale", "regions")
 """The options that count only for `kind=text`."""
 IGNORED_BY_FAST = ("kind", "language", *COMMON, "allowed_characters", "ignored_characters")
-"""The vendor's fast call takes an input and no settings."""
+"""The options that `mode=fast` would ignore: the vendor's fast call takes an input and no settings."""
 IGNORED_BY_KIND: Mapping[ReadingKind, tuple[str, ...]] = {
     ReadingKind.LINE: ("areas", "regions", "auto_skew"),
     ReadingKind.RECEIPT: COMMON,

@@ -117,7 +117,7 @@ async def recognise_text(
 
 
 async def _require_possible(query: ReadingQuery, accept: list[str], choice: ModelChoice, *, prefers_job: bool) -> None:
-    """Refuse options that do not fit each other or the format of the answer.
+    """Refuse options that contradict each other or do not suit the format of the answer.
 
     Raises RequestValidationError and LOAD_ERRORS.
     """

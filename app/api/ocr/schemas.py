@@ -38,16 +38,16 @@ class LineOut(Schema):
     text: str
     """The text of the line."""
     box: BoxOut
-    """The place of the line."""
+    """The rectangle of the line."""
 
 
 class RegionOut(Schema):
-    """One of the regions that were asked for."""
+    """The text of one of the requested regions of a page."""
 
     text: str
     """The text of the region."""
     box: BoxOut
-    """The region."""
+    """The rectangle of the region."""
 
 
 class PageOut(Schema):
@@ -94,7 +94,7 @@ class ReadingSettingsOut(Schema):
     upscale: bool
     """Whether the engine enlarged small text."""
     filters: list[str]
-    """The filters that were applied first, in order."""
+    """The filters that were applied before recognition, in order."""
 
     @field_validator("filters", mode="before")
     @classmethod
@@ -155,7 +155,7 @@ def describe(
 
 
 def describe_all(outcomes: list[ImageOutcome], options: RecognitionOptions, context: ProblemContext) -> RecognitionsOut:
-    """Return the results of a job."""
+    """Return the results of a recognition job."""
     return RecognitionsOut(
         failed_count=sum(outcome.error is not None for outcome in outcomes),
         results=[

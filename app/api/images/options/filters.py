@@ -31,11 +31,11 @@ VALUES: Mapping[FilterName, _Values] = {
     FilterName.RESIZE: _Values(2, 1, 20_000, whole=True, example="900x300"),
     FilterName.ROTATE: _Values(1, -360, 360, whole=False, example="-90"),
 }
-"""The values of the filters that have some."""
+"""For each filter that takes values, which values it takes."""
 
 
 def filters_of(text: str) -> tuple[ImageFilter, ...]:
-    """Return the filters of the option. Raises ValueError with a sentence that says what is allowed."""
+    """Return the filters in a value of the option. Raises ValueError with a sentence that says what is allowed."""
     filters = tuple(_filter_of(each.strip()) for each in text.split(",", MAX_FILTERS))
     if len(filters) > MAX_FILTERS:
         raise ValueError(FORM)

@@ -1,4 +1,4 @@
-"""Options in the fields of a form, beside the file: the same names and values as in the query."""
+"""Options in the fields of a form, beside its file. They have the same names and values as in the query."""
 
 from collections.abc import Mapping
 from typing import TypeVar

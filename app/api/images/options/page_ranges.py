@@ -9,11 +9,11 @@ PAGES = StringForm(
     f"^{RANGE}(,{RANGE}){{0,{MAX_RANGES - 1}}}$",
     f"must be pages and ranges of pages with commas between them, at most {MAX_RANGES}, such as 3 or 2-5 or 1,3,5-",
 )
-"""The form of the option; a range without an end goes to the last page."""
+"""The form of the option `pages`; a range without an end goes to the last page."""
 
 
 def ranges_of(pages: str) -> tuple[PageRange, ...]:
-    """Return the ranges of the option. Raises ValueError if a range ends before it begins."""
+    """Return the ranges in a value of the option. Raises ValueError if a range ends before it begins."""
     return tuple(_range_of(each) for each in pages.split(","))
 
 

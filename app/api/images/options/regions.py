@@ -10,9 +10,9 @@ REGIONS = StringForm(
     f"must be rectangles as x,y,width,height in pixels with slashes between them, at most {MAX_REGIONS}, such as "
     "10,20,300,40/10,80,300,40",
 )
-"""The form of the option."""
+"""The form of the option `regions`."""
 
 
 def regions_of(text: str) -> tuple[Region, ...]:
-    """Return the regions of the option, in order."""
+    """Return the regions in a value of the option, in order."""
     return tuple(Region(*map(int, each.split(","))) for each in text.split("/"))

@@ -1,8 +1,8 @@
 """Options whose values are names of the vendor: the values that the installed package has, and sentences for others.
 
-The values come from `app.engine.contract.wheel_facts`. Nothing is known of a version of the package that the service
-has not been built with: then the values of the newest known version are used, and any other language is left to the
-engine, which refuses what it does not have.
+The values come from `app.engine.contract.wheel_facts`. If they are not known for the installed version of the package,
+the values of the newest known version are used. Any other language is then passed to the engine, which refuses a
+language that it does not have.
 """
 
 import difflib
@@ -33,7 +33,7 @@ class VendorName:
     advice: Callable[[str], str]
     """Returns the sentence for a value that is not allowed."""
     is_closed: bool = True
-    """Whether other values are refused."""
+    """Whether values that are not among the names are refused."""
 
     def __get_pydantic_core_schema__(self, source: type[str], handler: GetCoreSchemaHandler) -> CoreSchema:
         """Return pydantic's schema of the string, followed by this check."""
@@ -52,8 +52,9 @@ class VendorName:
 def similar_languages(facts: WheelFacts, text: str) -> tuple[list[str], bool]:
     """Return the languages that a value may mean, and whether it certainly means the first.
 
-    It is certain for other upper or lower case, for another ISO 639 code (`de`, `ger`), for a tag such as `de-AT`, and
-    for the English name of a language. Otherwise the names and English names that are written most alike are returned.
+    The meaning is certain for other upper or lower case, for another ISO 639 code (`de`, `ger`), for a tag such as
+    `de-AT`, and for the English name of a language. Otherwise the names and English names that are written most alike
+    are returned.
     """
     asked = text[:MAX_COMPARED_CHARS].strip().casefold()
     by_name = {name.casefold(): code for code, name in facts.language_names.items()}
