@@ -1,4 +1,4 @@
-"""`/livez` and `/readyz`: restart a service that is not alive; send no traffic to a service that is not ready."""
+"""`/livez` tells whether the service must be restarted, `/readyz` whether it can take traffic."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -22,7 +22,7 @@ router = APIRouter(tags=["health"], route_class=GuardedRoute)
 
 @router.get("/livez", summary="Check liveness", response_description="The process is alive.", openapi_extra=PUBLIC)
 async def get_livez() -> Alive:
-    """Answer at once, without the engine or the disk. If there is no answer, restart the service."""
+    """Answer at once, without asking the engine or the disk. If there is no answer, restart the service."""
     return Alive(status="alive")
 
 
@@ -60,7 +60,7 @@ async def get_readyz(
 
 
 def _checks(store: Store, watch: VolumeMonitor, supervisor: Supervisor) -> Iterator[CheckOut]:
-    """Yield every check. All required checks have passed, because otherwise `get_readyz` has raised an error before."""
+    """Yield every check. Required checks are yielded as passed: `get_readyz` has raised an error if one failed."""
     yield CheckOut(name="store", ok=True, required=True, reason=None)
     unwritable = store.volume.unwritable  # the monitor asks the volume every second
     yield CheckOut(

@@ -25,7 +25,7 @@ BackgroundDep = Annotated[BackgroundJobs, part("background_jobs")]
 
 
 def accepted_or(*exceptions: type[Exception]) -> dict[int | str, dict[str, Any]]:
-    """Return a route's `responses`: 202 with a job, the problems of `exceptions`, and those of creating a job."""
+    """Return a route's `responses`: 202 with a job, and the problems of `exceptions` and of creating a job."""
     return ACCEPTED | problems(*exceptions, errors.StoreUnavailable, *errors.UNWRITABLE, errors.StoreFull)
 
 

@@ -82,11 +82,11 @@ class JobKind:
     cancel_scope: Scope
     read_scope: Scope = Scope.READ
     results: type[BaseModel] | None = None
-    """The schema of the results, if this kind of job writes its results to a file of their own."""
+    """The schema of the results, if jobs of this kind write results to a separate file."""
     cancel: Callable[[Store, Jobs, str], Job] = _cancel
 
     def describe(self) -> str:
-        """Return the sentences that describe what only jobs of this kind have."""
+        """Return sentences for the API's descriptions: the phases and the result that jobs of this kind have."""
         phases = ", ".join(f"`{phase}`" for phase in (*self.phases, DONE))
         results = f" The results themselves are at `{self.prefix}/{{job_id}}/results`." if self.results else ""
         return f"The `phase` is one of {phases}. The `result` has {self.result}.{results}"

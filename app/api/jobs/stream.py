@@ -89,5 +89,5 @@ def _encoded(job: Job, media_type: str) -> bytes:
 
 
 def _id_of(job: Job) -> str:
-    """Return the id of the event for a job's present record: the time of its write, which differs for each write."""
+    """Return the event id for a job's present record: the time when it was written, which differs for each record."""
     return job.updated_at.isoformat()

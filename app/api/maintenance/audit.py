@@ -51,10 +51,11 @@ async def get_audit(
 ) -> Any:  # noqa: ANN401 - a report or its text
     """Get a report on every model, on unfinished files and on reclaimable space.
 
-    A model is old if it matches a stale pattern, or if it is an OCR model and the vendor's package needs a newer
-    version of it, which is beside it, and no longer this one. For other models a higher number beside them is only a
-    hint. A model is corrupt if a verification found other bytes than recorded, or if its header shows that the file is
-    cut off. In the text format each line begins with `OLD:`, `CURRENT:` or, for an unfinished file, `PARTIAL:`.
+    A model is old if its name matches a pattern of `OCR_OLD_PATTERNS`. An OCR model is also old if a newer version is
+    in the same folder and the vendor's package asks for that version and not for this one. For any other model, a
+    version with a higher number is only a hint. A model is corrupt if a verification found other bytes than recorded,
+    or if its header shows that the file is cut off. In the text format each line begins with `OLD:`, `CURRENT:` or, for
+    an unfinished file, `PARTIAL:`.
     """
     inventory = await watcher.current_when_scanned()
     found = await to_thread.run_sync(store.audits.report, inventory, limiter=threads.audits)

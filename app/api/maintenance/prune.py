@@ -41,7 +41,7 @@ class PruneBody(BaseModel):
     """Prune the models that have at least one of these reasons. `corrupt` is not among the defaults."""
     include: list[InlineEnum[Hint]] = []
     """Also prune the models that have one of these hints: with `superseded`, every model that has a version with a
-    higher number beside it. Look at the plan first, because two versions may serve two purposes."""
+    higher number in the same folder. Look at the plan first, because two versions may serve two purposes."""
     permanent: bool = False
     """Delete permanently instead of moving to the trash. Cannot be undone."""
 
@@ -70,8 +70,8 @@ async def prune_models(
 
     First send a dry run: it returns the models, the bytes and a `plan_id`. Then send the same request with that id and
     `dry_run` false. If a model was added, changed or removed meanwhile, the plan is outdated and the answer is 409.
-    Each model is checked again under its lock. If some cannot be deleted, the others are deleted, and the answer is
-    207.
+    Each model is checked again under its lock. If some models cannot be deleted, the other models are deleted, and the
+    answer is 207.
     """
     await watcher.scan()  # The watcher's inventory may be a second old, and a plan of deletions needs a fresh one.
     inventory = watcher.current()

@@ -113,16 +113,16 @@ class FindingOut(Schema):
     stale_pattern: str | None
     """The pattern of `OCR_OLD_PATTERNS` that the model's name matches. Null if there is none."""
     hints: list[InlineEnum[Hint]]
-    """`superseded`: a version with a higher number is beside the model. That proves nothing, since both may be used, so
-    a prune needs `include` for it."""
+    """`superseded`: a version with a higher number is in the same folder. Both versions may be needed, so a prune
+    deletes the model only if `include` has `superseded`."""
     superseded_by: str | None
-    """The newest version of the same name beside the model, if `reasons` or `hints` has `superseded`. Else null."""
+    """The newest version of the model in the same folder, if `reasons` or `hints` has `superseded`. Else null."""
     needed: bool | None
     """Whether the vendor's package asks for this OCR model (`.ocr`). If so, a prune deletes it only if a pattern of
     `OCR_OLD_PATTERNS` matches. Null for other models, and if it is not known."""
     corrupt: str | None
     """What is wrong with the file: a verification found other bytes than recorded, or the header shows that the file is
-    cut off. Null if neither."""
+    cut off. Null if nothing is known to be wrong."""
     remarks: list[Remark]
     """`not_recognised`: AsposeAI was asked after the file was written, and does not list it. That alone is no
     reason to delete the model: AsposeAI lists only the few models that it would choose itself.
@@ -271,4 +271,5 @@ class StorageOut(Schema):
     total_bytes: NonNegativeInt
     """The size of the whole disk, including what others use."""
     damaged_records: list[DamagedRecordOut]
-    """The damaged records in `.store/` that this service has found. Everything else works; repair or remove them."""
+    """The damaged records in `.store/` that this service has found. Repair or remove them; all other records still
+    work."""

@@ -35,7 +35,7 @@ class RestoreQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     as_: str | SkipJsonSchema[None] = Field(default=None, alias="as", examples=["en_ocr_v1.bin"])
-    """The name to restore the model at. The default is the name that it had."""
+    """The model's name after the restore. The default is the name that it had."""
 
 
 @router.get(

@@ -8,7 +8,7 @@ from fastapi import Request
 from app.api.http.header_fields import malformed
 
 ALGORITHMS = {"sha-256": ("sha256", 32), "sha-512": ("sha512", 64)}
-"""The algorithms that are read, by their names in the header: `hashlib`'s name of each, and the length of its digest in
+"""For each supported algorithm, by its name in the header: its name in `hashlib`, and the length of its digest in
 bytes. Digests of other algorithms are ignored."""
 FIELDS = ("content-digest", "repr-digest")
 """The headers with digests. Both have one meaning here, because encoded bodies are refused."""
@@ -41,7 +41,10 @@ def announced_digests(request: Request) -> dict[str, set[bytes]]:
 
 
 def _parse(field: str, text: str) -> dict[str, bytes]:
-    """Return the digests of one field. Raises RequestValidationError, also for an empty field or a list as a digest."""
+    """Return a header's digests by algorithm.
+
+    Raises RequestValidationError, also for an empty header or a list as a digest.
+    """
     try:
         members: Any = http_sf.parse(text.encode("latin-1"), tltype="dictionary")
     except http_sf.StructuredFieldError as exc:

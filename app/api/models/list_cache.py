@@ -1,4 +1,4 @@
-"""Caches the answers to `GET /models` until something changes: there are thousands of polls for each change."""
+"""Caches the answers to `GET /models` until a model changes: clients poll thousands of times for each change."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -17,7 +17,8 @@ from app.store import Model, Store
 from app.store.inventory_watcher import InventoryWatcher
 
 KEPT_BYTES = 8 << 20
-"""The largest total size of the cached answers to queries. The whole list is cached in addition, at any size."""
+"""The largest total size, in bytes, of the cached answers to queries. The whole list is cached in addition, at any
+size."""
 WHOLE = b""
 """The query string that requests the whole list."""
 
@@ -41,14 +42,15 @@ class ListCache:
         self._watcher = watcher
         self._supervisor = supervisor
         self._pages, self._long_lists = _Lane(), _Lane()
-        """A page does not wait for a list of 100,000 models, whose rendering takes a second."""
+        """Pages have a lane of their own, so that no page waits for a list of 100,000 models, whose rendering takes a
+        second."""
         self._renderer: ListRenderer | None = None
         self._whole: Representation | None = None
         self._answers: dict[bytes, Representation] = {}
         self._kept_bytes = 0
 
     def ready(self, query_string: bytes) -> Representation | None:
-        """Return the answer if it is cached and up to date, else None."""
+        """Return the answer to a query if it is cached and up to date, else None."""
         if not self._is_fresh():
             return None
         return self._whole if query_string == WHOLE else self._answers.get(query_string)

@@ -51,7 +51,7 @@ Flag = Annotated[bool, Field(strict=True), BeforeValidator(_true_or_false)]
 Glob = Annotated[str, Field(min_length=1, max_length=MAX_NAME_BYTES)]
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT)]
 CursorText = Annotated[str, Field(max_length=4 * MAX_NAME_BYTES)]
-"""Long enough for the cursor of the longest name."""
+"""The text of a cursor. The limit is long enough for the cursor of the longest name."""
 
 
 class Cursor(BaseModel):

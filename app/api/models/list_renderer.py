@@ -35,7 +35,7 @@ class Selected:
 
 
 class ListRenderer:
-    """Renders lists of one inventory with one view. Reuses the still valid results of the previous renderer."""
+    """Renders lists of the models of one inventory. Reuses results of the previous renderer that are still valid."""
 
     def __init__(self, inventory: Inventory, view: ModelView, before: "ListRenderer | None" = None) -> None:
         self.inventory = inventory
@@ -51,7 +51,7 @@ class ListRenderer:
             self.rendered = before.rendered
 
     def is_quick(self, query: ListQuery) -> bool:
-        """True if rendering is fast enough for the event loop. Otherwise call `render` in a thread."""
+        """True if `render` is fast enough for the event loop with this query. Otherwise call it in a thread."""
         return query.limit is not None and query.limit <= QUICK_MODELS and query.selection in self._selected
 
     def render(self, query: ListQuery) -> bytes:

@@ -35,7 +35,7 @@ ChangingFacts = tuple[bool, bool | None, bool]
 
 
 class ModelView:
-    """Builds the list's entry for each model from its file, the policy and the sources. Immutable."""
+    """Builds the entry of the list for each model from its file, the policy and the `Sources`. Immutable."""
 
     def __init__(self, root: Path, policy: Policy, sources: Sources) -> None:
         self.sources = sources

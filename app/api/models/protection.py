@@ -74,7 +74,8 @@ async def protect_model(
 async def unprotect_model(name: ModelName, actor: ActorDep, store: StoreDep, watcher: WatcherDep) -> ProtectionState:
     """Remove the protection set by `PUT`; no effect if there is none.
 
-    If a pattern of `OCR_PROTECTED` protects the model, the answer is 403: only the configuration can remove that.
+    If a pattern of `OCR_PROTECTED` protects the model, the answer is 403: only the configuration can remove that
+    protection.
     """
     await to_thread.run_sync(store.protections.unprotect, name, actor, limiter=threads.changes)
     await watcher.refresh_protections()

@@ -67,7 +67,7 @@ class ProtectionOut(Schema):
     """Why a model must not be deleted or replaced: a pattern of the configuration, a caller's reason, or both."""
 
     pattern: str | None
-    """The pattern of `OCR_PROTECTED` that the name matches. Only the configuration can remove it."""
+    """The pattern of `OCR_PROTECTED` that the name matches. Only the configuration can remove this protection."""
     reason: str | None
     """The reason that a caller gave. `DELETE /models/{name}/protection` removes this protection."""
     by: str | None
@@ -84,7 +84,7 @@ class ProtectionState(Schema):
     protected: bool
     """Whether the model must not be deleted or replaced."""
     protected_by: ProtectionOut | None
-    """Why it is protected. Null if it is not."""
+    """Why the model is protected. Null if it is not protected."""
 
 
 def protection_out(protection: Protection | None) -> ProtectionOut | None:
@@ -101,10 +101,10 @@ def protection_out(protection: Protection | None) -> ProtectionOut | None:
 
 
 class NeededForOut(Schema):
-    """What needs an OCR model, by the names of the installed version of the vendor's package in lower case.
+    """What needs an OCR model, as the installed version of the vendor's package names it, in lower case.
 
-    The package names one missing file at a time, so something may need a further one once the first is there. All lists
-    are empty if the package does not ask for the file.
+    The package names one missing file at a time, so a language or method may need a further file once this file is
+    there. All lists are empty if the package does not ask for the file.
     """
 
     languages: list[str]
@@ -128,7 +128,7 @@ class ModelDetail(ModelOut):
     recorded."""
 
     corrupt_since: Timestamp | None
-    """When a verification found that the bytes differ from the recorded digest. Null if no verification has."""
+    """When a verification found that the bytes differ from the recorded digest. Null if none has found that."""
 
     blockers: list[BlockerOut]
     """The holders of leases on the model. If empty, the model can be deleted unless it is protected."""
@@ -141,8 +141,8 @@ class ModelDetail(ModelOut):
     while the facts of the vendor's package are not known."""
 
     remark: str | None
-    """For an OCR model (`.ocr`) that recognition does not find where it lies, or that the engine has refused since the
-    service started: why, and what to do. Otherwise null."""
+    """Why recognition does not use this OCR model (`.ocr`), and what to do: recognition does not find it in its folder,
+    or the engine has refused it since the service started. Otherwise null."""
 
 
 class ScanWarningOut(Schema):

@@ -17,7 +17,7 @@ UPLOAD_LIMIT_VARIABLE = "OCR_MAX_UPLOAD_BYTES"
 
 
 class UploadReceiver:
-    """Writes the bodies of uploads to staged files, and limits uploads: how many at once, their size, their pauses."""
+    """Writes the bodies of uploads to staged files. Limits their number at once, their size and their pauses."""
 
     def __init__(self, *, max_uploads: int, max_bytes: int, stall_seconds: float, retention: timedelta) -> None:
         """`max_bytes` and `stall_seconds` may be 0 for no limit."""

@@ -1,4 +1,4 @@
-"""`GET /resources`: which OCR models the site offers, which are here, and which the engine needs."""
+"""`GET /resources`: which OCR models the site offers, which are in the folder, and which the engine needs."""
 
 from typing import Annotated
 
@@ -35,10 +35,11 @@ async def list_resources(
     offer_list: OfferListDep,
     notes: OcrModelNotesDep,
 ) -> ResourceList:
-    """List the OCR models that the site of `OCR_RESOURCES_URL` offers, that are here, and that the engine needs.
+    """List the OCR models that the site of `OCR_RESOURCES_URL` offers, that the folder has, and that the engine needs.
 
     `POST /pulls` with `resource` fetches one. The site's list is cached for ten minutes; the answer waits at most five
-    seconds for the site. If the site cannot be reached, `remote_error` says why, and the answer has what is here.
+    seconds for the site. If the site cannot be reached, `remote_error` says why, and the answer has the OCR models in
+    the folder.
     """
     inventory = await watcher.current_when_scanned()
     site = await offer_list.current()
@@ -55,7 +56,7 @@ async def list_resources(
 def _resources(
     inventory: Inventory, site: SiteAnswer, list_cache: ListCache, notes: OcrModelNotes
 ) -> list[ResourceOut]:
-    """Return every OCR model that is offered, here or needed, by name."""
+    """Return every OCR model that is offered, in the folder or needed, sorted by name."""
     needed = {resource_of(file) for file in notes.needed()}
     offers = {offer.name: offer for offer in site.offers or ()}
     here = {

@@ -12,9 +12,9 @@ class ResourceOut(Schema):
     name: str
     """The vendor's name, without `.ocr`. `POST /pulls` takes it as `resource`."""
     file: str
-    """The name of the model that the file is or becomes."""
+    """The name of the file in the model folder: `<name>.ocr`."""
     offered: bool | None
-    """Whether the site offers it. Null if the site has not answered yet."""
+    """Whether the site offers the OCR model. Null if the site has not answered yet."""
     offered_size_bytes: NonNegativeInt | None
     """The size of the site's file. Null if the site has not stated it."""
     offered_sha256: str | None
@@ -22,18 +22,18 @@ class ResourceOut(Schema):
     here: bool
     """Whether the file is in the model folder itself, where recognition finds it."""
     size_bytes: NonNegativeInt | None
-    """The size of the file in the model folder. Null if it is not there."""
+    """The size of the file in the model folder. Null if the folder does not have the file."""
     recognised: bool | None
-    """Whether the engine lists the file that is here. Null if there is no file here, or if the engine was not asked
-    since the file came."""
+    """Whether the engine lists the file in the model folder. Null if there is no such file, or if the engine was not
+    asked since the file came."""
     in_use: bool
-    """Whether any process holds a lease on the file that is here."""
+    """Whether any process holds a lease on the file in the model folder."""
     needed_for: NeededForOut | None
     """What in this version of the vendor's package needs the OCR model. Null while the facts of the package are not
     known."""
 
     remark: str | None
-    """Why recognition does not use the file that is here, such as its size. Null if nothing is known against it."""
+    """Why recognition does not use the file in the model folder, such as for its size. Null if no reason is known."""
 
 
 class ResourceList(Schema):
@@ -42,7 +42,7 @@ class ResourceList(Schema):
     site_url: str | None
     """The folder of the site from which files are requested. Null if `OCR_RESOURCES_URL` is `off`."""
     asked_at: Timestamp | None
-    """When the site gave the list that this answer shows; null if it has given none. It is asked again after ten
+    """When the site gave the list that this answer shows; null if it has given none. The site is asked again after ten
     minutes."""
     remote_error: str | None
     """Why the site's present list is not known; the answer then shows the site's last list, if there is one. Else

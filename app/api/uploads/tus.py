@@ -32,7 +32,7 @@ EXTENSION_OF = {"upload-concat": "concatenation", "upload-defer-length": "creati
 """The headers of extensions that are not supported, and the name of each header's extension."""
 DIGEST_FIELDS = {"repr-digest", "content-digest", "digest", "content-md5"}
 REPEATED_LENGTH = "upload-length"
-"""Some clients also send this header with each PATCH."""
+"""The header of an upload's length, which some clients repeat with each PATCH."""
 
 
 class TusRoute(GuardedRoute):
