@@ -58,7 +58,7 @@ def exit_with(status: int, sentence: str) -> NoReturn:
 def say(text: str) -> None:
     """Print a text on stdout. If stdout cannot be written, exit with 1 and say that only the output is lost.
 
-    Without this, the error of a full disk below stdout would be reported as one of the model folder.
+    If stdout is a file on a full disk, the error would otherwise be reported as an error of the model folder.
     """
     try:
         click.echo(text)

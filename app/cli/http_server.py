@@ -27,10 +27,10 @@ from app.settings import Settings, unknown_variables
 CANNOT_START = 3
 FAILED = 1
 ANSWER_SHARE = 8
-"""Interrupted requests may answer for 1/ANSWER_SHARE of OCR_SHUTDOWN_GRACE, at most for LONGEST_ANSWER_SECONDS."""
+"""Interrupted requests have 1/ANSWER_SHARE of OCR_SHUTDOWN_GRACE to answer, at most LONGEST_ANSWER_SECONDS."""
 LONGEST_ANSWER_SECONDS = 2.0
 ENGINE_SHARE = 2
-"""The engine has 1/ENGINE_SHARE of OCR_SHUTDOWN_GRACE to stop; requests have the rest, the answers' time included."""
+"""The engine has 1/ENGINE_SHARE of OCR_SHUTDOWN_GRACE to stop; requests have the rest, including the time to answer."""
 IPV6_ANY = "::"
 BODY_WINDOW = 2
 """The rate of a body is measured over BODY_WINDOW times OCR_UPLOAD_STALL_TIMEOUT, so that the caller may pause."""

@@ -78,7 +78,7 @@ def path(name: str | None) -> None:
 def delete(names: Sequence[str], *, permanent: bool, dry_run: bool, is_json: bool) -> None:
     """Move models to the trash, or delete them with --permanent. Stops at the first model that is refused.
 
-    The models that were deleted before are printed even then, and the exit status is 3 if there are any.
+    The models that were deleted before that one are still printed, and the exit status is 3 if there are any.
     """
     store = open_store(to_change=True, is_dry_run=dry_run)
     with printed_at_the_end(is_json=is_json) as rows:

@@ -1,4 +1,4 @@
-"""The command that compares models with the digests on record."""
+"""The command that compares models with their recorded digests."""
 
 import sys
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ GOOD = {Verdict.INTACT, Verdict.UNRECORDED}
 @click.option("--all", "is_all", is_flag=True, help="Verify every model of the folder.")
 @as_json
 def verify(names: Sequence[str], *, is_all: bool, is_json: bool) -> None:
-    """Read models and compare them with the digests on record. A digest that is not on record is recorded.
+    """Read models and compare them with their recorded digests. Record the digest of a model that has none.
 
     Exits with 3 if a model is corrupt, unreadable, or changed while it was read.
     """

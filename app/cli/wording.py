@@ -33,7 +33,7 @@ REPLACEMENTS = tuple(
 
 
 def sentence_of(error: ServiceError) -> str:
-    """Return an error's sentence for a user of the command line; for a model in use, also who uses it."""
+    """Return an error's sentence for a user of the command line; for a model in use, it also names the users."""
     text = in_commands(str(error))
     if isinstance(error, ModelInUse) and error.blockers:
         text += " It is used by " + ", ".join(map(_user, error.blockers)) + "."
@@ -41,7 +41,7 @@ def sentence_of(error: ServiceError) -> str:
 
 
 def in_commands(text: str) -> str:
-    """Return an error's sentence with commands in place of HTTP requests."""
+    """Return `text`, the sentence of an error, with commands in place of HTTP requests."""
     for pattern, words in REPLACEMENTS:
         text = pattern.sub(words, text)
     return text

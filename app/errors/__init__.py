@@ -9,12 +9,12 @@ ServiceError
 │  │  ├─ InvalidModelName    the name is not valid for any model
 │  │  ├─ NotAModel           the name belongs to a link, a folder or a device
 │  │  ├─ ModelNotFound       no such model
-│  │  ├─ ModelProtected      protected by the settings or by a caller
+│  │  ├─ ModelProtected      the model is protected by the settings or by a caller
 │  │  ├─ ModelInUse          a process holds a lease on the model
 │  │  ├─ ModelLocked         another request or process is changing the model
 │  │  ├─ ModelExists         the name is taken, and the model is not overwritten
-│  │  ├─ ModelChanged        not the version named in If-Match
-│  │  ├─ ConditionFailed     exists although If-None-Match excludes it, or is missing although If-Match needs it
+│  │  ├─ ModelChanged        the model is not the version named in If-Match
+│  │  ├─ ConditionFailed     the model exists against If-None-Match, or is missing against If-Match
 │  │  └─ DigestMismatch      the received bytes do not have the announced digest
 │  ├─ TrashEntryNotFound     no such entry in the trash
 │  ├─ JobNotFound            no such job
@@ -38,27 +38,27 @@ ServiceError
 │  ├─ SourceUnavailable      the source cannot be reached, or fails
 │  ├─ SourceMismatch         the source sends other data than expected
 │  ├─ PullsMisconfigured     the environment of this service prevents all requests to sources
-│  └─ PullConflict           another pull of the model has another source or other terms
+│  └─ PullConflict           an unfinished pull of the model has another source or other parameters
 ├─ ImageError
-│  ├─ UnsupportedImage       a format that is not supported
-│  ├─ UnreadableImage        corrupt, cut short, or not an image
-│  ├─ ImageTooLarge          more pixels or pages than the limits allow
+│  ├─ UnsupportedImage       the file has a format that is not supported
+│  ├─ UnreadableImage        the file is corrupt, cut short, or not an image
+│  ├─ ImageTooLarge          the image has more pixels or pages than the limits allow
 │  ├─ PagesBeyondEnd         none of the requested pages exists
 │  ├─ RegionOutsidePage      a region to read is not on the page
-│  ├─ EncryptedPdf           the PDF needs a password, or another one
+│  ├─ EncryptedPdf           the PDF needs a password, or the password that was sent is wrong
 │  ├─ UnknownLanguage        the engine has no language of that name
 │  ├─ ResourceMissing        the OCR model for that language or kind of area is not in the model folder
-│  └─ ResourceRefused        that OCR model is there, and the engine refuses the file for its size
+│  └─ ResourceRefused        the OCR model is in the model folder, but the engine refuses the file for its size
 └─ EngineError
    ├─ EngineNotReady         the engine takes no calls in its present state
    ├─ EngineUnknown          what this version of the vendor's package offers is not known yet
    ├─ EngineBusy             the queue of calls to the engine is full
-   ├─ EngineLacks            the engine cannot do this here: a library is missing
+   ├─ EngineLacks            the engine lacks a function on this machine: a library is missing
    ├─ ModelNotLicensed       without a licence AsposeAI uses one model only
    ├─ EngineModelMissing     the model that AsposeAI needs is not in the folder
    ├─ ModelTooLarge          the model does not fit the engine's memory limit
    ├─ ModelDamaged           the model's file is cut off or corrupt
-   ├─ EngineCallFailed       the call failed, the engine's process still runs
+   ├─ EngineCallFailed       the call failed, but the engine's process still runs
    ├─ EngineTimedOut         the call passed its deadline, and its process was killed
    └─ EngineDied             the engine's process ended during the call
       └─ EngineOutOfMemory   the process ended because it needed more memory than it may have
@@ -129,7 +129,7 @@ from app.errors.store import (
 )
 
 UNWRITABLE = (StoreReadOnly, StoreDenied, StoreUnsafe, LookupStale)
-"""The errors that any change of the model folder may raise, besides StoreUnavailable."""
+"""The errors, besides StoreUnavailable, that any change of the model folder may raise."""
 
 __all__ = [
     "UNWRITABLE",

@@ -193,7 +193,7 @@ class RegionOutsidePage(ImageError):
 
 
 class EncryptedPdf(ImageError):
-    """The PDF cannot be opened without a password, or not with the one that was sent."""
+    """The PDF needs a password, or the password that was sent does not open it."""
 
     def __init__(self, *, is_password_wrong: bool = False) -> None:
         problem = "its password is not the one that was sent" if is_password_wrong else "it needs a password"

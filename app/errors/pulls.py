@@ -4,7 +4,7 @@ from app.errors.base import ServiceError
 
 
 class SourceError(ServiceError):
-    """An error about the place that a pulled model comes from. The source's `reason` also says what to do about it."""
+    """An error about the source that a pulled model comes from. Its `reason` also says what to do."""
 
 
 class SourceNotAllowed(SourceError):
@@ -58,7 +58,7 @@ class PullsMisconfigured(SourceError):
 
 
 class PullConflict(SourceError):
-    """Another pull of the same model is not finished, and has another source or other terms."""
+    """An unfinished pull of the same model has another source or other parameters."""
 
     def __init__(self, name: str, job_id: str) -> None:
         super().__init__(
