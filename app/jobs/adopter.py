@@ -16,7 +16,7 @@ from app.jobs.records import Job
 from app.jobs.slots import Slot, Slots
 
 MOST_WAITING = 32
-"""How many jobs that this service has taken may wait without a slot. Other services may take further jobs."""
+"""How many jobs that this service has taken may wait for a slot. It leaves further jobs to other services."""
 POLL_INTERVAL_SECONDS = 1.0
 """The pause, in seconds, between two looks for jobs that no process runs."""
 

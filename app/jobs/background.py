@@ -1,4 +1,4 @@
-"""Jobs that a request starts and that this service runs at once; they fail if the service stops before their end."""
+"""Jobs that a request starts and this service runs at once. A job fails if the service stops before the job's end."""
 
 import asyncio
 import time

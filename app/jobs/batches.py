@@ -13,7 +13,7 @@ from app.jobs.runner import Work, cancelled_once
 
 BATCH_PHASES = ("waiting", "working")
 BATCH_RESULT = "`failed_count`, the number of items that failed"
-"""A phrase for descriptions of the API: what the result of a batch has."""
+"""What the result of a batch has: a phrase for the API's descriptions."""
 
 
 class BatchKind(StrEnum):

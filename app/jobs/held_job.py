@@ -18,7 +18,7 @@ from app.store import explaining_refusals, files_on_server
 from app.store.volume.renames import rename_path
 
 SERVER_POLL_INTERVAL_SECONDS = 1.0
-"""On a shared volume, how often the file system's server is asked whether the job is cancelled."""
+"""On a shared volume, the seconds between two questions to the file system's server whether the job is cancelled."""
 
 DONE = "done"
 """The phase of a job that succeeded."""
@@ -71,7 +71,10 @@ class HeldJob:
             rename_path(draft, result_of(self._folder, self.job.id))
 
     def is_cancelled(self) -> bool:
-        """Return True if the job is cancelled. Costs one `stat`; on a shared volume also one listing a second."""
+        """Return True if the job is cancelled.
+
+        A call costs one `stat`; on a shared volume the folder is also listed, once a second at most.
+        """
         marker = marker_of(self._folder, self.job.id)
         if os.path.lexists(marker):
             return True

@@ -8,7 +8,7 @@ from typing import Literal
 from app.store.records.forms import Finite, Size
 
 PROGRESS_INTERVAL_SECONDS = 0.25
-"""How often a runner writes progress and checks for a cancellation, and how often a reader polls the progress."""
+"""The seconds between two writes of a job's progress, which include a check for cancellation, and between two reads."""
 WINDOW_SECONDS = 10.0
 """The seconds over which the rate is averaged: enough to smooth a slow second, few enough to show a stall."""
 

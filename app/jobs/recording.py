@@ -9,8 +9,8 @@ from anyio import CancelScope, to_thread
 from app.errors import StoreError
 
 RETRY_SECONDS = 600.0
-"""How long to try again, so that finished work is not lost. A folder that is unmounted or full is usually back
-sooner."""
+"""For how many seconds a failed write is tried again, so that finished work is not lost. An unmounted or full folder
+can usually be written again sooner."""
 RETRY_PAUSE_SECONDS = 0.5
 
 

@@ -56,7 +56,7 @@ class Work(ABC):
     def finished_result(self) -> dict[str, Any] | None:
         """Return the result if all the work has been done; None if not, or if that is not known.
 
-        Called in a thread when the job is cancelled: a cancellation that comes too late does not make it `cancelled`.
+        Called in a thread when the job is cancelled. If the work was done before the cancellation, the job succeeds.
         """
         return None
 
@@ -115,7 +115,7 @@ async def _write_outcome(held: HeldJob, finish: Callable[[], None]) -> None:
 
 
 async def _outcome_of(held: HeldJob, work: Work, report: Callable[[], bool]) -> Callable[[], None] | None:
-    """Run the work and return the function that finishes the job; None if the job is left for the next runner."""
+    """Run the work. Return a function that writes its outcome; None if the job is left for the next runner."""
     finish: Callable[[], None] | None = None
 
     async def follow() -> None:
@@ -175,7 +175,7 @@ class _Reporter:
         self._work = work
         self._on_begun = on_begun
         self._meter: Meter | None = None
-        """None while the work waits, so that the rate does not count that time."""
+        """Measures the rate. None while the work waits, so that the rate does not count the time of waiting."""
 
     def report(self) -> bool:
         """Write the phase and the progress if they have changed. Return True if the job is cancelled."""

@@ -1,4 +1,4 @@
-"""Limits how many jobs run at once by slots.
+"""Limits how many jobs run at once: each running job needs a slot.
 
 A job that pauses gives its slot to another job, and later asks for a slot.
 """
@@ -38,18 +38,18 @@ class Slots:
         return Slot(self)
 
     def serve(self) -> None:
-        """Give the free slots to the jobs that have asked."""
+        """Give the free slots to the jobs that have asked for one."""
         while self._free and self._asking:
             self._free -= 1
             self._asking.pop(0).grant()
 
     def ask(self, slot: "Slot") -> None:
-        """Put a slot's job at the end of the queue of jobs that have asked."""
+        """Put a slot's job at the end of the queue of jobs that have asked for a slot."""
         self._asking.append(slot)
         self._on_free()
 
     def give_back(self, slot: "Slot", *, is_held: bool, is_quiet: bool) -> None:
-        """Free a slot if its job holds it, else remove the job from the queue of jobs that have asked."""
+        """Free a slot if its job holds it, else remove the job from the queue of jobs that have asked for a slot."""
         if is_held:
             self._free += 1
             if not is_quiet:

@@ -38,7 +38,7 @@ def sweep_jobs(jobs: Jobs, retention: timedelta) -> list[str]:
 
 @contextlib.contextmanager
 def _reporting(jobs: Jobs, path: Path) -> Iterator[None]:
-    """If a job cannot be swept, report its record as damaged, so that the sweep of other jobs continues."""
+    """Report a job's record as damaged if the block cannot sweep the job, so that the sweep of other jobs continues."""
     try:
         yield
     except (StoreError, OSError) as exc:

@@ -41,7 +41,7 @@ def publication_conditions(
 
 
 def _missing_bytes(store: Store, file: SourceFile) -> int:
-    """Return how many bytes of a file a pull still adds to the disk: an earlier pull may have left some."""
+    """Return how many bytes of a file a pull must still write: an earlier pull may have left some on the disk."""
     size_bytes = file.size_bytes or 0
     return max(0, size_bytes - staged_bytes(store, file.name)) if size_bytes else 0
 

@@ -26,7 +26,7 @@ class Download:
     ) -> None:
         self.staged, self._record = partial
         self.is_pieced = self.staged.size_bytes > 0
-        """True if the bytes come from several answers, so that only a digest proves that they belong together."""
+        """True if the bytes come from several answers, so that only a digest proves that all are of one version."""
         self._store = store
         self._source = source
         self._file = file
@@ -43,7 +43,7 @@ class Download:
         return bool(self.staged.size_bytes and (self._etag or self._file.sha256))
 
     async def attempt(self) -> None:
-        """Request the missing bytes and write them.
+        """Request the bytes that the partial file lacks, and write them to it.
 
         Raises SourceUnavailable if some bytes do not arrive; the attempt may then be repeated. Also raises
         SourceNotAllowed, SourceNotFound, SourceRefused, SourceMismatch, and StoreFull and the other errors of
@@ -85,7 +85,7 @@ class Download:
         await write_all(self._checked(answer), staged, self._threads)
 
     async def start_over(self) -> None:
-        """Drop the bytes that have arrived. Raises SourceMismatch if the download has started over too often."""
+        """Drop the bytes that have arrived, for a new start. Raises SourceMismatch if it restarts too often."""
         if not self.staged.size_bytes:
             return
         self._restarts += 1
@@ -114,7 +114,7 @@ class Download:
     async def _checked(self, answer: Answer) -> AsyncIterator[bytes]:
         """Yield the bytes of an answer. Raises SourceMismatch for too many, SourceUnavailable for too few or too slow.
 
-        Only the time in which this service waits for the source counts towards the rate, not the time of its disk.
+        The rate counts only the time in which this service waits for the source, not the time that its own disk takes.
         """
         file, limits = self._file, self._limits
         size_bytes = answer.total_bytes if file.size_bytes is None else file.size_bytes

@@ -1,4 +1,4 @@
-"""What the site of OCR models offers: asked in the background, cached, and answered without a long wait."""
+"""The list of OCR models that a site offers: requested in the background, cached, and returned without a long wait."""
 
 import asyncio
 import contextlib
@@ -14,9 +14,9 @@ FRESH_SECONDS = 600.0
 RETRY_SECONDS = 30.0
 """How long, in seconds, a failure is remembered, so that not every request asks a site that cannot be reached."""
 WAIT_SECONDS = 5.0
-"""How long a request waits for the site."""
+"""How many seconds a request waits for the site at most."""
 REFRESH_SECONDS = 120.0
-"""How long the list and the sizes of all files may take together."""
+"""How many seconds the site may take for its list and the sizes of all files together."""
 SIZES_AT_ONCE = 4
 
 
@@ -62,8 +62,8 @@ class OfferList:
     async def current(self) -> SiteAnswer:
         """Return what the site offers, and ask the site if the last answer is too old.
 
-        Waits `wait_seconds` at most. If the site has not answered until then, returns what is known from before, with
-        an error; the answer is awaited in the background.
+        Waits `wait_seconds` at most. If the site has not answered by then, returns the offers of its last answer and an
+        error; the new answer is awaited in the background.
         """
         is_running = self._refresh is not None and not self._refresh.done()
         if not is_running and asyncio.get_running_loop().time() >= self._due:
@@ -86,7 +86,7 @@ class OfferList:
         await self._source.aclose()
 
     async def _ask(self) -> None:
-        """Ask for the list, then for the sizes that it lacks. Raises nothing but CancelledError."""
+        """Ask the site for its list, then for the sizes that the list lacks. Raises nothing but CancelledError."""
         now = asyncio.get_running_loop().time
         try:
             async with asyncio.timeout(REFRESH_SECONDS):

@@ -91,7 +91,7 @@ class PullRun(Work):
         waiting: Waiting = nullcontext,
         on_retry: OnRetry = lambda *_: None,
     ) -> None:
-        """The pauses between attempts are spent in `waiting`, and reported to `on_retry`."""
+        """`waiting` is entered during each pause between attempts; `on_retry` is told of each pause."""
         self._job = job
         self._request = PullRequest.from_record(job.request)
         self._store = store
@@ -140,7 +140,7 @@ class PullRun(Work):
         return {"models": [asdict(each) for each in pulled]} | warnings
 
     def _check_space(self) -> None:
-        """Check that the files may be published and fit on the disk, without those that an earlier run published."""
+        """Check that the files may be published and fit on the disk. Skip files that an earlier run has published."""
         missing = [each for each in self._files if published_partial(self._store, self._job.id, each.name) is None]
         check_space(self._store, missing, self._request.if_exists, self._limits)
 
@@ -185,7 +185,7 @@ class PullRun(Work):
             await download.start_over()
 
     async def _staged_when_free(self, file: SourceFile) -> Download:
-        """Stage a file. Wait if a killed runner's lock is still held; a file server releases it only after seconds."""
+        """Stage a file. Wait if a killed runner's lock is still held: a file server releases such a lock with delay."""
         deadline = time.monotonic() + LONGEST_PAUSE_SECONDS
         while True:
             try:
@@ -205,7 +205,7 @@ class PullRun(Work):
         return {"models": [asdict(pulled)]}
 
     def clean_up(self) -> None:
-        """Remove what this run and earlier runs left in staging, except a file that the next pull can continue."""
+        """Remove the partial files of this run and earlier runs, except a file that the next pull can continue."""
         discard_published(self._store, self._job.id, [file.name for file in self._files] or [self._request.target])
         is_failed = self._failure is not None and not self.is_cancelled
         if not is_failed or isinstance(self._failure, WORTHLESS):

@@ -54,8 +54,8 @@ class PullJobs:
     def cancel(self, job_id: str) -> Job:
         """Cancel a pull and return it. If no process runs the pull, it finishes now and its partial files are removed.
 
-        If the pull's only model has been published and its runner was killed then, it is too late: the next runner
-        writes that the pull has succeeded. Raises what `Jobs.cancel` raises.
+        If a killed runner has already published the pull's only model, the pull is not cancelled: the next runner
+        writes that it has succeeded. Raises what `Jobs.cancel` raises.
         """
         job = self._jobs.get(job_id)
         request = request_of(job)

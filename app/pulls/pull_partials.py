@@ -90,7 +90,7 @@ def published_partial(store: Store, job_id: str, name: str) -> Partial | None:
 
 
 def published_single(store: Store, job_id: str, request: PullRequest) -> Partial | None:
-    """Return the partial file that a pull of one file has published; None if it has published none, or is of several.
+    """Return the partial file that a pull of one file has published; None if there is none, and for several files.
 
     Which files a pattern means is known only to the source.
     """
@@ -132,7 +132,7 @@ def _inactive(store: Store, job_id: str) -> list[Partial]:
 def _facts(job: Job, file: SourceFile) -> dict[str, Any]:
     """Return the facts for a partial file's record.
 
-    They hold only a digest of the URL's query, which may be a secret.
+    Of the URL's query, which may be a secret, the facts hold only a digest.
     """
     query = hashlib.sha256(file.url.partition("?")[2].encode()).hexdigest()[:16]
     return {JOB: job.id, "url": file.label, "query": query, "sha256": file.sha256, "etag": None}

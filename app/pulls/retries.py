@@ -39,7 +39,7 @@ class PullLimits:
     max_bytes: int = 0
     """The largest file in bytes; 0 for no limit but the disk."""
     idle_seconds: float = 5.0
-    """After so many seconds below the least rate, a pull gives its slot to another pull."""
+    """For how many seconds a pull may receive less than the least rate before it gives its slot to another pull."""
 
 
 class Retries:
@@ -87,7 +87,7 @@ class Retries:
     def _pause(self, failures: int, exc: SourceUnavailable) -> float:
         """Return the next pause in seconds.
 
-        It doubles each time, and is random so that clients spread their retries.
+        The pause doubles after each failure, and is partly random, so that clients spread their retries.
         """
         longest = min(LONGEST_PAUSE_SECONDS, self._limits.pause_seconds * 2.0 ** (failures - 1))
         return max(exc.retry_after_seconds or 0.0, longest * random.uniform(0.5, 1.0))  # noqa: S311 - not used for a secret

@@ -22,7 +22,7 @@ STRONG_ETAG = re.compile(r'"[!#-~]{0,500}"')
 MAX_FILES = 1000
 """How many files one pull may have."""
 MAX_WARNINGS = 20
-"""The most left-out files that a job's record names."""
+"""How many of the files that were left out a job's record names at most."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ HUB_VARIABLES = ("HF_", "HUGGING")
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """The ends of error messages that tell the caller what to do, without the full stop."""
+    """The last sentences of error messages, without the full stop. They tell the caller what to do."""
 
     not_found: str
     refused: str

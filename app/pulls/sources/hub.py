@@ -12,8 +12,8 @@ from app.pulls.sources.base import SourceFile
 from app.pulls.sources.http import HUB_HINTS, HttpAnswer, HttpClient, explaining_environment, origin_of, shown
 
 ANSWER_SECONDS = 120.0
-"""How long a hub may take to list the files of a request. Without it, single bytes within the read timeout could go
-on."""
+"""How many seconds a hub may take to list the files of a request. The read timeout alone would not stop a hub that
+sends single bytes."""
 
 
 class HubSource:

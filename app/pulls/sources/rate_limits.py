@@ -1,4 +1,4 @@
-"""How long a source asks to wait: the fields Retry-After, RateLimit and RateLimit-Reset of its answer."""
+"""Reads how long a source asks to wait, from the headers Retry-After, RateLimit and RateLimit-Reset of its answer."""
 
 import re
 from datetime import UTC, datetime

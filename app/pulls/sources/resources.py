@@ -28,7 +28,7 @@ MAX_LIST_BYTES = 1 << 20
 MAX_OFFERS = 1000
 """How many OCR models of a site are considered; the vendor's repository has 25."""
 ANSWER_SECONDS = 30.0
-"""How long a site may take to send its list, and to send the size of one file."""
+"""How many seconds a site may take to send its list, or the size of one file."""
 GITHUB_FOLDER = re.compile(r"(https://github\.com/[^/]+/[^/]+)(?:/(?:tree|blob|raw)/(.+))?")
 HINTS = Hints(
     not_found="Check OCR_RESOURCES_URL and the name; GET /resources lists what the site offers",
@@ -69,8 +69,8 @@ class ResourceSource:
     async def resolve(self, request: PullRequest, threads: CapacityLimiter) -> list[SourceFile]:
         """Return the file of the requested OCR model, with the size and the digest that the site states.
 
-        A file that the site has and its list lacks counts too: a copy may have an older list than the files. Raises
-        SourceNotFound if the site has no such file, and what `offers` and `open` raise.
+        A file that the site has is found even if its list lacks the file: in a copy, the list may be older than the
+        files. Raises SourceNotFound if the site has no such file, and what `offers` and `open` raise.
         """
         name = request.resource or ""
         offers = {offer.name: offer for offer in await self.offers(threads)}
@@ -186,7 +186,7 @@ def _nearest(name: str, offers: dict[str, Offer]) -> str:
 
 
 def _parsed(received: bytes, label: str) -> list[Offer]:
-    """Return what a list offers, sorted. Only `actual` counts: the files of `archive` are for older packages."""
+    """Return the OCR models in a site's list, sorted. `archive` is ignored: its files are for older packages."""
     try:
         match json.loads(received):
             case {"actual": list(entries)}:
@@ -198,7 +198,7 @@ def _parsed(received: bytes, label: str) -> list[Offer]:
 
 
 def _offer(entry: Any) -> Offer | None:  # noqa: ANN401 - JSON of a foreign site
-    """Return the offer of one entry; None if it has no valid name. A size or digest that is not valid is ignored."""
+    """Return the offer in an entry of the list; None without a valid name. An invalid size or digest is ignored."""
     match entry:
         case {"file": str(file)} if re.fullmatch(RESOURCE, name := file.removesuffix(".ocr")):
             size, sha256 = entry.get("size_bytes"), entry.get("sha256")
