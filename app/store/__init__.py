@@ -1,8 +1,8 @@
 """The store: the model folder and its rules. Knows neither HTTP nor the engine, jobs or pulls.
 
-Other folders of `app` import these names from here. Names that are not listed are private to the store, or have few
-users, which import them from their modules: the watchers that a running service starts (`inventory_watcher`,
-`volume.monitor`) and the plain functions of `names` and `audit`.
+Other folders of `app` import the names in `__all__` from here. They import only these names from the modules
+themselves: the watchers that a running service starts (`inventory_watcher`, `volume.monitor`), and the plain functions
+of `names` and `audit`. All other names are private to the store.
 """
 
 from app.store.actor import SERVICE, Actor

@@ -1,4 +1,4 @@
-"""The actor of a change: who makes it, as the journal and other records name them."""
+"""The actor of a change: who makes the change, as the journal and other records name the actor."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ class Actor:
     """The name of the API key, 'anonymous', 'cli:<user>', or 'service' for a change that no caller asked for."""
     request_id: str | None = None
     address: str | None = None
-    """The network address that the request came from, for the journal. It is a proxy's address if there is a proxy."""
+    """The network address that the request came from, for the journal; behind a proxy, the proxy's address."""
 
     def to_record(self) -> dict[str, str | None]:
         """Return the fields of this actor for a record on the disk.
 
-        The address is left out: only the journal has it.
+        The address is left out, because only the journal states addresses.
         """
         return {"actor": self.name, "request_id": self.request_id}
 

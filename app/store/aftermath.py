@@ -1,8 +1,9 @@
 """Collects failures that follow a completed change: they are reported beside the result, not as an error.
 
-After its rename or unlink, a change has been made. If the sync of a folder, the removal of a record or the journal
-fails afterwards, an error would tell the caller that nothing was done. So such a failure is noted here instead: the
-answer to the request carries it in the header `change-warning`, and `Journal.record` reports it as an event.
+A change has been made as soon as its rename or unlink has succeeded. If a later step fails, such as the sync of a
+folder, the removal of a record or the journal, an error would tell the caller that nothing was changed. So the failure
+is noted here instead: the answer to the request states the failure in the header `change-warning`, and `Journal.record`
+reports it as an event.
 """
 
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ _noted: ContextVar[_Noted | None] = ContextVar("failures after a change", defaul
 
 
 def collect_failures() -> None:
-    """Start an empty list of failures for the present request and the threads that work for it."""
+    """Start an empty list of failures for the present request, shared with the threads that work for the request."""
     _noted.set(_Noted())
 
 
@@ -36,7 +37,7 @@ def note_failure(what: str) -> None:
 
 
 def noted_failures() -> list[str]:
-    """Return the failures that were noted since `collect_failures`; empty if there are none."""
+    """Return the failures that the present request has noted since `collect_failures`."""
     noted = _noted.get()
     return list(noted.failures) if noted else []
 
@@ -53,7 +54,7 @@ def unreported_failures() -> list[str]:
 
 @contextmanager
 def after_change(unfinished: str) -> Iterator[None]:
-    """Note an OSError or StoreError of the block instead of raising it. `unfinished` names the step that failed."""
+    """Note an OSError or StoreError of the `with` block instead of raising it. `unfinished` names the block's step."""
     try:
         yield
     except (OSError, StoreError) as exc:

@@ -33,7 +33,7 @@ class Deletion:
     """True if only the planned version may be deleted, False if any version of the name may be deleted."""
 
     def preview(self) -> "Receipt":
-        """Return the receipt that `Deletions.delete()` would return. Its trash entry is None, as there is none yet."""
+        """Return the receipt that `Deletions.delete()` would return, without a trash entry, since there is none yet."""
         size_bytes = self.model.size_bytes
         return Receipt(self.model.name, size_bytes, size_bytes if self.permanent else 0, None, None)
 
@@ -49,7 +49,7 @@ class Receipt:
     trash_id: str | None
     """The id of the trash entry; None if the model was deleted without the trash."""
     expires_at: datetime | None
-    """When the trash entry expires; None without one."""
+    """When the trash entry expires; None without a trash entry."""
 
 
 class Deletions:
@@ -66,7 +66,7 @@ class Deletions:
         *,
         keeps_deleted: bool,
     ) -> None:
-        """If `keeps_deleted` is False, every deletion is permanent."""
+        """If `keeps_deleted` is False, the trash is not used: every deletion is permanent."""
         self._volume = volume
         self._locks = locks
         self._protections = protections
@@ -96,9 +96,9 @@ class Deletions:
     def delete(self, deletion: Deletion, actor: Actor = SERVICE) -> Receipt:
         """Delete a model as planned, to the trash or permanently, under the model's lock.
 
-        Of any number of concurrent deletions, in any number of processes, exactly one succeeds; the others raise
-        ModelNotFound or ModelLocked. All checks are made again: raises what `plan` raises, and StoreFull. Nothing has
-        changed after an error.
+        Of any number of concurrent deletions of a model, in any number of processes, exactly one succeeds; the other
+        deletions raise ModelNotFound or ModelLocked. The method repeats the checks of `plan`: it raises what `plan`
+        raises, and StoreFull. After an error nothing has changed.
         """
         name = deletion.model.name
         self._volume.check_writable()
@@ -120,7 +120,7 @@ class Deletions:
         return receipt
 
     def _delete_locked(self, deletion: Deletion, seen: Model, folder: int, leaf: str, actor: Actor) -> Receipt:
-        """Delete the file of a model, whose lock the caller holds."""
+        """Delete the file of a model. The caller holds the model's lock."""
         name = seen.name
         self._trash.remove_extra_links(seen, folder, leaf)
         if self._volume.is_shared:
@@ -137,7 +137,7 @@ class Deletions:
         return Receipt(name, seen.size_bytes, freed_bytes, None, None)
 
     def _delete_aside(self, deletion: Deletion, seen: Model, folder: int, leaf: str, actor: Actor) -> Receipt:
-        """Delete a model on a shared volume: move its file aside, check the version that was moved, then delete it.
+        """Delete a model on a shared volume: move its file to `.store/aside/`, check the moved version, then delete.
 
         The version is checked after the move, since a lookup on a shared volume may be out of date.
         """
@@ -158,7 +158,7 @@ class Deletions:
 
     @contextmanager
     def _putting_back(self, entry: TrashEntry, folder: int, leaf: str) -> Iterator[None]:
-        """Put a model that was set aside back at its name if the next step of its deletion fails."""
+        """If the `with` block fails, move the model's file from `.store/aside/` back to its name."""
         try:
             yield
         except FileNotFoundError:  # a sweep considered this process dead and has put the model back

@@ -1,10 +1,13 @@
-"""Decides when items have expired, such as entries of the trash. A wrong or jumping clock deletes nothing early.
+"""Decides when items have expired, such as entries of the trash.
+
+No item expires early because a clock is wrong or jumps.
 
 A running service measures time by its monotonic clock: an item that appears while the service runs is kept for its
 whole lifetime, whatever the system's clock or another machine's clock says. For items that existed before the service
-started, the service needs the system's clock. A system's clock that is far ahead would expire all items at once. So the
-services on a folder write the time to a file, and a service that starts trusts a much later time only after it has run
-for ACCEPTED_SECONDS. So time during which no service runs does not count.
+started, the service needs the system's clock, and a system's clock that is far ahead would expire all items at once. So
+the services on a folder keep the time in a file. A service that starts and finds that the system's clock is later
+trusts that clock only after it has run for ACCEPTED_SECONDS. As a consequence, time during which no service runs does
+not count.
 """
 
 import contextlib
@@ -20,7 +23,7 @@ from app.store.volume.renames import rename_path
 ACCEPTED_SECONDS = 3600.0
 """How long a service must see the system's clock ahead of the kept time, in seconds, before it trusts the clock."""
 KEPT_SECONDS = 60.0
-"""How often a service writes the time to the file."""
+"""How often, in seconds, a service writes the time to the file."""
 
 
 class FolderClock:
@@ -32,19 +35,19 @@ class FolderClock:
     def __init__(self, path: Path, fallback: Path) -> None:
         """`path` is the file with the kept time.
 
-        If it is missing, the modification time of the file `fallback` is used.
+        If this file is missing, the modification time of the file `fallback` is used.
         """
         self._path = path
         self._fallback = fallback
         self._believed: tuple[datetime, float] | None = None
-        """The time that this process last believed, and the monotonic time at which it did."""
+        """The time that this process last accepted as right, and the monotonic time at that moment."""
         self._doubtful_since: float | None = None
-        """The monotonic time since which the system's clock is later than `_believed` explains; None while it is
-        not."""
+        """The monotonic time since which the system's clock is later than the time computed from `_believed`; None
+        while it is not later."""
         self._kept_at: float | None = None
 
     def now(self) -> datetime:
-        """Return the folder's time. It decides the expiry of items that existed before this process started."""
+        """Return the folder's time, which decides when items expire that existed before this process started."""
         if self._believed is None:
             wall, kept = datetime.now(UTC), self._read()
             self._believed = min(wall, kept) if kept else wall, time.monotonic()
@@ -96,7 +99,10 @@ class Expiry:
         self._has_seen_all = False
 
     def is_over(self, key: str, expires_at: datetime, lifetime: timedelta) -> bool:
-        """True if an item may be deleted. `key` names the item and its version; `lifetime` is how long it is kept."""
+        """True if an item has expired and may be deleted.
+
+        `key` names the item and its version; `lifetime` is how long the item is kept.
+        """
         deadline = self._deadlines.get(key)
         if deadline is None:
             deadline = time.monotonic() + self._remaining(expires_at, lifetime).total_seconds()

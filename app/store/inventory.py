@@ -20,7 +20,7 @@ class Model(NamedTuple):
     modified_ns: int
     """The modification time, in nanoseconds since the epoch."""
     changed_ns: int
-    """When the file got this name or was last written, by the kernel's clock, in nanoseconds since the epoch."""
+    """When the file got its name or was last written (ctime), by the kernel's clock, in nanoseconds since the epoch."""
     inode: int
 
     @property

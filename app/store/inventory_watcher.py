@@ -1,8 +1,8 @@
-"""Keeps the inventory of the model folder up to date in memory, so that its readers never wait for the disk.
+"""Keeps the inventory of the model folder up to date in memory, so that no reader of the inventory waits for the disk.
 
-inotify reports which paths have changed, and only these paths are read again, even while a scan runs. A file system
-without notifications, such as a network file system, is scanned periodically.
-docs/benchmarks.md has the measured delays.
+inotify reports which paths have changed, and only these paths are read again, even while a full scan runs. A file
+system without notifications, such as a network file system, is scanned periodically. docs/benchmarks.md has the
+measured delays.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from app.store.volume.tree_watch import Changes, TreeWatch, reason_of
 TICK_SECONDS = 0.25
 """How often leases, protections and the folder's identity are read, in seconds. Each read takes microseconds."""
 GATHER_SECONDS, MAX_GATHER_SECONDS = 0.02, 0.2
-"""How long changes are gathered before they are handled together, and the longest pause afterwards."""
+"""How long, in seconds, changes are gathered before they are handled together, and the longest pause after that."""
 UNNOTIFIED_RESCAN_SECONDS = 0.5
 """The pause, in seconds, between scans of a file system without notifications."""
 WATCH_AGAIN_SECONDS = 30.0
@@ -41,9 +41,10 @@ SAFETY_REST = 3.0
 MANY_CHANGES = 500
 """After more than this number of changes at once, the whole folder is scanned, so that later changes need not wait."""
 MANY_MODELS = 10_000
-"""After this number of new models, they are exempted from Python's garbage collection, see `_spare_collector`."""
+"""After a scan with this many new models, all objects are exempted from garbage collection, see `_spare_collector`."""
 SCAN_SHARE, SAFETY_SHARE = 1, 50
-"""The least pause after any scan, and before a safety rescan, as multiples of the duration of the last scan."""
+"""The least pause after any scan, and the least pause before a safety scan, as multiples of the duration of the last
+scan."""
 
 NO_CHANGES = Changes(set(), is_complete=True)
 
@@ -61,10 +62,10 @@ class InventoryWatcher:
         on_event: OnEvent,
         unanswered: Callable[[], StoreUnavailable | None] = lambda: None,
     ) -> None:
-        """`unanswered` returns an error while the volume has not answered for too long, else None."""
+        """`unanswered` returns an error while the volume has not answered a call for too long, else None."""
         self.inventory: Inventory | None = None
         """The newest inventory; the identical object until something changes. None while the folder is unavailable or
-        unread."""
+        not scanned yet."""
         self.unavailable: StoreUnavailable | None = None
         """Why the folder is unavailable; None while it is available."""
         self.leased_positions: frozenset[int] = frozenset()
@@ -77,7 +78,7 @@ class InventoryWatcher:
         self._thread = CapacityLimiter(3)  # own threads, so that a volume that does not answer blocks no other work
         self._on_event = on_event
         self._watch: TreeWatch | None = None
-        """inotify's watch of the folder; None while it is scanned at short intervals instead."""
+        """inotify's watch of the folder; None while the folder is scanned at short intervals instead."""
         self._scan_began = 0.0
         self._scan_seconds = 0.0
         self._scan_soon = False
@@ -86,8 +87,8 @@ class InventoryWatcher:
         self._spared = 0
         self._scanning, self._updating = asyncio.Lock(), asyncio.Lock()
         self._changed_meanwhile: set[str] | None = None
-        """The paths that have changed since the running scan began, which may have read them too early; None if no scan
-        runs."""
+        """The paths that have changed since the running scan began; the scan may have read them before the change. None
+        if no scan runs."""
 
     def current(self) -> Inventory:
         """Return the newest inventory. Raises StoreUnavailable if there is none, or the volume does not answer."""
@@ -154,8 +155,9 @@ class InventoryWatcher:
     def _spare_collector(self) -> None:
         """Exempt all present objects from garbage collection if a scan has found many new models.
 
-        A full collection holds the interpreter lock while it visits each object: 100,000 models delay all requests by
-        30 ms, and by half a second on a busy machine. Models are in no reference cycle, so they are freed without it.
+        A full collection holds the interpreter lock while it visits each object: with 100,000 models it delays all
+        requests by 30 ms, and by half a second on a busy machine. Models are in no reference cycle, so they are freed
+        without a collection.
         """
         count = len(self.inventory.models) if self.inventory else 0
         if count >= self._spared + MANY_MODELS:
@@ -176,7 +178,10 @@ class InventoryWatcher:
                 self._end_watch()
 
     async def _begin_watch(self) -> float:
-        """Set up inotify. Returns the monotonic time at which to try again; infinity if there is no need."""
+        """Set up inotify.
+
+        Returns the monotonic time at which to try again; infinity if there is no need to try again.
+        """
         if self._store.volume.file_system.is_local:
             try:
                 self._watch = await self._in_thread(TreeWatch)
@@ -194,7 +199,7 @@ class InventoryWatcher:
         return time.monotonic() + WATCH_AGAIN_SECONDS
 
     async def _follow(self, until: float) -> None:
-        """Update the inventory after each change.
+        """Update the inventory after each change that inotify reports.
 
         Returns when the folder is gone or replaced, or at the monotonic time `until`.
         """
@@ -249,9 +254,9 @@ class InventoryWatcher:
                 self._replace(self._without_removed(found, began))
 
     async def _rescan(self, before: Inventory, names: Collection[str]) -> Inventory:
-        """Return `before`, brought up to date at some paths.
+        """Return the inventory `before`, brought up to date at the paths in `names`.
 
-        If the result equals the present inventory, return that object.
+        If the result equals the present inventory, returns the present object.
         """
 
         def rescan() -> tuple[Inventory, bool]:
@@ -269,7 +274,10 @@ class InventoryWatcher:
 
     @contextmanager
     def _noting_availability(self) -> Iterator[None]:
-        """Record in `unavailable` whether the block could read the folder, and report each change as an event."""
+        """Set `unavailable` if the `with` block cannot read the folder, else reset it.
+
+        Reports each change as an event.
+        """
         try:
             yield
         except StoreUnavailable as exc:
@@ -329,7 +337,7 @@ class InventoryWatcher:
         return time.monotonic() - self._scan_began >= pause
 
     def _without_removed(self, found: Inventory, began: float) -> Inventory:
-        """Remove from `found` the models that this process deleted after `began`, the time when the scan began."""
+        """Return `found`, the result of a scan, without the models that this process deleted after the scan `began`."""
         self._removed = {name: at for name, at in self._removed.items() if at >= began}
         if not any(name in found.models for name in self._removed):
             return found

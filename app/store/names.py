@@ -10,14 +10,14 @@ MAX_PART_BYTES = 255
 """The longest part of a name, in bytes: NAME_MAX of every common Linux file system."""
 _START, _REST = r"[ -\-0-\[\]-~]", r"[ -.0-\[\]-~]*"
 PLAIN = re.compile(rf"{_START}{_REST}(?:/{_START}{_REST})*")
-"""Matches most valid names, as a quick check for scans: printable ASCII without backslash, and no part that is empty or
-starts with '.'."""
+"""Matches most valid names, as a quick check for scans: names of printable ASCII without backslash, in which no part is
+empty or starts with '.'."""
 
 
 def parts_of(name: str) -> tuple[str, ...]:
-    """Split a model's name into its parts. Raises InvalidModelName if it is unsafe to resolve below the model folder.
+    """Split a model's name into its parts. Raises InvalidModelName if the name is not a safe path.
 
-    These are refused: the parts '..' and '.', empty parts (so absolute paths too), hidden parts ('.store' among them),
+    Refused are the parts '..' and '.', empty parts (and so absolute paths), hidden parts (such as '.store'),
     backslashes, NUL, control characters and line separators, text that is not UTF-8, and names that are too long for
     any file system.
     """

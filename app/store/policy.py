@@ -1,4 +1,4 @@
-"""Which models are old, and which must not be deleted: patterns from the configuration."""
+"""The patterns of the configuration that decide which models are old, and which must not be deleted."""
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,7 +12,7 @@ Status = Literal["current", "old"]
 class Policy:
     """The patterns of the configuration: shell patterns that are matched with a model's name.
 
-    A pattern matches if it matches the whole name or the last part of it; upper and lower case differ.
+    A pattern may match the whole name or its last part; upper and lower case differ.
     """
 
     old_patterns: tuple[str, ...] = ("old_*",)

@@ -31,13 +31,13 @@ from app.store.volume.volume import Volume
 MAX_REASON_CHARS = 500
 """The longest reason of a protection. Every refusal of a deletion quotes it."""
 PROTECTION_LOCK = "/protection"
-"""The name of the lock that each change of the records takes; no model can have this name."""
+"""The name of the lock that is held while a protection's record is changed. No model can have this name."""
 
 MARK = "kept"
 """The name of an empty file beside the records. If it is missing, the folder was removed or emptied."""
 SETTLED_NS = 2_000_000_000
-"""How old a modification time of the folder must be, in nanoseconds, before an equal time proves that nothing has
-changed. A second change within one step of the file system's clock leaves the time as it is."""
+"""How old, in nanoseconds, the folder's modification time must be before an unchanged time proves that nothing has
+changed. Two changes within one step of the file system's clock leave the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,8 @@ class Protection:
     """Why one model is protected: by a pattern, by a caller, or by both."""
 
     pattern: str | None
-    """The first pattern of OCR_PROTECTED that the model's name matches; only the configuration can change it."""
+    """The first pattern of OCR_PROTECTED that the model's name matches, or None. Only the configuration can change the
+    pattern."""
     manual: ManualProtection | None
     """The protection that a caller set; None without one."""
 
@@ -82,14 +83,14 @@ class ProtectionRecord:
 
 PROTECTION = RecordForm(ProtectionRecord, "protection")
 UNREADABLE = ManualProtection("its protection's record cannot be read", "unknown", datetime.fromtimestamp(0, UTC))
-"""The protection that counts if its record cannot be read. The record was written to protect a model, so the model
+"""The protection of a model whose record cannot be read. The record was written to protect the model, so the model
 stays protected."""
 
 
 class _WithUnreadable(dict[str, ManualProtection]):
-    """Protections by model name.
+    """A mapping of protections by model name, which also knows records that cannot be read.
 
-    A model whose record cannot be read is protected too, although its name is not known.
+    A model whose record cannot be read counts as protected, although the record does not show the model's name.
     """
 
     def __init__(self, found: Mapping[str, ManualProtection], unreadable: frozenset[str]) -> None:
@@ -130,7 +131,8 @@ class Protections:
     def of(self, name: str) -> Protection | None:
         """Get the protection of a model from the disk; None if the model is not protected.
 
-        A record that cannot be read protects. Raises OSError if this process lacks descriptors or memory.
+        A model whose record cannot be read is protected too. Raises OSError if this process lacks descriptors or
+        memory.
         """
         manual = None
         try:
@@ -162,7 +164,7 @@ class Protections:
             raise ModelProtected(name, protection.pattern, reason, advice)
 
     def _advice(self) -> str | None:
-        """Return what to do if this process cannot remove a record; None if it can."""
+        """Return what the operator can do if this process may not remove records of protections; None if it may."""
         if os.access(self._records.folder, os.W_OK | os.X_OK, effective_ids=True):
             return None
         return (
@@ -178,9 +180,9 @@ class Protections:
     def manual(self) -> Mapping[str, ManualProtection]:
         """Get the protections set by callers (not by `OCR_PROTECTED`), by model name. Raises OSError.
 
-        The result is cached and stays the identical object until a change. The records are read again when the folder's
-        modification time changes. If the folder was removed, the result is the protections that were known before the
-        removal, until `write_again_if_removed` has written their records again.
+        The result is cached, and is the identical object until a protection changes. The records are read again when
+        the modification time of their folder changes. If their folder was removed, the protections known before count
+        until `write_again_if_removed` has written the records again.
         """
         if self._is_removed():
             return self._manual
@@ -209,10 +211,10 @@ class Protections:
         return self._is_marked and bool(self._manual) and not os.path.lexists(self._mark)
 
     def write_again_if_removed(self) -> None:
-        """Write the known protections again if their folder was removed, emptied or replaced since it was read.
+        """Write the records of the known protections again if their folder was removed, emptied or replaced.
 
-        Removing one protection removes only its record. So if the mark is missing too, another program has removed all
-        files of the folder, and probably did not intend to remove each protection.
+        A caller who removes one protection removes only its record. So if the file MARK is missing too, another program
+        has removed all files of the folder, probably without the intention to remove the protections.
         """
         with self._writing_again, contextlib.suppress(OSError, StoreError):
             if not self._is_removed():
@@ -240,7 +242,9 @@ class Protections:
         return Protection(self._policy.protecting(name), manual)
 
     def unprotect(self, name: str, actor: Actor) -> None:
-        """Remove a caller's protection from a name, even if its model is deleted. No effect on an unprotected model.
+        """Remove a caller's protection from a name, even if no model has the name now.
+
+        No effect on an unprotected model.
 
         Raises ModelProtected if a pattern protects the model, ModelNotFound if there is neither a protection nor a
         model, LookupStale, and what `protect` raises.

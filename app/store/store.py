@@ -56,7 +56,7 @@ class Store:
         """If `file_system` is None, `open()` reads the folder's file system from the mount table.
 
         `needed_ocr_models` returns the file names of the OCR models that the vendor's package asks for; None if they
-        are not known, so that no OCR model is superseded.
+        are not known. Then no OCR model is superseded.
         """
         self._on_event = on_event
         self.policy = policy
@@ -114,9 +114,9 @@ class Store:
     ) -> Inventory:
         """Scan the whole folder, and return the inventory.
 
-        Raises StoreUnavailable. A model that has not changed since `before` is the identical object. `on_folder` is
-        called with each folder before it is read. Between its steps the scan sleeps `rest` times as long as it
-        computes.
+        A model that has not changed since the inventory `before` is the identical object in the result. `on_folder` is
+        called with each folder before the scan reads the folder. Between its steps the scan sleeps `rest` times as long
+        as it computes. Raises StoreUnavailable.
         """
         self.volume.check()
         return scan(self.root, before, on_folder, rest)
@@ -124,7 +124,7 @@ class Store:
     def rescan(
         self, before: Inventory, names: Iterable[str], on_folder: OnFolder = lambda *_: None
     ) -> tuple[Inventory, bool]:
-        """Return the inventory `before`, brought up to date at the paths in `names` only. Raises StoreUnavailable.
+        """Return the inventory `before`, brought up to date only at the paths in `names`. Raises StoreUnavailable.
 
         The second result is False if a full scan is needed because these paths contain too many files.
         """
@@ -188,8 +188,8 @@ class Store:
     def sweep(self, is_job_over: Callable[[str], bool] = lambda _: False) -> list[Purged]:
         """Purge expired trash entries, and complete or undo what killed processes left unfinished.
 
-        Returns the purged entries. `is_job_over` receives a job's id and returns True if that job has ended: then
-        the job's partial file is deleted. Raises StoreUnavailable, StoreReadOnly, StoreDenied and StoreUnsafe.
+        Returns the purged entries. `is_job_over` receives a job's id and returns True if the job has ended: then the
+        sweep deletes the job's partial file. Raises StoreUnavailable, StoreReadOnly, StoreDenied and StoreUnsafe.
         """
         self.volume.check_writable()
         purged = list[Purged]()

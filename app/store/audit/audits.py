@@ -1,4 +1,4 @@
-"""The audit of a whole folder, and prunes: judges every model, lists its users, and deletes by a plan."""
+"""The audit of a whole folder judges every model and lists the model's users. A prune deletes models by a plan."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ from app.store.trash.trash import Trash
 from app.store.volume.refusals import refusal_of
 
 READ_SECONDS = 2.0
-"""How long, in seconds, one audit reads headers: enough for thousands. Each is read once; the next audit reads the
-rest."""
+"""How long, in seconds, one audit reads models' headers: enough for thousands. Each header is read only once; the next
+audit reads the headers that are left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,12 @@ class Report:
 
     @property
     def old(self) -> list[Finding]:
-        """The findings of old models."""
+        """The findings about old models."""
         return [finding for finding in self.findings if finding.is_old]
 
     @property
     def corrupt(self) -> list[Finding]:
-        """The findings of corrupt models, old or not."""
+        """The findings about corrupt models, whether they are old or not."""
         return [finding for finding in self.findings if Reason.CORRUPT in finding.reasons]
 
     @property
@@ -74,7 +74,7 @@ class Audits:
         deletions: Deletions,
         needed_ocr_models: Callable[[], frozenset[str] | None],
     ) -> None:
-        """`needed_ocr_models` returns the file names that the vendor's package asks for; None if they are not known."""
+        """`needed_ocr_models` returns the OCR models that the vendor's package asks for; None if they are not known."""
         self._policy = policy
         self._protections = protections
         self._digests = digests
@@ -86,7 +86,10 @@ class Audits:
         self._needed_ocr_models = needed_ocr_models
 
     def judge(self, inventory: Inventory, *, seconds: float = READ_SECONDS) -> tuple[list[Finding], int]:
-        """Return a finding for each model, and the number of unread headers. Reads headers for `seconds` at most."""
+        """Return one finding for each model, and the number of models whose headers are unread.
+
+        Reads headers for `seconds` at most.
+        """
         corruption = known_corruption(self._digests, self._headers, inventory, seconds=seconds)
         needed = self._needed_ocr_models()
         return audit(inventory, self._policy, self._protections, corruption, needed), corruption.unread
@@ -107,7 +110,7 @@ class Audits:
     def execute(
         self, plan: PrunePlan, actor: Actor, on_outcome: Callable[[PruneOutcome], None] = lambda _: None
     ) -> list[PruneOutcome]:
-        """Delete each model of a plan, and return one outcome for each; call `on_outcome` after each.
+        """Delete each model of a plan, and return one outcome for each model; call `on_outcome` with each outcome.
 
         A model stays, with an error in its outcome, if its version has changed, or if it is in use or protected.
         """

@@ -24,16 +24,22 @@ class Reason(StrEnum):
     STALE_PATTERN = "stale_pattern"
     """The name matches a pattern of OCR_OLD_PATTERNS."""
     SUPERSEDED = "superseded"
-    """An OCR model that the vendor's package no longer needs: it needs a newer version, which is beside this one."""
+    """The model is an OCR model that the vendor's package no longer needs, because the package needs a newer version,
+    which is in the same folder."""
     CORRUPT = "corrupt"
-    """The bytes do not have the recorded digest, or the header is damaged. This reason does not make a model old."""
+    """The model's bytes do not have the recorded digest, or its header is damaged. This reason does not make a model
+    old."""
 
 
 class Hint(StrEnum):
-    """What may be a reason to prune a model, but proves nothing. A prune obeys a hint only if it is told to."""
+    """What may be a reason to prune a model, but proves nothing.
+
+    A prune uses a hint only if its caller includes the hint.
+    """
 
     SUPERSEDED = "superseded"
-    """A version with a higher number is beside the model: en_ocr_v2.bin beside en_ocr_v1.bin. Both may be used."""
+    """The folder also has a version with a higher number, such as en_ocr_v2.bin beside en_ocr_v1.bin. Both may be in
+    use."""
 
 
 AGEING = frozenset({Reason.STALE_PATTERN, Reason.SUPERSEDED})
@@ -50,9 +56,10 @@ class Finding:
     stale_pattern: str | None
     """The pattern of OCR_OLD_PATTERNS that the name matches, if any."""
     superseded_by: str | None
-    """The name of the newest version, if there is a newer version; else None. See `reasons` and `hints`."""
+    """The name of the newest version of the model; None if there is no newer version. Only `reasons` and `hints` say
+    what follows from it."""
     corrupt: str | None
-    """What is wrong with the file, if it is known to be corrupt."""
+    """What is wrong with the file; None if the file is not known to be corrupt."""
     protection: Protection | None
     """Why the model must not be deleted; None if it is not protected."""
     looks_like: tuple[str, ...] = ()
@@ -60,9 +67,10 @@ class Finding:
     hints: tuple[Hint, ...] = ()
     """What may be a reason to prune the model, but proves nothing."""
     is_needed: bool | None = None
-    """Whether the vendor's package asks for this OCR model; None for other models, or if it is not known."""
+    """Whether the vendor's package asks for this OCR model; None for other models, or if the package's needs are not
+    known."""
     misnamed: str | None = None
-    """What the content is, if the content is of another format than the name's suffix; else None."""
+    """The format of the content, if the name's suffix states another format; else None."""
 
     @property
     def is_old(self) -> bool:
@@ -77,7 +85,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class PrunePlan:
-    """Which versions of which models to delete, and how."""
+    """Which models to delete, in which version, and whether permanently."""
 
     findings: tuple[Finding, ...]
     permanent: bool
@@ -103,16 +111,16 @@ class PruneResult(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PruneOutcome:
-    """One model of a plan, and what the prune did with it."""
+    """One model of a plan, and what the prune did with the model."""
 
     finding: Finding
     receipt: Receipt | None = None
     error: StoreError | None = None
-    """Why the deletion was refused, if it was."""
+    """Why the deletion was refused; None if it was not refused."""
 
     @property
     def result(self) -> PruneResult:
-        """The result, in one word."""
+        """The result of the prune for this model."""
         if self.error:
             return PruneResult.STAYED
         if self.receipt is None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 
 def look_alikes(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Return, for each name that looks like other names, these other names."""
+    """Return, by each name that looks the same as other names, those other names."""
     by_look: dict[str, list[str]] = {}
     for name in names:
         by_look.setdefault(name if name.isascii() else _look_of(name), []).append(name)
@@ -23,6 +23,6 @@ def look_alikes(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
 def _look_of(name: str) -> str:
     """Return a name in the composed form of Unicode (NFC), without invisible characters.
 
-    Equal results look the same.
+    Two names with the same result look the same.
     """
     return "".join(each for each in unicodedata.normalize("NFC", name) if unicodedata.category(each) != "Cf")

@@ -15,7 +15,7 @@ class Storage:
     """The storage use of one model folder and its disk."""
 
     volume_id: str | None
-    """The folder's identity in `.store/store.json`; None if no identity could be written."""
+    """The id of the folder, from `.store/store.json`; None if that file could not be written."""
     is_writable: bool
     file_system: str
     """The file system's type, such as `ext4` or `nfs4`."""

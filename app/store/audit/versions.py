@@ -1,9 +1,9 @@
-"""Which models have a newer version beside them, and whether that makes them superseded.
+"""Finds which models have a newer version in the same folder, and whether that makes them superseded.
 
-A higher number alone proves nothing: two versions may serve two purposes. So it is a hint, except for the vendor's OCR
-models, of which the vendor's package itself says which it needs. `aspose-ocr-cyrillic-v1.ocr` reads Russian and
-`aspose-ocr-cyrillic-v2.ocr` mixed Cyrillic and English, and both are needed; `aspose-ocr-hindi-v1.ocr` is superseded
-once `aspose-ocr-hindi-v2.ocr` is there, since the package asks for that one only.
+A higher number alone proves nothing, because two versions may serve two purposes. So a higher number is only a hint.
+For OCR models the vendor's package itself says which versions it needs. For example, both `aspose-ocr-cyrillic-v1.ocr`
+(Russian) and `aspose-ocr-cyrillic-v2.ocr` (mixed Cyrillic and English) are needed. But the package asks only for
+`aspose-ocr-hindi-v2.ocr`, so `aspose-ocr-hindi-v1.ocr` is superseded once the newer version is there.
 """
 
 import re
@@ -21,14 +21,16 @@ class Newer:
 
     name: str
     is_certain: bool
-    """True if the vendor's package needs the newer one and not this model; False if only the number is higher."""
+    """True if the vendor's package needs the newer version and not this model; False if only the number is higher."""
 
 
 def newer_versions(names: Iterable[str], needed: frozenset[str] | None) -> dict[str, Newer]:
-    """Return, for each model that has newer versions, the newest, by name. Compares versions number by number.
+    """Return the newest version of each model that has newer versions, by the model's name.
 
-    `needed` has the file names of the OCR models that the vendor's package asks for; None if they are not known. An OCR
-    model has a newer version only if that one is needed and the model is not.
+    Versions are compared number by number.
+
+    `needed` has the file names of the OCR models that the vendor's package asks for; None if they are not known. For an
+    OCR model, a version counts as newer only if the package needs that version and not the model.
     """
     versions: dict[tuple[str, str], list[tuple[tuple[int, ...], str]]] = {}
     for name in names:
@@ -47,10 +49,10 @@ def newer_versions(names: Iterable[str], needed: frozenset[str] | None) -> dict[
 
 
 def is_needed(name: str, needed: frozenset[str] | None) -> bool | None:
-    """Return whether the vendor's package needs an OCR model; None for other models, or if it is not known.
+    """Return whether the vendor's package needs an OCR model; None for other models, or if `needed` is None.
 
-    The package looks only into the model folder itself. A copy in a folder below counts as needed too, since it is of a
-    needed version.
+    A copy in a subfolder also counts as needed, because its version is needed, although the package looks only into the
+    model folder itself.
     """
     if needed is None or not name.lower().endswith(OCR_SUFFIX):
         return None

@@ -1,4 +1,4 @@
 """Readers of the headers of model files: GGUF, safetensors and ONNX, within bounds of bytes and steps.
 
-Readers get an open file and know no folder, lock or record. Tensors are never read.
+The readers get an open file. They use no folder, lock or record, and never read tensors.
 """

@@ -7,10 +7,10 @@ from typing import BinaryIO
 MAX_READ_BYTES = 64 * 1024 * 1024
 """The most bytes that are read of one header. A tokenizer of 262,144 tokens with its merges takes some 15 MB."""
 MAX_STEPS = 2_000_000
-"""The most work for one header, in steps; skipping a string is one step. The largest tokenizers have 800,000 tokens and
-merges."""
+"""The most work for one header, in steps; to skip a string is one step. The largest tokenizers have 800,000 tokens and
+merges, so that many steps."""
 MAX_TEXT = 200
-"""The most characters that are kept of a text."""
+"""The most characters of a header's text that are kept."""
 MAX_SIZE = 2**63 - 1
 """The largest number of elements or bytes that a header may state: the largest signed integer of 64 bits."""
 FIRST_READ_BYTES = 4096
@@ -21,18 +21,22 @@ Facts = dict[str, Fact]
 
 
 class BadHeader(Exception):
-    """The header is truncated, corrupt, or beyond the bounds; `str()` says how, as a clause without a full stop."""
+    """A header is truncated, corrupt, or beyond the bounds.
+
+    `str()` says what is wrong, as a clause without a full stop.
+    """
 
 
 class BeyondBounds(BadHeader):
-    """The header is too large, too new or too unusual to be read here; the file may still be sound."""
+    """A header is too large, too new or too unusual for this reader; the file may still be intact."""
 
 
 class HeaderReader:
-    """Reads and skips forward in a file. Raises BadHeader if that would pass the file's end.
+    """Reads and skips forward in a file. Raises BadHeader if a read or skip would pass the file's end.
 
-    Reads 4 KiB after each jump, and twice as much for each read that continues the previous read, up to 256 KiB. So few
-    reads suffice both for a header of many strings and for a header that is scattered among tensors. Raises OSError.
+    After each jump the reader reads 4 KiB. Each read that continues the previous read is twice as large, up to 256 KiB.
+    So few reads suffice both for a header of many strings and for a header that is scattered among tensors. Raises
+    OSError.
     """
 
     def __init__(self, file: int | BinaryIO, size_bytes: int) -> None:
@@ -94,7 +98,7 @@ class HeaderReader:
         self.position += count
 
     def text(self, length: int) -> str:
-        """Read a text of `length` bytes: return its beginning, made printable, and skip the rest."""
+        """Read the beginning of a text of `length` bytes, and skip the rest. Return the beginning, made printable."""
         if self.position + length > self.size_bytes:
             raise self.ended()
         kept = min(length, 4 * MAX_TEXT + 4)  # no UTF-8 character is longer than 4 bytes

@@ -20,13 +20,13 @@ BEGINNING_BYTES = 16
 
 
 class FormatReader(NamedTuple):
-    """The functions that recognise and read one format."""
+    """The functions that recognise a file of one format and read its header."""
 
     format: Format
     recognises: Callable[[bytes], bool]
-    """Returns True if a file with this beginning, of at most BEGINNING_BYTES, is of the format."""
+    """Returns True if a file is of the format. Gets the first bytes of the file, at most BEGINNING_BYTES."""
     read: Callable[[HeaderReader, Facts], None]
-    """Adds the facts of a file, and raises BadHeader at the first error."""
+    """Reads a file's header and adds the facts in it. Raises BadHeader at the first error."""
 
 
 READERS = (
@@ -42,12 +42,13 @@ class Description:
     """The description of a model file, read from its header."""
 
     format: Format
-    """The format of the content, not of the name."""
+    """The format of the file's content. The name may state another format."""
     problem: str | None = None
-    """What is wrong with the file, as a clause without a full stop: it is cut off, corrupt, of another format than its
-    name says, or its header is beyond the bounds. None if the header and the file's size agree."""
+    """What is wrong with the file, as a clause without a full stop: the file is cut off, corrupt or of another format
+    than its name says, or its header is beyond the bounds. None if the header and the file's size agree."""
     facts: Mapping[str, Fact] = field(default_factory=dict)
-    """The facts, by the names in FACTS of the format's module. If there is a problem, the facts read before it."""
+    """The facts, by the names in FACTS of the format's module. If there is a problem, only the facts that were read
+    before the problem."""
     is_damaged: bool = False
     """True if the file is cut off or corrupt; False if its header is only beyond the bounds."""
     is_misnamed: bool = False

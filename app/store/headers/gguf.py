@@ -19,9 +19,9 @@ MAX_DIMENSIONS = 8
 """The most dimensions of a tensor that are accepted. The specification allows 4 today."""
 DEFAULT_ALIGNMENT = 32
 ENTRY_STEPS = 30
-"""How many steps it counts to read one key-value or one tensor, of MAX_STEPS for a header."""
+"""The cost, in steps, of reading one key-value or one tensor. A header may cost MAX_STEPS."""
 ELEMENT_STEPS = 20
-"""How many steps it counts to read one array within an array, of MAX_STEPS for a header."""
+"""The cost, in steps, of reading one array within an array. A header may cost MAX_STEPS."""
 MAX_DEPTH = 4
 """How deep arrays may be nested. The specification allows nested arrays, no known file has any, and llama.cpp refuses
 them."""
@@ -108,7 +108,7 @@ class _Gguf:
         self.size = Struct(self.order + ("I" if version == 1 else "Q"))
 
     def check_room(self, count: int, what: str, least_bytes: int) -> None:
-        """Check that the file can hold `count` entries, and count the steps of reading these entries."""
+        """Check that the file can hold `count` entries of `least_bytes` or more, and count the steps of reading all."""
         if count * least_bytes > self.reader.size_bytes - self.reader.position:
             size = self.reader.size_bytes
             raise BadHeader(f"its header lists {count:,} {what}, more than a file of {size:,} bytes can hold")
@@ -177,7 +177,7 @@ class _Gguf:
             self.reader.skip(struct.calcsize(self._code(kind, key)))
 
     def _skip_array(self, key: bytes, depth: int) -> int:
-        """Skip an array, and return its length."""
+        """Skip an array, and return how many elements it has."""
         kind, length = self.reader.number(self.number), self.reader.number(self.size)
         if kind == STRING:
             self.reader.step(length)
@@ -213,17 +213,17 @@ class _Gguf:
 
 @dataclass(slots=True)
 class _Tensors:
-    """The tensors read so far. llama.cpp requires their data without gaps, in the order in which they are listed."""
+    """The tensors read so far. llama.cpp requires that the tensors' data has no gaps and the order of the list."""
 
     alignment: int
     end: int = 0
-    """The end of the last tensor, in bytes after the beginning of the first."""
+    """The end of the last tensor's data, in bytes after the beginning of the first tensor's data."""
     sized: bool = True
     """True if the type of the last tensor is known, so that `end` is known."""
     count: int = 0
-    """How many elements the tensors have."""
+    """How many elements all tensors have together."""
     elements: dict[str, int] = field(default_factory=dict)
-    """How many elements the tensors have, by type."""
+    """By type, how many elements the tensors of the type have together."""
     names: set[int] = field(default_factory=set)
 
     def add(self, name: bytes, shape: tuple[int, ...], kind: int, offset: int) -> None:

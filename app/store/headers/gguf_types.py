@@ -1,14 +1,15 @@
 """Tables of ggml's numbers: the types of tensors with their sizes, and the names of files' quantisations.
 
 The types are from `ggml_type` in ggml.h and GGML_QUANT_SIZES in gguf-py, the names from `llama_ftype` in llama.h. Old
-files may hold numbers that llama.cpp has withdrawn. This module keeps the former meaning of such a number, unless a
-fork of llama.cpp has given the number a new meaning.
+files may contain numbers that llama.cpp has withdrawn. A withdrawn number has its former meaning here, unless a fork of
+llama.cpp has given the number a new meaning.
 """
 
 from typing import NamedTuple
 
 MAX_TYPE = 1023
-"""The greatest number that is accepted for a tensor type. No fork has a greater one; ik_llama.cpp's end at 399."""
+"""The greatest number that is accepted for a tensor type. No fork of llama.cpp uses a greater number; those of
+ik_llama.cpp end at 399."""
 
 
 class TensorType(NamedTuple):

@@ -10,11 +10,12 @@ from typing import NamedTuple
 from app.store.headers.bounded import BadHeader, Facts, HeaderReader, shown
 
 FIELD_STEPS = 8
-"""How many steps it counts to read one field, of MAX_STEPS for a header."""
+"""The cost, in steps, of reading one field. A header may cost MAX_STEPS."""
 MAX_IR_VERSION = 99
-"""The greatest IR version that is accepted; the newest is 13. A greater number begins another protobuf message."""
+"""The greatest IR version that is accepted; the newest is 13. A file that begins with a greater number is another
+protobuf message."""
 MAX_OPSETS = 20
-"""How many operator sets are kept."""
+"""How many imported operator sets are kept as facts."""
 FIRST_WITH_OPSETS = 3
 """The first IR version in which a model must import at least one operator set."""
 
@@ -40,7 +41,8 @@ MODEL_TEXTS = {2: "producer_name", 3: "producer_version", 4: "domain"}
 MODEL_NUMBERS = {1: "ir_version", 5: "model_version"}
 GRAPH, OPSET_IMPORT = 7, 8
 GRAPH_COUNTS = {1: "node_count", 5: "initialiser_count", 15: "initialiser_count"}
-"""The facts that count the fields node, initializer and sparse_initializer of GraphProto, by the field's number."""
+"""By the number of a field of GraphProto (node, initializer, sparse_initializer), the name of the fact that counts the
+field."""
 GRAPH_NAME = 2
 OPSET_DOMAIN, OPSET_VERSION = 1, 2
 DEFAULT_DOMAIN = "ai.onnx"
@@ -73,8 +75,8 @@ def is_onnx(beginning: bytes) -> bool:
 def read_onnx(reader: HeaderReader, facts: Facts) -> None:
     """Add the facts of an ONNX file to `facts`.
 
-    The counts are of the main graph only. Tensors in other files are not counted. Raises BadHeader at the first error,
-    after adding the facts before it.
+    Only nodes and initialisers of the main graph are counted, and no tensors in other files. Raises BadHeader at the
+    first error, after adding the facts before it.
     """
     facts.update(dict.fromkeys(FACTS))
     opsets: list[str] = []

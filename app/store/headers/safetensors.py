@@ -19,9 +19,9 @@ MAX_PARSED_BYTES = 8 * 1024 * 1024
 MAX_METADATA = 20
 """How many entries of `__metadata__` are kept."""
 TENSOR_STEPS = 30
-"""How many steps it counts to read one tensor, of MAX_STEPS for a header."""
+"""The cost, in steps, of reading one tensor. A header may cost MAX_STEPS."""
 METADATA_STEPS = 10
-"""How many steps it counts to read one entry of `__metadata__`, of MAX_STEPS for a header."""
+"""The cost, in steps, of reading one entry of `__metadata__`. A header may cost MAX_STEPS."""
 
 HEADER_LENGTH = Struct("<Q")
 BEGINNING = re.compile(rb"[\s\S]{6}\0\0\{[\"} \t\r\n]")
@@ -69,7 +69,7 @@ METADATA = "metadata."
 
 
 def is_safetensors(beginning: bytes) -> bool:
-    """True if these are the first bytes of a safetensors file, judged by 10 bytes. There is no magic number."""
+    """True if the first 10 bytes can begin a safetensors file. The format has no magic number."""
     return BEGINNING.match(beginning) is not None
 
 
@@ -110,7 +110,7 @@ class _Json:
     def members(self) -> Iterator[str]:
         """Yield each key of the object that begins at `index`, with its quotes and escapes.
 
-        Before it asks for the next key, the caller must move `index` past the key's value.
+        The caller must move `index` past the key's value before it asks for the next key.
         """
         if not self.text.startswith("{", self.index):
             raise self.unexpected()
@@ -132,7 +132,7 @@ class _Json:
         return found
 
     def unexpected(self) -> BadHeader:
-        """Return the error for a text that is not what the format requires at the index."""
+        """Return the error for a text that breaks the format at `index`."""
         return BadHeader(f"its header is not the JSON that the format requires, at character {self.index:,}")
 
 
@@ -145,10 +145,10 @@ class _Tensors:
         self._names: set[int] = set()
         self._places: list[tuple[int, int]] = []
         self._elements: dict[str, int] = {}
-        """How many elements the tensors have, by type."""
+        """By type, how many elements the tensors of the type have together."""
 
     def read(self, header: _Json) -> None:
-        """Read the whole header."""
+        """Read all tensors and the metadata from the header."""
         for key in header.members():
             if key == '"__metadata__"':
                 self._read_metadata(header)
@@ -158,7 +158,10 @@ class _Tensors:
             raise header.unexpected()
 
     def note(self, start: int) -> None:
-        """Add the facts. Raises BadHeader unless the data from byte `start` on has the expected length and no gaps."""
+        """Add the facts about the tensors.
+
+        Raises BadHeader unless the data from byte `start` on has the expected length and no gaps.
+        """
         facts, elements = self._facts, self._elements
         facts["tensor_count"] = len(self._places)
         if sum(elements.values()) > MAX_SIZE:
@@ -219,7 +222,7 @@ def _are_sizes(value: object) -> TypeGuard[list[int]]:
 
 
 def _decoded(written: str, header: _Json) -> str:
-    """Decode the beginning of a JSON string, without the rest."""
+    """Return the beginning of a JSON string, decoded; the rest is cut off."""
     most = 12 * (MAX_TEXT + 1) + 1  # no character takes more than two escapes of 6
     if len(written) > most:
         cut = next((end for end in range(most, most - 6, -1) if _is_json(written[:end] + '"')), 1)

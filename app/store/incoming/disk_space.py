@@ -18,7 +18,7 @@ Purge = Callable[[Iterable[TrashEntry]], object]
 class DiskSpace:
     """Finds and frees space on the disk of one model folder.
 
-    Space is not reserved: if two models fit singly but not together, the later one is refused.
+    Space is not reserved for a model: if two models do not fit together, the later one is refused.
     """
 
     def __init__(self, root: Path, trash: TrashFolder, purge: Purge) -> None:
@@ -48,10 +48,10 @@ class DiskSpace:
         return tuple(going)
 
     def free(self, size_bytes: int) -> None:
-        """Purge the entries that `plan` returns for this size.
+        """Purge trash entries so that `size_bytes` fit: those that `plan` returns for this size.
 
-        If that is not enough, raise StoreFull and purge nothing. Call this for bytes that have been received, not for
-        announced bytes: a request that only announces a large model must not purge deleted models. Takes microseconds
-        if the bytes fit.
+        If purging all entries would not be enough, raises StoreFull and purges nothing. Call this only for bytes that
+        have been received: a request that only announces a large model must not purge deleted models. Takes
+        microseconds if the bytes fit.
         """
         self._purge(self.plan(size_bytes))

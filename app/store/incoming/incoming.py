@@ -44,13 +44,13 @@ from app.store.volume.volume import Volume
 SHA256 = "sha256"
 
 Announced = Mapping[str, Collection[bytes]]
-"""The digests that the bytes must have, by `hashlib`'s name of the algorithm."""
+"""The digests that a caller has announced for the bytes, by `hashlib`'s name of the algorithm."""
 NOTHING: Announced = {}
 
 
 @dataclass(frozen=True, slots=True)
 class _Replaced:
-    """The version that a publication replaced."""
+    """The version of a model that a publication has replaced."""
 
     size_bytes: int
     trash_id: str | None
@@ -115,10 +115,10 @@ class Incoming:
     def begin(
         self, algorithms: Iterable[str] = (), size_bytes: int | None = None, *, keep: PartialRecord | None = None
     ) -> StagedFile:
-        """Create a staged file, if `size_bytes` would fit on the disk with the trash purged.
+        """Create a staged file, if `size_bytes` would fit on the disk after a purge of the trash.
 
-        `StagedFile.write` purges trash entries as needed. The caller must finally call `discard()` on the staged file,
-        whether it was published or not. With `keep`, the caller may call `release()` instead, which keeps the file for
+        `StagedFile.write` purges trash entries as needed. Whether the staged file is published or not, the caller must
+        finally call `discard()` on it. With `keep`, the caller may call `release()` instead, which keeps the file for
         `resume()`. Raises StoreUnavailable, StoreReadOnly, StoreDenied, StoreUnsafe, StoreFull.
         """
         self._volume.check_writable()
@@ -127,7 +127,7 @@ class Incoming:
             return self.staging.begin({SHA256, *algorithms}, keep=keep)
 
     def resume(self, partial_id: str, algorithms: Iterable[str] = ()) -> tuple[StagedFile, PartialRecord]:
-        """Reopen a kept partial file at its end, if the missing bytes would fit on the disk with the trash purged.
+        """Reopen a kept partial file at its end, if its missing bytes would fit on the disk after a purge of the trash.
 
         Raises PartialNotFound, PartialBusy, StoreUnavailable, StoreReadOnly, StoreDenied, StoreUnsafe, StoreFull.
         """
@@ -158,7 +158,7 @@ class Incoming:
             return self.staging.partials()
 
     def find(self, partial_id: str) -> Partial:
-        """Get a kept partial file, also after its publication while its record is left.
+        """Get the state of a kept partial file by its id. A published file is found as long as its record is there.
 
         Raises PartialNotFound, StoreUnavailable.
         """
@@ -176,7 +176,7 @@ class Incoming:
         self.staging.record(record)
 
     def sweep(self, has_ended: Callable[[PartialRecord], bool] = lambda _: False) -> list[str]:
-        """Delete the partial files that no living process writes and no record keeps, and return their names.
+        """Delete the partial files that no living process writes and no record keeps, and return their file names.
 
         `has_ended` receives a record and returns True if its upload or pull has ended before the record expires. Raises
         StoreUnavailable, StoreReadOnly, StoreDenied, StoreUnsafe.
@@ -196,10 +196,10 @@ class Incoming:
     ) -> Published:
         """Publish a staged file under a model's name, in one step.
 
-        A replaced version is moved to the trash; without a trash it is deleted. If the process is killed, the
-        name has the previous model or the new one, whole. All checks are made again: raises what `plan` raises,
-        LookupStale, and DigestMismatch if the bytes do not have the announced digests. Nothing has been published after
-        an error.
+        A replaced version is moved to the trash; without a trash it is deleted. If the process is killed, the previous
+        model or the new model, complete, has the name. The method repeats the checks of `plan`: it raises what `plan`
+        raises, LookupStale, and DigestMismatch if the bytes do not have the announced digests. After an error nothing
+        has been published.
         """
         _check_digests(name, staged, announced)
         staged.sync()
@@ -245,7 +245,7 @@ class Incoming:
     def _put_in_place(
         self, staged: StagedFile, present: Model | None, conditions: Conditions, folder: int, leaf: str, actor: Actor
     ) -> tuple[os.stat_result, "_Replaced | None"]:
-        """Move a staged file to its name; return its status there, and the version that it replaced."""
+        """Move a staged file to the model's name; return the file's new status, and the version that it replaced."""
         if present is None:
             move = partial(staged.move, folder, leaf, replacing=False)
             return move_to_free_name(move, folder, leaf) if self._volume.is_shared else move(), None
@@ -283,7 +283,7 @@ class Incoming:
 
     @contextmanager
     def _entered(self, name: str) -> Iterator[tuple[int, str]]:
-        """Open the folder of a name, creating it if it is missing, and hold the model's lock."""
+        """Hold a model's lock; yield its folder, opened or created, and the last part of the name."""
         with self._volume.parent_of(name, create=True) as opened, self._locks.exclusive(name, seconds=LOCK_SECONDS):
             yield opened
 

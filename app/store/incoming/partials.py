@@ -39,14 +39,14 @@ class PartialRecord:
     retention: Seconds
     """How long the file is kept after its last byte was written."""
     extra: JsonObject = field(default_factory=dict)
-    """What the upload or pull needs to resume, as fields of a JSON object."""
+    """What an upload or a pull needs for a resumption, as fields of a JSON object."""
     is_publishing: bool = False
-    """Set just before the file is moved to the model's name.
+    """True from just before the file is moved to the model's name.
 
-    If it is set and the file is missing, the model was published."""
+    If this is True and the file is missing from staging, the model was published."""
 
     def expires_at(self, modified_at: datetime) -> datetime:
-        """Return when a sweep deletes the file, unless more bytes are written."""
+        """Return when a sweep may delete a file that was last written at `modified_at`."""
         return modified_at + self.retention
 
     def to_json(self) -> str:
@@ -63,7 +63,7 @@ class _UploadExtra:
     if_match: list[str] | None = None
     if_none_match: list[str] | None = None
     metadata: HeaderText | None = None
-    """The header `Upload-Metadata` with which the upload was created; answers repeat it."""
+    """The header `Upload-Metadata` of the request that created the upload. Answers repeat this header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class _PullExtra:
 
 
 class _PartialForm(RecordForm[PartialRecord]):
-    """The form of a partial file's record, with `extra` of the record's kind."""
+    """The form of a partial file's record. The form of `extra` depends on the record's kind."""
 
     _extras: ClassVar[dict[PartialKind, RecordForm[Any]]] = {
         "upload": RecordForm(_UploadExtra, "partial"),
@@ -102,9 +102,9 @@ class Partial:
 
     id: str
     size_bytes: int
-    """How many bytes are on the disk."""
+    """How many bytes of the file are on the disk."""
     modified_at: datetime
-    """When the last byte was written."""
+    """When the last byte of the file was written."""
     is_active: bool
     """True if a living process holds the file's lock."""
     is_published: bool = False
@@ -124,7 +124,7 @@ class Partial:
 
     @property
     def expected_bytes(self) -> int | None:
-        """The size of the whole file; None if it is unknown."""
+        """The size of the whole file in bytes, as announced; None if it is unknown."""
         return self.record.expected_bytes if self.record else None
 
     @property

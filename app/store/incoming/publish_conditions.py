@@ -8,12 +8,12 @@ from app.store.inventory import Model
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """The conditions of a publication: sets of ETags, where '*' stands for any version."""
+    """The conditions of a publication. Each is a set of ETags, in which '*' stands for any version."""
 
     if_match: frozenset[str] | None = None
-    """The versions that may be replaced; one of them must be present. None: no version may be replaced."""
+    """The versions that may be replaced; one of them must be present. If None, no version may be replaced."""
     if_none_match: frozenset[str] | None = None
-    """The versions that must not be present. None: no such condition."""
+    """The versions that must not be present. If None, there is no such condition."""
 
     def check(self, name: str, present: Model | None) -> None:
         """Raise ModelExists, ModelChanged or ConditionFailed if the present version does not meet the conditions."""

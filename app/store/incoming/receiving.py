@@ -11,14 +11,14 @@ from app.store.incoming.staged_file import StagedFile
 WRITE_BUFFER_BYTES = 4 << 20
 """The size of a buffer. A thread writes and hashes one buffer while another fills, so a transfer takes two buffers."""
 GATHER_SECONDS = 0.05
-"""How long, in seconds, received bytes wait for more before they are written, so that a few bytes cost no call in a
-thread."""
+"""How long, in seconds, received bytes wait for further bytes before a thread writes them. So a thread is not called
+for each few bytes."""
 
 
 async def write_all(chunks: AsyncIterable[bytes], staged: StagedFile, threads: CapacityLimiter) -> None:
     """Write all chunks to a staged file. Raises StoreFull, StoreReadOnly, and what `chunks` raises.
 
-    If `chunks` raises, the bytes that arrived before are written first, so that the transfer can be resumed after them.
+    If `chunks` raises, the bytes that have arrived are written first, so that a later request can resume the transfer.
     """
     waiting = bytearray()
     writing: asyncio.Task[None] | None = None

@@ -17,7 +17,7 @@ from app.store.volume.renames import rename, rename_without_replacing, sync_fold
 REREAD_BYTES = 4 << 20
 
 MakeRoom = Callable[[int], object]
-"""A function that makes room on the disk for a number of bytes, which are written next. Raises StoreFull."""
+"""A function that makes room on the disk for the given number of bytes, before they are written. Raises StoreFull."""
 
 
 class StagedFile:
@@ -50,9 +50,9 @@ class StagedFile:
         return self.record_path is not None
 
     def write(self, data: bytes | bytearray) -> None:
-        """Append bytes and update the digests, after purging trash entries if the bytes would not fit otherwise.
+        """Append bytes to the file and update the digests. Before that, purge trash entries if the bytes do not fit.
 
-        Raises StoreFull, StoreReadOnly, after writing the bytes that fit.
+        If not all bytes fit, writes those that fit and raises StoreFull. Raises StoreReadOnly.
 
         Written bytes survive the end of this process, because the kernel has the bytes. They survive a power cut only
         after `sync()`.
@@ -68,10 +68,10 @@ class StagedFile:
                 rest = rest[written:]
 
     def digest(self, algorithm: str) -> bytes:
-        """Return the digest of the whole file, by one of the algorithms that the constructor was given.
+        """Return the digest of the whole file, by one of the algorithms that were given to the constructor.
 
-        If an earlier writer began the file, this reads its bytes again, which may take minutes. Raises ValueError if
-        the file is released meanwhile.
+        If an earlier writer began the file, the method reads the file's bytes again, which may take minutes. Raises
+        ValueError if the file is released meanwhile.
         """
         while True:
             with self._working:
@@ -92,7 +92,7 @@ class StagedFile:
         return digest.digest()
 
     def describe(self, name: str) -> Description:
-        """Describe the file from its header, as a model of this name."""
+        """Return the description of the file's header. `name` is the model's name, whose suffix may state a format."""
         with self._working:
             return describe(self._file.fileno(), self.size_bytes, name)
 
@@ -111,11 +111,11 @@ class StagedFile:
                 self._start_hashing()
 
     def stamp(self, step_ns: int, *, other_than: tuple[int, int] | None) -> int:
-        """Set the file's modification time to now, and return the time in nanoseconds. Raises StoreReadOnly.
+        """Set the file's modification time to now, and return that time in nanoseconds. Raises StoreReadOnly.
 
-        The time is part of the ETag, so it must differ from the time of the present version. `other_than` has the size
-        and the time of the present version: if both are equal to the new ones, the time is set one step later.
-        `step_ns` is the precision of the file system's times.
+        The ETag consists of size and time, so it must differ from the ETag of the model's present version. `other_than`
+        is the size and the time of that version: if both are equal to those of this file, the time is set one step
+        later. `step_ns` is the precision of the file system's times.
         """
         with explaining_refusals(), self._working:
             now_ns = time.time_ns() // step_ns * step_ns
@@ -133,7 +133,7 @@ class StagedFile:
     def move(self, folder: int, leaf: str, *, replacing: bool) -> os.stat_result:
         """Move the file out of staging to a name in an open folder, in one step, and return its status there.
 
-        If `replacing` is False, raises FileExistsError if the name is taken.
+        With `replacing`, a file of that name is replaced. Otherwise, raises FileExistsError if the name is taken.
         """
         with self._working:
             before = os.fstat(self._file.fileno())
@@ -151,9 +151,9 @@ class StagedFile:
             self._file.close()
 
     def discard(self) -> None:
-        """Close the file, and delete it and its record from staging. A published model stays.
+        """Close the file, and delete the file and its record from staging. If the file was published, the model stays.
 
-        May be called twice.
+        A second call has no effect.
         """
         self._is_ending = True
         with self._working:
@@ -166,7 +166,7 @@ class StagedFile:
                 self._file.close()
 
     def drop(self) -> None:
-        """Discard the file as `discard` does, but raise nothing: a sweep deletes any remaining file."""
+        """Discard the file as `discard` does, but raise no error: a sweep deletes what remains of the file."""
         with after_change("the staged bytes could not be deleted, and a later sweep deletes them"):
             self.discard()
 
@@ -186,7 +186,10 @@ class StagedFile:
         return data
 
     def _move(self, folder: int | None, leaf: str, *, replacing: bool) -> None:
-        """Move the file to a name in an open folder, by default the staging folder. Raises FileExistsError."""
+        """Move the file to a name in an open folder; if `folder` is None, in the staging folder.
+
+        Raises FileExistsError.
+        """
         staging = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             target_folder = staging if folder is None else folder

@@ -3,8 +3,8 @@
 A staged file is active while its writer holds a kernel lock on it, which ends with the writer, even if the writer is
 killed. A sweep deletes files that are not locked, unless a record beside the file keeps it for a later resumption.
 
-On a shared volume a client may still see a file here that another machine has published or removed. So a process that
-resumes a file first claims it by a rename, which the file system's server decides.
+On a shared volume, a machine may still see a file in staging that another machine has published or removed. So a
+process that resumes a file first claims the file by a rename, which the file system's server decides.
 """
 
 import contextlib
@@ -32,9 +32,10 @@ from app.store.volume.server_lookups import files_on_server
 
 SUFFIX = ".part"
 UNREADABLE_SECONDS = 86_400.0
-"""How long, in seconds, a file is kept if its record cannot be read, since the last write of the file or the record."""
+"""How long, in seconds, a file with an unreadable record is kept after the last write of the file or the record."""
 MAX_FINISHED = 1000
-"""How many records of published files are kept, so that a caller who did not receive the last answer can ask again."""
+"""How many records of published files are kept. With the record, a caller who did not receive the last answer can ask
+again."""
 PARTIAL_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -76,9 +77,10 @@ class Staging:
         return staged
 
     def reopen(self, partial_id: str, algorithms: Iterable[str]) -> tuple[StagedFile, PartialRecord]:
-        """Open and lock a kept file, positioned at its end. The first call of `digest` will read its bytes again.
+        """Open and lock a kept file, positioned at its end; return the file and its record.
 
-        Raises PartialNotFound, also if the file was published or has expired, and PartialBusy while it is active.
+        The file's first call of `digest` reads its bytes again. Raises PartialNotFound, also if the file was published
+        or has expired, and PartialBusy if a living process writes the file.
         """
         record, path = self._read(partial_id), self._folder / f"{partial_id}{SUFFIX}"
         try:
@@ -99,7 +101,7 @@ class Staging:
 
     @contextlib.contextmanager
     def publishing(self, staged: StagedFile) -> Iterator[None]:
-        """Mark the file's record, if it has one, as being published; remove the mark if the `with` block raises."""
+        """Mark the record of a staged file, if any, as being published; remove the mark if the `with` block raises."""
         record = self._read(staged.record_path.stem) if staged.record_path else None
         if record:
             self.record(replace(record, is_publishing=True))
@@ -124,7 +126,10 @@ class Staging:
                 raise
 
     def find(self, partial_id: str) -> Partial:
-        """Get a kept file, also after its publication while its record is left. Raises PartialNotFound."""
+        """Get the state of a kept file by its id. Raises PartialNotFound.
+
+        A published file is found as long as its record is there.
+        """
         record = self._read(partial_id)
         if record is None:
             raise PartialNotFound(partial_id)
@@ -158,10 +163,10 @@ class Staging:
         staged.discard()
 
     def sweep(self, has_ended: Callable[[PartialRecord], bool] = lambda _: False) -> list[str]:
-        """Delete files that are neither active nor kept, and return their names.
+        """Delete files that no process writes and no record keeps, and return their names.
 
-        `has_ended` receives the record of a kept file and returns True if the upload or pull has ended. Such a file is
-        deleted although its record has not expired.
+        `has_ended` receives the record of a kept file and returns True if its upload or pull has ended. Then the file
+        is deleted although its record has not expired.
         """
         swept = []
         names = self._names()
@@ -192,7 +197,7 @@ class Staging:
                     yield _key_of(Path(entry.name).stem, modified_at(entry.stat(follow_symlinks=False).st_mtime))
 
     def _oldest_finished(self, names: set[str]) -> set[str]:
-        """Return those of `names` that are records of published files, except the newest MAX_FINISHED."""
+        """Return the records of published files among `names`, without the newest MAX_FINISHED of them."""
         finished = [name for name in names if name.endswith(RECORD_SUFFIX) and Path(name).stem + SUFFIX not in names]
         if len(finished) <= MAX_FINISHED:
             return set()
@@ -205,10 +210,10 @@ class Staging:
         return set(sorted(finished, key=written_at)[:-MAX_FINISHED])
 
     def _sweep_record(self, path: Path, has_ended: Callable[[PartialRecord], bool], *, is_forgotten: bool) -> None:
-        """Delete the record of a file that is gone, if the record is no longer needed.
+        """Delete the record of a file that is gone from staging, if the record is no longer needed.
 
-        That is so if the record has expired, `has_ended` returns True for it, or `is_forgotten` and the file was
-        published.
+        The record is no longer needed if it has expired, if `has_ended` returns True for it, or if the file was
+        published and `is_forgotten` is True.
         """
         if self._is_claimed(path.stem + SUFFIX):
             return

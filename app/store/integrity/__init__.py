@@ -1,4 +1,4 @@
-"""Integrity: the recorded SHA-256 of each model, and the verification of the model's bytes against it.
+"""Integrity: the recorded SHA-256 of each model, and the verification that the model's bytes have this SHA-256.
 
-`app.store.headers` reads headers. Callers decide what to do about a corrupt model.
+Headers are read by `app.store.headers`. What happens to a corrupt model is decided by callers.
 """

@@ -15,22 +15,23 @@ Examine = Callable[[str], tuple[Model, Description]]
 
 @dataclass(frozen=True, slots=True)
 class Corruption:
-    """The corrupt models of an inventory, as far as is known."""
+    """The models of an inventory that are known to be corrupt."""
 
     problems: Mapping[str, str]
-    """What is wrong with each corrupt model, by name."""
+    """By model name, what is wrong with each corrupt model."""
     unread: int = 0
     """How many models' headers have not been read yet."""
     misnamed: Mapping[str, str] = field(default_factory=dict)
-    """What the content is, by model name, for each model whose content is of another format than its name's suffix."""
+    """By model name, the format of the content, for each model whose name's suffix states another format."""
 
 
 def known_corruption(
     digests: Digests, headers: "HeaderCheckCache", inventory: Inventory, *, seconds: float
 ) -> Corruption:
-    """Return which models are corrupt, by the record of a verification or by their headers.
+    """Return the models that are corrupt according to the record of a verification or to their header.
 
-    Reads headers for `seconds` at most."""
+    Reads headers for `seconds` at most.
+    """
     known = headers.corruption(inventory, seconds=seconds)
     found = {
         name: f"its bytes are not those on record, as was seen at {since:%Y-%m-%dT%H:%M:%SZ}"
@@ -40,7 +41,7 @@ def known_corruption(
 
 
 class HeaderCheckCache:
-    """Checks the headers of models, once for each version of a model, and caches the results. It blocks."""
+    """Checks the header of each version of a model once, and caches the results. Its methods block."""
 
     def __init__(self, examine: Examine) -> None:
         self._examine = examine

@@ -1,6 +1,6 @@
-"""Records of each model's SHA-256, and of the corrupt models: their bytes were found not to match the recorded SHA-256.
+"""Records of each model's SHA-256, and of the corrupt models, whose bytes did not match the recorded SHA-256.
 
-Each record names one version of a model, and is valid only for this version.
+Each record names one version of a model, and is valid for this version only.
 """
 
 import contextlib
@@ -46,7 +46,7 @@ CORRUPT = RecordForm(CorruptRecord, "corrupt")
 class Digests:
     """The digest records and corruption records of one model folder.
 
-    A caller that changes a model's records must hold the model's lock, or a lease on it and `DIGESTS_LOCK`.
+    A caller that changes a model's records must hold the model's lock, or both a lease on the model and `DIGESTS_LOCK`.
     """
 
     def __init__(self, digests: Path, corrupt: Path, claims: Claims, reader: RecordReader) -> None:
@@ -65,7 +65,7 @@ class Digests:
         return record.sha256 if record and is_version(record.etag, model.etag) else None
 
     def of_another_version(self, model: Model) -> tuple[Version, str] | None:
-        """Return the recorded version and digest of the model's name, if they are of another version; else None."""
+        """Return the version and the digest on record for the model's name, if that is another version; else None."""
         record = _read(self._digests, model)
         version = Version.of(record.etag) if record else None
         if record is None or version is None or is_version(record.etag, model.etag):
@@ -73,7 +73,7 @@ class Digests:
         return version, record.sha256
 
     def has_exact_record(self, model: Model) -> bool:
-        """True if the record has the exact ETag of this version, so that its time was not rounded by a copy."""
+        """True if the record has the exact ETag of this version. False if a copy of the file has rounded its time."""
         record = _read(self._digests, model)
         return record is not None and record.etag == model.etag
 
@@ -109,7 +109,7 @@ class Digests:
         return _since(_read(self._corrupt, model), model)
 
     def corrupt_among(self, models: dict[str, Model]) -> dict[str, datetime]:
-        """Return, by name, when each corrupt one of these models was found to be corrupt."""
+        """Return the corrupt models among these: by name, when the model was found to be corrupt."""
         found = {}
         for record in self._corrupt.all():
             model = models.get(record.name)

@@ -21,10 +21,11 @@ from app.store.volume.volume import Volume
 
 VERIFIED_CHUNK_BYTES = 1 << 20
 DIGESTS_LOCK = "/digests"
-"""The name of the lock that each recording of a verdict takes; no model can have this name."""
+"""The name of the lock that is held while a verdict is recorded. No model can have this name."""
 
 OnRead = Callable[[int], None]
-"""A function that receives the size of each chunk that was read. An exception that it raises ends the verification."""
+"""A function that receives the size in bytes of each chunk that was read. If the function raises, the verification
+ends."""
 
 
 class Verdict(StrEnum):
@@ -38,9 +39,9 @@ class Verdict(StrEnum):
     UNRECORDED = "unrecorded"
     """No digest of this version was recorded before; now it is recorded."""
     CHANGED = "changed"
-    """The file was written while it was read, so the result is unknown: try again."""
+    """The file was written while it was read, so the result is unknown. A new verification is needed."""
     UNREADABLE = "unreadable"
-    """The disk failed, or the file's permissions forbid reading."""
+    """The file could not be read: the disk failed, or the file's permissions forbid it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,10 @@ class Verification:
     recorded_sha256: str | None
     """The digest that was recorded before; None if there was none."""
     is_remembered: bool
-    """True if the verdict was recorded; False if the disk cannot be written."""
+    """True if the verdict is on record; False if the disk cannot be written."""
     header: Description
     seconds: float
-    """How long the reading took."""
+    """How many seconds the reading took."""
 
     @property
     def bytes_per_second(self) -> int:
@@ -69,7 +70,7 @@ class Verification:
 
 
 class Verifications:
-    """Verifies the models of one model folder. It blocks for as long as the reading takes."""
+    """Verifies the models of one model folder. A verification blocks for as long as it reads the model."""
 
     def __init__(self, volume: Volume, locks: ModelLocks, digests: Digests, take_lease: Callable[..., Lease]) -> None:
         """`take_lease` is `Store.lease`."""

@@ -1,4 +1,4 @@
-"""Decides whether a record is about the present version of a file, even after a copy to another file system.
+"""Decides whether a record is about the present version of a file, also after the file was copied to another disk.
 
 An ETag contains the size and the modification time of a file. A backup or another file system may round the time down:
 tar to seconds, CIFS to 100 ns, FAT to 2 s. A file with such a rounded time counts as the version on record.
@@ -32,7 +32,7 @@ class Version:
         return other.modified_ns in {self.modified_ns // step * step for step in TIME_STEPS_NS}
 
     def is_kept_as(self, other: "Version") -> bool:
-        """True if `other` is this version, perhaps after a copy that rounded the time down."""
+        """True if `other` is the same version as this one, perhaps after a copy that rounded the time down."""
         return self.size_bytes == other.size_bytes and self.has_time_of(other)
 
     def __str__(self) -> str:
@@ -44,6 +44,6 @@ class Version:
 
 
 def is_version(noted: object, etag: str) -> bool:
-    """True if `noted`, the ETag in a record, is of the version that has the ETag `etag` now."""
+    """True if `noted`, the ETag in a record, and `etag`, the present ETag of the file, are of the same version."""
     before, now = Version.of(noted), Version.of(etag)
     return before is not None and now is not None and before.is_kept_as(now)

@@ -16,7 +16,8 @@ class Action(StrEnum):
     """What was done to a model. Each action states whether it adds, moves or removes the bytes of the model."""
 
     moves_bytes: bool
-    """Whether the metrics count the action, with the model's size."""
+    """Whether the action adds, moves or removes the model's bytes. If so, the metrics count the action and the
+    bytes."""
 
     def __new__(cls, name: str, moves: str) -> Self:
         """`moves` is BYTES, or NO_BYTES for an action that leaves the model's file as it is."""
@@ -48,11 +49,12 @@ class JournalEntry:
     name: str
     """The model's name."""
     trash_id: str | None
-    """The id of the model's entry in the trash, if it has or had one."""
+    """The id of the model's entry in the trash, if the model is or was in the trash."""
     size_bytes: Size
     request_id: str | None
     reason: str | None = None
-    """Why the change was made if no caller asked for it, else None: `expired`, `room`, `replaced` or `recovered`.
+    """For a change that no caller asked for, why it was made: `expired`, `room`, `replaced` or `recovered`. Otherwise
+    None.
 
     `EventOut` in the API says what each means.
     """

@@ -23,20 +23,21 @@ from app.store.volume.renames import sync
 from app.store.volume.volume import Volume, in_the_way
 
 ROTATE_BYTES = 8 << 20
-"""Beyond this size in bytes, about 40,000 lines, the present file is renamed and a new file begun."""
+"""If the present file is larger than this, in bytes, it is renamed and a new file is begun: after about 40,000
+lines."""
 OLDER_BYTES = 24 << 20
 """The most bytes that all older files together may have. Beyond this size the oldest files are deleted."""
 LATEST_BYTES = 24 << 20
-"""How many bytes of the journal `latest` reads: the present file, and the older files that fit."""
+"""How many bytes a reader of the latest entries reads: the present file, and as many older files as fit."""
 MOST_LINES = 200_000
-"""How many lines of one file are read at most. All entries within LATEST_BYTES are fewer lines than this."""
+"""How many lines of one file are read at most. LATEST_BYTES of valid entries have fewer lines."""
 OLDER_NAME = re.compile(r"journal\.[0-9TZ]+-[0-9a-f]+\.jsonl")
 SEARCHED_BYTES = 1 << 20
 """How many bytes at the end of the file are searched for a line whose sync failed: about 4,000 lines."""
 JOURNAL_LOCK = "/journal"
 """The name of the journal's lock; no model can have this name."""
 TURN_SECONDS = 10.0
-"""How long a writer on a shared volume waits for the journal's lock, in seconds."""
+"""How long, in seconds, a writer on a shared volume waits for the journal's lock."""
 
 
 class JournalFiles:
@@ -60,8 +61,9 @@ class JournalFiles:
     def append(self, line: bytes, *, again: bool = False) -> None:
         """Append one line and sync it to the disk. Raises OSError, and ModelLocked after 10 s on a shared volume.
 
-        If the sync fails, the line may be in the file or lost: a client of a network file system may report a failed
-        write only then. Then call this with `again`, which appends the line only if it is not at the end of the file.
+        After a failed sync the line may be in the file or lost, since a client of a network file system may report a
+        failed write only at the sync. So repeat a failed call with `again`, which appends the line only if it is not
+        near the end of the file.
         """
         with self._one_writer():
             journal = self._opened()
@@ -105,11 +107,11 @@ class JournalFiles:
 
     @contextmanager
     def _one_writer(self) -> Iterator[None]:
-        """Hold the journal's lock while one entry is written, on a shared volume. No lock is needed on a local disk.
+        """On a shared volume, hold the journal's lock while one entry is written. A local disk needs no lock.
 
-        A single kernel appends a short line with O_APPEND as a whole, even with several writers. But each client of a
-        network file system appends at the file's end as the client knows it. So clients take turns, and each opens the
-        file again to learn its present end.
+        A single kernel appends a short line with O_APPEND as a whole, even with several writers. But a client of a
+        network file system appends where it believes the file's end to be. So clients take turns, and each client opens
+        the file again to learn the present end.
         """
         if not self._volume.is_shared:
             yield
@@ -118,7 +120,7 @@ class JournalFiles:
             yield
 
     def latest_lines(self) -> list[tuple[Path, list[bytes]]]:
-        """Return the files, newest first, each with its lines, newest first."""
+        """Return the paths of the latest files, newest first, each with its lines, newest first."""
         while True:
             present = _identity(self._path)
             files, left_bytes = list[tuple[Path, list[bytes]]](), LATEST_BYTES

@@ -1,4 +1,4 @@
-"""Writes and reads the journal of one model folder, and keeps entries that cannot be written until they can."""
+"""Writes and reads the journal of one model folder. Entries that cannot be written wait in memory until they can."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ class Journal:
         self._on_event = on_event
         self._waiting: deque[JournalEntry] = deque(maxlen=MOST_WAITING)
         self.problem: str | None = None
-        """Why the journal could not be written when that was tried last; None if it could."""
+        """Why the last attempt to write the journal failed; None if it succeeded."""
 
     def record(
         self,
@@ -44,9 +44,9 @@ class Journal:
         """Report a change of a model as an event, and append it to the journal.
 
         `trash_id` is the model's entry in the trash, and `reason` says why the change was made if no caller asked for
-        it. If the journal cannot be written, a second event reports that; nothing is raised, and the change stays. The
-        entry then waits in memory for `retry`. If anything else failed after the change, an event reports that failure
-        too.
+        it. If the journal cannot be written, a second event reports that, the entry waits in memory for `retry`, and
+        nothing is raised, because the change was made. If another step failed after the change, an event reports that
+        failure too.
         """
         about = {"reason": reason, "request_id": actor.request_id, "address": actor.address}
         fields = {"name": name, "size_bytes": size_bytes, "actor": actor.name, "trash_id": trash_id}
@@ -103,7 +103,7 @@ class Journal:
         return list(islice(self._entries(), count))
 
     def _entries(self) -> Iterator[JournalEntry]:
-        """Yield the entries, newest first. A line that is no entry is skipped, and its file is reported."""
+        """Yield the latest entries, newest first. Lines that are no entries are skipped, and their file is reported."""
         for path, lines in self._files.latest_lines():
             unread = 0
             for line in lines:

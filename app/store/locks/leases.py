@@ -33,7 +33,7 @@ class Blocker:
     """The name of the holder, for people to read."""
     pid: int | None = None
     host: str | None = None
-    """The machine or container that the pid belongs to."""
+    """The machine or container in which the holder's process runs."""
     since: str | None = None
     """When the lease was taken, in RFC 3339."""
 
@@ -65,7 +65,7 @@ class Lease:
         self.name = name
         """The name of the leased model."""
         self.is_lost = False
-        """True once the file system has lost the lock and it could not be taken again."""
+        """True if the file system has lost the lock of this lease, and the lock could not be taken again."""
         self._held = held
         self._descriptors = descriptors
         self._on_release: Callable[[Lease], None] = lambda _: None
@@ -82,7 +82,7 @@ class Lease:
         self._held.close()
 
     def on_release(self, call: Callable[["Lease"], None]) -> None:
-        """Set the function to call before the lock is released."""
+        """Set a function that is called with this lease before its lock is released."""
         self._on_release = call
 
     def add_lock(self, lock_file: int) -> None:
@@ -121,7 +121,10 @@ class LeaseRecords:
         self._reader = reader
 
     def write(self, name: str, kind: str, holder: str | None, pid: int | None) -> LeaseRecord | None:
-        """Write the record of a lease, before the lease is taken. Returns None on a read-only disk."""
+        """Write the record of a lease on the model `name`, before the lease is taken.
+
+        Returns None on a read-only disk.
+        """
         since = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         blocker = Blocker(kind, holder, os.getpid() if pid is None else pid, socket.gethostname(), since)
         text = json.dumps({"name": name} | asdict(blocker))
@@ -166,7 +169,10 @@ class LeaseRecords:
         return (path for path in self._folder.glob(pattern) if FILE_NAME.fullmatch(path.name))
 
     def _read_if_alive(self, path: Path) -> _LeaseRecord | None:
-        """Read the record of a living holder. A damaged record shows that there is a holder, but not who it is."""
+        """Read the record of a living holder.
+
+        A damaged record shows that there is a holder, but not who the holder is.
+        """
         key = path.name.partition("-")[0]
         try:
             with open(open_regular(path), "rb") as file:  # noqa: PTH123 - of a descriptor

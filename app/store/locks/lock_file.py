@@ -1,8 +1,8 @@
 """The lock file of a model folder, whose bytes are locked. Handles its removal or replacement while locks are held.
 
-A lock belongs to a file and not to its name. So a new file of the same name lacks the leases that processes hold on the
-former file. This module keeps the former file open as long as leases on it are held. For each such lease it takes a
-shared lock on the new file, so that processes that start later respect the lease too.
+A lock belongs to a file and not to its name. So a new file of the same name does not have the locks of the leases that
+processes hold on the former file. This module keeps the former file open while leases on the former file are held. For
+each of these leases it takes a shared lock on the new file, so that processes that start later respect the lease too.
 """
 
 import os
@@ -29,9 +29,9 @@ class LockFile:
         self._leased: int | None = None
         """A descriptor of the present file, kept open while leases on it are held."""
         self._former: list[int] = []
-        """Descriptors of files that had the name before, kept open while leases on them are held."""
+        """Descriptors of removed or replaced lock files, kept open while leases on them are held."""
         self._carrier: int | None = None
-        """A descriptor of the present file; through it, shared locks replace the leases on former files."""
+        """A descriptor of the present file, which holds a shared lock for each lease on a former file."""
         self._carried: set[int] = set()
 
     @contextmanager
@@ -62,14 +62,14 @@ class LockFile:
             ) from exc
 
     def is_present(self, descriptor: int) -> bool:
-        """True if an opened file still has its name, so that locks on it exclude other processes."""
+        """True if an opened lock file still has its name. Only then do locks on the file exclude other processes."""
         try:
             return os.path.samestat(os.fstat(descriptor), os.lstat(self.path))
         except FileNotFoundError:
             return False
 
     def lock_on_former(self, position: int) -> int | None:
-        """Return the kind of a lock that is held at `position` of a former file; None if no lock is held there."""
+        """Return the kind of lock that is held at `position` of a former lock file; None if no lock is held there."""
         with self._changing:
             self._notice_replacement()
             for former in self._former:
@@ -92,7 +92,7 @@ class LockFile:
             return found.union(*map(_leased_on, self._former))
 
     def carry_leases(self) -> None:
-        """Hold a shared lock on the present file for each lease on a former one, for as long as that lease is held."""
+        """For each lease on a former file, hold a shared lock on the present file as long as the lease is held."""
         with self._changing:
             self._notice_replacement()
             if not self._former and self._carrier is None:

@@ -1,9 +1,9 @@
 """Kernel locks on models, across threads, processes and replicas: one byte of one lock file for each name.
 
-Open-file-description locks (Linux 3.15) end with their holder even if it is killed, work over NFS, and can be queried
-without being taken. One file with a byte for each model, instead of a file for each model, needs no cleanup: no lock
-file is ever deleted while another process waits for it. A byte's position is a hash of the name; among 2^62 positions a
-collision is practically impossible.
+Open-file-description locks (Linux 3.15) end with their holder even if the holder is killed, work over NFS, and can be
+queried without being taken. There is one file with a byte for each model, and not a file for each model: so no lock
+file needs to be deleted, while another process may wait for it. A byte's position is a hash of the name; among 2^62
+positions a collision is practically impossible.
 """
 
 import hashlib
@@ -30,9 +30,9 @@ class ModelLocks:
     """The locks of one model folder."""
 
     def __init__(self, lock_file: Path, reader: RecordReader | None = None) -> None:
-        """`reader` reads the records of leases and remembers damaged ones.
+        """`reader` reads the records of leases and remembers damaged records.
 
-        By default it is a new reader, so that no other part learns of the damaged ones.
+        Without `reader`, a new reader is used, so that no other part of the service learns of damaged records.
         """
         self._file = LockFile(lock_file)
         self._records = LeaseRecords(lock_file.with_name("leases"), reader or RecordReader(lock_file.parent))
@@ -89,8 +89,9 @@ class ModelLocks:
     ) -> Lease:
         """Take a shared lock that prevents every change of a model while it is in use.
 
-        With `kind`, a record names the holder: the `kind` of use, the `holder`, and the process `pid`, by default this
-        one. Raises ModelLocked if a change holds the lock for longer than `seconds`. Works on a read-only disk too.
+        With `kind`, a record describes the lease: the `kind` of use, the name of the `holder`, and the process `pid`,
+        by default this process. Raises ModelLocked if a change holds the lock for longer than `seconds`. Works on a
+        read-only disk too.
         """
         deadline = time.monotonic() + seconds
         with ExitStack() as held:
@@ -115,10 +116,11 @@ class ModelLocks:
             return lease
 
     def retake_lost_leases(self) -> Iterator[Lease]:
-        """Retake the leases of this process whose locks the file system has lost, as after a restart of its server.
+        """Take again the locks of this process's leases that the file system has lost.
 
-        Yields each lease whose lock was lost. Sets `is_lost` on a lease that could not be retaken because its model is
-        being changed. Costs 1 µs for each lease.
+        A file system loses locks if its server restarts, for example. Yields each lease whose lock was lost. If the
+        lock could not be taken again because the model is being changed, sets the lease's `is_lost`. Costs 1 µs for
+        each lease.
         """
         self._file.carry_leases()
         with self._changing_leases:
@@ -144,7 +146,10 @@ class ModelLocks:
         return found is not None and found[0] == SHARED
 
     def _leased_here(self) -> set[str]:
-        """Return the names of the models that this process leases. CIFS does not report a machine's own locks."""
+        """Return the names of the models that this process leases.
+
+        This list is needed because CIFS does not report locks that are held on the same machine.
+        """
         with self._changing_leases:
             return {lease.name for lease in self._leases if not lease.is_lost}
 

@@ -11,13 +11,13 @@ SHARED, EXCLUSIVE = fcntl.F_RDLCK, fcntl.F_WRLCK
 _FLOCK = "hhqqi4x"  # struct flock of <fcntl.h> on 64-bit Linux: type, whence, start, length, pid
 _UNSUPPORTED = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 _CONFLICT = {errno.EAGAIN, errno.EACCES}
-"""The errors for a lock that another process holds: POSIX allows both, and CIFS answers EACCES."""
+"""The error numbers for a lock that another process holds. POSIX allows both; CIFS answers EACCES."""
 WHOLE_FILE = 1 << 62
 """The byte that is locked to lock a whole file. It is beyond all content, since CIFS refuses to read a locked byte."""
 
 
 def try_lock_byte(file: int, kind: int, start: int) -> bool:
-    """Lock one byte, SHARED or EXCLUSIVE, until this opening of the file is closed. False if another lock forbids it.
+    """Lock one byte, SHARED or EXCLUSIVE, until the descriptor `file` is closed. False if another lock forbids that.
 
     Raises StoreUnavailable if the file system has no locks.
     """
@@ -34,17 +34,20 @@ def try_lock_byte(file: int, kind: int, start: int) -> bool:
 
 
 def unlock_byte(file: int, start: int) -> None:
-    """Unlock one byte that was locked through this open file description."""
+    """Unlock one byte that was locked through the descriptor `file`."""
     fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, fcntl.F_UNLCK, os.SEEK_SET, start, 1, 0))
 
 
 def try_lock_file(file: int) -> bool:
-    """Lock a whole file until this opening of the file is closed. False if another opening has it locked."""
+    """Lock a whole file until the descriptor `file` is closed.
+
+    False if the file is locked through another descriptor.
+    """
     return try_lock_byte(file, EXCLUSIVE, WHOLE_FILE)
 
 
 def is_locked(file: int) -> bool:
-    """True if another opening of the file has the whole file locked. Takes no lock."""
+    """True if a whole file is locked through another descriptor. Takes no lock."""
     return find_lock(file, WHOLE_FILE, 1) is not None
 
 

@@ -1,4 +1,7 @@
-"""The form of a record: its types are checked strictly, and unknown fields of a newer version are ignored."""
+"""The forms of records.
+
+The types of fields are checked strictly; unknown fields, as of a newer version, are ignored.
+"""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -13,7 +16,8 @@ from app.store.names import problem_with
 T = TypeVar("T")
 
 FIRST_YEAR, LAST_YEAR = 1900, 9000
-"""The years of valid times. Beyond them, adding a retention or converting to UTC could leave datetime's range."""
+"""The first and the last year of valid times. With times beyond these years, adding a retention or converting to UTC
+could leave datetime's range."""
 MAX_INTEGER = 1 << 63
 MAX_SECONDS = 100 * 366 * 86_400
 MAX_RECORD_BYTES = 1 << 20
@@ -23,7 +27,7 @@ MAX_REASON_CHARS = 300
 
 
 class RecordDamaged(Exception):
-    """A record that does not match its form, is too large, or is not a regular file. The text says what is wrong."""
+    """A record does not match its form, is too large, or is not a regular file. The text says what is wrong."""
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -75,12 +79,12 @@ HeaderText = Annotated[str, Field(pattern=r"^[ -~]*\z", max_length=8192)]
 Seconds = Annotated[timedelta, BeforeValidator(_timedelta)]
 """A duration, which records state in seconds."""
 By = Annotated[Actor, BeforeValidator(_actor)]
-"""The actor, as `Actor.to_record` writes it."""
+"""An actor, as `Actor.to_record` writes it into records."""
 JsonObject = Annotated[dict[str, Any], AfterValidator(_storable)]
 
 
 class RecordForm(Generic[T]):
-    """The form of one kind of record: a dataclass. The annotations of its fields are checked strictly."""
+    """The form of one kind of record, declared by a dataclass: records must match the annotations of its fields."""
 
     def __init__(self, form: type[T], kind: str, *, max_bytes: int = MAX_RECORD_BYTES) -> None:
         """`kind` names the kind of record in warnings and metrics."""
@@ -102,7 +106,8 @@ class RecordForm(Generic[T]):
     def check(self, fields: dict[str, Any]) -> T:
         """Build a record from fields that were parsed from JSON. Raises RecordDamaged.
 
-        This check is not strict: a strict check of Python objects would refuse a dictionary for a dataclass.
+        Unlike `parse`, this check is not strict, because a strict check of Python objects refuses a dictionary for a
+        dataclass.
         """
         try:
             return self._adapter.validate_python(fields)

@@ -18,7 +18,7 @@ from app.store.volume.renames import rename_path, sync_folder
 from app.store.volume.server_lookups import files_on_server
 
 RECORD_SUFFIX = ".json"
-"""The end of the file name of every record: of a model, of an upload or pull, and of an entry in the trash."""
+"""The suffix of every record's file name: of records of models, of uploads and pulls, and of trash entries."""
 KEY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -34,7 +34,10 @@ T = TypeVar("T", bound=Named)
 
 
 class NameRecords(Generic[T]):
-    """The records in one folder. Each is a file `<SHA-256 of the name>.json`: a JSON object that contains the name."""
+    """The records in one folder.
+
+    Each record is a JSON object with the model's name, in `<SHA-256 of the name>.json`.
+    """
 
     def __init__(self, folder: Path, form: RecordForm[T], reader: RecordReader) -> None:
         self.folder = folder
@@ -42,7 +45,9 @@ class NameRecords(Generic[T]):
         self._reader = reader
 
     def write(self, name: str, fields: dict[str, Any], *, is_lasting: bool = False) -> None:
-        """Write the record of a name, replacing an earlier one. With `is_lasting`, sync it to the disk first.
+        """Write the record of a name, replacing an earlier record.
+
+        With `is_lasting`, sync the record to the disk first.
 
         The caller must hold a lock that excludes other writers of this record.
         """
@@ -71,7 +76,7 @@ class NameRecords(Generic[T]):
         return self._read(self._record_of(name))
 
     def has(self, name: str) -> bool:
-        """True if there is anything at the path of a name's record, even if it cannot be read or looked up."""
+        """True if there is anything at the path of a name's record, even something that cannot be read."""
         try:
             os.lstat(self._record_of(name))
         except FileNotFoundError:
@@ -91,8 +96,8 @@ class NameRecords(Generic[T]):
     def remove_if(self, name: str, is_outdated: Callable[[T], bool], claims: Claims) -> None:
         """Delete the record of a name if `is_outdated` returns True for it.
 
-        The record is claimed first, so that a stale cache cannot show a different record. Raises LookupStale, OSError
-        and RecordDamaged.
+        The record's file is first moved aside by a claim, so that a stale cache cannot show an older record. Raises
+        LookupStale, OSError and RecordDamaged.
         """
         claim = claims.claim(self._record_of(name))
         try:

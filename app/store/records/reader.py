@@ -22,7 +22,7 @@ Signature = tuple[int, int, int, int]
 MOST_DAMAGED = 1000
 """How many damaged records are remembered. Further damaged records are neither remembered nor reported."""
 FIRST_READ_BYTES = 1 << 14
-"""The size of the first read, in bytes. Nearly every record is shorter, and is then read with one call."""
+"""The size of the first read of a record, in bytes. Nearly every record is shorter, so one call reads it."""
 PASSING_ERRORS = {
     errno.ESTALE,
     errno.ENOTCONN,
@@ -36,13 +36,13 @@ PASSING_ERRORS = {
     errno.ENOMEM,
     errno.EINTR,
 }
-"""Errors that do not concern one record: the file server does not answer, or this process lacks descriptors or
-memory."""
+"""Error numbers that say nothing about one record: the file server does not answer, or this process lacks descriptors
+or memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class DamagedRecord:
-    """A record that is left where it is because it cannot be read."""
+    """A record that cannot be read. Its file is left where it is."""
 
     kind: str
     path: str
@@ -60,7 +60,10 @@ class RecordReader:
         self._changing = threading.Lock()
 
     def read(self, path: Path, form: RecordForm[T]) -> T | None:
-        """Read a record; None if it is missing or damaged. Raises OSError if its file system does not answer."""
+        """Read a record; None if the record is missing or damaged.
+
+        Raises OSError if its file system does not answer.
+        """
         try:
             return form.parse(read_regular(path, form.max_bytes))
         except FileNotFoundError:
@@ -86,9 +89,9 @@ class RecordReader:
         self._on_event(EventName.RECORD_DAMAGED, {"kind": kind, "path": shown, "reason": reason})
 
     def damaged(self, *kinds: str) -> list[DamagedRecord]:
-        """List the known damaged records that have not changed since, ordered by path.
+        """List the damaged records that have not changed since they were found to be damaged, ordered by path.
 
-        `kinds` limits the list; without `kinds` it has all.
+        `kinds` are the kinds of records to list; without `kinds`, all kinds are listed.
         """
         with self._changing:
             known = dict(self._damaged)

@@ -10,7 +10,7 @@ from app.store.trash.records import TrashEntry
 
 @contextlib.contextmanager
 def entry_locked(locks: ModelLocks, entry: TrashEntry) -> Iterator[None]:
-    """Hold an entry's lock. Raises ModelLocked, with the model's name, if another process holds the lock."""
+    """Hold a trash entry's lock. Raises ModelLocked, with the model's name, if another process holds the lock."""
     try:
         with locks.exclusive(entry_lock_name(entry.id), seconds=LOCK_SECONDS):
             yield
@@ -21,5 +21,8 @@ def entry_locked(locks: ModelLocks, entry: TrashEntry) -> Iterator[None]:
 
 
 def entry_lock_name(name: str) -> str:
-    """Return the name of an entry's lock, from any file name of the entry. No model can have this name."""
+    """Return the name of a trash entry's lock. No model can have it.
+
+    `name` is the name of any of the entry's files.
+    """
     return f"/trash/{name.partition('.')[0]}"

@@ -73,8 +73,8 @@ class TrashFolder:
     def put(self, model: Model, parent: int, leaf: str) -> TrashEntry:
         """Move a model's file into the trash. On a shared volume use `set_aside` instead.
 
-        If the process is killed, the whole file is at its name or in the trash. Raises FileNotFoundError if the file is
-        gone.
+        If the process is killed, the complete file is either at its name or in the trash. Raises FileNotFoundError if
+        the file is gone.
         """
         entry = self._new_entry(model)
         path = self._folder / entry.id
@@ -88,11 +88,12 @@ class TrashFolder:
         return entry
 
     def set_aside(self, model: Model, parent: int, leaf: str) -> tuple[TrashEntry, Model]:
-        """Move a model's file aside, and return its entry and the version that was moved.
+        """Move a model's file to `aside/`; return an entry for it, and the version that was moved.
 
-        Then call `keep`, `put_back` or `purge_aside`. On a shared volume the server may have moved another version than
-        the version that was looked up. If the process is killed before the second call, or LookupStale was raised, the
-        next sweep puts the file back. Raises FileNotFoundError if the file is gone.
+        The caller checks the version, because on a shared volume the server may have moved another version than the
+        caller looked up. Then the caller calls `keep`, `put_back` or `purge_aside`. If the process is killed before
+        that call, or LookupStale is raised, the next sweep puts the file back. Raises FileNotFoundError if the file is
+        gone.
         """
         entry = self._new_entry(model)
         path = self._aside / (entry.id + ASIDE)
@@ -111,7 +112,7 @@ class TrashFolder:
         return entry, moved
 
     def _require_file(self, entry: TrashEntry, status: os.stat_result, path: Path, parent: int, leaf: str) -> None:
-        """Undo a move and raise NotAModel if it moved something other than a file, such as a folder of models."""
+        """If a move has moved something other than a file, such as a folder, undo the move and raise NotAModel."""
         if what := what_instead(status.st_mode):
             with folder_opened(path.parent) as folder:
                 os.rename(path.name, leaf, src_dir_fd=folder, dst_dir_fd=parent)
@@ -121,9 +122,9 @@ class TrashFolder:
     def link_aside(self, model: Model, parent: int, leaf: str) -> TrashEntry | None:
         """Give a model's file a second name in `aside/`, so that its first name can be replaced in one step.
 
-        The second name is a hard link. Returns None if there can be no such link: the volume is shared, so that the
-        link could be to another file than the file that was looked up; the file system has no hard links; or the
-        owner's rights forbid the link.
+        The second name is a hard link. Returns None if no link can be made: the file system has no hard links, the
+        owner's rights forbid the link, or the volume is shared, where the link could be to another file than was looked
+        up.
         """
         if self._volume.is_shared:
             return None
@@ -143,7 +144,7 @@ class TrashFolder:
         return entry
 
     def keep(self, entry: TrashEntry) -> None:
-        """Move a file that was set aside into the trash."""
+        """Move a file from `aside/`, where `set_aside` or `link_aside` has put it, into the trash."""
         rename_path(self._aside / (entry.id + ASIDE), self._folder / entry.id)
 
     def put_back(self, entry: TrashEntry, parent: int, leaf: str) -> bool:
@@ -173,7 +174,7 @@ class TrashFolder:
             return True
 
     def remove_extra_links(self, model: Model, parent: int, leaf: str) -> None:
-        """Remove the second names of a model's file that killed replacements left aside. Hold the model's lock."""
+        """Remove the second names in `aside/` that killed replacements of a model have left. Hold the model's lock."""
         if self._volume.is_shared or os.stat(leaf, dir_fd=parent, follow_symlinks=False).st_nlink == 1:
             return
         for path in self._aside.glob(f"*{ASIDE}"):
@@ -181,7 +182,7 @@ class TrashFolder:
                 self._remove_extra_link(entry, parent, leaf)
 
     def _remove_extra_link(self, entry: TrashEntry, parent: int, leaf: str) -> bool:
-        """Remove the entry's file in `aside/` if that is a second name of the model's file.
+        """Remove the entry's file in `aside/` if it is only a second name of the model's file.
 
         Returns True if it was removed. Removes nothing on a shared volume, where two different files can look like one.
         """
@@ -195,7 +196,7 @@ class TrashFolder:
         return True
 
     def purge_aside(self, entry: TrashEntry, on_purge: OnPurge) -> Purged | None:
-        """Delete a file that was set aside. Returns None if a sweep has put the file back."""
+        """Delete an entry's file that was moved to `aside/`. Returns None if a sweep has put the file back."""
         return self.purger.purge(entry, self._aside / (entry.id + ASIDE), on_purge)
 
     # Out of the trash.
@@ -232,7 +233,7 @@ class TrashFolder:
         return None
 
     def model_in(self, entry: TrashEntry, name: str) -> Model:
-        """Return the model that a restore of an entry to `name` would create. Raises TrashEntryNotFound."""
+        """Return the model that restoring an entry to `name` would create. Raises TrashEntryNotFound."""
         try:
             return model_at(name, (self._folder / entry.id).lstat())
         except FileNotFoundError:
@@ -241,9 +242,9 @@ class TrashFolder:
     def take(self, entry: TrashEntry, parent: int, leaf: str) -> None:
         """Move an entry's file out of the trash to a model's name, given by the open folder and the last part.
 
-        The caller must hold that model's lock. Raises FileExistsError if the name is taken, and TrashEntryNotFound if
-        another process restored or purged the entry. If the process is killed, the whole file is in the trash or at its
-        name.
+        The caller must hold the lock of that model. Raises FileExistsError if the name is taken, and TrashEntryNotFound
+        if another process has restored or purged the entry. If the process is killed, the complete file is either in
+        the trash or at the name.
         """
         try:
             if self._volume.is_shared:

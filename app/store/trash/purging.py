@@ -32,7 +32,8 @@ class Purged:
 
 
 OnPurge = Callable[[TrashEntry], None]
-"""A function that receives each entry just before its bytes are deleted, so that the journal has it after a crash."""
+"""A function that receives each entry just before its bytes are deleted, so that the journal has the purge even after a
+crash."""
 
 
 class Purger:
@@ -43,10 +44,10 @@ class Purger:
         self._locks = locks
         self._records = records
         self._told: set[str] = set()
-        """The entries whose purge is in the journal, and whose bytes could not be deleted yet."""
+        """The ids of entries whose purge is in the journal although their bytes could not be deleted yet."""
 
     def purge(self, entry: TrashEntry, path: Path, on_purge: OnPurge) -> Purged | None:
-        """Delete the file of an entry at its present `path`. Returns None if the file is gone from that path."""
+        """Delete the file of an entry, which is at `path` now. Returns None if the file is gone from `path`."""
         with entry_locked(self._locks, entry), folder_opened(self._folder) as trash:
             try:
                 with folder_opened(path.parent) as source:
@@ -56,10 +57,10 @@ class Purger:
             return self._remove(entry, trash, on_purge)
 
     def complete(self, name: str, on_purge: OnPurge) -> Purged | None:
-        """Delete a file whose purge was begun by a process that was killed. `name` is the file's name.
+        """Complete the purge that a killed process has begun. `name` is the name of the file `<id>.purged`.
 
-        Returns None if the file has no record, because without a record the journal gets no entry. Raises ModelInUse
-        and ModelLocked while a living process works on the entry.
+        If the file has no record, deletes the file but writes nothing to the journal, and returns None. Raises
+        ModelInUse and ModelLocked while a living process works on the entry.
         """
         with self._locks.exclusive(entry_lock_name(name), seconds=0), folder_opened(self._folder) as trash:
             entry_id = name.removesuffix(PURGED)

@@ -25,7 +25,8 @@ class TrashEntry:
 
     id: str
     name: ModelName
-    """The name that the model had; `unknown-<id>` if the record cannot be read. A restore uses this name by default."""
+    """The name that the deleted model had; `unknown-<id>` if the record cannot be read. A restore uses this name by
+    default."""
     size_bytes: Size
     deleted_at: Time
     expires_at: Time
@@ -34,7 +35,8 @@ class TrashEntry:
     sha256: Sha256 | None = None
     """The recorded digest of the model, in hexadecimal.
 
-    The entry keeps the digest, because the name's own record may be of another version when the entry is restored.
+    The entry keeps the digest, because the digest record of the name may be about another version by the time of a
+    restore.
     """
 
     def to_json(self) -> str:
@@ -68,7 +70,7 @@ class TrashRecords:
                 raise
 
     def correct(self, entry: TrashEntry, size_bytes: int) -> TrashEntry:
-        """Replace an entry's record by one with the size of the file that was moved; return the corrected entry."""
+        """Replace an entry's record by a record with the real size of the moved file; return the corrected entry."""
         corrected = replace(entry, size_bytes=size_bytes)
         draft = self._draft_of(entry.id)
         with draft.open("w") as record:
@@ -93,7 +95,7 @@ class TrashRecords:
         return os.path.lexists(self._path_of(entry_id))
 
     def without_record(self, entry_id: str, status: os.stat_result, retention: timedelta) -> TrashEntry:
-        """Return an entry for a file whose record is damaged or lost. `status` is the file's.
+        """Return an entry for a file whose record is damaged or lost. `status` is the `os.stat` result of the file.
 
         The entry expires one `retention` after the file was moved to the trash or the record was last written,
         whichever is later.
@@ -115,7 +117,7 @@ class TrashRecords:
     def remove(self, entry_id: str) -> None:
         """Remove an entry's record, and a draft of the record that a killed process may have left.
 
-        A folder at the path stays.
+        If there is a folder at the record's path, the folder stays.
         """
         for path in (self._path_of(entry_id), self._draft_of(entry_id)):
             with contextlib.suppress(FileNotFoundError, IsADirectoryError):

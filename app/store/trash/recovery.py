@@ -62,14 +62,17 @@ class TrashRecovery:
             self._files.keep(entry)
 
     def _keep_without_record(self, entry_id: str) -> None:
-        """Move a file that a killed process left aside to the trash; its name is lost with its record."""
+        """Move a file without a record, which a killed process left in `.store/aside/`, to the trash.
+
+        Its name is unknown.
+        """
         path = self._aside / (entry_id + ASIDE)
         with self._locks.exclusive(entry_lock_name(entry_id), seconds=0):
             if self._records.read(entry_id) is None and stat.S_ISREG(path.lstat().st_mode):
                 path.rename(self._folder / entry_id)
 
     def _forget_record(self, entry_id: str, names: set[str]) -> None:
-        """Remove the record of an entry that has expired and has no file."""
+        """Remove an entry's record if the entry has expired and has no file among `names`."""
         if entry_id in names or not self._records.has_expired(entry_id, self._files.retention):
             return
         # A process that holds the lock may be between writing the record and moving the file.

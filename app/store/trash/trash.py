@@ -76,10 +76,10 @@ class Trash:
         return model
 
     def _restore_records(self, entry: TrashEntry, model: Model) -> None:
-        """Record the digest of a restored model, and its mark as corrupt if it has one, under the model's present name.
+        """Record the digest of a restored model, and that it is corrupt if it was, under the model's present name.
 
-        Otherwise the next verification would record the digest of the model's bytes, even if the bytes are damaged by
-        then.
+        Without these records, the next verification would record the digest of the model's bytes even if they were
+        damaged.
         """
         # The model is restored already. If the disk is too full for a record, the digest stays unknown.
         with contextlib.suppress(OSError):
@@ -101,7 +101,7 @@ class Trash:
         raise TrashEntryNotFound(trash_id)  # another process purged or restored the entry first
 
     def empty(self, actor: Actor = SERVICE) -> list[Purged]:
-        """Delete all entries of the trash permanently, and return the deleted entries.
+        """Delete all entries of the trash permanently, and return the results of the purges.
 
         Raises what `purge` raises if no entry could be deleted.
         """
@@ -127,7 +127,7 @@ class Trash:
     def expired(self) -> list[TrashEntry]:
         """List the entries whose retention is over, oldest first. Raises StoreUnavailable.
 
-        Call this every few seconds: the retention of a new entry is counted from the first call that sees the entry.
+        Call this every few seconds, because a new entry's retention is counted from the first call that sees the entry.
         """
         entries = self.entries()
         over = [
@@ -153,7 +153,10 @@ class Trash:
         return found
 
     def _put_back(self, entry: TrashEntry) -> None:
-        """Move a model that a killed process had set aside back to its name. Raises ModelInUse and ModelLocked."""
+        """Move a model that a killed process left in `.store/aside/` back to its name.
+
+        Raises ModelInUse and ModelLocked.
+        """
         with (
             self._locks.exclusive(entry.name, seconds=0),
             self._volume.parent_of(entry.name, create=True) as (folder, leaf),

@@ -22,13 +22,13 @@ from app.store.volume.renames import rename_without_replacing
 
 PROBE_PREFIX = "probe-"
 STALE_SECONDS = 600.0
-"""The age after which a probe folder counts as abandoned; the checks take milliseconds."""
+"""The age in seconds after which the temporary folder of a check counts as abandoned. The checks take milliseconds."""
 TIME_STEPS_NS = (1, 100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
 """The precisions that file systems' times may have, in nanoseconds: from 1 (ext4) and 100 (CIFS) to 1 s (SFTP) and 2 s
 (FAT)."""
 COARSE_NS = 1_000_000_000
 MARK_NS = 1_700_000_001_234_567_891
-"""A time in 2023 that is rounded at every precision but 1 ns."""
+"""A time in 2023 that changes when it is rounded to any precision coarser than 1 ns."""
 
 
 class CheckName(StrEnum):
@@ -44,7 +44,8 @@ class CheckName(StrEnum):
     HARD_LINKS = "hard-links"
     NOTIFICATION = "notification"
     SHARED_LOCKS = "shared-locks"
-    """Made by `app.store.volume.shared_locks` and not here, since it observes services and not files."""
+    """This check is made by `app.store.volume.shared_locks` and not here, because it observes services and not
+    files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class VolumeCheck:
     required: bool
     """True if changes are refused unless the check passes."""
     reason: str | None = None
-    """What is wrong, and what would help; None if the check has passed."""
+    """What is wrong, and what would help, as text; None if the check has passed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def try_volume(store_dir: Path, file_system: FileSystem, on_step: Callable[[], N
 
 
 def sweep_probes(store_dir: Path) -> None:
-    """Remove the temporary folders that killed processes left. They hold no user's file."""
+    """Remove the temporary folders of checks that killed processes have left. No user's file is in these folders."""
     for folder in store_dir.glob(f"{PROBE_PREFIX}*"):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - folder.stat().st_mtime > STALE_SECONDS:
@@ -167,7 +168,7 @@ def _sizes(folder: Path) -> str | None:
 
 
 def _time_step(folder: Path) -> tuple[int, VolumeCheck]:
-    """Return the finest precision of times that explains a stored time, and the result of the check `times`."""
+    """Return the precision of the file system's times, in nanoseconds, and the result of the check `times`."""
     path = folder / "timed"
     path.open("x").close()
     os.utime(path, ns=(MARK_NS, MARK_NS))
@@ -182,7 +183,10 @@ def _time_step(folder: Path) -> tuple[int, VolumeCheck]:
 
 
 def _file_numbers(folder: Path) -> str | None:
-    """Check that a folder's listing has its files' inode numbers, which show that another machine replaced a file."""
+    """Check that a folder's listing has the inode numbers of its files.
+
+    They show if another machine has replaced a file.
+    """
     (folder / "numbered").open("x").close()
     with os.scandir(folder) as entries:
         number = next(entry.inode() for entry in entries if entry.name == "numbered")

@@ -1,9 +1,9 @@
 """Claims: a file of `.store/` is moved aside for a moment, so that exactly one process on any machine acts on it.
 
-The file is renamed to a unique name in `.store/aside/`, where there are few files. The file system's server decides the
-rename: exactly one of several claims of a file succeeds, and no claim succeeds if the file is gone, even if a client's
-cache is stale. Then the claimant gets the file's status from the server, and gives the file back, moves it or removes
-it.
+A claim renames the file to a unique name in `.store/aside/`, where there are few files. The file system's server
+decides the rename, even if a client's cache is stale: exactly one of several claims of a file succeeds, and none if the
+file is gone. Then the claiming process gets the file's status from the server, and gives the file back, moves it or
+removes it.
 """
 
 import contextlib
@@ -23,7 +23,8 @@ from app.store.volume.volume import FOLDERS, Volume
 LOOKUP_PAUSES = (0.0, 0.02, 0.1)
 CLAIM_NAME = re.compile(r"(?P<folder>[a-z]+)~[0-9a-f]{16}~(?P<name>.+)")
 ABANDONED_SECONDS = 30.0
-"""After this age a claim counts as left by a killed process and is given back; living claims take seconds at most."""
+"""A claim of more than this age, in seconds, counts as left by a killed process, and its file is given back. Claims of
+living processes take a few seconds at most."""
 
 
 class Claim:
@@ -46,7 +47,7 @@ class Claim:
     def move(self, folder: int, leaf: str) -> None:
         """Move the claimed file to a name in an open folder. Raises FileExistsError if the name is taken.
 
-        Call `status` before, since a stale cache could move another file.
+        Call `status` before this method, since with a stale cache another file could be moved.
         """
         with folder_opened(self._path.parent) as aside:
             rename_without_replacing(self._path.name, leaf, source_folder=aside, target_folder=folder)
@@ -75,9 +76,9 @@ class Claims:
 
     @property
     def lookup_pauses(self) -> tuple[float, ...]:
-        """The pauses, in seconds, before each attempt to find a file that a claim may hide for a moment.
+        """The pauses, in seconds, before the attempts to find a file. A claim may hide the file for a moment.
 
-        On a volume that is not shared there is one attempt, because no other machine can hold claims.
+        On a volume that is not shared there is only one attempt, because no other machine can hold a claim.
         """
         return LOOKUP_PAUSES if self.is_shared else LOOKUP_PAUSES[:1]
 
@@ -94,7 +95,7 @@ class Claims:
         return any(match and (match["folder"], match["name"]) == (path.parent.name, path.name) for match in names)
 
     def recover(self) -> None:
-        """Give back files that have been claimed for ABANDONED_SECONDS: the processes that claimed them were killed."""
+        """Give back files that have been claimed for longer than ABANDONED_SECONDS: their claimants were killed."""
         now = time.monotonic()
         names = [path.name for path in self._aside.iterdir() if CLAIM_NAME.fullmatch(path.name)]
         self._seen = {name: self._seen.get(name, now) for name in names}
@@ -108,8 +109,8 @@ class Claims:
 def give_back(path: Path, original: Path) -> None:
     """Rename a claimed file back to its original name.
 
-    Entries of the trash and records of jobs have unique names. In other folders a newer file may have taken the name.
-    Then the newer file stays, and the claimed file is deleted or, in staging, gets a new name.
+    If a newer file has taken the original name, the newer file stays, and the claimed file is deleted or, in staging,
+    gets a new name. This cannot happen to entries of the trash and records of jobs, whose names are unique.
     """
     if original.parent.name in {"trash", "jobs"}:
         rename_path(path, original)

@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 
 LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs", "f2fs", "bcachefs", "ramfs"}
-"""File systems that only this machine's kernel changes, so that its lookups are never stale."""
+"""File systems that only this machine's kernel changes, so that the kernel's lookups are never stale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,9 @@ class FileSystem:
     def is_local(self) -> bool:
         """True if no other machine can change the file system: then lookups are current, and inotify sees all changes.
 
-        Any other file system is treated as shared: its client caches names and attributes, and for a while does not see
-        another machine's rename or unlink. No file may be deleted or replaced because of a cached lookup.
+        Any file system that is not in LOCAL is treated as shared: its client caches names and attributes, and for a
+        while does not see another machine's rename or unlink. So on it no file may be deleted or replaced because of a
+        cached lookup.
         """
         return self.kind in LOCAL
 

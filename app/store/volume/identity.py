@@ -25,7 +25,7 @@ IDENTITY = RecordForm(_Identity, "identity")
 
 
 class FolderIdentity:
-    """The identity file of one model folder, and the id with which the service started."""
+    """The identity file of one model folder, and the id that the file had when the service started."""
 
     def __init__(self, path: Path, records: RecordReader) -> None:
         self.path = path
@@ -33,7 +33,7 @@ class FolderIdentity:
         """The id that the service found or created at its start; None if no file could be written then."""
         self._records = records
         self._seen: tuple[int, int, int] | None = None
-        """The device, inode and modification time of the file with `id`, as last read."""
+        """The device, inode and modification time of the identity file when it was last read with this `id`."""
 
     def create(self, identity: str) -> None:
         """Create the identity file in one step. If several services start at once, one of them creates the file."""

@@ -1,4 +1,4 @@
-"""Watches the volume while a service runs: whether it answers and can be written, its checks, and other services."""
+"""Watches the volume while a service runs: whether the volume answers, can be written and passes the checks."""
 
 import asyncio
 import contextlib
@@ -38,7 +38,7 @@ class VolumeMonitor:
         the service changes nothing, so that the monitor only checks whether the volume answers.
         """
         self.checks: tuple[VolumeCheck, ...] = ()
-        """The results of the last check."""
+        """The results of all checks when they were last made."""
         self._volume = volume
         self._on_event = on_event
         self._is_single = is_single
@@ -57,7 +57,7 @@ class VolumeMonitor:
         return StoreUnavailable(f"its file system has not answered for {seconds:.0f} s; is its server there?")
 
     def check(self) -> None:
-        """Ask whether the volume is there and can be written; if so, make the due checks.
+        """Check whether the volume is there and can be written; if so, make the checks that are due.
 
         The results set `Volume.unsafe`. On a shared volume, this method also shows the other services that this service
         is alive. Raises StoreUnavailable and OSError.
@@ -80,10 +80,12 @@ class VolumeMonitor:
             self._shared_locks.beat()
 
     def check_before_change(self) -> None:
-        """Make all checks. On a shared volume, first watch the other services until it is known which of them live.
+        """Make all checks.
 
-        Watching takes up to about 4 s, so this method is for commands and not for services. Sets `Volume.unsafe` by the
-        results. Raises StoreUnavailable and OSError.
+        On a shared volume, first watch the other services until it is known which of them are alive.
+
+        Watching other services takes up to about 4 s, so this method is for commands and not for services. The results
+        set `Volume.unsafe`. Raises StoreUnavailable and OSError.
         """
         self._try()
         if self._volume.is_shared:
@@ -96,7 +98,7 @@ class VolumeMonitor:
             self._shared_locks.leave()
 
     def _asked(self) -> None:
-        """Note that another call to the volume begins now, so that `unanswered` counts from now."""
+        """Note that a call to the volume begins now, so that `unanswered` measures the time from now on."""
         if self._asked_at is not None:
             self._asked_at = time.monotonic()
 
@@ -135,7 +137,7 @@ class VolumeMonitor:
 
 
 async def monitor_volume(watch: VolumeMonitor, store: Store, on_event: OnEvent) -> None:
-    """Check the volume every second, and retake lost leases, until cancelled. Reports the results as events."""
+    """Check the volume every second, and take lost leases again, until cancelled. Reports the results as events."""
     thread = CapacityLimiter(1)  # its own thread, so that a volume that does not answer blocks no other work
 
     def look() -> None:

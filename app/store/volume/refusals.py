@@ -35,16 +35,17 @@ UNKNOWN_OUTCOME_ERRORS = {
     errno.ESHUTDOWN,
     errno.ETIMEDOUT,
 }
-"""After these errors, a rename or an unlink may have been made: the disk failed, or the server's answer was lost."""
+"""The error numbers after which a rename or an unlink may have been made nevertheless: the disk failed, or the server's
+answer was lost."""
 
 
 @contextmanager
 def explaining_refusals() -> Iterator[None]:
     """Translate OSError into a StoreError that names the cause.
 
-    FileNotFoundError, FileExistsError and NotADirectoryError are not translated, because they concern a model's name
-    and not the volume; but a missing part of `.store/` concerns the volume and is translated. Raises StoreReadOnly,
-    StoreDenied, StoreFull and StoreUnavailable in place of any other OSError.
+    Raises StoreReadOnly, StoreDenied, StoreFull or StoreUnavailable in place of OSError. FileNotFoundError,
+    FileExistsError and NotADirectoryError are not translated, because they concern a model's name and not the volume,
+    unless a part of `.store/` is missing.
     """
     try:
         yield
@@ -79,7 +80,10 @@ def _path_in(exc: OSError) -> str | None:
 
 
 def _rights_at(exc: OSError) -> str:
-    """Say who owns the file, or its folder if the file is missing, its mode, and the user of this process."""
+    """Return a text with the owner and the mode of a file, and the user of this process.
+
+    If the file is missing, owner and mode are those of its folder.
+    """
     path = _path_in(exc)
     told = f" (this process runs as {_user(os.geteuid())})"
     if path is None or not Path(path).is_absolute():

@@ -1,4 +1,4 @@
-"""Renames and removes files in open folders: with and without replacing a file, and the sync of such a change.
+"""Renames files, with and without replacing another file, removes files, and syncs the change to the disk.
 
 A file system may report an error although it made the change, for example if a server's answer is lost. These functions
 then look up the source's name, and return without an error if the change was made.
@@ -16,10 +16,10 @@ from app.store.volume.refusals import DENIED_ERRORS, UNKNOWN_OUTCOME_ERRORS
 
 RENAME_NOREPLACE = 1  # <linux/fs.h>
 UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
-"""The errors of a file system that does not support the call."""
+"""The error numbers of a file system that does not support the call."""
 NO_LINKS = {*UNSUPPORTED, errno.EPERM, errno.EMLINK}
-"""The errors of a file system without hard links, or without more links to this file. EPERM also means missing
-rights."""
+"""The error numbers if no hard link can be made: the file system has no hard links, or no further link to this file, or
+(EPERM) the process lacks the rights."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -31,8 +31,8 @@ def rename_without_replacing(source: str, target: str, *, source_folder: int, ta
     Otherwise, as on NFS and most FUSE file systems, the move is a link and an unlink, and the file has both names in
     between. Raises StoreUnsafe if the file system supports neither.
 
-    The link is made to the file that this machine's cache has at the source's name. So the caller must make sure that
-    no other machine moves the source, or must have just looked up the source with `status_on_server`.
+    The link is made to the file that this machine's cache has at the source's name. So either no other machine may move
+    the source, or the caller must have looked up the source with `status_on_server` just before.
     """
     number = _rename_flagged(source, target, source_folder, target_folder)
     if not number or (number in UNKNOWN_OUTCOME_ERRORS and _is_gone(source, source_folder)):
@@ -62,7 +62,7 @@ def rename_without_replacing(source: str, target: str, *, source_folder: int, ta
 def rename(source: str, target: str, *, source_folder: int, target_folder: int) -> None:
     """Move a file to another name on the same file system, replacing any file with that name. Raises OSError.
 
-    The raised error names the whole path.
+    The error states the whole path.
     """
     _changing(
         lambda: os.rename(source, target, src_dir_fd=source_folder, dst_dir_fd=target_folder), source, source_folder
@@ -75,7 +75,7 @@ def rename_path(source: Path, target: Path) -> None:
 
 
 def unlink(name: str, *, folder: int) -> None:
-    """Remove a name from an open folder. Raises OSError, which names the whole path."""
+    """Remove a name from an open folder. Raises an OSError that states the whole path."""
     _changing(lambda: os.unlink(name, dir_fd=folder), name, folder)
 
 
@@ -120,7 +120,7 @@ def _is_gone(name: str | Path, folder: int | None) -> bool:
 
 
 def _may_change(folder: int) -> bool:
-    """True if this process may change names in an open folder by its mode. The sticky bit (+t) is not considered."""
+    """True if the mode of an open folder lets this process change names in it. Ignores the sticky bit (+t)."""
     return os.access(f"/proc/self/fd/{folder}", os.W_OK | os.X_OK, effective_ids=True)
 
 

@@ -22,12 +22,14 @@ MAX_WALKED = 1000
 """How many entries of changed folders `rescan` reads at most. A full scan reads more without delaying other changes."""
 
 REST_AFTER = 200
-"""How many entries a scan reads between two sleeps, if it sleeps at all. Reading them takes about a millisecond."""
+"""How many entries a scan reads between two sleeps, if the scan sleeps at all. To read these entries takes about a
+millisecond."""
 
 OnFolder = Callable[[str, int], object]
-"""A function that receives the path ('' or ending with '/') and the descriptor of each folder before it is read."""
+"""A function that receives, before a folder is read, the folder's path ('' or ending with '/') and its descriptor."""
 Status = os.stat_result | OSError | None
-"""What a lookup found at a path. None if nothing is there, or only through a link or on another file system."""
+"""What a lookup found at a path. None if nothing is there, or if the path leads through a link or to another file
+system."""
 
 
 class TooMany(Exception):
@@ -61,9 +63,9 @@ def rescan(
 ) -> tuple[Inventory, bool]:
     """Return the inventory `before`, brought up to date at the paths in `names`, which are relative to the folder.
 
-    The second result is False if folders among these paths have more than `max_walked` entries in all. These folders
-    are then unchanged in the inventory, and a full scan is needed. No other path is read, because a scan of 10,000
-    files takes a tenth of a second on an idle processor, and seconds on a busy one: the thread waits for Python's
+    If folders among these paths have more than `max_walked` entries in all, they are unchanged in the inventory, the
+    second result is False, and a full scan is needed. A full scan is avoided otherwise, because a scan of 10,000 files
+    takes a tenth of a second on an idle processor and seconds on a busy one, where the thread waits for Python's
     interpreter lock at each file. Raises StoreUnavailable.
     """
     try:
@@ -82,9 +84,9 @@ def rescan(
 
 
 def _update(found: "_Found", known: "_Known", tree: "_Tree", statuses: dict[str, Status], max_walked: float) -> bool:
-    """Apply the lookup of each path to `found`.
+    """Apply the lookups of paths (`statuses`) to `found`.
 
-    Returns False if some folders were too large and were left unchanged.
+    Returns False if some folders have too many entries and so were left unchanged.
     """
     is_complete, walked = True, ""
     for name in sorted(statuses):
@@ -122,9 +124,9 @@ def _shown(name: str) -> str:
 
 
 def _below(folder: str, names: list[str]) -> list[str]:
-    """Return the names below a folder from a sorted list.
+    """Return those names of a sorted list that are below a folder.
 
-    The list is bisected, because 100,000 comparisons take 8 ms.
+    The function bisects the list, because to compare 100,000 names takes 8 ms.
     """
     return names[bisect_left(names, folder) : bisect_left(names, folder[:-1] + chr(ord("/") + 1))]
 
@@ -196,9 +198,9 @@ class _Tree:
                     found.warn(prefix, f"the folder cannot be read: {exc.strerror}")
 
     def look_up(self, names: Iterable[str]) -> dict[str, Status]:
-        """Look up paths, opening each folder once.
+        """Return the lookup of each path, by path. Opens each folder only once.
 
-        If a folder cannot be read, the result has the folder instead of its paths.
+        If a folder cannot be read, the result has the folder instead of the paths in it.
         """
         statuses: dict[str, Status] = {}
         split = sorted((prefix + slash, leaf) for prefix, slash, leaf in (name.rpartition("/") for name in names))
@@ -254,9 +256,10 @@ class _Known:
         self.warnings = [warning.path for warning in before.warnings]
 
     def has(self, name: str, status: Status) -> bool:
-        """True if a lookup shows that a path has not changed.
+        """True if `status`, the lookup of a path, shows that the path has not changed since the previous inventory.
 
-        Such paths are frequent: inotify also reports this process's own changes, which are in the inventory already.
+        Unchanged paths are frequent: inotify also reports this process's own changes, which are in the inventory
+        already.
         """
         if isinstance(status, os.stat_result):
             return stat.S_ISREG(status.st_mode) and model_at(name, status) == self.models.get(name)
@@ -265,11 +268,11 @@ class _Known:
         return name not in self.models and not self.below(name) and not self.warnings_at(name)
 
     def below(self, name: str) -> list[str]:
-        """Return the models below a folder."""
+        """Return the names of the previous models below a folder."""
         return _below(name + "/", self.names)
 
     def warnings_at(self, name: str) -> list[str]:
-        """Return the paths of the warnings at a path and below it."""
+        """Return the paths of the previous warnings at a path and below that path."""
         shown = _shown(name)
         at = bisect_left(self.warnings, shown)
         return [*(path for path in self.warnings[at : at + 1] if path == shown), *_below(shown + "/", self.warnings)]
@@ -284,10 +287,10 @@ class _Found:
     models: dict[str, Model] = field(default_factory=dict)
     warnings: dict[str, ScanWarning] = field(default_factory=dict)
     is_sorted: bool = True
-    """False after a new name was added to `models`."""
+    """False after a new name was added to `models`, so that `models` must be sorted."""
 
     def note(self, name: str, status: os.stat_result, device: int) -> str | None:
-        """Add the model or the warning at a path; if the path is a folder, return it to be scanned next."""
+        """Add the model or the warning at a path. If a folder is there, return its path, to be scanned next."""
         if reason := problem_with(name):
             self.warn(name, reason)
         elif stat.S_ISREG(status.st_mode):
@@ -316,7 +319,7 @@ class _Found:
             self.warnings.pop(path, None)
 
     def add(self, others: Self) -> None:
-        """Add all that was found below one folder."""
+        """Add the models and warnings that another object of this class has found below one folder."""
         self.is_sorted = self.is_sorted and not others.models
         self.models |= others.models
         self.warnings |= others.warnings

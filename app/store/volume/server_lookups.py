@@ -1,8 +1,8 @@
 """Lookups that bypass a client's cache, for the few decisions that need to know which file has a name now.
 
 A client of a network file system caches which file has a name, and that a name is free. A rename does not refresh the
-cache: after one, GlusterFS's client still reports the old cached file at the new name. But after a client has changed a
-folder, it reads that folder's listing from the server, and the listing has each file's inode number.
+cache: after a rename, GlusterFS's client still reports the old cached file at the new name. But after a client has
+changed a folder, it reads that folder's listing from the server, and the listing has each file's inode number.
 """
 
 import os
@@ -16,14 +16,14 @@ from app.errors import LookupStale
 
 LOOKUP_PREFIX = ".look-"
 FRESH_SECONDS = 3.0
-"""How long to wait for a stale cache to expire; caches last about a second."""
+"""How long, in seconds, to wait until a stale cache expires. Caches last about a second."""
 LOOKUP_PAUSE_SECONDS = 0.05
 
 T = TypeVar("T")
 
 
 def files_on_server(folder: Path) -> dict[str, int]:
-    """Return the names in a folder and their inode numbers, as the file system's server reports them now.
+    """Return the files in a folder as the file system's server reports them now: inode numbers by name.
 
     Creates and removes a file in the folder to bypass the cache. Raises OSError, FileNotFoundError included.
     """
@@ -35,10 +35,10 @@ def files_on_server(folder: Path) -> dict[str, int]:
 
 
 def move_to_free_name(move: Callable[[], T], folder: int, leaf: str) -> T:
-    """Call `move`, which moves a file to the free name `leaf`; retry while only this machine's cache has this name.
+    """Call `move`, which moves a file to the name `leaf`, and return its result.
 
-    Raises FileExistsError if the server has a file of this name, and LookupStale if the cache still has the name after
-    FRESH_SECONDS.
+    If `move` fails because the name is taken, but only in this machine's stale cache, retries. Raises FileExistsError
+    if the server has a file of this name, and LookupStale if the cache still has the name after FRESH_SECONDS.
     """
     deadline = time.monotonic() + FRESH_SECONDS
     while True:

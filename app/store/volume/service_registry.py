@@ -1,9 +1,9 @@
 """The registry of the services on one folder. It shows whether the locks of each service reach the other services.
 
-Each service has a file in `.store/services/` and holds the kernel's lock on it for as long as it lives. Every second it
-renames that file, `<id>.<count>`: clients cache times and contents, but a fresh listing has the server's names. If a
-file is renamed again and again and its lock cannot be seen from here, it belongs to a living service whose locks do not
-reach this machine.
+Each service has a file `<id>.<count>` in `.store/services/`, and holds the kernel's lock on the file as long as the
+service lives. Every second the service renames its file to the next count: clients cache times and contents of files,
+but a new listing has the server's names. A file that keeps being renamed, but whose lock cannot be seen from here,
+belongs to a living service whose locks do not reach this machine.
 """
 
 import contextlib
@@ -23,9 +23,10 @@ from app.store.volume.server_lookups import files_on_server
 HEARTBEAT_SECONDS = 1.0
 """How often each service renames its file."""
 SILENT_SECONDS = 4.0
-"""A service without a visible lock counts as dead if its file was not renamed for this long."""
+"""A service without a visible lock counts as dead if its file was not renamed for this many seconds."""
 FORGOTTEN_SECONDS = 60.0
-"""The file of a dead service is deleted after this time. If the service is alive after all, it creates a new file."""
+"""The file of a dead service is deleted after this many seconds. If the service is alive after all, it creates a new
+file."""
 FILE_NAME = re.compile(r"(?P<id>[0-9a-f]{16})\.(?P<count>\d{1,18})")
 
 
@@ -41,7 +42,10 @@ class _Seen:
 
 
 class ServiceRegistry:
-    """Registers this service on its folder, and observes the other services there. It blocks, and raises OSError."""
+    """Registers this service on its folder, and observes the folder's other services.
+
+    Methods block and raise OSError.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.id = secrets.token_hex(8)
@@ -114,13 +118,16 @@ class ServiceRegistry:
 
     @staticmethod
     def _is_still_locked(file: io.FileIO) -> bool:
-        """Lock this service's file again, since a restarted server loses the lock. False if that fails."""
+        """Lock this service's file again, because a restarted file server loses the lock. False if that fails."""
         with contextlib.suppress(OSError):
             return try_lock_file(file.fileno())
         return False
 
     def _renamed(self) -> bool:
-        """Rename this service's file. False if it is gone: another service deleted it, or the folder was emptied."""
+        """Rename this service's file.
+
+        False if the file is gone: another service deleted it, or the folder was emptied.
+        """
         try:
             self._path_of(self._count).rename(self._path_of(self._count + 1))
         except FileNotFoundError:
@@ -131,7 +138,8 @@ class ServiceRegistry:
     def _is_locked(self, name: str) -> bool | None:
         """True if this machine can see a service's lock; None if the service's file was renamed after the listing.
 
-        Tries to take the lock, because not every file system can query locks. No process ever waits for this lock.
+        The method tries to take the lock, because not every file system can query locks. No process ever waits for this
+        lock.
         """
         try:
             with io.FileIO(open_regular(self._folder / name, os.O_RDWR), "r+") as file:

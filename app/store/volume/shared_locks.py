@@ -26,7 +26,7 @@ class SharedLocks:
         self._beat_error = None
 
     def observe(self) -> None:
-        """Watch the other services until it is known which of them live, or until one service is unreachable.
+        """Watch the other services until it is known which of them are alive, or until one is found unreachable.
 
         Takes up to about 4 s. Does not register this service.
         """
@@ -45,7 +45,7 @@ class SharedLocks:
         return VolumeCheck(CheckName.SHARED_LOCKS, reason is None, required=True, reason=reason)
 
     def _problem(self) -> str | None:
-        """Return why the locks of this service may not reach another service; None if they do."""
+        """Return why the locks of this service may not reach another service; None if they reach all."""
         if self._volume.file_system.keeps_locks_to_itself:
             return (
                 "a client of CIFS does not send every lock to its server, so that another machine could delete a model "

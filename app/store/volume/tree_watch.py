@@ -1,7 +1,7 @@
 """Reports which paths below a folder have changed, by inotify.
 
 Each real folder has its own watch; links are not followed. A scan adds a watch of each folder before it lists the
-folder. So each change that the scan does not see is reported.
+folder. So a change that comes too late for the scan is reported.
 """
 
 import asyncio
@@ -35,7 +35,8 @@ class Changes(NamedTuple):
     """The changes that the kernel has reported."""
 
     names: set[str]
-    """The changed paths, relative to the folder, without hidden ones; bytes that are not UTF-8 are surrogates."""
+    """The changed paths, relative to the watched root, without hidden paths. Bytes that are not UTF-8 are
+    surrogates."""
     is_complete: bool
     """False if the kernel's queue overflowed, so that changes are missing."""
 
@@ -46,7 +47,7 @@ class TreeWatch:
     def __init__(self) -> None:
         """Raises OSError if the kernel has no inotify instance left for this user."""
         self.failure: str | None = None
-        """Why a folder could not be watched; None if all are watched."""
+        """Why a folder could not be watched; None if all folders are watched."""
         self._lock = Lock()
         self._is_closing = False
         self._prefixes: dict[int, str] = {}
@@ -118,7 +119,7 @@ class TreeWatch:
     def _forget(self, moved: set[str]) -> None:
         """End the watches of moved folders and of all folders below them.
 
-        A scan adds folders that are still in the tree.
+        A scan watches those folders again that are still in the tree.
         """
         for watch, prefix in list(self._prefixes.items()):
             ends = [end + 1 for end, character in enumerate(prefix) if character == "/"]
@@ -129,5 +130,5 @@ class TreeWatch:
 
 
 def reason_of(exc: OSError) -> str:
-    """Say why inotify cannot watch."""
+    """Return why inotify cannot watch a folder, as text for an OSError of inotify."""
     return WATCH_LIMITS.get(exc.errno or 0) or str(exc)

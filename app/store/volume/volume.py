@@ -30,18 +30,19 @@ FOLDERS = ("locks", "trash", "aside", "staging", "digests", "jobs", "protection"
 
 
 class Volume:
-    """The model folder, and in it `.store/`: locks, trash, and the identity that proves the right volume is mounted."""
+    """The model folder, and in it `.store/` with locks, trash and the identity that proves which volume is mounted."""
 
     def __init__(self, root: Path, file_system: FileSystem | None = None, on_event: OnEvent = lambda *_: None) -> None:
         """If `file_system` is None, `prepare()` reads the folder's file system from the mount table."""
         self.root = Path(os.path.realpath(root))  # Path.resolve() raises RuntimeError for a link to itself
         self.records = RecordReader(self.root, on_event)
-        """Reads the records of `.store/`, and knows which of them are damaged."""
+        """The reader of the records in `.store/`, which remembers damaged records."""
         self.store_dir = self.root / STORE_DIR
         self.lock_file = self.store_dir / "locks" / "models"
         self.trash_dir = self.store_dir / "trash"
         self.aside_dir = self.store_dir / "aside"
-        """The folder for files that are being replaced, restored or claimed: few, and each for a short time."""
+        """The folder for files that are being replaced, restored or claimed. Few files are there, and each for a short
+        time."""
         self.staging_dir = self.store_dir / "staging"
         self.digests_dir = self.store_dir / "digests"
         self.protection_dir = self.store_dir / "protection"
@@ -63,7 +64,7 @@ class Volume:
         self.unsafe: str | None = None
         """Why this folder must not be changed, although it is writable; None if it is safe. Set by `VolumeMonitor`."""
         self.unwritable: StoreError | None = None
-        """Why the folder could not be written when `ask_writable` asked last; None if it could."""
+        """Why the folder could not be written when `ask_writable` last checked; None if it could."""
         self._is_prepared = False
         self._root_id: tuple[int, int] | None = None
         self._folders = tuple(self.store_dir / name for name in FOLDERS)
@@ -75,7 +76,7 @@ class Volume:
         return not self.file_system.is_local
 
     def status(self, path: Path) -> os.stat_result:
-        """Get the status of a file in a folder with few files, bypassing this machine's cache.
+        """Get the present status of a file from the file system's server. Only for folders with few files.
 
         Raises FileNotFoundError and LookupStale.
         """
@@ -119,14 +120,14 @@ class Volume:
 
     @property
     def is_writable(self) -> bool:
-        """True if the folder could be written when `ask_writable` asked last."""
+        """True if the folder could be written when `ask_writable` last checked."""
         return self.unwritable is None
 
     def ask_writable(self) -> StoreError | None:
         """Check whether the volume can be written now.
 
-        Return the reason why it cannot, which is also kept in `unwritable`; None if it can. If the volume could not be
-        written at the start and now can, create its `.store/`. Takes microseconds.
+        Returns why the volume cannot be written, and sets `unwritable` to that error; None if it can be written. If the
+        volume could not be written at the start and now can, creates its `.store/`. Takes microseconds.
         """
         try:
             self.unwritable = self._write_problem()
@@ -146,7 +147,7 @@ class Volume:
         return None
 
     def check(self) -> None:
-        """Raise StoreUnavailable if the folder is missing, or another folder than at the start of the service."""
+        """Raise StoreUnavailable if the folder is missing, or is another folder than at the start of the service."""
         try:
             if not self.root.is_dir():
                 raise StoreUnavailable(f"{self.root} is missing; is its volume mounted?")
@@ -161,7 +162,7 @@ class Volume:
     def check_writable(self) -> None:
         """Raise StoreUnavailable, StoreReadOnly, StoreDenied or StoreUnsafe if the folder must not be changed now.
 
-        Also creates removed folders of `.store/` again.
+        If folders of `.store/` were removed, creates them again.
         """
         self.check()
         missing = [folder for folder in self._folders if not self.check_folder(folder)]
@@ -175,8 +176,8 @@ class Volume:
     def check_folder(self, folder: Path) -> bool:
         """Return whether a folder of `.store/` exists.
 
-        Raises StoreUnavailable if something other than a folder has its path. A link is not followed, because it could
-        lead to files outside the store.
+        Raises StoreUnavailable if something other than a folder is at this path, such as a link, which could lead to
+        files outside the store.
         """
         try:
             mode = os.lstat(folder).st_mode
@@ -229,7 +230,7 @@ class Volume:
             yield folder, leaf
 
     def _has_identity(self, identity: str) -> bool:
-        """True if the folder has this identity. Creates a removed `.store/` again, with this identity.
+        """True if the folder has this identity. If `.store/` was removed, creates it again with this identity.
 
         `.store/` is created only if the folder is still the folder with which the service started: if a volume is no
         longer mounted, its mount point is another folder.
@@ -250,7 +251,7 @@ class Volume:
 
 
 def in_the_way(path: Path, what: str) -> StoreUnavailable:
-    """Return the error for something else at a path where the store keeps a file or folder of its own.
+    """Return the error for a path of the store's own files that something else occupies.
 
     `what` says what is there, such as 'a file'.
     """
