@@ -1,1 +1,1 @@
-"""The HTTP API. Each folder serves one group of URLs; `http/` has what all of them share."""
+"""The HTTP API. Each folder serves one group of URLs, except `http/`, which has the code that all groups share."""

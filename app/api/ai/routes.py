@@ -75,8 +75,8 @@ AnswerDep = Annotated[Callable[[Processor, TextsIn], Awaitable[AiOut | Response]
 async def check_spelling(body: SpellCheckIn, answer: AnswerDep) -> AiOut | Response:
     """Correct each text with AsposeAI's spell check, which works line by line.
 
-    The model is loaded first if it is not loaded yet. A text that fails has an `error`, and the other texts have
-    their results; if every text fails, the answer is a problem. The work ends when the caller disconnects.
+    The service loads the model first if it is not loaded yet. If a text fails, its result has an `error`, and the other
+    texts have their results; if every text fails, the answer is a problem. The work ends when the caller disconnects.
     """
     return await answer(Processor.SPELL_CHECK, body)
 

@@ -58,7 +58,7 @@ class KeywordsIn(TextsIn):
 
 
 class QueryIn(TextsIn):
-    """Texts and a question about each of them."""
+    """Texts, and a question that is asked about each text."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"texts": ["Total due: 12.50 EUR"], "question": "How much is due?"}]}

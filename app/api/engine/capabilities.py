@@ -116,7 +116,7 @@ def _capabilities(facts: WheelFacts, abilities: "Abilities") -> CapabilitiesOut:
 
 
 class Abilities:
-    """Judges what can be done with the models in the folder."""
+    """Judges which functions of the engine are available with the models in the folder."""
 
     def __init__(self, inventory: Inventory, supervisor: Supervisor, refusals: OcrModelRefusals) -> None:
         self._refusals = refusals

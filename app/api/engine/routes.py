@@ -77,8 +77,8 @@ async def load_model(request: Request, body: LoadIn, choice: ModelChoiceDep, ses
     """Load a model for a processor; answer at once if it is loaded already.
 
     The calls below `/ai` load their model themselves; this call loads it in advance. One processor is loaded at a time.
-    Loading another one replaces the engine's process, because AsposeAI frees nothing while its process lives. A loaded
-    model is in use and cannot be deleted. During the load `GET /engine` shows it as `loading`. If the caller
+    Loading another processor replaces the engine's process, because AsposeAI frees nothing while its process lives. A
+    loaded model is in use and cannot be deleted. During the load `GET /engine` shows it as `loading`. If the caller
     disconnects, the load is cancelled.
     """
     wanted = await choice.choose(body.processor, body.model)

@@ -101,7 +101,7 @@ class OpenOcrModelOut(Schema):
     model: str
     """The model's name."""
     mapped_bytes: NonNegativeInt
-    """How many bytes of its file are mapped into the process; 0 if it is open only."""
+    """How many bytes of the model's file are mapped into the process; 0 if the file is open but not mapped."""
 
 
 class EngineOut(Schema):
@@ -153,9 +153,10 @@ class EngineOut(Schema):
     is_initialized: bool | None
     """AsposeAI's `is_initialized()`: whether a model is loaded."""
     asked_at: Timestamp | None
-    """When AsposeAI was last asked for these facts: when it became ready, or when the model folder last changed."""
+    """When AsposeAI was last asked for the facts in this answer: when it became ready, or when the model folder
+    changed."""
     capabilities: list[CapabilityOut] | None
-    """What the engine can do on this machine, and what is missing for the rest."""
+    """What the engine can do on this machine, and for each function that it cannot perform, what is missing."""
 
 
 class ReleaseOut(Schema):

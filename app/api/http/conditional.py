@@ -58,8 +58,8 @@ def conditions_of(request: Request) -> Conditions:
 def etags_of(request: Request, field: str) -> frozenset[str] | None:
     """Return the entity tags of the condition in a header of a change; None if the request has no such header.
 
-    A malformed condition, such as `*` beside a tag, has no certain meaning. As `If-Match` it matches no version; as
-    `If-None-Match` it would exclude no version, so it raises RequestValidationError.
+    A malformed condition, such as `*` beside a tag, has no certain meaning. A malformed `If-Match` matches no version.
+    A malformed `If-None-Match` would exclude no version, so this function raises RequestValidationError.
     """
     values = request.headers.getlist(field)
     if not values:

@@ -16,7 +16,7 @@ def slug_of(status: HTTPStatus) -> str:
 
 
 class Problem(BaseModel):
-    """What went wrong and what to do, as a problem detail of RFC 9457."""
+    """The body of an error's answer, a problem detail of RFC 9457: what went wrong and what to do."""
 
     model_config = ConfigDict(use_attribute_docstrings=True, extra="allow")
 

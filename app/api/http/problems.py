@@ -82,7 +82,7 @@ def problems(*exceptions: type[Exception]) -> dict[int | str, dict[str, Any]]:
 
 
 def responses_of(kinds: list[ProblemType], instance: str) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI responses for these problem types, with an example of each."""
+    """Return the OpenAPI responses for the problem types `kinds`, with an example of each type."""
     responses: dict[int | str, dict[str, Any]] = {}
     for kind in kinds:
         response = responses.setdefault(

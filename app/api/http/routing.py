@@ -27,7 +27,7 @@ def find_endpoint(scope: Scope) -> object:
 class WholePath(PathConvertor):
     """A path convertor that matches the rest of a path, line breaks included.
 
-    So a name with a line break is answered as an invalid name and not as an unknown path.
+    So a request for a model name with a line break is refused as an invalid name, not as an unknown path.
     """
 
     regex = "(?s:.*)"
@@ -60,7 +60,7 @@ class PartRoute(GuardedRoute):
     """The methods of all routes with this path; `complete_routes` sets it."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Return whether the request is for this route, and what the match adds to the request's scope."""
+        """Return whether the request is for this route, and the items that the match adds to the ASGI scope."""
         match, child_scope = super().matches(scope)
         if match is Match.NONE:
             return match, child_scope

@@ -89,7 +89,7 @@ def answer_parts(media_types: Iterable[str], **content: Any) -> dict[str, Any]: 
 async def document_response(
     recognition: Recognition, document_format: DocumentFormat, headers: Mapping[str, str]
 ) -> Response:
-    """Return the document of a recognition, with a file name and these headers."""
+    """Return the HTTP response with the document of a recognition, a file name and the `headers`."""
     if recognition.document is None:
         msg = f"the engine wrote no {document_format}"
         raise RuntimeError(msg)

@@ -19,7 +19,7 @@ from app.api.images.options.form_fields import repeated_option, unknown_option
 from app.engine.native.state_errors import explaining_state_errors
 
 FORM_BYTES = 1 << 16
-"""How many bytes of other fields and headers a form may have for each of its files."""
+"""How many bytes of fields and headers a form may have besides its files, for each file."""
 FORM_BUFFER_BYTES = 1 << 20
 """How many bytes are collected before they are written, because each write takes a thread."""
 FILE_FIELD = "file"
@@ -82,7 +82,7 @@ class ImageReceiver:
 
     @asynccontextmanager
     async def receive(self, body: ImageBody, options: frozenset[str], most_files: int = 1) -> AsyncIterator[Received]:
-        """Receive the images of a request into a folder that is removed at the end, also after an error.
+        """Receive the images of a request into a folder, which is removed when the context ends, also after an error.
 
         `options` has the names of the fields that a form may have beside its files. Raises BodyTooLarge, BodyCutShort,
         UploadStalled, UnsupportedForm, RequestValidationError, StateFull and StateUnavailable.
@@ -200,7 +200,7 @@ class _Form:
     """A form: images in fields called `file`, and options in fields without a file name."""
 
     def __init__(self, files: _Files, fields: _Fields, parameters: dict[bytes, bytes]) -> None:
-        """`parameters` are those of the form's content type."""
+        """`parameters` are the parameters of the form's content type, such as `boundary`."""
         self._files = files
         self._fields = fields
         self._sink: _Files | _Fields = files

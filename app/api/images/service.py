@@ -62,7 +62,7 @@ class RecognitionService:
 
     @asynccontextmanager
     async def receive_one(self, body: ImageBody, options: frozenset[str]) -> AsyncIterator[Received]:
-        """Receive the image of a request; its file is removed at the end.
+        """Receive the image of a request. Its file is removed when the context ends.
 
         `options` has the names of the form's other fields. Raises what `ImageReceiver.receive` raises.
         """

@@ -69,7 +69,7 @@ class JobKind:
     """A kind of job as a resource of the API."""
 
     prefix: str
-    """The path of the list of these jobs, such as `/pulls`."""
+    """The path of the list of the jobs of this kind, such as `/pulls`."""
     noun: str
     """The kind's name in texts; in operation ids, with `_` for spaces."""
     kind: str

@@ -28,7 +28,7 @@ class ProgressOut(Schema):
     rate: float | None
     """Units a second, averaged over the last 10 seconds; null while there is no rate."""
     eta_seconds: float | None
-    """The remaining time at that rate, in seconds; null while it is unknown."""
+    """The remaining time at the present rate, in seconds; null while the time is unknown."""
 
 
 class JobProblem(Schema):

@@ -38,7 +38,7 @@ class PruneBody(BaseModel):
     plan_id: Annotated[str, Field(max_length=128)] | None = None
     """The plan to execute: the `plan_id` that the dry run returned."""
     reasons: list[InlineEnum[Reason]] = [Reason.STALE_PATTERN, Reason.SUPERSEDED]
-    """Prune the models that have at least one of these reasons. `corrupt` is not among the defaults."""
+    """Prune the models that have at least one of these reasons. The default is every reason except `corrupt`."""
     include: list[InlineEnum[Hint]] = []
     """Also prune the models that have one of these hints: with `superseded`, every model that has a version with a
     higher number in the same folder. Look at the plan first, because two versions may serve two purposes."""
@@ -68,10 +68,10 @@ async def prune_models(
 ) -> PruneOut:
     """Plan the deletion of old models that are not protected, or execute that plan.
 
-    First send a dry run: it returns the models, the bytes and a `plan_id`. Then send the same request with that id and
-    `dry_run` false. If a model was added, changed or removed meanwhile, the plan is outdated and the answer is 409.
-    Each model is checked again under its lock. If some models cannot be deleted, the other models are deleted, and the
-    answer is 207.
+    First send a dry run: it returns the models, the bytes and a `plan_id`. Then send the same request again with that
+    `plan_id` and with `dry_run` false. If a model was added, changed or removed meanwhile, the plan is outdated and the
+    answer is 409. Each model is checked again under its lock. If some models cannot be deleted, the other models are
+    deleted, and the answer is 207.
     """
     await watcher.scan()  # The watcher's inventory may be a second old, and a plan of deletions needs a fresh one.
     inventory = watcher.current()

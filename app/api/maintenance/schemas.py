@@ -44,7 +44,7 @@ class PurgeOut(Schema):
     """The entries that a purge deleted permanently."""
 
     count: NonNegativeInt
-    """How many entries were purged, without those that another caller purged meanwhile."""
+    """How many entries this request purged. Entries that another caller purged meanwhile do not count."""
     freed_bytes: NonNegativeInt
     """The disk space freed."""
     entries: list[TrashEntryOut]
@@ -118,16 +118,16 @@ class FindingOut(Schema):
     superseded_by: str | None
     """The newest version of the model in the same folder, if `reasons` or `hints` has `superseded`. Else null."""
     needed: bool | None
-    """Whether the vendor's package asks for this OCR model (`.ocr`). If so, a prune deletes it only if a pattern of
-    `OCR_OLD_PATTERNS` matches. Null for other models, and if it is not known."""
+    """Whether the vendor's package asks for this OCR model (`.ocr`). A prune deletes a needed model only if its name
+    matches a pattern of `OCR_OLD_PATTERNS`. Null for other models, and if the needs of the package are not known."""
     corrupt: str | None
     """What is wrong with the file: a verification found other bytes than recorded, or the header shows that the file is
     cut off. Null if nothing is known to be wrong."""
     remarks: list[Remark]
-    """`not_recognised`: AsposeAI was asked after the file was written, and does not list it. That alone is no
-    reason to delete the model: AsposeAI lists only the few models that it would choose itself.
-    `looks_like_another`: other models have names that look the same; `looks_like` has them.
-    `misnamed`: the content is not of the format that the suffix promises; `misnamed` has the reason."""
+    """`not_recognised`: AsposeAI was asked after the file was written, and does not list the model. This remark alone
+    is no reason to delete the model: AsposeAI lists only the few models that it would choose itself.
+    `looks_like_another`: other models have names that look the same; `looks_like` has them. `misnamed`: the content is
+    not of the format that the suffix promises; `misnamed` has the reason."""
     looks_like: list[str]
     """The other names that differ only in how Unicode writes their letters (such as `é`), or in invisible characters.
     These are different models."""
@@ -135,7 +135,7 @@ class FindingOut(Schema):
     """What the content is, if it is not of the format that the suffix promises, such as a web page called `x.gguf`.
     Null if the content is of that format, or if the suffix promises no format."""
     protected_by: ProtectionOut | None
-    """Why the model must not be deleted. Null if it is not protected."""
+    """Why the model must not be deleted or replaced. Null if the model is not protected."""
     blockers: list[BlockerOut]
     """The holders of leases on the model."""
 
@@ -193,7 +193,7 @@ class AuditOut(Schema):
 
 
 class PrunedOut(Schema):
-    """One model of a prune plan, and what was done with it."""
+    """One model of a prune plan, and what the prune did with the model."""
 
     name: str
     """The model's name."""
@@ -269,7 +269,7 @@ class StorageOut(Schema):
     free_bytes: NonNegativeInt
     """The disk space that this service may still use."""
     total_bytes: NonNegativeInt
-    """The size of the whole disk, including what others use."""
+    """The size of the whole disk, including the space that other programs use."""
     damaged_records: list[DamagedRecordOut]
     """The damaged records in `.store/` that this service has found. Repair or remove them; all other records still
     work."""

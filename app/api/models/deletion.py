@@ -14,7 +14,7 @@ from app.store import Deletion, Deletions
 
 
 class DeletionPlanner:
-    """Plans deletions of models. May release the service's engine first if the engine is using the model."""
+    """Plans deletions of models. If this service's engine uses the model, it may release the engine first."""
 
     def __init__(
         self, deletions: Deletions, supervisor: Supervisor, session: ModelSession, ocr_model_leases: OcrModelLeases

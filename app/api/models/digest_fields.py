@@ -11,7 +11,7 @@ ALGORITHMS = {"sha-256": ("sha256", 32), "sha-512": ("sha512", 64)}
 """For each supported algorithm, by its name in the header: its name in `hashlib`, and the length of its digest in
 bytes. Digests of other algorithms are ignored."""
 FIELDS = ("content-digest", "repr-digest")
-"""The headers with digests. Both have one meaning here, because encoded bodies are refused."""
+"""The headers with digests. Both mean the digest of the model's file, because the service refuses encoded bodies."""
 
 PARAMETERS: list[dict[str, Any]] = [
     {

@@ -25,7 +25,7 @@ WHOLE = b""
 
 @dataclass(slots=True)
 class _Lane:
-    """Renders one answer at a time, for all requests that wait for it."""
+    """Renders answers to `GET /models`, one at a time. All requests that wait for an answer share it."""
 
     thread: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
     """One thread for rendering only, because a disk that does not answer may block all shared threads."""

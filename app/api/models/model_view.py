@@ -22,7 +22,7 @@ class Sources(NamedTuple):
     facts: EngineFacts | None
 
     def equal(self, others: "Sources") -> bool:
-        """True if these sources equal `others`. Every list request calls this method, so it must be fast."""
+        """True if these sources equal `others`. Every list request calls this method, so the method must be fast."""
         return (
             self.protected is others.protected  # replaced as a whole when they change, like the facts
             and self.facts is others.facts
@@ -60,8 +60,8 @@ class ModelView:
     def changing_facts(self, model: Model) -> ChangingFacts:
         """Return the facts of a model that can change while its file is unchanged.
 
-        A model's rendered JSON is reused while these facts and the file are unchanged, so this must be faster than
-        `describe`. Protections by the policy are not looked up, since the policy never changes.
+        A model's rendered JSON is reused while these facts and the file are unchanged, so this method must be faster
+        than `describe`. Protections by the policy are not looked up, since the policy never changes.
         """
         return self.is_in_use(model), self.is_recognised(model), model.name in self.sources.protected
 

@@ -54,7 +54,7 @@ class ProtectionBody(BaseModel):
 async def protect_model(
     name: ModelName, body: ProtectionBody, actor: ActorDep, store: StoreDep, watcher: WatcherDep
 ) -> ProtectionState:
-    """Protect a model: no service on the folder deletes, prunes or replaces it.
+    """Protect a model: no service on the folder deletes, prunes or replaces a protected model.
 
     The protection lasts until it is removed, also across restarts. It belongs to the name, not to the version of the
     file. A second protection replaces the reason of the first. A model in use can be protected.

@@ -134,8 +134,8 @@ async def get_model(
 ) -> Response:
     """Get one model as it is on the disk now, with its header, digest, protection and leases.
 
-    The answer's ETag is the model's `etag`, which a deletion takes as `If-Match`. It depends on the file alone: 304
-    means that the file is unchanged, but leases or protection may have changed.
+    The answer's ETag is the model's `etag`, which a deletion takes as `If-Match`. The ETag depends on the file alone:
+    304 means that the file is unchanged, but leases or protection may have changed.
     """
     detail = await to_thread.run_sync(examine, store, list_cache, notes, name)
     return Representation(detail.model_dump_json().encode(), detail.etag).answer(request)
@@ -171,8 +171,8 @@ async def delete_model(
 ) -> ReceiptOut:
     """Move a model to the trash; with `permanent`, or if the service keeps no trash, delete it permanently.
 
-    If several callers delete the same model at once, through any services on the folder, exactly one gets the receipt;
-    the others get 404 or 409. A protected model and a model in use are not deleted.
+    If several callers delete the same model at once, through any services on the folder, exactly one caller gets the
+    receipt; the other callers get 404 or 409. A protected model and a model in use are not deleted.
     """
     plan = await DeletionPlanner(store.deletions, supervisor, session, ocr_model_leases).plan(
         name,

@@ -137,8 +137,8 @@ class ModelDetail(ModelOut):
     """Why the model is protected. Null if it is not."""
 
     needed_for: NeededForOut | None
-    """For an OCR model (`.ocr`): what needs a file of this name in the model folder. Null for any other model, and
-    while the facts of the vendor's package are not known."""
+    """Which languages, areas, methods and filters need this OCR model (`.ocr`) in the model folder. Null for any other
+    model, and while the facts of the vendor's package are not known."""
 
     remark: str | None
     """Why recognition does not use this OCR model (`.ocr`), and what to do: recognition does not find it in its folder,

@@ -113,7 +113,7 @@ async def upload_model(
     receiver: UploadReceiverDep,
     notes: OcrModelNotesDep,
 ) -> Response:
-    """Upload a model of any size. It becomes visible only once it is complete, checked and synced to the disk.
+    """Upload a model of any size. The model becomes visible only once it is complete, checked and synced to the disk.
 
     An existing model is replaced only with `If-Match`, in one step, and the previous version is moved to the trash.
     Name, size and conditions are checked before the body is read: a client that sends `Expect: 100-continue` need not

@@ -47,7 +47,7 @@ class UploadReceiver:
             raise BodyTooLarge(self.max_bytes, UPLOAD_LIMIT_VARIABLE)
 
     async def receive(self, body: AsyncIterator[bytes], staged: StagedFile, most_bytes: int | None = None) -> None:
-        """Write a body of at most `most_bytes` to a staged file. After an error, the file keeps what was received.
+        """Write a body of at most `most_bytes` to a staged file. After an error, the file keeps the bytes received.
 
         Raises BodyTooLarge, UploadStalled, BodyCutShort, StoreFull and StoreReadOnly.
         """

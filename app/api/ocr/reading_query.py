@@ -48,7 +48,7 @@ class ReadingQuery(ImageQuery):
     detect_skew: bool = False
     """Measure the skew of each page before the filters (`skew_degrees`), without turning the page."""
     format: Annotated[InlineEnum[AnswerFormat] | SkipJsonSchema[None], Field()] = None
-    """The format of the answer, instead of one that `Accept` names. `pdf_text` is the text layer of `pdf` alone, to lay
+    """The format of the answer; it takes precedence over `Accept`. `pdf_text` is the text layer of `pdf` alone, to lay
     over another PDF of the same pages. A job takes only `json`."""
     correct: InlineEnum[Correction] = Correction.NO
     """`true`: correct the text with a local language model, as `POST /ai/spell-check` does; only for JSON and plain
@@ -75,7 +75,7 @@ class ReadingQuery(ImageQuery):
         )
 
     def require_consistent(self) -> None:
-        """Raise RequestValidationError if options do not go together: one of them would be ignored."""
+        """Raise RequestValidationError if one option would make the engine ignore another option."""
         _refuse(self._contradictions())
 
     def require_fit_for_documents(self) -> None:

@@ -166,8 +166,8 @@ async def _correct(
 ) -> list[ResultOut]:
     """Return the spell check's result for each page.
 
-    If the spell check fails for all pages, each page of a JSON answer has that problem beside its recognised text; for
-    plain text the error is raised.
+    If the spell check fails for all pages, each page of a JSON answer has the problem of the check besides its
+    recognised text; for a plain text answer the error is raised.
     """
     body = SpellCheckIn(texts=[page["text"] for page in recognition.pages])
     try:

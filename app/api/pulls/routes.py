@@ -1,4 +1,4 @@
-"""`POST /pulls`, which creates a job that pulls models or an OCR model; and the routes of these jobs."""
+"""`POST /pulls`, which creates a job that pulls models or an OCR model, and the routes of such jobs."""
 
 from typing import Annotated, Any, Self
 
@@ -70,7 +70,7 @@ class PullIn(BaseModel):
     sha256: Annotated[str, SHA256_FORM] | None = None
     """The SHA-256 that the file must have. Default: the hub's digest, if the hub has one."""
     if_exists: IfExists = IfExists.FAIL
-    """What to do if the model exists: `fail`, `keep` it and succeed, or `replace` it unless its digest is the same."""
+    """What to do if the model exists: `fail`, `keep` the model and succeed, or `replace` a model of another digest."""
 
     @model_validator(mode="after")
     def _is_request(self) -> Self:

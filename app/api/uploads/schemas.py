@@ -138,5 +138,5 @@ def body(*, required: bool) -> dict[str, Any]:
 def with_headers(
     status: int, headers: dict[str, Any], links: dict[str, Any] | None = None
 ) -> dict[int | str, dict[str, Any]]:
-    """Return a route's `responses` for an answer with these headers and links."""
+    """Return a route's OpenAPI `responses`: an answer with this status, these headers and these links."""
     return {status: {"headers": headers} | ({"links": links} if links else {})}

@@ -44,7 +44,7 @@ class RequestChecks:
     """The checks of one route, made before its parameters are parsed."""
 
     def __init__(self, route: APIRoute) -> None:
-        """Read from the route which parameters, conditions and body it has."""
+        """Read from the route which parameters, conditions and body the route takes."""
         documented = (route.openapi_extra or {}).get("parameters", [])
         headers = {name.lower() for name, _ in _fields(route.dependant, "header_params")}
         headers |= {each["name"].lower() for each in documented if each["in"] == "header"}

@@ -36,7 +36,7 @@ SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "too_long": lambda ctx: f"must have at most {_counted(ctx['max_length'], 'item')}",
     "json_invalid": lambda ctx: f"the body is not valid JSON: {ctx['error']} at this character",
 }
-"""For each of pydantic's error types, a function that makes the sentence from the error's context."""
+"""For each error type of pydantic, a function that makes the sentence for the caller from the error's context."""
 
 
 def explained(exc: RequestValidationError, body_model: object) -> RequestValidationError:

@@ -9,8 +9,7 @@ from typing import Protocol
 SURPLUS = 32
 """How many connections may be open beyond the limit, so that probes and refusals are answered at the limit."""
 SHARE_OF_DESCRIPTORS = 2
-"""At most 1/SHARE_OF_DESCRIPTORS of the file descriptors are connections; files, locks and the engine need the
-others."""
+"""At most 1/SHARE_OF_DESCRIPTORS of the file descriptors are connections; files, locks and the engine need the rest."""
 UNLIMITED = 1 << 20
 REPORT_SECONDS = 60.0
 """The least time between two reports that the limit is reached."""
@@ -24,7 +23,7 @@ class Evictable(Protocol):
 
 
 class ConnectionGate:
-    """Counts connections. Beyond the limit and SURPLUS, a new one takes the place of the one that is idle longest.
+    """Counts connections. Beyond the limit plus SURPLUS, each new connection replaces the one that is idle longest.
 
     A connection is idle while it has no running request: before the end of a request's head, and after the answer. If
     more requests run than the limit, the newest are answered 503, except probes. The arrival of a request never closes
@@ -32,7 +31,7 @@ class ConnectionGate:
     """
 
     def __init__(self, most: int, on_full: Callable[[int], None]) -> None:
-        """`on_full` is called with the limit when it is reached, at most once a minute."""
+        """`most` is the limit. `on_full` is called with `most` when the limit is reached, once a minute at most."""
         self._most = most
         self._on_full = on_full
         self._reported_at = -REPORT_SECONDS
@@ -43,7 +42,7 @@ class ConnectionGate:
     def admit(self, connection: Evictable) -> None:
         """Count a new connection, which is idle.
 
-        Beyond the limit and SURPLUS, close the connection that has been idle longest, perhaps this one.
+        Beyond the limit plus SURPLUS, close the connection that has been idle longest, which may be the new one.
         """
         self._open.add(connection)
         self._idle[connection] = None

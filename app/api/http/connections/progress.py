@@ -24,7 +24,7 @@ class Progress:
         self._count = count
 
     def is_stalled(self, now: float, count: int) -> bool:
-        """Return True if a window has just ended in which the count grew too little.
+        """Return True if a window of time has just ended in which the count of bytes grew too little.
 
         `now` is a time in seconds, always by the same clock.
         """

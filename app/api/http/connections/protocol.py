@@ -53,7 +53,7 @@ class CallerTimes:
 
 
 class HttpConnection(HttpToolsProtocol):
-    """One HTTP connection. It also answers requests that cannot be parsed, because these reach no application.
+    """One HTTP connection. Requests that cannot be parsed reach no application, so this class answers them.
 
     `end_if_overdue` must be called every second.
     """

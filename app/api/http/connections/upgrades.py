@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class UpgradeIgnoringParser:
     """The parser of one connection. After a head with `Upgrade` it parses the same head again, without that header.
 
-    While `should_upgrade` is true, the connection must begin and end no request.
+    While `should_upgrade` is true, the connection must neither begin nor end a request.
     """
 
     def __init__(self, connection: "HttpToolsProtocol") -> None:

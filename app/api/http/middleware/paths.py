@@ -1,4 +1,4 @@
-"""The path of a request without the prefix OCR_ROOT_PATH, and whether it is a probe's path."""
+"""Functions that return a request's path without the prefix OCR_ROOT_PATH, and whether the path is a probe's."""
 
 from starlette.types import Scope
 

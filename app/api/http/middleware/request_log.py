@@ -77,7 +77,7 @@ class RequestLog:
 
 
 def _failure(scope: Scope, request_id: str, exc: Exception) -> ASGIApp:
-    """Log an unexpected exception, and return the answer to it: 503 for a lack of resources, 500 for a defect."""
+    """Log an unexpected exception, and return the answer: 503 if a resource is lacking, 500 for a defect."""
     if cause := exhausted_resource(exc):
         log.warning(EventName.RESOURCES_EXHAUSTED, id=request_id, cause=cause, path=scope["path"])
         return problem(Request(scope), OutOfResources(cause))
@@ -93,9 +93,9 @@ def _change_warnings() -> list[tuple[bytes, bytes]]:
 
 
 def _request_id(scope: Scope) -> str:
-    """Return the caller's `x-request-id` if it is printable and short, else a new id. Also record `x-forwarded-for`.
+    """Return the caller's `x-request-id` if it is printable and short, else a new id. Record `x-forwarded-for` too.
 
-    With the caller's id, a request can be found in the logs of several services.
+    If several services log the caller's id, a request can be found in all their logs.
     """
     request_id = None
     for name, value in scope["headers"]:

@@ -27,7 +27,7 @@ FACTS: WheelFacts = _known or newest_known_facts()
 
 @dataclass(frozen=True, slots=True)
 class VendorName:
-    """Annotates a string that must be one of the vendor's names."""
+    """Annotates an option's type: a string that must be one of the vendor's names."""
 
     names: tuple[str, ...]
     advice: Callable[[str], str]
