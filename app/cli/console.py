@@ -101,7 +101,8 @@ def actor() -> Actor:
 def as_unicode(text: str) -> str:
     r"""Return a text of the environment or the command line as Unicode, with bytes that are not UTF-8 as `\xff`.
 
-    Python reads such a byte as a lone surrogate, which JSON cannot hold: a record with one could not be read again.
+    Python reads a byte that is not UTF-8 as a lone surrogate, which JSON cannot hold: a record with one could not be
+    read again.
     """
     return os.fsencode(text).decode(errors="backslashreplace")
 

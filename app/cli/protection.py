@@ -19,7 +19,7 @@ def _reason(_: click.Context, __: click.Parameter, given: str) -> str:
 @click.argument("name")
 @click.option("--reason", required=True, callback=_reason, help="Shown when a deletion is refused.")
 def protect(name: str, reason: str) -> None:
-    """Keep a model from being deleted or replaced, until it is unprotected."""
+    """Keep a model from being deleted or replaced, until `models unprotect` removes the protection."""
     open_store(to_change=True).protections.protect(name, reason, actor())
 
 

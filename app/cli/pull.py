@@ -42,8 +42,8 @@ def pull(source: str, file: str | None, revision: str, *, is_json: bool, **optio
 
     An OCR model, such as aspose-ocr-cyrillic-v1, is pulled from OCR_RESOURCES_URL.
 
-    Ctrl-C cancels the pull, and the same command continues it.
-    If a pull of several files fails, the models that were pulled before are printed, and the exit status is 3.
+    Ctrl-C cancels the pull, and the same command continues it. If a pull of several files fails in part, the models
+    that were pulled are printed, and the exit status is 3.
     """
     settings, store = load_settings(), open_store(to_change=True)
     jobs = build_jobs(store)

@@ -1,7 +1,7 @@
 """The errors of the domain: one exception class for each thing that can go wrong, and the sentence that users read.
 
-This package knows no HTTP: `app.api.http.problem_table` gives each class its status and problem type. It imports no
-other package of `app`.
+This package knows no HTTP: `app.api.http.problem_table` gives each class its status and problem type. The package
+`errors` imports no other package of `app`.
 
 ServiceError
 ├─ StoreError

@@ -49,8 +49,8 @@ class JobAdopter:
         self._accepts = accepts
         self._on_defect = on_defect
         self._left: set[str] = set()
-        """The ids of jobs whose run raised an unexpected error here. These jobs are left for another service, or a
-        restart."""
+        """The ids of jobs whose run raised an unexpected error in this service. The adopter leaves these jobs to other
+        services, or to the next start."""
         self._group_of = group_of
         self._groups = Counter[str]()
         self._slots = Slots(at_once, self.wake)

@@ -31,7 +31,7 @@ class BackgroundJobs:
     async def begin(self, kind: str, request: dict[str, Any], work: Work, actor: Actor) -> Job:
         """Create a job, start its work, and return the job. Raises StoreUnavailable, StoreReadOnly, StoreFull.
 
-        `kind` must not be a resumable kind. `request` is what the job's record shows of the request.
+        `kind` must not be a resumable kind. `request` has the parts of the request that the job's record shows.
         """
         async with AsyncExitStack() as unless_begun:
             unless_begun.push_async_callback(work.release)

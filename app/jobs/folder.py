@@ -56,11 +56,13 @@ class Jobs:
         self._claims = store.claims
         self._folder = store.volume.jobs_dir
         self._finished: dict[str, tuple[str, JobState]] = {}
-        """The kinds and the final states of the finished jobs that were read. A finished job stays finished."""
+        """The kind and the final state of each finished job that was read, by the job's id. A finished job stays
+        finished."""
         self.expiry = Expiry(store.clock)
         """Decides when a finished job is too old."""
         self.unrecorded: dict[str, StoreError] = {}
-        """Why the outcome of a job of this process could not be written, by the job's id; a sweep writes it later."""
+        """Jobs of this process whose outcome could not be written: the error by the job's id. A sweep writes the
+        outcome later."""
 
     def create(self, kind: str, request: dict[str, Any], actor: Actor) -> Job:
         """Create a job of a resumable kind and return it; any service on the folder may take it.
@@ -226,7 +228,7 @@ class Jobs:
         return [self._folder / name for name in sorted(names)]  # sorting names is faster than sorting paths
 
     def _read(self, record: Path) -> Job | None:
-        """Read a record, and remember the job if it is finished."""
+        """Read a record and return the job, None if the record cannot be read. Remember the job if it is finished."""
         job = read_record(self.volume.records, record)
         if job and job.is_finished:
             self._finished[record.stem] = job.kind, job.state

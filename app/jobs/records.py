@@ -158,8 +158,8 @@ def record_of(folder: Path, job_id: str) -> Path:
 def new_draft_of(folder: Path, job_id: str) -> Path:
     """Return the path for a new draft of a job's record. `write_record` renames the draft to the record.
 
-    Each draft has a new name: a network file system's client that has cached an older draft of the same name would
-    write into the record that this draft has become.
+    Each draft has a new name. Otherwise a network file system's client that has cached an older draft of that name
+    would write into the file that is now the record.
     """
     return folder / f"{job_id}.{secrets.token_hex(4)}{DRAFT_SUFFIX}"
 

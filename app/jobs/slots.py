@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 PATIENCE_SECONDS = 30.0
-"""How long, in seconds, a job that has paused may wait for a slot. After that, new jobs get no slot until it has
-one."""
+"""How long, in seconds, a paused job may wait for a new slot. After that time, new jobs get no slot until the paused
+job has one."""
 
 
 class Slots:
@@ -81,7 +81,7 @@ class Slot:
         self._slots.give_back(self, is_held=was_held, is_quiet=is_quiet)
 
     def ask(self) -> None:
-        """Ask to get a slot again, without waiting for it."""
+        """Ask for a slot again for this job, without waiting until it gets one."""
         if not self.is_held and not self._is_asking:
             self._is_asking, self.asked_at = True, time.monotonic()
             self._slots.ask(self)

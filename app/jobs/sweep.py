@@ -1,4 +1,4 @@
-"""The sweep of jobs: a job whose runner died fails unless it is resumable; old jobs and stray files are removed."""
+"""The sweep of jobs: marks unresumable jobs whose runner died as failed, and removes old jobs and stray files."""
 
 import contextlib
 import os
@@ -46,7 +46,7 @@ def _reporting(jobs: Jobs, path: Path) -> Iterator[None]:
 
 
 def _swept(jobs: Jobs, job: Job, retention: timedelta) -> bool:
-    """Sweep one job. Returns True if it was removed."""
+    """Sweep one job. Return True if the sweep has removed it."""
     folder = jobs.volume.jobs_dir
     if job.finished_at is None and job.kind not in jobs.resumable:
         _fail_abandoned(jobs, job)

@@ -13,7 +13,7 @@ from app.store import PartialRecord, StagedFile, Store, write_all
 
 
 class Download:
-    """Downloads the bytes that are missing in a partial file, in one attempt or several."""
+    """Downloads the bytes of a file that its partial file lacks, in one or more attempts."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Download:
 
     @property
     def can_continue(self) -> bool:
-        """True if a later request can fetch the rest: an ETag or a digest shows whether the version is the same."""
+        """True if a later request can fetch the rest: an ETag or a digest shows whether the file is unchanged."""
         return bool(self.staged.size_bytes and (self._etag or self._file.sha256))
 
     async def attempt(self) -> None:
@@ -98,7 +98,7 @@ class Download:
         self.is_pieced = False
 
     async def _note(self, etag: str | None) -> None:
-        """Write the ETag to the partial file's record, so that another run can ask for the rest of this version."""
+        """Write the ETag to the partial file's record, so that a later run can ask for the rest of the same version."""
         if etag != self._etag:
             self._etag = etag
             noted = replace(self._record, extra=self._record.extra | {"etag": etag})

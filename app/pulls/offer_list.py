@@ -25,9 +25,9 @@ class SiteAnswer:
     """What is known of the site's offers."""
 
     offers: tuple[Offer, ...] | None = None
-    """The offers of the site's last answer, sorted by name; None if it has not answered yet."""
+    """The OCR models in the site's last answer, sorted by name; None if the site has not answered yet."""
     asked_at: datetime | None = None
-    """When the site answered; None if it has not answered yet."""
+    """When the site gave its last answer; None if the site has not answered yet."""
     error: str | None = None
     """Why the site's present offers are not known; None if they are."""
 

@@ -113,7 +113,7 @@ class PullRun(Work):
 
     @property
     def total_bytes(self) -> int | None:
-        """The size of all files together; None while it is unknown."""
+        """The size of all files together, in bytes; None while a size is unknown."""
         sizes = [file.size_bytes for file in self._files]
         return None if not sizes or None in sizes else sum(size or 0 for size in sizes)
 
@@ -171,8 +171,8 @@ class PullRun(Work):
     async def _download_and_publish(self, download: Download, file: SourceFile, conditions: Conditions) -> Pulled:
         """Download and publish a file.
 
-        If the file was resumed, so that its bytes are from several answers, and its digest is wrong, it is downloaded
-        again from the start.
+        If the bytes are from several answers, because the download was resumed, and the digest is wrong, the file is
+        downloaded again from the start.
         """
         while True:
             self.phase = "downloading"

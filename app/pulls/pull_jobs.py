@@ -1,4 +1,4 @@
-"""The jobs of pulls: find the job of a request, create at most one job for it, and cancel a job."""
+"""The jobs of pulls: finds the unfinished job of a request, creates one if there is none, and cancels jobs."""
 
 from app.errors import PullConflict
 from app.jobs.folder import Jobs
@@ -42,7 +42,7 @@ class PullJobs:
         return None
 
     def find_or_create(self, request: PullRequest, actor: Actor) -> tuple[Job, bool]:
-        """Return the unfinished pull with an equal request, or a new pull; and True if the pull is new.
+        """Return the unfinished pull with an equal request, or else a new pull; and whether the pull is new.
 
         Raises what `find_unfinished` and `Jobs.create` raise.
         """

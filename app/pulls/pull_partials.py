@@ -1,7 +1,8 @@
 """The partial files of pulls, in the staging folder.
 
 A model has one shared partial file. If a pull fails, the next pull of the same file continues it. Two requests with
-overlapping patterns can make two pulls of one model: then one writes the shared file, the other a file of its own.
+overlapping patterns can make two pulls of one model. Then one pull writes to the shared file, and the other pull to a
+file of its own.
 """
 
 import contextlib
@@ -32,7 +33,7 @@ def shared_partial_id(name: str) -> str:
 
 
 def stage(store: Store, job: Job, file: SourceFile, retention: timedelta) -> tuple[StagedFile, PartialRecord]:
-    """Return the partial file of an earlier run or pull if it is of the same version; otherwise a new, empty file.
+    """Return the partial file that an earlier run or pull left of this version of the file, else a new, empty one.
 
     Raises PartialBusy if a killed runner of this job still has the lock, and what `Incoming.begin` raises.
     """

@@ -80,8 +80,8 @@ class PullRunner:
     async def check(self, request: PullRequest) -> None:
         """Ask the source for a pull's files, and check that each file may be published.
 
-        Raises what `check_space` raises, and all errors of the source except SourceUnavailable: the pull retries after
-        it.
+        Raises what `check_space` raises, and all errors of the source except SourceUnavailable, after which the pull
+        retries.
         """
         try:
             found = await resolve_files(source_for(self._sources, request), request, self._threads)
@@ -90,7 +90,7 @@ class PullRunner:
         await self._in_thread(check_space, self._store, found.files, request.if_exists, self._limits)
 
     async def ask_for(self, request: PullRequest, actor: Actor) -> tuple[Job, bool]:
-        """Return the unfinished pull with an equal request, or a new pull; and True if the pull is new.
+        """Return the unfinished pull with an equal request, or else a new pull; and whether the pull is new.
 
         Raises what `check` raises, InvalidModelName, PullConflict, StoreUnavailable, StoreReadOnly, StoreFull.
         """

@@ -1,4 +1,4 @@
-"""The request of a pull: the files of a repository, a URL or an OCR model to fetch, and the models they become."""
+"""The request of a pull: which files of a repository, URL or OCR model to fetch, and which models they become."""
 
 import re
 from dataclasses import asdict, dataclass

@@ -1,4 +1,4 @@
-"""Repeats the attempts of a pull: how often, with which pauses, and what counts as progress between failures."""
+"""Repeats failed attempts of a pull: limits their number, makes pauses, and notices progress between failures."""
 
 import asyncio
 import random
@@ -62,9 +62,9 @@ class Retries:
     async def run(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Call `attempt` until it succeeds, and return its result.
 
-        Only SourceUnavailable is retried; the last one is raised when no retry is left.
+        Only SourceUnavailable leads to a retry. When no retry is left, the last SourceUnavailable is raised.
 
-        The count of failures is reset only by bytes beyond the best position so far that arrive at the least rate or
+        Failures are counted anew only after bytes beyond the best position so far have arrived, at the least rate or
         faster. Otherwise a source that always breaks off at the same place, or sends a byte at a time, would be retried
         for ever.
         """

@@ -65,7 +65,7 @@ class Answer(Protocol):
 
     @property
     def etag(self) -> str | None:
-        """The ETag of the file's version, with which a later request can ask for the rest; None if there is no ETag."""
+        """The ETag of the file's version, which a later request for the rest of the file can send; None without one."""
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Yield the bytes as they arrive; raises SourceUnavailable if the connection breaks or stalls."""
@@ -84,7 +84,7 @@ class Source(Protocol):
         """
 
     def open(self, file: SourceFile, start: int = 0, etag: str | None = None) -> AbstractAsyncContextManager[Answer]:
-        """Request a file's bytes from position `start` on; the whole file if its ETag is no longer `etag`.
+        """Request a file's bytes from position `start` on, or the whole file if its ETag is no longer `etag`.
 
         Raises what `resolve` raises; SourceUnavailable is for failures that may pass.
         """
@@ -102,7 +102,7 @@ def source_for(sources: Sequence[Source], request: PullRequest) -> Source:
 
 
 async def resolve_files(source: Source, request: PullRequest, threads: CapacityLimiter) -> FoundFiles:
-    """Return the files of a request. If the request has a digest, that digest replaces the digest of the source.
+    """Return the files of a request. A digest in the request replaces the digest that the source states.
 
     If the request has a pattern, files whose names no model can have are left out. Raises what `Source.resolve` raises,
     SourceNotFound if no file is left, and SourceMismatch if the source lists more than MAX_FILES.

@@ -1,4 +1,4 @@
-"""Bounds the answers that huggingface_hub reads whole into memory: their size, their compression and their time."""
+"""Bounds the size, the compression and the time of the answers that huggingface_hub reads whole into memory."""
 
 import time
 from collections.abc import Iterator

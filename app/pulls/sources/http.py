@@ -27,7 +27,7 @@ from app.pulls.sources.rate_limits import pause_asked_for
 MAX_REDIRECTS = 10
 CONNECT_SECONDS = 10.0
 HEAD_SECONDS = 60.0
-"""How long the heads of all answers to one request, redirects included, may take together, in seconds."""
+"""How many seconds the heads of all answers to one request, redirects included, may take together."""
 TRANSIENT = {408, 425, 429}
 REDIRECTS = {301, 302, 303, 307, 308}
 REFUSED = {401, 403, 451}
@@ -117,7 +117,7 @@ class HttpClient:
         headers_for: Callable[[httpx.URL], dict[str, str]] = lambda _: {},
         method: str = "GET",
     ) -> AsyncIterator[HttpAnswer]:
-        """Request a file's bytes from position `start` on; the whole file if its ETag is no longer `etag`.
+        """Request a file's bytes from position `start` on, or the whole file if its ETag is no longer `etag`.
 
         `check_url` and `headers_for` are called for the file's URL and for that of each redirect. Raises what
         `check_url` raises, SourceNotFound, SourceRefused, SourceMismatch; SourceUnavailable for failures that may pass.

@@ -98,7 +98,7 @@ def _size(size_bytes: int | None) -> int | None:
 
 
 def _sha256(text: str | None) -> str | None:
-    """Return the text if it is a SHA-256, else None. A small file's ETag is another digest."""
+    """Return an ETag's text if it is a SHA-256, else None: the ETag of a small file is a digest of another kind."""
     return text.lower() if text and re.fullmatch(SHA256_PATTERN, text) else None
 
 

@@ -1,7 +1,7 @@
 """The source of the vendor's OCR models: a folder on a web site that holds `RESOURCES.json` and the files.
 
 The vendor's own repository on GitHub is such a folder, and so is any copy of it. The vendor's downloader is not used,
-because it neither continues a download nor checks a digest. docs/ocr-models.md describes its protocol.
+because it neither continues a download nor checks a digest. docs/ocr-models.md describes the protocol of the site.
 """
 
 import asyncio

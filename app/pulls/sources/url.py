@@ -61,10 +61,10 @@ class UrlSource:
 
 
 def is_below(url: httpx.URL, allowed: httpx.URL) -> bool:
-    """Return True if a URL has the origin and the leading path parts of an allowed URL, and cannot lead out of them.
+    """Return True if a URL has the origin and the leading path parts of `allowed`, and cannot lead out of that folder.
 
     Some servers decode a path several times, treat a backslash as a slash, or drop `;parameters` before they resolve
-    `..`. So a path is refused if it has a part `..` after any of these steps.
+    `..`. So a path is refused if it has a part `..` after any such step.
     """
     parts, first = _parts(url), _parts(allowed)
     while first and not first[-1]:
