@@ -53,7 +53,7 @@ class Parts:
     """The parts that requests use."""
     workdirs: WorkDirectories
     idle_seconds: float
-    """How long the engine may be unused before it is released; 0 to never release it."""
+    """How many seconds the engine may be unused before it is released; 0 to never release the engine."""
     job_retention: timedelta
     """How long a finished job is kept."""
 
@@ -208,7 +208,7 @@ def build_text_service(settings: Settings, model_choice: ModelChoice, runner: Te
 def build_ocr_model_leases(store: Store, watcher: InventoryWatcher, volume_monitor: VolumeMonitor) -> OcrModelLeases:
     """Build the leases that recognition takes on the OCR models of the folder.
 
-    While the volume does not answer, no leases are taken, so that no recognition waits for it.
+    While the volume does not answer, recognition takes no leases, so that it does not wait for the volume.
     """
 
     def names() -> list[str]:

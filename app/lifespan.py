@@ -85,7 +85,7 @@ async def start(parts: Parts, on_event: OnEvent, on_failed: Callable[[], None]) 
 
 
 async def stop(parts: Parts, tasks: Tasks) -> None:
-    """Stop every part: first the jobs and pulls, then the engine, then the other tasks."""
+    """Stop every part of the service: first the jobs and pulls, then the engine, then `tasks.others`."""
     state = parts.state
     await state["background_jobs"].close()
     await state["offer_list"].close()
@@ -137,7 +137,7 @@ def _start(name: str, work: Work, *, on_event: OnEvent, on_failed: Callable[[], 
 
 
 async def _keep_running(name: str, work: Work, on_event: OnEvent, *, goes_on: bool) -> None:
-    """Run a part's work. Run it again after a pause if the system lacked a descriptor, memory or a thread for it."""
+    """Run a part's work. If the system lacked a descriptor, memory or a thread, run the work again after a pause."""
     while True:
         try:
             await work()

@@ -30,7 +30,7 @@ CALL_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 JOB_OUTCOMES = [state for state in JobState if state not in UNFINISHED]
 RECORD_KINDS = ("corrupt", "digest", "identity", "job", "journal", "lease", "partial", "protection", "trash")
 NO_VERSION = re.compile(r"version=(?!\s*\d+(\.\d+)*\s*([;,]|$))")
-"""Matches a version in an Accept field that prometheus_client cannot compare, because it is not a dotted number."""
+"""Matches a version in an Accept header that is not a dotted number, so that prometheus_client cannot compare it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Metrics:
         )
 
     def on_event(self, event: EventName, fields: Fields) -> None:
-        """Count an event that a part reports. Most events are for the log only, and are ignored here."""
+        """Count an event that a part reports. Most events are for the log only, and this method ignores them."""
         if handle := self._handlers.get(event):
             handle(fields)
 

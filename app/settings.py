@@ -17,8 +17,8 @@ from app.host_names import canonical_host
 
 ENV_PREFIX = "OCR_"
 LONGEST = timedelta(days=36_500)
-"""The longest duration that a setting may have. The present time plus a longer one could exceed what `datetime` can
-hold."""
+"""The longest duration that a setting may have. The present time plus a longer duration could exceed what `datetime`
+can hold."""
 URL = r"https?://(\[[0-9A-Fa-f:.]+\]|[^/?#@:\s\[\]]+)(:[0-9]{1,5})?(/[^?#\s]*)?"
 """Matches a URL without a password, a query and a fragment. A password would be shown in answers and logs."""
 QUOTES = "\"'"
@@ -100,7 +100,7 @@ CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
 class SettingsError(Exception):
-    """A setting is wrong. The text names each wrong variable and says what it should be."""
+    """A setting is wrong. The message names each wrong variable and says what its value should be."""
 
 
 class Settings(BaseSettings):
@@ -288,7 +288,7 @@ class Settings(BaseSettings):
             )
 
     def read_hub_token(self) -> str | None:
-        """Return the hub's token from its variable or file; None without one. Raises SettingsError if it is invalid."""
+        """Return the hub's token from its variable or file, None if neither is set. Raises SettingsError if invalid."""
         variable, token = "OCR_HUB_TOKEN", self.hub_token.get_secret_value() if self.hub_token else ""
         if self.hub_token_file is not None:
             variable = f"OCR_HUB_TOKEN_FILE={self.hub_token_file}"
