@@ -134,7 +134,7 @@ class Settings(BaseSettings):
     models_dir: Path = Path("data/models")
     """The model folder; created if missing."""
     state_dir: Path = Path("data/state")
-    """Working directories of engine processes, outside the model folder; created if missing, empty after shutdown."""
+    """The folder for the engine's working files, outside the model folder; created if missing, empty after shutdown."""
     native_dir: Path = Path("native")
     """The folder that `python -m app provision` fills with OpenSSL 1.1 and llama.cpp, for recognition and AI."""
     old_patterns: CommaSeparated = ("old_*",)

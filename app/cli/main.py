@@ -30,7 +30,7 @@ def provision() -> None:
     """Download OpenSSL 1.1 and llama.cpp, which AsposeAI's package lacks, into OCR_NATIVE_DIR, unless they are there.
 
     Exit status: 0 all is there, 1 the folder cannot be written, 2 wrong settings, 3 wrong platform, 4 no npm or no apt,
-    5 not Debian, 6 npm or apt could not download it, 7 another digest or version than pinned.
+    5 not Debian, 6 npm or apt could not download a package, 7 a package has another digest or version than pinned.
     """
     outcomes = []
     for outcome in bring_native(load_settings().native_dir):

@@ -6,7 +6,7 @@ This package knows no HTTP: `app.api.http.problem_table` gives each class its st
 ServiceError
 ├─ StoreError
 │  ├─ ModelError
-│  │  ├─ InvalidModelName    the name is not valid for any model
+│  │  ├─ InvalidModelName    no model can have this name
 │  │  ├─ NotAModel           the name belongs to a link, a folder or a device
 │  │  ├─ ModelNotFound       no such model
 │  │  ├─ ModelProtected      the model is protected by the settings or by a caller
@@ -51,7 +51,7 @@ ServiceError
 │  └─ ResourceRefused        the OCR model is in the model folder, but the engine refuses the file for its size
 └─ EngineError
    ├─ EngineNotReady         the engine takes no calls in its present state
-   ├─ EngineUnknown          what this version of the vendor's package offers is not known yet
+   ├─ EngineUnknown          the service does not know yet what this version of the vendor's package offers
    ├─ EngineBusy             the queue of calls to the engine is full
    ├─ EngineLacks            the engine lacks a function on this machine: a library is missing
    ├─ ModelNotLicensed       without a licence AsposeAI uses one model only

@@ -20,7 +20,7 @@ class EngineNotReady(EngineError):
 
 
 class EngineUnknown(EngineError):
-    """What the installed version of the vendor's package offers is not known yet."""
+    """The service does not know yet what the installed version of the vendor's package offers."""
 
     def __init__(self, package: str, version: str) -> None:
         super().__init__(

@@ -18,7 +18,7 @@ class ModelError(StoreError):
 
 
 class InvalidModelName(ModelError):
-    """The name is not valid for any model."""
+    """No model can have this name."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(

@@ -27,7 +27,7 @@ class Work(ABC):
 
     unit: Unit = "items"
     phase: str = "working"
-    """The current step of the work. The step is written to the record once the work no longer waits."""
+    """The current step of the work. The runner writes the step to the record once the work no longer waits."""
     done: int = 0
     total: int | None = None
     is_cancelled: bool = False
@@ -101,7 +101,10 @@ async def run_job(held: HeldJob, work: Work, on_begun: Callable[[], None] = lamb
 
 
 async def _write_outcome(held: HeldJob, finish: Callable[[], None]) -> None:
-    """Finish a job. If `finish` fails, try again; but leave a resumable job for the next runner."""
+    """Call `finish`, which writes a job's outcome.
+
+    If the call fails, try again, but leave a resumable job for the next runner.
+    """
     try:
         if not held.is_resumable:
             await until_written(finish)

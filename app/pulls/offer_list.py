@@ -49,7 +49,7 @@ class OfferList:
         self._retry_seconds = retry_seconds
         self._answer = SiteAnswer()
         self._due = float("-inf")
-        """When the site is asked again, on the loop's clock."""
+        """When the site is asked again, by the clock of the event loop."""
         self._listed = asyncio.Event()
         """Set when the present refresh has the site's list or has failed."""
         self._refresh: asyncio.Task[None] | None = None

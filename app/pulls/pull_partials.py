@@ -82,7 +82,7 @@ def staged_bytes(store: Store, name: str) -> int:
 
 
 def published_partial(store: Store, job_id: str, name: str) -> Partial | None:
-    """Return the partial file of a job that is published as the model already; None if there is none."""
+    """Return the job's partial file for the model `name` if it has been published already, else None."""
     for each in (partial_id(job_id, name), shared_partial_id(name)):
         partial = _found(store, each)
         if partial and partial.is_published and _is_of(job_id, partial):

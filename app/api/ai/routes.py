@@ -90,7 +90,7 @@ async def check_spelling(body: SpellCheckIn, answer: AnswerDep) -> AiOut | Respo
     openapi_extra=needs(Scope.AI),
 )
 async def extract_keywords(body: KeywordsIn, answer: AnswerDep) -> AiOut | Response:
-    """Search each text for keywords; the result is in the model's own words.
+    """Search each text for keywords. The model gives the result in its own words.
 
     Errors, loading and callers that disconnect are handled as by `POST /ai/spell-check`.
     """

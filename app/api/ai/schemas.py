@@ -94,7 +94,7 @@ class ResultOut(Schema):
     """The lines, numbered from 1, that were not corrected because AsposeAI's spell check fails on them: lines with
     more than two bytes of UTF-8 for each UTF-16 code unit, such as a line in Chinese, Thai or Hindi alone."""
     error: Problem | None
-    """The problem, if there is no answer; else null."""
+    """The problem with this text; null if the text has an answer."""
 
 
 class AiOut(Schema):

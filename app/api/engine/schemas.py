@@ -108,7 +108,7 @@ class EngineOut(Schema):
     """The engine: AsposeAI in a supervised process of its own."""
 
     state: InlineEnum[EngineState]
-    """`backing_off` after its process died, `failed` after too many deaths in a row."""
+    """The engine's state: `backing_off` after its process died, `failed` after too many deaths in a row."""
     reason: str | None
     """Why the engine is not ready, or null."""
     pid: int | None

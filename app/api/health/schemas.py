@@ -15,7 +15,7 @@ class Alive(Schema):
 
 
 class CheckOut(Schema):
-    """One check of the service's parts."""
+    """The result of one check of a part of the service."""
 
     name: str
     """`store`, `store-writable`, `journal` or `engine`; `license`, if it failed; `volume-` and the name of a check of

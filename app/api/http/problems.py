@@ -67,7 +67,7 @@ def problem(request: Request, exc: Exception) -> Response:
 
 
 def crash(request: Request) -> Response:
-    """Return the answer to an unexpected exception, whose text is only in the log."""
+    """Return the answer to an unexpected exception. The exception's text is not in the answer but only in the log."""
     return _respond(INTERNAL_ERROR.describe(CRASH, request.url.path, _id_of(request)), {})
 
 

@@ -22,7 +22,7 @@ Timestamp = Annotated[
 
 
 class Schema(BaseModel):
-    """The base class of the bodies of answers: immutable, and built from the attributes of the domain's objects."""
+    """The base class of the bodies of answers: immutable, and built from the attributes of the object described."""
 
     model_config = ConfigDict(
         from_attributes=True,
@@ -34,7 +34,7 @@ class Schema(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class StringForm:
-    """Annotates a string that must match a regular expression, with the sentence for a string that does not match."""
+    """Annotates a string that must match a regular expression, and has the sentence for a string that does not."""
 
     pattern: str
     sentence: str

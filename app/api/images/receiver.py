@@ -67,7 +67,7 @@ class Received:
 
     @property
     def image(self) -> Image:
-        """The first image."""
+        """The first image of the request."""
         return self.images[0]
 
 

@@ -65,7 +65,7 @@ class JobOut(Schema):
     warnings: list[str]
     """Notes about the result, such as files of a pull that were left out, or whose format is not that of their name."""
     error: JobProblem | None
-    """Why the job failed; null unless it did."""
+    """Why the job failed; null if it has not failed."""
     created_at: Timestamp
     """When the job was created."""
     created_by: str

@@ -43,7 +43,7 @@ class Records(StreamingResponse):
 
 
 def follow(request: Request, jobs: Jobs, job: Job, last_event_id: str | None) -> Response:
-    """Return a response that streams a job's records until the job is finished or this service stops.
+    """Return the response that streams a job's records until the job is finished or this service stops.
 
     The answer to HEAD has the headers only. `last_event_id` is respected in a stream of server-sent events only.
     """

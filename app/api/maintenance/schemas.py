@@ -144,7 +144,7 @@ class PartialOut(Schema):
     """One unfinished file of an upload or a pull."""
 
     id: str
-    """The id of the upload or pull that the file belongs to, if that can be resumed."""
+    """The id of the upload or pull that the file belongs to, if the upload or pull can be resumed."""
     name: str | None
     """The name that the model will have. Null if it was not recorded."""
     size_bytes: NonNegativeInt
@@ -202,7 +202,7 @@ class PrunedOut(Schema):
     reasons: list[InlineEnum[Reason]]
     """Why the model may be pruned. Empty if only a hint of `include` is the reason."""
     hints: list[InlineEnum[Hint]]
-    """The model's hints."""
+    """The hints that the model may be old, as in `GET /audit`."""
     outcome: InlineEnum[PruneResult]
     """`planned` in a dry run; else `trashed`, `deleted` permanently, or `stayed` if the deletion failed."""
     problem: str | None

@@ -7,7 +7,10 @@ from app.store import Blocker, Description, Model, Store
 
 
 def examine(store: Store, list_cache: ListCache, notes: OcrModelNotes, name: str) -> ModelDetail:
-    """Return the detail of a model, read from the disk. Blocks, so use a thread. Raises what `Store.examine` raises."""
+    """Return the detail of a model, read from the disk. Raises what `Store.examine` raises.
+
+    This function blocks: call it in a thread.
+    """
     model, header = store.examine(name)
     blockers = store.locks.blockers(model.name)
     return detail_of(model, header, store.digests.of(model), store, list_cache, notes, blockers)

@@ -11,7 +11,8 @@ from app.api.models.schemas import ScanWarningOut
 from app.store import Inventory, Model
 
 QUICK_MODELS = 200
-"""The largest page that is rendered in the event loop: under two milliseconds, even if no model is rendered yet."""
+"""How many models a page may have to be rendered in the event loop. This takes less than two milliseconds, even if the
+JSON of no model is cached."""
 MAX_SELECTED = 16
 """How many selections are cached, for the next pages of their lists."""
 
@@ -112,7 +113,7 @@ def _position(query: ListQuery) -> Callable[[Model], Position]:
 def _page(models: list[Model], query: ListQuery) -> tuple[list[Model], bool]:
     """Return the models of one page, and whether the page is the last page.
 
-    Uses bisection, so long lists cost hardly more.
+    Bisection finds the page, so a long list takes hardly more time.
     """
     after, limit, position = query.after, query.limit or len(models), _position(query)
     if query.sort.startswith("-"):

@@ -40,7 +40,8 @@ class HeaderOut(Schema):
     format: Format
     """The file's format, by its content."""
     problem: str | None
-    """What is wrong with the file: truncated, corrupt, or a header larger than the service reads. Null if nothing."""
+    """What is wrong with the file: truncated, corrupt, or with a header larger than the service reads. Null if nothing
+    is."""
     facts: dict[str, str | int | bool | None]
     """The header's values; null where the file has none. GGUF: `architecture`, `parameter_count`, `quantisation`,
     `context_length`, `has_chat_template` and more; safetensors: `tensor_count`, `dtypes`, `metadata.…`; ONNX:

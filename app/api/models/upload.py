@@ -58,7 +58,7 @@ TUS_FIELDS = (
     "upload-metadata",
     "upload-checksum",
 )
-"""Headers of the tus protocol. They mean that the body is only a part of the model, or name another model."""
+"""Headers of the tus protocol. With one of them, the body would be only a part of the model, or of another model."""
 PUBLISHED_HEADERS: dict[str, dict[str, Any]] = {
     "location": {"description": "The model's address.", "schema": {"type": "string"}},
     "etag": {"description": "The model's `etag`.", "schema": {"type": "string"}},

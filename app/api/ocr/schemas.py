@@ -125,7 +125,7 @@ class FileOut(Schema):
     recognition: RecognitionOut | None
     """The recognised text; null after an error."""
     error: Problem | None
-    """The problem, if the file could not be read; else null."""
+    """The problem with this file; null if the file could be read."""
 
 
 class RecognitionsOut(Schema):

@@ -94,7 +94,7 @@ class Metadata:
     sha256: str | None
     """The model's SHA-256 in hexadecimal, or None."""
     text: str
-    """The header, as the answer to `HEAD` returns it."""
+    """The text of the header `Upload-Metadata`, which the answer to `HEAD` returns."""
 
 
 def number(request: Request, field: str) -> int:

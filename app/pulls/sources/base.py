@@ -49,7 +49,7 @@ class FoundFiles:
 
     files: list[SourceFile]
     warnings: tuple[str, ...] = ()
-    """Sentences for the job's record, such as which matching files were left out."""
+    """Sentences for the job's record, such as the names of matching files that were left out."""
 
 
 class Answer(Protocol):

@@ -1,9 +1,9 @@
 """Lists the files of a repository of the hub: their sizes, digests and URLs. The functions block.
 
 huggingface_hub only lists the files; our HTTP client downloads them into staging, with range requests. There are three
-reasons. huggingface_hub downloads into a cache, which takes twice the disk space and a copy. It gave up resuming
-downloads, because its locks lie on network file systems. Its fast path is a native library that our limits,
-cancellations and digests do not reach.
+reasons. huggingface_hub downloads into a cache, which takes twice the disk space and a copy. It no longer resumes
+downloads, because its locks are not reliable on network file systems. Its fast path is a native library that our
+limits, cancellations and digests do not reach.
 """
 
 import fnmatch

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 SURPLUS = 32
-"""How many connections may be open beyond the limit, so that probes and refusals are answered at the limit."""
+"""How many connections may be open beyond the limit, so that probes and refusals are answered even then."""
 SHARE_OF_DESCRIPTORS = 2
 """At most 1/SHARE_OF_DESCRIPTORS of the file descriptors are connections; files, locks and the engine need the rest."""
 UNLIMITED = 1 << 20

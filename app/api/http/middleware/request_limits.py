@@ -17,8 +17,7 @@ from app.host_names import authority_of, canonical_host, host_of
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 SINGLE = {b"authorization", b"content-type", b"host", b"origin", b"sec-fetch-site"}
-"""Headers that a request may have only once. If a header came twice, a proxy and this service could use different
-values."""
+"""Headers that a request may have only once. If one came twice, a proxy and this service could use different values."""
 
 
 class RequestLimits:

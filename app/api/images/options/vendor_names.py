@@ -18,7 +18,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from app.engine.contract.wheel_facts import WheelFacts, installed_version, known_facts, newest_known_facts
 
 MAX_COMPARED_CHARS = 64
-"""Longer values are cut before they are compared with names, since no name is so long."""
+"""How many characters of a value are compared with names. No name is so long."""
 MAX_SIMILAR = 3
 
 _known = known_facts(installed_version())
