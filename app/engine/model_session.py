@@ -32,7 +32,7 @@ Blocks. Raises ModelLocked.
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
-    """A processor and the model to load for it."""
+    """What to load: a processor, and the model for this processor."""
 
     processor: Processor
     model: str

@@ -14,8 +14,8 @@ MAX_DEATHS_OF_ONE_REQUEST = 3
 class EngineState(StrEnum):
     """The state of the engine: stopped -> starting -> ready -> stopping -> stopped.
 
-    After a death (the process ended by a fault of its own) the state is backing_off; after too many deaths in a row,
-    failed.
+    A death is an end of the process by its own fault. After a death the state is backing_off; after too many deaths in
+    a row it is failed.
     """
 
     STOPPED = "stopped"
@@ -31,11 +31,11 @@ class SupervisorLimits:
     """The supervisor's limits: times in seconds, the length of the queue, the number of deaths, a process's memory."""
 
     start_seconds: float = 30.0
-    """The longest time from the start of a process until it is ready."""
+    """The longest time from the start of a process until the process is ready."""
     stop_seconds: float = 8.0
     """The longest time from the request to end a process until it has ended, by SIGKILL if necessary."""
     status_seconds: float = 10.0
-    """How long one `status` call may take."""
+    """How long one call of `status`, which asks for AsposeAI's facts, may take."""
     queue_size: int = 7
     """How many calls may wait in the queue while another call runs."""
     restart_budget: int = 5
@@ -47,7 +47,7 @@ class SupervisorLimits:
     max_delay_seconds: float = 10.0
     """The longest pause before a restart."""
     failed_seconds: float = 60.0
-    """How long the engine stays failed before it is started again."""
+    """How long the engine stays in the state failed before the supervisor starts it again."""
 
     memory_bytes: int = 0
     """How many bytes of memory a process may hold; 0 for no limit."""

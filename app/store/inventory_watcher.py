@@ -127,8 +127,8 @@ class InventoryWatcher:
 
         Between its steps the scan sleeps `rest` times as long as it computes.
 
-        Updates of single paths continue during the scan. The scan may have read such a path too early, so it reads
-        these paths again at its end.
+        Paths that change during the scan are still updated at once. The scan may have read such a path before its
+        change, so the scan reads all these paths again at its end.
         """
         async with self._scanning:
             self._scan_began = time.monotonic()
@@ -311,7 +311,7 @@ class InventoryWatcher:
         return await to_thread.run_sync(function, *arguments, limiter=self._thread, abandon_on_cancel=True)
 
     def _look(self) -> tuple[int, int] | None:
-        """Read leases and protections, and return the folder's device and inode; None if it is unavailable.
+        """Read leases and protections, and return the model folder's device and inode; None if it is unavailable.
 
         Runs in a thread.
         """

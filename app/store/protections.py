@@ -34,7 +34,7 @@ PROTECTION_LOCK = "/protection"
 """The name of the lock that is held while a protection's record is changed. No model can have this name."""
 
 MARK = "kept"
-"""The name of an empty file beside the records. If it is missing, the folder was removed or emptied."""
+"""The name of an empty file beside the records. If this file is missing, the folder was removed or emptied."""
 SETTLED_NS = 2_000_000_000
 """How old, in nanoseconds, the folder's modification time must be before an unchanged time proves that nothing has
 changed. Two changes within one step of the file system's clock leave the same time."""

@@ -1,7 +1,7 @@
 """The engine that the worker serves: AsposeAI.
 
-Only this module and those named `aspose_...` import the vendor's package. The worker loads this module by name.
-docs/engine.md describes what the vendor's calls really do, measured with aspose-ocr-python-net 26.10.0.
+Only this module and those named `aspose_...` import the vendor's package. The worker gets the name of this module and
+imports it. docs/engine.md describes what the vendor's calls really do, measured with aspose-ocr-python-net 26.10.0.
 """
 
 import importlib.metadata
@@ -59,7 +59,7 @@ class AsposeAIEngine:
         """Whether the vendor was told to look for OCR models in the model folder."""
 
     def apply_license(self, path: str) -> None:
-        """Apply a license file. Raises RuntimeError if it is missing or not a license.
+        """Apply a license file. Raises RuntimeError if the file is missing or is not a license.
 
         The vendor's library verifies the file with OpenSSL 1.1 and aborts the process if OpenSSL is missing, so this
         method first checks for OpenSSL.

@@ -2,11 +2,11 @@
 
     python -P -m app.engine.child.aspose_requirements [LANGUAGE ...]
 
-The working directory and the environment are those of an engine process. The program calls every function on a file
-that is not an image, with an empty folder of OCR models and with downloads off. The wheel looks for its OCR models
-before it opens the image (measured with 26.10.0). So a call ends with one of two errors: `Please install the '<file>'
-first`, or an error about the image, which means that no OCR model is missing. Filters work on the opened image, so the
-program tries filters on a real image of 8 x 8 pixels.
+The program must run with the working directory and the environment of an engine process. The program calls every
+function on a file that is not an image, with an empty folder of OCR models and with downloads off. The wheel looks for
+its OCR models before it opens the image (measured with 26.10.0). So a call ends with one of two errors: `Please install
+the '<file>' first`, or an error about the image, which means that no OCR model is missing. Filters work on the opened
+image, so the program tries filters on a real image of 8 x 8 pixels.
 
 A language that needs no file costs 0.2 s of CPU, since the wheel loads the language's model before it opens the image;
 all languages together cost 28 s. If languages are given as arguments, the answer has only these languages, which is for
@@ -133,7 +133,7 @@ def _aliases(english: Mapping[str, _Called]) -> dict[str, str]:
 
 
 def names_of(enumeration: type) -> list[str]:
-    """Return the members of one of the vendor's enumerations, sorted."""
+    """Return the names of the members of a vendor's enumeration, sorted."""
     return sorted(name for name in dir(enumeration) if name.isupper())
 
 

@@ -80,7 +80,7 @@ class CapabilityName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """A capability of the engine: whether it is available on this machine, and the reason if it is not."""
+    """One capability of the engine: whether it is available on this machine and, if not, why."""
 
     name: str
     available: bool
@@ -88,7 +88,7 @@ class Capability:
 
     @classmethod
     def from_status(cls, capability: object) -> "Capability":
-        """Build a Capability from the entry for it in the engine's answer to `status`. Raises ProtocolError."""
+        """Build a Capability from its fields in the engine's answer to `status`. Raises ProtocolError."""
         match capability:
             case {"name": str(name), "available": bool(available), "reason": str() | None as reason}:
                 return cls(name, available, reason)

@@ -14,7 +14,7 @@ class PageRange:
 
 
 class ReadingKind(StrEnum):
-    """What an image shows. The vendor has a call of its own for most kinds."""
+    """What an image shows. For most kinds the vendor has a separate call."""
 
     TEXT = "text"
     LINE = "line"

@@ -265,7 +265,7 @@ class EngineProcess:
                     raise ProtocolError(TOO_LONG)
 
     def _resolve(self, line: bytes) -> None:
-        """Decode a reply and set it as the result of its pending call.
+        """Decode the line of a reply, and give the reply to the pending call that it answers.
 
         Raises ProtocolError if no pending call has the reply's id, because an engine that floods replies would keep the
         service busy.

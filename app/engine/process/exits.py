@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class ExitCause(StrEnum):
-    """Why a process ended: by a fault of its own, for lack of memory, or because the service ended it."""
+    """Why a process ended: by its own fault, for lack of memory, or because the service ended the process."""
 
     FAULT = "fault"
     MEMORY = "memory"

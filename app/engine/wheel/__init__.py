@@ -1,1 +1,1 @@
-"""What the installed version of the vendor's package offers and needs."""
+"""Finds which functions the installed version of the vendor's package has, and which OCR models they need."""

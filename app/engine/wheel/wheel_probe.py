@@ -1,4 +1,4 @@
-"""Asks the installed wheel what it offers and which OCR models it needs, by a program in a process of its own.
+"""Asks the installed wheel, by a program in a separate process, what it offers and which OCR models it needs.
 
     python -m app.engine.wheel.wheel_probe [NATIVE_FOLDER]
 

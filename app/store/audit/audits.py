@@ -36,7 +36,7 @@ class Report:
     trash_bytes: int
     """The size of the models in the trash."""
     unread: int
-    """How many models' headers have not been read yet."""
+    """The number of models whose headers have not been read yet."""
 
     @property
     def old(self) -> list[Finding]:
@@ -54,7 +54,7 @@ class Report:
         return sum(partial.size_bytes for partial in self.partials if not partial.is_active)
 
     def free_bytes(self, findings: Iterable[Finding]) -> int:
-        """Return how many bytes the deletion of these models would free. Skips protected models and models in use."""
+        """Return how many bytes the deletion of these models would free, without protected models and models in use."""
         names = self.blockers
         return sum(f.model.size_bytes for f in findings if f.protection is None and f.model.name not in names)
 

@@ -40,7 +40,7 @@ PARTIAL_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Staging:
-    """The staging folder of one model folder, on the same file system."""
+    """The staging folder of one model folder. Both are on the same file system."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Staging:
         self._reader = reader
 
     def begin(self, algorithms: Iterable[str], *, keep: PartialRecord | None = None) -> StagedFile:
-        """Create an empty staged file. Its digests are computed by these algorithms of `hashlib`.
+        """Create an empty staged file whose digests are computed by these algorithms of `hashlib`.
 
         With `keep`, the file gets this record and its id, and stays in staging when its writer releases it or is
         killed. Raises FileExistsError if the id is taken.

@@ -20,7 +20,7 @@ class Corruption:
     problems: Mapping[str, str]
     """By model name, what is wrong with each corrupt model."""
     unread: int = 0
-    """How many models' headers have not been read yet."""
+    """The number of models whose headers have not been read yet."""
     misnamed: Mapping[str, str] = field(default_factory=dict)
     """By model name, the format of the content, for each model whose name's suffix states another format."""
 

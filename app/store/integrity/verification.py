@@ -37,7 +37,7 @@ class Verdict(StrEnum):
     """The bytes do not have the recorded digest, though the file's modification time is unchanged; or no digest was
     recorded and the header is damaged."""
     UNRECORDED = "unrecorded"
-    """No digest of this version was recorded before; now it is recorded."""
+    """No digest of this version was recorded before; now the digest is recorded."""
     CHANGED = "changed"
     """The file was written while it was read, so the result is unknown. A new verification is needed."""
     UNREADABLE = "unreadable"

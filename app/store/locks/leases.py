@@ -91,7 +91,7 @@ class Lease:
         self._descriptors.append(lock_file)
 
     def give_to_children(self) -> None:
-        """Pass the lease to the programs that this process starts, or by which it is replaced (`exec`).
+        """Pass the lease to the programs that this process starts, or that replace this process (`exec`).
 
         The lease ends when the last of these programs has ended.
         """

@@ -36,7 +36,7 @@ class LockFile:
 
     @contextmanager
     def opened(self, flags: int) -> Iterator[int]:
-        """Open the file, and create it if it is missing.
+        """Open the lock file, after creating it if it is missing.
 
         Yields a descriptor; closing the descriptor releases its locks. Raises FileNotFoundError if the file is missing
         and cannot be created, as on a read-only disk. Raises StoreUnavailable if something other than a regular file is
@@ -49,7 +49,7 @@ class LockFile:
             os.close(descriptor)
 
     def open(self, flags: int) -> int:
-        """Open the file as `opened` does, and return the descriptor, which the caller closes."""
+        """Open the lock file as `opened` does, and return the descriptor, which the caller must close."""
         try:
             try:
                 return open_regular(self.path, flags)
@@ -123,7 +123,7 @@ class LockFile:
             self._leased = None
 
     def _make(self) -> None:
-        """Create the file. If several processes do so at once, all get the same file. Raises FileNotFoundError."""
+        """Create the lock file. If several processes do so at once, all get the same file. Raises FileNotFoundError."""
         try:
             with suppress(FileExistsError):
                 self.path.parent.mkdir()

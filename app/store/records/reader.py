@@ -1,7 +1,7 @@
 """Reads records from files that other programs may have written, and remembers which records are damaged.
 
 A record is read only if it is a regular file. A link is not followed, and a named pipe does not block. A record that
-cannot be read stays where it is, and all other work continues.
+cannot be read is left in its place, and all other work continues.
 """
 
 import errno

@@ -44,7 +44,7 @@ UNSYNCED = "a power cut may undo the change, because its folder could not be syn
 
 
 class TrashFolder:
-    """The trash folder of one model folder, on the same file system: models move in and out by renames."""
+    """The trash folder of one model folder. Both are on one file system, so models move in and out by renames."""
 
     def __init__(
         self,

@@ -121,7 +121,7 @@ class Trash:
     # Purges that the service makes without a caller.
 
     def make_space(self, entries: Iterable[TrashEntry]) -> None:
-        """Purge these entries, so that an incoming model fits. Raises what `purge` raises."""
+        """Purge trash entries so that an incoming model fits on the disk. Raises what `purge` raises."""
         self._purge(entries, SERVICE, "room")
 
     def expired(self) -> list[TrashEntry]:

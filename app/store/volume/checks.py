@@ -183,9 +183,9 @@ def _time_step(folder: Path) -> tuple[int, VolumeCheck]:
 
 
 def _file_numbers(folder: Path) -> str | None:
-    """Check that a folder's listing has the inode numbers of its files.
+    """Check that a folder's listing has the same inode numbers of files as `stat`.
 
-    They show if another machine has replaced a file.
+    With these numbers the store detects that another machine has replaced a file.
     """
     (folder / "numbered").open("x").close()
     with os.scandir(folder) as entries:

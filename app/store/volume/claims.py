@@ -41,7 +41,7 @@ class Claim:
         return self._volume.status(self._path)
 
     def read(self, max_bytes: int) -> bytes:
-        """Read the claimed file. Raises RecordDamaged if it is too large, or is not a regular file."""
+        """Read the claimed file. Raises RecordDamaged if the file is too large, or is not a regular file."""
         return read_regular(self._path, max_bytes)
 
     def move(self, folder: int, leaf: str) -> None:

@@ -168,6 +168,6 @@ async def monitor_volume(watch: VolumeMonitor, store: Store, on_event: OnEvent) 
 
 
 def require_safety(volume: Volume, on_event: OnEvent, *, is_single: bool) -> None:
-    """Check the volume before a command changes it. If it is unsafe, the change itself raises StoreUnsafe."""
+    """Check the volume before a command changes it. If the volume is unsafe, the change itself raises StoreUnsafe."""
     with contextlib.suppress(StoreError, OSError):
         VolumeMonitor(volume, on_event, is_single=is_single).check_before_change()

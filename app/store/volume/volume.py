@@ -1,4 +1,4 @@
-"""The model folder on its disk: whether it is mounted, writable and the right one, and safe paths into it."""
+"""The model folder on its disk: whether the right folder is mounted and writable, and safe paths into the folder."""
 
 import contextlib
 import errno
@@ -199,7 +199,10 @@ class Volume:
             return self.find_in(folder, leaf, name)
 
     def find_in(self, folder: int, leaf: str, name: str) -> Model:
-        """Get a model by its open folder and the last part of its name. Raises ModelNotFound, NotAModel."""
+        """Get the model `name`, given its open folder and the last part of its name.
+
+        Raises ModelNotFound, NotAModel.
+        """
         try:
             with explaining_refusals():
                 status = os.stat(leaf, dir_fd=folder, follow_symlinks=False)

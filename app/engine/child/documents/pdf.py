@@ -116,7 +116,7 @@ def _copied(dictionary: Object | None) -> Dictionary:
 
 
 def _inherited(node: Object | None, key: Name) -> Object | None:
-    """Return an attribute of a page, or of the nearest node of the page tree above it that has it."""
+    """Return the attribute `key` of a page, which the page may inherit from a node above it in the page tree."""
     while node is not None:
         if key in node:
             return node[key]

@@ -29,7 +29,7 @@ class Entry:
 
 
 def unpack(archive: Path) -> list[Entry]:
-    """Unpack the files of a ZIP archive beside it, in the order of the archive.
+    """Unpack the files of a ZIP archive into the archive's folder; return them in the order of the archive.
 
     Raises ImageError, OSError of the disk, and what `zipfile` raises for a broken archive.
     """

@@ -28,12 +28,12 @@ from app.errors import ImageError, ImageTooLarge, UnreadableImage
 MAX_USER_UNIT = 75_000
 """The largest unit of a page, in points, that PDF 1.7 readers take."""
 MAX_OBJECTS = 200_000
-"""How many objects the pages of one call may need."""
+"""How many objects of a PDF the pages of one recognition may need."""
 MAX_CONTENT_BYTES = 500_000_000
 """How many decoded bytes all contents, fonts and other streams of one call may have. pypdf bounds one stream to 75
 MB."""
 BYTES_PER_PIXEL = 8
-"""The most bytes of one decoded pixel: four components of 16 bits."""
+"""How many bytes one decoded pixel may take: four components of 16 bits."""
 FAX_COLUMNS = 1728
 """The width of a picture in CCITT code that states none."""
 CHUNK_BYTES = 1 << 20
@@ -105,7 +105,7 @@ def _attached_files(page: PageObject) -> list[str]:
 
 
 class _Needed:
-    """The objects that the pages of one call need. Each object is checked once."""
+    """The objects of a PDF that the requested pages need. Each object is checked only once."""
 
     def __init__(self, limits: ImageLimits) -> None:
         self._limits = limits
@@ -205,7 +205,7 @@ class _Needed:
                 check_size(sides[0], sides[1], self._limits, "a picture")
 
     def _check_picture(self, picture: StreamObject) -> None:
-        """Check the size of a picture in its dictionary, in the head of its data, and in bytes of inflated data."""
+        """Check the size that a picture's dictionary and the head of its data state, and its size when inflated."""
         width, height = _sides(picture, "/Width", "/Height")
         check_size(width, height, self._limits, "a picture")
         for parameters in _listed(picture.get("/DecodeParms")):
@@ -258,7 +258,7 @@ def _inflated(data: bytes, most: int, *, keep: bool) -> bytes:
 
 
 def _sides(dictionary: DictionaryObject, *names: str) -> list[int]:
-    """Return the numbers under these names in the dictionary; 0 for a missing name."""
+    """Return the numbers that the dictionary has under these names; 0 for a missing name."""
     return [int(value) if isinstance(value := dictionary.get(name, 0), int | float) else 0 for name in names]
 
 

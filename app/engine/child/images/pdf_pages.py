@@ -26,7 +26,7 @@ POINTS_PER_INCH = 72
 
 
 def unlock(path: Path, password: str | None) -> Path:
-    """Write a copy of an encrypted PDF without encryption beside it, and return the path of the copy.
+    """Write a decrypted copy of an encrypted PDF into the same folder, and return the path of the copy.
 
     A PDF that only restricts what readers may do opens without a password. Raises EncryptedPdf and UnreadableImage.
     """

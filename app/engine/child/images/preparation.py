@@ -1,8 +1,8 @@
-"""Prepares a file for recognition: checks it, and writes each requested page as an upright PNG beside it.
+"""Prepares a file for recognition: checks the file, and writes each requested page as an upright PNG beside the file.
 
-This runs in the engine process, because hostile input may hang or kill a process. Sizes are read from headers and
-checked before any pixel is decoded. The vendor gets only the PNGs, so it reads what a viewer shows, whatever the format
-of the file, and every page is either decoded completely, read with a warning, or refused.
+The preparation runs in the engine process, because hostile input may hang or kill a process. Sizes are read from
+headers and checked before any pixel is decoded. The vendor gets only the PNGs, so the vendor reads what a viewer shows,
+for every format of file. Every page is decoded completely, read with a warning, or refused.
 """
 
 from collections.abc import Callable, Iterator
@@ -182,7 +182,7 @@ def _beyond(pages: tuple[PageRange, ...] | None, total: int) -> list[PageWarning
 
 
 def _named(code: PageWarningCode, what: str, names: list[str]) -> list[PageWarning]:
-    """Return a warning that names the first few of these names; nothing if there are none."""
+    """Return a list with one warning that states the first few of `names`; an empty list if `names` is empty."""
     if not names:
         return []
     shown = ", ".join(repr(name[:MAX_SHOWN_CHARS]) for name in names[:MAX_SHOWN_NAMES])
