@@ -13,6 +13,16 @@ from tests.support.service import ECHO, RunningService
 Serve = Callable[..., RunningService]
 
 
+LONGEST_FILES = ("test_openapi_contract.py", "test_image.py", "test_hostile_models.py", "test_docs_page.py")
+"""Files that take minutes. They begin first, so that the last process to end does not run one of them alone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the files that take longest begin first."""
+    names = {name: number for number, name in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: names.get(item.path.name, len(names)))
+
+
 class FileScheduling(LoadFileScheduling):
     """Runs the tests of a file in one process, except those on volumes: they take a minute each and share little."""
 

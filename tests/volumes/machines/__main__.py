@@ -17,7 +17,7 @@ import httpx
 
 from tests.volumes.__main__ import table
 from tests.volumes.asking import Pair, Result
-from tests.volumes.cases import CASES, FAST, USUAL, Scale
+from tests.volumes.cases import CASES, FAST, USUAL, Column, Scale
 from tests.volumes.machines import Kind, packages
 from tests.volumes.machines.services import MachineServices, services_on_machines
 from tests.volumes.services import Services
@@ -69,7 +69,7 @@ def run_cell(services: MachineServices, case: str, scale: Scale) -> Result:
     pair = Pair(services.pair.a, services.pair.b, services.pair.behind, secrets.token_hex(3))
     try:
         # MachineServices has the members of Services that the scenarios use: pair, hub, kill_a and hold_lease.
-        result = CASES[case](cast("Services", dataclasses.replace(services, pair=pair)), scale)
+        result = CASES[case](cast("Services", dataclasses.replace(services, pair=pair)), Column("", scale=scale))
     except (AssertionError, OSError, httpx.HTTPError) as exc:
         return Result(case, "stopped", violations=[f"stopped by {type(exc).__name__}: {str(exc)[:300]}"])
     result.check(not result.is_refused, "changes are refused, though locks reach the other machine")
