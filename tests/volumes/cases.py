@@ -80,7 +80,7 @@ CASES: dict[str, Callable[[Services, Column], Result]] = {
         on.pair,
         deletions=column.scale.deletions,
         restores=column.scale.restores,
-        # Without shared locks two services may append to the journal at the same place.
+        # The journal is whole only if locks are shared.
         is_journal_whole=not column.single_service,
     ),
 }
