@@ -350,7 +350,7 @@ def unknown_variables(environment: Iterable[str]) -> list[str]:
 
 
 def _problem_with(name: str, value: object) -> str | None:
-    """Return why a variable's value must be a mistake; None if it need not be one.
+    """Return a sentence about what is certainly wrong with a variable's value; None if nothing is.
 
     The sentence does not quote the value, which may be secret.
     """

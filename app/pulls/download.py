@@ -112,9 +112,11 @@ class Download:
         check_limit(file, size_bytes or 0, self._limits)
 
     async def _checked(self, answer: Answer) -> AsyncIterator[bytes]:
-        """Yield the bytes of an answer. Raises SourceMismatch for too many, SourceUnavailable for too few or too slow.
+        """Yield the bytes of an answer, and check their number and their rate.
 
-        The rate counts only the time in which this service waits for the source, not the time that its own disk takes.
+        Raises SourceMismatch for too many bytes, SourceUnavailable for too few or for too low a rate, and what
+        `check_limit` raises. The rate counts only the time in which this service waits for the source, not the time
+        that its own disk takes.
         """
         file, limits = self._file, self._limits
         size_bytes = answer.total_bytes if file.size_bytes is None else file.size_bytes

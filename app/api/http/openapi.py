@@ -129,7 +129,7 @@ def _own_types(operation: dict[str, Any]) -> list[ProblemType]:
 def _shared_types(
     path: str, method: str, scope: Scope | None, operation: dict[str, Any], *, needs_key: bool
 ) -> list[ProblemType]:
-    """Return the problem types that this operation can answer as many others can, such as for a missing scope."""
+    """Return the problem types of this operation that many others have too, such as that of a missing scope."""
     shared: list[type[Exception]] = [HeadTimedOut, HeadTooLarge, InvalidHttp]
     if path not in LENIENT:
         shared.append(RequestValidationError)

@@ -57,7 +57,7 @@ class Answer(Protocol):
 
     @property
     def start(self) -> int:
-        """The position in the file of the answer's first byte; 0 if the source sends the whole file."""
+        """Where in the file the answer's first byte belongs; 0 if the source sends the whole file."""
 
     @property
     def total_bytes(self) -> int | None:
