@@ -195,8 +195,12 @@ def healthy_rules(port: int) -> set[str]:
 
 
 def query(port: int, expression: str) -> Any:
+    """Return the value of an expression; None if it has none, or if Prometheus is still starting."""
     try:
-        answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/query", params={"query": expression}, timeout=60).json()
+        answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/query", params={"query": expression}, timeout=60)
     except httpx.ConnectError:
         return None
-    return next((found["value"][1] for found in answer["data"]["result"]), None)
+    if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        return None
+    found = answer.raise_for_status().json()["data"]["result"]
+    return next((each["value"][1] for each in found), None)
