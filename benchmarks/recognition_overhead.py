@@ -2,9 +2,10 @@
 
     python benchmarks/recognition_overhead.py [ROUNDS]
 
-Needs the native libraries (`python -m app provision`). Each round recognises each page once with both, in turns. The
-vendor's process gets the path of the file; the service gets the bytes over HTTP, checks them, and answers JSON. Peak
-memory is the highest resident memory of the process that recognises, from a fresh start, one page for each process.
+Takes about a quarter of an hour. Needs the native libraries (`python -m app provision`). Each round recognises each
+page once with both, in turns. The vendor's process gets the path of the file; the service gets the bytes over HTTP,
+checks them, and answers JSON. Peak memory is the highest resident memory of the process that recognises, from a fresh
+start, one page for each process.
 """
 
 import contextlib
@@ -24,7 +25,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from app.engine.native.workdir import WorkDirectories
 
-ROUNDS = 5
+ROUNDS = 3
 TEXT = "the harbour was quiet when the first boats came home and nobody on the pier had seen the storm"
 WORDS = TEXT.split()
 PAGES = {
