@@ -174,7 +174,7 @@ class Place:
         self.leave()
 
     def leave(self) -> None:
-        """Give up the place, so that another caller can have it. A second call does nothing."""
+        """Free the place for another caller. A second call does nothing."""
         if not self._is_left:
             self._is_left = True
             self._queue.give_up_place(self.caller)

@@ -1,7 +1,7 @@
 """Searchable PDF: the pages as they were sent, with the recognised text, invisible, where the page shows it.
 
-The text lies below the page's own content. So the content looks as before, and a graphics state that the content sets
-does not change the text. The pages of a PDF stay as they are; an image becomes a page of the image's size and
+The text is drawn before the page's own content. So the page looks as before, and a colour or scale that its content
+sets does not change the text. The pages of a PDF stay as they are; an image becomes a page of the image's size and
 resolution.
 """
 

@@ -86,9 +86,9 @@ def examine_pdf(path: Path, pages: tuple[PageRange, ...] | None, limits: ImageLi
     try:
         with PdfReader(path) as reader:
             numbers = select_pages(pages, total := len(reader.pages), limits)
-            needed, units, attached = _Needed(limits), {}, []
-            for number in numbers:
-                page = reader.pages[number - 1]
+            requested = [reader.pages[number - 1] for number in numbers]
+            needed, units, attached = _Needed(limits, max(map(_area, requested), default=0)), {}, []
+            for number, page in zip(numbers, requested, strict=True):
                 needed.check_page(page)
                 units[number] = min(max(float(page.get("/UserUnit", 1)), 1), MAX_USER_UNIT)
                 attached += _attached_files(page)
@@ -96,6 +96,10 @@ def examine_pdf(path: Path, pages: tuple[PageRange, ...] | None, limits: ImageLi
     except LimitReachedError as exc:
         raise ImageTooLarge(f"a structure beyond what is safe to read ({exc})", "that of pypdf") from exc
     return PdfFacts(numbers, total, units, attached)
+
+
+def _area(page: PageObject) -> float:
+    return abs(float(page.mediabox.width) * float(page.mediabox.height))
 
 
 def _attached_files(page: PageObject) -> list[str]:
@@ -107,11 +111,11 @@ def _attached_files(page: PageObject) -> list[str]:
 class _Needed:
     """The objects of a PDF that the requested pages need. Each object is checked only once."""
 
-    def __init__(self, limits: ImageLimits) -> None:
+    def __init__(self, limits: ImageLimits, page_area: float) -> None:
+        """`page_area` is the area of the largest page, in square units of its user space."""
         self._limits = limits
+        self._page_area = page_area
         self._seen: set[tuple[int, int]] = set()
-        self._page_area = 0.0
-        """The area of the largest page checked so far, in square units of the page's user space."""
         self._objects = 0
         self._content_bytes = 0
         self._drawings: dict[int, int | None] = {}
@@ -123,7 +127,6 @@ class _Needed:
     def check_page(self, page: PageObject) -> None:
         """Check everything that a page refers to, but not other pages."""
         _check_stated_pages(page)
-        self._page_area = max(self._page_area, abs(float(page.mediabox.width) * float(page.mediabox.height)))
         self.check_values(page)
         contents = page.get_contents()
         self._count_drawings(contents.get_data() if contents is not None else b"", page.get("/Resources"))

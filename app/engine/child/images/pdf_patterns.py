@@ -16,18 +16,14 @@ def check_tiles(pattern: DictionaryObject, page_area: float) -> None:
     """Raise ImageTooLarge if a page shows too many tiles of a pattern.
 
     `page_area` is the area of the page in square units of its user space. A pattern that does not consist of tiles
-    passes. The specification forbids a step of zero; PDFium uses the side of the pattern's box instead, and so does
-    this check.
+    passes. So does one whose tiles have no area, because a step is zero or its matrix cannot be inverted: PDFium draws
+    nothing of it.
     """
     if pattern.get("/PatternType") != TILING:
         return
-    box = _numbers(pattern.get("/BBox"), 4) or (0.0, 0.0, 1.0, 1.0)
     a, b, c, d = _numbers(pattern.get("/Matrix"), 4) or IDENTITY
-    steps = [
-        abs(_number(pattern.get(name)) or side)
-        for name, side in (("/XStep", box[2] - box[0]), ("/YStep", box[3] - box[1]))
-    ]
-    tile_area = steps[0] * steps[1] * abs(a * d - b * c)
+    steps = [_number(pattern.get(name)) for name in ("/XStep", "/YStep")]
+    tile_area = abs(steps[0] * steps[1] * (a * d - b * c))
     if tile_area > 0 and page_area / tile_area > MAX_TILES:
         raise ImageTooLarge(f"a pattern with more than {MAX_TILES} tiles on a page", "that many")
 
