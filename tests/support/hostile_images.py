@@ -189,10 +189,10 @@ TOO_LARGE: dict[str, Callable[[], bytes]] = {
         CATALOG,
         b"<</Type/Pages/Kids[3 0 R 4 0 R]/Count 2/Resources<</Pattern<</P 6 0 R>>>>>>",
         b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 2 2]/Contents 5 0 R>>",
-        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 900 900]/Contents 5 0 R>>",
-        stream(b"", b"/Pattern cs /P scn 0 0 900 900 re f"),
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 200]/Contents 5 0 R>>",
+        stream(b"", b"/Pattern cs /P scn 0 0 200 200 re f"),
         stream(
-            b"/Type/Pattern/PatternType 1/PaintType 1/TilingType 1/BBox[0 0 9 9]/XStep .01/YStep .01/Resources<<>>",
+            b"/Type/Pattern/PatternType 1/PaintType 1/TilingType 1/BBox[0 0 9 9]/XStep .05/YStep .05/Resources<<>>",
             b"0 0 1 1 re f",
         ),
     ),
