@@ -237,7 +237,6 @@ def test_a_page_that_the_engine_does_not_find_is_no_empty_answer(read: Read) -> 
     assert "3 pages" in answer.json()["detail"]
 
 
-@pytest.mark.slow
 def test_odd_but_good_images_are_read(read: Read) -> None:
     """Images in CMYK, 16 bits, one bit or with transparency are read, and of an animation the first frame."""
     grey = pictures.page(*SHORT, mode="L")
@@ -308,7 +307,6 @@ def test_a_photo_of_a_phone_is_read_upright(read: Read) -> None:
     assert [warning["code"] for warning in answer["warnings"]] == ["image-cut-short"]
 
 
-@pytest.mark.slow
 def test_a_pdf_that_only_restricts_its_readers_is_read(read: Read) -> None:
     """A PDF that opens without a password is read; one with a password is read if the request has the password."""
     plain = pictures.encoded("application/pdf", pictures.page(*SHORT))
