@@ -1,6 +1,7 @@
 """The OpenAPI document: FastAPI's own, completed with the problems, scopes and headers of every operation."""
 
 import json
+import threading
 from typing import Any
 
 from fastapi import FastAPI
@@ -44,15 +45,21 @@ REQUEST_ID_HEADER = {
 
 
 def install(app: FastAPI, *, needs_key: bool) -> None:
-    """Set the application's OpenAPI document. `needs_key`: whether the service has a file of keys."""
+    """Set the application's OpenAPI document. `needs_key`: whether the service has a file of keys.
+
+    The document is built at its first use, under a lock: FastAPI shares state between builds, so two threads that
+    build it at once fail.
+    """
+    lock = threading.Lock()
     for route in app.routes:
         if isinstance(route, APIRoute):
             route.operation_id = route.name
 
     def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            app.openapi_schema = _document(app, needs_key=needs_key)
-        return app.openapi_schema
+        with lock:
+            if app.openapi_schema is None:
+                app.openapi_schema = _document(app, needs_key=needs_key)
+            return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend the document
 

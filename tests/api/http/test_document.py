@@ -1,5 +1,6 @@
 """The OpenAPI document, as the service and `python -m app openapi` make it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from app.api.jobs.schemas import JobOut
 from app.main import create_app
 from app.settings import Settings
+from tests.conftest import Serve
 
 
 def answers_of(document: dict[str, Any], path: str, method: str) -> dict[str, Any]:
@@ -69,3 +71,12 @@ def test_every_example_fits_its_schema(document: dict[str, Any]) -> None:
                     examples = [each["value"] for each in content.get("examples", {}).values()]
                     for example in (*examples, *([content["example"]] if "example" in content else [])):
                         assert jsonschema_rs.is_valid(content["schema"] | components, example), (path, example)
+
+
+def test_the_first_callers_get_the_document_although_they_ask_at_once(serve: Serve) -> None:
+    """Callers whose requests make the service build the document at the same moment all get it."""
+    for _ in range(3):
+        get = serve().client.get
+        with ThreadPoolExecutor(8) as callers:
+            answers = list(callers.map(get, ["/openapi.json"] * 8))
+        assert [answer.status_code for answer in answers] == [200] * 8
