@@ -44,7 +44,7 @@ def test_every_make_target_in_the_readme_exists() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-@pytest.mark.parametrize("path", [*sorted(ROOT.glob("docs/*.md")), ROOT / "README.md"], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*sorted(ROOT.glob("docs/**/*.md")), ROOT / "README.md"], ids=lambda path: path.name)
 def test_every_relative_link_exists(path: Path) -> None:
     """Every relative link of the README and the docs names an existing file."""
     for link in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):

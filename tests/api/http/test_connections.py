@@ -19,7 +19,7 @@ from tests.support.processes import resident_bytes
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 
-DOCS = Path(__file__).parents[3] / "docs" / "api.md"
+DOCS = Path(__file__).parents[3] / "docs" / "api" / "errors.md"
 CHUNKED = "transfer-encoding: chunked\r\n"
 
 

@@ -10,7 +10,7 @@ from app.api.http.problem_types import TYPE_PREFIX
 from app.api.http.problems import PROBLEM_MEDIA_TYPE
 from tests.support.service import RunningService
 
-DOCS = Path(__file__).parents[3] / "docs" / "api.md"
+DOCS = Path(__file__).parents[3] / "docs" / "api" / "errors.md"
 MEMBERS = {"type", "title", "status", "detail", "instance", "request_id"}
 
 
@@ -73,7 +73,7 @@ def test_a_callers_request_id_is_kept(service: RunningService) -> None:
 
 
 def test_every_problem_is_documented() -> None:
-    """docs/api.md has a row with the status for each problem type."""
+    """docs/api/errors.md has a row with the status for each problem type."""
     documented = DOCS.read_text()
 
     for kind in [*PROBLEM_TYPES.values(), INTERNAL_ERROR]:
