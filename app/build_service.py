@@ -22,8 +22,9 @@ from app.api.state import State
 from app.api.uploads.unfinished_limits import UnfinishedLimits
 from app.build import build_jobs, build_pull_runner, build_resource_source, build_store
 from app.engine.contract.model_config import ModelConfig
+from app.engine.contract.ocr_model_needs import may_open_ocr_models
 from app.engine.contract.ocr_models import is_ocr_model, why_not_found
-from app.engine.contract.recognition_call import ImageLimits
+from app.engine.contract.recognition_call import ImageLimits, RecognitionOptions
 from app.engine.model_session import ModelSession, SessionLimits
 from app.engine.native.workdir import WorkDirectories
 from app.engine.ocr_model_leases import OcrModelLeases
@@ -71,7 +72,7 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
     session = build_model_session(settings, store, supervisor, on_event)
     model_choice = ModelChoice(store, supervisor, session)
     watcher = build_inventory_watcher(store, supervisor, volume_monitor, on_event)
-    ocr_model_leases = build_ocr_model_leases(store, watcher, volume_monitor)
+    ocr_model_leases = build_ocr_model_leases(store, watcher, volume_monitor, wheel)
     refusals = OcrModelRefusals()
     state = State(
         access=access,
@@ -205,13 +206,18 @@ def build_text_service(settings: Settings, model_choice: ModelChoice, runner: Te
     return TextService(model_choice, runner, limits)
 
 
-def build_ocr_model_leases(store: Store, watcher: InventoryWatcher, volume_monitor: VolumeMonitor) -> OcrModelLeases:
+def build_ocr_model_leases(
+    store: Store, watcher: InventoryWatcher, volume_monitor: VolumeMonitor, wheel: InstalledWheel
+) -> OcrModelLeases:
     """Build the leases that recognition takes on the OCR models of the folder.
 
-    While the volume does not answer, recognition takes no leases, so that it does not wait for the volume.
+    While the volume does not answer, recognition takes no leases, so that it does not wait for the volume. While it is
+    not known what the vendor's package needs, a recognition may open any OCR model.
     """
 
-    def names() -> list[str]:
+    def names(options: RecognitionOptions) -> list[str]:
+        if wheel.facts and not may_open_ocr_models(options, wheel.facts):
+            return []
         inventory = watcher.inventory
         found = inventory.models if inventory and not volume_monitor.unanswered else ()
         return [name for name in found if is_ocr_model(name) and not why_not_found(name)]

@@ -37,7 +37,11 @@ class Leasing:
         """The OCR models that are being changed, or cannot be locked."""
         self.problem: Exception = ModelLocked(A)
         """Why they cannot be locked."""
-        self.leases = OcrModelLeases(models_dir=self.models.resolve(), names=lambda: [A, B], hold=self.hold)
+        self.may_open = [A, B]
+        """The OCR models that a recognition may open."""
+        self.leases = OcrModelLeases(
+            models_dir=self.models.resolve(), names=lambda _: self.may_open, hold=self.hold, look_seconds=0.05
+        )
         self._image = folder / "image"
 
     def hold(self, name: str, use: str, pid: int) -> Callable[[], None]:
@@ -54,7 +58,7 @@ class Leasing:
 
     async def recognise(self, what: str) -> Recognition:
         self._image.write_text(what)
-        options: Any = {"seconds": 60, "around": self.leases.during}
+        options: Any = {"seconds": 60, "around": lambda process: self.leases.during(process, OPTIONS)}
         return await recognise(self.supervisor, self._image, OPTIONS, ImageLimits(1, 1), **options)
 
 
@@ -87,6 +91,17 @@ async def test_all_are_leased_during_a_recognition_and_the_open_ones_until_the_p
         await engine.supervisor.release()
         assert engine.now() == set()
         assert not engine.leases.is_using(A)
+
+
+async def test_a_recognition_that_needs_no_ocr_model_leases_only_what_it_opens(tmp_path: Path) -> None:
+    """A recognition that may open no OCR model gets a lease if it opens one all the same, while that is open."""
+    async with leasing(tmp_path) as engine:
+        engine.may_open = []
+        running = asyncio.create_task(engine.recognise(f"hold {B}"))
+        await eventually_async(lambda: engine.now() == {B}, within=60)
+        (engine.models / "go.option").touch()
+        await running
+        assert engine.now() == set()
 
 
 async def test_a_process_that_dies_leaves_no_lease(tmp_path: Path) -> None:

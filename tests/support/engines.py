@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -239,14 +240,18 @@ class OpensOcrModels(Reads):
         self._opened: list[object] = []
 
     def recognise(self, image: str, **asked: object) -> Any:
-        """Do what the image says: `open` or `map` a file and keep it so, or `wait` until `go.option` is there."""
+        """Do what the image says: `open` or `map` a file and keep it so, or `wait` until `go.option` is there.
+
+        `hold` opens a file, waits, and closes the file.
+        """
         name, _, argument = Path(image).read_text().partition(" ")
         if name in {"open", "map"}:
             file = Path(MODELS, argument).open("rb")  # noqa: SIM115 - kept open, as native code may keep it
             self._opened.append(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) if name == "map" else file)
-        while name == "wait" and not Path(MODELS, "go.option").exists():
-            time.sleep(0.02)
-        if name in {"open", "map", "wait"}:
+        with Path(MODELS, argument).open("rb") if name == "hold" else nullcontext():
+            while name in {"wait", "hold"} and not Path(MODELS, "go.option").exists():
+                time.sleep(0.02)
+        if name in {"open", "map", "wait", "hold"}:
             Path(image).write_text("read done")
         return super().recognise(image, **asked)
 

@@ -23,9 +23,9 @@ from app.api.http.problems import problems
 from app.engine.contract.document_formats import MEDIA_TYPE_OF_DOCUMENT
 from app.engine.contract.image_formats import IMAGE_FORMATS
 from app.engine.contract.messages import CapabilityName
+from app.engine.contract.ocr_model_needs import FILTERS, METHODS
 from app.engine.contract.ocr_models import resource_of
 from app.engine.contract.processors import DEFAULT_MODEL, Processor
-from app.engine.contract.reading_options import FilterName, ReadingKind
 from app.engine.contract.wheel_facts import DISTRIBUTION, Needs, WheelFacts
 from app.engine.ocr_model_refusals import OcrModelRefusals
 from app.engine.supervisor import Supervisor
@@ -34,19 +34,6 @@ from app.store import Inventory
 AnyName = TypeVar("AnyName", bound=StrEnum)
 router = APIRouter(tags=["engine"], route_class=GuardedRoute)
 
-KINDS = {
-    ReadingKind.TEXT: "recognize",
-    ReadingKind.LINE: "recognize",
-    ReadingKind.RECEIPT: "recognize_receipt",
-    ReadingKind.INVOICE: "recognize_invoice",
-    ReadingKind.ID_CARD: "recognize_id_card",
-    ReadingKind.PASSPORT: "recognize_passport",
-    ReadingKind.CAR_PLATE: "recognize_car_plate",
-    ReadingKind.HANDWRITING: "recognize_handwritten_text",
-}
-"""The vendor's method that reads each kind of document."""
-FILTERS = {name: str(name) for name in FilterName} | {FilterName.GRAYSCALE: "to_grayscale"}
-"""The vendor's name of each filter."""
 SCRIPTS = {
     "arabic": "Arabic",
     "chinese": "Han",
@@ -100,7 +87,7 @@ def _capabilities(facts: WheelFacts, abilities: "Abilities") -> CapabilitiesOut:
             for code, files in facts.languages.items()
         ],
         areas=abilities.of(facts.areas),
-        kinds=abilities.of(_needs_of(KINDS, facts.methods)),
+        kinds=abilities.of(_needs_of(METHODS, facts.methods)),
         filters=abilities.of(_needs_of(FILTERS, facts.filters)),
         inputs=[FormatOut(name=each.name, media_type=each.media_type) for each in IMAGE_FORMATS],
         outputs=[

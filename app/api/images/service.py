@@ -96,7 +96,7 @@ class RecognitionService:
                 seconds=self._seconds,
                 password=image.password,
                 place=place,
-                around=self._leases.during,
+                around=lambda process: self._leases.during(process, options),
             )
         except ResourceRefused as exc:
             self._refusals.note(exc)

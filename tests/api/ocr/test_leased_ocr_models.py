@@ -38,8 +38,10 @@ def in_use(service: RunningService) -> dict[str, bool]:
     return {each["name"]: each["in_use"] for each in service.client.get("/models").json()["models"]}
 
 
-def read(service: RunningService, what: str) -> httpx.Response:
-    return service.client.post("/ocr", content=what.encode(), headers={"content-type": "image/png"})
+def read(service: RunningService, what: str, language: str = "rus") -> httpx.Response:
+    """Send an image that says what to do. Recognition of Russian needs an OCR model, that of Latin none."""
+    headers = {"content-type": "image/png"}
+    return service.client.post("/ocr", content=what.encode(), headers=headers, params={"language": language})
 
 
 def test_an_open_ocr_model_is_in_use_and_shown_and_not_deleted(service: RunningService) -> None:
@@ -72,8 +74,8 @@ def test_releasing_the_engine_lets_an_open_ocr_model_be_deleted(service: Running
     assert MODEL not in in_use(service)
 
 
-def test_every_ocr_model_is_in_use_while_a_recognition_runs(service: RunningService) -> None:
-    """A running recognition may open any OCR model of the folder itself, so each is in use until it ends."""
+def test_every_ocr_model_is_in_use_while_a_recognition_runs_that_needs_one(service: RunningService) -> None:
+    """A recognition that needs an OCR model may open any of the folder itself, so each is in use until it ends."""
     with ThreadPoolExecutor() as pool:
         running = pool.submit(read, service, "wait")
         eventually(lambda: in_use(service) == {MODEL: True, OTHER: True, f"sub/{MODEL}": False}, within=30)
@@ -83,3 +85,18 @@ def test_every_ocr_model_is_in_use_while_a_recognition_runs(service: RunningServ
 
     eventually(lambda: not any(in_use(service).values()), within=30)
     assert service.client.delete(f"/models/{OTHER}").status_code == 200
+
+
+def test_a_recognition_that_needs_none_does_not_prevent_deletions(service: RunningService) -> None:
+    """A recognition of Latin leases no OCR model, except one that the process has open all the same."""
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(read, service, f"hold {MODEL}", language="latin")
+        eventually(lambda: in_use(service)[MODEL], within=30)
+        assert problem_of(service.client.delete(f"/models/{MODEL}")) == (409, "model-in-use")
+        assert not in_use(service)[OTHER]
+        assert service.client.delete(f"/models/{OTHER}").status_code == 200
+        (service.models_dir / "go.option").touch()
+        assert running.result().status_code == 200
+
+    eventually(lambda: not any(in_use(service).values()), within=30)
+    assert service.client.delete(f"/models/{MODEL}").status_code == 200
