@@ -16,9 +16,13 @@ class PageWarningCode(StrEnum):
     FILES_NOT_READ = "files-not-read"
     """The ZIP archive has files that are not images."""
     SKEWED = "skewed"
-    """The page is turned a little, and was read as it is. The option `detect_skew` measured the angle."""
+    """The lines of the page are turned a little, and the page was read as it is."""
     PAGES_BEYOND_END = "pages-beyond-end"
     """A requested range of pages goes beyond the end of the document."""
+    FORM_NOT_SHOWN = "form-not-shown"
+    """The PDF is a form that only Adobe's viewers show (dynamic XFA); its pages show only a placeholder."""
+    FONTS_MISSING = "fonts-missing"
+    """Letters of the PDF are not drawn, or drawn as other letters, because its fonts are not embedded."""
 
 
 @dataclass(frozen=True, slots=True)

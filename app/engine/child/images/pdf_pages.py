@@ -13,7 +13,9 @@ import pypdfium2 as pdfium
 from pypdfium2 import raw as pdfium_c
 
 from app.engine.child.images.image_sizes import MAX_SIDE_PIXELS, check_size
+from app.engine.child.images.pdf_losses import font_warnings, form_warnings
 from app.engine.child.images.upright_images import DecodedPage
+from app.engine.contract.page_warnings import PageWarning
 from app.engine.contract.recognition_call import ImageLimits
 from app.errors import EncryptedPdf, UnreadableImage
 
@@ -59,6 +61,11 @@ class PdfPages:
             self._document.get_attachment(number).get_name() for number in range(self._document.count_attachments())
         ]
 
+    @property
+    def warnings(self) -> list[PageWarning]:
+        """Warnings about the document as a whole."""
+        return form_warnings(self._document)
+
     def render(self, number: int, user_unit: float, limits: ImageLimits) -> DecodedPage:
         """Render page `number`, counted from 1; `user_unit` is the size of the page's unit in points.
 
@@ -74,7 +81,7 @@ class PdfPages:
             check_size(*least, limits)
             dots = resolution(width, height, limits)
             bitmap = page.render(scale=dots * user_unit / POINTS_PER_INCH, rev_byteorder=True, may_draw_forms=True)
-            return DecodedPage(bitmap.to_pil().convert("RGB"), dots, [])
+            return DecodedPage(bitmap.to_pil().convert("RGB"), dots, font_warnings(page))
         finally:
             page.close()
 

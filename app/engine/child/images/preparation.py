@@ -171,7 +171,7 @@ def _open_pdf(
         warnings = _named(
             PageWarningCode.ATTACHMENTS_NOT_READ, "files are attached to the PDF and were not read", attached
         )
-        yield _Document(facts.numbers, decode, [*_beyond(pages, facts.total), *warnings])
+        yield _Document(facts.numbers, decode, [*_beyond(pages, facts.total), *rendered.warnings, *warnings])
 
 
 def _beyond(pages: tuple[PageRange, ...] | None, total: int) -> list[PageWarning]:
