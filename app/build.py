@@ -16,10 +16,10 @@ from app.settings import Settings
 from app.store import Policy, Store
 
 if TYPE_CHECKING:
+    from app.fetching.http_client import HttpClient
     from app.pulls.pull import OnPublished
     from app.pulls.pull_runner import PullRunner
     from app.pulls.sources.base import Source
-    from app.pulls.sources.http import HttpClient
     from app.pulls.sources.resources import ResourceSource
 
 RESUMABLE_KINDS = frozenset({PULL})
@@ -78,7 +78,7 @@ def build_sources(settings: Settings) -> "tuple[Source, ...]":
 
     Raises SettingsError if the hub's token cannot be read.
     """
-    from app.pulls.sources.http import HttpClient  # noqa: PLC0415 - see build_pull_runner()
+    from app.fetching.http_client import HttpClient  # noqa: PLC0415 - see build_pull_runner()
     from app.pulls.sources.hub import HubSource  # noqa: PLC0415
     from app.pulls.sources.url import UrlSource  # noqa: PLC0415
 

@@ -13,6 +13,7 @@ from app.api.ai.service import TextLimits, TextService
 from app.api.engine.model_choice import ModelChoice
 from app.api.http.auth import Access
 from app.api.http.keys import Keyring
+from app.api.images.downloads import ImageDownloads
 from app.api.images.receiver import ImageReceiver
 from app.api.images.service import RecognitionService
 from app.api.models.list_cache import ListCache
@@ -36,10 +37,12 @@ from app.engine.supervisor import Supervisor
 from app.engine.text_runner import TextRunner
 from app.engine.wheel.installed_wheel import InstalledWheel
 from app.events import EventName, OnEvent
+from app.fetching.allowed_urls import AllowedUrls
+from app.fetching.checked_chunks import LeastRate
+from app.fetching.http_client import HttpClient
 from app.jobs.background import BackgroundJobs
 from app.metrics import Metrics
 from app.pulls.offer_list import OfferList
-from app.pulls.sources.http import HttpClient
 from app.settings import Settings
 from app.store import LOCK_SECONDS, Store
 from app.store.inventory_watcher import InventoryWatcher
@@ -239,16 +242,30 @@ def build_recognition_service(
     receiver = ImageReceiver(
         workdirs.folder_for_call,
         max_bytes=settings.max_image_bytes,
+        max_json_bytes=settings.max_body_bytes,
         stall_seconds=settings.upload_stall_timeout.total_seconds(),
     )
     return RecognitionService(
         supervisor,
         receiver,
+        build_image_downloads(settings),
         ocr_model_leases,
         refusals,
         ImageLimits(settings.max_image_pixels, settings.max_image_pages),
         max_files=settings.max_image_files,
         seconds=settings.recognition_timeout.total_seconds(),
+    )
+
+
+def build_image_downloads(settings: Settings) -> ImageDownloads:
+    """Build the part that downloads images from URLs, under the limits of pulls and of images."""
+    stall_seconds = settings.pull_stall_timeout.total_seconds()
+    return ImageDownloads(
+        HttpClient(stall_seconds),
+        AllowedUrls(settings.pull_allowed_urls),
+        LeastRate(settings.pull_min_rate, stall_seconds or 60.0),
+        max_bytes=settings.max_image_bytes,
+        seconds=settings.image_download_timeout.total_seconds(),
     )
 
 

@@ -89,6 +89,7 @@ async def stop(parts: Parts, tasks: Tasks) -> None:
     state = parts.state
     await state["background_jobs"].close()
     await state["offer_list"].close()
+    await state["recognition_service"].close()
     if tasks.pulls:
         state["pull_runner"].stop()
         await _finished(tasks.pulls)

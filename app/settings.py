@@ -177,6 +177,8 @@ class Settings(BaseSettings):
     """The most pages in one call; request a part of a longer document with `pages`."""
     max_image_files: Annotated[int, Field(ge=1)] = 20
     """The most files of one recognition job, each of `OCR_MAX_IMAGE_BYTES` at most; more are answered 422."""
+    image_download_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(minutes=1)
+    """How long the images that one request gives by their URLs may take to download; after that the answer is 502."""
     recognition_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(minutes=5)
     """How long one recognition may take; after that it fails with 504 and the engine process is replaced."""
 
@@ -192,7 +194,7 @@ class Settings(BaseSettings):
     hub_token_file: Path | None = None
     """A file that contains the token, instead of OCR_HUB_TOKEN."""
     pull_allowed_urls: Annotated[CommaSeparated, AfterValidator(_urls)] = ()
-    """URL prefixes. A pulled URL and its redirects must be below one of them; without any, URLs are not pulled."""
+    """URL prefixes. The URL of a pull or an image and its redirects must be below one; without any, none is fetched."""
     resources_url: Annotated[
         str, _form(f"off|{URL}", "should be a URL without a password, query and fragment, or 'off'")
     ] = "https://github.com/aspose-ocr/resources"

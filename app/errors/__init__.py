@@ -32,7 +32,7 @@ ServiceError
 │  ├─ StateFull              the disk of the state folder is full
 │  └─ StateUnavailable       the state folder cannot be used
 ├─ SourceError
-│  ├─ SourceNotAllowed       the settings do not allow pulls from this URL
+│  ├─ SourceNotAllowed       the settings do not allow requests for this URL
 │  ├─ SourceNotFound         no such repository, revision or file
 │  ├─ SourceRefused          the source gives this service no access
 │  ├─ SourceUnavailable      the source cannot be reached, or fails

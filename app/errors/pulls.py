@@ -1,17 +1,17 @@
-"""The errors of the source of a pull."""
+"""The errors of the source of a pull, or of an image that is given by its URL."""
 
 from app.errors.base import ServiceError
 
 
 class SourceError(ServiceError):
-    """An error about the source that a pulled model comes from. Its `reason` also says what to do."""
+    """An error about the source of a pulled model, or of an image given by its URL. `reason` also says what to do."""
 
 
 class SourceNotAllowed(SourceError):
-    """The settings do not allow pulls from this URL."""
+    """The settings do not allow requests for this URL."""
 
     def __init__(self, url: str, reason: str) -> None:
-        super().__init__(f"{url} cannot be pulled: {reason}.")
+        super().__init__(f"{url} cannot be fetched: {reason}.")
         self.url = url
 
 
@@ -42,8 +42,8 @@ class SourceMismatch(SourceError):
 
     def __init__(self, what: str, reason: str) -> None:
         super().__init__(
-            f"{what} is not what was expected: {reason}. Nothing was published. Check the source and the digest, "
-            "then pull it again."
+            f"{what} is not what was expected: {reason}. Nothing of it was kept. Check the source, and the "
+            "digest if you gave one, then try again."
         )
 
 
@@ -52,8 +52,8 @@ class PullsMisconfigured(SourceError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(
-            f"This service cannot pull: {reason}. Correct the environment of the service and start it again. "
-            "Everything except pulls works meanwhile."
+            f"This service cannot fetch files: {reason}. Correct the environment of the service and start it again. "
+            "Everything except pulls and images by URL works meanwhile."
         )
 
 

@@ -1,14 +1,15 @@
 """Downloads one file into a partial file. A download continues after the last byte, and never mixes two versions."""
 
-import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from anyio import CapacityLimiter, to_thread
 
 from app.errors import SourceMismatch, SourceNotAllowed, SourceUnavailable
+from app.fetching.checked_chunks import LeastRate, checked_chunks
+from app.fetching.http_client import STRONG_ETAG
 from app.pulls.retries import PullLimits
-from app.pulls.sources.base import STRONG_ETAG, Answer, Source, SourceFile
+from app.pulls.sources.base import Answer, Source, SourceFile
 from app.store import PartialRecord, StagedFile, Store, write_all
 
 
@@ -111,34 +112,17 @@ class Download:
             raise SourceMismatch(file.label, f"the file has {answer.total_bytes:,} bytes, not {size_bytes:,}")
         check_limit(file, size_bytes or 0, self._limits)
 
-    async def _checked(self, answer: Answer) -> AsyncIterator[bytes]:
-        """Yield the bytes of an answer, and check their number and their rate.
-
-        Raises SourceMismatch for too many bytes, SourceUnavailable for too few or for too low a rate, and what
-        `check_limit` raises. The rate counts only the time in which this service waits for the source, not the time
-        that its own disk takes.
-        """
+    def _checked(self, answer: Answer) -> AsyncIterator[bytes]:
+        """Return the bytes of an answer; raises what `checked_chunks` and `check_limit` raise."""
         file, limits = self._file, self._limits
-        size_bytes = answer.total_bytes if file.size_bytes is None else file.size_bytes
-        received_bytes = self.staged.size_bytes
-        recent_bytes, waited_seconds = 0, 0.0
-        asked_at = time.monotonic()
-        async for chunk in answer.chunks():
-            waited_seconds += time.monotonic() - asked_at
-            recent_bytes += len(chunk)
-            if limits.min_rate and waited_seconds >= limits.rate_seconds:
-                if recent_bytes < limits.min_rate * waited_seconds:
-                    reason = f"the source sent only {recent_bytes:,} bytes in {waited_seconds:.0f} seconds"
-                    raise SourceUnavailable(file.label, f"{reason}, which is below OCR_PULL_MIN_RATE")
-                recent_bytes, waited_seconds = 0, 0.0
-            received_bytes += len(chunk)
-            if size_bytes is not None and received_bytes > size_bytes:
-                raise SourceMismatch(file.label, f"the source sent more than the expected {size_bytes:,} bytes")
-            check_limit(file, received_bytes, limits)
-            yield chunk
-            asked_at = time.monotonic()
-        if size_bytes is not None and received_bytes < size_bytes:
-            raise SourceUnavailable(file.label, f"the download ended after {received_bytes:,} of {size_bytes:,} bytes")
+        return checked_chunks(
+            answer.chunks(),
+            file.label,
+            LeastRate(limits.min_rate, limits.rate_seconds),
+            lambda received_bytes: check_limit(file, received_bytes, limits),
+            expected_bytes=answer.total_bytes if file.size_bytes is None else file.size_bytes,
+            received_bytes=self.staged.size_bytes,
+        )
 
 
 def check_limit(file: SourceFile, size_bytes: int, limits: PullLimits) -> None:

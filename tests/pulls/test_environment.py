@@ -12,11 +12,11 @@ from huggingface_hub import close_session
 from app.build import build_jobs
 from app.errors import PullsMisconfigured, SourceUnavailable
 from app.events import EventName
+from app.fetching.http_client import HttpClient
 from app.pulls.pull import PullLimits
 from app.pulls.pull_runner import PullRunner
 from app.pulls.request import PullRequest
 from app.pulls.sources.base import Source, SourceFile
-from app.pulls.sources.http import HttpClient
 from app.pulls.sources.hub import HubSource
 from app.pulls.sources.url import UrlSource
 from app.store.actor import Actor

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from app.fetching.http_client import HttpClient
 from app.pulls.offer_list import OfferList, SiteAnswer
-from app.pulls.sources.http import HttpClient
 from app.pulls.sources.resources import Offer, ResourceSource
 from tests.support.hub import Fault, Hub, running_hub
 from tests.support.waiting import eventually_async

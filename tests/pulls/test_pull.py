@@ -9,6 +9,7 @@ import pytest
 from anyio import to_thread
 
 from app.build import build_jobs
+from app.fetching.http_client import HttpClient
 from app.jobs.folder import Jobs
 from app.jobs.held_job import HeldJob
 from app.jobs.records import JobState, mark_cancelled
@@ -17,7 +18,6 @@ from app.pulls.pull import PullLimits, PullRun
 from app.pulls.pull_jobs import PULL, PullJobs
 from app.pulls.pull_partials import partial_id
 from app.pulls.request import PullRequest
-from app.pulls.sources.http import HttpClient
 from app.pulls.sources.url import UrlSource
 from app.store.actor import Actor
 from app.store.policy import Policy

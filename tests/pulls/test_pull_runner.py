@@ -11,13 +11,13 @@ import pytest
 from anyio import CapacityLimiter, fail_after, to_thread
 
 from app.build import build_jobs
+from app.fetching.http_client import HttpClient
 from app.pulls.pull import PullLimits
 from app.pulls.pull_jobs import PULL
 from app.pulls.pull_partials import partial_id
 from app.pulls.pull_runner import QUESTIONS_AT_ONCE, PullRunner
 from app.pulls.request import PullRequest
 from app.pulls.sources.base import Source, SourceFile
-from app.pulls.sources.http import HttpClient
 from app.pulls.sources.hub import HubSource
 from app.pulls.sources.url import UrlSource
 from app.store.actor import Actor

@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+from app.fetching.http_client import HttpClient
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
 from app.pulls.pull import PullLimits
@@ -11,7 +12,6 @@ from app.pulls.pull_jobs import PULL
 from app.pulls.pull_runner import PullRunner
 from app.pulls.request import PullRequest
 from app.pulls.sources.base import Source
-from app.pulls.sources.http import HttpClient
 from app.pulls.sources.hub import HubSource
 from app.pulls.sources.url import UrlSource
 from app.store.actor import Actor

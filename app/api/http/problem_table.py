@@ -134,7 +134,7 @@ OF_STORE = (
         errors.SourceNotAllowed("https://elsewhere.example/a.gguf", "it is not below any of OCR_PULL_ALLOWED_URLS"),
         403,
         "source-not-allowed",
-        "Pulling from the URL is not allowed",
+        "The URL is not allowed",
         ("url",),
     ),
     ProblemType(
@@ -165,7 +165,7 @@ OF_STORE = (
         errors.PullsMisconfigured("NO_PROXY is invalid (Invalid port: 'f0::')"),
         501,
         "pulls-misconfigured",
-        "This service cannot pull",
+        "This service cannot fetch files",
     ),
     ProblemType(
         errors.PullConflict("org_repo/a.gguf", JOB_ID),

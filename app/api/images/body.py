@@ -7,25 +7,51 @@ from fastapi import Depends, Header, Request
 from pydantic import BaseModel
 
 from app import errors
-from app.api.http.header_fields import FORM
+from app.api.http.header_fields import FORM, JSON
 from app.api.http.request_errors import BodyCutShort, UnsupportedForm, UploadStalled
-from app.api.images.receiver import ImageBody
+from app.api.images.received import ImageBody
+from app.api.images.url_body import MAX_URL_CHARS
 from app.engine.contract.image_formats import MEDIA_TYPES
 
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 
 
-def form_body(options: type[BaseModel]) -> dict[str, Any]:
-    """Return the description of a body that is an image or a form, with the options that the form may have."""
+URL_SCHEMA: dict[str, Any] = {"type": "string", "format": "uri", "minLength": 1, "maxLength": MAX_URL_CHARS}
+
+
+def image_request_body(options: type[BaseModel]) -> dict[str, Any]:
+    """Return the description of a body that is an image, a form, or JSON with the URL of an image.
+
+    `options` has the options that the form and the JSON may have.
+    """
     described = options.model_json_schema()
     fields = {"file": {"type": "string", "format": "binary"}, **described["properties"]}
     form = {"type": "object", "required": ["file"], "additionalProperties": False, "properties": fields}
+    urls = {
+        "url": {**URL_SCHEMA, "description": "The URL of the image, below one of OCR_PULL_ALLOWED_URLS."},
+        "urls": {
+            "type": "array",
+            "minItems": 1,
+            "items": URL_SCHEMA,
+            "description": "Instead of `url`: the URLs of the images of a job.",
+        },
+    }
+    by_url = {
+        "type": "object",
+        "oneOf": [{"required": ["url"]}, {"required": ["urls"]}],
+        "additionalProperties": False,
+        "properties": {**urls, **described["properties"]},
+    }
     return {
         "required": True,
-        "description": "The image itself, or a form with the file in the field `file`. A job may have several such "
-        "fields. A form may also have the options that the query has. The bytes decide which format a file has, "
-        "whatever media type is announced.",
-        "content": {**dict.fromkeys((*MEDIA_TYPES, "application/octet-stream"), BINARY), FORM: {"schema": form}},
+        "description": "The image itself, a form with the file in the field `file`, or JSON with the `url` of the "
+        "image. A job may have several such fields, or `urls`. A form and JSON may also have the options that the "
+        "query has. The bytes decide which format a file has, whatever media type is announced.",
+        "content": {
+            **dict.fromkeys((*MEDIA_TYPES, "application/octet-stream"), BINARY),
+            FORM: {"schema": form},
+            JSON: {"schema": by_url, "example": {"url": "https://files.example/scans/invoice.png", "language": "deu"}},
+        },
     }
 
 
@@ -40,6 +66,12 @@ IMAGE_ERRORS = (
     errors.ResourceMissing,
     errors.ResourceRefused,
     UnsupportedForm,
+    errors.SourceNotAllowed,
+    errors.SourceNotFound,
+    errors.SourceRefused,
+    errors.SourceUnavailable,
+    errors.SourceMismatch,
+    errors.PullsMisconfigured,
     errors.StateFull,
     errors.StateUnavailable,
     BodyCutShort,

@@ -19,17 +19,6 @@ TRUNCATED = "x-truncated-by-evaluation"
 """The header that says whether the unlicensed engine has cut the text."""
 DOCUMENT_FORMATS = {MEDIA_TYPE_OF_DOCUMENT[each]: each for each in DOCUMENTS_BY_ACCEPT}
 """The media types of the documents that the engine process can write, with their formats."""
-TABLE_FORMATS = {
-    MEDIA_TYPE_OF_DOCUMENT[each]: each
-    for each in (
-        DocumentFormat.CSV,
-        DocumentFormat.XLSX,
-        DocumentFormat.MARKDOWN,
-        DocumentFormat.HTML,
-        DocumentFormat.DOCX,
-    )
-}
-"""The media types of the documents that can show tables, with their formats."""
 
 
 class AnswerFormat(StrEnum):
@@ -40,6 +29,7 @@ class AnswerFormat(StrEnum):
     ALTO = DocumentFormat.ALTO
     CSV = DocumentFormat.CSV
     DOCX = DocumentFormat.DOCX
+    EPUB = DocumentFormat.EPUB
     HOCR = DocumentFormat.HOCR
     HTML = DocumentFormat.HTML
     MARKDOWN = DocumentFormat.MARKDOWN
@@ -54,6 +44,24 @@ class AnswerFormat(StrEnum):
         return None if self in {AnswerFormat.JSON, AnswerFormat.TEXT} else DocumentFormat(self.value)
 
 
+class TableFormat(StrEnum):
+    """The values of the option `format` for tables: documents that can show tables, and JSON."""
+
+    JSON = "json"
+    CSV = DocumentFormat.CSV
+    XLSX = DocumentFormat.XLSX
+    MARKDOWN = DocumentFormat.MARKDOWN
+    HTML = DocumentFormat.HTML
+    DOCX = DocumentFormat.DOCX
+
+    @property
+    def document(self) -> DocumentFormat | None:
+        """The format of the document; None for JSON."""
+        return None if self is TableFormat.JSON else DocumentFormat(self.value)
+
+
+TABLE_FORMATS = {MEDIA_TYPE_OF_DOCUMENT[each.document]: each for each in TableFormat if each.document}
+"""The media types of the documents that can show tables, with the values of `format`."""
 SUFFIXES = {
     DocumentFormat.ALTO: "xml",
     DocumentFormat.HOCR: "hocr",
@@ -70,6 +78,11 @@ def chosen_format(option: AnswerFormat | None, accept: list[str]) -> AnswerForma
     media_type = best_of((JSON, TEXT, *DOCUMENT_FORMATS), accept)
     found = {JSON: AnswerFormat.JSON, TEXT: AnswerFormat.TEXT}.get(media_type)
     return found or AnswerFormat(DOCUMENT_FORMATS[media_type].value)
+
+
+def chosen_table_format(option: TableFormat | None, accept: list[str]) -> TableFormat:
+    """Return the format of an answer with tables, as `chosen_format` does. Raises NotAcceptable."""
+    return option or TABLE_FORMATS.get(best_of((JSON, *TABLE_FORMATS), accept), TableFormat.JSON)
 
 
 def answer_parts(media_types: Iterable[str], **content: Any) -> dict[str, Any]:  # noqa: ANN401 - as OpenAPI has it

@@ -1,272 +1,92 @@
-"""Receives the images of a request body into files, within limits. The body is one image, or a form with files."""
+"""Receives the images of a request body into files, within limits.
+
+The body is one image, a form with files, or JSON with URLs.
+"""
 
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
 
 from anyio import CancelScope, to_thread
-from python_multipart.exceptions import FormParserError, MultipartParseError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import parse_options_header
 
 from app.api.http import threads
 from app.api.http.disconnects import next_chunk
-from app.api.http.header_fields import FORM
-from app.api.http.request_errors import BodyTooLarge, UnsupportedForm
-from app.api.images.options.form_fields import repeated_option, unknown_option
+from app.api.http.header_fields import FORM, JSON
+from app.api.http.request_errors import BodyTooLarge
+from app.api.images.blocks import in_blocks
+from app.api.images.form_parser import IMAGE_LIMIT_VARIABLE, Fields, Files, Form, Raw
+from app.api.images.received import ImageBody, Received
+from app.api.images.url_body import UrlBody
 from app.engine.native.state_errors import explaining_state_errors
 
 FORM_BYTES = 1 << 16
 """How many bytes of fields and headers a form may have besides its files, for each file."""
-FORM_BUFFER_BYTES = 1 << 20
-"""How many bytes are collected before they are written, because each write takes a thread."""
-FILE_FIELD = "file"
-MAX_OPTION_BYTES = 8192
-"""The longest value of an option in a form, in bytes."""
-PLAIN_CODINGS = {"binary", "8bit", "7bit"}
-"""The values of `Content-Transfer-Encoding` that mean an unencoded part. RFC 7578 deprecates the header."""
-MAX_NAME_CHARS = 255
-"""The longest file name that is kept; longer names are cut."""
-IMAGE_LIMIT_VARIABLE = "OCR_MAX_IMAGE_BYTES"
-"""The setting that limits an image, for the message of BodyTooLarge."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImageBody:
-    """The body of a request that sends images."""
-
-    content_type: str
-    content_length: int
-    """The announced length; 0 if the request announces none."""
-    chunks: AsyncIterator[bytes]
-    password: str | None = field(default=None, repr=False)
-    """The password of an encrypted PDF, or None."""
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """A received image."""
-
-    path: Path
-    """The image's file, alone in its folder; the engine writes results beside it."""
-    name: str | None = None
-    """The file's name in the form, or None."""
-    password: str | None = field(default=None, repr=False)
-    """The password of an encrypted PDF, or None."""
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """The images and the options that a request has sent."""
-
-    images: list[Image]
-    fields: dict[str, str]
-    """The options in the form, by name; empty if the body is no form."""
-
-    @property
-    def image(self) -> Image:
-        """The first image of the request."""
-        return self.images[0]
+Parser = Raw | Form | UrlBody
 
 
 class ImageReceiver:
     """Receives images into folders, which exist until the images are recognised."""
 
-    def __init__(self, make_folder: Callable[[], Path], *, max_bytes: int, stall_seconds: float) -> None:
-        """`stall_seconds` is the longest pause between two chunks of a body; 0 for no limit."""
+    def __init__(
+        self, make_folder: Callable[[], Path], *, max_bytes: int, max_json_bytes: int, stall_seconds: float
+    ) -> None:
+        """`max_bytes` limits an image, `max_json_bytes` a body with URLs.
+
+        `stall_seconds` is the longest pause between two chunks of a body; 0 for no limit.
+        """
         self._make_folder = make_folder
         self._max_bytes = max_bytes
+        self._max_json_bytes = max_json_bytes
         self._stall_seconds = stall_seconds or None
 
     @asynccontextmanager
     async def receive(self, body: ImageBody, options: frozenset[str], most_files: int = 1) -> AsyncIterator[Received]:
         """Receive the images of a request into a folder, which is removed when the context ends, also after an error.
 
-        `options` has the names of the fields that a form may have beside its files. Raises BodyTooLarge, BodyCutShort,
+        `options` has the names of the options that a form or a JSON body may have. Raises BodyTooLarge, BodyCutShort,
         UploadStalled, UnsupportedForm, RequestValidationError, StateFull and StateUnavailable.
         """
         media_type, parameters = parse_options_header(body.content_type)
-        is_form = media_type == FORM.encode()
-        most_bytes = (self._max_bytes + FORM_BYTES) * most_files if is_form else self._max_bytes
-        self._check_size(body.content_length, most_bytes)
+        is_form, is_json = media_type == FORM.encode(), media_type == JSON.encode()
+        too_large, most_bytes = BodyTooLarge(self._max_bytes, IMAGE_LIMIT_VARIABLE), self._max_bytes
+        if is_form:
+            most_bytes = (self._max_bytes + FORM_BYTES) * most_files
+        elif is_json:
+            too_large, most_bytes = BodyTooLarge(self._max_json_bytes), self._max_json_bytes
+        if body.content_length > most_bytes:
+            raise too_large
         folder = await to_thread.run_sync(self._make_folder, limiter=threads.images)
         try:
-            files = _Files(folder, self._max_bytes, most_files, body.password)
-            fields = _Fields(options)
-            parser: _Raw | _Form = _Form(files, fields, parameters) if is_form else _Raw(files)
+            files, fields = Files(folder, self._max_bytes, most_files, body.password), Fields(options)
+            parser: Parser = Form(files, fields, parameters) if is_form else Raw(files)
+            if is_json:
+                parser = UrlBody(options, most_files)
             with explaining_state_errors():
                 try:
-                    await self._write_all(body.chunks, parser, most_bytes)
+                    await self._write_all(body.chunks, parser, most_bytes, too_large)
                 finally:
                     await to_thread.run_sync(files.close, limiter=threads.images)
-            yield Received(files.images, fields.values())
+            if isinstance(parser, UrlBody):
+                yield Received(folder, [], parser.fields, parser.urls, body.password)
+            else:
+                yield Received(folder, files.images, fields.values())
         finally:
             with CancelScope(shield=True):
                 await to_thread.run_sync(shutil.rmtree, folder, True, limiter=threads.images)  # noqa: FBT003
 
-    async def _write_all(self, chunks: AsyncIterator[bytes], parser: "_Raw | _Form", most_bytes: int) -> None:
-        received, filling = 0, bytearray()
-        while chunk := await next_chunk(chunks, self._stall_seconds):
-            received += len(chunk)
-            self._check_size(received, most_bytes)
-            filling += chunk
-            if len(filling) >= FORM_BUFFER_BYTES:
-                await to_thread.run_sync(parser.write, bytes(filling), limiter=threads.images)
-                filling.clear()
-        await to_thread.run_sync(parser.write, bytes(filling), limiter=threads.images)
+    async def _write_all(
+        self, chunks: AsyncIterator[bytes], parser: Parser, most_bytes: int, too_large: BodyTooLarge
+    ) -> None:
+        async def counted() -> AsyncIterator[bytes]:
+            received = 0
+            while chunk := await next_chunk(chunks, self._stall_seconds):
+                received += len(chunk)
+                if received > most_bytes:
+                    raise too_large
+                yield chunk
+
+        async for block in in_blocks(counted()):
+            await to_thread.run_sync(parser.write, block, limiter=threads.images)
         await to_thread.run_sync(parser.finish, limiter=threads.images)
-
-    def _check_size(self, size_bytes: int, most_bytes: int) -> None:
-        if size_bytes > most_bytes:
-            raise BodyTooLarge(self._max_bytes, IMAGE_LIMIT_VARIABLE)
-
-
-class _Files:
-    """The files of one request, written one after another, each in a folder of its own."""
-
-    def __init__(self, folder: Path, max_bytes: int, most_files: int, password: str | None) -> None:
-        self.images: list[Image] = []
-        self.most_files = most_files
-        self._folder = folder
-        self._max_bytes = max_bytes
-        self._password = password
-        self._file: IO[bytes] | None = None
-
-    def begin(self, name: str | None = None) -> None:
-        """Start the file of the next image; `write` then adds to that file."""
-        self.close()
-        path = self._folder / str(len(self.images)) / "image"
-        path.parent.mkdir()
-        self._file = path.open("wb")
-        self.images.append(Image(path, name, self._password))
-
-    def write(self, data: bytes) -> None:
-        assert self._file  # noqa: S101 - begin() was called
-        self._file.write(data)
-        if self._file.tell() > self._max_bytes:
-            raise BodyTooLarge(self._max_bytes, IMAGE_LIMIT_VARIABLE)
-
-    def close(self) -> None:
-        if self._file:
-            self._file.close()
-
-
-class _Raw:
-    """A body that is one image."""
-
-    def __init__(self, files: _Files) -> None:
-        self._files = files
-
-    def write(self, data: bytes) -> None:
-        if not self._files.images:
-            self._files.begin()
-        self._files.write(data)
-
-    def finish(self) -> None: ...
-
-
-class _Fields:
-    """The options of one form."""
-
-    def __init__(self, known: frozenset[str]) -> None:
-        self._known = known
-        self._read: dict[str, bytearray] = {}
-
-    def begin(self, name: str) -> None:
-        """Start the next option; `write` then adds to its value."""
-        if name not in self._known:
-            raise unknown_option(name, self._known)
-        if name in self._read:
-            raise repeated_option(name)
-        self._read[name] = bytearray()
-
-    def write(self, data: bytes) -> None:
-        name, value = next(reversed(self._read.items()))
-        value += data
-        if len(value) > MAX_OPTION_BYTES:
-            raise UnsupportedForm(f"the option {name!r} is longer than {MAX_OPTION_BYTES} bytes")
-
-    def values(self) -> dict[str, str]:
-        """Return the options' values by name. Raises UnsupportedForm if a value is not UTF-8."""
-        try:
-            return {name: value.decode() for name, value in self._read.items()}
-        except UnicodeDecodeError as exc:
-            raise UnsupportedForm("the value of an option is not valid UTF-8") from exc
-
-
-class _Form:
-    """A form: images in fields called `file`, and options in fields without a file name."""
-
-    def __init__(self, files: _Files, fields: _Fields, parameters: dict[bytes, bytes]) -> None:
-        """`parameters` are the parameters of the form's content type, such as `boundary`."""
-        self._files = files
-        self._fields = fields
-        self._sink: _Files | _Fields = files
-        self._headers: dict[str, str] = {}
-        self._name, self._value = b"", b""
-        self._is_over = False
-        if not parameters.get(b"boundary"):
-            raise UnsupportedForm("its content type names no boundary")
-        callbacks: Any = {
-            "on_part_begin": self._headers.clear,
-            "on_header_field": self._on_header_field,
-            "on_header_value": self._on_header_value,
-            "on_header_end": self._on_header_end,
-            "on_headers_finished": self._on_headers_finished,
-            "on_part_data": self._on_part_data,
-            "on_end": self._on_end,
-        }
-        try:
-            self._parser = MultipartParser(parameters[b"boundary"], callbacks)
-        except FormParserError as exc:
-            raise UnsupportedForm(f"its boundary cannot be used ({exc})") from exc
-
-    def write(self, data: bytes) -> None:
-        try:
-            self._parser.write(data)
-        except (MultipartParseError, FormParserError) as exc:
-            raise UnsupportedForm(f"it is broken ({exc})") from exc
-
-    def finish(self) -> None:
-        if not self._is_over:
-            raise UnsupportedForm("it ends early")
-        if not self._files.images:
-            raise UnsupportedForm("it has no file")
-
-    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._name += data[start:end]
-
-    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def _on_header_end(self) -> None:
-        self._headers[self._name.decode("latin-1").lower()] = self._value.decode("latin-1")
-        self._name, self._value = b"", b""
-
-    def _on_headers_finished(self) -> None:
-        _, parameters = parse_options_header(self._headers.get("content-disposition", ""))
-        field = parameters.get(b"name", b"").decode(errors="replace")[:MAX_NAME_CHARS]
-        if (coding := self._headers.get("content-transfer-encoding", "binary").lower()) not in PLAIN_CODINGS:
-            raise UnsupportedForm(f"a field is encoded ({coding[:MAX_NAME_CHARS]}), and must be sent unencoded")
-        if field == FILE_FIELD:
-            name = parameters.get(b"filename", b"").decode(errors="replace")[:MAX_NAME_CHARS] or None
-            self._begin_file(name)
-        elif b"filename" in parameters:
-            raise UnsupportedForm(f"it has a file in the field {field!r}")
-        else:
-            self._fields.begin(field)
-            self._sink = self._fields
-
-    def _begin_file(self, name: str | None) -> None:
-        if len(self._files.images) == (most := self._files.most_files):
-            raise UnsupportedForm(f"it has more than {'one file' if most == 1 else f'{most} files'}")
-        self._sink = self._files
-        self._files.begin(name)
-
-    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self._sink.write(data[start:end])
-
-    def _on_end(self) -> None:
-        self._is_over = True

@@ -5,8 +5,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
+from fastapi import Request
+
 from app.api.http.deps import part
-from app.api.images.receiver import Image, ImageBody, ImageReceiver, Received
+from app.api.http.disconnects import cancel_on_disconnect
+from app.api.images.downloads import ImageDownloads
+from app.api.images.received import Image, ImageBody, Received
+from app.api.images.receiver import ImageReceiver
 from app.engine.contract.messages import CapabilityName
 from app.engine.contract.recognition_call import ImageLimits, RecognitionOptions
 from app.engine.ocr_model_leases import OcrModelLeases
@@ -34,6 +39,7 @@ class RecognitionService:
         self,
         supervisor: Supervisor,
         receiver: ImageReceiver,
+        downloads: ImageDownloads,
         leases: OcrModelLeases,
         refusals: OcrModelRefusals,
         limits: ImageLimits,
@@ -46,6 +52,7 @@ class RecognitionService:
         self._leases = leases
         self._refusals = refusals
         self._receiver = receiver
+        self._downloads = downloads
         self._limits = limits
         self._max_files = max_files
         self._seconds = seconds
@@ -62,21 +69,40 @@ class RecognitionService:
 
     @asynccontextmanager
     async def receive_one(self, body: ImageBody, options: frozenset[str]) -> AsyncIterator[Received]:
-        """Receive the image of a request. Its file is removed when the context ends.
+        """Receive the image of a request, or its URL. Its file is removed when the context ends.
 
-        `options` has the names of the form's other fields. Raises what `ImageReceiver.receive` raises.
+        `options` has the names of the options that the body may have. Raises what `ImageReceiver.receive` raises.
         """
         async with self._receiver.receive(body, options) as received:
             yield received
 
     @asynccontextmanager
     async def receive_job(self, body: ImageBody, options: frozenset[str]) -> AsyncIterator[Received]:
-        """Receive the images of a job. Their files are removed when the context ends.
+        """Receive the images of a job, or their URLs. Their files are removed when the context ends.
 
-        `options` has the names of the form's other fields. Raises what `ImageReceiver.receive` raises.
+        `options` has the names of the options that the body may have. Raises what `ImageReceiver.receive` raises.
         """
         async with self._receiver.receive(body, options, self._max_files) as received:
             yield received
+
+    async def images(self, request: Request, received: Received) -> list[Image]:
+        """Return the images of a request; download them if the request has their URLs.
+
+        Call this before a place in the queue is taken, since a source may be slow. The downloads end if the caller
+        disconnects. An image of several that cannot be downloaded has an `error`. If none can, the error of the first
+        is raised: a SourceError, ImageTooLarge or a StateError. Also raises CallerGone.
+        """
+        if not received.urls:
+            return received.images
+        fetching = self._downloads.fetch(received.urls, received.folder, received.password)
+        images = await cancel_on_disconnect(request, fetching)
+        if images[0].error and all(image.error for image in images):
+            raise images[0].error
+        return images
+
+    async def close(self) -> None:
+        """Close the connections to the sources of images."""
+        await self._downloads.aclose()
 
     def reserve(self) -> Place:
         """Reserve a job's place in the engine's queue. Raises EngineNotReady and EngineBusy."""
@@ -126,6 +152,8 @@ class RecognitionService:
     ) -> ImageOutcome:
         """Return the outcome of one image. It is not tried if the job's images have ended too many engine processes."""
         try:
+            if image.error:
+                raise image.error
             if len(deaths) >= MAX_DEATHS_OF_ONE_REQUEST:
                 raise deaths[-1]
             return ImageOutcome(image.name, await self.recognise(image, options, place), None)

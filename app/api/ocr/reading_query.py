@@ -13,6 +13,7 @@ from app.api.images.documents import AnswerFormat
 from app.api.images.options.image_query import ImageQuery
 from app.api.images.options.regions import REGIONS, regions_of
 from app.api.images.options.vendor_names import FACTS, AreasName
+from app.engine.contract.document_formats import WITHOUT_PLACES, DocumentFormat
 from app.engine.contract.reading_options import ReadingKind, ReadingMode
 from app.engine.contract.recognition_call import RecognitionOptions
 
@@ -78,14 +79,16 @@ class ReadingQuery(ImageQuery):
         """Raise RequestValidationError if one option would make the engine ignore another option."""
         _refuse(self._contradictions())
 
-    def require_fit_for_documents(self) -> None:
-        """Raise RequestValidationError for an option that only JSON and text answers can follow."""
-        _refuse(self._beyond_documents())
+    def require_fit_for(self, document_format: DocumentFormat) -> None:
+        """Raise RequestValidationError for an option that documents of this format cannot follow."""
+        _refuse(self._beyond(document_format))
 
-    def _beyond_documents(self) -> Iterator[tuple[str, str]]:
+    def _beyond(self, document_format: DocumentFormat) -> Iterator[tuple[str, str]]:
         advice = "; ask for JSON or text, or leave it out"
-        if self.mode == ReadingMode.FAST:
-            yield "mode", f"the fast mode gives no lines for a document{advice}"
+        if self.mode == ReadingMode.FAST and document_format not in WITHOUT_PLACES:
+            others = ", ".join(sorted(WITHOUT_PLACES))
+            reason = f"the fast mode does not say where a line is, and {document_format} must state it"
+            yield "mode", f"{reason}; ask for {others}, JSON or text, or leave it out"
         if self.correct != Correction.NO:
             yield "correct", f"documents are not corrected{advice}"
         if self.detect_skew:

@@ -22,7 +22,7 @@ from app.api.http.header_fields import JSON, TEXT
 from app.api.http.keys import Scope
 from app.api.http.negotiation import best_of
 from app.api.http.problems import ProblemContext, ProblemContextDep, problem_of
-from app.api.images.body import IMAGE_ERRORS, ImageBodyDep, form_body
+from app.api.images.body import IMAGE_ERRORS, ImageBodyDep, image_request_body
 from app.api.images.documents import (
     DOCUMENT_FORMATS,
     TRUNCATED,
@@ -33,7 +33,7 @@ from app.api.images.documents import (
 )
 from app.api.images.options.form_fields import with_form_fields
 from app.api.images.page_warnings import warnings_header
-from app.api.images.receiver import Image
+from app.api.images.received import Image
 from app.api.images.service import RecognitionService, RecognitionServiceDep
 from app.api.jobs.respond_async import BackgroundDep, PrefersJob, accepted, accepted_or
 from app.api.jobs.routes import JobKind, job_routes
@@ -62,7 +62,7 @@ OCR_RESPONSES: dict[int | str, dict[str, Any]] = {
     response_model=RecognitionOut,
     response_description="The recognised text, in the format that `Accept` asks for; JSON by default.",
     responses=OCR_RESPONSES | accepted_or(*OCR_ERRORS),
-    openapi_extra=needs(Scope.AI) | {"requestBody": form_body(ReadingQuery)},
+    openapi_extra=needs(Scope.AI) | {"requestBody": image_request_body(ReadingQuery)},
 )
 @streams_body
 async def recognise_text(
@@ -97,16 +97,18 @@ async def recognise_text(
             received = await stack.enter_async_context(service.receive_job(body, ReadingQuery.names()))
             query = with_form_fields(query, request.query_params, received.fields)
             await _require_possible(query, accept, choice, prefers_job=True)
+            images = await service.images(request, received)
             place = stack.enter_context(service.reserve())
-            asked = query.model_dump(exclude_none=True) | {"files": len(received.images)}
-            batch = _batch(received.images, query.to_options(None), service, context, place, stack.pop_all())
+            asked = query.model_dump(exclude_none=True) | {"files": len(images)}
+            batch = _batch(images, query.to_options(None), service, context, place, stack.pop_all())
             return accepted(request, JOBS, await background.begin(BatchKind.IMAGES, asked, batch, actor))
     async with service.receive_one(body, ReadingQuery.names()) as received:
         query = with_form_fields(query, request.query_params, received.fields)
         await _require_possible(query, accept, choice, prefers_job=False)
         answer_format = chosen_format(query.format, accept)
         options = query.to_options(answer_format.document)
-        recognition = await cancel_on_disconnect(request, service.recognise(received.image, options))
+        (image,) = await service.images(request, received)
+        recognition = await cancel_on_disconnect(request, service.recognise(image, options))
         # A second turn in the engine's queue: other calls may run between the recognition and the correction.
         corrections = (
             await _correct(request, recognition, text_service, context, answer_format)
@@ -124,8 +126,8 @@ async def _require_possible(query: ReadingQuery, accept: list[str], choice: Mode
     query.require_consistent()
     if prefers_job and query.format not in {None, AnswerFormat.JSON}:
         raise _refused("format", "the results of a job are JSON; leave it out")
-    if not prefers_job and chosen_format(query.format, accept).document:
-        query.require_fit_for_documents()
+    if not prefers_job and (document_format := chosen_format(query.format, accept).document):
+        query.require_fit_for(document_format)
     if query.correct != Correction.MODEL:
         return
     if prefers_job:

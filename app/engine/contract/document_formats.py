@@ -9,6 +9,7 @@ class DocumentFormat(StrEnum):
     ALTO = "alto"
     CSV = "csv"
     DOCX = "docx"
+    EPUB = "epub"
     HOCR = "hocr"
     HTML = "html"
     MARKDOWN = "markdown"
@@ -27,10 +28,16 @@ MEDIA_TYPE_OF_DOCUMENT = {
     DocumentFormat.MARKDOWN: "text/markdown",
     DocumentFormat.HTML: "text/html",
     DocumentFormat.RTF: "application/rtf",
+    DocumentFormat.EPUB: "application/epub+zip",
     DocumentFormat.CSV: "text/csv",
     DocumentFormat.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     DocumentFormat.ALTO: "application/xml",
 }
+
+WITHOUT_PLACES = frozenset(
+    {DocumentFormat.MARKDOWN, DocumentFormat.HTML, DocumentFormat.DOCX, DocumentFormat.RTF, DocumentFormat.EPUB}
+)
+"""The formats that do not state where on the page a line is."""
 
 DOCUMENTS_BY_ACCEPT = tuple(each for each in MEDIA_TYPE_OF_DOCUMENT if each is not DocumentFormat.PDF_TEXT)
 """The formats that a media type in the header `Accept` selects. `application/pdf` selects the searchable PDF."""

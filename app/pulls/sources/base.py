@@ -4,7 +4,6 @@ To add a source, write a module in this folder with a class that has the methods
 its settings.
 """
 
-import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
@@ -13,12 +12,10 @@ from typing import Protocol
 from anyio import CapacityLimiter
 
 from app.errors import SourceMismatch, SourceNotAllowed, SourceNotFound
+from app.fetching.foreign_text import printable
 from app.pulls.request import PullRequest
-from app.pulls.sources.foreign_text import printable
 from app.store.names import problem_with
 
-STRONG_ETAG = re.compile(r'"[!#-~]{0,500}"')
-"""Matches a strong ETag of printable ASCII, short enough to be recorded and sent back. Any other ETag is not used."""
 MAX_FILES = 1000
 """How many files one pull may have."""
 MAX_WARNINGS = 20

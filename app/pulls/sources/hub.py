@@ -7,13 +7,21 @@ import httpx
 from anyio import CapacityLimiter, to_thread
 
 from app.errors import SourceNotAllowed, SourceUnavailable
+from app.fetching.http_client import Hints, HttpAnswer, HttpClient, explaining_environment, origin_of, shown
 from app.pulls.request import PullRequest
 from app.pulls.sources.base import SourceFile
-from app.pulls.sources.http import HUB_HINTS, HttpAnswer, HttpClient, explaining_environment, origin_of, shown
 
 ANSWER_SECONDS = 120.0
 """How many seconds a hub may take to list the files of a request. The read timeout alone would not stop a hub that
 sends single bytes."""
+
+
+HUB_HINTS = Hints(
+    not_found="Check its spelling and the revision",
+    refused="A private or gated repository needs an OCR_HUB_TOKEN whose owner has access to it; the answer for a "
+    "repository that does not exist may be the same",
+)
+"""The hints for repositories of the hub, used when its files are listed and when they are downloaded."""
 
 
 class HubSource:
@@ -58,7 +66,7 @@ class HubSource:
             is_hub = origin_of(url) == origin_of(httpx.URL(file.url))
             return {"authorization": f"Bearer {self._token}"} if self._token and is_hub else {}
 
-        return self._http.open(file, start, etag, hints=HUB_HINTS, check_url=check, headers_for=headers_for)
+        return self._http.open(file.url, start, etag, hints=HUB_HINTS, check_url=check, headers_for=headers_for)
 
     async def aclose(self) -> None:
         """Close the connections of the source."""

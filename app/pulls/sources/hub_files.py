@@ -16,11 +16,12 @@ from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
 from app.errors import PullsMisconfigured, SourceMismatch, SourceNotFound, SourceUnavailable
+from app.fetching.foreign_text import printable
+from app.fetching.http_client import refusal
 from app.pulls.request import SHA256_PATTERN, PullRequest, model_name
 from app.pulls.sources.base import SourceFile
 from app.pulls.sources.bounded_answers import bound_answers
-from app.pulls.sources.foreign_text import printable
-from app.pulls.sources.http import HUB_HINTS, refusal
+from app.pulls.sources.hub import HUB_HINTS
 
 TIMEOUT_SECONDS = 10.0
 MAX_SHOWN_NAME = 100

@@ -18,10 +18,10 @@ import httpx
 from anyio import CapacityLimiter, to_thread
 
 from app.errors import PullsMisconfigured, SourceMismatch, SourceNotAllowed, SourceNotFound, SourceUnavailable
+from app.fetching.allowed_urls import is_below
+from app.fetching.http_client import Hints, HttpAnswer, HttpClient, shown
 from app.pulls.request import RESOURCE, SHA256_PATTERN, PullRequest
 from app.pulls.sources.base import SourceFile
-from app.pulls.sources.http import Hints, HttpAnswer, HttpClient, shown
-from app.pulls.sources.url import is_below
 
 LIST_FILE = "RESOURCES.json"
 MAX_LIST_BYTES = 1 << 20
@@ -139,7 +139,7 @@ class ResourceSource:
     async def _request(
         self, file: SourceFile, start: int, etag: str | None, method: str = "GET"
     ) -> AsyncIterator[HttpAnswer]:
-        requested = self._http.open(file, start, etag, hints=HINTS, check_url=self._check, method=method)
+        requested = self._http.open(file.url, start, etag, hints=HINTS, check_url=self._check, method=method)
         async with requested as answer:
             yield answer
 

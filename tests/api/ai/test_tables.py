@@ -71,8 +71,10 @@ def test_a_table_for_a_spreadsheet(service: RunningService) -> None:
     rows = service.client.post("/ai/table", content=image).raise_for_status().json()["pages"][0]["rows"]
     assert rows
 
-    for media_type in ("text/csv", XLSX):
-        answer = service.client.post("/ai/table", content=image, headers={"accept": media_type}).raise_for_status()
+    for option, media_type in ((None, "text/csv"), ("xlsx", XLSX)):
+        headers, query = {"accept": "text/csv"}, {"format": option} if option else {}
+        answer = service.client.post("/ai/table", params=query, content=image, headers=headers).raise_for_status()
+        assert answer.headers["content-type"].partition(";")[0] == media_type
         if media_type == XLSX:
             (sheet,) = openpyxl.load_workbook(io.BytesIO(answer.content)).worksheets
             found = [[cell or "" for cell in row] for row in sheet.iter_rows(values_only=True)]

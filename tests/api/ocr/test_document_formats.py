@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.api.images.documents import DOCUMENT_FORMATS, TABLE_FORMATS, AnswerFormat
+from app.api.images.documents import DOCUMENT_FORMATS, TABLE_FORMATS, AnswerFormat, TableFormat
 from app.engine.contract.document_formats import MEDIA_TYPE_OF_DOCUMENT, DocumentFormat
 from tests.support.answers import problem_of
 from tests.support.service import RunningService
@@ -39,9 +39,25 @@ def test_json_is_the_default(service: RunningService, path: str) -> None:
     assert answer.json()["pages"][0]["number"] == 1
     assert "content-disposition" not in answer.headers
 
-    refused = service.client.post(path, content=b"read hello", headers={"accept": "application/epub+zip"})
+    refused = service.client.post(path, content=b"read hello", headers={"accept": "image/png"})
     assert problem_of(refused) == (406, "not-acceptable")
     assert "text/csv" in refused.json()["detail"]
+
+
+def test_the_option_names_the_format_of_tables(service: RunningService) -> None:
+    """`format` counts more than `Accept` for tables too, in the query and in a form; other values are refused."""
+    image = b"read hello"
+    for option in TableFormat:
+        answer = service.client.post("/ai/table", params={"format": option}, content=image).raise_for_status()
+        expected = MEDIA_TYPE_OF_DOCUMENT[option.document] if option.document else "application/json"
+        assert answer.headers["content-type"].partition(";")[0] == expected
+    form: dict[str, Any] = {"file": ("page.png", image), "format": (None, "xlsx")}
+    answer = service.client.post("/ai/table", files=form, headers={"accept": "text/csv"}).raise_for_status()
+    assert answer.headers["content-disposition"] == 'attachment; filename="recognised.xlsx"'
+
+    refused = service.client.post("/ai/table", params={"format": "pdf"}, content=image)
+    assert problem_of(refused) == (422, "invalid-request")
+    assert "xlsx" in str(refused.json())
 
 
 def test_the_option_names_the_format(service: RunningService) -> None:
@@ -55,7 +71,7 @@ def test_the_option_names_the_format(service: RunningService) -> None:
     answer = service.client.post("/ocr", files=form, headers={"accept": "application/pdf"}).raise_for_status()
     assert answer.headers["content-type"].partition(";")[0] == "text/csv"
 
-    refused = service.client.post("/ocr", params={"format": "epub"}, content=b"read hello")
+    refused = service.client.post("/ocr", params={"format": "mobi"}, content=b"read hello")
     assert problem_of(refused) == (422, "invalid-request")
     assert "pdf_text" in str(refused.json())
     job = service.client.post(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from app.engine.contract.document_formats import DocumentFormat
 from tests.support.answers import problem_of
 from tests.support.service import RunningService
 
@@ -112,12 +113,26 @@ def test_options_that_are_wrong_or_would_be_ignored(
     assert message in error["message"]
 
 
-@pytest.mark.parametrize("query", [{"mode": "fast"}, {"correct": "dictionary", "language": "eng"}])
-def test_documents_without_these_options(service: RunningService, query: dict[str, str]) -> None:
-    """The fast mode and corrections give JSON and text only."""
+def test_documents_without_corrections(service: RunningService) -> None:
+    """Corrections give JSON and text only."""
+    query = {"correct": "dictionary", "language": "eng"}
     answer = service.client.post("/ocr", params=query, content=b"options", headers={"accept": "application/pdf"})
 
     assert problem_of(answer) == (422, "invalid-request")
+
+
+@pytest.mark.parametrize("document_format", DocumentFormat)
+def test_documents_in_the_fast_mode(service: RunningService, document_format: DocumentFormat) -> None:
+    """In the fast mode, which gives no places of lines, there are those documents that state no places."""
+    answer = service.client.post("/ocr", params={"mode": "fast", "format": document_format}, content=b"read a fox")
+
+    if document_format in {"markdown", "html", "docx", "rtf", "epub"}:
+        assert answer.raise_for_status().text == "a fox"
+    else:
+        assert problem_of(answer) == (422, "invalid-request")
+        (error,) = answer.json()["errors"]
+        assert error["where"] == ["query", "mode"]
+        assert "docx, epub, html, markdown, rtf, JSON or text" in error["message"]
 
 
 def test_a_job_is_corrected_by_a_dictionary(service: RunningService) -> None:

@@ -1,8 +1,10 @@
 """Options of `POST /ocr` with the real engine: what each does to a page made for it."""
 
+import io
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import docx
 import httpx
 import pytest
 from PIL import Image
@@ -125,6 +127,15 @@ def test_other_calls_of_the_vendor(ask: Ask, query: dict[str, str]) -> None:
 
     assert close_to(TEXT, page["text"])
     assert page["truncated_by_evaluation"]
+
+
+@pytest.mark.slow
+def test_the_fast_mode_writes_documents(ask: Ask) -> None:
+    """In the fast mode a Word document has each line that the vendor read, in order."""
+    answer = ask(PAGE, mode="fast", format="docx").raise_for_status()
+
+    paragraphs = docx.Document(io.BytesIO(answer.content)).paragraphs
+    assert close_to(TEXT, "\n".join(paragraph.text for paragraph in paragraphs))
 
 
 @pytest.mark.slow

@@ -9,12 +9,12 @@ import pytest
 from anyio import CapacityLimiter
 
 from app.errors import SourceError, SourceMismatch, SourceNotAllowed, SourceNotFound, SourceUnavailable
+from app.fetching.http_client import Hints, HttpClient, refusal
+from app.fetching.rate_limits import pause_asked_for
 from app.pulls.request import PullRequest
 from app.pulls.sources import bounded_answers
 from app.pulls.sources.base import SourceFile
-from app.pulls.sources.http import Hints, HttpClient, refusal
 from app.pulls.sources.hub_files import find_files
-from app.pulls.sources.rate_limits import pause_asked_for
 from app.pulls.sources.url import UrlSource
 from tests.support.endless import endless_server
 from tests.support.hub import COMMIT, Fault, running_hub

@@ -4,9 +4,9 @@ import httpx
 import pytest
 
 from app.errors import SourceNotAllowed
+from app.fetching.http_client import HttpClient
 from app.pulls.request import PullRequest
 from app.pulls.sources.base import SourceFile
-from app.pulls.sources.http import HttpClient
 from app.pulls.sources.resources import ResourceSource, raw_folder
 from tests.support.hub import running_hub
 

@@ -7,9 +7,9 @@ import pytest
 from anyio import CapacityLimiter
 
 from app.errors import SourceError, SourceMismatch, SourceNotAllowed, SourceNotFound, SourceUnavailable
+from app.fetching.http_client import Hints, HttpClient, refusal
 from app.pulls.request import PullRequest
 from app.pulls.sources.base import Source, SourceFile
-from app.pulls.sources.http import Hints, HttpClient, refusal
 from app.pulls.sources.hub import HubSource
 from app.pulls.sources.hub_files import find_files
 from app.pulls.sources.url import UrlSource

@@ -13,20 +13,22 @@ class JsonRequest(Request):
     _parsed: Any = None
 
     async def json(self) -> Any:  # noqa: ANN401 - as in the class that this one extends
-        """Return the parsed body. Raises JSONDecodeError, UnicodeDecodeError and RequestValidationError."""
+        """Return the parsed body. Raises what `parsed_json` raises."""
         if self._parsed is None:
-            body = await self.body()
-            try:
-                self._parsed = json.loads(body, object_pairs_hook=_unique, parse_constant=_refuse)
-            except (json.JSONDecodeError, UnicodeDecodeError):
-                raise
-            except RecursionError:
-                raise RequestValidationError([{"loc": ("body",), "msg": "it is nested too deeply"}]) from None
-            except ValueError:  # Python's limit of the digits of a whole number
-                raise RequestValidationError(
-                    [{"loc": ("body",), "msg": "a number in it has too many digits"}]
-                ) from None
+            self._parsed = parsed_json(await self.body())
         return self._parsed
+
+
+def parsed_json(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the value of a JSON text. Raises JSONDecodeError, UnicodeDecodeError and RequestValidationError."""
+    try:
+        return json.loads(body, object_pairs_hook=_unique, parse_constant=_refuse)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise
+    except RecursionError:
+        raise RequestValidationError([{"loc": ("body",), "msg": "it is nested too deeply"}]) from None
+    except ValueError:  # Python's limit of the digits of a whole number
+        raise RequestValidationError([{"loc": ("body",), "msg": "a number in it has too many digits"}]) from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

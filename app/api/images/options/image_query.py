@@ -9,7 +9,6 @@ from app.api.images.options.filters import filters_of
 from app.api.images.options.page_ranges import PAGES, ranges_of
 from app.api.images.options.vendor_names import LanguageName
 from app.engine.contract.reading_options import ImageFilter, PageRange
-from app.engine.contract.recognition_call import RecognitionOptions
 
 
 class ImageQuery(BaseModel):
@@ -45,19 +44,6 @@ class ImageQuery(BaseModel):
     def image_filters(self) -> tuple[ImageFilter, ...]:
         """The filters to apply, in order."""
         return () if self.filters is None else filters_of(self.filters)
-
-    def to_table_options(self) -> RecognitionOptions:
-        """Return the engine's options for tables."""
-        return RecognitionOptions(
-            self.language,
-            "universal",
-            self.auto_skew,
-            self.upscale,
-            self.page_ranges,
-            None,
-            tables=True,
-            filters=self.image_filters,
-        )
 
     @field_validator("pages")
     @classmethod

@@ -33,6 +33,7 @@ OTHER_KINDS = {
     b"Rar!": "a RAR archive (send each image inside)",
     b"\xd0\xcf\x11\xe0": "an Office document (send a PDF of it)",
     b"{\\rtf": "an RTF document (send a PDF of it)",
+    b"{": "JSON (send it with Content-Type: application/json if it has the URL of an image)",
     b"%!PS": "PostScript (send a PDF of it)",
     b"AT&TFORM": "a DjVu document (send a PDF or TIFF of it)",
     b"<svg": "an SVG drawing (send a PNG of it)",

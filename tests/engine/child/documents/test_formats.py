@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
+from zipfile import ZIP_STORED, ZipFile
 
 import docx
 import openpyxl
@@ -46,6 +47,21 @@ def by_html(path: Path) -> list[str]:
     return [text for each in tree.iter("p") for text in each.itertext()]
 
 
+def by_epub(path: Path) -> list[str]:
+    """Return the lines of a book as a reader finds them: by the container, the package and its spine."""
+    with ZipFile(path) as archive:
+        first = archive.infolist()[0]
+        head = (first.filename, first.compress_type, archive.read(first))
+        assert head == ("mimetype", ZIP_STORED, b"application/epub+zip")
+        container = etree.fromstring(archive.read("META-INF/container.xml"))
+        (package_name,) = container.xpath("//@full-path")
+        package = etree.fromstring(archive.read(package_name))
+        files = {item.get("id"): item.get("href") for item in package.iterfind(".//{*}item")}
+        assert {*files.values(), "mimetype", "META-INF/container.xml", package_name} == set(archive.namelist())
+        pages = [etree.fromstring(archive.read(files[item])) for item in package.xpath("//@idref")]
+    return [text for page in pages for each in page.iterfind(".//{*}p") for text in each.itertext()]
+
+
 def by_markdown(path: Path) -> list[str]:
     shown = html.fromstring(MarkdownIt("commonmark").enable("table").render(path.read_text("utf-8")))
     assert {each.tag for each in shown.iter()} <= {"div", "p", "br"}
@@ -76,6 +92,7 @@ READERS: dict[DocumentFormat, Callable[[Path], list[str]]] = {
     DocumentFormat.DOCX: by_docx,
     DocumentFormat.RTF: by_rtf,
     DocumentFormat.HTML: by_html,
+    DocumentFormat.EPUB: by_epub,
     DocumentFormat.MARKDOWN: by_markdown,
     DocumentFormat.CSV: by_csv,
     DocumentFormat.XLSX: by_xlsx,
@@ -124,6 +141,22 @@ def test_paragraphs(tmp_path: Path) -> None:
     found = [each.text for each in docx.Document(str(written(tmp_path, DocumentFormat.DOCX, page))).paragraphs]
 
     assert found == ["first line\nsecond line\nthird line", "a new paragraph\ngoes on", "next column"]
+
+
+def test_the_pages_of_a_book(tmp_path: Path) -> None:
+    """A book has a file and a link for each page, names its language, and shows a table as one."""
+    table = fields(number=3) | {"table": "Name\tAmount\nÄpfel & Birnen\t<12>"}
+    path = written(tmp_path, DocumentFormat.EPUB, fields(*GERMAN, number=2), table)
+
+    with ZipFile(path) as archive:
+        package, contents, last = (
+            etree.fromstring(archive.read(name)) for name in ("package.opf", "contents.xhtml", "page-3.xhtml")
+        )
+        assert archive.testzip() is None
+    assert package.xpath("//@idref") == ["file-0", "file-1"]
+    assert contents.xpath("//@href") == ["page-2.xhtml", "page-3.xhtml"]
+    assert [each.text for each in package.iterfind(".//{*}language")] == ["de"]
+    assert [cell.text for cell in last.iterfind(".//{*}td")] == ["Name", "Amount", "Äpfel & Birnen", "<12>"]
 
 
 def test_hocr_is_what_its_readers_expect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

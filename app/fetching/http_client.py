@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 from anyio import to_thread
@@ -20,9 +21,8 @@ from app.errors import (
     SourceRefused,
     SourceUnavailable,
 )
-from app.pulls.sources.base import STRONG_ETAG, SourceFile
-from app.pulls.sources.foreign_text import printable
-from app.pulls.sources.rate_limits import pause_asked_for
+from app.fetching.foreign_text import printable
+from app.fetching.rate_limits import pause_asked_for
 
 MAX_REDIRECTS = 10
 CONNECT_SECONDS = 10.0
@@ -37,6 +37,8 @@ IDENTITY = {"accept-encoding": "identity"}
 """Requests the bytes of the file itself, not compressed."""
 NUMBER = r"[0-9]{1,18}"
 """Matches a file's size in a header: at most 18 digits, because `int()` raises ValueError for thousands of digits."""
+STRONG_ETAG = re.compile(r'"[!#-~]{0,500}"')
+"""Matches a strong ETag of printable ASCII, short enough to be recorded and sent back. Any other ETag is not used."""
 CONTENT_RANGE = re.compile(rf"bytes ({NUMBER})-{NUMBER}/({NUMBER}|\*)")
 MAX_PORT = 65535
 ENVIRONMENT = frozenset({
@@ -54,14 +56,6 @@ class Hints:
 
     not_found: str
     refused: str
-
-
-HUB_HINTS = Hints(
-    not_found="Check its spelling and the revision",
-    refused="A private or gated repository needs an OCR_HUB_TOKEN whose owner has access to it; the answer for a "
-    "repository that does not exist may be the same",
-)
-"""The hints for repositories of the hub, used when its files are listed and when they are downloaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,45 +102,45 @@ class HttpClient:
     @asynccontextmanager
     async def open(
         self,
-        file: SourceFile,
-        start: int,
-        etag: str | None,
+        url: str,
+        start: int = 0,
+        etag: str | None = None,
         *,
         hints: Hints,
         check_url: Callable[[httpx.URL], None],
         headers_for: Callable[[httpx.URL], dict[str, str]] = lambda _: {},
         method: str = "GET",
     ) -> AsyncIterator[HttpAnswer]:
-        """Request a file's bytes from position `start` on, or the whole file if its ETag is no longer `etag`.
+        """Request the bytes of a URL's file from position `start` on, or the whole file if its ETag is not `etag`.
 
-        `check_url` and `headers_for` are called for the file's URL and for that of each redirect. Raises what
+        `check_url` and `headers_for` are called for the URL and for that of each redirect. Raises what
         `check_url` raises, SourceNotFound, SourceRefused, SourceMismatch; SourceUnavailable for failures that may pass.
         """
         client = await self.connect()
         ranges = {"range": f"bytes={start}-"} if start else {}
         if start and etag:
             ranges["if-range"] = etag
-        url = _parsed(file.url)
+        label, target = label_of(url), _parsed(url)
         deadline = time.monotonic() + self._head_seconds
         for _ in range(MAX_REDIRECTS):
-            check_url(url)
-            request = client.build_request(method, url, headers=IDENTITY | headers_for(url) | ranges)
-            with _explaining(file.label):
+            check_url(target)
+            request = client.build_request(method, target, headers=IDENTITY | headers_for(target) | ranges)
+            with _explaining(label):
                 # One deadline for all heads, because a source may send single bytes, each within the read timeout.
                 async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                     response = await client.send(request, stream=True)
             try:
                 if response.status_code in REDIRECTS:
-                    url = _target(file, url, response)
+                    target = _redirected(label, target, response)
                     continue
                 if response.status_code == RANGE_NOT_SATISFIABLE and ranges:
                     ranges = {}  # the file has changed at the source: request all of it
                     continue
-                yield _answer(file, response, hints)
+                yield _answer(label, response, hints)
                 return
             finally:
                 await response.aclose()
-        raise SourceUnavailable(file.label, f"it redirects more than {MAX_REDIRECTS} times")
+        raise SourceUnavailable(label, f"it redirects more than {MAX_REDIRECTS} times")
 
     def _connected(self) -> httpx.AsyncClient:
         """Return the client. The first call creates the client and blocks, because it reads the certificates."""
@@ -157,7 +151,8 @@ class HttpClient:
 
 def _new_client(timeout: httpx.Timeout) -> httpx.AsyncClient:
     with explaining_environment():
-        return httpx.AsyncClient(timeout=timeout)
+        # Without cookies: a source could otherwise recognise one caller's request in that of another.
+        return httpx.AsyncClient(timeout=timeout, cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])))
 
 
 @contextmanager
@@ -175,6 +170,11 @@ def explaining_environment() -> Iterator[None]:
         text = "" if "@" in str(exc) else f": {printable(str(exc))}"
         reason = f"the HTTP client cannot start ({type(exc).__name__}{text}). {culprits}"
         raise PullsMisconfigured(reason) from exc
+
+
+def label_of(url: str) -> str:
+    """Return a URL for messages: without the query, which may hold a signature."""
+    return url.partition("?")[0]
 
 
 def shown(url: httpx.URL) -> str:
@@ -200,35 +200,35 @@ def refusal(what: str, status: int, headers: httpx.Headers, hints: Hints) -> Exc
     return SourceMismatch(what, f"the source answered {status}")
 
 
-def _answer(file: SourceFile, response: httpx.Response, hints: Hints) -> HttpAnswer:
+def _answer(label: str, response: httpx.Response, hints: Hints) -> HttpAnswer:
     headers = response.headers
     if response.status_code not in {httpx.codes.OK, httpx.codes.PARTIAL_CONTENT}:
-        raise refusal(file.label, response.status_code, headers, hints)
+        raise refusal(label, response.status_code, headers, hints)
     if (coding := headers.get("content-encoding", "identity")) != "identity":
-        raise SourceMismatch(file.label, f"the source sent it encoded ({printable(coding, 50)})")
+        raise SourceMismatch(label, f"the source sent it encoded ({printable(coding, 50)})")
     etag = headers.get("etag")
     strong = etag if etag and STRONG_ETAG.fullmatch(etag) else None
     if response.status_code == httpx.codes.OK:
         length = headers.get("content-length", "")
-        return HttpAnswer(0, int(length) if re.fullmatch(NUMBER, length) else None, strong, response, file.label)
+        return HttpAnswer(0, int(length) if re.fullmatch(NUMBER, length) else None, strong, response, label)
     part = CONTENT_RANGE.fullmatch(headers.get("content-range", ""))
     if not part:
-        raise SourceMismatch(file.label, "the source sent a part of it without a valid Content-Range header")
-    return HttpAnswer(int(part[1]), None if part[2] == "*" else int(part[2]), strong, response, file.label)
+        raise SourceMismatch(label, "the source sent a part of it without a valid Content-Range header")
+    return HttpAnswer(int(part[1]), None if part[2] == "*" else int(part[2]), strong, response, label)
 
 
 def _parsed(url: str) -> httpx.URL:
     try:
         return _connectable(httpx.URL(url))
     except httpx.InvalidURL as exc:
-        raise SourceNotAllowed(url.partition("?")[0].rpartition("@")[2], f"it is not a valid URL ({exc})") from None
+        raise SourceNotAllowed(label_of(url).rpartition("@")[2], f"it is not a valid URL ({exc})") from None
 
 
-def _target(file: SourceFile, url: httpx.URL, response: httpx.Response) -> httpx.URL:
+def _redirected(label: str, url: httpx.URL, response: httpx.Response) -> httpx.URL:
     try:
         return _connectable(url.join(response.headers["location"]))
     except (KeyError, httpx.InvalidURL):
-        raise SourceMismatch(file.label, "it redirects to an invalid URL") from None
+        raise SourceMismatch(label, "it redirects to an invalid URL") from None
 
 
 def _connectable(url: httpx.URL) -> httpx.URL:

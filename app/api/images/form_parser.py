@@ -1,0 +1,175 @@
+"""Parsers that write a request's body into files: a form with images and options, or one image as it is."""
+
+from pathlib import Path
+from typing import IO, Any
+
+from python_multipart.exceptions import FormParserError, MultipartParseError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from app.api.http.request_errors import BodyTooLarge, UnsupportedForm
+from app.api.images.options.form_fields import repeated_option, unknown_option
+from app.api.images.received import MAX_NAME_CHARS, Image
+
+FILE_FIELD = "file"
+MAX_OPTION_BYTES = 8192
+"""The longest value of an option in a form, in bytes."""
+PLAIN_CODINGS = {"binary", "8bit", "7bit"}
+"""The values of `Content-Transfer-Encoding` that mean an unencoded part. RFC 7578 deprecates the header."""
+IMAGE_LIMIT_VARIABLE = "OCR_MAX_IMAGE_BYTES"
+"""The setting that limits an image, for the message of BodyTooLarge."""
+
+
+class Files:
+    """The files of one request, written one after another, each in a folder of its own."""
+
+    def __init__(self, folder: Path, max_bytes: int, most_files: int, password: str | None) -> None:
+        self.images: list[Image] = []
+        self.most_files = most_files
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._password = password
+        self._file: IO[bytes] | None = None
+
+    def begin(self, name: str | None = None) -> None:
+        """Start the file of the next image; `write` then adds to that file."""
+        self.close()
+        path = self._folder / str(len(self.images)) / "image"
+        path.parent.mkdir()
+        self._file = path.open("wb")
+        self.images.append(Image(path, name, self._password))
+
+    def write(self, data: bytes) -> None:
+        """Add bytes to the present file. Raises BodyTooLarge."""
+        assert self._file  # noqa: S101 - begin() was called
+        self._file.write(data)
+        if self._file.tell() > self._max_bytes:
+            raise BodyTooLarge(self._max_bytes, IMAGE_LIMIT_VARIABLE)
+
+    def close(self) -> None:
+        """Close the present file."""
+        if self._file:
+            self._file.close()
+
+
+class Raw:
+    """A body that is one image."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    def write(self, data: bytes) -> None:
+        """Add bytes to the image."""
+        if not self._files.images:
+            self._files.begin()
+        self._files.write(data)
+
+    def finish(self) -> None:
+        """Do nothing: any bytes may be the image's last."""
+
+
+class Fields:
+    """The options of one form."""
+
+    def __init__(self, known: frozenset[str]) -> None:
+        self._known = known
+        self._read: dict[str, bytearray] = {}
+
+    def begin(self, name: str) -> None:
+        """Start the next option; `write` then adds to its value."""
+        if name not in self._known:
+            raise unknown_option(name, self._known)
+        if name in self._read:
+            raise repeated_option(name)
+        self._read[name] = bytearray()
+
+    def write(self, data: bytes) -> None:
+        """Add bytes to the present option's value. Raises UnsupportedForm."""
+        name, value = next(reversed(self._read.items()))
+        value += data
+        if len(value) > MAX_OPTION_BYTES:
+            raise UnsupportedForm(f"the option {name!r} is longer than {MAX_OPTION_BYTES} bytes")
+
+    def values(self) -> dict[str, str]:
+        """Return the options' values by name. Raises UnsupportedForm if a value is not UTF-8."""
+        try:
+            return {name: value.decode() for name, value in self._read.items()}
+        except UnicodeDecodeError as exc:
+            raise UnsupportedForm("the value of an option is not valid UTF-8") from exc
+
+
+class Form:
+    """A form: images in fields called `file`, and options in fields without a file name."""
+
+    def __init__(self, files: Files, fields: Fields, parameters: dict[bytes, bytes]) -> None:
+        """`parameters` are the parameters of the form's content type, such as `boundary`."""
+        self._files = files
+        self._fields = fields
+        self._sink: Files | Fields = files
+        self._headers: dict[str, str] = {}
+        self._name, self._value = b"", b""
+        self._is_over = False
+        if not parameters.get(b"boundary"):
+            raise UnsupportedForm("its content type names no boundary")
+        callbacks: Any = {
+            "on_part_begin": self._headers.clear,
+            "on_header_field": self._on_header_field,
+            "on_header_value": self._on_header_value,
+            "on_header_end": self._on_header_end,
+            "on_headers_finished": self._on_headers_finished,
+            "on_part_data": self._on_part_data,
+            "on_end": self._on_end,
+        }
+        try:
+            self._parser = MultipartParser(parameters[b"boundary"], callbacks)
+        except FormParserError as exc:
+            raise UnsupportedForm(f"its boundary cannot be used ({exc})") from exc
+
+    def write(self, data: bytes) -> None:
+        """Parse the next bytes of the form. Raises BodyTooLarge, UnsupportedForm and RequestValidationError."""
+        try:
+            self._parser.write(data)
+        except (MultipartParseError, FormParserError) as exc:
+            raise UnsupportedForm(f"it is broken ({exc})") from exc
+
+    def finish(self) -> None:
+        """Raise UnsupportedForm if the form is not complete or has no file."""
+        if not self._is_over:
+            raise UnsupportedForm("it ends early")
+        if not self._files.images:
+            raise UnsupportedForm("it has no file")
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._name += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        self._headers[self._name.decode("latin-1").lower()] = self._value.decode("latin-1")
+        self._name, self._value = b"", b""
+
+    def _on_headers_finished(self) -> None:
+        _, parameters = parse_options_header(self._headers.get("content-disposition", ""))
+        field = parameters.get(b"name", b"").decode(errors="replace")[:MAX_NAME_CHARS]
+        if (coding := self._headers.get("content-transfer-encoding", "binary").lower()) not in PLAIN_CODINGS:
+            raise UnsupportedForm(f"a field is encoded ({coding[:MAX_NAME_CHARS]}), and must be sent unencoded")
+        if field == FILE_FIELD:
+            name = parameters.get(b"filename", b"").decode(errors="replace")[:MAX_NAME_CHARS] or None
+            self._begin_file(name)
+        elif b"filename" in parameters:
+            raise UnsupportedForm(f"it has a file in the field {field!r}")
+        else:
+            self._fields.begin(field)
+            self._sink = self._fields
+
+    def _begin_file(self, name: str | None) -> None:
+        if len(self._files.images) == (most := self._files.most_files):
+            raise UnsupportedForm(f"it has more than {'one file' if most == 1 else f'{most} files'}")
+        self._sink = self._files
+        self._files.begin(name)
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        self._sink.write(data[start:end])
+
+    def _on_end(self) -> None:
+        self._is_over = True

@@ -1,0 +1,79 @@
+"""JSON bodies, which have the URLs of images, and options beside them."""
+
+import json
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+
+from app.api.http.checks.json_request import parsed_json
+from app.api.http.checks.request_checks import say_unknown
+
+URL, URLS = "url", "urls"
+MAX_URL_CHARS = 2048
+MAX_SHOWN_CHARS = 100
+NOT_JSON = "the body is announced as JSON and is not; send an image with its own media type, such as image/png"
+
+
+class UrlBody:
+    """A body that is a JSON object with `url` or `urls`. Its other members are options."""
+
+    def __init__(self, options: frozenset[str], most_urls: int) -> None:
+        """`options` has the names of the options that the object may have."""
+        self.urls: tuple[str, ...] = ()
+        self.fields: dict[str, str] = {}
+        """The values of the options, as the query would have them."""
+        self._options = options
+        self._most_urls = most_urls
+        self._body = bytearray()
+
+    def write(self, data: bytes) -> None:
+        """Add bytes to the body."""
+        self._body += data
+
+    def finish(self) -> None:
+        """Read the object. Raises RequestValidationError."""
+        try:
+            members = parsed_json(bytes(self._body))
+            json.dumps(members, ensure_ascii=False).encode()
+        except json.JSONDecodeError as exc:
+            raise _refusal(None, f"{NOT_JSON} ({exc.msg} at character {exc.pos})") from exc
+        except UnicodeError as exc:  # bytes that are not UTF-8, or a lone surrogate
+            raise _refusal(None, NOT_JSON) from exc
+        if not isinstance(members, dict):
+            raise _refusal(None, "a JSON object is required, with the URL of the image in 'url'")
+        self.urls = tuple(self._urls_in(members))
+        self.fields = {
+            name: self._option(name, value)
+            for name, value in members.items()
+            if name not in {URL, URLS} and value is not None
+        }
+
+    def _urls_in(self, members: dict[str, Any]) -> list[str]:
+        url, urls = members.get(URL), members.get(URLS)
+        if (url is None) == (urls is None):
+            raise _refusal(URL, "give either url or urls")
+        found = [url] if urls is None else urls
+        if not isinstance(found, list) or not found:
+            raise _refusal(URLS, "must be a list of URLs")
+        if len(found) > self._most_urls:
+            most = "one URL; send several as a job, with Prefer: respond-async" if self._most_urls == 1 else "URLs"
+            raise _refusal(URLS, f"must have at most {'' if self._most_urls == 1 else f'{self._most_urls} '}{most}")
+        for each in found:
+            if not isinstance(each, str) or not 0 < len(each) <= MAX_URL_CHARS:
+                raise _refusal(URL if urls is None else URLS, f"a URL is text of 1 to {MAX_URL_CHARS} characters")
+        return found
+
+    def _option(self, name: str, value: object) -> str:
+        """Return the value of an option as the query would have it."""
+        if name not in self._options:
+            raise _refusal(name, say_unknown(name, sorted(self._options | {URL, URLS}), "option"))
+        if isinstance(value, str):
+            return value
+        if isinstance(value, bool | int | float):
+            return json.dumps(value)
+        raise _refusal(name, "must be text, a number, true or false")
+
+
+def _refusal(name: str | None, message: str) -> RequestValidationError:
+    where = ("body",) if name is None else ("body", name[:MAX_SHOWN_CHARS])
+    return RequestValidationError([{"loc": where, "msg": message}])
