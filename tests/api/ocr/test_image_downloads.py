@@ -1,6 +1,7 @@
 """Downloads of images from sources that are slow, endless, out of reach or not allowed."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from app.fetching.checked_chunks import LeastRate
 from app.fetching.http_client import HttpClient
 from tests.support.endless import endless_server
 from tests.support.hub import Fault, running_hub
+from tests.support.waiting import eventually_async
 
 pytestmark = pytest.mark.anyio
 ANY_RATE = LeastRate(0, 1.0)
@@ -21,15 +23,36 @@ MAX_BYTES = 1 << 20
 
 
 @asynccontextmanager
-async def downloads_from(
-    *allowed: str, least_rate: LeastRate = ANY_RATE, seconds: float = 60.0
-) -> AsyncIterator[ImageDownloads]:
+async def downloads_from(*allowed: str, least_rate: LeastRate = ANY_RATE) -> AsyncIterator[ImageDownloads]:
     """Yield downloads of at most a mebibyte from the allowed URLs."""
-    downloads = ImageDownloads(HttpClient(60), AllowedUrls(allowed), least_rate, max_bytes=MAX_BYTES, seconds=seconds)
+    downloads = ImageDownloads(HttpClient(60), AllowedUrls(allowed), least_rate, max_bytes=MAX_BYTES, seconds=600)
     try:
         yield downloads
     finally:
         await downloads.aclose()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run these tests on asyncio's own event loop, whose clock a test can set."""
+    return "asyncio"
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Return a function that sets the clock of the running event loop an hour ahead."""
+
+    def later() -> None:
+        loop = asyncio.get_running_loop()
+        clock = loop.time
+        monkeypatch.setattr(loop, "time", lambda: clock() + 3600)
+
+    return later
+
+
+def downloads_running() -> int:
+    """Return how many downloads of one image run."""
+    return sum(getattr(task.get_coro(), "__name__", "") == "_fetch" for task in asyncio.all_tasks())
 
 
 async def test_an_endless_image_ends_at_the_limit(tmp_path: Path) -> None:
@@ -57,14 +80,18 @@ async def test_a_source_below_the_least_rate_is_left(tmp_path: Path) -> None:
     assert "OCR_PULL_MIN_RATE" in str(image.error)
 
 
-async def test_what_is_late_has_an_error(tmp_path: Path) -> None:
+async def test_what_is_late_has_an_error(tmp_path: Path, later: Callable[[], None]) -> None:
     """When the time for all images of a request is over, those that have arrived are kept, in the requested order."""
     with running_hub() as hub:
         late, early = hub.put("/late.png", b"late"), hub.put("/early.png", b"early")
         hub.redirects["/moved.png"] = "/early.png"
         hub.usual_at = lambda path: Fault(wait_after=2 if path == "/late.png" else None)  # type: ignore[method-assign]
-        async with downloads_from(hub.cdn_url, seconds=3) as downloads:
-            images = await downloads.fetch([late, early, f"{hub.cdn_url}/moved.png"], tmp_path, "word")
+        async with downloads_from(hub.cdn_url) as downloads:
+            urls = [late, early, f"{hub.cdn_url}/moved.png"]
+            fetching = asyncio.create_task(downloads.fetch(urls, tmp_path, "word"))
+            await eventually_async(lambda: len(hub.seen) == 4 and downloads_running() == 1, within=50)
+            later()
+            images = await fetching
 
     assert isinstance(images[0].error, SourceUnavailable)
     assert "OCR_IMAGE_DOWNLOAD_TIMEOUT" in str(images[0].error)
@@ -75,13 +102,16 @@ async def test_what_is_late_has_an_error(tmp_path: Path) -> None:
     assert [image.path.read_bytes() for image in images[1:]] == [b"early"] * 2
 
 
-async def test_a_few_images_are_downloaded_at_once(tmp_path: Path) -> None:
+async def test_a_few_images_are_downloaded_at_once(tmp_path: Path, later: Callable[[], None]) -> None:
     """No more than a few images of one request are downloaded at once, so that a source is not flooded."""
     with running_hub() as hub:
         url = hub.put("/a.png", b"image")
         hub.faults.extend([Fault(wait_after=2)] * AT_ONCE)
-        async with downloads_from(hub.cdn_url, seconds=2) as downloads:
-            images = await downloads.fetch([url] * (AT_ONCE + 3), tmp_path, None)
+        async with downloads_from(hub.cdn_url) as downloads:
+            fetching = asyncio.create_task(downloads.fetch([url] * (AT_ONCE + 3), tmp_path, None))
+            await eventually_async(lambda: len(hub.seen) == AT_ONCE, within=50)
+            later()
+            images = await fetching
 
     assert all(isinstance(image.error, SourceUnavailable) for image in images)
     assert len(hub.seen) == AT_ONCE

@@ -4,8 +4,7 @@ from app.api.images.page_warnings import MAX_HEADER_CHARS, PAGE_WARNINGS, PageWa
 from app.engine.contract.page_warnings import PageWarningCode
 
 CUT, SKEWED = (
-    PageWarningOut(code=code, detail="a sentence")
-    for code in (PageWarningCode.IMAGE_CUT_SHORT, PageWarningCode.SKEWED)
+    PageWarningOut(code=code, detail="a sentence") for code in (PageWarningCode.IMAGE_CUT_SHORT, PageWarningCode.SKEWED)
 )
 
 
