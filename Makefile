@@ -11,11 +11,11 @@ AT_ONCE ?= 4
 SLOW_AT_ONCE ?= 4
 HUNG := tests/volumes/test_hung_server.py
 
-.PHONY: help serve test test-slow test-crashes test-kernel-volumes lint check lock bench clean
+.PHONY: help serve examples test test-slow test-crashes test-kernel-volumes lint check lock bench clean
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 21
 
-serve: $(VENV)/serve data/models ## Set everything up and serve on 127.0.0.1:8000.
+serve: $(VENV)/serve examples ## Set everything up and serve on 127.0.0.1:8000.
 	$(NATIVE)
 	@$(BIN)/python -m app serve
 
@@ -61,11 +61,14 @@ lock: $(VENV)/dev ## Pin the newest versions that pyproject.toml allows, with ha
 clean: ## Remove what make created, except data/ and native/.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build
 
-# Two example files, to list and to delete after the first start.
-data/models:
-	mkdir -p $@
-	printf 'an example, not a model\n' > $@/en_ocr_v2.bin
-	printf 'an example, not a model\n' > $@/old_en_ocr_v1.bin
+# Two example files, to list and to delete after the first start: in the folder that is served, if it has no file yet.
+examples:
+	@folder="$${OCR_MODELS_DIR:-data/models}"; \
+	if [ ! -e "$$folder" ] || { found=$$(ls -A "$$folder") && [ -d "$$folder" ] && [ -z "$$found" ]; }; then \
+	    mkdir -p "$$folder" && for name in en_ocr_v2.bin old_en_ocr_v1.bin; do \
+	        printf 'an example, not a model\n' > "$$folder/$$name"; \
+	    done; \
+	fi
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \

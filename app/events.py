@@ -84,6 +84,7 @@ class EventName(StrEnum):
     REQUEST_CRASHED = "request.crashed", logging.ERROR
     RESOURCES_EXHAUSTED = "resources.exhausted", logging.WARNING
     SERVICE_CANNOT_LISTEN = "service.cannot_listen", logging.ERROR
+    SERVICE_STARTED = "service.started"
     SERVICE_DRAINING = "service.draining"
     SERVICE_PART_RESTARTED = "service.part_restarted", logging.ERROR
     SERVICE_PART_FAILED = "service.part_failed", logging.CRITICAL

@@ -41,15 +41,19 @@ def _escaped(value: object) -> object:
     return value if value is None or isinstance(value, int | float) else visible(repr(value))
 
 
+def is_console(log_format: str) -> bool:
+    """True if the log is text for people. `log_format` is the value of OCR_LOG_FORMAT."""
+    return log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
+
+
 def configure(log_format: str, level: str) -> None:
     """Make structlog and the standard library's logging (uvicorn) write lines in one format.
 
     `log_format` and `level` are the values of OCR_LOG_FORMAT and OCR_LOG_LEVEL.
     """
-    is_console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     rendering: list[Processor]
     # Tracebacks omit the values of variables, which may be keys, tokens or models' bytes.
-    if is_console:
+    if is_console(log_format):
         # Format the traceback before escaping, because an exception may quote a caller's text.
         plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
         rendering = [structlog.processors.format_exc_info, _escape, plain]

@@ -16,6 +16,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.host_names import canonical_host
 
 ENV_PREFIX = "OCR_"
+COMMAND_VARIABLES = ("OCR_URL", "OCR_KEY", "OCR_KEY_FILE")
+"""Variables of the command line: the service that commands ask, and the key. The service itself ignores them."""
 LONGEST = timedelta(days=36_500)
 """The longest duration that a setting may have. The present time plus a longer duration could exceed what `datetime`
 can hold."""
@@ -151,7 +153,7 @@ class Settings(BaseSettings):
     """How long an unfinished resumable upload or pull is kept after its last byte."""
 
     api_keys_file: Path | None = None
-    """A TOML file of API keys; `python -m app keys new` writes its entries. Without it no key is required."""
+    """A TOML file of API keys; `python -m app keys create` makes it. Without it no key is required."""
     allow_anonymous: bool = False
     """Serve beyond loopback without keys: any client that reaches the port may delete models."""
     read_only: bool = False
@@ -322,7 +324,7 @@ class Settings(BaseSettings):
         if self.is_anonymous and not self.is_loopback and not self.allow_anonymous:
             msg = (
                 f"OCR_HOST={self.host} is reachable from other machines, and without OCR_API_KEYS_FILE any of them "
-                "could delete models. Name a file of keys (`python -m app keys new` makes entries), or set "
+                "could delete models. Name a file of keys (`python -m app keys create` makes one), or set "
                 "OCR_ALLOW_ANONYMOUS=true"
             )
             raise ValueError(msg)
@@ -342,7 +344,7 @@ def unknown_variables(environment: Iterable[str]) -> list[str]:
 
     Such a variable is no error: Kubernetes may set some for its services.
     """
-    known = [ENV_PREFIX + name.upper() for name in Settings.model_fields]
+    known = [*COMMAND_VARIABLES, *(ENV_PREFIX + name.upper() for name in Settings.model_fields)]
     sentences = []
     for variable in sorted(environment):
         if variable.startswith(ENV_PREFIX) and variable not in known:

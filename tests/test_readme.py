@@ -19,7 +19,7 @@ def test_each_curl_answers_what_the_readme_shows(tmp_path: Path) -> None:
 
     The service has the example files of the Makefile, and a tiny model instead of the one of 2 GB for the spell check.
     """
-    subprocess.run(["make", "-s", "-f", ROOT / "Makefile", "data/models"], cwd=tmp_path, check=True)
+    subprocess.run(["make", "-s", "-f", ROOT / "Makefile", "examples"], cwd=tmp_path, check=True)
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     curls = [(command, answer) for command, answer in steps(README) if command.startswith("curl")]
     assert len(curls) >= 6

@@ -1,35 +1,31 @@
-"""Functions that the commands share: open the store, name the actor, report refusals, print tables."""
+"""What the commands share: errors as a sentence and an exit status, output on stdout, questions, signals."""
 
-import getpass
 import json
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 import click
 
 from app.api.http.keys import KeysError
-from app.build import build_store
+from app.cli.tables import facts, table
 from app.cli.wording import sentence_of
-from app.errors import ServiceError, StoreUnavailable
-from app.events import EventName
-from app.settings import SettingsError, load_settings
-from app.store import Actor, Store
-from app.store.volume.monitor import require_safety
+from app.errors import ServiceError
+from app.settings import SettingsError
 from app.store.volume.refusals import refusal_of
-from app.terminal import visible, visible_lines
+from app.terminal import visible_lines
 
 REFUSED, MISCONFIGURED, IN_PART = 1, 2, 3
-"""The exit statuses of the commands; docs/operations.md describes them."""
+"""The exit statuses of the commands; docs/command-line.md describes them."""
 
 SIGNALLED = 128
 """Shells report this value plus the signal's number as the exit status of a process that a signal ended."""
 
-as_json = click.option("--json", "is_json", is_flag=True, help="Print JSON.")
+as_json = click.option("--json", "is_json", is_flag=True, help="Print JSON, with sizes in bytes.")
+with_yes = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 class Verbs(click.Group):
@@ -60,8 +56,20 @@ def say(text: str) -> None:
 
     If stdout is a file on a full disk, the error would otherwise be reported as an error of the model folder.
     """
-    try:
+    with _writing():
         click.echo(text)
+
+
+def say_bytes(content: bytes) -> None:
+    """Print bytes on stdout, as `say` prints text."""
+    with _writing():
+        click.echo(content, nl=False)
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
     except BrokenPipeError:
         raise
     except OSError as exc:
@@ -71,59 +79,26 @@ def say(text: str) -> None:
         exit_with(REFUSED, f"{reason} Only the output is lost: the command has done what it was asked to do.")
 
 
-def open_store(*, to_change: bool = False, is_dry_run: bool = False) -> Store:
-    """Open the store that the settings name. Raises StoreUnavailable if the model folder is missing; never creates it.
+def note(text: str) -> None:
+    """Print a sentence on stderr, beside the result on stdout."""
+    click.echo(visible_lines(text), err=True)
 
-    With `to_change`, OCR_READ_ONLY is respected, except for a dry run, and a folder on a network file system is checked
-    first, which may take a few seconds.
+
+def may_delete(what: str, *, yes: bool) -> bool:
+    """Return whether to delete something that cannot be restored: with --yes, or if a user at a terminal agrees.
+
+    Without a terminal nobody can be asked: then print that nothing was deleted, and return False.
     """
-    settings = load_settings()
-    if to_change and settings.read_only and not is_dry_run:
-        raise ServiceError("OCR_READ_ONLY is true, and this command changes the model folder. Nothing was done.")
-    if not settings.models_dir.is_dir():
-        raise StoreUnavailable(f"{settings.models_dir} is missing (OCR_MODELS_DIR)")
-    store = build_store(settings, _warn)
-    store.open()
-    if to_change and store.volume.is_shared and store.volume.is_writable:
-        require_safety(store.volume, _warn, is_single=settings.single_service)
-    return store
-
-
-def actor() -> Actor:
-    """Return the user who runs the command, as an actor."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # in a container, users have numbers and no names
-        user = str(os.getuid())
-    return Actor(f"cli:{as_unicode(user)}")
-
-
-def as_unicode(text: str) -> str:
-    r"""Return a text of the environment or the command line as Unicode, with bytes that are not UTF-8 as `\xff`.
-
-    Python reads a byte that is not UTF-8 as a lone surrogate, which JSON cannot hold: a record with one could not be
-    read again.
-    """
-    return os.fsencode(text).decode(errors="backslashreplace")
-
-
-def _warn(event: EventName, fields: dict[str, Any]) -> None:
-    if event.startswith("model."):  # the command prints its own changes
-        return
-    if event is EventName.RECORD_DAMAGED:
-        text = f"damaged record: {fields['path']}: {fields['reason']}. Repair or remove it; everything else works"
-    else:
-        text = f"{event}: " + ", ".join(f"{name}={value}" for name, value in fields.items())
-    click.echo(visible(text), err=True)
-
-
-def rfc3339(moment: datetime) -> str:
-    """Return a time in RFC 3339, to the second, as the API writes times."""
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    if yes:
+        return True
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        return click.confirm(f"Delete {what} permanently? This cannot be undone", err=True)
+    note(f"{what}; nothing was deleted. --yes deletes without a question")
+    return False
 
 
 @contextmanager
-def printed_at_the_end(*, is_json: bool) -> Iterator[list[dict[str, Any]]]:
+def printed_at_the_end(columns: tuple[str, ...] | None = None, *, is_json: bool) -> Iterator[list[dict[str, Any]]]:
     """Yield a list of rows, and print it at the end of the block, even if an error or a signal ends the block."""
     rows: list[dict[str, Any]] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(SIGNALLED + number))
@@ -131,28 +106,22 @@ def printed_at_the_end(*, is_json: bool) -> Iterator[list[dict[str, Any]]]:
         yield rows
     finally:
         signal.signal(signal.SIGTERM, before)
-        print_rows(rows, is_json=is_json)
+        print_rows(rows, columns, is_json=is_json)
 
 
-def print_rows(rows: Iterable[dict[str, Any]], *, is_json: bool) -> None:
-    """Print rows as JSON, or as a table with aligned columns."""
-    rows = list(rows)
+def print_rows(rows: list[dict[str, Any]], columns: tuple[str, ...] | None = None, *, is_json: bool) -> None:
+    """Print rows as a JSON array, or as a table of some columns; by default of all that the first row has."""
     if is_json:
-        say(json.dumps(rows, indent=2, default=rfc3339))
-        return
-    if not rows:
-        return
-    table = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for line in table:
-        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        say(json.dumps(rows, indent=2))
+    elif rows:
+        for line in table(rows, columns or tuple(rows[0])):
+            say(line)
 
 
-def _cell(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return visible(", ".join(map(str, value))) or "-"
-    if isinstance(value, datetime):
-        return rfc3339(value)
-    return "-" if value is None else visible(str(value))
+def print_facts(members: dict[str, Any], *, is_json: bool) -> None:
+    """Print one object as JSON, or as a table of its members, one a line."""
+    if is_json:
+        say(json.dumps(members, indent=2))
+        return
+    for line in facts(members):
+        say(line)

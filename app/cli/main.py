@@ -1,18 +1,26 @@
-"""The command line: the top-level group of commands, and the commands `provision`, `keys new` and `openapi`."""
+"""The command line: the top-level group of commands, and the commands `provision` and `openapi`."""
 
 import json
 import sys
 
 import click
 
-from app.api.http.keys import Scope, entry_for, new_key
+from app import __version__
+from app.cli.commands.audit import audit, prune
+from app.cli.commands.engine import engine, resources
+from app.cli.commands.jobs import jobs, pulls
+from app.cli.commands.keys import keys
+from app.cli.commands.lease import lease
+from app.cli.commands.models import models
+from app.cli.commands.protection import protect, unprotect
+from app.cli.commands.pull import pull
+from app.cli.commands.recognition import ocr
+from app.cli.commands.reports import journal, storage
+from app.cli.commands.trash import trash
+from app.cli.commands.verification import verify
+from app.cli.connection import on_backend
 from app.cli.console import Verbs, say
-from app.cli.lease import lease
-from app.cli.models import models, trash
-from app.cli.protection import protect, unprotect
-from app.cli.pull import pull
-from app.cli.serve import serve
-from app.cli.verification import verify
+from app.cli.serving.serve import serve
 from app.engine.native.provisioning import provision as bring_native
 from app.settings import load_settings
 
@@ -21,6 +29,8 @@ from app.settings import load_settings
     cls=Verbs,
     help="The OCR model service. Its settings are environment variables, OCR_...; docs/settings.md lists them.",
 )
+@click.version_option(__version__, prog_name="ocr-models", message="%(prog)s %(version)s")
+@on_backend
 def main() -> None:
     """Run the command line `ocr-models`."""
 
@@ -39,37 +49,10 @@ def provision() -> None:
     sys.exit(next((outcome.failure for outcome in outcomes if outcome.failure), 0))
 
 
-for command in (lease, protect, pull, unprotect, verify):
+for command in (audit, lease, protect, prune, pull, unprotect, verify):
     models.add_command(command)
-main.add_command(serve)
-main.add_command(models)
-main.add_command(trash)
-
-
-@main.group()
-def keys() -> None:
-    """Create API keys."""
-
-
-@keys.command("new")
-@click.argument("name")
-@click.option(
-    "--scope",
-    "scopes",
-    type=click.Choice([s.value for s in Scope]),
-    multiple=True,
-    required=True,
-    help="May be given several times.",
-)
-def new(name: str, scopes: tuple[str, ...]) -> None:
-    """Print a new key on stderr, once, and its entry for OCR_API_KEYS_FILE on stdout."""
-    key = new_key()
-    try:
-        entry = entry_for(name, [Scope(scope) for scope in scopes], key)
-    except ValueError as exc:
-        raise click.BadParameter(str(exc), param_hint="NAME") from None
-    click.echo(f"The key, which is not stored: {key}", err=True)
-    say(entry)
+for command in (serve, models, trash, journal, storage, pulls, jobs, resources, engine, ocr, keys):
+    main.add_command(command)
 
 
 @main.command()

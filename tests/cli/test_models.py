@@ -56,8 +56,15 @@ def test_models_are_listed_as_a_table_and_as_json(folder: Path) -> None:
     table = run(folder, "models", "list", OCR_PROTECTED="keep_*")
     rows = json.loads(run(folder, "models", "list", "--json", OCR_PROTECTED="keep_*").stdout)
 
-    assert table.stdout.splitlines()[0].split() == ["name", "size_bytes", "modified_at", "status", "protected"]
-    assert table.stdout.splitlines()[3].split()[::4] == ["keep_old.bin", "yes"]
+    assert table.stdout.splitlines()[0].split() == [
+        "name",
+        "size",
+        "modified_at",
+        "status",
+        "protected",
+        "in_use",
+    ]
+    assert table.stdout.splitlines()[3].split()[::5] == ["keep_old.bin", "yes"]
     assert table.stderr == "not listed: link: a symbolic link\n"
     assert {row["name"]: row["status"] for row in rows}["old_de.bin"] == "old"
 
@@ -94,7 +101,7 @@ def test_deleting_and_restoring(folder: Path) -> None:
 
     run(folder, "models", "delete", "back.bin")
     shown = run(folder, "trash", "empty")
-    assert ("back.bin" in shown.stdout, "1 entries, 5 bytes; nothing was deleted" in shown.stderr) == (True, True)
+    assert ("back.bin" in shown.stdout, "1 entries, 5 B; nothing was deleted" in shown.stderr) == (True, True)
     assert "back.bin" in run(folder, "trash", "empty", "--yes").stdout
     assert run(folder, "trash", "list").stdout == ""
 
@@ -197,7 +204,7 @@ def test_prune_lists_first_and_reports_what_stayed(folder: Path) -> None:
     command = ("models", "prune", "--include", "superseded", "--json")
     shown = run(folder, *command, OCR_PROTECTED="keep_*")
     assert [row["name"] for row in json.loads(shown.stdout)] == ["en_v1.bin", "old_de.bin"]
-    assert "2 models, 10 bytes; nothing was deleted" in shown.stderr
+    assert "2 models, 10 B; nothing was deleted" in shown.stderr
 
     with ModelLocks(folder / ".store/locks/models").lease("old_de.bin"):
         pruned = run(folder, *command, "--yes", OCR_PROTECTED="keep_*")

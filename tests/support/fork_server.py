@@ -208,7 +208,10 @@ def become(arguments: list[str], environment: dict[str, str], *, outputs: list[i
 
 
 if __name__ == "__main__":
-    import app.cli.http_server  # noqa: F401 - `serve` imports it only when it runs
+    # Imported by the commands only when they run.
+    import app.api.jobs.schemas
+    import app.cli.backends.service
+    import app.cli.serving.http_server  # noqa: F401
     from app.cli.main import main as run_command_line
 
     main(socket.socket(fileno=int(sys.argv[1])))

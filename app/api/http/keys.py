@@ -67,7 +67,7 @@ class Keyring:
     """The API keys of one file."""
 
     def __init__(self, keys: tuple[Key, ...]) -> None:
-        self._keys = keys
+        self.keys = keys
 
     @classmethod
     def load(cls, path: Path) -> "Keyring":
@@ -75,7 +75,9 @@ class Keyring:
         try:
             keys = tuple(_keys_in(path.read_bytes()))
         except OSError as exc:
-            raise KeysError(f"OCR_API_KEYS_FILE={path} cannot be read ({exc.strerror})") from exc
+            raise KeysError(
+                f"OCR_API_KEYS_FILE={path} cannot be read ({exc.strerror}). `python -m app keys create` makes one"
+            ) from exc
         except (TypeError, ValueError) as exc:
             raise KeysError(
                 f"OCR_API_KEYS_FILE={path} is not a file of keys: {exc}. "
@@ -89,7 +91,7 @@ class Keyring:
         """Return the key that matches a token, or None. The time taken does not depend on the token."""
         digest = digest_of(token)
         found = None
-        for key in self._keys:
+        for key in self.keys:
             if secrets.compare_digest(key.digest, digest):
                 found = key
         return found

@@ -31,9 +31,9 @@ class StopTimes:
 class Server(uvicorn.Server):
     """A uvicorn server that ends slow connections, and that stops in steps.
 
-    A signal begins the drain: the server calls `on_draining` with its length in seconds, and serves requests as before.
-    Then the server calls `on_stopping`, which ends streams of events, waits for running requests, and interrupts
-    requests that take too long.
+    When the server listens, it calls `on_started`. A signal begins the drain: the server calls `on_draining` with its
+    length in seconds, and serves requests as before. Then the server calls `on_stopping`, which ends streams of events,
+    waits for running requests, and interrupts requests that take too long.
     """
 
     def __init__(
@@ -41,13 +41,22 @@ class Server(uvicorn.Server):
         config: uvicorn.Config,
         times: StopTimes,
         *,
+        on_started: Callable[[int], None],
         on_draining: Callable[[float], None],
         on_stopping: Callable[[], None],
     ) -> None:
+        """`on_started` receives the port on which the server listens."""
         super().__init__(config)
+        self._on_started = on_started
         self._times = times
         self._on_draining = on_draining
         self._on_stopping = on_stopping
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and call `on_started` unless that failed."""
+        await super().startup(sockets)
+        if self.started:
+            self._on_started(self.servers[0].sockets[0].getsockname()[1])
 
     async def on_tick(self, counter: int) -> bool:
         """Call `end_if_overdue` of each connection once a second. Return whether the server should stop."""

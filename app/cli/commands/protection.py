@@ -1,9 +1,14 @@
 """The commands that protect models and remove the protection."""
 
+from typing import Any
+
 import click
 
-from app.cli.console import actor, as_unicode, open_store
+from app.cli.backends.open_store import as_unicode
+from app.cli.connection import backend, on_backend
+from app.cli.console import as_json, print_facts, say
 from app.store.protections import MAX_REASON_CHARS
+from app.terminal import visible
 
 
 def _reason(_: click.Context, __: click.Parameter, given: str) -> str:
@@ -18,13 +23,26 @@ def _reason(_: click.Context, __: click.Parameter, given: str) -> str:
 @click.command("protect")
 @click.argument("name")
 @click.option("--reason", required=True, callback=_reason, help="Shown when a deletion is refused.")
-def protect(name: str, reason: str) -> None:
+@as_json
+@on_backend
+def protect(name: str, reason: str, *, is_json: bool) -> None:
     """Keep a model from being deleted or replaced, until `models unprotect` removes the protection."""
-    open_store(to_change=True).protections.protect(name, reason, actor())
+    _print(backend().protect(name, reason), is_json=is_json)
 
 
 @click.command("unprotect")
 @click.argument("name")
-def unprotect(name: str) -> None:
+@as_json
+@on_backend
+def unprotect(name: str, *, is_json: bool) -> None:
     """Remove the protection of a model. A pattern of OCR_PROTECTED continues to protect it."""
-    open_store(to_change=True).protections.unprotect(name, actor())
+    _print(backend().unprotect(name), is_json=is_json)
+
+
+def _print(state: dict[str, Any], *, is_json: bool) -> None:
+    if is_json:
+        print_facts(state, is_json=True)
+    elif given := state["protected_by"]:
+        say(visible(f"{state['name']} is protected: {given['reason']}"))
+    else:
+        say(visible(f"{state['name']} is not protected"))

@@ -21,7 +21,7 @@ def serve() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     settings = _settings_or_exit()
-    from app.cli.http_server import run  # noqa: PLC0415 - half a second that the other commands need not wait
+    from app.cli.serving.http_server import run  # noqa: PLC0415 - half a second that the other commands need not wait
 
     try:
         run(settings)

@@ -1,6 +1,6 @@
 """Builds the HTTP server from the settings, and runs it: logging, the application, uvicorn and its shutdown times.
 
-`cli/serve.py` is the command that calls `run`. Importing this module takes half a second, because of FastAPI and
+`serve.py` is the command that calls `run`. Importing this module takes half a second, because of FastAPI and
 uvicorn, so no other command imports it.
 """
 
@@ -19,7 +19,8 @@ from app.api.http.connections.gate import ConnectionGate, connections_within
 from app.api.http.connections.protocol import CallerTimes, HttpConnection
 from app.api.http.connections.server import Server, StopTimes
 from app.api.http.problem_table import PROBLEM_TYPES
-from app.cli.deadline import end_after
+from app.cli.serving.deadline import end_after
+from app.cli.serving.start_notice import as_block, start_facts
 from app.events import EventName
 from app.main import create_app
 from app.settings import Settings, unknown_variables
@@ -47,6 +48,13 @@ def run(settings: Settings) -> None:
     _log_doubtful(settings)
     app = create_app(settings)
 
+    def on_started(port: int) -> None:
+        facts = start_facts(settings, port)
+        if logs.is_console(settings.log_format) and settings.log_level in {"debug", "info"}:
+            sys.stderr.write(as_block(facts) + "\n")
+        else:
+            structlog.get_logger().info(EventName.SERVICE_STARTED, **facts)
+
     def on_draining(seconds: float) -> None:
         app.state.is_draining = True
         structlog.get_logger().info(EventName.SERVICE_DRAINING, seconds=seconds)
@@ -56,7 +64,13 @@ def run(settings: Settings) -> None:
         app.state.stopping.set()
         end_after(settings.shutdown_grace.total_seconds())
 
-    server = Server(_config(app, settings), _stop_times(settings), on_draining=on_draining, on_stopping=on_stopping)
+    server = Server(
+        _config(app, settings),
+        _stop_times(settings),
+        on_started=on_started,
+        on_draining=on_draining,
+        on_stopping=on_stopping,
+    )
     try:
         server.run(_sockets(settings))
     except SystemExit:  # by uvicorn, or by the handler of `serve`: uvicorn raises a received signal again at its end

@@ -5,7 +5,8 @@ import sys
 
 import click
 
-from app.cli.console import as_unicode, open_store
+from app.cli.backends.open_store import as_unicode, open_store
+from app.cli.connection import require_folder
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """The exit statuses that shells use for a command that they cannot run."""
@@ -20,6 +21,7 @@ def lease(name: str, command: tuple[str, ...]) -> None:
 
     Programs that COMMAND starts hold the lease too, unless they close the inherited descriptors.
     """
+    require_folder("models lease")
     if command[0] == "--":
         command = command[1:]
     if not command:

@@ -1,0 +1,118 @@
+"""Sends requests to a running service, and turns its problems into errors in the words of the command line."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from app import __version__
+from app.cli.backends.base import Json
+from app.cli.wording import in_commands
+from app.errors import ServiceError
+from app.store.names import parts_of
+
+TIMES = httpx.Timeout(60, connect=10)
+"""How long, in seconds, a service may take to answer a request that does no long work."""
+LONG = httpx.Timeout(60, connect=10, read=None)
+"""For requests whose work takes as long as it takes: uploads, verifications, loads, recognitions."""
+PROBLEM_PREFIX = "urn:ocr-model-service:problem:"
+
+
+class RefusedByService(ServiceError):
+    """A service has answered with a problem."""
+
+    def __init__(self, problem: Json, sentence: str) -> None:
+        super().__init__(sentence)
+        self.slug: str = str(problem.get("type", "")).removeprefix(PROBLEM_PREFIX)
+        self.status: int = problem.get("status", 0)
+        self.name: str | None = problem.get("name")
+        """The name of the model that the problem is about, if it is about one."""
+        self.blockers: list[Json] = problem.get("blockers") or []
+
+
+class NoService(ServiceError):
+    """No service answers at the URL, or what answers is none."""
+
+
+class ServiceClient:
+    """One service, at a URL that may have a path prefix, and the key that it is asked with."""
+
+    def __init__(self, url: str, key: str | None) -> None:
+        """Raises ValueError if the URL is not one of a service."""
+        if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", url):
+            raise ValueError(f"{url!r} is not the URL of a service, such as http://127.0.0.1:8000")
+        self.url = url.rstrip("/")
+        headers = {"user-agent": f"ocr-models/{__version__}"}
+        if key:
+            headers["authorization"] = f"Bearer {key}"
+        # Reading the certificates takes a third of a short command's time. No redirect is followed, so a plain URL
+        # never leads to TLS.
+        self._client = httpx.Client(headers=headers, timeout=TIMES, verify=url.startswith("https"))
+
+    def ask(self, method: str, path: str, *, is_long: bool = False, **request: Any) -> httpx.Response:  # noqa: ANN401
+        """Send a request and return the answer. Raises RefusedByService and NoService.
+
+        `request` has the arguments of `httpx.Client.request`.
+        """
+        try:
+            answer = self._client.request(method, self.url + path, timeout=LONG if is_long else TIMES, **request)
+        except httpx.TransportError as exc:
+            raise NoService(
+                f"No service answers at {self.url} ({str(exc) or type(exc).__name__}). Start one with "
+                "`ocr-models serve`, or correct --url or OCR_URL."
+            ) from None
+        if answer.is_success:
+            return answer
+        raise _refusal(answer, self.url)
+
+    def get(self, path: str, params: Mapping[str, Any] | None = None) -> Json:
+        """Get a JSON object."""
+        return self.json("GET", path, params=dict(params or {}))
+
+    def json(self, method: str, path: str, **request: Any) -> Json:  # noqa: ANN401
+        """Send a request and return the JSON object of the answer."""
+        answer = self.ask(method, path, **request)
+        try:
+            found = answer.json()
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise NoService(f"What answers at {self.url} is no OCR model service. Correct --url or OCR_URL.")
+        return found
+
+
+def path_of(*parts: str) -> str:
+    """Return the path of a resource, whose parts may hold any characters; `/` within a part stays."""
+    return "/" + "/".join(quote(part.encode(errors="surrogateescape")) for part in parts)
+
+
+def model_path(name: str, *parts: str) -> str:
+    """Return the path of a model, or of a part of it. Raises InvalidModelName for a name that no model can have.
+
+    HTTP clients resolve `..` in a path before they send it: `../trash` would be another resource.
+    """
+    return path_of("models", *parts_of(name), *parts)
+
+
+def query_of(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return query parameters: without those that are None, and truth values as the API writes them."""
+    return {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def _refusal(answer: httpx.Response, url: str) -> ServiceError:
+    try:
+        problem = answer.json()
+    except ValueError:
+        problem = None
+    if not isinstance(problem, dict) or not str(problem.get("type")).startswith(PROBLEM_PREFIX):
+        return NoService(
+            f"What answers at {url} is no OCR model service: it answered {answer.status_code} without a problem that "
+            "this command knows. Correct --url or OCR_URL, or ask whoever runs the proxy there."
+        )
+    return RefusedByService(problem, in_commands(str(problem.get("detail") or problem.get("title"))))
