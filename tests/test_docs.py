@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
+from app.api.http.problem_table import PROBLEM_TYPES
 from app.cli.main import main
 from app.engine.child.images.image_sizes import MAX_SIDE_PIXELS
 from app.main import create_app
@@ -19,6 +20,8 @@ PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.gl
 COMMAND = re.compile(r"(?:python -m app|ocr-models)((?: [^\s`|>#)]+)*)")
 OTHERS_SETTINGS = {"OCR_SERVICE_HOST", "OCR_TEST_RESOURCES"}
 """Variables in the docs that other programs set, or that the tests read."""
+RARE = {"engine-call-failed", "engine-unknown"}
+"""Problems of the engine whose own sentence says all there is to say."""
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -123,3 +126,13 @@ def _calls_in(text: str) -> Iterator[tuple[str, str]]:
 def test_the_longest_side_of_a_page_is_documented(page: str) -> None:
     """The limit that no setting changes is where the limits of settings are."""
     assert f"a side of more than {MAX_SIDE_PIXELS:,} pixels" in (ROOT / f"docs/{page}.md").read_text()
+
+
+def test_each_problem_on_the_page_of_symptoms_exists() -> None:
+    """docs/troubleshooting.md names problem types with their status, among them those of the folder and the engine."""
+    statuses = {kind.slug: str(kind.status) for kind in PROBLEM_TYPES.values()}
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    named = {slug: status for status, slug in re.findall(r"\b([45]\d\d) `([a-z-]+)`", page)}
+
+    assert named == {slug: statuses.get(slug) for slug in named}
+    assert named.keys() >= {slug for slug in statuses if slug.startswith(("store-", "engine-", "resource-"))} - RARE

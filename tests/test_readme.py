@@ -1,14 +1,17 @@
 """The commands and answers of README.md are those of the service."""
 
+import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
-from app.engine.contract.processors import DEFAULT_MODEL
-from tests.support import tiny_gguf
+from app.api.http.keys import Keyring
 from tests.support.consoles import check_answers, steps
+from tests.support.fork_server import run_command
 from tests.support.service import ROOT, RunningService
 
 README = (ROOT / "README.md").read_text()
@@ -17,21 +20,33 @@ README = (ROOT / "README.md").read_text()
 def test_each_curl_answers_what_the_readme_shows(tmp_path: Path) -> None:
     """Each curl of the README, run in order on a fresh service, returns the answer that the README shows.
 
-    The service has the example files of the Makefile, and a tiny model instead of the one of 2 GB for the spell check.
+    The service has the example files of the Makefile.
     """
     subprocess.run(["make", "-s", "-f", ROOT / "Makefile", "examples"], cwd=tmp_path, check=True)
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     curls = [(command, answer) for command, answer in steps(README) if command.startswith("curl")]
-    assert len(curls) >= 6
+    assert len(curls) >= 4
 
     with RunningService(tmp_path / "data") as service:
+        check_answers(curls, service.url, tmp_path, lambda _: service.wait_until_ready())
 
-        def prepare(command: str) -> None:
-            if "/ai/" in command:
-                tiny_gguf.write(service.models_dir / DEFAULT_MODEL)
-            service.wait_until_ready()
 
-        check_answers(curls, service.url, tmp_path, prepare)
+def test_the_container_s_commands_make_a_key_that_its_service_takes(tmp_path: Path) -> None:
+    """Each `docker compose` line has the one Compose file and its service; `keys create` works with its variables."""
+    commands = [shlex.split(command) for command, _ in steps(README) if command.startswith("docker ")]
+    compose = ["docker", "compose", "-f", "deploy/compose.yaml"]
+    build, make_key, up = (command[4:] for command in commands if command[:4] == compose)
+    assert (len(commands), build, up[0]) == (3, ["build"], "up")
+    run, (service, *call) = make_key[:2], make_key[2:]
+    described = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"][service]
+    assert (run, call[:3]) == (["run", "--rm"], ["python", "-m", "app"])
+
+    # The paths of the image, below a folder of this test.
+    file = tmp_path / Path(described["environment"]["OCR_API_KEYS_FILE"]).relative_to("/")
+    made = run_command(call[3:], os.environ | {"OCR_HOST": "0.0.0.0", "OCR_API_KEYS_FILE": str(file)})
+
+    assert made.returncode == 0, made.stderr
+    assert Keyring.load(file).find(made.stdout.strip())
 
 
 def test_every_make_target_in_the_readme_exists() -> None:

@@ -37,6 +37,17 @@ def test_the_first_key_is_made_with_its_file(tmp_path: Path, serve: Serve) -> No
     assert through(service, "models", "list").returncode == 1
 
 
+def test_the_first_key_is_made_where_the_settings_need_one(tmp_path: Path) -> None:
+    """As in the image, where OCR_HOST lets no service start without keys: the file that --file names is made."""
+    file = tmp_path / "keys.toml"
+    arguments = ["keys", "create", "me", "--scope", "read", "--file", str(file)]
+
+    made = run_command(arguments, os.environ | {"OCR_HOST": "0.0.0.0"})
+
+    assert (made.returncode, [key.name for key in Keyring.load(file).keys]) == (0, ["me"])
+    assert f"OCR_API_KEYS_FILE={file}" in made.stderr
+
+
 def test_a_further_key_keeps_what_the_file_has(tmp_path: Path) -> None:
     """A second key is added behind the first, and a comment, the mode and a link to the file stay."""
     file = tmp_path / "keys.toml"

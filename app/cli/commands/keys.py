@@ -1,5 +1,6 @@
 """The commands that make API keys."""
 
+import os
 from pathlib import Path
 
 import click
@@ -7,7 +8,6 @@ import click
 from app.api.http.keys import Scope, entry_for, new_key
 from app.cli.commands.key_file import add_entry
 from app.cli.console import note, print_facts, say
-from app.settings import load_settings
 
 DEFAULT_FILE = Path("data/keys.toml")
 """Beside the default model folder, data/models."""
@@ -43,7 +43,9 @@ def create(name: str, scopes: tuple[str, ...], path: Path | None, *, is_json: bo
     The file has a digest of the key, not the key itself, and is created with the mode 0600. A running service reads the
     file at its next start.
     """
-    configured = load_settings().api_keys_file
+    # Not load_settings(): beyond loopback the settings are refused until there is a file of keys.
+    variable = os.environ.get("OCR_API_KEYS_FILE", "").strip()
+    configured = Path(variable) if variable else None
     file = path or configured or DEFAULT_FILE
     key, entry = _made(name, scopes)
     add_entry(file, name, entry)
