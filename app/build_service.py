@@ -41,6 +41,7 @@ from app.fetching.allowed_urls import AllowedUrls
 from app.fetching.checked_chunks import LeastRate
 from app.fetching.http_client import HttpClient
 from app.jobs.background import BackgroundJobs
+from app.jobs.watcher import JobWatcher
 from app.metrics import Metrics
 from app.pulls.offer_list import OfferList
 from app.settings import Settings
@@ -81,6 +82,7 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
         access=access,
         store=store,
         jobs=jobs,
+        job_watcher=JobWatcher(jobs),
         volume_monitor=volume_monitor,
         inventory_watcher=watcher,
         supervisor=supervisor,

@@ -17,6 +17,7 @@ from app.engine.supervisor import Supervisor
 from app.engine.wheel.installed_wheel import InstalledWheel
 from app.jobs.background import BackgroundJobs
 from app.jobs.folder import Jobs
+from app.jobs.watcher import JobWatcher
 from app.metrics import Metrics
 from app.pulls.offer_list import OfferList
 from app.pulls.pull_runner import PullRunner
@@ -31,6 +32,7 @@ class State(TypedDict):
     access: Access
     store: Store
     jobs: Jobs
+    job_watcher: JobWatcher
     volume_monitor: VolumeMonitor
     inventory_watcher: InventoryWatcher
     supervisor: Supervisor

@@ -27,6 +27,7 @@ class BackgroundJobs:
         self._jobs = jobs
         self._on_event = on_event
         self._running: dict[asyncio.Task[None], CancelScope] = {}
+        self._by_id: dict[str, asyncio.Task[None]] = {}
 
     async def begin(self, kind: str, request: dict[str, Any], work: Work, actor: Actor) -> Job:
         """Create a job, start its work, and return the job. Raises StoreUnavailable, StoreReadOnly, StoreFull.
@@ -40,9 +41,15 @@ class BackgroundJobs:
             job, scope = held.job, CancelScope()
             task = asyncio.create_task(self._run(held, work, scope))
             unless_begun.pop_all()
-        self._running[task] = scope
+        self._running[task], self._by_id[job.id] = scope, task
         task.add_done_callback(self._running.pop)
+        task.add_done_callback(lambda _: self._by_id.pop(job.id))
         return job
+
+    async def ended(self, job_id: str) -> None:
+        """Wait until a job that this service has begun has ended, and its outcome is written or given up."""
+        if task := self._by_id.get(job_id):
+            await asyncio.wait({task})
 
     async def close(self) -> None:
         """Cancel the running jobs, and wait until their records are written."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from anyio import to_thread
 
+from app.errors import ServiceError
 from app.jobs.recording import until_written
 from app.jobs.runner import Work, cancelled_once
 
@@ -51,6 +52,10 @@ class Batch(Work):
         self._process = process
         self._is_begun = is_begun
         self._holding = holding or AsyncExitStack()
+        self.results: Results | None = None
+        """The results, once they are written."""
+        self.error: ServiceError | None = None
+        """Why every item failed."""
 
     @property
     def is_waiting(self) -> bool:
@@ -59,10 +64,15 @@ class Batch(Work):
 
     async def run(self) -> dict[str, Any]:
         """Process the items, and return how many failed."""
-        results = await cancelled_once(self._process(self._on_done))
+        try:
+            results = await cancelled_once(self._process(self._on_done))
+        except ServiceError as exc:
+            self.error = exc
+            raise
         await self.release()  # before the results are written, which may take long if the model folder is away
         text = await to_thread.run_sync(results.model_dump_json)
         await until_written(partial(self.write_result, text))
+        self.results = results
         return {"failed_count": results.failed_count}
 
     async def release(self) -> None:

@@ -63,3 +63,9 @@ class RawPost(RawPut):
     """A `POST` request whose bytes the test sends."""
 
     method = "POST"
+
+
+class RawGet(RawPut):
+    """A `GET` request, whose connection the test may close before the answer."""
+
+    method = "GET"

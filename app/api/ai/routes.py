@@ -13,12 +13,12 @@ from app.api.ai.schemas import AiOut, KeywordsIn, QueryIn, SpellCheckIn, TextsIn
 from app.api.ai.service import TextServiceDep
 from app.api.engine.model_choice import LOAD_ERRORS
 from app.api.http.auth import GuardedRoute, needs
-from app.api.http.deps import ActorDep
 from app.api.http.disconnects import cancel_on_disconnect
+from app.api.http.header_fields import JSON
 from app.api.http.keys import Scope
 from app.api.http.problems import ProblemContextDep
 from app.api.http.request_errors import TextTooLong
-from app.api.jobs.respond_async import BackgroundDep, PrefersJob, accepted, accepted_or
+from app.api.jobs.respond_async import PreferredJobDep, accepted_or
 from app.api.jobs.routes import JobKind, job_routes
 from app.engine.contract.processors import Processor
 from app.engine.queue import Place
@@ -34,9 +34,7 @@ TEXT_RESPONSES = accepted_or(*LOAD_ERRORS, TextTooLong)
 async def _answerer(
     request: Request,
     service: TextServiceDep,
-    background: BackgroundDep,
-    actor: ActorDep,
-    prefers_job: PrefersJob,
+    preferred_job: PreferredJobDep,
     context: ProblemContextDep,
 ) -> Callable[[Processor, TextsIn], Awaitable[AiOut | Response]]:
     """Return the function that answers a request of `/ai`: with the results, or at once with a job."""
@@ -50,15 +48,19 @@ async def _answerer(
             # In a thread, because the diff of long texts takes seconds.
             return await to_thread.run_sync(describe, body, task, outcomes, context)
 
-        if not prefers_job:
+        if not preferred_job:
             return await cancel_on_disconnect(request, work(lambda: None))
         asked = {"processor": processor, "model": task.load.model, "texts": len(body.texts)}
         async with AsyncExitStack() as stack:
             place = stack.enter_context(service.reserve())
             batch = Batch(len(body.texts), partial(work, place=place), lambda: place.has_begun, holding=stack.pop_all())
-            return accepted(request, JOBS, await background.begin(BatchKind.TEXTS, asked, batch, actor))
+            return await preferred_job.answer(JOBS, BatchKind.TEXTS, asked, batch, _answer_of)
 
     return answer
+
+
+def _answer_of(results: AiOut) -> Response:
+    return Response(results.model_dump_json(), media_type=JSON)
 
 
 AnswerDep = Annotated[Callable[[Processor, TextsIn], Awaitable[AiOut | Response]], Depends(_answerer)]

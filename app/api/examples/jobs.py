@@ -55,7 +55,6 @@ PROBLEM: dict[str, Any] = {
 def _answers(job: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {
         "JobOut": job,
-        "JobEvent": job | {"final": True},
         "JobList": {"count": 1, "jobs": [job], "next_cursor": None, "warnings": []},
     }
 

@@ -1,27 +1,39 @@
-"""The header `Prefer: respond-async` (RFC 7240), with which a caller requests a job instead of a late answer."""
+"""The header `Prefer` (RFC 7240): a caller requests a job instead of a late answer, and says how long it would wait."""
 
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import http_sf
-from fastapi import Depends, Header, Request
+from anyio import to_thread
+from fastapi import Depends, Header, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic.json_schema import SkipJsonSchema
 
 from app import errors
-from app.api.http.deps import part
+from app.api.http.deps import ActorDep, part
+from app.api.http.disconnects import cancel_on_disconnect
 from app.api.http.problems import problems
+from app.api.jobs.long_poll import MAX_WAIT_SECONDS, result_within
 from app.api.jobs.schemas import JobOut, describe
 from app.jobs.background import BackgroundJobs
+from app.jobs.batches import Batch, BatchKind
+from app.jobs.folder import Jobs
 from app.jobs.records import Job
+from app.store import Actor
 
+APPLIED = "preference-applied"
 ACCEPTED: dict[int | str, dict[str, Any]] = {
     202: {
         "model": JobOut,
         "description": "The job that does the work, if the request has `Prefer: respond-async`.",
-        "headers": {"location": {"description": "The job's address.", "schema": {"type": "string"}}},
+        "headers": {
+            "location": {"description": "The job's address.", "schema": {"type": "string"}},
+            APPLIED: {"description": "The preferences that were applied.", "schema": {"type": "string"}},
+        },
     }
 }
-BackgroundDep = Annotated[BackgroundJobs, part("background_jobs")]
 
 
 def accepted_or(*exceptions: type[Exception]) -> dict[int | str, dict[str, Any]]:
@@ -29,34 +41,87 @@ def accepted_or(*exceptions: type[Exception]) -> dict[int | str, dict[str, Any]]
     return ACCEPTED | problems(*exceptions, errors.StoreUnavailable, *errors.UNWRITABLE, errors.StoreFull)
 
 
-def accepted(request: Request, prefix: str, job: Job) -> JSONResponse:
-    """Return the 202 answer with a job, whose location is below `prefix`."""
-    location = f"{request.scope.get('root_path', '')}{prefix}/{job.id}"
-    headers = {"location": location, "preference-applied": "respond-async"}
+@dataclass(frozen=True, slots=True)
+class PreferredJob:
+    """The job that a caller prefers to a late answer."""
+
+    request: Request
+    background: BackgroundJobs
+    actor: Actor
+    wait_seconds: int
+    """For how long the caller would wait for the results, in seconds; 0 to answer with the job at once."""
+
+    async def answer(
+        self,
+        prefix: str,
+        kind: BatchKind,
+        asked: dict[str, Any],
+        batch: Batch,
+        answer_of: Callable[[Any], Response | None],
+    ) -> Response:
+        """Begin the job and answer 202 with it, or with its results if they are ready within `wait_seconds`.
+
+        `answer_of` makes the answer of the results, in a thread; None if they can only be had from the job. If every
+        item fails within that time, the error is raised, as it would be without a job. If the caller disconnects, the
+        job continues. Raises CallerGone and what `BackgroundJobs.begin` raises.
+        """
+        job = await self.background.begin(kind, asked, batch, self.actor)
+        location = f"{self.request.scope.get('root_path', '')}{prefix}/{job.id}"
+        if not self.wait_seconds:
+            return _accepted(job, location, "respond-async")
+        ended = result_within(self.request, self.background.ended(job.id), self.wait_seconds)
+        await cancel_on_disconnect(self.request, ended)
+        if batch.error:
+            raise batch.error
+        applied = f"wait={self.wait_seconds}"
+        if batch.results and (answer := await to_thread.run_sync(answer_of, batch.results)):
+            answer.headers[APPLIED] = applied
+            answer.headers["content-location"] = f"{location}/results"
+            return answer
+        return _accepted(await self._latest(job), location, f"respond-async, {applied}")
+
+    async def _latest(self, job: Job) -> Job:
+        jobs: Jobs = self.request.state.jobs
+        with contextlib.suppress(errors.StoreUnavailable, errors.JobNotFound, OSError):
+            return await to_thread.run_sync(jobs.get, job.id)
+        return job
+
+
+def _accepted(job: Job, location: str, applied: str) -> Response:
+    headers = {"location": location, APPLIED: applied}
     return JSONResponse(describe(job).model_dump(mode="json"), 202, headers)
 
 
-async def _prefers_job(
+async def _preferred_job(
     request: Request,
+    background: Annotated[BackgroundJobs, part("background_jobs")],
+    actor: ActorDep,
     _: Annotated[
         str | SkipJsonSchema[None],
         Header(
             alias="prefer",
             description="`respond-async`: answer at once with a job, which continues when its caller disconnects. "
-            "A read-only service creates no jobs and ignores this.",
+            f"`respond-async, wait=20`: wait up to 20 seconds ({MAX_WAIT_SECONDS} at most) for the results, and answer "
+            "with a job only if they are not ready by then. A read-only service creates no jobs and ignores this.",
+            examples=["respond-async, wait=20"],
         ),
     ] = None,
-) -> bool:
+) -> PreferredJob | None:
     # A job is a record in the model folder, where a read-only service writes nothing. RFC 7240 lets it ignore this.
     if request.state.access.read_only:
-        return False
+        return None
     # RFC 7240 is older than structured fields, but real values parse as one once their names are in lower case.
     text = ", ".join(request.headers.getlist("prefer")).lower()
     try:
         preferences: Any = http_sf.parse(text.encode("latin-1"), tltype="dictionary")
     except http_sf.StructuredFieldError:
-        return False
-    return "respond-async" in preferences and preferences["respond-async"][0] is True
+        return None
+    if "respond-async" not in preferences or preferences["respond-async"][0] is not True:
+        return None
+    wait, _parameters = preferences.get("wait", (0, {}))
+    is_number = isinstance(wait, int) and not isinstance(wait, bool)
+    return PreferredJob(request, background, actor, min(max(wait, 0), MAX_WAIT_SECONDS) if is_number else 0)
 
 
-PrefersJob = Annotated[bool, Depends(_prefers_job)]
+PreferredJobDep = Annotated[PreferredJob | None, Depends(_preferred_job)]
+"""The job that the request prefers; None if the request wants its answer only, or the service creates no jobs."""

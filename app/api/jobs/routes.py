@@ -19,7 +19,9 @@ from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import JobsDep, StoreDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
+from app.api.http.request_errors import CallerGone
 from app.api.http.schema import DamagedRecordOut, InlineEnum
+from app.api.jobs.long_poll import JobQuery, JobWatcherDep, finished_or_latest
 from app.api.jobs.results_file import ResultsFile
 from app.api.jobs.schemas import JobList, JobOut, describe
 from app.api.jobs.stream import STREAMS, LastEventId, Records, follow
@@ -131,9 +133,13 @@ async def list_jobs(query: Annotated[JobsQuery, Query()], kind: JobKindDep, jobs
     )
 
 
-async def get_job(job: JobDep) -> JobOut:
-    """Get the job's state, its progress and its result, whichever service on the folder runs it."""
-    return describe(job)
+async def get_job(request: Request, job: JobDep, query: Annotated[JobQuery, Query()], watcher: JobWatcherDep) -> JobOut:
+    """Get the job's state, its progress and its result, whichever service on the folder runs it.
+
+    `wait=30` is a long poll: the answer comes at the job's end, or after 30 seconds with the job as it is. Repeat the
+    request until the state is final. If the service stops, it answers at once, too.
+    """
+    return describe(await finished_or_latest(request, watcher, job, query.wait))
 
 
 async def cancel_job(job: JobDep, kind: JobKindDep, store: StoreDep, jobs: JobsDep, response: Response) -> JobOut:
@@ -147,15 +153,16 @@ async def cancel_job(job: JobDep, kind: JobKindDep, store: StoreDep, jobs: JobsD
 
 
 async def stream_job_events(
-    request: Request, job: JobDep, jobs: JobsDep, last_event_id: LastEventId = None
+    request: Request, job: JobDep, watcher: JobWatcherDep, last_event_id: LastEventId = None
 ) -> Response:
     """Stream the job's records: the present one, one for each change, and exactly one with `final` true, the last.
 
-    `Accept: text/event-stream` requests server-sent events; any other value gets JSON lines. An empty line or comment
-    every 15 seconds keeps the connection open. If a stream ends without a final record, for example because this
-    service stops, request it again from this or another service on the folder.
+    `Accept: text/event-stream` requests server-sent events; any other value gets JSON lines. Each record is JSON: the
+    job as `GET` returns it, with `final`. A comment or an empty line every 15 seconds keeps the connection open. If a
+    stream ends without a final record, for example because this service stops, request it again from this or another
+    service on the folder. A client without support for streams uses the long poll instead, `GET` with `wait`.
     """
-    return follow(request, jobs, job, last_event_id)
+    return follow(request, watcher, job, last_event_id)
 
 
 async def get_job_results(job: JobDep, jobs: JobsDep) -> Response:
@@ -194,7 +201,7 @@ GET = JobRoute(
     get_job,
     "get_{slug}",
     "Get a {noun}",
-    {"response_description": "The job.", "responses": problems(*JOB_ERRORS)},
+    {"response_description": "The job.", "responses": problems(*JOB_ERRORS, CallerGone)},
 )
 CANCEL = JobRoute(
     "DELETE",

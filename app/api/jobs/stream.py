@@ -1,29 +1,39 @@
 """The stream of a job's records, as server-sent events or as JSON lines."""
 
 import asyncio
-import contextlib
-import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from anyio import to_thread
 from fastapi import Header, Request
 from fastapi.responses import Response, StreamingResponse
 from fastapi.sse import format_sse_event
 from pydantic.json_schema import SkipJsonSchema
 
+from app.api.examples.jobs import JOB
 from app.api.http.negotiation import best_or_first
+from app.api.jobs.long_poll import next_record
 from app.api.jobs.schemas import JobEvent, describe_event
-from app.errors import StoreUnavailable
-from app.jobs.folder import Jobs
-from app.jobs.progress import PROGRESS_INTERVAL_SECONDS
+from app.errors import JobNotFound
 from app.jobs.records import Job
+from app.jobs.watcher import JobWatcher
 
 KEEP_ALIVE_SECONDS = 15.0
 SSE, JSON_LINES = "text/event-stream", "application/x-ndjson"
 KEEP_ALIVE = {SSE: b": still there\n\n", JSON_LINES: b"\n"}
+RETRY_MILLISECONDS = 2000
+"""How long a browser waits before it reconnects, in milliseconds."""
+_RECORD = JobEvent.model_validate(JOB | {"final": True}).model_dump_json()
 STREAMS: dict[int | str, dict[str, Any]] = {
-    200: {"model": JobEvent, "content": {SSE: {"schema": {"$ref": "#/components/schemas/JobEvent"}}}},
+    # A stream is text to the generators of clients: they would parse a schema of records as one JSON document.
+    200: {
+        "content": {
+            JSON_LINES: {"schema": {"type": "string"}, "example": f"{_RECORD}\n"},
+            SSE: {
+                "schema": {"type": "string"},
+                "example": format_sse_event(data_str=_RECORD, id=JOB["updated_at"]).decode(),
+            },
+        }
+    },
     204: {"description": "The job is finished, and `Last-Event-ID` shows that the caller has its final record."},
 }
 LastEventId = Annotated[
@@ -42,7 +52,7 @@ class Records(StreamingResponse):
     media_type = JSON_LINES
 
 
-def follow(request: Request, jobs: Jobs, job: Job, last_event_id: str | None) -> Response:
+def follow(request: Request, watcher: JobWatcher, job: Job, last_event_id: str | None) -> Response:
     """Return the response that streams a job's records until the job is finished or this service stops.
 
     The answer to HEAD has the headers only. `last_event_id` is respected in a stream of server-sent events only.
@@ -55,32 +65,25 @@ def follow(request: Request, jobs: Jobs, job: Job, last_event_id: str | None) ->
         return Response(status_code=204, headers={"cache-control": "no-cache"})
     if request.method == "HEAD":
         return Response(headers=headers, media_type=media_type)
-    stopping: asyncio.Event = request.app.state.stopping
-    records = _records(jobs, job, media_type, stopping, has_current=has_current)
+    records = _records(request, watcher, job, media_type, has_current=has_current)
     return Records(records, media_type=media_type, headers=headers)
 
 
 async def _records(
-    jobs: Jobs, job: Job, media_type: str, stopping: asyncio.Event, *, has_current: bool
+    request: Request, watcher: JobWatcher, job: Job, media_type: str, *, has_current: bool
 ) -> AsyncIterator[bytes]:
-    yield KEEP_ALIVE[media_type] if has_current else _encoded(job, media_type)
-    sent_at = time.monotonic()
-    while not job.is_finished and not await _is_set(stopping):
+    if media_type == SSE:
+        yield format_sse_event(retry=RETRY_MILLISECONDS)
+    if not has_current:
+        yield _encoded(job, media_type)
+    stopping: asyncio.Event = request.app.state.stopping
+    while not job.is_finished and not stopping.is_set():
         before = job
-        with contextlib.suppress(StoreUnavailable):  # the record can be read again when the folder is available
-            job = await to_thread.run_sync(jobs.get, job.id)
-        if job != before:
-            yield _encoded(job, media_type)
-            sent_at = time.monotonic()
-        elif time.monotonic() - sent_at > KEEP_ALIVE_SECONDS:
-            yield KEEP_ALIVE[media_type]
-            sent_at = time.monotonic()
-
-
-async def _is_set(event: asyncio.Event) -> bool:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), PROGRESS_INTERVAL_SECONDS)
-    return event.is_set()
+        try:
+            job = await next_record(request, watcher, job, KEEP_ALIVE_SECONDS)
+        except JobNotFound:  # the record was removed from the folder
+            return
+        yield KEEP_ALIVE[media_type] if job == before else _encoded(job, media_type)
 
 
 def _encoded(job: Job, media_type: str) -> bytes:

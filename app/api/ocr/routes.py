@@ -16,7 +16,6 @@ from app.api.engine.model_choice import LOAD_ERRORS, ModelChoice, ModelChoiceDep
 from app.api.http import request_errors
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.checks.body_streams import streams_body
-from app.api.http.deps import ActorDep
 from app.api.http.disconnects import cancel_on_disconnect
 from app.api.http.header_fields import JSON, TEXT
 from app.api.http.keys import Scope
@@ -35,7 +34,7 @@ from app.api.images.options.form_fields import with_form_fields
 from app.api.images.page_warnings import warnings_header
 from app.api.images.received import Image
 from app.api.images.service import RecognitionService, RecognitionServiceDep
-from app.api.jobs.respond_async import BackgroundDep, PrefersJob, accepted, accepted_or
+from app.api.jobs.respond_async import PreferredJobDep, accepted_or
 from app.api.jobs.routes import JobKind, job_routes
 from app.api.ocr.reading_query import Correction, ReadingQuery
 from app.api.ocr.schemas import RecognitionOut, RecognitionsOut, describe, describe_all
@@ -71,9 +70,7 @@ async def recognise_text(
     service: RecognitionServiceDep,
     text_service: TextServiceDep,
     choice: ModelChoiceDep,
-    background: BackgroundDep,
-    actor: ActorDep,
-    prefers_job: PrefersJob,
+    preferred_job: PreferredJobDep,
     context: ProblemContextDep,
     query: Annotated[ReadingQuery, Query()],
 ) -> Response:
@@ -84,15 +81,15 @@ async def recognise_text(
     `X-Truncated-By-Evaluation`, is true.
 
     A job may have several files, each in a field `file` of a form. Its results are JSON; it does not take
-    `correct=true`.
+    `correct=true`. With several files the answer is the job, also with `Prefer: respond-async, wait=20`.
     """
     accept = request.headers.getlist("accept")
     # Errors of the query are reported before the image is received; the form may have more options.
-    if prefers_job:
+    if preferred_job:
         best_of((JSON,), accept)
-    await _require_possible(query, accept, choice, prefers_job=prefers_job)
+    await _require_possible(query, accept, choice, prefers_job=preferred_job is not None)
     service.require_available()
-    if prefers_job:
+    if preferred_job:
         async with AsyncExitStack() as stack:
             received = await stack.enter_async_context(service.receive_job(body, ReadingQuery.names()))
             query = with_form_fields(query, request.query_params, received.fields)
@@ -101,7 +98,7 @@ async def recognise_text(
             place = stack.enter_context(service.reserve())
             asked = query.model_dump(exclude_none=True) | {"files": len(images)}
             batch = _batch(images, query.to_options(None), service, context, place, stack.pop_all())
-            return accepted(request, JOBS, await background.begin(BatchKind.IMAGES, asked, batch, actor))
+            return await preferred_job.answer(JOBS, BatchKind.IMAGES, asked, batch, _answer_of)
     async with service.receive_one(body, ReadingQuery.names()) as received:
         query = with_form_fields(query, request.query_params, received.fields)
         await _require_possible(query, accept, choice, prefers_job=False)
@@ -183,13 +180,28 @@ async def _correct(
 
 
 async def _answer(recognition: Recognition, answer: RecognitionOut, answer_format: AnswerFormat) -> Response:
-    warnings = warnings_header((page.number, page.warnings) for page in answer.pages)
-    headers = {TRUNCATED: str(answer.truncated_by_evaluation).lower(), **warnings}
+    headers = _headers_of(answer)
     if document_format := answer_format.document:
         return await document_response(recognition, document_format, headers)
     if answer_format == AnswerFormat.TEXT:
         return Response(answer.text, headers=headers, media_type=TEXT)
     return Response(answer.model_dump_json(), headers=headers, media_type=JSON)
+
+
+def _headers_of(answer: RecognitionOut) -> dict[str, str]:
+    warnings = warnings_header((page.number, page.warnings) for page in answer.pages)
+    return {TRUNCATED: str(answer.truncated_by_evaluation).lower(), **warnings}
+
+
+def _answer_of(results: RecognitionsOut) -> Response | None:
+    """Return the answer that a request with one file would have got without a job; None if there are several files.
+
+    The results of several files have another schema. Only the job's own route has it, so that `POST /ocr` has one.
+    """
+    first = results.results[0].recognition
+    if first is None or len(results.results) > 1:
+        return None
+    return Response(first.model_dump_json(), headers=_headers_of(first), media_type=JSON)
 
 
 job_router = job_routes(

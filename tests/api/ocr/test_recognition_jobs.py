@@ -224,3 +224,27 @@ def test_a_job_outlives_its_caller(service: RunningService) -> None:
         location = caller.post("/ocr", files=form(b"nap 0.3"), headers=ASYNC).headers["location"]
 
     job_at(service, location, "succeeded")
+
+
+WAITING = {"prefer": "respond-async, wait=60"}
+
+
+def test_the_text_of_one_image_that_is_ready_in_time_is_the_answer(service: RunningService) -> None:
+    """With `wait` the answer for one image is that of a request without a job, headers included."""
+    answer = service.client.post("/ocr", content=b"read a fox", headers=WAITING | PNG)
+    without = service.client.post("/ocr", content=b"read a fox", headers=PNG)
+
+    assert (answer.status_code, answer.headers["preference-applied"]) == (200, "wait=60")
+    assert answer.json() == without.json()
+    assert answer.headers["x-truncated-by-evaluation"] == without.headers["x-truncated-by-evaluation"]
+    results = service.client.get(answer.headers["content-location"]).raise_for_status().json()["results"]
+    assert [result["recognition"] for result in results] == [answer.json()]
+
+
+def test_a_job_of_several_images_that_is_finished_in_time_is_the_answer(service: RunningService) -> None:
+    """With `wait` the answer for several images comes at the job's end, and is the job: its results are elsewhere."""
+    answer = service.client.post("/ocr", files=form(b"read a", b"read b"), headers=WAITING)
+
+    assert (answer.status_code, answer.headers["preference-applied"]) == (202, "respond-async, wait=60")
+    assert (answer.json()["state"], answer.json()["result"]) == ("succeeded", {"failed_count": 0})
+    assert len(service.client.get(f"{answer.headers['location']}/results").json()["results"]) == 2
