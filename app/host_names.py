@@ -7,6 +7,9 @@ from functools import lru_cache
 NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*", re.ASCII)
 HOST = re.compile(r"(?P<name>\[[^\[\]]*\]|[^:\[\]]*)(:(?P<port>[0-9]{0,5}))?", re.ASCII)
 LONGEST_NAME = 253
+SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.ASCII)
+"""Matches the scheme of an origin; pages of browser extensions and desktop applications have their own schemes."""
+DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 @lru_cache(maxsize=1024)
@@ -22,8 +25,21 @@ def authority_of(field: str, scheme: str) -> str | None:
     match = HOST.fullmatch(field)
     if match is None or (name := canonical_host(match["name"])) is None:
         return None
-    port = match["port"] or {"http": "80", "https": "443"}.get(scheme, "")
+    port = match["port"] or DEFAULT_PORTS.get(scheme, "")
     return f"{name}:{port}"
+
+
+def canonical_origin(text: str) -> str | None:
+    """Return the origin of a web page as browsers send it: `scheme://host`, with a port if it is not the scheme's own.
+
+    None if the text is no origin, such as a URL with a path.
+    """
+    scheme, separator, authority = text.lower().partition("://")
+    match = HOST.fullmatch(authority)
+    if not (separator and SCHEME.fullmatch(scheme) and match) or (name := canonical_host(match["name"])) is None:
+        return None
+    own_port = DEFAULT_PORTS.get(scheme)
+    return f"{scheme}://{name}" + (f":{match['port']}" if match["port"] and match["port"] != own_port else "")
 
 
 def canonical_host(name: str) -> str | None:

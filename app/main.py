@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from app import __version__
 from app.api.http import openapi, problems
+from app.api.http.middleware.cross_origin import CorsMiddleware
 from app.api.http.middleware.request_limits import RequestLimits
 from app.api.http.middleware.request_log import RequestLog
 from app.api.http.routing import complete_routes
@@ -88,8 +89,11 @@ def create_app(settings: Settings) -> FastAPI:
         max_body_bytes=settings.max_body_bytes,
         allowed_hosts=settings.allowed_hosts or _default_hosts(settings),
         body_seconds=settings.body_timeout.total_seconds(),
+        allowed_origins=settings.cors_origins,
     )
     app.add_middleware(TusMiddleware)
+    if settings.cors_origins:
+        app.add_middleware(CorsMiddleware, origins=frozenset(settings.cors_origins))
     app.add_middleware(RequestLog, on_request=counters.on_request)
     for router in routers():
         # Not include_router(), which would match each request twice.

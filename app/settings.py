@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.host_names import canonical_host
+from app.host_names import canonical_host, canonical_origin
 
 ENV_PREFIX = "OCR_"
 COMMAND_VARIABLES = ("OCR_URL", "OCR_KEY", "OCR_KEY_FILE")
@@ -97,6 +97,19 @@ def _hosts(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
+    found = []
+    for value in values:
+        origin = value if value == "*" else canonical_origin(value)
+        if origin is None:
+            raise ValueError(
+                "should hold origins of web pages, such as https://app.example or http://localhost:3000, without paths "
+                f"and wildcards, or '*'; no page has the origin {value!r}"
+            )
+        found.append(origin)
+    return tuple(found)
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration), _at_least(timedelta(0))]
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
@@ -124,6 +137,8 @@ class Settings(BaseSettings):
     """The path prefix under which a reverse proxy serves this service, such as '/models-api'."""
     allowed_hosts: Annotated[CommaSeparated, AfterValidator(_hosts)] = ()
     """Host names that requests may use, without ports; '*' for any. Default: any if there are keys, else loopback's."""
+    cors_origins: Annotated[CommaSeparated, AfterValidator(_origins)] = ()
+    """Origins of web pages that may use the service from a browser (CORS); '*' for any, only with API keys."""
     max_connections: Annotated[int, Field(ge=1)] = 1000
     """The most connections at once. A new one replaces the longest idle one; if none is idle, requests get 503."""
     head_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=20)
@@ -326,6 +341,12 @@ class Settings(BaseSettings):
                 f"OCR_HOST={self.host} is reachable from other machines, and without OCR_API_KEYS_FILE any of them "
                 "could delete models. Name a file of keys (`python -m app keys create` makes one), or set "
                 "OCR_ALLOW_ANONYMOUS=true"
+            )
+            raise ValueError(msg)
+        if self.is_anonymous and "*" in self.cors_origins:
+            msg = (
+                "OCR_CORS_ORIGINS=* lets every web page use the service, and without OCR_API_KEYS_FILE any page that a "
+                "browser opens could read and delete models. List the origins of your own pages, or name a file of keys"
             )
             raise ValueError(msg)
         return self

@@ -54,6 +54,7 @@ CANDIDATES = (
     "::1",
     "/prefix",
     "https://hub.example/",
+    "https://app.example",
     "some.module:Engine",
     "/a folder",
 )

@@ -211,9 +211,10 @@ class WrongHost(Exception):
 
 
 class CrossOrigin(Exception):
-    """A web page of another origin requests a change."""
+    """A web page of an origin that may not use the service requests a change, or asks for permission."""
 
     def __init__(self, origin: str) -> None:
         super().__init__(
-            f"Pages of {origin} cannot change anything here. Call from a program, or from this service's docs page."
+            f"Pages of {origin} may not use this service. Call from a program or from this service's docs page, or add "
+            "the page's origin to OCR_CORS_ORIGINS."
         )

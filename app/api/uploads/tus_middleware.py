@@ -28,7 +28,7 @@ class TusMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, as ASGI defines it."""
         if scope["type"] == "http" and _is_upload(scope):
-            scope["answer_headers"] = ANSWER_HEADERS
+            scope["answer_headers"] = [*scope.get("answer_headers", ()), *ANSWER_HEADERS]
             given = [value.decode("latin-1").strip() for name, value in scope["headers"] if name == OVERRIDE]
             if given:
                 if scope["method"] != "POST" or len(given) > 1 or given[0] not in METHODS:

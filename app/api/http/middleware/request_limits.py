@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.http.checks.body_streams import is_body_streamed
 from app.api.http.connections.errors import BodyTimedOut, InvalidHttp, TooManyConnections
+from app.api.http.middleware.cross_origin import is_allowed
 from app.api.http.middleware.paths import is_probe
 from app.api.http.problems import problem
 from app.api.http.request_errors import BodyTooLarge, CrossOrigin, WrongHost
@@ -28,12 +29,22 @@ class RequestLimits:
     """
 
     def __init__(
-        self, app: ASGIApp, *, max_body_bytes: int, allowed_hosts: Iterable[str], body_seconds: float = 60.0
+        self,
+        app: ASGIApp,
+        *,
+        max_body_bytes: int,
+        allowed_hosts: Iterable[str],
+        body_seconds: float = 60.0,
+        allowed_origins: Iterable[str] = (),
     ) -> None:
-        """`body_seconds` is how long a body may take on a route that does not stream it."""
+        """`body_seconds` is how long a body may take on a route that does not stream it.
+
+        Web pages of `allowed_origins` may change something.
+        """
         self._app = app
         self._max_body_bytes = max_body_bytes
         self._body_seconds = body_seconds
+        self._allowed_origins = frozenset(allowed_origins)
         self._allowed_hosts = None if "*" in allowed_hosts else frozenset(map(canonical_host, allowed_hosts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,7 +83,7 @@ class RequestLimits:
         if method in SAFE_METHODS:
             return
         site, origin = (headers.get(name, b"").decode("latin-1") for name in (b"sec-fetch-site", b"origin"))
-        if site in {"same-origin", "none"}:
+        if site in {"same-origin", "none"} or is_allowed(origin, self._allowed_origins):
             return
         # A browser sends at least one of the two with a change, a program neither.
         if site or (origin and not _is_same(origin, host)):
