@@ -28,8 +28,13 @@ MAX_METADATA_CHARS = 8192
 SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 METADATA_KEY = re.compile(r"[!-+\--~]+")
 """Matches a key of `Upload-Metadata`: ASCII without blanks and commas."""
-EXTENSION_OF = {"upload-concat": "concatenation", "upload-defer-length": "creation-defer-length"}
-"""The headers of extensions that are not supported, and the name of each header's extension."""
+UNSUPPORTED = {
+    "upload-concat": "parallel uploads of one file (the extension 'concatenation' of tus) are not supported; send the "
+    "file in one upload: in tus-js-client and Uppy, leave out 'parallelUploads'",
+    "upload-defer-length": "an upload without a size (the extension 'creation-defer-length' of tus) is not supported; "
+    "send Upload-Length: in tus-js-client, leave out 'uploadLengthDeferred' and, for a stream, set 'uploadSize'",
+}
+"""The headers of extensions that are not supported, and what the caller should do instead."""
 DIGEST_FIELDS = {"repr-digest", "content-digest", "digest", "content-md5"}
 REPEATED_LENGTH = "upload-length"
 """The header of an upload's length, which some clients repeat with each PATCH."""
@@ -65,11 +70,8 @@ def _check_fields(request: Request, known: set[str]) -> None:
         if field == "upload-extension":  # some clients name the extension that they use
             if not set(map(str.strip, request.headers[field].split(","))) <= set(EXTENSIONS.split(",")):
                 raise malformed(field, f"the extensions are {EXTENSIONS}")
-        elif field in EXTENSION_OF:
-            raise malformed(
-                field,
-                f"the extension {EXTENSION_OF[field]} of tus is not supported; OPTIONS /uploads names those that are",
-            )
+        elif field in UNSUPPORTED:
+            raise malformed(field, UNSUPPORTED[field])
         elif field.startswith(("upload-", "tus-")) and field not in known:
             raise malformed(field, f"{request.method} does not read this header; leave it out")
         elif field in DIGEST_FIELDS:

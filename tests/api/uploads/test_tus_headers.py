@@ -46,9 +46,9 @@ def test_a_header_that_is_not_ascii_is_refused(service: RunningService, field: s
 @pytest.mark.parametrize(
     ("field", "value", "named"),
     [
-        ("upload-concat", "partial", "concatenation"),
+        ("upload-concat", "partial", "leave out 'parallelUploads'"),
         ("upload-concat", "final;/uploads/a /uploads/b", "concatenation"),
-        ("upload-defer-length", "1", "creation-defer-length"),
+        ("upload-defer-length", "1", "leave out 'uploadLengthDeferred'"),
         ("upload-complete", "?0", "leave it out"),
         ("upload-offset", "0", "leave it out"),
         ("upload-something", "x", "leave it out"),
