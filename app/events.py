@@ -79,6 +79,7 @@ class EventName(StrEnum):
 
     CONNECTIONS_FULL = "connections.full", logging.WARNING
     REQUEST = "request"
+    REQUEST_CUT = "request.cut", logging.WARNING
     REQUEST_DISK_FAILED = "request.disk_failed", logging.WARNING
     REQUEST_REFUSED = "request.refused"
     REQUEST_CRASHED = "request.crashed", logging.ERROR

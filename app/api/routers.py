@@ -9,7 +9,7 @@ from app.api.engine import routes as engine
 from app.api.health import metrics_route, probes
 from app.api.http import docs_page
 from app.api.maintenance import audit, journal, prune, storage, trash
-from app.api.models import protection, upload, verification
+from app.api.models import content, protection, upload, verification
 from app.api.models import routes as models
 from app.api.ocr import routes as ocr
 from app.api.pulls import routes as pulls
@@ -27,6 +27,7 @@ def routers() -> tuple[APIRouter, ...]:
         models.list_router,
         protection.router,
         verification.router,
+        content.router,
         models.router,
         upload.router,
         uploads.router,

@@ -9,6 +9,7 @@ from app.store.actor import SERVICE, Actor
 from app.store.audit.audits import Audits, Report
 from app.store.audit.findings import Finding, Hint, PruneOutcome, PrunePlan, PruneResult, Reason
 from app.store.audit.storage import Storage
+from app.store.content import ContentChanged, ModelContent
 from app.store.deletions import Deletion, Deletions, Receipt
 from app.store.headers.description import Description
 from app.store.headers.formats import Format, format_of_name
@@ -46,6 +47,7 @@ __all__ = [
     "CheckName",
     "Claims",
     "Conditions",
+    "ContentChanged",
     "Deletion",
     "Deletions",
     "Description",
@@ -59,6 +61,7 @@ __all__ = [
     "Lease",
     "ManualProtection",
     "Model",
+    "ModelContent",
     "OnRead",
     "Partial",
     "PartialRecord",

@@ -10,6 +10,7 @@ from app.errors import StoreError
 from app.events import EventName, OnEvent
 from app.store.audit.audits import Audits
 from app.store.audit.storage import Storage, measure
+from app.store.content import ModelContent
 from app.store.deletions import Deletions
 from app.store.expiry import Expiry, FolderClock
 from app.store.headers.description import Description, describe
@@ -161,6 +162,10 @@ class Store:
                 return model, describe(file, model.size_bytes, name)
             finally:
                 os.close(file)
+
+    def open_content(self, name: str) -> ModelContent:
+        """Open a model's file for reading. Raises what `find` raises, and OSError if the file cannot be read."""
+        return ModelContent.open(self.volume, name)
 
     def measure(self, inventory: Inventory) -> Storage:
         """Measure the bytes that models, trash and partial files take, and the free space. Raises StoreUnavailable."""

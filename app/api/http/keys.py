@@ -48,6 +48,7 @@ class Scope(StatedScope):
     WRITE = "write", CHANGES
     ENGINE = "engine", CHANGES
     AI = "ai", READS
+    CONTENT = "content", READS
 
 
 class KeysError(Exception):

@@ -314,6 +314,13 @@ OF_REQUESTS = (
         "A text is too long",
         ("index", "size_bytes", "limit_bytes"),
     ),
+    ProblemType(
+        request_errors.RangeNotSatisfiable(24_000_000),
+        416,
+        "range-not-satisfiable",
+        "The range is outside the model",
+        ("size_bytes",),
+    ),
     ProblemType(request_errors.CallerGone(), 400, "caller-gone", "The caller closed the connection"),
     ProblemType(request_errors.UploadsBusy(4), 503, "uploads-busy", "Too many uploads at once", ("limit",), 5),
     ProblemType(

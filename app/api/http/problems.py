@@ -27,6 +27,7 @@ PROBLEM_HEADERS: dict[str, dict[str, Any]] = {
         "description": "Seconds after which another try may succeed.",
         "schema": {"type": "integer", "minimum": 0},
     },
+    "content-range": {"description": "`bytes */` and the size in bytes.", "schema": {"type": "string"}},
     "connection": {"description": "`close`: the rest of the body is not read.", "schema": {"type": "string"}},
     "tus-version": {"description": "The versions of tus that are supported.", "schema": {"type": "string"}},
     "www-authenticate": {"description": "How to authenticate (RFC 6750).", "schema": {"type": "string"}},

@@ -75,6 +75,18 @@ class TextTooLong(Exception):
         self.limit_bytes = limit_bytes
 
 
+class RangeNotSatisfiable(Exception):
+    """The requested range begins after the end of the model."""
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(
+            f"The model has {size_bytes} bytes, and the range begins after them. Ask for a range within the model, or "
+            "leave Range out."
+        )
+        self.size_bytes = size_bytes
+        self.headers = {"content-range": f"bytes */{size_bytes}"}
+
+
 class CallerGone(Exception):
     """The caller closed the connection while its request was processed."""
 

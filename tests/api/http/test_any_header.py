@@ -27,6 +27,7 @@ REQUESTS: list[tuple[str, str, dict[str, str], bytes]] = [
     ("GET", "/models", {}, b""),
     ("GET", "/models/a.bin", {}, b""),
     ("HEAD", "/models/a.bin", {}, b""),
+    ("GET", "/models/a.bin/content", {}, b""),
     ("PUT", "/models/any.bin", {}, b"abc"),
     ("DELETE", "/models/none.bin", {}, b""),
     ("PUT", "/models/a.bin/protection", {"content-type": "application/json"}, b'{"reason": "any"}'),
