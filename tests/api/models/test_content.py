@@ -18,7 +18,7 @@ from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 
 BYTES = os.urandom(1 << 20)
-LARGE_BYTES = 64 << 20
+LARGE_BYTES = 24 << 20
 """More than the buffers of a connection hold, so that a caller that takes nothing stops the service's reads."""
 
 
