@@ -12,13 +12,14 @@ from app.engine.contract.reading_options import PageRange
 from app.engine.contract.recognition_call import ImageLimits
 from app.errors import ImageTooLarge, PagesBeyondEnd
 from tests.corpus.case import PAGE, Case
+from tests.corpus.djvu_files import DJVU_CASES
 from tests.corpus.pdf_files import PDF_CASES, TEXT_CASES, drawn
 from tests.corpus.raster_files import RASTER_CASES
 from tests.corpus.tiff_files import TIFF_CASES
 from tests.corpus.zip_files import ZIP_CASES, archive, of_several
 
 LIMITS = ImageLimits(4_000_000, 5)
-CASES = [*RASTER_CASES, *TIFF_CASES, *PDF_CASES, *ZIP_CASES]
+CASES = [*RASTER_CASES, *TIFF_CASES, *PDF_CASES, *ZIP_CASES, *DJVU_CASES]
 PAGES = next(case for case in TIFF_CASES if case.page_count == 3)
 
 

@@ -74,7 +74,7 @@ async def recognise_text(
     context: ProblemContextDep,
     query: Annotated[ReadingQuery, Query()],
 ) -> Response:
-    """Recognise the text of an image (also WebP, HEIF and AVIF), a TIFF, a PDF or a ZIP of them, page by page.
+    """Recognise the text of an image (also WebP, HEIF, AVIF), a TIFF, PDF or DjVu document, or a ZIP of them, by page.
 
     The engine works on one image at a time; a few more wait in a queue. The work ends when the caller disconnects.
     Without a licence the engine cuts every text; then `truncated_by_evaluation`, or the header

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 PDF = "application/pdf"
 ZIP = "application/zip"
 TIFF = "image/tiff"
+DJVU = "image/vnd.djvu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ IMAGE_FORMATS = (
     ImageFormat("JPEG 2000", "image/jp2", "JPEG2000"),
     ImageFormat("PNM", "image/x-portable-anymap", "PPM"),
     ImageFormat("PDF", PDF, None),
+    ImageFormat("DjVu", DJVU, None),
     ImageFormat("ZIP", ZIP, None),
 )
 MEDIA_TYPES = tuple(each.media_type for each in IMAGE_FORMATS)

@@ -24,7 +24,7 @@ class ImageQuery(BaseModel):
     upscale: bool = False
     """Enlarge small text before recognition."""
     pages: Annotated[str | SkipJsonSchema[None], PAGES] = None
-    """The pages of a TIFF or PDF to read: single pages and ranges, such as `3`, `2-5` or `1,3,5-`."""
+    """The pages of a TIFF, PDF or DjVu document to read: single pages and ranges, such as `3`, `2-5` or `1,3,5-`."""
     filters: str | SkipJsonSchema[None] = None
     """Filters to apply to each page first, in this order: `binarize`, `threshold:128`, `invert`, `grayscale`,
     `median`, `dilate`, `scale:2`, `resize:900x300`, `rotate:-90` (degrees

@@ -35,7 +35,7 @@ Resolution = tuple[float, float]
 
 def pdf_of_image(source: Source) -> bytes:
     """Return a PDF with the image's pages, as a viewer of the image shows them."""
-    if source.is_archive:
+    if not source.is_picture:
         return _of_pages(source)
     with Image.open(source.path) as image:
         try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from app.engine.child.images.file_types import format_of
 from app.engine.child.images.preparation import PreparedPage
-from app.engine.contract.image_formats import PDF, ZIP
+from app.engine.contract.image_formats import PDF
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,6 @@ class Source:
         return format_of(self.path).media_type == PDF
 
     @property
-    def is_archive(self) -> bool:
-        """Whether the file is an archive of images."""
-        return format_of(self.path).media_type == ZIP
+    def is_picture(self) -> bool:
+        """Whether Pillow opens the file: it is no PDF, DjVu document or archive."""
+        return format_of(self.path).pillow_format is not None

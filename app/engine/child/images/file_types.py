@@ -6,7 +6,7 @@ from pi_heif import register_heif_opener
 from PIL import Image
 
 from app.engine.child.images.guarded_parsing import refusing
-from app.engine.contract.image_formats import FORMAT_NAMES, IMAGE_FORMATS, PDF, ZIP, ImageFormat
+from app.engine.contract.image_formats import DJVU, FORMAT_NAMES, IMAGE_FORMATS, PDF, ZIP, ImageFormat
 from app.errors import UnreadableImage, UnsupportedImage
 
 register_heif_opener()  # Pillow itself does not read HEIF
@@ -24,6 +24,7 @@ HEAD_BYTES = 1024
 """How many bytes may precede the header of a PDF. Readers of PDF accept that many."""
 ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
 """How archives begin: with a file, or with the end of an empty archive."""
+DJVU_SIGNATURE = b"AT&TFORM"
 OTHER_KINDS = {
     b"\x1f\x8b": "compressed by gzip (send the file that is inside)",
     b"BZh": "compressed by bzip2 (send the file that is inside)",
@@ -35,7 +36,6 @@ OTHER_KINDS = {
     b"{\\rtf": "an RTF document (send a PDF of it)",
     b"{": "JSON (send it with Content-Type: application/json if it has the URL of an image)",
     b"%!PS": "PostScript (send a PDF of it)",
-    b"AT&TFORM": "a DjVu document (send a PDF or TIFF of it)",
     b"<svg": "an SVG drawing (send a PNG of it)",
     b"<?xml": "XML, such as an SVG drawing (send a PNG of it)",
     b"<html": "an HTML page (send a PNG or PDF of it)",
@@ -58,6 +58,8 @@ def format_of(path: Path) -> ImageFormat:
             raise UnsupportedImage(kind, FORMAT_NAMES)
     if head.startswith(ZIP_SIGNATURES):
         return FORMAT_OF_TYPE[ZIP]
+    if head.startswith(DJVU_SIGNATURE):
+        return FORMAT_OF_TYPE[DJVU]
     if b"%PDF-" in head:
         return FORMAT_OF_TYPE[PDF]
     what = f"it is not {FORMAT_NAMES}, or its header is broken"

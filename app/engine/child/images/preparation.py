@@ -97,6 +97,8 @@ def _opened(
             return _open_archive(path, pages, limits, password)
         case image_formats.PDF:
             return _open_pdf(path, pages, limits, password)
+        case image_formats.DJVU:
+            return _open_djvu(path, pages, limits)
         case _:
             return _open_image(path, pages, limits, media_type)
 
@@ -150,6 +152,21 @@ def _open_image(
         total = page_count(path)
     numbers = select_pages(pages, total, limits)
     yield _Document(numbers, decode, _beyond(pages, total))
+
+
+@contextmanager
+def _open_djvu(path: Path, pages: tuple[PageRange, ...] | None, limits: ImageLimits) -> Iterator[_Document]:
+    # Imported here, because few files are DjVu.
+    from app.engine.child.images.djvu_pages import open_djvu  # noqa: PLC0415
+
+    with refusing("the DjVu document is broken"):
+        document = open_djvu(path)
+
+    def decode(number: int) -> DecodedPage:
+        with refusing(f"page {number} of the DjVu document is broken"):
+            return document.render(number, limits)
+
+    yield _Document(select_pages(pages, len(document), limits), decode, _beyond(pages, len(document)))
 
 
 @contextmanager

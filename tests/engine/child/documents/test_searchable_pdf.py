@@ -12,7 +12,7 @@ from typing import Any
 import pikepdf
 import pypdfium2
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 from pypdf import PdfReader
 
 from app.engine.child.documents import write_document
@@ -20,6 +20,8 @@ from app.engine.child.documents.source import Source
 from app.engine.child.images.preparation import PreparedPage
 from app.engine.contract.document_formats import DocumentFormat
 from app.errors import UnreadableImage
+from tests.corpus.case import PAGE
+from tests.corpus.djvu_files import BOTH
 from tests.engine.child.documents.recognised import (
     FRENCH,
     GERMAN,
@@ -228,6 +230,22 @@ def test_pages_of_a_tiff_that_were_read(tmp_path: Path) -> None:
         assert [sheet.get_size() for sheet in pdf] == [pytest.approx((720, 576), abs=0.1)] * 2
         assert [sheet.render().to_pil().convert("L").getpixel((5, 5)) for sheet in pdf] == [80, 160]
         assert [sheet.get_textpage().get_text_range().strip() for sheet in pdf] == ["second page", "third page"]
+
+
+def test_pages_of_a_djvu_document(tmp_path: Path) -> None:
+    """Each page of a DjVu document is a page of its picture, at its resolution, with its text."""
+    (tmp_path / "scan.djvu").write_bytes(BOTH)
+    pages = [fields("first page"), fields("second page", number=2)]
+
+    document = written(tmp_path, DocumentFormat.PDF, *pages, path=tmp_path / "scan.djvu")
+
+    with pypdfium2.PdfDocument(document) as pdf:
+        for sheet, dots in zip(pdf, (150, 75), strict=True):
+            width, height = (PAGE.width, PAGE.height) if dots == 150 else (109, 84)
+            assert sheet.get_size() == pytest.approx((width * 72 / dots, height * 72 / dots), abs=0.1)
+            shown = sheet.render(scale=2).to_pil().convert("L").resize(PAGE.size)
+            assert ImageStat.Stat(ImageChops.difference(shown, PAGE)).mean[0] < 15
+        assert [sheet.get_textpage().get_text_range().strip() for sheet in pdf] == ["first page", "second page"]
 
 
 def visible_pdf(box: Sequence[float], rotation: int, crop: Sequence[float] | None = None) -> bytes:
