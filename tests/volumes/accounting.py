@@ -56,6 +56,8 @@ class Books:
     """The uploads whose purge was acknowledged."""
     journalled: set[int] = field(default_factory=set)
     """The uploads that the journal records as purged or deleted."""
+    trash_ids: dict[int, str] = field(default_factory=dict)
+    """The trash entry of each upload whose purge was acknowledged."""
     history: dict[int, list[str]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     wrong: Counter[str] = field(default_factory=Counter)
@@ -162,6 +164,7 @@ class Worker:
         which, client = self._chosen()
         if self._is_done(ask(client, "DELETE", f"/trash/{trash_id}"), 200):
             self._books.purged.add(size_bytes)
+            self._books.trash_ids[size_bytes] = trash_id
             self._books.note(size_bytes, f"purged at {which}")
 
     def _list(self) -> None:
@@ -214,7 +217,7 @@ def nothing_is_lost(
         raise RefusedAsUnsafe
     # Uploads that were acknowledged before the services found the folder unsafe must not be lost either.
     time.sleep(SETTLE_SECONDS)
-    _report(result, books, _lost(pair, books), is_journal_whole=is_journal_whole)
+    _report(result, books, _lost(pair, books), pair, is_journal_whole=is_journal_whole)
     result.check(result.is_refused or _is_enough(books, deletions, restores), f"too slow: only {dict(books.counts)}")
 
 
@@ -233,7 +236,7 @@ def _is_enough(books: Books, deletions: int, restores: int) -> bool:
     return books.counts["deleted"] >= deletions and books.counts["restored"] >= restores
 
 
-def _report(result: Result, books: Books, lost: set[int], *, is_journal_whole: bool) -> None:
+def _report(result: Result, books: Books, lost: set[int], pair: Pair, *, is_journal_whole: bool) -> None:
     silent = books.purged - books.journalled
     result.counts = {**books.counts, "uploads": len(books.uploads), "lost": len(lost), "unjournalled": len(silent)}
     result.text = f"{len(lost)}/{books.counts['deleted']}"
@@ -243,7 +246,8 @@ def _report(result: Result, books: Books, lost: set[int], *, is_journal_whole: b
     if is_journal_whole:
         for size_bytes in sorted(silent)[:5]:
             result.violations.append(
-                f"not in the journal: {books.uploads.get(size_bytes)}: {'; '.join(books.history[size_bytes])}"
+                f"not in the journal: {books.uploads.get(size_bytes)}: {'; '.join(books.history[size_bytes])}; "
+                + "\n".join(["found instead:", *_traces_of(books.trash_ids[size_bytes], pair)])
             )
         result.check(not silent, f"{len(silent)} purges are not in the journal")
     result.violations += [f"{times} x {what}" for what, times in books.wrong.items()]
@@ -298,6 +302,18 @@ def _read_journal(pair: Pair, books: Books) -> None:
         for journal in (pair.behind / ".store").glob("journal*.jsonl"):
             events += filter(None, map(_event, _content(journal).splitlines()))
     books.journalled |= {event["size_bytes"] for event in events if event["action"] in GONE}
+
+
+def _traces_of(trash_id: str, pair: Pair) -> list[str]:
+    """Return what explains that a purge is not in the journal.
+
+    These are the lines of the journal and of the logs with the trash entry's id, the lines of the journal that are no
+    entries, and the lines of the logs about failures of the journal.
+    """
+    journals = [_content(path) for path in (pair.behind / ".store").glob("journal*.jsonl")] if pair.behind else []
+    lines = [line for journal in journals for line in journal.splitlines() if line.strip()]
+    written = [repr(line) for line in lines if trash_id.encode() in line or not _event(line)]
+    return written + [line for line in pair.logs().splitlines() if trash_id in line or '"journal.' in line]
 
 
 def _event(line: bytes) -> dict[str, Any] | None:

@@ -59,6 +59,8 @@ class Pair:
     """The folder without any client's cache; None if it cannot be reached."""
     prefix: str = field(default_factory=lambda: secrets.token_hex(3))
     """The prefix of all names of this run, so that a folder can be used again."""
+    logs: Callable[[], str] = str
+    """Returns what both services have logged; nothing if their logs cannot be reached."""
 
     def name(self, number: object) -> str:
         """Return a model name that only this run uses."""

@@ -58,7 +58,7 @@ def two_services(work: Path, mounts: Mounts, *, locks_reach: bool = True, **sett
             RunningService(work / "service-a", models_dir=mounts.a, **about) as a,
             RunningService(work / "service-b", models_dir=mounts.b, **about) as b,
         ):
-            services = Services(Pair(a.client, b.client, mounts.behind), a, b, hub)
+            services = Services(Pair(a.client, b.client, mounts.behind, logs=lambda: a.log + b.log), a, b, hub)
             for service in (a, b):
                 service.wait_until_ready()
                 if not locks_reach and "single_service" not in settings:
