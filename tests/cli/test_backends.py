@@ -4,7 +4,9 @@ import json
 import os
 import re
 import subprocess
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -175,6 +177,45 @@ def test_a_service_that_is_away_is_named(tmp_path: Path, serve: Serve) -> None:
     assert "No service answers at http://127.0.0.1:1" in away.stderr
     assert "ocr-models serve" in away.stderr
     assert (wrong.returncode, "http://127.0.0.1:8000" in wrong.stderr) == (2, True)
+
+
+class OtherServer(BaseHTTPRequestHandler):
+    """A server that is none of ours: it answers a list of models with other JSON, and hangs up at anything else."""
+
+    def do_GET(self) -> None:
+        content = b'{"detail": "Not Found"}' if self.path.startswith("/models") else b"<html>"
+        self.send_response(200 if self.path != "/trash" else 404)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def do_DELETE(self) -> None:
+        self.close_connection = True
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_another_server_is_told_from_a_service() -> None:
+    """Other JSON, no JSON and a connection that ends are told in a sentence; a change may then have been made."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), OtherServer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+
+        def ask(*arguments: str) -> subprocess.CompletedProcess[str]:
+            return run_command([*arguments, "--url", url], os.environ)
+
+        other_json, html, refused = ask("models", "list"), ask("storage"), ask("trash", "list")
+        lost = ask("models", "delete", "a.bin")
+        server.shutdown()
+        thread.join()
+
+    for each in (other_json, html, refused, lost):
+        assert (each.returncode, each.stdout, "Traceback" in each.stderr) == (1, "", False), each.stderr
+    assert "has no 'models'" in other_json.stderr
+    assert "is no OCR model service" in html.stderr
+    assert "answered 404" in refused.stderr
+    assert "not known whether the change was made" in lost.stderr
 
 
 def test_a_key_comes_from_the_environment_or_a_file(serve: Serve, tmp_path: Path) -> None:

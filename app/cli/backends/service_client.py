@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 import httpx
@@ -12,11 +12,13 @@ from app.cli.backends.base import Json
 from app.cli.wording import in_commands
 from app.errors import ServiceError
 from app.store.names import parts_of
+from app.terminal import visible
 
 TIMES = httpx.Timeout(60, connect=10)
 """How long, in seconds, a service may take to answer a request that does no long work."""
 LONG = httpx.Timeout(60, connect=10, read=None)
 """For requests whose work takes as long as it takes: uploads, verifications, loads, recognitions."""
+AGAIN_LATER = "Run the command again."
 PROBLEM_PREFIX = "urn:ocr-model-service:problem:"
 
 
@@ -36,13 +38,33 @@ class NoService(ServiceError):
     """No service answers at the URL, or what answers is none."""
 
 
+class AnswerLost(ServiceError):
+    """The request was sent, and its answer did not come."""
+
+    def __init__(self, url: str, reason: str, *, is_change: bool) -> None:
+        advice = "It is not known whether the change was made: look before you run the command again."
+        super().__init__(
+            f"The answer of the service at {url} did not come ({reason}). {advice if is_change else AGAIN_LATER}"
+        )
+
+
+class Answer(dict[str, Any]):
+    """A JSON object of an answer. A member that is missing means that the server is no service of this version."""
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise NoService(
+            f"What answers at the URL is no OCR model service that this command knows: its answer has no {name!r}. "
+            "Correct --url or OCR_URL, or use the command of the service's version."
+        )
+
+
 class ServiceClient:
     """One service, at a URL that may have a path prefix, and the key that it is asked with."""
 
     def __init__(self, url: str, key: str | None) -> None:
         """Raises ValueError if the URL is not one of a service."""
-        if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", url):
-            raise ValueError(f"{url!r} is not the URL of a service, such as http://127.0.0.1:8000")
+        if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url) or not _is_url(url):
+            raise ValueError(f"{visible(url)} is not the URL of a service, such as http://127.0.0.1:8000")
         self.url = url.rstrip("/")
         headers = {"user-agent": f"ocr-models/{__version__}"}
         if key:
@@ -58,10 +80,13 @@ class ServiceClient:
         """
         try:
             answer = self._client.request(method, self.url + path, timeout=LONG if is_long else TIMES, **request)
-        except httpx.TransportError as exc:
+        except httpx.RequestError as exc:
+            reason = str(exc) or type(exc).__name__
+            if isinstance(exc, httpx.ReadError | httpx.ReadTimeout | httpx.RemoteProtocolError | httpx.DecodingError):
+                raise AnswerLost(self.url, reason, is_change=method != "GET") from None
             raise NoService(
-                f"No service answers at {self.url} ({str(exc) or type(exc).__name__}). Start one with "
-                "`ocr-models serve`, or correct --url or OCR_URL."
+                f"No service answers at {self.url} ({reason}). Start one with `ocr-models serve`, or correct --url or "
+                "OCR_URL."
             ) from None
         if answer.is_success:
             return answer
@@ -75,10 +100,10 @@ class ServiceClient:
         """Send a request and return the JSON object of the answer."""
         answer = self.ask(method, path, **request)
         try:
-            found = answer.json()
+            found = answer.json(object_hook=Answer)
         except ValueError:
             found = None
-        if not isinstance(found, dict):
+        if not isinstance(found, Answer):
             raise NoService(f"What answers at {self.url} is no OCR model service. Correct --url or OCR_URL.")
         return found
 
@@ -103,6 +128,14 @@ def query_of(values: Mapping[str, Any]) -> dict[str, str]:
         for name, value in values.items()
         if value is not None
     }
+
+
+def _is_url(text: str) -> bool:
+    try:
+        httpx.URL(text)
+    except httpx.InvalidURL:
+        return False
+    return True
 
 
 def _refusal(answer: httpx.Response, url: str) -> ServiceError:
