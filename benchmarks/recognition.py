@@ -22,6 +22,7 @@ from pathlib import Path
 
 from common import Server
 from PIL import Image, ImageDraw, ImageFont
+from recognisers import error_rate
 
 FONTS = Path("/usr/share/fonts/truetype")
 TEXT = [
@@ -113,12 +114,12 @@ def compared(server: Server) -> Iterator[tuple[float, float, float, float] | Non
         ours, our_seconds = by_service(server, image, case)
         theirs, their_seconds = by_tesseract(image, case)
         length = len(ours) if ours else len("\n".join(case.lines)) * 3 // 10
-        their_error = error_rate(case, theirs[:length])
+        their_error = error_rate(case.lines, theirs[:length])
         if ours is None:
             print(f"| {case.name} | unsupported | {their_error:.1%} | {length} | | {their_seconds:.2f} |")
             yield None
             continue
-        our_error = error_rate(case, ours)
+        our_error = error_rate(case.lines, ours)
         errors, seconds = f"{our_error:.1%} | {their_error:.1%}", f"{our_seconds:.2f} | {their_seconds:.2f}"
         print(f"| {case.name} | {errors} | {length} | {seconds} |", flush=True)
         yield our_error, their_error, our_seconds, their_seconds
@@ -149,24 +150,6 @@ def by_tesseract(image: Image.Image, case: Case) -> tuple[str, float]:
         command = ["tesseract", file.name, "-", "-l", case.tesseract]
         text = subprocess.run(command, capture_output=True, check=True, text=True).stdout
         return "\n".join(line for line in text.splitlines() if line.strip()), time.perf_counter() - began
-
-
-def error_rate(case: Case, text: str) -> float:
-    """Return the error rate of a text, against the beginning of the true text that fits it best."""
-    truth = "\n".join(case.lines)
-    if not text:
-        return 1.0
-    return min(1.0, min(distances(text, truth)) / len(text))
-
-
-def distances(text: str, truth: str) -> list[int]:
-    """Return the Levenshtein distances of the text to each beginning of the true text."""
-    row = list(range(len(truth) + 1))
-    for index, letter in enumerate(text, 1):
-        above, row = row, [index]
-        for column, other in enumerate(truth, 1):
-            row.append(min(above[column] + 1, row[-1] + 1, above[column - 1] + (letter != other)))
-    return row
 
 
 if __name__ == "__main__":

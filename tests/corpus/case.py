@@ -1,4 +1,4 @@
-"""One file of the corpus, and the page that nearly all of them show."""
+"""One file of the corpus, and the page that most of them show."""
 
 import io
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from tests.support import pictures
 
 LINES = ("Invoice 4711", "Paid in full")
 PAGE = pictures.page(*LINES, points=28, mode="L")
-"""The page that each file shows to a person."""
+"""The page that each file shows to a person, unless its case has other lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,12 @@ class Case:
     """The error that the file must have; None if it is read."""
     page_count: int = 1
     password: str | None = None
+    lines: tuple[str, ...] = LINES
+    """The text that the file shows."""
+    language: str = "latin"
+    """The language that the service and the vendor's library are told."""
+    tesseract: str = "eng"
+    """The language that tesseract is told."""
 
     def __str__(self) -> str:
         return self.name
@@ -39,8 +45,8 @@ def saved(image: Image.Image, kind: str, **options: object) -> bytes:
     return file.getvalue()
 
 
-def oriented(orientation: int) -> tuple[Image.Image, Image.Exif]:
-    """Return the page as a camera stores it that was held in this Exif orientation, and the Exif data."""
+def oriented(orientation: int, page: Image.Image = PAGE) -> tuple[Image.Image, Image.Exif]:
+    """Return a page as a camera stores it that was held in this Exif orientation, and the Exif data."""
     to_stored = {
         1: None,
         2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -53,4 +59,4 @@ def oriented(orientation: int) -> tuple[Image.Image, Image.Exif]:
     }[orientation]
     exif = Image.Exif()
     exif[274] = orientation
-    return (PAGE if to_stored is None else PAGE.transpose(to_stored)), exif
+    return (page if to_stored is None else page.transpose(to_stored)), exif
