@@ -4,7 +4,9 @@ import errno
 import json
 import os
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,8 +17,10 @@ from app.store.actor import Actor
 from app.store.journal.entries import Action, JournalEntry
 from app.store.journal.files import ROTATE_BYTES, JournalFiles
 from app.store.journal.journal import Journal
+from app.store.locks.model_locks import ModelLocks
 from app.store.policy import Policy
 from app.store.store import Store
+from app.store.volume.filesystem import FileSystem
 from app.store.volume.renames import sync
 
 ME = Actor("me", "request-1")
@@ -165,3 +169,30 @@ def test_a_line_that_could_not_be_synced_is_in_the_journal_once(store: Store, *,
 
     assert (journal.waiting, journal.problem) == (0, None)
     assert [each.trash_id for each in journal.latest(10)] == ["entry-1"]
+
+
+def test_one_thread_at_a_time_asks_a_shared_volume_for_the_journals_lock(store: Store) -> None:
+    """While a thread writes, the others wait in the process, and do not ask the server of the volume for the lock."""
+
+    class CountedLocks(ModelLocks):
+        asking, most_asking = 0, 0
+
+        @contextmanager
+        def exclusive(self, name: str, *, seconds: float) -> Iterator[None]:
+            self.asking += 1
+            self.most_asking = max(self.most_asking, self.asking)
+            try:
+                with super().exclusive(name, seconds=seconds):
+                    yield
+            finally:
+                self.asking -= 1
+
+    store.volume.file_system = FileSystem("nfs4")
+    locks = CountedLocks(store.volume.lock_file)
+    journal = Journal(store.volume, locks, lambda *_: None)
+
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(journal.write, map(event, range(200))))
+
+    assert locks.most_asking == 1
+    assert sorted(each.size_bytes for each in journal.latest(300)) == list(range(200))

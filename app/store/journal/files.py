@@ -9,6 +9,8 @@ import os
 import re
 import secrets
 import stat
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -57,6 +59,8 @@ class JournalFiles:
         self._locks = locks
         self._rotate_bytes = rotate_bytes
         self._sync = sync
+        self._turn = threading.Lock()
+        """Held by the thread of this process that writes on a shared volume."""
 
     def append(self, line: bytes, *, again: bool = False) -> None:
         """Append one line and sync it to the disk. Raises OSError, and ModelLocked after 10 s on a shared volume.
@@ -112,12 +116,21 @@ class JournalFiles:
         A single kernel appends a short line with O_APPEND as a whole, even with several writers. But a client of a
         network file system appends where it believes the file's end to be. So clients take turns, and each client opens
         the file again to learn the present end.
+
+        The threads of one process take turns before they ask for the lock: asking costs a call to the server every
+        10 ms, and with many threads that ask, one of them may wait for its turn for too long.
         """
         if not self._volume.is_shared:
             yield
             return
-        with self._locks.exclusive(JOURNAL_LOCK, seconds=TURN_SECONDS):
-            yield
+        deadline = time.monotonic() + TURN_SECONDS
+        if not self._turn.acquire(timeout=TURN_SECONDS):
+            raise ModelLocked(JOURNAL_LOCK)
+        try:
+            with self._locks.exclusive(JOURNAL_LOCK, seconds=max(0.0, deadline - time.monotonic())):
+                yield
+        finally:
+            self._turn.release()
 
     def latest_lines(self) -> list[tuple[Path, list[bytes]]]:
         """Return the paths of the latest files, newest first, each with its lines, newest first."""
