@@ -28,17 +28,19 @@ def image_request_body(options: type[BaseModel]) -> dict[str, Any]:
     fields = {"file": {"type": "string", "format": "binary"}, **described["properties"]}
     form = {"type": "object", "required": ["file"], "additionalProperties": False, "properties": fields}
     urls = {
-        "url": {**URL_SCHEMA, "description": "The URL of the image, below one of OCR_PULL_ALLOWED_URLS."},
+        "url": {
+            **URL_SCHEMA,
+            "description": "The URL of the image, below one of OCR_PULL_ALLOWED_URLS. Required without `urls`.",
+        },
         "urls": {
             "type": "array",
             "minItems": 1,
             "items": URL_SCHEMA,
-            "description": "Instead of `url`: the URLs of the images of a job.",
+            "description": "The URLs of the images of a job, instead of `url`.",
         },
     }
     by_url = {
         "type": "object",
-        "oneOf": [{"required": ["url"]}, {"required": ["urls"]}],
         "additionalProperties": False,
         "properties": {**urls, **described["properties"]},
     }

@@ -9,10 +9,13 @@ import pytest
 
 from app.api.images.downloads import AT_ONCE, ImageDownloads
 from app.api.images.received import Image
-from app.errors import ImageTooLarge, SourceNotAllowed, SourceUnavailable, StateUnavailable
+from app.engine.child.images.preparation import prepare
+from app.engine.contract.recognition_call import ImageLimits
+from app.errors import ImageTooLarge, SourceNotAllowed, SourceUnavailable, StateUnavailable, UnsupportedImage
 from app.fetching.allowed_urls import AllowedUrls
 from app.fetching.checked_chunks import LeastRate
 from app.fetching.http_client import HttpClient
+from tests.corpus.case import PAGE, saved
 from tests.support.endless import endless_server
 from tests.support.hub import Fault, running_hub
 from tests.support.waiting import eventually_async
@@ -128,6 +131,22 @@ async def test_urls_that_are_not_requested(tmp_path: Path) -> None:
     assert "OCR_PULL_ALLOWED_URLS allows no URL" in str(refused.error)
     assert isinstance(unreached.error, SourceUnavailable)
     assert "secret" not in f"{refused} {unreached} {refused.error} {unreached.error}"
+
+
+async def test_what_is_no_image_is_judged_by_its_bytes(tmp_path: Path) -> None:
+    """A page for a login in place of an image is refused as such, and an image is read, whatever types are stated."""
+    with running_hub() as hub:
+        hub.faults.append(Fault(headers={"Content-Type": "image/png"}))
+        hub.faults.append(Fault(headers={"Content-Type": "text/html"}))
+        urls = [hub.put("/a.png", b"<!DOCTYPE html><title>Log in</title>"), hub.put("/b.html", saved(PAGE, "PNG"))]
+        for url in urls:
+            (tmp_path / url[-1]).mkdir()
+        async with downloads_from(hub.cdn_url) as downloads:
+            (page,), (image,) = [await downloads.fetch([url], tmp_path / url[-1], None) for url in urls]
+
+    with pytest.raises(UnsupportedImage, match="an HTML page"):
+        prepare(page.path, None, ImageLimits(1_000_000, 1))
+    assert prepare(image.path, None, ImageLimits(1_000_000, 1))[0].size == PAGE.size
 
 
 async def test_a_disk_that_cannot_be_written(tmp_path: Path) -> None:
