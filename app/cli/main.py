@@ -7,6 +7,7 @@ import click
 
 from app import __version__
 from app.cli.commands.audit import audit, prune
+from app.cli.commands.download import download
 from app.cli.commands.engine import engine, resources
 from app.cli.commands.jobs import jobs, pulls
 from app.cli.commands.keys import keys
@@ -49,7 +50,7 @@ def provision() -> None:
     sys.exit(next((outcome.failure for outcome in outcomes if outcome.failure), 0))
 
 
-for command in (audit, lease, protect, prune, pull, unprotect, verify):
+for command in (audit, download, lease, protect, prune, pull, unprotect, verify):
     models.add_command(command)
 for command in (serve, models, trash, journal, storage, pulls, jobs, resources, engine, ocr, keys):
     main.add_command(command)

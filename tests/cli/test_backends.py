@@ -146,6 +146,18 @@ def test_changes_are_made_and_told_alike(both: tuple[Commands, Commands], tmp_pa
     assert [status for status, *_ in first] == [0, 1, 0, 0, 1, 0, 3, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]
 
 
+def test_a_model_is_downloaded_alike(both: tuple[Commands, Commands], tmp_path: Path) -> None:
+    """`models download` writes the same file; an existing file stays, and a missing model leaves no file."""
+    for number, command in enumerate(both):
+        file = tmp_path / f"{number}.bin"
+        done = json.loads(command("models", "download", "en_v1.bin", "--output", str(file), "--json").stdout)
+        assert (file.read_bytes(), done[0]["size_bytes"]) == (b"x" * 1500, 1500)
+        again = command("models", "download", "en_v2.bin", "--output", str(file))
+        missing = command("models", "download", "nope.bin", "--output", str(tmp_path / "nope"))
+        assert (again.returncode, missing.returncode, file.stat().st_size) == (2, 1, 1500)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["0.bin", "1.bin"]
+
+
 def test_a_name_never_leads_to_another_resource(service: RunningService) -> None:
     """A name with `..`, which HTTP clients resolve, is refused before a request is sent: it empties no trash."""
     (service.models_dir / "a.bin").write_bytes(b"1")

@@ -1,6 +1,6 @@
 """The interface of what commands work on, and the choices that commands make."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -65,6 +65,9 @@ class Backend(Protocol):
 
         `sha256` is the digest that the bytes must have, in hexadecimal digits.
         """
+
+    def read(self, name: str) -> Iterator[bytes]:
+        """Yield the bytes of a model, all of one version."""
 
     def delete(self, name: str, *, permanent: bool, dry_run: bool) -> Json:
         """Delete a model, or check whether it could be deleted. Returns a `ReceiptOut`."""

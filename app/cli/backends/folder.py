@@ -1,8 +1,9 @@
 """The model folder of this machine: the commands work without a service, under the locks that services take."""
 
+import contextlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,15 @@ class FolderBackend:
             finally:
                 staged.drop()
         return _detail(store, published.model, published.description)
+
+    def read(self, name: str) -> Iterator[bytes]:
+        """Read a model as `GET /models/{name}/content` does: a deletion meanwhile does not change what is read."""
+        with contextlib.closing(self._store().open_content(name)) as content:
+            offset = 0
+            while offset < content.model.size_bytes:
+                data = content.read(offset, CHUNK_BYTES)
+                offset += len(data)
+                yield data
 
     def delete(self, name: str, *, permanent: bool, dry_run: bool) -> Json:
         """Delete a model under its lock."""

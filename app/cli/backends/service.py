@@ -54,6 +54,10 @@ class ServiceBackend:
         content = _chunks(file, on_bytes)
         return self.client.json("PUT", model_path(name), content=content, headers=headers, is_long=True)
 
+    def read(self, name: str) -> Iterator[bytes]:
+        """Download a model. The service cuts the connection if the file changes meanwhile."""
+        yield from self.client.download(model_path(name, "content"))
+
     def delete(self, name: str, *, permanent: bool, dry_run: bool) -> Json:
         """Delete a model."""
         query = query_of({"permanent": permanent, "dry_run": dry_run})

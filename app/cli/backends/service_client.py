@@ -1,7 +1,7 @@
 """Sends requests to a running service, and turns its problems into errors in the words of the command line."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 from urllib.parse import quote
 
@@ -18,6 +18,7 @@ TIMES = httpx.Timeout(60, connect=10)
 """How long, in seconds, a service may take to answer a request that does no long work."""
 LONG = httpx.Timeout(60, connect=10, read=None)
 """For requests whose work takes as long as it takes: uploads, verifications, loads, recognitions."""
+CHUNK_BYTES = 1 << 20
 AGAIN_LATER = "Run the command again."
 PROBLEM_PREFIX = "urn:ocr-model-service:problem:"
 
@@ -81,16 +82,21 @@ class ServiceClient:
         try:
             answer = self._client.request(method, self.url + path, timeout=LONG if is_long else TIMES, **request)
         except httpx.RequestError as exc:
-            reason = str(exc) or type(exc).__name__
-            if isinstance(exc, httpx.ReadError | httpx.ReadTimeout | httpx.RemoteProtocolError | httpx.DecodingError):
-                raise AnswerLost(self.url, reason, is_change=method != "GET") from None
-            raise NoService(
-                f"No service answers at {self.url} ({reason}). Start one with `ocr-models serve`, or correct --url or "
-                "OCR_URL."
-            ) from None
+            raise _failure(exc, self.url, is_change=method != "GET") from None
         if answer.is_success:
             return answer
         raise _refusal(answer, self.url)
+
+    def download(self, path: str) -> Iterator[bytes]:
+        """Yield the body of an answer as it comes, and all of it. Raises what `ask` raises."""
+        try:
+            with self._client.stream("GET", self.url + path, headers={"accept-encoding": "identity"}) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise _refusal(answer, self.url)
+                yield from answer.iter_bytes(CHUNK_BYTES)
+        except httpx.RequestError as exc:
+            raise _failure(exc, self.url, is_change=False) from None
 
     def get(self, path: str, params: Mapping[str, Any] | None = None) -> Json:
         """Get a JSON object."""
@@ -136,6 +142,15 @@ def _is_url(text: str) -> bool:
     except httpx.InvalidURL:
         return False
     return True
+
+
+def _failure(exc: httpx.RequestError, url: str, *, is_change: bool) -> ServiceError:
+    reason = str(exc) or type(exc).__name__
+    if isinstance(exc, httpx.ReadError | httpx.ReadTimeout | httpx.RemoteProtocolError | httpx.DecodingError):
+        return AnswerLost(url, reason, is_change=is_change)
+    return NoService(
+        f"No service answers at {url} ({reason}). Start one with `ocr-models serve`, or correct --url or OCR_URL."
+    )
 
 
 def _refusal(answer: httpx.Response, url: str) -> ServiceError:
