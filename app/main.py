@@ -9,7 +9,8 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from app import __version__
-from app.api.http import openapi, problems
+from app.api.docs import document
+from app.api.http import problems
 from app.api.http.middleware.cross_origin import CorsMiddleware
 from app.api.http.middleware.request_limits import RequestLimits
 from app.api.http.middleware.request_log import RequestLog
@@ -25,24 +26,29 @@ LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 DESCRIPTION = """
 Owns one long-lived AsposeAI and its folder of OCR and AI model files, so that other services need neither.
 
-List the models with their paths, and see which are old; delete a model safely and restore it from the trash; release
-all memory that the engine holds.
+- **Models**: list them with their paths, see which are old, delete one safely and restore it from the trash.
+- **Recognition**: get the text of images and PDFs as JSON, text, searchable PDF, DOCX and more, at once or as a job.
+- **Engine**: see its state, load a model in advance, and release all the memory that it holds.
 
-Every error is a problem detail (RFC 9457): programs compare its `type`, people read its `detail`. If the service has
-keys, enter one under **Authorize**; each operation names the scope that it needs.
+Every error is a problem detail (RFC 9457): programs compare its `type`, people read its `detail`. Each operation lists
+its own problems; `default` has those that any request can get. Every answer has an `x-request-id`, which is in the
+log too. Every `GET` has a `HEAD` with the same headers and no body.
+
+If the service has keys, enter one under **Authorize**; each operation names the scope that it needs.
 """
 
 
 TAGS = {
-    "models": "The model files.",
-    "uploads": "Resumable uploads of models, by the tus 1.0 protocol.",
+    "models": "The model files: list, find, get, upload, delete, protect and verify them.",
+    "recognition": "Text from images and PDFs, at once or as a job.",
+    "engine": "The process that runs AsposeAI: its state, its memory and what it can do.",
+    "ai": "Work on texts with a local language model; tables from images.",
     "pulls": "Jobs that fetch models from a repository or a URL.",
+    "uploads": "Resumable uploads of models, by the tus 1.0 protocol.",
     "trash": "Deleted models that can be restored, and the journal of changes.",
     "upkeep": "Audit, prune and storage use.",
-    "engine": "The process that runs AsposeAI.",
-    "ai": "Work on texts with a local language model.",
-    "recognition": "Text from images.",
     "health": "Probes, which need no key, and metrics for Prometheus.",
+    "service": "What this service is: its addresses and versions.",
 }
 
 
@@ -79,6 +85,8 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_tags=[{"name": name, "description": text} for name, text in TAGS.items()],
     )
     app.root_path = settings.root_path  # FastAPI's parameter `root_path` expects that the proxy strips the prefix
+    app.state.compressed_bodies = {}
+    """The OpenAPI document, the pages and their files, each once it was requested."""
     app.state.stopping = asyncio.Event()
     """Set when the shutdown begins, after the drain."""
     app.state.is_draining = False
@@ -107,7 +115,7 @@ def create_app(settings: Settings) -> FastAPI:
         for method in sorted(route.methods or ())
     )
     problems.install(app)
-    openapi.install(app, needs_key=not settings.is_anonymous)
+    document.install(app, needs_key=not settings.is_anonymous)
     return app
 
 

@@ -4,10 +4,10 @@ from fastapi import APIRouter
 
 from app.api.ai import routes as ai
 from app.api.ai import tables
+from app.api.docs import pages, service_routes
 from app.api.engine import capabilities
 from app.api.engine import routes as engine
 from app.api.health import metrics_route, probes
-from app.api.http import docs_page
 from app.api.maintenance import audit, journal, prune, storage, trash
 from app.api.models import content, protection, upload, verification
 from app.api.models import routes as models
@@ -48,5 +48,6 @@ def routers() -> tuple[APIRouter, ...]:
         ocr.job_router,
         probes.router,
         metrics_route.router,
-        docs_page.router,
+        service_routes.router,
+        pages.router,
     )

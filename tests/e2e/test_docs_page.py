@@ -1,16 +1,20 @@
-"""The docs page in a real browser without the internet, directly and behind proxies, with and without keys."""
+"""The pages in a real browser without the internet, directly and behind proxies, with and without keys."""
 
+import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from app.api.http.keys import Scope, entry_for, new_key
 from tests.conftest import Serve
+from tests.support import npm
 from tests.support.browser import Browser
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
@@ -19,6 +23,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 PREFIX = "/models-api"
 MODEL = "org_repo/model Q4.gguf"
+AXE = "axe-core@4.14.1"
+DESKTOP, PHONE = (1280, 1400), (390, 844)
+LARGEST_OPENED = 3500
+"""The height in pixels that an opened operation may have on a desktop. With every problem's example it was 9,300."""
+PICTURES = os.environ.get("DOCS_PAGE_PICTURES")
+"""The folder that gets the screenshots; by default the test's temporary folder."""
 
 
 class Proxy(ThreadingHTTPServer):
@@ -71,22 +81,44 @@ def proxying(target: str, *, strips: bool) -> Iterator[str]:
             thread.join()
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    """Run a browser."""
-    with Browser(tmp_path) as browser:
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Run a browser for all tests of this file."""
+    with Browser(tmp_path_factory.mktemp("browser")) as browser:
         yield browser
 
 
-@pytest.fixture(params=["direct", "behind a proxy that strips its prefix", "behind a proxy that keeps its prefix"])
-def address(request: pytest.FixtureRequest, serve: Serve) -> Iterator[str]:
+@pytest.fixture(autouse=True)
+def _desktop(browser: Browser) -> None:
+    browser.use_screen(*DESKTOP)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """Run a service with one model, for the tests that only look at its pages."""
+    with RunningService(tmp_path_factory.mktemp("service"), engine_class=ECHO) as service:
+        put_model(service)
+        yield service
+
+
+@pytest.fixture(scope="module")
+def operations(page: RunningService) -> dict[str, str]:
+    """Return the element id of each operation that the page shows."""
+    return operations_of(page.client.get("/openapi.json").json())
+
+
+@pytest.fixture(
+    scope="module", params=["direct", "behind a proxy that strips its prefix", "behind a proxy that keeps its prefix"]
+)
+def address(
+    request: pytest.FixtureRequest, page: RunningService, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """Run a service with one model, directly or behind a proxy, and yield its URL."""
-    direct = request.param == "direct"
-    service = serve(engine_class=ECHO, root_path="" if direct else PREFIX)
-    put_model(service)
-    if direct:
-        yield service.url
-    else:
+    if request.param == "direct":
+        yield page.url
+        return
+    with RunningService(tmp_path_factory.mktemp("behind"), engine_class=ECHO, root_path=PREFIX) as service:
+        put_model(service)
         with proxying(service.url, strips="strips" in request.param) as url:
             yield url
 
@@ -98,13 +130,20 @@ def put_model(service: RunningService) -> None:
     path.write_bytes(b"x" * 10)
 
 
-def operations_of(document: dict[str, dict[str, dict[str, dict[str, str]]]]) -> dict[str, str]:
-    """Return the element id on the page of each operation, such as `GET /models`."""
+def operations_of(document: dict[str, Any]) -> dict[str, str]:
+    """Return the element id on the page of each operation, such as `GET /models`; HEAD and OPTIONS are not shown."""
     return {
         f"{method.upper()} {path}": f"#operations-{operation['tags'][0]}-{operation['operationId']}"
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
+        if method not in {"head", "options"}
     }
+
+
+def open_docs(browser: Browser, address: str, operation: str) -> None:
+    """Open the docs page and wait until it shows the operation."""
+    browser.open(f"{address}/docs")
+    browser.text(f"{operation} .opblock-summary-path")
 
 
 def execute(browser: Browser, operation: str, **parameters: str) -> None:
@@ -124,33 +163,7 @@ def shown_status(browser: Browser, operation: str) -> str:
 
 def wait_for_status(browser: Browser, operation: str, status: str) -> None:
     """Wait until the page shows a status."""
-    eventually(lambda: shown_status(browser, operation) == status, within=20)
-
-
-def test_the_page_lists_every_operation_without_the_internet(address: str, browser: Browser) -> None:
-    """The service's address leads to a page with every operation, which requests nothing from another host."""
-    operations = operations_of(httpx.get(f"{address}/openapi.json", timeout=60).json())
-
-    browser.open(f"{address}/")
-    browser.text(f"{list(operations.values())[-1]} .opblock-summary-path")
-
-    shown = zip(browser.texts(".opblock-summary-method"), browser.texts(".opblock-summary-path"), strict=True)
-    assert sorted(" ".join(parts).replace("\u200b", "") for parts in shown) == sorted(operations)
-    assert_quiet(browser, address)
-
-
-def test_every_operation_can_be_opened(serve: Serve, browser: Browser) -> None:
-    """Each operation, once opened, shows its responses, without an error or a request to another host."""
-    service = serve(engine_class=ECHO)
-
-    browser.open(f"{service.url}/docs")
-    for operation in operations_of(service.client.get("/openapi.json").json()).values():
-        browser.click(f"{operation} .opblock-summary-control")
-        browser.text(f"{operation} .responses-table")
-        # Close it: with all operations open at once the page takes minutes.
-        browser.click(f"{operation} .opblock-summary-control")
-
-    assert_quiet(browser, service.url)
+    eventually(lambda: shown_status(browser, operation) == status, within=60)
 
 
 def assert_quiet(browser: Browser, address: str) -> None:
@@ -162,11 +175,114 @@ def assert_quiet(browser: Browser, address: str) -> None:
     assert traffic.origins == {address.removesuffix(PREFIX)}
 
 
+def forget(browser: Browser) -> None:
+    """Forget what earlier tests let the browser log."""
+    browser.open("about:blank")
+    browser.console_errors()
+    browser.traffic()
+
+
+def test_the_pages_work_without_the_internet(address: str, browser: Browser) -> None:
+    """The service's address leads to the docs page with every operation and to the reference; nothing else is asked."""
+    operations = operations_of(httpx.get(f"{address}/openapi.json", timeout=60).json())
+
+    forget(browser)
+    browser.open(f"{address}/")
+    eventually(lambda: browser.text("#state") == "ready", within=60)
+    browser.click("main a[href='docs']")
+    browser.text(f"{list(operations.values())[-1]} .opblock-summary-path")
+    shown = zip(browser.texts(".opblock-summary-method"), browser.texts(".opblock-summary-path"), strict=True)
+    assert [" ".join(parts).replace("\u200b", "") for parts in shown] == sorted_by_tag(operations, address)
+    browser.click("a[href='redoc']")
+    browser.text("#reference [data-section-id='tag/models/operation/list_models'] h2")
+    assert_quiet(browser, address)
+
+
+def sorted_by_tag(operations: dict[str, str], address: str) -> list[str]:
+    """Return the operations in the order of the document's tags."""
+    tags = [f"#operations-{tag['name']}-" for tag in httpx.get(f"{address}/openapi.json", timeout=60).json()["tags"]]
+    return [operation for tag in tags for operation, element in operations.items() if element.startswith(tag)]
+
+
+def test_every_operation_can_be_opened(page: RunningService, browser: Browser, operations: dict[str, str]) -> None:
+    """Each operation, once opened, shows its answers in little space, its problems on one line for each status."""
+    forget(browser)
+    open_docs(browser, page.url, operations["GET /metrics"])
+    heights = {}
+    for name, operation in operations.items():
+        browser.click(f"{operation} .opblock-summary-control")
+        browser.text(f"{operation} .responses-table .response:not(.problem)")
+        browser.text(f"{operation} .response.problem[data-code='default'] summary")
+        heights[name] = browser.run("return document.querySelector(arguments[0]).offsetHeight", operation)
+        rows = browser.run(
+            "return [...document.querySelectorAll(arguments[0])].map(row => row.offsetHeight)",
+            f"{operation} .response.problem",
+        )
+        assert rows, name
+        # Close it: with all operations open at once the page takes minutes.
+        browser.click(f"{operation} .opblock-summary-control")
+
+    print(*(f"{height:6} {name}" for name, height in heights.items()), sep="\n")
+    assert {name: height for name, height in heights.items() if height > LARGEST_OPENED} == {}
+    assert_quiet(browser, page.url)
+
+
+def test_a_problem_opens_to_its_example(page: RunningService, browser: Browser, operations: dict[str, str]) -> None:
+    """The line of a status names its problem types, and opens to the example of each."""
+    operation = operations["DELETE /models/{name}"]
+    open_docs(browser, page.url, operation)
+    browser.click(f"{operation} .opblock-summary-control")
+
+    line = f"{operation} .response.problem[data-code='409']"
+    assert browser.text(f"{line} summary").split() == ["model-in-use", "model-locked"]
+    browser.click(f"{line} summary")
+    browser.click(f"{line} .problem-type summary")
+    assert json.loads(browser.text(f"{line} pre"))["type"] == "urn:ocr-model-service:problem:model-in-use"
+
+
+def test_nothing_dangerous_is_filled_in(page: RunningService, browser: Browser, operations: dict[str, str]) -> None:
+    """A deletion that is tried without a choice has no name and is a dry run; a list is asked without conditions."""
+    delete = operations["DELETE /models/{name}"]
+    open_docs(browser, page.url, delete)
+    browser.click(f"{delete} .opblock-summary-control")
+    browser.click(f"{delete} .try-out__btn")
+    assert (
+        browser.run("return document.querySelector(arguments[0]).value", f"{delete} tr[data-param-name='name'] input")
+        == ""
+    )
+    execute(browser, delete, name=MODEL)
+    wait_for_status(browser, delete, "200")
+    assert "dry_run=true" in browser.text(f"{delete} .curl")
+    assert page.models_dir.joinpath(MODEL).exists()
+
+    listing = operations["GET /models"]
+    execute(browser, listing)
+    wait_for_status(browser, listing, "200")
+    assert "if-none-match" not in browser.text(f"{listing} .curl").lower()
+
+
+def test_a_search_finds_operations(page: RunningService, browser: Browser, operations: dict[str, str]) -> None:
+    """The search shows the operations whose path, summary, tag or description has all its words."""
+    open_docs(browser, page.url, operations["GET /models"])
+    browser.type(".operation-filter-input", "release memory")
+    eventually(lambda: 0 < len(browser.texts(".opblock")) < 10, within=60)
+    assert browser.texts(f"{operations['POST /engine/release']} .opblock-summary-path")
+
+
+def test_a_lock_is_shown_only_where_a_key_is_needed(
+    page: RunningService, browser: Browser, operations: dict[str, str]
+) -> None:
+    """A service without keys shows no locks and asks for no key."""
+    open_docs(browser, page.url, operations["GET /models"])
+    assert browser.texts(".authorization__btn") == browser.texts(".btn.authorize") == []
+
+
 def test_a_name_with_a_slash_and_a_space_can_be_tried_out(address: str, browser: Browser) -> None:
     """ "Try it out" finds a model whose name has a slash and a space."""
     operation = operations_of(httpx.get(f"{address}/openapi.json", timeout=60).json())["GET /models/{name}"]
 
-    browser.open(f"{address}/docs")
+    forget(browser)
+    open_docs(browser, address, operation)
     execute(browser, operation, name=MODEL)
 
     wait_for_status(browser, operation, "200")
@@ -182,7 +298,8 @@ def test_a_key_that_is_entered_in_the_page_is_used(serve: Serve, browser: Browse
     service = serve(engine_class=ECHO, api_keys_file=keys)
     operation = operations_of(service.client.get("/openapi.json").json())["GET /models"]
 
-    browser.open(f"{service.url}/docs")
+    open_docs(browser, service.url, operation)
+    assert len(browser.texts(f"{operation} .authorization__btn")) == 1
     execute(browser, operation)
     wait_for_status(browser, operation, "401")
 
@@ -193,6 +310,59 @@ def test_a_key_that_is_entered_in_the_page_is_used(serve: Serve, browser: Browse
     execute(browser, operation)
     wait_for_status(browser, operation, "200")
 
-    browser.open(f"{service.url}/docs")
+    open_docs(browser, service.url, operation)
     execute(browser, operation)
     wait_for_status(browser, operation, "200")
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the script of axe-core."""
+    return npm.install(tmp_path_factory.mktemp("axe"), AXE).joinpath("axe-core/axe.min.js").read_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("screen", ["desktop", "phone"])
+def test_everybody_can_read_the_page(
+    page: RunningService,
+    browser: Browser,
+    operations: dict[str, str],
+    axe: str,
+    tmp_path: Path,
+    screen: str,
+    scheme: str,
+) -> None:
+    """No page is wider than the screen, and axe-core finds no serious problem, also in an operation that was tried."""
+    pictures = Path(PICTURES or tmp_path)
+    browser.use_screen(*(PHONE if screen == "phone" else DESKTOP), dark=scheme == "dark", phone=screen == "phone")
+    for name in ("", "docs"):
+        browser.open(f"{page.url}/{name}")
+        browser.text(f"{operations['GET /metrics']} .opblock-summary-path" if name else "#version")
+        browser.screenshot(pictures / f"{name or 'home'}-{screen}-{scheme}.png")
+        assert serious(browser, axe) == [], name
+    for name, values in {"DELETE /models/{name}": {"name": MODEL}, "POST /ocr": {}}.items():
+        operation = operations[name]
+        browser.click(f"{operation} .opblock-summary-control")
+        browser.click(f"{operation} .try-out__btn")
+        if values:
+            execute(browser, operation, **values)
+            wait_for_status(browser, operation, "200")
+        browser.click(f"{operation} .response.problem summary")
+        browser.run("document.querySelector(arguments[0]).scrollIntoView()", operation)
+        browser.screenshot(pictures / f"docs-{name.split()[0].lower()}-{screen}-{scheme}.png")
+        assert browser.run("return document.documentElement.scrollWidth - window.innerWidth") <= 0, name
+        assert serious(browser, axe) == [], name
+        browser.click(f"{operation} .opblock-summary-control")
+
+
+def serious(browser: Browser, axe: str) -> list[str]:
+    """Return the serious and critical problems that axe-core finds in the page, each with an element that has it."""
+    browser.run(axe)
+    browser.run("window.axeResult = null; axe.run().then((found) => { window.axeResult = found; });")
+    found = eventually(lambda: browser.run("return window.axeResult"), within=120)
+    return [
+        f"{each['id']}: {node['target']} {node['failureSummary']}"
+        for each in found["violations"]
+        if each["impact"] in {"serious", "critical"}
+        for node in each["nodes"]
+    ]

@@ -1,5 +1,6 @@
 """A headless Chromium that can reach only 127.0.0.1, driven by WebDriver (JSON over HTTP)."""
 
+import base64
 import json
 import re
 import shutil
@@ -28,6 +29,8 @@ FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--window-size=1280,1400",
 )
+PATIENCE_SECONDS = 120
+"""How long a page may take on a busy machine."""
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 """The key of an element's id in WebDriver's JSON, as the WebDriver standard defines it."""
 
@@ -40,7 +43,7 @@ class Browser:
         self._profile = folder / "chromium"
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._driver: subprocess.Popen[bytes]
-        self._client = httpx.Client(timeout=120, trust_env=False)
+        self._client = httpx.Client(timeout=2 * PATIENCE_SECONDS, trust_env=False)
         self._session = ""
 
     def __enter__(self) -> "Browser":
@@ -76,7 +79,7 @@ class Browser:
 
     def text(self, selector: str) -> str:
         """Return the text of the first element that matches; wait until it has a text."""
-        return eventually(lambda: "".join(self.texts(selector)[:1]).strip(), within=20)
+        return eventually(lambda: "".join(self.texts(selector)[:1]).strip(), within=PATIENCE_SECONDS)
 
     def click(self, selector: str) -> None:
         """Wait for the element, scroll to it and click it."""
@@ -90,6 +93,18 @@ class Browser:
         self._call("POST", f"/element/{element}/clear")
         self._call("POST", f"/element/{element}/value", text=text)
 
+    def use_screen(self, width: int, height: int, *, dark: bool = False, phone: bool = False) -> None:
+        """Show pages on a screen of this size in CSS pixels, in the light or the dark scheme, as a phone or not."""
+        self._devtools(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone
+        )
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self._devtools("Emulation.setEmulatedMedia", features=[scheme])
+
+    def screenshot(self, path: Path) -> None:
+        """Write a picture of what the screen shows, as PNG."""
+        path.write_bytes(base64.b64decode(self._devtools("Page.captureScreenshot", format="png")["data"]))
+
     def console_errors(self) -> list[str]:
         """Return the console's errors since the last call: exceptions, policy violations, failed requests."""
         entries = self._call("POST", "/se/log", type="browser")
@@ -101,11 +116,15 @@ class Browser:
             json.loads(entry["message"])["message"] for entry in self._call("POST", "/se/log", type="performance")
         )
 
+    def _devtools(self, command: str, **parameters: object) -> Any:
+        return self._call("POST", "/goog/cdp/execute", cmd=command, params=parameters)
+
     def _open_session(self) -> None:
         options = {"binary": self._chromium, "args": [*FLAGS, f"--user-data-dir={self._profile}"]}
         capabilities = {
             "browserName": "chrome",
             "goog:chromeOptions": options,
+            "timeouts": {"script": PATIENCE_SECONDS * 1000, "pageLoad": PATIENCE_SECONDS * 1000},
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
         }
         answer = self._client.post("/session", json={"capabilities": {"alwaysMatch": capabilities}})
@@ -122,7 +141,7 @@ class Browser:
         def find() -> list[dict[str, str]]:
             return list(self._call("POST", "/elements", using="css selector", value=selector))
 
-        return eventually(find, within=20)[0][ELEMENT]
+        return eventually(find, within=PATIENCE_SECONDS)[0][ELEMENT]
 
     def _call(self, method: str, path: str, **body: object) -> Any:
         answer = self._client.request(method, self._session + path, json=body if method == "POST" else None)
@@ -158,8 +177,8 @@ class Traffic:
 
     @property
     def origins(self) -> set[str]:
-        """The origins of all URLs that the page requested; `data:` URLs have none."""
-        parts = (urlsplit(url) for url in self._urls.values() if not url.startswith("data:"))
+        """The origins of all URLs that the page requested; `data:` and `blob:` URLs are of the page itself."""
+        parts = (urlsplit(url) for url in self._urls.values() if not url.startswith(("data:", "blob:")))
         return {f"{part.scheme}://{part.netloc}" for part in parts}
 
     def _note(self, method: str, params: dict[str, Any]) -> None:

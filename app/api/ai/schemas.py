@@ -83,7 +83,7 @@ class ChangeOut(Schema):
     """The run in the corrected text; all `after` joined are the corrected text."""
 
 
-class ResultOut(Schema):
+class TextResultOut(Schema):
     """The result of one text."""
 
     text: str | None
@@ -106,7 +106,7 @@ class AiOut(Schema):
     """The model that was used."""
     failed_count: int
     """How many texts have an error."""
-    results: list[ResultOut]
+    results: list[TextResultOut]
     """A result for each text."""
 
 
@@ -146,15 +146,15 @@ def describe(body: TextsIn, task: TextTask, outcomes: list[TextOutcome], context
     )
 
 
-def _result(body: TextsIn, text: str, outcome: TextOutcome, context: ProblemContext) -> ResultOut:
+def _result(body: TextsIn, text: str, outcome: TextOutcome, context: ProblemContext) -> TextResultOut:
     if outcome.error:
-        return ResultOut(text=None, diff=None, error=problem_of(outcome.error, context))
+        return TextResultOut(text=None, diff=None, error=problem_of(outcome.error, context))
     answer = outcome.answer or ""
     if not isinstance(body, SpellCheckIn):
-        return ResultOut(text=answer, diff=None, error=None)
+        return TextResultOut(text=answer, diff=None, error=None)
     after = corrected(text, answer)
     diff = [ChangeOut.model_validate(change) for change in changes_between(text, after)] if body.diff else None
-    return ResultOut(text=after, diff=diff, uncorrected_lines=lines_beyond_spell_check(text), error=None)
+    return TextResultOut(text=after, diff=diff, uncorrected_lines=lines_beyond_spell_check(text), error=None)
 
 
 def describe_tables(recognition: Recognition) -> TablesOut:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.api.examples import capabilities, engine, health, jobs, maintenance, models, resources, uploads
+from app.api.examples import capabilities, engine, health, jobs, maintenance, models, resources, service, uploads
 
 BY_SCHEMA: dict[str, dict[str, Any]] = {
     **models.BY_SCHEMA,
@@ -13,4 +13,5 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
     **resources.BY_SCHEMA,
     **jobs.BY_SCHEMA,
     **health.BY_SCHEMA,
+    **service.BY_SCHEMA,
 }

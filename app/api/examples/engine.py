@@ -138,7 +138,7 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
     "LoadedOut": LOADED,
     "LoadingOut": LOADING,
     "ChangeOut": CORRECTED_WORDS[1],
-    "ResultOut": RESULT,
+    "TextResultOut": RESULT,
     "AiOut": {
         "processor": "spell-check",
         "model": DEFAULT_MODEL,
@@ -151,7 +151,7 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
     "RegionOut": REGION,
     "ReadingSettingsOut": READING_SETTINGS,
     "RecognitionOut": RECOGNITION,
-    "FileOut": FILE,
+    "FileResultOut": FILE,
     "RecognitionsOut": {"failed_count": 0, "results": [FILE]},
     "TablePageOut": TABLE_PAGE,
     "TablesOut": {"truncated_by_evaluation": True, "pages": [TABLE_PAGE], "engine_seconds": 1.514},

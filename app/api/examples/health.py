@@ -5,7 +5,7 @@ from typing import Any
 from app.api.examples.engine import ENGINE
 
 BY_SCHEMA: dict[str, dict[str, Any]] = {
-    "Ready": {
+    "ReadyOut": {
         "status": "ready",
         "checks": [
             {"name": "store", "ok": True, "required": True, "reason": None},
@@ -17,5 +17,5 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
             ),
         ],
     },
-    "Alive": {"status": "alive"},
+    "AliveOut": {"status": "alive"},
 }

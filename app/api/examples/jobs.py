@@ -55,13 +55,13 @@ PROBLEM: dict[str, Any] = {
 def _answers(job: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {
         "JobOut": job,
-        "JobList": {"count": 1, "jobs": [job], "next_cursor": None, "warnings": []},
+        "JobListOut": {"count": 1, "jobs": [job], "next_cursor": None, "warnings": []},
     }
 
 
 BY_SCHEMA: dict[str, dict[str, Any]] = {
     **_answers(JOB),
-    "JobProblem": PROBLEM,
+    "JobProblemOut": PROBLEM,
     "ProgressOut": JOB["progress"],
 }
 BY_PREFIX = {"/ocr": _answers(IMAGES_JOB), "/ai": _answers(TEXTS_JOB)}

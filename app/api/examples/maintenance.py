@@ -103,10 +103,10 @@ STORAGE: dict[str, Any] = {
 
 BY_SCHEMA: dict[str, dict[str, Any]] = {
     "TrashEntryOut": TRASH_ENTRY,
-    "TrashList": {"count": 1, "total_size_bytes": 24, "entries": [TRASH_ENTRY], "warnings": []},
+    "TrashListOut": {"count": 1, "total_size_bytes": 24, "entries": [TRASH_ENTRY], "warnings": []},
     "PurgeOut": {"count": 1, "freed_bytes": 24, "entries": [TRASH_ENTRY]},
     "DamagedRecordOut": DAMAGED,
-    "EventOut": EVENT,
+    "JournalEntryOut": EVENT,
     "JournalOut": {"events": [EVENT], "warnings": []},
     "FindingOut": FINDING,
     "PartialOut": PARTIAL,

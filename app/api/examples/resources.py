@@ -24,4 +24,4 @@ RESOURCE_LIST: dict[str, Any] = {
     ],
 }
 
-BY_SCHEMA: dict[str, dict[str, Any]] = {"ResourceList": RESOURCE_LIST}
+BY_SCHEMA: dict[str, dict[str, Any]] = {"ResourceListOut": RESOURCE_LIST}

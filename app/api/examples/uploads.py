@@ -18,5 +18,5 @@ UPLOAD: dict[str, Any] = {
 
 BY_SCHEMA: dict[str, dict[str, Any]] = {
     "UploadOut": UPLOAD,
-    "UploadList": {"count": 1, "uploads": [UPLOAD], "warnings": []},
+    "UploadListOut": {"count": 1, "uploads": [UPLOAD], "warnings": []},
 }

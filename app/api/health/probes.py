@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 
 from app import errors
 from app.api.engine.deps import SupervisorDep
-from app.api.health.schemas import Alive, CheckOut, Ready
+from app.api.health.schemas import AliveOut, CheckOut, ReadyOut
 from app.api.http.auth import PUBLIC, GuardedRoute
 from app.api.http.connections.errors import ShuttingDown
 from app.api.http.deps import StoreDep, VolumeMonitorDep, WatcherDep
@@ -21,9 +21,9 @@ router = APIRouter(tags=["health"], route_class=GuardedRoute)
 
 
 @router.get("/livez", summary="Check liveness", response_description="The process is alive.", openapi_extra=PUBLIC)
-async def get_livez() -> Alive:
+async def get_livez() -> AliveOut:
     """Answer at once, without asking the engine or the disk. If there is no answer, restart the service."""
-    return Alive(status="alive")
+    return AliveOut(status="alive")
 
 
 @router.get(
@@ -43,7 +43,7 @@ async def get_readyz(
     verbose: Annotated[
         Literal["", "true", "false"], Query(description="List the checks; `?verbose` is enough.")
     ] = "false",
-) -> Ready:
+) -> ReadyOut:
     """Answer 200 if the engine is ready, busy or not, and the model folder is available; else 503 with the reason.
 
     Listing and deleting models work before the engine is ready. With `?verbose` the answer lists all checks, including
@@ -55,8 +55,8 @@ async def get_readyz(
     watcher.current()
     supervisor.require_ready()
     if verbose == "false":
-        return Ready(status="ready")
-    return Ready(status="ready", checks=list(_checks(store, watch, supervisor)))
+        return ReadyOut(status="ready")
+    return ReadyOut(status="ready", checks=list(_checks(store, watch, supervisor)))
 
 
 def _checks(store: Store, watch: VolumeMonitor, supervisor: Supervisor) -> Iterator[CheckOut]:

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 from app.api.http.schema import Schema
 
 
-class Alive(Schema):
+class AliveOut(Schema):
     """The service's process is alive."""
 
     status: Literal["alive"]
@@ -28,7 +28,7 @@ class CheckOut(Schema):
     """What is wrong, and what would help. Null if the check passed."""
 
 
-class Ready(Schema):
+class ReadyOut(Schema):
     """The service is ready."""
 
     # `checks` is left out of an answer without `?verbose`, so the document must not require it.

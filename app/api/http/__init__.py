@@ -1,1 +1,1 @@
-"""HTTP for all resources: keys, limits, problems, conditional requests, negotiation, the OpenAPI document."""
+"""HTTP for all resources: keys, limits, problems, conditional requests, negotiation."""

@@ -25,7 +25,12 @@ def image_request_body(options: type[BaseModel]) -> dict[str, Any]:
     `options` has the options that the form and the JSON may have.
     """
     described = options.model_json_schema()
-    fields = {"file": {"type": "string", "format": "binary"}, **described["properties"]}
+    # The query describes the options; the form names them only.
+    options_of_form = {
+        name: {key: value for key, value in schema.items() if key != "description"}
+        for name, schema in described["properties"].items()
+    }
+    fields = {"file": {"type": "string", "format": "binary"}, **options_of_form}
     form = {"type": "object", "required": ["file"], "additionalProperties": False, "properties": fields}
     urls = {
         "url": {

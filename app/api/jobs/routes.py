@@ -23,7 +23,7 @@ from app.api.http.request_errors import CallerGone
 from app.api.http.schema import DamagedRecordOut, InlineEnum
 from app.api.jobs.long_poll import JobQuery, JobWatcherDep, finished_or_latest
 from app.api.jobs.results_file import ResultsFile
-from app.api.jobs.schemas import JobList, JobOut, describe
+from app.api.jobs.schemas import JobListOut, JobOut, describe
 from app.api.jobs.stream import STREAMS, LastEventId, Records, follow
 from app.jobs.folder import Jobs
 from app.jobs.held_job import DONE
@@ -117,7 +117,7 @@ async def _job(job_id: JobId, kind: JobKindDep, jobs: JobsDep) -> Job:
 JobDep = Annotated[Job, Depends(_job)]
 
 
-async def list_jobs(query: Annotated[JobsQuery, Query()], kind: JobKindDep, jobs: JobsDep) -> JobList:
+async def list_jobs(query: Annotated[JobsQuery, Query()], kind: JobKindDep, jobs: JobsDep) -> JobListOut:
     """List the jobs of all services on the folder, newest first.
 
     The answer is one page, and its `next_cursor` requests the next page. Jobs that are created after the first
@@ -125,7 +125,7 @@ async def list_jobs(query: Annotated[JobsQuery, Query()], kind: JobKindDep, jobs
     """
     page = await to_thread.run_sync(lambda: jobs.page(kind.kind, query.state, limit=query.limit, after=query.cursor))
     damaged = await to_thread.run_sync(jobs.volume.records.damaged, "job")
-    return JobList(
+    return JobListOut(
         count=page.count,
         jobs=[describe(job) for job in page.jobs],
         next_cursor=page.jobs[-1].id if page.has_more else None,

@@ -31,7 +31,7 @@ class ProgressOut(Schema):
     """The remaining time at the present rate, in seconds; null while the time is unknown."""
 
 
-class JobProblem(Schema):
+class JobProblemOut(Schema):
     """Why a job failed, with the members of a problem document."""
 
     type: str
@@ -64,7 +64,7 @@ class JobOut(Schema):
     """The result, once the job has succeeded. The route that gets the job lists the members."""
     warnings: list[str]
     """Notes about the result, such as files of a pull that were left out, or whose format is not that of their name."""
-    error: JobProblem | None
+    error: JobProblemOut | None
     """Why the job failed; null if it has not failed."""
     created_at: Timestamp
     """When the job was created."""
@@ -78,14 +78,14 @@ class JobOut(Schema):
     """The host and the process that last wrote the record."""
 
 
-class JobEvent(JobOut):
+class JobEventOut(JobOut):
     """One record of a job's stream."""
 
     final: bool
     """Whether the job is finished and this is the last record."""
 
 
-class JobList(Schema):
+class JobListOut(Schema):
     """One page of the jobs."""
 
     count: NonNegativeInt
@@ -103,9 +103,9 @@ def describe(job: Job) -> JobOut:
     return JobOut(**_fields(job))
 
 
-def describe_event(job: Job) -> JobEvent:
+def describe_event(job: Job) -> JobEventOut:
     """Return a job as one record of its stream."""
-    return JobEvent(**_fields(job), final=job.is_finished)
+    return JobEventOut(**_fields(job), final=job.is_finished)
 
 
 def _fields(job: Job) -> dict[str, Any]:
@@ -126,6 +126,6 @@ def _fields(job: Job) -> dict[str, Any]:
     }
 
 
-def _problem(failure: Failure) -> JobProblem:
+def _problem(failure: Failure) -> JobProblemOut:
     kind = BY_NAME.get(failure.error, INTERNAL_ERROR)  # a newer service may have written an error unknown here
-    return JobProblem(type=TYPE_PREFIX + kind.slug, title=kind.title, status=kind.status, detail=failure.detail)
+    return JobProblemOut(type=TYPE_PREFIX + kind.slug, title=kind.title, status=kind.status, detail=failure.detail)

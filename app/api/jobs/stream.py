@@ -12,7 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 from app.api.examples.jobs import JOB
 from app.api.http.negotiation import best_or_first
 from app.api.jobs.long_poll import next_record
-from app.api.jobs.schemas import JobEvent, describe_event
+from app.api.jobs.schemas import JobEventOut, describe_event
 from app.errors import JobNotFound
 from app.jobs.records import Job
 from app.jobs.watcher import JobWatcher
@@ -22,7 +22,7 @@ SSE, JSON_LINES = "text/event-stream", "application/x-ndjson"
 KEEP_ALIVE = {SSE: b": still there\n\n", JSON_LINES: b"\n"}
 RETRY_MILLISECONDS = 2000
 """How long a browser waits before it reconnects, in milliseconds."""
-_RECORD = JobEvent.model_validate(JOB | {"final": True}).model_dump_json()
+_RECORD = JobEventOut.model_validate(JOB | {"final": True}).model_dump_json()
 STREAMS: dict[int | str, dict[str, Any]] = {
     # A stream is text to the generators of clients: they would parse a schema of records as one JSON document.
     200: {

@@ -13,7 +13,7 @@ from app.api.http.deps import StoreDep
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.http.schema import DamagedRecordOut
-from app.api.maintenance.schemas import EventOut, JournalOut
+from app.api.maintenance.schemas import JournalEntryOut, JournalOut
 
 router = APIRouter(tags=["trash"], route_class=GuardedRoute)
 
@@ -42,6 +42,6 @@ async def get_journal(query: Annotated[JournalQuery, Query()], store: StoreDep) 
     events = await to_thread.run_sync(store.journal.latest, query.limit)
     damaged = await to_thread.run_sync(store.volume.records.damaged, "journal")
     return JournalOut(
-        events=[EventOut.model_validate(event) for event in events],
+        events=[JournalEntryOut.model_validate(event) for event in events],
         warnings=[DamagedRecordOut.model_validate(each) for each in damaged],
     )

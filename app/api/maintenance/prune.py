@@ -23,7 +23,7 @@ from app.store.audit.findings import plan_prune
 router = APIRouter(tags=["upkeep"], route_class=GuardedRoute)
 
 
-class PruneBody(BaseModel):
+class PruneIn(BaseModel):
     """A prune: a dry run, or the execution of its plan."""
 
     model_config = ConfigDict(
@@ -46,7 +46,7 @@ class PruneBody(BaseModel):
     """Delete permanently instead of moving to the trash. Cannot be undone."""
 
     @model_validator(mode="after")
-    def _executes_a_plan(self) -> "PruneBody":
+    def _executes_a_plan(self) -> "PruneIn":
         if not self.dry_run and self.plan_id is None:
             raise ValueError("to execute a plan, send the plan_id that a dry run of the same request returned")
         return self
@@ -64,7 +64,7 @@ class PruneBody(BaseModel):
     openapi_extra=needs(Scope.WRITE),
 )
 async def prune_models(
-    body: PruneBody, store: StoreDep, watcher: WatcherDep, actor: ActorDep, response: Response
+    body: PruneIn, store: StoreDep, watcher: WatcherDep, actor: ActorDep, response: Response
 ) -> PruneOut:
     """Plan the deletion of old models that are not protected, or execute that plan.
 

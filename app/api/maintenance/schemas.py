@@ -27,7 +27,7 @@ class TrashEntryOut(Schema):
     """When the entry is purged."""
 
 
-class TrashList(Schema):
+class TrashListOut(Schema):
     """The deleted models that can be restored."""
 
     count: NonNegativeInt
@@ -51,7 +51,7 @@ class PurgeOut(Schema):
     """The purged entries, oldest first."""
 
 
-class EventOut(Schema):
+class JournalEntryOut(Schema):
     """One entry of the journal: a change to a model."""
 
     at: Timestamp
@@ -88,7 +88,7 @@ class EventOut(Schema):
 class JournalOut(Schema):
     """The journal of changes to the models of this folder."""
 
-    events: list[EventOut]
+    events: list[JournalEntryOut]
     """The last events, newest first."""
     warnings: list[DamagedRecordOut]
     """The files of the journal that cannot be read, or that have lines that are not events."""

@@ -16,7 +16,7 @@ from app.api.http.deps import ActorDep, StoreDep, WatcherDep
 from app.api.http.keys import Scope
 from app.api.http.problems import WRITE_ERRORS, problems
 from app.api.http.schema import DamagedRecordOut
-from app.api.maintenance.schemas import PurgeOut, TrashEntryOut, TrashList
+from app.api.maintenance.schemas import PurgeOut, TrashEntryOut, TrashListOut
 from app.api.models.list_cache import ListCacheDep
 from app.api.models.schemas import ModelOut
 from app.store import Purged
@@ -45,10 +45,10 @@ class RestoreQuery(BaseModel):
     responses=problems(errors.StoreUnavailable),
     openapi_extra=needs(Scope.READ),
 )
-async def list_trash(store: StoreDep) -> TrashList:
+async def list_trash(store: StoreDep) -> TrashListOut:
     """List the deleted models that can still be restored, oldest first. They still take disk space."""
     entries, damaged = await to_thread.run_sync(lambda: (store.trash.entries(), store.volume.records.damaged("trash")))
-    return TrashList(
+    return TrashListOut(
         count=len(entries),
         total_size_bytes=sum(entry.size_bytes for entry in entries),
         entries=[TrashEntryOut.model_validate(entry) for entry in entries],

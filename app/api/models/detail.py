@@ -1,12 +1,12 @@
-"""Builds `ModelDetail`: one model with its header, digest, protection and leases."""
+"""Builds `ModelDetailOut`: one model with its header, digest, protection and leases."""
 
 from app.api.models.list_cache import ListCache
 from app.api.models.ocr_model_notes import OcrModelNotes
-from app.api.models.schemas import BlockerOut, HeaderOut, ModelDetail, protection_out
+from app.api.models.schemas import BlockerOut, ModelDetailOut, ModelHeaderOut, protection_out
 from app.store import Blocker, Description, Model, Store
 
 
-def examine(store: Store, list_cache: ListCache, notes: OcrModelNotes, name: str) -> ModelDetail:
+def examine(store: Store, list_cache: ListCache, notes: OcrModelNotes, name: str) -> ModelDetailOut:
     """Return the detail of a model, read from the disk. Raises what `Store.examine` raises.
 
     This function blocks: call it in a thread.
@@ -24,12 +24,12 @@ def detail_of(
     list_cache: ListCache,
     notes: OcrModelNotes,
     blockers: list[Blocker],
-) -> ModelDetail:
+) -> ModelDetailOut:
     """Return the detail of a model from its header, digest and leases. Blocks, because the model's records are read."""
     protection = store.protections.of(model.name)
-    return ModelDetail(
+    return ModelDetailOut(
         **dict(list_cache.describe(model)) | {"protected": protection is not None},
-        header=HeaderOut.model_validate(header),
+        header=ModelHeaderOut.model_validate(header),
         sha256=sha256,
         corrupt_since=store.digests.corrupt_since(model),
         blockers=[BlockerOut.model_validate(blocker) for blocker in blockers],

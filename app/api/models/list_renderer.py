@@ -56,7 +56,7 @@ class ListRenderer:
         return query.limit is not None and query.limit <= QUICK_MODELS and query.selection in self._selected
 
     def render(self, query: ListQuery) -> bytes:
-        """Return the `ModelList` that answers a query, as JSON.
+        """Return the `ModelListOut` that answers a query, as JSON.
 
         The JSON is joined by hand from the JSON of each model, most of which is rendered already. Pydantic would take
         three times as long for 10,000 models, and twelve times if their objects were not kept. A test compares the

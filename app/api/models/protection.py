@@ -15,7 +15,7 @@ from app.api.http.keys import Scope
 from app.api.http.problems import NAME_ERRORS, WRITE_ERRORS, problems
 from app.api.http.routing import ModelName, PartRoute
 from app.api.http.schema import StringForm
-from app.api.models.schemas import ProtectionState, protection_out
+from app.api.models.schemas import ProtectionStateOut, protection_out
 from app.store.protections import MAX_REASON_CHARS
 
 NOT_BLANK = StringForm(r"\S", "must be a reason in words, not blanks alone")
@@ -30,7 +30,7 @@ PROTECTION_ERRORS = (
 router = APIRouter(tags=["models"], route_class=PartRoute)
 
 
-class ProtectionBody(BaseModel):
+class ProtectionIn(BaseModel):
     """Why a model must not be deleted or replaced."""
 
     model_config = ConfigDict(
@@ -52,8 +52,8 @@ class ProtectionBody(BaseModel):
     openapi_extra=needs(Scope.WRITE),
 )
 async def protect_model(
-    name: ModelName, body: ProtectionBody, actor: ActorDep, store: StoreDep, watcher: WatcherDep
-) -> ProtectionState:
+    name: ModelName, body: ProtectionIn, actor: ActorDep, store: StoreDep, watcher: WatcherDep
+) -> ProtectionStateOut:
     """Protect a model: no service on the folder deletes, prunes or replaces a protected model.
 
     The protection lasts until it is removed, also across restarts. It belongs to the name, not to the version of the
@@ -61,7 +61,7 @@ async def protect_model(
     """
     protection = await to_thread.run_sync(store.protections.protect, name, body.reason, actor, limiter=threads.changes)
     await watcher.refresh_protections()
-    return ProtectionState(name=name, protected=True, protected_by=protection_out(protection))
+    return ProtectionStateOut(name=name, protected=True, protected_by=protection_out(protection))
 
 
 @router.delete(
@@ -71,7 +71,7 @@ async def protect_model(
     responses=problems(*PROTECTION_ERRORS, errors.ModelProtected),
     openapi_extra=needs(Scope.WRITE),
 )
-async def unprotect_model(name: ModelName, actor: ActorDep, store: StoreDep, watcher: WatcherDep) -> ProtectionState:
+async def unprotect_model(name: ModelName, actor: ActorDep, store: StoreDep, watcher: WatcherDep) -> ProtectionStateOut:
     """Remove the protection set by `PUT`; no effect if there is none.
 
     If a pattern of `OCR_PROTECTED` protects the model, the answer is 403: only the configuration can remove that
@@ -79,4 +79,4 @@ async def unprotect_model(name: ModelName, actor: ActorDep, store: StoreDep, wat
     """
     await to_thread.run_sync(store.protections.unprotect, name, actor, limiter=threads.changes)
     await watcher.refresh_protections()
-    return ProtectionState(name=name, protected=False, protected_by=None)
+    return ProtectionStateOut(name=name, protected=False, protected_by=None)

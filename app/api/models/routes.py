@@ -24,7 +24,7 @@ from app.api.models.detail import examine
 from app.api.models.list_cache import ListCacheDep
 from app.api.models.list_query import ListQuery
 from app.api.models.ocr_model_notes import OcrModelNotesDep
-from app.api.models.schemas import ModelDetail, ModelList, PathOut, ReceiptOut
+from app.api.models.schemas import ModelDetailOut, ModelListOut, PathOut, ReceiptOut
 
 
 class ListRoute(GuardedRoute):
@@ -86,7 +86,7 @@ async def _if_match(
 @list_router.get(
     "/models",
     summary="List models",
-    response_model=ModelList,
+    response_model=ModelListOut,
     response_description="The models.",
     responses=WITH_ETAG | NOT_MODIFIED | problems(errors.StoreUnavailable, RequestValidationError),
     openapi_extra=needs(Scope.READ) | {"parameters": [IF_NONE_MATCH]},
@@ -124,7 +124,7 @@ async def get_models_path(store: StoreDep, query: Annotated[PathQuery, Query()])
 @router.get(
     "/models/{name:path}",
     summary="Get a model",
-    response_model=ModelDetail,
+    response_model=ModelDetailOut,
     response_description="The model.",
     responses=WITH_ETAG | NOT_MODIFIED | problems(*NAME_ERRORS),
     openapi_extra=needs(Scope.READ) | {"parameters": [IF_NONE_MATCH]},

@@ -34,7 +34,7 @@ class ModelOut(Schema):
     """The version of the file: changes whenever the file is written or replaced."""
 
 
-class HeaderOut(Schema):
+class ModelHeaderOut(Schema):
     """The header of a model file. Its tensors are not read."""
 
     format: Format
@@ -77,7 +77,7 @@ class ProtectionOut(Schema):
     """When the caller protected it."""
 
 
-class ProtectionState(Schema):
+class ProtectionStateOut(Schema):
     """Whether a model is protected."""
 
     name: str
@@ -118,10 +118,10 @@ class NeededForOut(Schema):
     """The vendor's filters of images, such as `auto_denoising`."""
 
 
-class ModelDetail(ModelOut):
+class ModelDetailOut(ModelOut):
     """One model with its header, its digest, its protection and the holders of its leases."""
 
-    header: HeaderOut
+    header: ModelHeaderOut
     """The file's header."""
 
     sha256: str | None
@@ -155,7 +155,7 @@ class ScanWarningOut(Schema):
     """Why the path is not listed as a model."""
 
 
-class ModelList(Schema):
+class ModelListOut(Schema):
     """The models below the model folder: all, those that match the filters, or one page of them."""
 
     count: NonNegativeInt
@@ -216,7 +216,7 @@ class VerificationOut(Schema):
     """Whether the outcome was recorded. False if the disk cannot be written."""
     size_bytes: NonNegativeInt
     """The model's size."""
-    header: HeaderOut
+    header: ModelHeaderOut
     """The file's header."""
     seconds: NonNegativeFloat
     """How long the verification took."""

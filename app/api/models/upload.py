@@ -22,7 +22,7 @@ from app.api.models.detail import detail_of
 from app.api.models.digest_fields import PARAMETERS, announced_digests
 from app.api.models.list_cache import ListCache, ListCacheDep
 from app.api.models.ocr_model_notes import OcrModelNotes, OcrModelNotesDep
-from app.api.models.schemas import ModelDetail
+from app.api.models.schemas import ModelDetailOut
 from app.api.models.upload_receiver import UploadReceiver, UploadReceiverDep
 from app.store import Actor, Blocker, Incoming, Published, Store
 from app.store.aftermath import after_change
@@ -65,7 +65,7 @@ PUBLISHED_HEADERS: dict[str, dict[str, Any]] = {
 }
 UPLOAD_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "model": ModelDetail,
+        "model": ModelDetailOut,
         "description": "The model, which has replaced a previous version.",
         "headers": PUBLISHED_HEADERS,
     },
@@ -97,7 +97,7 @@ UPLOAD_REQUEST: dict[str, Any] = {
     "/models/{name:path}",
     summary="Upload a model",
     status_code=201,
-    response_model=ModelDetail,
+    response_model=ModelDetailOut,
     response_description="The new model.",
     responses=UPLOAD_RESPONSES | problems(*UPLOAD_ERRORS),
     openapi_extra=needs(Scope.WRITE) | UPLOAD_REQUEST,
@@ -128,7 +128,7 @@ async def upload_model(
     return Response(detail.model_dump_json(), 200 if published.has_replaced else 201, headers, JSON)
 
 
-def _detail_of(published: Published, store: Store, list_cache: ListCache, notes: OcrModelNotes) -> ModelDetail:
+def _detail_of(published: Published, store: Store, list_cache: ListCache, notes: OcrModelNotes) -> ModelDetailOut:
     blockers = list[Blocker]()
     with after_change("the model's leases could not be read"):
         blockers = store.locks.blockers(published.model.name)

@@ -14,7 +14,7 @@ from app.api.http.keys import Scope
 from app.api.http.problems import NAME_ERRORS, problems
 from app.api.http.request_errors import CallerGone
 from app.api.http.routing import ModelName, PartRoute
-from app.api.models.schemas import HeaderOut, VerificationOut
+from app.api.models.schemas import ModelHeaderOut, VerificationOut
 from app.store import Actor, Store, Verification
 
 router = APIRouter(tags=["models"], route_class=PartRoute)
@@ -44,7 +44,7 @@ async def verify_model(request: Request, name: ModelName, actor: ActorDep, store
         recorded_sha256=found.recorded_sha256,
         recorded=found.is_remembered,
         size_bytes=found.model.size_bytes,
-        header=HeaderOut.model_validate(found.header),
+        header=ModelHeaderOut.model_validate(found.header),
         seconds=round(found.seconds, 6),
         bytes_per_second=found.bytes_per_second,
     )

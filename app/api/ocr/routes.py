@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
 from app import errors
-from app.api.ai.schemas import ResultOut, SpellCheckIn
+from app.api.ai.schemas import SpellCheckIn, TextResultOut
 from app.api.ai.schemas import describe as describe_texts
 from app.api.ai.service import TextService, TextServiceDep
 from app.api.engine.model_choice import LOAD_ERRORS, ModelChoice, ModelChoiceDep
@@ -162,7 +162,7 @@ async def _correct(
     text_service: TextService,
     context: ProblemContext,
     answer_format: AnswerFormat,
-) -> list[ResultOut]:
+) -> list[TextResultOut]:
     """Return the spell check's result for each page.
 
     If the spell check fails for all pages, each page of a JSON answer has the problem of the check besides its
@@ -176,7 +176,7 @@ async def _correct(
     except (errors.EngineError, request_errors.TextTooLong) as exc:
         if answer_format == AnswerFormat.TEXT:
             raise
-        return [ResultOut(text=None, diff=None, error=problem_of(exc, context))] * len(recognition.pages)
+        return [TextResultOut(text=None, diff=None, error=problem_of(exc, context))] * len(recognition.pages)
 
 
 async def _answer(recognition: Recognition, answer: RecognitionOut, answer_format: AnswerFormat) -> Response:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator
 
-from app.api.ai.schemas import ResultOut
+from app.api.ai.schemas import TextResultOut
 from app.api.http.problem_types import Problem
 from app.api.http.problems import ProblemContext, problem_of
 from app.api.http.schema import InlineEnum, Schema
@@ -63,7 +63,7 @@ class PageOut(Schema):
     """The height in pixels of the image that was read."""
     text: str
     """The text of the page; without a licence, the part that the engine gives."""
-    corrected: ResultOut | None
+    corrected: TextResultOut | None
     """The result of the correction; null without `correct`."""
     skew_degrees: float | None
     """The skew of the page as the engine measured it; null without `auto_skew` or `detect_skew`."""
@@ -117,7 +117,7 @@ class RecognitionOut(Schema):
     """How long the engine worked, without the wait in the queue."""
 
 
-class FileOut(Schema):
+class FileResultOut(Schema):
     """The result of one file of a job."""
 
     name: str | None
@@ -133,12 +133,12 @@ class RecognitionsOut(Schema):
 
     failed_count: NonNegativeInt
     """How many files have an error."""
-    results: list[FileOut]
+    results: list[FileResultOut]
     """A result for each file, in the order of the form."""
 
 
 def describe(
-    recognition: Recognition, options: RecognitionOptions, corrections: Sequence[ResultOut | None] = ()
+    recognition: Recognition, options: RecognitionOptions, corrections: Sequence[TextResultOut | None] = ()
 ) -> RecognitionOut:
     """Return the answer for a recognition; `corrections` has one result for each page, or is empty."""
     pages = [
@@ -159,7 +159,7 @@ def describe_all(outcomes: list[ImageOutcome], options: RecognitionOptions, cont
     return RecognitionsOut(
         failed_count=sum(outcome.error is not None for outcome in outcomes),
         results=[
-            FileOut(
+            FileResultOut(
                 name=outcome.name,
                 recognition=describe(outcome.recognition, options) if outcome.recognition else None,
                 error=problem_of(outcome.error, context) if outcome.error else None,
@@ -173,7 +173,7 @@ def _best_text(page: PageOut) -> str:
     return page.corrected.text if page.corrected and page.corrected.text is not None else page.text
 
 
-def _by_dictionary(page: dict[str, Any]) -> ResultOut | None:
+def _by_dictionary(page: dict[str, Any]) -> TextResultOut | None:
     """Return the result of the correction by a dictionary, which is part of the recognition; None without one."""
     text = page.get("corrected_by_dictionary")
-    return None if text is None else ResultOut(text=text, diff=None, error=None)
+    return None if text is None else TextResultOut(text=text, diff=None, error=None)

@@ -11,7 +11,7 @@ from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.models.list_cache import ListCache, ListCacheDep
 from app.api.models.ocr_model_notes import OcrModelNotes, OcrModelNotesDep
-from app.api.resources.schemas import ResourceList, ResourceOut
+from app.api.resources.schemas import ResourceListOut, ResourceOut
 from app.engine.contract.ocr_models import file_of, is_ocr_model, resource_of, why_not_found
 from app.pulls.offer_list import OfferList, SiteAnswer
 from app.pulls.sources.resources import Offer
@@ -34,7 +34,7 @@ async def list_resources(
     list_cache: ListCacheDep,
     offer_list: OfferListDep,
     notes: OcrModelNotesDep,
-) -> ResourceList:
+) -> ResourceListOut:
     """List the OCR models that the site of `OCR_RESOURCES_URL` offers, that the folder has, and that the engine needs.
 
     `POST /pulls` with `resource` fetches one. The site's list is cached for ten minutes; the answer waits at most five
@@ -44,7 +44,7 @@ async def list_resources(
     inventory = await watcher.current_when_scanned()
     site = await offer_list.current()
     resources = _resources(inventory, site, list_cache, notes)
-    return ResourceList(
+    return ResourceListOut(
         site_url=offer_list.site_url,
         asked_at=site.asked_at,
         remote_error=site.error,

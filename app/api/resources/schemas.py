@@ -36,7 +36,7 @@ class ResourceOut(Schema):
     """Why recognition does not use the file in the model folder, such as for its size. Null if no reason is known."""
 
 
-class ResourceList(Schema):
+class ResourceListOut(Schema):
     """The vendor's OCR models: offered by the site of `OCR_RESOURCES_URL`, in the model folder, or needed."""
 
     site_url: str | None

@@ -45,7 +45,7 @@ from app.api.uploads.schemas import (
     TUS_HEADER,
     UPLOAD_LOCATION_HEADER,
     VERSION_PARAMETER,
-    UploadList,
+    UploadListOut,
     UploadOut,
     body,
     with_headers,
@@ -96,12 +96,12 @@ async def get_upload_capabilities(receiver: UploadReceiverDep) -> Response:
     responses=with_headers(200, TUS_HEADER) | problems(errors.StoreUnavailable, request_errors.UnsupportedTus),
     openapi_extra=needs(Scope.READ) | {"parameters": [VERSION_PARAMETER]},
 )
-async def list_uploads(store: StoreDep) -> UploadList:
+async def list_uploads(store: StoreDep) -> UploadListOut:
     """List the uploads whose models are not published yet, also those created at other services on the folder."""
     partials = await to_thread.run_sync(store.incoming.partials)
     uploads = [upload_out(each) for each in partials if each.kind == UPLOAD_KIND]
     damaged = await to_thread.run_sync(store.volume.records.damaged, "partial")
-    return UploadList(
+    return UploadListOut(
         count=len(uploads),
         uploads=sorted(uploads, key=lambda upload: upload.created_at),
         warnings=[DamagedRecordOut.model_validate(each) for each in damaged],

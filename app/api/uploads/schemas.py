@@ -32,7 +32,7 @@ class UploadOut(Schema):
     """When the upload is deleted if no more bytes arrive."""
 
 
-class UploadList(Schema):
+class UploadListOut(Schema):
     """The unfinished uploads."""
 
     count: NonNegativeInt

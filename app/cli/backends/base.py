@@ -52,16 +52,16 @@ class Backend(Protocol):
     """
 
     def list_models(self, query: Mapping[str, Any]) -> Json:
-        """List models. `query` has the parameters of `GET /models`; the answer is a `ModelList`."""
+        """List models. `query` has the parameters of `GET /models`; the answer is a `ModelListOut`."""
 
     def get_model(self, name: str) -> Json:
-        """Get a model, as a `ModelDetail`."""
+        """Get a model, as a `ModelDetailOut`."""
 
     def path(self, name: str | None) -> str:
         """Get the absolute path of the folder, or of one model, on the machine that has the folder."""
 
     def upload(self, name: str, file: Path, *, replaces: bool, sha256: str | None, on_bytes: OnBytes) -> Json:
-        """Upload a file as a new model; with `replaces`, in place of the model of that name. Returns a `ModelDetail`.
+        """Upload a file as a new model; with `replaces`, in place of the one of that name. Returns a `ModelDetailOut`.
 
         `sha256` is the digest that the bytes must have, in hexadecimal digits.
         """
@@ -73,10 +73,10 @@ class Backend(Protocol):
         """Delete a model, or check whether it could be deleted. Returns a `ReceiptOut`."""
 
     def protect(self, name: str, reason: str) -> Json:
-        """Protect a model. Returns a `ProtectionState`."""
+        """Protect a model. Returns a `ProtectionStateOut`."""
 
     def unprotect(self, name: str) -> Json:
-        """Remove the protection of a model. Returns a `ProtectionState`."""
+        """Remove the protection of a model. Returns a `ProtectionStateOut`."""
 
     def verify(self, name: str, on_bytes: OnBytes) -> Json:
         """Compare a model with its recorded digest. Returns a `VerificationOut`."""
@@ -100,7 +100,7 @@ class Backend(Protocol):
         """Delete an entry of the trash for good, and return it; None if another process was faster."""
 
     def journal(self, limit: int) -> list[Json]:
-        """List the last changes, newest first, as `EventOut`."""
+        """List the last changes, newest first, as `JournalEntryOut`."""
 
     def storage(self) -> Json:
         """Measure the folder and its disk. Returns a `StorageOut`."""

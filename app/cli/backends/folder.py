@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from app.api.http.schema import DamagedRecordOut
-from app.api.maintenance.schemas import EventOut, StorageOut, TrashEntryOut, VolumeCheckOut
+from app.api.maintenance.schemas import JournalEntryOut, StorageOut, TrashEntryOut, VolumeCheckOut
 from app.api.models.list_query import ListQuery
 from app.api.models.list_renderer import ListRenderer
 from app.api.models.model_view import ModelView, Sources
 from app.api.models.schemas import (
     BlockerOut,
-    HeaderOut,
-    ModelDetail,
+    ModelDetailOut,
+    ModelHeaderOut,
     NeededForOut,
-    ProtectionState,
+    ProtectionStateOut,
     ReceiptOut,
     VerificationOut,
     protection_out,
@@ -110,13 +110,13 @@ class FolderBackend:
     def protect(self, name: str, reason: str) -> Json:
         """Protect a model."""
         protection = self._store(to_change=True).protections.protect(name, reason, actor())
-        state = ProtectionState(name=name, protected=True, protected_by=protection_out(protection))
+        state = ProtectionStateOut(name=name, protected=True, protected_by=protection_out(protection))
         return state.model_dump(mode="json")
 
     def unprotect(self, name: str) -> Json:
         """Remove the protection of a model."""
         self._store(to_change=True).protections.unprotect(name, actor())
-        return ProtectionState(name=name, protected=False, protected_by=None).model_dump(mode="json")
+        return ProtectionStateOut(name=name, protected=False, protected_by=None).model_dump(mode="json")
 
     def verify(self, name: str, on_bytes: OnBytes) -> Json:
         """Read a model and compare it with its recorded digest."""
@@ -129,7 +129,7 @@ class FolderBackend:
             recorded_sha256=found.recorded_sha256,
             recorded=found.is_remembered,
             size_bytes=found.model.size_bytes,
-            header=HeaderOut.model_validate(found.header),
+            header=ModelHeaderOut.model_validate(found.header),
             seconds=round(found.seconds, 6),
             bytes_per_second=found.bytes_per_second,
         ).model_dump(mode="json")
@@ -171,7 +171,10 @@ class FolderBackend:
 
     def journal(self, limit: int) -> list[Json]:
         """List the last changes by any service and command."""
-        return [EventOut.model_validate(event).model_dump(mode="json") for event in self._store().journal.latest(limit)]
+        return [
+            JournalEntryOut.model_validate(event).model_dump(mode="json")
+            for event in self._store().journal.latest(limit)
+        ]
 
     def storage(self) -> Json:
         """Measure the folder; check what its file system can do, unless the settings or the disk allow no change."""
@@ -222,9 +225,9 @@ def _detail(store: Store, model: Model, header: Description) -> Json:
         uses = facts.uses_of(model.name.rpartition("/")[2])
         needed_for = NeededForOut(**{group: uses.get(group, []) for group in NeededForOut.model_fields})
     protection = store.protections.of(model.name)
-    return ModelDetail(
+    return ModelDetailOut(
         **dict(_view(store).describe(model)) | {"protected": protection is not None},
-        header=HeaderOut.model_validate(header),
+        header=ModelHeaderOut.model_validate(header),
         sha256=store.digests.of(model),
         corrupt_since=store.digests.corrupt_since(model),
         blockers=[BlockerOut.model_validate(blocker) for blocker in store.locks.blockers(model.name)],

@@ -56,7 +56,7 @@ class JournalEntry:
     """For a change that no caller asked for, why it was made: `expired`, `room`, `replaced` or `recovered`. Otherwise
     None.
 
-    `EventOut` in the API says what each means.
+    `JournalEntryOut` in the API says what each means.
     """
 
     address: str | None = None

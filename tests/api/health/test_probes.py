@@ -21,7 +21,7 @@ def test_the_checks_are_listed_when_they_are_asked_for(service: RunningService) 
     """`/readyz` answers only `ready`; `?verbose` adds all checks, and another value answers 422."""
     assert service.wait_until_ready().client.get("/readyz").json() == {"status": "ready"}
     assert service.client.get("/readyz?verbose=yes").status_code == 422
-    assert service.client.get("/openapi.json").json()["components"]["schemas"]["Ready"]["required"] == ["status"]
+    assert service.client.get("/openapi.json").json()["components"]["schemas"]["ReadyOut"]["required"] == ["status"]
 
     found = checks(service)
 

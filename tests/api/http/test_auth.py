@@ -75,6 +75,8 @@ NEEDS = {
     ("delete", "/ai/jobs/{job_id}"): Scope.AI,
     ("get", "/ai/jobs/{job_id}/events"): Scope.AI,
     ("get", "/ai/jobs/{job_id}/results"): Scope.AI,
+    ("get", "/"): None,
+    ("get", "/version"): None,
     ("get", "/livez"): None,
     ("get", "/readyz"): None,
     ("get", "/metrics"): Scope.READ,

@@ -1,5 +1,8 @@
 """The OpenAPI document, as the service and `python -m app openapi` make it."""
 
+import gzip
+import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,8 @@ from app.api.jobs.schemas import JobOut
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import Serve
+from tests.support.openapi_document import inlined, statuses_of
+from tests.support.service import RunningService
 
 
 def answers_of(document: dict[str, Any], path: str, method: str) -> dict[str, Any]:
@@ -20,7 +25,7 @@ def answers_of(document: dict[str, Any], path: str, method: str) -> dict[str, An
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    return create_app(Settings()).openapi()
+    return inlined(create_app(Settings()).openapi())
 
 
 @pytest.mark.parametrize(
@@ -37,8 +42,8 @@ def test_the_example_of_a_job_is_of_its_kind(
     document: dict[str, Any], path: str, method: str, status: str, kind: str
 ) -> None:
     """An answer with a job on images or texts does not show a pull as its example."""
-    example = answers_of(document, path, method)[status]["content"]["application/json"]["example"]
-    assert JobOut.model_validate(example).kind == kind
+    (example,) = answers_of(document, path, method)[status]["content"]["application/json"]["examples"].values()
+    assert JobOut.model_validate(example["value"]).kind == kind
 
 
 def test_the_document_depends_on_whether_keys_are_set(document: dict[str, Any], tmp_path: Path) -> None:
@@ -53,9 +58,87 @@ def test_the_document_depends_on_whether_keys_are_set(document: dict[str, Any], 
 def test_every_operation_has_the_statuses_that_any_request_can_get(document: dict[str, Any]) -> None:
     """What refuses a request before its route is in the answers of each operation, as the docs page promises."""
     for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            expected = {"400", "408", "431"} | (set() if method in {"get", "head", "options"} else {"417"})
-            assert expected <= operation["responses"].keys(), (method, path)
+        for method in methods:
+            expected = {"400", "408", "431", "500"} | (set() if method in {"get", "head", "options"} else {"417"})
+            assert expected <= statuses_of(document, path, method).keys(), (method, path)
+
+
+def test_the_document_is_small() -> None:
+    """No problem is described twice, and the whole document fits a page's first requests once it is compressed."""
+    document = create_app(Settings(api_keys_file=Path("keys.toml"))).openapi()
+    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+    examples = [json.dumps(each) for each in document["components"]["examples"].values()]
+    assert len(examples) == len(set(examples)) > 80
+    assert text.count(b"urn:ocr-model-service:problem:wrong-host") == 1
+    assert len(text) < 270_000
+    assert len(gzip.compress(text)) < 50_000
+
+
+def test_each_component_is_used() -> None:
+    """No component of the document is left over, and each reference has its target."""
+    document = create_app(Settings()).openapi()
+    used = set(re.findall(r'"#/components/([^"]+)"', json.dumps(document)))
+    there = {f"{kind}/{name}" for kind, parts in document["components"].items() for name in parts}
+    assert there - used == {"securitySchemes/api_key"}
+    assert used <= there
+
+
+def test_the_contract_calls_come_first(document: dict[str, Any]) -> None:
+    """The operations begin with the three that most callers need, and the tags are in the order of use."""
+    operations = [each["operationId"] for methods in document["paths"].values() for each in methods.values()]
+    tags = [tag["name"] for tag in document["tags"]]
+    shown = [each["operationId"] for each in by_tag(document)["models"] if not each["operationId"].startswith("head")]
+    assert shown[:3] == ["list_models", "get_models_path", "delete_model"]
+    assert tags[:3] == ["models", "recognition", "engine"]
+    assert sorted(tags, key=lambda tag: operations.index(by_tag(document)[tag][0]["operationId"])) == tags
+
+
+def by_tag(document: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Return the operations of each tag, in the order of the document."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            found.setdefault(operation["tags"][0], []).append(operation)
+    return found
+
+
+def test_the_names_of_schemas_say_their_direction(document: dict[str, Any]) -> None:
+    """The name of each schema of an object ends in `In` or `Out`; the one problem that all errors have is `Problem`."""
+    names = {name for name, schema in document["components"]["schemas"].items() if "enum" not in schema}
+    assert {name for name in names if not name.endswith(("In", "Out"))} == {"Problem"}
+
+
+def test_the_same_verb_means_the_same(document: dict[str, Any]) -> None:
+    """A GET lists, gets or streams; the names of operations do not mix other verbs into that."""
+    for methods in document["paths"].values():
+        for method, verbs in {"get": ("list_", "get_", "stream_"), "head": ("head_",)}.items():
+            if method in methods:
+                assert methods[method]["operationId"].startswith(verbs)
+
+
+def test_the_document_names_its_server_contact_and_licence(tmp_path: Path) -> None:
+    """The document says where the service is, under its prefix too, whom to ask, and which licence it has."""
+    for prefix, url in (("", "/"), ("/models-api", "/models-api")):
+        document = create_app(Settings(root_path=prefix)).openapi()
+        assert [server["url"] for server in document["servers"]] == [url]
+        assert document["info"]["contact"]["name"]
+        assert document["info"]["license"]["identifier"] == "MIT"
+
+
+def test_the_document_is_compressed_and_revalidated(service: RunningService) -> None:
+    """The document is sent with gzip to those who take it, under an ETag of its own, and not sent again unchanged."""
+    forms = {}
+    for coding in ("gzip", "identity", "gzip;q=0, *;q=1"):
+        answer = service.client.get("/openapi.json", headers={"accept-encoding": coding})
+        assert answer.headers.get("content-encoding") == ("gzip" if coding == "gzip" else None)
+        assert answer.headers["vary"] == "accept-encoding"
+        assert answer.json()["openapi"].startswith("3.1")
+        forms[answer.headers["etag"]] = answer.json()
+        known = {"accept-encoding": coding, "if-none-match": answer.headers["etag"]}
+        again = service.client.get("/openapi.json", headers=known)
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", answer.headers["etag"])
+    assert len(forms) == 2
+    assert not any(etag.startswith("W/") for etag in forms)
 
 
 def test_every_example_fits_its_schema(document: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.support.answers import problem_of
+from tests.support.openapi_document import inlined
 from tests.support.service import RunningService
 
 JSON = {"content-type": "application/json"}
@@ -23,7 +24,7 @@ OF_PYDANTIC = ("Value error", "Extra inputs", "Input should", "String should", "
 
 def operations(service: RunningService) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield the method, the path and the description of every operation, but for the probe that reads nothing."""
-    for template, methods in service.client.get("/openapi.json").json()["paths"].items():
+    for template, methods in inlined(service.client.get("/openapi.json").json())["paths"].items():
         path = template
         for placeholder, value in PATHS.items():
             path = path.replace(placeholder, value)

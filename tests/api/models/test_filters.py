@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.api.models.schemas import ModelList
+from app.api.models.schemas import ModelListOut
 from app.store.locks.model_locks import ModelLocks
 from tests.support.answers import problem_of
 from tests.support.service import RunningService
@@ -29,7 +29,7 @@ def filled(service: RunningService, models: Path) -> RunningService:
 
 def asked(service: RunningService, **params: object) -> dict[str, Any]:
     answer = service.client.get("/models", params=params).raise_for_status().json()  # type: ignore[arg-type]
-    ModelList.model_validate(answer)
+    ModelListOut.model_validate(answer)
     assert answer["total_size_bytes"] == sum(model["size_bytes"] for model in answer["models"])
     assert answer["count"] == len(answer["models"])
     return dict(answer)

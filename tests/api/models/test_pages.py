@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from app.api.models.list_query import Cursor, ListQuery, Sort
 from app.api.models.list_renderer import ListRenderer
 from app.api.models.model_view import ModelView, Sources
-from app.api.models.schemas import ModelList
+from app.api.models.schemas import ModelListOut
 from app.engine.contract.messages import EngineFacts
 from app.store.inventory import Inventory, Model, ScanWarning
 from app.store.locks.model_locks import ModelLocks
@@ -113,11 +113,11 @@ def test_only_changed_models_are_rendered_again() -> None:
 
 @given(models=some_models, limit=st.none() | st.integers(1, 7), sort=st.sampled_from(get_args(Sort)))
 def test_the_rendered_list_equals_the_json_of_pydantic(models: dict[str, Model], limit: int | None, sort: Sort) -> None:
-    """The JSON that the renderer joins by hand has exactly the bytes that pydantic writes for `ModelList`."""
+    """The JSON that the renderer joins by hand has exactly the bytes that pydantic writes for `ModelListOut`."""
     warning = ScanWarning('a "link"', "a symbolic link")
     rendered = ListRenderer(inventory_of(models, warning), VIEW).render(ListQuery(sort=sort, limit=limit))
 
-    assert ModelList.model_validate_json(rendered).model_dump_json().encode() == rendered
+    assert ModelListOut.model_validate_json(rendered).model_dump_json().encode() == rendered
 
 
 def facts(*recognised: str, known_models: dict[str, Model]) -> EngineFacts:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from app.api.models.schemas import ModelList
+from app.api.models.schemas import ModelListOut
 from app.store.locks.model_locks import ModelLocks
 from tests.store.test_names import HOSTILE
 from tests.support.raw import raw_request
@@ -31,7 +31,7 @@ def test_the_list_has_the_fields_of_each_model_and_the_totals(service: RunningSe
 
     answer = service.client.get("/models").json()
 
-    ModelList.model_validate(answer)
+    ModelListOut.model_validate(answer)
     assert (answer["count"], answer["total_size_bytes"]) == (2, 8)
     assert answer["warnings"] == [{"path": "link", "reason": "a symbolic link"}]
     old, kept = answer["models"]

@@ -13,6 +13,7 @@ from app.api.images.options.vendor_names import (
 )
 from app.main import create_app
 from app.settings import Settings
+from tests.support.openapi_document import inlined
 
 
 @pytest.mark.parametrize(
@@ -61,11 +62,11 @@ def test_every_name_of_the_package_is_accepted_and_nothing_else() -> None:
 
 def test_the_document_lists_the_names() -> None:
     """The OpenAPI document has the values as enumerations, so that the docs page offers them."""
-    parameters = {
-        each["name"]: each for each in create_app(Settings()).openapi()["paths"]["/ocr"]["post"]["parameters"]
-    }
+    document = inlined(create_app(Settings()).openapi())
+    parameters = {each["name"]: each for each in document["paths"]["/ocr"]["post"]["parameters"]}
 
-    assert parameters["language"]["schema"]["enum"] == list(FACTS.languages)
+    assert parameters["language"]["schema"]["$ref"] == "#/components/schemas/Language"
+    assert document["components"]["schemas"]["Language"]["enum"] == list(FACTS.languages)
     assert parameters["areas"]["schema"]["enum"] == list(FACTS.areas)
 
 

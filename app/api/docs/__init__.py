@@ -1,0 +1,1 @@
+"""What tells people and programs about the API: the OpenAPI document, the pages that show it, `/` and `/version`."""
