@@ -17,8 +17,9 @@ class ImageQuery(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True, extra="forbid")
 
     language: LanguageName = "latin"
-    """A language (`eng`, `deu`) or a script (`latin`, `ext_latin`). `latin` and `eng` drop the accents of letters.
-    Scripts other than Latin need an OCR model."""
+    """A language (`eng`, `deu`) or a script (`latin`, `ext_latin`). `latin`, `eng` and half of the other names,
+    such as `ita`, `nld` and `afr`, drop the accents of letters; `ext_latin` does not. Scripts other than Latin need an
+    OCR model."""
     auto_skew: bool = False
     """Turn skewed pages upright. The engine garbles some pages that are already upright."""
     upscale: bool = False
