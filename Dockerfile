@@ -6,6 +6,9 @@
 # The engine needs glibc, libstdc++, libgcc and zlib of the base; every Debian with apt has them. No such base has
 # OpenSSL 1.1 and llama.cpp: `python -m app provision` fetches them, as everywhere, and checks their digests.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+# Which build of llama.cpp the image has: cpu, or vulkan, cuda or cuda12 for a GPU. docs/operations.md says what a GPU
+# needs besides; for cuda and cuda12, PYTHON_IMAGE must also have the libraries of CUDA.
+ARG LLAMA_RUNTIME=cpu
 
 FROM ${PYTHON_IMAGE} AS builder
 WORKDIR /srv/ocr
@@ -24,13 +27,20 @@ RUN apt-get update && apt-get install --yes --no-install-recommends npm
 COPY --from=builder /opt/venv /opt/venv
 WORKDIR /srv/ocr
 COPY app app
-RUN OCR_NATIVE_DIR=/opt/ocr/native /opt/venv/bin/python -m app provision
+ARG LLAMA_RUNTIME
+RUN OCR_NATIVE_DIR=/opt/ocr/native /opt/venv/bin/python -m app provision --runtime "$LLAMA_RUNTIME"
 
 FROM ${PYTHON_IMAGE}
 # The base has no bytecode, and a read-only root cannot store any. Without this, every start would compile the imported
 # modules of the standard library twice, in the service and in the engine process.
 RUN python -m compileall -q -x '/(site-packages|tests?)/' "$(python -c 'import os; print(os.path.dirname(os.__file__))')" \
     && install --directory --owner=10001 --group=10001 /data
+ARG LLAMA_RUNTIME
+# The loader of Vulkan, and the drivers for AMD and Intel. NVIDIA's container toolkit brings NVIDIA's driver.
+# hadolint ignore=DL3008
+RUN if [ "$LLAMA_RUNTIME" = vulkan ]; then apt-get update \
+    && apt-get install --yes --no-install-recommends libvulkan1 mesa-vulkan-drivers \
+    && rm -rf /var/lib/apt/lists/*; fi
 WORKDIR /srv/ocr
 COPY LICENSE ./
 COPY --from=builder /opt/venv /opt/venv

@@ -253,7 +253,7 @@ class Settings(BaseSettings):
     engine_memory_limit: Annotated[int, Field(ge=0, le=1 << 60)] | None = None
     """The most memory of the engine in bytes; 0 for no limit. Default: 7/8 of a container's or half of a machine's."""
     engine_gpu_layers: Annotated[int, Field(ge=0, le=10_000)] | None = None
-    """How many layers of a model a GPU computes; ignored without a licence. Default: AsposeAI's choice."""
+    """How many layers of a model a GPU computes; ignored without a licence or a GPU. Default: AsposeAI's choice."""
     engine_context_size: Annotated[int, Field(ge=1, le=1_048_576)] | None = None
     """The size of a model's context in tokens; ignored without a licence. Default: AsposeAI's choice."""
     ai_max_text_bytes: Annotated[int, Field(ge=1, le=131072)] = 3500

@@ -22,6 +22,8 @@ from app.cli.commands.verification import verify
 from app.cli.connection import on_backend
 from app.cli.console import Verbs, say
 from app.cli.serving.serve import serve
+from app.engine.native.gpus import build_in, find_gpus
+from app.engine.native.parts import Runtime
 from app.engine.native.provisioning import provision as bring_native
 from app.settings import load_settings
 
@@ -37,16 +39,28 @@ def main() -> None:
 
 
 @main.command()
-def provision() -> None:
+@click.option(
+    "--runtime",
+    type=click.Choice([each.value for each in Runtime]),
+    help="The build of llama.cpp: for the CPU, or for a GPU with Vulkan, CUDA 13 or CUDA 12. "
+    "Default: the build that is there, else cpu.",
+)
+def provision(runtime: str | None) -> None:
     """Download OpenSSL 1.1 and llama.cpp, which AsposeAI's package lacks, into OCR_NATIVE_DIR, unless they are there.
+
+    A build for a GPU also computes on the CPU; the last line of the output says which GPU it finds here.
 
     Exit status: 0 all is there, 1 the folder cannot be written, 2 wrong settings, 3 wrong platform, 4 no npm or no apt,
     5 not Debian, 6 npm or apt could not download a package, 7 a package has another digest or version than pinned.
     """
+    native_dir = load_settings().native_dir
     outcomes = []
-    for outcome in bring_native(load_settings().native_dir):
+    for outcome in bring_native(native_dir, Runtime(runtime) if runtime else None):
         click.echo(outcome.sentence, err=outcome.failure is not None)
         outcomes.append(outcome)
+    if build := build_in(native_dir.resolve() / "llama"):
+        found = find_gpus(build)
+        click.echo(f"The build for {build.name} finds {', '.join(map(str, found.devices)) or found.reason}.")
     sys.exit(next((outcome.failure for outcome in outcomes if outcome.failure), 0))
 
 

@@ -46,6 +46,7 @@ class Echo:
             "recognised": listed + resources,
             "is_initialized": False,
             "capabilities": [{"name": "models", "available": True, "reason": None}],
+            "runtime": None,
         }
 
     def free_resources(self) -> None: ...

@@ -21,6 +21,7 @@ from app.api.engine.schemas import (
     MemoryOut,
     OpenOcrModelOut,
     ReleaseOut,
+    RuntimeOut,
     VendorOut,
 )
 from app.api.http.auth import GuardedRoute, needs
@@ -137,6 +138,7 @@ def _facts(facts: EngineFacts | None, license_error: str | None) -> dict[str, An
                 "local_path",
                 "list_local",
                 "resources_list_local",
+                "runtime",
                 "is_initialized",
                 "asked_at",
                 "capabilities",
@@ -148,6 +150,7 @@ def _facts(facts: EngineFacts | None, license_error: str | None) -> dict[str, An
         "local_path": facts.local_path,
         "list_local": list(facts.list_local),
         "resources_list_local": list(facts.resources_list_local),
+        "runtime": RuntimeOut.model_validate(facts.runtime) if facts.runtime else None,
         "is_initialized": facts.is_initialized,
         "asked_at": facts.asked_at,
         "capabilities": [CapabilityOut.model_validate(capability) for capability in facts.capabilities],

@@ -42,7 +42,8 @@ class CapabilityOut(Schema):
     """Whether the engine can do one thing on this machine."""
 
     name: str
-    """`models` (list, path), `ai` (load a model and correct text) or `recognition` (read images)."""
+    """`models` (list, path), `ai` (load a model and correct text), `recognition` (read images), or, with a build of
+    llama.cpp for GPUs, `gpu` (compute AI models on a GPU)."""
     available: bool
     """Whether the engine can do this on this machine."""
     reason: str | None
@@ -104,6 +105,15 @@ class OpenOcrModelOut(Schema):
     """How many bytes of the model's file are mapped into the process; 0 if the file is open but not mapped."""
 
 
+class RuntimeOut(Schema):
+    """The build of llama.cpp that `python -m app provision` has fetched."""
+
+    build: str
+    """What the build computes on: `cpu`, `vulkan` or `cuda`."""
+    gpus: list[str]
+    """The GPUs that the build finds. Without any, models run on the CPU; `capabilities` has the reason as `gpu`."""
+
+
 class EngineOut(Schema):
     """The engine: AsposeAI in a supervised process of its own."""
 
@@ -130,7 +140,8 @@ class EngineOut(Schema):
     memory_limit_bytes: NonNegativeInt
     """How many bytes the engine's process may hold before its call is ended with 507; 0 for no limit."""
     gpu_layers: NonNegativeInt | None
-    """How many layers of a model a GPU computes (`OCR_ENGINE_GPU_LAYERS`), or null for AsposeAI's choice."""
+    """How many layers of a model a GPU computes (`OCR_ENGINE_GPU_LAYERS`), or null for AsposeAI's choice. Without
+    `gpus` in `runtime` and without a licence this has no effect."""
     context_size: PositiveInt | None
     """The size of a model's context in tokens (`OCR_ENGINE_CONTEXT_SIZE`), or null for AsposeAI's choice."""
     loading: LoadingOut | None
@@ -150,6 +161,8 @@ class EngineOut(Schema):
     resources_list_local: list[str] | None
     """The vendor's `Resources.list_local()`: the OCR models that recognition finds, without `.ocr`; at most 1,000. The
     vendor looks at names only: only a recognition shows whether a file is usable."""
+    runtime: RuntimeOut | None
+    """The build of llama.cpp, or null if none was fetched."""
     is_initialized: bool | None
     """AsposeAI's `is_initialized()`: whether a model is loaded."""
     asked_at: Timestamp | None

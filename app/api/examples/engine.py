@@ -32,6 +32,7 @@ ENGINE: dict[str, Any] = {
     "local_path": FOLDER,
     "list_local": [],
     "resources_list_local": ["aspose-ocr-cyrillic-v1"],
+    "runtime": None,
     "is_initialized": False,
     "asked_at": "2026-11-21T06:37:12.301877Z",
     "capabilities": [

@@ -6,6 +6,7 @@ imports it. docs/engine.md describes what the vendor's calls really do, measured
 
 import importlib.metadata
 import re
+import sys
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ from app.engine.contract.processors import (
     lines_beyond_spell_check,
 )
 from app.engine.contract.recognition_call import ImageLimits, RecognitionOptions
-from app.engine.native.libraries import missing_for_ai, missing_for_recognition
+from app.engine.native.gpus import FoundGpus, GpuBuild, build_in, find_gpus
+from app.engine.native.libraries import LLAMA, missing_for_ai, missing_for_recognition
 from app.errors import ImageError
 
 DISTRIBUTION = "aspose-ocr-python-net"
@@ -54,6 +56,8 @@ class AsposeAIEngine:
     def __init__(self) -> None:
         self._ai: AsposeAI | None = None
         self._processor: Any = None
+        self._gpu_build: GpuBuild | None = None
+        self._gpus = FoundGpus(())
         self._tables: tuple[AsposeAI, TableAIProcessor] | None = None
         self._finds_ocr_models = False
         """Whether the vendor was told to look for OCR models in the model folder."""
@@ -70,11 +74,13 @@ class AsposeAIEngine:
         License().set_license(path)
 
     def start(self) -> None:
-        """Create the AsposeAI instance, and let the vendor find OCR models in the model folder.
+        """Create the AsposeAI instance, find the GPUs, and let the vendor find OCR models in the model folder.
 
         Call `apply_license` before this method: a license that is applied later does not change the instance.
         """
         self._ai = AsposeAI()
+        if build := build_in(LLAMA):
+            self._gpu_build, self._gpus = build, find_gpus(build)
         self._finds_ocr_models = aspose_ocr_models.use_folder(self._models_dir())
 
     def status(self) -> dict[str, Any]:
@@ -100,7 +106,14 @@ class AsposeAIEngine:
                 _capability(CapabilityName.MODELS, None),
                 _capability(CapabilityName.AI, missing_for_ai()),
                 _capability(CapabilityName.RECOGNITION, missing_for_recognition()),
+                *([_capability(CapabilityName.GPU, self._gpus.reason)] if self._gpu_build else []),
             ],
+            "runtime": {
+                "build": self._gpu_build.name.lower() if self._gpu_build else "cpu",
+                "gpus": list(self._gpus.devices),
+            }
+            if LLAMA.is_dir()
+            else None,
         }
 
     def load(self, processor: str, model: str, gpu_layers: int | None = None, context_size: int | None = None) -> None:
@@ -118,6 +131,9 @@ class AsposeAIEngine:
             raise AsposeAIError(reason)
         ai, made, config = self._started(), PROCESSORS[Processor(processor)](), AsposeAIModelConfig()
         config.allow_auto_download = False
+        if gpu_layers and not self._gpus.devices:
+            why = self._gpus.reason or "the provisioned build of llama.cpp is for the CPU"
+            sys.stderr.write(f"OCR_ENGINE_GPU_LAYERS has no effect: {why}\n")
         config.gpu_layers, config.context_size = gpu_layers, context_size
         if model != DEFAULT_MODEL:
             config.file_model_path = str(Path(ai.get_local_path(), model).absolute())

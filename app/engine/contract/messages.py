@@ -76,6 +76,8 @@ class CapabilityName(StrEnum):
     """Load an AI model and process texts with it."""
     RECOGNITION = "recognition"
     """Recognise the text in images."""
+    GPU = "gpu"
+    """Compute AI models on a GPU. Only a build of llama.cpp for GPUs has this capability."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,27 @@ class Capability:
             case {"name": str(name), "available": bool(available), "reason": str() | None as reason}:
                 return cls(name, available, reason)
         msg = f"not a capability: {reprlib.repr(capability)}"
+        raise ProtocolError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The provisioned build of llama.cpp."""
+
+    build: str
+    """What the build computes on: `cpu`, `vulkan` or `cuda`."""
+    gpus: tuple[str, ...]
+    """What the driver calls each GPU that the build finds. Without any, the build computes on the CPU."""
+
+    @classmethod
+    def from_status(cls, runtime: object) -> "Runtime | None":
+        """Build a Runtime from its fields in the engine's answer to `status`. Raises ProtocolError."""
+        match runtime:
+            case None:
+                return None
+            case {"build": str(build), "gpus": list(gpus)} if all(isinstance(gpu, str) for gpu in gpus):
+                return cls(build, tuple(gpus))
+        msg = f"not a runtime: {reprlib.repr(runtime)}"
         raise ProtocolError(msg)
 
 
@@ -115,6 +138,8 @@ class EngineFacts:
     """The files in `list_local` and `resources_list_local`, as names of models."""
     is_initialized: bool
     capabilities: tuple[Capability, ...]
+    runtime: Runtime | None = None
+    """The provisioned build of llama.cpp; None if there is none."""
     known_models: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
     """The models that were in the folder before the `status` call, by name. The answer says nothing about models that
     arrived later."""
@@ -133,6 +158,7 @@ class EngineFacts:
                 "recognised": list(recognised),
                 "is_initialized": bool(is_initialized),
                 "capabilities": list(capabilities),
+                "runtime": runtime,
             } if all(isinstance(name, str) for name in (*list_local, *resources, *recognised)):
                 return cls(
                     asked_at,
@@ -145,6 +171,7 @@ class EngineFacts:
                     frozenset(recognised),
                     is_initialized,
                     tuple(Capability.from_status(capability) for capability in capabilities),
+                    Runtime.from_status(runtime),
                 )
         msg = f"the engine's status lacks fields: {reprlib.repr(status)}"
         raise ProtocolError(msg)

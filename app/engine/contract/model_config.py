@@ -11,6 +11,6 @@ class ModelConfig:
     """
 
     gpu_layers: int | None = None
-    """How many layers of the model a GPU computes. This setting was not tried, because no GPU was available."""
+    """How many layers of the model a GPU computes, if llama.cpp finds one. No GPU was available to try it."""
     context_size: int | None = None
     """How many tokens the prompt, the text and the answer may have together."""

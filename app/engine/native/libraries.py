@@ -4,7 +4,15 @@ docs/engine.md describes what was measured with aspose-ocr-python-net 26.10.0 on
 """
 
 import ctypes
+from pathlib import Path
 
+RUNTIMES = Path("Aspose.AI.LLM", "runtimes", "b6451")
+"""Where AsposeAI looks for the native llama.cpp libraries, below its working directory."""
+ACCELERATIONS = ("noavx", "vulkan", "openblas")
+"""The runtime folders that AsposeAI may choose. If libvulkan or OpenBLAS is installed, AsposeAI accepts only the folder
+for it."""
+LLAMA = RUNTIMES / f"linux-x64-{ACCELERATIONS[0]}" / "native"
+"""The provisioned llama.cpp libraries, below AsposeAI's working directory."""
 REMEDY = "run `python -m app provision`, then restart the engine with POST /engine/release"
 
 

