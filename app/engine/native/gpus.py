@@ -12,6 +12,8 @@ from typing import Any
 
 PROBE_SECONDS = 10
 """How long the driver of a GPU may take to answer. With Mesa's drivers the answer takes 0.1 s."""
+GIVE_UP_SECONDS = 20
+"""How long the program `gpu_probe` may take altogether. It ends by itself after PROBE_SECONDS, if it has begun."""
 PROGRAM = Path(__file__).with_name("gpu_probe.py")
 GPU_LIBRARIES = {"libggml-cuda.so": "CUDA", "libggml-vulkan.so": "Vulkan"}
 """The libraries of llama.cpp that compute on GPUs, and by which interface."""
@@ -55,9 +57,9 @@ def find_gpus(build: GpuBuild) -> FoundGpus:
     # By its path, because it needs nothing of the service, and the search path need not have the service.
     program = (sys.executable, "-I", PROGRAM, build.library, str(PROBE_SECONDS))
     try:
-        # A little longer than the program's own limit, so that the program ends by itself, also if this process dies.
+        # The program ends by itself, also if this process dies; the timeout is for a program that does not even begin.
         done = subprocess.run(  # noqa: S603 - no shell, and no argument comes from outside
-            program, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=2 * PROBE_SECONDS
+            program, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=GIVE_UP_SECONDS
         )
     except subprocess.TimeoutExpired:
         return _none(build, "its driver hangs")

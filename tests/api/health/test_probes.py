@@ -39,8 +39,10 @@ def test_the_checks_are_listed_when_they_are_asked_for(service: RunningService) 
 
 def test_missing_libraries_are_told_and_leave_the_service_ready(serve: Serve) -> None:
     """Without the native libraries the service is ready; the failed checks name the command that fetches them."""
-    found = checks(serve(native_dir="/nonexistent"))
+    service = serve(native_dir="/nonexistent")
+    found = checks(service)
 
+    assert service.engine()["runtime"] is None
     for name in ("ai", "recognition"):
         assert not found[name]["ok"]
         assert not found[name]["required"]
@@ -49,9 +51,15 @@ def test_missing_libraries_are_told_and_leave_the_service_ready(serve: Serve) ->
 
 @pytest.mark.skipif(not NATIVE.is_dir(), reason="`python -m app provision` could not bring the native libraries")
 def test_openssl_1_1_is_in_the_engines_process_alone(serve: Serve) -> None:
-    """The real engine passes every check with OpenSSL 1.1 loaded, and the service has not loaded OpenSSL 1.1."""
+    """The real engine passes every check with OpenSSL 1.1 loaded, and the service has not loaded OpenSSL 1.1.
+
+    By default llama.cpp's build is the one for the CPU, and no check is about GPUs.
+    """
     service = serve()
-    assert all(check["ok"] for check in checks(service).values())
+    found = checks(service)
+    assert all(check["ok"] for check in found.values())
+    assert "gpu" not in found
+    assert service.engine()["runtime"] == {"build": "cpu", "gpus": []}
 
     old = {"libssl.so.1.1", "libcrypto.so.1.1"}
     mapped = [

@@ -108,16 +108,6 @@ def test_an_engine_without_a_gpu_says_so_and_computes_on_the_cpu(serve: Serve, t
     assert "OCR_ENGINE_GPU_LAYERS has no effect: no GPU" in service.log
 
 
-@needs_native
-def test_the_build_for_the_cpu_is_shown_without_a_check_of_gpus(serve: Serve) -> None:
-    """By default `GET /engine` shows the build for the CPU, and no capability is about GPUs."""
-    engine = serve().wait_until_ready().engine()
-
-    assert engine["runtime"] == {"build": "cpu", "gpus": []}
-    assert [each["name"] for each in engine["capabilities"]] == ["models", "ai", "recognition"]
-    assert serve(native_dir="/nonexistent").wait_until_ready().engine()["runtime"] is None
-
-
 def test_the_engine_gets_the_environment_of_a_gpu_only_with_a_build_for_gpus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
