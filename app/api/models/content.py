@@ -72,11 +72,7 @@ PARAMETERS: list[dict[str, Any]] = [
             "bytes=0-1048575",
         ),
         ("If-Range", "An `etag`: if the model is another version now, `Range` is ignored.", '"18-18e9fc0680810521"'),
-        (
-            "If-Match",
-            "An `etag`, several, or `*`: if the model is none of these versions, 412.",
-            '"18-18e9fc0680810521"',
-        ),
+        ("If-Match", "An `etag`, several, or `*`: if the model is none of these versions, 412.", "*"),
     )
 ]
 
