@@ -47,8 +47,10 @@ SCRIPTS = {
 }
 """For each OCR model, by its name without prefix and version, the ISO 15924 name of the script that it reads."""
 OCR_MODEL = re.compile(r"aspose-ocr-(.+)-v\d+\.ocr")
-PROCESSORS = (*(str(processor) for processor in Processor), "table")
-"""The last parts of the paths of the routes below `/ai`. `table` takes images; the other routes take texts."""
+TABLE = "table"
+"""The processor that takes an image. It needs llama.cpp's libraries and no model: it treats the page as one table."""
+PROCESSORS = (*(str(processor) for processor in Processor), TABLE)
+"""The last parts of the paths of the routes below `/ai`. All but `table` take texts."""
 
 
 @router.get(
@@ -138,7 +140,10 @@ class Abilities:
         )
 
     def processor(self, name: str) -> AbilityOut:
-        """Return the entry for a processor, which requires the model that AsposeAI loads by default."""
+        """Return the entry for a processor. All but `table` require the model that AsposeAI loads by default."""
+        if name == TABLE:
+            lacks = {CapabilityName.AI, CapabilityName.RECOGNITION} & self._lacking.keys()
+            return AbilityOut(name=name, available=not lacks, requires=[], refused=[], pulls=[])
         is_there = DEFAULT_MODEL in self._models
         repository, _, file = DEFAULT_MODEL.partition("/")
         return AbilityOut(

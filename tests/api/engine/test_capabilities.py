@@ -38,6 +38,8 @@ def test_what_needs_a_model_names_it_and_the_call_that_brings_it(service: Runnin
     assert named(service, "filters", "grayscale")["available"]
     spell_check = named(service, "processors", "spell-check")
     assert (spell_check["available"], spell_check["requires"]) == (False, [DEFAULT_MODEL])
+    table = named(service, "processors", "table")  # `POST /ai/table` reads tables without any model
+    assert (table["available"], table["requires"], table["pulls"]) == (True, [], [])
     (pull,) = spell_check["pulls"]
     assert f"{pull['repository'].replace('/', '_')}/{pull['file']}" == DEFAULT_MODEL
 

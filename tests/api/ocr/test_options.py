@@ -85,6 +85,7 @@ def test_other_options_reach_the_engine(service: RunningService) -> None:
         ({"pages": ",".join(["1"] * 101)}, "pages", "at most 100"),
         ({"filters": "medain"}, "filters", "did you mean 'median'?"),
         ({"filters": "median,sharpen:2"}, "filters", "there is no filter 'sharpen'"),
+        ({"filters": "rotate:90,median,rotate:90"}, "filters", "applies the filter rotate only once"),
         ({"filters": "median:3"}, "filters", "takes no value"),
         ({"filters": "scale:nan"}, "filters", "a number from 0.05 to 20, such as scale:2"),
         ({"filters": "threshold"}, "filters", "a whole number from 0 to 255"),

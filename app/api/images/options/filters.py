@@ -25,6 +25,9 @@ class _Values:
     example: str
 
 
+ONCE = (FilterName.ROTATE, FilterName.SCALE, FilterName.RESIZE)
+"""The filters that change the size. The vendor applies each of them once, and before the other filters, wherever they
+are in the list (measured with 26.10.0)."""
 VALUES: Mapping[FilterName, _Values] = {
     FilterName.THRESHOLD: _Values(1, 0, 255, whole=True, example="128"),
     FilterName.SCALE: _Values(1, 0.05, 20, whole=False, example="2"),
@@ -39,6 +42,10 @@ def filters_of(text: str) -> tuple[ImageFilter, ...]:
     filters = tuple(_filter_of(each.strip()) for each in text.split(",", MAX_FILTERS))
     if len(filters) > MAX_FILTERS:
         raise ValueError(FORM)
+    names = [each.name for each in filters]
+    if repeated := next((name for name in ONCE if names.count(name) > 1), None):
+        msg = f"the engine applies the filter {repeated} only once; give it once, with the values of both together"
+        raise ValueError(msg)
     return filters
 
 
