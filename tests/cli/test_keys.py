@@ -4,9 +4,8 @@ import json
 import os
 import stat
 import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,7 +13,7 @@ from app.api.http.keys import Keyring, Scope
 from tests.cli.test_backends import through
 from tests.conftest import Serve
 from tests.support.fork_server import run_command
-from tests.support.service import ECHO, ROOT
+from tests.support.service import ECHO
 
 
 def create(file: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -104,10 +103,9 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_several_commands_at_once_lose_no_key(tmp_path: Path) -> None:
     """Four commands at once add four keys."""
     file = tmp_path / "keys.toml"
-    command = [sys.executable, "-m", "app", "keys", "create", "--scope", "read", "--file", str(file)]
-    options: Any = {"cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    running = [subprocess.Popen([*command, f"key-{number}"], **options) for number in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        made = list(threads.map(lambda number: create(file, f"key-{number}"), range(4)))
 
-    assert [process.wait(timeout=120) for process in running] == [0] * 4
+    assert [each.returncode for each in made] == [0] * 4
     assert {key.name for key in Keyring.load(file).keys} == {f"key-{number}" for number in range(4)}
     assert Keyring.load(file).keys[0].scopes == {Scope.READ}
