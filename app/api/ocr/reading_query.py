@@ -128,7 +128,7 @@ IGNORED_BY_KIND: Mapping[ReadingKind, tuple[str, ...]] = {
     ReadingKind.RECEIPT: COMMON,
     ReadingKind.INVOICE: COMMON,
     ReadingKind.ID_CARD: COMMON,
-    ReadingKind.PASSPORT: COMMON,
+    ReadingKind.PASSPORT: (*COMMON, "allowed_characters"),
     ReadingKind.CAR_PLATE: COMMON,
     ReadingKind.HANDWRITING: ("language", *COMMON, "allowed_characters", "ignored_characters"),
 }

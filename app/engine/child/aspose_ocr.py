@@ -17,7 +17,7 @@ from aspose.ocr import (
 
 from app.engine.child import aspose_ocr_models, aspose_reading, results
 from app.engine.contract.document_formats import DocumentFormat
-from app.engine.contract.reading_options import FilterName
+from app.engine.contract.reading_options import FilterName, ReadingKind
 from app.engine.contract.recognition_call import PAGES_FILE, ImageLimits, RecognitionOptions
 from app.errors import UnreadableImage
 
@@ -106,11 +106,23 @@ def _pages(
         )
         for page, result, skew, table in zip(prepared, output, skews, tables or repeat(None), strict=False)
     ]
+    if options.kind not in {ReadingKind.TEXT, ReadingKind.LINE}:
+        _unstretch(pages, prepared, options)
     _forgive_blank(pages, prepared)
     if options.dictionary:
         for fields in pages:
             fields["corrected_by_dictionary"] = aspose_reading.correct(fields["text"], options.dictionary)
     return pages
+
+
+def _unstretch(pages: list[dict[str, Any]], prepared: list["PreparedPage"], options: RecognitionOptions) -> None:
+    from app.engine.child.images.filtered_sizes import size_after  # noqa: PLC0415 - with `prepare`, see above
+
+    for fields, page in zip(pages, prepared, strict=True):
+        size = page.size
+        for each in options.filters:
+            size = size_after(size, each)
+        results.in_pixels_of_page(fields, size)
 
 
 def _forgive_blank(pages: list[dict[str, Any]], prepared: list["PreparedPage"]) -> None:

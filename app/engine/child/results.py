@@ -56,6 +56,24 @@ def page_fields(
     }
 
 
+def in_pixels_of_page(fields: dict[str, Any], size: tuple[int, int]) -> None:
+    """Convert the size and the boxes in a page's fields to pixels of the page, which has `size` after the filters.
+
+    For some kinds the vendor stretches the page before it reads it: a passport to 1000 x 1000 pixels (measured with
+    26.10.0).
+    """
+    stretched = fields["width"], fields["height"]
+    if None in stretched or stretched == size:
+        return
+    across, down = size[0] / stretched[0], size[1] / stretched[1]
+    fields["width"], fields["height"] = size
+    for each in (*fields["lines"], *fields["regions"]):
+        box = each["box"]
+        for start, extent, factor in (("x", "width", across), ("y", "height", down)):
+            first, last = round(box[start] * factor), round((box[start] + box[extent]) * factor)
+            box[start], box[extent] = first, last - first
+
+
 def skew_warnings(degrees: float | None) -> list[PageWarning]:
     """Return a list with the warning about a page that is turned by SKEW_DEGREES or more; else an empty list."""
     if degrees is None or abs(degrees) < SKEW_DEGREES:

@@ -95,6 +95,7 @@ def test_other_options_reach_the_engine(service: RunningService) -> None:
         ({"regions": "1,2,0,4"}, "regions", "x,y,width,height"),
         ({"kind": "recipe"}, "kind", "did you mean 'receipt'?"),
         ({"kind": "line", "areas": "lean"}, "areas", "ignores it with kind=line"),
+        ({"kind": "passport", "allowed_characters": "A"}, "allowed_characters", "ignores it with kind=passport"),
         ({"kind": "handwriting", "language": "deu"}, "language", "ignores it with kind=handwriting"),
         ({"mode": "fast", "kind": "receipt"}, "kind", "ignores it with mode=fast"),
         ({"mode": "fast", "regions": "1,2,3,4"}, "regions", "ignores it with mode=fast"),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from app.engine.child.results import page_fields, skew_warnings
+from app.engine.child.results import in_pixels_of_page, page_fields, skew_warnings
 
 NOTICE = "\n ************* Trial Licenses ************* \n"
 
@@ -46,3 +46,16 @@ def test_a_part_of_a_second_notice_is_taken_off() -> None:
 
         assert page["text"] == "a page"
         assert page["truncated_by_evaluation"]
+
+
+def test_boxes_of_a_page_that_the_vendor_stretched_are_in_pixels_of_the_page() -> None:
+    """Sizes and boxes are converted from the vendor's 1000 x 1000 pixels; those in pixels of the page stay."""
+    box = {"x": 50, "y": 500, "width": 100, "height": 200}
+    fields = {"width": 1000, "height": 1000, "lines": [{"text": "a", "box": box.copy()}], "regions": []}
+
+    in_pixels_of_page(fields, (1000, 1000))
+    assert fields["lines"] == [{"text": "a", "box": box}]
+    in_pixels_of_page(fields, (420, 110))
+
+    assert (fields["width"], fields["height"]) == (420, 110)
+    assert fields["lines"] == [{"text": "a", "box": {"x": 21, "y": 55, "width": 42, "height": 22}}]
