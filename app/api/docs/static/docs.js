@@ -17,7 +17,7 @@
     const isDefault = code === "default";
     const summary = isDefault
       ? [h("span", { key: "any" }, `${problems.length} problems that any request can get`)]
-      : problems.map(({ slug }) => h("code", { key: slug }, slug));
+      : problems.map(({ slug }, index) => h("span", { key: slug }, index ? ", " : "", h("code", null, slug)));
     const details = problems.map(({ slug, value }) =>
       h("details", { key: slug, className: "problem-type" },
         h("summary", null, h("code", null, slug), ` ${isDefault ? `${value.status}: ` : ""}${value.title}`),
@@ -107,6 +107,7 @@
       row.querySelectorAll("input, select, textarea").forEach((each) => set(each, "aria-label", row.dataset.paramName)));
     root.querySelectorAll(".opblock-section-request-body input, .opblock-section-request-body textarea, .opblock-section-request-body select")
       .forEach((each) => set(each, "aria-label", "The body of the request"));
+    root.querySelectorAll(".examples-select-element").forEach((each) => set(each, "aria-label", "Example"));
     root.querySelectorAll("pre.microlight, .highlight-code pre").forEach((each) => set(each, "tabindex", "0"));
   }
   let isPlanned = false;
