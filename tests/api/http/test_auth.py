@@ -40,6 +40,8 @@ NEEDS = {
     ("patch", "/uploads/{upload_id}"): Scope.WRITE,
     ("delete", "/uploads/{upload_id}"): Scope.WRITE,
     ("post", "/models/{name}/verify"): Scope.WRITE,
+    ("get", "/models/{name}/content"): Scope.CONTENT,
+    ("head", "/models/{name}/content"): Scope.CONTENT,
     ("put", "/models/{name}/protection"): Scope.WRITE,
     ("delete", "/models/{name}/protection"): Scope.WRITE,
     ("post", "/ocr"): Scope.AI,
@@ -192,6 +194,7 @@ def test_every_scope_states_whether_it_changes_something() -> None:
     """Each scope states whether it allows changes; a read-only service refuses the scopes that do."""
     assert {scope: scope.changes for scope in Scope} == {
         Scope.READ: False, Scope.WRITE: True, Scope.ENGINE: True, Scope.AI: False,
+        Scope.CONTENT: False,
     }  # fmt: skip
 
 
