@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from aspose.ocr import (
 
 from app.engine.child import aspose_ocr_models, aspose_reading, results
 from app.engine.contract.document_formats import DocumentFormat
+from app.engine.contract.page_warnings import PageWarning
 from app.engine.contract.reading_options import FilterName, ReadingKind
 from app.engine.contract.recognition_call import PAGES_FILE, ImageLimits, RecognitionOptions
 from app.errors import UnreadableImage
@@ -90,8 +92,6 @@ def _pages(
     """Return the fields of each recognised page, as `page_fields` makes them."""
     measures_skew = options.auto_skew or options.detects_skew
     skews = [page.angle for page in AsposeOcr().calculate_skew(source)] if measures_skew else repeat(None)
-    # The vendor measures the skew before the filters, so it tells nothing about a page that a filter turns.
-    is_turned = options.auto_skew or any(each.name == FilterName.ROTATE for each in options.filters)
     is_licensed = bool(License().is_licensed)
     pages = [
         results.page_fields(
@@ -101,7 +101,7 @@ def _pages(
             skew=skew,
             table=table,
             has_regions=bool(options.regions),
-            warnings=(*page.warnings, *results.skew_warnings(None if is_turned else skew)),
+            warnings=_warnings(page, skew, options),
             source=page.source,
         )
         for page, result, skew, table in zip(prepared, output, skews, tables or repeat(None), strict=False)
@@ -109,6 +109,9 @@ def _pages(
     if options.kind not in {ReadingKind.TEXT, ReadingKind.LINE}:
         _unstretch(pages, prepared, options)
     _forgive_blank(pages, prepared)
+    for fields in pages:
+        cut = results.evaluation_warnings(is_cut=fields["truncated_by_evaluation"])
+        fields["warnings"] += [asdict(each) for each in cut]
     if options.dictionary:
         for fields in pages:
             fields["corrected_by_dictionary"] = aspose_reading.correct(fields["text"], options.dictionary)
@@ -123,6 +126,20 @@ def _unstretch(pages: list[dict[str, Any]], prepared: list["PreparedPage"], opti
         for each in options.filters:
             size = size_after(size, each)
         results.in_pixels_of_page(fields, size)
+
+
+def _warnings(page: "PreparedPage", skew: float | None, options: RecognitionOptions) -> list[PageWarning]:
+    """Return the warnings about a page: those of its preparation, and those about what may be misread on it.
+
+    `skew` is what the vendor measured, or None. The skew is measured before the filters, so it tells nothing about a
+    page that a filter turns.
+    """
+    from app.engine.child.page_quality.judgement import quality_of  # noqa: PLC0415 - with `prepare`, see above
+
+    quality = quality_of(page.path)
+    is_turned = options.auto_skew or any(each.name == FilterName.ROTATE for each in options.filters)
+    degrees = None if is_turned else quality.skew_degrees if skew is None else skew
+    return [*page.warnings, *results.skew_warnings(degrees), *quality.warnings(options)]
 
 
 def _forgive_blank(pages: list[dict[str, Any]], prepared: list["PreparedPage"]) -> None:

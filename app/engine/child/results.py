@@ -82,6 +82,14 @@ def skew_warnings(degrees: float | None) -> list[PageWarning]:
     return [PageWarning(PageWarningCode.SKEWED, detail)]
 
 
+def evaluation_warnings(*, is_cut: bool) -> list[PageWarning]:
+    """Return a list with the warning about a page whose text the engine has cut; else an empty list."""
+    detail = (
+        "the engine has no licence and has cut the text of this page; with a licence (OCR_LICENSE_FILE) it gives all"
+    )
+    return [PageWarning(PageWarningCode.TEXT_CUT_BY_EVALUATION, detail)] if is_cut else []
+
+
 def refusal(exc: RuntimeError) -> ImageError | None:
     """Return the ImageError for an error of the vendor, or None if the error is not about the image."""
     message = str(exc)

@@ -23,6 +23,14 @@ class PageWarningCode(StrEnum):
     """The PDF is a form that only Adobe's viewers show (dynamic XFA); its pages show only a placeholder."""
     FONTS_MISSING = "fonts-missing"
     """Letters of the PDF are not drawn, or drawn as other letters, because its fonts are not embedded."""
+    BLURRED = "blurred"
+    """The page is so blurred that letters are misread."""
+    TEXT_TOO_SMALL = "text-too-small"
+    """The letters have so few pixels that they are misread."""
+    ACCENTS_LOST = "accents-lost"
+    """Letters on the page have accents, and the chosen language gives letters without accents."""
+    TEXT_CUT_BY_EVALUATION = "text-cut-by-evaluation"
+    """The engine has no licence and has cut the text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,7 +163,7 @@ def test_skew_is_measured_without_turning(ask: Ask) -> None:
     page = page_of(ask(skewed, detect_skew="true"))
 
     assert page["skew_degrees"] == pytest.approx(2, abs=0.7)
-    assert [warning["code"] for warning in page["warnings"]] == ["skewed"]
+    assert [warning["code"] for warning in page["warnings"]] == ["skewed", "text-cut-by-evaluation"]
 
 
 @pytest.mark.slow
@@ -201,5 +201,5 @@ def test_a_blank_page_is_not_cut(ask: Ask) -> None:
     blank = page_of(ask(Image.new("RGB", (400, 200), "white")))
     line = page_of(ask(pictures.page(LINES[0], points=24)))
 
-    assert (blank["text"], blank["truncated_by_evaluation"]) == ("", False)
+    assert (blank["text"], blank["truncated_by_evaluation"], blank["warnings"]) == ("", False, [])
     assert (line["text"], line["truncated_by_evaluation"]) == ("", True)
