@@ -34,12 +34,11 @@ LEAST_CAPITALS = 8.0
 """Capital letters that are less high than this, in pixels, are too small."""
 LEAST_ACCENTS = 2
 """With fewer letters with accents, there may be none: a speck may lie above a letter."""
-LANGUAGES_WITHOUT_ACCENTS = frozenset(
-    """
+_WITHOUT_ACCENTS = """
     afr bcl bem bew bhr ccx cdo cpx eng gax guz hau hmn ind ita kin kln knc latin lmn luo mak mer min mly mnp mui
     nbl nld nso nya pag pcc plm ruf sas sna som sot srr ssw suk swh toi tsn tso tum umb xho yor zul
-    """.split()
-)
+    """
+LANGUAGES_WITHOUT_ACCENTS = frozenset(_WITHOUT_ACCENTS.split())
 """The languages of Latin script with which the engine gives each letter without its accent: measured with 26.10.0, see
 docs/recognition.md. Some of them, such as Italian, have letters with accents."""
 ENLARGING = (FilterName.SCALE, FilterName.RESIZE)
