@@ -102,7 +102,8 @@ def quality_of(path: Path) -> PageQuality:
 
 def _reader_without_accents(options: RecognitionOptions) -> str | None:
     """Return the option by which the engine gives letters without accents; None if it gives accents."""
-    if options.mode == ReadingMode.FAST:
-        return f"mode={ReadingMode.FAST}"
-    is_without = options.language in LANGUAGES_WITHOUT_ACCENTS and not options.allowed_characters
-    return f"language={options.language}" if is_without else None
+    if (
+        options.mode == ReadingMode.FAST or options.allowed_characters
+    ):  # the fast call takes no language, and gives them
+        return None
+    return f"language={options.language}" if options.language in LANGUAGES_WITHOUT_ACCENTS else None
