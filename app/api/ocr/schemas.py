@@ -45,7 +45,7 @@ class RegionOut(Schema):
     """The text of one of the requested regions of a page."""
 
     text: str
-    """The text of the region."""
+    """The text of the region; empty if it has none, or if the unlicensed engine has cut it."""
     box: BoxOut
     """The rectangle of the region."""
 
@@ -75,7 +75,8 @@ class PageOut(Schema):
     warnings: list[PageWarningOut]
     """What was cut, lost or doubtful on this page; empty if nothing was."""
     regions: list[RegionOut] = Field(default=[])
-    """The regions, in the order of the option `regions`; the unlicensed engine leaves the last ones out."""
+    """The regions, each in the place that it has in the option `regions`. The unlicensed engine cuts the texts of the
+    last ones; then `truncated_by_evaluation` is true."""
 
 
 class ReadingSettingsOut(Schema):

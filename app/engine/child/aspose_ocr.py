@@ -100,7 +100,7 @@ def _pages(
             is_licensed=is_licensed,
             skew=skew,
             table=table,
-            has_regions=bool(options.regions),
+            regions=options.regions,
             warnings=_warnings(page, skew, options),
             source=page.source,
         )
@@ -110,8 +110,9 @@ def _pages(
         _unstretch(pages, prepared, options)
     _forgive_blank(pages, prepared)
     for fields in pages:
-        cut = results.evaluation_warnings(is_cut=fields["truncated_by_evaluation"])
-        fields["warnings"] += [asdict(each) for each in cut]
+        found = results.character_warnings(fields["text"], options)
+        found += results.evaluation_warnings(is_cut=fields["truncated_by_evaluation"])
+        fields["warnings"] += [asdict(each) for each in found]
     if options.dictionary:
         for fields in pages:
             fields["corrected_by_dictionary"] = aspose_reading.correct(fields["text"], options.dictionary)

@@ -2,11 +2,13 @@
 
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from app.engine.contract.page_warnings import PageWarning, PageWarningCode
+from app.engine.contract.reading_options import Region
+from app.engine.contract.recognition_call import RecognitionOptions
 from app.errors import (
     EncryptedPdf,
     ImageError,
@@ -30,11 +32,11 @@ def page_fields(
     is_licensed: bool,
     skew: float | None,
     table: str | None = None,
-    has_regions: bool = False,
+    regions: Sequence[Region] = (),
     warnings: Iterable[PageWarning] = (),
     source: str | None = None,
 ) -> dict[str, Any]:
-    """Return the JSON fields of one page from the vendor's result. `has_regions`: whether the caller chose regions.
+    """Return the JSON fields of one page from the vendor's result. `regions`: the regions that the caller chose.
 
     Without a license, the vendor's notice is removed from the text and reported as `truncated_by_evaluation`.
     """
@@ -50,7 +52,7 @@ def page_fields(
         "skew_degrees": skew,
         "truncated_by_evaluation": whole is not text and whole != text,
         "lines": list(_line_fields(result)),
-        "regions": list(_region_fields(result)) if has_regions else [],
+        "regions": _region_fields(result, regions),
         "table": table,
         "warnings": [asdict(each) for each in warnings],
     }
@@ -90,6 +92,23 @@ def evaluation_warnings(*, is_cut: bool) -> list[PageWarning]:
     return [PageWarning(PageWarningCode.TEXT_CUT_BY_EVALUATION, detail)] if is_cut else []
 
 
+def character_warnings(text: str, options: RecognitionOptions) -> list[PageWarning]:
+    """Return a list with the warning about a text with characters that the options exclude; else an empty list.
+
+    The vendor ignores allowed characters of which the language gives none, such as accented letters with `latin`
+    (measured with 26.10.0). White space between words and lines is always given.
+    """
+    allowed, ignored = options.allowed_characters, options.ignored_characters or ""
+    excluded = {each for each in text if not each.isspace() and (each in ignored or (allowed and each not in allowed))}
+    if not excluded:
+        return []
+    detail = (
+        f"the text has characters that allowed_characters or ignored_characters exclude, such as {min(excluded)!r}; "
+        f"the engine ignores allowed characters if language={options.language} gives none of them"
+    )
+    return [PageWarning(PageWarningCode.CHARACTERS_NOT_EXCLUDED, detail)]
+
+
 def refusal(exc: RuntimeError) -> ImageError | None:
     """Return the ImageError for an error of the vendor, or None if the error is not about the image."""
     message = str(exc)
@@ -107,9 +126,22 @@ def _line_fields(result: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401
         yield {"text": str(line.text_in_line).rstrip(), "box": _box_fields(line.line)}
 
 
-def _region_fields(result: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401
-    for region in result.recognition_regions_result or ():
-        yield {"text": str(region.text_in_region).rstrip(), "box": _box_fields(region.region)}
+def _region_fields(result: Any, regions: Sequence[Region]) -> list[dict[str, Any]]:  # noqa: ANN401
+    """Return the fields of each requested region, in the order of the request.
+
+    The vendor gives only regions with text, in the order of the request and with the requested boxes; without a licence
+    not the last of them (measured with 26.10.0). The text of the others is empty.
+    """
+    given = [
+        {"text": str(each.text_in_region).rstrip(), "box": _box_fields(each.region)}
+        for each in (result.recognition_regions_result if regions else None) or ()
+    ]
+    found = []
+    for region in regions:
+        box = asdict(region)
+        at = next((at for at, each in enumerate(given) if each["box"] == box), None)
+        found.append({"text": "", "box": box} if at is None else given.pop(at))
+    return found + given
 
 
 def _box_fields(box: Any) -> dict[str, int]:  # noqa: ANN401

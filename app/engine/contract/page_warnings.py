@@ -29,6 +29,8 @@ class PageWarningCode(StrEnum):
     """The letters have so few pixels that they are misread."""
     ACCENTS_LOST = "accents-lost"
     """Letters on the page have accents, and the chosen language gives letters without accents."""
+    CHARACTERS_NOT_EXCLUDED = "characters-not-excluded"
+    """The text has characters that the caller excluded, because the engine has ignored the option."""
     TEXT_CUT_BY_EVALUATION = "text-cut-by-evaluation"
     """The engine has no licence and has cut the text."""
 

@@ -1,9 +1,14 @@
 """The conversion of the vendor's results to fields, for cases that need a licence."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from app.engine.child.results import in_pixels_of_page, page_fields, skew_warnings
+import pytest
 
+from app.engine.child.results import character_warnings, in_pixels_of_page, page_fields, skew_warnings
+from app.engine.contract.reading_options import Region
+from app.engine.contract.recognition_call import RecognitionOptions
+
+OPTIONS = RecognitionOptions("latin", "universal", auto_skew=False, upscale=False, pages=None, save_as=None)
 NOTICE = "\n ************* Trial Licenses ************* \n"
 
 
@@ -14,6 +19,15 @@ class Result:
     recognition_text: str
     serializable_image: bytearray | None = None
     recognition_lines_result: list[object] = field(default_factory=list)
+    recognition_regions_result: list[object] = field(default_factory=list)
+
+
+@dataclass
+class RegionResult:
+    """The parts of the vendor's result for one region that `page_fields` reads."""
+
+    text_in_region: str
+    region: Region
 
 
 def test_with_a_licence_the_text_is_left_alone() -> None:
@@ -59,3 +73,35 @@ def test_boxes_of_a_page_that_the_vendor_stretched_are_in_pixels_of_the_page() -
 
     assert (fields["width"], fields["height"]) == (420, 110)
     assert fields["lines"] == [{"text": "a", "box": {"x": 21, "y": 55, "width": 42, "height": 22}}]
+
+
+def test_each_requested_region_has_an_entry_in_its_place() -> None:
+    """The vendor leaves out regions without text; their entries have an empty text, so that entries have an index."""
+    blank, first, second = Region(0, 200, 90, 40), Region(0, 0, 90, 40), Region(0, 50, 90, 40)
+    result = Result("a\nb\na", recognition_regions_result=[RegionResult("a\n", first), RegionResult("b\n", second)])
+
+    page = page_fields(result, 1, is_licensed=True, skew=None, regions=(blank, first, second, first))
+
+    assert [each["text"] for each in page["regions"]] == ["", "a", "b", ""]
+    assert [each["box"]["y"] for each in page["regions"]] == [200, 0, 50, 0]
+    assert page_fields(result, 1, is_licensed=True, skew=None)["regions"] == []
+
+
+@pytest.mark.parametrize(
+    ("allowed", "ignored", "text", "warns"),
+    [
+        ("é", None, "The end", True),  # the vendor ignores allowed characters that the language does not give
+        ("0123456789", None, "12 34\n5", False),
+        (None, "T", "The end", True),
+        (None, "xyz", "The end", False),
+        (None, None, "The end", False),
+        ("é", None, "", False),
+    ],
+)
+def test_characters_that_the_options_exclude_give_a_warning(
+    allowed: str | None, ignored: str | None, text: str, *, warns: bool
+) -> None:
+    """A text with characters that the caller excluded has a warning; white space does not count."""
+    options = replace(OPTIONS, allowed_characters=allowed, ignored_characters=ignored)
+
+    assert [each.code for each in character_warnings(text, options)] == ["characters-not-excluded"] * warns
