@@ -14,7 +14,7 @@ TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text()
 
 def test_each_curl_answers_what_the_tutorial_shows(tmp_path: Path) -> None:
     """Each curl of the tutorial, run in order on a fresh service, returns the answer that the page shows."""
-    subprocess.run(["make", "-s", "-f", ROOT / "Makefile", "data/models"], cwd=tmp_path, check=True)
+    subprocess.run(["make", "-s", "-f", ROOT / "Makefile", "examples"], cwd=tmp_path, check=True)
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     curls = steps(TUTORIAL)
     assert len(curls) >= 15

@@ -5,12 +5,14 @@ from app.jobs.folder import Jobs
 from app.jobs.records import Job
 from app.pulls.pull_partials import discard_partials, published_single
 from app.pulls.request import PullRequest
-from app.store import LOCK_SECONDS, Actor, Store
+from app.store import Actor, Store
 
 PULL = "pull"
 """The job kind of pulls, as records have it."""
 PULLS_LOCK = "/pulls"
 """The name of the lock under which a pull's job is looked for and created. No model can have this name."""
+PULLS_LOCK_SECONDS = 10.0
+"""How long, in seconds, a request waits for that lock. All requests for pulls share it, so many may come at once."""
 
 
 def request_of(job: Job) -> PullRequest | None:
@@ -47,7 +49,7 @@ class PullJobs:
         Raises what `find_unfinished` and `Jobs.create` raise.
         """
         self._store.volume.check_writable()
-        with self._store.locks.exclusive(PULLS_LOCK, seconds=LOCK_SECONDS):
+        with self._store.locks.exclusive(PULLS_LOCK, seconds=PULLS_LOCK_SECONDS):
             job = self.find_unfinished(request)
             return (job, False) if job else (self._jobs.create(PULL, request.to_record(), actor), True)
 

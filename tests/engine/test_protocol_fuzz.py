@@ -56,6 +56,7 @@ GOOD_STATUS = {
     "recognised": ["a"],
     "is_initialized": False,
     "capabilities": [{"name": "ai", "available": False, "reason": "no"}],
+    "runtime": {"build": "vulkan", "gpus": ["a GPU"]},
 }
 
 
@@ -96,6 +97,7 @@ def test_a_status_with_any_values_is_one_or_breaks_the_protocol(changes: dict[st
         {"capabilities": [None]},
         {"capabilities": [{}]},
         {"capabilities": [{"name": "ai", "available": "yes", "reason": None}]},
+        {"runtime": {"build": "vulkan", "gpus": [1]}},
     ],
 )
 def test_a_status_of_wrong_types_breaks_the_protocol(changes: dict[str, object]) -> None:
