@@ -57,7 +57,11 @@ def say(text: str) -> None:
     If stdout is a file on a full disk, the error would otherwise be reported as an error of the model folder.
     """
     with _writing():
-        click.echo(text)
+        try:
+            click.echo(text)
+        except UnicodeEncodeError:  # a lone surrogate, or a character that the encoding of stdout lacks
+            encoding = sys.stdout.encoding
+            click.echo(text.encode(encoding, errors="backslashreplace").decode(encoding))
 
 
 def say_bytes(content: bytes) -> None:

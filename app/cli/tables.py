@@ -45,7 +45,7 @@ def facts(members: Mapping[str, Any]) -> Iterator[str]:
 
 def heading(name: str) -> str:
     """Return the heading of a column: its name, without the unit that the cells have."""
-    return name.removesuffix(BYTES) if name.endswith(BYTES) else name
+    return visible(name.removesuffix(BYTES))
 
 
 def cell(name: str, value: object) -> str:
@@ -55,7 +55,7 @@ def cell(name: str, value: object) -> str:
     if isinstance(value, list):
         return ", ".join(cell("", each) for each in value) or "-"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {cell(key, each)}" for key, each in value.items())
+        return ", ".join(f"{visible(str(key))} {cell(key, each)}" for key, each in value.items())
     if name.endswith(BYTES) and isinstance(value, int):
         return size(value)
     text = "-" if value is None else str(value)

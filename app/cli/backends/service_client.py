@@ -1,7 +1,8 @@
 """Sends requests to a running service, and turns its problems into errors in the words of the command line."""
 
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 from urllib.parse import quote
 
@@ -19,6 +20,8 @@ TIMES = httpx.Timeout(60, connect=10)
 LONG = httpx.Timeout(60, connect=10, read=None)
 """For requests whose work takes as long as it takes: uploads, verifications, loads, recognitions."""
 CHUNK_BYTES = 1 << 20
+MAX_ANSWER_BYTES = 1 << 30
+"""The most bytes of an answer that is kept in memory, once decompressed. A server could send without an end."""
 AGAIN_LATER = "Run the command again."
 PROBLEM_PREFIX = "urn:ocr-model-service:problem:"
 
@@ -32,7 +35,10 @@ class RefusedByService(ServiceError):
         self.status: int = problem.get("status", 0)
         self.name: str | None = problem.get("name")
         """The name of the model that the problem is about, if it is about one."""
-        self.blockers: list[Json] = problem.get("blockers") or []
+        blockers = problem.get("blockers")
+        self.blockers: list[Json] = [
+            each for each in (blockers if isinstance(blockers, list) else []) if isinstance(each, dict)
+        ]
 
 
 class NoService(ServiceError):
@@ -80,7 +86,9 @@ class ServiceClient:
         `request` has the arguments of `httpx.Client.request`.
         """
         try:
-            answer = self._client.request(method, self.url + path, timeout=LONG if is_long else TIMES, **request)
+            timeout = LONG if is_long else TIMES
+            with self._client.stream(method, self.url + path, timeout=timeout, **request) as incoming:
+                answer = _whole(incoming, self.url)
         except httpx.RequestError as exc:
             raise _failure(exc, self.url, is_change=method != "GET") from None
         if answer.is_success:
@@ -92,8 +100,7 @@ class ServiceClient:
         try:
             with self._client.stream("GET", self.url + path, headers={"accept-encoding": "identity"}) as answer:
                 if not answer.is_success:
-                    answer.read()
-                    raise _refusal(answer, self.url)
+                    raise _refusal(_whole(answer, self.url), self.url)
                 yield from answer.iter_bytes(CHUNK_BYTES)
         except httpx.RequestError as exc:
             raise _failure(exc, self.url, is_change=False) from None
@@ -105,10 +112,7 @@ class ServiceClient:
     def json(self, method: str, path: str, **request: Any) -> Json:  # noqa: ANN401
         """Send a request and return the JSON object of the answer."""
         answer = self.ask(method, path, **request)
-        try:
-            found = answer.json(object_hook=Answer)
-        except ValueError:
-            found = None
+        found = _parsed(answer.content, Answer)
         if not isinstance(found, Answer):
             raise NoService(f"What answers at {self.url} is no OCR model service. Correct --url or OCR_URL.")
         return found
@@ -144,6 +148,27 @@ def _is_url(text: str) -> bool:
     return True
 
 
+def _whole(incoming: httpx.Response, url: str) -> httpx.Response:
+    """Read an answer to its end, and return it with the decompressed body. Raises NoService if it is too large."""
+    body = bytearray()
+    for data in incoming.iter_bytes():
+        body += data
+        if len(body) > MAX_ANSWER_BYTES:
+            raise NoService(
+                f"What answers at {url} has sent more than {MAX_ANSWER_BYTES:,} bytes, which no OCR model service "
+                "does. Correct --url or OCR_URL."
+            )
+    return httpx.Response(incoming.status_code, content=bytes(body))
+
+
+def _parsed(body: bytes, make: Callable[[dict[str, Any]], Any]) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the value of a JSON text, with each object made by `make`; None if the text is no JSON."""
+    try:
+        return json.loads(body, object_hook=make)
+    except (ValueError, RecursionError):  # no JSON, or nested too deeply to be an answer of a service
+        return None
+
+
 def _failure(exc: httpx.RequestError, url: str, *, is_change: bool) -> ServiceError:
     reason = str(exc) or type(exc).__name__
     if isinstance(exc, httpx.ReadError | httpx.ReadTimeout | httpx.RemoteProtocolError | httpx.DecodingError):
@@ -154,10 +179,7 @@ def _failure(exc: httpx.RequestError, url: str, *, is_change: bool) -> ServiceEr
 
 
 def _refusal(answer: httpx.Response, url: str) -> ServiceError:
-    try:
-        problem = answer.json()
-    except ValueError:
-        problem = None
+    problem = _parsed(answer.content, dict)
     if not isinstance(problem, dict) or not str(problem.get("type")).startswith(PROBLEM_PREFIX):
         return NoService(
             f"What answers at {url} is no OCR model service: it answered {answer.status_code} without a problem that "

@@ -33,12 +33,21 @@ def download(name: str, output: Path | None, *, force: bool, is_json: bool) -> N
     path = output or Path(name.rpartition("/")[2])
     if os.path.lexists(path) and not force:
         raise click.UsageError(f"{path} exists; --force replaces it, --output names another file")
-    digest = hashlib.sha256()
-    with _draft_of(path) as file, progress_bar(model["size_bytes"], name) as bar:
+    digest, size_bytes, received = hashlib.sha256(), model["size_bytes"], 0
+    with _draft_of(path) as file, progress_bar(size_bytes, name) as bar:
         for data in target.read(name):
+            received += len(data)
+            if received > size_bytes:  # a server could send without an end, and fill the disk
+                break
             digest.update(data)
             file.write(data)
             bar.update(len(data))
+        if received != size_bytes:
+            other = "more" if received > size_bytes else "fewer"
+            raise ServiceError(
+                f"The bytes of {name!r} are {other} than the {size_bytes:,} that it has, so nothing was written. "
+                "It was replaced meanwhile: run the command again."
+            )
         if model["sha256"] not in {None, digest.hexdigest()}:
             raise ServiceError(
                 f"The bytes of {name!r} do not have its recorded digest, so nothing was written. It was replaced "

@@ -1,0 +1,106 @@
+"""Commands at a URL where something answers that is no service, or means harm."""
+
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from app.cli.backends import service_client
+from app.cli.backends.service_client import NoService, ServiceClient
+from app.cli.tables import facts
+from tests.support.endless import endless_server
+from tests.support.fork_server import run_command
+
+
+@contextmanager
+def server_of(answers: dict[str, tuple[int, bytes]]) -> Iterator[str]:
+    """Serve a status and a body for each path, and yield the URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = answers[self.path.partition("?")[0]]
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_DELETE = do_GET  # noqa: N815 - the name that the base class looks for
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def ask(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command through the server at a URL."""
+    return run_command([*arguments, "--url", url], os.environ)
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_deeply_nested_json_is_no_answer_of_a_service(status: int) -> None:
+    """Lists within lists, as deep as no parser follows, end the command with a sentence."""
+    with server_of({"/models": (status, b"[" * 100_000)}) as url:
+        ended = ask(url, "models", "list")
+
+    assert (ended.returncode, "Traceback" in ended.stderr) == (1, False), ended.stderr
+    assert "is no OCR model service" in ended.stderr
+
+
+@pytest.mark.parametrize("blockers", ["abc", 5, [1], {"a": 1}])
+def test_blockers_that_are_none_are_left_out(blockers: object) -> None:
+    """A problem whose blockers are of another type is printed without them."""
+    problem = {"type": "urn:ocr-model-service:problem:model-locked", "detail": "It is used.", "blockers": blockers}
+    with server_of({"/models/a": (409, json.dumps(problem).encode())}) as url:
+        ended = ask(url, "models", "delete", "a")
+
+    assert (ended.returncode, ended.stderr) == (1, "It is used.\n")
+
+
+def test_an_endless_answer_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer larger than any of a service is not read further."""
+    monkeypatch.setattr(service_client, "MAX_ANSWER_BYTES", 1 << 20)
+    with endless_server() as server:
+        with pytest.raises(NoService, match="more than 1,048,576 bytes"):
+            ServiceClient(server.url, None).get("/models")
+        assert server.sent_bytes < 64 << 20  # the limit and the buffers of the connection
+
+
+@pytest.mark.parametrize("content", [b"12", b"1234"])
+def test_a_download_of_another_size_writes_nothing(content: bytes, tmp_path: Path) -> None:
+    """A model without a digest must have as many bytes as the service says; none after those are taken."""
+    model = json.dumps({"name": "a", "size_bytes": 3, "sha256": None}).encode()
+    with server_of({"/models/a": (200, model), "/models/a/content": (200, content)}) as url:
+        ended = ask(url, "models", "download", "a", "--output", str(tmp_path / "a"))
+
+    assert (ended.returncode, list(tmp_path.iterdir())) == (1, []), ended.stderr
+    assert "nothing was written" in ended.stderr
+
+
+def test_lone_surrogates_are_printed_as_escapes() -> None:
+    """JSON may have half a surrogate pair, which no encoding of a terminal has."""
+    with server_of({"/models/path": (200, rb'{"path": "/a\ud800"}')}) as url:
+        ended = ask(url, "models", "path")
+
+    assert (ended.returncode, ended.stdout) == (0, "/a\\ud800\n"), ended.stderr
+
+
+def test_the_names_of_members_are_escaped() -> None:
+    """Names of members come from the server, as values do, and could move the cursor."""
+    printed = "\n".join(facts({"a\x1b[2J": 1, "b": [{"c\x1b[2J": 2}]}))
+
+    assert "\x1b" not in printed
+    assert "a\\x1b[2J" in printed
+    assert "c\\x1b[2J 2" in printed
