@@ -46,9 +46,14 @@ def fill(folder: Path) -> None:
 
 
 @pytest.fixture
-def both(service: RunningService, tmp_path: Path) -> tuple[Commands, Commands]:
-    """Return two ways to run a command: on a folder, and through a service on another folder with the same models."""
-    folder = tmp_path / "models"
+def both(serve: Serve, tmp_path: Path) -> tuple[Commands, Commands]:
+    """Return two ways to run a command: on a folder, and through a service on another folder with the same models.
+
+    The service is a new one, since a shared one would have the journal and the jobs of other tests.
+    """
+    service = serve(engine_class=ECHO, protected="keep_*")
+    folder = tmp_path / "here" / "models"
+    folder.parent.mkdir()
     fill(folder)
     fill(service.models_dir)
 
