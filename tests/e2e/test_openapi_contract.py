@@ -36,8 +36,8 @@ expected-statuses = ["2xx", "3xx", "4xx", "503", "504", "507"]
 
 [checks.positive_data_acceptance]
 # 422 is a correct answer to a text that cannot be a model's name, which a schema cannot express in full; 460 to a chunk
-# that does not match its checksum; 413 to more bytes than the header Upload-Length announces; 416 to a range that begins
-# after the end of a model.
+# that does not match its checksum; 413 to more bytes than the header Upload-Length announces; 416 to a range after the
+# end of a model.
 expected-statuses = ["2xx", "304", "401", "403", "404", "409", "412", "413", "416", "422", "460", "503", "504", "507"]
 
 [checks.negative_data_rejection]
