@@ -3,7 +3,7 @@
 from pydantic import NonNegativeFloat, NonNegativeInt
 
 from app.api.http.schema import InlineEnum, Schema, Timestamp
-from app.store import Format, Protection, Status, Verdict
+from app.store import Format, Protection, Status, Verdict, Verification
 
 
 # A field that can change while the file is unchanged must also be in `ModelView.changing_facts`, and its inputs in
@@ -222,3 +222,19 @@ class VerificationOut(Schema):
     """How long the verification took."""
     bytes_per_second: NonNegativeInt
     """How fast the file was read."""
+
+
+def verification_out(found: Verification) -> VerificationOut:
+    """Build the schema of a verification."""
+    return VerificationOut(
+        name=found.model.name,
+        outcome=found.verdict,
+        reason=found.reason,
+        sha256=found.sha256,
+        recorded_sha256=found.recorded_sha256,
+        recorded=found.is_remembered,
+        size_bytes=found.model.size_bytes,
+        header=ModelHeaderOut.model_validate(found.header),
+        seconds=round(found.seconds, 6),
+        bytes_per_second=found.bytes_per_second,
+    )

@@ -14,7 +14,7 @@ from app.api.http.keys import Scope
 from app.api.http.problems import NAME_ERRORS, problems
 from app.api.http.request_errors import CallerGone
 from app.api.http.routing import ModelName, PartRoute
-from app.api.models.schemas import ModelHeaderOut, VerificationOut
+from app.api.models.schemas import VerificationOut, verification_out
 from app.store import Actor, Store, Verification
 
 router = APIRouter(tags=["models"], route_class=PartRoute)
@@ -36,18 +36,7 @@ async def verify_model(request: Request, name: ModelName, actor: ActorDep, store
     verification stops.
     """
     found = await cancel_on_disconnect(request, _verify(store, name, actor))
-    return VerificationOut(
-        name=name,
-        outcome=found.verdict,
-        reason=found.reason,
-        sha256=found.sha256,
-        recorded_sha256=found.recorded_sha256,
-        recorded=found.is_remembered,
-        size_bytes=found.model.size_bytes,
-        header=ModelHeaderOut.model_validate(found.header),
-        seconds=round(found.seconds, 6),
-        bytes_per_second=found.bytes_per_second,
-    )
+    return verification_out(found)
 
 
 async def _verify(store: Store, name: str, actor: Actor) -> Verification:

@@ -20,8 +20,8 @@ from app.api.models.schemas import (
     NeededForOut,
     ProtectionStateOut,
     ReceiptOut,
-    VerificationOut,
     protection_out,
+    verification_out,
 )
 from app.build import build_jobs
 from app.cli.backends.base import Json, OnBytes, OnRow, PruneChoice, PullEnd, PullWatch
@@ -121,18 +121,7 @@ class FolderBackend:
     def verify(self, name: str, on_bytes: OnBytes) -> Json:
         """Read a model and compare it with its recorded digest."""
         found = self._store(to_change=True).verifications.verify(name, actor(), on_bytes)
-        return VerificationOut(
-            name=name,
-            outcome=found.verdict,
-            reason=found.reason,
-            sha256=found.sha256,
-            recorded_sha256=found.recorded_sha256,
-            recorded=found.is_remembered,
-            size_bytes=found.model.size_bytes,
-            header=ModelHeaderOut.model_validate(found.header),
-            seconds=round(found.seconds, 6),
-            bytes_per_second=found.bytes_per_second,
-        ).model_dump(mode="json")
+        return verification_out(found).model_dump(mode="json")
 
     def audit(self) -> list[Json]:
         """Judge every model, however long the reading of headers takes."""
