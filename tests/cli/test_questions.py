@@ -1,45 +1,20 @@
 """The questions before something is deleted that cannot be restored."""
 
-import os
-import pty
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.cli.terminals import at_terminal
 from tests.cli.test_models import run
 from tests.support.service import ROOT
-from tests.support.waiting import eventually
 
 
 def answered(folder: Path, answer: str, *arguments: str) -> tuple[int, str]:
     """Run a command at a terminal, answer its question, and return its exit status and what the terminal showed."""
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "app", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"OCR_MODELS_DIR": str(folder)},
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-    )
-    os.close(slave)
-    shown = ""
-
-    def asks() -> bool:
-        nonlocal shown
-        shown += os.read(master, 4096).decode()
-        return "[y/N]" in shown
-
-    try:
-        eventually(asks, within=60)
-        os.write(master, f"{answer}\n".encode())
-        return process.wait(timeout=60), shown
-    finally:
-        process.kill()
-        process.wait()
-        os.close(master)
+    with at_terminal(*arguments, folder=ROOT, environment={"OCR_MODELS_DIR": str(folder)}) as terminal:
+        terminal.wait_for("[y/N]")
+        terminal.type(f"{answer}\n")
+        return terminal.process.wait(timeout=60), terminal.shown
 
 
 @pytest.mark.parametrize("command", [("trash", "empty"), ("trash", "purge", "2")])

@@ -2,18 +2,16 @@
 
 import json
 import os
-import pty
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from app import __version__
+from tests.cli.terminals import at_terminal
 from tests.conftest import Serve
 from tests.support.service import ECHO, ROOT
-from tests.support.waiting import eventually
 
 
 def test_the_log_says_what_has_started(serve: Serve, tmp_path: Path) -> None:
@@ -32,28 +30,11 @@ def test_the_log_says_what_has_started(serve: Serve, tmp_path: Path) -> None:
 
 def test_a_terminal_shows_a_block_of_lines(tmp_path: Path) -> None:
     """On a terminal, the start is a block of lines with the addresses and the folders, and no event."""
-    master, slave = pty.openpty()
     settings = {"OCR_MODELS_DIR": "models", "OCR_STATE_DIR": "state", "OCR_PORT": "0", "OCR_ENGINE_CLASS": ECHO}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "app", "serve"],
-        cwd=tmp_path,
-        env=os.environ | settings | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
-        stderr=slave,
-    )
-    os.close(slave)
-    shown = ""
-
-    def has_docs() -> bool:
-        nonlocal shown
-        shown += os.read(master, 4096).decode()
-        return "API keys" in shown
-
-    try:
-        eventually(has_docs, within=60)
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
-        os.close(master)
+    variables = settings | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    with at_terminal("serve", folder=tmp_path, environment=variables) as terminal:
+        terminal.wait_for("API keys")
+    shown = terminal.shown
 
     assert re.search(rf"OCR model service {re.escape(__version__)} at http://127\.0\.0\.1:\d+\.", shown)
     assert re.search(r"  docs page  http://127\.0\.0\.1:\d+/docs\r\n", shown)
