@@ -183,6 +183,6 @@ def _refusal(answer: httpx.Response, url: str) -> ServiceError:
     if not isinstance(problem, dict) or not str(problem.get("type")).startswith(PROBLEM_PREFIX):
         return NoService(
             f"What answers at {url} is no OCR model service: it answered {answer.status_code} without a problem that "
-            "this command knows. Correct --url or OCR_URL, or ask whoever runs the proxy there."
+            "this command knows. Correct --url or OCR_URL, or ask the operator of the proxy there."
         )
     return RefusedByService(problem, in_commands(str(problem.get("detail") or problem.get("title"))))
