@@ -5,6 +5,7 @@ processes hold on the former file. This module keeps the former file open while 
 each of these leases it takes a shared lock on the new file, so that processes that start later respect the lease too.
 """
 
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from app.store.locks.ofd import SHARED, find_lock, try_lock_byte, unlock_byte
 from app.store.records.forms import RecordDamaged
 from app.store.records.reader import open_regular
 
+ATTEMPTS = 10
+"""How many times the lock file is created if another program removes it again before it is opened."""
 POSITIONS = 1 << 62
 """How many bytes of the file can be locked: one byte for each hash of a model's name."""
 
@@ -51,15 +54,21 @@ class LockFile:
     def open(self, flags: int) -> int:
         """Open the lock file as `opened` does, and return the descriptor, which the caller must close."""
         try:
-            try:
-                return open_regular(self.path, flags)
-            except FileNotFoundError:
-                self._make()
-                return open_regular(self.path, flags)
+            for _ in range(ATTEMPTS):
+                try:
+                    return open_regular(self.path, flags)
+                except FileNotFoundError:
+                    self._make()
+            return open_regular(self.path, flags)
         except RecordDamaged as exc:
             raise StoreUnavailable(
                 f"{self.path} cannot be used as the lock file: {exc}. Remove it; a service then creates it again"
             ) from exc
+
+    def could_be_made(self) -> bool:
+        """True if this process may create the lock file: the volume is writable and has its `.store/`."""
+        folder = self.path.parent
+        return os.access(folder if folder.exists() else folder.parent, os.W_OK)
 
     def is_present(self, descriptor: int) -> bool:
         """True if an opened lock file still has its name. Only then do locks on the file exclude other processes."""
@@ -123,7 +132,10 @@ class LockFile:
             self._leased = None
 
     def _make(self) -> None:
-        """Create the lock file. If several processes do so at once, all get the same file. Raises FileNotFoundError."""
+        """Create the lock file. If several processes do so at once, all get the same file.
+
+        Raises FileNotFoundError if it cannot be created, and RecordDamaged if its folder is something else.
+        """
         try:
             with suppress(FileExistsError):
                 self.path.parent.mkdir()
@@ -134,10 +146,13 @@ class LockFile:
                 os.close(os.open(self.path.name, flags, 0o666, dir_fd=folder))
             finally:
                 os.close(folder)
-        except OSError:
+        except OSError as exc:
             if os.path.lexists(self.path):
                 return
-            raise FileNotFoundError(self.path) from None
+            # Another program may have put something in place of the folder since the lock file was looked for.
+            if exc.errno in {errno.ENOTDIR, errno.ELOOP}:
+                raise RecordDamaged(f"it cannot be created: {exc.strerror}") from exc
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path)) from exc
 
 
 def _leased_on(former: int) -> frozenset[int]:

@@ -103,6 +103,8 @@ class ModelLocks:
                 # without a record has an unknown holder.
                 lock_file = held.enter_context(self._file.opened(os.O_RDONLY))
             except FileNotFoundError:
+                if self._file.could_be_made():
+                    raise
                 # The disk is read-only and has no lock file: no process can change a model, so no lock is needed.
                 return Lease(name, held.pop_all(), [])
             while not try_lock_byte(lock_file, SHARED, _position_of(name)):

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import ModelInUse, ModelLocked
+from app.errors import ModelInUse, ModelLocked, StoreUnavailable
+from app.store.locks import lock_file
 from app.store.locks.leases import UNKNOWN
 from app.store.locks.model_locks import ModelLocks, is_leased
+from app.store.records.reader import open_regular
 from tests.support.processes import python
 
 HOLD = """
@@ -81,7 +83,37 @@ def test_no_lock_file_is_made_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "locks").symlink_to("outside")
     locks = ModelLocks(tmp_path / "locks/models")
 
-    with pytest.raises(FileNotFoundError), locks.exclusive("a.bin", seconds=0):
+    with pytest.raises(StoreUnavailable), locks.exclusive("a.bin", seconds=0):
         pass
 
     assert list((tmp_path / "outside").iterdir()) == []
+
+
+@pytest.mark.parametrize("instead", ["file", "link"])
+def test_a_folder_that_is_replaced_while_the_lock_file_is_made_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instead: str
+) -> None:
+    """Once the lock file was found missing, its folder is replaced: a change and a lease raise StoreUnavailable.
+
+    The replacement is made by the function that looks for the lock file, since another program cannot be made to act at
+    just that moment.
+    """
+    folder = tmp_path / "locks"
+    locks = ModelLocks(folder / "models")
+
+    def look(path: Path, flags: int) -> int:
+        try:
+            return open_regular(path, flags)
+        finally:
+            if instead == "file" and not folder.exists():
+                folder.write_bytes(b"nothing of the service")
+            elif instead == "link" and not folder.is_symlink():
+                folder.symlink_to(tmp_path / "nowhere")
+
+    monkeypatch.setattr(lock_file, "open_regular", look)
+    named = f"{folder / 'models'} cannot be used as the lock file"
+    with pytest.raises(StoreUnavailable, match=named), locks.exclusive("a.bin", seconds=0):
+        pass
+    folder.unlink()
+    with pytest.raises(StoreUnavailable, match=named):
+        locks.lease("a.bin")
