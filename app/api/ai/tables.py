@@ -77,7 +77,7 @@ TABLE_RESPONSES: dict[int | str, dict[str, Any]] = {200: answer_parts(TABLE_FORM
     response_model=TablesOut,
     response_description="Each page as a table, in the format that `Accept` asks for; JSON by default.",
     responses=TABLE_RESPONSES | problems(*IMAGE_ERRORS, *RECOGNITION_ERRORS),
-    openapi_extra=needs(Scope.AI) | {"requestBody": image_request_body(TableQuery)},
+    openapi_extra=needs(Scope.AI) | {"requestBody": image_request_body()},
 )
 @streams_body
 async def recognise_tables(

@@ -4,74 +4,39 @@ from typing import Annotated, Any
 from urllib.parse import unquote
 
 from fastapi import Depends, Header, Request
-from pydantic import BaseModel
+from pydantic.json_schema import SkipJsonSchema
 
 from app import errors
-from app.api.http.header_fields import FORM, JSON
+from app.api.http.header_fields import FORM
 from app.api.http.request_errors import BodyCutShort, UnsupportedForm, UploadStalled
 from app.api.images.received import ImageBody
-from app.api.images.url_body import MAX_URL_CHARS
 from app.engine.contract.image_formats import MEDIA_TYPES
 
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 
 
-URL_SCHEMA: dict[str, Any] = {"type": "string", "format": "uri", "minLength": 1, "maxLength": MAX_URL_CHARS}
+def image_request_body(*, has_several: bool = False) -> dict[str, Any]:
+    """Return the description of a body that is a form or an image. `has_several`: the form may have several files.
 
-
-def image_request_body(options: type[BaseModel]) -> dict[str, Any]:
-    """Return the description of a body that is an image, a form, or JSON with the URL of an image.
-
-    `options` has the options that the form and the JSON may have.
+    It is what generated clients can use. The form comes first, because most generators offer only the first media type;
+    its schema has no options, because a generated function would have each of them twice, for the query and for the
+    form. JSON with URLs is in the text only, because generators prefer JSON, and their clients could send no file.
     """
-    described = options.model_json_schema()
-    # The query describes the options; the form names them only.
-    options_of_form = {
-        name: {key: value for key, value in schema.items() if key != "description"}
-        for name, schema in described["properties"].items()
-    }
-    fields = {"file": {"type": "string", "format": "binary"}, **options_of_form}
-    form = {"type": "object", "required": ["file"], "additionalProperties": False, "properties": fields}
-    urls = {
-        "url": {
-            **URL_SCHEMA,
-            "description": "The URL of the image, below one of OCR_PULL_ALLOWED_URLS. Required without `urls`.",
-        },
-        "urls": {
-            "type": "array",
-            "minItems": 1,
-            "items": URL_SCHEMA,
-            "description": "The URLs of the images of a job, instead of `url`.",
-        },
-    }
-    by_url = {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {**urls, **described["properties"]},
-    }
+    one = BINARY["schema"]
+    file = {"type": "array", "items": one, "minItems": 1} if has_several else one
+    form = {"type": "object", "required": ["file"], "properties": {"file": file}}
+    files = "files in fields `file`" if has_several else "file in the field `file`"
+    by_url = '{"urls": ["https://files.example/1.png"]}' if has_several else '{"url": "https://files.example/1.png"}'
     return {
         "required": True,
-        "description": "The image itself, a form with the file in the field `file`, or JSON with the `url` of the "
-        "image. A job may have several such fields, or `urls`. A form and JSON may also have the options that the "
-        "query has. The bytes decide which format a file has, whatever media type is announced.",
-        "content": {
-            **dict.fromkeys((*MEDIA_TYPES, "application/octet-stream"), BINARY),
-            FORM: {"schema": form},
-            JSON: {"schema": by_url, "example": {"url": "https://files.example/scans/invoice.png", "language": "deu"}},
-        },
+        "description": f"A form with the {files}, the image itself, or JSON (`application/json`) with URLs below "
+        f"those of OCR_PULL_ALLOWED_URLS, such as `{by_url}`. A form and JSON may also have the options of the query. "
+        "The bytes decide which format a file has, whatever media type is announced.",
+        "content": {FORM: {"schema": form}, **dict.fromkeys((*MEDIA_TYPES, "application/octet-stream"), BINARY)},
     }
 
 
-IMAGE_ERRORS = (
-    errors.UnsupportedImage,
-    errors.UnreadableImage,
-    errors.ImageTooLarge,
-    errors.PagesBeyondEnd,
-    errors.RegionOutsidePage,
-    errors.EncryptedPdf,
-    errors.UnknownLanguage,
-    errors.ResourceMissing,
-    errors.ResourceRefused,
+BODY_ERRORS = (
     UnsupportedForm,
     errors.SourceNotAllowed,
     errors.SourceNotFound,
@@ -84,13 +49,26 @@ IMAGE_ERRORS = (
     BodyCutShort,
     UploadStalled,
 )
+"""Errors of a route that receives images, or their URLs."""
+IMAGE_ERRORS = (
+    errors.UnsupportedImage,
+    errors.UnreadableImage,
+    errors.ImageTooLarge,
+    errors.PagesBeyondEnd,
+    errors.RegionOutsidePage,
+    errors.EncryptedPdf,
+    errors.UnknownLanguage,
+    errors.ResourceMissing,
+    errors.ResourceRefused,
+    *BODY_ERRORS,
+)
 """Errors of a route that receives and reads an image."""
 
 
 async def _image_body(
     request: Request,
     x_pdf_password: Annotated[
-        str | None,
+        str | SkipJsonSchema[None],
         Header(description="The password of an encrypted PDF, percent-encoded. It is neither stored nor logged."),
     ] = None,
 ) -> ImageBody:

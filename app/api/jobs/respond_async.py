@@ -15,6 +15,7 @@ from app import errors
 from app.api.http.deps import ActorDep, part
 from app.api.http.disconnects import cancel_on_disconnect
 from app.api.http.problems import problems
+from app.api.http.request_errors import ServiceReadOnly
 from app.api.jobs.long_poll import MAX_WAIT_SECONDS, result_within
 from app.api.jobs.schemas import JobOut, describe
 from app.jobs.background import BackgroundJobs
@@ -123,5 +124,15 @@ async def _preferred_job(
     return PreferredJob(request, background, actor, min(max(wait, 0), MAX_WAIT_SECONDS) if is_number else 0)
 
 
+async def _job_in_any_case(
+    request: Request, background: Annotated[BackgroundJobs, part("background_jobs")], actor: ActorDep
+) -> PreferredJob:
+    if request.state.access.read_only:
+        raise ServiceReadOnly
+    return PreferredJob(request, background, actor, wait_seconds=0)
+
+
 PreferredJobDep = Annotated[PreferredJob | None, Depends(_preferred_job)]
 """The job that the request prefers; None if the request wants its answer only, or the service creates no jobs."""
+JobInAnyCaseDep = Annotated[PreferredJob, Depends(_job_in_any_case)]
+"""The job of a request that is always answered with one. Raises ServiceReadOnly in a service that creates no jobs."""

@@ -1,9 +1,15 @@
 """Schemas of models: in the list, one by one, their protections, deletions and verifications."""
 
-from pydantic import NonNegativeFloat, NonNegativeInt
+from typing import Annotated
+
+from pydantic import NonNegativeFloat, NonNegativeInt, WithJsonSchema
 
 from app.api.http.schema import InlineEnum, Schema, Timestamp
 from app.store import Format, Protection, Status, Verdict, Verification
+
+Facts = Annotated[dict[str, str | int | bool | None], WithJsonSchema({"type": "object", "additionalProperties": True})]
+"""Values of a header by name. The OpenAPI document leaves their types out: generated clients make a class of a value
+that can be text, a number, true, false or null."""
 
 
 # A field that can change while the file is unchanged must also be in `ModelView.changing_facts`, and its inputs in
@@ -42,7 +48,7 @@ class ModelHeaderOut(Schema):
     problem: str | None
     """What is wrong with the file: truncated, corrupt, or with a header larger than the service reads. Null if nothing
     is."""
-    facts: dict[str, str | int | bool | None]
+    facts: Facts
     """The header's values; null where the file has none. GGUF: `architecture`, `parameter_count`, `quantisation`,
     `context_length`, `has_chat_template` and more; safetensors: `tensor_count`, `dtypes`, `metadata.…`; ONNX:
     `producer_name`, `opset_imports`, `node_count`."""

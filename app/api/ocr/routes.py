@@ -20,8 +20,8 @@ from app.api.http.disconnects import cancel_on_disconnect
 from app.api.http.header_fields import JSON, TEXT
 from app.api.http.keys import Scope
 from app.api.http.negotiation import best_of
-from app.api.http.problems import ProblemContext, ProblemContextDep, problem_of
-from app.api.images.body import IMAGE_ERRORS, ImageBodyDep, image_request_body
+from app.api.http.problems import ProblemContext, ProblemContextDep, problem_of, problems
+from app.api.images.body import BODY_ERRORS, IMAGE_ERRORS, ImageBodyDep, image_request_body
 from app.api.images.documents import (
     DOCUMENT_FORMATS,
     TRUNCATED,
@@ -34,8 +34,9 @@ from app.api.images.options.form_fields import with_form_fields
 from app.api.images.page_warnings import warnings_header
 from app.api.images.received import Image
 from app.api.images.service import RecognitionService, RecognitionServiceDep
-from app.api.jobs.respond_async import PreferredJobDep, accepted_or
+from app.api.jobs.respond_async import JobInAnyCaseDep, PreferredJobDep, accepted_or
 from app.api.jobs.routes import JobKind, job_routes
+from app.api.jobs.schemas import JobOut
 from app.api.ocr.reading_query import Correction, ReadingQuery
 from app.api.ocr.schemas import RecognitionOut, RecognitionsOut, describe, describe_all
 from app.engine.contract.processors import Processor
@@ -54,6 +55,22 @@ OCR_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: answer_parts(DOCUMENT_FORMATS, **{TEXT: {"schema": {"type": "string"}, "example": "Invoice 4711"}})
 }
 
+CREATED: dict[int | str, dict[str, Any]] = {
+    202: {"headers": {"location": {"description": "The job's address.", "schema": {"type": "string"}}}}
+}
+JOB_ERRORS = (
+    request_errors.NotAcceptable,
+    request_errors.ServiceReadOnly,
+    *BODY_ERRORS,
+    errors.EngineNotReady,
+    errors.EngineBusy,
+    errors.EngineLacks,
+    errors.StoreUnavailable,
+    *errors.UNWRITABLE,
+    errors.StoreFull,
+)
+"""The errors of `POST /ocr/jobs`. Those of single files are in the results."""
+
 
 @router.post(
     "/ocr",
@@ -61,7 +78,7 @@ OCR_RESPONSES: dict[int | str, dict[str, Any]] = {
     response_model=RecognitionOut,
     response_description="The recognised text, in the format that `Accept` asks for; JSON by default.",
     responses=OCR_RESPONSES | accepted_or(*OCR_ERRORS),
-    openapi_extra=needs(Scope.AI) | {"requestBody": image_request_body(ReadingQuery)},
+    openapi_extra=needs(Scope.AI) | {"requestBody": image_request_body()},
 )
 @streams_body
 async def recognise_text(
@@ -113,6 +130,34 @@ async def recognise_text(
             else []
         )
         return await _answer(recognition, describe(recognition, options, corrections), answer_format)
+
+
+@router.post(
+    JOBS,
+    summary="Recognise text in a job",
+    status_code=202,
+    response_model=JobOut,
+    response_description="The job.",
+    responses=CREATED | problems(*JOB_ERRORS),
+    openapi_extra=needs(Scope.AI) | {"requestBody": image_request_body(has_several=True)},
+)
+@streams_body
+async def create_recognition_job(
+    request: Request,
+    body: ImageBodyDep,
+    service: RecognitionServiceDep,
+    text_service: TextServiceDep,
+    choice: ModelChoiceDep,
+    job: JobInAnyCaseDep,
+    context: ProblemContextDep,
+    query: Annotated[ReadingQuery, Query()],
+) -> Response:
+    """Recognise the text of several files in a job, which continues when its caller disconnects.
+
+    This is `POST /ocr` with `Prefer: respond-async`, for generated clients: its answer is always a job. The results are
+    JSON; `correct=true` and other formats are refused.
+    """
+    return await recognise_text(request, body, service, text_service, choice, job, context, query)
 
 
 async def _require_possible(query: ReadingQuery, accept: list[str], choice: ModelChoice, *, prefers_job: bool) -> None:

@@ -32,6 +32,7 @@ def document() -> dict[str, Any]:
     ("path", "method", "status", "kind"),
     [
         ("/ocr", "post", "202", "images"),
+        ("/ocr/jobs", "post", "202", "images"),
         ("/ocr/jobs/{job_id}", "get", "200", "images"),
         ("/ocr/jobs/{job_id}", "delete", "202", "images"),
         ("/ai/query", "post", "202", "texts"),
@@ -53,6 +54,19 @@ def test_the_document_depends_on_whether_keys_are_set(document: dict[str, Any], 
     assert "401" not in answers_of(document, "/models", "get")
     assert {} in document["paths"]["/models"]["get"]["security"]
     assert {} not in with_keys["paths"]["/models"]["get"]["security"]
+
+
+def test_a_form_comes_first_and_has_only_files(document: dict[str, Any]) -> None:
+    """Generators offer the first media type of a body, and would offer an option of a form beside that of the query."""
+    binary = {"type": "string", "format": "binary"}
+    for path, file in {
+        "/ocr": binary,
+        "/ai/table": binary,
+        "/ocr/jobs": {"type": "array", "items": binary, "minItems": 1},
+    }.items():
+        media_type, content = next(iter(document["paths"][path]["post"]["requestBody"]["content"].items()))
+        assert media_type == "multipart/form-data"
+        assert content["schema"]["properties"] == {"file": file}
 
 
 def test_every_operation_has_the_statuses_that_any_request_can_get(document: dict[str, Any]) -> None:

@@ -85,6 +85,28 @@ def test_one_image_as_it_is(service: RunningService) -> None:
     assert location.endswith(service.client.get("/ocr/jobs").json()["jobs"][0]["id"])
 
 
+def test_the_address_of_jobs_begins_one_without_a_preference(service: RunningService) -> None:
+    """`POST /ocr/jobs` begins the job that `POST /ocr` begins with `Prefer: respond-async`."""
+    files = form(b"read one", b"read two")
+    answer = service.client.post("/ocr/jobs", files=files, data={"language": "deu"})
+    assert answer.status_code == 202
+    assert answer.headers["location"] == f"/ocr/jobs/{answer.json()['id']}"
+
+    job = job_at(service, answer.headers["location"], "succeeded")
+
+    assert (job["request"]["files"], job["request"]["language"]) == (2, "deu")
+    results = service.client.get(f"{answer.headers['location']}/results").raise_for_status().json()["results"]
+    assert [result["recognition"]["text"] for result in results] == ["one", "two"]
+    refused = service.client.post("/ocr/jobs", files=files, params={"correct": "true"})
+    assert slug_of(refused.json()) == "invalid-request"
+
+
+def test_a_read_only_service_refuses_the_address_of_jobs(serve: Serve) -> None:
+    """A read-only service begins no jobs, and says so where it could only answer with one."""
+    refused = serve(engine_class=READS, read_only="true").client.post("/ocr/jobs", files=form(b"read one"))
+    assert (refused.status_code, slug_of(refused.json())) == (403, "read-only")
+
+
 def test_a_bad_file_spoils_no_other(service: RunningService) -> None:
     """A file that fails or kills the engine has its own problem; the others are read, whatever type they announce."""
     files = form(b"read one", b"fail 1", b"abort", b"read two")

@@ -1,0 +1,1 @@
+"""Generated clients and the quick starts, run against a real service."""
