@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from app.api.ai.service import TextLimits, TextService
+from app.api.compatible.reading import CompatibleReading
 from app.api.engine.model_choice import ModelChoice
 from app.api.http.auth import Access
 from app.api.http.keys import Keyring
@@ -78,6 +79,7 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
     watcher = build_inventory_watcher(store, supervisor, volume_monitor, on_event)
     ocr_model_leases = build_ocr_model_leases(store, watcher, volume_monitor, wheel)
     refusals = OcrModelRefusals()
+    recognition = build_recognition_service(settings, supervisor, workdirs, ocr_model_leases, refusals)
     state = State(
         access=access,
         store=store,
@@ -99,7 +101,8 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
         unfinished_limits=UnfinishedLimits(
             total=settings.max_unfinished_uploads, per_key=settings.max_unfinished_uploads_per_key
         ),
-        recognition_service=build_recognition_service(settings, supervisor, workdirs, ocr_model_leases, refusals),
+        recognition_service=recognition,
+        compatible_reading=CompatibleReading(recognition, settings.compatible_language),
         metrics=metrics,
         offer_list=OfferList(build_resource_source(settings, HttpClient(settings.pull_stall_timeout.total_seconds()))),
         pull_runner=build_pull_runner(settings, store, jobs, lambda model: watcher.refresh(model.name), on_event),

@@ -103,7 +103,7 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.cors_origins:
         app.add_middleware(CorsMiddleware, origins=frozenset(settings.cors_origins))
     app.add_middleware(RequestLog, on_request=counters.on_request)
-    for router in routers():
+    for router in routers(settings.compatible):
         # Not include_router(), which would match each request twice.
         app.router.routes.extend(router.routes)
     _check_prefix(app)

@@ -33,6 +33,8 @@ KINDS = {
     "time": "should be a number with a unit, such as 90s, 30m, 24h or 7d",
 }
 """What a value should be, in words. A key is the first part of a pydantic error type, such as `int` of `int_type`."""
+COMPATIBLE = ("docling", "mistral", "openwebui")
+"""The names of the drop-in addresses."""
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -111,6 +113,15 @@ def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration), _at_least(timedelta(0))]
+
+
+def _known_compatible(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name not in COMPATIBLE:
+            raise ValueError(f"should be among {', '.join(COMPATIBLE)}; {name!r} is not")
+    return tuple(dict.fromkeys(names))
+
+
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
@@ -198,6 +209,11 @@ class Settings(BaseSettings):
     """How long the images that one request gives by their URLs may take to download; after that the answer is 502."""
     recognition_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(minutes=5)
     """How long one recognition may take; after that it fails with 504 and the engine process is replaced."""
+
+    compatible: Annotated[CommaSeparated, AfterValidator(_known_compatible)] = ()
+    """Other OCR services whose requests this one also answers: `docling`, `mistral`, `openwebui`."""
+    compatible_language: Annotated[str, _form("[a-z_]+", "should be a language such as deu or ext_latin")] = "latin"
+    """The language of requests to these addresses, which name none: a value of the option `language` of `POST /ocr`."""
 
     hub_endpoint: (
         Annotated[

@@ -1,9 +1,12 @@
 """Every router of the API."""
 
+from collections.abc import Collection
+
 from fastapi import APIRouter
 
 from app.api.ai import routes as ai
 from app.api.ai import tables
+from app.api.compatible import docling, mistral, openwebui
 from app.api.docs import pages, service_routes
 from app.api.engine import capabilities
 from app.api.engine import routes as engine
@@ -16,9 +19,14 @@ from app.api.pulls import routes as pulls
 from app.api.resources import routes as resources
 from app.api.uploads import routes as uploads
 
+COMPATIBLE = {"docling": docling.router, "mistral": mistral.router, "openwebui": openwebui.router}
+"""The routers of the drop-in addresses, by their names in the setting OCR_COMPATIBLE."""
 
-def routers() -> tuple[APIRouter, ...]:
+
+def routers(compatible: Collection[str] = ()) -> tuple[APIRouter, ...]:
     """Return the routers in the order in which a request's path is compared with their routes.
+
+    `compatible` has the names of the drop-in addresses that are on.
 
     The order decides: the list of models comes first because most requests ask for it; routes below a model's path,
     such as `/models/{name}/verify`, come before `/models/{name}`, whose name may hold slashes.
@@ -50,4 +58,5 @@ def routers() -> tuple[APIRouter, ...]:
         metrics_route.router,
         service_routes.router,
         pages.router,
+        *(COMPATIBLE[name] for name in compatible),
     )

@@ -3,6 +3,7 @@
 from typing import TypedDict
 
 from app.api.ai.service import TextService
+from app.api.compatible.reading import CompatibleReading
 from app.api.engine.model_choice import ModelChoice
 from app.api.http.auth import Access
 from app.api.images.service import RecognitionService
@@ -48,6 +49,7 @@ class State(TypedDict):
     upload_receiver: UploadReceiver
     unfinished_limits: UnfinishedLimits
     recognition_service: RecognitionService
+    compatible_reading: CompatibleReading
     metrics: Metrics
     pull_runner: PullRunner
     offer_list: OfferList

@@ -207,10 +207,9 @@ class NotAcceptable(Exception):
 class UnsupportedForm(Exception):
     """The form has no usable file."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(
-            f"The form cannot be used: {reason}. Send one file in a field 'file'; for a job, several such fields."
-        )
+    def __init__(self, reason: str, field: str = "file") -> None:
+        several = "; for a job, several such fields" if field == "file" else ""
+        super().__init__(f"The form cannot be used: {reason}. Send one file in a field {field!r}{several}.")
 
 
 class WrongHost(Exception):

@@ -41,3 +41,6 @@ WITHOUT_PLACES = frozenset(
 
 DOCUMENTS_BY_ACCEPT = tuple(each for each in MEDIA_TYPE_OF_DOCUMENT if each is not DocumentFormat.PDF_TEXT)
 """The formats that a media type in the header `Accept` selects. `application/pdf` selects the searchable PDF."""
+
+MARKDOWN_PAGE_BREAK = "\n\n---\n\n"
+"""What is between two pages of a Markdown document, and nowhere else in it."""

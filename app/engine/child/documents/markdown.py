@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from itertools import zip_longest
 
 from app.engine.child.documents.pages import Page
+from app.engine.contract.document_formats import MARKDOWN_PAGE_BREAK
 
 MARKS = re.compile(r"[\\`*_\[\]<>&|~$]")
 """Matches the characters that have a meaning in Markdown wherever they are in a line."""
 LEADING = re.compile(r"^([#+=-]|\d{1,9}(?=[.)]))")
 """Matches characters that would begin a heading, a list, a rule or a fence at the start of a line."""
-PAGE_BREAK = "\n\n---\n\n"
 
 
 def markdown_of(pages: Sequence[Page]) -> str:
     """Return the pages as Markdown, with a rule between two pages. Each line of a page becomes one line."""
-    return PAGE_BREAK.join(map(_content, pages)) + "\n"
+    return MARKDOWN_PAGE_BREAK.join(map(_content, pages)) + "\n"
 
 
 def _content(page: Page) -> str:
