@@ -14,8 +14,8 @@ from ocr_client.api.recognition import (
 from ocr_client.models import (
     CreateRecognitionJobFilesBody,
     JobOut,
-    ModelDetail,
-    ModelList,
+    ModelDetailOut,
+    ModelListOut,
     Problem,
     ReceiptOut,
     RecogniseTextFilesBody,
@@ -30,17 +30,17 @@ NAME = "python/openapi-python-client.bin"
 def models(client: AuthenticatedClient) -> None:
     """Upload, list, get and delete a model, and read the problem of a model that does not exist."""
     uploaded = upload_model.sync(NAME, client=client, body=File(BytesIO(b"weights")))
-    assert isinstance(uploaded, ModelDetail)
+    assert isinstance(uploaded, ModelDetailOut)
     assert uploaded.size_bytes == len(b"weights")
     print("upload a model")
 
     listed = list_models.sync(client=client)
-    assert isinstance(listed, ModelList)
+    assert isinstance(listed, ModelListOut)
     assert NAME in [model.name for model in listed.models]
     print("list models")
 
     found = get_model.sync(NAME, client=client)
-    assert isinstance(found, ModelDetail)
+    assert isinstance(found, ModelDetailOut)
     assert found.etag == uploaded.etag
     print("get a model")
 
