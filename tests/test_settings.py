@@ -57,6 +57,7 @@ CANDIDATES = (
     "https://app.example",
     "some.module:Engine",
     "/a folder",
+    "mistral",
 )
 FIELDS = sorted(Settings.model_fields)
 
