@@ -67,6 +67,7 @@ NEEDS = {
     ("post", "/ai/keywords"): Scope.AI,
     ("post", "/ai/query"): Scope.AI,
     ("post", "/ai/table"): Scope.AI,
+    ("post", "/ocr/jobs"): Scope.AI,
     ("get", "/ocr/jobs"): Scope.AI,
     ("get", "/ocr/jobs/{job_id}"): Scope.AI,
     ("delete", "/ocr/jobs/{job_id}"): Scope.AI,
@@ -174,7 +175,7 @@ def test_without_keys_every_request_is_allowed(service: RunningService) -> None:
 
 
 def test_a_read_only_service_refuses_every_change(serve: Serve) -> None:
-    """A read-only service answers 403 to every change, still answers reads, and changes no file."""
+    """A read-only service answers 403 to every change and to what can only create a job; it still answers reads."""
     service = serve(engine_class=ECHO, read_only="true").wait_until_ready()
     (service.models_dir / "a.bin").touch()
 
@@ -182,7 +183,8 @@ def test_a_read_only_service_refuses_every_change(serve: Serve) -> None:
         answer = service.client.request(
             method, path.replace("{name}", "a.bin").replace("{trash_id}", "missing").replace("{job_id}", "missing")
         )
-        if method == "delete" or NEEDS[method, path] in {Scope.WRITE, Scope.ENGINE}:
+        creates_job = (method, path) == ("post", "/ocr/jobs")
+        if method == "delete" or creates_job or NEEDS[method, path] in {Scope.WRITE, Scope.ENGINE}:
             assert answer.status_code == 403
             assert method == "head" or answer.json()["type"].endswith(":read-only")
         else:
