@@ -84,11 +84,14 @@ class EventName(StrEnum):
     REQUEST_REFUSED = "request.refused"
     REQUEST_CRASHED = "request.crashed", logging.ERROR
     RESOURCES_EXHAUSTED = "resources.exhausted", logging.WARNING
+    SERVICE_CANNOT_START = "service.cannot_start", logging.CRITICAL
     SERVICE_CANNOT_LISTEN = "service.cannot_listen", logging.ERROR
     SERVICE_STARTED = "service.started"
     SERVICE_DRAINING = "service.draining"
+    SERVICE_FAULT_FOUND = "service.fault_found", logging.ERROR
     SERVICE_PART_RESTARTED = "service.part_restarted", logging.ERROR
     SERVICE_PART_FAILED = "service.part_failed", logging.CRITICAL
+    SERVICE_UNLICENSED = "service.unlicensed", logging.CRITICAL
     SERVICE_SHUTDOWN_OVERDUE = "service.shutdown_overdue", logging.CRITICAL
     SETTINGS_ANONYMOUS = "settings.anonymous", logging.WARNING
     SETTINGS_UNKNOWN = "settings.unknown", logging.WARNING

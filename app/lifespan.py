@@ -26,20 +26,31 @@ log = structlog.get_logger()
 
 RESTART_PAUSE_SECONDS = 5.0
 """The pause, in seconds, before a part that has raised an exception is run again."""
+FAILED, UNLICENSED = 1, 2
+"""The exit statuses after a defect, and after the engine refused a licence without which the service must not start."""
+OnFailed = Callable[[int], None]
+"""Stops the service, which then ends with the given exit status."""
 Task = asyncio.Task[None]
 Work = Callable[[], Coroutine[Any, Any, None]]
+
+UNLICENSED_DETAIL = (
+    "the engine does not accept OCR_LICENSE_FILE: correct the licence, or set OCR_LICENSE_REQUIRED=false to run in "
+    "evaluation mode, which cuts texts"
+)
 
 AGAIN_SECONDS = 1.0
 """The pause, in seconds, before a part that lacked a descriptor, memory or a thread is run again."""
 
 
 @asynccontextmanager
-async def running(settings: Settings, metrics: Metrics, on_failed: Callable[[], None]) -> AsyncIterator[State]:
+async def running(settings: Settings, metrics: Metrics, on_failed: OnFailed) -> AsyncIterator[State]:
     """Start a service and yield the parts that requests use. On exit, stop the service and release its resources.
 
-    `on_failed` is called if a part fails because of a defect; it must stop the service.
+    `on_failed` is called if a part fails because of a defect, or if the engine refuses a licence that is needed.
     """
     on_event = _reporter(metrics)
+    if settings.needs_license:
+        on_event = _ending_without_license(on_event, asyncio.get_running_loop(), on_failed)
     parts = await build_parts(settings, metrics, on_event)
     tasks = await start(parts, on_event, on_failed)
     try:
@@ -59,7 +70,7 @@ class Tasks:
     """Tasks that hold no resources, and may be cancelled at any moment."""
 
 
-async def start(parts: Parts, on_event: OnEvent, on_failed: Callable[[], None]) -> Tasks:
+async def start(parts: Parts, on_event: OnEvent, on_failed: OnFailed) -> Tasks:
     """Start every part and return the tasks. Does not wait for the engine, which becomes ready later."""
     state = parts.state
     # Check the volume now, so that the first request knows whether the volume may be changed.
@@ -80,7 +91,8 @@ async def start(parts: Parts, on_event: OnEvent, on_failed: Callable[[], None]) 
         return Tasks(engine, None, others)
     store, jobs = state["store"], state["jobs"]
     sweeps = (partial(store.sweep, jobs.is_over), partial(sweep_jobs, jobs, parts.job_retention))
-    others.append(keep("sweeper", partial(keep_swept, sweeps, on_event)))
+    state["metrics"].on_swept()
+    others.append(keep("sweeper", partial(keep_swept, sweeps, on_event, state["metrics"].on_swept)))
     return Tasks(engine, begin("pulls", state["pull_runner"].run), others)
 
 
@@ -113,6 +125,26 @@ def _reporter(metrics: Metrics) -> OnEvent:
     return on_event
 
 
+def _ending_without_license(on_event: OnEvent, loop: asyncio.AbstractEventLoop, on_failed: OnFailed) -> OnEvent:
+    """Return an `on_event` that ends the service if the engine refuses the licence before it was ever ready.
+
+    A refusal of a later engine process, such as after the licence has expired, does not end the service: it still
+    manages models, its answers say that texts are cut, and its metrics say so too.
+    """
+    was_ready = False
+
+    def on_license_event(event: EventName, fields: dict[str, Any]) -> None:
+        nonlocal was_ready
+        on_event(event, fields)
+        if event is EventName.ENGINE_READY:
+            was_ready = True
+        elif event is EventName.ENGINE_LICENSE_REFUSED and not was_ready:
+            on_event(EventName.SERVICE_UNLICENSED, {"detail": UNLICENSED_DETAIL})
+            loop.call_soon_threadsafe(on_failed, UNLICENSED)
+
+    return on_license_event
+
+
 def _check_volume(watch: VolumeMonitor, on_event: OnEvent) -> None:
     try:
         watch.check()
@@ -120,7 +152,7 @@ def _check_volume(watch: VolumeMonitor, on_event: OnEvent) -> None:
         on_event(EventName.STORE_UNAVAILABLE, {"reason": str(exc)})
 
 
-def _start(name: str, work: Work, *, on_event: OnEvent, on_failed: Callable[[], None], goes_on: bool = False) -> Task:
+def _start(name: str, work: Work, *, on_event: OnEvent, on_failed: OnFailed, goes_on: bool = False) -> Task:
     """Start a task that runs as long as the service runs.
 
     An exception of `work` is a defect: it stops the service. With `goes_on`, the work is run again after a pause
@@ -131,7 +163,7 @@ def _start(name: str, work: Work, *, on_event: OnEvent, on_failed: Callable[[], 
     def on_done(task: Task) -> None:
         if not task.cancelled() and (exc := task.exception()):
             log.critical(EventName.SERVICE_PART_FAILED, part=name, exc_info=exc)
-            on_failed()
+            on_failed(FAILED)
 
     task.add_done_callback(on_done)
     return task

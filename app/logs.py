@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 import threading
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -44,6 +44,17 @@ def _escaped(value: object) -> object:
 def is_console(log_format: str) -> bool:
     """True if the log is text for people. `log_format` is the value of OCR_LOG_FORMAT."""
     return log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
+
+
+def format_in(environment: Mapping[str, str]) -> str:
+    """Return the value of OCR_LOG_FORMAT in an environment, or `auto` if the variable is unset or not valid."""
+    given = environment.get("OCR_LOG_FORMAT", "").strip()
+    return given if given in {"console", "json"} else "auto"
+
+
+def configure_from_environment(environment: Mapping[str, str]) -> None:
+    """Configure logging before the settings are read, so that a failed start is logged in the requested format."""
+    configure(format_in(environment), "info")
 
 
 def configure(log_format: str, level: str) -> None:

@@ -60,8 +60,8 @@ def create_app(settings: Settings) -> FastAPI:
 
     counters = Metrics()
 
-    def on_failed() -> None:
-        app.state.has_failed = True
+    def on_failed(status: int) -> None:
+        app.state.failed_status = app.state.failed_status or status
         signal.raise_signal(signal.SIGTERM)
 
     @asynccontextmanager
@@ -90,8 +90,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.stopping = asyncio.Event()
     """Set when the shutdown begins, after the drain."""
     app.state.is_draining = False
-    app.state.has_failed = False
-    """Whether a part of the service has failed, which ends the service."""
+    app.state.failed_status = 0
+    """The exit status of a service that ends because a part has failed or the licence was refused; 0 for any other."""
     app.add_middleware(
         RequestLimits,
         max_body_bytes=settings.max_body_bytes,

@@ -5,6 +5,7 @@ nor model names are labels.
 """
 
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +43,14 @@ class Observation:
     engine_state: EngineState
     engine_is_busy: bool
     engine_waiting: int
+    engine_queue_places: int
+    """How many calls may wait while one runs, OCR_ENGINE_QUEUE_SIZE."""
+    engine_longest_wait_seconds: float
+    """How long the call that has waited longest has waited for the engine; 0 if none waits."""
+    is_licensed: bool | None
+    """Whether AsposeAI runs with a licence; None until it has been asked."""
+    is_license_refused: bool
+    """Whether AsposeAI has refused the licence file."""
     engine_resident_bytes: int | None
     engine_private_bytes: int | None
     engine_has_model: bool | None
@@ -79,11 +88,16 @@ class Metrics:
             | _count_engine_calls(self._registry)
             | _count_engine_processes(self._registry)
         )
+        self._swept_at: float | None = None
 
     def on_event(self, event: EventName, fields: Fields) -> None:
         """Count an event that a part reports. Most events are for the log only, and this method ignores them."""
         if handle := self._handlers.get(event):
             handle(fields)
+
+    def on_swept(self) -> None:
+        """Note that a sweep of the folder is complete, or that sweeps begin. A read-only service runs no sweeps."""
+        self._swept_at = time.time()
 
     def expect_routes(self, routes: Iterable[tuple[str, str]]) -> None:
         """Create, with the value 0, the counter of answers with status 500 for each method and route.
@@ -100,7 +114,7 @@ class Metrics:
     def render(self, accept: str, observation: Observation) -> tuple[bytes, str]:
         """Return the metrics in the format that an Accept field prefers, by default plain text, and the media type."""
         encode, content_type = choose_encoder("" if NO_VERSION.search(accept) else accept)
-        return encode(_Exposition(self._registry, observation)), content_type
+        return encode(_Exposition(self._registry, observation, self._swept_at)), content_type
 
 
 class _Requests:
@@ -249,8 +263,9 @@ def _counter(registry: CollectorRegistry, name: str, documentation: str, *labels
 class _Exposition(Collector):
     """Collects the counters, and the gauges of one observation. Each scrape has its own instance."""
 
-    def __init__(self, counted: CollectorRegistry, observation: Observation) -> None:
+    def __init__(self, counted: CollectorRegistry, observation: Observation, swept_at: float | None) -> None:
         self._counted = counted
+        self._swept_at = swept_at
         self._observation = observation
 
     def collect(self) -> Iterable[Metric]:
@@ -263,6 +278,11 @@ class _Exposition(Collector):
         )
         yield from _engine(now)
         yield from _store(now)
+        yield _gauge(
+            "ocr_sweep_timestamp_seconds",
+            "When the last complete clean-up of the folder ended; at first when the service started.",
+            value=self._swept_at,
+        )
 
 
 def _engine(now: Observation) -> Iterator[Metric]:
@@ -270,6 +290,16 @@ def _engine(now: Observation) -> Iterator[Metric]:
     yield _gauge("ocr_engine_state", "1 for the state that the engine is in.", "state", states)
     yield _gauge("ocr_engine_busy", "1 while the engine runs a call.", value=now.engine_is_busy)
     yield _gauge("ocr_engine_waiting", "Calls that wait in the queue.", value=now.engine_waiting)
+    yield _gauge("ocr_engine_queue_places", "Calls that may wait in the queue.", value=now.engine_queue_places)
+    yield _gauge(
+        "ocr_engine_longest_wait_seconds",
+        "How long the call that has waited longest for the engine has waited.",
+        value=now.engine_longest_wait_seconds,
+    )
+    yield _gauge("ocr_engine_licensed", "1 with a licence, 0 in evaluation mode.", value=now.is_licensed)
+    yield _gauge(
+        "ocr_engine_license_refused", "1 if AsposeAI has refused the licence file.", value=now.is_license_refused
+    )
     memory = {"resident": now.engine_resident_bytes, "private": now.engine_private_bytes}
     yield _gauge("ocr_engine_memory_bytes", "Memory of the engine process.", "kind", memory)
     yield _gauge("ocr_engine_model_loaded", "1 while a model is loaded.", value=now.engine_has_model)

@@ -246,7 +246,9 @@ class Settings(BaseSettings):
     """The largest file of a pull in bytes; 0 for no limit but the disk."""
 
     license_file: Path | None = None
-    """An Aspose licence file for the engine, which must be readable; without one AsposeAI runs in evaluation mode."""
+    """An Aspose licence file for the engine; without one AsposeAI runs in evaluation mode, which cuts texts."""
+    license_required: bool | None = None
+    """End the start if there is no licence that the engine accepts. Default: true if OCR_LICENSE_FILE is set."""
     engine_class: Annotated[
         str, _form(IMPORT_STRING, "should be a module and a class, such as package.module:Engine")
     ] = "app.engine.child.aspose_ai:AsposeAIEngine"
@@ -304,13 +306,23 @@ class Settings(BaseSettings):
         """True if no key is required."""
         return self.api_keys_file is None
 
+    @property
+    def needs_license(self) -> bool:
+        """True if the service must not start in evaluation mode."""
+        return self.license_file is not None if self.license_required is None else self.license_required
+
     def require_license_file(self) -> None:
-        """Raise SettingsError if the licence file is missing, unreadable or empty.
+        """Raise SettingsError if a licence is needed and its file is not set, missing, unreadable or empty.
 
         Only the engine checks the licence itself.
         """
-        if self.license_file is None:
+        if not self.needs_license:
             return
+        if self.license_file is None:
+            raise SettingsError(
+                "OCR_LICENSE_REQUIRED=true needs a licence, and OCR_LICENSE_FILE is not set: set it to the path of an "
+                "Aspose licence file, or unset OCR_LICENSE_REQUIRED to run in evaluation mode, which cuts texts"
+            )
         try:
             with self.license_file.open("rb") as file:
                 reason = None if file.read(1) else "it is empty"
@@ -319,7 +331,7 @@ class Settings(BaseSettings):
         if reason:
             raise SettingsError(
                 f"OCR_LICENSE_FILE={self.license_file} cannot be read: {reason}. Correct the path or the rights, or "
-                "unset the variable: without a licence the engine runs in evaluation mode, which cuts texts"
+                "set OCR_LICENSE_REQUIRED=false: without a licence the engine runs in evaluation mode, which cuts texts"
             )
 
     def read_hub_token(self) -> str | None:

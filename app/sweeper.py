@@ -15,14 +15,15 @@ SWEEP_PAUSE_SHARE = 20
 """A pause is at least this many times as long as the sweep before it, so that long sweeps do not keep a disk busy."""
 
 
-async def keep_swept(sweeps: Sequence[Callable[[], object]], on_event: OnEvent) -> None:
-    """Run all sweeps one after another, every few seconds, until cancelled.
+async def keep_swept(sweeps: Sequence[Callable[[], object]], on_event: OnEvent, on_swept: Callable[[], None]) -> None:
+    """Run all sweeps one after another, every few seconds, until cancelled. Call `on_swept` if none of them failed.
 
     If a sweep raises a StoreError or OSError, the remaining sweeps wait for the next round: they use the same folder,
     which is missing or read-only for them too. If a sweep has a defect, the remaining sweeps still run.
     """
 
     def sweep() -> None:
+        is_complete = True
         with explaining_refusals():
             for each in sweeps:
                 try:
@@ -30,7 +31,10 @@ async def keep_swept(sweeps: Sequence[Callable[[], object]], on_event: OnEvent) 
                 except (StoreError, OSError):
                     raise
                 except Exception as exc:  # noqa: BLE001 - a defect, which is logged
+                    is_complete = False
                     on_event(EventName.SERVICE_PART_RESTARTED, {"part": "sweeper", "exc_info": exc})
+        if is_complete:
+            on_swept()
 
     thread = CapacityLimiter(1)  # not a shared thread, so that a volume that does not answer delays no other work
     while True:

@@ -31,7 +31,9 @@ async def test_a_part_that_lacks_a_resource_runs_again(lack: Exception, monkeypa
         if failures:
             raise failures.pop()
 
-    task = app.lifespan._start("part", work, on_event=lambda *event: events.append(event), on_failed=pytest.fail)
+    task = app.lifespan._start(
+        "part", work, on_event=lambda *event: events.append(event), on_failed=lambda status: pytest.fail(f"{status}")
+    )
     async with asyncio.timeout(60):
         await task
 

@@ -33,6 +33,8 @@ class Waiter:
     turn: asyncio.Future[None]
     caller: str
     is_deferred: IsDeferred
+    since: float
+    """When the wait began, on the loop's clock."""
 
 
 Line = deque[Waiter]
@@ -67,6 +69,12 @@ class CallQueue:
     def waiting(self) -> int:
         """How many callers wait for a turn."""
         return len(self._callers)
+
+    @property
+    def longest_wait_seconds(self) -> float:
+        """How long the caller that has waited longest has waited for its turn, in seconds; 0 if none waits."""
+        now = asyncio.get_running_loop().time()
+        return max((now - waiter.since for waiter in self._callers), default=0.0)
 
     def require_queue_space(self) -> None:
         """Raise EngineBusy if all places are taken and the present caller's key has its share of them."""
@@ -119,7 +127,8 @@ class CallQueue:
         self._hand_over()
 
     def _enter(self, line: Line, caller: str, is_deferred: IsDeferred) -> Waiter:
-        waiter = Waiter(asyncio.get_running_loop().create_future(), caller, is_deferred)
+        loop = asyncio.get_running_loop()
+        waiter = Waiter(loop.create_future(), caller, is_deferred, loop.time())
         line.append(waiter)
         self._hand_over()
         return waiter

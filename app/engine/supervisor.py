@@ -144,6 +144,16 @@ class Supervisor:
         return self._queue.waiting
 
     @property
+    def queue_size(self) -> int:
+        """How many callers may wait in the queue while one uses the engine."""
+        return self._limits.queue_size
+
+    @property
+    def longest_wait_seconds(self) -> float:
+        """How long the caller that has waited longest has waited for its turn, in seconds; 0 if none waits."""
+        return self._queue.longest_wait_seconds
+
+    @property
     def idle_seconds(self) -> float | None:
         """The time since the last use of the engine; None if its process was not used or is not ready."""
         if self._used_at is None or not self.is_ready:

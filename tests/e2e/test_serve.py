@@ -1,10 +1,12 @@
 """The command `serve` with the real AsposeAI, from its start to its shutdown."""
 
+import json
 import os
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -124,6 +126,7 @@ def test_livez_answers_before_the_engine_is_ready(serve: Serve) -> None:
         ({"OCR_LICENSE_FILE": "missing.lic"}, "OCR_LICENSE_FILE=missing.lic cannot be read: No such file"),
         ({"OCR_LICENSE_FILE": "/proc"}, "OCR_LICENSE_FILE=/proc cannot be read: Is a directory"),
         ({"OCR_LICENSE_FILE": "/dev/null"}, "OCR_LICENSE_FILE=/dev/null cannot be read: it is empty"),
+        ({"OCR_LICENSE_REQUIRED": "true"}, "OCR_LICENSE_FILE is not set"),
         ({"OCR_MODELS_DIR": "/proc/nothing"}, "/proc/nothing cannot be created"),
     ],
 )
@@ -136,6 +139,32 @@ def test_a_wrong_setting_ends_the_start(settings: dict[str, str], says: str, tmp
     assert ended.returncode == 2
     assert says in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def ended_start(folder: Path, **settings: object) -> tuple[int, list[dict[str, Any]]]:
+    """Run a service until it ends by itself. Return its exit status and the events of its log."""
+    variables = {"MODELS_DIR": folder / "models", "STATE_DIR": folder / "state", "PORT": 0} | settings
+    ended = run_command(["serve"], os.environ | {f"OCR_{name}": str(value) for name, value in variables.items()})
+    return ended.returncode, [json.loads(line) for line in ended.stderr.splitlines()]
+
+
+@pytest.mark.parametrize("engine_class", [ECHO, "tests.support.engines:DiesOfLicense"])
+def test_a_refused_licence_ends_the_start(engine_class: str, tmp_path: Path) -> None:
+    """If the engine refuses the licence, or dies of it, the service ends with status 2, and the log says what to do."""
+    (tmp_path / "wrong.lic").write_text("no license")
+
+    status, events = ended_start(tmp_path, ENGINE_CLASS=engine_class, LICENSE_FILE=tmp_path / "wrong.lic")
+
+    assert status == 2
+    (unlicensed,) = [event for event in events if event["event"] == "service.unlicensed"]
+    assert (unlicensed["level"], "OCR_LICENSE_REQUIRED=false" in unlicensed["detail"]) == ("critical", True)
+
+
+def test_a_missing_licence_that_is_not_required_is_evaluation_mode(serve: Serve) -> None:
+    """With OCR_LICENSE_REQUIRED=false the service starts without the file, and `GET /engine` says so."""
+    service = serve(engine_class=ECHO, license_file="missing.lic", license_required=False).wait_until_ready()
+
+    assert service.engine()["license"]["mode"] == "evaluation"
 
 
 def test_an_address_of_both_families_serves_both(serve: Serve) -> None:

@@ -151,6 +151,14 @@ class ExitsAtStart(Echo):
         sys.exit(3)
 
 
+class Loud(Echo):
+    """An engine that prints as native code does: on both outputs, without line ends, and what is not UTF-8."""
+
+    def start(self) -> None:
+        os.write(1, b"{not JSON\n\xff\xfe\n")
+        os.write(2, b"\n\x1b[31mwarning\x1b[0m\r\nwithout an end")
+
+
 class NeverAnswers(Echo):
     """An engine that hangs in its first call."""
 

@@ -212,7 +212,7 @@ if __name__ == "__main__":
     import app.api.jobs.schemas
     import app.cli.backends.service
     import app.cli.serving.http_server  # noqa: F401
-    from app.cli.main import main as run_command_line
+    from app.__main__ import main as run_command_line
 
     main(socket.socket(fileno=int(sys.argv[1])))
     run_command_line()

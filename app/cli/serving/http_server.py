@@ -7,6 +7,7 @@ uvicorn, so no other command imports it.
 import os
 import socket
 import sys
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -20,13 +21,13 @@ from app.api.http.connections.protocol import CallerTimes, HttpConnection
 from app.api.http.connections.server import Server, StopTimes
 from app.api.http.problem_table import PROBLEM_TYPES
 from app.cli.serving.deadline import end_after
+from app.cli.serving.fault_file import fault_file
 from app.cli.serving.start_notice import as_block, start_facts
 from app.events import EventName
 from app.main import create_app
 from app.settings import Settings, unknown_variables
 
 CANNOT_START = 3
-FAILED = 1
 ANSWER_SHARE = 8
 """Interrupted requests have 1/ANSWER_SHARE of OCR_SHUTDOWN_GRACE to answer, at most LONGEST_ANSWER_SECONDS."""
 LONGEST_ANSWER_SECONDS = 2.0
@@ -42,15 +43,16 @@ BACKLOG = 512
 def run(settings: Settings) -> None:
     """Run the server until a signal stops it. Raises SettingsError.
 
-    Exits with 3 if it cannot start, and with 1 if a part of the service failed.
+    Exits with 3 if it cannot start, and with the status of app.lifespan if a part of the service failed.
     """
     logs.configure(settings.log_format, settings.log_level)
     _log_doubtful(settings)
     app = create_app(settings)
+    is_console = logs.is_console(settings.log_format)
 
     def on_started(port: int) -> None:
         facts = start_facts(settings, port)
-        if logs.is_console(settings.log_format) and settings.log_level in {"debug", "info"}:
+        if is_console and settings.log_level in {"debug", "info"}:
             sys.stderr.write(as_block(facts) + "\n")
         else:
             structlog.get_logger().info(EventName.SERVICE_STARTED, **facts)
@@ -72,10 +74,11 @@ def run(settings: Settings) -> None:
         on_stopping=on_stopping,
     )
     try:
-        server.run(_sockets(settings))
+        with nullcontext() if is_console else fault_file(settings.state_dir):
+            server.run(_sockets(settings))
     except SystemExit:  # by uvicorn, or by the handler of `serve`: uvicorn raises a received signal again at its end
-        if app.state.has_failed:
-            sys.exit(FAILED)
+        if app.state.failed_status:
+            sys.exit(app.state.failed_status)
         raise
     if not server.started:
         sys.exit(CANNOT_START)

@@ -1,5 +1,6 @@
 """The command `serve`: checks the platform, the settings and the folders, then runs the server of `http_server.py`."""
 
+import os
 import signal
 import sys
 from typing import NoReturn
@@ -7,9 +8,10 @@ from typing import NoReturn
 import click
 
 from app.api.http.keys import Keyring, KeysError
-from app.cli.console import MISCONFIGURED, exit_with
+from app.cli.console import MISCONFIGURED, REFUSED, exit_with
 from app.engine.native.platform_check import platform_problem
-from app.errors import StoreUnavailable
+from app.errors import ServiceError, StoreUnavailable
+from app.events import EventName
 from app.settings import Settings, SettingsError, load_settings
 from app.store import Volume
 
@@ -20,6 +22,9 @@ def serve() -> None:
     # Exit with 0 for these signals also while uvicorn does not handle them: before it starts and after it has stopped.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
+    from app import logs  # noqa: PLC0415 - the other commands need no log
+
+    logs.configure_from_environment(os.environ)
     settings = _settings_or_exit()
     from app.cli.serving.http_server import run  # noqa: PLC0415 - half a second that the other commands need not wait
 
@@ -27,6 +32,8 @@ def serve() -> None:
         run(settings)
     except SettingsError as exc:
         _exit(exc)
+    except (ServiceError, OSError) as exc:
+        _exit(exc, REFUSED)
 
 
 def _settings_or_exit() -> Settings:
@@ -45,9 +52,16 @@ def _settings_or_exit() -> Settings:
     return settings
 
 
-def _exit(exc: Exception) -> NoReturn:
-    """Print why the service cannot start, and exit with 2."""
-    exit_with(MISCONFIGURED, f"The service cannot start.\n{exc}")
+def _exit(exc: Exception, status: int = MISCONFIGURED) -> NoReturn:
+    """Say why the service cannot start, in the format of the log, and exit with a status."""
+    import structlog  # noqa: PLC0415 - the other commands need no log
+
+    from app import logs  # noqa: PLC0415
+
+    if logs.is_console(logs.format_in(os.environ)):
+        exit_with(status, f"The service cannot start.\n{exc}")
+    structlog.get_logger().critical(EventName.SERVICE_CANNOT_START, detail=str(exc))
+    sys.exit(status)
 
 
 def _make_folders(settings: Settings) -> None:

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.engine.contract.processors import DEFAULT_MODEL
+from tests.conftest import Serve
 from tests.support.model_files import NO_TENSORS
 from tests.support.processes import free_port
 from tests.support.service import ECHO, ROOT, RunningService
@@ -103,6 +105,42 @@ def test_the_store_and_the_engine_are_as_they_are_now(counting: RunningService) 
     eventually(lambda: value(counting, "ocr_store_bytes", kind="models") == 8)
     eventually(lambda: counting.engine()["pid"] not in {None, pid})
     assert value(counting, "ocr_engine_exits_total", cause="ordered") == 1
+
+
+def test_the_licence_the_queue_and_the_sweeps(serve: Serve, tmp_path: Path) -> None:
+    """Metrics show evaluation mode, a refused licence, the places and the longest wait of the queue, and sweeps."""
+    (tmp_path / "wrong.lic").write_text("no license")
+    service = serve(engine_class=ECHO, license_file=tmp_path / "wrong.lic", license_required=False).wait_until_ready()
+
+    assert value(service, "ocr_engine_licensed") == 0
+    assert value(service, "ocr_engine_license_refused") == 1
+    assert value(service, "ocr_engine_queue_places") == 7
+    assert value(service, "ocr_engine_longest_wait_seconds") == 0
+    began = value(service, "ocr_sweep_timestamp_seconds") or 0
+    assert began > 1e9
+    eventually(lambda: (value(service, "ocr_sweep_timestamp_seconds") or 0) > began, within=60)
+
+
+def test_the_wait_for_the_engine_is_measured(serve: Serve, tmp_path: Path) -> None:
+    """While a call waits for the engine, the longest wait grows; afterwards it is 0."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / DEFAULT_MODEL).parent.mkdir(parents=True)
+    (tmp_path / "models" / DEFAULT_MODEL).write_bytes(NO_TENSORS)
+    service = serve(engine_class=ECHO, engine_call_timeout="90s").wait_until_ready()
+
+    def process(text: str) -> None:
+        with httpx.Client(base_url=service.url, timeout=120) as client:
+            client.post("/ai/spell-check", json={"texts": [text]})
+
+    with ThreadPoolExecutor(2) as callers:
+        first = callers.submit(process, "sleep:4")
+        eventually(lambda: value(service, "ocr_engine_busy") == 1)
+        second = callers.submit(process, "b")
+        eventually(lambda: (value(service, "ocr_engine_longest_wait_seconds") or 0) > 0.1, within=60)
+        first.result()
+        second.result()
+
+    assert value(service, "ocr_engine_longest_wait_seconds") == 0
 
 
 def test_calls_loads_and_releases_of_the_engine(counting: RunningService) -> None:
