@@ -57,6 +57,8 @@ lock: $(VENV)/dev ## Pin the newest versions that pyproject.toml allows, with ha
 	    --custom-compile-command 'make lock' pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
 	    --custom-compile-command 'make lock' --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
+	    --custom-compile-command 'make lock' --python-version 3.11 tests/deploy/checkov.in -o tests/deploy/checkov.lock
 
 clean: ## Remove what make created, except data/ and native/.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build
