@@ -3,14 +3,19 @@
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.main import create_app
+from app.settings import Settings
 from tests.conftest import Serve
 from tests.support.service import ECHO, ROOT
 
 DASHBOARD = ROOT / "deploy" / "grafana" / "dashboard.json"
+RUNBOOKS = ROOT / "docs" / "runbooks.md"
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yaml"
 PARTS = ("_bucket", "_sum", "_count", "_total")
 
@@ -40,6 +45,41 @@ def test_every_metric_is_exported(exported: dict[str, set[str]]) -> None:
         family = next((name.removesuffix(part) for part in PARTS if name.removesuffix(part) in exported), name)
         assert family in exported, name
         assert labels <= exported[family] or not exported[family], name
+
+
+def alerts() -> list[dict[str, Any]]:
+    """Return every alert."""
+    return [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+
+
+def test_each_alert_has_its_runbook() -> None:
+    """Each alert has a severity and names its section of docs/runbooks.md, which has a section for each alert only."""
+    sections = dict(re.findall(r"^## (\w+)\n\n`(page|ticket)`", RUNBOOKS.read_text(), re.MULTILINE))
+
+    assert {each["alert"]: each["labels"]["severity"] for each in alerts()} == sections
+    for each in alerts():
+        assert each["annotations"]["runbook"] == f"docs/runbooks.md#{each['alert'].lower()}"
+        assert each["annotations"].keys() == {"summary", "description", "runbook"}
+
+
+def test_the_runbooks_name_what_exists() -> None:
+    """The links between pages of the runbooks have their headings, and each path of a curl is a route."""
+    text = RUNBOOKS.read_text()
+    for page, anchor in re.findall(r"\]\(([\w.]*)#([\w-]+)\)", text):
+        target = (RUNBOOKS.parent / page).read_text() if page else text
+        headings = re.findall(r"^#+ (.*)$", target, re.MULTILINE)
+        assert anchor in {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}, (page, anchor)
+    paths = set(create_app(Settings()).openapi()["paths"])
+    called = re.findall(r"curl\s[^`]*?\$URL(/[\w/]+)", text)
+    assert len(called) > 8
+    assert set(called) <= paths
+
+
+def test_each_alert_fires_in_the_tests() -> None:
+    """deploy/prometheus/alerts_test.yaml expects each alert."""
+    expected = set(re.findall(r'alertname="(\w+)"', ALERTS.with_name("alerts_test.yaml").read_text()))
+
+    assert {each["alert"] for each in alerts()} <= expected
 
 
 def test_the_panels_do_not_overlap() -> None:
