@@ -7,15 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.clients.toolchain import Toolchain
 from tests.support.consoles import check_answers, steps
 from tests.support.service import ROOT, RunningService
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 PAGE = (ROOT / "docs" / "quickstart.md").read_text()
 TEXT = "Harbour Road Bookshop"
+TOP_OF_PAGE = (0, 0, 760, 170)
+"""The box of the first three lines of the sample page, in pixels. Of two, the engine cuts the first."""
 
 
 def blocks(language: str) -> list[str]:
@@ -39,6 +43,13 @@ def here(block: str, service: RunningService) -> str:
     return block.replace("127.0.0.1:8000", service.url.removeprefix("http://"))
 
 
+def run(command: list[str], folder: Path) -> str:
+    """Run a command in a folder and return its output. Fails with the command's messages if it fails."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 def test_make_serve_is_the_only_command_before_the_languages() -> None:
     """The page begins with `make serve`, which tests/e2e/test_newcomer.py runs in a fresh clone."""
     assert [command for command, _ in steps(PAGE.partition("## curl")[0])] == ["make serve"]
@@ -46,30 +57,27 @@ def test_make_serve_is_the_only_command_before_the_languages() -> None:
 
 @pytest.mark.skipif(not (ROOT / "native").is_dir(), reason="`python -m app provision` could not bring OpenSSL 1.1")
 def test_curl_with_the_real_engine(tmp_path: Path) -> None:
-    """The real engine reads the sample page at once and in a job."""
-    (tmp_path / "docs").symlink_to(ROOT / "docs")
+    """The real engine reads the sample page at once and in a job.
+
+    It gets only the top of the page: three recognitions of the whole page take 30 seconds of CPU, and minutes on a busy
+    machine.
+    """
+    (tmp_path / "docs").mkdir()
+    with Image.open(ROOT / "docs" / "sample-page.png") as page:
+        page.crop(TOP_OF_PAGE).save(tmp_path / "docs" / "sample-page.png")
     with RunningService(tmp_path, native_dir=ROOT / "native") as service:
-        service.wait_until_ready()
+        eventually(lambda: service.client.get("/readyz").status_code == 200, within=300)
         check_answers(steps(PAGE.partition("## curl")[2]), service.url, tmp_path, lambda _: None)
         (block,) = blocks("sh")
-        output = subprocess.run(
-            ["sh", "-ec", here(block, service)], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=300
-        ).stdout
+        output = run(["sh", "-ec", here(block, service)], tmp_path)
     assert '"final":true' in output
-    assert output.count(TEXT) >= 2
+    assert output.count(TEXT) >= 2, output
 
 
 def test_python(service: RunningService) -> None:
     """The program prints the page's text, follows the job to its end, and prints the text of each file."""
     (block,) = blocks("python")
-    output = subprocess.run(
-        [sys.executable, "-c", here(block, service)],
-        cwd=service.folder,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    ).stdout
+    output = run([sys.executable, "-c", here(block, service)], service.folder)
     assert output.splitlines()[0] == TEXT
     assert output.splitlines()[-3:] == ["succeeded 2 of 2", f"one.png {TEXT}", f"two.png {TEXT}"]
 
