@@ -63,6 +63,9 @@ class Jobs:
         self.unrecorded: dict[str, StoreError] = {}
         """Jobs of this process whose outcome could not be written: the error by the job's id. A sweep writes the
         outcome later."""
+        self._held_here = set[str]()
+        """The ids of the jobs that this process holds. A lock of the kernel does not show that if the lock file was
+        removed or replaced meanwhile."""
 
     def create(self, kind: str, request: dict[str, Any], actor: Actor) -> Job:
         """Create a job of a resumable kind and return it; any service on the folder may take it.
@@ -90,6 +93,8 @@ class Jobs:
 
         Raises JobNotFound, StoreUnavailable.
         """
+        if job_id in self._held_here:
+            return None
         with contextlib.ExitStack() as lock:
             try:
                 lock.enter_context(self._locks.exclusive(_lock_name(job_id), seconds=TAKE_SECONDS))
@@ -172,7 +177,7 @@ class Jobs:
 
     def is_held(self, job_id: str) -> bool:
         """Return True if a living process holds the job's lock."""
-        return self._locks.is_locked(_lock_name(job_id))
+        return job_id in self._held_here or self._locks.is_locked(_lock_name(job_id))
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a job and return it.
@@ -235,6 +240,8 @@ class Jobs:
         return job
 
     def _held(self, job: Job, lock: contextlib.ExitStack) -> HeldJob:
+        self._held_here.add(job.id)
+        lock.callback(self._held_here.discard, job.id)
         return HeldJob(
             job,
             self._folder,

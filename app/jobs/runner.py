@@ -15,6 +15,7 @@ from app.jobs.held_job import HeldJob
 from app.jobs.progress import PROGRESS_INTERVAL_SECONDS, Meter, Unit
 from app.jobs.recording import until_written
 from app.jobs.records import JobState
+from app.store.volume.refusals import REPLACED_ERRORS, refusal_of
 
 T = TypeVar("T")
 
@@ -136,7 +137,9 @@ async def _outcome_of(held: HeldJob, work: Work, report: Callable[[], bool]) -> 
             is_left = isinstance(exc, StoreUnavailable) and held.is_resumable
             finish = None if is_left else partial(held.fail, exc)
         except OSError as exc:
-            finish = partial(held.fail, StoreUnavailable(str(exc)))
+            # A removed part of the store is made again, so that the next runner can continue.
+            is_left = exc.errno in REPLACED_ERRORS and held.is_resumable
+            finish = None if is_left else partial(held.fail, refusal_of(exc))
         tasks.cancel_scope.cancel()
     # Reached after `tasks.cancel_scope.cancel()`. A cancellation from outside raises above instead.
     if finish is None and work.is_cancelled:

@@ -164,7 +164,7 @@ class PullRun(Work):
         finally:
             self._download = None
             with CancelScope(shield=True):
-                await self._in_thread(download.staged.release if is_to_stay else download.staged.discard)
+                await self._in_thread(download.staged.release if is_to_stay else download.staged.drop)
         self._finished_bytes += pulled.size_bytes
         return pulled
 

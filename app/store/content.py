@@ -4,8 +4,9 @@ import os
 from io import FileIO
 from typing import Self
 
-from app.errors import ModelNotFound
-from app.store.inventory import Model, model_at
+from app.errors import ModelNotFound, NotAModel
+from app.store.inventory import Model, model_at, what_instead
+from app.store.volume.refusals import REPLACED_ERRORS
 from app.store.volume.volume import Volume
 
 
@@ -30,11 +31,7 @@ class ModelContent:
         volume.check()
         with volume.parent_of(name) as (folder, leaf):
             volume.find_in(folder, leaf, name)  # refuses what is no regular file
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            try:
-                file = FileIO(os.open(leaf, flags, dir_fd=folder), "rb")  # closes itself if nobody closes it
-            except FileNotFoundError:
-                raise ModelNotFound(name) from None
+            file = FileIO(open_model(volume, folder, leaf, name), "rb")  # closes itself if nobody closes it
         return cls(model_at(name, os.fstat(file.fileno())), file)
 
     def read(self, offset: int, count: int) -> bytes:
@@ -47,3 +44,22 @@ class ModelContent:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def open_model(volume: Volume, folder: int, leaf: str, name: str) -> int:
+    """Open the file of a model that was just found, given its open folder and the last part of its name.
+
+    Returns a descriptor. Raises ModelNotFound or NotAModel if another program has removed or replaced the file
+    meanwhile, and OSError if the file cannot be read.
+    """
+    try:
+        file = os.open(leaf, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except OSError as exc:
+        if exc.errno not in REPLACED_ERRORS:
+            raise
+        volume.find_in(folder, leaf, name)
+        raise ModelNotFound(name) from None  # replaced twice
+    if what := what_instead(os.fstat(file).st_mode):
+        os.close(file)
+        raise NotAModel(name, what)
+    return file

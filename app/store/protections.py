@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from app.errors import LookupStale, ModelNotFound, ModelProtected, NotAModel, StoreError
+from app.errors import LookupStale, ModelNotFound, ModelProtected, NotAModel, StoreError, StoreUnavailable
 from app.errors.exhaustion import exhausted_resource
 from app.store.actor import Actor
 from app.store.aftermath import after_change
@@ -25,6 +25,7 @@ from app.store.names import parts_of
 from app.store.policy import Policy
 from app.store.records.forms import ModelName, RecordForm, Time
 from app.store.records.name_records import NameRecords, key_of
+from app.store.volume.claims import folder_opened
 from app.store.volume.refusals import explaining_refusals
 from app.store.volume.volume import Volume
 
@@ -156,6 +157,16 @@ class Protections:
         self._volume.check_folder(self._records.folder)
         self.write_again_if_removed()
         protection = self.of(name)
+        if protection and protection.manual is UNREADABLE:
+            # Something may have taken the place of the folder for a moment.
+            self._volume.check_folder(self._records.folder)
+            protection = self.of(name)
+        if protection is None and name in self._manual:
+            # Another service has just removed the protection, or another program has just removed the folder.
+            self.write_again_if_removed()
+            protection = self.of(name)
+            if protection is None and self._is_removed():
+                protection = self.combine(name, self._manual.get(name))
         if protection is None and self._volume.is_shared and self._records.is_on_server(name):
             protection = self.combine(name, UNREADABLE)  # another machine has just written the record
         if protection:
@@ -191,21 +202,28 @@ class Protections:
         except FileNotFoundError:
             changed_ns = 0
         if changed_ns != self._seen_ns:
+            is_marked = os.path.lexists(self._mark)
             records, unreadable = self._records.survey()
+            if self._is_removed() or (is_marked and not os.path.lexists(self._mark)):
+                return self._manual  # the folder was removed meanwhile, so that records may be missing in `records`
             found = {record.name: record.manual for record in records}
             # A record that cannot be read does not show its model's name, but its file name is the hash of the name.
             manual = _WithUnreadable(found, unreadable) if unreadable else found
             if manual != self._manual:
                 self._manual = manual
-            self._is_marked = os.path.lexists(self._mark)
+            self._is_marked = is_marked
             self._seen_ns = changed_ns if time.time_ns() - changed_ns > SETTLED_NS else None
         return self._manual
 
-    def _set_mark(self) -> None:
+    @staticmethod
+    def _set_mark(folder: int) -> None:
+        """Create the mark in the open folder of the records.
+
+        By its descriptor, because another, empty folder may be at the path by now, whose records are still missing.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with contextlib.suppress(OSError):  # without the mark, a removal of the folder is not noticed
-            os.close(
-                os.open(self._mark, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
-            )
+            os.close(os.open(MARK, flags, 0o666, dir_fd=folder))
 
     def _is_removed(self) -> bool:
         return self._is_marked and bool(self._manual) and not os.path.lexists(self._mark)
@@ -220,10 +238,12 @@ class Protections:
             if not self._is_removed():
                 return
             self._volume.check_writable()  # creates the folder
-            for name, manual in self._manual.items():
-                if not self._records.has(name):
-                    self._records.write(name, asdict(manual) | {"since": manual.since.isoformat()}, is_lasting=True)
-            self._set_mark()
+            with folder_opened(self._records.folder) as folder:
+                for name, manual in self._manual.items():
+                    if not self._records.has(name):
+                        self._records.write(name, asdict(manual) | {"since": manual.since.isoformat()}, is_lasting=True)
+                if all(self._records.is_in(folder, name) for name in self._manual):
+                    self._set_mark(folder)
             self._seen_ns = None
 
     def protect(self, name: str, reason: str, actor: Actor) -> Protection:
@@ -233,11 +253,11 @@ class Protections:
         StoreUnsafe, StoreFull.
         """
         manual = ManualProtection(reason, actor.name, datetime.now(UTC))
-        with self._changing(name, actor):
+        with self._changing(name, actor), folder_opened(self._records.folder) as folder:
             model = self._volume.find(name)
             fields = asdict(manual) | {"since": manual.since.isoformat()}
             self._records.write(name, fields, is_lasting=True)
-            self._set_mark()
+            self._set_mark(folder)
         self._journal.record(actor, Action.PROTECTED, name, None, model.size_bytes)
         return Protection(self._policy.protecting(name), manual)
 
@@ -273,6 +293,10 @@ class Protections:
             self._locks.lease(name, kind="protection", holder=actor.name, seconds=LOCK_SECONDS),
             self._locks.exclusive(PROTECTION_LOCK, seconds=LOCK_SECONDS),
         ):
+            # Otherwise this change would set the mark in a folder that lacks the records of the other protections.
+            self.write_again_if_removed()
+            if self._is_removed():
+                raise StoreUnavailable(f"{self._records.folder} was removed. Try again; the service creates it")
             yield
 
     def _size_of(self, name: str) -> int:

@@ -10,7 +10,7 @@ from app.errors import StoreError
 from app.events import EventName, OnEvent
 from app.store.audit.audits import Audits
 from app.store.audit.storage import Storage, measure
-from app.store.content import ModelContent
+from app.store.content import ModelContent, open_model
 from app.store.deletions import Deletions
 from app.store.expiry import Expiry, FolderClock
 from app.store.headers.description import Description, describe
@@ -155,7 +155,7 @@ class Store:
         with self.volume.parent_of(name) as (folder, leaf):
             model = self.volume.find_in(folder, leaf, name)
             try:
-                file = os.open(leaf, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+                file = open_model(self.volume, folder, leaf, name)
             except OSError as exc:
                 return model, Description("unknown", f"it cannot be read: {exc.strerror}", {})
             try:

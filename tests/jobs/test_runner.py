@@ -150,6 +150,19 @@ async def test_a_job_of_a_new_kind_fails(jobs: Jobs, error: Exception, name: str
     assert failure.error == name
 
 
+async def test_a_resumable_job_is_left_when_a_part_of_the_store_was_removed(resumable_jobs: Jobs) -> None:
+    """A file of `.store/` that the work needs was removed: the next runner, which makes it again, gets the job."""
+
+    def fail() -> None:
+        raise FileNotFoundError(2, "No such file or directory", "/models/.store/staging/a.part")
+
+    with resumable_jobs.begin(COUNTING, {"to": 3}, ME) as held:
+        assert not await run_job(held, Counting(held.job, fail))
+
+    assert not resumable_jobs.get(held.job.id).is_finished
+    assert resumable_jobs.take(held.job.id)
+
+
 async def test_a_job_of_a_new_kind_is_cancelled(jobs: Jobs) -> None:
     """Cancelling a job, as any process can, cancels its work with `is_cancelled` set."""
     with jobs.begin(COUNTING, {}, ME) as held:

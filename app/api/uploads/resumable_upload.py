@@ -72,7 +72,7 @@ class ResumableUpload:
             name = self._record.name
             return await self._run(self._incoming.publish, name, self._staged, conditions, actor, announced)
         except errors.DigestMismatch:
-            await self._run(self._staged.discard)
+            await self._run(self._staged.drop)
             raise
 
     async def release(self) -> None:

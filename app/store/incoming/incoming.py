@@ -236,7 +236,8 @@ class Incoming:
             raise ModelExists(name) from None
         except FileNotFoundError as exc:
             if not self._volume.is_shared:
-                raise StoreUnavailable("the received bytes were removed from .store/staging. Send them again") from exc
+                reason = "the received bytes were removed from .store/staging, or the model's folder was removed"
+                raise StoreUnavailable(f"{reason}. Send them again") from exc
             raise LookupStale from exc  # another machine has moved the file that this machine was about to move
         # Use the size and the time as written, because some network file systems report old values for a while.
         model = model_at(name, status)._replace(size_bytes=staged.size_bytes, modified_ns=modified_ns)
@@ -257,7 +258,9 @@ class Incoming:
             if entry is None:
                 # The name has no model at this moment. If this process is killed here, a sweep puts the old model back.
                 entry, present = self._trash.set_aside(present, folder, leaf)
-        except FileNotFoundError:
+        except FileNotFoundError as exc:
+            if _present(self._volume, folder, leaf, present.name):
+                raise StoreUnavailable("a part of .store was removed meanwhile. Try again") from exc
             raise ConditionFailed(present.name, None) from None
         try:
             conditions.check(present.name, present)  # again: on a shared volume this is the file that was moved

@@ -85,6 +85,14 @@ class NameRecords(Generic[T]):
             return True
         return True
 
+    def is_in(self, folder: int, name: str) -> bool:
+        """True if there is anything at the path of a name's record in an open folder. Raises OSError."""
+        try:
+            os.stat(self._record_of(name).name, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
     def remove(self, name: str) -> bool:
         """Delete the record of a name. Returns False if there is none."""
         try:

@@ -115,8 +115,8 @@ def _checked(name: CheckName, check: Callable[[Path], str | None], folder: Path,
     try:
         reason = check(folder)
     except (OSError, StoreError) as exc:
-        if isinstance(exc, OSError) and exc.errno in FULL_ERRORS:
-            raise  # a full disk does not show what the volume can do
+        if (isinstance(exc, OSError) and exc.errno in FULL_ERRORS) or not folder.is_dir():
+            raise  # neither a full disk nor a removed folder shows what the volume can do
         reason = f"it failed: {exc}"
     return VolumeCheck(name, reason is None, required, reason)
 

@@ -113,7 +113,8 @@ class VolumeMonitor:
     def _try(self) -> None:
         self._tried_at = time.monotonic()
         sweep_probes(self._volume.store_dir)
-        with contextlib.suppress(OSError):  # a full disk cannot be checked: the previous report stays valid
+        # If the disk is full, or the folder of the checks was removed, the previous report stays valid.
+        with contextlib.suppress(OSError, StoreError):
             self._report = try_volume(self._volume.store_dir, self._volume.file_system, self._asked)
             self._volume.time_step_ns = self._report.time_step_ns
             self._volume.has_file_numbers = self._report.has(CheckName.FILE_NUMBERS)

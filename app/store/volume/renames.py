@@ -46,7 +46,7 @@ def rename_without_replacing(source: str, target: str, *, source_folder: int, ta
     except OSError as exc:
         if exc.errno not in NO_LINKS:
             raise _located(exc, target_folder, target) from None
-        if number in DENIED_ERRORS and not (_may_change(source_folder) and _may_change(target_folder)):
+        if number in DENIED_ERRORS and not (may_change(source_folder) and may_change(target_folder)):
             raise refused from None
         reason = f"it can neither rename a file without replacing another ({refused.strerror}) nor make hard links"
         raise StoreUnsafe(f"{reason} ({exc.strerror})") from exc
@@ -119,7 +119,7 @@ def _is_gone(name: str | Path, folder: int | None) -> bool:
     return False
 
 
-def _may_change(folder: int) -> bool:
+def may_change(folder: int) -> bool:
     """True if the mode of an open folder lets this process change names in it. Ignores the sticky bit (+t)."""
     return os.access(f"/proc/self/fd/{folder}", os.W_OK | os.X_OK, effective_ids=True)
 

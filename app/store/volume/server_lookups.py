@@ -5,6 +5,7 @@ cache: after a rename, GlusterFS's client still reports the old cached file at t
 changed a folder, it reads that folder's listing from the server, and the listing has each file's inode number.
 """
 
+import errno
 import os
 import secrets
 import time
@@ -62,7 +63,7 @@ def status_on_server(path: Path) -> os.stat_result:
     while True:
         number = files_on_server(path.parent).get(path.name)
         if number is None:
-            raise FileNotFoundError(path)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         status = path.lstat()
         if status.st_ino == number:
             return status

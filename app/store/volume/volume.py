@@ -24,8 +24,11 @@ from app.store.records.reader import RecordReader
 from app.store.volume.filesystem import FileSystem, file_system_of
 from app.store.volume.identity import FolderIdentity
 from app.store.volume.refusals import UNWRITABLE_ERRORS, explaining_refusals, refusal_of
+from app.store.volume.renames import may_change
 from app.store.volume.server_lookups import status_on_server
 
+MOST_TRIES = 5
+"""How often a folder is created that another program removes at the same time."""
 FOLDERS = ("locks", "trash", "aside", "staging", "digests", "jobs", "protection", "corrupt", "services")
 
 
@@ -142,7 +145,7 @@ class Volume:
             self._complete()
             self.identity.id = self.identity.id or self.identity.read()
         for folder in (self.root, self.store_dir, self.trash_dir, self.aside_dir, self.staging_dir):
-            if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True) and folder.exists():
+            if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True) and _is_denied(folder):
                 return refusal_of(PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder)))
         return None
 
@@ -217,17 +220,16 @@ class Volume:
         """Open the folder of a model's name, following no link; yield its descriptor and the last part of the name.
 
         A call relative to that descriptor stays inside the model folder, even if a folder is replaced by a link
-        meanwhile. With `create`, missing folders are created. Raises InvalidModelName, NotAModel, ModelNotFound.
+        meanwhile. Raises InvalidModelName, NotAModel, ModelNotFound; with `create`, which creates missing folders,
+        StoreUnavailable in place of ModelNotFound.
         """
         *folders, leaf = parts_of(name)
         with contextlib.ExitStack() as opened:
             folder = _open_folder(self.root, None, opened)
             device = os.fstat(folder).st_dev
             for part in folders:
-                if create:
-                    with contextlib.suppress(FileExistsError):
-                        os.mkdir(part, dir_fd=folder)
-                folder = _enter(folder, part, name, opened)
+                enter = _enter_or_make if create else _enter
+                folder = enter(folder, part, name, opened)
                 if os.fstat(folder).st_dev != device:
                     raise NotAModel(name, "on another file system, mounted below the model folder")
             yield folder, leaf
@@ -236,7 +238,8 @@ class Volume:
         """True if the folder has this identity. If `.store/` was removed, creates it again with this identity.
 
         `.store/` is created only if the folder is still the folder with which the service started: if a volume is no
-        longer mounted, its mount point is another folder.
+        longer mounted, its mount point is another folder. Raises StoreUnavailable if `.store/` was removed once more
+        meanwhile.
         """
         found = self.identity.read()
         if found is None and _id_of(self.root) == self._root_id:
@@ -244,7 +247,8 @@ class Volume:
                 self._make_again(self.store_dir)
             self.identity.create(identity)
             self._on_event(EventName.STORE_REMADE, {"path": str(self.identity.path)})
-            found = self.identity.read()
+            if (found := self.identity.read()) is None:
+                raise StoreUnavailable(f"{self.identity.path} was removed. Try again; the service creates it")
         return found == identity
 
     def _make_again(self, folder: Path) -> None:
@@ -269,6 +273,21 @@ def _id_of(folder: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
+def _is_denied(folder: Path) -> bool:
+    """True if a folder is there, and this process may not change it.
+
+    The folder may be removed or replaced between two calls with its path, so both questions are about one descriptor.
+    """
+    try:
+        descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        return not may_change(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _enter(folder: int, part: str, name: str, opened: contextlib.ExitStack) -> int:
     try:
         return _open_folder(part, folder, opened)
@@ -277,9 +296,25 @@ def _enter(folder: int, part: str, name: str, opened: contextlib.ExitStack) -> i
     except OSError as exc:
         if exc.errno not in {errno.ENOTDIR, errno.ELOOP}:
             raise
-        if what := what_instead(os.stat(part, dir_fd=folder, follow_symlinks=False).st_mode):
-            raise NotAModel(name, f"reached through {what}") from None
+        with contextlib.suppress(FileNotFoundError):
+            # A folder is there only if it has just replaced what could not be opened.
+            if what := what_instead(os.stat(part, dir_fd=folder, follow_symlinks=False).st_mode, directory_ok=True):
+                raise NotAModel(name, f"reached through {what}") from None
         raise ModelNotFound(name) from None
+
+
+def _enter_or_make(folder: int, part: str, name: str, opened: contextlib.ExitStack) -> int:
+    """Open a folder of a model's name, after creating it if it is missing. Raises NotAModel and StoreUnavailable."""
+    for _ in range(MOST_TRIES):
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(part, dir_fd=folder)
+            return _enter(folder, part, name, opened)
+        except (FileNotFoundError, ModelNotFound):  # removed again, or a file is there
+            with contextlib.suppress(FileNotFoundError):
+                if stat.S_ISREG(os.stat(part, dir_fd=folder, follow_symlinks=False).st_mode):
+                    raise NotAModel(name, f"below {part!r}, which is a file") from None
+    raise StoreUnavailable(f"another program removes the folder of {name!r} while it is used; try again")
 
 
 def _open_folder(path: Path | str, inside: int | None, opened: contextlib.ExitStack) -> int:
