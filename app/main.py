@@ -102,7 +102,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(TusMiddleware)
     if settings.cors_origins:
         app.add_middleware(CorsMiddleware, origins=frozenset(settings.cors_origins))
-    app.add_middleware(RequestLog, on_request=counters.on_request)
+    app.add_middleware(RequestLog, on_request=counters.on_request, trusted_proxies=settings.trusted_proxies)
     for router in routers(settings.compatible):
         # Not include_router(), which would match each request twice.
         app.router.routes.extend(router.routes)

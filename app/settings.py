@@ -112,6 +112,17 @@ def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        try:
+            network = ipaddress.ip_network(value)
+        except ValueError as exc:
+            raise ValueError(f"should hold addresses or networks such as 10.1.0.7 or 10.1.0.0/16; {exc}") from None
+        if not network.prefixlen:
+            raise ValueError(f"should not hold {value}: then any caller could state any address")
+    return values
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration), _at_least(timedelta(0))]
 
 
@@ -150,6 +161,8 @@ class Settings(BaseSettings):
     """Host names that requests may use, without ports; '*' for any. Default: any if there are keys, else loopback's."""
     cors_origins: Annotated[CommaSeparated, AfterValidator(_origins)] = ()
     """Origins of web pages that may use the service from a browser (CORS); '*' for any, only with API keys."""
+    trusted_proxies: Annotated[CommaSeparated, AfterValidator(_networks)] = ()
+    """Addresses or networks of proxies whose X-Forwarded-For is believed: log and journal then have the caller."""
     max_connections: Annotated[int, Field(ge=1)] = 1000
     """The most connections at once. A new one replaces the longest idle one; if none is idle, requests get 503."""
     head_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=20)

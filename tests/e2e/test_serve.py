@@ -120,6 +120,8 @@ def test_livez_answers_before_the_engine_is_ready(serve: Serve) -> None:
         ({"OCR_HOST": "0.0.0.0"}, "OCR_ALLOW_ANONYMOUS=true"),
         ({"OCR_ROOT_PATH": "/ocr"}, "OCR_ROOT_PATH=/ocr"),
         ({"OCR_ROOT_PATH": "/models/v1"}, "OCR_ROOT_PATH=/models/v1"),
+        ({"OCR_TRUSTED_PROXIES": "10.0.0.0/8,nginx"}, "OCR_TRUSTED_PROXIES=10.0.0.0/8,nginx"),
+        ({"OCR_TRUSTED_PROXIES": "0.0.0.0/0"}, "then any caller could state any address"),
         ({"OCR_API_KEYS_FILE": "missing.toml"}, "OCR_API_KEYS_FILE=missing.toml cannot be read"),
         ({"OCR_MODELS_DIR": "{tmp}", "OCR_STATE_DIR": "{tmp}"}, "is in the model folder"),
         ({"OCR_MODELS_DIR": "{tmp}", "OCR_STATE_DIR": "{tmp}/a/state"}, "Choose a folder outside it"),

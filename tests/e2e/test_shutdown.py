@@ -1,5 +1,6 @@
 """Shutdown and drain: what interrupted requests get, what `/readyz` says, and the exit status."""
 
+import http.client
 import json
 import os
 import resource
@@ -7,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -74,9 +76,51 @@ def test_a_drain_refuses_readiness_and_takes_connections(serve: Serve) -> None:
     assert drained.json()["detail"].startswith("The service will shut down soon")  # this request was not interrupted
     assert httpx.get(f"{service.url}/models", timeout=60).status_code == 200
     assert httpx.get(f"{service.url}/livez", timeout=60).status_code == 200
+    assert service.client.get("/models").headers["connection"] == "close"  # so that a proxy does not use it again
     assert service.process.poll() is None
 
     assert service.stop() == 0
+
+
+def send_until_refused(port: int, lost: list[str], answered: list[int]) -> None:
+    """Send requests with a body until the connection is refused, and append the statuses to `answered`.
+
+    A connection is used again unless the answer says that it closes, as a proxy does.
+    """
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    while True:
+        try:
+            if connection.sock is None:
+                connection.connect()
+        except ConnectionRefusedError:
+            return
+        try:
+            connection.request("POST", "/prune", body=b"{}", headers={"content-type": "application/json"})
+            response = connection.getresponse()
+            response.read()
+        except (OSError, http.client.HTTPException) as exc:
+            lost.append(repr(exc))
+            return
+        answered.append(response.status)
+
+
+def test_no_request_is_lost_when_a_drain_ends(serve: Serve) -> None:
+    """After a drain, each caller gets an answer or is refused the connection; no connection breaks under a request."""
+    service = serve(engine_class=ECHO, drain_time="0.5s").wait_until_ready()
+    port, lost, answered = service.client.base_url.port, list[str](), list[int]()
+    assert port
+    with ThreadPoolExecutor(16) as threads:
+        callers = [threads.submit(send_until_refused, port, lost, answered) for _ in range(16)]
+        try:
+            eventually(lambda: len(answered) > 100, within=60)
+        finally:
+            service.process.send_signal(signal.SIGTERM)
+        for caller in callers:
+            caller.result()
+
+    assert lost == []
+    assert set(answered) == {200}
+    assert service.process.wait(60) == 0
 
 
 def run_to_its_end(folder: Path, module: str, **settings: str) -> "subprocess.CompletedProcess[str]":

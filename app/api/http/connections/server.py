@@ -10,10 +10,14 @@ from dataclasses import dataclass
 
 import uvicorn
 
+from app.api.http.connections.accept_queue import accept_all
 from app.api.http.connections.protocol import HttpConnection
 
 TICKS_PER_SECOND = 10
 """How many times a second uvicorn calls `on_tick`."""
+LAST_REQUESTS_SECONDS = 0.5
+"""How long connections are served after a drain when the service does not listen any more. A request that a proxy has
+sent to this service just before arrives in this time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +36,10 @@ class Server(uvicorn.Server):
     """A uvicorn server that ends slow connections, and that stops in steps.
 
     When the server listens, it calls `on_started`. A signal begins the drain: the server calls `on_draining` with its
-    length in seconds, and serves requests as before. Then the server calls `on_stopping`, which ends streams of events,
-    waits for running requests, and interrupts requests that take too long.
+    length in seconds, and serves requests as before, but closes each connection after its next answer. So a proxy has
+    no idle connection left on which it could send a request when the server closes it. After the drain the server stops
+    listening, without resetting a connection that it has not accepted yet, and answers the last requests. Then it calls
+    `on_stopping`, which ends streams of events, waits for running requests, and interrupts requests that take too long.
     """
 
     def __init__(
@@ -74,11 +80,21 @@ class Server(uvicorn.Server):
             return
         self._on_draining(self._times.drain_seconds)
         signals = len(self._captured_signals)
-        for counter in range(round(self._times.drain_seconds * TICKS_PER_SECOND)):
+        if not await self._serve_for(self._times.drain_seconds, signals):
+            return
+        for server in self.servers:
+            await accept_all(server.sockets)
+            server.close()
+        await self._serve_for(LAST_REQUESTS_SECONDS, signals)
+
+    async def _serve_for(self, seconds: float, signals: int) -> bool:
+        """Serve for some seconds. Return False at once if more than `signals` signals have been received."""
+        for counter in range(round(seconds * TICKS_PER_SECOND)):
             await self.on_tick(counter)
             if len(self._captured_signals) > signals:
-                return
+                return False
             await asyncio.sleep(1 / TICKS_PER_SECOND)
+        return True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Call `on_stopping`, then wait for the running requests, interrupt requests that take too long, and stop."""

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import structlog
@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.http.connections.errors import OutOfResources, ShuttingDown
 from app.api.http.middleware.paths import is_probe
+from app.api.http.middleware.trusted_proxies import TrustedProxies
 from app.api.http.problems import crash, problem
 from app.errors.exhaustion import exhausted_resource
 from app.events import EventName
@@ -26,14 +27,20 @@ seconds."""
 MAX_ID_CHARS = 128
 MAX_FORWARDED_CHARS = 200
 MAX_WARNING_CHARS = 2000
+CLOSING = ((b"connection", b"close"),)
+"""Sent while the service drains, so that proxies keep no connection to it."""
 
 
 class RequestLog:
-    """Middleware that gives each request an id, answers a crash with a problem, and logs and reports each answer."""
+    """Middleware that gives each request an id, answers a crash with a problem, and logs and reports each answer.
 
-    def __init__(self, app: ASGIApp, *, on_request: OnRequest) -> None:
+    Behind a trusted proxy it replaces the proxy's address in the scope with the caller's.
+    """
+
+    def __init__(self, app: ASGIApp, *, on_request: OnRequest, trusted_proxies: Iterable[str] = ()) -> None:
         self._app = app
         self._on_request = on_request
+        self._proxies = TrustedProxies(trusted_proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, as ASGI defines it."""
@@ -42,7 +49,7 @@ class RequestLog:
             return
         began = time.perf_counter()
         collect_failures()
-        request_id = scope["request_id"] = _request_id(scope)
+        request_id = scope["request_id"] = self._read_head(scope)
         status = 0
 
         async def send_with_id(message: Message) -> None:
@@ -54,6 +61,7 @@ class RequestLog:
                     (b"x-request-id", request_id.encode()),
                     *scope.get("answer_headers", ()),
                     *_change_warnings(),
+                    *(CLOSING if getattr(scope["app"].state, "is_draining", False) else ()),
                 ]
             await send(message)
 
@@ -75,6 +83,25 @@ class RequestLog:
             if not is_probe(scope):
                 _log_line(scope, request_id, route, status, seconds)
 
+    def _read_head(self, scope: Scope) -> str:
+        """Return the caller's `x-request-id` if it is printable and short, else a new id. Read `x-forwarded-for` too.
+
+        If several services log the caller's id, a request can be found in all their logs.
+        """
+        request_id, forwarded = None, []
+        for name, value in scope["headers"]:
+            if name == b"x-request-id":
+                given: str = value.decode("latin-1")
+                if request_id is None and given.isascii() and given.isprintable() and 0 < len(given) <= MAX_ID_CHARS:
+                    request_id = given
+            elif name == b"x-forwarded-for":  # set by a proxy, but any caller can set it too
+                forwarded.append(value)
+        if forwarded:
+            scope["forwarded_for"] = b", ".join(forwarded)[:MAX_FORWARDED_CHARS].decode("latin-1")
+            if self._proxies and scope.get("client"):
+                scope["client"] = (self._proxies.caller_of(scope["client"][0], forwarded), 0)
+        return request_id or secrets.token_hex(16)
+
 
 def _failure(scope: Scope, request_id: str, exc: Exception) -> ASGIApp:
     """Log an unexpected exception, and return the answer: 503 if a resource is lacking, 500 for a defect."""
@@ -90,22 +117,6 @@ def _change_warnings() -> list[tuple[bytes, bytes]]:
     failures = noted_failures()
     text = "; ".join(failures)[:MAX_WARNING_CHARS].encode("ascii", "backslashreplace")
     return [(b"change-warning", b"the change was made, but " + text.replace(b"\n", b" "))] if failures else []
-
-
-def _request_id(scope: Scope) -> str:
-    """Return the caller's `x-request-id` if it is printable and short, else a new id. Record `x-forwarded-for` too.
-
-    If several services log the caller's id, a request can be found in all their logs.
-    """
-    request_id = None
-    for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            given: str = value.decode("latin-1")
-            if request_id is None and given.isascii() and given.isprintable() and 0 < len(given) <= MAX_ID_CHARS:
-                request_id = given
-        elif name == b"x-forwarded-for":  # set by a proxy, but any caller can set it too
-            scope["forwarded_for"] = value[:MAX_FORWARDED_CHARS].decode("latin-1")
-    return request_id or secrets.token_hex(16)
 
 
 def _log_line(scope: Scope, request_id: str, route: str | None, status: int, seconds: float) -> None:
