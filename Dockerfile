@@ -43,6 +43,8 @@ RUN if [ "$LLAMA_RUNTIME" = vulkan ]; then apt-get update \
     && rm -rf /var/lib/apt/lists/*; fi
 WORKDIR /srv/ocr
 COPY LICENSE ./
+# The guides, which the service shows at /guides: app/api/docs/guides is a link to this folder.
+COPY docs docs
 COPY --from=builder /opt/venv /opt/venv
 COPY --from=builder /srv/ocr/app app
 COPY --from=native /opt/ocr/native /opt/ocr/native

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from app.api.ai import routes as ai
 from app.api.ai import tables
 from app.api.compatible import docling, mistral, openwebui
-from app.api.docs import pages, service_routes
+from app.api.docs import guide_pages, pages, service_routes
 from app.api.engine import capabilities
 from app.api.engine import routes as engine
 from app.api.health import metrics_route, probes
@@ -58,5 +58,6 @@ def routers(compatible: Collection[str] = ()) -> tuple[APIRouter, ...]:
         metrics_route.router,
         service_routes.router,
         pages.router,
+        guide_pages.router,
         *(COMPATIBLE[name] for name in compatible),
     )

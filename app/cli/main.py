@@ -71,8 +71,13 @@ for command in (serve, models, trash, journal, storage, pulls, jobs, resources, 
 
 
 @main.command()
-def openapi() -> None:
-    """Print the OpenAPI document."""
-    from app.main import create_app  # noqa: PLC0415 - a tenth of a second that the other commands need not wait
+@click.option(
+    "--complete", is_flag=True, help="With all descriptions and an example of every answer, as /docs shows it."
+)
+def openapi(*, complete: bool) -> None:
+    """Print the OpenAPI document, as programs get it at /openapi.json."""
+    from app.api.docs.compact_document import compact  # noqa: PLC0415 - the other commands need not wait for these
+    from app.main import create_app  # noqa: PLC0415
 
-    say(json.dumps(create_app(load_settings()).openapi(), indent=2))
+    document = create_app(load_settings()).openapi()
+    say(json.dumps(document if complete else compact(document), indent=2))

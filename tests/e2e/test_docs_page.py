@@ -105,7 +105,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
 @pytest.fixture(scope="module")
 def operations(page: RunningService) -> dict[str, str]:
     """Return the element id of each operation that the page shows."""
-    return operations_of(page.client.get("/openapi.json").json())
+    return operations_of(page.client.get("/docs/openapi.json").json())
 
 
 @pytest.fixture(
@@ -185,7 +185,7 @@ def forget(browser: Browser) -> None:
 
 def test_the_pages_work_without_the_internet(address: str, browser: Browser) -> None:
     """The service's address leads to the docs page with every operation and to the reference; nothing else is asked."""
-    operations = operations_of(httpx.get(f"{address}/openapi.json", timeout=60).json())
+    operations = operations_of(httpx.get(f"{address}/docs/openapi.json", timeout=60).json())
 
     forget(browser)
     browser.open(f"{address}/")
@@ -201,7 +201,9 @@ def test_the_pages_work_without_the_internet(address: str, browser: Browser) -> 
 
 def sorted_by_tag(operations: dict[str, str], address: str) -> list[str]:
     """Return the operations in the order of the document's tags."""
-    tags = [f"#operations-{tag['name']}-" for tag in httpx.get(f"{address}/openapi.json", timeout=60).json()["tags"]]
+    tags = [
+        f"#operations-{tag['name']}-" for tag in httpx.get(f"{address}/docs/openapi.json", timeout=60).json()["tags"]
+    ]
     return [operation for tag in tags for operation, element in operations.items() if element.startswith(tag)]
 
 
@@ -280,7 +282,7 @@ def test_a_lock_is_shown_only_where_a_key_is_needed(
 
 def test_a_name_with_a_slash_and_a_space_can_be_tried_out(address: str, browser: Browser) -> None:
     """ "Try it out" finds a model whose name has a slash and a space."""
-    operation = operations_of(httpx.get(f"{address}/openapi.json", timeout=60).json())["GET /models/{name}"]
+    operation = operations_of(httpx.get(f"{address}/docs/openapi.json", timeout=60).json())["GET /models/{name}"]
 
     forget(browser)
     open_docs(browser, address, operation)
@@ -297,7 +299,7 @@ def test_a_key_that_is_entered_in_the_page_is_used(serve: Serve, browser: Browse
     keys = tmp_path / "keys.toml"
     keys.write_text(entry_for("reader", [Scope.READ], key))
     service = serve(engine_class=ECHO, api_keys_file=keys)
-    operation = operations_of(service.client.get("/openapi.json").json())["GET /models"]
+    operation = operations_of(service.client.get("/docs/openapi.json").json())["GET /models"]
 
     open_docs(browser, service.url, operation)
     assert len(browser.texts(f"{operation} .authorization__btn")) == 1

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app.api.docs.compact_document import compact
 from app.main import create_app
 from app.settings import Settings
 from tests.support import npm
@@ -22,12 +23,13 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return npm.install_with_node(tmp_path_factory.mktemp("linters"), SPECTRAL, REDOCLY)
 
 
-@pytest.fixture(scope="module", params=["without keys", "with keys"])
+@pytest.fixture(scope="module", params=["without keys", "with keys", "complete"])
 def document(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write the document of a service and return its path."""
-    settings = Settings(api_keys_file=Path("keys.toml") if request.param == "with keys" else None)
+    settings = Settings(api_keys_file=None if request.param == "without keys" else Path("keys.toml"))
+    document = create_app(settings).openapi()
     path = tmp_path_factory.mktemp("document") / "openapi.json"
-    path.write_text(json.dumps(create_app(settings).openapi()))
+    path.write_text(json.dumps(document if request.param == "complete" else compact(document)))
     return path
 
 

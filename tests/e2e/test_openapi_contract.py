@@ -147,7 +147,7 @@ def fuzz(folder: Path, scopes: tuple[Scope, ...] | None) -> Fuzz:
         # A caller without rights gets the same refusals, so fewer examples are enough.
         examples = 100 if scopes is None or len(scopes) == len(Scope) else 20
         run = run_schemathesis(service.url, folder, key if scopes else None, examples)
-        document = service.client.get("/openapi.json").json()
+        document = service.client.get("/docs/openapi.json").json()
     return Fuzz(run.returncode, run.stdout + run.stderr, document, inlined(document), observed_by(folder / "events"))
 
 
@@ -171,7 +171,7 @@ def run_schemathesis(url: str, folder: Path, key: str | None, examples: int) -> 
             Path(sys.executable).with_name("schemathesis"),
             f"--config-file={config}",
             "run",
-            f"{url}/openapi.json",
+            f"{url}/docs/openapi.json",
             "--checks=all",
             # use_after_free_but_of_jobs replaces it.
             "--exclude-checks=use_after_free",

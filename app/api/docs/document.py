@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from app.api import examples
+from app.api.docs import guide_pages
 from app.api.docs.operation_order import sort_operations
 from app.api.docs.problem_responses import ProblemResponses
 from app.api.docs.shared_components import share
@@ -56,7 +57,9 @@ def _document(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
     components["securitySchemes"] = SECURITY_SCHEME
     components["headers"] = {}
     schemas = components["schemas"]
-    schemas["Problem"] = Problem.model_json_schema()
+    for tag in document["tags"]:
+        tag["externalDocs"] = _guide(app, guide_pages.BY_TAG[tag["name"]])
+    schemas["Problem"] = Problem.model_json_schema() | {"externalDocs": _guide(app, guide_pages.OF_ERRORS)}
     # FastAPI's schemas of a 422 answer, which this service never sends.
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
@@ -73,6 +76,10 @@ def _document(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
     document["paths"] = sort_operations(document["paths"], [tag["name"] for tag in document["tags"]])
     share(document)
     return document
+
+
+def _guide(app: FastAPI, name: str) -> dict[str, str]:
+    return {"description": "The guide.", "url": app.root_path + guide_pages.path_of(name)}
 
 
 def _drop_inlined(document: dict[str, Any]) -> None:

@@ -67,14 +67,14 @@ class ProblemResponses:
         if method == "head":
             self._has_head = True
             return {"default": {"$ref": RESPONSES + HEAD_PROBLEM}}
-        common = self._common(path, method)
-        declared = [*self._declared(operation), *self._of_request(path, method, scope, operation)]
+        common = self._common(path, method, scope)
+        declared = [*self._declared(operation), *self._of_request(path, operation)]
         own = [kind for kind in declared if kind not in common]
         by_status: dict[str, Kinds] = {}
         for status in sorted({kind.status for kind in own}):
             by_status[str(status)] = self._sorted(kind for kind in own if kind.status == status)
         responses = {status: self._ref(self._name(kinds), kinds) for status, kinds in by_status.items()}
-        return responses | {"default": self._ref(_name_of_default(path, method), self._sorted(common))}
+        return responses | {"default": self._ref(_name_of_default(path, method, scope), self._sorted(common))}
 
     def add_to(self, components: dict[str, Any]) -> None:
         """Add the responses, and the examples and headers that they refer to, to the document's components."""
@@ -102,14 +102,13 @@ class ProblemResponses:
         return {"$ref": RESPONSES + name}
 
     def _name(self, kinds: Kinds) -> str:
-        """Return a name that says which types the response has: one, two, or the first and how many others."""
-        slugs = [kind.slug for kind in kinds]
-        for shown in range(1, len(slugs)):
-            others = len(slugs) - shown
-            name = "-or-".join((*slugs[:shown], f"{others}-others"))
-            if others > 1 and self._names.get(name, kinds) == kinds:
-                return name
-        return "-or-".join(slugs)
+        """Return a response's name: the slug of its only type, or its status and a number."""
+        if len(kinds) == 1:
+            return kinds[0].slug
+        number = 1
+        while self._names.get(name := f"{kinds[0].status}-{number}", kinds) != kinds:
+            number += 1
+        return name
 
     def _declared(self, operation: dict[str, Any]) -> list[ProblemType]:
         """Return the problem types that an operation's route declares, found by the names of their examples."""
@@ -120,33 +119,36 @@ class ProblemResponses:
         ]
         return [kind for kind in PROBLEM_TYPES.values() if kind.slug in slugs]
 
-    def _of_request(self, path: str, method: str, scope: Scope | None, operation: dict[str, Any]) -> list[ProblemType]:
-        """Return the problem types that follow from what an operation takes: parameters, a body, a key."""
+    def _of_request(self, path: str, operation: dict[str, Any]) -> list[ProblemType]:
+        """Return the problem types that follow from what an operation takes: parameters and a body."""
         found: list[type[Exception]] = []
         if path not in LENIENT:
             found.append(RequestValidationError)
         if "requestBody" in operation:
             found += [UnsupportedBody, PartialBody]
-        if self._needs_key and scope:
-            found += [Unauthenticated, MissingScope]
-        if scope and scope.is_change(method.upper()):
-            found.append(ServiceReadOnly)
         return [PROBLEM_TYPES[exception] for exception in found]
 
-    def _common(self, path: str, method: str) -> list[ProblemType]:
-        """Return the problem types that any request with this method can get."""
+    def _common(self, path: str, method: str, scope: Scope | None) -> list[ProblemType]:
+        """Return the problem types that any request with this method can get, with a key or without."""
         found: list[type[Exception]] = [*OF_EVERY_REQUEST]
         if path not in PROBES:
             found += OF_LIMITS
         if method not in SAFE_METHODS:
             found += OF_CHANGES
+        if self._needs_key and scope:
+            found += [Unauthenticated, MissingScope]
+        if scope and scope.is_change(method.upper()):
+            found.append(ServiceReadOnly)
         return [*(PROBLEM_TYPES[exception] for exception in found), INTERNAL_ERROR]
 
 
-def _name_of_default(path: str, method: str) -> str:
+def _name_of_default(path: str, method: str, scope: Scope | None) -> str:
     if path in PROBES:
         return "AnyProbe"
-    return "AnyRead" if method in SAFE_METHODS else "AnyChange"
+    kind = "Read" if method in SAFE_METHODS else "Change"
+    if scope and method not in SAFE_METHODS and not scope.is_change(method.upper()):
+        kind = "Use"
+    return f"Any{kind}" if scope else f"AnyPublic{kind}"
 
 
 def _headers_of(kinds: Kinds) -> list[str]:

@@ -10,6 +10,8 @@ class LinksOut(Schema):
     """The docs page, which can call every operation."""
     reference: str
     """The reference page, for reading."""
+    guides: str
+    """The guides: how to use the service, and how to run it."""
     document: str
     """The OpenAPI document."""
     models: str
@@ -25,6 +27,7 @@ class LinksOut(Schema):
         return {
             "docs": "docs",
             "reference": "redoc",
+            "guides": "guides",
             "document": "openapi.json",
             "models": "models",
             "readiness": "readyz",

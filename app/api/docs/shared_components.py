@@ -6,6 +6,8 @@ Nothing that a client reads from the document changes but its place.
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
+from operator import setitem
 from typing import Any
 
 LONG_ENUMERATION = 20
@@ -13,7 +15,7 @@ LONG_ENUMERATION = 20
 
 
 def share(document: dict[str, Any]) -> None:
-    """Move parameters and headers that occur several times, and long enumerations, to the document's components."""
+    """Move what occurs several times, and long enumerations, to the document's components."""
     for operation in _operations(document):
         for parameter in operation.get("parameters", []):
             # FastAPI gives a parameter's description to its schema too.
@@ -25,9 +27,12 @@ def share(document: dict[str, Any]) -> None:
     for schema in document["components"]["schemas"].values():
         _each(schema, _without_title)
     _share_enumerations(document)
+    for schema in (document["paths"], document["components"]["schemas"]):
+        _each(schema, _short_null)
     _share_examples(document)
     _share_parameters(document)
     _share_headers(document)
+    _share_responses(document)
 
 
 def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -50,6 +55,15 @@ def _without_title(schema: dict[str, Any]) -> None:
     """Remove the title that pydantic makes from the name of a property or a class."""
     if isinstance(schema.get("title"), str):
         del schema["title"]
+
+
+def _short_null(schema: dict[str, Any]) -> None:
+    """Write a simple type or null as `"type": [..., "null"]`, which pydantic writes as `anyOf` with two schemas."""
+    match schema.get("anyOf"):
+        case [dict(first), {"type": "null"}] if "type" in first and not {"enum", "const"} & first.keys():
+            del schema["anyOf"]
+            schema.update(first)
+            schema["type"] = [first["type"], "null"]
 
 
 def _share_enumerations(document: dict[str, Any]) -> None:
@@ -80,37 +94,63 @@ def _share_enumerations(document: dict[str, Any]) -> None:
 
 
 def _share_parameters(document: dict[str, Any]) -> None:
-    """Describe each parameter once that several operations have.
-
-    Of different parameters with one name, the most common is shared.
-    """
-    places: dict[tuple[str, str], list[tuple[list[Any], int]]] = defaultdict(list)
+    """Describe each parameter once that several operations have."""
+    places = _Places()
     for operation in _operations(document):
-        parameters = operation.get("parameters", [])
-        for index, parameter in enumerate(parameters):
-            places[parameter["name"], json.dumps(parameter)].append((parameters, index))
-    shared = document["components"].setdefault("parameters", {})
-    for (name, text), found in sorted(places.items(), key=lambda item: -len(item[1])):
-        if len(found) > 1 and name not in shared:
-            shared[name] = json.loads(text)
-            for parameters, index in found:
-                parameters[index] = {"$ref": f"#/components/parameters/{name}"}
+        for index, parameter in enumerate(parameters := operation.get("parameters", [])):
+            places.add(parameter, partial(setitem, parameters, index), parameter["name"])
+    places.share_in(document, "parameters")
 
 
 def _share_headers(document: dict[str, Any]) -> None:
-    """Describe each header of answers once that several answers have, in the same way as parameters."""
-    places: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    """Describe each header of answers once that several answers have."""
+    places = _Places()
     for operation in _operations(document):
         for response in operation["responses"].values():
-            for name, header in response.get("headers", {}).items():
-                if "$ref" not in header:
-                    places[name, json.dumps(header)].append(response["headers"])
-    shared = document["components"].setdefault("headers", {})
-    for (name, text), found in sorted(places.items(), key=lambda item: -len(item[1])):
-        if len(found) > 1 and name not in shared:
+            for name, header in (headers := response.get("headers", {})).items():
+                places.add(header, partial(setitem, headers, name), name)
+    places.share_in(document, "headers")
+
+
+def _share_responses(document: dict[str, Any]) -> None:
+    """Describe each answer once that several operations have, named after its status and the first of them."""
+    places = _Places()
+    for operation in _operations(document):
+        for status, response in (responses := operation["responses"]).items():
+            name = f"{status}-{operation['operationId'].replace('_', '-')}"
+            places.add(response, partial(setitem, responses, status), name)
+    places.share_in(document, "responses")
+
+
+class _Places:
+    """The places of a document where parts of one kind are, to replace equal parts with references."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[tuple[Callable[[dict[str, str]], None], str]]] = defaultdict(list)
+        """By the part as JSON: what puts another part in its place, and the name that it would have."""
+
+    def add(self, part: dict[str, Any], put: Callable[[dict[str, str]], None], name: str) -> None:
+        """Note a part of the document, unless it is a reference already."""
+        if "$ref" not in part:
+            self._found[json.dumps(part)].append((put, name))
+
+    def share_in(self, document: dict[str, Any], kind: str) -> None:
+        """Move the parts that occur more than once to the components of this kind.
+
+        Of different parts with one name the most common keeps it, and the others get a number.
+        """
+        shared = document["components"].setdefault(kind, {})
+        for text, found in sorted(self._found.items(), key=lambda item: -len(item[1])):
+            if len(found) == 1:
+                continue
+            first, number = found[0][1], 1
+            name = first
+            while name in shared:
+                number += 1
+                name = f"{first}-{number}"
             shared[name] = json.loads(text)
-            for headers in found:
-                headers[name] = {"$ref": f"#/components/headers/{name}"}
+            for put, _ in found:
+                put({"$ref": f"#/components/{kind}/{name}"})
 
 
 def _share_examples(document: dict[str, Any]) -> None:

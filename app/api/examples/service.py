@@ -9,6 +9,7 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
         "links": {
             "docs": "/docs",
             "reference": "/redoc",
+            "guides": "/guides",
             "document": "/openapi.json",
             "models": "/models",
             "readiness": "/readyz",

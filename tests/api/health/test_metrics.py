@@ -61,7 +61,7 @@ def test_requests_are_counted_by_route_and_never_by_path(counting: RunningServic
 
 def test_alerts_have_their_series_from_the_start(counting: RunningService) -> None:
     """What the alerts count exists with the value 0 before it first happens: Prometheus sees no increase otherwise."""
-    document = counting.client.get("/openapi.json").json()["paths"]
+    document = counting.client.get("/docs/openapi.json").json()["paths"]
     routes = [
         (method.upper(), path) for path, methods in document.items() for method in methods if method != "parameters"
     ]

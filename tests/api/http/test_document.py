@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from app.api.docs.compact_document import compact
+from app.api.http.problem_table import PROBLEM_TYPES
 from app.api.jobs.schemas import JobOut
 from app.main import create_app
 from app.settings import Settings
@@ -49,9 +52,10 @@ def test_the_example_of_a_job_is_of_its_kind(
 
 def test_the_document_depends_on_whether_keys_are_set(document: dict[str, Any], tmp_path: Path) -> None:
     """Only the document of a service with keys has 401 and 403 `missing-scope`, and requires a key."""
-    with_keys = create_app(Settings(api_keys_file=tmp_path / "keys.toml")).openapi()
-    assert "401" in answers_of(with_keys, "/models", "get")
-    assert "401" not in answers_of(document, "/models", "get")
+    with_keys = inlined(create_app(Settings(api_keys_file=tmp_path / "keys.toml")).openapi())
+    assert {"401", "403"} <= statuses_of(with_keys, "/models", "get").keys()
+    assert {"401", "403"}.isdisjoint(statuses_of(document, "/models", "get"))
+    assert "401" not in statuses_of(with_keys, "/version", "get")
     assert {} in document["paths"]["/models"]["get"]["security"]
     assert {} not in with_keys["paths"]["/models"]["get"]["security"]
 
@@ -77,20 +81,72 @@ def test_every_operation_has_the_statuses_that_any_request_can_get(document: dic
             assert expected <= statuses_of(document, path, method).keys(), (method, path)
 
 
-def test_the_document_is_small() -> None:
-    """No problem is described twice, and the whole document fits a page's first requests once it is compressed."""
-    document = create_app(Settings(api_keys_file=Path("keys.toml"))).openapi()
-    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
-    examples = [json.dumps(each) for each in document["components"]["examples"].values()]
+@pytest.mark.parametrize("keys_file", [None, Path("keys.toml")])
+def test_the_document_is_small(keys_file: Path | None) -> None:
+    """The document for programs is below 150 kB; in the one that the pages show, no problem is described twice."""
+    complete = create_app(Settings(api_keys_file=keys_file)).openapi()
+    examples = [json.dumps(each) for each in complete["components"]["examples"].values()]
     assert len(examples) == len(set(examples)) > 80
-    assert text.count(b"urn:ocr-model-service:problem:wrong-host") == 1
-    assert len(text) < 300_000
-    assert len(gzip.compress(text)) < 55_000
+    assert bytes_of(complete).count(b"urn:ocr-model-service:problem:wrong-host") == 1
+    assert len(bytes_of(complete)) < 300_000
+    assert len(bytes_of(compact(complete))) < 150_000
+    assert len(gzip.compress(bytes_of(compact(complete)))) < 30_000
 
 
-def test_each_component_is_used() -> None:
+def bytes_of(document: dict[str, Any]) -> bytes:
+    """Return a document as the service sends it."""
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def test_the_service_has_both_forms_of_the_document(service: RunningService) -> None:
+    """Programs get the small document, the pages the complete one."""
+    small, complete = (service.client.get(path) for path in ("/openapi.json", "/docs/openapi.json"))
+    assert len(small.content) < 150_000 < len(complete.content)
+    assert small.json() == compact(complete.json())
+
+
+def test_the_small_document_describes_the_same_operations(document: dict[str, Any]) -> None:
+    """The document for programs has all operations, parameters, bodies, statuses, problem types and schemas."""
+    small = inlined(compact(create_app(Settings()).openapi()))
+    assert small["components"]["schemas"].keys() == document["components"]["schemas"].keys()
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            if method in {"head", "options"}:
+                continue
+            found = small["paths"][path][method]
+            assert found["summary"] == operation["summary"]
+            assert operation["description"].startswith(found["description"].split(" ")[0])
+            assert [without_words(each) for each in found.get("parameters", [])] == [
+                without_words(each) for each in operation.get("parameters", [])
+            ]
+            assert without_words(found.get("requestBody")) == without_words(operation.get("requestBody"))
+            assert found["responses"].keys() == operation["responses"].keys()
+            for status, answer in found["responses"].items():
+                assert content_of(answer) == content_of(operation["responses"][status]), (method, path, status)
+                assert answer["description"]
+
+
+def content_of(answer: dict[str, Any]) -> object:
+    """Return what an answer holds: its media types with their schemas, and the types of a problem."""
+    content = answer.get("content", {})
+    slugs = [kind.slug for kind in PROBLEM_TYPES.values()] if "application/problem+json" in content else []
+    types = [slug for slug in slugs if f"`{slug}`" in answer["description"]] or [
+        slug for slug in slugs if slug in content["application/problem+json"].get("examples", {})
+    ]
+    return types, {kind: each["schema"] for kind, each in content.items()}
+
+
+def without_words(part: Any) -> Any:
+    """Return a part of the document without its descriptions."""
+    if isinstance(part, dict):
+        return {name: without_words(value) for name, value in part.items() if name != "description"}
+    return [without_words(each) for each in part] if isinstance(part, list) else part
+
+
+@pytest.mark.parametrize("form", [dict, compact])
+def test_each_component_is_used(form: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     """No component of the document is left over, and each reference has its target."""
-    document = create_app(Settings()).openapi()
+    document = form(create_app(Settings()).openapi())
     used = set(re.findall(r'"#/components/([^"]+)"', json.dumps(document)))
     there = {f"{kind}/{name}" for kind, parts in document["components"].items() for name in parts}
     assert there - used == {"securitySchemes/api_key"}

@@ -24,7 +24,7 @@ OF_PYDANTIC = ("Value error", "Extra inputs", "Input should", "String should", "
 
 def operations(service: RunningService) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield the method, the path and the description of every operation, but for the probe that reads nothing."""
-    for template, methods in inlined(service.client.get("/openapi.json").json())["paths"].items():
+    for template, methods in inlined(service.client.get("/docs/openapi.json").json())["paths"].items():
         path = template
         for placeholder, value in PATHS.items():
             path = path.replace(placeholder, value)

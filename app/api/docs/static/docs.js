@@ -84,7 +84,7 @@
   dark.addEventListener("change", paint);
 
   window.ui = window.SwaggerUIBundle({
-    url: "openapi.json",
+    url: "docs/openapi.json",
     dom_id: "#swagger-ui",
     plugins: [foldedProblems, changedDocument, searchedOperations],
     deepLinking: true,

@@ -15,7 +15,7 @@
     rightPanel: { backgroundColor: "#0b1220" },
   };
   const light = { colors: { primary: { main: "#166534" } }, sidebar: { backgroundColor: "#f3f4f6" } };
-  const answer = await fetch("openapi.json");
+  const answer = await fetch("docs/openapi.json");
   const shown = window.ocrDocs.pageDocument(await answer.json());
   const options = {
     hideDownloadButton: true,
