@@ -7,6 +7,7 @@ from app.terminal import visible
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 THOUSAND = 1000
+LARGEST = 10**30
 BYTES = "_bytes"
 """The end of the names of members that hold sizes in bytes."""
 TIMES = ("at", "since")
@@ -15,7 +16,8 @@ TIMES = ("at", "since")
 
 def size(count: int) -> str:
     """Return a number of bytes as text for people, in powers of a thousand: `1.9 GB`, `24 B`."""
-    value, unit = float(count), 0
+    # A server could send a number that no float can be.
+    value, unit = float(min(count, LARGEST)), 0
     # 999,950 would be shown as 1000.0 kB, so it is 1.0 MB already.
     while round(value, 1) >= THOUSAND and unit < len(UNITS) - 1:
         value, unit = value / THOUSAND, unit + 1

@@ -1,5 +1,7 @@
 """The errors of the source of a pull, or of an image that is given by its URL."""
 
+import re
+
 from app.errors.base import ServiceError
 
 
@@ -29,11 +31,16 @@ class SourceRefused(SourceError):
         super().__init__(f"This service has no access to {what}: {reason}.")
 
 
+def without_errno(reason: str) -> str:
+    """Return the sentence of a failed system call without its number, which says nothing to most readers."""
+    return re.sub(r"\[Errno -?\d+\] ", "", reason)
+
+
 class SourceUnavailable(SourceError):
     """The source cannot be reached, is overloaded, or fails."""
 
     def __init__(self, what: str, reason: str, retry_after_seconds: float | None = None) -> None:
-        super().__init__(f"{what} cannot be fetched now: {reason}. Try again later.")
+        super().__init__(f"{what} cannot be fetched now: {without_errno(reason)}. Try again later.")
         self.retry_after_seconds = retry_after_seconds
 
 

@@ -140,7 +140,9 @@ class TrashEntryNotFound(StoreError):
     """There is no such entry in the trash: it never existed, was restored, was purged, or has expired."""
 
     def __init__(self, trash_id: str) -> None:
-        super().__init__(f"The trash has no entry {trash_id!r}. GET /trash lists the entries.")
+        super().__init__(
+            f"The trash has no entry with the id {trash_id!r}. GET /trash lists the entries with their ids."
+        )
         self.trash_id = trash_id
 
 

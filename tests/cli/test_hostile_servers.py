@@ -10,9 +10,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from app.api import examples
+from app.api.examples.jobs import JOB
+from app.api.models.schemas import ModelListOut
 from app.cli.backends import service_client
 from app.cli.backends.service_client import NoService, ServiceClient
+from app.cli.main import main
 from app.cli.tables import facts
 from tests.support.endless import endless_server
 from tests.support.fork_server import run_command
@@ -30,7 +35,7 @@ def server_of(answers: dict[str, tuple[int, bytes]]) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_DELETE = do_GET  # noqa: N815 - the name that the base class looks for
+        do_DELETE = do_PUT = do_POST = do_GET  # noqa: N815 - the names that the base class looks for
 
         def log_message(self, *_: object) -> None: ...
 
@@ -74,7 +79,7 @@ def test_an_endless_answer_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service_client, "MAX_ANSWER_BYTES", 1 << 20)
     with endless_server() as server:
         with pytest.raises(NoService, match="more than 1,048,576 bytes"):
-            ServiceClient(server.url, None).get("/models")
+            ServiceClient(server.url, None).get("/models", ModelListOut)
         assert server.sent_bytes < 64 << 20  # the limit and the buffers of the connection
 
 
@@ -104,3 +109,59 @@ def test_the_names_of_members_are_escaped() -> None:
     assert "\x1b" not in printed
     assert "a\\x1b[2J" in printed
     assert "c\\x1b[2J 2" in printed
+
+
+ANSWERS = {
+    "models list": ("/models", "ModelListOut"),
+    "models show a": ("/models/a", "ModelDetailOut"),
+    "models path": ("/models/path", "PathOut"),
+    "models delete a": ("/models/a", "ReceiptOut"),
+    "models protect a --reason b": ("/models/a/protection", "ProtectionStateOut"),
+    "models audit": ("/audit", "AuditOut"),
+    "models prune": ("/prune", "PruneOut"),
+    "trash list": ("/trash", "TrashListOut"),
+    "trash empty --yes": ("/trash", "TrashListOut"),
+    "journal": ("/journal", "JournalOut"),
+    "storage": ("/storage", "StorageOut"),
+    "pulls list": ("/pulls", "JobListOut"),
+    "resources": ("/resources", "ResourceListOut"),
+    "engine show": ("/engine", "EngineOut"),
+    "engine release": ("/engine/release", "ReleaseOut"),
+}
+"""By command: the path that it asks, and the schema of the answer."""
+WRONG: tuple[object, ...] = (5, "x", [1], {"a": 1}, None, True, 10**400, [[]], [None])
+
+
+@pytest.mark.parametrize("command", ANSWERS)
+def test_members_of_another_type_end_the_command_with_a_sentence(command: str) -> None:
+    """Whatever a member of an answer is, the command prints it or says that no such service is known."""
+    path, schema = ANSWERS[command]
+    answer = examples.BY_SCHEMA[schema]
+    bodies = {path: (200, b"")}
+    refused = 0
+    with server_of(bodies) as url:
+        for number, name in enumerate(answer):
+            for wrong in (WRONG[number % len(WRONG)], WRONG[(number + 3) % len(WRONG)]):
+                bodies[path] = (200, json.dumps(answer | {name: wrong}).encode())
+                ended = CliRunner().invoke(main, [*command.split(), "--url", url])
+                assert ended.exception is None or isinstance(ended.exception, SystemExit), (
+                    name,
+                    wrong,
+                    ended.exception,
+                )
+                assert ended.exit_code in {0, 1, 3}, (name, wrong, ended.output)
+                refused += "that this command knows" in ended.output
+        bodies[path] = (200, json.dumps(answer | {"member_of_a_later_version": 1}).encode())
+        known = CliRunner().invoke(main, [*command.split(), "--url", url])
+    assert refused, "no wrong member was refused"
+    assert "that this command knows" not in known.output
+
+
+@pytest.mark.parametrize("result", [{"models": 5}, {"models": [1]}, {}])
+def test_a_pull_with_another_result_ends_with_a_sentence(result: dict[str, object]) -> None:
+    """The result of a pull that is none ends the command, which says that the change may have been made."""
+    job = JOB | {"state": "succeeded", "result": result}
+    with server_of({"/pulls": (202, json.dumps(job).encode())}) as url:
+        ended = CliRunner().invoke(main, ["models", "pull", "org/repo", "file", "--url", url])
+    assert (ended.exit_code, type(ended.exception)) == (1, SystemExit), ended.exception
+    assert "is no OCR model service that this command knows" in ended.output

@@ -6,7 +6,15 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainSerializer, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
 
@@ -30,6 +38,23 @@ class Schema(BaseModel):
         frozen=True,
         json_schema_serialization_defaults_required=True,
     )
+
+
+OF_OTHER_VERSIONS = {"missing", "enum", "literal_error"}
+"""pydantic's names of the errors that the answer of an earlier or later version may have."""
+
+
+def wrong_members(schema: type[Schema], body: bytes) -> list[str]:
+    """Return the members of an answer, such as `models.0.name`, that do not have the types of the schema.
+
+    Members that are missing or unknown and unknown values of enumerations are accepted: other versions have them.
+    """
+    try:
+        schema.model_validate_json(body, strict=True)
+    except ValidationError as exc:
+        found = exc.errors(include_url=False, include_context=False, include_input=False)
+        return [".".join(map(str, error["loc"])) for error in found if error["type"] not in OF_OTHER_VERSIONS]
+    return []
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,12 +133,20 @@ async def list_jobs(query: Annotated[JobsQuery, Query()], kind: JobKindDep, jobs
     )
 
 
-async def get_job(request: Request, job: JobDep, query: Annotated[JobQuery, Query()], watcher: JobWatcherDep) -> JobOut:
+async def get_job(
+    request: Request,
+    job_id: JobId,
+    kind: JobKindDep,
+    jobs: JobsDep,
+    watcher: JobWatcherDep,
+    query: Annotated[JobQuery, Query()],
+) -> JobOut:
     """Get the job's state, its progress and its result, whichever service on the folder runs it.
 
     `wait=30` is a long poll: the answer comes at the job's end, or after 30 seconds with the job as it is. Repeat the
     request until the state is final. If the service stops, it answers at once, too.
     """
+    job = await _job(job_id, kind, jobs)  # no dependency: a wrong parameter is refused before anything is looked up
     return describe(await finished_or_latest(request, watcher, job, query.wait))
 
 

@@ -9,9 +9,11 @@ from urllib.parse import quote
 import httpx
 
 from app import __version__
+from app.api.http.schema import Schema, wrong_members
 from app.cli.backends.base import Json
 from app.cli.wording import in_commands
 from app.errors import ServiceError
+from app.errors.pulls import without_errno
 from app.store.names import parts_of
 from app.terminal import visible
 
@@ -55,14 +57,22 @@ class AnswerLost(ServiceError):
         )
 
 
+class WrongAnswer(NoService):
+    """What a server has answered has not the members that a service gives."""
+
+    def __init__(self, problem: str, *, is_change: bool) -> None:
+        unknown = " It is not known whether the change was made." if is_change else ""
+        super().__init__(
+            f"What answers at the URL is no OCR model service that this command knows: {problem}.{unknown} "
+            "Correct --url or OCR_URL, or use the command of the service's version."
+        )
+
+
 class Answer(dict[str, Any]):
     """A JSON object of an answer. A member that is missing means that the server is no service of this version."""
 
     def __missing__(self, name: str) -> NoReturn:
-        raise NoService(
-            f"What answers at the URL is no OCR model service that this command knows: its answer has no {name!r}. "
-            "Correct --url or OCR_URL, or use the command of the service's version."
-        )
+        raise WrongAnswer(f"its answer has no {name!r}", is_change=False)
 
 
 class ServiceClient:
@@ -105,16 +115,21 @@ class ServiceClient:
         except httpx.RequestError as exc:
             raise _failure(exc, self.url, is_change=False) from None
 
-    def get(self, path: str, params: Mapping[str, Any] | None = None) -> Json:
+    def get(self, path: str, schema: type[Schema], params: Mapping[str, Any] | None = None) -> Json:
         """Get a JSON object."""
-        return self.json("GET", path, params=dict(params or {}))
+        return self.json("GET", path, schema, params=dict(params or {}))
 
-    def json(self, method: str, path: str, **request: Any) -> Json:  # noqa: ANN401
-        """Send a request and return the JSON object of the answer."""
+    def json(self, method: str, path: str, schema: type[Schema], **request: Any) -> Json:  # noqa: ANN401
+        """Send a request and return the JSON object of the answer, whose members have the types of the schema."""
         answer = self.ask(method, path, **request)
         found = _parsed(answer.content, Answer)
         if not isinstance(found, Answer):
             raise NoService(f"What answers at {self.url} is no OCR model service. Correct --url or OCR_URL.")
+        # A lone surrogate, which Python's parser accepts and pydantic's does not, is printed as an escape.
+        text = json.dumps(found, ensure_ascii=False).encode(errors="replace")
+        if wrong := wrong_members(schema, text):
+            problem = f"{visible(wrong[0])!r} in its answer has another type"
+            raise WrongAnswer(problem, is_change=method != "GET")
         return found
 
 
@@ -170,7 +185,7 @@ def _parsed(body: bytes, make: Callable[[dict[str, Any]], Any]) -> Any:  # noqa:
 
 
 def _failure(exc: httpx.RequestError, url: str, *, is_change: bool) -> ServiceError:
-    reason = str(exc) or type(exc).__name__
+    reason = without_errno(str(exc)) or type(exc).__name__
     if isinstance(exc, httpx.ReadError | httpx.ReadTimeout | httpx.RemoteProtocolError | httpx.DecodingError):
         return AnswerLost(url, reason, is_change=is_change)
     return NoService(

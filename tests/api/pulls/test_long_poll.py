@@ -60,10 +60,12 @@ def test_a_long_poll_ends_after_its_time(pair: list[RunningService], hub: Hub) -
 
 
 def test_other_times_are_refused(pair: list[RunningService], hub: Hub) -> None:
-    """A time that is not a whole number from 0 to 60 is refused."""
+    """A time that is not a whole number from 0 to 60 is refused, before the job is looked up."""
     path, fault = waiting_pull(pair[0], hub)
 
-    answers = [pair[0].client.get(path, params={"wait": wait}) for wait in ("-1", "61", "1.5", "soon", "")]
+    unknown = "/pulls/20261121T092012Z-0a1b23a56954"
+    times = ("-1", "61", "1.5", "soon", "")
+    answers = [pair[0].client.get(each, params={"wait": wait}) for each in (path, unknown) for wait in times]
 
     assert {problem_of(answer) for answer in answers} == {(422, "invalid-request")}
     fault.gate.set()

@@ -1,5 +1,6 @@
 """Invalid answers of a source, and invalid URLs: they raise errors of the source and nothing else."""
 
+import socket
 from dataclasses import dataclass
 
 import httpx
@@ -107,6 +108,19 @@ async def test_a_url_with_a_password_is_refused_without_showing_it() -> None:
             async with urls("https://a.example").open(SourceFile("a.bin", url)):
                 pass
         assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.anyio
+async def test_a_source_that_cannot_be_reached_is_named_without_an_error_number() -> None:
+    """The sentence says what the system's error means; its number says nothing to most readers."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/x.bin"
+        source = urls(url)
+        with pytest.raises(SourceUnavailable, match=r"cannot be fetched now: [A-Z]") as failed:
+            await source.resolve(PullRequest(url=url), CapacityLimiter(1))
+        await source.aclose()
+    assert "rrno" not in str(failed.value)
 
 
 def test_an_answer_that_is_not_a_hubs_raises_source_mismatch() -> None:
