@@ -145,7 +145,7 @@ async def test_an_engine_that_closes_its_socket_is_ended(launch: Launcher) -> No
     process = await launch()
 
     with pytest.raises(EngineDied, match="closed its socket"):
-        await process.call("close_socket", seconds=10)
+        await process.call("close_socket", seconds=60)
 
 
 async def test_stop_ends_a_process_that_ignores_everything_within_its_time(launch: Launcher) -> None:

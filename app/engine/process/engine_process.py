@@ -19,11 +19,14 @@ from app.engine.process.output import Output
 from app.engine.process.process_memory import Memory, memory_of, resident_bytes_of
 from app.errors import EngineCallFailed, EngineDied, EngineOutOfMemory, EngineTimedOut
 
-DRAIN_SECONDS = 0.2
+DRAIN_SECONDS = 1.0
 """How many seconds to wait for the last output of an ended process. A child of the process may keep the pipe open for
 ever."""
 END_SECONDS = 1.0
-"""How many seconds a process may still run after its socket was closed, and again after SIGTERM."""
+"""How many seconds a process that is stopped may still run after SIGTERM."""
+CLOSED_SECONDS = 5.0
+"""How many seconds a process may still run after it has closed its socket by itself. An ending process closes its
+socket too, and on a busy machine its end takes a while: killed before, it could not say why it ended."""
 MEMORY_CHECK_SECONDS = 0.2
 """The time in seconds between two measurements of a process's memory during a call."""
 NO_MEMORY = re.compile(
@@ -248,7 +251,7 @@ class EngineProcess:
         except ProtocolError as exc:
             self.kill(f"it broke the protocol: {exc}")
         else:
-            await asyncio.sleep(END_SECONDS)
+            await asyncio.sleep(CLOSED_SECONDS)
             if self._end_reason is None:  # otherwise `stop` has closed the socket, and keeps its own deadline
                 self.kill("it closed its socket but did not end")
 
