@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
@@ -12,6 +13,15 @@ from tests.support.service import ECHO, RunningService
 
 Serve = Callable[..., RunningService]
 
+# A machine that is slow or busy must fail no example: by default Hypothesis allows 200 ms for each, and stops if making
+# the examples takes long. What the environment asks for, such as the same examples each time in CI, stays.
+settings.register_profile(
+    "any-machine",
+    settings(),
+    deadline=None,
+    suppress_health_check=[*settings().suppress_health_check, HealthCheck.too_slow],
+)
+settings.load_profile("any-machine")
 
 LONGEST_FILES = ("test_openapi_contract.py", "test_image.py", "test_hostile_models.py", "test_docs_page.py")
 """Files that take minutes. They begin first, so that the last process to end does not run one of them alone."""

@@ -16,10 +16,10 @@ async def test_it_is_released_once_it_was_used_and_then_not(tmp_path: Path) -> N
     """A used engine is released after the idle time, not during a call; the unused process after it stays."""
     async with supervised(tmp_path) as engine:
         supervisor = await engine.until(EngineState.READY)
-        watching = asyncio.create_task(release_when_idle(supervisor, 0.1))
+        watching = asyncio.create_task(release_when_idle(supervisor, 0.3))
         first = supervisor.pid
 
-        await supervisor.call("sleep", {"seconds": 0.4}, seconds=10)
+        await supervisor.call("sleep", {"seconds": 0.9}, seconds=60)
         assert supervisor.pid == first
         await engine.until_replaced(first)
 

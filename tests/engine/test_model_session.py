@@ -176,15 +176,20 @@ async def test_a_release_waits_for_what_runs_and_not_for_what_waits(tmp_path: Pa
     limits = replace(QUICK, stop_seconds=20)
     async with working(tmp_path, of_engine=limits) as worked:
         await worked.run("a")
-        running = asyncio.create_task(worked.run("sleep:1"))
+        held = f"wait_for:{tmp_path / 'gate'}"
+        running = asyncio.create_task(worked.run(held))
         await eventually_async(lambda: worked.engine.supervisor.is_busy)
         waiting = asyncio.create_task(worked.run("b"))
         await eventually_async(lambda: worked.engine.supervisor.waiting == 1)
 
-        release = await worked.engine.supervisor.release()
+        releasing = asyncio.create_task(worked.engine.supervisor.release())
+        await asyncio.sleep(0.5)
+        assert not releasing.done()
+        (tmp_path / "gate").touch()
+        release = await releasing
 
         assert release.seconds < limits.stop_seconds / 2
-        assert [*await running, *await waiting] == [TextOutcome("sleep:1", None), TextOutcome("B", None)]
+        assert [*await running, *await waiting] == [TextOutcome(held, None), TextOutcome("B", None)]
 
 
 async def test_one_bad_text_does_not_spoil_the_others(tmp_path: Path) -> None:

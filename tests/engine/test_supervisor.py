@@ -76,13 +76,15 @@ async def test_calls_run_one_at_a_time_and_only_a_few_wait(tmp_path: Path) -> No
     """A call to a full queue raises EngineBusy at once, with the number of waiting calls."""
     async with supervised(tmp_path, limits=replace(QUICK, queue_size=2)) as engine:
         supervisor = await engine.until(EngineState.READY)
-        running = asyncio.create_task(supervisor.call("sleep", {"seconds": 0.5}, seconds=60))
+        gate = tmp_path / "gate"
+        running = asyncio.create_task(supervisor.call("wait_for", {"path": str(gate)}, seconds=60))
         await eventually_async(lambda: supervisor.is_busy)
         queued = [asyncio.create_task(supervisor.call("echo", {"text": text}, seconds=60)) for text in "ab"]
         await eventually_async(lambda: supervisor.waiting == 2)
 
         with pytest.raises(EngineBusy, match="2 calls already wait"):
             await supervisor.call("echo", {"text": "c"}, seconds=60)
+        gate.touch()
 
         assert await asyncio.gather(running, *queued) == [None, "a", "b"]
 

@@ -210,11 +210,11 @@ async def test_a_defect_fails_the_job_and_is_logged(jobs: Jobs) -> None:
 
 async def test_a_job_is_queued_until_its_turn(jobs: Jobs) -> None:
     """A job is queued, with its unit and total, until its first turn; its rate is measured from then on."""
-    has_turn, go_on, events = anyio.Event(), anyio.Event(), Events()
+    has_turn, is_seen, go_on, events = anyio.Event(), anyio.Event(), anyio.Event(), Events()
 
     async def process(on_done: Callable[[], None]) -> Answers:
         await has_turn.wait()
-        await anyio.sleep(0.3)
+        await is_seen.wait()
         on_done()
         await go_on.wait()
         return Answers()
@@ -228,6 +228,7 @@ async def test_a_job_is_queued_until_its_turn(jobs: Jobs) -> None:
     has_turn.set()
     await eventually_async(lambda: jobs.get(job.id).state is JobState.RUNNING)
     assert jobs.get(job.id).progress.rate is None
+    is_seen.set()
     await eventually_async(lambda: jobs.get(job.id).progress.done == 1)
     assert jobs.get(job.id).phase == "working"
     assert (jobs.get(job.id).progress.rate or 0) > 0

@@ -60,6 +60,15 @@ class Echo:
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
 
+    def wait_for(self, path: str) -> None:
+        """Work until there is a file at a path, so that the test decides when the call ends."""
+        while not Path(path).exists():
+            time.sleep(0.01)
+
+    def hold(self, begun: str) -> None:
+        """Create the file `begun`, so that the test knows that the call runs, and hold the GIL for a minute."""
+        self.hold_gil(60, begun)
+
     def hold_gil(self, seconds: float, begun: str | None = None) -> None:
         """Create the file `begun`. Hold the GIL, as the vendor's calls do: a PyDLL call does not release the GIL."""
         if begun:
@@ -110,13 +119,16 @@ class Echo:
             raise RuntimeError(message)
 
     def process(self, text: str, parameters: dict[str, Any]) -> str:
-        """Return the text in capitals, or do what the text says: `sleep:1`, `grow:1000000`, `fail:why`, `abort:`."""
+        """Return the text in capitals, or do what the text says: `sleep:1`, `grow:1000000`, `fail:why`, `abort:`.
+
+        `wait_for:/path` works until there is a file at the path; `hold:/path` creates the file and never ends.
+        """
         name, colon, argument = text.partition(":")
         if not colon:
             return text.upper()
         if name == "abort":
             self.abort()
-        getattr(self, name)(argument if name == "fail" else float(argument))
+        getattr(self, name)(argument if name in {"fail", "wait_for", "hold"} else float(argument))
         return text
 
     def environment(self) -> dict[str, str]:
@@ -220,7 +232,9 @@ class Reads(Echo):
             name, argument = "read", json.dumps(asked["options"])
         if name == "nap":
             self.sleep(float(argument))
-        if name in {"read", "nap"}:
+        if name == "wait_for":
+            self.wait_for(argument)
+        if name in {"read", "nap", "wait_for"}:
             page: dict[str, Any] = {
                 "number": 1,
                 "source": None,
@@ -239,6 +253,8 @@ class Reads(Echo):
             if document:
                 Path(image).with_name(document).write_text(argument)
             return {"seconds": 0.1, "document": document}
+        if name == "hold":
+            self.hold(argument)
         return getattr(self, name)(*map(float, argument.split()))
 
 

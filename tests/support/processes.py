@@ -1,20 +1,33 @@
 """Other Python processes that a test starts and kills."""
 
+import contextlib
+import random
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 
 from tests.support.service import ROOT
 
+FIRST_PORT = 10_000
+EPHEMERAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
 
 def free_port() -> int:
-    """Return a free TCP port of loopback, for a program that cannot choose one itself."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    """Return a free TCP port of loopback, for a program that cannot choose one itself.
+
+    The port is below those that the kernel gives to connections and to servers that ask for any port. So until the
+    program has taken the port, nothing else gets it by chance.
+    """
+    lowest = int(EPHEMERAL_PORTS.read_text().split()[0])
+    while True:
+        port = random.randrange(FIRST_PORT, lowest)  # noqa: S311 - no secret
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def resident_bytes(pid: int) -> int:

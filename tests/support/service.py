@@ -46,12 +46,12 @@ class RunningService:
         forked = fork_service(["serve"], environment, self._log.fileno()) if self._is_forked else None
         self.process = forked or subprocess.Popen(self._command, cwd=ROOT, env=environment, stderr=self._log)
         try:
-            url = eventually(self._find_url, within=20)
+            url = eventually(self._find_url, within=60)
         except BaseException:
             self.stop(signal.SIGKILL)  # __exit__ is not called if __enter__ raises
             self._log.close()
             raise
-        self.client = httpx.Client(base_url=url, timeout=100)
+        self.client = httpx.Client(base_url=url, timeout=250)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -71,7 +71,7 @@ class RunningService:
 
     def wait_until_ready(self) -> "RunningService":
         """Wait until the engine is ready, and return the service."""
-        eventually(lambda: self.client.get("/readyz").status_code == 200, within=20)
+        eventually(lambda: self.client.get("/readyz").status_code == 200, within=60)
         return self
 
     def clear(self, models_dir: Path | None = None) -> "RunningService":

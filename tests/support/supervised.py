@@ -12,7 +12,7 @@ from app.engine.process.engine_process import EngineProcess
 from app.engine.states import EngineState, SupervisorLimits
 from app.engine.supervisor import Supervisor
 from tests.support.service import ROOT
-from tests.support.waiting import eventually_async
+from tests.support.waiting import USUAL_SECONDS, eventually_async
 
 NATIVE = ROOT / "native"
 """The folder that `make test` provisions."""
@@ -30,12 +30,12 @@ class Supervised:
         self.events = events
         self.lines = lines
 
-    async def until(self, state: EngineState, *, within: float = 10) -> Supervisor:
+    async def until(self, state: EngineState, *, within: float = USUAL_SECONDS) -> Supervisor:
         """Wait until the supervisor is in a state, and return the supervisor."""
         await eventually_async(lambda: self.supervisor.state is state, within=within)
         return self.supervisor
 
-    async def until_replaced(self, pid: int | None, *, within: float = 10) -> None:
+    async def until_replaced(self, pid: int | None, *, within: float = USUAL_SECONDS) -> None:
         """Wait until an engine process other than `pid` is ready."""
         await eventually_async(
             lambda: self.supervisor.state is EngineState.READY and self.supervisor.pid != pid,

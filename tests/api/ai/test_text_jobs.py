@@ -71,12 +71,17 @@ def test_a_job_has_what_the_request_would_have_had(service: RunningService) -> N
     assert results == same
 
 
-def test_progress_comes_text_by_text(service: RunningService) -> None:
+def test_progress_comes_text_by_text(service: RunningService, tmp_path: Path) -> None:
     """The events of a job are JSON lines with the progress after each text and exactly one final record."""
-    location = begin(service, *["sleep:0.6"] * 3)
+    gates = [tmp_path / str(number) for number in range(3)]
+    location = begin(service, *[f"wait_for:{gate}" for gate in gates])
 
+    records = list[dict[str, Any]]()
     with service.client.stream("GET", f"{location}/events") as stream:
-        records = [json.loads(line) for line in stream.iter_lines() if line]
+        for line in filter(None, stream.iter_lines()):
+            records.append(json.loads(line))
+            for gate in gates[records[-1]["progress"]["done"] :][:1]:  # a record may have all done and not be final
+                gate.touch()
 
     done = [record["progress"]["done"] for record in records]
     assert done == sorted(done)
@@ -85,15 +90,18 @@ def test_progress_comes_text_by_text(service: RunningService) -> None:
     assert [record["final"] for record in records] == [False] * (len(records) - 1) + [True]
 
 
-def test_an_accepted_job_has_its_place(serve: Serve) -> None:
+def test_an_accepted_job_has_its_place(serve: Serve, tmp_path: Path) -> None:
     """Of many jobs that are posted at once, as many as fit are accepted and succeed; the others get 503 and no job."""
     service = with_model(serve(engine_class=ECHO, engine_queue_size=2))
 
+    gate = tmp_path / "gate"
+
     def post(number: int) -> httpx.Response:
-        return service.client.post("/ai/spell-check", json={"texts": ["sleep:0.2", str(number)]}, headers=ASYNC)
+        return service.client.post("/ai/spell-check", json={"texts": [f"wait_for:{gate}", str(number)]}, headers=ASYNC)
 
     with ThreadPoolExecutor(20) as callers:
         answers = list(callers.map(post, range(20)))
+    gate.touch()
 
     accepted = [answer for answer in answers if answer.status_code == 202]
     refused = [answer for answer in answers if answer.status_code != 202]
@@ -119,16 +127,21 @@ def test_jobs_are_queued_until_their_turn(service: RunningService) -> None:
     job_at(service, answer.headers["location"], "succeeded")
 
 
-def test_a_single_text_has_its_turn_between_two_texts_of_a_job(service: RunningService) -> None:
+def test_a_single_text_has_its_turn_between_two_texts_of_a_job(service: RunningService, tmp_path: Path) -> None:
     """A text that comes while a job of many texts runs is answered before the job ends."""
-    location = begin(service, *["sleep:0.3"] * 10)
+    gates = [tmp_path / str(number) for number in range(3)]
+    location = begin(service, *[f"wait_for:{gate}" for gate in gates])
     job_at(service, location, "running")
+    posts = [("spell-check", {"texts": ["a"]}), ("query", {"texts": ["a"], "question": "?"})]
 
-    answer = service.client.post("/ai/spell-check", json={"texts": ["a"]})
-    other = service.client.post("/ai/query", json={"texts": ["a"], "question": "?"})
-
-    assert (answer.status_code, other.status_code) == (200, 200)
-    assert service.client.get(location).json()["state"] == "running"
+    with ThreadPoolExecutor(1) as thread:
+        for (processor, body), gate in zip(posts, gates, strict=False):
+            answer = thread.submit(service.client.post, f"/ai/{processor}", json=body)
+            eventually(lambda: service.engine()["waiting"])
+            gate.touch()
+            assert answer.result().status_code == 200
+            assert service.client.get(location).json()["state"] == "running"
+    gates[-1].touch()
     assert job_at(service, location, "succeeded")["result"] == {"failed_count": 0}
 
 
@@ -138,19 +151,24 @@ def test_a_key_with_many_jobs_has_no_more_turns(serve: Serve, tmp_path: Path) ->
     entries = [entry_for(key, [Scope.AI, Scope.READ], f"ocr_{key}") for key in ("many", "one")]
     (tmp_path / "keys.toml").write_text("".join(entries))
     service = with_model(serve(engine_class=ECHO, api_keys_file=tmp_path / "keys.toml"))
-    body = {"texts": ["sleep:0.1"] * 6}
+    all_posted, end = tmp_path / "all-posted", tmp_path / "end"
+    # The three jobs of the first key have eight texts together before one of them waits for the end; and the other job
+    # has six, since the turns alternate.
+    texts = [[f"wait_for:{all_posted}", "a", "a", f"wait_for:{end}"], *[["a"] * 3 + [f"wait_for:{end}"]] * 2, ["a"] * 6]
 
     posted = [
-        service.client.post("/ai/spell-check", json=body, headers=ASYNC | headers[number]).raise_for_status()
-        for number in (0, 0, 0, 1)
+        service.client.post("/ai/spell-check", json={"texts": each}, headers=ASYNC | headers[number]).raise_for_status()
+        for number, each in zip((0, 0, 0, 1), texts, strict=True)
     ]
+    all_posted.touch()
     *many, one = [answer.headers["location"] for answer in posted]
 
     def job(location: str) -> dict[str, Any]:
         return dict(service.client.get(location, headers=headers[0]).json())
 
     eventually(lambda: job(one)["state"] == "succeeded", within=60)
-    assert {job(location)["state"] for location in many} == {"running"}
+    eventually(lambda: {job(location)["state"] for location in many} == {"running"})
+    end.touch()
 
 
 def test_a_job_is_logged_and_counted(serve: Serve) -> None:

@@ -222,7 +222,7 @@ def test_uploads_above_the_limit_answer_503(serve: Serve) -> None:
 
 def test_a_stalled_upload_answers_408(serve: Serve) -> None:
     """An upload without bytes for `OCR_UPLOAD_STALL_TIMEOUT` answers 408 and leaves no file."""
-    service = serve(engine_class=ECHO, upload_stall_timeout="0.3s")
+    service = serve(engine_class=ECHO, upload_stall_timeout="2s")
 
     with RawPut(service, "/models/a.bin", content_length=4) as stalling:
         stalling.send(b"ab")

@@ -1,14 +1,15 @@
 """`POST /ocr` with an engine that does what the image says: die, hang, or return a text."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 
 from app.engine.contract.processors import DEFAULT_MODEL
 from tests.support.answers import problem_of
 from tests.support.model_files import NO_TENSORS
+from tests.support.raw import RawPost
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
 
@@ -21,7 +22,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]
     folder = tmp_path_factory.mktemp("deaths")
     (folder / "models" / DEFAULT_MODEL).parent.mkdir(parents=True)
     (folder / "models" / DEFAULT_MODEL).write_bytes(NO_TENSORS)
-    with RunningService(folder, engine_class="tests.support.engines:Reads", recognition_timeout="1s") as running:
+    with RunningService(folder, engine_class="tests.support.engines:Reads", recognition_timeout="3s") as running:
         yield running
 
 
@@ -103,15 +104,18 @@ def test_the_next_image_waits_for_the_next_process(ready: RunningService, image:
         assert ready.client.post("/ocr", content=b"read a fox", headers=PNG).status_code == 200
 
 
-def test_a_caller_that_hangs_up_frees_the_engine(ready: RunningService) -> None:
+def test_a_caller_that_hangs_up_frees_the_engine(limited: RunningService, tmp_path: Path) -> None:
     """A caller that disconnects ends the engine process at once, before the deadline."""
-    pid = ready.engine()["pid"]
+    pid, begun = limited.wait_until_ready().engine()["pid"], tmp_path / "begun"
+    image = f"hold {begun}".encode()
 
-    with pytest.raises(httpx.ReadTimeout):
-        ready.client.post("/ocr", content=b"hold_gil 30", headers=PNG, timeout=0.3)
+    with RawPost(limited, "/ocr", content_type="image/png", content_length=len(image)) as caller:
+        caller.send(image)
+        eventually(begun.exists)
 
-    eventually(lambda: ready.engine()["pid"] not in {pid, None}, within=10)
-    assert "was cancelled" in ready.engine()["last_exit"]["reason"]
+    eventually(lambda: limited.engine()["pid"] not in {pid, None})
+    assert "was cancelled" in limited.engine()["last_exit"]["reason"]
+    assert list(limited.state_dir.rglob("call-*")) == []
 
 
 def test_the_text_is_corrected_when_asked_for(ready: RunningService) -> None:

@@ -4,6 +4,7 @@ import json
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -27,7 +28,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
         "engine_queue_size": 1,
         "engine_stable_after": 0,
     }
-    with RunningService(folder, engine_class=READS, recognition_timeout="2s", **limits) as service:
+    with RunningService(folder, engine_class=READS, recognition_timeout="100s", **limits) as service:
         yield service
 
 
@@ -63,7 +64,7 @@ def job_at(service: RunningService, location: str, state: str) -> dict[str, Any]
         job: dict[str, Any] = service.client.get(location).raise_for_status().json()
         return job if job["state"] == state else None
 
-    return eventually(probe, within=15) or {}
+    return eventually(probe) or {}
 
 
 def slug_of(problem: dict[str, Any]) -> str:
@@ -125,25 +126,37 @@ def test_a_bad_file_spoils_no_other(service: RunningService) -> None:
     assert problems == ["engine-call-failed", "engine-died"]
 
 
-def test_progress_comes_file_by_file(service: RunningService) -> None:
+def test_progress_comes_file_by_file(service: RunningService, tmp_path: Path) -> None:
     """The server-sent events of a job have the progress after each file; at the final record the images are removed."""
-    location = begin(service, *[b"nap 0.6"] * 3)
+    gates = [tmp_path / str(number) for number in range(3)]
+    location = begin(service, *[f"wait_for {gate}".encode() for gate in gates])
 
+    records = list[dict[str, Any]]()
     with service.client.stream("GET", f"{location}/events", headers={"accept": "text/event-stream"}) as stream:
-        records = [json.loads(line[5:]) for line in stream.iter_lines() if line.startswith("data:")]
+        for line in stream.iter_lines():
+            if line.startswith("data:"):
+                records.append(json.loads(line[5:]))
+                for gate in gates[records[-1]["progress"]["done"] :][:1]:  # a record may have all done and not be final
+                    gate.touch()
 
     assert {1, 2} <= {record["progress"]["done"] for record in records}
     assert [record["final"] for record in records] == [False] * (len(records) - 1) + [True]
     assert folders(service) == []
 
 
-def test_others_get_their_turn_between_two_files(service: RunningService) -> None:
+def test_others_get_their_turn_between_two_files(service: RunningService, tmp_path: Path) -> None:
     """A request runs between two files of a job, and the job's next file may wait although the queue is full."""
-    location = begin(service, *[b"nap 0.5"] * 3)
+    gates = [tmp_path / str(number) for number in range(2)]
+    location = begin(service, *[f"wait_for {gate}".encode() for gate in gates])
     eventually(lambda: service.engine()["busy"])
 
-    assert service.client.post("/ocr", content=b"read a fox", headers=PNG).status_code == 200
+    with ThreadPoolExecutor(1) as thread:
+        answer = thread.submit(service.client.post, "/ocr", content=b"read a fox", headers=PNG)
+        eventually(lambda: service.engine()["waiting"])
+        gates[0].touch()
+        assert answer.result().status_code == 200
     assert service.client.get(location).json()["state"] == "running"
+    gates[1].touch()
     job_at(service, location, "succeeded")
 
 
@@ -158,7 +171,7 @@ def test_a_cancelled_job_frees_the_engine(service: RunningService) -> None:
     job_at(service, location, "cancelled")
     refused = service.client.get(f"{location}/results")
     assert (refused.status_code, refused.json()["state"]) == (409, "cancelled")
-    eventually(lambda: not service.engine()["busy"], within=10)
+    eventually(lambda: not service.engine()["busy"])
 
 
 def test_a_job_of_which_nothing_succeeds_fails(service: RunningService) -> None:
@@ -194,12 +207,14 @@ def test_what_is_refused_is_refused_at_once(service: RunningService) -> None:
     assert service.client.get("/ocr/jobs").json()["count"] == before
 
 
-def test_an_accepted_job_has_its_place(service: RunningService) -> None:
+def test_an_accepted_job_has_its_place(service: RunningService, tmp_path: Path) -> None:
     """Jobs on images respect the length of the queue, also while none has begun yet."""
-    answers = []
+    gate = tmp_path / "gate"
+    files = form(f"wait_for {gate}".encode())
     with ThreadPoolExecutor(8) as callers:
-        posts = [callers.submit(service.client.post, "/ocr", files=form(b"nap 0.5"), headers=ASYNC) for _ in range(8)]
+        posts = [callers.submit(service.client.post, "/ocr", files=files, headers=ASYNC) for _ in range(8)]
         answers = [post.result() for post in posts]
+    gate.touch()
 
     refused = [answer for answer in answers if answer.status_code != 202]
     assert refused

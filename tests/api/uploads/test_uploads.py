@@ -361,7 +361,7 @@ def test_the_limits_of_size_and_of_parallel_uploads_hold(serve: Serve) -> None:
 
 def test_a_stalled_upload_keeps_its_bytes(serve: Serve) -> None:
     """A stalled PATCH answers 408, and the rest can be sent on another connection."""
-    service = serve(engine_class=ECHO, upload_stall_timeout="0.3s")
+    service = serve(engine_class=ECHO, upload_stall_timeout="2s")
     path = begun(service, "a.bin", 6)
 
     with RawPatch(service, path, **RAW_CHUNK, upload_offset=0, content_length=6) as stalling:
@@ -373,13 +373,13 @@ def test_a_stalled_upload_keeps_its_bytes(serve: Serve) -> None:
 
 def test_an_abandoned_upload_expires(serve: Serve) -> None:
     """An upload without new bytes for `OCR_PARTIAL_RETENTION` is deleted; `Upload-Expires` has the time."""
-    service = serve(engine_class=ECHO, partial_retention="1s")
+    service = serve(engine_class=ECHO, partial_retention="3s")
     path = begun(service, "a.bin", 6)
     assert append(service, path, 0, b"abc").headers["upload-expires"].endswith(" GMT")
 
     eventually(lambda: service.client.head(path).status_code == 404)
     assert problem_of(append(service, path, 3, b"def")) == (404, "upload-not-found")
-    eventually(lambda: list((service.models_dir / ".store/staging").iterdir()) == [], within=15)
+    eventually(lambda: list((service.models_dir / ".store/staging").iterdir()) == [])
 
 
 def test_any_service_on_the_folder_resumes_an_upload(replicas: list[RunningService]) -> None:
