@@ -20,18 +20,20 @@ def image_request_body(*, has_several: bool = False) -> dict[str, Any]:
 
     It is what generated clients can use. The form comes first, because most generators offer only the first media type;
     its schema has no options, because a generated function would have each of them twice, for the query and for the
-    form. JSON with URLs is in the text only, because generators prefer JSON, and their clients could send no file.
+    form. JSON with URLs is an example in the text: hey-api takes JSON before any other media type, and the Python
+    client of openapi-generator announces JSON for a form, so that neither could send a file.
     """
     one = BINARY["schema"]
     file = {"type": "array", "items": one, "minItems": 1} if has_several else one
     form = {"type": "object", "required": ["file"], "properties": {"file": file}}
     files = "files in fields `file`" if has_several else "file in the field `file`"
-    by_url = '{"urls": ["https://files.example/1.png"]}' if has_several else '{"url": "https://files.example/1.png"}'
+    urls = '"urls": ["https://files.example/1.png", "https://files.example/2.png"]'
+    by_url = urls if has_several else '"url": "https://files.example/1.png"'
     return {
         "required": True,
-        "description": f"A form with the {files}, the image itself, or JSON (`application/json`) with URLs below "
-        f"those of OCR_PULL_ALLOWED_URLS, such as `{by_url}`. A form and JSON may also have the options of the query. "
-        "The bytes decide which format a file has, whatever media type is announced.",
+        "description": f"A form with the {files}; or an image itself; or JSON (`application/json`) with URLs below "
+        f'those of OCR_PULL_ALLOWED_URLS:\n\n```json\n{{{by_url}, "language": "deu"}}\n```\n\nA form and JSON may have '
+        "the options of the query. The bytes decide which format a file has, whatever media type is announced.",
         "content": {FORM: {"schema": form}, **dict.fromkeys((*MEDIA_TYPES, "application/octet-stream"), BINARY)},
     }
 

@@ -96,6 +96,21 @@ def test_options_lie_beside_the_url(service: RunningService, hub: Hub) -> None:
     assert ask(service, url=url, headers={"accept": "text/csv"}).headers["content-type"].startswith("text/csv")
 
 
+@pytest.mark.parametrize(("path", "status"), [("/ocr", 200), ("/ai/table", 200), ("/ocr/jobs", 202)])
+def test_the_document_shows_json_that_works(service: RunningService, hub: Hub, path: str, status: int) -> None:
+    """JSON is not a media type of the OpenAPI document, so its text has an example, which the service takes."""
+    for name in ("1.png", "2.png"):
+        hub.put(f"/scans/{name}", b"read a fox")
+    described = service.client.get("/openapi.json").json()["paths"][path]["post"]["requestBody"]["description"]
+    example = described.partition("```json\n")[2].partition("\n```")[0]
+    assert json.loads(example)["language"] == "deu"
+
+    body = example.replace("https://files.example", f"{hub.cdn_url}/scans")
+    answer = service.client.post(path, content=body, headers={"content-type": "application/json"}, timeout=110)
+
+    assert answer.status_code == status, answer.text
+
+
 @pytest.mark.parametrize("path", ["/ocr", "/ai/table"])
 @pytest.mark.parametrize(
     ("body", "name", "message"),
