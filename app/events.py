@@ -94,6 +94,7 @@ class EventName(StrEnum):
     SERVICE_UNLICENSED = "service.unlicensed", logging.CRITICAL
     SERVICE_SHUTDOWN_OVERDUE = "service.shutdown_overdue", logging.CRITICAL
     SETTINGS_ANONYMOUS = "settings.anonymous", logging.WARNING
+    TRACING_UNAVAILABLE = "tracing.unavailable", logging.WARNING
     SETTINGS_UNKNOWN = "settings.unknown", logging.WARNING
 
 

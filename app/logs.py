@@ -11,13 +11,22 @@ import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 
+from app import tracing
 from app.terminal import visible, visible_lines
 
 INVALID_REQUEST = "Invalid HTTP request received."
 """uvicorn's message for a request that this service already logs as `request.refused`."""
 
+
+def _add_trace(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Add the ids of the present trace and span, if traces are on."""
+    event.update(tracing.present_ids())
+    return event
+
+
 _SHARED: tuple[Processor, ...] = (
     structlog.stdlib.add_log_level,
+    _add_trace,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 )
 

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from app import tracing
 from app.engine.process.engine_process import EngineProcess
 from app.errors import EngineCallFailed, EngineDied, EngineError, EngineOutOfMemory, EngineTimedOut
 from app.events import EventName, OnEvent
@@ -35,13 +36,15 @@ async def timed_call(
     during the call, the process is killed. Raises what `EngineProcess.call` raises.
     """
     began, outcome = asyncio.get_running_loop().time(), "abandoned"
-    try:
-        result = await process.call(name, params, seconds=seconds, watches_memory=True)
-        outcome = "refused" if isinstance(result, dict) and not result.keys().isdisjoint(NO_RESULT) else "ok"
-    except EngineError as exc:
-        outcome = OUTCOMES[type(exc)]
-        raise
-    finally:
-        elapsed = round(asyncio.get_running_loop().time() - began, 3)
-        on_event(EventName.ENGINE_CALLED, {"work": work or name, "outcome": outcome, "seconds": elapsed})
+    with tracing.span(f"engine {work or name}", {"ocr.engine.work": work or name}) as span:
+        try:
+            result = await process.call(name, params, seconds=seconds, watches_memory=True)
+            outcome = "refused" if isinstance(result, dict) and not result.keys().isdisjoint(NO_RESULT) else "ok"
+        except EngineError as exc:
+            outcome = OUTCOMES[type(exc)]
+            raise
+        finally:
+            span.set({"ocr.engine.outcome": outcome, "ocr.engine.pid": process.pid})
+            elapsed = round(asyncio.get_running_loop().time() - began, 3)
+            on_event(EventName.ENGINE_CALLED, {"work": work or name, "outcome": outcome, "seconds": elapsed})
     return result

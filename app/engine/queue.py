@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Self
 
+from app import tracing
 from app.errors import EngineBusy
 
 CALLER: ContextVar[str] = ContextVar("CALLER", default="")
@@ -212,7 +213,8 @@ class Turn:
     async def wait(self) -> None:
         """Go to the end of the queue and wait for the engine. A caller that holds the engine releases it first."""
         was_held, self._is_held = self._is_held, False
-        await self._queue.acquire(self._caller, self._is_deferred, is_held=was_held)
+        with tracing.span("engine queue", {"ocr.queue.waiting": self._queue.waiting}):
+            await self._queue.acquire(self._caller, self._is_deferred, is_held=was_held)
         self._is_held = True
 
     def end(self) -> None:

@@ -6,13 +6,14 @@ import re
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 from anyio import to_thread
 
+from app import tracing
 from app.errors import (
     PullsMisconfigured,
     SourceMismatch,
@@ -23,6 +24,7 @@ from app.errors import (
 )
 from app.fetching.foreign_text import printable
 from app.fetching.rate_limits import pause_asked_for
+from app.tracing import OneSpan
 
 MAX_REDIRECTS = 10
 CONNECT_SECONDS = 10.0
@@ -125,10 +127,13 @@ class HttpClient:
         for _ in range(MAX_REDIRECTS):
             check_url(target)
             request = client.build_request(method, target, headers=IDENTITY | headers_for(target) | ranges)
-            with _explaining(label):
+            with _explaining(label), _request_span(method, target) as span:
                 # One deadline for all heads, because a source may send single bytes, each within the read timeout.
                 async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                     response = await client.send(request, stream=True)
+                span.set({"http.response.status_code": response.status_code})
+                if response.is_error:
+                    span.fail(str(response.status_code))
             try:
                 if response.status_code in REDIRECTS:
                     target = _redirected(label, target, response)
@@ -147,6 +152,17 @@ class HttpClient:
         with self._connecting:
             self._client = self._client or _new_client(httpx.Timeout(self._stall_seconds, connect=CONNECT_SECONDS))
             return self._client
+
+
+def _request_span(method: str, url: httpx.URL) -> AbstractContextManager[OneSpan]:
+    """Return the span of one request, until the head of its answer has arrived."""
+    attributes = {
+        "http.request.method": method,
+        "server.address": url.host,
+        "server.port": url.port or {"http": 80, "https": 443}.get(url.scheme),
+        "url.full": shown(url),
+    }
+    return tracing.span(method, attributes, kind="CLIENT")
 
 
 def _new_client(timeout: httpx.Timeout) -> httpx.AsyncClient:

@@ -15,9 +15,10 @@ from app.jobs.folder import Jobs
 from app.jobs.held_job import HeldJob
 from app.jobs.progress import Progress
 from app.jobs.recording import until_written
-from app.jobs.records import Job
+from app.jobs.records import Job, JobState
 from app.jobs.runner import Work, run_job
 from app.store import Actor
+from app.tracing import linked_span
 
 
 class BackgroundJobs:
@@ -39,7 +40,7 @@ class BackgroundJobs:
             progress = Progress(*work.count(), unit=work.unit)
             held = await to_thread.run_sync(self._jobs.begin, kind, request, actor, progress)
             job, scope = held.job, CancelScope()
-            task = asyncio.create_task(self._run(held, work, scope))
+            task = asyncio.create_task(self._run_traced(held, work, scope))
             unless_begun.pop_all()
         self._running[task], self._by_id[job.id] = scope, task
         task.add_done_callback(self._running.pop)
@@ -58,6 +59,14 @@ class BackgroundJobs:
             scope.cancel()
         if running:
             await asyncio.wait(running)
+
+    async def _run_traced(self, held: HeldJob, work: Work, scope: CancelScope) -> None:
+        attributes = {"ocr.job.id": held.job.id, "ocr.job.kind": held.job.kind}
+        with linked_span(f"job {held.job.kind}", attributes, held.job.traceparent) as span:
+            await self._run(held, work, scope)
+            span.set({"ocr.job.outcome": str(held.job.state)})
+            if held.job.state is JobState.FAILED:
+                span.fail(held.job.failure.error if held.job.failure else "unknown")
 
     async def _run(self, held: HeldJob, work: Work, scope: CancelScope) -> None:
         """Run a job that this process holds, and report its end.

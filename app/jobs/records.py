@@ -17,6 +17,7 @@ from app.store import Actor, Claims, explaining_refusals
 from app.store.records.forms import By, JsonObject, RecordDamaged, RecordForm, Time, Word
 from app.store.records.reader import RecordReader
 from app.store.volume.renames import rename_path
+from app.tracing import traceparent
 
 DRAFT_SUFFIX = ".new"
 JOB_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
@@ -70,6 +71,8 @@ class Job:
     finished_at: Time | None = None
     owner: str | None = None
     """`<host>:<pid>` of the process that last wrote the record, for messages."""
+    traceparent: str | None = None
+    """The span of the request that created the job, as the header `traceparent` has it; None without traces."""
 
     @property
     def is_finished(self) -> bool:
@@ -79,6 +82,8 @@ class Job:
     def to_json(self) -> str:
         """Return the record as JSON."""
         fields = asdict(self) | {"created_by": self.created_by.to_record()}
+        if self.traceparent is None:
+            del fields["traceparent"]
         return json.dumps(fields, default=datetime.isoformat)
 
 
@@ -101,7 +106,7 @@ def new_job(kind: str, request: dict[str, Any], actor: Actor, progress: Progress
     now = datetime.now(UTC)
     # Like the ids of the trash. Five hex digits are the microseconds, so that ids of the same second sort by time too.
     job_id = f"{now:%Y%m%dT%H%M%SZ}-{now.microsecond:05x}{secrets.token_hex(4)[:7]}"
-    return Job(job_id, kind, now, actor, request, now, progress=progress)
+    return Job(job_id, kind, now, actor, request, now, progress=progress, traceparent=traceparent())
 
 
 def write_record(folder: Path, job: Job, *, is_lasting: bool) -> Job:

@@ -15,7 +15,7 @@ from app.events import EventName, OnEvent
 from app.jobs.adopter import JobAdopter
 from app.jobs.folder import Jobs
 from app.jobs.held_job import HeldJob
-from app.jobs.records import Job
+from app.jobs.records import Job, JobState
 from app.jobs.runner import run_job
 from app.jobs.slots import Slot
 from app.pulls.conditions import check_space
@@ -25,6 +25,7 @@ from app.pulls.request import PullRequest
 from app.pulls.sources.base import Source, resolve_files, source_for
 from app.store import Actor, Store
 from app.store.names import parts_of
+from app.tracing import linked_span
 
 T = TypeVar("T")
 
@@ -106,6 +107,13 @@ class PullRunner:
 
     async def pull(self, held: HeldJob) -> None:
         """Run a pull that this process holds, and write its outcome, success or failure, to its record."""
+        with linked_span("pull", {"ocr.job.id": held.job.id}, held.job.traceparent) as span:
+            await self._pull(held)
+            span.set({"ocr.job.outcome": str(held.job.state)})
+            if held.job.state is JobState.FAILED:
+                span.fail(held.job.failure.error if held.job.failure else "unknown")
+
+    async def _pull(self, held: HeldJob) -> None:
         request = PullRequest.from_record(held.job.request)
         source = source_for(self._sources, request)
         about = {"job_id": held.job.id, "target": request.target}

@@ -15,7 +15,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from app import logs
+from app import __version__, logs, tracing
 from app.api.http.connections.gate import ConnectionGate, connections_within
 from app.api.http.connections.protocol import CallerTimes, HttpConnection
 from app.api.http.connections.server import Server, StopTimes
@@ -47,6 +47,10 @@ def run(settings: Settings) -> None:
     """
     logs.configure(settings.log_format, settings.log_level)
     _log_doubtful(settings)
+    try:
+        tracing.configure(os.environ, __version__)
+    except tracing.TracingUnavailable as exc:  # the service works without traces
+        structlog.get_logger().warning(EventName.TRACING_UNAVAILABLE, reason=str(exc))
     app = create_app(settings)
     is_console = logs.is_console(settings.log_format)
 
@@ -64,7 +68,7 @@ def run(settings: Settings) -> None:
     def on_stopping() -> None:
         app.state.is_draining = True
         app.state.stopping.set()
-        end_after(settings.shutdown_grace.total_seconds())
+        end_after(settings.shutdown_grace.total_seconds() + (tracing.FLUSH_SECONDS if tracing.is_on() else 0))
 
     server = Server(
         _config(app, settings),
@@ -80,6 +84,8 @@ def run(settings: Settings) -> None:
         if app.state.failed_status:
             sys.exit(app.state.failed_status)
         raise
+    finally:
+        tracing.shut_down()
     if not server.started:
         sys.exit(CANNOT_START)
 

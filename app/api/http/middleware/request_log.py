@@ -10,6 +10,7 @@ import structlog
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app import tracing
 from app.api.http.connections.errors import OutOfResources, ShuttingDown
 from app.api.http.middleware.paths import is_probe
 from app.api.http.middleware.trusted_proxies import TrustedProxies
@@ -24,6 +25,9 @@ OnRequest = Callable[[str, str | None, int, float], None]
 """Called with the method, the route's template (None if no route matches), the status, and the time taken in
 seconds."""
 
+METHODS = frozenset({"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"})
+"""The methods that OpenTelemetry's conventions name; a caller may send any other word."""
+SERVER_ERROR = 500
 MAX_ID_CHARS = 128
 MAX_FORWARDED_CHARS = 200
 MAX_WARNING_CHARS = 2000
@@ -47,9 +51,17 @@ class RequestLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        request_id = scope["request_id"] = self._read_head(scope)
+        if not tracing.is_on() or is_probe(scope):
+            await self._serve(scope, receive, send, request_id)
+            return
+        with tracing.request_span(scope["method"], _span_attributes(scope, request_id), scope["headers"]) as span:
+            _describe_answer(span, scope, await self._serve(scope, receive, send, request_id))
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
+        """Serve one request, log it, and return the status of the answer; 0 if there was none."""
         began = time.perf_counter()
         collect_failures()
-        request_id = scope["request_id"] = self._read_head(scope)
         status = 0
 
         async def send_with_id(message: Message) -> None:
@@ -82,6 +94,7 @@ class RequestLog:
             self._on_request(scope["method"], route, status, seconds)
             if not is_probe(scope):
                 _log_line(scope, request_id, route, status, seconds)
+        return status
 
     def _read_head(self, scope: Scope) -> str:
         """Return the caller's `x-request-id` if it is printable and short, else a new id. Read `x-forwarded-for` too.
@@ -101,6 +114,32 @@ class RequestLog:
             if self._proxies and scope.get("client"):
                 scope["client"] = (self._proxies.caller_of(scope["client"][0], forwarded), 0)
         return request_id or secrets.token_hex(16)
+
+
+def _span_attributes(scope: Scope, request_id: str) -> tracing.Attributes:
+    """Return the attributes of a request's span that are known before the answer. The query may hold secrets."""
+    headers = dict(scope["headers"])
+    server, client = scope.get("server") or (None, None), scope.get("client") or (None, None)
+    return {
+        "http.request.method": scope["method"] if scope["method"] in METHODS else "_OTHER",
+        "url.scheme": scope["scheme"],
+        "url.path": scope["path"],
+        "server.address": server[0],
+        "server.port": server[1],
+        "client.address": client[0],
+        "network.protocol.version": scope["http_version"],
+        "user_agent.original": headers.get(b"user-agent", b"").decode("latin-1") or None,
+        "ocr.request_id": request_id,
+    }
+
+
+def _describe_answer(span: tracing.OneSpan, scope: Scope, status: int) -> None:
+    route = getattr(scope.get("route"), "path", None)
+    method = scope["method"] if scope["method"] in METHODS else "HTTP"
+    span.name(f"{method} {route}" if route else method)
+    span.set({"http.route": route, "http.response.status_code": status or None})
+    if status == 0 or status >= SERVER_ERROR:
+        span.fail(str(status) if status else "no answer")
 
 
 def _failure(scope: Scope, request_id: str, exc: Exception) -> ASGIApp:
