@@ -256,7 +256,7 @@ def test_a_running_service_shows_a_deletion_by_a_command(serve: Serve) -> None:
 
     run(service.models_dir, "models", "delete", "a.bin")
 
-    eventually(lambda: service.client.get("/models").json()["count"] == 0, within=10)
+    eventually(lambda: service.client.get("/models").json()["count"] == 0, within=60)
     (event,) = service.client.get("/journal").json()["events"]
     assert (event["action"], event["actor"][:4]) == ("trashed", "cli:")
 

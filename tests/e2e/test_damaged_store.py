@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -175,12 +175,23 @@ def replace(path: Path, how: str, elsewhere: Path) -> None:
             path.write_bytes(b"")
         return
     path.rename(aside)
-    if how == "file":
-        path.write_bytes(b"nothing of the service")
-    elif how == "link":
-        path.symlink_to(aside)
-    elif how == "folder":
-        path.mkdir(exist_ok=True)  # the service may have made it anew already
+    if how != "removed":
+        eventually(lambda: is_put(path, how, aside))
+
+
+def is_put(path: Path, how: str, aside: Path) -> bool:
+    """Put something at a path. Return False if the service has made its own there anew meanwhile."""
+    clear(path)
+    with suppress(FileExistsError, FileNotFoundError):
+        if how == "file":
+            with path.open("xb") as file:
+                file.write(b"nothing of the service")
+        elif how == "link":
+            path.symlink_to(aside)
+        elif how == "folder":
+            path.mkdir()
+        return True
+    return False
 
 
 @pytest.mark.slow
@@ -231,19 +242,19 @@ def check_works(service: RunningService, path: Path, how: str) -> None:
     """Check that no model was lost, and that the service works again, if need be once what is in the way is removed."""
     assert [(service.models_dir / name).read_bytes() for name in NAMED] == [b"kept", b"kept"]
 
-    def put_one() -> bool:
-        return service.client.put("/models/works.bin", content=b"model").status_code == 201
+    def put_one() -> httpx.Response:
+        return service.client.put("/models/works.bin", content=b"model")
 
-    if how != "removed" and not put_one():
-        refused = service.client.put("/models/works.bin", content=b"model")
-        assert refused.status_code == 503
-        assert "remove" in refused.json()["detail"].lower(), refused.text
+    if how != "removed" and (answer := put_one()).status_code != 201:
+        assert answer.status_code == 503
+        assert "remove" in answer.json()["detail"].lower(), answer.text
         clear(path)
-    eventually(lambda: put_one() or (service.models_dir / "works.bin").exists(), within=30)
+    eventually(lambda: put_one().status_code == 201 or (service.models_dir / "works.bin").exists())
     trash_id = service.client.delete("/models/works.bin").raise_for_status().json()["trash_id"]
     service.client.post(f"/trash/{trash_id}/restore").raise_for_status()
     service.client.delete("/models/works.bin?permanent=true").raise_for_status()
-    eventually(lambda: set(statuses(service).values()) == {200}, within=30)
+    eventually(lambda: set(statuses(service).values()) == {200})
+    eventually(lambda: service.client.get("/readyz").status_code == 200)
 
 
 @pytest.mark.slow

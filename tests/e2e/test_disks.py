@@ -326,7 +326,7 @@ def test_an_unmounted_disk_ends_an_upload(unmountable: RunningService) -> None:
     assert list((folder / "models").iterdir()) == []
     mount(pid, "mount", "--bind", folder / "disk", folder / "models")
     eventually(lambda: names_of(unmountable) == [])
-    eventually(lambda: list((disk / ".store/staging").iterdir()) == [], within=20)
+    eventually(lambda: list((disk / ".store/staging").iterdir()) == [], within=60)
     assert [path.name for path in disk.iterdir()] == [".store"]
 
 

@@ -37,7 +37,7 @@ def kill_somewhere(service: RunningService, tus: Uploader, chance: random.Random
     least = chance.choice([chance.randint(tus.offset, len(CONTENT)), len(CONTENT) - 1])
     with ThreadPoolExecutor(1) as thread:
         sent = thread.submit(send, tus)
-        eventually(lambda: tus.offset >= least or sent.done(), within=20)
+        eventually(lambda: tus.offset >= least or sent.done(), within=60)
         moment = time.monotonic() + chance.uniform(0, 0.06)
         eventually(lambda: time.monotonic() >= moment)
         service.stop(signal.SIGKILL)

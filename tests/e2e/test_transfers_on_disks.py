@@ -35,7 +35,7 @@ def begin_pull(service: RunningService, hub: Hub) -> tuple[str, Fault]:
     (fault,) = hub.faults
     asked = service.client.post("/pulls", json={"repository": "org/repo", "file": "a.gguf"}).raise_for_status()
     path = asked.headers["location"]
-    eventually(lambda: service.client.get(path).json()["progress"]["done"] == 5 * MIB, within=20)
+    eventually(lambda: service.client.get(path).json()["progress"]["done"] == 5 * MIB, within=60)
     return path, fault
 
 
@@ -46,7 +46,7 @@ def finished(service: RunningService, path: str) -> dict[str, Any]:
         answer = service.client.get(path)
         return answer.json() if answer.status_code == 200 and answer.json()["finished_at"] else None
 
-    return eventually(job, within=20)
+    return eventually(job, within=60)
 
 
 def unmount(service: RunningService, folder: Path) -> None:

@@ -17,6 +17,7 @@ from app.errors import ModelNotFound, ModelProtected, NotAModel, StoreUnavailabl
 from app.jobs.folder import Jobs
 from app.store.actor import Actor
 from app.store.incoming.publish_conditions import Conditions
+from app.store.locks.lock_file import LockFile
 from app.store.policy import Policy
 from app.store.protections import Protections
 from app.store.records.name_records import NameRecords
@@ -148,6 +149,21 @@ def test_an_identity_that_is_removed_again_is_no_other_volume(store: Store, monk
     store.volume.check()
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
+def test_a_store_that_cannot_be_created_again_is_unavailable(
+    store: Store, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """`.store/` is removed and the disk refuses to have it again: reading raises the one error that readers handle."""
+    shutil.rmtree(store.volume.store_dir)
+
+    def refuse(path: Path) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(StoreUnavailable, match=r"\.store"):
+        store.scan()
+
+
 def test_a_folder_that_is_there_again_is_not_told_as_a_lack_of_rights(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,6 +254,20 @@ def test_a_missing_file_is_an_error_with_a_number_and_a_path(store: Store) -> No
         status_on_server(store.root / "none.bin")
 
     assert (caught.value.errno, caught.value.filename) == (errno.ENOENT, str(store.root / "none.bin"))
+
+
+def test_a_lock_is_not_taken_for_that_of_another_when_its_file_is_removed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a lease is known, the lock file is removed just after a lock was taken: a lock on the new file is taken."""
+    path = store.volume.lock_file
+    with store.lease("a.bin", kind="command"):
+        assert store.locks.leased_positions()
+        first(monkeypatch, LockFile, "lock_on_former", path.unlink)
+
+        with store.locks.exclusive("b.bin", seconds=5):
+            assert path.exists()
+            assert store.locks.is_locked("b.bin")
 
 
 @pytest.mark.parametrize("part", ["locks/models", "locks", ""])

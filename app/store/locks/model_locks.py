@@ -51,8 +51,7 @@ class ModelLocks:
             with self._file.opened(os.O_RDWR) as lock_file:
                 self._lock(lock_file, name, deadline)
                 # A lock on a file that was removed meanwhile would exclude no other process.
-                if self._file.is_present(lock_file):
-                    self._check_former(lock_file, name)
+                if self._file.is_present(lock_file) and self._is_free_on_former(lock_file, name):
                     yield
                     return
             if time.monotonic() >= deadline + RETRY_SECONDS:
@@ -67,13 +66,20 @@ class ModelLocks:
                 raise ModelLocked(name)
             time.sleep(RETRY_SECONDS)
 
-    def _check_former(self, lock_file: int, name: str) -> None:
-        """Raise ModelInUse or ModelLocked if a process holds a lock on a lock file that was removed or replaced."""
+    def _is_free_on_former(self, lock_file: int, name: str) -> bool:
+        """True if no process holds a lock of the model on a lock file that was removed or replaced.
+
+        Returns False if `lock_file` was removed just now, so that the lock may be the caller's own. Raises ModelInUse
+        or ModelLocked if another process holds it.
+        """
         kind = self._file.lock_on_former(_position_of(name))
         if kind == EXCLUSIVE:
+            if not self._file.is_present(lock_file):
+                return False
             raise ModelLocked(name)
         if kind == SHARED or self._records.has_older_than(os.fstat(lock_file).st_mtime_ns, name):
             raise self._in_use(name)
+        return True
 
     def _in_use(self, name: str) -> ModelInUse:
         return ModelInUse(name, [asdict(blocker) for blocker in self._holders_of(name)])

@@ -173,8 +173,9 @@ class Volume:
             raise problem
         if self.unsafe:
             raise StoreUnsafe(self.unsafe)
-        for folder in missing:
-            self._make_again(folder)
+        with explaining_refusals():
+            for folder in missing:
+                self._make_again(folder)
 
     def check_folder(self, folder: Path) -> bool:
         """Return whether a folder of `.store/` exists.
@@ -252,7 +253,7 @@ class Volume:
         return found == identity
 
     def _make_again(self, folder: Path) -> None:
-        with explaining_refusals(), contextlib.suppress(FileExistsError):
+        with contextlib.suppress(FileExistsError):
             folder.mkdir()
             self._on_event(EventName.STORE_REMADE, {"path": str(folder)})
 
