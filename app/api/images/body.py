@@ -27,13 +27,13 @@ def image_request_body(*, has_several: bool = False) -> dict[str, Any]:
     file = {"type": "array", "items": one, "minItems": 1} if has_several else one
     form = {"type": "object", "required": ["file"], "properties": {"file": file}}
     files = "files in fields `file`" if has_several else "file in the field `file`"
-    urls = '"urls": ["https://files.example/1.png", "https://files.example/2.png"]'
-    by_url = urls if has_several else '"url": "https://files.example/1.png"'
+    by_urls = '"urls": ["https://files.example/1.png", "https://files.example/2.png"]'
+    by_url = by_urls if has_several else '"url": "https://files.example/1.png"'
     return {
         "required": True,
-        "description": f"A form with the {files}; or an image itself; or JSON (`application/json`) with URLs below "
-        f'those of OCR_PULL_ALLOWED_URLS:\n\n```json\n{{{by_url}, "language": "deu"}}\n```\n\nA form and JSON may have '
-        "the options of the query. The bytes decide which format a file has, whatever media type is announced.",
+        "description": f"A form with the {files}, an image itself, or JSON such as "
+        f'`{{{by_url}, "language": "deu"}}`. The URLs must be below those of OCR_PULL_ALLOWED_URLS. A form and JSON '
+        "may have the options of the query. The bytes decide which format a file has, whatever media type is announced.",
         "content": {FORM: {"schema": form}, **dict.fromkeys((*MEDIA_TYPES, "application/octet-stream"), BINARY)},
     }
 

@@ -101,8 +101,14 @@ def test_the_document_shows_json_that_works(service: RunningService, hub: Hub, p
     """JSON is not a media type of the OpenAPI document, so its text has an example, which the service takes."""
     for name in ("1.png", "2.png"):
         hub.put(f"/scans/{name}", b"read a fox")
-    described = service.client.get("/openapi.json").json()["paths"][path]["post"]["requestBody"]["description"]
-    example = described.partition("```json\n")[2].partition("\n```")[0]
+    example, for_pages = (
+        service.client.get(document)
+        .json()["paths"][path]["post"]["requestBody"]["description"]
+        .partition("JSON such as `")[2]
+        .partition("`")[0]
+        for document in ("/openapi.json", "/docs/openapi.json")
+    )
+    assert example == for_pages
     assert json.loads(example)["language"] == "deu"
 
     body = example.replace("https://files.example", f"{hub.cdn_url}/scans")
