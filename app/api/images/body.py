@@ -33,7 +33,7 @@ def image_request_body(*, has_several: bool = False) -> dict[str, Any]:
         "required": True,
         "description": f"A form with the {files}, an image itself, or JSON such as "
         f'`{{{by_url}, "language": "deu"}}`. The URLs must be below those of OCR_PULL_ALLOWED_URLS. A form and JSON '
-        "may have the options of the query. The bytes decide which format a file has, whatever media type is announced.",
+        "may have the options of the query. The bytes decide which format a file has, whatever type is announced.",
         "content": {FORM: {"schema": form}, **dict.fromkeys((*MEDIA_TYPES, "application/octet-stream"), BINARY)},
     }
 
