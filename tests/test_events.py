@@ -13,7 +13,7 @@ from app.store.journal.entries import Action
 
 ROOT = Path(__file__).parents[1]
 GROUPS = "|".join(sorted({event.split(".")[0] for event in EventName}))
-NAME = re.compile(rf"`((?:{GROUPS})\.(?!json|py|gguf|bin|ocr|md)[a-z_]+)`")
+NAME = re.compile(rf"`((?:{GROUPS})\.(?!json|py|gguf|bin|ocr|md|env)[a-z_]+)`")
 ROW = re.compile(r"^\| (`[a-z_.`, ]+`) \| (info|warning|error|critical) \|", re.MULTILINE)
 
 
