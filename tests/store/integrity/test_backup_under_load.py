@@ -1,0 +1,106 @@
+"""The backup command of docs/operations.md while a service works: restored elsewhere, every model is verified."""
+
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Serve
+from tests.support.service import ECHO, ROOT, RunningService
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")]
+
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+VANISHED = 24
+"""rsync's exit status if files vanished while it copied, which the page says is no failure."""
+STEADY, CHANGING = 12, 6
+
+
+def backup_command() -> str:
+    """Return the command of the page, for the folders $FROM and $TO."""
+    (command,) = re.findall(r"^(rsync (?:.*\\\n)*.*)$", OPERATIONS, re.MULTILINE)
+    return command.replace("/data/models/", '"$FROM"/').replace("backup:/models/", '"$TO"/')
+
+
+def back_up(source: Path, target: Path) -> None:
+    environment = os.environ | {"FROM": str(source), "TO": str(target)}
+    done = subprocess.run(["sh", "-c", backup_command()], env=environment, capture_output=True, check=False)
+    assert done.returncode in {0, VANISHED}, done.stderr
+
+
+def content(name: str, version: int) -> bytes:
+    return f"{name} {version} ".encode() * 20_000
+
+
+def change(service: RunningService, number: int, stop: threading.Event) -> None:
+    """Replace, delete, restore, protect and create models until stopped."""
+    version = 0
+    while not stop.is_set():
+        version += 1
+        name = f"changing-{number}.bin"
+        condition = {"if-match": "*"} if version > 1 else {"if-none-match": "*"}
+        service.client.put(f"/models/{name}", content=content(name, version), headers=condition).raise_for_status()
+        deleted = service.client.delete(f"/models/{name}").raise_for_status().json()
+        service.client.post(f"/trash/{deleted['trash_id']}/restore").raise_for_status()
+        service.client.put(f"/models/new-{number}-{version}.bin", content=content("new", version)).raise_for_status()
+
+
+@contextmanager
+def load_on(service: RunningService) -> Iterator[None]:
+    """Change models by several callers while the block runs."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(CHANGING) as callers:
+        running = [callers.submit(change, service, number, stop) for number in range(CHANGING)]
+        try:
+            yield
+        finally:
+            stop.set()
+        for each in running:
+            each.result()
+
+
+def outcomes(service: RunningService) -> dict[str, str]:
+    """Verify every model and return the outcomes by name."""
+    names = [model["name"] for model in service.client.get("/models?limit=1000").raise_for_status().json()["models"]]
+    return {name: service.client.post(f"/models/{name}/verify").raise_for_status().json()["outcome"] for name in names}
+
+
+def test_a_backup_of_a_busy_folder_is_whole(serve: Serve, tmp_path: Path) -> None:
+    """Under load, each model that did not change is intact in the copy, no model is corrupt, and one flipped byte is.
+
+    The digest of each unchanged model and the protections and the trash are kept.
+    """
+    service = serve(tmp_path / "original", engine_class=ECHO, max_uploads=16).wait_until_ready()
+    for number in range(STEADY):
+        name = f"steady-{number}.bin"
+        service.client.put(f"/models/{name}", content=content(name, 0)).raise_for_status()
+    service.client.put("/models/steady-0.bin/protection", json={"reason": "kept"}).raise_for_status()
+    gone = service.client.delete("/models/steady-1.bin").raise_for_status().json()["trash_id"]
+    copy = tmp_path / "restored" / "models"
+    copy.mkdir(parents=True)
+
+    with load_on(service):
+        for _ in range(3):  # each backup continues the last one, as a daily one does
+            back_up(service.models_dir, copy)
+    time_ns = (copy / "steady-2.bin").stat().st_mtime_ns
+    with (copy / "steady-2.bin").open("r+b") as file:
+        file.write(b"X")
+    os.utime(copy / "steady-2.bin", ns=(time_ns, time_ns))
+
+    restored = serve(tmp_path / "restored", engine_class=ECHO).wait_until_ready()
+    assert restored.client.delete("/models/steady-0.bin").status_code == 403
+    restored.client.post(f"/trash/{gone}/restore").raise_for_status()
+    found = outcomes(restored)
+    steady = {name: outcome for name, outcome in found.items() if name.startswith("steady-")}
+    assert steady.pop("steady-2.bin") == "corrupt"
+    assert (len(steady), set(steady.values())) == (STEADY - 1, {"intact"})
+    others = {outcome for name, outcome in found.items() if name not in steady and name != "steady-2.bin"}
+    assert others <= {"intact", "unrecorded"}
+    assert not restored.client.get("/storage").raise_for_status().json()["damaged_records"]
