@@ -25,7 +25,8 @@ STEADY, CHANGING = 12, 6
 
 def backup_command() -> str:
     """Return the command of the page, for the folders $FROM and $TO."""
-    (command,) = re.findall(r"^(rsync (?:.*\\\n)*.*)$", OPERATIONS, re.MULTILINE)
+    commands: list[str] = re.findall(r"^(rsync (?:.*\\\n)*.*)$", OPERATIONS, re.MULTILINE)
+    (command,) = commands
     return command.replace("/data/models/", '"$FROM"/').replace("backup:/models/", '"$TO"/')
 
 
