@@ -1,5 +1,6 @@
 """Commands at a real terminal."""
 
+import codecs
 import os
 import pty
 import subprocess
@@ -19,12 +20,13 @@ class Terminal:
         self.shown = ""
         """What the command has printed until the last `wait_for`."""
         self._master = master
+        self._decoder = codecs.getincrementaldecoder("utf-8")()  # a read may end within a character
 
     def wait_for(self, text: str) -> None:
         """Read until the command has printed a text."""
 
         def is_shown() -> bool:
-            self.shown += os.read(self._master, 4096).decode()
+            self.shown += self._decoder.decode(os.read(self._master, 4096))
             return text in self.shown
 
         eventually(is_shown, within=60)

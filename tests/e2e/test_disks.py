@@ -183,6 +183,7 @@ def test_freed_bytes_are_those_of_the_disk(disk_of: Disk, size: int) -> None:
     service, inside = disk_of("8m")
     (inside / "a.bin").write_bytes(b"x" * size)
     service.client.delete("/models/none.bin")  # creates the journal and the locks, which take blocks too
+    eventually((inside / ".store/clock.json").exists)  # the first sweep writes it
     before, journal_before = os.statvfs(inside), blocks_of(inside / ".store/journal.jsonl")
 
     freed = service.client.delete("/models/a.bin?permanent=true").raise_for_status().json()["freed_bytes"]

@@ -68,7 +68,7 @@ def test_a_hundred_thousand_models_are_served_like_a_hundred(serve: Serve, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_a_sparse_file_of_20_gb_is_never_read(serve: Serve, tmp_path: Path) -> None:
     """A sparse file of 20 GB is deleted and restored without being read; `freed_bytes` is its space on the disk."""
     service = serve(engine_class=ECHO)

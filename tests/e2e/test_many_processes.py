@@ -44,7 +44,7 @@ def change_at_random(serve: Serve, hub: Hub, logs: Path, seconds: float) -> Stor
         for number, each in enumerate(through)
     ]
     try:
-        assert [process.wait(timeout=seconds + 60) for process in processes] == [0] * PROCESSES
+        assert [process.wait(timeout=seconds + 240) for process in processes] == [0] * PROCESSES
         assert "internal-error" not in "".join(service.log for service in services)
     finally:
         for process in processes:
@@ -106,7 +106,7 @@ def lost(events: list[JournalEntry], notes: list[Note]) -> set[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_journal_matches_what_eight_processes_did(serve: Serve, tmp_path: Path) -> None:
     """After a minute of random changes the folder matches the journal. TEST_SEED repeats the choices only."""
     with LabelledHub() as hub:

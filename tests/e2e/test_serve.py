@@ -57,7 +57,8 @@ def test_shutdown_finishes_running_requests(serve: Serve) -> None:
     with ThreadPoolExecutor(1) as threads:
         running = threads.submit(service.client.post, "/engine/release")
         with httpx.Client(base_url=service.url, timeout=60) as other:
-            eventually(lambda: other.get("/engine").json()["state"] == "stopping")
+            # On a machine so busy that this look comes too late, the request has ended before the signal.
+            eventually(lambda: other.get("/engine").json()["state"] == "stopping" or running.done())
 
         assert service.stop() == 0
 

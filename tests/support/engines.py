@@ -193,10 +193,10 @@ class LooksElsewhere(Echo):
 
 
 class SlowToFree(Echo):
-    """An engine that takes a second to free its resources."""
+    """An engine that takes two seconds to free its resources."""
 
     def free_resources(self) -> None:
-        self.hold_gil(1)
+        self.hold_gil(2)
 
 
 class SlowToEnd(Echo):
