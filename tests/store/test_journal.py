@@ -171,6 +171,35 @@ def test_a_line_that_could_not_be_synced_is_in_the_journal_once(store: Store, *,
     assert [each.trash_id for each in journal.latest(10)] == ["entry-1"]
 
 
+@pytest.mark.parametrize("rotate_bytes", [1, 1 << 20], ids=["rotated", "not rotated"])
+def test_a_line_that_a_shared_volume_has_lost_is_written_again(store: Store, rotate_bytes: int) -> None:
+    """A line that was synced and is not in the journal seconds later is written again; any other line is there once.
+
+    The sync that loses the second line is a fake: no file system loses a line on demand.
+    """
+    events, lost = list[str](), list[int]()
+    store.volume.file_system = FileSystem("nfs4")
+
+    def lose_the_second(journal: int) -> None:
+        lines = os.pread(journal, 1 << 20, 0)
+        if b'"size_bytes": 2' in lines and not lost:
+            lost.append(2)
+            os.ftruncate(journal, lines.rstrip().rfind(b"\n") + 1)
+
+    files = JournalFiles(store.volume, store.locks, rotate_bytes=rotate_bytes, sync=lose_the_second)
+    journal = Journal(store.volume, store.locks, lambda name, _: events.append(name), files, confirm_seconds=0)
+    for number in (1, 2):
+        journal.write(event(number))
+    assert [each.size_bytes for each in journal.latest(10)] == [1]
+
+    for _ in range(3):
+        journal.retry()
+
+    assert [each.size_bytes for each in journal.latest(10)] == [2, 1]
+    assert events == ["journal.failed", "journal.caught_up"]
+    assert (journal.waiting, journal.problem) == (0, None)
+
+
 def test_one_thread_at_a_time_asks_a_shared_volume_for_the_journals_lock(store: Store) -> None:
     """While a thread writes, the others wait in the process, and do not ask the server of the volume for the lock."""
 

@@ -132,6 +132,21 @@ class JournalFiles:
         finally:
             self._turn.release()
 
+    def missing(self, lines: list[bytes]) -> list[bytes]:
+        """Return those lines that are neither near the end of the present file nor of the newest older file.
+
+        Opens the files again, so that a client of a network file system asks its server. Raises OSError.
+        """
+        ends = b""
+        for path in (*self._older()[-1:], self._path):
+            with contextlib.suppress(FileNotFoundError, RecordDamaged):
+                journal = open_regular(path)
+                try:
+                    ends += _end_of(journal)
+                finally:
+                    os.close(journal)
+        return [line for line in lines if line not in ends]
+
     def latest_lines(self) -> list[tuple[Path, list[bytes]]]:
         """Return the paths of the latest files, newest first, each with its lines, newest first."""
         while True:

@@ -1,5 +1,6 @@
 """Writes and reads the journal of one model folder. Entries that cannot be written wait in memory until they can."""
 
+import time
 from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -19,12 +20,26 @@ from app.store.volume.volume import Volume
 MOST_WAITING = 10_000
 """How many entries wait in memory while the journal cannot be written. Beyond this number the oldest entries are
 lost."""
+CONFIRM_SECONDS = 5.0
+"""How many seconds after a write on a shared volume it is checked that the journal has the line. Caches of clients last
+a second or two."""
 
 
 class Journal:
     """The journal of one model folder. Any number of processes may write to it."""
 
-    def __init__(self, volume: Volume, locks: ModelLocks, on_event: OnEvent, files: JournalFiles | None = None) -> None:
+    def __init__(
+        self,
+        volume: Volume,
+        locks: ModelLocks,
+        on_event: OnEvent,
+        files: JournalFiles | None = None,
+        *,
+        confirm_seconds: float = CONFIRM_SECONDS,
+    ) -> None:
+        self._confirm_seconds = confirm_seconds
+        self._unconfirmed: deque[tuple[float, JournalEntry]] = deque(maxlen=MOST_WAITING)
+        """The entries that were just written to a shared volume, each with the monotonic time of its write."""
         self._volume = volume
         self._files = files or JournalFiles(volume, locks)
         self._on_event = on_event
@@ -69,12 +84,13 @@ class Journal:
         return len(self._waiting)
 
     def retry(self) -> None:
-        """Write the entries that could not be written, and find out whether the journal can be written now.
+        """Write the entries that were not written or were lost, and find out whether the journal can be written now.
 
         Call this every few seconds, and before the process ends; from one thread at a time. Sets `problem`.
         """
         written = 0
         try:
+            self._take_back_lost()
             while self._waiting:
                 self.write(self._waiting[0], again=True)
                 self._waiting.popleft()
@@ -86,6 +102,25 @@ class Journal:
         if written:
             self._on_event(EventName.JOURNAL_CAUGHT_UP, {"entries": written})
 
+    def _take_back_lost(self) -> None:
+        """Let entries wait again whose lines a shared volume has accepted and then lost. Raises OSError.
+
+        GlusterFS has been seen to lose a line in some 10,000 although its sync had succeeded.
+        """
+        now, due = time.monotonic(), list[JournalEntry]()
+        while self._unconfirmed and now - self._unconfirmed[0][0] >= self._confirm_seconds:
+            due.append(self._unconfirmed.popleft()[1])
+        try:
+            missing = set(self._files.missing([entry.to_line() for entry in due])) if due else set[bytes]()
+        except OSError:
+            self._unconfirmed.extendleft((now - self._confirm_seconds, entry) for entry in reversed(due))
+            raise
+        for entry in due:
+            if entry.to_line() in missing:
+                self._waiting.append(entry)
+                error = "the volume has lost the line after it was synced"
+                self._on_event(EventName.JOURNAL_FAILED, {"error": error, "action": entry.action, "name": entry.name})
+
     def write(self, entry: JournalEntry, *, again: bool = False) -> None:
         """Append one entry and sync it to the disk.
 
@@ -93,6 +128,8 @@ class Journal:
         ModelLocked after 10 s on a shared volume.
         """
         self._files.append(entry.to_line(), again=again)
+        if self._volume.is_shared and not again:
+            self._unconfirmed.append((time.monotonic(), entry))
 
     def latest(self, count: int) -> list[JournalEntry]:
         """Get the last `count` entries, newest first. Raises StoreUnavailable.
