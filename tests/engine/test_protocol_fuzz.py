@@ -27,6 +27,8 @@ from tests.support import misbehaviour
 from tests.support.service import ECHO, ROOT
 from tests.support.supervised import QUICK, Supervised, supervised
 
+HARMLESS = {"not a number", "a result deep in lists", "the answer twice", "a line as long as may be"}
+"""The misbehaviours that are answered nevertheless."""
 FORGIVING = replace(QUICK, restart_budget=10_000, max_delay_seconds=0.02)
 FIRST_CALL = 3
 """The id of the first call to a ready process, after `start` and `status`."""
@@ -143,12 +145,7 @@ async def test_every_misbehaviour(tmp_path: Path) -> None:
         for seed in range(40):
             await survives(engine, str(seed))
 
-    assert answered == {
-        "not a number",
-        "a result deep in lists",
-        "the answer twice",
-        "a line as long as may be",
-    }
+    assert answered == HARMLESS
 
 
 async def survives(engine: Supervised, case: str) -> bool:
@@ -156,8 +153,9 @@ async def survives(engine: Supervised, case: str) -> bool:
     supervisor = await engine.until(EngineState.READY)
     pid = supervisor.pid
     try:
-        async with asyncio.timeout(10):
-            await supervisor.call("misbehave", {"case": case, "call_id": FIRST_CALL}, seconds=1)
+        async with asyncio.timeout(100):
+            seconds = 60 if case in HARMLESS else 1  # the others may never answer
+            await supervisor.call("misbehave", {"case": case, "call_id": FIRST_CALL}, seconds=seconds)
     except EngineError:
         answered = False
     else:

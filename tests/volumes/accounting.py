@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -217,7 +218,10 @@ def nothing_is_lost(
         raise RefusedAsUnsafe
     # Uploads that were acknowledged before the services found the folder unsafe must not be lost either.
     time.sleep(SETTLE_SECONDS)
-    _report(result, books, _lost(pair, books), pair, is_journal_whole=is_journal_whole)
+    lost = _lost(pair, books)
+    if is_journal_whole:
+        _wait_for_late_lines(pair, books)
+    _report(result, books, lost, pair, is_journal_whole=is_journal_whole)
     result.check(result.is_refused or _is_enough(books, deletions, restores), f"too slow: only {dict(books.counts)}")
 
 
@@ -268,6 +272,17 @@ def _lost(pair: Pair, books: Books) -> set[int]:
     except AssertionError:
         return lost
     return set()
+
+
+def _wait_for_late_lines(pair: Pair, books: Books) -> None:
+    """Wait for the lines of purges that could not be written at once: they wait in the memory of their service."""
+
+    def has_each() -> bool:
+        _read_journal(pair, books)
+        return books.purged <= books.journalled
+
+    with suppress(AssertionError):
+        eventually(has_each)
 
 
 def _found(pair: Pair, books: Books) -> set[int]:

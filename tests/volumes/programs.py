@@ -14,7 +14,7 @@ from tests.support.waiting import eventually
 
 Program = subprocess.Popen[bytes]
 
-MOUNT_SECONDS = 20.0
+MOUNT_SECONDS = 60.0
 STOP_SECONDS = 10.0
 BUSY_SECONDS = 5.0
 """How long an unmount waits for processes that have files open there."""

@@ -10,14 +10,14 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import httpx
 
 from tests.support.crash.labelled import content_of
 from tests.support.crash.labelled_hub import path_of
-from tests.support.waiting import eventually
+from tests.support.waiting import USUAL_SECONDS, Deadline, eventually
 from tests.volumes.asking import (
     SEEN_SECONDS,
     Pair,
@@ -53,7 +53,7 @@ def new_file_shows(pair: Pair, result: Result, *, rounds: int = ROUNDS) -> None:
     for number in range(rounds):
         name = pair.name(number)
         succeed(upload(pair.a, name))
-        began = time.monotonic()
+        began, soon = time.monotonic(), Deadline(SLOWEST_SECONDS)
         try:
             eventually(lambda name=name: name in listed(pair.b), within=SEEN_SECONDS)
         except AssertionError:
@@ -61,8 +61,8 @@ def new_file_shows(pair: Pair, result: Result, *, rounds: int = ROUNDS) -> None:
             result.text = f"not in {SEEN_SECONDS:g} s"
             return
         seconds.append(time.monotonic() - began)
+        result.check(not soon.is_over, f"a new file showed only after {seconds[-1]:.2f} s")
     result.counts = {"median": statistics.median(seconds), "worst": max(seconds)}
-    result.check(max(seconds) <= SLOWEST_SECONDS, f"a new file showed only after {max(seconds):.2f} s")
     result.text = f"{statistics.median(seconds):.2f} / {max(seconds):.2f}"
 
 
@@ -194,6 +194,9 @@ def journal_is_whole(pair: Pair, result: Result, *, changes: int = 400) -> None:
         went = alternating(pair, PUTS, lambda client, each, names=names: delete(client, names[each]))
         acknowledged.update(("trashed", name) for name, each in zip(names, went, strict=True) if each.is_success)
         result.check_statuses([*came, *went], 200, 201, 404, 409, 503)
+    # A line that could not be written at once waits in the memory of its service until it can.
+    with suppress(AssertionError):
+        eventually(lambda: not acknowledged - _journal(pair)[0], within=USUAL_SECONDS)
     written, broken = _journal(pair)
     missing = acknowledged - written
     result.counts = {"lines": (acknowledged & written).total(), "changes": acknowledged.total(), "broken": broken}

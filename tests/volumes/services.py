@@ -42,7 +42,7 @@ class Services:
         environment = os.environ | {"OCR_MODELS_DIR": str(self.a.models_dir)}
         with subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE) as holder:
             try:
-                eventually(lambda: succeed(self.pair.a.get(f"/models/{name}")).json()["blockers"], within=10)
+                eventually(lambda: succeed(self.pair.a.get(f"/models/{name}")).json()["blockers"])
                 yield
             finally:
                 holder.communicate()

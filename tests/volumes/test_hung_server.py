@@ -3,14 +3,14 @@
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.support.service import ECHO, RunningService
-from tests.support.waiting import eventually
+from tests.support.waiting import BUSY_FACTOR, Deadline, eventually
 from tests.volumes.mounting import Mounts
 
 GRACE_SECONDS = 4
@@ -48,11 +48,13 @@ def hung(mounts: Mounts) -> Iterator[None]:
 
 
 def status_of(service: RunningService, path: str, *, within: float) -> int | None:
-    """Return the status of an answer; None if none comes in time."""
+    """Return the status of an answer; None if none comes in time. A busy machine has more time."""
+    soon = Deadline(within)
     try:
-        return httpx.get(f"{service.url}{path}", timeout=within).status_code
+        status = httpx.get(f"{service.url}{path}", timeout=within * BUSY_FACTOR).status_code
     except httpx.TimeoutException:
         return None
+    return None if soon.is_over else status
 
 
 def has_ended(service: RunningService) -> bool:
@@ -76,19 +78,19 @@ def test_a_hang_is_noticed_and_costs_no_answer(service: RunningService, mounts: 
     """When the storage hangs, `/readyz` is 503 within seconds, and `/livez` and the list still answer at once."""
     problems = []
     with hung(mounts):
-        began = time.monotonic()
+        began, soon = time.monotonic(), Deadline(NOTICED_SECONDS)
         noticed = None
         while time.monotonic() - began < 2 * NOTICED_SECONDS:
             ready = status_of(service, "/readyz", within=QUICK_SECONDS)
             if ready == 503 and noticed is None:
                 noticed = time.monotonic() - began
+                assert not soon.is_over, f"/readyz said 503 only after {noticed:.1f} s"
             for path, allowed in (("/livez", {200}), ("/models", {200, 503})):
                 status = status_of(service, path, within=QUICK_SECONDS)
                 if status not in allowed:
                     problems.append(f"{path} after {time.monotonic() - began:.1f} s: {status}")
             time.sleep(0.2)
     assert noticed is not None, "/readyz never said 503"
-    assert noticed < NOTICED_SECONDS
     assert not problems
 
 
@@ -96,7 +98,8 @@ def test_a_service_on_hung_storage_can_be_ended(service: RunningService, mounts:
     """SIGTERM ends a service within its grace, although requests wait for the hung storage."""
     with hung(mounts):
         for path in ("/models/a.bin", "/trash"):
-            status_of(service, path, within=QUICK_SECONDS)  # each request occupies a thread
+            with suppress(httpx.TimeoutException):  # each request occupies a thread
+                httpx.get(f"{service.url}{path}", timeout=QUICK_SECONDS)
         service.process.send_signal(signal.SIGTERM)
         eventually(lambda: has_ended(service), within=GRACE_SECONDS + 5)
 

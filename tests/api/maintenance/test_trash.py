@@ -138,11 +138,11 @@ def test_a_permanent_deletion_leaves_no_trash_entry(service: RunningService, mod
 
 def test_an_expired_trash_entry_is_purged(serve: Serve) -> None:
     """An entry whose retention has passed is purged within seconds, and the journal names `service` as the actor."""
-    service = serve(engine_class=ECHO, trash_retention="1s")
+    service = serve(engine_class=ECHO, trash_retention="3s")
     (service.models_dir / "a.bin").touch()
     service.client.delete("/models/a.bin").raise_for_status()
     assert service.client.get("/trash").json()["count"] == 1
 
-    eventually(lambda: service.client.get("/trash").json()["count"] == 0, within=15)
+    eventually(lambda: service.client.get("/trash").json()["count"] == 0)
     eventually(lambda: service.client.get("/journal").json()["events"][0]["action"] == "purged")
     assert service.client.get("/journal").json()["events"][0]["actor"] == "service"

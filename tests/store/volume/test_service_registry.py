@@ -65,7 +65,7 @@ def check_until(watch: VolumeMonitor, is_so: Callable[[], object]) -> None:
         watch.check()
         return is_so()
 
-    eventually(look, within=10)
+    eventually(look)
 
 
 def test_a_service_that_sees_the_locks_of_others_may_change_the_folder(store: Store, watch: VolumeMonitor) -> None:
