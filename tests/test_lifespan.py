@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import app.lifespan
+import app.sweeper
 from app.events import EventName
 
 
@@ -39,3 +40,26 @@ async def test_a_part_that_lacks_a_resource_runs_again(lack: Exception, monkeypa
 
     assert [event for event, _ in events] == [EventName.RESOURCES_EXHAUSTED] * 2
     assert not failures
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("failure", [ValueError("a defect"), OSError(errno.EIO, "the disk failed")], ids=repr)
+async def test_a_sweep_is_complete_only_if_no_step_failed(failure: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of the last sweep, which an alert looks at, does not move while a step of the sweep fails."""
+    monkeypatch.setattr(app.sweeper, "SWEEP_PAUSE_SECONDS", 0.01)  # the service pauses for some seconds
+    failures, steps, is_swept = [failure, failure], [], asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def step() -> None:
+        steps.append("failed" if failures else "done")
+        if failures:
+            raise failures.pop()
+
+    def on_swept() -> None:
+        assert steps == ["failed", "failed", "done"]
+        loop.call_soon_threadsafe(is_swept.set)
+
+    sweeping = asyncio.create_task(app.sweeper.keep_swept([step], lambda *_: None, on_swept))
+    async with asyncio.timeout(60):
+        await is_swept.wait()
+    sweeping.cancel()

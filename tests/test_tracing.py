@@ -30,7 +30,9 @@ def traced(folder: Path, endpoint: str, *, module: str = "app", **variables: str
     with pytest.MonkeyPatch.context() as environment:
         for name, value in otel.items():
             environment.setenv(name, value)
-        with RunningService(folder, module=module, engine_class=ECHO, pull_allowed_urls=endpoint) as running:
+        with RunningService(
+            folder, module=module, engine_class=ECHO, pull_allowed_urls=endpoint, shutdown_grace="60s"
+        ) as running:
             yield running.wait_until_ready()
 
 

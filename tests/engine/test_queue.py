@@ -144,3 +144,19 @@ async def test_a_caller_that_is_cancelled_blocks_nobody(*, is_next: bool) -> Non
 
     assert order == ["after"]
     assert not queue.is_busy
+
+
+async def test_the_longest_wait_is_that_of_the_caller_that_waits_longest() -> None:
+    """While callers wait, the longest wait grows; the caller that has the engine does not count."""
+    queue, order = CallQueue(2), list[str]()
+    with queue.reserve() as place:
+        async with place.turn():
+            assert queue.longest_wait_seconds == 0
+            waiting = [asyncio.create_task(used(queue.reserve(), name, 1, order)) for name in ("second", "third")]
+            await asyncio.sleep(0.01)
+            before = queue.longest_wait_seconds
+            await asyncio.sleep(0.01)
+            assert 0 < before < queue.longest_wait_seconds
+    await asyncio.gather(*waiting)
+
+    assert (order, queue.longest_wait_seconds) == (["second", "third"], 0)
