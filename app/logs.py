@@ -14,8 +14,8 @@ from structlog.typing import Processor
 from app import tracing
 from app.terminal import visible, visible_lines
 
-INVALID_REQUEST = "Invalid HTTP request received."
-"""uvicorn's message for a request that this service already logs as `request.refused`."""
+LOGGED_ALREADY = {"Invalid HTTP request received.", "ASGI callable returned without completing response."}
+"""uvicorn's messages for what this service logs itself, as `request.refused` and `request.cut`."""
 
 
 def _add_trace(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -96,7 +96,7 @@ def configure(log_format: str, level: str) -> None:
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     logging.captureWarnings(capture=True)
     _log_what_python_prints()
-    logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != INVALID_REQUEST)
+    logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg not in LOGGED_ALREADY)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # at info, it logs URLs, whose queries may hold signatures
 
 

@@ -51,6 +51,13 @@ def folder(tmp_path: Path) -> Path:
     return models_dir
 
 
+def test_json_has_the_chosen_columns(folder: Path) -> None:
+    """With --json, `--columns` chooses the members of each model."""
+    rows = json.loads(run(folder, "models", "list", "--json", "--columns", "name,size", "--name", "old_*").stdout)
+
+    assert rows == [{"name": "old_de.bin", "size_bytes": 5}]
+
+
 def test_models_are_listed_as_a_table_and_as_json(folder: Path) -> None:
     """`models list` prints a table, or JSON with --json; files that are not listed are named on stderr."""
     table = run(folder, "models", "list", OCR_PROTECTED="keep_*")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import npm
 from tests.support.browser import Browser
 from tests.support.service import RunningService
 
@@ -31,6 +32,29 @@ const deleted = await fetch(`${service}/models/page.bin`,
 return [offset, last.headers.get('content-location'), content.status, content.headers.get('content-range'),
     deleted.status];
 """
+TUS_CLIENT = """
+const service = arguments[0], content = Uint8Array.from({length: 300000}, (_, index) => index % 251);
+const file = new File([content], 'tus.bin'), chunks = [];
+const options = {endpoint: `${service}/uploads`, chunkSize: 100000, metadata: {filename: 'tus.bin'}};
+await new Promise((resolve, reject) => {
+    const first = new tus.Upload(file, {...options, onError: reject, onChunkComplete: (_, stored) => {
+        chunks.push(stored);
+        first.abort().then(resolve, reject);
+    }});
+    first.start();
+});
+await new Promise((resolve, reject) => {
+    const next = new tus.Upload(file, {...options, onError: reject, onSuccess: resolve,
+        onChunkComplete: (_, stored) => chunks.push(stored)});
+    next.findPreviousUploads().then(([previous]) => {
+        next.resumeFromPreviousUpload(previous);
+        next.start();
+    }, reject);
+});
+const answer = await fetch(`${service}/models/tus.bin/content`), stored = new Uint8Array(await answer.arrayBuffer());
+return [chunks, stored.length === content.length && stored.every((byte, index) => byte === content[index])];
+"""
+TUS_PACKAGE = "tus-js-client@4.3.1"
 RECOGNISE = """
 const service = arguments[0], form = new FormData();
 form.append('file', new Blob(['read a fox'], {type: 'image/png'}), 'a.png');
@@ -108,6 +132,14 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
 def test_a_page_of_an_allowed_origin_uploads_by_tus(web: Web) -> None:
     """The page creates an upload, resumes it, reads a range of the model and deletes the version that it uploaded."""
     assert web.run(web.allowed, UPLOAD) == [100000, "/models/page.bin", 206, "bytes 0-9/300000", 200]
+
+
+def test_tus_js_client_resumes_an_upload_in_a_page(web: Web, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The client that pages use stops after a chunk, finds the upload again and sends the rest of it."""
+    package = npm.install(tmp_path_factory.mktemp("tus"), TUS_PACKAGE) / "tus-js-client"
+    client = package.joinpath("dist/tus.min.js").read_text()
+
+    assert web.run(web.allowed, f"{client}\n{TUS_CLIENT}") == [[100000, 200000, 300000], True]
 
 
 def test_a_page_of_an_allowed_origin_recognises_an_image(web: Web) -> None:

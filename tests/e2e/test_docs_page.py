@@ -27,6 +27,8 @@ AXE = "axe-core@4.14.1"
 DESKTOP, PHONE = (1280, 1400), (390, 844)
 LARGEST_OPENED = 5500
 """The height in pixels that an opened operation may have on a desktop. Each problem's example in full took 9,300."""
+REFERENCE = "#reference [data-section-id='tag/models/operation/list_models'] h2"
+"""An element that the reference page has once it shows the document."""
 PICTURES = os.environ.get("DOCS_PAGE_PICTURES")
 """The folder that gets the screenshots; by default the test's temporary folder."""
 
@@ -195,7 +197,11 @@ def test_the_pages_work_without_the_internet(address: str, browser: Browser) -> 
     shown = zip(browser.texts(".opblock-summary-method"), browser.texts(".opblock-summary-path"), strict=True)
     assert [" ".join(parts).replace("\u200b", "") for parts in shown] == sorted_by_tag(operations, address)
     browser.click("a[href='redoc']")
-    browser.text("#reference [data-section-id='tag/models/operation/list_models'] h2")
+    browser.text(REFERENCE)
+    browser.click("a[href='guides']")
+    browser.click("main a[href='guides/api/errors']")
+    browser.click("main a[href='../api']")
+    eventually(lambda: browser.text("h1") == "The API", within=60)
     assert_quiet(browser, address)
 
 
@@ -338,10 +344,18 @@ def test_everybody_can_read_the_page(
     """No page is wider than the screen, and axe-core finds no serious problem, also in an operation that was tried."""
     pictures = Path(PICTURES or tmp_path)
     browser.use_screen(*(PHONE if screen == "phone" else DESKTOP), dark=scheme == "dark", phone=screen == "phone")
-    for name in ("", "docs"):
+    last = {
+        "": "#version",
+        "redoc": REFERENCE,
+        "guides": "main li",
+        "guides/api/errors": "main table",
+        "docs": f"{operations['GET /metrics']} .opblock-summary-path",
+    }
+    for name, element in last.items():
         browser.open(f"{page.url}/{name}")
-        browser.text(f"{operations['GET /metrics']} .opblock-summary-path" if name else "#version")
-        browser.screenshot(pictures / f"{name or 'home'}-{screen}-{scheme}.png")
+        browser.text(element)
+        browser.screenshot(pictures / f"{name.replace('/', '-') or 'home'}-{screen}-{scheme}.png")
+        assert browser.run("return document.documentElement.scrollWidth - window.innerWidth") <= 0, name
         assert serious(browser, axe) == [], name
     for name, values in {"DELETE /models/{name}": {"name": MODEL}, "POST /ocr": {}}.items():
         operation = operations[name]

@@ -40,9 +40,9 @@ def models() -> None:
     """List, find, upload, delete, audit and prune models."""
 
 
-def _columns(_: click.Context, __: click.Parameter, given: str | None) -> tuple[str, ...]:
+def _columns(_: click.Context, __: click.Parameter, given: str | None) -> tuple[str, ...] | None:
     if given is None:
-        return DEFAULT_COLUMNS
+        return None
     names = tuple(name.strip() for name in given.split(","))
     # `size` is what the heading of `size_bytes` says.
     full = tuple(f"{name}_bytes" if f"{name}_bytes" in COLUMNS else name for name in names)
@@ -72,14 +72,22 @@ def _size(_: click.Context, __: click.Parameter, given: str | None) -> int | Non
 @click.option("--name", metavar="PATTERN", help="Only models whose name, or its last part, matches this shell pattern.")
 @click.option("--sort", type=click.Choice(get_args(Sort)), default="name", help="The order; - for descending.")
 @click.option("--limit", type=click.IntRange(1, MAX_LIMIT), help="The most models to list.")
-@click.option("--columns", callback=_columns, metavar="NAMES", help=f"Of the table: {', '.join(COLUMNS)}.")
+@click.option(
+    "--columns",
+    callback=_columns,
+    metavar="NAMES",
+    help=f"What to print of each model, also as JSON: {', '.join(COLUMNS)}.",
+)
 @as_json
 @on_backend
-def list_models(*, columns: tuple[str, ...], is_json: bool, format_: str | None, **query: Any) -> None:  # noqa: ANN401
+def list_models(*, columns: tuple[str, ...] | None, is_json: bool, format_: str | None, **query: Any) -> None:  # noqa: ANN401
     """List models. Without a service it is not known which models AsposeAI recognises."""
     given = query | {"format": format_}
     listed = backend().list_models({name: value for name, value in given.items() if value is not None})
-    print_rows(listed["models"], columns, is_json=is_json)
+    found = listed["models"]
+    if is_json and columns:
+        found = [{name: model[name] for name in columns} for model in found]
+    print_rows(found, columns or DEFAULT_COLUMNS, is_json=is_json)
     for warning in listed["warnings"]:
         click.echo(visible(f"not listed: {warning['path']}: {warning['reason']}"), err=True)
     if more := listed["count"] - len(listed["models"]):

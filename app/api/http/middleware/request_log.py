@@ -84,6 +84,8 @@ class RequestLog:
             # text.
             if not status:
                 await problem(Request(scope), ShuttingDown())(scope, receive, send_with_id)
+            else:
+                log.warning(EventName.REQUEST_CUT, id=request_id, path=scope["path"], cause="this service stops")
         except Exception as exc:  # noqa: BLE001 - the exception is logged, and answered without its text
             answer = _failure(scope, request_id, exc)
             if not status:
