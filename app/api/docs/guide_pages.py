@@ -70,9 +70,10 @@ async def get_guide(request: Request, name: str) -> Response:
 
 @cache
 def guides() -> dict[str, Traversable]:
-    """Return the files of the guides by their names, such as `api/errors`."""
+    """Return the files of the guides by their names, such as `api/errors`; none where app was copied without docs."""
     found: dict[str, Traversable] = {}
-    folders = [("", importlib.resources.files(OWN) / FOLDER)]
+    root = importlib.resources.files(OWN) / FOLDER
+    folders = [("", root)] if root.is_dir() else []
     for prefix, folder in folders:
         for entry in sorted(folder.iterdir(), key=lambda each: each.name):
             if entry.is_dir():

@@ -7,6 +7,7 @@ from urllib.parse import urljoin, urlsplit
 import lxml.html
 import pytest
 
+from app.api.docs import guide_pages
 from app.api.docs.guide_pages import BY_TAG, OF_ERRORS, guides
 from app.main import TAGS, create_app
 from app.settings import Settings
@@ -86,6 +87,12 @@ def test_the_document_leads_to_the_guides() -> None:
     urls = {tag["externalDocs"]["url"] for tag in document["tags"]}
     urls.add(document["components"]["schemas"]["Problem"]["externalDocs"]["url"])
     assert urls == {f"/models-api/guides/{name}" for name in {*BY_TAG.values(), OF_ERRORS}}
+
+
+def test_a_copy_of_the_code_without_the_docs_has_no_guides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the link leads nowhere, there are no guides, and that is no error."""
+    monkeypatch.setattr(guide_pages, "FOLDER", "none")
+    assert guides.__wrapped__() == {}
 
 
 def test_the_guides_are_in_the_package() -> None:
