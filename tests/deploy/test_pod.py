@@ -45,7 +45,7 @@ class Served:
         """Return the status that a probe of the pod would get, or 0 if the service does not answer."""
         try:
             return self.client.get(self.spec["containers"][0][probe]["httpGet"]["path"]).status_code
-        except httpx.ConnectError:
+        except httpx.TransportError:
             return 0
 
 
@@ -88,7 +88,8 @@ def served(
     """Run the pod on a free port of loopback until the end of the module. The last test ends it."""
     deployment = of_kind("Deployment", manifests)
     port = free_port()
-    ours = {"OCR_HOST": "127.0.0.1", "OCR_PORT": str(port), "HOME": "/"}
+    # A long drain, so that a busy machine sees it; the last test ends it by a second signal.
+    ours = {"OCR_HOST": "127.0.0.1", "OCR_PORT": str(port), "OCR_DRAIN_TIME": "10m", "HOME": "/"}
     environment = image_environment() | of_kind("ConfigMap", manifests)["data"] | ours
     environment["PATH"] = environment["PATH"].replace("$PATH", "/usr/bin:/bin")
     folder = tmp_path_factory.mktemp("pod")
