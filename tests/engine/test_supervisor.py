@@ -181,12 +181,17 @@ async def test_release_lets_the_running_call_finish(tmp_path: Path) -> None:
     """During a release the running call finishes, and a waiting call runs on the next process."""
     async with supervised(tmp_path) as engine:
         supervisor = await engine.until(EngineState.READY)
-        running = asyncio.create_task(supervisor.call("sleep", {"seconds": 0.3}, seconds=60))
+        gate = tmp_path / "gate"
+        running = asyncio.create_task(supervisor.call("wait_for", {"path": str(gate)}, seconds=60))
         await eventually_async(lambda: supervisor.is_busy)
         waiting = asyncio.create_task(supervisor.call("echo", {"text": "x"}, seconds=60))
         await eventually_async(lambda: supervisor.waiting == 1)
 
-        await supervisor.release()
+        releasing = asyncio.create_task(supervisor.release())
+        await asyncio.sleep(0.3)
+        assert not running.done()
+        gate.touch()
+        await releasing
 
         assert await running is None
         assert await waiting == "x"
