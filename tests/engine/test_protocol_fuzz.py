@@ -137,7 +137,7 @@ async def test_an_engine_that_misbehaves_is_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.anyio
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_every_misbehaviour(tmp_path: Path) -> None:
     """After each known misbehaviour and 40 random ones the engine is replaced; only four harmless ones are answered."""
     async with supervised(tmp_path, "Misbehaves", limits=FORGIVING) as engine:

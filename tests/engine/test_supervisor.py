@@ -179,7 +179,7 @@ async def test_release_ends_the_process_and_starts_another(tmp_path: Path) -> No
 
 async def test_release_lets_the_running_call_finish(tmp_path: Path) -> None:
     """During a release the running call finishes, and a waiting call runs on the next process."""
-    async with supervised(tmp_path) as engine:
+    async with supervised(tmp_path, limits=replace(QUICK, stop_seconds=60)) as engine:
         supervisor = await engine.until(EngineState.READY)
         gate = tmp_path / "gate"
         running = asyncio.create_task(supervisor.call("wait_for", {"path": str(gate)}, seconds=60))

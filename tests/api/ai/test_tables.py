@@ -17,7 +17,7 @@ from tests.support.supervised import NATIVE
 
 pytestmark = [
     pytest.mark.skipif(not NATIVE.is_dir(), reason="`python -m app provision` could not bring the native libraries"),
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(600),
 ]
 
 FRUIT = (

@@ -16,7 +16,7 @@ from tests.support.waiting import eventually
 
 pytestmark = [
     pytest.mark.skipif(not NATIVE.is_dir(), reason="`python -m app provision` could not bring OpenSSL 1.1"),
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(600),
 ]
 
 CYRILLIC = "aspose-ocr-cyrillic-v1"

@@ -25,7 +25,7 @@ from tests.support.waiting import eventually
 
 pytestmark = [
     pytest.mark.skipif(not NATIVE.is_dir(), reason="`python -m app provision` could not bring OpenSSL 1.1"),
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(600),
 ]
 
 SHORT = ("The quick brown fox", "jumps over the lazy dog")
