@@ -2,12 +2,19 @@
 
 import re
 import socket
+from typing import Protocol
 from urllib.parse import urlsplit
 
-from tests.support.service import RunningService
+
+class HasUrl(Protocol):
+    """A service, or a proxy in front of one."""
+
+    @property
+    def url(self) -> str:
+        """The URL that callers use."""
 
 
-def raw_request(service: RunningService, method: str, target: str, body: bytes = b"") -> tuple[int, bytes]:
+def raw_request(service: HasUrl, method: str, target: str, body: bytes = b"") -> tuple[int, bytes]:
     """Send a request target unchanged, which HTTP clients would normalise. Return the status and the whole answer."""
     address = urlsplit(service.url)
     head = f"{method} {target} HTTP/1.1\r\nhost: {address.netloc}\r\ncontent-length: {len(body)}\r\nconnection: close"
@@ -22,7 +29,7 @@ class RawPut:
 
     method = "PUT"
 
-    def __init__(self, service: RunningService, path: str, **headers: object) -> None:
+    def __init__(self, service: HasUrl, path: str, **headers: object) -> None:
         """Header names have `_` for `-`."""
         address = urlsplit(service.url)
         self.connection = socket.create_connection((address.hostname, address.port), timeout=120)

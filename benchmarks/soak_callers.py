@@ -1,0 +1,163 @@
+"""The callers of `soak.py`: each sends its kind of work until it is told to stop, and counts what it did."""
+
+import base64
+import hashlib
+import io
+import itertools
+import os
+import threading
+import time
+from collections import Counter
+
+import httpx
+from PIL import Image, ImageDraw, ImageFont
+
+TUS = {"tus-resumable": "1.0.0"}
+CHUNK = TUS | {"content-type": "application/offset+octet-stream"}
+TEXT = "The quik brown fox jumps ovr the lazy dog"
+NAMES = 20
+"""How many names the models have. Names come again, so that what is kept for a name is used again too."""
+AT_MOST = 60
+"""How often a request that is answered 503 is sent again."""
+
+
+class Caller:
+    """Sends requests, one at a time. An answer 503 is sent again after its Retry-After, as a client should."""
+
+    def __init__(self, url: str, source_url: str, pause_seconds: float) -> None:
+        self._client = httpx.Client(base_url=url, timeout=600)
+        self._source_url, self._pause_seconds = source_url, pause_seconds
+        self.done: Counter[str] = Counter()
+        self.wrong: list[str] = []
+        self.again = 0
+
+    def live(self, is_over: threading.Event) -> None:
+        """Work until `is_over` is set."""
+        with self._client:
+            for number in itertools.count():
+                if is_over.is_set():
+                    return
+                try:
+                    self.work(number)
+                except (httpx.HTTPError, AssertionError) as exc:
+                    self.wrong.append(f"{type(self).__name__}: {exc!r}")
+                    time.sleep(1)
+
+    def work(self, number: int) -> None:
+        """Do one round of work."""
+        raise NotImplementedError
+
+    def send(self, what: str, method: str, path: str, *expected: int, **more: object) -> httpx.Response:
+        """Send a request, count it, and return the answer. Raises AssertionError for an unexpected status."""
+        for _ in range(AT_MOST):
+            answer = self._client.request(method, path, **more)  # type: ignore[arg-type]  # as httpx has them
+            time.sleep(self._pause_seconds)
+            if answer.status_code != 503:
+                break
+            self.again += 1
+            time.sleep(float(answer.headers.get("retry-after", "1")))
+        if answer.status_code not in (expected or (200,)):
+            message = f"{method} {path}: {answer.status_code} {answer.text[:300]}"
+            raise AssertionError(message)
+        self.done[what] += 1
+        return answer
+
+
+class Keeper(Caller):
+    """Uploads, replaces, protects, verifies, downloads, deletes, restores and purges models."""
+
+    def work(self, number: int) -> None:
+        """Do it all with one model."""
+        name, content = f"kept-{number % NAMES}.bin", os.urandom(50_000 + number % 7 * 30_000)
+        there = self._client.head(f"/models/{name}")
+        condition = {"if-match": there.headers["etag"]} if there.status_code == 200 else {}
+        self.send("uploads", "PUT", f"/models/{name}", 200, 201, content=content, headers=condition)
+        self.send("verifications", "POST", f"/models/{name}/verify")
+        answer = self.send("downloads", "GET", f"/models/{name}/content")
+        assert answer.content == content, name  # noqa: S101
+        self.send("protections", "PUT", f"/models/{name}/protection", 200, 201, 204, json={"reason": "soak"})
+        self.send("protections removed", "DELETE", f"/models/{name}/protection", 200, 204)
+        deleted = self.send("deletions", "DELETE", f"/models/{name}").json()
+        if number % 3 == 0:
+            self.send("restores", "POST", f"/trash/{deleted['trash_id']}/restore", 200, 201)
+        elif number % 3 == 1:
+            self.send("purges", "DELETE", f"/trash/{deleted['trash_id']}", 200, 204)
+
+
+class Sender(Caller):
+    """Uploads models in pieces; each third upload is left unfinished, and expires."""
+
+    def work(self, number: int) -> None:
+        """Send one model in two pieces."""
+        content = os.urandom(100_000)
+        fields = {"filename": f"sent-{number % NAMES}.bin", "sha256": hashlib.sha256(content).hexdigest()}
+        metadata = ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in fields.items())
+        begun = self.send(
+            "resumable uploads begun",
+            "POST",
+            "/uploads",
+            201,
+            headers=TUS | {"upload-length": str(len(content)), "upload-metadata": metadata},
+        )
+        path, half = begun.headers["location"], len(content) // 2
+        self._append(path, 0, content[:half])
+        if number % 3 == 0:
+            return
+        self._append(path, half, content[half:])
+        self.send("deletions for good", "DELETE", f"/models/{fields['filename']}", params={"permanent": "true"})
+
+    def _append(self, path: str, offset: int, content: bytes) -> None:
+        headers = CHUNK | {"upload-offset": str(offset)}
+        self.send("pieces", "PATCH", path, 204, headers=headers, content=content)
+
+
+class Puller(Caller):
+    """Pulls models, waits for the jobs, and reads the lists that operators read."""
+
+    def work(self, number: int) -> None:
+        """Pull one model, and read."""
+        body = {"url": f"{self._source_url}pulled.bin", "name": f"pulled-{number % NAMES}.bin", "if_exists": "replace"}
+        job = self.send("pulls", "POST", "/pulls", 202, json=body).json()
+        ended = self.send("long polls", "GET", f"/pulls/{job['id']}", params={"wait": 30}).json()
+        assert ended["state"] in {"succeeded", "running", "queued"}, ended  # noqa: S101
+        for path in ("/models", "/audit", "/storage", "/trash", "/pulls", "/metrics", "/engine", "/readyz"):
+            self.send("lists and probes", "GET", path)
+
+
+class User(Caller):
+    """Loads the model, processes texts, recognises pages, at once and as jobs, and releases the engine."""
+
+    def __init__(self, url: str, source_url: str, pause_seconds: float) -> None:
+        super().__init__(url, source_url, pause_seconds)
+        self._pages = [page_of(lines) for lines in (1, 2, 4)]
+
+    def work(self, number: int) -> None:
+        """Use the engine; release it in every third round."""
+        self.send("loads", "POST", "/engine/load", json={"processor": "spell-check"})
+        self.send("texts", "POST", "/ai/spell-check", json={"texts": [TEXT]})
+        self._recognise("recognitions", self._pages[number % len(self._pages)])
+        if number % 2:
+            job = self._recognise("recognition jobs", self._pages[0], prefer="respond-async")
+            followed = self.send("streams followed", "GET", f"{job.headers['location']}/events")
+            assert "succeeded" in followed.text, followed.text[-300:]  # noqa: S101
+        if number % 3 == 0:
+            self.send("keywords", "POST", "/ai/keywords", json={"texts": [TEXT], "keywords": ["fox"]})
+        if number % 3 == 2:
+            self.send("releases", "POST", "/engine/release")
+
+    def _recognise(self, what: str, page: bytes, **headers: str) -> httpx.Response:
+        return self.send(what, "POST", "/ocr", 200, 202, content=page, headers={"content-type": "image/png"} | headers)
+
+
+CALLERS = (Keeper, Sender, Puller, User)
+
+
+def page_of(lines: int) -> bytes:
+    """Return a PNG with some lines of text."""
+    image = Image.new("L", (600, 60 + 40 * lines), "white")
+    for number in range(lines):
+        place = (20, 20 + number * 40)
+        ImageDraw.Draw(image).text(place, f"Invoice {number} of the harbour", font=ImageFont.load_default(24), fill=0)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
