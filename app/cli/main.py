@@ -21,6 +21,7 @@ from app.cli.commands.trash import trash
 from app.cli.commands.verification import verify
 from app.cli.connection import on_backend
 from app.cli.console import Verbs, say
+from app.cli.serving.healthcheck import healthcheck
 from app.cli.serving.serve import serve
 from app.engine.native.gpus import build_in, find_gpus
 from app.engine.native.parts import Runtime
@@ -66,7 +67,7 @@ def provision(runtime: str | None) -> None:
 
 for command in (audit, download, lease, protect, prune, pull, unprotect, verify):
     models.add_command(command)
-for command in (serve, models, trash, journal, storage, pulls, jobs, resources, engine, ocr, keys):
+for command in (serve, healthcheck, models, trash, journal, storage, pulls, jobs, resources, engine, ocr, keys):
     main.add_command(command)
 
 

@@ -1,1 +1,4 @@
-"""The command `serve`: `serve.py` checks the settings and folders, `http_server.py` builds and runs the server."""
+"""The command `serve`: `serve.py` checks the settings and folders, `http_server.py` builds and runs the server.
+
+`healthcheck.py` is the command that asks such a server whether it answers.
+"""
