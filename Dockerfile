@@ -1,34 +1,56 @@
 # docker build --tag ocr-model-service .
 #
-# deploy/compose.yaml and deploy/kubernetes/ show how to run the image. deploy/check_image.py builds and tests it
+# `make image` does the same and fills the labels. docs/container.md has the arguments, the size by parts and the SBOM,
+# deploy/compose.yaml and deploy/kubernetes/ show how to run the image, and deploy/check_image.py builds and tests it
 # without Docker. AsposeAI exists for x86-64 only: on other machines add --platform=linux/amd64.
+#
+# The stages are ordered by how often their inputs change: a changed line in app/ repeats only the stage `application`
+# and the last COPY.
 
 # The engine needs glibc, libstdc++, libgcc and zlib of the base; every Debian with apt has them. No such base has
-# OpenSSL 1.1 and llama.cpp: `python -m app provision` fetches them, as everywhere, and checks their digests.
+# OpenSSL 1.1 and llama.cpp: the stage `native` fetches them and checks their digests. `make pin-base` adds the base's
+# digest to this line, and a build with RELEASE=true refuses a base without a digest.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 # Which build of llama.cpp the image has: cpu, or vulkan, cuda or cuda12 for a GPU. docs/operations.md says what a GPU
 # needs besides; for cuda and cuda12, PYTHON_IMAGE must also have the libraries of CUDA.
 ARG LLAMA_RUNTIME=cpu
 
-FROM ${PYTHON_IMAGE} AS builder
-WORKDIR /srv/ocr
-COPY requirements.lock ./
-# Only wheels: no compiler is needed, and no package runs its own code here. The base's pip installs; the venv has none.
-RUN python -m venv --without-pip /opt/venv \
-    && python -m pip --python /opt/venv install --no-cache-dir --only-binary=:all: --require-hashes -r requirements.lock
-COPY app app
-# Unchecked, because copying may change the times of files, and files in an image are not edited.
-RUN python -m compileall -q --invalidation-mode unchecked-hash app
-
 FROM ${PYTHON_IMAGE} AS native
 # Only the libraries of this stage are copied, and they are pinned.
 # hadolint ignore=DL3008,DL3009
 RUN apt-get update && apt-get install --yes --no-install-recommends npm
-COPY --from=builder /opt/venv /opt/venv
+WORKDIR /srv/ocr
+COPY app/__init__.py app/
+COPY app/engine/__init__.py app/engine/
+COPY app/engine/native app/engine/native
+ARG LLAMA_RUNTIME
+RUN python -m app.engine.native /opt/ocr/native "$LLAMA_RUNTIME"
+
+FROM ${PYTHON_IMAGE} AS packages
+ARG PYTHON_IMAGE
+ARG RELEASE=false
+RUN case "$RELEASE:$PYTHON_IMAGE" in true:*@sha256:*) ;; true:*) \
+    echo "A release needs PYTHON_IMAGE with a digest (name:tag@sha256:...), and this is $PYTHON_IMAGE: run make pin-base" >&2; exit 1 ;; esac
+WORKDIR /srv/ocr
+COPY requirements.lock requirements-sbom.lock ./
+# Only wheels: no compiler is needed, and no package runs its own code here. The base's pip installs; the venv has none.
+# The venv in /opt/sbom is for this stage only.
+RUN python -m venv --without-pip /opt/venv && python -m venv --without-pip /opt/sbom \
+    && python -m pip --python /opt/venv install --no-cache-dir --no-compile --only-binary=:all: --require-hashes -r requirements.lock \
+    && python -m pip --python /opt/sbom install --no-cache-dir --no-compile --only-binary=:all: --require-hashes -r requirements-sbom.lock
+COPY deploy/trim_packages.py deploy/make_sbom.py deploy/
+# Unchecked hashes instead of times, so that two builds from one lock file have the same bytecode.
+RUN python deploy/trim_packages.py /opt/venv/lib/python3.11/site-packages \
+    && python -m compileall -q --invalidation-mode unchecked-hash /opt/venv/lib
+COPY app/__init__.py app/
+COPY --from=native /opt/ocr/native /opt/ocr/native
+RUN /opt/sbom/bin/python deploy/make_sbom.py /opt/venv/bin/python requirements.lock /opt/ocr/native /opt/ocr/sbom.cdx.json
+
+FROM ${PYTHON_IMAGE} AS application
 WORKDIR /srv/ocr
 COPY app app
-ARG LLAMA_RUNTIME
-RUN OCR_NATIVE_DIR=/opt/ocr/native /opt/venv/bin/python -m app provision --runtime "$LLAMA_RUNTIME"
+# Unchecked, because copying may change the times of files, and files in an image are not edited.
+RUN python -m compileall -q --invalidation-mode unchecked-hash app
 
 FROM ${PYTHON_IMAGE}
 # The base has no bytecode, and a read-only root cannot store any. Without this, every start would compile the imported
@@ -43,11 +65,11 @@ RUN if [ "$LLAMA_RUNTIME" = vulkan ]; then apt-get update \
     && rm -rf /var/lib/apt/lists/*; fi
 WORKDIR /srv/ocr
 COPY LICENSE ./
+COPY --from=packages /opt/venv /opt/venv
+COPY --from=packages /opt/ocr /opt/ocr
 # The guides, which the service shows at /guides: app/api/docs/guides is a link to this folder.
 COPY docs docs
-COPY --from=builder /opt/venv /opt/venv
-COPY --from=builder /srv/ocr/app app
-COPY --from=native /opt/ocr/native /opt/ocr/native
+COPY --from=application /srv/ocr/app app
 
 # The service writes only below /data, so the root file system may be read-only and needs no tmpfs.
 # OCR_HOST makes the port reachable from outside the container. With it the service does not start until
@@ -58,18 +80,26 @@ ENV PATH=/opt/venv/bin:$PATH \
     OCR_PORT=8000 \
     OCR_MODELS_DIR=/data/models \
     OCR_STATE_DIR=/data/state \
-    OCR_NATIVE_DIR=/opt/ocr/native
+    OCR_NATIVE_DIR=/opt/ocr/native \
+    OCR_SBOM_FILE=/opt/ocr/sbom.cdx.json
 # A number, for Kubernetes' runAsNonRoot; the user has no name and no home.
 USER 10001:10001
 VOLUME /data
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-# /livez, not /readyz: a container must not be restarted because its engine restarts.
-HEALTHCHECK --interval=30s --timeout=3s --start-period=30s CMD ["python", "-c", "import http.client as h, os; a = os.environ['OCR_HOST']; c = h.HTTPConnection('127.0.0.1' if a in ('0.0.0.0', '::') else a, os.environ['OCR_PORT'], timeout=2); c.request('GET', '/livez'); raise SystemExit(c.getresponse().status != 200)"]
+HEALTHCHECK --interval=30s --timeout=10s --start-period=30s CMD ["python", "-m", "app", "healthcheck"]
 CMD ["python", "-m", "app", "serve"]
 
+ARG PYTHON_IMAGE
 ARG VERSION=unknown
+ARG REVISION=unknown
+ARG SOURCE=unknown
+ARG CREATED=unknown
 LABEL org.opencontainers.image.title="OCR model service" \
       org.opencontainers.image.description="One long-lived AsposeAI and its model files, over HTTP." \
       org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.base.name="${PYTHON_IMAGE}" \
       org.opencontainers.image.licenses="MIT AND OpenSSL AND LicenseRef-Aspose"

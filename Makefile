@@ -10,14 +10,32 @@ AT_ONCE ?= 4
 # The tests on hung storage run alone, since they require answers within a second while the storage hangs.
 SLOW_AT_ONCE ?= 4
 HUNG := tests/volumes/test_hung_server.py
+TRIMMED ?= tests/engine tests/api/ocr tests/api/ai tests/api/engine tests/corpus tests/pulls
 
-.PHONY: help serve examples test test-slow test-crashes test-kernel-volumes lint check lock bench clean
+# The image, and the program that builds it: docker, podman or buildah. RELEASE=true refuses a base without a digest.
+# The image is dated by its commit, so that building a commit again gives the same labels.
+IMAGE ?= ocr-model-service
+DOCKER ?= docker
+RELEASE ?= false
+SOURCE ?= unknown
+VERSION = $$(sed -n 's/^__version__ = "\(.*\)"/\1/p' app/__init__.py)
+
+.PHONY: help serve examples image pin-base test test-slow test-trimmed test-crashes test-kernel-volumes lint check lock bench clean
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 21
 
 serve: $(VENV)/serve examples ## Set everything up and serve on 127.0.0.1:8000.
 	$(NATIVE)
 	@$(BIN)/python -m app serve
+
+image: ## Build the image with its labels; RELEASE=true for a release, SOURCE for the label's URL.
+	$(DOCKER) build --platform=linux/amd64 --tag "$(IMAGE):$(VERSION)" --build-arg RELEASE=$(RELEASE) \
+	    --build-arg VERSION="$(VERSION)" --build-arg SOURCE=$(SOURCE) \
+	    --build-arg REVISION="$$(git rev-parse HEAD)$$(git diff --quiet HEAD || echo -changed)" \
+	    --build-arg CREATED="$$(git show --no-patch --format=%cI HEAD)" .
+
+pin-base: ## Write the present digest of the base image to the Dockerfile; needs skopeo or Docker.
+	$(PYTHON) deploy/pin_base.py
 
 test: $(VENV)/dev ## Set everything up and run the test suite.
 	$(NATIVE)
@@ -27,6 +45,11 @@ test-slow: $(VENV)/dev ## Run the slow tests: a browser, a fuzz of the API, the 
 	$(NATIVE)
 	$(BIN)/python -m pytest -m slow --timeout 900 -n $(SLOW_AT_ONCE) --dist loadfile --no-loadscope-reorder --ignore $(HUNG)
 	$(BIN)/python -m pytest -m slow --timeout 900 $(HUNG)
+
+test-trimmed: $(VENV)/dev ## Test recognition, texts and pulls with the packages trimmed as in the image; half an hour.
+	rm -rf build/trimmed && mkdir -p build && cp -al $(VENV) build/trimmed
+	build/trimmed/bin/python deploy/trim_packages.py build/trimmed/lib/python3.*/site-packages
+	build/trimmed/bin/python -m pytest -m 'slow or not slow' --timeout 1800 -n $(AT_ONCE) --dist loadfile $(TRIMMED)
 
 test-crashes: $(VENV)/dev ## Kill over 1,000 processes and services while they work; CI kills 150.
 	TEST_KILLS=1000 $(BIN)/python -m pytest -m slow --timeout 1800 -s tests/e2e/test_crashes.py tests/e2e/test_resumable_crashes.py
@@ -59,6 +82,8 @@ lock: $(VENV)/dev ## Pin the newest versions that pyproject.toml allows, with ha
 	    --custom-compile-command 'make lock' --extra otel --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
 	    --custom-compile-command 'make lock' --python-version 3.11 tests/deploy/checkov.in -o tests/deploy/checkov.lock
+	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
+	    --custom-compile-command 'make lock' --python-version 3.11 -c requirements-dev.lock --group pyproject.toml:sbom -o requirements-sbom.lock
 
 clean: ## Remove what make created, except data/ and native/.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build

@@ -92,6 +92,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.is_draining = False
     app.state.failed_status = 0
     """The exit status of a service that ends because a part has failed or the licence was refused; 0 for any other."""
+    app.state.sbom_file = str(settings.sbom_file.absolute()) if settings.sbom_file else None
     app.add_middleware(
         RequestLimits,
         max_body_bytes=settings.max_body_bytes,

@@ -294,6 +294,8 @@ class Settings(BaseSettings):
     """How long `/readyz` answers 503 after SIGTERM while connections are still taken, before the shutdown begins."""
     shutdown_grace: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=20)
     """How long a shutdown may take: half for running requests, half for the engine."""
+    sbom_file: Path | None = None
+    """The CycloneDX file of the installed packages, which `GET /version` names; the image sets it."""
     log_format: Literal["auto", "console", "json"] = "auto"
     """The format of the log: 'console' for people, 'json' for programs, 'auto' for console on a terminal, else JSON."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -2,16 +2,17 @@
 
     python deploy/check_image.py
 
-Buildah builds the real Dockerfile. In place of the official base image it uses a minimal Debian 12 with its Python,
-which debootstrap creates and build/image keeps. Everything else is removed at the end, also after an error. The script
-takes a minute and needs root on Debian, and apt, npm and pip as this machine configures them. It installs buildah and
-debootstrap if they are missing.
+`image_build.py` builds the real Dockerfile, `image_run.py` runs the result with a memory limit, as a user without a
+name and without capabilities. Everything but the substitute of the base image is removed at the end, also after an
+error. The script takes some minutes and needs root on Debian, and apt, npm and pip as this machine configures them. It
+installs buildah and debootstrap if they are missing. docs/container.md has the table that it prints.
 """
 
-import configparser
 import http.client
+import io
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -19,48 +20,54 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import psutil
+from image_build import (
+    BASE,
+    IMAGE,
+    LABELS,
+    ROOT,
+    WORK,
+    CheckFailed,
+    build,
+    clean_up,
+    image_config,
+    install_tools,
+    mounted,
+    prepare_base,
+    rebuild_with_changed_line,
+    refusal_of_a_release,
+    storage_driver,
+)
+from image_run import MemoryGroup, capabilities, memory_group, mount_options, run_inside, started
+from PIL import Image
 
 T = TypeVar("T")
 
-ROOT = Path(__file__).resolve().parents[1]
-WORK = ROOT / "build" / "image"
-DEBIAN = "bookworm"
-BASE = "localhost/python:3.11-slim-bookworm"
-IMAGE = "localhost/ocr-model-service:check"
-GRACE_SECONDS = 20
-READY_SECONDS = 30
-
-# The setup of a container runtime, in a new mount and process namespace, which undo all of it when they end. /dev/shm
-# exists as with Docker; /tmp is read-only like the rest.
-ENTER = """
-root=$1 volume=$2 user=$3; shift 3
-mount --bind "$root" "$root"
-mount --bind "$volume" "$root/data"
-mount -t proc -o nosuid,nodev,noexec proc "$root/proc"
-mount -t sysfs -o ro,nosuid,nodev,noexec sysfs "$root/sys"
-mount -t tmpfs -o mode=755,size=64k dev "$root/dev"
-mkdir "$root/dev/shm"
-mount -t tmpfs -o mode=1777,size=64m shm "$root/dev/shm"
-ln -s /proc/self/fd "$root/dev/fd"
-for name in null zero full random urandom; do
-    touch "$root/dev/$name"
-    mount --bind "/dev/$name" "$root/dev/$name"
-done
-mount -o remount,bind,ro "$root/dev"
-mount -o remount,bind,ro "$root"
-# A change of the user clears the death signal of `unshare --kill-child`, so setpriv sets it again.
-exec chroot --userspec="$user" --groups= "$root" setpriv --no-new-privs --pdeathsig=KILL "$@"
-"""
-
-
-class CheckFailed(Exception):
-    """The image does not do what it should."""
+GRACE_SECONDS = 60
+READY_SECONDS = 300
+GIB = 1 << 30
+LIMIT_BYTES = 4 * GIB
+"""The memory limit of deploy/compose.yaml and of the Kubernetes manifests."""
+SMALL_LIMIT_BYTES = 1 * GIB
+"""A limit that is too small for a page of 600 dots per inch."""
+A4_600 = (4960, 7016)
+BUDGET = {
+    "/opt/venv": 350e6,
+    "/opt/ocr/native": 15e6,
+    "/opt/ocr/sbom.cdx.json": 1e6,
+    "/srv/ocr": 7e6,
+    "added to the base image": 385e6,
+}
+"""The most bytes of each part of the image. Raise a value only with a reason in docs/container.md."""
+FORMATS = ("application/json", "application/pdf")
+"""The formats to request. Others are written without the packages that are trimmed."""
+SETTINGS = {"OCR_HOST": "127.0.0.1", "OCR_ALLOW_ANONYMOUS": "true", "OCR_RECOGNITION_TIMEOUT": "30m"}
+"""The settings of the container. The time is for a busy machine."""
 
 
 def main() -> None:
@@ -70,245 +77,223 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # an exception, so that `finally` cleans up
     install_tools()
     WORK.mkdir(parents=True, exist_ok=True)
-    rows: dict[str, str] = {}
+    rows: dict[str, str] = {"storage driver of buildah": storage_driver()}
     try:
         prepare_base()
+        expect("@sha256:" in refusal_of_a_release(), "a release build refuses a base image without a digest")
         rows["build"] = f"{build():.0f} s"
+        rows["build after one changed line in app/"] = f"{rebuild_with_changed_line():.1f} s"
         check(rows)
     except CheckFailed as exc:
         sys.exit(f"FAILED: {exc}")
     finally:
-        buildah("rm", "--all")
-        buildah("rmi", "--force", "--prune")
-        if IMAGE in image_names():
-            buildah("rmi", "--force", IMAGE)
+        clean_up()
     for name, value in rows.items():
-        print(f"{name:<38}{value}")
-
-
-def install_tools() -> None:
-    """Install buildah and debootstrap if they are missing."""
-    if missing := [name for name in ("buildah", "debootstrap") if not shutil.which(name)]:
-        run("apt-get", "update")
-        run("apt-get", "install", "--yes", "--no-install-recommends", *missing)
-
-
-def prepare_base() -> None:
-    """Create the substitute for the official Python image, unless it exists."""
-    if BASE in image_names():
-        return
-    with tempfile.TemporaryDirectory(dir=WORK) as folder:
-        root = Path(folder)
-        packages = "ca-certificates,netbase,tzdata,python3.11,python3.11-venv,python3-pip"
-        # In a mount namespace, because debootstrap mounts /proc.
-        run(
-            "unshare", "--mount", "debootstrap", "--variant=minbase", f"--include={packages}", DEBIAN, folder, *mirror()
-        )
-        for name in ("python", "python3"):
-            (root / "usr/local/bin" / name).symlink_to("/usr/bin/python3.11")
-        # Remove the bytecode, which the official image does not have either.
-        for cache in list((root / "usr/lib").rglob("__pycache__")):
-            shutil.rmtree(cache)
-        shutil.rmtree(root / "var/cache/apt")
-        container = buildah("from", "scratch")
-        buildah("copy", "--quiet", container, folder, "/")
-        path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        buildah("config", "--env", path, container)
-        buildah("commit", "--quiet", "--rm", container, BASE)
-
-
-def mirror() -> list[str]:
-    """Return the URL from which this machine's apt gets Debian 12; empty if apt does not know it."""
-    return list(debian_sources().values())[:1]
-
-
-def debian_sources() -> dict[str, str]:
-    """Return the suites of Debian 12 that this machine's apt knows, with their URLs."""
-    found = run("apt-get", "indextargets", "--format", "$(CODENAME) $(REPO_URI)", "Created-By: Packages").splitlines()
-    pairs = dict(line.split(" ", 1) for line in found)
-    return {suite: pairs[suite] for suite in (DEBIAN, f"{DEBIAN}-security") if suite in pairs}
-
-
-def build() -> float:
-    """Build the Dockerfile with this machine's configuration of pip, apt and npm. Return the seconds."""
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        files = (*pip_files(Path(folder, "pip.conf")), *apt_files(Path(folder)), *npm_files(Path(folder, "npmrc")))
-        volumes = [f"--volume={source}:{target}:ro" for source, target in dict.fromkeys(files)]
-        arguments = ("--isolation=chroot", "--format=docker", "--pull-never", f"--build-arg=PYTHON_IMAGE={BASE}")
-        buildah("build", *arguments, *volumes, "--tag", IMAGE, str(ROOT))
-    return time.monotonic() - started
-
-
-def pip_files(file: Path) -> Iterator[tuple[str, str]]:
-    """Write this machine's configuration of pip to one file. Yield each file that the build needs, and its target."""
-    config = configparser.RawConfigParser()
-    config.read_dict({"global": {}})
-    config.read(["/etc/pip.conf", *(Path.home() / name for name in (".pip/pip.conf", ".config/pip/pip.conf"))])
-    for variable, value in os.environ.items():
-        if variable.startswith("PIP_"):
-            config.set("global", variable.removeprefix("PIP_").lower().replace("_", "-"), value)
-    with file.open("w") as written:
-        config.write(written)
-    yield str(file), "/etc/pip.conf"
-    for option in ("cert", "find-links"):
-        for path in config.get("global", option, fallback="").split():
-            if Path(path).exists():
-                yield path, path
-
-
-def apt_files(folder: Path) -> Iterator[tuple[str, str]]:
-    """Write this machine's configuration of apt: its proxy, and the sources of Debian and its security updates."""
-    ways = [line for line in run("apt-config", "dump", "Acquire").splitlines() if "Proxy" in line or "CaInfo" in line]
-    (folder / "apt.conf").write_text("\n".join(ways) + "\n")
-    yield str(folder / "apt.conf"), "/etc/apt/apt.conf.d/99machine"
-    lines = [f"deb {uri} {suite} main\n" for suite, uri in debian_sources().items()]
-    (folder / "sources.list").write_text("".join(lines))
-    yield str(folder / "sources.list"), "/etc/apt/sources.list"
-
-
-def npm_files(file: Path) -> Iterator[tuple[str, str]]:
-    """Write this machine's configuration of npm, if npm is installed."""
-    if not shutil.which("npm"):
-        return
-    lines = [f"registry={run('npm', 'config', 'get', 'registry')}"]
-    if Path(authority := run("npm", "config", "get", "cafile")).is_file():
-        lines.append(f"cafile={authority}")
-        yield authority, authority
-    users = Path(run("npm", "config", "get", "userconfig"))
-    if users.is_file():
-        lines += [line for line in users.read_text().splitlines() if line.startswith("//")]  # credentials
-    file.write_text("\n".join(lines) + "\n")
-    yield str(file), "/root/.npmrc"
+        print(f"{name:<50}{value}")
 
 
 def check(rows: dict[str, str]) -> None:
     """Check the image from outside and fill in the table."""
     root, config = mounted(IMAGE), image_config()
-    rows["added to the base image"] = megabytes(size_of(root) - size_of(mounted(BASE)))
-    rows["of that, the venv"] = megabytes(size_of(root / "opt/venv"))
-    rows["of that, the native libraries"] = megabytes(size_of(root / "opt/ocr/native"))
-    expect(
-        sorted(path.name for path in (root / "srv/ocr").iterdir()) == ["LICENSE", "app"],
-        "only the application is in the image",
-    )
+    check_files(root, config, rows)
+    user = random.SystemRandom().randrange(100_000, 1 << 30)
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as log:
         volume = Path(folder)
         shutil.copystat(root / "data", volume)
-        os.chown(volume, (root / "data").stat().st_uid, (root / "data").stat().st_gid)
+        os.chown(volume, user, user)
         try:
-            with started(root, config, volume, log) as refused:
-                expect(refused.wait(timeout=20) == 2, "without keys it refuses to start")
+            with started(root, config, volume, log, user=user) as refused:
+                expect(refused.wait(timeout=READY_SECONDS) == 2, "without keys it refuses to start")
             rows["start without keys"] = "refused"
-            check_service(root, config, volume, log, rows)
-        except (CheckFailed, subprocess.TimeoutExpired) as exc:
+            with memory_group(LIMIT_BYTES) as group:
+                rows["memory limit"] = f"{LIMIT_BYTES // GIB} GiB, by " + (
+                    f"a control group, version {group.version}" if group else "OCR_ENGINE_MEMORY_LIMIT and RLIMIT_DATA"
+                )
+                check_service(Container(root, config, volume, log, user, group, LIMIT_BYTES), rows)
+            with memory_group(SMALL_LIMIT_BYTES) as group:
+                check_small_limit(Container(root, config, volume, log, user, group, SMALL_LIMIT_BYTES), rows)
+        except (CheckFailed, subprocess.SubprocessError) as exc:
             raise CheckFailed(f"{exc}\n{os.pread(log.fileno(), 1 << 20, 0).decode()}") from exc
 
 
-def check_service(root: Path, config: dict[str, Any], volume: Path, log: IO[bytes], rows: dict[str, str]) -> None:
+def check_files(root: Path, config: dict[str, Any], rows: dict[str, str]) -> None:
+    """Check what is in the image: its labels, its parts, their sizes and the SBOM."""
+    for name, value in LABELS.items():
+        expect(config["Labels"][f"org.opencontainers.image.{name.lower()}"] == value, f"the image has the label {name}")
+    sizes = {name: size_of(root / name.lstrip("/")) for name in BUDGET if name.startswith("/")}
+    sizes["added to the base image"] = size_of(root) - size_of(mounted(BASE))
+    for name, size in sizes.items():
+        rows[f"size, {name}"] = megabytes(size)
+        expect(size <= BUDGET[name], f"{name} has at most {megabytes(int(BUDGET[name]))}: {megabytes(size)}")
+    expect(
+        sorted(path.name for path in (root / "srv/ocr").iterdir()) == ["LICENSE", "app", "docs"],
+        "only the application is in the image",
+    )
+    sbom = json.loads((root / "opt/ocr/sbom.cdx.json").read_text())
+    listed = {
+        (each["name"].lower().replace("_", "-").replace(".", "-"), each["version"]) for each in sbom["components"]
+    }
+    locked = {
+        tuple(line.split()[0].split("=="))
+        for line in (ROOT / "requirements.lock").read_text().splitlines()
+        if line[:1].isalpha() and "sys_platform == 'win32'" not in line and not line.startswith("hf-xet")
+    }
+    expect(locked <= listed, f"the SBOM lists each locked package: {locked - listed}")
+    expect(
+        {name for name, _ in listed - locked} == {"libssl1-1", "@node-llama-cpp/linux-x64"}, "and the native libraries"
+    )
+    rows["components in the SBOM"] = str(len(listed))
+
+
+class Container:
+    """How the service is run: the image, its volume, its user and its memory limit."""
+
+    def __init__(
+        self,
+        root: Path,
+        config: dict[str, Any],
+        volume: Path,
+        log: IO[bytes],
+        user: int,
+        group: MemoryGroup | None,
+        limit: int,
+    ) -> None:
+        self.root, self.config, self.volume, self.log, self.user, self.group = root, config, volume, log, user, group
+        self.port = free_port()
+        self.environment = SETTINGS | {"OCR_PORT": str(self.port)}
+        if group is None:
+            self.environment["OCR_ENGINE_MEMORY_LIMIT"] = str(limit - limit // 8)
+
+    def start(self) -> AbstractContextManager[subprocess.Popen[bytes]]:
+        """Return the context manager that runs the container."""
+        return started(
+            self.root, self.config, self.volume, self.log, user=self.user, group=self.group, **self.environment
+        )
+
+    def recognise(self, body: bytes, accept: str = "application/json", kind: str = "image/png") -> tuple[int, bytes]:
+        """Send an image to /ocr. Return the status and the body of the answer."""
+        return send(self.port, "POST", "/ocr", body, {"content-type": kind, "accept": accept})
+
+
+def check_service(container: Container, rows: dict[str, str]) -> None:
     """Start the service without keys on loopback, use it, and stop it."""
-    port = free_port()
+    port, user, config = container.port, container.user, container.config
     begun = time.monotonic()
-    ours = {"OCR_HOST": "127.0.0.1", "OCR_PORT": str(port), "OCR_ALLOW_ANONYMOUS": "true"}
-    with started(root, config, volume, log, **ours) as container:
+    with container.start() as running:
         wait_for(lambda: ask(port, "GET", "/livez")[0] == 200)
         rows["until /livez answers"] = f"{time.monotonic() - begun:.2f} s"
         wait_for(lambda: ask(port, "GET", "/readyz")[0] == 200)
         wrong = [check for check in ask(port, "GET", "/readyz?verbose")[1]["checks"] if not check["ok"]]
         expect(not wrong, f"every check of /readyz?verbose is passed: {wrong}")
         rows["until /readyz is 200"] = f"{time.monotonic() - begun:.2f} s"
+        version = ask(port, "GET", "/version")[1]
+        expect(version["sbom_file"] == "/opt/ocr/sbom.cdx.json", f"/version names the SBOM: {version}")
 
-        service = psutil.Process(container.pid).children()[0]
+        service = psutil.Process(running.pid).children()[0]
         family = [service, *service.children(recursive=True)]
-        uid = int(config["User"].partition(":")[0])
         expect(any("app.engine.child.worker" in process.cmdline() for process in family), "the engine is a child")
-        expect({tuple(process.uids()) for process in family} == {(uid, uid, uid)}, f"all of it runs as {uid}")
-        rows["processes, all of them user " + str(uid)] = str(len(family))
-        rows["memory of service and engine"] = megabytes(sum(process.memory_full_info().pss for process in family))
+        expect({tuple(process.uids()) for process in family} == {(user,) * 3}, f"all of it runs as {user}")
+        expect({tuple(process.gids()) for process in family} == {(user,) * 3}, f"all of it runs in the group {user}")
+        expect(set().union(*(capabilities(each.pid) for each in family)) == {"0" * 16}, "no process has a capability")
+        rows["processes, of a random user without capabilities"] = str(len(family))
+        rows["memory of service and engine, idle"] = megabytes(sum(each.memory_full_info().pss for each in family))
         expect(mount_options(service.pid, "/").startswith("ro,"), "the root file system is read-only")
 
-        (volume / "models" / "old_v1.bin").write_bytes(b"no model")
+        (container.volume / "models" / "old_v1.bin").write_bytes(b"no model")
+        os.chown(container.volume / "models" / "old_v1.bin", user, user)
         wait_for(lambda: ask(port, "GET", "/models")[1]["count"] == 1)
         expect(ask(port, "DELETE", "/models/old_v1.bin")[0] == 200, "a model can be deleted")
         expect(ask(port, "GET", "/models")[1]["count"] == 0, "a deleted model is not listed")
 
+        check_recognition(container, rows)
         begun = time.monotonic()
-        enter = ("nsenter", f"--target={service.pid}", "--mount", "--pid", "--root", f"--setuid={uid}")
-        variables = [*config["Env"], *(f"{name}={value}" for name, value in ours.items())]
-        run(*enter, "env", "-i", *variables, *config["Healthcheck"]["Test"][1:])
-        rows["the health check"] = f"healthy, {time.monotonic() - begun:.2f} s"
+        healthy = run_inside(service, config, user, *config["Healthcheck"]["Test"][1:], **container.environment)
+        rows["the health check"] = f"{healthy.strip()}, {time.monotonic() - begun:.2f} s"
 
+        family = [service, *service.children(recursive=True)]
         begun = time.monotonic()
         service.send_signal(signal.Signals[config["StopSignal"]])
-        expect(container.wait(timeout=GRACE_SECONDS) == 0, f"{config['StopSignal']} ends it with status 0")
+        expect(running.wait(timeout=GRACE_SECONDS) == 0, f"{config['StopSignal']} ends it with status 0")
         rows["until it ended"] = f"{time.monotonic() - begun:.2f} s"
-        expect(not psutil.wait_procs(family, timeout=2)[1], "no process is left")
-        expect(not list((volume / "state").glob("engine-*")), "no working directory is left")
+        expect(not psutil.wait_procs(family, timeout=READY_SECONDS)[1], "no process is left")
+        expect(not list((container.volume / "state").glob("engine-*")), "no working directory is left")
 
 
-@contextmanager
-def started(
-    root: Path, config: dict[str, Any], volume: Path, log: IO[bytes], **environment: str
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the image's command as its user and as process 1. All its processes are killed at the end of the block."""
-    variables = [*config["Env"], "HOME=/", *(f"{name}={value}" for name, value in environment.items())]
-    command = ["env", "-i", "-C", config["WorkingDir"], *variables, *config["Cmd"]]
-    # If this script is killed, the container ends too.
-    isolate = ["setpriv", "--pdeathsig=KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"]
-    container = subprocess.Popen(
-        [*isolate, "sh", "-euc", ENTER, "sh", str(root), str(volume), config["User"], *command],
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-    )
-    try:
-        yield container
-    finally:
-        # Kill process 1, which ends all processes of the namespace. unshare then reaps it.
-        inside = psutil.Process(container.pid).children() if container.poll() is None else []
-        (inside[0] if inside else container).kill()
-        container.wait()
+def check_recognition(container: Container, rows: dict[str, str]) -> None:
+    """Check that the trimmed packages recognise, write documents, and release the engine; then the largest page."""
+    sample = small_page()
+    begun = time.monotonic()
+    for accept in FORMATS:
+        status, body = container.recognise(sample, accept)
+        expect(status == 200 and body, f"/ocr answers {accept}: {status} {body[:300]!r}")
+        rows.setdefault("first recognition, of a few lines", f"{time.monotonic() - begun:.1f} s")
+    released = ask(container.port, "POST", "/engine/release")
+    expect(released[0] == 200, f"the engine is released: {released}")
+    wait_for(lambda: ask(container.port, "GET", "/readyz")[0] == 200)
+    begun = time.monotonic()
+    status, body = container.recognise(page_of_600_dpi())
+    expect(status == 200 and json.loads(body)["text"].strip(), f"A4 at 600 dpi is recognised: {status} {body[:500]!r}")
+    rows["A4 at 600 dpi within the limit"] = f"recognised in {time.monotonic() - begun:.0f} s"
+    if container.group and (peak := container.group.peak_bytes):
+        rows["peak memory of the container"] = megabytes(peak)
 
 
-def mounted(image: str) -> Path:
-    """Mount an image and return the path of its files."""
-    return Path(buildah("mount", buildah("from", "--pull-never", image)))
+def check_small_limit(container: Container, rows: dict[str, str]) -> None:
+    """Check that a container of 1 GiB refuses the page of 600 dpi, lives on, and recognises a small page."""
+    with container.start() as running:
+        wait_for(lambda: ask(container.port, "GET", "/readyz")[0] == 200)
+        status, body = container.recognise(page_of_600_dpi())
+        expect(status == 507, f"the page is refused for lack of memory: {status} {body[:500]!r}")
+        rows[f"A4 at 600 dpi with {SMALL_LIMIT_BYTES // GIB} GiB"] = f"507 {json.loads(body)['title']}"
+        wait_for(lambda: ask(container.port, "GET", "/readyz")[0] == 200)
+        status, body = container.recognise(small_page())
+        expect(status == 200, f"a small page is recognised afterwards: {status} {body[:500]!r}")
+        psutil.Process(running.pid).children()[0].send_signal(signal.SIGTERM)
+        expect(running.wait(timeout=GRACE_SECONDS) == 0, "SIGTERM ends it with status 0")
 
 
-def image_config() -> dict[str, Any]:
-    """Return the configuration with which Docker would run the image."""
-    return dict(json.loads(buildah("inspect", "--type=image", IMAGE))["Docker"]["config"])
+def small_page() -> bytes:
+    """Return a PNG of the first lines of the sample page."""
+    return _png(_first_lines(), 100)
 
 
-def image_names() -> list[str]:
-    """Return the names of all images."""
-    images = json.loads(buildah("images", "--json") or "[]")
-    return [name for image in images for name in image.get("names") or []]
+def page_of_600_dpi() -> bytes:
+    """Return a PNG of an A4 page of 600 dots per inch, with the first lines of the sample page."""
+    lines = _first_lines()
+    page = Image.new("L", A4_600, 255)
+    page.paste(lines.resize((lines.width * 6, lines.height * 6)), (200, 200))
+    return _png(page, 600)
 
 
-def buildah(*arguments: str) -> str:
-    """Run buildah with its own storage and return the output."""
-    storage = ("--root", str(WORK / "storage"), "--runroot", str(WORK / "run"), "--storage-driver", "vfs")
-    return run("buildah", *storage, *arguments)
+def _first_lines() -> Image.Image:
+    with Image.open(ROOT / "docs" / "sample-page.png") as sample:
+        return sample.crop((0, 0, sample.width, 120))
 
 
-def run(*command: str) -> str:
-    """Run a program and return its output. If it fails, show all of its output."""
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise CheckFailed(f"{' '.join(command)}: status {done.returncode}\n{done.stdout}{done.stderr}")
-    return done.stdout.strip()
+def _png(image: Image.Image, dpi: int) -> bytes:
+    written = io.BytesIO()
+    image.save(written, "PNG", dpi=(dpi, dpi), compress_level=1)
+    return written.getvalue()
 
 
 def ask(port: int, method: str, path: str) -> tuple[int, Any]:
-    """Make one request; return the status and the body, or (0, None) if no process listens."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    """Make one request; return the status and the JSON of the body, or (0, None) if no process listens."""
     try:
-        connection.request(method, path)
-        answer = connection.getresponse()
-        return answer.status, json.loads(answer.read())
+        status, body = send(port, method, path)
     except ConnectionRefusedError:
         return 0, None
+    return status, json.loads(body)
+
+
+def send(
+    port: int, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+) -> tuple[int, bytes]:
+    """Make one request; return the status and the body of the answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=900)
+    try:
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
     finally:
         connection.close()
 
@@ -328,12 +313,6 @@ def expect(fact: object, sentence: str) -> None:
         raise CheckFailed(f"not true: {sentence}")
 
 
-def mount_options(pid: int, mount_point: str) -> str:
-    """Return the options of a mount, as another process sees it."""
-    lines = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
-    return next(fields[5] for fields in map(str.split, lines) if fields[4] == mount_point)
-
-
 def free_port() -> int:
     """Return a free port of loopback."""
     with socket.socket() as probe:
@@ -342,7 +321,9 @@ def free_port() -> int:
 
 
 def size_of(folder: Path) -> int:
-    """Return the bytes of all files below a folder."""
+    """Return the bytes of a file, or of all files below a folder."""
+    if folder.is_file():
+        return folder.lstat().st_size
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 

@@ -46,7 +46,7 @@ def test_copied_files_exist_and_are_not_ignored() -> None:
     assert sources
     for source in sources:
         assert (ROOT / source).exists()
-        assert f"!{source}" in let_through
+        assert {f"!{path}" for path in (Path(source), *Path(source).parents)} & set(let_through)
 
 
 def test_the_image_requires_keys_or_consent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +86,7 @@ def test_compose_refers_to_what_it_defines() -> None:
     """Every volume that the Compose service uses is defined, the file of keys is on it, and the Dockerfile is built."""
     compose, service = read(COMPOSE), compose_service()
     assert set(compose) <= {"name", "services", "volumes"}
-    assert {volume.partition(":")[0] for volume in service["volumes"]} == set(compose["volumes"])
+    assert {volume.partition(":")[0] for volume in service["volumes"]} <= set(compose["volumes"])
     assert {volume.partition(":")[2] for volume in service["volumes"]} == set(instructions("VOLUME"))
     keys = Path(service["environment"]["OCR_API_KEYS_FILE"])
     assert str(keys.parent) in {volume.partition(":")[2] for volume in service["volumes"]}

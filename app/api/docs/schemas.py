@@ -59,3 +59,5 @@ class VersionOut(Schema):
     """The name of the vendor's package."""
     vendor_version: str
     """The version of the vendor's package that is installed."""
+    sbom_file: str | None
+    """The path of the CycloneDX file (SBOM) of the installed packages, on the service's disk; null without one."""

@@ -48,12 +48,16 @@ async def get_service(request: Request) -> Response:
     response_description="The versions of the service, of the API and of the vendor's package.",
     openapi_extra=PUBLIC,
 )
-async def get_version() -> VersionOut:
-    """Get the versions of the service, of its API, and of the vendor's package that runs the engine."""
+async def get_version(request: Request) -> VersionOut:
+    """Get the versions of the service, of its API, and of the vendor's package that runs the engine.
+
+    `sbom_file` says where the list of all installed packages is.
+    """
     return VersionOut(
         name=NAME,
         version=__version__,
         api_version=API_VERSION,
         vendor_package=DISTRIBUTION,
         vendor_version=await asyncio.to_thread(installed_version),
+        sbom_file=request.app.state.sbom_file,
     )

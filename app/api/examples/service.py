@@ -22,5 +22,6 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
         "api_version": "1",
         "vendor_package": "aspose-ocr-python-net",
         "vendor_version": "26.10.0",
+        "sbom_file": "/opt/ocr/sbom.cdx.json",
     },
 }
