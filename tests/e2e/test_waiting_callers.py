@@ -61,8 +61,8 @@ def test_callers_that_wait_or_read_nothing_hold_up_nobody(pulling: tuple[Running
         streams = [ask(f"{job}/events", "accept: text/event-stream") for _ in range(STREAMS)]
         assert all(connection.recv(12) == b"HTTP/1.1 200" for connection in streams)
         polls = [ask(f"{job}?wait=60") for _ in range(POLLS)]
-        eventually(lambda: psutil.Process(service.process.pid).num_fds() > POLLS + STREAMS + DOWNLOADS, within=60)
-
+        # Once the service has accepted them all and has answered one more request, it has read theirs.
+        eventually(lambda: {port_of(connection) for connection in polls} <= accepted_by(service), within=60)
         assert service.client.get(job).json()["state"] == "running"
         assert service.client.get("/models").status_code == 200
         assert psutil.Process(service.process.pid).num_threads() < SERVICE_THREADS
@@ -75,6 +75,17 @@ def test_callers_that_wait_or_read_nothing_hold_up_nobody(pulling: tuple[Running
     lines = [json.loads(line) for line in service.log.splitlines()]
     assert [line for line in lines if line["level"] == "error"] == []
     assert [line["cause"] for line in lines if line["event"] == "request.cut"] == ["this service stops"] * DOWNLOADS
+
+
+def port_of(connection: socket.socket) -> int:
+    """Return the port of a connection's near end."""
+    return int(connection.getsockname()[1])
+
+
+def accepted_by(service: RunningService) -> set[int]:
+    """Return the ports of the far ends of the connections that the service's process holds."""
+    held = psutil.Process(service.process.pid).net_connections("tcp")
+    return {connection.raddr.port for connection in held if connection.raddr}
 
 
 def answer_of(connection: socket.socket) -> dict[str, object]:
