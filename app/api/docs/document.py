@@ -58,7 +58,8 @@ def _document(app: FastAPI, *, needs_key: bool) -> dict[str, Any]:
     components["headers"] = {}
     schemas = components["schemas"]
     for tag in document["tags"]:
-        tag["externalDocs"] = _guide(app, guide_pages.BY_TAG[tag["name"]])
+        # Not as externalDocs, whose URL must be absolute for some tools.
+        tag["description"] += f" [Guide]({app.root_path}{guide_pages.path_of(guide_pages.BY_TAG[tag['name']])})"
     schemas["Problem"] = Problem.model_json_schema() | {"externalDocs": _guide(app, guide_pages.OF_ERRORS)}
     # FastAPI's schemas of a 422 answer, which this service never sends.
     for name in ("HTTPValidationError", "ValidationError"):
