@@ -52,7 +52,7 @@ test-trimmed: $(VENV)/dev ## Test recognition, texts and pulls with the packages
 	build/trimmed/bin/python -m pytest -m 'slow or not slow' --timeout 1800 -n $(AT_ONCE) --dist loadfile $(TRIMMED)
 
 test-crashes: $(VENV)/dev ## Kill over 1,000 processes and services while they work; CI kills 150.
-	TEST_KILLS=1000 $(BIN)/python -m pytest -m slow --timeout 1800 -s tests/e2e/test_crashes.py tests/e2e/test_resumable_crashes.py
+	TEST_KILLS=1000 $(BIN)/python -m pytest -m slow --timeout 1800 -s tests/e2e/crashes/test_crashes.py tests/e2e/crashes/test_resumable_crashes.py
 
 test-kernel-volumes: $(VENV)/dev ## Test two QEMU machines on one folder over NFS and CIFS; as root, half an hour.
 	$(BIN)/python -m tests.volumes.machines nfs cifs

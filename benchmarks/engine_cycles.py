@@ -3,8 +3,8 @@
     python benchmarks/engine_cycles.py [CYCLES]
 
 Takes about five minutes. One party is the real service with the real AsposeAI, llama.cpp and a model that the benchmark
-writes (tests/support/tiny_gguf.py). The other is a script that uses AsposeAI in its own process as the tutorials do,
-with `free_resources()`. Memory is proportional (PSS), summed over all processes of a party. After every release the
+writes (tests/support/files/tiny_gguf.py). The other is a script that uses AsposeAI in its own process as the tutorials
+do, with `free_resources()`. Memory is proportional (PSS), summed over all processes of a party. After every release the
 whole of /proc is searched for the model. Then releases of a model of 400 MB are timed.
 """
 
@@ -25,7 +25,7 @@ from common import ROOT, Server, print_table
 
 from app.engine.contract.processors import DEFAULT_MODEL
 from app.engine.native.workdir import WorkDirectories
-from tests.support import tiny_gguf
+from tests.support.files import tiny_gguf
 
 CYCLES = 50
 SHOWN = (1, 2, 5, 10, 20, 30, 40, 50)

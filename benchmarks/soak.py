@@ -36,7 +36,7 @@ from soak_judgement import judged
 from soak_plot import write_plot
 
 from app.engine.contract.processors import DEFAULT_MODEL
-from tests.support import tiny_gguf
+from tests.support.files import tiny_gguf
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "120"))
 PAUSE_SECONDS = float(os.environ.get("SOAK_PAUSE", "0.05"))

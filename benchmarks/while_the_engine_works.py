@@ -23,7 +23,7 @@ from pathlib import Path
 from common import Server, fill, percentile, print_table
 
 from app.engine.contract.processors import DEFAULT_MODEL
-from tests.support import tiny_gguf
+from tests.support.files import tiny_gguf
 
 PATHS = ("/models", "/livez", "/docs")
 MODELS = 100

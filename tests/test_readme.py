@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.consoles import check_answers, steps
+from tests.support.clients.consoles import check_answers, steps
 from tests.support.service import ROOT, RunningService
 
 README = (ROOT / "README.md").read_text()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.engine.contract.processors import DEFAULT_MODEL
-from tests.support.model_files import NO_TENSORS
+from tests.support.files.model_files import NO_TENSORS
 from tests.support.otlp import FILE, OtlpReceiver, Recorded
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
@@ -178,7 +178,7 @@ def test_traces_can_be_turned_off(variables: dict[str, str], receiver: OtlpRecei
 @pytest.mark.parametrize(
     ("module", "variables", "says"),
     [
-        ("tests.support.without_otel", {}, "pip install"),
+        ("tests.support.defects.without_otel", {}, "pip install"),
         ("app", {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "http/protobuf"),
     ],
 )

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.consoles import check_answers, steps
+from tests.support.clients.consoles import check_answers, steps
 from tests.support.service import ROOT, RunningService
 
 TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text()

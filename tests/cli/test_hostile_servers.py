@@ -19,7 +19,7 @@ from app.cli.backends import service_client
 from app.cli.backends.service_client import NoService, ServiceClient
 from app.cli.main import main
 from app.cli.tables import facts
-from tests.support.endless import endless_server
+from tests.support.defects.endless import endless_server
 from tests.support.fork_server import run_command
 
 

@@ -104,6 +104,6 @@ def test_the_traceback_of_a_fatal_signal_is_logged_by_the_next_start(tmp_path: P
 
 def test_a_part_that_fails_is_logged_as_objects(tmp_path: Path) -> None:
     """The traceback of a part whose defect ends the service is in a JSON object."""
-    logged = Run(tmp_path, {}, module="tests.support.failing_part").until("service.part_failed").end()
+    logged = Run(tmp_path, {}, module="tests.support.defects.failing_part").until("service.part_failed").end()
 
     assert "service.part_failed" in {each["event"] for each in logged}

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.clients.toolchain import Toolchain
-from tests.support.consoles import check_answers, steps
+from tests.support.clients.consoles import check_answers, steps
 from tests.support.service import ROOT, RunningService
 from tests.support.waiting import eventually
 

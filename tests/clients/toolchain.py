@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support import npm
+from tests.support.clients import npm
 from tests.support.service import ROOT
 
 PACKAGES = {

@@ -8,7 +8,7 @@ from PIL import Image
 
 from app.engine.contract.page_warnings import PageWarningCode
 from app.errors import ImageError
-from tests.support import pictures
+from tests.support.files import pictures
 
 LINES = ("Invoice 4711", "Paid in full")
 PAGE = pictures.page(*LINES, points=28, mode="L")

@@ -13,7 +13,7 @@ from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 
 from tests.corpus.case import Case, oriented, saved
-from tests.support import pictures
+from tests.support.files import pictures
 
 FONT = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")
 """A font with the letters of all these languages, from Debian's package fonts-dejavu-core."""

@@ -11,8 +11,8 @@ from PIL import Image, TiffImagePlugin
 from app.engine.contract.page_warnings import PageWarningCode
 from app.errors import EncryptedPdf, UnreadableImage
 from tests.corpus.case import LINES, PAGE, Case, saved
-from tests.support import pictures
-from tests.support.hostile_images import CATALOG, pdf, stream
+from tests.support.files import pictures
+from tests.support.files.hostile_images import CATALOG, pdf, stream
 
 WIDTH, HEIGHT = PAGE.size
 BOX = b"/MediaBox[0 0 %d %d]" % PAGE.size

@@ -7,7 +7,7 @@ from PIL import Image, ImageOps, TiffImagePlugin
 
 from app.errors import UnreadableImage
 from tests.corpus.case import PAGE, Case, oriented, saved
-from tests.support.hostile_images import page_tags, tiff
+from tests.support.files.hostile_images import page_tags, tiff
 
 BILEVEL = PAGE.convert("1")
 FAX = (204, 98)

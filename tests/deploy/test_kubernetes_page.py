@@ -13,7 +13,7 @@ import yaml
 
 from app.api.http.keys import Keyring
 from tests.deploy.files import of_kind
-from tests.support.consoles import steps
+from tests.support.clients.consoles import steps
 from tests.support.deployed import kubectl
 from tests.support.fork_server import run_command
 from tests.support.service import ROOT

@@ -14,8 +14,8 @@ import pytest
 from app.engine.process.memory_limits import share_of_container
 from tests.deploy.files import KUBERNETES, image_environment, of_kind
 from tests.support.deployed import kubectl, pods
+from tests.support.files.pictures import encoded, page
 from tests.support.fork_server import run_command
-from tests.support.pictures import encoded, page
 from tests.support.processes import free_port
 from tests.support.supervised import NATIVE
 from tests.support.waiting import eventually

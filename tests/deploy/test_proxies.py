@@ -15,12 +15,12 @@ import httpx
 import pytest
 
 from tests.conftest import Serve
+from tests.support.clients.raw import RawPatch, RawPut
+from tests.support.clients.tus import CHUNK, upload_metadata
+from tests.support.deployed.proxies import KINDS, Proxy, are_installed
 from tests.support.hub import Fault, Hub
 from tests.support.processes import free_port
-from tests.support.proxies import KINDS, Proxy, are_installed
-from tests.support.raw import RawPatch, RawPut
 from tests.support.service import ECHO, RunningService
-from tests.support.tus import CHUNK, upload_metadata
 from tests.support.waiting import eventually
 
 pytestmark = [

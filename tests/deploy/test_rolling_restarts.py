@@ -19,11 +19,11 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.clients.tus import CHUNK, upload_metadata
+from tests.support.deployed.proxies import KINDS, Proxy, are_installed
 from tests.support.hub import Hub
 from tests.support.processes import free_port
-from tests.support.proxies import KINDS, Proxy, are_installed
 from tests.support.service import RunningService
-from tests.support.tus import CHUNK, upload_metadata
 from tests.support.waiting import eventually
 
 pytestmark = [

@@ -17,9 +17,9 @@ import pytest
 from app.engine.process.memory_limits import share_of_container
 from app.settings import Settings
 from tests.deploy.files import SYSTEMD
-from tests.support.consoles import steps
+from tests.support.clients.consoles import steps
 from tests.support.deployed.booted import Machine, booted
-from tests.support.pictures import encoded, page
+from tests.support.files.pictures import encoded, page
 from tests.support.processes import free_port
 from tests.support.service import ROOT
 from tests.support.supervised import NATIVE

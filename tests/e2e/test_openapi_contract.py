@@ -19,9 +19,9 @@ from app.engine.contract.processors import DEFAULT_MODEL
 from app.jobs import records
 from app.jobs.batches import BatchKind
 from app.jobs.records import result_of, write_record
+from tests.support.clients.openapi_document import inlined, statuses_of
+from tests.support.files.model_files import NO_TENSORS
 from tests.support.hub import running_hub
-from tests.support.model_files import NO_TENSORS
-from tests.support.openapi_document import inlined, statuses_of
 from tests.support.service import RunningService
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from tests.conftest import Serve
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
 from tests.support.crash.labelled import everything
 from tests.support.crash.labelled_hub import LabelledHub, label_of, path_of
 from tests.support.service import ECHO, RunningService

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.conftest import Serve
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
 from tests.support.fork_server import run_command
 from tests.support.service import ECHO
 from tests.support.waiting import Deadline, eventually

@@ -18,11 +18,11 @@ import pytest
 
 from app.engine.contract.processors import DEFAULT_MODEL
 from tests.conftest import Serve
-from tests.support.answers import problem_of
-from tests.support.model_files import NO_TENSORS
-from tests.support.raw import RawPatch, RawPost, RawPut
+from tests.support.clients.answers import problem_of
+from tests.support.clients.raw import RawPatch, RawPost, RawPut
+from tests.support.clients.tus import CHUNK, begun
+from tests.support.files.model_files import NO_TENSORS
 from tests.support.service import ECHO, ROOT, RunningService
-from tests.support.tus import CHUNK, begun
 from tests.support.waiting import eventually
 
 
@@ -149,7 +149,7 @@ def test_a_taken_port_ends_the_start_with_status_3(tmp_path: Path) -> None:
 
 def test_a_failed_part_ends_the_service_with_status_1(tmp_path: Path) -> None:
     """If a part that the service cannot do without has a defect, the end is not reported as success."""
-    ended = run_to_its_end(tmp_path, "tests.support.failing_engine_part", OCR_PORT="0")
+    ended = run_to_its_end(tmp_path, "tests.support.defects.failing_engine_part", OCR_PORT="0")
 
     assert "service.part_failed" in ended.stderr
     assert ended.returncode == 1

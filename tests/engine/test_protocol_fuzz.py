@@ -23,7 +23,7 @@ from app.engine.model_session import LoadRequest, ModelSession, SessionLimits
 from app.engine.states import EngineState
 from app.engine.text_runner import TextRunner, TextTask
 from app.errors import EngineCallFailed, EngineDied, EngineError
-from tests.support import misbehaviour
+from tests.support.defects import misbehaviour
 from tests.support.service import ECHO, ROOT
 from tests.support.supervised import QUICK, Supervised, supervised
 

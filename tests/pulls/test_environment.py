@@ -23,7 +23,7 @@ from app.store.actor import Actor
 from app.store.policy import Policy
 from app.store.store import Store
 from tests.conftest import Serve
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
 from tests.support.hub import running_hub
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually, eventually_async
@@ -169,7 +169,7 @@ async def test_a_defect_fails_one_pull_only(tmp_path: Path) -> None:
 
 def test_a_service_that_a_defect_ends_reports_no_success(tmp_path: Path) -> None:
     """If a part of the service raises, the service ends with status 1 and names the part in its log."""
-    with RunningService(tmp_path, module="tests.support.failing_part", engine_class=ECHO) as service:
+    with RunningService(tmp_path, module="tests.support.defects.failing_part", engine_class=ECHO) as service:
         assert eventually(lambda: service.process.poll() is not None, within=60)
         assert service.process.returncode == 1
         assert "service.part_failed" in service.log

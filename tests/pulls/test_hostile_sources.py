@@ -10,7 +10,7 @@ from app.pulls.request import PullRequest
 from app.store.actor import Actor
 from app.store.store import Store
 from tests.pulls.conftest import MakePulls
-from tests.support.endless import endless_server
+from tests.support.defects.endless import endless_server
 from tests.support.hub import Fault, Hub
 from tests.support.own_pulls import LIMITS
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from app.engine.contract.processors import DEFAULT_MODEL
-from tests.support.model_files import NO_TENSORS
+from tests.support.clients.tus import append, begun
+from tests.support.files.model_files import NO_TENSORS
 from tests.support.service import ECHO, ROOT, RunningService
-from tests.support.tus import append, begun
 from tests.support.waiting import eventually
 
 FORMER = "47075c8974c3eb2d2ae61772272426cba19933d1"

@@ -16,7 +16,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from tests.support import misbehaviour
+from tests.support.defects import misbehaviour
 
 # A test changes an engine's behaviour between two processes by files `<option>.option` in the model folder, because an
 # engine process inherits no environment variables of the test.
@@ -289,7 +289,7 @@ class Refuses(Echo):
 
 
 class Misbehaves(Echo):
-    """An engine that does one case of `tests.support.misbehaviour`, and whose status a file can change."""
+    """An engine that does one case of `tests.support.defects.misbehaviour`, and whose status a file can change."""
 
     def status(self) -> dict[str, Any]:
         told = Path(MODELS, "status.option")

@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from app.engine.contract.processors import DEFAULT_MODEL
-from tests.support import hostile_gguf, tiny_gguf
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
+from tests.support.files import hostile_gguf, tiny_gguf
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
 

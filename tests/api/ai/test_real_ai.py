@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from app.engine.contract.processors import DEFAULT_MODEL
-from tests.support import tiny_gguf
+from tests.support.files import tiny_gguf
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
 

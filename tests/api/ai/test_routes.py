@@ -14,9 +14,9 @@ import pytest
 
 from app.engine.contract.processors import DEFAULT_MODEL
 from tests.conftest import Serve
-from tests.support.answers import problem_of
-from tests.support.model_files import NO_TENSORS
-from tests.support.raw import RawPost
+from tests.support.clients.answers import problem_of
+from tests.support.clients.raw import RawPost
+from tests.support.files.model_files import NO_TENSORS
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 

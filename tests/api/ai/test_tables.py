@@ -10,8 +10,8 @@ import pytest
 
 from app.engine.contract.processors import DEFAULT_MODEL
 from tests.conftest import Serve
-from tests.support import pictures, tiny_gguf
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
+from tests.support.files import pictures, tiny_gguf
 from tests.support.service import RunningService
 from tests.support.supervised import NATIVE
 

@@ -13,8 +13,8 @@ import pytest
 from app.api.http.keys import Scope, entry_for
 from app.engine.contract.processors import DEFAULT_MODEL
 from tests.conftest import Serve
-from tests.support.answers import problem_of
-from tests.support.model_files import NO_TENSORS
+from tests.support.clients.answers import problem_of
+from tests.support.files.model_files import NO_TENSORS
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 

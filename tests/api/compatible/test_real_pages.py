@@ -11,8 +11,8 @@ from docling_serve_sdk import DoclingClient
 from mistralai.client import Mistral
 from PIL import Image
 
-from tests.support.consoles import check_answers, steps
-from tests.support.pictures import encoded
+from tests.support.clients.consoles import check_answers, steps
+from tests.support.files.pictures import encoded
 from tests.support.service import ROOT, RunningService
 from tests.support.waiting import eventually
 

@@ -6,7 +6,7 @@ from typing import Any
 from app.engine.contract.processors import DEFAULT_MODEL
 from app.engine.contract.reading_options import FilterName, ReadingKind
 from tests.conftest import Serve
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 

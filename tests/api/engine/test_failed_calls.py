@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from app.engine.process.output import LINES_PER_SECOND
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import STEP_SECONDS, Deadline, eventually
 

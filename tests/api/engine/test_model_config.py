@@ -4,7 +4,7 @@ import json
 
 from app.engine.contract.processors import DEFAULT_MODEL
 from tests.conftest import Serve
-from tests.support import tiny_gguf
+from tests.support.files import tiny_gguf
 from tests.support.service import RunningService
 
 TELLS_CONFIG = "tests.support.engines:TellsConfig"

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.engine.contract.processors import DEFAULT_MODEL
 from tests.conftest import Serve
-from tests.support.model_files import NO_TENSORS
+from tests.support.files.model_files import NO_TENSORS
 from tests.support.processes import free_port
 from tests.support.service import ECHO, ROOT, RunningService
 from tests.support.waiting import eventually

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.api.uploads.tus import CHUNK_MEDIA_TYPE
+from tests.support.clients.tus import begun, upload_metadata
 from tests.support.service import RunningService
-from tests.support.tus import begun, upload_metadata
 
 EXAMPLES = int(os.environ.get("TEST_HEADERS", "250"))
 """How many requests each test sends."""

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from app.api.http.conditional import matches
 from app.store.inventory import model_at
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
+from tests.support.clients.tus import upload_metadata
 from tests.support.service import RunningService
-from tests.support.tus import upload_metadata
 from tests.support.waiting import eventually
 
 

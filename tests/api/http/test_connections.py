@@ -14,7 +14,7 @@ from app.api.http.connections.protocol import MAX_HEADERS, MAX_PIPELINED
 from app.api.http.problem_types import TYPE_PREFIX
 from app.engine.contract.processors import DEFAULT_MODEL
 from tests.conftest import Serve
-from tests.support.model_files import NO_TENSORS
+from tests.support.files.model_files import NO_TENSORS
 from tests.support.processes import resident_bytes
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually

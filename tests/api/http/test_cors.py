@@ -1,4 +1,7 @@
-"""`OCR_CORS_ORIGINS`: what web pages of other origins may do, over HTTP. tests/e2e/test_cors.py has a real browser."""
+"""`OCR_CORS_ORIGINS`: what web pages of other origins may do, over HTTP.
+
+tests/e2e/browser/test_cors.py has a real browser.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +14,7 @@ from app.api.http.middleware.cross_origin import EXPOSED
 from app.main import create_app
 from app.settings import Settings, SettingsError, load_settings
 from tests.conftest import Serve
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 

@@ -17,7 +17,7 @@ from app.api.jobs.schemas import JobOut
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import Serve
-from tests.support.openapi_document import inlined, statuses_of
+from tests.support.clients.openapi_document import inlined, statuses_of
 from tests.support.service import RunningService
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.answers import problem_of
-from tests.support.openapi_document import inlined
+from tests.support.clients.answers import problem_of
+from tests.support.clients.openapi_document import inlined
 from tests.support.service import RunningService
 
 JSON = {"content-type": "application/json"}

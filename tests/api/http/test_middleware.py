@@ -16,7 +16,7 @@ from fastapi import FastAPI, Request
 from app.api.http.middleware.request_limits import RequestLimits
 from app.api.http.middleware.request_log import RequestLog
 from tests.conftest import Serve
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 

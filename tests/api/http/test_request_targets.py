@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.api.http.test_connections import connect, head, received, refused_with
-from tests.support.raw import raw_request
+from tests.support.clients.raw import raw_request
 from tests.support.service import RunningService
 
 UPGRADE = "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.store.locks.model_locks import ModelLocks
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
 

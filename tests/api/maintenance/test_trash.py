@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Serve
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 

@@ -12,8 +12,8 @@ import pytest
 
 from app.api.http.keys import Scope, entry_for, new_key
 from tests.conftest import Serve
-from tests.support.answers import problem_of
-from tests.support.raw import RawGet
+from tests.support.clients.answers import problem_of
+from tests.support.clients.raw import RawGet
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 

@@ -9,7 +9,7 @@ import pytest
 
 from app.api.models.schemas import ModelListOut
 from app.store.locks.model_locks import ModelLocks
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
 

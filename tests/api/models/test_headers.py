@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.support import model_files
+from tests.support.files import model_files
 from tests.support.service import RunningService
 
 

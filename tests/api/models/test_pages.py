@@ -21,7 +21,7 @@ from app.store.inventory import Inventory, Model, ScanWarning
 from app.store.locks.model_locks import ModelLocks
 from app.store.policy import Policy
 from app.store.protections import ManualProtection
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
 

@@ -7,7 +7,7 @@ import pytest
 
 from app.store.locks.model_locks import ModelLocks
 from tests.conftest import Serve
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 

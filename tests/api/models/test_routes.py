@@ -10,7 +10,7 @@ import pytest
 from app.api.models.schemas import ModelListOut
 from app.store.locks.model_locks import ModelLocks
 from tests.store.test_names import HOSTILE
-from tests.support.raw import raw_request
+from tests.support.clients.raw import raw_request
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
 

@@ -12,9 +12,9 @@ import psutil
 import pytest
 
 from tests.conftest import Serve
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
+from tests.support.clients.raw import RawPut
 from tests.support.processes import python
-from tests.support.raw import RawPut
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 

@@ -7,7 +7,7 @@ import pytest
 
 from app.api.images.documents import DOCUMENT_FORMATS, TABLE_FORMATS, AnswerFormat, TableFormat
 from app.engine.contract.document_formats import MEDIA_TYPE_OF_DOCUMENT, DocumentFormat
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
 from tests.support.service import RunningService
 
 

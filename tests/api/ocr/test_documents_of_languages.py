@@ -18,7 +18,7 @@ from PIL import ImageFont
 from app.engine.contract.document_formats import DocumentFormat
 from tests.corpus.language_files import FONT, IN_ALL_FORMATS, POINTS, TEXTS
 from tests.engine.child.documents.recognised import written
-from tests.support import pictures
+from tests.support.files import pictures
 from tests.support.service import RunningService
 from tests.support.supervised import NATIVE
 

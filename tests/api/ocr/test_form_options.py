@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
 from tests.support.service import RunningService
 
 FILE = ("file", ("a.png", b"read a fox", "image/png"))

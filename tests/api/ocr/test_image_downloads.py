@@ -16,7 +16,7 @@ from app.fetching.allowed_urls import AllowedUrls
 from app.fetching.checked_chunks import LeastRate
 from app.fetching.http_client import HttpClient
 from tests.corpus.case import PAGE, saved
-from tests.support.endless import endless_server
+from tests.support.defects.endless import endless_server
 from tests.support.hub import Fault, running_hub
 from tests.support.waiting import eventually_async
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
 from tests.support.hub import Fault, Hub, running_hub
 from tests.support.service import RunningService
 from tests.support.waiting import eventually

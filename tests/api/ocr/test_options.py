@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.engine.contract.document_formats import DocumentFormat
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
 from tests.support.service import RunningService
 
 

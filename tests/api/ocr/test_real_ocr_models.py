@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from app.engine.contract.wheel_facts import DISTRIBUTION, known_facts
-from tests.support import pictures
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
+from tests.support.files import pictures
 from tests.support.service import RunningService
 from tests.support.supervised import NATIVE
 from tests.support.waiting import eventually

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from tests.api.ocr.test_real_recognition import close_to
-from tests.support import pictures
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
+from tests.support.files import pictures
 from tests.support.service import RunningService
 from tests.support.supervised import NATIVE
 

@@ -16,9 +16,9 @@ import reportlab
 from PIL import Image
 from pypdf import PdfReader
 
-from tests.support import pictures
-from tests.support.answers import problem_of
-from tests.support.hostile_images import one_page
+from tests.support.clients.answers import problem_of
+from tests.support.files import pictures
+from tests.support.files.hostile_images import one_page
 from tests.support.service import RunningService
 from tests.support.supervised import NATIVE
 from tests.support.waiting import eventually

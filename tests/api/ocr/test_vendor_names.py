@@ -13,7 +13,7 @@ from app.api.images.options.vendor_names import (
 )
 from app.main import create_app
 from app.settings import Settings
-from tests.support.openapi_document import inlined
+from tests.support.clients.openapi_document import inlined
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 
 from tests.api.pulls.requests import CUT, job_at, request_pull
 from tests.conftest import Serve
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
+from tests.support.clients.raw import RawGet
 from tests.support.hub import Fault, Hub
-from tests.support.raw import RawGet
 from tests.support.service import RunningService
 from tests.support.waiting import eventually
 

@@ -21,7 +21,7 @@ from tests.api.pulls.requests import (
     staged_files,
 )
 from tests.conftest import Serve
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
 from tests.support.hub import COMMIT, Fault, Hub
 from tests.support.service import RunningService
 from tests.support.waiting import eventually

@@ -10,7 +10,7 @@ import pytest
 
 from tests.api.pulls.requests import CONTENT, CUT, SHA256, finished, nothing_is_left, outcome_of
 from tests.conftest import Serve
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
 from tests.support.hub import Fault, Hub
 from tests.support.service import RunningService
 from tests.support.waiting import eventually

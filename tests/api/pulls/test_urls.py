@@ -4,7 +4,7 @@ import hashlib
 import json
 
 from tests.api.pulls.requests import REPOSITORY, finished, outcome_of, request_url_pull
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
 from tests.support.hub import Hub
 from tests.support.service import RunningService
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.answers import problem_of
-from tests.support.raw import RawPatch, RawPost
+from tests.support.clients.answers import problem_of
+from tests.support.clients.raw import RawPatch, RawPost
+from tests.support.clients.tus import CHUNK, append, begin, begun, upload_metadata
 from tests.support.service import RunningService
-from tests.support.tus import CHUNK, append, begin, begun, upload_metadata
 
 NOT_ASCII: dict[str, Any] = {
     "upload-metadata": "filename \xe9".encode("latin-1"),

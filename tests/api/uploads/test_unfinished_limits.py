@@ -7,9 +7,9 @@ import httpx
 
 from app.api.http.keys import Scope, entry_for, new_key
 from tests.conftest import Serve
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
+from tests.support.clients.tus import append, begin, upload_metadata
 from tests.support.service import ECHO, RunningService
-from tests.support.tus import append, begin, upload_metadata
 
 SCOPES = [Scope.READ, Scope.WRITE]
 

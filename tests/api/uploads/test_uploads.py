@@ -15,10 +15,10 @@ from app.store.incoming.staging import Staging
 from app.store.volume.claims import Claims
 from app.store.volume.volume import Volume
 from tests.conftest import Serve
-from tests.support.answers import problem_of
-from tests.support.raw import RawPatch, RawPost
+from tests.support.clients.answers import problem_of
+from tests.support.clients.raw import RawPatch, RawPost
+from tests.support.clients.tus import CHUNK, append, begin, begun, offset_of, upload_metadata, uploader
 from tests.support.service import ECHO, RunningService
-from tests.support.tus import CHUNK, append, begin, begun, offset_of, upload_metadata, uploader
 from tests.support.waiting import eventually
 
 MIB = 1 << 20

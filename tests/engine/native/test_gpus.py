@@ -14,7 +14,7 @@ from app.engine.native import gpus
 from app.engine.native.gpus import GpuBuild, build_in, find_gpus
 from app.engine.native.workdir import WorkDirectories
 from tests.conftest import Serve
-from tests.support import tiny_gguf
+from tests.support.files import tiny_gguf
 from tests.support.service import RunningService
 from tests.support.supervised import NATIVE
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
 from tests.support.mounts import fill, seen_by, with_mounts
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually

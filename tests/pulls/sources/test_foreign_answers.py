@@ -16,7 +16,7 @@ from app.pulls.sources import bounded_answers
 from app.pulls.sources.base import SourceFile
 from app.pulls.sources.hub_files import find_files
 from app.pulls.sources.url import UrlSource
-from tests.support.endless import endless_server
+from tests.support.defects.endless import endless_server
 from tests.support.hub import COMMIT, Fault, running_hub
 
 REPOSITORY = "org/repo"

@@ -11,7 +11,7 @@ from app.store.headers.bounded import MAX_READ_BYTES, MAX_STEPS
 from app.store.headers.description import Description, describe
 from app.store.headers.gguf import FACTS
 from app.store.headers.gguf_types import TENSOR_TYPES
-from tests.support.model_files import (
+from tests.support.files.model_files import (
     ARRAY,
     F32,
     LLAMA_TENSORS,

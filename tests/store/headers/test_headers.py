@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.store.headers.description import READERS, Description, describe, format_of_name
 from app.store.headers.formats import BY_SUFFIX, Format
-from tests.support.model_files import (
+from tests.support.files.model_files import (
     described,
     message,
     peak_of,

@@ -5,7 +5,7 @@ import pytest
 from app.store.headers.bounded import MAX_STEPS
 from app.store.headers.description import Description
 from app.store.headers.onnx import FIELD_STEPS, MAX_OPSETS
-from tests.support.model_files import described, message, peak_of, tiny_onnx, varint
+from tests.support.files.model_files import described, message, peak_of, tiny_onnx, varint
 
 OPSETS = (8, message((2, 17)))
 GRAPH = (7, message((2, "main")))

@@ -8,7 +8,7 @@ import pytest
 
 from app.store.headers.description import Description
 from app.store.headers.safetensors import MAX_METADATA, MAX_PARSED_BYTES
-from tests.support.model_files import described, peak_of, safetensors, tensor, tiny_safetensors
+from tests.support.files.model_files import described, peak_of, safetensors, tensor, tiny_safetensors
 
 
 def test_a_whole_file() -> None:

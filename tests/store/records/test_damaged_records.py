@@ -20,7 +20,7 @@ from app.pulls.pull_jobs import PULL, request_of
 from app.store.actor import Actor
 from app.store.policy import Policy
 from app.store.store import Store
-from tests.support.damage import JOB_ID, KINDS, MODEL, PARTIAL_ID, TRASH_ID, clear, damage, put
+from tests.support.files.damage import JOB_ID, KINDS, MODEL, PARTIAL_ID, TRASH_ID, clear, damage, put
 
 DAY = timedelta(days=1)
 ME = Actor("me")

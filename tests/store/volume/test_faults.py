@@ -20,8 +20,8 @@ import httpx
 import pytest
 
 from app.api.http.problem_table import PROBLEM_TYPES
-from tests.support import tus
-from tests.support.answers import problem_of
+from tests.support.clients import tus
+from tests.support.clients.answers import problem_of
 from tests.support.faults import FOREVER, Faults
 from tests.support.hub import Hub, running_hub
 from tests.support.service import ECHO, ROOT, RunningService

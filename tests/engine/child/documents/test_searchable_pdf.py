@@ -34,7 +34,7 @@ from tests.engine.child.documents.recognised import (
     fields,
     written,
 )
-from tests.support import pictures
+from tests.support.files import pictures
 
 HEBREW, ARABIC = "שלום עולם וברוכים הבאים", "هذا نص عربي في السطر"
 Box = tuple[float, float, float, float]

@@ -16,8 +16,8 @@ from app.engine.contract.image_formats import PDF, TIFF
 from app.engine.contract.reading_options import PageRange
 from app.engine.contract.recognition_call import ImageLimits
 from app.errors import EncryptedPdf, ImageError, ImageTooLarge, UnreadableImage
-from tests.support import pictures
-from tests.support.hostile_images import (
+from tests.support.files import pictures
+from tests.support.files.hostile_images import (
     CONTENT,
     DRAWS,
     ENDLESS,

@@ -13,7 +13,7 @@ from app.engine.child.images import pdf_losses
 from app.engine.child.images.preparation import prepare
 from app.engine.contract.page_warnings import PageWarning, PageWarningCode
 from app.engine.contract.recognition_call import ImageLimits
-from tests.support.hostile_images import CATALOG, pdf, stream
+from tests.support.files.hostile_images import CATALOG, pdf, stream
 
 HELVETICA = b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"
 WAIT = b"(Please wait...)"

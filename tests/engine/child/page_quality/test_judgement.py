@@ -12,7 +12,7 @@ from app.engine.contract.page_warnings import PageWarningCode
 from app.engine.contract.reading_options import FilterName, ReadingMode
 from app.engine.contract.reading_options import ImageFilter as Filter
 from app.engine.contract.recognition_call import RecognitionOptions
-from tests.support import pictures
+from tests.support.files import pictures
 
 VERA = str(Path(reportlab.__file__).with_name("fonts") / "Vera.ttf")
 """A font with the letters of Western Europe, which Pillow's own font lacks."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.support import npm
-from tests.support.browser import Browser
+from tests.support.clients import npm
+from tests.support.clients.browser import Browser
 from tests.support.service import RunningService
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

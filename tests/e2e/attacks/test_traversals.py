@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Serve
-from tests.support.raw import raw_request
+from tests.support.clients.raw import raw_request
+from tests.support.files.traversals import OUTSIDE, traversals
 from tests.support.service import ECHO, RunningService
-from tests.support.traversals import OUTSIDE, traversals
 
 SECRET = b"nobody may read, replace or delete this"
 NAMES = list(traversals())

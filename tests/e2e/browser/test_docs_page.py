@@ -14,8 +14,8 @@ import pytest
 
 from app.api.http.keys import Scope, entry_for, new_key
 from tests.conftest import Serve
-from tests.support import npm
-from tests.support.browser import Browser
+from tests.support.clients import npm
+from tests.support.clients.browser import Browser
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 

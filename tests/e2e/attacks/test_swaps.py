@@ -61,7 +61,7 @@ def make_pairs(models: Path, outside: Path) -> list[Path]:
 @contextmanager
 def swapping(pairs: list[Path]) -> Iterator[None]:
     """Run the neighbour."""
-    command = [sys.executable, str(ROOT / "tests/support/swapping_neighbour.py"), *map(str, pairs)]
+    command = [sys.executable, str(ROOT / "tests/support/defects/swapping_neighbour.py"), *map(str, pairs)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as neighbour:
         assert neighbour.stdout
         assert neighbour.stdout.readline() == b"swapping\n"

@@ -1,6 +1,6 @@
 """Hostile files and files of others through `POST /ocr` and the header readers of a service with the real AsposeAI.
 
-TEST_CORPORA=all uses every file of the packages in tests/support/corpora.py, which takes hours on two cores.
+TEST_CORPORA=all uses every file of the packages in tests/support/files/corpora.py, which takes hours on two cores.
 """
 
 import io
@@ -14,10 +14,10 @@ import psutil
 import pytest
 
 from app.store.headers.description import describe
-from tests.support import pictures
-from tests.support.answers import problem_of
-from tests.support.corpora import IMAGES, IS_WHOLE, MODELS, Corpus
-from tests.support.hostile_images import LOOPS, MAX_PIXELS, TOO_LARGE
+from tests.support.clients.answers import problem_of
+from tests.support.files import pictures
+from tests.support.files.corpora import IMAGES, IS_WHOLE, MODELS, Corpus
+from tests.support.files.hostile_images import LOOPS, MAX_PIXELS, TOO_LARGE
 from tests.support.service import RunningService
 from tests.support.supervised import NATIVE
 

@@ -13,11 +13,11 @@ from tusclient.exceptions import TusCommunicationError
 from tusclient.uploader import Uploader  # type: ignore[attr-defined]
 
 from tests.conftest import Serve
-from tests.e2e.test_crashes import KILLS
+from tests.e2e.crashes.test_crashes import KILLS
+from tests.support.clients.raw import RawPatch
+from tests.support.clients.tus import CHUNK, append, begun, offset_of, uploader
 from tests.support.mounts import small_disk
-from tests.support.raw import RawPatch
 from tests.support.service import ECHO, RunningService
-from tests.support.tus import CHUNK, append, begun, offset_of, uploader
 from tests.support.waiting import eventually
 
 MIB = 1 << 20

@@ -1,6 +1,7 @@
 """Runs the command line with a defect: the pulls' part of the service raises at its start.
 
-This is a fake, because no part of the service is known to fail. `RunningService(module="tests.support.failing_part")`.
+This is a fake, because no part of the service is known to fail.
+`RunningService(module="tests.support.defects.failing_part")`.
 """
 
 from app.cli.main import main

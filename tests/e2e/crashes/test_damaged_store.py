@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import Serve
-from tests.support.damage import KINDS, clear, damage, put
+from tests.support.files.damage import KINDS, clear, damage, put
 from tests.support.service import ECHO, ROOT, RunningService
 from tests.support.waiting import eventually
 
@@ -260,7 +260,7 @@ def check_works(service: RunningService, path: Path, how: str) -> None:
 @pytest.mark.slow
 def test_a_defect_in_a_background_part_is_logged_and_the_part_goes_on(serve: Serve) -> None:
     """The sweeper, the pulls, the monitor and the inventory each raise once: all of them work again after a pause."""
-    service = serve(engine_class=ECHO, module="tests.support.parts_with_defects")
+    service = serve(engine_class=ECHO, module="tests.support.defects.parts_with_defects")
 
     for name in ("sweep", "unheld", "retake_lost_leases", "manual"):
         eventually(lambda name=name: f"the test's defect in {name}" in service.log, within=60)

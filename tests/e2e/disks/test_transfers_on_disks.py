@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from tests.conftest import Serve
+from tests.support.clients.raw import RawPatch
+from tests.support.clients.tus import CHUNK, append, begun, offset_of
 from tests.support.hub import Fault, Hub, running_hub
 from tests.support.mounts import mount, removable_disk, seen_by, small_disk
-from tests.support.raw import RawPatch
 from tests.support.service import ECHO, RunningService
-from tests.support.tus import CHUNK, append, begun, offset_of
 from tests.support.waiting import eventually
 
 MIB = 1 << 20

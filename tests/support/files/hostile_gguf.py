@@ -8,7 +8,7 @@ from typing import Any
 
 from gguf import GGUFReader
 
-from tests.support.model_files import ARRAY, STRING, U32, U64, Gguf, Tensor
+from tests.support.files.model_files import ARRAY, STRING, U32, U64, Gguf, Tensor
 
 I32, F32, BOOL = 5, 6, 7
 TEMPLATE = "tokenizer.chat_template"

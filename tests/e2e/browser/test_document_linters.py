@@ -9,7 +9,7 @@ import pytest
 from app.api.docs.compact_document import compact
 from app.main import create_app
 from app.settings import Settings
-from tests.support import npm
+from tests.support.clients import npm
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 

@@ -1,6 +1,6 @@
 """Runs the command line as on a machine without the extra `otel`: OpenTelemetry's SDK cannot be imported.
 
-This is a fake of a missing installation. `RunningService(module="tests.support.without_otel")`.
+This is a fake of a missing installation. `RunningService(module="tests.support.defects.without_otel")`.
 """
 
 import sys

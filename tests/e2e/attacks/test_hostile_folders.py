@@ -12,8 +12,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tests.conftest import Serve
-from tests.support.fork_server import run_command
-from tests.support.hostile_names import (
+from tests.support.clients.raw import raw_request
+from tests.support.files.hostile_names import (
     LONGEST,
     LONGEST_PART,
     LONGEST_PARTS_IN_BYTES,
@@ -22,7 +22,7 @@ from tests.support.hostile_names import (
     SCRIPTS,
     SPECIAL,
 )
-from tests.support.raw import raw_request
+from tests.support.fork_server import run_command
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 

@@ -9,10 +9,10 @@ import httpx
 import pytest
 
 from tests.conftest import Serve
-from tests.support import tus
-from tests.support.answers import problem_of
+from tests.support.clients import tus
+from tests.support.clients.answers import problem_of
+from tests.support.clients.raw import RawPut
 from tests.support.mounts import fill, mount, removable_disk, seen_by, small_disk, with_mounts
-from tests.support.raw import RawPut
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 

@@ -1,0 +1,1 @@
+"""Hostile requests, images, paths and folders against the running service."""

@@ -1,0 +1,1 @@
+"""The docs page and the document in a real browser and in real tools."""

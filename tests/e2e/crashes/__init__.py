@@ -1,0 +1,1 @@
+"""Services and commands that are killed while they change a folder, and what they leave."""

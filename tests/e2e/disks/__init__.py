@@ -1,0 +1,1 @@
+"""Full, slow, read-only and large disks under a running service."""

@@ -1,0 +1,1 @@
+"""Model files, images and names that tests make, valid and hostile ones."""
