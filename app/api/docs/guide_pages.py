@@ -8,6 +8,7 @@ import html
 import importlib.resources
 import posixpath
 import re
+from collections.abc import Iterator
 from functools import cache, partial
 from importlib.resources.abc import Traversable
 from itertools import pairwise
@@ -62,25 +63,40 @@ async def get_guides(request: Request) -> Response:
 
 @router.get("/guides/{name:path}")
 async def get_guide(request: Request, name: str) -> Response:
-    """Return a guide."""
-    if name not in await asyncio.to_thread(guides):
-        raise HTTPException(404)
-    return await answer_built(request, f"guides/{name}", partial(_render, name))
+    """Return a guide, or a figure of one."""
+    if name in await asyncio.to_thread(guides):
+        return await answer_built(request, f"guides/{name}", partial(_render, name))
+    if name in await asyncio.to_thread(figures):
+        return await answer_built(request, f"guides/{name}", partial(_figure, name))
+    raise HTTPException(404)
 
 
 @cache
 def guides() -> dict[str, Traversable]:
     """Return the files of the guides by their names, such as `api/errors`; none where app was copied without docs."""
-    found: dict[str, Traversable] = {}
+    return {name.removesuffix(".md"): file for name, file in _files() if name.endswith(".md")}
+
+
+@cache
+def figures() -> dict[str, Traversable]:
+    """Return the drawings that guides show, by their paths, such as `soak.svg`."""
+    return {name: file for name, file in _files() if name.endswith(".svg")}
+
+
+def _files() -> Iterator[tuple[str, Traversable]]:
+    """Yield the path and the file of all that is in the folder docs."""
     root = importlib.resources.files(OWN) / FOLDER
     folders = [("", root)] if root.is_dir() else []
     for prefix, folder in folders:
         for entry in sorted(folder.iterdir(), key=lambda each: each.name):
             if entry.is_dir():
                 folders.append((f"{prefix}{entry.name}/", entry))
-            elif entry.name.endswith(".md"):
-                found[prefix + entry.name.removesuffix(".md")] = entry
-    return found
+            else:
+                yield prefix + entry.name, entry
+
+
+def _figure(name: str) -> CompressedBody:
+    return CompressedBody(figures()[name].read_bytes(), "image/svg+xml", PAGE_HEADERS)
 
 
 def anchor_of(heading: str) -> str:

@@ -8,7 +8,7 @@ import lxml.html
 import pytest
 
 from app.api.docs import guide_pages
-from app.api.docs.guide_pages import BY_TAG, OF_ERRORS, guides
+from app.api.docs.guide_pages import BY_TAG, OF_ERRORS, figures, guides
 from app.main import TAGS, create_app
 from app.settings import Settings
 from tests.conftest import Serve
@@ -47,6 +47,11 @@ def test_every_link_of_a_guide_leads_somewhere(service: RunningService) -> None:
             target = urlsplit(urljoin(path, link))
             if target.netloc:
                 assert (element.tag, attribute) == ("a", "href"), link
+                continue
+            if element.tag == "img":
+                drawing = service.client.get(target.path)
+                assert (drawing.status_code, drawing.headers["content-type"]) == (200, "image/svg+xml"), (path, link)
+                assert "img-src 'self'" in service.client.get(path).headers["content-security-policy"]
                 continue
             assert target.path in known, (path, link)
             if target.fragment:
@@ -101,4 +106,5 @@ def test_the_guides_are_in_the_package() -> None:
     assert folder.is_symlink()
     assert folder.resolve() == DOCS
     parts = {str(Path("guides", name).parent / "*.md") for name in NAMES}
+    parts |= {str(Path("guides", name).parent / "*.svg") for name in figures()}
     assert {part for part in parts if f'"{part}"' not in (ROOT / "pyproject.toml").read_text()} == set()
