@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,11 +12,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from app.errors import TrashEntryNotFound
 from app.store.actor import Actor
 from app.store.journal.entries import Action, JournalEntry
-from app.store.journal.files import ROTATE_BYTES, JournalFiles
+from app.store.journal.files import READ_BYTES, ROTATE_BYTES, JournalFiles
 from app.store.journal.journal import Journal
 from app.store.locks.model_locks import ModelLocks
 from app.store.policy import Policy
@@ -118,6 +121,32 @@ def test_an_entry_after_a_line_cut_short_can_be_read(store: Store) -> None:
     store.journal.write(event(2))
 
     assert [each.size_bytes for each in store.journal.latest(10)] == [2, 1]
+
+
+def test_the_latest_entries_of_a_long_journal_take_little_memory(store: Store) -> None:
+    """Of a journal of 8 MiB, one entry is read with less than a megabyte of memory: from the end of the file."""
+    store.journal.write(event(1))
+    line = store.volume.journal_file.read_bytes()
+    with store.volume.journal_file.open("ab") as file:
+        file.write(line * (ROTATE_BYTES // len(line)) + event(2).to_line())
+    store.journal.latest(1)
+
+    tracemalloc.start()
+    try:
+        assert [each.size_bytes for each in store.journal.latest(2)] == [2, 1]
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@given(st.lists(st.sampled_from([0, 1, 200, READ_BYTES - 300, READ_BYTES, 3 * READ_BYTES]), max_size=12))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+def test_lines_of_any_length_are_read_whole(store: Store, lengths: list[int]) -> None:
+    """Entries are read in their order and whole, wherever the borders between two reads of the file are."""
+    entries = [JournalEntry(datetime.now(UTC), "x" * length, "trashed", "a.bin", None, 1, None) for length in lengths]
+    store.volume.journal_file.write_bytes(b"".join(entry.to_line() for entry in entries))
+
+    assert [len(each.actor) for each in store.journal.latest(100)] == lengths[::-1]
 
 
 def test_a_line_of_a_newer_service_is_read(store: Store) -> None:

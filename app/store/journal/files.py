@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 from app.errors import ModelInUse, ModelLocked, StoreError
@@ -34,6 +35,10 @@ LATEST_BYTES = 24 << 20
 MOST_LINES = 200_000
 """How many lines of one file are read at most. LATEST_BYTES of valid entries have fewer lines."""
 OLDER_NAME = re.compile(r"journal\.[0-9TZ]+-[0-9a-f]+\.jsonl")
+READ_BYTES = 1 << 16
+"""How many bytes a reader of the latest entries reads at once, from the end of a file: about 250 lines."""
+LONGEST_LINE_BYTES = 2 << 20
+"""How many bytes of a line without an end are kept while its beginning is looked for. An entry has some 300."""
 SEARCHED_BYTES = 1 << 20
 """How many bytes at the end of the file are searched for a line whose sync failed: about 4,000 lines."""
 JOURNAL_LOCK = "/journal"
@@ -147,36 +152,44 @@ class JournalFiles:
                     os.close(journal)
         return [line for line in lines if line not in ends]
 
-    def latest_lines(self) -> list[tuple[Path, list[bytes]]]:
-        """Return the paths of the latest files, newest first, each with its lines, newest first."""
-        while True:
-            present = _identity(self._path)
-            files, left_bytes = list[tuple[Path, list[bytes]]](), LATEST_BYTES
-            for path in (self._path, *reversed(self._older())):
-                size_bytes = _size(path)
-                if files and size_bytes > left_bytes:
-                    break
-                files.append((path, self._lines_in(path, left_bytes)))
-                left_bytes -= size_bytes
-            # If the journal was rotated meanwhile, lines of the present file may be missing: read again.
-            if _identity(self._path) == present:
-                return files
+    def latest_lines(self) -> Iterator[tuple[Path, Iterator[bytes]]]:
+        """Yield the paths of the latest files, newest first, each with its lines, newest first.
 
-    def _lines_in(self, path: Path, last_bytes: int) -> list[bytes]:
-        """Return the lines in the last bytes of a file, newest first."""
+        A file is read from its end, as far as its lines are asked for, before the next file is asked for.
+        """
+        with contextlib.ExitStack() as opened:
+            present, older = self._snapshot(opened)
+            left_bytes = LATEST_BYTES
+            for path in (self._path, *reversed(older)):
+                with contextlib.suppress(FileNotFoundError):  # deleted by a rotation meanwhile
+                    journal = present if path is self._path else self._open(path, opened)
+                    if journal is None:
+                        continue
+                    size_bytes = os.fstat(journal).st_size
+                    if path is not self._path and size_bytes > left_bytes:
+                        break
+                    yield path, islice(_lines_backwards(journal, max(0, size_bytes - left_bytes)), MOST_LINES)
+                    left_bytes -= size_bytes
+
+    def _snapshot(self, opened: contextlib.ExitStack) -> tuple[int | None, list[Path]]:
+        """Open the present file, and list the older files that belong to it: again if it was rotated meanwhile."""
+        while True:
+            present, identity = None, _identity(self._path)
+            with contextlib.suppress(FileNotFoundError):
+                present = self._open(self._path, opened)
+            older = self._older()
+            if _identity(self._path) == identity:
+                return present, older
+
+    def _open(self, path: Path, opened: contextlib.ExitStack) -> int | None:
+        """Open a file to read it; None if something else is at its path. Raises FileNotFoundError."""
         try:
-            with open(open_regular(path), "rb") as journal:  # noqa: PTH123 - of a descriptor
-                start = max(0, os.fstat(journal.fileno()).st_size - last_bytes)
-                journal.seek(start)
-                lines = journal.read(last_bytes).rsplit(b"\n", MOST_LINES)
-        except FileNotFoundError:
-            return []
+            journal = open_regular(path)
         except RecordDamaged as exc:
             self._volume.records.note(path, ENTRY.kind, str(exc))
-            return []
-        if start or len(lines) > MOST_LINES:
-            del lines[0]  # drop the first line, which may be cut, or the remainder that was not split
-        return [line for line in reversed(lines) if line.strip()]
+            return None
+        opened.callback(os.close, journal)
+        return journal
 
     def _older(self) -> list[Path]:
         """List the files that were rotated out of the journal, oldest first."""
@@ -218,6 +231,21 @@ def _ends_with_a_line(journal: int) -> bool:
 
 def _end_of(journal: int) -> bytes:
     return os.pread(journal, SEARCHED_BYTES, max(0, os.fstat(journal).st_size - SEARCHED_BYTES))
+
+
+def _lines_backwards(journal: int, start: int) -> Iterator[bytes]:
+    """Yield the lines of an open file that begin behind `start`, newest first, without empty lines.
+
+    Of a line that is longer than any entry, only a part is kept, which is no entry either.
+    """
+    at, first = os.fstat(journal).st_size, b""
+    while at > start:
+        count = min(READ_BYTES, at - start)
+        at -= count
+        first, *lines = (os.pread(journal, count, at) + first[:LONGEST_LINE_BYTES]).split(b"\n")
+        yield from (line for line in reversed(lines) if line.strip())
+    if start == 0 and first.strip():  # otherwise the first line may be cut
+        yield first
 
 
 def _size(path: Path) -> int:

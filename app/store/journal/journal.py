@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -134,10 +135,12 @@ class Journal:
     def latest(self, count: int) -> list[JournalEntry]:
         """Get the last `count` entries, newest first. Raises StoreUnavailable.
 
-        Reads the present file, and as many older files as fit into 24 MiB with it.
+        Reads the files from their ends, as far as is needed: the present file, and as many older files as fit into
+        24 MiB with it.
         """
         self._volume.check()
-        return list(islice(self._entries(), count))
+        with closing(self._entries()) as entries:
+            return list(islice(entries, count))
 
     def _entries(self) -> Iterator[JournalEntry]:
         """Yield the latest entries, newest first. Lines that are no entries are skipped, and their file is reported."""

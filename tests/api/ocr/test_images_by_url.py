@@ -304,12 +304,15 @@ def test_a_job_reads_several_urls(service: RunningService, hub: Hub) -> None:
     assert "secret" not in shown
 
 
-def test_a_job_without_any_image_is_refused(service: RunningService, hub: Hub) -> None:
+@pytest.mark.parametrize(("path", "headers"), [("/ocr", ASYNC), ("/ocr/jobs", None)])
+def test_a_job_without_any_image_is_refused(
+    service: RunningService, hub: Hub, path: str, headers: dict[str, str] | None
+) -> None:
     """If no URL of a job can be fetched, or there are too many, no job is created."""
     before = service.client.get("/ocr/jobs").json()["count"]
     url = f"{hub.cdn_url}/scans/gone.png"
 
-    refused = [ask(service, headers=ASYNC, urls=[url] * count) for count in (2, 6)]
+    refused = [ask(service, path, headers, urls=[url] * count) for count in (2, 6)]
 
     assert [problem_of(answer) for answer in refused] == [(404, "source-not-found"), (422, "invalid-request")]
     assert service.client.get("/ocr/jobs").json()["count"] == before
