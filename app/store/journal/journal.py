@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from datetime import UTC, datetime
 from itertools import islice
@@ -142,7 +142,7 @@ class Journal:
         with closing(self._entries()) as entries:
             return list(islice(entries, count))
 
-    def _entries(self) -> Iterator[JournalEntry]:
+    def _entries(self) -> Generator[JournalEntry]:
         """Yield the latest entries, newest first. Lines that are no entries are skipped, and their file is reported."""
         for path, lines in self._files.latest_lines():
             unread = 0
