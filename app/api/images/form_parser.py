@@ -1,12 +1,10 @@
 """Parsers that write a request's body into files: a form with images and options, or one image as it is."""
 
 from pathlib import Path
-from typing import IO, Any
-
-from python_multipart.exceptions import FormParserError, MultipartParseError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from typing import IO
 
 from app.api.http.request_errors import BodyTooLarge, UnsupportedForm
+from app.api.images.form_parts import FormParts, Part
 from app.api.images.options.form_fields import repeated_option, unknown_option
 from app.api.images.received import MAX_NAME_CHARS, Image
 
@@ -105,58 +103,26 @@ class Form:
         self._files = files
         self._fields = fields
         self._sink: Files | Fields = files
-        self._headers: dict[str, str] = {}
-        self._name, self._value = b"", b""
-        self._is_over = False
-        if not parameters.get(b"boundary"):
-            raise UnsupportedForm("its content type names no boundary")
-        callbacks: Any = {
-            "on_part_begin": self._headers.clear,
-            "on_header_field": self._on_header_field,
-            "on_header_value": self._on_header_value,
-            "on_header_end": self._on_header_end,
-            "on_headers_finished": self._on_headers_finished,
-            "on_part_data": self._on_part_data,
-            "on_end": self._on_end,
-        }
-        try:
-            self._parser = MultipartParser(parameters[b"boundary"], callbacks)
-        except FormParserError as exc:
-            raise UnsupportedForm(f"its boundary cannot be used ({exc})") from exc
+        self._parts = FormParts(parameters.get(b"boundary"), FILE_FIELD, on_head=self._on_head, on_data=self._on_data)
 
     def write(self, data: bytes) -> None:
         """Parse the next bytes of the form. Raises BodyTooLarge, UnsupportedForm and RequestValidationError."""
-        try:
-            self._parser.write(data)
-        except (MultipartParseError, FormParserError) as exc:
-            raise UnsupportedForm(f"it is broken ({exc})") from exc
+        self._parts.write(data)
 
     def finish(self) -> None:
         """Raise UnsupportedForm if the form is not complete or has no file."""
-        if not self._is_over:
+        if not self._parts.is_complete:
             raise UnsupportedForm("it ends early")
         if not self._files.images:
             raise UnsupportedForm("it has no file")
 
-    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._name += data[start:end]
-
-    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def _on_header_end(self) -> None:
-        self._headers[self._name.decode("latin-1").lower()] = self._value.decode("latin-1")
-        self._name, self._value = b"", b""
-
-    def _on_headers_finished(self) -> None:
-        _, parameters = parse_options_header(self._headers.get("content-disposition", ""))
-        field = parameters.get(b"name", b"").decode(errors="replace")[:MAX_NAME_CHARS]
-        if (coding := self._headers.get("content-transfer-encoding", "binary").lower()) not in PLAIN_CODINGS:
+    def _on_head(self, part: Part) -> None:
+        field = part.field[:MAX_NAME_CHARS]
+        if (coding := part.headers.get("content-transfer-encoding", "binary").lower()) not in PLAIN_CODINGS:
             raise UnsupportedForm(f"a field is encoded ({coding[:MAX_NAME_CHARS]}), and must be sent unencoded")
         if field == FILE_FIELD:
-            name = parameters.get(b"filename", b"").decode(errors="replace")[:MAX_NAME_CHARS] or None
-            self._begin_file(name)
-        elif b"filename" in parameters:
+            self._begin_file((part.file_name or "")[:MAX_NAME_CHARS] or None)
+        elif part.file_name is not None:
             raise UnsupportedForm(f"it has a file in the field {field!r}")
         else:
             self._fields.begin(field)
@@ -168,8 +134,5 @@ class Form:
         self._sink = self._files
         self._files.begin(name)
 
-    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self._sink.write(data[start:end])
-
-    def _on_end(self) -> None:
-        self._is_over = True
+    def _on_data(self, data: bytes) -> None:
+        self._sink.write(data)
