@@ -30,15 +30,19 @@ class BackgroundJobs:
         self._running: dict[asyncio.Task[None], CancelScope] = {}
         self._by_id: dict[str, asyncio.Task[None]] = {}
 
-    async def begin(self, kind: str, request: dict[str, Any], work: Work, actor: Actor) -> Job:
+    async def begin(
+        self, kind: str, request: dict[str, Any], work: Work, actor: Actor, *, webhook: str | None = None
+    ) -> Job:
         """Create a job, start its work, and return the job. Raises StoreUnavailable, StoreReadOnly, StoreFull.
 
-        `kind` must not be a resumable kind. `request` has the parts of the request that the job's record shows.
+        `kind` must not be a resumable kind. `request` has the parts of the request that the job's record shows,
+        and `webhook` the URL that is told the end of the job.
         """
         async with AsyncExitStack() as unless_begun:
             unless_begun.push_async_callback(work.release)
             progress = Progress(*work.count(), unit=work.unit)
-            held = await to_thread.run_sync(self._jobs.begin, kind, request, actor, progress)
+            create = partial(self._jobs.begin, kind, request, actor, progress, webhook=webhook)
+            held = await to_thread.run_sync(create)
             job, scope = held.job, CancelScope()
             task = asyncio.create_task(self._run_traced(held, work, scope))
             unless_begun.pop_all()

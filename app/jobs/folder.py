@@ -67,21 +67,30 @@ class Jobs:
         """The ids of the jobs that this process holds. A lock of the kernel does not show that if the lock file was
         removed or replaced meanwhile."""
 
-    def create(self, kind: str, request: dict[str, Any], actor: Actor) -> Job:
+    def create(self, kind: str, request: dict[str, Any], actor: Actor, *, webhook: str | None = None) -> Job:
         """Create a job of a resumable kind and return it; any service on the folder may take it.
 
-        Raises StoreUnavailable, StoreReadOnly, StoreFull.
+        `webhook` is the URL that is told the end of the job. Raises StoreUnavailable, StoreReadOnly, StoreFull.
         """
-        with self.begin(kind, request, actor) as held:
+        with self.begin(kind, request, actor, webhook=webhook) as held:
             return held.job
 
-    def begin(self, kind: str, request: dict[str, Any], actor: Actor, progress: Progress | None = None) -> HeldJob:
+    def begin(
+        self,
+        kind: str,
+        request: dict[str, Any],
+        actor: Actor,
+        progress: Progress | None = None,
+        *,
+        webhook: str | None = None,
+    ) -> HeldJob:
         """Create a queued job and return it locked by this process, so that no other process can take the job.
 
-        `progress` has the unit and the total, if they are known. Raises StoreUnavailable, StoreReadOnly, StoreFull.
+        `progress` has the unit and the total, if they are known; `webhook` is the URL that is told the end of the job.
+        Raises StoreUnavailable, StoreReadOnly, StoreFull.
         """
         self.volume.check_writable()
-        job = new_job(kind, request, actor, progress or Progress())
+        job = new_job(kind, request, actor, progress or Progress(), webhook)
         with contextlib.ExitStack() as lock, explaining_refusals():
             # Before the record, so that no process finds the job without its runner.
             lock.enter_context(self._locks.exclusive(_lock_name(job.id), seconds=TAKE_SECONDS))
@@ -119,6 +128,11 @@ class Jobs:
                 if job := read_record(self.volume.records, record_of(self._folder, job_id)):
                     return job
         raise JobNotFound(job_id)
+
+    def ids(self) -> list[str]:
+        """Return the ids of all jobs, oldest first; no record is read. Raises StoreUnavailable."""
+        self._check()
+        return [record.stem for record in self._records()]
 
     def newest(self, kinds: Iterable[str] | None = None, state: JobState | None = None) -> Iterator[Job]:
         """Yield jobs, newest first, filtered by kind and state; each record is read when its job is yielded.

@@ -14,7 +14,7 @@ from typing import Any
 
 from app.jobs.progress import Progress
 from app.store import Actor, Claims, explaining_refusals
-from app.store.records.forms import By, JsonObject, RecordDamaged, RecordForm, Time, Word
+from app.store.records.forms import By, JsonObject, RecordDamaged, RecordForm, Time, Url, Word
 from app.store.records.reader import RecordReader
 from app.store.volume.renames import rename_path
 from app.tracing import traceparent
@@ -74,6 +74,9 @@ class Job:
     traceparent: str | None = None
     """The span of the request that created the job, as the header `traceparent` has it; None without traces."""
 
+    webhook: Url | None = None
+    """The URL that is told the end of the job; None if there is none. It may hold a secret in its query."""
+
     @property
     def is_finished(self) -> bool:
         """True if the state is final."""
@@ -82,8 +85,9 @@ class Job:
     def to_json(self) -> str:
         """Return the record as JSON."""
         fields = asdict(self) | {"created_by": self.created_by.to_record()}
-        if self.traceparent is None:
-            del fields["traceparent"]
+        for name in ("traceparent", "webhook"):
+            if fields[name] is None:
+                del fields[name]
         return json.dumps(fields, default=datetime.isoformat)
 
 
@@ -101,12 +105,12 @@ class _JobForm(RecordForm[Job]):
 JOB = _JobForm(Job, "job", max_bytes=MAX_JOB_BYTES)
 
 
-def new_job(kind: str, request: dict[str, Any], actor: Actor, progress: Progress) -> Job:
+def new_job(kind: str, request: dict[str, Any], actor: Actor, progress: Progress, webhook: str | None = None) -> Job:
     """Return a new queued job with a new id. This writes no record."""
     now = datetime.now(UTC)
     # Like the ids of the trash. Five hex digits are the microseconds, so that ids of the same second sort by time too.
     job_id = f"{now:%Y%m%dT%H%M%SZ}-{now.microsecond:05x}{secrets.token_hex(4)[:7]}"
-    return Job(job_id, kind, now, actor, request, now, progress=progress, traceparent=traceparent())
+    return Job(job_id, kind, now, actor, request, now, progress=progress, traceparent=traceparent(), webhook=webhook)
 
 
 def write_record(folder: Path, job: Job, *, is_lasting: bool) -> Job:

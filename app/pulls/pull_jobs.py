@@ -30,28 +30,30 @@ class PullJobs:
         self._store = store
         self._jobs = jobs
 
-    def find_unfinished(self, request: PullRequest) -> Job | None:
+    def find_unfinished(self, request: PullRequest, webhook: str | None = None) -> Job | None:
         """Return the unfinished pull with an equal request; None if there is none.
 
-        Raises PullConflict if an unfinished pull with another request has the same target name, and StoreUnavailable.
+        Raises PullConflict if an unfinished pull with another request has the same target name, or does not tell
+        `webhook` its end; and StoreUnavailable.
         """
         for job in self._jobs.unfinished(PULL):
             other = request_of(job)
-            if other == request:
+            if other == request and webhook in {None, job.webhook}:
                 return job
             if other and other.target == request.target:
                 raise PullConflict(request.target, job.id)
         return None
 
-    def find_or_create(self, request: PullRequest, actor: Actor) -> tuple[Job, bool]:
+    def find_or_create(self, request: PullRequest, actor: Actor, webhook: str | None = None) -> tuple[Job, bool]:
         """Return the unfinished pull with an equal request, or else a new pull; and whether the pull is new.
 
-        Raises what `find_unfinished` and `Jobs.create` raise.
+        `webhook` is the URL that is told the end of the pull. Raises what `find_unfinished` and `Jobs.create` raise.
         """
         self._store.volume.check_writable()
         with self._store.locks.exclusive(PULLS_LOCK, seconds=PULLS_LOCK_SECONDS):
-            job = self.find_unfinished(request)
-            return (job, False) if job else (self._jobs.create(PULL, request.to_record(), actor), True)
+            if job := self.find_unfinished(request, webhook):
+                return job, False
+            return self._jobs.create(PULL, request.to_record(), actor, webhook=webhook), True
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a pull and return it. If no process runs the pull, it finishes now and its partial files are removed.

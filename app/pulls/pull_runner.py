@@ -90,18 +90,19 @@ class PullRunner:
             return  # the pull will wait for the source
         await self._in_thread(check_space, self._store, found.files, request.if_exists, self._limits)
 
-    async def ask_for(self, request: PullRequest, actor: Actor) -> tuple[Job, bool]:
+    async def ask_for(self, request: PullRequest, actor: Actor, webhook: str | None = None) -> tuple[Job, bool]:
         """Return the unfinished pull with an equal request, or else a new pull; and whether the pull is new.
 
-        Raises what `check` raises, InvalidModelName, PullConflict, StoreUnavailable, StoreReadOnly, StoreFull.
+        `webhook` is the URL that is told the end of the pull. Raises what `check` raises, InvalidModelName,
+        PullConflict, StoreUnavailable, StoreReadOnly, StoreFull.
         """
         if not request.files:
             parts_of(request.target)
-        unfinished = await self._in_thread(self._pull_jobs.find_unfinished, request)
+        unfinished = await self._in_thread(self._pull_jobs.find_unfinished, request, webhook)
         if unfinished:
             return unfinished, False
         await self.check(request)
-        job, is_new = await self._in_thread(self._pull_jobs.find_or_create, request, actor)
+        job, is_new = await self._in_thread(self._pull_jobs.find_or_create, request, actor, webhook)
         self._adopter.wake()
         return job, is_new
 

@@ -42,6 +42,18 @@ def test_a_record_has_the_request_and_the_progress(jobs: Jobs) -> None:
     assert done.created_at <= running.updated_at <= (done.finished_at or done.created_at)
 
 
+def test_a_record_keeps_the_webhook(jobs: Jobs) -> None:
+    """The URL of a webhook stays in the job's record until its end; a record without one does not mention it."""
+    told = jobs.create(PULL, {}, ME, webhook="https://receiver.example/jobs?token=1")
+    with jobs.begin("ocr", {}, ME, webhook="https://receiver.example/ocr") as held:
+        held.succeed(None)
+
+    assert jobs.get(told.id).webhook == "https://receiver.example/jobs?token=1"
+    assert jobs.get(held.job.id).webhook == "https://receiver.example/ocr"
+    assert jobs.ids() == [told.id, held.job.id]
+    assert "webhook" not in jobs.create(PULL, {}, ME).to_json()
+
+
 def test_a_failed_job_keeps_its_error(jobs: Jobs) -> None:
     """A failed job's record has the name of the error's class and its message."""
     with jobs.begin("ocr", {}, ME) as held:

@@ -24,6 +24,7 @@ MAX_RECORD_BYTES = 1 << 20
 """The largest record that is read, in bytes. The records that the service writes have a few hundred bytes to a few
 KB."""
 MAX_REASON_CHARS = 300
+MAX_URL_LENGTH = 2048
 
 
 class RecordDamaged(Exception):
@@ -76,6 +77,8 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Word = Annotated[str, Field(min_length=1, max_length=100)]
 HeaderText = Annotated[str, Field(pattern=r"^[ -~]*\z", max_length=8192)]
 """Text that may be sent as the value of an HTTP header: printable ASCII."""
+Url = Annotated[str, Field(pattern=r"^[!-~]+\z", max_length=MAX_URL_LENGTH)]
+"""A URL as it is requested: printable ASCII without spaces."""
 Seconds = Annotated[timedelta, BeforeValidator(_timedelta)]
 """A duration, which records state in seconds."""
 By = Annotated[Actor, BeforeValidator(_actor)]
