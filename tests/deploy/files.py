@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +49,22 @@ def settings_from(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) 
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     return load_settings()
+
+
+def write_site(folder: Path, overlay: str) -> Path:
+    """Copy deploy/kubernetes below `folder`, unless it is there, and return example-site on one of the overlays.
+
+    It has all components that suit the overlay.
+    """
+    copied = folder / "kubernetes"
+    if not copied.exists():
+        shutil.copytree(KUBERNETES, copied)
+    text = (KUBERNETES / "example-site" / "kustomization.yaml").read_text()
+    changes = [("- ../shared\n", f"- ../{overlay}\n")]
+    if overlay == "shared":
+        changes.append(("# - ../components/autoscaling\n", "- ../components/autoscaling\n"))
+    for old, new in changes:
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    (copied / "example-site" / "kustomization.yaml").write_text(text)
+    return copied / "example-site"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.files import KUBERNETES
+from tests.deploy.files import of_kind, write_site
 from tests.support.deployed import kubectl
 from tests.support.service import ROOT
 
@@ -22,6 +22,8 @@ LOCK = Path(__file__).with_name("checkov.lock")
 TOOLS = ROOT / "build" / "tools"
 ARGUED = {"CKV_K8S_11"}
 """The checks that the manifests skip, each with a reason in an annotation."""
+SEEDED = "seeded.yaml"
+"""The file of manifests with a defect."""
 
 
 def checkov() -> Path:
@@ -48,23 +50,32 @@ def run(*command: str | Path) -> str:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Return what checkov says of both overlays with all components, as example-site has them."""
+    """Return what checkov says of both overlays with all components, and of one with a defect."""
     folder = tmp_path_factory.mktemp("checkov")
-    copy = folder / "kubernetes"
-    shutil.copytree(KUBERNETES, copy)
-    example = copy / "example-site" / "kustomization.yaml"
-    text = example.read_text()
     (folder / "built").mkdir()
     for name in ("single", "shared"):
-        example.write_text(text.replace("- ../shared\n", f"- ../{name}\n"))
-        (folder / "built" / f"{name}.yaml").write_text(yaml.safe_dump_all(kubectl.build(example.parent)))
+        manifests = kubectl.build(write_site(folder, name))
+        (folder / "built" / f"{name}.yaml").write_text(yaml.safe_dump_all(manifests))
+    container = of_kind("Deployment", manifests)["spec"]["template"]["spec"]["containers"][0]
+    container["securityContext"]["privileged"] = True
+    (folder / "built" / SEEDED).write_text(yaml.safe_dump_all(manifests))
     options = ["--framework", "kubernetes", "--skip-download", "--output", "json", "--soft-fail"]
     return json.loads(run(checkov(), "--directory", folder / "built", *options))
 
 
+def checks(report: Any, result: str, *, seeded: bool = False) -> list[Any]:
+    """Return the checks with a result, of the manifests as they are, or of those with the defect."""
+    return [each for each in report["results"][f"{result}_checks"] if each["file_path"].endswith(SEEDED) is seeded]
+
+
+def test_checkov_finds_a_privileged_container(report: Any) -> None:
+    """The one defect of the manifests that have one is found, so checkov does check."""
+    assert {each["check_id"] for each in checks(report, "failed", seeded=True)} == {"CKV_K8S_16"}
+
+
 def test_checkov_finds_nothing(report: Any) -> None:
     """No check fails, and no file is unreadable to checkov."""
-    failed = [(each["check_id"], each["check_name"], each["resource"]) for each in report["results"]["failed_checks"]]
+    failed = [(each["check_id"], each["check_name"], each["resource"]) for each in checks(report, "failed")]
     assert failed == []
     assert report["summary"]["parsing_errors"] == 0
     assert report["summary"]["passed"] > 100
@@ -72,7 +83,7 @@ def test_checkov_finds_nothing(report: Any) -> None:
 
 def test_only_what_is_argued_is_skipped(report: Any) -> None:
     """The skipped checks are those of ARGUED, once in each overlay, with a reason."""
-    skipped = report["results"]["skipped_checks"]
+    skipped = checks(report, "skipped")
     assert sorted(each["check_id"] for each in skipped) == sorted([*ARGUED, *ARGUED])
     for each in skipped:
         assert len(each["check_result"]["suppress_comment"]) > 50

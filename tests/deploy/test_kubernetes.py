@@ -3,7 +3,7 @@
 Every overlay is built by kubectl: alone, and as a site uses it, with example-site.
 """
 
-import shutil
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from tests.deploy.files import (
     of_kind,
     read,
     settings_from,
+    write_site,
 )
 from tests.support.deployed import kubectl
 from tests.support.deployed.pods import memory_bytes
@@ -29,8 +30,9 @@ pytestmark = pytest.mark.slow
 
 OVERLAYS = ("single", "shared")
 VERSIONS = ("1.35.0", "1.36.0", "1.37.0")
-OPERATOR_KINDS = {"ServiceMonitor"}
-"""Kinds that the Prometheus Operator defines, so that Kubernetes's schemas do not have them."""
+OPERATOR_KINDS = {"ServiceMonitor", "PrometheusRule"}
+"""Kinds that the Prometheus Operator defines: test_operator_kinds.py has them, Kubernetes's schemas do not."""
+OF_COMPONENTS = {"Ingress", "HorizontalPodAutoscaler"} | OPERATOR_KINDS
 Built = dict[str, list[Any]]
 
 
@@ -42,17 +44,9 @@ def plain() -> Built:
 
 @pytest.fixture(scope="module")
 def sites(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """Return the manifests of example-site, as it is and on each overlay."""
-    copy = tmp_path_factory.mktemp("site") / "kubernetes"
-    shutil.copytree(KUBERNETES, copy)
-    example = copy / "example-site" / "kustomization.yaml"
-    text = example.read_text()
-    assert text.count("- ../shared\n") == 1
-    built = {}
-    for name in OVERLAYS:
-        example.write_text(text.replace("- ../shared\n", f"- ../{name}\n"))
-        built[name] = kubectl.build(example.parent)
-    return built
+    """Return the manifests of example-site on each overlay, with all components that suit it."""
+    folder = tmp_path_factory.mktemp("site")
+    return {name: kubectl.build(write_site(folder, name)) for name in OVERLAYS}
 
 
 @pytest.fixture(params=OVERLAYS)
@@ -79,6 +73,15 @@ def test_kubernetes_knows_every_field(plain: Built, sites: Built, version: str) 
             kubernetes_validate.validate(manifest, version, strict=True)
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_misspelled_field_is_found(plain: Built, version: str) -> None:
+    """Validation by these schemas fails if one manifest has an unknown field."""
+    manifest = copy.deepcopy(of_kind("Deployment", plain["single"]))
+    manifest["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError, match="readynessProbe"):
+        kubernetes_validate.validate(manifest, version, strict=True)
+
+
 def test_the_versions_are_the_newest() -> None:
     """The newest version of Kubernetes whose schemas are at hand is among the tested ones."""
     assert kubernetes_validate.latest_version() == VERSIONS[-1]
@@ -88,7 +91,7 @@ def test_each_manifest_file_is_built(plain: Built, sites: Built) -> None:
     """Every kind of manifest in the folder is in a kustomization, and everything is in the namespace."""
     files = {read(path)["kind"] for path in KUBERNETES.rglob("*.yaml")} - {"Kustomization", "Component"}
     assert files <= {manifest["kind"] for manifest in sites["shared"]}
-    assert {manifest["kind"] for manifest in plain["shared"]} == files - {"Ingress", "ServiceMonitor"} | {"ConfigMap"}
+    assert {manifest["kind"] for manifest in plain["shared"]} == files - OF_COMPONENTS | {"ConfigMap"}
     for manifest in [*sites["single"], *sites["shared"]]:
         expected = None if manifest["kind"] == "Namespace" else "ocr"
         assert manifest["metadata"].get("namespace") == expected, manifest["kind"]
@@ -242,6 +245,20 @@ def test_one_pod_or_several_by_overlay(plain: Built) -> None:
     assert set(spread) == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
     for each in spread.values():
         assert each["labelSelector"]["matchLabels"].items() <= shared["template"]["metadata"]["labels"].items()
+
+
+def test_the_number_of_pods_is_the_autoscaler_s(plain: Built, sites: Built) -> None:
+    """With the component the Deployment states no number of pods, so that `kubectl apply` does not set it back.
+
+    The least number is that of `shared`, and no value of memory counts, because the engine keeps memory.
+    """
+    deployment = of_kind("Deployment", sites["shared"])
+    scaler = of_kind("HorizontalPodAutoscaler", sites["shared"])["spec"]
+    assert "replicas" not in deployment["spec"]
+    target = {"apiVersion": deployment["apiVersion"], "kind": "Deployment", "name": deployment["metadata"]["name"]}
+    assert scaler["scaleTargetRef"] == target
+    assert scaler["minReplicas"] == of_kind("Deployment", plain["shared"])["spec"]["replicas"] < scaler["maxReplicas"]
+    assert [metric["resource"]["name"] for metric in scaler["metrics"]] == ["cpu"]
 
 
 def test_a_changed_setting_restarts_the_pods(plain: Built, sites: Built) -> None:

@@ -39,6 +39,18 @@ def test_hadolint_accepts_the_dockerfile() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_hadolint_refuses_a_defect(tmp_path: Path) -> None:
+    """hadolint fails if a line of the Dockerfile lacks what it asks for: here an `apt-get install` asks a person."""
+    seeded = tmp_path / "Dockerfile"
+    assert DOCKERFILE.read_text().count("apt-get install --yes --no-install-recommends npm") == 1
+    seeded.write_text(DOCKERFILE.read_text().replace("install --yes --no-install-recommends npm", "install npm"))
+    done = subprocess.run(
+        [Path(sys.executable).parent / "hadolint", seeded], capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "DL3014" in done.stdout
+
+
 def test_copied_files_exist_and_are_not_ignored() -> None:
     """Every file that the Dockerfile copies exists and is allowed by .dockerignore."""
     let_through = (ROOT / ".dockerignore").read_text().splitlines()
