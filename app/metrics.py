@@ -29,7 +29,7 @@ METHODS = {"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"}
 REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
 CALL_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 JOB_OUTCOMES = [state for state in JobState if state not in UNFINISHED]
-RECORD_KINDS = ("corrupt", "digest", "identity", "job", "journal", "lease", "partial", "protection", "trash")
+RECORD_KINDS = ("corrupt", "digest", "identity", "job", "journal", "lease", "partial", "protection", "service", "trash")
 NO_VERSION = re.compile(r"version=(?!\s*\d+(\.\d+)*\s*([;,]|$))")
 """Matches a version in an Accept header that is not a dotted number, so that prometheus_client cannot compare it."""
 

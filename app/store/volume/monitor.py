@@ -12,7 +12,8 @@ from app.errors import StoreError, StoreUnavailable
 from app.events import EventName, OnEvent
 from app.store.store import Store
 from app.store.volume.checks import CheckName, VolumeCheck, VolumeReport, sweep_probes, try_volume
-from app.store.volume.service_registry import HEARTBEAT_SECONDS
+from app.store.volume.living_services import LivingServices
+from app.store.volume.service_registry import HEARTBEAT_SECONDS, ServiceRegistry
 from app.store.volume.shared_locks import SharedLocks
 from app.store.volume.volume import Volume
 
@@ -43,7 +44,10 @@ class VolumeMonitor:
         self._on_event = on_event
         self._is_single = is_single
         self.is_observer = is_observer
-        self._shared_locks = SharedLocks(volume)
+        self._registry = ServiceRegistry(volume.services_dir, is_shared=volume.is_shared)
+        self._shared_locks = SharedLocks(volume, self._registry)
+        self.services = LivingServices(volume, self._registry)
+        """The living services on the folder, this one included."""
         self._report = VolumeReport((), 1)
         self._tried_at = -TRY_SECONDS
         self._asked_at: float | None = None
@@ -65,19 +69,31 @@ class VolumeMonitor:
         with self._asking():
             self._volume.check()
             if self.is_observer or self._volume.ask_writable():
+                self._meet_services()
                 return
             try:
                 pause_seconds = TRY_SECONDS if self._volume.unsafe is None else TRY_AGAIN_SECONDS
                 if time.monotonic() - self._tried_at >= pause_seconds:
                     self._try()
-                self._beat()
+                if self._volume.is_shared:
+                    self._asked()
+                    self._shared_locks.beat()
             finally:
                 self._judge()
+                self._meet_services()
 
-    def _beat(self) -> None:
-        if self._volume.is_shared:
-            self._asked()
-            self._shared_locks.beat()
+    def _meet_services(self) -> None:
+        """Write this service's record and read those of the other services. No change depends on them.
+
+        If that fails, what was read before stays: an unavailable folder is found and reported by the other checks.
+        """
+        self._asked()
+        with contextlib.suppress(OSError, StoreError):
+            self._registry.reads_only = self.is_observer or not self._volume.is_writable
+            if self._registry.reads_only or not self._volume.is_shared:
+                self._volume.check_folder(self._volume.services_dir)
+                self._registry.beat()
+            self.services.refresh()
 
     def check_before_change(self) -> None:
         """Make all checks.
@@ -93,9 +109,11 @@ class VolumeMonitor:
         self._judge()
 
     def close(self) -> None:
-        """Delete this service's file in the registry."""
+        """Delete this service's record and its file in the registry."""
         with contextlib.suppress(OSError):
-            self._shared_locks.leave()
+            self.services.leave()
+        with contextlib.suppress(OSError):
+            self._registry.leave()
 
     def _asked(self) -> None:
         """Note that a call to the volume begins now, so that `unanswered` measures the time from now on."""

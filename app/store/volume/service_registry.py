@@ -4,6 +4,9 @@ Each service has a file `<id>.<count>` in `.store/services/`, and holds the kern
 service lives. Every second the service renames its file to the next count: clients cache times and contents of files,
 but a new listing has the server's names. A file that keeps being renamed, but whose lock cannot be seen from here,
 belongs to a living service whose locks do not reach this machine.
+
+On a local disk the lock alone shows that a service lives, so the file keeps its name. A service that must not write
+only looks at the others.
 """
 
 import contextlib
@@ -15,7 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.store.locks.ofd import try_lock_file
+from app.store.locks.ofd import SHARED, WHOLE_FILE, try_lock_byte, try_lock_file
 from app.store.records.forms import RecordDamaged
 from app.store.records.reader import open_regular
 from app.store.volume.server_lookups import files_on_server
@@ -47,31 +50,45 @@ class ServiceRegistry:
     Methods block and raise OSError.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_shared: bool = True) -> None:
+        """`is_shared`: whether other machines may use the folder."""
         self.id = secrets.token_hex(8)
+        self.living: frozenset[str] = frozenset()
+        """The ids of the other living services, as of the last look."""
+        self.names: tuple[str, ...] = ()
+        """The names of all files in the registry's folder, as of the last look."""
         self.unreachable: frozenset[str] = frozenset()
         """The ids of living services whose locks cannot be seen from here."""
         self.unjudged: frozenset[str] = frozenset()
         """The ids of services without a visible lock that have been observed for less than SILENT_SECONDS."""
         self._folder = folder
+        self._is_shared = is_shared
+        self.reads_only = False
+        """True to look at the other services only, and write nothing."""
         self._file: io.FileIO | None = None
         self._count = 0
         self._seen: dict[str, _Seen] = {}
         self._reached: set[str] = set()
 
     def beat(self) -> None:
-        """Rename this service's file as a sign of life, and look at the other services."""
-        if self._file is None or not self._renamed() or not self._is_still_locked(self._file):
+        """Show that this service lives, on a shared volume by renaming its file, and look at the other services."""
+        if not self.reads_only and (
+            self._file is None or not self._shown(self._file) or not self._is_still_locked(self._file)
+        ):
             self._join()
         self.look()
 
     def look(self) -> None:
         """Look at the other services, without registering this service."""
-        now, unlocked = time.monotonic(), dict[str, int]()
-        for name in files_on_server(self._folder):
+        now, unlocked, living = time.monotonic(), dict[str, int](), set[str]()
+        self.names = self._list()
+        for name in self.names:
             if (match := FILE_NAME.fullmatch(name)) and match["id"] != self.id:
                 service, count = match["id"], int(match["count"])
                 held = self._is_locked(name)
+                # A file that was renamed after the listing belongs to a service that lives.
+                if held or (held is None and service in self.living):
+                    living.add(service)
                 if held:
                     self._reached.add(service)
                 elif held is not None or service in self._seen:
@@ -85,7 +102,15 @@ class ServiceRegistry:
             for service, count in unlocked.items()
         }
         self._judge(now)
-        self._forget_dead(now)
+        self.living = self.unreachable | living
+        if not self.reads_only:
+            self._forget_dead(now)
+
+    def _list(self) -> tuple[str, ...]:
+        """List the registry's folder; on a shared volume, as the server has it now."""
+        if self._is_shared and not self.reads_only:
+            return tuple(files_on_server(self._folder))
+        return tuple(entry.name for entry in self._folder.iterdir())
 
     def _judge(self, now: float) -> None:
         self.unreachable = frozenset(
@@ -123,6 +148,15 @@ class ServiceRegistry:
             return try_lock_file(file.fileno())
         return False
 
+    def _shown(self, file: io.FileIO) -> bool:
+        """Return whether this service's file is there; on a shared volume, rename it."""
+        if self._is_shared:
+            return self._renamed()
+        try:
+            return self._path_of(self._count).lstat().st_ino == os.fstat(file.fileno()).st_ino
+        except FileNotFoundError:
+            return False
+
     def _renamed(self) -> bool:
         """Rename this service's file.
 
@@ -139,9 +173,12 @@ class ServiceRegistry:
         """True if this machine can see a service's lock; None if the service's file was renamed after the listing.
 
         The method tries to take the lock, because not every file system can query locks. No process ever waits for this
-        lock.
+        lock. A service that must not write takes a shared lock, for which it needs no right to write.
         """
         try:
+            if self.reads_only:
+                with io.FileIO(open_regular(self._folder / name), "r") as file:
+                    return not try_lock_byte(file.fileno(), SHARED, WHOLE_FILE)
             with io.FileIO(open_regular(self._folder / name, os.O_RDWR), "r+") as file:
                 return not try_lock_file(file.fileno())
         except (FileNotFoundError, RecordDamaged):  # or no service made this file

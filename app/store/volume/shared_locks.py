@@ -12,16 +12,20 @@ from app.store.volume.volume import Volume
 
 
 class SharedLocks:
-    """Checks whether this service's locks on one shared volume reach the other services. Blocks, and raises OSError."""
+    """Checks whether this service's locks on one shared volume reach the other services.
 
-    def __init__(self, volume: Volume) -> None:
+    Blocks. Raises StoreUnavailable and OSError.
+    """
+
+    def __init__(self, volume: Volume, registry: ServiceRegistry) -> None:
         self._volume = volume
-        self._registry = ServiceRegistry(volume.services_dir)
+        self._registry = registry
         self._beat_error: str | None = None
 
     def beat(self) -> None:
         """Rename this service's file in the registry, and look at the other services."""
         self._beat_error = "the other services on it cannot be observed"
+        self._volume.check_folder(self._volume.services_dir)
         self._registry.beat()
         self._beat_error = None
 
@@ -34,10 +38,6 @@ class SharedLocks:
         while self._registry.unjudged and not self._registry.unreachable:
             time.sleep(HEARTBEAT_SECONDS / 2)
             self._registry.look()
-
-    def leave(self) -> None:
-        """Delete this service's file in the registry."""
-        self._registry.leave()
 
     def check(self) -> VolumeCheck:
         """Return the result of the check, from the last look at the services."""

@@ -20,7 +20,9 @@ from app.pulls.pull_jobs import PULL, request_of
 from app.store.actor import Actor
 from app.store.policy import Policy
 from app.store.store import Store
-from tests.support.files.damage import JOB_ID, KINDS, MODEL, PARTIAL_ID, TRASH_ID, clear, damage, put
+from app.store.volume.living_services import LivingServices
+from app.store.volume.service_registry import ServiceRegistry
+from tests.support.files.damage import JOB_ID, KINDS, MODEL, PARTIAL_ID, SERVICE_ID, TRASH_ID, clear, damage, put
 
 DAY = timedelta(days=1)
 ME = Actor("me")
@@ -56,6 +58,12 @@ def use_everything(store: Store, jobs: Jobs) -> None:
     store.sweep(jobs.is_over)
     sweep_jobs(jobs, DAY)
     list(store.locks.retake_lost_leases())
+    registry = ServiceRegistry(store.volume.services_dir, is_shared=False)
+    registry.look()
+    registry.living = frozenset({SERVICE_ID})
+    services = LivingServices(store.volume, registry)
+    services.refresh()
+    services.living_services()
     store.volume.records.damaged()
 
 

@@ -37,6 +37,7 @@ def test_a_local_disk_passes_every_check_and_nothing_is_left(store: Store) -> No
     watch = VolumeMonitor(store.volume, lambda *_: None)
 
     watch.check()
+    watch.close()
 
     assert {check.name for check in watch.checks} == set(CheckName) - {CheckName.SHARED_LOCKS}
     assert [check.reason for check in watch.checks if not check.ok] == []
@@ -48,7 +49,9 @@ def test_a_failed_required_check_refuses_changes(store: Store, monkeypatch: pyte
     """If a required check fails, changes raise StoreUnsafe with the reason, and models can still be listed."""
     # No file system here gives one lock twice, so a patched call claims to have taken the lock.
     monkeypatch.setattr(checks, "try_lock_file", lambda _: True)
-    VolumeMonitor(store.volume, lambda *_: None, is_single=True).check()
+    watch = VolumeMonitor(store.volume, lambda *_: None, is_single=True)
+    watch.check()
+    watch.close()
     (store.root / "a.bin").touch()
 
     with pytest.raises(StoreUnsafe, match="second time"):
@@ -125,6 +128,7 @@ def test_a_volume_that_does_not_answer_is_unavailable_until_it_answers(
     hanging.set()
     looking.join()
     assert watch.unanswered is None
+    watch.close()
 
 
 def test_a_lost_lease_is_retaken(store: Store) -> None:

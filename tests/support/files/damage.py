@@ -19,6 +19,7 @@ STAMP = "20261121T092012Z"  # fixed, since the names of tests have it
 PAST, SOON = (NOW - timedelta(days=9)).isoformat(), (NOW + timedelta(days=9)).isoformat()
 JOB_ID, TRASH_ID, PARTIAL_ID = f"{STAMP}-0123456789ab", f"{STAMP}-ba9876543210", "0123456789abcdef" * 2
 MODEL = "damaged.bin"
+SERVICE_ID = "0123456789abcdef"
 LEASE = f"{key_of(MODEL)[:32]}-0123456789abcdef.json"
 
 
@@ -117,7 +118,18 @@ KINDS = {
             "request_id": None,
         },
     ),
-    "service": Kind("services/0123456789abcdef.7", {}),
+    "service": Kind(f"services/{SERVICE_ID}.7", {}),
+    "service record": Kind(
+        f"services/{SERVICE_ID}.7.json",
+        {
+            "written_at": PAST,
+            "name": "one-8000",
+            "engine_state": "ready",
+            "loaded": {"processor": "spell_check", "model": MODEL},
+            "works": [{"kind": "recognise", "since": PAST, "job_id": JOB_ID}],
+            "waiting": 1,
+        },
+    ),
 }
 
 FORGED = ["../../../victim", "..", "/etc/passwd", "a\x00b", "\ud800", "-1", PAST[:-6], "9999-12-31T23:59:59-12:00"]
