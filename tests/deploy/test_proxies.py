@@ -33,6 +33,8 @@ ABOVE_DEFAULTS = 3 << 20
 LARGEST = 5 << 20
 CUT = 1 << 20
 LONG_POLL_SECONDS = 25
+EARLY_ANSWERS = 20
+"""How many requests each path is sent: about half of the answers are lost if the service resets connections."""
 CALLER = "127.0.0.2"
 """The address from which a test sends requests where the proxy, which uses 127.0.0.1, must be told from the caller."""
 
@@ -183,6 +185,25 @@ def test_a_body_that_is_too_large_gets_the_problem_of_the_service(proxy: Proxy) 
     answer = proxy.client.put(f"/models/{proxy.kind}-large.bin", content=bytes(LARGEST + 1))
 
     assert problem_in(answer) == (413, "body-too-large")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_early_answers_arrive_without_reuse_of_connections(kind: str, service: RunningService, tmp_path: Path) -> None:
+    """An answer that is sent while the proxy still sends the body arrives although the service closes the connection.
+
+    The samples reuse connections; during a drain the service closes them as it does here. The test uses each of its
+    own connections once, because nginx closes them after such an answer.
+    """
+    assert service.client.base_url.port
+    with Proxy(kind, tmp_path, [service.client.base_url.port], reuses=False) as proxy:
+        proxy.wait_until_ready()
+        answers = {
+            (path, problem_in(httpx.put(proxy.url + path, content=bytes(LARGEST + 1), timeout=120)))
+            for path in ("/models/early.bin", "/nowhere")
+            for _ in range(EARLY_ANSWERS)
+        }
+
+    assert answers == {(path, (413, "body-too-large")) for path in ("/models/early.bin", "/nowhere")}
 
 
 def test_metrics_and_liveness_are_not_public(proxy: Proxy) -> None:

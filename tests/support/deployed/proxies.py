@@ -28,13 +28,20 @@ TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 class Proxy:
     """A proxy in the foreground, with the sample's configuration. Only ports, paths of files and the user differ."""
 
-    def __init__(self, kind: str, folder: Path, replicas: Sequence[int], *, prefix: str = "") -> None:
-        """`replicas` are the ports of one or two services; without a second, that port refuses connections."""
+    def __init__(
+        self, kind: str, folder: Path, replicas: Sequence[int], *, prefix: str = "", reuses: bool = True
+    ) -> None:
+        """`replicas` are the ports of one or two services; without a second, that port refuses connections.
+
+        Without `reuses`, the proxy uses each of its connections to the service for one request, unlike the samples.
+        """
         self.kind = kind
         self._folder = Path(tempfile.mkdtemp(dir=folder))
         ports = [*replicas, *(free_port() for _ in range(2 - len(replicas)))]
         self._sample = SAMPLES / ("nginx.conf" if kind == "nginx" else "haproxy.cfg")
         self._text = self._placed(self._sample.read_text(), ports, prefix)
+        if not reuses:
+            self._text = without_reuse(kind, self._text)
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._port = 0
         self.process: subprocess.Popen[bytes]
@@ -115,6 +122,16 @@ def with_prefix(kind: str, text: str, prefix: str) -> str:
         text = text.replace("    default_backend replicas\n", "", 1)
         text = text.replace("# use_backend", "use_backend")
     return text.replace("/models-api", prefix)
+
+
+def without_reuse(kind: str, text: str) -> str:
+    """Return the sample with a proxy that asks the service to close each connection after its answer."""
+    reused, closed = {
+        "nginx": ('proxy_set_header Connection "";', 'proxy_set_header Connection "close";'),
+        "haproxy": ("    option httplog\n", "    option httplog\n    option http-server-close\n"),
+    }[kind]
+    assert reused in text
+    return text.replace(reused, closed)
 
 
 def program(name: str) -> str:

@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from app.api.http.connections.close_delimited import send_until_close
 from app.api.http.connections.errors import HeadTimedOut, HeadTooLarge, InvalidHttp, OutOfResources
 from app.api.http.connections.gate import ConnectionGate
+from app.api.http.connections.lingering_close import LingeringClose
 from app.api.http.connections.progress import WINDOW_SECONDS, Progress, acknowledged_bytes
 from app.api.http.connections.refusals import refusal
 from app.api.http.connections.request_target import target_problem
@@ -34,9 +35,6 @@ MAX_PIPELINED = 64
 """How many complete requests may wait on one connection. One read of the socket can return ten thousand requests."""
 MAPPED = "::ffff:"
 """The prefix of an IPv4 address on a socket for both IPv6 and IPv4."""
-LINGER_SECONDS = 2.0
-"""How long received bytes are read and dropped after a refusal. If bytes stayed unread, the kernel would drop the
-answer."""
 
 OnRefused = Callable[[Exception, str, str | None], None]
 """Called with the error, the request's id and the caller's address when a request is refused before any application."""
@@ -65,8 +63,6 @@ class HttpConnection(HttpToolsProtocol):
         self._times = times
         self._on_refused = on_refused
         self._is_in_head = False
-        self._is_between = True
-        """True between two requests: the last byte of one has arrived, and the first byte of the next has not."""
         self._head_since: float | None = None
         """The loop's time since which the head of a request is awaited; None if none is, or if uvicorn's keep-alive
         timer runs."""
@@ -77,7 +73,7 @@ class HttpConnection(HttpToolsProtocol):
         """The requests of the pipeline and the one that runs, in their order."""
         self.received_bytes = 0
         self._refusal: Exception | None = None
-        self._lingers_until: float | None = None
+        self._closing: LingeringClose
         self._receiving: Progress | None = None
         self._sending: Progress | None = None
 
@@ -88,12 +84,14 @@ class HttpConnection(HttpToolsProtocol):
         super().connection_made(transport)
         if self.client and self.client[0].startswith(MAPPED):
             self.client = (self.client[0].removeprefix(MAPPED), self.client[1])
+        self._closing = LingeringClose(transport, self.flow, self.loop)
         self._head_since = self.loop.time()
         self._gate.admit(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._gate.forget(self)
+        self._closing.forget()
         super().connection_lost(exc)
         for cycle in self._unanswered:  # uvicorn tells only the last request of a pipeline that the connection is lost
             cycle.disconnected = True
@@ -102,7 +100,8 @@ class HttpConnection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse received bytes. Refuse the request if its head or trailers, which may span many reads, are too long."""
-        if self._lingers_until is not None:
+        if self._closing.has_begun:
+            self._closing.drop(data)
             return
         self.received_bytes += len(data)
         self._idle_bytes += len(data)
@@ -117,7 +116,7 @@ class HttpConnection(HttpToolsProtocol):
 
         Such a caller cannot be told from a caller that is gone, so work under `cancel_on_disconnect` is cancelled here.
         """
-        if self.cycle is None or self.cycle.response_complete or not self._is_between:
+        if self.cycle is None or self.cycle.response_complete or not self._closing.is_between:
             return False
         if self.cycle.scope.get("ends_on_disconnect"):
             return False
@@ -129,7 +128,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Expect the head of a request."""
-        self._is_in_head, self._is_between = True, False
+        self._is_in_head, self._closing.is_between = True, False
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -163,6 +162,7 @@ class HttpConnection(HttpToolsProtocol):
             self.expect_100_continue = False  # such a caller does not know interim answers
         super().on_headers_complete()
         self._unanswered.append(self.cycle)
+        self.cycle.transport = self._closing  # type: ignore[assignment]  # it has what the cycle calls
         self._is_in_head, self._head_since, self._idle_bytes, self._trailers = False, None, 0, 0
         if self.scope["http_version"] == "1.0":
             self.cycle.send = send_until_close(self.cycle)  # type: ignore[assignment,method-assign]  # its messages are typed as dicts
@@ -176,13 +176,17 @@ class HttpConnection(HttpToolsProtocol):
         """Note that the request was received to its end."""
         if self.parser.should_upgrade():
             return
-        self._is_between, self._idle_bytes = True, 0
+        self._closing.is_between, self._idle_bytes = True, 0
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Begin the next request of the pipeline. If there is none, the connection becomes idle."""
         if self._unanswered:
             self._unanswered.popleft()
+        if self._closing.has_begun:
+            self.server_state.total_requests += 1
+            self._gate.rest(self)
+            return
         super().on_response_complete()
         if self.cycle.response_complete:
             self._gate.rest(self)
@@ -194,15 +198,21 @@ class HttpConnection(HttpToolsProtocol):
 
         `now` is the event loop's time.
         """
-        if self._lingers_until is not None and now > self._lingers_until:
-            self.transport.abort()
-        elif self._head_since is not None and now - self._head_since > self._times.head_seconds:
+        is_overdue = self._head_since is not None and now - self._head_since > self._times.head_seconds
+        if is_overdue and not self._closing.has_begun:
             self._head_since = None
             if self._is_in_head:
                 self._refuse(HeadTimedOut(self._times.head_seconds))
             else:
                 self.transport.close()
         self._end_if_stalled(now)
+
+    def shutdown(self) -> None:
+        """Close the connection, after the answer to the running request if there is one."""
+        if self._receives_body() and self.cycle.response_complete:
+            self._closing.close()
+        elif not self._closing.has_begun:
+            super().shutdown()
 
     def evict(self) -> None:
         """Close the connection at once, so that another connection can take its place."""
@@ -237,12 +247,15 @@ class HttpConnection(HttpToolsProtocol):
 
         Once the answer has been sent, the rest of the body is measured over WINDOW_SECONDS.
         """
-        if self.cycle is None or self._is_between or self._is_in_head:
+        if not self._receives_body():
             return 0
         return WINDOW_SECONDS if self.cycle.response_complete else self._times.body_window_seconds
 
+    def _receives_body(self) -> bool:
+        return self.cycle is not None and not self._closing.is_between and not self._is_in_head
+
     def _awaits_head(self) -> bool:
-        return self._is_in_head or (self._is_between and (self.cycle is None or self.cycle.response_complete))
+        return self._is_in_head or (self._closing.is_between and (self.cycle is None or self.cycle.response_complete))
 
     def _head_bytes(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + len(b": \r\n") for name, value in self.headers)
@@ -257,21 +270,20 @@ class HttpConnection(HttpToolsProtocol):
         If an earlier request has no answer yet, the connection closes after the answer to that request, without a
         problem. If the answer to this request has begun, the connection closes at once, without a problem.
         """
-        if self.transport.is_closing() or self._lingers_until is not None:
+        if self.transport.is_closing() or self._closing.has_begun:
             return
-        if self.cycle is not None and not self.cycle.response_complete and (self._is_in_head or self._is_between):
+        if self.cycle is not None and not self.cycle.response_complete and not self._receives_body():
             self.cycle.keep_alive = False  # send the answers to earlier requests first, then close
             return
-        is_own = self._is_in_head or self._is_between or not self.cycle.response_started
-        if not is_own:  # the bad bytes belong to a request whose answer has begun
+        if (
+            self._receives_body() and self.cycle.response_started
+        ):  # the bad bytes belong to a request whose answer has begun
             self.transport.abort()
             return
         request_id, answer = refusal(exc, self._path(), self.server_state.default_headers)
         self._on_refused(exc, request_id, self.client[0] if self.client else None)
         self.transport.write(answer)
-        self._lingers_until = self.loop.time() + LINGER_SECONDS
-        with contextlib.suppress(OSError, NotImplementedError, RuntimeError):
-            self.transport.write_eof()
+        self._closing.begin()
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
