@@ -7,26 +7,35 @@ from functools import lru_cache
 NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*", re.ASCII)
 HOST = re.compile(r"(?P<name>\[[^\[\]]*\]|[^:\[\]]*)(:(?P<port>[0-9]{0,5}))?", re.ASCII)
 LONGEST_NAME = 253
+LONGEST_FIELD = LONGEST_NAME + len(".:65535")
+"""No valid `Host` has more characters. Longer ones are not kept in the caches: a request may have one of 64 KiB."""
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.ASCII)
 """Matches the scheme of an origin; pages of browser extensions and desktop applications have their own schemes."""
 DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
-@lru_cache(maxsize=1024)
 def host_of(field: str) -> str | None:
     """Return the host in a `Host` header, without the port. None if the header is not valid."""
+    return _host_of(field) if len(field) <= LONGEST_FIELD else None
+
+
+@lru_cache(maxsize=1024)
+def _host_of(field: str) -> str | None:
     match = HOST.fullmatch(field)
     return canonical_host(match["name"]) if match else None
 
 
-@lru_cache(maxsize=1024)
 def authority_of(field: str, scheme: str) -> str | None:
     """Return the host and port in a `Host` header, or in an origin after its `://`. None if `field` is not valid."""
+    return _authority_of(field, DEFAULT_PORTS.get(scheme, "")) if len(field) <= LONGEST_FIELD else None
+
+
+@lru_cache(maxsize=1024)
+def _authority_of(field: str, default_port: str) -> str | None:
     match = HOST.fullmatch(field)
     if match is None or (name := canonical_host(match["name"])) is None:
         return None
-    port = match["port"] or DEFAULT_PORTS.get(scheme, "")
-    return f"{name}:{port}"
+    return f"{name}:{match['port'] or default_port}"
 
 
 def canonical_origin(text: str) -> str | None:

@@ -5,6 +5,7 @@ import hashlib
 import io
 import itertools
 import os
+import secrets
 import threading
 import time
 from collections import Counter
@@ -17,6 +18,11 @@ CHUNK = TUS | {"content-type": "application/offset+octet-stream"}
 TEXT = "The quik brown fox jumps ovr the lazy dog"
 NAMES = 20
 """How many names the models have. Names come again, so that what is kept for a name is used again too."""
+READ = (
+    *("/models", "/audit", "/storage", "/trash", "/journal", "/uploads", "/pulls", "/ocr/jobs"),
+    *("/metrics", "/engine", "/engine/capabilities", "/readyz", "/version", "/openapi.json", "/docs"),
+)
+"""What the caller `Puller` reads after each pull."""
 AT_MOST = 60
 """How often a request that is answered 503 is sent again."""
 
@@ -85,12 +91,12 @@ class Keeper(Caller):
 
 
 class Sender(Caller):
-    """Uploads models in pieces; each third upload is left unfinished, and expires."""
+    """Uploads models in pieces, each with a new name; each third upload is left unfinished, and expires."""
 
     def work(self, number: int) -> None:
         """Send one model in two pieces."""
         content = os.urandom(100_000)
-        fields = {"filename": f"sent-{number % NAMES}.bin", "sha256": hashlib.sha256(content).hexdigest()}
+        fields = {"filename": f"sent-{number}.bin", "sha256": hashlib.sha256(content).hexdigest()}
         metadata = ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in fields.items())
         begun = self.send(
             "resumable uploads begun",
@@ -112,15 +118,20 @@ class Sender(Caller):
 
 
 class Puller(Caller):
-    """Pulls models, waits for the jobs, and reads the lists that operators read."""
+    """Pulls models, waits for the jobs or follows them, and reads the lists that operators read."""
 
     def work(self, number: int) -> None:
         """Pull one model, and read."""
         body = {"url": f"{self._source_url}pulled.bin", "name": f"pulled-{number % NAMES}.bin", "if_exists": "replace"}
         job = self.send("pulls", "POST", "/pulls", 202, json=body).json()
-        ended = self.send("long polls", "GET", f"/pulls/{job['id']}", params={"wait": 30}).json()
-        assert ended["state"] in {"succeeded", "running", "queued"}, ended  # noqa: S101
-        for path in ("/models", "/audit", "/storage", "/trash", "/pulls", "/metrics", "/engine", "/readyz"):
+        if number % 2:
+            accept = {"accept": "text/event-stream"}
+            followed = self.send("streams followed", "GET", f"/pulls/{job['id']}/events", headers=accept)
+            assert "succeeded" in followed.text, followed.text[-300:]  # noqa: S101
+        else:
+            ended = self.send("long polls", "GET", f"/pulls/{job['id']}", params={"wait": 30}).json()
+            assert ended["state"] in {"succeeded", "running", "queued"}, ended  # noqa: S101
+        for path in READ:
             self.send("lists and probes", "GET", path)
 
 
@@ -149,7 +160,23 @@ class User(Caller):
         return self.send(what, "POST", "/ocr", 200, 202, content=page, headers={"content-type": "image/png"} | headers)
 
 
-CALLERS = (Keeper, Sender, Puller, User)
+class Stranger(Caller):
+    """Sends requests that are new each time: what the service keeps of a request would fill its memory."""
+
+    def work(self, number: int) -> None:
+        """Ask for things that are not there, with filters, hosts and paths that nobody sent before."""
+        new = secrets.token_hex(400)
+        self.send("filters", "GET", "/models", params={"name": f"{new}*", "min_size": number})
+        self.send("strange requests", "GET", f"/models/{new[:200]}.bin", 404)
+        self.send("strange requests", "GET", f"/{new}", 404)
+        self.send("strange requests", "GET", "/models", 400, 403, 421, headers={"host": f"{new}.example"})
+        self.send(
+            "strange requests", "GET", "/models", headers={"x-request-id": new[:32], "accept": f"text/{new}, */*"}
+        )
+        self.send("strange requests", "GET", f"/pulls/{new[:32]}", 404)
+
+
+CALLERS = (Keeper, Sender, Puller, User, Stranger)
 
 
 def page_of(lines: int) -> bytes:

@@ -9,6 +9,7 @@ import click
 
 from app.api.http.keys import Keyring, KeysError
 from app.cli.console import MISCONFIGURED, REFUSED, exit_with
+from app.cli.serving.allocator import use_one_arena
 from app.engine.native.platform_check import platform_problem
 from app.errors import ServiceError, StoreUnavailable
 from app.events import EventName
@@ -22,6 +23,7 @@ def serve() -> None:
     # Exit with 0 for these signals also while uvicorn does not handle them: before it starts and after it has stopped.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
+    use_one_arena(os.environ)
     from app import logs  # noqa: PLC0415 - the other commands need no log
 
     logs.configure_from_environment(os.environ)

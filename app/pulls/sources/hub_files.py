@@ -6,10 +6,10 @@ downloads, because its locks are not reliable on network file systems. Its fast 
 limits, cancellations and digests do not reach.
 """
 
-import fnmatch
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from fnmatch import translate
 
 import httpx
 from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
@@ -75,7 +75,9 @@ def _several(request: PullRequest, endpoint: str | None, token: str | None) -> l
 
 
 def _matching(files: Iterable[str], pattern: str) -> list[str]:
-    return sorted(file for file in files if fnmatch.fnmatchcase(file, pattern))
+    # Not `fnmatch.fnmatchcase`, which keeps the last 32,768 patterns, and the patterns are those of the requests.
+    matches = re.compile(translate(pattern)).match
+    return sorted(file for file in files if matches(file))
 
 
 def _commit(commit: str | None, revision: str) -> str:

@@ -5,6 +5,7 @@ ignored at once, and deleted by a later sweep.
 """
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
@@ -12,7 +13,7 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,9 @@ from typing import Self
 from app.store.locks.ofd import is_locked, try_lock_file
 from app.store.records.forms import RecordDamaged, RecordForm, Size
 from app.store.records.reader import RecordReader, open_regular
+
+NO_FOLDER = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM}
+"""Error numbers that mean that there is no folder of records which this process can read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +142,7 @@ class LeaseRecords:
 
     def of(self, name: str) -> list[Blocker]:
         """List the living holders of a model's leases that have a record, the oldest lease first."""
-        found = filter(None, map(self._read_if_alive, self._files(f"{_key_of(name)}-*.json")))
+        found = filter(None, map(self._read_if_alive, self._files(f"{_key_of(name)}-")))
         blockers = [Blocker(each.kind, each.holder, each.pid, each.host, each.since) for each in found]
         return sorted(blockers, key=lambda blocker: blocker.since or "")
 
@@ -147,7 +151,7 @@ class LeaseRecords:
 
         `time_ns` is in nanoseconds since the epoch.
         """
-        for path in self._files(f"{_key_of(name)}-*.json"):
+        for path in self._files(f"{_key_of(name)}-"):
             with contextlib.suppress(RecordDamaged, OSError), open(open_regular(path), "rb") as file:  # noqa: PTH123
                 if os.fstat(file.fileno()).st_mtime_ns <= time_ns and is_locked(file.fileno()):
                     return True
@@ -155,7 +159,7 @@ class LeaseRecords:
 
     def sweep(self) -> None:
         """Delete the records of dead holders. Anything that is not a regular file stays and is reported as damaged."""
-        for path in self._files("*.json"):
+        for path in self._files():
             try:
                 with open(open_regular(path, os.O_RDWR), "r+b") as record:  # noqa: PTH123 - of a descriptor
                     if try_lock_file(record.fileno()):
@@ -165,8 +169,17 @@ class LeaseRecords:
             except (RecordDamaged, OSError) as exc:
                 self._reader.note(path, LEASE.kind, str(exc))
 
-    def _files(self, pattern: str) -> Iterator[Path]:
-        return (path for path in self._folder.glob(pattern) if FILE_NAME.fullmatch(path.name))
+    def _files(self, prefix: str = "") -> list[Path]:
+        """Return the records whose names begin with `prefix`; none if the folder is missing or cannot be read."""
+        # Not `Path.glob`, which compiles an expression for each prefix, so for each name of a model, and keeps it.
+        try:
+            with os.scandir(self._folder) as entries:
+                names = [entry.name for entry in entries]
+        except OSError as exc:
+            if exc.errno not in NO_FOLDER:
+                raise
+            return []
+        return [self._folder / name for name in names if name.startswith(prefix) and FILE_NAME.fullmatch(name)]
 
     def _read_if_alive(self, path: Path) -> _LeaseRecord | None:
         """Read the record of a living holder.

@@ -15,8 +15,10 @@ from fastapi import FastAPI, Request
 
 from app.api.http.middleware.request_limits import RequestLimits
 from app.api.http.middleware.request_log import RequestLog
+from app.host_names import authority_of, host_of
 from tests.conftest import Serve
 from tests.support.clients.answers import problem_of
+from tests.support.memory import kept_bytes
 from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 
@@ -161,6 +163,18 @@ def test_host_names_have_no_case_and_one_spelling(service: RunningService, host:
 def test_other_host_names_do_not_match(service: RunningService, host: str) -> None:
     """A host that only contains an allowed name is refused."""
     assert problem_of(service.client.get("/models", headers={"host": host})) == (421, "wrong-host")
+
+
+def test_long_hosts_and_origins_are_not_kept() -> None:
+    """Of hosts and origins that fill a request's head, nothing stays in memory. No key is needed to send them."""
+
+    def compare() -> None:
+        for number in range(300):
+            long = f"{number}{'x' * 10_000}"
+            assert host_of(long) is authority_of(long, "http") is None
+            assert authority_of(f"{number}.example", long) == f"{number}.example:"
+
+    assert kept_bytes(compare) < 200_000
 
 
 def test_configured_host_names_are_compared_likewise(serve: Serve) -> None:

@@ -10,6 +10,7 @@ from app.store.locks import lock_file
 from app.store.locks.leases import UNKNOWN
 from app.store.locks.model_locks import ModelLocks, is_leased
 from app.store.records.reader import open_regular
+from tests.support.memory import kept_bytes
 from tests.support.processes import python
 
 HOLD = """
@@ -117,3 +118,16 @@ def test_a_folder_that_is_replaced_while_the_lock_file_is_made_is_named(
     folder.unlink()
     with pytest.raises(StoreUnavailable, match=named):
         locks.lease("a.bin")
+
+
+def test_nothing_is_kept_for_each_locked_name(locks: ModelLocks, tmp_path: Path) -> None:
+    """Changes of many names keep no memory: a caller chooses names, and may choose a new one for each change."""
+
+    def change(names: range) -> None:
+        for number in names:
+            with locks.exclusive(f"{number}.bin", seconds=10):
+                pass
+
+    with locks.lease("leased.bin", kind="command"):
+        change(range(50))
+        assert kept_bytes(lambda: change(range(50, 350))) < 50_000
