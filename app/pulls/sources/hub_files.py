@@ -66,7 +66,7 @@ def _several(request: PullRequest, endpoint: str | None, token: str | None) -> l
             _size(files[file].size),
             _sha256(files[file].lfs.sha256) if files[file].lfs else None,  # type: ignore[union-attr]  # checked in the same line
         )
-        for file in _matching(files, pattern)
+        for file in matching(files, pattern)
     ]
     if not sources:
         names = ", ".join(printable(file, MAX_SHOWN_NAME) for file in sorted(files)[:20]) or "no files"
@@ -74,7 +74,8 @@ def _several(request: PullRequest, endpoint: str | None, token: str | None) -> l
     return sources
 
 
-def _matching(files: Iterable[str], pattern: str) -> list[str]:
+def matching(files: Iterable[str], pattern: str) -> list[str]:
+    """Return the files that match a shell pattern, sorted."""
     # Not `fnmatch.fnmatchcase`, which keeps the last 32,768 patterns, and the patterns are those of the requests.
     matches = re.compile(translate(pattern)).match
     return sorted(file for file in files if matches(file))

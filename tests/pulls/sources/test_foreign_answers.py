@@ -14,10 +14,11 @@ from app.fetching.rate_limits import pause_asked_for
 from app.pulls.request import PullRequest
 from app.pulls.sources import bounded_answers
 from app.pulls.sources.base import SourceFile
-from app.pulls.sources.hub_files import find_files
+from app.pulls.sources.hub_files import find_files, matching
 from app.pulls.sources.url import UrlSource
 from tests.support.defects.endless import endless_server
 from tests.support.hub import COMMIT, Fault, running_hub
+from tests.support.memory import kept_bytes
 
 REPOSITORY = "org/repo"
 
@@ -225,3 +226,17 @@ async def test_a_long_etag_is_not_used() -> None:
             async with source.open(SourceFile("a.bin", url)) as answer:
                 assert answer.etag is None
             await source.aclose()
+
+
+def test_the_patterns_of_pulls_are_not_kept() -> None:
+    """A caller may send a new pattern with each pull. The expressions of only some of them stay in memory."""
+
+    def match(numbers: range) -> None:
+        for number in numbers:
+            assert matching([f"b/{number}.bin", f"a/{number}.bin", "c.bin"], f"*/{number}.bin") == [
+                f"a/{number}.bin",
+                f"b/{number}.bin",
+            ]
+
+    match(range(600))  # Python keeps the last 512 expressions
+    assert kept_bytes(lambda: match(range(600, 900))) < 100_000
