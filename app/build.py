@@ -43,9 +43,9 @@ def needed_ocr_models(state_dir: Path) -> frozenset[str] | None:
     return facts.ocr_models if facts else None
 
 
-def build_jobs(store: Store) -> Jobs:
+def build_jobs(store: Store, on_event: OnEvent = lambda *_: None) -> Jobs:
     """Build the `Jobs` of a store. Their records are in the store's folder."""
-    return Jobs(store, RESUMABLE_KINDS)
+    return Jobs(store, RESUMABLE_KINDS, on_event)
 
 
 def build_pull_runner(

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from app.api.ai.service import TextLimits, TextService
+from app.api.ai.text_units import TextUnits
 from app.api.compatible.reading import CompatibleReading
 from app.api.engine.model_choice import ModelChoice
 from app.api.http.auth import Access
@@ -20,6 +21,7 @@ from app.api.images.service import RecognitionService
 from app.api.models.list_cache import ListCache
 from app.api.models.ocr_model_notes import OcrModelNotes
 from app.api.models.upload_receiver import UploadReceiver
+from app.api.ocr.image_units import ImageUnits
 from app.api.state import State
 from app.api.uploads.unfinished_limits import UnfinishedLimits
 from app.build import build_jobs, build_pull_runner, build_resource_source, build_store
@@ -41,7 +43,10 @@ from app.events import EventName, OnEvent
 from app.fetching.allowed_urls import AllowedUrls
 from app.fetching.checked_chunks import LeastRate
 from app.fetching.http_client import HttpClient
-from app.jobs.background import BackgroundJobs
+from app.jobs.batches import BatchKind
+from app.jobs.folder import Jobs
+from app.jobs.units.unit_order import UnitOrder
+from app.jobs.units.unit_runner import UnitRunner, UnitWork
 from app.jobs.watcher import JobWatcher
 from app.metrics import Metrics
 from app.pulls.offer_list import OfferList
@@ -68,7 +73,8 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
     """Build every part of a service, and open its store. Raises KeysError, SettingsError, StoreError, OSError."""
     access = await asyncio.to_thread(build_access, settings)
     store = build_store(settings, on_event)
-    jobs = build_jobs(store)
+    jobs = build_jobs(store, on_event)
+    job_watcher = JobWatcher(jobs)
     await asyncio.to_thread(store.open)
     volume_monitor = build_volume_monitor(settings, store, on_event)
     workdirs = await asyncio.to_thread(build_workdirs, settings, store.root)
@@ -80,11 +86,12 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
     ocr_model_leases = build_ocr_model_leases(store, watcher, volume_monitor, wheel)
     refusals = OcrModelRefusals()
     recognition = build_recognition_service(settings, supervisor, workdirs, ocr_model_leases, refusals)
+    text_service = build_text_service(settings, model_choice, TextRunner(supervisor, session, on_event))
     state = State(
         access=access,
         store=store,
         jobs=jobs,
-        job_watcher=JobWatcher(jobs),
+        job_watcher=job_watcher,
         volume_monitor=volume_monitor,
         inventory_watcher=watcher,
         supervisor=supervisor,
@@ -94,8 +101,8 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
         ocr_model_refusals=refusals,
         ocr_model_notes=OcrModelNotes(wheel, refusals),
         model_choice=model_choice,
-        text_service=build_text_service(settings, model_choice, TextRunner(supervisor, session, on_event)),
-        background_jobs=BackgroundJobs(jobs, on_event),
+        text_service=text_service,
+        unit_runner=build_unit_runner(jobs, recognition, text_service, job_watcher, on_event),
         list_cache=ListCache(store, watcher, supervisor),
         upload_receiver=build_upload_receiver(settings),
         unfinished_limits=UnfinishedLimits(
@@ -260,6 +267,14 @@ def build_recognition_service(
         max_files=settings.max_image_files,
         seconds=settings.recognition_timeout.total_seconds(),
     )
+
+
+def build_unit_runner(
+    jobs: Jobs, recognition: RecognitionService, texts: TextService, watcher: JobWatcher, on_event: OnEvent
+) -> UnitRunner:
+    """Build the runner of the units of all jobs on texts and images."""
+    works: dict[str, UnitWork] = {BatchKind.IMAGES: ImageUnits(recognition), BatchKind.TEXTS: TextUnits(texts)}
+    return UnitRunner(UnitOrder(jobs), works, on_event, on_written=watcher.look)
 
 
 def build_image_downloads(settings: Settings) -> ImageDownloads:

@@ -66,6 +66,8 @@ class Tasks:
     engine: Task
     pulls: Task | None
     """The task that runs pulls; None in a read-only service."""
+    units: Task | None
+    """The task that works on the units of jobs; None in a read-only service."""
     others: list[Task]
     """Tasks that hold no resources, and may be cancelled at any moment."""
 
@@ -88,18 +90,20 @@ async def start(parts: Parts, on_event: OnEvent, on_failed: OnFailed) -> Tasks:
     if parts.idle_seconds:
         others.append(keep("idle release", partial(release_when_idle, state["supervisor"], parts.idle_seconds)))
     if state["access"].read_only:
-        return Tasks(engine, None, others)
+        return Tasks(engine, None, None, others)
     store, jobs = state["store"], state["jobs"]
     sweeps = (partial(store.sweep, jobs.is_over), partial(sweep_jobs, jobs, parts.job_retention))
     state["metrics"].on_swept()
     others.append(keep("sweeper", partial(keep_swept, sweeps, on_event, state["metrics"].on_swept)))
-    return Tasks(engine, begin("pulls", state["pull_runner"].run), others)
+    return Tasks(engine, begin("pulls", state["pull_runner"].run), begin("jobs", state["unit_runner"].run), others)
 
 
 async def stop(parts: Parts, tasks: Tasks) -> None:
     """Stop every part of the service: first the jobs and pulls, then the engine, then `tasks.others`."""
     state = parts.state
-    await state["background_jobs"].close()
+    if tasks.units:
+        state["unit_runner"].stop()
+        await _finished(tasks.units)
     await state["offer_list"].close()
     await state["recognition_service"].close()
     if tasks.pulls:

@@ -16,8 +16,8 @@ from app.engine.ocr_model_leases import OcrModelLeases
 from app.engine.ocr_model_refusals import OcrModelRefusals
 from app.engine.supervisor import Supervisor
 from app.engine.wheel.installed_wheel import InstalledWheel
-from app.jobs.background import BackgroundJobs
 from app.jobs.folder import Jobs
+from app.jobs.units.unit_runner import UnitRunner
 from app.jobs.watcher import JobWatcher
 from app.metrics import Metrics
 from app.pulls.offer_list import OfferList
@@ -44,7 +44,7 @@ class State(TypedDict):
     ocr_model_notes: OcrModelNotes
     model_choice: ModelChoice
     text_service: TextService
-    background_jobs: BackgroundJobs
+    unit_runner: UnitRunner
     list_cache: ListCache
     upload_receiver: UploadReceiver
     unfinished_limits: UnfinishedLimits

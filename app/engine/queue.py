@@ -22,6 +22,8 @@ from app.errors import EngineBusy
 CALLER: ContextVar[str] = ContextVar("CALLER", default="")
 """The name of the API key of the request that takes a place in the queue. All callers without a key count as one
 key."""
+UNIT_PATIENCE_SECONDS = 20.0
+"""How long, in seconds, a unit of a job lets requests go first. After that it has its turn like a request."""
 IsDeferred = Callable[[], bool]
 """A function that returns True if a waiting caller should let other callers go first. It is called whenever the engine
 becomes free."""
@@ -93,6 +95,13 @@ class CallQueue:
         place = Place(self)
         self._places[place.caller] += 1
         return place
+
+    def place_for_unit(self) -> "Place":
+        """Return a place for a unit of a job, which was admitted when the job was created.
+
+        The place is not counted, and its caller lets requests go first for UNIT_PATIENCE_SECONDS.
+        """
+        return Place(self, is_for_unit=True)
 
     def give_up_place(self, caller: str) -> None:
         """Free one place of an API key's callers. Only `Place.leave` calls this."""
@@ -168,14 +177,13 @@ class CallQueue:
 class Place:
     """A caller's place in the queue: its admission. As a context manager, the place is given up on exit."""
 
-    def __init__(self, queue: CallQueue) -> None:
-        """Only `CallQueue.reserve` creates places."""
-        self.has_begun = False
-        """Whether the caller has had a turn."""
+    def __init__(self, queue: CallQueue, *, is_for_unit: bool = False) -> None:
+        """Only `CallQueue` creates places."""
         self.caller = CALLER.get()
         """The name of the API key that has the place."""
         self._queue = queue
-        self._is_left = False
+        self._is_for_unit = is_for_unit
+        self._is_left = is_for_unit  # it is not counted
 
     def __enter__(self) -> Self:
         return self
@@ -192,13 +200,20 @@ class Place:
     @asynccontextmanager
     async def turn(self, is_deferred: IsDeferred = lambda: False) -> AsyncIterator["Turn"]:
         """Wait for the engine, then hold the engine exclusively in the `with` block."""
-        turn = Turn(self._queue, self.caller, is_deferred)
+        turn = Turn(
+            self._queue, self.caller, _letting_requests_first(is_deferred) if self._is_for_unit else is_deferred
+        )
         try:
             await turn.wait()
-            self.has_begun = True
             yield turn
         finally:
             turn.end()
+
+
+def _letting_requests_first(is_deferred: IsDeferred) -> IsDeferred:
+    clock = asyncio.get_running_loop().time
+    until = clock() + UNIT_PATIENCE_SECONDS
+    return lambda: is_deferred() or clock() < until
 
 
 class Turn:

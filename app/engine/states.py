@@ -7,6 +7,8 @@ from enum import StrEnum
 from app.engine.process.exits import Exit
 from app.engine.process.process_memory import Memory
 
+MAX_DEATHS_OF_ONE_UNIT = 2
+"""After how many deaths of engine processes, in one service, a file or text of a job is not tried again."""
 MAX_DEATHS_OF_ONE_REQUEST = 3
 """How many engine processes one request or job may crash; after that, its remaining items fail without being tried."""
 

@@ -184,6 +184,10 @@ class Supervisor:
         self.require_queue_space()
         return self._queue.reserve()
 
+    def place_for_unit(self) -> Place:
+        """Return a place in the queue for a unit of a job. It is never refused, and lets requests go first."""
+        return self._queue.place_for_unit()
+
     async def wait_until_ready(self) -> EngineProcess:
         """Wait until the engine takes calls, and return its process. For the caller that holds the engine.
 

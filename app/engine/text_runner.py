@@ -1,6 +1,5 @@
 """Processes the texts of a request or job, one text at a time, with the model that the model session loads."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
@@ -13,12 +12,8 @@ from app.engine.queue import Place, Turn
 from app.engine.recycling import recycle_if_grown
 from app.engine.states import MAX_DEATHS_OF_ONE_REQUEST
 from app.engine.supervisor import Supervisor
-from app.errors import EngineCallFailed, EngineDied, EngineTimedOut, ServiceError, StoreUnavailable
+from app.errors import EngineCallFailed, EngineDied, EngineTimedOut, ServiceError
 from app.events import OnEvent
-
-JOB_PATIENCE_SECONDS = 600.0
-"""How many seconds a job waits for an unavailable model folder before it loads its model. A request does not wait."""
-FOLDER_PAUSE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +42,9 @@ class TextRunner:
         self._session = session
         self._on_event = on_event
 
-    def reserve(self) -> Place:
-        """Reserve a place in the engine's queue for one job. Raises EngineNotReady and EngineBusy."""
-        return self._supervisor.reserve()
+    def place_for_unit(self) -> Place:
+        """Return the place of a unit of a job in the engine's queue."""
+        return self._supervisor.place_for_unit()
 
     async def run(
         self,
@@ -63,14 +58,13 @@ class TextRunner:
         """Process texts one by one and return one outcome for each, in order. Each text may take `seconds`.
 
         Each text has its own turn in the queue, so other callers may use the engine between two texts, and may replace
-        the model. `place` is the place in the queue that a job has reserved. A release ends the work, because the next
+        the model. `place` is the place in the queue of a unit of a job. A release ends the work, because the next
         text would load the model again. If a text ends the engine process, the next text goes to the next process.
         Raises what `ModelSession.load` raises if the load for the first text fails.
         """
         outcomes: list[TextOutcome] = []
         async with self._supervisor.acquire(place, lambda: self._session.is_deferred(task.load)) as turn:
-            patience = JOB_PATIENCE_SECONDS if place else 0.0
-            work = self._outcomes(task, texts, seconds, turn, patience)
+            work = self._outcomes(task, texts, seconds, turn)
             async with contextlib.aclosing(work):
                 async for outcome in work:
                     outcomes.append(outcome)
@@ -78,14 +72,14 @@ class TextRunner:
         return outcomes
 
     async def _outcomes(
-        self, task: TextTask, texts: list[str], seconds: float, turn: Turn, patience: float
+        self, task: TextTask, texts: list[str], seconds: float, turn: Turn
     ) -> AsyncGenerator[TextOutcome]:
         """Yield one outcome for each text. After a fatal error, that error is the outcome of each remaining text."""
         deaths, releases = 0, self._supervisor.releases
-        process: EngineProcess | ServiceError = await self._process_for(task, turn, patience)
+        process: EngineProcess | ServiceError = (await self._session.ensure(task.load))[0]
         for number, text in enumerate(texts):
             if number > 0 and isinstance(process, EngineProcess):
-                process = await self._next_process(task, turn, patience, releases)
+                process = await self._next_process(task, turn, releases)
             if isinstance(process, ServiceError):
                 yield TextOutcome(None, process)
                 continue
@@ -97,34 +91,15 @@ class TextRunner:
                 if was_released or deaths == MAX_DEATHS_OF_ONE_REQUEST:
                     process = outcome.error
 
-    async def _next_process(
-        self, task: TextTask, turn: Turn, patience: float, releases: int
-    ) -> EngineProcess | ServiceError:
+    async def _next_process(self, task: TextTask, turn: Turn, releases: int) -> EngineProcess | ServiceError:
         """Let other callers use the engine, then return the process for the next text, or the error to end with."""
         await self._supervisor.take_next_turn(turn)
         if self._supervisor.releases != releases:
-            return EngineDied("released")
+            return EngineDied("released", was_ordered=True)
         try:
-            return await self._process_for(task, turn, patience)
+            return (await self._session.ensure(task.load))[0]
         except ServiceError as exc:
             return exc
-
-    async def _process_for(self, task: TextTask, turn: Turn, patience: float) -> EngineProcess:
-        """Return a process with the model loaded.
-
-        If the model folder is unavailable, wait for the folder up to `patience` seconds. Other callers may use the
-        engine meanwhile.
-        """
-        until = asyncio.get_running_loop().time() + patience
-        while True:
-            try:
-                return (await self._session.ensure(task.load))[0]
-            except StoreUnavailable:
-                if asyncio.get_running_loop().time() >= until:
-                    raise
-            turn.end()
-            await asyncio.sleep(FOLDER_PAUSE_SECONDS)
-            await turn.wait()
 
     async def _process(self, process: EngineProcess, task: TextTask, text: str, seconds: float) -> TextOutcome:
         try:

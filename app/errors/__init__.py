@@ -19,6 +19,7 @@ ServiceError
 │  ├─ TrashEntryNotFound     no such entry in the trash
 │  ├─ JobNotFound            no such job
 │  ├─ JobAbandoned           the process that ran the job ended, or lost the folder, before the job ended
+│  ├─ UnitAbandoned          several services ended while they worked on a file or text of a job
 │  ├─ JobWithoutResults      the job has not succeeded
 │  ├─ PartialNotFound        no such unfinished upload or pull
 │  ├─ PartialBusy            another request or process is writing the upload or pull
@@ -126,6 +127,7 @@ from app.errors.store import (
     StoreUnavailable,
     StoreUnsafe,
     TrashEntryNotFound,
+    UnitAbandoned,
 )
 
 UNWRITABLE = (StoreReadOnly, StoreDenied, StoreUnsafe, LookupStale)
@@ -189,6 +191,7 @@ __all__ = [
     "StoreUnavailable",
     "StoreUnsafe",
     "TrashEntryNotFound",
+    "UnitAbandoned",
     "UnknownLanguage",
     "UnreadableImage",
     "UnsupportedImage",

@@ -117,11 +117,13 @@ class EngineTimedOut(EngineError):
 class EngineDied(EngineError):
     """The engine's process ended while it worked on the call."""
 
-    def __init__(self, exit_reason: str) -> None:
+    def __init__(self, exit_reason: str, *, was_ordered: bool = False) -> None:
+        """`was_ordered`: the service ended the process for a reason that is not the call's, such as a release."""
         super().__init__(
             f"The engine's process ended during the call ({exit_reason}); a new one is being started. Try again."
         )
         self.exit_reason = exit_reason
+        self.was_ordered = was_ordered
 
 
 class EngineOutOfMemory(EngineDied):

@@ -164,6 +164,17 @@ class JobAbandoned(StoreError):
         )
 
 
+class UnitAbandoned(StoreError):
+    """Several services ended while they worked on one file or text of a job; it is not tried again."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__(
+            f"The service that worked on this ended {times} times before it was done, so it is not tried again. Look "
+            "in the services' logs for what ended them, and send it alone in a new job."
+        )
+        self.times = times
+
+
 class JobWithoutResults(StoreError):
     """The job has no results: it has not finished, has failed, or was cancelled."""
 

@@ -13,20 +13,26 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import JobNotFound, LookupStale, ModelInUse, ModelLocked, StoreError
+from app.events import OnEvent
 from app.jobs.held_job import HeldJob
 from app.jobs.progress import Progress
 from app.jobs.records import (
+    JOB,
     JOB_ID,
+    RECORD_NAME,
     Job,
     JobState,
+    id_of,
     mark_cancelled,
     new_job,
     read_anew,
     read_record,
     record_of,
+    record_of_units,
     result_of,
     write_record,
 )
+from app.jobs.units.unit_jobs import UnitJobs
 from app.store import Actor, Store, explaining_refusals
 from app.store.expiry import Expiry
 
@@ -46,10 +52,17 @@ class Page:
 
 
 class Jobs:
-    """The jobs of one model folder, in `.store/jobs/`: `<id>.json`, and beside it `<id>.cancel` and `<id>.result`."""
+    """The jobs of one model folder, in `.store/jobs/`.
 
-    def __init__(self, store: Store, resumable: Collection[str]) -> None:
-        """`resumable` are the kinds of job that another process can continue; others fail when their runner dies."""
+    A job of units has the folder `<id>/`. Any other job has `<id>.json`, and beside it `<id>.cancel` and `<id>.result`.
+    """
+
+    def __init__(self, store: Store, resumable: Collection[str], on_event: OnEvent = lambda *_: None) -> None:
+        """`resumable` are the kinds of job that another process can continue; others fail when their runner dies.
+
+        That does not concern jobs of units, which any process can continue.
+        """
+        self.units = UnitJobs(store, on_event)
         self.resumable = frozenset(resumable)
         self.volume = store.volume
         self._locks = store.locks
@@ -125,14 +138,15 @@ class Jobs:
             for pause_seconds in self._claims.lookup_pauses:
                 if pause_seconds:
                     time.sleep(pause_seconds)  # another machine may have renamed the record for a moment to claim it
-                if job := read_record(self.volume.records, record_of(self._folder, job_id)):
-                    return job
+                for record in (record_of_units(self._folder, job_id), record_of(self._folder, job_id)):
+                    if job := read_record(self.volume.records, record):
+                        return job
         raise JobNotFound(job_id)
 
     def ids(self) -> list[str]:
         """Return the ids of all jobs, oldest first; no record is read. Raises StoreUnavailable."""
         self._check()
-        return [record.stem for record in self._records()]
+        return [id_of(record) for record in self._records()]
 
     def newest(self, kinds: Iterable[str] | None = None, state: JobState | None = None) -> Iterator[Job]:
         """Yield jobs, newest first, filtered by kind and state; each record is read when its job is yielded.
@@ -158,13 +172,13 @@ class Jobs:
         jobs: list[Job] = []
         count, has_more = 0, False
         for record in reversed(self._records()):
-            finished = self._finished.get(record.stem)
+            finished = self._finished.get(id_of(record))
             job = None if finished else self._read(record)
             found = (job.kind, job.state) if job else finished
             if found is None or found[0] != kind or state not in {None, found[1]}:
                 continue
             count += 1
-            if after is not None and record.stem >= after:
+            if after is not None and id_of(record) >= after:
                 continue
             if len(jobs) == limit:
                 has_more = True
@@ -174,16 +188,22 @@ class Jobs:
 
     def unfinished(self, kind: str) -> list[Job]:
         """Return the unfinished jobs of a kind, oldest first; raises StoreUnavailable."""
+        return [job for job in self._all_unfinished() if job.kind == kind]
+
+    def unfinished_of_units(self) -> list[Job]:
+        """Return the unfinished jobs of units, oldest first; raises StoreUnavailable."""
+        return [job for job in self._all_unfinished() if job.units is not None]
+
+    def _all_unfinished(self) -> Iterator[Job]:
         self._check()
-        jobs, records = [], self._records()
-        for job_id in set(self._finished) - {record.stem for record in records}:
+        records = self._records()
+        for job_id in set(self._finished) - {id_of(record) for record in records}:
             self._finished.pop(job_id, None)
         for record in records:
             # This runs every second, and there may be thousands of finished jobs.
-            job = None if record.stem in self._finished else self._read(record)
-            if job and not job.is_finished and job.kind == kind:
-                jobs.append(job)
-        return jobs
+            job = None if id_of(record) in self._finished else self._read(record)
+            if job and not job.is_finished:
+                yield job
 
     def unheld(self, kind: str) -> list[Job]:
         """Return the unfinished jobs of a kind that no process holds, oldest first; raises StoreUnavailable."""
@@ -203,6 +223,8 @@ class Jobs:
         job = self.get(job_id)
         if job.is_finished:
             return job
+        if job.units is not None:
+            return self.units.cancel(job)
         with explaining_refusals():
             # The marker comes first, so that a runner that takes the job before the next line finds the marker.
             mark_cancelled(self._folder, job_id)
@@ -222,6 +244,10 @@ class Jobs:
         except JobNotFound:
             return False
 
+    def note_damaged(self, job: Job, reason: str) -> None:
+        """Report that a part of a job of units cannot be read."""
+        self.volume.records.note(record_of_units(self._folder, job.id), JOB.kind, reason)
+
     def result_file(self, job_id: str) -> Path:
         """Return the path of a job's result file; the file need not exist."""
         return result_of(self._folder, job_id)
@@ -240,17 +266,17 @@ class Jobs:
         with explaining_refusals():
             try:
                 with os.scandir(self._folder) as entries:
-                    found = [entry.name for entry in entries]
+                    found = sorted(entry.name for entry in entries)  # faster than sorting paths
             except FileNotFoundError:
                 return []
-        names = (name for name in found if name.endswith(".json") and JOB_ID.fullmatch(name.removesuffix(".json")))
-        return [self._folder / name for name in sorted(names)]  # sorting names is faster than sorting paths
+        names = (name for name in found if JOB_ID.fullmatch(name.removesuffix(".json")))
+        return [self._folder / (name if name.endswith(".json") else f"{name}/{RECORD_NAME}") for name in names]
 
     def _read(self, record: Path) -> Job | None:
         """Read a record and return the job, None if the record cannot be read. Remember the job if it is finished."""
         job = read_record(self.volume.records, record)
         if job and job.is_finished:
-            self._finished[record.stem] = job.kind, job.state
+            self._finished[job.id] = job.kind, job.state
         return job
 
     def _held(self, job: Job, lock: contextlib.ExitStack) -> HeldJob:

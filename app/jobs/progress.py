@@ -61,11 +61,11 @@ class Meter:
         else:
             rate = (done - before) / (now - began) if now > began else None
         eta_seconds = (total - done) / rate if rate and total is not None else None
-        self._last = Progress(done, total, self._unit, _rounded(rate), _rounded(eta_seconds))
+        self._last = Progress(done, total, self._unit, rounded(rate), rounded(eta_seconds))
         return self._last
 
 
-def _rounded(value: float | None) -> float | None:
+def rounded(value: float | None) -> float | None:
     """Round to three significant digits, and numbers from TENTHS_FROM on to tenths. Slow items have rates below 0.1."""
     if value is None:
         return None

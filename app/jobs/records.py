@@ -14,12 +14,14 @@ from typing import Any
 
 from app.jobs.progress import Progress
 from app.store import Actor, Claims, explaining_refusals
-from app.store.records.forms import By, JsonObject, RecordDamaged, RecordForm, Time, Url, Word
+from app.store.records.forms import By, JsonObject, RecordDamaged, RecordForm, Size, Time, Url, Word
 from app.store.records.reader import RecordReader
 from app.store.volume.renames import rename_path
 from app.tracing import traceparent
 
 DRAFT_SUFFIX = ".new"
+RECORD_NAME = "job.json"
+"""The name of the record of a job of units, in the job's own folder."""
 JOB_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
 MAX_JOB_BYTES = 8 << 20
 """The largest record of a job that is read, in bytes. The record of a pull of ten thousand files is smaller."""
@@ -33,6 +35,14 @@ class JobState(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+class Priority(StrEnum):
+    """The class of a job: units of a higher class are worked on first."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
 
 
 UNFINISHED = frozenset({JobState.QUEUED, JobState.RUNNING})
@@ -71,11 +81,19 @@ class Job:
     finished_at: Time | None = None
     owner: str | None = None
     """`<host>:<pid>` of the process that last wrote the record, for messages."""
+    units: Size | None = None
+    """How many units the job has; None for a job that one process runs as a whole."""
+    priority: Priority = Priority.NORMAL
     traceparent: str | None = None
     """The span of the request that created the job, as the header `traceparent` has it; None without traces."""
 
     webhook: Url | None = None
     """The URL that is told the end of the job; None if there is none. It may hold a secret in its query."""
+
+    @property
+    def is_downloaded(self) -> bool:
+        """True if the units of the job are URLs, which a service downloads before it works on them."""
+        return self.request.get("by_url") is True
 
     @property
     def is_finished(self) -> bool:
@@ -85,9 +103,11 @@ class Job:
     def to_json(self) -> str:
         """Return the record as JSON."""
         fields = asdict(self) | {"created_by": self.created_by.to_record()}
-        for name in ("traceparent", "webhook"):
+        for name in ("traceparent", "units", "webhook"):
             if fields[name] is None:
                 del fields[name]
+        if self.units is None:
+            del fields["priority"]
         return json.dumps(fields, default=datetime.isoformat)
 
 
@@ -108,9 +128,23 @@ JOB = _JobForm(Job, "job", max_bytes=MAX_JOB_BYTES)
 def new_job(kind: str, request: dict[str, Any], actor: Actor, progress: Progress, webhook: str | None = None) -> Job:
     """Return a new queued job with a new id. This writes no record."""
     now = datetime.now(UTC)
+    return Job(
+        new_job_id(now),
+        kind,
+        now,
+        actor,
+        request,
+        now,
+        progress=progress,
+        traceparent=traceparent(),
+        webhook=webhook,
+    )
+
+
+def new_job_id(now: datetime) -> str:
+    """Return a new id of a job that is created `now`."""
     # Like the ids of the trash. Five hex digits are the microseconds, so that ids of the same second sort by time too.
-    job_id = f"{now:%Y%m%dT%H%M%SZ}-{now.microsecond:05x}{secrets.token_hex(4)[:7]}"
-    return Job(job_id, kind, now, actor, request, now, progress=progress, traceparent=traceparent(), webhook=webhook)
+    return f"{now:%Y%m%dT%H%M%SZ}-{now.microsecond:05x}{secrets.token_hex(4)[:7]}"
 
 
 def write_record(folder: Path, job: Job, *, is_lasting: bool) -> Job:
@@ -118,22 +152,28 @@ def write_record(folder: Path, job: Job, *, is_lasting: bool) -> Job:
 
     With `is_lasting` the record is synced to the disk first. Raises StoreFull, StoreReadOnly.
     """
-    job = replace(job, updated_at=datetime.now(UTC), owner=f"{socket.gethostname()}:{os.getpid()}")
-    draft = new_draft_of(folder, job.id)
+    job = replace(job, updated_at=datetime.now(UTC), owner=process_name())
+    is_folder = job.units is not None
+    draft = new_draft_of(folder / job.id if is_folder else folder, "job" if is_folder else job.id)
     with explaining_refusals():
         with draft.open("x") as record:
             record.write(job.to_json())
             if is_lasting:
                 record.flush()
                 os.fsync(record.fileno())
-        rename_path(draft, record_of(folder, job.id))
+        rename_path(draft, record_of_units(folder, job.id) if is_folder else record_of(folder, job.id))
     return job
+
+
+def process_name() -> str:
+    """Return `<host>:<pid>` of this process."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def read_record(reader: RecordReader, record: Path) -> Job | None:
     """Return the job in a record; None if the record is missing or damaged."""
     job = reader.read(record, JOB)
-    if job and job.id != record.stem:
+    if job and (job.id != id_of(record) or (job.units is None) == (record.name == RECORD_NAME)):
         reader.note(record, JOB.kind, "it names another job than its file name")
         return None
     return job
@@ -160,8 +200,18 @@ def read_anew(folder: Path, job_id: str, claims: Claims) -> Job | None:
 
 
 def record_of(folder: Path, job_id: str) -> Path:
-    """Return the path of a job's record."""
+    """Return the path of the record of a job that one process runs as a whole."""
     return folder / f"{job_id}.json"
+
+
+def record_of_units(folder: Path, job_id: str) -> Path:
+    """Return the path of the record of a job of units, which has a folder of its own."""
+    return folder / job_id / RECORD_NAME
+
+
+def id_of(record: Path) -> str:
+    """Return the id of the job whose record has this path."""
+    return record.parent.name if record.name == RECORD_NAME else record.stem
 
 
 def new_draft_of(folder: Path, job_id: str) -> Path:

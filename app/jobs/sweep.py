@@ -9,7 +9,17 @@ from pathlib import Path
 
 from app.errors import JobAbandoned, JobNotFound, StoreError
 from app.jobs.folder import Jobs
-from app.jobs.records import JOB, JOB_ID, Job, job_of_draft, marker_of, read_record, record_of, result_of
+from app.jobs.records import (
+    JOB,
+    JOB_ID,
+    Job,
+    job_of_draft,
+    marker_of,
+    read_record,
+    record_of,
+    record_of_units,
+    result_of,
+)
 
 STRAY_SECONDS = 3600.0
 """The age at which a sweep removes a file that belongs to no job."""
@@ -32,7 +42,7 @@ def sweep_jobs(jobs: Jobs, retention: timedelta) -> list[str]:
     for path in folder.iterdir():
         with _reporting(jobs, path):
             if JOB_ID.match(path.name) and _is_left(jobs, path, known, retention):
-                path.unlink(missing_ok=True)
+                _remove_left(jobs, path)
     return swept
 
 
@@ -48,10 +58,10 @@ def _reporting(jobs: Jobs, path: Path) -> Iterator[None]:
 def _swept(jobs: Jobs, job: Job, retention: timedelta) -> bool:
     """Sweep one job. Return True if the sweep has removed it."""
     folder = jobs.volume.jobs_dir
-    if job.finished_at is None and job.kind not in jobs.resumable:
+    if job.finished_at is None and job.units is None and job.kind not in jobs.resumable:
         _fail_abandoned(jobs, job)
     elif job.finished_at and jobs.expiry.is_over(job.id, job.finished_at + retention, retention):
-        _remove(folder, job.id)
+        _remove(jobs, job)
         return True
     elif job.finished_at:
         # A late cancellation, or a runner that was killed at its last step, may have left the marker.
@@ -68,10 +78,20 @@ def _fail_abandoned(jobs: Jobs, job: Job) -> None:
                 jobs.unrecorded.pop(job.id, None)
 
 
-def _remove(folder: Path, job_id: str) -> None:
+def _remove(jobs: Jobs, job: Job) -> None:
+    if job.units is not None:
+        jobs.units.remove(job.id)
+        return
     # The record goes last, so that the next sweep repeats a removal that was interrupted.
     for path_of in (marker_of, result_of, record_of):
-        path_of(folder, job_id).unlink(missing_ok=True)
+        path_of(jobs.volume.jobs_dir, job.id).unlink(missing_ok=True)
+
+
+def _remove_left(jobs: Jobs, path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        jobs.units.remove(path.name)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _is_left(jobs: Jobs, path: Path, known: set[str], retention: timedelta) -> bool:
@@ -86,6 +106,8 @@ def _is_left(jobs: Jobs, path: Path, known: set[str], retention: timedelta) -> b
     if jobs.is_held(path.stem):
         return False
     record = record_of(jobs.volume.jobs_dir, path.stem)
+    if path.is_dir():
+        record = record_of_units(jobs.volume.jobs_dir, path.name)
     if not os.path.lexists(record):
         return True
     # A newer version of this service may have written a record that cannot be read: keep it as long as a finished job.

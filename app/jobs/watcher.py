@@ -25,6 +25,11 @@ class JobWatcher:
         self._awaited: dict[asyncio.Future[Job], Job] = {}
         """For each caller that waits: its future, and the job as the caller knows it."""
         self._reading: asyncio.Task[None] | None = None
+        self._looking = asyncio.Event()
+
+    def look(self) -> None:
+        """Read the records now, because this service has changed one."""
+        self._looking.set()
 
     async def changed(self, job: Job) -> Job:
         """Wait until the job's record differs from `job`, and return the job. Raises JobNotFound.
@@ -43,7 +48,9 @@ class JobWatcher:
     async def _read_while_awaited(self) -> None:
         try:
             while self._awaited:
-                await asyncio.sleep(PROGRESS_INTERVAL_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._looking.wait(), PROGRESS_INTERVAL_SECONDS)
+                self._looking.clear()
                 job_ids = {job.id for job in self._awaited.values()}
                 self._tell(await to_thread.run_sync(self._read, job_ids, limiter=self._thread))
         except Exception as exc:  # noqa: BLE001 - a defect, which the callers report; they must not wait for ever

@@ -1,28 +1,43 @@
 """`/ai`: texts processed by a local language model, at once or as a job."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
-from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
-from app.api.ai.schemas import AiOut, KeywordsIn, QueryIn, SpellCheckIn, TextsIn, describe
+from app.api.ai.schemas import (
+    MAX_TEXTS,
+    AiOut,
+    KeywordsIn,
+    QueryIn,
+    SpellCheckIn,
+    TextJobResultOut,
+    TextJobResultsOut,
+    TextResultOut,
+    TextsIn,
+    describe,
+)
 from app.api.ai.service import TextServiceDep
 from app.api.engine.model_choice import LOAD_ERRORS
+from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.disconnects import cancel_on_disconnect
 from app.api.http.header_fields import JSON
 from app.api.http.keys import Scope
 from app.api.http.problems import ProblemContextDep
 from app.api.http.request_errors import TextTooLong
-from app.api.jobs.respond_async import PreferredJobDep, accepted_or
+from app.api.jobs.respond_async import PreferredJob, PreferredJobDep, accepted_or
 from app.api.jobs.routes import JobKind, job_routes
+from app.api.jobs.unit_problems import unit_problem
+from app.api.jobs.unit_results import UnitResults
 from app.engine.contract.processors import Processor
-from app.engine.queue import Place
-from app.jobs.batches import BATCH_PHASES, BATCH_RESULT, Batch, BatchKind
+from app.engine.text_runner import TextTask
+from app.jobs.batches import BATCH_PHASES, BATCH_RESULT, BatchKind
+from app.jobs.folder import Jobs
+from app.jobs.records import Job
+from app.jobs.units.records import Unit
 
 router = APIRouter(tags=["ai"], route_class=GuardedRoute)
 
@@ -41,26 +56,52 @@ async def _answerer(
 
     async def answer(processor: Processor, body: TextsIn) -> AiOut | Response:
         task = await service.prepare(processor, body.parameters(), body.texts)
-
-        async def work(on_outcome: Callable[[], None], place: Place | None = None) -> AiOut:
-            seconds = body.timeout_seconds
-            outcomes = await service.run(task, body.texts, seconds=seconds, place=place, on_outcome=on_outcome)
-            # In a thread, because the diff of long texts takes seconds.
-            return await to_thread.run_sync(describe, body, task, outcomes, context)
-
-        if not preferred_job:
-            return await cancel_on_disconnect(request, work(lambda: None))
-        asked = {"processor": processor, "model": task.load.model, "texts": len(body.texts)}
-        async with AsyncExitStack() as stack:
-            place = stack.enter_context(service.reserve())
-            batch = Batch(len(body.texts), partial(work, place=place), lambda: place.has_begun, holding=stack.pop_all())
-            return await preferred_job.answer(JOBS, BatchKind.TEXTS, asked, batch, _answer_of)
+        if preferred_job:
+            job = await _create_job(preferred_job, task, body)
+            return await preferred_job.answer(JOBS, job, _answer_of)
+        working = service.run(task, body.texts, seconds=body.timeout_seconds)
+        outcomes = await cancel_on_disconnect(request, working)
+        # In a thread, because the diff of long texts takes seconds.
+        return await to_thread.run_sync(describe, body, task, outcomes, context)
 
     return answer
 
 
-def _answer_of(results: AiOut) -> Response:
-    return Response(results.model_dump_json(), media_type=JSON)
+async def _create_job(preferred_job: PreferredJob, task: TextTask, body: TextsIn) -> Job:
+    processor = task.load.processor
+    asked = {"processor": processor, "model": task.load.model, "texts": len(body.texts)}
+    parameters = {"processor": processor, "body": body.model_dump(mode="json", exclude={"texts"}, exclude_none=True)}
+    async with preferred_job.new_units() as new:
+        await to_thread.run_sync(new.add_all, [Unit(text=text) for text in body.texts], limiter=threads.changes)
+        return await preferred_job.create(new, BatchKind.TEXTS, asked, parameters)
+
+
+def _page_of(job: Job, items: list[TextJobResultOut], common: dict[str, Any]) -> TextJobResultsOut:
+    return TextJobResultsOut.model_validate(
+        {"processor": job.request.get("processor"), "model": job.request.get("model"), "results": items} | common
+    )
+
+
+RESULTS = UnitResults(TextJobResultOut, TextJobResultsOut, _page_of)
+
+
+def _answer_of(jobs: Jobs, job: Job) -> Response | None:
+    """Return the answer that the request would have got without a job; None if it has more results than a page."""
+    page = RESULTS.read(jobs, job, after=0, limit=MAX_TEXTS)
+    items = sorted(page.items, key=lambda item: item.index)
+    if len(items) != job.units:
+        return None
+    if items[0].error and all(item.error for item in items):
+        return unit_problem(items[0].error)
+    answer = AiOut.model_validate(
+        {
+            "processor": job.request.get("processor"),
+            "model": job.request.get("model"),
+            "failed_count": page.failed_count,
+            "results": [TextResultOut(**item.model_dump(exclude={"index"})) for item in items],
+        }
+    )
+    return Response(answer.model_dump_json(), media_type=JSON)
 
 
 AnswerDep = Annotated[Callable[[Processor, TextsIn], Awaitable[AiOut | Response]], Depends(_answerer)]
@@ -125,6 +166,6 @@ job_router = job_routes(
         result=BATCH_RESULT,
         cancel_scope=Scope.AI,
         read_scope=Scope.AI,
-        results=AiOut,
+        results=RESULTS,
     )
 )

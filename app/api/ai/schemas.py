@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from app.api.ai.spell_check import changes_between, corrected
 from app.api.http.problem_types import Problem
@@ -15,6 +15,8 @@ from app.engine.text_runner import TextOutcome, TextTask
 
 InputText = Annotated[str, Field(min_length=0)]
 """Any text without lone surrogates. pydantic refuses them only if the type has a constraint, such as `min_length`."""
+MAX_TEXTS = 1000
+"""The most texts of one request."""
 Keyword = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -23,7 +25,7 @@ class TextsIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    texts: Annotated[list[InputText], Field(min_length=1, max_length=1000)]
+    texts: Annotated[list[InputText], Field(min_length=1, max_length=MAX_TEXTS)]
     """The texts. Each is processed separately and has its own result. `OCR_AI_MAX_TEXT_BYTES` limits their length."""
     timeout_seconds: Annotated[float | None, Field(gt=0, le=86400)] = None
     """How long the engine may work on one text; `OCR_ENGINE_CALL_TIMEOUT` is the maximum and the default."""
@@ -97,6 +99,28 @@ class TextResultOut(Schema):
     """The problem with this text; null if the text has an answer."""
 
 
+class TextJobResultOut(TextResultOut):
+    """The result of one text of a job."""
+
+    index: NonNegativeInt
+    """The place of the text in the request, counted from 0."""
+
+
+class TextJobResultsOut(Schema):
+    """One page of the results of a job's texts."""
+
+    processor: Processor
+    """The processor that is used."""
+    model: str
+    """The model that was chosen when the job was created."""
+    failed_count: NonNegativeInt
+    """How many texts have an error so far."""
+    results: list[TextJobResultOut]
+    """The results of this page, in the order of the request."""
+    next_cursor: NonNegativeInt | None
+    """The `cursor` of the next page; null if the job is finished and this is the last page."""
+
+
 class AiOut(Schema):
     """The results of the texts, in their order."""
 
@@ -142,11 +166,12 @@ def describe(body: TextsIn, task: TextTask, outcomes: list[TextOutcome], context
         processor=task.load.processor,
         model=task.load.model,
         failed_count=sum(outcome.error is not None for outcome in outcomes),
-        results=[_result(body, *each, context) for each in zip(body.texts, outcomes, strict=True)],
+        results=[describe_one(body, *each, context) for each in zip(body.texts, outcomes, strict=True)],
     )
 
 
-def _result(body: TextsIn, text: str, outcome: TextOutcome, context: ProblemContext) -> TextResultOut:
+def describe_one(body: TextsIn, text: str, outcome: TextOutcome, context: ProblemContext) -> TextResultOut:
+    """Return the result of one text. Takes seconds for a diff of a long text."""
     if outcome.error:
         return TextResultOut(text=None, diff=None, error=problem_of(outcome.error, context))
     answer = outcome.answer or ""

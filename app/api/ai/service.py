@@ -1,6 +1,5 @@
 """Work on texts with a processor of AsposeAI: choose the model, check the texts, run them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -56,9 +55,9 @@ class TextService:
         self._limits.check(task, texts)
         return task
 
-    def reserve(self) -> Place:
-        """Reserve a job's place in the engine's queue. Raises EngineNotReady and EngineBusy."""
-        return self._runner.reserve()
+    def place_for_unit(self) -> Place:
+        """Return the place of a unit of a job in the engine's queue."""
+        return self._runner.place_for_unit()
 
     async def run(
         self,
@@ -67,15 +66,14 @@ class TextService:
         *,
         seconds: float | None = None,
         place: Place | None = None,
-        on_outcome: Callable[[], None] = lambda: None,
     ) -> list[TextOutcome]:
-        """Process the texts and return an outcome for each, in order. Call `on_outcome` after each text.
+        """Process the texts and return an outcome for each, in order.
 
-        `place` is the reserved place of a job in the engine's queue; None for a request. `seconds` can shorten the time
-        limit of one text, not extend it. Raises the first text's error if no text has an answer.
+        `place` is the place of a unit of a job in the engine's queue; None for a request. `seconds` can shorten the
+        time limit of one text, not extend it. Raises the first text's error if no text has an answer.
         """
         seconds = min(seconds or self._limits.call_seconds, self._limits.call_seconds)
-        outcomes = await self._runner.run(task, texts, seconds=seconds, place=place, on_outcome=lambda _: on_outcome())
+        outcomes = await self._runner.run(task, texts, seconds=seconds, place=place)
         if outcomes[0].error and all(outcome.error for outcome in outcomes):
             raise outcomes[0].error
         return outcomes

@@ -95,7 +95,7 @@ async def recognise_tables(
     async with service.receive_one(body, TableQuery.names()) as received:
         query = with_form_fields(query, request.query_params, received.fields)
         answer_format = chosen_table_format(query.format, accept)
-        (image,) = await service.images(request, received)
+        image = await service.image(request, received)
         options = query.to_table_options(answer_format.document)
         recognition = await cancel_on_disconnect(request, service.recognise(image, options))
         tables = describe_tables(recognition)

@@ -88,6 +88,7 @@ OF_STORE = (
         ("state",),
     ),
     ProblemType(errors.JobAbandoned("ocr", "ocr-1:7"), 503, "job-abandoned", "The job's runner ended early", (), 1),
+    ProblemType(errors.UnitAbandoned(3), 503, "unit-abandoned", "Services ended during the work"),
     ProblemType(errors.PartialNotFound(UPLOAD_ID), 404, "upload-not-found", "No such unfinished upload", ("id",)),
     ProblemType(errors.PartialBusy(UPLOAD_ID), 423, "upload-in-progress", "The upload is in use", ("id",), 1),
     ProblemType(

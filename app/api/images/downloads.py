@@ -17,9 +17,6 @@ from app.fetching.checked_chunks import LeastRate, checked_chunks
 from app.fetching.foreign_text import printable
 from app.fetching.http_client import HttpClient, label_of, shown
 
-AT_ONCE = 4
-"""How many images of one request are downloaded at once."""
-
 
 class ImageDownloads:
     """Downloads the images that requests give by their URLs. A URL and its redirects must be allowed for pulls."""
@@ -27,50 +24,48 @@ class ImageDownloads:
     def __init__(
         self, http: HttpClient, allowed: AllowedUrls, least_rate: LeastRate, *, max_bytes: int, seconds: float
     ) -> None:
-        """`max_bytes` limits an image; `seconds` the download of all images of one request together."""
+        """`max_bytes` limits an image; `seconds` its download."""
         self._http = http
         self._allowed = allowed
         self._least_rate = least_rate
         self._max_bytes = max_bytes
         self._seconds = seconds
 
-    async def fetch(self, urls: Sequence[str], folder: Path, password: str | None) -> list[Image]:
-        """Download the images into folders of their own in `folder`, and return them in the order of the URLs.
+    def check(self, urls: Sequence[str]) -> None:
+        """Raise SourceNotAllowed for the first URL if requests are allowed for none of the URLs."""
+        refusals = [exc for exc in map(self._refusal, urls) if exc]
+        if urls and len(refusals) == len(urls):
+            raise refusals[0]
 
-        An image that cannot be downloaded has an `error`: a SourceError, ImageTooLarge or a StateError.
-        """
-        deadline = asyncio.get_running_loop().time() + self._seconds
-        limiter = asyncio.Semaphore(AT_ONCE)
+    def _refusal(self, url: str) -> ServiceError | None:
         try:
-            async with asyncio.TaskGroup() as tasks:
-                fetched = [
-                    tasks.create_task(self._fetch(url, folder / str(number) / "image", password, limiter, deadline))
-                    for number, url in enumerate(urls)
-                ]
-        except ExceptionGroup as failures:  # a defect, or a resource of the system that is used up
-            raise failures.exceptions[0] from failures
-        return [task.result() for task in fetched]
+            self._allowed.check(httpx.URL(url))
+        except ServiceError as exc:
+            return exc
+        except (httpx.InvalidURL, UnicodeError):
+            return None  # the download says what is wrong
+        return None
+
+    async def fetch(self, url: str, folder: Path, password: str | None) -> Image:
+        """Download an image into a folder of its own below `folder`.
+
+        Raises a SourceError, ImageTooLarge and a StateError.
+        """
+        path = folder / "0" / "image"
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._download(url, path)
+        except TimeoutError:
+            reason = f"it has not arrived within {self._seconds:g} s (OCR_IMAGE_DOWNLOAD_TIMEOUT)"
+            raise SourceUnavailable(label_of_image(url), reason) from None
+        return Image(path, label_of_image(url), password)
 
     async def aclose(self) -> None:
         """Close the connections to the sources."""
         await self._http.aclose()
 
-    async def _fetch(
-        self, url: str, path: Path, password: str | None, limiter: asyncio.Semaphore, deadline: float
-    ) -> Image:
-        error: ServiceError | None = None
-        try:
-            async with asyncio.timeout_at(deadline), limiter:
-                await self._download(url, path)
-        except TimeoutError:
-            reason = f"it has not arrived within {self._seconds:g} s (OCR_IMAGE_DOWNLOAD_TIMEOUT)"
-            error = SourceUnavailable(_label(url), reason)
-        except ServiceError as exc:
-            error = exc
-        return Image(path, _label(url), password, error)
-
     async def _download(self, url: str, path: Path) -> None:
-        label = _label(url)
+        label = label_of_image(url)
         requested = self._http.open(url, hints=PLAIN_HINTS, check_url=self._allowed.check)
         async with requested as answer:
             if answer.start:
@@ -94,7 +89,7 @@ def _append(path: Path, block: bytes) -> None:
         file.write(block)
 
 
-def _label(url: str) -> str:
+def label_of_image(url: str) -> str:
     """Return a URL for messages and results: without user, password and query, which may be secret."""
     try:
         text = shown(httpx.URL(url))

@@ -1,5 +1,6 @@
 """Parsers that write a request's body into files: a form with images and options, or one image as it is."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -18,12 +19,13 @@ IMAGE_LIMIT_VARIABLE = "OCR_MAX_IMAGE_BYTES"
 
 
 class Files:
-    """The files of one request, written one after another, each in a folder of its own."""
+    """The files of one request, written one after another."""
 
-    def __init__(self, folder: Path, max_bytes: int, most_files: int, password: str | None) -> None:
+    def __init__(self, path_of: Callable[[int], Path], max_bytes: int, most_files: int, password: str | None) -> None:
+        """`path_of` returns the path of a file that is to be created; the files are numbered from 0."""
         self.images: list[Image] = []
         self.most_files = most_files
-        self._folder = folder
+        self._path_of = path_of
         self._max_bytes = max_bytes
         self._password = password
         self._file: IO[bytes] | None = None
@@ -31,9 +33,8 @@ class Files:
     def begin(self, name: str | None = None) -> None:
         """Start the file of the next image; `write` then adds to that file."""
         self.close()
-        path = self._folder / str(len(self.images)) / "image"
-        path.parent.mkdir()
-        self._file = path.open("wb")
+        path = self._path_of(len(self.images))
+        self._file = path.open("xb")
         self.images.append(Image(path, name, self._password))
 
     def write(self, data: bytes) -> None:

@@ -4,8 +4,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.errors import ServiceError
-
 MAX_NAME_CHARS = 255
 """The longest name of an image that is kept; longer names are cut."""
 
@@ -32,16 +30,14 @@ class Image:
     """The file's name in the form, or its URL without the query; None without either."""
     password: str | None = field(default=None, repr=False)
     """The password of an encrypted PDF, or None."""
-    error: ServiceError | None = None
-    """Why the image could not be downloaded from its URL; None if it is in `path`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """The images, or their URLs, and the options that a request has sent."""
+    """The images, or their URLs, and the options that a request has sent. Whoever received it removes the files."""
 
     folder: Path
-    """The folder of the images' files. It is removed when the request, or its job, has ended."""
+    """The folder of the files."""
     images: list[Image]
     """The images in the body; empty if the body has their URLs."""
     fields: dict[str, str]

@@ -5,7 +5,7 @@ The body is one image, a form with files, or JSON with URLs.
 
 import shutil
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 
 from anyio import CancelScope, to_thread
@@ -20,6 +20,8 @@ from app.api.images.form_parser import IMAGE_LIMIT_VARIABLE, Fields, Files, Form
 from app.api.images.received import ImageBody, Received
 from app.api.images.url_body import UrlBody
 from app.engine.native.state_errors import explaining_state_errors
+from app.jobs.units.records import JobFolder
+from app.store import explaining_refusals
 
 FORM_BYTES = 1 << 16
 """How many bytes of fields and headers a form may have besides its files, for each file."""
@@ -42,12 +44,46 @@ class ImageReceiver:
         self._stall_seconds = stall_seconds or None
 
     @asynccontextmanager
-    async def receive(self, body: ImageBody, options: frozenset[str], most_files: int = 1) -> AsyncIterator[Received]:
-        """Receive the images of a request into a folder, which is removed when the context ends, also after an error.
+    async def receive(self, body: ImageBody, options: frozenset[str]) -> AsyncIterator[Received]:
+        """Receive the image of a request into a folder, which is removed when the context ends, also after an error.
 
         `options` has the names of the options that a form or a JSON body may have. Raises BodyTooLarge, BodyCutShort,
         UploadStalled, UnsupportedForm, RequestValidationError, StateFull and StateUnavailable.
         """
+        async with self.folder() as folder:
+            files = Files(lambda _: folder / "image", self._max_bytes, 1, body.password)
+            yield await self._receive_into(folder, files, body, options, explaining_state_errors)
+
+    @asynccontextmanager
+    async def folder(self) -> AsyncIterator[Path]:
+        """Make a folder for one image, which is removed when the context ends. Raises StateFull, StateUnavailable."""
+        folder = await to_thread.run_sync(self._make_folder, limiter=threads.images)
+        try:
+            yield folder
+        finally:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(shutil.rmtree, folder, True, limiter=threads.images)  # noqa: FBT003
+
+    async def receive_units(
+        self, folder: JobFolder, body: ImageBody, options: frozenset[str], most_files: int
+    ) -> Received:
+        """Receive the images of a job into the folder of the job that is being created.
+
+        Raises what `receive` raises, with StoreFull, StoreUnavailable and other StoreErrors in place of StateErrors.
+        """
+        files = Files(folder.input_of, self._max_bytes, most_files, body.password)
+        return await self._receive_into(folder.inputs, files, body, options, explaining_refusals)
+
+    async def _receive_into(
+        self,
+        folder: Path,
+        files: Files,
+        body: ImageBody,
+        options: frozenset[str],
+        explaining: Callable[[], AbstractContextManager[None]],
+    ) -> Received:
+        """Receive the images of a request. `explaining` translates the errors of their disk."""
+        most_files = files.most_files
         media_type, parameters = parse_options_header(body.content_type)
         is_form, is_json = media_type == FORM.encode(), media_type == JSON.encode()
         too_large, most_bytes = BodyTooLarge(self._max_bytes, IMAGE_LIMIT_VARIABLE), self._max_bytes
@@ -57,24 +93,18 @@ class ImageReceiver:
             too_large, most_bytes = BodyTooLarge(self._max_json_bytes), self._max_json_bytes
         if body.content_length > most_bytes:
             raise too_large
-        folder = await to_thread.run_sync(self._make_folder, limiter=threads.images)
-        try:
-            files, fields = Files(folder, self._max_bytes, most_files, body.password), Fields(options)
-            parser: Parser = Form(files, fields, parameters) if is_form else Raw(files)
-            if is_json:
-                parser = UrlBody(options, most_files)
-            with explaining_state_errors():
-                try:
-                    await self._write_all(body.chunks, parser, most_bytes, too_large)
-                finally:
-                    await to_thread.run_sync(files.close, limiter=threads.images)
-            if isinstance(parser, UrlBody):
-                yield Received(folder, [], parser.fields, parser.urls, body.password)
-            else:
-                yield Received(folder, files.images, fields.values())
-        finally:
-            with CancelScope(shield=True):
-                await to_thread.run_sync(shutil.rmtree, folder, True, limiter=threads.images)  # noqa: FBT003
+        fields = Fields(options)
+        parser: Parser = Form(files, fields, parameters) if is_form else Raw(files)
+        if is_json:
+            parser = UrlBody(options, most_files)
+        with explaining():
+            try:
+                await self._write_all(body.chunks, parser, most_bytes, too_large)
+            finally:
+                await to_thread.run_sync(files.close, limiter=threads.images)
+        if isinstance(parser, UrlBody):
+            return Received(folder, [], parser.fields, parser.urls, body.password)
+        return Received(folder, files.images, fields.values())
 
     async def _write_all(
         self, chunks: AsyncIterator[bytes], parser: Parser, most_bytes: int, too_large: BodyTooLarge

@@ -1,35 +1,34 @@
 """Recognition of received images, for `/ocr` and `/ai/table`."""
 
-from collections.abc import AsyncIterator, Callable
+import os
+import shutil
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
+from anyio import to_thread
 from fastapi import Request
 
+from app.api.http import threads
 from app.api.http.deps import part
 from app.api.http.disconnects import cancel_on_disconnect
-from app.api.images.downloads import ImageDownloads
+from app.api.images.downloads import ImageDownloads, label_of_image
 from app.api.images.received import Image, ImageBody, Received
 from app.api.images.receiver import ImageReceiver
 from app.engine.contract.messages import CapabilityName
 from app.engine.contract.recognition_call import ImageLimits, RecognitionOptions
+from app.engine.native.state_errors import explaining_state_errors
 from app.engine.ocr_model_leases import OcrModelLeases
 from app.engine.ocr_model_refusals import OcrModelRefusals
 from app.engine.queue import Place
 from app.engine.recognition import Recognition, recognise
-from app.engine.states import MAX_DEATHS_OF_ONE_REQUEST
 from app.engine.supervisor import Supervisor
-from app.errors import EngineDied, EngineTimedOut, ResourceRefused, ServiceError
-
-
-@dataclass(frozen=True, slots=True)
-class ImageOutcome:
-    """The result of one image of a job: its recognition, or the error."""
-
-    name: str | None
-    recognition: Recognition | None
-    error: ServiceError | None
+from app.errors import ResourceRefused
+from app.jobs.units.new_units import NewUnits
+from app.jobs.units.records import Unit
+from app.jobs.units.unit_claims import Claim
+from app.store.records.reader import open_regular
 
 
 class RecognitionService:
@@ -63,9 +62,13 @@ class RecognitionService:
         Call this before the body is received, so that a large body is not read only to be refused.
         """
         self._supervisor.require_queue_space()
-        self._supervisor.require_capability(CapabilityName.RECOGNITION)
+        self.require_capability()
         if tables:
             self._supervisor.require_capability(CapabilityName.AI)
+
+    def require_capability(self) -> None:
+        """Raise EngineLacks if this machine is known to lack what recognition needs."""
+        self._supervisor.require_capability(CapabilityName.RECOGNITION)
 
     @asynccontextmanager
     async def receive_one(self, body: ImageBody, options: frozenset[str]) -> AsyncIterator[Received]:
@@ -76,37 +79,56 @@ class RecognitionService:
         async with self._receiver.receive(body, options) as received:
             yield received
 
-    @asynccontextmanager
-    async def receive_job(self, body: ImageBody, options: frozenset[str]) -> AsyncIterator[Received]:
-        """Receive the images of a job, or their URLs. Their files are removed when the context ends.
+    async def receive_job(self, new: NewUnits, body: ImageBody, options: frozenset[str]) -> Received:
+        """Receive the images of a job, or their URLs, as the units of the job. The URLs are downloaded later.
 
-        `options` has the names of the options that the body may have. Raises what `ImageReceiver.receive` raises.
+        `options` has the names of the options that the body may have. Raises what `ImageReceiver.receive_units` raises,
+        and SourceNotAllowed if none of the URLs is allowed.
         """
-        async with self._receiver.receive(body, options, self._max_files) as received:
-            yield received
+        received = await self._receiver.receive_units(new.folder, body, options, self._max_files)
+        units = [Unit(image.name, password=image.password) for image in received.images]
+        units += [Unit(label_of_image(url), url=url, password=received.password) for url in received.urls]
+        self._downloads.check(received.urls)
+        await to_thread.run_sync(new.add_all, units, limiter=threads.images)
+        return received
 
-    async def images(self, request: Request, received: Received) -> list[Image]:
-        """Return the images of a request; download them if the request has their URLs.
+    async def image(self, request: Request, received: Received) -> Image:
+        """Return the image of a request; download it if the request has its URL.
 
-        Call this before a place in the queue is taken, since a source may be slow. The downloads end if the caller
-        disconnects. An image of several that cannot be downloaded has an `error`. If none can, the error of the first
-        is raised: a SourceError, ImageTooLarge or a StateError. Also raises CallerGone.
+        Call this before a place in the queue is taken, since a source may be slow. The download ends if the caller
+        disconnects. Raises a SourceError, ImageTooLarge, a StateError and CallerGone.
         """
         if not received.urls:
-            return received.images
-        fetching = self._downloads.fetch(received.urls, received.folder, received.password)
-        images = await cancel_on_disconnect(request, fetching)
-        if images[0].error and all(image.error for image in images):
-            raise images[0].error
-        return images
+            return received.images[0]
+        return await cancel_on_disconnect(
+            request, self._downloads.fetch(received.urls[0], received.folder, received.password)
+        )
+
+    async def image_of_unit(self, claim: Claim, folder: Path) -> Image:
+        """Copy the file of a job's unit into a folder of its own, or download it from its URL.
+
+        The copy keeps the engine off a slow volume, and no other program can replace it. Raises what `image` raises,
+        FileNotFoundError and RecordDamaged.
+        """
+        unit = claim.unit
+        if unit.url is not None:
+            return await self._downloads.fetch(unit.url, folder, unit.password)
+        await to_thread.run_sync(_copy, claim.folder.input_of(claim.number), folder / "image", limiter=threads.images)
+        return Image(folder / "image", unit.name, unit.password)
+
+    @asynccontextmanager
+    async def folder_for_unit(self) -> AsyncIterator[Path]:
+        """Make a folder for the data of one unit, which is removed at the end. Raises StateFull, StateUnavailable."""
+        async with self._receiver.folder() as folder:
+            yield folder
 
     async def close(self) -> None:
         """Close the connections to the sources of images."""
         await self._downloads.aclose()
 
-    def reserve(self) -> Place:
-        """Reserve a job's place in the engine's queue. Raises EngineNotReady and EngineBusy."""
-        return self._supervisor.reserve()
+    def place_for_unit(self) -> Place:
+        """Return the place of a unit of a job in the engine's queue."""
+        return self._supervisor.place_for_unit()
 
     async def recognise(self, image: Image, options: RecognitionOptions, place: Place | None = None) -> Recognition:
         """Recognise one image. Raises any ImageError and any EngineError.
@@ -128,37 +150,11 @@ class RecognitionService:
             self._refusals.note(exc)
             raise
 
-    async def recognise_all(
-        self, images: list[Image], options: RecognitionOptions, place: Place, on_outcome: Callable[[], None]
-    ) -> list[ImageOutcome]:
-        """Recognise the images of a job, each in its own turn in the queue. Call `on_outcome` after each image.
 
-        Raises the first image's error if no image could be recognised.
-        """
-        outcomes: list[ImageOutcome] = []
-        deaths: list[ServiceError] = []
-        for image in images:
-            outcome = await self._outcome(image, options, place, deaths)
-            if isinstance(outcome.error, EngineDied | EngineTimedOut):
-                deaths.append(outcome.error)
-            outcomes.append(outcome)
-            on_outcome()
-        if outcomes[0].error and all(outcome.error for outcome in outcomes):
-            raise outcomes[0].error
-        return outcomes
-
-    async def _outcome(
-        self, image: Image, options: RecognitionOptions, place: Place, deaths: list[ServiceError]
-    ) -> ImageOutcome:
-        """Return the outcome of one image. It is not tried if the job's images have ended too many engine processes."""
-        try:
-            if image.error:
-                raise image.error
-            if len(deaths) >= MAX_DEATHS_OF_ONE_REQUEST:
-                raise deaths[-1]
-            return ImageOutcome(image.name, await self.recognise(image, options, place), None)
-        except ServiceError as exc:
-            return ImageOutcome(image.name, None, exc)
+def _copy(source: Path, target: Path) -> None:
+    """Copy a unit's file without following links. Raises FileNotFoundError, RecordDamaged and OSError."""
+    with os.fdopen(open_regular(source), "rb") as read, explaining_state_errors(), target.open("xb") as written:
+        shutil.copyfileobj(read, written)
 
 
 RecognitionServiceDep = Annotated[RecognitionService, part("recognition_service")]

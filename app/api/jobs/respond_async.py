@@ -1,27 +1,29 @@
 """The header `Prefer` (RFC 7240): a caller requests a job instead of a late answer, and says how long it would wait."""
 
-import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import http_sf
-from anyio import to_thread
+from anyio import CancelScope, to_thread
 from fastapi import Depends, Header, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic.json_schema import SkipJsonSchema
 
 from app import errors
+from app.api.http import threads
 from app.api.http.deps import ActorDep, part
-from app.api.http.disconnects import cancel_on_disconnect
 from app.api.http.problems import problems
 from app.api.http.request_errors import ServiceReadOnly
-from app.api.jobs.long_poll import MAX_WAIT_SECONDS, result_within
+from app.api.jobs.long_poll import MAX_WAIT_SECONDS, finished_or_latest
 from app.api.jobs.schemas import JobOut, describe
-from app.jobs.background import BackgroundJobs
-from app.jobs.batches import Batch, BatchKind
+from app.jobs.batches import BatchKind
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
+from app.jobs.units.new_units import NewUnits
+from app.jobs.units.records import Task
+from app.jobs.units.unit_runner import UnitRunner
 from app.store import Actor
 
 APPLIED = "preference-applied"
@@ -47,45 +49,55 @@ class PreferredJob:
     """The job that a caller prefers to a late answer."""
 
     request: Request
-    background: BackgroundJobs
+    jobs: Jobs
+    runner: UnitRunner
     actor: Actor
     wait_seconds: int
     """For how long the caller would wait for the results, in seconds; 0 to answer with the job at once."""
 
-    async def answer(
-        self,
-        prefix: str,
-        kind: BatchKind,
-        asked: dict[str, Any],
-        batch: Batch,
-        answer_of: Callable[[Any], Response | None],
-    ) -> Response:
-        """Begin the job and answer 202 with it, or with its results if they are ready within `wait_seconds`.
+    @asynccontextmanager
+    async def new_units(self) -> AsyncIterator[NewUnits]:
+        """Make the folder of a new job, into which its units are received. Without a job, the folder is removed.
 
-        `answer_of` makes the answer of the results, in a thread; None if they can only be had from the job. If every
-        item fails within that time, the error is raised, as it would be without a job. If the caller disconnects, the
-        job continues. Raises CallerGone and what `BackgroundJobs.begin` raises.
+        Raises StoreUnavailable, StoreReadOnly, StoreFull.
         """
-        job = await self.background.begin(kind, asked, batch, self.actor)
+        stack = ExitStack()
+        new = await to_thread.run_sync(stack.enter_context, self.jobs.units.new(), limiter=threads.changes)
+        try:
+            yield new
+        finally:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(stack.close, limiter=threads.changes)
+
+    async def create(self, new: NewUnits, kind: BatchKind, asked: dict[str, Any], parameters: dict[str, Any]) -> Job:
+        """Create the job of the received units. `asked` is what the job shows of the request.
+
+        Raises StoreUnavailable, StoreReadOnly, StoreFull.
+        """
+        task = Task(parameters, self.request.url.path)
+        job = await to_thread.run_sync(
+            self.jobs.units.create, new, kind, asked, self.actor, task, limiter=threads.changes
+        )
+        self.runner.wake()
+        return job
+
+    async def answer(self, prefix: str, job: Job, answer_of: Callable[[Jobs, Job], Response | None]) -> Response:
+        """Answer 202 with the job, or with its results if they are ready within `wait_seconds`.
+
+        `answer_of` makes the answer of a finished job, in a thread; None if its results can only be had from the job.
+        If the caller disconnects, the job continues. Raises CallerGone.
+        """
         location = f"{self.request.scope.get('root_path', '')}{prefix}/{job.id}"
         if not self.wait_seconds:
             return _accepted(job, location, "respond-async")
-        ended = result_within(self.request, self.background.ended(job.id), self.wait_seconds)
-        await cancel_on_disconnect(self.request, ended)
-        if batch.error:
-            raise batch.error
+        watcher = self.request.state.job_watcher
+        job = await finished_or_latest(self.request, watcher, job, self.wait_seconds)
         applied = f"wait={self.wait_seconds}"
-        if batch.results and (answer := await to_thread.run_sync(answer_of, batch.results)):
+        if job.is_finished and (answer := await to_thread.run_sync(answer_of, self.jobs, job)):
             answer.headers[APPLIED] = applied
             answer.headers["content-location"] = f"{location}/results"
             return answer
-        return _accepted(await self._latest(job), location, f"respond-async, {applied}")
-
-    async def _latest(self, job: Job) -> Job:
-        jobs: Jobs = self.request.state.jobs
-        with contextlib.suppress(errors.StoreUnavailable, errors.JobNotFound, OSError):
-            return await to_thread.run_sync(jobs.get, job.id)
-        return job
+        return _accepted(job, location, f"respond-async, {applied}")
 
 
 def _accepted(job: Job, location: str, applied: str) -> Response:
@@ -95,7 +107,8 @@ def _accepted(job: Job, location: str, applied: str) -> Response:
 
 async def _preferred_job(
     request: Request,
-    background: Annotated[BackgroundJobs, part("background_jobs")],
+    jobs: Annotated[Jobs, part("jobs")],
+    runner: Annotated[UnitRunner, part("unit_runner")],
     actor: ActorDep,
     _: Annotated[
         str | SkipJsonSchema[None],
@@ -121,15 +134,18 @@ async def _preferred_job(
         return None
     wait, _parameters = preferences.get("wait", (0, {}))
     is_number = isinstance(wait, int) and not isinstance(wait, bool)
-    return PreferredJob(request, background, actor, min(max(wait, 0), MAX_WAIT_SECONDS) if is_number else 0)
+    return PreferredJob(request, jobs, runner, actor, min(max(wait, 0), MAX_WAIT_SECONDS) if is_number else 0)
 
 
 async def _job_in_any_case(
-    request: Request, background: Annotated[BackgroundJobs, part("background_jobs")], actor: ActorDep
+    request: Request,
+    jobs: Annotated[Jobs, part("jobs")],
+    runner: Annotated[UnitRunner, part("unit_runner")],
+    actor: ActorDep,
 ) -> PreferredJob:
     if request.state.access.read_only:
         raise ServiceReadOnly
-    return PreferredJob(request, background, actor, wait_seconds=0)
+    return PreferredJob(request, jobs, runner, actor, wait_seconds=0)
 
 
 PreferredJobDep = Annotated[PreferredJob | None, Depends(_preferred_job)]

@@ -17,6 +17,7 @@ from app.api.examples.ids import JOB_ID
 from app.api.http import threads
 from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import JobsDep, StoreDep
+from app.api.http.header_fields import JSON
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.http.request_errors import CallerGone
@@ -25,6 +26,7 @@ from app.api.jobs.long_poll import JobQuery, JobWatcherDep, finished_or_latest
 from app.api.jobs.results_file import ResultsFile
 from app.api.jobs.schemas import JobListOut, JobOut, describe
 from app.api.jobs.stream import STREAMS, LastEventId, Records, follow
+from app.api.jobs.unit_results import ResultsQuery, UnitResults
 from app.jobs.folder import Jobs
 from app.jobs.held_job import DONE
 from app.jobs.records import JOB_ID as JOB_ID_FORM
@@ -83,8 +85,8 @@ class JobKind:
     """The members of `result`, for the descriptions: a phrase."""
     cancel_scope: Scope
     read_scope: Scope = Scope.READ
-    results: type[BaseModel] | None = None
-    """The schema of the results, if jobs of this kind write results to a separate file."""
+    results: UnitResults[Any] | None = None
+    """How the results are shown, if the jobs of this kind are made of units."""
     cancel: Callable[[Store, Jobs, str], Job] = _cancel
 
     def describe(self) -> str:
@@ -173,8 +175,23 @@ async def stream_job_events(
     return follow(request, watcher, job, last_event_id)
 
 
-async def get_job_results(job: JobDep, jobs: JobsDep) -> Response:
-    """Get the result of each item, in order, once the job has succeeded."""
+async def get_job_results(
+    job: JobDep, kind: JobKindDep, jobs: JobsDep, query: Annotated[ResultsQuery, Query()]
+) -> Response:
+    """Get the results that are there, while the job runs and after it: of each item its result or its problem.
+
+    Each result has the item's `index`. The results of a page are in the order of the items; pages follow one another in
+    the order in which the results were completed. While the job runs, `next_cursor` is the place of the next result.
+    """
+    assert kind.results  # noqa: S101 - kinds without results have no such route
+    if job.units is None:
+        return await _former_results(job, jobs)
+    page = await to_thread.run_sync(kind.results.answer, jobs, job, query)
+    return Response(await to_thread.run_sync(page.model_dump_json), media_type=JSON)
+
+
+async def _former_results(job: Job, jobs: Jobs) -> Response:
+    """Return the results of a job of a version that wrote them at the end of the job, all together."""
     if job.state is not JobState.SUCCEEDED:
         raise errors.JobWithoutResults(job.id, job.state)
     try:
@@ -241,8 +258,8 @@ RESULTS = JobRoute(
     "get_{slug}_results",
     "Get a {noun}'s results",
     {
-        "response_description": "A result for each item, in order.",
-        "responses": problems(*JOB_ERRORS, errors.JobWithoutResults),
+        "response_description": "A page of results.",
+        "responses": problems(*JOB_ERRORS, errors.JobWithoutResults, RequestValidationError),
     },
 )
 
@@ -254,7 +271,7 @@ def job_routes(kind: JobKind) -> APIRouter:
     for route in (LIST, GET, CANCEL, STREAM, RESULTS):
         if route is RESULTS and not kind.results:
             continue
-        options = route.options | ({"response_model": kind.results} if route is RESULTS else {})
+        options = route.options | ({"response_model": kind.results.page} if route is RESULTS and kind.results else {})
         description = inspect.getdoc(route.endpoint) or ""
         router.add_api_route(
             kind.prefix + route.path,

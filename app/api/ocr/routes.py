@@ -1,10 +1,7 @@
 """`/ocr`: text recognised in an image, at once or as a job."""
 
-from collections.abc import Callable
-from contextlib import AsyncExitStack
 from typing import Annotated, Any
 
-from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
@@ -32,18 +29,20 @@ from app.api.images.documents import (
 )
 from app.api.images.options.form_fields import with_form_fields
 from app.api.images.page_warnings import warnings_header
-from app.api.images.received import Image
+from app.api.images.received import ImageBody
 from app.api.images.service import RecognitionService, RecognitionServiceDep
-from app.api.jobs.respond_async import JobInAnyCaseDep, PreferredJobDep, accepted_or
+from app.api.jobs.respond_async import JobInAnyCaseDep, PreferredJob, PreferredJobDep, accepted_or
 from app.api.jobs.routes import JobKind, job_routes
 from app.api.jobs.schemas import JobOut
+from app.api.jobs.unit_problems import unit_problem
+from app.api.jobs.unit_results import UnitResults
 from app.api.ocr.reading_query import Correction, ReadingQuery
-from app.api.ocr.schemas import RecognitionOut, RecognitionsOut, describe, describe_all
+from app.api.ocr.schemas import FileResultOut, RecognitionOut, RecognitionsOut, describe
 from app.engine.contract.processors import Processor
-from app.engine.contract.recognition_call import RecognitionOptions
-from app.engine.queue import Place
 from app.engine.recognition import Recognition
-from app.jobs.batches import BATCH_PHASES, BATCH_RESULT, Batch, BatchKind
+from app.jobs.batches import BATCH_PHASES, BATCH_RESULT, BatchKind
+from app.jobs.folder import Jobs
+from app.jobs.records import Job
 
 router = APIRouter(tags=["recognition"], route_class=GuardedRoute)
 
@@ -62,8 +61,6 @@ JOB_ERRORS = (
     request_errors.NotAcceptable,
     request_errors.ServiceReadOnly,
     *BODY_ERRORS,
-    errors.EngineNotReady,
-    errors.EngineBusy,
     errors.EngineLacks,
     errors.StoreUnavailable,
     *errors.UNWRITABLE,
@@ -105,23 +102,17 @@ async def recognise_text(
     if preferred_job:
         best_of((JSON,), accept)
     await _require_possible(query, accept, choice, prefers_job=preferred_job is not None)
-    service.require_available()
     if preferred_job:
-        async with AsyncExitStack() as stack:
-            received = await stack.enter_async_context(service.receive_job(body, ReadingQuery.names()))
-            query = with_form_fields(query, request.query_params, received.fields)
-            await _require_possible(query, accept, choice, prefers_job=True)
-            images = await service.images(request, received)
-            place = stack.enter_context(service.reserve())
-            asked = query.model_dump(exclude_none=True) | {"files": len(images)}
-            batch = _batch(images, query.to_options(None), service, context, place, stack.pop_all())
-            return await preferred_job.answer(JOBS, BatchKind.IMAGES, asked, batch, _answer_of)
+        service.require_capability()
+        job = await _create_job(preferred_job, request, body, service, choice, query)
+        return await preferred_job.answer(JOBS, job, _answer_of)
+    service.require_available()
     async with service.receive_one(body, ReadingQuery.names()) as received:
         query = with_form_fields(query, request.query_params, received.fields)
         await _require_possible(query, accept, choice, prefers_job=False)
         answer_format = chosen_format(query.format, accept)
         options = query.to_options(answer_format.document)
-        (image,) = await service.images(request, received)
+        image = await service.image(request, received)
         recognition = await cancel_on_disconnect(request, service.recognise(image, options))
         # A second turn in the engine's queue: other calls may run between the recognition and the correction.
         corrections = (
@@ -181,24 +172,22 @@ def _refused(option: str, message: str) -> RequestValidationError:
     return RequestValidationError([{"loc": ("query", option), "msg": message}])
 
 
-def _batch(
-    images: list[Image],
-    options: RecognitionOptions,
+async def _create_job(
+    preferred_job: PreferredJob,
+    request: Request,
+    body: ImageBody,
     service: RecognitionService,
-    context: ProblemContext,
-    place: Place,
-    holding: AsyncExitStack,
-) -> Batch:
-    """Return the work of a job that recognises images.
-
-    `holding` keeps the image files and the place in the queue until the job ends.
-    """
-
-    async def process(on_outcome: Callable[[], None]) -> RecognitionsOut:
-        outcomes = await service.recognise_all(images, options, place, on_outcome)
-        return await to_thread.run_sync(describe_all, outcomes, options, context)
-
-    return Batch(len(images), process, lambda: place.has_begun, holding)
+    choice: ModelChoice,
+    query: ReadingQuery,
+) -> Job:
+    """Receive the files of a job into its folder, and create the job."""
+    async with preferred_job.new_units() as new:
+        received = await service.receive_job(new, body, ReadingQuery.names())
+        query = with_form_fields(query, request.query_params, received.fields)
+        await _require_possible(query, request.headers.getlist("accept"), choice, prefers_job=True)
+        parameters = query.model_dump(mode="json", exclude_none=True)
+        asked = parameters | {"files": new.count} | ({"by_url": True} if received.urls else {})
+        return await preferred_job.create(new, BatchKind.IMAGES, asked, parameters)
 
 
 async def _correct(
@@ -238,15 +227,25 @@ def _headers_of(answer: RecognitionOut) -> dict[str, str]:
     return {TRUNCATED: str(answer.truncated_by_evaluation).lower(), **warnings}
 
 
-def _answer_of(results: RecognitionsOut) -> Response | None:
+RESULTS = UnitResults(
+    FileResultOut,
+    RecognitionsOut,
+    lambda _, items, common: RecognitionsOut(results=items, **common),
+)
+
+
+def _answer_of(jobs: Jobs, job: Job) -> Response | None:
     """Return the answer that a request with one file would have got without a job; None if there are several files.
 
     The results of several files have another schema. Only the job's own route has it, so that `POST /ocr` has one.
     """
-    first = results.results[0].recognition
-    if first is None or len(results.results) > 1:
+    if job.units != 1 or not (found := RESULTS.read(jobs, job, after=0, limit=1).items):
         return None
-    return Response(first.model_dump_json(), headers=_headers_of(first), media_type=JSON)
+    if found[0].error:
+        return unit_problem(found[0].error)
+    assert found[0].recognition  # noqa: S101 - a result has one of the two
+    recognition = found[0].recognition
+    return Response(recognition.model_dump_json(), headers=_headers_of(recognition), media_type=JSON)
 
 
 job_router = job_routes(
@@ -259,6 +258,6 @@ job_router = job_routes(
         result=BATCH_RESULT,
         cancel_scope=Scope.AI,
         read_scope=Scope.AI,
-        results=RecognitionsOut,
+        results=RESULTS,
     )
 )

@@ -8,10 +8,8 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field
 
 from app.api.ai.schemas import TextResultOut
 from app.api.http.problem_types import Problem
-from app.api.http.problems import ProblemContext, problem_of
 from app.api.http.schema import InlineEnum, Schema
 from app.api.images.page_warnings import PageWarningOut
-from app.api.images.service import ImageOutcome
 from app.engine.contract.reading_options import ReadingKind, ReadingMode
 from app.engine.contract.recognition_call import RecognitionOptions
 from app.engine.recognition import Recognition
@@ -121,6 +119,8 @@ class RecognitionOut(Schema):
 class FileResultOut(Schema):
     """The result of one file of a job."""
 
+    index: NonNegativeInt
+    """The place of the file in the request, counted from 0."""
     name: str | None
     """The name of the file in the form, or null."""
     recognition: RecognitionOut | None
@@ -130,12 +130,14 @@ class FileResultOut(Schema):
 
 
 class RecognitionsOut(Schema):
-    """The results of the files of a job."""
+    """One page of the results of a job's files."""
 
     failed_count: NonNegativeInt
-    """How many files have an error."""
+    """How many files have an error so far."""
     results: list[FileResultOut]
-    """A result for each file, in the order of the form."""
+    """The results of this page, in the order of the request."""
+    next_cursor: NonNegativeInt | None
+    """The `cursor` of the next page; null if the job is finished and this is the last page."""
 
 
 def describe(
@@ -152,21 +154,6 @@ def describe(
         pages=pages,
         settings=ReadingSettingsOut.model_validate(options),
         engine_seconds=round(recognition.seconds, 3),
-    )
-
-
-def describe_all(outcomes: list[ImageOutcome], options: RecognitionOptions, context: ProblemContext) -> RecognitionsOut:
-    """Return the results of a recognition job."""
-    return RecognitionsOut(
-        failed_count=sum(outcome.error is not None for outcome in outcomes),
-        results=[
-            FileResultOut(
-                name=outcome.name,
-                recognition=describe(outcome.recognition, options) if outcome.recognition else None,
-                error=problem_of(outcome.error, context) if outcome.error else None,
-            )
-            for outcome in outcomes
-        ],
     )
 
 

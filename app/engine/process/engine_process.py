@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from app.engine.contract.messages import MAX_LINE_BYTES, Call, ProtocolError, Reply
-from app.engine.process.exits import Exit
+from app.engine.process.exits import Exit, ExitCause
 from app.engine.process.memory_limits import hard_limit_bytes, oom_kills
 from app.engine.process.output import Output
 from app.engine.process.process_memory import Memory, memory_of, resident_bytes_of
@@ -204,7 +204,7 @@ class EngineProcess:
         """Return the error for a call that was pending when the process ended in this way."""
         if ending.is_out_of_memory:
             return EngineOutOfMemory(ending.reason, self._memory_limit_bytes)
-        return EngineDied(ending.reason)
+        return EngineDied(ending.reason, was_ordered=ending.cause is ExitCause.ORDERED)
 
     def _note_end_reason(self, reason: str, *, is_fault: bool) -> None:
         if self._end_reason is None:

@@ -1,0 +1,65 @@
+"""The units of a job that is being received: their files and descriptions, in the folder that the job will have."""
+
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from app.jobs.records import new_job_id
+from app.jobs.units.records import JobFolder, Task, Unit, task_json
+from app.store import explaining_refusals
+
+PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
+"""The files of units are the callers' documents, and descriptions may have passwords."""
+
+
+class NewUnits:
+    """Receives the units of one job. Not safe for several threads at once."""
+
+    def __init__(self, folder: JobFolder, job_id: str, descriptions: IO[str]) -> None:
+        """Use `NewUnits.begin`."""
+        self.folder = folder
+        self.job_id = job_id
+        self.count = 0
+        """How many units there are so far."""
+        self.is_created = False
+        """True once the units have become a job, which keeps its folder."""
+        self._descriptions = descriptions
+
+    @classmethod
+    def begin(cls, jobs_dir: Path) -> "NewUnits":
+        """Make the folder of a new job. Raises OSError."""
+        job_id = new_job_id(datetime.now(UTC))
+        folder = JobFolder(jobs_dir, job_id)
+        folder.path.mkdir(mode=PRIVATE_FOLDER)
+        folder.inputs.mkdir(mode=PRIVATE_FOLDER)
+        return cls(folder, job_id, _private(folder.units))
+
+    def add_all(self, units: Iterable[Unit]) -> None:
+        """Add units. The file of a unit, if it has one, is at `folder.input_of(number)`. Raises StoreFull etc."""
+        with explaining_refusals():
+            for unit in units:
+                self._descriptions.write(f"{unit.to_json()}\n")
+                self.count += 1
+
+    def finish(self, task: Task) -> None:
+        """Write the descriptions to the disk, and what to do with each unit. Raises OSError."""
+        with _private(self.folder.task) as file:
+            file.write(task_json(task))
+            _sync(file)
+        _sync(self._descriptions)
+        self._descriptions.close()
+
+    def close(self) -> None:
+        """Close the file of the descriptions."""
+        self._descriptions.close()
+
+
+def _private(path: Path) -> IO[str]:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE), "w")
+
+
+def _sync(file: IO[str]) -> None:
+    file.flush()
+    os.fsync(file.fileno())

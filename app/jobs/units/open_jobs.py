@@ -1,0 +1,153 @@
+"""What this process remembers of the jobs of units, and how a job's log and record are written under its lock."""
+
+import contextlib
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from app.errors import JobNotFound, ModelInUse, ModelLocked, StoreUnavailable
+from app.events import EventName, OnEvent
+from app.jobs.held_job import DONE
+from app.jobs.records import Failure, Job, JobState, process_name, write_record
+from app.jobs.units.job_log import JobLog
+from app.jobs.units.records import Entry, EntryKind, JobFolder
+from app.store import Store, explaining_refusals
+from app.store.records.forms import RecordDamaged
+
+LOCK_SECONDS = 10.0
+"""How long to wait for a job's lock, in seconds. Each holder holds it for milliseconds, on a slow volume for longer."""
+MOST_OPEN = 1000
+"""How many logs are remembered. The log of any other job is read from its beginning."""
+RUNNING_PHASE = "working"
+
+
+@dataclass(slots=True)
+class OpenJob:
+    """A job whose log this process has read."""
+
+    job: Job
+    folder: JobFolder
+    log: JobLog
+    using: threading.RLock = field(default_factory=threading.RLock)
+    """Held while the log is read or written."""
+    claimed: set[int] = field(default_factory=set)
+    """The units that this process has claimed."""
+    first_open: int = 0
+    """All units before this one have a result."""
+    offsets: list[int] | None = None
+    """Where each unit's line begins in `units.jsonl`; None until the file was read."""
+
+    def refresh(self) -> None:
+        """Read what was appended to the log. Raises JobNotFound if the job was removed, and OSError."""
+        try:
+            self.log.refresh()
+        except RecordDamaged as exc:
+            raise StoreUnavailable(f"the log of the job {self.job.id} cannot be read: {exc}") from exc
+        if not self.log.size and not self.folder.path.is_dir():
+            raise JobNotFound(self.job.id)
+
+
+class OpenJobs:
+    """The open jobs of one model folder."""
+
+    def __init__(self, store: Store, on_event: OnEvent) -> None:
+        self.volume = store.volume
+        self.locks = store.locks
+        self._on_event = on_event
+        self._known = OrderedDict[str, OpenJob]()
+        self._opening = threading.Lock()
+
+    def open(self, job: Job) -> OpenJob:
+        """Return what is remembered of a job."""
+        with self._opening:
+            found = self._known.get(job.id)
+            if found is None:
+                folder = JobFolder(self.volume.jobs_dir, job.id)
+                found = self._known[job.id] = OpenJob(job, folder, JobLog(folder.log, job.units or 0))
+                while len(self._known) > MOST_OPEN:
+                    unused = next((each for each, known in self._known.items() if not known.claimed), job.id)
+                    del self._known[unused]
+            self._known.move_to_end(job.id)
+            return found
+
+    def forget(self, job_id: str) -> None:
+        """Forget a job that was removed."""
+        with self._opening:
+            self._known.pop(job_id, None)
+
+    @contextmanager
+    def locked(self, job: Job) -> Iterator[OpenJob]:
+        """Hold a job's lock, with its log read to the end.
+
+        Raises JobNotFound, StoreUnavailable, StoreReadOnly, StoreFull.
+        """
+        known = self.open(job)
+        self.volume.check_writable()  # otherwise a line could go to another folder that is now mounted there
+        with known.using, explaining_refusals():
+            try:
+                with self.locks.exclusive(lock_name(job.id), seconds=LOCK_SECONDS):
+                    known.refresh()
+                    yield known
+            except (ModelLocked, ModelInUse) as exc:
+                raise StoreUnavailable(f"the job {job.id} is locked by another process") from exc
+
+    def show(self, known: OpenJob) -> Job:
+        """Write what the log says to the job's record, and return the job. The caller holds the job's lock."""
+        log = known.log
+        job = replace(known.job, progress=log.progress())
+        if log.end is None:
+            job = replace(job, state=JobState.RUNNING, phase=RUNNING_PHASE)
+        else:
+            job = replace(job, state=log.end, finished_at=log.ended_at, phase=_last_phase(log))
+            if log.end is JobState.SUCCEEDED:
+                job = replace(job, result={"failed_count": len(log.failures)})
+            elif log.end is JobState.FAILED:
+                job = replace(job, failure=_first_failure(log))
+        known.job = write_record(self.volume.jobs_dir, job, is_lasting=log.end is not None)
+        return known.job
+
+    def end(self, known: OpenJob, state: JobState | None = None) -> Job:
+        """End a job: with `state`, or as its results say. The caller holds the job's lock."""
+        log = known.log
+        if log.end is None:
+            has_success = len(log.failures) < len(log.done)
+            state = state or (JobState.SUCCEEDED if has_success else JobState.FAILED)
+            log.append(entry(EntryKind.END, state=state), is_lasting=True)
+            self._report_end(known)
+        job = self.show(known)
+        for path in known.folder.inputs.iterdir() if known.folder.inputs.is_dir() else ():
+            with contextlib.suppress(OSError):  # the sweep removes the whole folder later
+                path.unlink()
+        return job
+
+    def _report_end(self, known: OpenJob) -> None:
+        log, job = known.log, known.job
+        failure = _first_failure(log) if log.end is JobState.FAILED else None
+        seconds = (datetime.now(UTC) - job.created_at).total_seconds()
+        about = {"job_id": job.id, "kind": job.kind, "outcome": str(log.end), "done": len(log.done)}
+        about |= {"error": failure.detail if failure else None, "seconds": round(seconds, 3)}
+        self._on_event(EventName.JOB_FINISHED, about)
+
+
+def entry(event: EntryKind, **fields: Any) -> Entry:  # noqa: ANN401 - the fields of Entry
+    """Return a new entry of a log, written by this process now."""
+    return Entry(event, datetime.now(UTC), owner=process_name(), **fields)
+
+
+def lock_name(job_id: str, unit: int | None = None) -> str:
+    """Return the name of the lock of a job, or of one of its units. It begins with `/`, so no model can have it."""
+    return f"/jobs/{job_id}" if unit is None else f"/jobs/{job_id}/{unit}"
+
+
+def _last_phase(log: JobLog) -> str:
+    if log.end is JobState.SUCCEEDED:
+        return DONE
+    return RUNNING_PHASE if log.has_begun else "waiting"
+
+
+def _first_failure(log: JobLog) -> Failure | None:
+    return log.failures[min(log.failures)] if log.failures else None

@@ -1,0 +1,117 @@
+"""The records of a job of units: what its units are, and the log of what was done with them."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+from app.jobs.records import RECORD_NAME, Failure, JobState, record_of_units
+from app.store.records.forms import HeaderText, JsonObject, RecordForm, Size, Time, Word
+
+MAX_UNIT_BYTES = 16 << 20
+"""The longest line of `units.jsonl`, in bytes: a text, and the escapes of JSON."""
+MAX_ENTRY_BYTES = 1 << 14
+"""The longest line of the log, in bytes."""
+MAX_DETAIL_CHARS = 2000
+"""The longest message of a unit's failure in the log. The unit's result has the whole message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One file or one text of a job. A file lies in the job's folder, or is downloaded from its URL."""
+
+    name: str | None = None
+    """The file's name, as its sender gave it, or its URL without the query."""
+    text: str | None = None
+    url: str | None = None
+    password: str | None = None
+    """The password of an encrypted PDF."""
+
+    def to_json(self) -> str:
+        """Return the unit as a line of `units.jsonl`, without the line feed."""
+        return json.dumps({name: value for name, value in asdict(self).items() if value is not None})
+
+
+class EntryKind(StrEnum):
+    """What an entry of a job's log says."""
+
+    BEGUN = "begun"
+    """A service has begun to work on a unit."""
+    GIVEN_BACK = "given_back"
+    """A service has stopped its work on a unit without a result, for another service to do it."""
+    RESULT = "result"
+    """The unit has its result, a part of `results.jsonl`."""
+    END = "end"
+    """The job has ended. Nothing follows this entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a job's log."""
+
+    event: Word
+    """An EntryKind. An entry of another kind, as of a newer version, is ignored."""
+    at: Time
+    unit: Size | None = None
+    """The unit's number, counted from 0."""
+    offset: Size | None = None
+    """Where the unit's result begins in `results.jsonl`, in bytes."""
+    length: Size | None = None
+    """How many bytes the result has."""
+    failure: Failure | None = None
+    """Why the unit failed; None if it succeeded."""
+    state: JobState | None = None
+    """The job's final state, in the entry `end`."""
+    owner: str | None = None
+    """`<host>:<pid>` of the process that wrote the entry."""
+
+    def to_json(self) -> str:
+        """Return the entry as a line of the log, without the line feed."""
+        fields = {name: value for name, value in asdict(self).items() if value is not None}
+        return json.dumps(fields, default=datetime.isoformat)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What to do with each unit of a job: a kind's own parameters, and the request that gave them."""
+
+    parameters: JsonObject
+    path: HeaderText = ""
+    """The path of the request, which problems of units show."""
+
+
+UNIT = RecordForm(Unit, "job", max_bytes=MAX_UNIT_BYTES)
+ENTRY = RecordForm(Entry, "job", max_bytes=MAX_ENTRY_BYTES)
+TASK = RecordForm(Task, "job")
+
+
+def task_json(task: Task) -> str:
+    """Return a task as its record has it."""
+    return json.dumps(asdict(task))
+
+
+def failure_of(error: Exception) -> Failure:
+    """Return an error as the log has it."""
+    return Failure(type(error).__name__, str(error)[:MAX_DETAIL_CHARS])
+
+
+class JobFolder:
+    """The paths of one job of units, below `.store/jobs/<id>/`."""
+
+    def __init__(self, jobs_dir: Path, job_id: str) -> None:
+        self.path = record_of_units(jobs_dir, job_id).parent
+        self.record = self.path / RECORD_NAME
+        self.task = self.path / "task.json"
+        self.units = self.path / "units.jsonl"
+        """One line for each unit."""
+        self.log = self.path / "log.jsonl"
+        """What was done, in the order in which it was done. Only the holder of the job's lock appends to it."""
+        self.results = self.path / "results.jsonl"
+        """The results, a line each. The log has the place of each."""
+        self.inputs = self.path / "in"
+        """The files of the units that have no result yet."""
+
+    def input_of(self, number: int) -> Path:
+        """Return the path of a unit's file."""
+        return self.inputs / str(number)

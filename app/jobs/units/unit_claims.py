@@ -1,0 +1,173 @@
+"""The claims of units: which unit a service works on, its result, and its return if the service stops.
+
+Any number of services work on one job. A claim is a lock of the kernel, which ends with its service. A unit whose lock
+is free and which has no result may be claimed by any service. The methods block.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from app.errors import JobNotFound, ModelInUse, ModelLocked
+from app.jobs.records import Failure, Job
+from app.jobs.units.job_log import append_at
+from app.jobs.units.open_jobs import OpenJob, OpenJobs, entry, lock_name
+from app.jobs.units.records import MAX_UNIT_BYTES, TASK, UNIT, EntryKind, JobFolder, Task, Unit
+from app.store import explaining_refusals
+from app.store.records.forms import RecordDamaged
+from app.store.records.reader import open_regular, read_regular
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The outcome of a unit."""
+
+    result: str
+    """The unit's result as the API shows it: JSON on one line. A failed unit has a result too."""
+    failure: Failure | None = None
+    """Why the unit failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A unit that this process works on, until `release` or the end of the process."""
+
+    job: Job
+    number: int
+    """The unit's number in the job, counted from 0."""
+    unit: Unit
+    task: Task
+    attempts: int
+    """How many services have begun to work on the unit, this one included."""
+    is_first: bool
+    """True if no unit of the job was begun before."""
+    folder: JobFolder
+    known: OpenJob
+    lock: ExitStack
+
+    def release(self) -> None:
+        """End the claim. If the unit has no result, any service may claim it."""
+        self.known.claimed.discard(self.number)
+        self.lock.close()
+
+
+class UnitClaims:
+    """Claims units of the jobs of one model folder."""
+
+    def __init__(self, jobs: OpenJobs) -> None:
+        self._jobs = jobs
+        self.understands: Callable[[Job, Task], bool] = lambda *_: True
+        """Returns False for a job that a newer version created and this one does not understand."""
+
+    def claim(self, job: Job) -> Claim | None:
+        """Claim the first unit of a job that has no result and that no process works on; None if there is none.
+
+        A job whose units all have results, but which has not ended because its service was killed, is ended. Raises
+        StoreUnavailable, StoreReadOnly, StoreFull; RecordDamaged if the job's units cannot be read.
+        """
+        known = self._jobs.open(job)
+        with known.using, explaining_refusals(), contextlib.suppress(JobNotFound):
+            known.refresh()
+            if known.log.end is None and known.log.is_complete:
+                with self._jobs.locked(job):
+                    self._jobs.end(known)
+            if known.log.end is not None:
+                return None
+            while (lock := ExitStack()) and (number := self._lock_one(known, lock)) is not None:
+                try:
+                    claim = self._begin(known, number, lock)
+                except BaseException:
+                    known.claimed.discard(number)
+                    lock.close()
+                    raise
+                if claim or known.log.end is not None:
+                    return claim
+        return None
+
+    def is_ended(self, claim: Claim) -> bool:
+        """Return True if the job has ended, whichever service has ended it, such as by a cancellation."""
+        with claim.known.using, contextlib.suppress(OSError):
+            try:
+                claim.known.refresh()
+            except JobNotFound:
+                return True
+            return claim.known.log.end is not None
+        return False
+
+    def complete(self, claim: Claim, outcome: Outcome) -> Job:
+        """Append the result of a unit, and return the job.
+
+        A second result of a unit, and a result after the end of the job, are dropped. Raises JobNotFound,
+        StoreUnavailable, StoreReadOnly, StoreFull.
+        """
+        with self._jobs.locked(claim.job) as known:
+            log = known.log
+            if log.end is not None or claim.number in log.done:
+                return known.job
+            line = f"{outcome.result}\n".encode()
+            offset = append_at(claim.folder.results, None, line, is_lasting=True)
+            place = {"unit": claim.number, "offset": offset, "length": len(line)}
+            log.append(entry(EntryKind.RESULT, failure=outcome.failure, **place), is_lasting=True)
+            claim.folder.input_of(claim.number).unlink(missing_ok=True)
+            return self._jobs.end(known) if log.is_complete else self._jobs.show(known)
+
+    def give_back(self, claim: Claim) -> None:
+        """Note that this service ends its work on a unit without a result, so that the attempt does not count.
+
+        Raises JobNotFound, StoreUnavailable, StoreReadOnly, StoreFull.
+        """
+        with self._jobs.locked(claim.job) as known:
+            if known.log.end is None and claim.number not in known.log.done:
+                known.log.append(entry(EntryKind.GIVEN_BACK, unit=claim.number), is_lasting=False)
+
+    def _lock_one(self, known: OpenJob, lock: ExitStack) -> int | None:
+        """Lock the first unit that has no result and is not locked, and return its number; None if there is none."""
+        units, done = known.job.units or 0, known.log.done
+        while known.first_open in done:
+            known.first_open += 1
+        for number in range(known.first_open, units):
+            if number in done or number in known.claimed:
+                continue
+            with contextlib.suppress(ModelLocked, ModelInUse):
+                lock.enter_context(self._jobs.locks.exclusive(lock_name(known.job.id, number), seconds=0))
+                known.claimed.add(number)
+                return number
+        return None
+
+    def _begin(self, known: OpenJob, number: int, lock: ExitStack) -> Claim | None:
+        """Note in the log that this service begins a unit. None if another service has done the unit meanwhile."""
+        with self._jobs.locked(known.job):
+            log, is_first = known.log, not known.log.has_begun
+            if log.end is not None or number in log.done:
+                known.claimed.discard(number)
+                lock.close()
+                return None
+            unit, task = _unit_at(known, number), TASK.parse(read_regular(known.folder.task, TASK.max_bytes))
+            if not self.understands(known.job, task):
+                raise RecordDamaged("a newer version of the service created it")
+            log.append(entry(EntryKind.BEGUN, unit=number), is_lasting=False)
+            if is_first:
+                self._jobs.show(known)
+            return Claim(
+                known.job, number, unit, task, log.attempts[number], is_first, known.folder, known, lock.pop_all()
+            )
+
+
+def _unit_at(known: OpenJob, number: int) -> Unit:
+    """Return the description of a unit. Raises RecordDamaged and OSError."""
+    try:
+        descriptor = open_regular(known.folder.units)
+    except FileNotFoundError:
+        raise RecordDamaged("it is missing") from None
+    with os.fdopen(descriptor, "rb") as file:
+        if known.offsets is None:
+            known.offsets, offset = [], 0
+            while line := file.readline(MAX_UNIT_BYTES):
+                known.offsets.append(offset)
+                offset += len(line)
+        if number >= len(known.offsets):
+            raise RecordDamaged(f"it has no unit {number}")
+        file.seek(known.offsets[number])
+        return UNIT.parse(file.readline(MAX_UNIT_BYTES))

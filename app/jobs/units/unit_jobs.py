@@ -1,0 +1,111 @@
+"""The jobs of units in a model folder: create, cancel, read results, remove. The methods block."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from typing import Any
+
+from app.events import OnEvent
+from app.jobs.records import Job, JobState, Priority, new_job, write_record
+from app.jobs.units.job_log import JobLog, ResultPlace
+from app.jobs.units.new_units import NewUnits
+from app.jobs.units.open_jobs import LOCK_SECONDS, OpenJobs, lock_name
+from app.jobs.units.records import JobFolder, Task
+from app.jobs.units.unit_claims import UnitClaims
+from app.store import Actor, Store, explaining_refusals
+from app.store.records.forms import RecordDamaged
+from app.store.records.reader import open_regular
+
+MAX_RESULT_BYTES = 256 << 20
+"""The longest result that is read, in bytes."""
+
+
+class UnitJobs:
+    """The jobs of units of one model folder, in `.store/jobs/<id>/`."""
+
+    def __init__(self, store: Store, on_event: OnEvent = lambda *_: None) -> None:
+        self._open = OpenJobs(store, on_event)
+        self._volume = store.volume
+        self.claims = UnitClaims(self._open)
+
+    @contextmanager
+    def new(self) -> Iterator[NewUnits]:
+        """Make the folder of a new job, into which its units are written.
+
+        If no job is created, the folder is removed at the end of the context. Raises StoreUnavailable, StoreReadOnly,
+        StoreFull.
+        """
+        self._volume.check_writable()
+        with ExitStack() as lock:
+            with explaining_refusals():
+                new = NewUnits.begin(self._volume.jobs_dir)
+                # A sweep removes no folder whose lock is held.
+                lock.enter_context(self._open.locks.exclusive(lock_name(new.job_id), seconds=LOCK_SECONDS))
+            try:
+                yield new
+            finally:
+                new.close()
+                if not new.is_created:
+                    shutil.rmtree(new.folder.path, ignore_errors=True)
+
+    def create(
+        self,
+        new: NewUnits,
+        kind: str,
+        request: dict[str, Any],
+        actor: Actor,
+        task: Task,
+        priority: Priority = Priority.NORMAL,
+        webhook: str | None = None,
+    ) -> Job:
+        """Create the job of the units that were received, and return it. From now on any service may work on it.
+
+        Raises StoreUnavailable, StoreReadOnly, StoreFull.
+        """
+        self._volume.check_writable()
+        with explaining_refusals():
+            new.finish(task)
+            job = new_job(kind, request, actor, JobLog(new.folder.log, new.count).progress(), webhook)
+            job = replace(job, id=new.job_id, units=new.count, priority=priority)
+            job = write_record(self._volume.jobs_dir, job, is_lasting=True)
+        new.is_created = True
+        return job
+
+    def cancel(self, job: Job) -> Job:
+        """Cancel a job, and return it as it has ended. Services that work on its units notice the end soon.
+
+        Raises JobNotFound, StoreUnavailable, StoreReadOnly, StoreFull.
+        """
+        with self._open.locked(job) as known:
+            # If every unit has its result, a service was killed before it could end the job.
+            return self._open.end(known, None if known.log.is_complete else JobState.CANCELLED)
+
+    def results(self, job: Job, *, after: int, limit: int) -> tuple[list[ResultPlace], int]:
+        """Return the places of up to `limit` results, from the result `after` on, in the order of their completion.
+
+        Also returns how many units have failed so far. Raises JobNotFound, StoreUnavailable.
+        """
+        known = self._open.open(job)
+        with known.using, explaining_refusals():
+            known.refresh()
+            return known.log.results[after : after + limit], len(known.log.failures)
+
+    def read_result(self, job_id: str, place: ResultPlace) -> bytes:
+        """Return a result as JSON. Raises RecordDamaged if it cannot be read, and OSError."""
+        with suppress(FileNotFoundError):
+            descriptor = open_regular(JobFolder(self._volume.jobs_dir, job_id).results)
+            try:
+                if place.length <= MAX_RESULT_BYTES:
+                    return os.pread(descriptor, place.length, place.offset)
+            finally:
+                os.close(descriptor)
+        raise RecordDamaged("it is missing or too large")
+
+    def remove(self, job_id: str) -> None:
+        """Remove a job and its files. The record goes first, so that the job is gone at once. Raises OSError."""
+        folder = JobFolder(self._volume.jobs_dir, job_id)
+        folder.record.unlink(missing_ok=True)
+        shutil.rmtree(folder.path)
+        self._open.forget(job_id)

@@ -1,0 +1,213 @@
+"""Works on the units of all jobs of the folder, a few at once, and ends the work when a job is cancelled."""
+
+import asyncio
+import contextlib
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+from anyio import CancelScope, to_thread
+from anyio.abc import TaskGroup
+
+from app.errors import JobNotFound, ServiceError, StoreError, UnitAbandoned
+from app.events import EventName, OnEvent
+from app.jobs.progress import PROGRESS_INTERVAL_SECONDS
+from app.jobs.recording import until_written
+from app.jobs.records import Job
+from app.jobs.units.unit_claims import Claim, Outcome
+from app.jobs.units.unit_order import UnitOrder
+from app.tracing import Attributes, linked_span
+
+POLL_INTERVAL_SECONDS = 1.0
+"""The pause, in seconds, between two looks for units that no service works on."""
+NOT_NOW_SECONDS = 5.0
+"""The pause, in seconds, after a unit was given back because the engine or the folder is not available."""
+MAX_ATTEMPTS = 3
+"""How many services may end while they work on a unit, before the unit fails."""
+DEFECT = "The work on it failed because of a defect in the service, which the service's log describes."
+
+
+class NotNow(Exception):
+    """The service cannot work on units at present, for a reason that is not the unit's, such as a stopped engine."""
+
+
+class UnitWork(ABC):
+    """The work on the units of one kind of job."""
+
+    @abstractmethod
+    def understands(self, parameters: dict[str, Any]) -> bool:
+        """Return False if the parameters of a job are those of a newer version. The job is left to other services."""
+
+    @abstractmethod
+    async def run(self, claim: Claim) -> Outcome:
+        """Work on a unit and return its outcome; a failed unit has an outcome too.
+
+        Raises NotNow if the service cannot work on units now. Any other exception is a defect. The work is cancelled,
+        by an anyio scope, when the job is cancelled or the service stops.
+        """
+
+    @abstractmethod
+    def failed(self, claim: Claim, error: Exception) -> Outcome:
+        """Return the outcome of a unit that failed with an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """How many units a service works on at once."""
+
+    local: int = 2
+    """Of units whose data is in the folder: one in the engine, and one that is prepared meanwhile."""
+    downloads: int = 4
+    """Of units that are downloaded first, since a source may be slow."""
+
+
+class UnitRunner:
+    """Works on the units of one service's folder."""
+
+    def __init__(
+        self,
+        order: UnitOrder,
+        works: Mapping[str, UnitWork],
+        on_event: OnEvent,
+        *,
+        on_written: Callable[[], None] = lambda: None,
+        lanes: Lanes | None = None,
+    ) -> None:
+        """`works` has the work of each kind of job. `on_written` is called after a result was appended."""
+        self._order = order
+        self._claims = order.claims
+        self._claims.understands = lambda job, task: works[job.kind].understands(task.parameters)
+        self._works = works
+        self._on_event = on_event
+        self._on_written = on_written
+        self._lanes = lanes or Lanes()
+        self._running = Counter[bool]()
+        """How many units are worked on, by whether they are downloaded first."""
+        self._scope = CancelScope()
+        self._is_stopping = False
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work on units until `stop` is called. May be called again after an exception."""
+        self._scope = CancelScope()
+        if self._is_stopping:
+            return
+        with self._scope:
+            async with anyio.create_task_group() as tasks:
+                while True:
+                    self._wake.clear()
+                    pause = await self._claim_some(tasks)
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._wake.wait(), pause)
+
+    def wake(self) -> None:
+        """Look for units now, because a job was created."""
+        self._order.look_again()
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Give the units back, so that any service on the folder can work on them."""
+        self._is_stopping = True
+        self._scope.cancel()
+
+    async def _claim_some(self, tasks: TaskGroup) -> float:
+        """Claim units while this service may work on more, and return the seconds until the next look."""
+        try:
+            while kinds := self._free_kinds():
+                claim = await to_thread.run_sync(self._order.claim_next, kinds)
+                if claim is None:
+                    break
+                self._running[claim.job.is_downloaded] += 1
+                tasks.start_soon(self._run_one, claim)
+        except (StoreError, OSError):
+            pass  # without the folder there are no units; requests report the reason
+        except Exception as exc:  # noqa: BLE001 - units are looked for again at the next poll
+            self._on_event(EventName.SERVICE_PART_RESTARTED, {"part": "jobs", "exc_info": exc})
+        return POLL_INTERVAL_SECONDS
+
+    def _free_kinds(self) -> Callable[[Job], bool] | None:
+        """Return a function that says whether this service may work on one more unit of a job now; None if on none."""
+        lanes = {False: self._lanes.local, True: self._lanes.downloads}
+        free = {is_downloaded for is_downloaded, most in lanes.items() if self._running[is_downloaded] < most}
+        return (lambda job: job.kind in self._works and job.is_downloaded in free) if free else None
+
+    async def _run_one(self, claim: Claim) -> None:
+        try:
+            attributes: Attributes = {
+                "ocr.job.id": claim.job.id,
+                "ocr.job.kind": claim.job.kind,
+                "ocr.job.unit": claim.number,
+            }
+            with linked_span(f"job {claim.job.kind}", attributes, claim.job.traceparent) as span:
+                await self._work(claim)
+                span.set({"ocr.job.attempts": claim.attempts})
+        finally:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(claim.release)
+            self._running[claim.job.is_downloaded] -= 1
+            self._wake.set()
+
+    async def _work(self, claim: Claim) -> None:
+        if claim.is_first:
+            waited = round(time.time() - claim.job.created_at.timestamp(), 3)
+            about = {"job_id": claim.job.id, "kind": claim.job.kind, "items": claim.job.units}
+            self._on_event(EventName.JOB_STARTED, about | {"waited_seconds": max(waited, 0.0)})
+        try:
+            outcome = await self._outcome_of(claim)
+        except asyncio.CancelledError:
+            with CancelScope(shield=True):
+                await self._give_back(claim)
+            raise
+        if outcome is not None:
+            await self._append(claim, outcome)
+
+    async def _outcome_of(self, claim: Claim) -> Outcome | None:
+        """Work on a unit. Return None if its job has ended meanwhile, or if the unit was given back."""
+        work = self._works[claim.job.kind]
+        if claim.attempts > MAX_ATTEMPTS:
+            return work.failed(claim, UnitAbandoned(claim.attempts - 1))
+        outcome: Outcome | None = None
+        is_deferred = False
+
+        async def follow() -> None:
+            while not await to_thread.run_sync(self._claims.is_ended, claim):  # noqa: ASYNC110 - another process ends it
+                await anyio.sleep(PROGRESS_INTERVAL_SECONDS)
+            tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(follow)
+            try:
+                outcome = await work.run(claim)
+            except NotNow:
+                is_deferred = True
+            except Exception as exc:  # noqa: BLE001 - a defect with one unit must not stop the others
+                about = {"job_id": claim.job.id, "kind": claim.job.kind, "unit": claim.number}
+                self._on_event(EventName.JOB_CRASHED, about | {"exc_info": exc})
+                outcome = work.failed(claim, ServiceError(DEFECT))
+            tasks.cancel_scope.cancel()
+        if is_deferred:
+            await self._give_back(claim)
+            await anyio.sleep(NOT_NOW_SECONDS)
+        return outcome
+
+    async def _append(self, claim: Claim, outcome: Outcome) -> None:
+        """Append a result. While the folder is away the result waits; after that the unit is done again."""
+
+        def append() -> None:
+            with contextlib.suppress(JobNotFound):
+                self._claims.complete(claim, outcome)
+
+        try:
+            await until_written(append)
+        except (StoreError, OSError) as exc:
+            about = {"job_id": claim.job.id, "kind": claim.job.kind, "unit": claim.number}
+            self._on_event(EventName.JOB_UNRECORDED, about | {"error": str(exc)})
+        self._on_written()
+
+    async def _give_back(self, claim: Claim) -> None:
+        with contextlib.suppress(StoreError, OSError):  # then the attempt counts
+            await to_thread.run_sync(self._claims.give_back, claim)
