@@ -59,8 +59,8 @@ class UnitWork(ABC):
 class Lanes:
     """How many units a service works on at once."""
 
-    local: int = 2
-    """Of units whose data is in the folder: one in the engine, and one that is prepared meanwhile."""
+    local: int = 1
+    """Of units whose data is in the folder. The engine works on one at a time; a second one could be done elsewhere."""
     downloads: int = 4
     """Of units that are downloaded first, since a source may be slow."""
 

@@ -305,14 +305,23 @@ def test_a_job_reads_several_urls(service: RunningService, hub: Hub) -> None:
 
 
 @pytest.mark.parametrize(("path", "headers"), [("/ocr", ASYNC), ("/ocr/jobs", None)])
-def test_a_job_without_any_image_is_refused(
-    service: RunningService, hub: Hub, path: str, headers: dict[str, str] | None
-) -> None:
-    """If no URL of a job can be fetched, or there are too many, no job is created."""
+def test_urls_that_a_job_may_not_have(service: RunningService, path: str, headers: dict[str, str] | None) -> None:
+    """If requests are allowed for none of the URLs of a job, or there are too many, no job is created."""
     before = service.client.get("/ocr/jobs").json()["count"]
-    url = f"{hub.cdn_url}/scans/gone.png"
 
-    refused = [ask(service, path, headers, urls=[url] * count) for count in (2, 6)]
+    refused = [ask(service, path, headers, urls=["http://127.0.0.1:1/a.png"] * count) for count in (2, 6)]
 
-    assert [problem_of(answer) for answer in refused] == [(404, "source-not-found"), (422, "invalid-request")]
+    assert [problem_of(answer) for answer in refused] == [(403, "source-not-allowed"), (422, "invalid-request")]
     assert service.client.get("/ocr/jobs").json()["count"] == before
+
+
+def test_a_job_without_any_image_fails(service: RunningService, hub: Hub) -> None:
+    """A job of which no URL can be fetched fails, and each of its files has its own problem."""
+    urls = [f"{hub.cdn_url}/scans/gone.png", f"{hub.cdn_url}/scans/lost.png"]
+
+    location = ask(service, "/ocr/jobs", None, urls=urls).raise_for_status().headers["location"]
+    job = service.client.get(location, params={"wait": 60}).json()
+
+    assert (job["state"], job["error"]["type"].rpartition(":")[2]) == ("failed", "source-not-found")
+    results = service.client.get(f"{location}/results").json()["results"]
+    assert [result["error"]["status"] for result in results] == [404, 404]

@@ -29,17 +29,23 @@ def state_of(service: RunningService) -> Path:
 
 
 def test_a_full_state_disk_is_told_and_harms_nothing_else(service: RunningService) -> None:
-    """An image that cannot be kept gets 507, models can be changed, and images are read again once there is space."""
+    """An image that cannot be kept gets 507, models can be changed, and images are read again once there is space.
+
+    A job waits until there is space.
+    """
     before = service.client.post("/ocr", content=b"BM", headers=BMP)
     fill(state_of(service))
 
-    for headers in (BMP, BMP | {"prefer": "respond-async"}):
-        assert problem_of(service.client.post("/ocr", content=b"BM" * 100_000, headers=headers)) == (507, "state-full")
+    assert problem_of(service.client.post("/ocr", content=b"BM" * 100_000, headers=BMP)) == (507, "state-full")
+    job = service.client.post("/ocr", content=b"BM" * 100_000, headers=BMP | {"prefer": "respond-async"})
+    location = job.raise_for_status().headers["location"]
+    assert service.client.get(location, params={"wait": 1}).json()["finished_at"] is None
     assert service.client.put("/models/a.bin", content=b"new").status_code == 201
 
     (state_of(service) / "filler").unlink()
     after = service.client.post("/ocr", content=b"BM", headers=BMP)
     assert (after.status_code, after.json().get("type")) == (before.status_code, before.json().get("type"))
+    assert eventually(lambda: service.client.get(location, params={"wait": 10}).json()["finished_at"], within=60)
 
 
 def test_an_image_that_outgrows_the_state_disk_is_refused(service: RunningService) -> None:
