@@ -43,7 +43,7 @@ from app.events import EventName, OnEvent
 from app.fetching.allowed_urls import AllowedUrls
 from app.fetching.checked_chunks import LeastRate
 from app.fetching.http_client import HttpClient
-from app.jobs.batches import BatchKind
+from app.jobs.units.kinds import UnitKind
 from app.jobs.folder import Jobs
 from app.jobs.units.unit_order import UnitOrder
 from app.jobs.units.unit_runner import UnitRunner, UnitWork
@@ -273,7 +273,7 @@ def build_unit_runner(
     jobs: Jobs, recognition: RecognitionService, texts: TextService, watcher: JobWatcher, on_event: OnEvent
 ) -> UnitRunner:
     """Build the runner of the units of all jobs on texts and images."""
-    works: dict[str, UnitWork] = {BatchKind.IMAGES: ImageUnits(recognition), BatchKind.TEXTS: TextUnits(texts)}
+    works: dict[str, UnitWork] = {UnitKind.IMAGES: ImageUnits(recognition), UnitKind.TEXTS: TextUnits(texts)}
     return UnitRunner(UnitOrder(jobs), works, on_event, on_written=watcher.look)
 
 

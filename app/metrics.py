@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 from app.engine.process.exits import ExitCause
 from app.engine.states import EngineState
 from app.events import EventName
-from app.jobs.batches import BatchKind
+from app.jobs.units.kinds import UnitKind
 from app.jobs.records import UNFINISHED, JobState
 from app.store import Action
 
@@ -183,7 +183,7 @@ def _count_changes(registry: CollectorRegistry) -> Handlers:
 def _count_jobs(registry: CollectorRegistry) -> Handlers:
     jobs = _counter(registry, "ocr_jobs", "Finished jobs on texts and images.", "kind", "outcome")
     items = _counter(registry, "ocr_job_items", "The texts and images of finished jobs that were processed.", "kind")
-    for kind in BatchKind:
+    for kind in UnitKind:
         items.labels(kind)
         for outcome in JOB_OUTCOMES:
             jobs.labels(kind, outcome)

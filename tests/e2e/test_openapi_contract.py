@@ -17,7 +17,7 @@ from app.api.examples.jobs import JOB
 from app.api.http.keys import Scope, entry_for, new_key
 from app.engine.contract.processors import DEFAULT_MODEL
 from app.jobs import records
-from app.jobs.batches import BatchKind
+from app.jobs.units.kinds import UnitKind
 from app.jobs.records import result_of, write_record
 from tests.support.clients.openapi_document import inlined, statuses_of
 from tests.support.files.model_files import NO_TENSORS
@@ -80,8 +80,8 @@ STORED_JOB = JOB | {"created_by": {"actor": "nightly-models"}, "failure": None, 
 STORED_JOB.pop("error")
 STORED_JOB.pop("warnings")
 OTHER_JOBS = {
-    "/ai/jobs": ("20261121T092012Z-0a1b23a56955", BatchKind.TEXTS, "AiOut"),
-    "/ocr/jobs": ("20261121T092012Z-0a1b23a56956", BatchKind.IMAGES, "RecognitionsOut"),
+    "/ai/jobs": ("20261121T092012Z-0a1b23a56955", UnitKind.TEXTS, "AiOut"),
+    "/ocr/jobs": ("20261121T092012Z-0a1b23a56956", UnitKind.IMAGES, "RecognitionsOut"),
 }
 """By the path of the list, for jobs other than pulls: a stored job's id, its kind, and the schema of its results."""
 ENGINE = "tests.support.engines:Reads"

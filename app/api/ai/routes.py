@@ -34,7 +34,7 @@ from app.api.jobs.unit_problems import unit_problem
 from app.api.jobs.unit_results import UnitResults
 from app.engine.contract.processors import Processor
 from app.engine.text_runner import TextTask
-from app.jobs.batches import BATCH_PHASES, BATCH_RESULT, BatchKind
+from app.jobs.units.kinds import UNIT_PHASES, UNITS_RESULT, UnitKind
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
 from app.jobs.units.records import Unit
@@ -73,7 +73,7 @@ async def _create_job(preferred_job: PreferredJob, task: TextTask, body: TextsIn
     parameters = {"processor": processor, "body": body.model_dump(mode="json", exclude={"texts"}, exclude_none=True)}
     async with preferred_job.new_units() as new:
         await to_thread.run_sync(new.add_all, [Unit(text=text) for text in body.texts], limiter=threads.changes)
-        return await preferred_job.create(new, BatchKind.TEXTS, asked, parameters)
+        return await preferred_job.create(new, UnitKind.TEXTS, asked, parameters)
 
 
 def _page_of(job: Job, items: list[TextJobResultOut], common: dict[str, Any]) -> TextJobResultsOut:
@@ -160,10 +160,10 @@ job_router = job_routes(
     JobKind(
         prefix=JOBS,
         noun="text job",
-        kind=BatchKind.TEXTS,
+        kind=UnitKind.TEXTS,
         tag="ai",
-        phases=BATCH_PHASES,
-        result=BATCH_RESULT,
+        phases=UNIT_PHASES,
+        result=UNITS_RESULT,
         cancel_scope=Scope.AI,
         read_scope=Scope.AI,
         results=RESULTS,

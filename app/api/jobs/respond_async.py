@@ -18,7 +18,7 @@ from app.api.http.problems import problems
 from app.api.http.request_errors import ServiceReadOnly
 from app.api.jobs.long_poll import MAX_WAIT_SECONDS, finished_or_latest
 from app.api.jobs.schemas import JobOut, describe
-from app.jobs.batches import BatchKind
+from app.jobs.units.kinds import UnitKind
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
 from app.jobs.units.new_units import NewUnits
@@ -69,7 +69,7 @@ class PreferredJob:
             with CancelScope(shield=True):
                 await to_thread.run_sync(stack.close, limiter=threads.changes)
 
-    async def create(self, new: NewUnits, kind: BatchKind, asked: dict[str, Any], parameters: dict[str, Any]) -> Job:
+    async def create(self, new: NewUnits, kind: UnitKind, asked: dict[str, Any], parameters: dict[str, Any]) -> Job:
         """Create the job of the received units. `asked` is what the job shows of the request.
 
         Raises StoreUnavailable, StoreReadOnly, StoreFull.

@@ -40,7 +40,7 @@ from app.api.ocr.reading_query import Correction, ReadingQuery
 from app.api.ocr.schemas import FileResultOut, RecognitionOut, RecognitionsOut, describe
 from app.engine.contract.processors import Processor
 from app.engine.recognition import Recognition
-from app.jobs.batches import BATCH_PHASES, BATCH_RESULT, BatchKind
+from app.jobs.units.kinds import UNIT_PHASES, UNITS_RESULT, UnitKind
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
 
@@ -187,7 +187,7 @@ async def _create_job(
         await _require_possible(query, request.headers.getlist("accept"), choice, prefers_job=True)
         parameters = query.model_dump(mode="json", exclude_none=True)
         asked = parameters | {"files": new.count} | ({"by_url": True} if received.urls else {})
-        return await preferred_job.create(new, BatchKind.IMAGES, asked, parameters)
+        return await preferred_job.create(new, UnitKind.IMAGES, asked, parameters)
 
 
 async def _correct(
@@ -252,10 +252,10 @@ job_router = job_routes(
     JobKind(
         prefix=JOBS,
         noun="recognition job",
-        kind=BatchKind.IMAGES,
+        kind=UnitKind.IMAGES,
         tag="recognition",
-        phases=BATCH_PHASES,
-        result=BATCH_RESULT,
+        phases=UNIT_PHASES,
+        result=UNITS_RESULT,
         cancel_scope=Scope.AI,
         read_scope=Scope.AI,
         results=RESULTS,

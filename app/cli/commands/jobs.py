@@ -9,7 +9,7 @@ from app.cli.connection import backend, on_backend
 from app.cli.console import as_json, print_facts, print_rows
 from app.cli.ids import one_of
 from app.errors import JobNotFound
-from app.jobs.batches import BatchKind
+from app.jobs.units.kinds import UnitKind
 from app.jobs.records import JobState
 from app.pulls.pull_jobs import PULL
 
@@ -69,4 +69,4 @@ def _progress(progress: dict[str, Any]) -> str:
 
 
 pulls = job_commands("pulls", "pulls", (PULL,))
-jobs = job_commands("jobs", "jobs on texts and images", (BatchKind.TEXTS, BatchKind.IMAGES))
+jobs = job_commands("jobs", "jobs on texts and images", (UnitKind.TEXTS, UnitKind.IMAGES))

@@ -2,12 +2,12 @@
 
 from enum import StrEnum
 
-BATCH_PHASES = ("waiting", "working")
-BATCH_RESULT = "`failed_count`, the number of items that failed"
+UNIT_PHASES = ("waiting", "working")
+UNITS_RESULT = "`failed_count`, the number of items that failed"
 """What the result of such a job has: a phrase for the API's descriptions."""
 
 
-class BatchKind(StrEnum):
+class UnitKind(StrEnum):
     """The kinds of job whose units are files or texts."""
 
     TEXTS = "texts"
