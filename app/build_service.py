@@ -43,8 +43,8 @@ from app.events import EventName, OnEvent
 from app.fetching.allowed_urls import AllowedUrls
 from app.fetching.checked_chunks import LeastRate
 from app.fetching.http_client import HttpClient
-from app.jobs.units.kinds import UnitKind
 from app.jobs.folder import Jobs
+from app.jobs.units.kinds import UnitKind
 from app.jobs.units.unit_order import UnitOrder
 from app.jobs.units.unit_runner import UnitRunner, UnitWork
 from app.jobs.watcher import JobWatcher

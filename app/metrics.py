@@ -18,8 +18,8 @@ from prometheus_client.registry import Collector
 from app.engine.process.exits import ExitCause
 from app.engine.states import EngineState
 from app.events import EventName
-from app.jobs.units.kinds import UnitKind
 from app.jobs.records import UNFINISHED, JobState
+from app.jobs.units.kinds import UnitKind
 from app.store import Action
 
 Fields = dict[str, Any]

@@ -17,8 +17,8 @@ from app.api.examples.jobs import JOB
 from app.api.http.keys import Scope, entry_for, new_key
 from app.engine.contract.processors import DEFAULT_MODEL
 from app.jobs import records
-from app.jobs.units.kinds import UnitKind
 from app.jobs.records import result_of, write_record
+from app.jobs.units.kinds import UnitKind
 from tests.support.clients.openapi_document import inlined, statuses_of
 from tests.support.files.model_files import NO_TENSORS
 from tests.support.hub import running_hub

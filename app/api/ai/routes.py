@@ -34,9 +34,9 @@ from app.api.jobs.unit_problems import unit_problem
 from app.api.jobs.unit_results import UnitResults
 from app.engine.contract.processors import Processor
 from app.engine.text_runner import TextTask
-from app.jobs.units.kinds import UNIT_PHASES, UNITS_RESULT, UnitKind
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
+from app.jobs.units.kinds import UNIT_PHASES, UNITS_RESULT, UnitKind
 from app.jobs.units.records import Unit
 
 router = APIRouter(tags=["ai"], route_class=GuardedRoute)

@@ -18,9 +18,9 @@ from app.api.http.problems import problems
 from app.api.http.request_errors import ServiceReadOnly
 from app.api.jobs.long_poll import MAX_WAIT_SECONDS, finished_or_latest
 from app.api.jobs.schemas import JobOut, describe
-from app.jobs.units.kinds import UnitKind
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
+from app.jobs.units.kinds import UnitKind
 from app.jobs.units.new_units import NewUnits
 from app.jobs.units.records import Task
 from app.jobs.units.unit_runner import UnitRunner

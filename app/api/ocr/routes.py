@@ -40,9 +40,9 @@ from app.api.ocr.reading_query import Correction, ReadingQuery
 from app.api.ocr.schemas import FileResultOut, RecognitionOut, RecognitionsOut, describe
 from app.engine.contract.processors import Processor
 from app.engine.recognition import Recognition
-from app.jobs.units.kinds import UNIT_PHASES, UNITS_RESULT, UnitKind
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
+from app.jobs.units.kinds import UNIT_PHASES, UNITS_RESULT, UnitKind
 
 router = APIRouter(tags=["recognition"], route_class=GuardedRoute)
 

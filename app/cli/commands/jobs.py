@@ -9,8 +9,8 @@ from app.cli.connection import backend, on_backend
 from app.cli.console import as_json, print_facts, print_rows
 from app.cli.ids import one_of
 from app.errors import JobNotFound
-from app.jobs.units.kinds import UnitKind
 from app.jobs.records import JobState
+from app.jobs.units.kinds import UnitKind
 from app.pulls.pull_jobs import PULL
 
 COLUMNS = ("id", "kind", "state", "phase", "progress", "created_at", "created_by")
