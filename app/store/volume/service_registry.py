@@ -80,11 +80,12 @@ class ServiceRegistry:
 
     def look(self) -> None:
         """Look at the other services, without registering this service."""
-        now, unlocked, living = time.monotonic(), dict[str, int](), set[str]()
+        now, unlocked, living, present = time.monotonic(), dict[str, int](), set[str](), set[str]()
         self.names = self._list()
         for name in self.names:
             if (match := FILE_NAME.fullmatch(name)) and match["id"] != self.id:
                 service, count = match["id"], int(match["count"])
+                present.add(service)
                 held = self._is_locked(name)
                 # A file that was renamed after the listing belongs to a service that lives.
                 if held or (held is None and service in self.living):
@@ -93,6 +94,7 @@ class ServiceRegistry:
                     self._reached.add(service)
                 elif held is not None or service in self._seen:
                     unlocked[service] = max(count, unlocked.get(service, 0))
+        self._reached &= present  # a service that ends again and again has a new id each time
         self._seen = {
             service: before
             if (before := self._seen.get(service)) and before.count == count

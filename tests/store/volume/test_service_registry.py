@@ -13,6 +13,7 @@ from app.store.store import Store
 from app.store.volume.filesystem import FileSystem
 from app.store.volume.monitor import VolumeMonitor
 from app.store.volume.service_registry import ServiceRegistry
+from tests.support.memory import kept_bytes
 from tests.support.processes import python
 from tests.support.waiting import eventually
 
@@ -132,3 +133,22 @@ def test_a_service_joins_again_when_its_file_was_removed(tmp_path: Path) -> None
     assert len(os.listdir(tmp_path / "services")) == 1
     services.leave()
     assert os.listdir(tmp_path / "services") == []
+
+
+def test_nothing_is_kept_of_a_service_that_has_left(tmp_path: Path) -> None:
+    """A replica that starts and ends again and again has a new id each time, and the other one keeps none of them."""
+    services = ServiceRegistry(tmp_path / "services", is_shared=False)
+    services.beat()
+
+    def come_and_go(count: int) -> None:
+        for _ in range(count):
+            other = ServiceRegistry(tmp_path / "services", is_shared=False)
+            other.beat()
+            services.look()
+            assert services.living == {other.id}
+            other.leave()
+        services.look()
+
+    come_and_go(5)
+    assert kept_bytes(lambda: come_and_go(400)) < 10_000
+    services.leave()
