@@ -4,6 +4,7 @@ Only this module and `app.build` read settings; parts get plain values. `app.lif
 """
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -50,6 +51,7 @@ from app.jobs.units.unit_runner import UnitRunner, UnitWork
 from app.jobs.watcher import JobWatcher
 from app.metrics import Metrics
 from app.pulls.offer_list import OfferList
+from app.service_description import ServiceDescription
 from app.settings import Settings
 from app.store import LOCK_SECONDS, Store
 from app.store.inventory_watcher import InventoryWatcher
@@ -111,6 +113,14 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
         recognition_service=recognition,
         compatible_reading=CompatibleReading(recognition, settings.compatible_language),
         metrics=metrics,
+        service_description=ServiceDescription(
+            volume_monitor.services,
+            supervisor,
+            session,
+            name=settings.served_by,
+            host=socket.gethostname() if settings.served_by else None,
+            is_read_only=settings.read_only,
+        ),
         offer_list=OfferList(build_resource_source(settings, HttpClient(settings.pull_stall_timeout.total_seconds()))),
         pull_runner=build_pull_runner(settings, store, jobs, lambda model: watcher.refresh(model.name), on_event),
     )

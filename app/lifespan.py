@@ -75,6 +75,7 @@ class Tasks:
 async def start(parts: Parts, on_event: OnEvent, on_failed: OnFailed) -> Tasks:
     """Start every part and return the tasks. Does not wait for the engine, which becomes ready later."""
     state = parts.state
+    state["service_description"].update()  # the first check writes it
     # Check the volume now, so that the first request knows whether the volume may be changed.
     await asyncio.to_thread(_check_volume, state["volume_monitor"], on_event)
     begin = partial(_start, on_event=on_event, on_failed=on_failed)
@@ -84,6 +85,7 @@ async def start(parts: Parts, on_event: OnEvent, on_failed: OnFailed) -> Tasks:
     engine = begin("engine", state["supervisor"].run)
     others = [
         keep("volume", partial(monitor_volume, state["volume_monitor"], state["store"], on_event)),
+        keep("service description", state["service_description"].keep),
         keep("inventory", state["inventory_watcher"].run),
         keep("wheel", state["installed_wheel"].run),
     ]

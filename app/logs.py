@@ -66,11 +66,18 @@ def configure_from_environment(environment: Mapping[str, str]) -> None:
     configure(format_in(environment), "info")
 
 
-def configure(log_format: str, level: str) -> None:
+def configure(log_format: str, level: str, *, service: str | None = None) -> None:
     """Make structlog and the standard library's logging (uvicorn) write lines in one format.
 
-    `log_format` and `level` are the values of OCR_LOG_FORMAT and OCR_LOG_LEVEL.
+    `log_format` and `level` are the values of OCR_LOG_FORMAT and OCR_LOG_LEVEL. `service` names this service in each
+    line of JSON, so that the lines of several services may be in one place; None for lines without a name.
     """
+
+    def add_service(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if service is not None:
+            event.setdefault("service", service)
+        return event
+
     rendering: list[Processor]
     # Tracebacks omit the values of variables, which may be keys, tokens or models' bytes.
     if is_console(log_format):
@@ -79,7 +86,7 @@ def configure(log_format: str, level: str) -> None:
         rendering = [structlog.processors.format_exc_info, _escape, plain]
     else:
         tracebacks = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
-        rendering = [tracebacks, structlog.processors.JSONRenderer(_to_json)]
+        rendering = [add_service, tracebacks, structlog.processors.JSONRenderer(_to_json)]
     structlog.configure(
         processors=[*_SHARED, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(level),

@@ -32,7 +32,8 @@ Owns one long-lived AsposeAI and its folder of OCR and AI model files, so that o
 
 Every error is a problem detail (RFC 9457): programs compare its `type`, people read its `detail`. Each operation lists
 its own problems; `default` has those that any request can get. Every answer has an `x-request-id`, which is in the
-log too. Every `GET` has a `HEAD` with the same headers and no body.
+log too, and an `x-served-by` with the name of the service that answered, as in `GET /engines`. Every `GET` has a `HEAD`
+with the same headers and no body.
 
 If the service has keys, enter one under **Authorize**; each operation names the scope that it needs.
 """
@@ -41,7 +42,7 @@ If the service has keys, enter one under **Authorize**; each operation names the
 TAGS = {
     "models": "The model files: list, find, get, upload, delete, protect and verify them.",
     "recognition": "Text from images and PDFs, at once or as a job.",
-    "engine": "The process that runs AsposeAI: its state, its memory and what it can do.",
+    "engine": "The process that runs AsposeAI: its state, its memory and what it can do; the engines of all services.",
     "ai": "Work on texts with a local language model; tables from images.",
     "pulls": "Jobs that fetch models from a repository or a URL.",
     "uploads": "Resumable uploads of models, by the tus 1.0 protocol.",

@@ -15,6 +15,8 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from app.engine.contract.processors import Processor
+from app.engine.model_session import LOAD
 from app.engine.process.exits import ExitCause
 from app.engine.states import EngineState
 from app.events import EventName
@@ -28,6 +30,8 @@ Handlers = dict[EventName, Callable[[Fields], None]]
 METHODS = {"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"}
 REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
 CALL_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+WORKS = ("recognise", LOAD, *Processor)
+"""The kinds of work of the engine."""
 JOB_OUTCOMES = [state for state in JobState if state not in UNFINISHED]
 RECORD_KINDS = ("corrupt", "digest", "identity", "job", "journal", "lease", "partial", "protection", "service", "trash")
 NO_VERSION = re.compile(r"version=(?!\s*\d+(\.\d+)*\s*([;,]|$))")
@@ -43,6 +47,8 @@ class Observation:
     engine_state: EngineState
     engine_is_busy: bool
     engine_waiting: int
+    engine_waiting_by_work: dict[str, int]
+    """How many calls wait for the engine, by the kind of work."""
     engine_queue_places: int
     """How many calls may wait while one runs, OCR_ENGINE_QUEUE_SIZE."""
     engine_longest_wait_seconds: float
@@ -290,6 +296,8 @@ def _engine(now: Observation) -> Iterator[Metric]:
     yield _gauge("ocr_engine_state", "1 for the state that the engine is in.", "state", states)
     yield _gauge("ocr_engine_busy", "1 while the engine runs a call.", value=now.engine_is_busy)
     yield _gauge("ocr_engine_waiting", "Calls that wait in the queue.", value=now.engine_waiting)
+    works = dict.fromkeys(WORKS, 0) | now.engine_waiting_by_work
+    yield _gauge("ocr_engine_queue_waiting", "Calls that wait in the queue, by the kind of work.", "work", works)
     yield _gauge("ocr_engine_queue_places", "Calls that may wait in the queue.", value=now.engine_queue_places)
     yield _gauge(
         "ocr_engine_longest_wait_seconds",

@@ -2,7 +2,9 @@
 
 import difflib
 import ipaddress
+import os
 import re
+import socket
 import unicodedata
 from collections.abc import Iterable
 from datetime import timedelta
@@ -27,6 +29,10 @@ QUOTES = "\"'"
 ROOT_PATH = r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*"
 IMPORT_STRING = r"[\w.]+:\w+"
 VISIBLE = r"[!-~]*"
+SERVICE_NAME = r"[A-Za-z0-9._-]{1,100}"
+NO_SERVICE_NAME = "none"
+"""The value of OCR_SERVICE_NAME for a service that tells callers neither its name nor its machine's."""
+MAX_HOST_CHARS = 63
 KINDS = {
     "int": "should be a whole number, such as 100",
     "bool": "should be true or false",
@@ -161,6 +167,11 @@ class Settings(BaseSettings):
     """Host names that requests may use, without ports; '*' for any. Default: any if there are keys, else loopback's."""
     cors_origins: Annotated[CommaSeparated, AfterValidator(_origins)] = ()
     """Origins of web pages that may use the service from a browser (CORS); '*' for any, only with API keys."""
+    service_name: (
+        Annotated[str, _form(SERVICE_NAME, "should have up to 100 letters, digits and - . _ only, such as ocr-1")]
+        | None
+    ) = None
+    """The service's name in X-Served-By, GET /engines and the log; `none` for no name. Default: host name and port."""
     trusted_proxies: Annotated[CommaSeparated, AfterValidator(_networks)] = ()
     """Addresses or networks of proxies whose X-Forwarded-For is believed: log and journal then have the caller."""
     max_connections: Annotated[int, Field(ge=1)] = 1000
@@ -315,6 +326,14 @@ class Settings(BaseSettings):
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+    @property
+    def served_by(self) -> str | None:
+        """The service's name; None if it shall tell none. Two services of one machine have different ports."""
+        if self.service_name:
+            return None if self.service_name == NO_SERVICE_NAME else self.service_name
+        host = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:MAX_HOST_CHARS]
+        return f"{host}-{self.port or os.getpid()}"
 
     @property
     def is_anonymous(self) -> bool:

@@ -221,7 +221,7 @@ def test_unknown_variables_get_a_sentence() -> None:
     """An unknown variable gets a sentence and no error: Kubernetes sets OCR_SERVICE_HOST for a service named `ocr`."""
     assert unknown_variables(["OCR_PROT", "OCR_SERVICE_HOST", "OCR_PORT", "PATH"]) == [
         "OCR_PROT is not a setting; did you mean OCR_PORT?",
-        "OCR_SERVICE_HOST is not a setting; did you mean OCR_HOST?",
+        "OCR_SERVICE_HOST is not a setting; did you mean OCR_SERVICE_NAME?",
     ]
 
 

@@ -8,7 +8,7 @@ from app.api.ai import routes as ai
 from app.api.ai import tables
 from app.api.compatible import docling, mistral, openwebui
 from app.api.docs import guide_pages, pages, service_routes
-from app.api.engine import capabilities
+from app.api.engine import capabilities, services
 from app.api.engine import routes as engine
 from app.api.health import metrics_route, probes
 from app.api.maintenance import audit, journal, prune, storage, trash
@@ -48,6 +48,7 @@ def routers(compatible: Collection[str] = ()) -> tuple[APIRouter, ...]:
         prune.router,
         storage.router,
         engine.router,
+        services.router,
         capabilities.router,
         ai.router,
         ai.job_router,

@@ -22,6 +22,7 @@ from app.jobs.watcher import JobWatcher
 from app.metrics import Metrics
 from app.pulls.offer_list import OfferList
 from app.pulls.pull_runner import PullRunner
+from app.service_description import ServiceDescription
 from app.store import Store
 from app.store.inventory_watcher import InventoryWatcher
 from app.store.volume.monitor import VolumeMonitor
@@ -51,5 +52,6 @@ class State(TypedDict):
     recognition_service: RecognitionService
     compatible_reading: CompatibleReading
     metrics: Metrics
+    service_description: ServiceDescription
     pull_runner: PullRunner
     offer_list: OfferList

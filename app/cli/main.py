@@ -8,7 +8,7 @@ import click
 from app import __version__
 from app.cli.commands.audit import audit, prune
 from app.cli.commands.download import download
-from app.cli.commands.engine import engine, resources
+from app.cli.commands.engine import engine, engines, resources
 from app.cli.commands.jobs import jobs, pulls
 from app.cli.commands.keys import keys
 from app.cli.commands.lease import lease
@@ -67,7 +67,8 @@ def provision(runtime: str | None) -> None:
 
 for command in (audit, download, lease, protect, prune, pull, unprotect, verify):
     models.add_command(command)
-for command in (serve, healthcheck, models, trash, journal, storage, pulls, jobs, resources, engine, ocr, keys):
+of_service = (engine, engines, ocr, resources)
+for command in (serve, healthcheck, models, trash, journal, storage, pulls, jobs, *of_service, keys):
     main.add_command(command)
 
 

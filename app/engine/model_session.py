@@ -20,6 +20,8 @@ from app.errors import (
 )
 from app.events import EventName, OnEvent
 
+LOAD = "load"
+"""The kind of work of a turn that only loads a model."""
 STOP_SECONDS = 5.0
 """How many seconds a process may take to end when another process must replace it."""
 Hold = Callable[[str, str, int], Callable[[], None]]
@@ -112,7 +114,7 @@ class ModelSession:
         """
         if (loaded := self.loaded) and _matches(loaded, wanted):
             return loaded
-        async with self._supervisor.acquire(is_deferred=lambda: self.is_deferred(wanted)):
+        async with self._supervisor.acquire(is_deferred=lambda: self.is_deferred(wanted), kind=LOAD):
             return (await self.ensure(wanted))[1]
 
     async def ensure(self, wanted: LoadRequest) -> tuple[EngineProcess, Loaded]:

@@ -14,19 +14,44 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Self
 
 from app import tracing
+from app.engine.turn_times import TurnTimes
 from app.errors import EngineBusy
 
 CALLER: ContextVar[str] = ContextVar("CALLER", default="")
 """The name of the API key of the request that takes a place in the queue. All callers without a key count as one
 key."""
+JOB: ContextVar[str | None] = ContextVar("JOB", default=None)
+"""The id of the job that takes turns. Whoever runs a job sets it; None for a request's own turns."""
 UNIT_PATIENCE_SECONDS = 20.0
 """How long, in seconds, a unit of a job lets requests go first. After that it has its turn like a request."""
 IsDeferred = Callable[[], bool]
 """A function that returns True if a waiting caller should let other callers go first. It is called whenever the engine
 becomes free."""
+OTHER_WORK = "other"
+"""The kind of work of a turn that names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnWork:
+    """What a turn is for."""
+
+    kind: str
+    """The kind of work, such as `recognise` or the name of a processor."""
+    job_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunningTurn:
+    """The turn that uses the engine now."""
+
+    work: TurnWork
+    since: datetime
+    began: float
+    """When the turn began, on the loop's clock."""
 
 
 @dataclass(eq=False, slots=True)
@@ -38,6 +63,8 @@ class Waiter:
     is_deferred: IsDeferred
     since: float
     """When the wait began, on the loop's clock."""
+    work: TurnWork | None
+    """What the turn is for; None for the supervisor's own."""
 
 
 Line = deque[Waiter]
@@ -59,6 +86,9 @@ class CallQueue:
         self._callers = Line()
         self._supervisor = Line()
         """The supervisor's waits for the engine, which come before the waits of all callers."""
+        self.running: RunningTurn | None = None
+        """The turn of the caller that uses the engine; None if no caller uses it."""
+        self._times = TurnTimes()
         self._turns = 0
         self._last_turns: dict[str, int] = {}
         """By the name of the API key, the number of the key's last turn."""
@@ -79,12 +109,40 @@ class CallQueue:
         now = asyncio.get_running_loop().time()
         return max((now - waiter.since for waiter in self._callers), default=0.0)
 
+    @property
+    def waiting_by_work(self) -> dict[str, int]:
+        """How many callers wait for a turn, by the kind of work."""
+        return dict(Counter(waiter.work.kind for waiter in self._callers if waiter.work))
+
+    @property
+    def free_in_seconds(self) -> float | None:
+        """In how many seconds the running turn is expected to end; 0 if none runs, None if no turn has ended yet.
+
+        A turn that takes longer than expected is expected to end at once.
+        """
+        if self.running is None:
+            return 0.0
+        expected = self._times.expected(self.running.work.kind)
+        if expected is None:
+            return None
+        return max(0.0, expected - (asyncio.get_running_loop().time() - self.running.began))
+
+    @property
+    def expected_seconds(self) -> float | None:
+        """In how many seconds a turn at the end of the queue is expected to begin; None if no turn has ended yet.
+
+        A caller that has a place for several turns counts with the turn for which it waits now.
+        """
+        running = self.free_in_seconds
+        waiting = self._times.total(waiter.work.kind for waiter in self._callers if waiter.work)
+        return None if running is None or waiting is None else running + waiting
+
     def require_queue_space(self) -> None:
         """Raise EngineBusy if all places are taken and the present caller's key has its share of them."""
         caller, taken = CALLER.get(), self._places.total()
         share = max(1, (self._size + 1) // len(self._places.keys() | {caller}))
         if taken > self._size and self._places[caller] >= share:
-            raise EngineBusy(taken - 1)
+            raise EngineBusy(taken - 1, expected_seconds=self.expected_seconds, free_in_seconds=self.free_in_seconds)
 
     def reserve(self) -> "Place":
         """Reserve a place in the queue, with which a caller may take turns.
@@ -112,13 +170,13 @@ class CallQueue:
     @asynccontextmanager
     async def acquire_first(self) -> AsyncIterator[None]:
         """Wait for the engine ahead of all callers, then hold it exclusively. For the supervisor only."""
-        await self._wait(self._supervisor, self._enter(self._supervisor, "", lambda: False))
+        await self._wait(self._supervisor, self._enter(self._supervisor, "", lambda: False, None))
         try:
             yield
         finally:
             self.release()
 
-    async def acquire(self, caller: str, is_deferred: IsDeferred, *, is_held: bool) -> None:
+    async def acquire(self, caller: str, is_deferred: IsDeferred, work: TurnWork, *, is_held: bool) -> None:
         """Go to the end of the queue and wait for the engine.
 
         `is_held` says that this caller holds the engine: then the caller releases the engine after it has entered the
@@ -126,7 +184,7 @@ class CallQueue:
         """
         # Enter the queue before releasing the engine, so that this caller is among those of whom the next one is
         # chosen.
-        waiter = self._enter(self._callers, caller, is_deferred)
+        waiter = self._enter(self._callers, caller, is_deferred, work)
         if is_held:
             self.release()
         await self._wait(self._callers, waiter)
@@ -134,11 +192,14 @@ class CallQueue:
     def release(self) -> None:
         """Release the engine, which the caller holds, and give it to the next caller."""
         self._is_held = False
+        if self.running:
+            self._times.note(self.running.work.kind, asyncio.get_running_loop().time() - self.running.began)
+            self.running = None
         self._hand_over()
 
-    def _enter(self, line: Line, caller: str, is_deferred: IsDeferred) -> Waiter:
+    def _enter(self, line: Line, caller: str, is_deferred: IsDeferred, work: TurnWork | None) -> Waiter:
         loop = asyncio.get_running_loop()
-        waiter = Waiter(loop.create_future(), caller, is_deferred, loop.time())
+        waiter = Waiter(loop.create_future(), caller, is_deferred, loop.time(), work)
         line.append(waiter)
         self._hand_over()
         return waiter
@@ -171,6 +232,8 @@ class CallQueue:
                     self._turns += 1
                     self._last_turns[chosen.caller] = self._turns
                 self._is_held = True
+                if chosen.work:
+                    self.running = RunningTurn(chosen.work, datetime.now(UTC), asyncio.get_running_loop().time())
                 chosen.turn.set_result(None)
 
 
@@ -198,11 +261,13 @@ class Place:
             self._queue.give_up_place(self.caller)
 
     @asynccontextmanager
-    async def turn(self, is_deferred: IsDeferred = lambda: False) -> AsyncIterator["Turn"]:
-        """Wait for the engine, then hold the engine exclusively in the `with` block."""
-        turn = Turn(
-            self._queue, self.caller, _letting_requests_first(is_deferred) if self._is_for_unit else is_deferred
-        )
+    async def turn(self, is_deferred: IsDeferred = lambda: False, kind: str = OTHER_WORK) -> AsyncIterator["Turn"]:
+        """Wait for the engine, then hold the engine exclusively in the `with` block.
+
+        `kind` is the kind of work: turns with the same kind of work take about equally long.
+        """
+        is_later = _letting_requests_first(is_deferred) if self._is_for_unit else is_deferred
+        turn = Turn(self._queue, self.caller, is_later, TurnWork(kind, JOB.get()))
         try:
             await turn.wait()
             yield turn
@@ -219,17 +284,18 @@ def _letting_requests_first(is_deferred: IsDeferred) -> IsDeferred:
 class Turn:
     """One caller's right to use the engine exclusively."""
 
-    def __init__(self, queue: CallQueue, caller: str, is_deferred: IsDeferred) -> None:
+    def __init__(self, queue: CallQueue, caller: str, is_deferred: IsDeferred, work: TurnWork) -> None:
         self._queue = queue
         self._caller = caller
         self._is_deferred = is_deferred
+        self._work = work
         self._is_held = False
 
     async def wait(self) -> None:
         """Go to the end of the queue and wait for the engine. A caller that holds the engine releases it first."""
         was_held, self._is_held = self._is_held, False
         with tracing.span("engine queue", {"ocr.queue.waiting": self._queue.waiting}):
-            await self._queue.acquire(self._caller, self._is_deferred, is_held=was_held)
+            await self._queue.acquire(self._caller, self._is_deferred, self._work, is_held=was_held)
         self._is_held = True
 
     def end(self) -> None:

@@ -15,7 +15,7 @@ from app.engine.handshake import Handshake
 from app.engine.process import process_memory
 from app.engine.process.engine_process import EngineProcess
 from app.engine.process.exits import ExitCause
-from app.engine.queue import CallQueue, IsDeferred, Place, Turn
+from app.engine.queue import OTHER_WORK, CallQueue, IsDeferred, Place, RunningTurn, Turn
 from app.engine.recycling import recycle_if_grown
 from app.engine.states import EngineState, LastExit, Release, SupervisorLimits
 from app.errors import (
@@ -78,6 +78,8 @@ class Supervisor:
         self._queue = CallQueue(limits.queue_size)
         self._deaths = 0
         """How many processes in a row died by their own fault since the last stable process."""
+        self._paused_until: float | None = None
+        """When the pause after a death ends, on the loop's clock; None without a pause."""
         self._last_death: str | None = None
         """Why the last process died; None if the process did not end by its own fault."""
         self._known_models: Mapping[str, object] = {}
@@ -144,6 +146,21 @@ class Supervisor:
         return self._queue.waiting
 
     @property
+    def waiting_by_work(self) -> dict[str, int]:
+        """How many callers wait in the queue, by the kind of work."""
+        return self._queue.waiting_by_work
+
+    @property
+    def running(self) -> RunningTurn | None:
+        """The turn of the caller that uses the engine; None if no caller uses it."""
+        return self._queue.running
+
+    @property
+    def expected_seconds(self) -> float | None:
+        """In how many seconds a call that comes now is expected to begin; None if no call has ended yet."""
+        return self._queue.expected_seconds
+
+    @property
     def queue_size(self) -> int:
         """How many callers may wait in the queue while one uses the engine."""
         return self._limits.queue_size
@@ -163,7 +180,10 @@ class Supervisor:
     def require_ready(self) -> EngineProcess:
         """Return the engine process if it takes calls. Raises EngineNotReady."""
         if self._process is None or not self.is_ready:
-            raise EngineNotReady(self.state, self.reason)
+            until = self._paused_until
+            raise EngineNotReady(
+                self.state, self.reason, None if until is None else until - asyncio.get_running_loop().time()
+            )
         return self._process
 
     def require_capability(self, name: CapabilityName) -> None:
@@ -214,13 +234,15 @@ class Supervisor:
         return await self._process.memory() if self._process else None
 
     @contextlib.asynccontextmanager
-    async def acquire(self, place: Place | None = None, is_deferred: IsDeferred = lambda: False) -> AsyncIterator[Turn]:
-        """Wait in the queue, then hold the engine exclusively.
+    async def acquire(
+        self, place: Place | None = None, is_deferred: IsDeferred = lambda: False, *, kind: str = OTHER_WORK
+    ) -> AsyncIterator[Turn]:
+        """Wait in the queue, then hold the engine exclusively. `kind` is the kind of work.
 
         Without `place`, raises EngineNotReady and EngineBusy.
         """
         with contextlib.nullcontext(place) if place else self.reserve() as taken:
-            async with taken.turn(is_deferred) as turn:
+            async with taken.turn(is_deferred, kind) as turn:
                 try:
                     yield turn
                 finally:
@@ -249,7 +271,7 @@ class Supervisor:
         because earlier calls or a loaded model may have taken the memory. Raises any EngineError.
         """
         loop = asyncio.get_running_loop()
-        async with self.acquire(place):
+        async with self.acquire(place, kind=name):
             process = await self.wait_until_ready()  # the caller before may have ended the process
             was_used, began = self._used_at is not None, loop.time()
             try:
@@ -429,8 +451,10 @@ class Supervisor:
                 again = f"It is tried again after {seconds:g} s, or at once by POST /engine/release"
                 state, reason = EngineState.FAILED, f"it died {self._deaths} times in a row; {reason}. {again}"
             self._set_state(state, reason)
+            self._paused_until = asyncio.get_running_loop().time() + seconds
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop_requested.wait(), seconds)
+            self._paused_until = None
         if self._release:
             self._deaths = 0
             self._complete_release(

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from app.engine.calls import timed_call
@@ -63,7 +64,8 @@ class TextRunner:
         Raises what `ModelSession.load` raises if the load for the first text fails.
         """
         outcomes: list[TextOutcome] = []
-        async with self._supervisor.acquire(place, lambda: self._session.is_deferred(task.load)) as turn:
+        is_deferred, kind = partial(self._session.is_deferred, task.load), task.load.processor
+        async with self._supervisor.acquire(place, is_deferred, kind=kind) as turn:
             work = self._outcomes(task, texts, seconds, turn)
             async with contextlib.aclosing(work):
                 async for outcome in work:

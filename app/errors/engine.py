@@ -1,5 +1,7 @@
 """The errors of the engine, and of the images that it reads."""
 
+import math
+
 from app.errors.base import ServiceError
 
 
@@ -10,13 +12,15 @@ class EngineError(ServiceError):
 class EngineNotReady(EngineError):
     """The engine takes no calls in its present state."""
 
-    def __init__(self, state: str, reason: str | None) -> None:
+    def __init__(self, state: str, reason: str | None, seconds: float | None = None) -> None:
+        """`seconds`: in how many seconds the engine is started again; None if that is not known."""
         because = f": {reason}" if reason else ""
         super().__init__(
             f"The engine takes no calls now; its state is {state!s}{because}. Try again when GET /engine shows that it "
             "is ready."
         )
         self.state = state
+        self.retry_after_seconds = None if seconds is None else max(1, math.ceil(seconds))
 
 
 class EngineUnknown(EngineError):
@@ -32,12 +36,23 @@ class EngineUnknown(EngineError):
 class EngineBusy(EngineError):
     """The queue of calls to the engine is full."""
 
-    def __init__(self, waiting: int) -> None:
+    def __init__(
+        self, waiting: int, *, expected_seconds: float | None = None, free_in_seconds: float | None = None
+    ) -> None:
+        """`waiting` is the number of places that wait.
+
+        `expected_seconds`: in how many seconds the calls that run and wait now are expected to end, so that a call
+        behind them would begin. `free_in_seconds`: in how many seconds the running call is expected to end, which may
+        free a place. Both are None if no call has ended yet.
+        """
         wait = {0: "it runs one now", 1: "1 call already waits for it"}.get(
             waiting, f"{waiting} calls already wait for it"
         )
-        super().__init__(f"The engine runs one call at a time, and {wait}. Try again later.")
+        expected = "" if expected_seconds is None else f" They are expected to take {expected_seconds:.0f} s."
+        super().__init__(f"The engine runs one call at a time, and {wait}.{expected} Try again later.")
         self.waiting = waiting
+        self.expected_seconds = None if expected_seconds is None else round(expected_seconds, 1)
+        self.retry_after_seconds = None if free_in_seconds is None else max(1, math.ceil(free_in_seconds))
 
 
 class EngineLacks(EngineError):

@@ -5,7 +5,8 @@ import contextlib
 
 import pytest
 
-from app.engine.queue import CALLER, CallQueue, Place
+from app.engine.queue import CALLER, JOB, CallQueue, Place, TurnWork
+from app.engine.turn_times import MOST_KINDS, RECENT, TurnTimes
 from app.errors import EngineBusy
 
 pytestmark = pytest.mark.anyio
@@ -160,3 +161,48 @@ async def test_the_longest_wait_is_that_of_the_caller_that_waits_longest() -> No
     await asyncio.gather(*waiting)
 
     assert (order, queue.longest_wait_seconds) == (["second", "third"], 0)
+
+
+async def test_the_wait_is_expected_from_the_mean_of_recent_turns() -> None:
+    """Nothing is expected before the first turn has ended; then the rest of the running turn and those that wait."""
+    queue, times = CallQueue(7), TurnTimes()
+    times.note("recognise", 10.0)
+    times.note("recognise", 20.0)
+    ended = asyncio.Event()
+
+    async def use(kind: str) -> None:
+        with queue.reserve() as place:
+            async with place.turn(kind=kind):
+                await ended.wait()
+
+    JOB.set("a job")
+    callers = [asyncio.create_task(use("recognise"))]
+    await asyncio.sleep(0)
+    assert queue.running is not None
+    assert (queue.running.work, queue.expected_seconds) == (TurnWork("recognise", "a job"), None)
+
+    queue._times = times
+    callers += [asyncio.create_task(use(kind)) for kind in ("recognise", "query")]
+    await asyncio.sleep(0)
+    assert queue.waiting_by_work == {"recognise": 1, "query": 1}
+    assert queue.expected_seconds is not None
+    assert queue.free_in_seconds is not None
+    assert 0 <= queue.free_in_seconds <= 15
+    assert queue.expected_seconds - queue.free_in_seconds == pytest.approx(30, abs=0.1)
+
+    ended.set()
+    await asyncio.gather(*callers)
+    assert queue.running is None
+    assert (queue.expected_seconds, queue.waiting_by_work) == (0.0, {})
+
+
+def test_turn_times_are_those_of_the_last_turns_of_each_kind() -> None:
+    """Old turns are forgotten, an unknown kind takes as long as all, and no number of kinds fills the memory."""
+    times = TurnTimes()
+    assert times.total(["recognise"]) is None
+    for seconds in [1000.0] * 5 + [2.0] * RECENT:
+        times.note("recognise", seconds)
+    assert (times.expected("recognise"), times.expected("load"), times.total(["load", "recognise"])) == (2.0, 2.0, 4.0)
+    for number in range(10 * MOST_KINDS):
+        times.note(f"kind {number}", 1.0)
+    assert len(times._recent) == MOST_KINDS

@@ -34,7 +34,7 @@ def compact(document: dict[str, Any]) -> dict[str, Any]:
         operation["description"] = _first_sentences(operation["description"].split("\n\n")[0])
         _without_examples(operation["responses"])
     _without_examples(components["responses"])
-    _without_examples_of_answers(components["schemas"])
+    _without_words_about_answers(components["schemas"])
     for part in (small["paths"], components["schemas"], components["parameters"], components["headers"]):
         _shorten(part)
     _describe_once(components["schemas"])
@@ -66,12 +66,17 @@ def _without_examples(responses: dict[str, dict[str, Any]]) -> None:
                 content.pop(name, None)
 
 
-def _without_examples_of_answers(schemas: dict[str, Any]) -> None:
-    """Remove from the schemas of answers their examples, and that no number is negative."""
+def _without_words_about_answers(schemas: dict[str, Any]) -> None:
+    """Remove from the schemas of answers their examples, and that no number is negative.
+
+    Also remove the description of a schema as a whole: its name and the operations that answer with it say the same.
+    """
     for name, schema in schemas.items():
         if name.endswith("In"):
             continue
         schema.pop("examples", None)
+        if name.endswith("Out"):
+            schema.pop("description", None)
         for member in schema.get("properties", {}).values():
             if member.get("minimum") == 0:
                 del member["minimum"]

@@ -48,6 +48,28 @@ ENGINE: dict[str, Any] = {
     ],
 }
 
+SERVICE_ENGINE: dict[str, Any] = {
+    "id": "9f2c41d7a80be653",
+    "name": "ocr-1-8000",
+    "host": "ocr-1",
+    "version": "0.1.0",
+    "started_at": "2026-11-21T06:37:11.802145Z",
+    "read_only": False,
+    "silent": False,
+    "age_seconds": 0.0,
+    "state": "ready",
+    "loaded": {
+        "processor": "spell-check",
+        "model": DEFAULT_MODEL,
+        "since": "2026-11-21T06:37:58.120331Z",
+        "mapped_bytes": 2019377696,
+    },
+    "loading": None,
+    "works": [{"kind": "recognise", "since": "2026-11-21T06:38:10.311902Z", "job_id": None}],
+    "waiting": 2,
+    "expected_seconds": 14.2,
+}
+
 RELEASE: dict[str, Any] = {
     "pid": 4967,
     "exit_reason": "released (exit status 0)",
@@ -135,6 +157,8 @@ TABLE_PAGE: dict[str, Any] = {
 
 BY_SCHEMA: dict[str, dict[str, Any]] = {
     "EngineOut": ENGINE,
+    "ServiceEngineOut": SERVICE_ENGINE,
+    "EnginesOut": {"engines": [SERVICE_ENGINE]},
     "ReleaseOut": RELEASE,
     "LoadedOut": LOADED,
     "LoadingOut": LOADING,

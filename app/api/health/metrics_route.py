@@ -73,6 +73,7 @@ async def _observe(
         engine_state=supervisor.state,
         engine_is_busy=supervisor.is_busy,
         engine_waiting=supervisor.waiting,
+        engine_waiting_by_work=supervisor.waiting_by_work,
         engine_queue_places=supervisor.queue_size,
         engine_longest_wait_seconds=supervisor.longest_wait_seconds,
         is_licensed=facts.is_licensed if facts else None,

@@ -228,7 +228,14 @@ OF_ENGINE = (
         "The model's file is damaged",
         ("name", "reason"),
     ),
-    ProblemType(errors.EngineBusy(7), 503, "engine-busy", "The engine's queue is full", ("waiting",), 5),
+    ProblemType(
+        errors.EngineBusy(7, expected_seconds=33.5, free_in_seconds=4),
+        503,
+        "engine-busy",
+        "The engine's queue is full",
+        ("waiting", "expected_seconds"),
+        5,
+    ),
     ProblemType(
         errors.EngineCallFailed("RuntimeError: Proxy error(ArgumentException): the text is too long"),
         422,

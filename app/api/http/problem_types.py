@@ -47,12 +47,13 @@ class ProblemType:
     shows: tuple[str, ...] = ()
     """The attributes of the exception that become members of the problem."""
     retry_after_seconds: int | None = None
+    """The value of `retry-after` for an exception that has no `retry_after_seconds` of its own."""
 
     def headers_for(self, exc: Exception) -> dict[str, str]:
         """Return the exception's own headers, with `retry-after` if this type has one."""
         headers: dict[str, str] = dict(getattr(exc, "headers", {}))
         if self.retry_after_seconds is not None:
-            headers["retry-after"] = str(self.retry_after_seconds)
+            headers["retry-after"] = str(getattr(exc, "retry_after_seconds", None) or self.retry_after_seconds)
         return headers
 
     def describe(self, exc: Exception, instance: str, request_id: str) -> Problem:

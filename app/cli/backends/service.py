@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from app.api.engine.schemas import EngineOut, LoadedOut, ReleaseOut
+from app.api.engine.service_schemas import EnginesOut
 from app.api.jobs.schemas import JobListOut, JobOut
 from app.api.maintenance.schemas import AuditOut, JournalOut, PruneOut, PurgeOut, StorageOut, TrashListOut
 from app.api.models.schemas import (
@@ -172,6 +173,11 @@ class ServiceBackend:
     def engine(self) -> Json:
         """Get the state of the engine."""
         return self.client.get("/engine", EngineOut)
+
+    def engines(self) -> list[Json]:
+        """List the engines of all services on the folder."""
+        found: list[Json] = self.client.get("/engines", EnginesOut)["engines"]
+        return found
 
     def load(self, processor: str, model: str | None) -> Json:
         """Load a model into the engine."""

@@ -2,10 +2,12 @@
 
 import click
 
+from app.cli.backends.base import Json
 from app.cli.connection import on_service, service
 from app.cli.console import as_json, note, print_facts, print_rows
 from app.engine.contract.processors import Processor
 
+ENGINES = ("name", "host", "version", "state", "silent", "loaded", "works", "waiting")
 RESOURCE = ("name", "offered", "offered_size_bytes", "here", "in_use", "remark")
 
 
@@ -40,6 +42,15 @@ def release(*, is_json: bool) -> None:
     print_facts(service().release(), is_json=is_json)
 
 
+@click.command("engines")
+@as_json
+@on_service
+def engines(*, is_json: bool) -> None:
+    """List the services on the model folder: what the engine of each has loaded and works at."""
+    found = service().engines()
+    print_rows(found if is_json else [_row(each) for each in found], ENGINES, is_json=is_json)
+
+
 @click.command("resources")
 @as_json
 @on_service
@@ -49,3 +60,9 @@ def resources(*, is_json: bool) -> None:
     print_rows(found["resources"], RESOURCE, is_json=is_json)
     if found["remote_error"]:
         note(found["remote_error"])
+
+
+def _row(engine: Json) -> Json:
+    """Return an engine with only the names of what it has loaded and of what it works at."""
+    loaded, works = engine["loaded"], engine["works"]
+    return engine | {"loaded": loaded and loaded["processor"], "works": [work["kind"] for work in works]}

@@ -27,6 +27,8 @@ from app.events import EventName
 from app.main import create_app
 from app.settings import Settings, unknown_variables
 
+SERVED_BY = "x-served-by"
+"""The header of every answer that names the service. uvicorn adds it, so that refusals of bad heads have it too."""
 CANNOT_START = 3
 ANSWER_SHARE = 8
 """Interrupted requests have 1/ANSWER_SHARE of OCR_SHUTDOWN_GRACE to answer, at most LONGEST_ANSWER_SECONDS."""
@@ -45,7 +47,7 @@ def run(settings: Settings) -> None:
 
     Exits with 3 if it cannot start, and with the status of app.lifespan if a part of the service failed.
     """
-    logs.configure(settings.log_format, settings.log_level)
+    logs.configure(settings.log_format, settings.log_level, service=settings.served_by)
     _log_doubtful(settings)
     try:
         tracing.configure(os.environ, __version__)
@@ -149,6 +151,7 @@ def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         access_log=False,
         log_config=None,
         server_header=False,
+        headers=[(SERVED_BY, settings.served_by)] if settings.served_by else [],
         proxy_headers=False,
         backlog=BACKLOG,
         timeout_keep_alive=max(1, int(settings.keep_alive.total_seconds())),

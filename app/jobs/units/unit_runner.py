@@ -13,6 +13,7 @@ import anyio
 from anyio import CancelScope, to_thread
 from anyio.abc import TaskGroup
 
+from app.engine.queue import JOB
 from app.errors import JobNotFound, ServiceError, StoreError, UnitAbandoned
 from app.events import EventName, OnEvent
 from app.jobs.progress import PROGRESS_INTERVAL_SECONDS
@@ -136,6 +137,7 @@ class UnitRunner:
         return (lambda job: job.kind in self._works and job.is_downloaded in free) if free else None
 
     async def _run_one(self, claim: Claim) -> None:
+        JOB.set(claim.job.id)
         try:
             attributes: Attributes = {
                 "ocr.job.id": claim.job.id,

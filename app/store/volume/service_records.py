@@ -25,10 +25,24 @@ MOST_WORKS = 100
 
 @dataclass(frozen=True, slots=True)
 class LoadedRecord:
-    """A processor, and the model that it has loaded or is loading."""
+    """What the engine of a service has loaded."""
+
+    processor: Word
+    """A value of `app.engine.contract.processors.Processor`, or a processor that a newer version has."""
+    model: ModelName
+    since: Time
+    mapped_bytes: Size
+    """How many bytes of files in the model folder the engine's process has mapped."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadingRecord:
+    """What the engine of a service is loading."""
 
     processor: Word
     model: ModelName
+    model_bytes: Size
+    """The size of the model's file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +78,7 @@ class ServiceRecord:
     engine_state: Word | None = None
     """A value of `app.engine.states.EngineState`, or a state that a newer version has."""
     loaded: LoadedRecord | None = None
-    """What the engine has loaded."""
-    loading: LoadedRecord | None = None
-    """What the engine is loading."""
+    loading: LoadingRecord | None = None
     works: tuple[WorkRecord, ...] = ()
     """What the service works at, longest first."""
     waiting: Size = 0

@@ -59,6 +59,7 @@ NEEDS = {
     ("post", "/prune"): Scope.WRITE,
     ("get", "/storage"): Scope.READ,
     ("get", "/engine"): Scope.READ,
+    ("get", "/engines"): Scope.READ,
     ("get", "/engine/capabilities"): Scope.READ,
     ("get", "/resources"): Scope.READ,
     ("post", "/engine/release"): Scope.ENGINE,

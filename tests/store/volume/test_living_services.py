@@ -34,7 +34,7 @@ store = Store(Path(sys.argv[1]), Policy(), trash_retention=timedelta(days=1), on
 store.open()
 monitor = VolumeMonitor(store.volume, lambda *_: None)
 while True:
-    loaded = LoadedRecord("spell_check", "a.gguf")
+    loaded = LoadedRecord("spell-check", "a.gguf", datetime.now(UTC), 5)
     monitor.services.describe(ServiceRecord(datetime.now(UTC), "other", loaded=loaded, engine_state="ready"))
     monitor.check()
     print("looked", flush=True)
@@ -87,8 +87,8 @@ def test_a_service_sees_what_the_others_have_loaded_until_they_are_killed(store:
         own, *others = look_until(watch, lambda found: len(found) == 3)
         assert names((own, *others)) == ["mine", "other", "other"]
         assert own.is_self
-        assert not own.has_loaded("spell_check")
-        assert [each.has_loaded("spell_check") for each in others] == [True, True]
+        assert not own.has_loaded("spell-check")
+        assert [each.has_loaded("spell-check") for each in others] == [True, True]
         assert [each.has_loaded("summary") for each in others] == [False, False]
 
         one.kill()
@@ -142,6 +142,7 @@ def of_other(store: Store, clock: Clock) -> tuple[LivingServices, Path]:
     return LivingServices(store.volume, registry, clock=clock), store.volume.services_dir / registry.names[0]
 
 
+LOADED = {"processor": "spell-check", "model": "a.gguf", "since": NOW.isoformat(), "mapped_bytes": 5}
 RECORD = {"written_at": NOW.isoformat(), "name": "other"}
 
 
@@ -152,7 +153,10 @@ RECORD = {"written_at": NOW.isoformat(), "name": "other"}
         (json.dumps(RECORD | {"of_a_newer_version": [1], "engine_state": "dreaming"}), "other"),
         (json.dumps({"written_at": NOW.isoformat()}), None),
         (json.dumps(RECORD | {"name": "x" * 101}), None),
-        (json.dumps(RECORD | {"loaded": {"processor": "a", "model": "../../etc/passwd"}}), None),
+        (
+            json.dumps(RECORD | {"loaded": LOADED | {"model": "../a"}}),
+            None,
+        ),
         (json.dumps(RECORD | {"works": "x" * 70_000}), None),
         ("{", None),
     ],
@@ -182,20 +186,20 @@ def test_a_link_is_no_record(store: Store, clock: Clock, tmp_path: Path) -> None
 def test_a_service_that_writes_no_record_any_more_is_silent(store: Store, clock: Clock) -> None:
     """A stopped service has nothing loaded for others; its next record ends that."""
     services, path = of_other(store, clock)
-    record = RECORD | {"loaded": {"processor": "spell_check", "model": "a.gguf"}}
+    record = RECORD | {"loaded": LOADED}
     path.write_text(json.dumps(record))
     services.refresh()
     clock.seconds += SILENT_SECONDS
     services.refresh()
 
     (silent,) = services.living_services()
-    assert (silent.is_silent, silent.has_loaded("spell_check")) == (True, False)
+    assert (silent.is_silent, silent.has_loaded("spell-check")) == (True, False)
 
     path.rename(path.with_name(f"{'aa' * 8}.2.json"))
     services._registry.names = (f"{'aa' * 8}.2.json",)
     services.refresh()
     (heard,) = services.living_services()
-    assert (heard.is_silent, heard.has_loaded("spell_check")) == (False, True)
+    assert (heard.is_silent, heard.has_loaded("spell-check")) == (False, True)
 
 
 def test_a_record_is_written_when_it_changes_but_not_too_often(store: Store, clock: Clock) -> None:
@@ -211,7 +215,7 @@ def test_a_record_is_written_when_it_changes_but_not_too_often(store: Store, clo
         return int(path.name.split(".")[1])
 
     first = ServiceRecord(NOW, "mine")
-    loaded = ServiceRecord(NOW, "mine", loaded=LoadedRecord("spell_check", "a.gguf"))
+    loaded = ServiceRecord(NOW, "mine", loaded=LoadedRecord("spell-check", "a.gguf", NOW, 5))
     assert written(first, later=0) == 1
     assert written(loaded, later=LEAST_SECONDS / 2) == 1
     assert written(loaded, later=LEAST_SECONDS / 2) == 2

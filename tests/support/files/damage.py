@@ -125,7 +125,7 @@ KINDS = {
             "written_at": PAST,
             "name": "one-8000",
             "engine_state": "ready",
-            "loaded": {"processor": "spell_check", "model": MODEL},
+            "loaded": {"processor": "spell-check", "model": MODEL, "since": PAST, "mapped_bytes": 5},
             "works": [{"kind": "recognise", "since": PAST, "job_id": JOB_ID}],
             "waiting": 1,
         },

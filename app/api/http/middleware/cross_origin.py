@@ -16,7 +16,7 @@ EXPOSED = (
     "accept-ranges, allow, change-warning, connection, content-digest, content-disposition, content-location, "
     "content-range, etag, location, preference-applied, repr-digest, retry-after, tus-checksum-algorithm, "
     "tus-extension, tus-max-size, tus-resumable, tus-version, upload-expires, upload-length, upload-metadata, "
-    "upload-offset, vary, www-authenticate, x-page-warnings, x-request-id, x-truncated-by-evaluation"
+    "upload-offset, vary, www-authenticate, x-page-warnings, x-request-id, x-served-by, x-truncated-by-evaluation"
 )
 """The headers of answers that scripts may read, besides those that CORS always lets them read. A list, because not
 every browser knows `*`."""
