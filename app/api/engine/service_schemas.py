@@ -26,6 +26,8 @@ class ServiceEngineOut(Schema):
     """The service's name, as in `x-served-by`. This and other members are null if the service does not tell them."""
     host: str | None
     """The name of the service's machine."""
+    pid: int | None
+    """The id of the service's process: `host:pid` is the `owner` of its jobs."""
     version: str | None
     """The version of the service."""
     started_at: Timestamp | None

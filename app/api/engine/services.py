@@ -49,6 +49,7 @@ def _engine(service: LivingService) -> ServiceEngineOut:
         id=service.id,
         name=record.name,
         host=record.host,
+        pid=record.pid,
         version=record.version,
         started_at=record.started_at,
         read_only=record.is_read_only,

@@ -52,6 +52,7 @@ SERVICE_ENGINE: dict[str, Any] = {
     "id": "9f2c41d7a80be653",
     "name": "ocr-1-8000",
     "host": "ocr-1",
+    "pid": 7,
     "version": "0.1.0",
     "started_at": "2026-11-21T06:37:11.802145Z",
     "read_only": False,
