@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from app.api.ai.service import TextLimits, TextService
 from app.api.ai.text_units import TextUnits
@@ -19,6 +20,7 @@ from app.api.http.keys import Keyring
 from app.api.images.downloads import ImageDownloads
 from app.api.images.receiver import ImageReceiver
 from app.api.images.service import RecognitionService
+from app.api.jobs.webhooks import cloud_event
 from app.api.models.list_cache import ListCache
 from app.api.models.ocr_model_notes import OcrModelNotes
 from app.api.models.upload_receiver import UploadReceiver
@@ -45,6 +47,7 @@ from app.fetching.allowed_urls import AllowedUrls
 from app.fetching.checked_chunks import LeastRate
 from app.fetching.http_client import HttpClient
 from app.jobs.folder import Jobs
+from app.jobs.records import Job
 from app.jobs.units.kinds import UnitKind
 from app.jobs.units.unit_order import UnitOrder
 from app.jobs.units.unit_runner import UnitRunner, UnitWork
@@ -56,6 +59,10 @@ from app.settings import Settings
 from app.store import LOCK_SECONDS, Store
 from app.store.inventory_watcher import InventoryWatcher
 from app.store.volume.monitor import VolumeMonitor
+from app.webhooks.deliverer import RetryLimits, WebhookDeliverer
+from app.webhooks.outbox import Outbox
+from app.webhooks.sender import WebhookSender
+from app.webhooks.targets import WebhookTargets
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,8 @@ class Parts:
     """How many seconds the engine may be unused before it is released; 0 to never release the engine."""
     job_retention: timedelta
     """How long a finished job is kept."""
+    deliverer: WebhookDeliverer | None
+    """The part that sends webhooks; None if no URLs are allowed."""
 
 
 async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -> Parts:
@@ -89,6 +98,8 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
     refusals = OcrModelRefusals()
     recognition = build_recognition_service(settings, supervisor, workdirs, ocr_model_leases, refusals)
     text_service = build_text_service(settings, model_choice, TextRunner(supervisor, session, on_event))
+    targets = WebhookTargets(settings.webhook_allowed_urls)
+    outbox = build_outbox(settings, store, jobs)
     state = State(
         access=access,
         store=store,
@@ -123,8 +134,38 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
         ),
         offer_list=OfferList(build_resource_source(settings, HttpClient(settings.pull_stall_timeout.total_seconds()))),
         pull_runner=build_pull_runner(settings, store, jobs, lambda model: watcher.refresh(model.name), on_event),
+        webhook_targets=targets,
+        outbox=outbox,
     )
-    return Parts(state, workdirs, settings.engine_idle_release.total_seconds(), settings.job_retention)
+    return Parts(
+        state,
+        workdirs,
+        settings.engine_idle_release.total_seconds(),
+        settings.job_retention,
+        build_deliverer(settings, store, outbox, targets, on_event),
+    )
+
+
+def build_outbox(settings: Settings, store: Store, jobs: Jobs) -> Outbox:
+    """Build the outbox of webhooks. A service that sends none keeps their jobs for as long as others may send them."""
+    return Outbox(store, jobs, keep=None if settings.webhook_allowed_urls else settings.webhook_retry_time)
+
+
+def build_deliverer(
+    settings: Settings, store: Store, outbox: Outbox, targets: WebhookTargets, on_event: OnEvent
+) -> WebhookDeliverer | None:
+    """Build the part that sends webhooks; None if no URLs are allowed. Raises SettingsError for a wrong secret."""
+    secrets = settings.read_webhook_secrets()
+    if not settings.webhook_allowed_urls:
+        return None
+    seconds = settings.webhook_timeout.total_seconds()
+    sender = WebhookSender(HttpClient(seconds), targets, secrets, seconds=seconds)
+    limits = RetryLimits(settings.webhook_retry_pause.total_seconds(), settings.webhook_retry_time.total_seconds())
+
+    def event_of(job: Job) -> dict[str, Any]:
+        return cloud_event(job, f"urn:ocr-model-folder:{store.volume.identity.id}")
+
+    return WebhookDeliverer(outbox, sender, limits, event_of, on_event)
 
 
 def build_access(settings: Settings) -> Access:

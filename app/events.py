@@ -76,6 +76,10 @@ class EventName(StrEnum):
     PULL_RETRIED = "pull.retried"
     PULL_FINISHED = "pull.finished"
     PULL_UNRECORDED = "pull.unrecorded", logging.WARNING
+    WEBHOOK_DELIVERED = "webhook.delivered"
+    WEBHOOK_RETRIED = "webhook.retried"
+    WEBHOOK_FAILED = "webhook.failed", logging.WARNING
+    WEBHOOK_UNRECORDED = "webhook.unrecorded", logging.WARNING
 
     CONNECTIONS_FULL = "connections.full", logging.WARNING
     REQUEST = "request"

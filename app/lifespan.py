@@ -94,9 +94,16 @@ async def start(parts: Parts, on_event: OnEvent, on_failed: OnFailed) -> Tasks:
     if state["access"].read_only:
         return Tasks(engine, None, None, others)
     store, jobs = state["store"], state["jobs"]
-    sweeps = (partial(store.sweep, jobs.is_over), partial(sweep_jobs, jobs, parts.job_retention))
+    outbox = state["outbox"]
+    sweeps = (
+        partial(store.sweep, jobs.is_over),
+        partial(sweep_jobs, jobs, parts.job_retention, outbox.owes),
+        outbox.sweep,
+    )
     state["metrics"].on_swept()
     others.append(keep("sweeper", partial(keep_swept, sweeps, on_event, state["metrics"].on_swept)))
+    if parts.deliverer:
+        others.append(keep("webhooks", parts.deliverer.run))
     return Tasks(engine, begin("pulls", state["pull_runner"].run), begin("jobs", state["unit_runner"].run), others)
 
 

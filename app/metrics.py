@@ -33,7 +33,19 @@ CALL_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 WORKS = ("recognise", LOAD, *Processor)
 """The kinds of work of the engine."""
 JOB_OUTCOMES = [state for state in JobState if state not in UNFINISHED]
-RECORD_KINDS = ("corrupt", "digest", "identity", "job", "journal", "lease", "partial", "protection", "service", "trash")
+RECORD_KINDS = (
+    "corrupt",
+    "digest",
+    "identity",
+    "job",
+    "journal",
+    "lease",
+    "partial",
+    "protection",
+    "service",
+    "trash",
+    "webhook",
+)
 NO_VERSION = re.compile(r"version=(?!\s*\d+(\.\d+)*\s*([;,]|$))")
 """Matches a version in an Accept header that is not a dotted number, so that prometheus_client cannot compare it."""
 
@@ -77,6 +89,8 @@ class Observation:
     """False if the journal could not be written at the last attempt."""
     journal_waiting: int
     """The number of journal entries that wait in memory until the journal can be written."""
+    webhooks_pending: int
+    """The number of webhooks of finished jobs that are still to be sent, by any service on the folder."""
 
 
 class Metrics:
@@ -91,6 +105,7 @@ class Metrics:
             _count_changes(self._registry)
             | _count_jobs(self._registry)
             | _count_pulls(self._registry)
+            | _count_webhooks(self._registry)
             | _count_engine_calls(self._registry)
             | _count_engine_processes(self._registry)
         )
@@ -217,6 +232,21 @@ def _count_pulls(registry: CollectorRegistry) -> Handlers:
     return {EventName.PULL_FINISHED: on_finished}
 
 
+def _count_webhooks(registry: CollectorRegistry) -> Handlers:
+    attempts = _counter(registry, "ocr_webhook_attempts", "Attempts to send webhooks, by what came of them.", "outcome")
+    events = {
+        EventName.WEBHOOK_DELIVERED: "delivered",
+        EventName.WEBHOOK_RETRIED: "retried",
+        EventName.WEBHOOK_FAILED: "failed",
+    }
+
+    def handler(outcome: str) -> Callable[[Fields], None]:
+        counter = attempts.labels(outcome)
+        return lambda _: counter.inc()
+
+    return {event: handler(outcome) for event, outcome in events.items()}
+
+
 def _count_engine_calls(registry: CollectorRegistry) -> Handlers:
     calls = Histogram(
         "ocr_engine_call_seconds",
@@ -324,6 +354,9 @@ def _store(now: Observation) -> Iterator[Metric]:
     yield _gauge("ocr_journal_writable", "1 while the journal can be written.", value=now.is_journal_writable)
     yield _gauge(
         "ocr_journal_waiting", "Entries that wait until the journal can be written.", value=now.journal_waiting
+    )
+    yield _gauge(
+        "ocr_webhooks_pending", "Webhooks of finished jobs that are still to be sent.", value=now.webhooks_pending
     )
     damaged = {kind: now.damaged_records.get(kind, 0) for kind in RECORD_KINDS}
     yield _gauge("ocr_store_damaged_records", "Records in the folder that cannot be read.", "kind", damaged)

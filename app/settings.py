@@ -1,5 +1,6 @@
 """Every setting with its unit and default. Its environment variable is `OCR_` and the field's name in capitals."""
 
+import base64
 import difflib
 import ipaddress
 import os
@@ -39,6 +40,9 @@ KINDS = {
     "time": "should be a number with a unit, such as 90s, 30m, 24h or 7d",
 }
 """What a value should be, in words. A key is the first part of a pydantic error type, such as `int` of `int_type`."""
+WEBHOOK_SECRET_PREFIX = "whsec_"  # noqa: S105 - the form of a secret, not one
+WEBHOOK_KEY_BYTES = range(24, 65)
+"""How many bytes the key of a webhook's signature may have, as Standard Webhooks say."""
 COMPATIBLE = ("docling", "mistral", "openwebui")
 """The names of the drop-in addresses."""
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -269,6 +273,19 @@ class Settings(BaseSettings):
     max_pull_bytes: Annotated[int, Field(ge=0)] = 128 << 30
     """The largest file of a pull in bytes; 0 for no limit but the disk."""
 
+    webhook_allowed_urls: Annotated[CommaSeparated, AfterValidator(_urls)] = ()
+    """URL prefixes. A webhook must be below one; without any, requests with a webhook are refused."""
+    webhook_secret: SecretStr | None = None
+    """The secret `whsec_...` that signs webhooks; while you replace it, the new and the old one: `new,old`."""
+    webhook_secret_file: Path | None = None
+    """A file that contains the secrets, one a line, instead of OCR_WEBHOOK_SECRET."""
+    webhook_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(seconds=15)
+    """How long one attempt to send a webhook may take."""
+    webhook_retry_pause: Annotated[Duration, _at_least(timedelta(milliseconds=10))] = timedelta(seconds=5)
+    """The pause before a webhook is sent again; it doubles at each failure, to an hour; Retry-After can lengthen it."""
+    webhook_retry_time: Duration = timedelta(days=3)
+    """The pauses of one webhook together; after that it is given up, and the job shows why."""
+
     license_file: Path | None = None
     """An Aspose licence file for the engine; without one AsposeAI runs in evaluation mode, which cuts texts."""
     license_required: bool | None = None
@@ -383,6 +400,31 @@ class Settings(BaseSettings):
             raise SettingsError(f"{variable}: a token is one line of ASCII without spaces, and this is not one")
         return token or None
 
+    def read_webhook_secrets(self) -> tuple[str, ...]:
+        """Return the secrets that sign webhooks, from their variable or file.
+
+        Raises SettingsError if one is not valid, or if webhooks are allowed and there is none.
+        """
+        variable, text = "OCR_WEBHOOK_SECRET", self.webhook_secret.get_secret_value() if self.webhook_secret else ""
+        if self.webhook_secret_file is not None:
+            variable = f"OCR_WEBHOOK_SECRET_FILE={self.webhook_secret_file}"
+            try:
+                text = self.webhook_secret_file.read_text()
+            except (OSError, UnicodeDecodeError) as exc:
+                raise SettingsError(f"{variable} cannot be read: {exc}") from exc
+        secrets = tuple(each for each in re.split(r"[\s,]+", text) if each)
+        if not all(_is_webhook_secret(each) for each in secrets):
+            raise SettingsError(
+                f"{variable}: a secret is whsec_ and the Base64 of 24 to 64 random bytes, and one of these is not. "
+                'This makes one: echo "whsec_$(openssl rand -base64 32)"'
+            )
+        if self.webhook_allowed_urls and not secrets:
+            raise SettingsError(
+                "OCR_WEBHOOK_ALLOWED_URLS allows webhooks, which need a secret that signs them: set OCR_WEBHOOK_SECRET "
+                'or OCR_WEBHOOK_SECRET_FILE. This makes one: echo "whsec_$(openssl rand -base64 32)"'
+            )
+        return secrets
+
     @model_validator(mode="before")
     @classmethod
     def _trim(cls, values: dict[str, object]) -> dict[str, object]:
@@ -434,6 +476,14 @@ def unknown_variables(environment: Iterable[str]) -> list[str]:
             close = difflib.get_close_matches(variable, known, n=1)
             sentences.append(f"{variable} is not a setting" + (f"; did you mean {close[0]}?" if close else ""))
     return sentences
+
+
+def _is_webhook_secret(text: str) -> bool:
+    try:
+        key = base64.b64decode(text.removeprefix(WEBHOOK_SECRET_PREFIX), validate=True)
+    except ValueError:
+        return False
+    return text.startswith(WEBHOOK_SECRET_PREFIX) and len(key) in WEBHOOK_KEY_BYTES
 
 
 def _problem_with(name: str, value: object) -> str | None:

@@ -26,6 +26,8 @@ from app.service_description import ServiceDescription
 from app.store import Store
 from app.store.inventory_watcher import InventoryWatcher
 from app.store.volume.monitor import VolumeMonitor
+from app.webhooks.outbox import Outbox
+from app.webhooks.targets import WebhookTargets
 
 
 class State(TypedDict):
@@ -55,3 +57,5 @@ class State(TypedDict):
     service_description: ServiceDescription
     pull_runner: PullRunner
     offer_list: OfferList
+    webhook_targets: WebhookTargets
+    outbox: Outbox

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -25,9 +25,10 @@ STRAY_SECONDS = 3600.0
 """The age at which a sweep removes a file that belongs to no job."""
 
 
-def sweep_jobs(jobs: Jobs, retention: timedelta) -> list[str]:
+def sweep_jobs(jobs: Jobs, retention: timedelta, is_needed: Callable[[Job], bool] = lambda _: False) -> list[str]:
     """Remove the jobs that finished longer ago than `retention`, and the files that killed processes left.
 
+    `is_needed` returns True for a finished job that must be kept longer, because its webhook is still to be sent.
     Return the ids of the removed jobs. A job whose runner died is marked as failed, unless its kind is resumable.
     Raises StoreUnavailable, StoreReadOnly.
     """
@@ -36,7 +37,7 @@ def sweep_jobs(jobs: Jobs, retention: timedelta) -> list[str]:
     for job in jobs.newest():
         known.add(job.id)
         with _reporting(jobs, record_of(folder, job.id)):
-            if _swept(jobs, job, retention):
+            if _swept(jobs, job, retention, is_needed):
                 swept.append(job.id)
     jobs.expiry.seen_all(known)
     for path in folder.iterdir():
@@ -55,12 +56,12 @@ def _reporting(jobs: Jobs, path: Path) -> Iterator[None]:
         jobs.volume.records.note(path, JOB.kind, f"it cannot be swept: {exc}")
 
 
-def _swept(jobs: Jobs, job: Job, retention: timedelta) -> bool:
+def _swept(jobs: Jobs, job: Job, retention: timedelta, is_needed: Callable[[Job], bool]) -> bool:
     """Sweep one job. Return True if the sweep has removed it."""
     folder = jobs.volume.jobs_dir
     if job.finished_at is None and job.units is None and job.kind not in jobs.resumable:
         _fail_abandoned(jobs, job)
-    elif job.finished_at and jobs.expiry.is_over(job.id, job.finished_at + retention, retention):
+    elif job.finished_at and jobs.expiry.is_over(job.id, job.finished_at + retention, retention) and not is_needed(job):
         _remove(jobs, job)
         return True
     elif job.finished_at:

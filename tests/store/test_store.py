@@ -211,6 +211,7 @@ def test_services_that_start_together_agree_on_one_identity(tmp_path: Path) -> N
         store.volume.check()
     assert sorted(path.name for path in (tmp_path / "models/.store").iterdir()) == [
         "aside", "corrupt", "digests", "jobs", "locks", "protection", "services", "staging", "store.json", "trash",
+        "webhooks",
     ]  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
 from app.api.ai.schemas import (
@@ -32,6 +32,7 @@ from app.api.jobs.respond_async import PreferredJob, PreferredJobDep, accepted_o
 from app.api.jobs.routes import JobKind, job_routes
 from app.api.jobs.unit_problems import unit_problem
 from app.api.jobs.unit_results import UnitResults
+from app.api.jobs.webhooks import BY_QUERY, WEBHOOK, WebhookTargetsDep, WebhookUrl, checked_webhook
 from app.engine.contract.processors import Processor
 from app.engine.text_runner import TextTask
 from app.jobs.folder import Jobs
@@ -50,14 +51,17 @@ async def _answerer(
     request: Request,
     service: TextServiceDep,
     preferred_job: PreferredJobDep,
+    targets: WebhookTargetsDep,
     context: ProblemContextDep,
+    webhook: Annotated[WebhookUrl, Query(description=WEBHOOK)] = None,
 ) -> Callable[[Processor, TextsIn], Awaitable[AiOut | Response]]:
     """Return the function that answers a request of `/ai`: with the results, or at once with a job."""
 
     async def answer(processor: Processor, body: TextsIn) -> AiOut | Response:
+        checked = checked_webhook(webhook, targets, is_for_job=preferred_job is not None)
         task = await service.prepare(processor, body.parameters(), body.texts)
         if preferred_job:
-            job = await _create_job(preferred_job, task, body)
+            job = await _create_job(preferred_job, task, body, checked)
             return await preferred_job.answer(JOBS, job, _answer_of)
         working = service.run(task, body.texts, seconds=body.timeout_seconds)
         outcomes = await cancel_on_disconnect(request, working)
@@ -67,13 +71,13 @@ async def _answerer(
     return answer
 
 
-async def _create_job(preferred_job: PreferredJob, task: TextTask, body: TextsIn) -> Job:
+async def _create_job(preferred_job: PreferredJob, task: TextTask, body: TextsIn, webhook: str | None) -> Job:
     processor = task.load.processor
     asked = {"processor": processor, "model": task.load.model, "texts": len(body.texts)}
     parameters = {"processor": processor, "body": body.model_dump(mode="json", exclude={"texts"}, exclude_none=True)}
     async with preferred_job.new_units() as new:
         await to_thread.run_sync(new.add_all, [Unit(text=text) for text in body.texts], limiter=threads.changes)
-        return await preferred_job.create(new, UnitKind.TEXTS, asked, parameters)
+        return await preferred_job.create(new, UnitKind.TEXTS, asked, parameters, webhook)
 
 
 def _page_of(job: Job, items: list[TextJobResultOut], common: dict[str, Any]) -> TextJobResultsOut:
@@ -113,7 +117,7 @@ AnswerDep = Annotated[Callable[[Processor, TextsIn], Awaitable[AiOut | Response]
     response_model=AiOut,
     response_description="A result for each text, in order.",
     responses=TEXT_RESPONSES,
-    openapi_extra=needs(Scope.AI),
+    openapi_extra=needs(Scope.AI) | BY_QUERY,
 )
 async def check_spelling(body: SpellCheckIn, answer: AnswerDep) -> AiOut | Response:
     """Correct each text with AsposeAI's spell check, which works line by line.
@@ -130,7 +134,7 @@ async def check_spelling(body: SpellCheckIn, answer: AnswerDep) -> AiOut | Respo
     response_model=AiOut,
     response_description="A result for each text, in order.",
     responses=TEXT_RESPONSES,
-    openapi_extra=needs(Scope.AI),
+    openapi_extra=needs(Scope.AI) | BY_QUERY,
 )
 async def extract_keywords(body: KeywordsIn, answer: AnswerDep) -> AiOut | Response:
     """Search each text for keywords. The model gives the result in its own words.
@@ -146,7 +150,7 @@ async def extract_keywords(body: KeywordsIn, answer: AnswerDep) -> AiOut | Respo
     response_model=AiOut,
     response_description="A result for each text, in order.",
     responses=TEXT_RESPONSES,
-    openapi_extra=needs(Scope.AI),
+    openapi_extra=needs(Scope.AI) | BY_QUERY,
 )
 async def query_texts(body: QueryIn, answer: AnswerDep) -> AiOut | Response:
     """Ask one question about each text, in plain language.

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from app.api.docs.shared_components import share_responses
 from app.api.http.problems import PROBLEM_MEDIA_TYPE
 
 UNSHOWN_METHODS = ("head", "options")
@@ -25,6 +26,7 @@ def compact(document: dict[str, Any]) -> dict[str, Any]:
     for methods in small["paths"].values():
         for method in UNSHOWN_METHODS:
             methods.pop(method, None)
+    _without_guides(small)
     components = small["components"]
     examples = components.pop("examples")
     for response in components["responses"].values():
@@ -38,8 +40,17 @@ def compact(document: dict[str, Any]) -> dict[str, Any]:
     for part in (small["paths"], components["schemas"], components["parameters"], components["headers"]):
         _shorten(part)
     _describe_once(components["schemas"])
+    share_responses(small)  # without their examples, more answers are equal
     _drop_unused(components, small)
     return small
+
+
+def _without_guides(document: dict[str, Any]) -> None:
+    """Remove the list of what the service does, which the tags say again, and the tags' links to the guides."""
+    paragraphs = document["info"]["description"].split("\n\n")
+    document["info"]["description"] = "\n\n".join(each for each in paragraphs if not each.startswith("- "))
+    for tag in document["tags"]:
+        tag["description"] = tag["description"].partition(" [Guide]")[0]
 
 
 def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:

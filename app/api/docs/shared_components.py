@@ -32,7 +32,7 @@ def share(document: dict[str, Any]) -> None:
     _share_examples(document)
     _share_parameters(document)
     _share_headers(document)
-    _share_responses(document)
+    share_responses(document)
 
 
 def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -112,7 +112,7 @@ def _share_headers(document: dict[str, Any]) -> None:
     places.share_in(document, "headers")
 
 
-def _share_responses(document: dict[str, Any]) -> None:
+def share_responses(document: dict[str, Any]) -> None:
     """Describe each answer once that several operations have, named after its status and the first of them."""
     places = _Places()
     for operation in _operations(document):

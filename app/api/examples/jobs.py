@@ -29,6 +29,7 @@ JOB: dict[str, Any] = {
     "updated_at": "2026-11-21T09:20:12.503871Z",
     "finished_at": "2026-11-21T09:20:12.503842Z",
     "owner": "ocr-1:7",
+    "webhook": None,
 }
 
 BATCH: dict[str, Any] = JOB | {

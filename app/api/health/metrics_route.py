@@ -18,6 +18,7 @@ from app.metrics import Metrics, Observation
 from app.store import Storage, Store
 from app.store.inventory_watcher import InventoryWatcher
 from app.store.volume.monitor import VolumeMonitor
+from app.webhooks.outbox import Outbox
 
 router = APIRouter(tags=["health"], route_class=GuardedRoute)
 
@@ -51,13 +52,13 @@ async def get_metrics(
     """
     # Not `StoreDep`, which raises while the volume does not answer: the other metrics are needed most then.
     accept = request.headers.get("accept", "")
-    observation = await _observe(request.state.store, watch, watcher, supervisor)
+    observation = await _observe(request.state.store, request.state.outbox, watch, watcher, supervisor)
     content, content_type = await asyncio.to_thread(metrics.render, accept, observation)
     return Response(content, headers={"content-type": content_type})
 
 
 async def _observe(
-    store: Store, watch: VolumeMonitor, watcher: InventoryWatcher, supervisor: Supervisor
+    store: Store, outbox: Outbox, watch: VolumeMonitor, watcher: InventoryWatcher, supervisor: Supervisor
 ) -> Observation:
     memory, facts = await supervisor.memory(), supervisor.facts
     inventory = None if watch.unanswered else watcher.inventory
@@ -89,6 +90,7 @@ async def _observe(
         is_writable=store.volume.is_writable,
         is_journal_writable=store.journal.problem is None,
         journal_waiting=store.journal.waiting,
+        webhooks_pending=outbox.pending,
         damaged_records=await to_thread.run_sync(store.volume.records.counts, limiter=threads.measurements)
         if storage
         else {},

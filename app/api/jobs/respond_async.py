@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import http_sf
@@ -69,15 +70,21 @@ class PreferredJob:
             with CancelScope(shield=True):
                 await to_thread.run_sync(stack.close, limiter=threads.changes)
 
-    async def create(self, new: NewUnits, kind: UnitKind, asked: dict[str, Any], parameters: dict[str, Any]) -> Job:
+    async def create(
+        self,
+        new: NewUnits,
+        kind: UnitKind,
+        asked: dict[str, Any],
+        parameters: dict[str, Any],
+        webhook: str | None,
+    ) -> Job:
         """Create the job of the received units. `asked` is what the job shows of the request.
 
-        Raises StoreUnavailable, StoreReadOnly, StoreFull.
+        `webhook` is the URL that is told the end of the job. Raises StoreUnavailable, StoreReadOnly, StoreFull.
         """
         task = Task(parameters, self.request.url.path)
-        job = await to_thread.run_sync(
-            self.jobs.units.create, new, kind, asked, self.actor, task, limiter=threads.changes
-        )
+        create = partial(self.jobs.units.create, new, kind, asked, self.actor, task, webhook=webhook)
+        job = await to_thread.run_sync(create, limiter=threads.changes)
         self.runner.wake()
         return job
 

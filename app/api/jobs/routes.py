@@ -24,9 +24,10 @@ from app.api.http.request_errors import CallerGone
 from app.api.http.schema import DamagedRecordOut, InlineEnum
 from app.api.jobs.long_poll import JobQuery, JobWatcherDep, finished_or_latest
 from app.api.jobs.results_file import ResultsFile
-from app.api.jobs.schemas import JobListOut, JobOut, describe
+from app.api.jobs.schemas import JobListOut, JobOut
 from app.api.jobs.stream import STREAMS, LastEventId, Records, follow
 from app.api.jobs.unit_results import ResultsQuery, UnitResults
+from app.api.jobs.webhooks import DescribeJobDep
 from app.jobs.folder import Jobs
 from app.jobs.held_job import DONE
 from app.jobs.records import JOB_ID as JOB_ID_FORM
@@ -119,7 +120,9 @@ async def _job(job_id: JobId, kind: JobKindDep, jobs: JobsDep) -> Job:
 JobDep = Annotated[Job, Depends(_job)]
 
 
-async def list_jobs(query: Annotated[JobsQuery, Query()], kind: JobKindDep, jobs: JobsDep) -> JobListOut:
+async def list_jobs(
+    query: Annotated[JobsQuery, Query()], kind: JobKindDep, jobs: JobsDep, described: DescribeJobDep
+) -> JobListOut:
     """List the jobs of all services on the folder, newest first.
 
     The answer is one page, and its `next_cursor` requests the next page. Jobs that are created after the first
@@ -129,7 +132,7 @@ async def list_jobs(query: Annotated[JobsQuery, Query()], kind: JobKindDep, jobs
     damaged = await to_thread.run_sync(jobs.volume.records.damaged, "job")
     return JobListOut(
         count=page.count,
-        jobs=[describe(job) for job in page.jobs],
+        jobs=await described.all(page.jobs),
         next_cursor=page.jobs[-1].id if page.has_more else None,
         warnings=[DamagedRecordOut.model_validate(each) for each in damaged],
     )
@@ -141,6 +144,7 @@ async def get_job(
     kind: JobKindDep,
     jobs: JobsDep,
     watcher: JobWatcherDep,
+    described: DescribeJobDep,
     query: Annotated[JobQuery, Query()],
 ) -> JobOut:
     """Get the job's state, its progress and its result, whichever service on the folder runs it.
@@ -149,21 +153,27 @@ async def get_job(
     request until the state is final. If the service stops, it answers at once, too.
     """
     job = await _job(job_id, kind, jobs)  # no dependency: a wrong parameter is refused before anything is looked up
-    return describe(await finished_or_latest(request, watcher, job, query.wait))
+    return await described.one(await finished_or_latest(request, watcher, job, query.wait))
 
 
-async def cancel_job(job: JobDep, kind: JobKindDep, store: StoreDep, jobs: JobsDep, response: Response) -> JobOut:
+async def cancel_job(
+    job: JobDep, kind: JobKindDep, store: StoreDep, jobs: JobsDep, described: DescribeJobDep, response: Response
+) -> JobOut:
     """Cancel the job, whichever service on the folder runs it. That service notices it within half a second.
 
     A finished job is not changed.
     """
     cancelled = await to_thread.run_sync(kind.cancel, store, jobs, job.id, limiter=threads.changes)
     response.status_code = 200 if cancelled.is_finished else 202
-    return describe(cancelled)
+    return await described.one(cancelled)
 
 
 async def stream_job_events(
-    request: Request, job: JobDep, watcher: JobWatcherDep, last_event_id: LastEventId = None
+    request: Request,
+    job: JobDep,
+    watcher: JobWatcherDep,
+    described: DescribeJobDep,
+    last_event_id: LastEventId = None,
 ) -> Response:
     """Stream the job's records: the present one, one for each change, and exactly one with `final` true, the last.
 
@@ -172,7 +182,7 @@ async def stream_job_events(
     stream ends without a final record, for example because this service stops, request it again from this or another
     service on the folder. A client without support for streams uses the long poll instead, `GET` with `wait`.
     """
-    return follow(request, watcher, job, last_event_id)
+    return follow(request, watcher, described, job, last_event_id)
 
 
 async def get_job_results(

@@ -10,6 +10,7 @@ from app.api.http.problem_types import TYPE_PREFIX
 from app.api.http.schema import DamagedRecordOut, InlineEnum, Schema, Timestamp
 from app.jobs.progress import Unit
 from app.jobs.records import Failure, Job, JobState
+from app.webhooks.records import Delivery, DeliveryState
 
 BY_NAME = {
     exception.__name__: kind for exception, kind in PROBLEM_TYPES.items() if issubclass(exception, errors.ServiceError)
@@ -44,6 +45,21 @@ class JobProblemOut(Schema):
     """What happened, and what to do about it."""
 
 
+class WebhookOut(Schema):
+    """The webhook of a job, and what became of it."""
+
+    url: str
+    """The URL, without its query."""
+    state: InlineEnum[DeliveryState]
+    """`pending` until the job's end has been sent, or has been given up."""
+    attempts: NonNegativeInt
+    """How often it has been sent."""
+    last_error: str | None
+    """Why the last attempt failed; null if it did not."""
+    next_attempt_at: Timestamp | None
+    """When it is sent again; null if it is not."""
+
+
 class JobOut(Schema):
     """A job, with its present state and progress."""
 
@@ -76,6 +92,8 @@ class JobOut(Schema):
     """When the job finished; null while it is not finished."""
     owner: str | None
     """The host and the process that last wrote the record."""
+    webhook: WebhookOut | None
+    """The webhook that is told the end of the job; null if there is none."""
 
 
 class JobEventOut(JobOut):
@@ -98,24 +116,19 @@ class JobListOut(Schema):
     """The records of jobs, of any kind, that cannot be read."""
 
 
-def describe(job: Job) -> JobOut:
-    """Return a job as the API shows it."""
-    return JobOut(**_fields(job))
+def describe(job: Job, delivery: Delivery | None = None) -> JobOut:
+    """Return a job as the API shows it. Without a `delivery`, the job's webhook has not been sent yet."""
+    return JobOut(**_fields(job, delivery))
 
 
-def describe_event(job: Job) -> JobEventOut:
-    """Return a job as one record of its stream."""
-    return JobEventOut(**_fields(job), final=job.is_finished)
-
-
-def _fields(job: Job) -> dict[str, Any]:
+def _fields(job: Job, delivery: Delivery | None) -> dict[str, Any]:
     request = {name: value for name, value in job.request.items() if value is not None}
     if isinstance(request.get("url"), str):
         request["url"] = request["url"].partition("?")[0]  # a query may hold a signature
     return {
         name: getattr(job, name)
         for name in JobOut.model_fields
-        if name not in {"request", "result", "warnings", "error", "created_by"}
+        if name not in {"request", "result", "warnings", "error", "created_by", "webhook"}
     } | {
         "result": job.result and {name: value for name, value in job.result.items() if name != "warnings"},
         "warnings": (job.result or {}).get("warnings", []),
@@ -123,7 +136,18 @@ def _fields(job: Job) -> dict[str, Any]:
         "request": request,
         "error": _problem(job.failure) if job.failure else None,
         "created_by": job.created_by.name,
+        "webhook": _webhook(job.webhook, delivery or Delivery(job.id, job.updated_at)) if job.webhook else None,
     }
+
+
+def _webhook(url: str, delivery: Delivery) -> WebhookOut:
+    return WebhookOut(
+        url=url.partition("?")[0],  # a query may hold a secret
+        state=delivery.state,
+        attempts=delivery.attempts,
+        last_error=delivery.last_error,
+        next_attempt_at=delivery.next_attempt_at,
+    )
 
 
 def _problem(failure: Failure) -> JobProblemOut:

@@ -12,7 +12,8 @@ from pydantic.json_schema import SkipJsonSchema
 from app.api.examples.jobs import JOB
 from app.api.http.negotiation import best_or_first
 from app.api.jobs.long_poll import next_record
-from app.api.jobs.schemas import JobEventOut, describe_event
+from app.api.jobs.schemas import JobEventOut
+from app.api.jobs.webhooks import DescribeJob
 from app.errors import JobNotFound
 from app.jobs.records import Job
 from app.jobs.watcher import JobWatcher
@@ -52,7 +53,9 @@ class Records(StreamingResponse):
     media_type = JSON_LINES
 
 
-def follow(request: Request, watcher: JobWatcher, job: Job, last_event_id: str | None) -> Response:
+def follow(
+    request: Request, watcher: JobWatcher, described: DescribeJob, job: Job, last_event_id: str | None
+) -> Response:
     """Return the response that streams a job's records until the job is finished or this service stops.
 
     The answer to HEAD has the headers only. `last_event_id` is respected in a stream of server-sent events only.
@@ -65,17 +68,17 @@ def follow(request: Request, watcher: JobWatcher, job: Job, last_event_id: str |
         return Response(status_code=204, headers={"cache-control": "no-cache"})
     if request.method == "HEAD":
         return Response(headers=headers, media_type=media_type)
-    records = _records(request, watcher, job, media_type, has_current=has_current)
+    records = _records(request, watcher, described, job, media_type, has_current=has_current)
     return Records(records, media_type=media_type, headers=headers)
 
 
 async def _records(
-    request: Request, watcher: JobWatcher, job: Job, media_type: str, *, has_current: bool
+    request: Request, watcher: JobWatcher, described: DescribeJob, job: Job, media_type: str, *, has_current: bool
 ) -> AsyncIterator[bytes]:
     if media_type == SSE:
         yield format_sse_event(retry=RETRY_MILLISECONDS)
     if not has_current:
-        yield _encoded(job, media_type)
+        yield await _encoded(described, job, media_type)
     stopping: asyncio.Event = request.app.state.stopping
     while not job.is_finished and not stopping.is_set():
         before = job
@@ -83,11 +86,11 @@ async def _records(
             job = await next_record(request, watcher, job, KEEP_ALIVE_SECONDS)
         except JobNotFound:  # the record was removed from the folder
             return
-        yield KEEP_ALIVE[media_type] if job == before else _encoded(job, media_type)
+        yield KEEP_ALIVE[media_type] if job == before else await _encoded(described, job, media_type)
 
 
-def _encoded(job: Job, media_type: str) -> bytes:
-    record = describe_event(job).model_dump_json()
+async def _encoded(described: DescribeJob, job: Job, media_type: str) -> bytes:
+    record = (await described.event(job)).model_dump_json()
     return format_sse_event(data_str=record, id=_id_of(job)) if media_type == SSE else record.encode() + b"\n"
 
 

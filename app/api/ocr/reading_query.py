@@ -13,6 +13,7 @@ from app.api.images.documents import AnswerFormat
 from app.api.images.options.image_query import ImageQuery
 from app.api.images.options.regions import REGIONS, regions_of
 from app.api.images.options.vendor_names import FACTS, AreasName
+from app.api.jobs.webhooks import WEBHOOK, WebhookUrl
 from app.engine.contract.document_formats import WITHOUT_PLACES, DocumentFormat
 from app.engine.contract.reading_options import ReadingKind, ReadingMode
 from app.engine.contract.recognition_call import RecognitionOptions
@@ -55,6 +56,8 @@ class ReadingQuery(ImageQuery):
     """`true`: correct the text with a local language model, as `POST /ai/spell-check` does; only for JSON and plain
     text, not in a job. `dictionary`: correct it word by word with the dictionary of `language`, without a model; only
     for JSON and plain text."""
+
+    webhook: Annotated[WebhookUrl, Field(description=WEBHOOK)] = None
 
     def to_options(self, save_as: str | None) -> RecognitionOptions:
         """Return the engine's options. `save_as` is the engine's name of the document format to write, or None."""

@@ -36,6 +36,7 @@ from app.api.jobs.routes import JobKind, job_routes
 from app.api.jobs.schemas import JobOut
 from app.api.jobs.unit_problems import unit_problem
 from app.api.jobs.unit_results import UnitResults
+from app.api.jobs.webhooks import BY_QUERY, WebhookTargetsDep, checked_webhook
 from app.api.ocr.reading_query import Correction, ReadingQuery
 from app.api.ocr.schemas import FileResultOut, RecognitionOut, RecognitionsOut, describe
 from app.engine.contract.processors import Processor
@@ -43,6 +44,7 @@ from app.engine.recognition import Recognition
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
 from app.jobs.units.kinds import UNIT_PHASES, UNITS_RESULT, UnitKind
+from app.webhooks.targets import WebhookTargets
 
 router = APIRouter(tags=["recognition"], route_class=GuardedRoute)
 
@@ -75,7 +77,7 @@ JOB_ERRORS = (
     response_model=RecognitionOut,
     response_description="The recognised text, in the format that `Accept` asks for; JSON by default.",
     responses=OCR_RESPONSES | accepted_or(*OCR_ERRORS),
-    openapi_extra=needs(Scope.AI) | {"requestBody": image_request_body()},
+    openapi_extra=needs(Scope.AI) | BY_QUERY | {"requestBody": image_request_body()},
 )
 @streams_body
 async def recognise_text(
@@ -85,6 +87,7 @@ async def recognise_text(
     text_service: TextServiceDep,
     choice: ModelChoiceDep,
     preferred_job: PreferredJobDep,
+    targets: WebhookTargetsDep,
     context: ProblemContextDep,
     query: Annotated[ReadingQuery, Query()],
 ) -> Response:
@@ -102,14 +105,16 @@ async def recognise_text(
     if preferred_job:
         best_of((JSON,), accept)
     await _require_possible(query, accept, choice, prefers_job=preferred_job is not None)
+    checked_webhook(query.webhook, targets, is_for_job=preferred_job is not None)
     if preferred_job:
         service.require_capability()
-        job = await _create_job(preferred_job, request, body, service, choice, query)
+        job = await _create_job(preferred_job, request, body, service, choice, targets, query)
         return await preferred_job.answer(JOBS, job, _answer_of)
     service.require_available()
     async with service.receive_one(body, ReadingQuery.names()) as received:
         query = with_form_fields(query, request.query_params, received.fields)
         await _require_possible(query, accept, choice, prefers_job=False)
+        checked_webhook(query.webhook, targets, is_for_job=False)
         answer_format = chosen_format(query.format, accept)
         options = query.to_options(answer_format.document)
         image = await service.image(request, received)
@@ -130,7 +135,7 @@ async def recognise_text(
     response_model=JobOut,
     response_description="The job.",
     responses=CREATED | problems(*JOB_ERRORS),
-    openapi_extra=needs(Scope.AI) | {"requestBody": image_request_body(has_several=True)},
+    openapi_extra=needs(Scope.AI) | BY_QUERY | {"requestBody": image_request_body(has_several=True)},
 )
 @streams_body
 async def create_recognition_job(
@@ -140,6 +145,7 @@ async def create_recognition_job(
     text_service: TextServiceDep,
     choice: ModelChoiceDep,
     job: JobInAnyCaseDep,
+    targets: WebhookTargetsDep,
     context: ProblemContextDep,
     query: Annotated[ReadingQuery, Query()],
 ) -> Response:
@@ -148,7 +154,7 @@ async def create_recognition_job(
     This is `POST /ocr` with `Prefer: respond-async`, for generated clients: its answer is always a job. The results are
     JSON; `correct=true` and other formats are refused.
     """
-    return await recognise_text(request, body, service, text_service, choice, job, context, query)
+    return await recognise_text(request, body, service, text_service, choice, job, targets, context, query)
 
 
 async def _require_possible(query: ReadingQuery, accept: list[str], choice: ModelChoice, *, prefers_job: bool) -> None:
@@ -178,6 +184,7 @@ async def _create_job(
     body: ImageBody,
     service: RecognitionService,
     choice: ModelChoice,
+    targets: WebhookTargets,
     query: ReadingQuery,
 ) -> Job:
     """Receive the files of a job into its folder, and create the job."""
@@ -185,9 +192,10 @@ async def _create_job(
         received = await service.receive_job(new, body, ReadingQuery.names())
         query = with_form_fields(query, request.query_params, received.fields)
         await _require_possible(query, request.headers.getlist("accept"), choice, prefers_job=True)
-        parameters = query.model_dump(mode="json", exclude_none=True)
+        webhook = checked_webhook(query.webhook, targets)
+        parameters = query.model_dump(mode="json", exclude={"webhook"}, exclude_none=True)
         asked = parameters | {"files": new.count} | ({"by_url": True} if received.urls else {})
-        return await preferred_job.create(new, UnitKind.IMAGES, asked, parameters)
+        return await preferred_job.create(new, UnitKind.IMAGES, asked, parameters, webhook)
 
 
 async def _correct(

@@ -15,6 +15,7 @@ from app.api.http.problems import problems
 from app.api.http.schema import StringForm
 from app.api.jobs.routes import JobKind, job_routes
 from app.api.jobs.schemas import JobOut, describe
+from app.api.jobs.webhooks import BY_BODY, WEBHOOK, WebhookTargetsDep, WebhookUrl, checked_webhook
 from app.jobs.folder import Jobs
 from app.jobs.records import Job
 from app.pulls.pull_jobs import PULL, PullJobs
@@ -72,6 +73,8 @@ class PullIn(BaseModel):
     if_exists: IfExists = IfExists.FAIL
     """What to do if the model exists: `fail`, `keep` the model and succeed, or `replace` a model of another digest."""
 
+    webhook: Annotated[WebhookUrl, Field(description=WEBHOOK)] = None
+
     @model_validator(mode="after")
     def _is_request(self) -> Self:
         if not self.repository and "revision" in self.model_fields_set:
@@ -81,7 +84,7 @@ class PullIn(BaseModel):
 
     def to_request(self) -> PullRequest:
         """Return the request as a PullRequest; raises ValueError if its fields contradict each other."""
-        return PullRequest(**self.model_dump())
+        return PullRequest(**self.model_dump(exclude={"webhook"}))
 
 
 EXAMPLES: dict[str, Example] = {
@@ -117,7 +120,7 @@ router = APIRouter(tags=["pulls"], route_class=GuardedRoute)
         errors.StoreFull,
         RequestValidationError,
     ),
-    openapi_extra=needs(Scope.WRITE),
+    openapi_extra=needs(Scope.WRITE) | BY_BODY,
 )
 async def create_pull(
     body: Annotated[PullIn, Body(openapi_examples=EXAMPLES)],
@@ -125,6 +128,7 @@ async def create_pull(
     response: Response,
     actor: ActorDep,
     pull_runner: PullRunnerDep,
+    targets: WebhookTargetsDep,
 ) -> JobOut:
     """Create a job that fetches a model from a repository of the hub or from a URL, or an OCR model from its site.
 
@@ -133,7 +137,8 @@ async def create_pull(
     if this service dies, another service on the folder continues it. Repeating the request while the job is unfinished
     returns 200 and that job.
     """
-    job, is_new = await pull_runner.ask_for(body.to_request(), actor)
+    webhook = checked_webhook(body.webhook, targets, where="body")
+    job, is_new = await pull_runner.ask_for(body.to_request(), actor, webhook)
     response.headers["location"] = f"{request.scope.get('root_path', '')}/pulls/{job.id}"
     response.status_code = 202 if is_new else 200
     return describe(job)

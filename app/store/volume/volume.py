@@ -29,7 +29,7 @@ from app.store.volume.server_lookups import status_on_server
 
 MOST_TRIES = 5
 """How often a folder is created that another program removes at the same time."""
-FOLDERS = ("locks", "trash", "aside", "staging", "digests", "jobs", "protection", "corrupt", "services")
+FOLDERS = ("locks", "trash", "aside", "staging", "digests", "jobs", "protection", "corrupt", "services", "webhooks")
 
 
 class Volume:
@@ -51,6 +51,7 @@ class Volume:
         self.protection_dir = self.store_dir / "protection"
         self.corrupt_dir = self.store_dir / "corrupt"
         self.jobs_dir = self.store_dir / "jobs"
+        self.webhooks_dir = self.store_dir / "webhooks"
         self.journal_file = self.store_dir / "journal.jsonl"
         self.clock_file = self.store_dir / "clock.json"
         self.services_dir = self.store_dir / "services"

@@ -22,6 +22,7 @@ from app.store.policy import Policy
 from app.store.store import Store
 from app.store.volume.living_services import LivingServices
 from app.store.volume.service_registry import ServiceRegistry
+from app.webhooks.outbox import Outbox
 from tests.support.files.damage import JOB_ID, KINDS, MODEL, PARTIAL_ID, SERVICE_ID, TRASH_ID, clear, damage, put
 
 DAY = timedelta(days=1)
@@ -56,7 +57,12 @@ def use_everything(store: Store, jobs: Jobs) -> None:
     for job in jobs.unheld(PULL):
         request_of(job)
     store.sweep(jobs.is_over)
-    sweep_jobs(jobs, DAY)
+    outbox = Outbox(store, jobs, keep=None)
+    sweep_jobs(jobs, DAY, outbox.owes)
+    outbox.due()
+    outbox.sweep()
+    for job in jobs.newest():
+        outbox.delivery_of(job)
     list(store.locks.retake_lost_leases())
     registry = ServiceRegistry(store.volume.services_dir, is_shared=False)
     registry.look()

@@ -67,6 +67,7 @@ KINDS = {
             "failure": None,
             "finished_at": NOW.isoformat(),
             "owner": "host:1",
+            "webhook": "https://receiver.example/ended",
         },
         f"jobs/{JOB_ID}.result",
     ),
@@ -80,6 +81,11 @@ KINDS = {
             "request": {"url": "http://127.0.0.1:9/a.bin", "revision": "main", "if_exists": "fail"},
             "updated_at": PAST,
         },
+    ),
+    "webhook": Kind(
+        f"webhooks/{JOB_ID}.json",
+        {"id": JOB_ID, "updated_at": PAST, "state": "pending", "attempts": 2, "waited_seconds": 7.5, "last_error": "x"}
+        | {"next_attempt_at": NOW.isoformat()},
     ),
     "partial": Kind(
         f"staging/{PARTIAL_ID}.json",

@@ -1,0 +1,1 @@
+"""Webhooks: the end of a job is sent, signed, to the URL that the job's request gave."""

@@ -1,0 +1,123 @@
+"""A receiver of webhooks: a real HTTP server that keeps every request and answers as a test has told it."""
+
+import base64
+import secrets
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+from standardwebhooks import Webhook
+
+from tests.support.waiting import eventually
+
+
+def new_secret() -> str:
+    """Return a new secret, as docs/webhooks.md makes one."""
+    return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """How the receiver answers one request."""
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    gate: threading.Event | None = None
+    """Answer only when this is set."""
+    is_endless: bool = False
+    """Send a body that does not end until the sender closes the connection."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One request that the receiver got."""
+
+    path: str
+    """The path with the query."""
+    headers: dict[str, str]
+    """By lower-case name."""
+    body: bytes
+    at: float
+    """The monotonic time."""
+
+    @property
+    def id(self) -> str:
+        """The webhook's id."""
+        return self.headers["webhook-id"]
+
+    def verified(self, secret: str) -> dict[str, Any]:
+        """Return the event. Raises WebhookVerificationError if its signature is not that of the secret."""
+        return dict(Webhook(secret).verify(self.body, self.headers))
+
+
+class _Server(ThreadingHTTPServer):
+    receiver: "WebhookReceiver"
+    closing: threading.Event
+
+
+class WebhookReceiver:
+    """The server. As a context manager, it runs on a free port of a loopback address."""
+
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self.sent: list[Sent] = []
+        self.replies: dict[str, deque[Reply]] = defaultdict(deque)
+        """The answers to the next requests, by path without the query; 200 when there are none left."""
+        self._server = _Server((host, 0), _Handler)
+        self._server.receiver, self._server.closing = self, threading.Event()
+        self.url = f"http://{host}:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.closing.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def to(self, path: str) -> list[Sent]:
+        """Return the requests to a path, with any query."""
+        return [each for each in self.sent if each.path.partition("?")[0] == path]
+
+    def wait_for(self, path: str, count: int = 1) -> list[Sent]:
+        """Wait until so many requests to a path have arrived, and return all of them."""
+        return eventually(lambda: found if len(found := self.to(path)) >= count else None)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.server.receiver.sent.append(Sent(self.path, headers, body, time.monotonic()))
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        replies = self.server.receiver.replies[self.path.partition("?")[0]]
+        reply = replies.popleft() if replies else Reply()
+        while reply.gate and not reply.gate.wait(0.05):
+            if self.server.closing.is_set():
+                self.close_connection = True
+                return
+        try:
+            self._answer(reply)
+        except OSError:  # the sender has given up, or was killed
+            self.close_connection = True
+
+    def _answer(self, reply: Reply) -> None:
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        self.send_header("content-length", "1000000000" if reply.is_endless else "0")
+        self.end_headers()
+        while reply.is_endless and not self.server.closing.is_set():
+            self.wfile.write(bytes(1 << 12))
+
+    def log_message(self, *_: object) -> None:
+        pass

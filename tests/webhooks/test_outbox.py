@@ -1,0 +1,204 @@
+"""The records of deliveries: who may send a webhook and when, for how long its job is kept, and when it is given up."""
+
+import os
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from app.build import build_jobs
+from app.jobs.folder import Jobs
+from app.jobs.records import Job
+from app.jobs.sweep import sweep_jobs
+from app.store.store import Store
+from app.webhooks.deliverer import RetryLimits, after
+from app.webhooks.outbox import DAMAGED, Outbox, Owed
+from app.webhooks.records import Delivery, DeliveryState, delivery_record_of, write_delivery
+from app.webhooks.sender import Attempt
+from tests.support.held_jobs import ME, store_on
+from tests.support.processes import python
+
+URL = "https://receiver.example/ended?token=1"
+HOLDS = """
+import sys
+from pathlib import Path
+from app.build import build_jobs
+from app.webhooks.outbox import Outbox
+from tests.support.held_jobs import store_on
+
+store = store_on(Path(sys.argv[1]))
+outbox = Outbox(store, build_jobs(store), keep=None)
+(owed,) = outbox.due()
+held = outbox.hold(owed)
+assert held
+print("held", flush=True)
+sys.stdin.read()
+"""
+LIMITS = RetryLimits(pause_seconds=5, total_seconds=60)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return store_on(tmp_path / "models")
+
+
+@pytest.fixture
+def jobs(store: Store) -> Jobs:
+    return build_jobs(store)
+
+
+@pytest.fixture
+def outbox(store: Store, jobs: Jobs) -> Outbox:
+    return Outbox(store, jobs, keep=None)
+
+
+def ended(jobs: Jobs, webhook: str | None = URL) -> Job:
+    """Create a job, finish it, and return it."""
+    with jobs.begin("texts", {}, ME, webhook=webhook) as held:
+        held.succeed(None)
+    return held.job
+
+
+def test_only_finished_jobs_with_a_webhook_are_due(jobs: Jobs, outbox: Outbox) -> None:
+    """Neither a running job nor one without a webhook is due; a job is due from its end on, however it ended."""
+    ended(jobs, webhook=None)
+    done = ended(jobs)
+    with jobs.begin("texts", {}, ME, webhook=URL) as running:
+        assert outbox.due() == [Owed(done.id, URL)]
+    abandoned = running.job
+    sweep_jobs(jobs, timedelta(days=1), outbox.owes)
+
+    assert outbox.due() == [Owed(done.id, URL), Owed(abandoned.id, URL)]
+    assert outbox.pending == 2
+
+
+def test_one_process_sends_and_another_goes_on_after_its_death(store: Store, jobs: Jobs, outbox: Outbox) -> None:
+    """While a process holds a delivery, no other can; after its death, another process holds the same delivery."""
+    job = ended(jobs)
+    (owed,) = outbox.due()
+    with python(HOLDS, store.root) as other:
+        assert outbox.hold(owed) is None
+        other.kill()
+        other.wait()
+
+    held = outbox.hold(owed)
+
+    assert held
+    assert (held.job.id, held.delivery.attempts) == (job.id, 0)
+    assert outbox.hold(owed) is None
+    held.write(replace(held.delivery, state=DeliveryState.DELIVERED, attempts=1))
+    held.release()
+    assert outbox.hold(owed) is None
+    assert outbox.due() == []
+    assert outbox.pending == 0
+
+
+def test_the_next_attempt_comes_when_it_is_due(store: Store, jobs: Jobs) -> None:
+    """A service that has just started does not send a webhook before the time of its next attempt."""
+    later, now, set_back = (ended(jobs) for _ in range(3))
+    for job, pause in ((later, timedelta(hours=2)), (now, timedelta(0)), (set_back, timedelta(days=400))):
+        pending = Delivery(job.id, datetime.now(UTC), attempts=1, next_attempt_at=datetime.now(UTC) + pause)
+        write_delivery(store.volume.webhooks_dir, pending)
+
+    due = Outbox(store, jobs, keep=None).due()
+
+    # A time that far ahead is of a clock that has been set back since.
+    assert [owed.job_id for owed in due] == [now.id, set_back.id]
+
+
+def test_a_damaged_record_is_left_until_somebody_removes_it(store: Store, jobs: Jobs) -> None:
+    """A damaged record is reported and stays; the webhook is not sent, until the record is gone."""
+    job, other = ended(jobs), ended(jobs)
+    record = delivery_record_of(store.volume.webhooks_dir, job.id)
+    record.write_text("{")
+    outbox = Outbox(store, jobs, keep=None)
+
+    assert [owed.job_id for owed in outbox.due()] == [other.id]
+    assert outbox.hold(Owed(job.id, URL)) is None
+    shown = outbox.delivery_of(job)
+
+    assert shown
+    assert (shown.state, shown.last_error) == (DeliveryState.FAILED, DAMAGED)
+    assert [each.kind for each in store.volume.records.damaged()] == ["webhook"]
+    assert record.read_text() == "{"
+    record.unlink()
+    assert [owed.job_id for owed in Outbox(store, jobs, keep=None).due()] == [job.id, other.id]
+
+
+def test_a_job_is_kept_until_its_webhook_is_sent(store: Store, jobs: Jobs, outbox: Outbox) -> None:
+    """A sweep keeps a job whose webhook is pending; afterwards it removes the job, and later the delivery's record."""
+    job, plain = ended(jobs), ended(jobs, webhook=None)
+    assert sweep_jobs(jobs, timedelta(0), outbox.owes) == [plain.id]
+    # A service that sends no webhooks keeps the job for a limited time only.
+    assert not Outbox(store, jobs, keep=timedelta(0)).owes(job)
+    assert Outbox(store, jobs, keep=timedelta(hours=1)).owes(job)
+
+    write_delivery(store.volume.webhooks_dir, Delivery(job.id, job.updated_at, DeliveryState.DELIVERED, 1))
+    assert sweep_jobs(jobs, timedelta(0), outbox.owes) == [job.id]
+
+    record = delivery_record_of(store.volume.webhooks_dir, job.id)
+    outbox.sweep()
+    assert record.exists()
+    os.utime(record, (0, 0))
+    outbox.sweep()
+    assert not record.exists()
+
+
+def test_a_record_of_a_running_job_is_never_swept(store: Store, jobs: Jobs, outbox: Outbox) -> None:
+    """The sweep removes only records of jobs that are gone, and files that killed processes left."""
+    job = ended(jobs)
+    write_delivery(store.volume.webhooks_dir, Delivery(job.id, job.updated_at, attempts=1))
+    record = delivery_record_of(store.volume.webhooks_dir, job.id)
+    draft, foreign = record.with_suffix(".0123.new"), record.with_name("notes.txt")
+    for path in (draft, foreign):
+        path.touch()
+    for path in (record, draft, foreign):
+        os.utime(path, (0, 0))
+
+    outbox.sweep()
+
+    assert [path.exists() for path in (record, draft, foreign)] == [True, False, True]
+
+
+def delivery_after(*attempts: Attempt, limits: RetryLimits = LIMITS) -> Delivery:
+    delivery = Delivery("a", datetime.now(UTC))
+    for attempt in attempts:
+        delivery = after(delivery, attempt, limits)
+    return delivery
+
+
+def pause_of(delivery: Delivery) -> float:
+    assert delivery.next_attempt_at
+    return (delivery.next_attempt_at - delivery.updated_at).total_seconds()
+
+
+def test_pauses_double_and_are_partly_random() -> None:
+    """Each pause is between half of the doubled one and all of it, up to an hour."""
+    patient = RetryLimits(pause_seconds=5, total_seconds=1e9)
+    for count, longest in ((1, 5), (2, 10), (5, 80), (40, 3600)):
+        pauses = {pause_of(delivery_after(*[Attempt("no")] * count, limits=patient)) for _ in range(20)}
+        assert longest / 2 <= min(pauses) < max(pauses) <= longest
+
+
+@pytest.mark.parametrize(("asked", "pause"), [(30.0, 30.0), (59.0, 59.0), (1e9, 60.0)])
+def test_the_receiver_can_ask_for_a_longer_pause(asked: float, pause: float) -> None:
+    """Retry-After lengthens a pause, but not beyond the time that is left."""
+    assert pause_of(delivery_after(Attempt("no", retry_after_seconds=asked))) == pytest.approx(pause)
+
+
+def test_a_webhook_is_given_up_after_its_time() -> None:
+    """When the pauses together have taken OCR_WEBHOOK_RETRY_TIME, one last attempt is made."""
+    twice = delivery_after(Attempt("no", retry_after_seconds=100))
+    assert twice.state is DeliveryState.PENDING
+
+    last = after(twice, Attempt("still not"), LIMITS)
+
+    assert (last.state, last.attempts, last.last_error) == (DeliveryState.FAILED, 2, "still not")
+    assert last.next_attempt_at is None
+    assert after(twice, Attempt(), LIMITS).state is DeliveryState.DELIVERED
+
+
+def test_gone_is_final() -> None:
+    """After 410 nothing is sent any more."""
+    assert delivery_after(Attempt("gone", is_final=True)).state is DeliveryState.FAILED
