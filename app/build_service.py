@@ -115,6 +115,7 @@ async def build_parts(settings: Settings, metrics: Metrics, on_event: OnEvent) -
         ocr_model_notes=OcrModelNotes(wheel, refusals),
         model_choice=model_choice,
         text_service=text_service,
+        max_waiting_units=settings.max_waiting_units,
         unit_runner=build_unit_runner(jobs, recognition, text_service, job_watcher, on_event),
         list_cache=ListCache(store, watcher, supervisor),
         upload_receiver=build_upload_receiver(settings),

@@ -231,10 +231,13 @@ class Settings(BaseSettings):
     """The largest page in pixels, width times height; an A4 page at 600 dpi has 35 million."""
     max_image_pages: Annotated[int, Field(ge=1, le=1000)] = 50
     """The most pages in one call; request a part of a longer document with `pages`."""
-    max_image_files: Annotated[int, Field(ge=1)] = 20
+    max_image_files: Annotated[int, Field(ge=1, le=100_000)] = 10_000
     """The most files of one recognition job, each of `OCR_MAX_IMAGE_BYTES` at most; more are answered 422."""
+    max_waiting_units: Annotated[int, Field(ge=1)] = 20_000
+    """The most unfinished files and texts in the jobs of one API key; without keys, of all callers together. Jobs with
+    more are answered 429."""
     image_download_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(minutes=1)
-    """How long the images that one request gives by their URLs may take to download; after that the answer is 502."""
+    """How long an image that a request gives by its URL may take to download; after that it has the problem 502."""
     recognition_timeout: Annotated[Duration, _at_least(timedelta(seconds=1))] = timedelta(minutes=5)
     """How long one recognition may take; after that it fails with 504 and the engine process is replaced."""
 

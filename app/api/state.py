@@ -48,6 +48,7 @@ class State(TypedDict):
     model_choice: ModelChoice
     text_service: TextService
     unit_runner: UnitRunner
+    max_waiting_units: int
     list_cache: ListCache
     upload_receiver: UploadReceiver
     unfinished_limits: UnfinishedLimits

@@ -19,6 +19,8 @@ ServiceError
 │  ├─ TrashEntryNotFound     no such entry in the trash
 │  ├─ JobNotFound            no such job
 │  ├─ JobAbandoned           the process that ran the job ended, or lost the folder, before the job ended
+│  ├─ IdempotencyKeyReused   the Idempotency-Key was sent before with a different request
+│  ├─ TooManyUnits           the jobs of one API key have too many unfinished files and texts
 │  ├─ UnitAbandoned          several services ended while they worked on a file or text of a job
 │  ├─ JobWithoutResults      the job has not succeeded
 │  ├─ PartialNotFound        no such unfinished upload or pull
@@ -105,6 +107,7 @@ from app.errors.state import StateError, StateFull, StateUnavailable
 from app.errors.store import (
     ConditionFailed,
     DigestMismatch,
+    IdempotencyKeyReused,
     InvalidModelName,
     JobAbandoned,
     JobNotFound,
@@ -126,6 +129,7 @@ from app.errors.store import (
     StoreReadOnly,
     StoreUnavailable,
     StoreUnsafe,
+    TooManyUnits,
     TrashEntryNotFound,
     UnitAbandoned,
 )
@@ -148,6 +152,7 @@ __all__ = [
     "EngineOutOfMemory",
     "EngineTimedOut",
     "EngineUnknown",
+    "IdempotencyKeyReused",
     "ImageError",
     "ImageTooLarge",
     "InvalidModelName",
@@ -190,6 +195,7 @@ __all__ = [
     "StoreReadOnly",
     "StoreUnavailable",
     "StoreUnsafe",
+    "TooManyUnits",
     "TrashEntryNotFound",
     "UnitAbandoned",
     "UnknownLanguage",

@@ -164,6 +164,29 @@ class JobAbandoned(StoreError):
         )
 
 
+class IdempotencyKeyReused(StoreError):
+    """The caller has sent the Idempotency-Key before, with a different request."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"The Idempotency-Key was sent before with a different request, which created the job {job_id}. Send a new "
+            "key with a new request, and the same request with its own key."
+        )
+        self.job_id = job_id
+
+
+class TooManyUnits(StoreError):
+    """The caller has as many unfinished files and texts in its jobs as one API key may have."""
+
+    def __init__(self, waiting: int, limit: int) -> None:
+        super().__init__(
+            f"The jobs of this API key have {waiting} files and texts that are not done, and may have {limit} "
+            "(OCR_MAX_WAITING_UNITS) with those of this request. Try again when some are done, or send fewer."
+        )
+        self.waiting = waiting
+        self.limit = limit
+
+
 class UnitAbandoned(StoreError):
     """Several services ended while they worked on one file or text of a job; it is not tried again."""
 

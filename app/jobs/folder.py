@@ -62,7 +62,7 @@ class Jobs:
 
         That does not concern jobs of units, which any process can continue.
         """
-        self.units = UnitJobs(store, on_event)
+        self.units = UnitJobs(store, self.get, on_event)
         self.resumable = frozenset(resumable)
         self.volume = store.volume
         self._locks = store.locks
@@ -193,6 +193,11 @@ class Jobs:
     def unfinished_of_units(self) -> list[Job]:
         """Return the unfinished jobs of units, oldest first; raises StoreUnavailable."""
         return [job for job in self._all_unfinished() if job.units is not None]
+
+    def waiting_units(self, actor: Actor) -> int:
+        """Return how many units without a result the unfinished jobs of a caller have. Raises StoreUnavailable."""
+        own = (job for job in self.unfinished_of_units() if job.created_by.name == actor.name)
+        return sum((job.units or 0) - job.progress.done for job in own)
 
     def _all_unfinished(self) -> Iterator[Job]:
         self._check()

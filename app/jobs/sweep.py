@@ -9,6 +9,7 @@ from pathlib import Path
 
 from app.errors import JobAbandoned, JobNotFound, StoreError
 from app.jobs.folder import Jobs
+from app.jobs.idempotency import KEY_SUFFIX
 from app.jobs.records import (
     JOB,
     JOB_ID,
@@ -42,7 +43,10 @@ def sweep_jobs(jobs: Jobs, retention: timedelta, is_needed: Callable[[Job], bool
     jobs.expiry.seen_all(known)
     for path in folder.iterdir():
         with _reporting(jobs, path):
-            if JOB_ID.match(path.name) and _is_left(jobs, path, known, retention):
+            if path.suffix == KEY_SUFFIX and _is_older_than(path, STRAY_SECONDS):
+                if not jobs.units.keys.is_needed(path, known.__contains__):
+                    path.unlink(missing_ok=True)
+            elif JOB_ID.match(path.name) and _is_left(jobs, path, known, retention):
                 _remove_left(jobs, path)
     return swept
 

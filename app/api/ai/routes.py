@@ -28,6 +28,7 @@ from app.api.http.header_fields import JSON
 from app.api.http.keys import Scope
 from app.api.http.problems import ProblemContextDep
 from app.api.http.request_errors import TextTooLong
+from app.api.http.schema import InlineEnum
 from app.api.jobs.respond_async import PreferredJob, PreferredJobDep, accepted_or
 from app.api.jobs.routes import JobKind, job_routes
 from app.api.jobs.unit_problems import unit_problem
@@ -36,7 +37,7 @@ from app.api.jobs.webhooks import BY_QUERY, WEBHOOK, WebhookTargetsDep, WebhookU
 from app.engine.contract.processors import Processor
 from app.engine.text_runner import TextTask
 from app.jobs.folder import Jobs
-from app.jobs.records import Job
+from app.jobs.records import Job, Priority
 from app.jobs.units.kinds import UNIT_PHASES, UNITS_RESULT, UnitKind
 from app.jobs.units.records import Unit
 
@@ -54,6 +55,13 @@ async def _answerer(
     targets: WebhookTargetsDep,
     context: ProblemContextDep,
     webhook: Annotated[WebhookUrl, Query(description=WEBHOOK)] = None,
+    priority: Annotated[
+        InlineEnum[Priority],
+        Query(
+            description="The class of the job, if the answer is one: texts of `high` jobs are worked on before those of "
+            "`normal` ones, and those before `low` ones."
+        ),
+    ] = Priority.NORMAL,
 ) -> Callable[[Processor, TextsIn], Awaitable[AiOut | Response]]:
     """Return the function that answers a request of `/ai`: with the results, or at once with a job."""
 
@@ -61,7 +69,7 @@ async def _answerer(
         checked = checked_webhook(webhook, targets, is_for_job=preferred_job is not None)
         task = await service.prepare(processor, body.parameters(), body.texts)
         if preferred_job:
-            job = await _create_job(preferred_job, task, body, checked)
+            job = await _create_job(preferred_job, task, body, priority, checked)
             return await preferred_job.answer(JOBS, job, _answer_of)
         working = service.run(task, body.texts, seconds=body.timeout_seconds)
         outcomes = await cancel_on_disconnect(request, working)
@@ -71,13 +79,15 @@ async def _answerer(
     return answer
 
 
-async def _create_job(preferred_job: PreferredJob, task: TextTask, body: TextsIn, webhook: str | None) -> Job:
+async def _create_job(
+    preferred_job: PreferredJob, task: TextTask, body: TextsIn, priority: Priority, webhook: str | None
+) -> Job:
     processor = task.load.processor
     asked = {"processor": processor, "model": task.load.model, "texts": len(body.texts)}
     parameters = {"processor": processor, "body": body.model_dump(mode="json", exclude={"texts"}, exclude_none=True)}
     async with preferred_job.new_units() as new:
         await to_thread.run_sync(new.add_all, [Unit(text=text) for text in body.texts], limiter=threads.changes)
-        return await preferred_job.create(new, UnitKind.TEXTS, asked, parameters, webhook)
+        return await preferred_job.create(new, UnitKind.TEXTS, asked, parameters, priority=priority, webhook=webhook)
 
 
 def _page_of(job: Job, items: list[TextJobResultOut], common: dict[str, Any]) -> TextJobResultsOut:

@@ -130,9 +130,15 @@ def _describe_once(schemas: dict[str, Any]) -> None:
 
 
 def _first_sentences(text: str) -> str:
-    """Return the first sentence, and those after it that still fit LONG_DESCRIPTION, on one line."""
+    """Return the first sentence, and those after it that still fit LONG_DESCRIPTION, on one line.
+
+    A longer first sentence is cut at a semicolon.
+    """
     sentences = END_OF_SENTENCE.split(" ".join(text.split()))
     kept = sentences.pop(0)
+    clause = kept.partition("; ")[0]
+    if len(clause) < len(kept) > LONG_DESCRIPTION and clause.count("(") == clause.count(")"):
+        kept = f"{clause}."
     while sentences and len(kept) + len(sentences[0]) < LONG_DESCRIPTION:
         kept += f" {sentences.pop(0)}"
     return kept

@@ -20,7 +20,7 @@ from app.api.images.form_parser import IMAGE_LIMIT_VARIABLE, Fields, Files, Form
 from app.api.images.received import ImageBody, Received
 from app.api.images.url_body import UrlBody
 from app.engine.native.state_errors import explaining_state_errors
-from app.jobs.units.records import JobFolder
+from app.jobs.units.new_units import NewUnits
 from app.store import explaining_refusals
 
 FORM_BYTES = 1 << 16
@@ -64,15 +64,13 @@ class ImageReceiver:
             with CancelScope(shield=True):
                 await to_thread.run_sync(shutil.rmtree, folder, True, limiter=threads.images)  # noqa: FBT003
 
-    async def receive_units(
-        self, folder: JobFolder, body: ImageBody, options: frozenset[str], most_files: int
-    ) -> Received:
+    async def receive_units(self, new: NewUnits, body: ImageBody, options: frozenset[str], most_files: int) -> Received:
         """Receive the images of a job into the folder of the job that is being created.
 
         Raises what `receive` raises, with StoreFull, StoreUnavailable and other StoreErrors in place of StateErrors.
         """
-        files = Files(folder.input_of, self._max_bytes, most_files, body.password)
-        return await self._receive_into(folder.inputs, files, body, options, explaining_refusals)
+        files = Files(new.path_of, self._max_bytes, most_files, body.password)
+        return await self._receive_into(new.folder.inputs, files, body, options, explaining_refusals)
 
     async def _receive_into(
         self,

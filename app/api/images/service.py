@@ -85,7 +85,7 @@ class RecognitionService:
         `options` has the names of the options that the body may have. Raises what `ImageReceiver.receive_units` raises,
         and SourceNotAllowed if none of the URLs is allowed.
         """
-        received = await self._receiver.receive_units(new.folder, body, options, self._max_files)
+        received = await self._receiver.receive_units(new, body, options, self._max_files)
         units = [Unit(image.name, password=image.password) for image in received.images]
         units += [Unit(label_of_image(url), url=url, password=received.password) for url in received.urls]
         self._downloads.check(received.urls)

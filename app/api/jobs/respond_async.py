@@ -17,10 +17,11 @@ from app.api.http import threads
 from app.api.http.deps import ActorDep, part
 from app.api.http.problems import problems
 from app.api.http.request_errors import ServiceReadOnly
+from app.api.jobs.idempotency_key import IdempotencyKey
 from app.api.jobs.long_poll import MAX_WAIT_SECONDS, finished_or_latest
 from app.api.jobs.schemas import JobOut, describe
 from app.jobs.folder import Jobs
-from app.jobs.records import Job
+from app.jobs.records import Job, Priority
 from app.jobs.units.kinds import UnitKind
 from app.jobs.units.new_units import NewUnits
 from app.jobs.units.records import Task
@@ -40,9 +41,19 @@ ACCEPTED: dict[int | str, dict[str, Any]] = {
 }
 
 
+CREATION_ERRORS = (
+    errors.IdempotencyKeyReused,
+    errors.TooManyUnits,
+    errors.StoreUnavailable,
+    *errors.UNWRITABLE,
+    errors.StoreFull,
+)
+"""The errors of creating a job."""
+
+
 def accepted_or(*exceptions: type[Exception]) -> dict[int | str, dict[str, Any]]:
     """Return a route's `responses`: 202 with a job, and the problems of `exceptions` and of creating a job."""
-    return ACCEPTED | problems(*exceptions, errors.StoreUnavailable, *errors.UNWRITABLE, errors.StoreFull)
+    return ACCEPTED | problems(*exceptions, *CREATION_ERRORS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,9 @@ class PreferredJob:
     jobs: Jobs
     runner: UnitRunner
     actor: Actor
+    idempotency_key: str | None
+    max_waiting: int
+    """How many units without a result the jobs of one API key may have."""
     wait_seconds: int
     """For how long the caller would wait for the results, in seconds; 0 to answer with the job at once."""
 
@@ -60,8 +74,9 @@ class PreferredJob:
     async def new_units(self) -> AsyncIterator[NewUnits]:
         """Make the folder of a new job, into which its units are received. Without a job, the folder is removed.
 
-        Raises StoreUnavailable, StoreReadOnly, StoreFull.
+        Raises TooManyUnits, StoreUnavailable, StoreReadOnly, StoreFull.
         """
+        await self._require_room(1)  # before the body is received
         stack = ExitStack()
         new = await to_thread.run_sync(stack.enter_context, self.jobs.units.new(), limiter=threads.changes)
         try:
@@ -76,17 +91,36 @@ class PreferredJob:
         kind: UnitKind,
         asked: dict[str, Any],
         parameters: dict[str, Any],
+        *,
+        priority: Priority,
         webhook: str | None,
     ) -> Job:
         """Create the job of the received units. `asked` is what the job shows of the request.
 
-        `webhook` is the URL that is told the end of the job. Raises StoreUnavailable, StoreReadOnly, StoreFull.
+        `webhook` is the URL that is told the end of the job. Raises TooManyUnits, IdempotencyKeyReused,
+        StoreUnavailable, StoreReadOnly, StoreFull.
         """
-        task = Task(parameters, self.request.url.path)
-        create = partial(self.jobs.units.create, new, kind, asked, self.actor, task, webhook=webhook)
+        await self._require_room(new.count)
+        create = partial(
+            self.jobs.units.create,
+            new,
+            kind,
+            asked,
+            self.actor,
+            Task(parameters, self.request.url.path),
+            priority=priority,
+            webhook=webhook,
+            idempotency_key=self.idempotency_key,
+        )
         job = await to_thread.run_sync(create, limiter=threads.changes)
         self.runner.wake()
         return job
+
+    async def _require_room(self, count: int) -> None:
+        """Raise TooManyUnits if the caller's jobs may not have `count` more units."""
+        waiting = await to_thread.run_sync(self.jobs.waiting_units, self.actor)
+        if waiting + count > self.max_waiting:
+            raise errors.TooManyUnits(waiting, self.max_waiting)
 
     async def answer(self, prefix: str, job: Job, answer_of: Callable[[Jobs, Job], Response | None]) -> Response:
         """Answer 202 with the job, or with its results if they are ready within `wait_seconds`.
@@ -117,6 +151,8 @@ async def _preferred_job(
     jobs: Annotated[Jobs, part("jobs")],
     runner: Annotated[UnitRunner, part("unit_runner")],
     actor: ActorDep,
+    max_waiting: Annotated[int, part("max_waiting_units")],
+    idempotency_key: IdempotencyKey = None,
     _: Annotated[
         str | SkipJsonSchema[None],
         Header(
@@ -141,7 +177,8 @@ async def _preferred_job(
         return None
     wait, _parameters = preferences.get("wait", (0, {}))
     is_number = isinstance(wait, int) and not isinstance(wait, bool)
-    return PreferredJob(request, jobs, runner, actor, min(max(wait, 0), MAX_WAIT_SECONDS) if is_number else 0)
+    seconds = min(max(wait, 0), MAX_WAIT_SECONDS) if is_number else 0
+    return PreferredJob(request, jobs, runner, actor, idempotency_key, max_waiting, seconds)
 
 
 async def _job_in_any_case(
@@ -149,10 +186,12 @@ async def _job_in_any_case(
     jobs: Annotated[Jobs, part("jobs")],
     runner: Annotated[UnitRunner, part("unit_runner")],
     actor: ActorDep,
+    max_waiting: Annotated[int, part("max_waiting_units")],
+    idempotency_key: IdempotencyKey = None,
 ) -> PreferredJob:
     if request.state.access.read_only:
         raise ServiceReadOnly
-    return PreferredJob(request, jobs, runner, actor, wait_seconds=0)
+    return PreferredJob(request, jobs, runner, actor, idempotency_key, max_waiting, wait_seconds=0)
 
 
 PreferredJobDep = Annotated[PreferredJob | None, Depends(_preferred_job)]

@@ -17,6 +17,7 @@ from app.api.jobs.webhooks import WEBHOOK, WebhookUrl
 from app.engine.contract.document_formats import WITHOUT_PLACES, DocumentFormat
 from app.engine.contract.reading_options import ReadingKind, ReadingMode
 from app.engine.contract.recognition_call import RecognitionOptions
+from app.jobs.records import Priority
 
 
 class Correction(StrEnum):
@@ -58,6 +59,9 @@ class ReadingQuery(ImageQuery):
     for JSON and plain text."""
 
     webhook: Annotated[WebhookUrl, Field(description=WEBHOOK)] = None
+    priority: InlineEnum[Priority] = Priority.NORMAL
+    """The class of the job, if the answer is one: files of `high` jobs are read before those of `normal` ones, and
+    those before `low` ones."""
 
     def to_options(self, save_as: str | None) -> RecognitionOptions:
         """Return the engine's options. `save_as` is the engine's name of the document format to write, or None."""

@@ -31,7 +31,7 @@ from app.api.images.options.form_fields import with_form_fields
 from app.api.images.page_warnings import warnings_header
 from app.api.images.received import ImageBody
 from app.api.images.service import RecognitionService, RecognitionServiceDep
-from app.api.jobs.respond_async import JobInAnyCaseDep, PreferredJob, PreferredJobDep, accepted_or
+from app.api.jobs.respond_async import CREATION_ERRORS, JobInAnyCaseDep, PreferredJob, PreferredJobDep, accepted_or
 from app.api.jobs.routes import JobKind, job_routes
 from app.api.jobs.schemas import JobOut
 from app.api.jobs.unit_problems import unit_problem
@@ -64,9 +64,7 @@ JOB_ERRORS = (
     request_errors.ServiceReadOnly,
     *BODY_ERRORS,
     errors.EngineLacks,
-    errors.StoreUnavailable,
-    *errors.UNWRITABLE,
-    errors.StoreFull,
+    *CREATION_ERRORS,
 )
 """The errors of `POST /ocr/jobs`. Those of single files are in the results."""
 
@@ -195,7 +193,9 @@ async def _create_job(
         webhook = checked_webhook(query.webhook, targets)
         parameters = query.model_dump(mode="json", exclude={"webhook"}, exclude_none=True)
         asked = parameters | {"files": new.count} | ({"by_url": True} if received.urls else {})
-        return await preferred_job.create(new, UnitKind.IMAGES, asked, parameters, webhook)
+        return await preferred_job.create(
+            new, UnitKind.IMAGES, asked, parameters, priority=query.priority, webhook=webhook
+        )
 
 
 async def _correct(

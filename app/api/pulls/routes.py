@@ -1,7 +1,9 @@
 """`POST /pulls`, which creates a job that pulls models or an OCR model, and the routes of such jobs."""
 
+import hashlib
 from typing import Annotated, Any, Self
 
+from anyio import to_thread
 from fastapi import APIRouter, Body, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.models import Example
@@ -9,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app import errors
 from app.api.http.auth import GuardedRoute, needs
-from app.api.http.deps import ActorDep, part
+from app.api.http.deps import ActorDep, JobsDep, part
 from app.api.http.keys import Scope
 from app.api.http.problems import problems
 from app.api.http.schema import StringForm
+from app.api.jobs.idempotency_key import IdempotencyKey
 from app.api.jobs.routes import JobKind, job_routes
 from app.api.jobs.schemas import JobOut, describe
 from app.api.jobs.webhooks import BY_BODY, WEBHOOK, WebhookTargetsDep, WebhookUrl, checked_webhook
@@ -36,7 +39,7 @@ JOB_LOCATION_HEADER = {"location": {"description": "The job's address.", "schema
 PULL_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "model": JobOut,
-        "description": "The unfinished job of an earlier, equal request.",
+        "description": "The job of an earlier, equal request: it is unfinished, or has the same `Idempotency-Key`.",
         "headers": JOB_LOCATION_HEADER,
     },
     202: {"headers": JOB_LOCATION_HEADER},
@@ -109,6 +112,7 @@ router = APIRouter(tags=["pulls"], route_class=GuardedRoute)
         errors.SourceMismatch,
         errors.PullsMisconfigured,
         errors.PullConflict,
+        errors.IdempotencyKeyReused,
         errors.InvalidModelName,
         errors.NotAModel,
         errors.ModelProtected,
@@ -127,18 +131,27 @@ async def create_pull(
     request: Request,
     response: Response,
     actor: ActorDep,
+    jobs: JobsDep,
     pull_runner: PullRunnerDep,
     targets: WebhookTargetsDep,
+    idempotency_key: IdempotencyKey = None,
 ) -> JobOut:
     """Create a job that fetches a model from a repository of the hub or from a URL, or an OCR model from its site.
 
     The request is checked before the answer: the source is asked for the files and their sizes. The model appears only
     when it is complete and its digest has been checked. An interrupted download continues at the byte where it ended;
     if this service dies, another service on the folder continues it. Repeating the request while the job is unfinished
-    returns 200 and that job.
+    returns 200 and that job; with its `Idempotency-Key`, also when the job is finished.
     """
     webhook = checked_webhook(body.webhook, targets, where="body")
-    job, is_new = await pull_runner.ask_for(body.to_request(), actor, webhook)
+    fingerprint = hashlib.sha256(f"{PULL}:{body.model_dump_json()}".encode()).hexdigest()
+    keys, job, is_new = jobs.units.keys, None, False
+    if idempotency_key:
+        job = await to_thread.run_sync(keys.job_of, actor, idempotency_key, fingerprint, jobs.get)
+    if job is None:
+        job, is_new = await pull_runner.ask_for(body.to_request(), actor, webhook)
+        if idempotency_key:
+            await to_thread.run_sync(keys.note, actor, idempotency_key, job.id, fingerprint)
     response.headers["location"] = f"{request.scope.get('root_path', '')}/pulls/{job.id}"
     response.status_code = 202 if is_new else 200
     return describe(job)

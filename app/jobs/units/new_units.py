@@ -1,17 +1,23 @@
 """The units of a job that is being received: their files and descriptions, in the folder that the job will have."""
 
+import contextlib
+import hashlib
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+from app.errors import StoreFull
 from app.jobs.records import new_job_id
 from app.jobs.units.records import JobFolder, Task, Unit, task_json
 from app.store import explaining_refusals
 
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 """The files of units are the callers' documents, and descriptions may have passwords."""
+
+RESERVE_BYTES, RESERVE_PART = 1 << 30, 0.02
+"""How much of the disk jobs leave free for models and records: 1 GiB, on a small disk 2 %."""
 
 
 class NewUnits:
@@ -36,6 +42,14 @@ class NewUnits:
         folder.inputs.mkdir(mode=PRIVATE_FOLDER)
         return cls(folder, job_id, _private(folder.units))
 
+    def path_of(self, number: int) -> Path:
+        """Return the path of the file of a unit that is to be received. Raises StoreFull if the disk is nearly full."""
+        disk = os.statvfs(self.folder.path)
+        free_bytes = disk.f_bavail * disk.f_frsize
+        if free_bytes < min(RESERVE_BYTES, disk.f_blocks * disk.f_frsize * RESERVE_PART):
+            raise StoreFull("the files of jobs leave the last part of it to models", free_bytes=free_bytes)
+        return self.folder.input_of(number)
+
     def add_all(self, units: Iterable[Unit]) -> None:
         """Add units. The file of a unit, if it has one, is at `folder.input_of(number)`. Raises StoreFull etc."""
         with explaining_refusals():
@@ -50,6 +64,15 @@ class NewUnits:
             _sync(file)
         _sync(self._descriptions)
         self._descriptions.close()
+
+    def fingerprint(self, kind: str) -> str:
+        """Return the digest of the units, their files and the task, after `finish`. Raises OSError."""
+        digest = hashlib.sha256(kind.encode())
+        paths = [self.folder.task, self.folder.units, *(self.folder.input_of(number) for number in range(self.count))]
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
 
     def close(self) -> None:
         """Close the file of the descriptions."""

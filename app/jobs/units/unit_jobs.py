@@ -2,12 +2,13 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 from app.events import OnEvent
+from app.jobs.idempotency import IdempotencyKeys
 from app.jobs.records import Job, JobState, Priority, new_job, write_record
 from app.jobs.units.job_log import JobLog, ResultPlace
 from app.jobs.units.new_units import NewUnits
@@ -25,9 +26,12 @@ MAX_RESULT_BYTES = 256 << 20
 class UnitJobs:
     """The jobs of units of one model folder, in `.store/jobs/<id>/`."""
 
-    def __init__(self, store: Store, on_event: OnEvent = lambda *_: None) -> None:
+    def __init__(self, store: Store, get: Callable[[str], Job], on_event: OnEvent = lambda *_: None) -> None:
+        """`get` returns a job by its id, or raises JobNotFound."""
         self._open = OpenJobs(store, on_event)
         self._volume = store.volume
+        self._get = get
+        self.keys = IdempotencyKeys(store)
         self.claims = UnitClaims(self._open)
 
     @contextmanager
@@ -59,14 +63,21 @@ class UnitJobs:
         task: Task,
         priority: Priority = Priority.NORMAL,
         webhook: str | None = None,
+        idempotency_key: str | None = None,
     ) -> Job:
         """Create the job of the units that were received, and return it. From now on any service may work on it.
 
-        Raises StoreUnavailable, StoreReadOnly, StoreFull.
+        If the caller has sent the same units and task with the same `idempotency_key` before, return the job that was
+        created then. Raises IdempotencyKeyReused, StoreUnavailable, StoreReadOnly, StoreFull.
         """
         self._volume.check_writable()
-        with explaining_refusals():
+        with explaining_refusals(), self.keys.held(actor, idempotency_key) as held:
             new.finish(task)
+            if idempotency_key:
+                fingerprint = new.fingerprint(kind)
+                if earlier := held.job_of(fingerprint, self._get):
+                    return earlier
+                held.note(new.job_id, fingerprint)
             job = new_job(kind, request, actor, JobLog(new.folder.log, new.count).progress(), webhook)
             job = replace(job, id=new.job_id, units=new.count, priority=priority)
             job = write_record(self._volume.jobs_dir, job, is_lasting=True)

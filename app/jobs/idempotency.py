@@ -1,0 +1,110 @@
+"""Idempotency keys: a request that is sent again with its key gets the job that the key has created.
+
+A key's record is `.store/jobs/<hash>.key`; the hash covers the caller's name and the key, so that callers cannot see
+each other's. It is written before the job's record and names the job. A key whose job does not exist is ignored.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from app.errors import IdempotencyKeyReused, JobNotFound, ModelInUse, ModelLocked, StoreUnavailable
+from app.jobs.records import Job
+from app.store import Actor, Store, explaining_refusals
+from app.store.records.forms import RecordForm, Sha256, Word
+from app.store.volume.renames import rename_path
+
+KEY_SUFFIX = ".key"
+LOCK_SECONDS = 30.0
+"""How long a request waits for another one with the same key, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """What a key has created."""
+
+    job_id: Word
+    fingerprint: Sha256
+    """The digest of the request."""
+
+
+KEY = RecordForm(KeyRecord, "job")
+
+
+class IdempotencyKeys:
+    """The keys of one model folder. The methods block."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @contextmanager
+    def held(self, actor: Actor, key: str | None) -> "Iterator[HeldKey]":
+        """Hold a caller's key, so that of several requests with the key one creates the job; do nothing without a key.
+
+        Raises StoreUnavailable, StoreReadOnly, StoreFull.
+        """
+        if key is None:
+            yield HeldKey(self._store, None)
+            return
+        name = hashlib.sha256(f"{len(actor.name)}:{actor.name}{key}".encode()).hexdigest()
+        self._store.volume.check_writable()
+        try:
+            with explaining_refusals(), self._store.locks.exclusive(f"/keys/{name}", seconds=LOCK_SECONDS):
+                yield HeldKey(self._store, self._store.volume.jobs_dir / f"{name}{KEY_SUFFIX}")
+        except (ModelLocked, ModelInUse) as exc:
+            raise StoreUnavailable("another request with this Idempotency-Key is still running") from exc
+
+    def job_of(self, actor: Actor, key: str, fingerprint: str, get: Callable[[str], Job]) -> Job | None:
+        """Return the job that a caller's key has created; None if it has created none. Raises what `held` raises."""
+        with self.held(actor, key) as held:
+            return held.job_of(fingerprint, get)
+
+    def note(self, actor: Actor, key: str, job_id: str, fingerprint: str) -> None:
+        """Write that a caller's key has created a job. Raises what `held` raises."""
+        with self.held(actor, key) as held:
+            held.note(job_id, fingerprint)
+
+    def is_needed(self, record: Path, exists: Callable[[str], bool]) -> bool:
+        """Return False if a key's record names no job that exists."""
+        found = self._store.volume.records.read(record, KEY)
+        return found is not None and exists(found.job_id)
+
+
+class HeldKey:
+    """A key that the caller holds."""
+
+    def __init__(self, store: Store, record: Path | None) -> None:
+        self._store = store
+        self._record = record
+
+    def job_of(self, fingerprint: str, get: Callable[[str], Job]) -> Job | None:
+        """Return the job that the key has created; None if it has created none, or none that exists.
+
+        Raises IdempotencyKeyReused if the key's request was another one, and StoreUnavailable.
+        """
+        found = self._store.volume.records.read(self._record, KEY) if self._record else None
+        if found is None:
+            return None
+        try:
+            job = get(found.job_id)
+        except JobNotFound:
+            return None
+        if found.fingerprint != fingerprint:
+            raise IdempotencyKeyReused(job.id)
+        return job
+
+    def note(self, job_id: str, fingerprint: str) -> None:
+        """Write which job the key creates, before the job's record is written. Raises OSError."""
+        if self._record is None:
+            return
+        draft = self._record.with_name(f"{job_id}.{secrets.token_hex(4)}.new")
+        with draft.open("x") as file:
+            file.write(json.dumps(asdict(KeyRecord(job_id, fingerprint))))
+            file.flush()
+            os.fsync(file.fileno())
+        rename_path(draft, self._record)

@@ -1,0 +1,154 @@
+"""What a request says about the job that it creates: its key against creating it twice, its priority, its room."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.api.http.keys import Scope, entry_for
+from tests.conftest import Serve
+from tests.support.clients.answers import problem_of
+from tests.support.service import RunningService
+from tests.support.waiting import eventually
+
+READS = "tests.support.engines:Reads"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    folder = tmp_path_factory.mktemp("job-options")
+    with RunningService(folder, engine_class=READS, max_waiting_units=6) as service:
+        yield service
+
+
+@pytest.fixture
+def service(running: RunningService) -> Iterator[RunningService]:
+    """The service; afterwards its jobs are cancelled."""
+    yield running.wait_until_ready()
+    for job in running.client.get("/ocr/jobs?limit=1000").json()["jobs"]:
+        running.client.delete(f"/ocr/jobs/{job['id']}")
+    eventually(lambda: not running.engine()["busy"])
+
+
+def form(*images: bytes) -> list[tuple[str, tuple[str, bytes, str]]]:
+    return [("file", (f"{number}.png", image, "image/png")) for number, image in enumerate(images)]
+
+
+def post(service: RunningService, *images: bytes, key: str | None = None, **params: str) -> Any:
+    headers = {"idempotency-key": key} if key else {}
+    return service.client.post("/ocr/jobs", files=form(*images), params=params, headers=headers)
+
+
+def finished(service: RunningService, location: str) -> dict[str, Any]:
+    return eventually(lambda: finished_now(service, location)) or {}
+
+
+def finished_now(service: RunningService, location: str) -> dict[str, Any] | None:
+    job: dict[str, Any] = service.client.get(location).raise_for_status().json()
+    return job if job["finished_at"] else None
+
+
+def test_a_request_that_is_sent_again_gets_its_job(service: RunningService) -> None:
+    """The same files with the same key are one job, also when it is finished, and also if they are sent at once."""
+    with ThreadPoolExecutor(4) as callers:
+        posts = [callers.submit(post, service, b"read one", b"read two", key="first") for _ in range(4)]
+        answers = [each.result() for each in posts]
+    (location,) = {answer.raise_for_status().headers["location"] for answer in answers}
+    finished(service, location)
+
+    again = post(service, b"read one", b"read two", key="first")
+
+    assert (again.status_code, again.headers["location"]) == (202, location)
+    assert again.json()["state"] == "succeeded"
+    folders = [path.name for path in (service.models_dir / ".store" / "jobs").iterdir() if path.is_dir()]
+    assert sorted(folders) == sorted(job["id"] for job in service.client.get("/ocr/jobs").json()["jobs"])
+
+
+@pytest.mark.parametrize(
+    ("images", "params"),
+    [((b"read two",), {}), ((b"read one", b"read one"), {}), ((b"read one",), {"language": "deu"})],
+    ids=["another file", "one more file", "another option"],
+)
+def test_another_request_with_the_key_is_refused(
+    service: RunningService, images: tuple[bytes, ...], params: dict[str, str], request: pytest.FixtureRequest
+) -> None:
+    """Other files or options with a key that was used are answered 422, and create nothing."""
+    key = request.node.callspec.id.replace(" ", "-")
+    location = post(service, b"read one", key=key).raise_for_status().headers["location"]
+    before = service.client.get("/ocr/jobs").json()["count"]
+
+    refused = post(service, *images, key=key, **params)
+
+    assert problem_of(refused) == (422, "idempotency-key-reused")
+    assert location.endswith(refused.json()["job_id"])
+    assert service.client.get("/ocr/jobs").json()["count"] == before
+
+
+def test_a_key_of_texts(service: RunningService) -> None:
+    """A wrong key is refused as such; without a key the same request is a new job."""
+    assert problem_of(post(service, b"read one", key="has a blank")) == (422, "invalid-request")
+    assert problem_of(post(service, b"read one", key="x" * 256)) == (422, "invalid-request")
+    assert post(service, b"read a").headers["location"] != post(service, b"read a").headers["location"]
+
+
+def test_a_key_belongs_to_its_caller(serve: Serve, tmp_path: Path) -> None:
+    """The same Idempotency-Key of two API keys makes two jobs, also at another service on the folder."""
+    entries = [entry_for(key, [Scope.AI, Scope.READ], f"ocr_{key}") for key in ("one", "two")]
+    (tmp_path / "keys.toml").write_text("".join(entries))
+    services = [serve(engine_class=READS, api_keys_file=tmp_path / "keys.toml") for _ in range(2)]
+
+    def location(service: RunningService, key: str) -> str:
+        headers = {"authorization": f"Bearer ocr_{key}", "idempotency-key": "same"}
+        answer = service.client.post("/ocr/jobs", files=form(b"read one"), headers=headers)
+        return str(answer.raise_for_status().headers["location"])
+
+    one = location(services[0], "one")
+
+    assert location(services[1], "one") == one
+    assert location(services[1], "two") != one
+
+
+def test_a_higher_class_comes_first(service: RunningService, tmp_path: Path) -> None:
+    """While a file of a job is read, jobs of three classes arrive: they are done by class, not by age."""
+    gate = tmp_path / "gate"
+    first = post(service, f"wait_for {gate}".encode()).headers["location"]
+    eventually(lambda: service.client.get(first).json()["state"] == "running")
+    locations = [post(service, b"read a", priority=each).headers["location"] for each in ("low", "normal", "high")]
+    gate.touch()
+
+    ends = [finished(service, location)["finished_at"] for location in locations]
+
+    assert ends == sorted(ends, reverse=True)
+
+
+def test_a_caller_may_have_so_many_units(service: RunningService, tmp_path: Path) -> None:
+    """A job with which the caller would have too many unfinished files is answered 429, and later accepted."""
+    gate = tmp_path / "gate"
+    held = post(service, f"wait_for {gate}".encode(), *[b"read a"] * 4).headers["location"]
+
+    refused = post(service, b"read a", b"read b")
+
+    assert problem_of(refused) == (429, "too-many-units")
+    assert (refused.json()["waiting"], refused.json()["limit"], refused.headers["retry-after"]) == (5, 6, "30")
+    gate.touch()
+    finished(service, held)
+    assert post(service, b"read a", b"read b").status_code == 202
+
+
+def test_results_come_in_pages_while_the_job_runs(service: RunningService, tmp_path: Path) -> None:
+    """Results can be read while the job runs; the cursor goes on where the page ended, and ends with the job."""
+    gate = tmp_path / "gate"
+    location = post(service, b"read a", b"read b", b"read c", f"wait_for {gate}".encode()).headers["location"]
+    eventually(lambda: service.client.get(location).json()["progress"]["done"] == 3)
+
+    pages = [service.client.get(f"{location}/results?limit=2").raise_for_status().json()]
+    pages.append(service.client.get(f"{location}/results", params={"cursor": pages[0]["next_cursor"]}).json())
+    gate.touch()
+    finished(service, location)
+    pages.append(service.client.get(f"{location}/results", params={"cursor": pages[1]["next_cursor"]}).json())
+
+    assert [[result["index"] for result in page["results"]] for page in pages] == [[0, 1], [2], [3]]
+    assert pages[2]["next_cursor"] is None
+    assert problem_of(service.client.get(f"{location}/results?cursor=-1")) == (422, "invalid-request")
