@@ -58,7 +58,7 @@ async def _answerer(
     priority: Annotated[
         InlineEnum[Priority],
         Query(
-            description="The class of the job, if the answer is one: texts of `high` jobs are worked on before those of "
+            description="The class of the job, if the answer is one: texts of `high` jobs are done before those of "
             "`normal` ones, and those before `low` ones."
         ),
     ] = Priority.NORMAL,

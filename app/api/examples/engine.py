@@ -146,7 +146,7 @@ RECOGNITION: dict[str, Any] = {
     "engine_seconds": 1.483,
 }
 
-FILE: dict[str, Any] = {"name": "page-1.png", "recognition": RECOGNITION, "error": None}
+FILE: dict[str, Any] = {"index": 0, "name": "page-1.png", "recognition": RECOGNITION, "error": None}
 
 TABLE_PAGE: dict[str, Any] = {
     "number": 1,
@@ -178,7 +178,7 @@ BY_SCHEMA: dict[str, dict[str, Any]] = {
     "ReadingSettingsOut": READING_SETTINGS,
     "RecognitionOut": RECOGNITION,
     "FileResultOut": FILE,
-    "RecognitionsOut": {"failed_count": 0, "results": [FILE]},
+    "RecognitionsOut": {"failed_count": 0, "results": [FILE], "next_cursor": None},
     "TablePageOut": TABLE_PAGE,
     "TablesOut": {"truncated_by_evaluation": True, "pages": [TABLE_PAGE], "engine_seconds": 1.514},
 }

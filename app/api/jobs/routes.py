@@ -19,13 +19,15 @@ from app.api.http.auth import GuardedRoute, needs
 from app.api.http.deps import JobsDep, StoreDep
 from app.api.http.header_fields import JSON
 from app.api.http.keys import Scope
+from app.api.http.negotiation import best_or_first
 from app.api.http.problems import problems
 from app.api.http.request_errors import CallerGone
 from app.api.http.schema import DamagedRecordOut, InlineEnum
 from app.api.jobs.long_poll import JobQuery, JobWatcherDep, finished_or_latest
+from app.api.jobs.result_stream import ResultStream
 from app.api.jobs.results_file import ResultsFile
 from app.api.jobs.schemas import JobListOut, JobOut
-from app.api.jobs.stream import STREAMS, LastEventId, Records, follow
+from app.api.jobs.stream import JSON_LINES, SSE, STREAMS, LastEventId, Records, follow
 from app.api.jobs.unit_results import ResultsQuery, UnitResults
 from app.api.jobs.webhooks import DescribeJobDep
 from app.jobs.folder import Jobs
@@ -37,6 +39,11 @@ from app.store.records.forms import RecordDamaged
 
 JobId = Annotated[str, Path(description="The job's id, from its `Location`.", examples=[JOB_ID])]
 JOB_ERRORS = (errors.JobNotFound, errors.StoreUnavailable)
+MAX_CURSOR_DIGITS = 12
+STREAMED_RESULTS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {media_type: {"schema": {"type": "string"}} for media_type in (JSON_LINES, SSE)}},
+    204: STREAMS[204],
+}
 CANCELLING: dict[int | str, dict[str, Any]] = {
     202: {"model": JobOut, "description": "The job, which the service that runs it will cancel."}
 }
@@ -186,16 +193,33 @@ async def stream_job_events(
 
 
 async def get_job_results(
-    job: JobDep, kind: JobKindDep, jobs: JobsDep, query: Annotated[ResultsQuery, Query()]
+    request: Request,
+    job: JobDep,
+    kind: JobKindDep,
+    jobs: JobsDep,
+    watcher: JobWatcherDep,
+    query: Annotated[ResultsQuery, Query()],
+    last_event_id: LastEventId = None,
 ) -> Response:
     """Get the results that are there, while the job runs and after it: of each item its result or its problem.
 
     Each result has the item's `index`. The results of a page are in the order of the items; pages follow one another in
     the order in which the results were completed. While the job runs, `next_cursor` is the place of the next result.
+
+    With `Accept: application/x-ndjson` or `text/event-stream` the answer is a stream of the results until the job has
+    ended, one a line or an event, from `cursor` or `Last-Event-ID` on; both count the results that the caller has.
     """
     assert kind.results  # noqa: S101 - kinds without results have no such route
     if job.units is None:
         return await _former_results(job, jobs)
+    media_type = best_or_first((JSON, JSON_LINES, SSE), request.headers.getlist("accept"))
+    if media_type != JSON:
+        after = query.cursor or 0
+        if last_event_id and last_event_id.isascii() and last_event_id.isdecimal():
+            after = int(last_event_id[:MAX_CURSOR_DIGITS])
+            if job.is_finished and after >= job.progress.done:
+                return Response(status_code=204, headers={"cache-control": "no-cache"})
+        return ResultStream(request, jobs, watcher, kind.results, media_type).answer(job, after)
     page = await to_thread.run_sync(kind.results.answer, jobs, job, query)
     return Response(await to_thread.run_sync(page.model_dump_json), media_type=JSON)
 
@@ -269,7 +293,7 @@ RESULTS = JobRoute(
     "Get a {noun}'s results",
     {
         "response_description": "A page of results.",
-        "responses": problems(*JOB_ERRORS, errors.JobWithoutResults, RequestValidationError),
+        "responses": STREAMED_RESULTS | problems(*JOB_ERRORS, errors.JobWithoutResults, RequestValidationError),
     },
 )
 

@@ -21,6 +21,8 @@ from app.jobs.watcher import JobWatcher
 KEEP_ALIVE_SECONDS = 15.0
 SSE, JSON_LINES = "text/event-stream", "application/x-ndjson"
 KEEP_ALIVE = {SSE: b": still there\n\n", JSON_LINES: b"\n"}
+STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+"""The headers that tell proxies not to buffer the records."""
 RETRY_MILLISECONDS = 2000
 """How long a browser waits before it reconnects, in milliseconds."""
 _RECORD = JobEventOut.model_validate(JOB | {"final": True}).model_dump_json()
@@ -61,15 +63,13 @@ def follow(
     The answer to HEAD has the headers only. `last_event_id` is respected in a stream of server-sent events only.
     """
     media_type = best_or_first((JSON_LINES, SSE), request.headers.getlist("accept"))
-    # These headers tell proxies not to buffer the records.
-    headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
     has_current = media_type == SSE and last_event_id == _id_of(job)
     if has_current and job.is_finished:
         return Response(status_code=204, headers={"cache-control": "no-cache"})
     if request.method == "HEAD":
-        return Response(headers=headers, media_type=media_type)
+        return Response(headers=STREAM_HEADERS, media_type=media_type)
     records = _records(request, watcher, described, job, media_type, has_current=has_current)
-    return Records(records, media_type=media_type, headers=headers)
+    return Records(records, media_type=media_type, headers=STREAM_HEADERS)
 
 
 async def _records(

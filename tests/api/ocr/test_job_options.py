@@ -1,5 +1,6 @@
 """What a request says about the job that it creates: its key against creating it twice, its priority, its room."""
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -152,3 +153,25 @@ def test_results_come_in_pages_while_the_job_runs(service: RunningService, tmp_p
     assert [[result["index"] for result in page["results"]] for page in pages] == [[0, 1], [2], [3]]
     assert pages[2]["next_cursor"] is None
     assert problem_of(service.client.get(f"{location}/results?cursor=-1")) == (422, "invalid-request")
+
+
+def test_results_are_streamed_while_the_job_runs(service: RunningService, tmp_path: Path) -> None:
+    """Both streams have each result once, as it is completed; an event's id goes on after its result."""
+    gate = tmp_path / "gate"
+    location = post(service, b"read a", f"wait_for {gate}".encode(), b"read c").headers["location"]
+    lines = {"accept": "application/x-ndjson"}
+    events = {"accept": "text/event-stream"}
+
+    with service.client.stream("GET", f"{location}/results", headers=lines) as stream:
+        each = filter(None, stream.iter_lines())
+        assert json.loads(next(each))["index"] == 0
+        gate.touch()
+        assert [json.loads(line)["index"] for line in each] == [1, 2]
+    sent = service.client.get(f"{location}/results", headers=events).text
+    ids = [line[4:] for line in sent.splitlines() if line.startswith("id: ")]
+    rest = service.client.get(f"{location}/results", headers=events | {"last-event-id": "2"}).text
+    after = service.client.get(f"{location}/results", headers=events | {"last-event-id": "3"})
+
+    assert ids == ["1", "2", "3"]
+    assert [json.loads(line[6:])["index"] for line in rest.splitlines() if line.startswith("data: ")] == [2]
+    assert after.status_code == 204

@@ -1,0 +1,71 @@
+"""The stream of the results of a job of units, as server-sent events or as JSON lines, while the job runs."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from anyio import to_thread
+from fastapi import Request
+from fastapi.responses import Response
+from fastapi.sse import format_sse_event
+
+from app.api.jobs.long_poll import next_record
+from app.api.jobs.stream import KEEP_ALIVE, KEEP_ALIVE_SECONDS, RETRY_MILLISECONDS, SSE, STREAM_HEADERS, Records
+from app.api.jobs.unit_results import UnitResults
+from app.errors import JobNotFound
+from app.jobs.folder import Jobs
+from app.jobs.records import Job
+from app.jobs.watcher import JobWatcher
+
+PAGE = 100
+"""How many results are read at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultStream:
+    """The results of one job for one caller."""
+
+    request: Request
+    jobs: Jobs
+    watcher: JobWatcher
+    results: UnitResults[Any]
+    media_type: str
+
+    def answer(self, job: Job, after: int) -> Response:
+        """Return the response that streams the results after the first `after` ones, until the job has ended.
+
+        The answer to HEAD has the headers only.
+        """
+        if self.request.method == "HEAD":
+            return Response(headers=STREAM_HEADERS, media_type=self.media_type)
+        return Records(self._lines(job, after), media_type=self.media_type, headers=STREAM_HEADERS)
+
+    async def _lines(self, job: Job, after: int) -> AsyncIterator[bytes]:
+        if self.media_type == SSE:
+            yield format_sse_event(retry=RETRY_MILLISECONDS)
+        stopping: asyncio.Event = self.request.app.state.stopping
+        try:
+            while not stopping.is_set():
+                # `job` was read before the results, so a finished job has no more results than these.
+                page = await to_thread.run_sync(self._read, job, after)
+                for item in page.items:
+                    yield self._line(item.model_dump_json(), page.next_cursor)
+                after = page.next_cursor
+                if page.has_more:
+                    continue
+                if job.is_finished:
+                    return
+                before = job
+                job = await next_record(self.request, self.watcher, job, KEEP_ALIVE_SECONDS)
+                if job == before:
+                    yield KEEP_ALIVE[self.media_type]
+        except JobNotFound:  # the job was removed
+            return
+
+    def _read(self, job: Job, after: int) -> Any:  # noqa: ANN401 - a page of any kind of results
+        return self.results.read(self.jobs, job, after=after, limit=PAGE if self.media_type != SSE else 1)
+
+    def _line(self, result: str, position: int) -> bytes:
+        """Return one result. The id of an event is how many results the caller has with it."""
+        return format_sse_event(data_str=result, id=str(position)) if self.media_type == SSE else f"{result}\n".encode()
