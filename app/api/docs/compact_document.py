@@ -17,6 +17,10 @@ UNSHOWN_METHODS = ("head", "options")
 LONG_DESCRIPTION = 60
 """A description of more characters than this is cut after a sentence."""
 END_OF_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z`])")
+CLAUSE_END = re.compile("; ")
+"""Where a long first sentence of a description is cut."""
+SCHEMA_CLAUSE_END = re.compile("[;:] ")
+"""Where it is cut in a schema, whose members have their values in `enum`."""
 EXAMPLES = ("example", "examples")
 
 
@@ -37,8 +41,9 @@ def compact(document: dict[str, Any]) -> dict[str, Any]:
         _without_examples(operation["responses"])
     _without_examples(components["responses"])
     _without_words_about_answers(components["schemas"])
-    for part in (small["paths"], components["schemas"], components["parameters"], components["headers"]):
-        _shorten(part)
+    for part in (small["paths"], components["parameters"], components["headers"]):
+        _shorten(part, CLAUSE_END)
+    _shorten(components["schemas"], SCHEMA_CLAUSE_END)
     _describe_once(components["schemas"])
     share_responses(small)  # without their examples, more answers are equal
     _drop_unused(components, small)
@@ -105,17 +110,17 @@ def _without_repeated_descriptions(operation: dict[str, Any], shared: dict[str, 
                 member.pop("description", None)
 
 
-def _shorten(part: object) -> None:
+def _shorten(part: object, clause_end: re.Pattern[str]) -> None:
     """Cut the long descriptions of a part of the document that has no examples of answers."""
     if isinstance(part, dict):
         if isinstance(part.get("description"), str):
-            part["description"] = _first_sentences(part["description"])
+            part["description"] = _first_sentences(part["description"], clause_end)
         for name, value in part.items():
             if name not in EXAMPLES:
-                _shorten(value)
+                _shorten(value, clause_end)
     elif isinstance(part, list):
         for value in part:
-            _shorten(value)
+            _shorten(value, clause_end)
 
 
 def _describe_once(schemas: dict[str, Any]) -> None:
@@ -129,14 +134,14 @@ def _describe_once(schemas: dict[str, Any]) -> None:
             known.add(text)
 
 
-def _first_sentences(text: str) -> str:
+def _first_sentences(text: str, clause_end: re.Pattern[str] = CLAUSE_END) -> str:
     """Return the first sentence, and those after it that still fit LONG_DESCRIPTION, on one line.
 
-    A longer first sentence is cut at a semicolon.
+    A longer first sentence is cut at `clause_end`.
     """
     sentences = END_OF_SENTENCE.split(" ".join(text.split()))
     kept = sentences.pop(0)
-    clause = kept.partition("; ")[0]
+    clause = clause_end.split(kept)[0]
     if len(clause) < len(kept) > LONG_DESCRIPTION and clause.count("(") == clause.count(")"):
         kept = f"{clause}."
     while sentences and len(kept) + len(sentences[0]) < LONG_DESCRIPTION:
