@@ -5,7 +5,6 @@ needs that version itself, which is in the history of the repository, if the his
 """
 
 import json
-import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -15,19 +14,13 @@ import pytest
 from app.engine.contract.processors import DEFAULT_MODEL
 from tests.support.clients.tus import append, begun
 from tests.support.files.model_files import NO_TENSORS
-from tests.support.service import ECHO, ROOT, RunningService
+from tests.support.former_version import service_of, unpack_former
+from tests.support.service import ECHO, RunningService
 from tests.support.waiting import eventually
 
-FORMER = "47075c8974c3eb2d2ae61772272426cba19933d1"
-"""The commit of the former version."""
 FOLDER = Path(__file__).with_name("former_version.tar.gz")
 BYTES = b"the bytes of a model"
 HALF = len(BYTES) // 2
-
-
-def serve(folder: Path, version: Path = ROOT) -> RunningService:
-    """Return a service of a version on the folder. It is started as a program of its own."""
-    return RunningService(folder, wrapper=("env", "-C", str(version)), engine_class=ECHO)
 
 
 def fill(service: RunningService, prefix: str) -> dict[str, Any]:
@@ -73,25 +66,15 @@ def test_a_folder_of_the_former_version_is_served(tmp_path: Path) -> None:
         check(service.wait_until_ready(), "former-", ids)
 
 
-@pytest.fixture
-def former(tmp_path: Path) -> Path:
-    """The source code of the former version, from the history of the repository."""
-    packed = subprocess.run(["git", "-C", ROOT, "archive", FORMER], capture_output=True, check=False)
-    if packed.returncode:
-        pytest.skip("the history of the repository is not here")
-    (tmp_path / "former").mkdir()
-    subprocess.run(["tar", "-x", "-C", tmp_path / "former"], input=packed.stdout, check=True)
-    return tmp_path / "former"
-
-
 @pytest.mark.slow
-def test_the_former_version_serves_a_folder_of_this_one(former: Path, tmp_path: Path) -> None:
+def test_the_former_version_serves_a_folder_of_this_one(tmp_path: Path) -> None:
     """After an upgrade and a rollback, the former version finds what both versions have made."""
-    with serve(tmp_path, former) as service:
+    former = unpack_former(tmp_path)
+    with service_of(former, tmp_path) as service:
         first = fill(service.wait_until_ready(), "former-")
     with RunningService(tmp_path, engine_class=ECHO) as service:
         second = fill(service.wait_until_ready(), "present-")
 
-    with serve(tmp_path, former) as service:
+    with service_of(former, tmp_path) as service:
         check(service.wait_until_ready(), "former-", first)
         check(service, "present-", second)
